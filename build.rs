@@ -1,0 +1,56 @@
+//! Stamps the commit that the binary is built from, as `HOOKWRIGHT_COMMIT`, for `--version`.
+//!
+//! The environment's `HOOKWRIGHT_COMMIT` wins (for packagers, who build from an archive), else the
+//! repository's own files are read: no git program is needed. Without either it is `unknown`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=HOOKWRIGHT_COMMIT");
+    let given = std::env::var("HOOKWRIGHT_COMMIT").ok();
+    let commit = given
+        .filter(|commit| !commit.is_empty())
+        .or_else(commit_of_repository)
+        .unwrap_or_else(|| "unknown".to_owned());
+    let short = commit.get(..12).unwrap_or(&commit);
+    println!("cargo::rustc-env=HOOKWRIGHT_COMMIT={short}");
+}
+
+fn commit_of_repository() -> Option<String> {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+    let git = git_directory(&root.join(".git"))?;
+    // A work tree has a HEAD of its own and shares the branches with the main one.
+    let common = read(&git.join("commondir")).map_or_else(|| git.clone(), |path| git.join(path));
+    let head = read(&git.join("HEAD"))?;
+    // Written at every commit, also while the branch is still among the packed ones.
+    let _ = read(&git.join("logs/HEAD"));
+    let Some(branch) = head.strip_prefix("ref: ") else {
+        return Some(head);
+    };
+    read(&common.join(branch)).or_else(|| packed(&common.join("packed-refs"), branch))
+}
+
+/// `.git` itself, or the directory that a work tree's `.git` file names.
+fn git_directory(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        return Some(path.to_path_buf());
+    }
+    let target = read(path)?.strip_prefix("gitdir: ")?.to_owned();
+    Some(path.parent()?.join(target))
+}
+
+fn packed(path: &Path, branch: &str) -> Option<String> {
+    read(path)?.lines().find_map(|line| {
+        let (commit, name) = line.split_once(' ')?;
+        (name == branch).then(|| commit.to_owned())
+    })
+}
+
+/// A file's text, if it is there; when it changes, the stamp is made anew.
+fn read(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    println!("cargo::rerun-if-changed={}", path.display());
+    Some(text.trim().to_owned())
+}

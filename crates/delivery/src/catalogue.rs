@@ -1,0 +1,111 @@
+//! The configuration that the hot path reads: webhooks and organizations in one immutable [`Snapshot`], swapped whole when
+//! anything changes. Reading takes no lock and no query.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, Guard};
+use hookwright_domain::{
+    id::{OrganizationId, WebhookId},
+    retry::RetrySchedule,
+    signing::SigningKeys,
+    subscription::Subscription,
+    url::PayloadUrl,
+};
+
+/// A webhook as the engine needs it: parsed, with its keys prepared.
+#[derive(Debug)]
+pub struct Webhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// The organization it belongs to.
+    pub organization: OrganizationId,
+    /// Where deliveries are posted.
+    pub url: PayloadUrl,
+    /// Which event types it receives.
+    pub subscription: Subscription,
+    /// Whether it receives anything.
+    pub active: bool,
+    /// The owner's own headers, in the case and order given.
+    pub headers: Vec<(String, String)>,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// When failed attempts are repeated.
+    pub schedule: Arc<RetrySchedule>,
+    /// Attempts per second at most.
+    pub rate: Option<f64>,
+    /// Whether TLS certificates go unverified.
+    pub skip_verify: bool,
+    /// The keys to sign with; `None` when a stored secret could not be opened: attempts then fail as `internal`.
+    pub keys: Option<SigningKeys>,
+}
+
+/// An organization's webhooks, indexed by what they subscribe to.
+#[derive(Debug)]
+pub struct Organization {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    by_type: HashMap<String, Arc<[i64]>>,
+    wildcard: Arc<[i64]>,
+}
+
+impl Organization {
+    /// Indexes `webhooks`, which belong to the organization; inactive ones match nothing.
+    pub fn new<'a>(id: OrganizationId, name: String, webhooks: impl Iterator<Item = &'a Arc<Webhook>>) -> Self {
+        let mut active: Vec<_> = webhooks.filter(|webhook| webhook.active).collect();
+        active.sort_by_key(|webhook| webhook.id);
+        let mut names: Vec<String> = active
+            .iter()
+            .filter(|webhook| !webhook.subscription.is_all())
+            .flat_map(|webhook| webhook.subscription.names())
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let matching = |name: &str| -> Arc<[i64]> {
+            active.iter().filter(|webhook| webhook.subscription.matches(name)).map(|webhook| webhook.id.raw()).collect()
+        };
+        let wildcard =
+            active.iter().filter(|webhook| webhook.subscription.is_all()).map(|webhook| webhook.id.raw()).collect();
+        let by_type = names.into_iter().map(|name| (name.clone(), matching(&name))).collect();
+        Self { id, name, by_type, wildcard }
+    }
+
+    /// The active webhooks that receive events of a type, by id.
+    pub fn subscribers(&self, event_type: &str) -> Arc<[i64]> {
+        Arc::clone(self.by_type.get(event_type).unwrap_or(&self.wildcard))
+    }
+}
+
+/// The configuration at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Organizations by name.
+    pub organizations: HashMap<String, Arc<Organization>>,
+    /// Webhooks by raw id, active or not.
+    pub webhooks: HashMap<i64, Arc<Webhook>>,
+}
+
+/// The current [`Snapshot`].
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    current: ArcSwap<Snapshot>,
+}
+
+impl Catalogue {
+    /// The configuration in force. Hold the guard briefly.
+    pub fn current(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// Puts a new configuration in force: every event matched from now on sees it.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
+
+    /// One webhook of the current configuration.
+    pub fn webhook(&self, id: i64) -> Option<Arc<Webhook>> {
+        self.current.load().webhooks.get(&id).cloned()
+    }
+}

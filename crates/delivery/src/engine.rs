@@ -1,0 +1,409 @@
+//! The engine: takes checked events, makes them durable and delivers them.
+//!
+//! ```text
+//! publish -> committer -> lanes -> workers -> committer
+//!               |           ^                    |
+//!             store --------+ (refill)  <--------+ outcomes, retries
+//! ```
+//!
+//! [`Engine`] is a cheap handle. What it promises: an event is acknowledged only after its commit; every durable delivery
+//! is attempted until it ends; memory is bounded whatever the backlog; a crash repeats at most the attempts whose outcome
+//! was not committed.
+
+mod checkpoint;
+mod command;
+mod committer;
+mod health;
+mod lane;
+mod limit;
+mod memory;
+mod recovery;
+mod timer;
+mod turns;
+mod worker;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hookwright_domain::id::{IdGenerator, WebhookId};
+use hookwright_storage::{Store, StoreError};
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+
+pub use self::command::{Draft, PublishError, PublishResults, Published};
+pub use self::health::FAILURES_MIN;
+use self::{
+    checkpoint::Checkpoint,
+    command::{Change, Command, Record},
+    committer::{Committer, HandOver},
+    health::Health,
+    lane::{Job, Lane, LaneLimits, Wants},
+    memory::Memory,
+    timer::Timer,
+    turns::Turns,
+};
+use crate::{catalogue::Catalogue, clock, metrics::Metrics, request::RequestFormat, sender::Sender};
+
+/// How many commands may wait for the committer. Publishers and workers wait beyond that.
+const COMMANDS_MAX: usize = 8_192;
+/// How many deliveries one lane holds in memory.
+const LANE_JOBS_MAX: usize = 2_048;
+/// No lane holds more than this part of the memory for payloads.
+const LANE_MEMORY_DIVISOR: usize = 8;
+/// How long an idle connection is kept.
+const CONNECTION_IDLE_US: i64 = 60_000_000;
+
+/// What the engine can be told.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Attempts under way at once, over all webhooks.
+    pub concurrent_attempts_max: usize,
+    /// Attempts under way at once for one webhook.
+    pub concurrent_attempts_per_webhook_max: usize,
+    /// Bytes of payload that may wait in memory.
+    pub memory_bytes_max: usize,
+    /// A webhook that only failed for this long is disabled.
+    pub disable_after: Duration,
+    /// How the webhook's request looks: header prefix and user agent.
+    pub format: RequestFormat,
+}
+
+/// A webhook that the engine asks to have disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DisableRequest {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// Why.
+    pub reason: DisableReason,
+}
+
+/// Why a webhook is to be disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisableReason {
+    /// The receiver answered 410 Gone.
+    Gone,
+    /// Nothing but failures for too long.
+    Failing,
+}
+
+/// Handle to a running engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    committer: Arc<Mutex<Option<std::thread::JoinHandle<bool>>>>,
+    tasks: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+}
+
+pub(crate) struct Inner {
+    store: Store,
+    catalogue: Arc<Catalogue>,
+    ids: Arc<IdGenerator>,
+    options: EngineOptions,
+    sender: Sender,
+    metrics: Arc<Metrics>,
+    lanes: RwLock<HashMap<i64, Arc<Lane>>>,
+    /// What the store knew of failing webhooks at start, until their lane is made.
+    known_health: Mutex<HashMap<i64, Health>>,
+    turns: Arc<Turns>,
+    timer: Timer,
+    memory: Arc<Memory>,
+    checkpoint: Checkpoint,
+    commands: mpsc::Sender<Command>,
+    disable: mpsc::Sender<DisableRequest>,
+    runtime: Handle,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    /// Starts the engine on the current runtime: the committer on a thread of its own, then recovery of what a former run
+    /// left unfinished, while new work already flows. The receiver tells which webhooks to disable.
+    ///
+    /// # Errors
+    /// When the store cannot tell what is pending.
+    pub async fn start(
+        store: Store,
+        catalogue: Arc<Catalogue>,
+        ids: Arc<IdGenerator>,
+        sender: Sender,
+        metrics: Arc<Metrics>,
+        options: EngineOptions,
+    ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let (disable, disable_requests) = mpsc::channel(256);
+        let known_health = store
+            .failing_webhooks()
+            .await?
+            .into_iter()
+            .map(|row| (row.webhook_id, Health { failing_since: row.failing_since, failures: row.failures }))
+            .collect();
+        let inner = Arc::new(Inner {
+            turns: Arc::new(Turns::new(options.concurrent_attempts_max)),
+            memory: Arc::new(Memory::new(options.memory_bytes_max)),
+            store,
+            catalogue,
+            ids,
+            options,
+            sender,
+            metrics,
+            lanes: RwLock::default(),
+            known_health: Mutex::new(known_health),
+            timer: Timer::default(),
+            checkpoint: Checkpoint::default(),
+            commands,
+            disable,
+            runtime: Handle::current(),
+            stopping: AtomicBool::new(false),
+        });
+        let recovery = inner.plan_recovery().await?;
+        let committer = spawn_committer(Committer::new(Arc::clone(&inner), receiver));
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&inner).run_timer()),
+            tokio::spawn(Arc::clone(&inner).keep_checkpoint()),
+            tokio::spawn(Arc::clone(&inner).recover(recovery)),
+        ];
+        let engine = Self {
+            inner,
+            committer: Arc::new(Mutex::new(Some(committer))),
+            tasks: Arc::new(Mutex::new(tasks)),
+        };
+        Ok((engine, disable_requests))
+    }
+
+    /// Publishes events: returns when they are durable, with a result for each in order.
+    pub async fn publish(&self, drafts: Vec<Draft>) -> PublishResults {
+        let count = drafts.len();
+        let refused = |error: PublishError| (0..count).map(|_| Err(error.clone())).collect();
+        if self.inner.stopping.load(Ordering::Acquire) {
+            return refused(PublishError::Stopping);
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.inner.commands.send(Command::Publish { drafts, reply }).await.is_err() {
+            return refused(PublishError::Stopping);
+        }
+        answer.await.unwrap_or_else(|_| refused(PublishError::Stopping))
+    }
+
+    /// Tells the engine that a delivery waits in the store: a ping that was committed together with its webhook.
+    pub fn stored(&self, webhook: WebhookId) {
+        let now = clock::now_us();
+        let lane = self.inner.lane(webhook.raw());
+        let wants = lane.note_due(now, now);
+        self.inner.act(&lane, wants);
+    }
+
+    /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
+    pub fn webhook_changed(&self, webhook: WebhookId) {
+        self.inner.webhook_changed(webhook);
+    }
+
+    /// How old the oldest due delivery is, how many deliveries are in memory, and how many attempts are under way.
+    pub fn gauges(&self) -> Gauges {
+        let lanes = self.inner.all_lanes();
+        Gauges {
+            deliveries_in_memory: lanes.iter().map(|lane| lane.held()).sum(),
+            memory_bytes: self.inner.memory.used(),
+            attempts_under_way: self.inner.turns.taken(),
+            lanes: lanes.len(),
+        }
+    }
+
+    /// Stops: no new events, no new attempts; waits up to `limit` for the attempts under way, then commits what is known.
+    /// Returns whether everything that happened is durable.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        self.inner.stopping.store(true, Ordering::Release);
+        let in_time = tokio::time::timeout(limit, self.inner.turns.wait_until_free()).await.is_ok();
+        if !in_time {
+            tracing::warn!(attempts = self.inner.turns.taken(), "attempts still under way will be made again after the next start");
+        }
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        let _ = self.inner.commands.send(Command::Stop).await;
+        let committer = self.committer.lock().take();
+        let Some(committer) = committer else { return true };
+        let joined = tokio::task::spawn_blocking(move || committer.join()).await;
+        matches!(joined, Ok(Ok(true)))
+    }
+}
+
+/// What the engine holds right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauges {
+    /// Deliveries in memory.
+    pub deliveries_in_memory: usize,
+    /// What they count against the memory limit.
+    pub memory_bytes: usize,
+    /// Attempts under way.
+    pub attempts_under_way: usize,
+    /// Lanes.
+    pub lanes: usize,
+}
+
+/// The committer has a thread of its own: a commit to SQLite blocks it, and nothing else.
+fn spawn_committer(committer: Committer) -> std::thread::JoinHandle<bool> {
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(committer.run()),
+                Err(error) => {
+                    tracing::error!(%error, "the committer could not start");
+                    false
+                }
+            }
+        })
+        .expect("the operating system gives a thread at start")
+}
+
+impl Inner {
+    /// The lane of a webhook, made on first use.
+    fn lane(&self, webhook: i64) -> Arc<Lane> {
+        if let Some(lane) = self.lanes.read().get(&webhook) {
+            return Arc::clone(lane);
+        }
+        let limits = LaneLimits {
+            jobs: LANE_JOBS_MAX,
+            bytes: self.options.memory_bytes_max / LANE_MEMORY_DIVISOR,
+            attempts: self.options.concurrent_attempts_per_webhook_max,
+        };
+        let mut lanes = self.lanes.write();
+        let lane = lanes.entry(webhook).or_insert_with(|| {
+            let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
+            let id = WebhookId::from_raw(webhook);
+            Arc::new(Lane::new(id, limits, Arc::clone(&self.memory), Arc::clone(&self.turns), health))
+        });
+        Arc::clone(lane)
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.read().values().cloned().collect()
+    }
+
+    /// Does what a lane wants.
+    fn act(self: &Arc<Self>, lane: &Arc<Lane>, wants: Wants) {
+        for _ in 0..wants.workers {
+            self.spawn_worker(lane);
+        }
+        if wants.refill {
+            self.runtime.spawn(Arc::clone(self).refill(Arc::clone(lane)));
+        }
+        if let Some(at) = wants.wake_at {
+            self.timer.at(at, lane.webhook.raw());
+        }
+    }
+
+    /// Gives durable deliveries to their lanes.
+    fn hand_over(self: &Arc<Self>, deliveries: impl Iterator<Item = HandOver>, now: i64) {
+        for HandOver { lane, job } in deliveries {
+            let wants = match job {
+                Some(job) => lane.enqueue(job, now),
+                None => lane.note_due(now, now),
+            };
+            self.act(&lane, wants);
+        }
+    }
+
+    /// Queues a record for the committer; waits while its queue is full.
+    async fn record(&self, record: Record) {
+        if self.commands.send(Command::Record(Box::new(record))).await.is_err() {
+            tracing::error!("an outcome was lost: the committer has ended; the attempt will be made again");
+        }
+    }
+
+    /// Looks at lanes when their time has come.
+    async fn run_timer(self: Arc<Self>) {
+        loop {
+            for webhook in self.timer.next().await {
+                let lane = self.lanes.read().get(&webhook).cloned();
+                let Some(lane) = lane else { continue };
+                let now = clock::now_us();
+                if lane.close_idle() {
+                    self.timer.at(later_second(now + CONNECTION_IDLE_US), webhook);
+                }
+                let wants = lane.look(now);
+                self.act(&lane, wants);
+            }
+        }
+    }
+
+    /// Reads back what is due for a lane.
+    async fn refill(self: Arc<Self>, lane: Arc<Lane>) {
+        let plan = lane.plan_refill();
+        let now = clock::now_us();
+        let (jobs, next_due) = match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
+            Ok(refill) => {
+                let jobs = refill.rows.into_iter().map(|row| Job {
+                    delivery: row.pending.delivery_id,
+                    webhook: row.pending.webhook_id,
+                    event: Arc::new(row.event),
+                    attempts: u32::try_from(row.pending.attempts).unwrap_or_default(),
+                });
+                (jobs.collect(), if refill.more_due { Some(now) } else { refill.next_due })
+            }
+            Err(error) => {
+                tracing::warn!(%error, webhook = %lane.webhook, "cannot read what is due; will try again");
+                (Vec::new(), Some(now + 1_000_000))
+            }
+        };
+        let wants = lane.refilled(jobs, next_due, clock::now_us());
+        self.act(&lane, wants);
+    }
+
+    fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
+        let now = clock::now_us();
+        match self.catalogue.webhook(id.raw()) {
+            Some(webhook) if webhook.active => {
+                let lane = self.lanes.read().get(&id.raw()).cloned();
+                if let Some(lane) = lane {
+                    let wants = lane.resume(now);
+                    self.act(&lane, wants);
+                }
+            }
+            Some(_) => {
+                let lane = self.lane(id.raw());
+                for job in lane.pause() {
+                    self.spawn_record(park(&lane, &job, now));
+                }
+            }
+            None => {
+                let lane = self.lanes.write().remove(&id.raw());
+                if let Some(lane) = lane {
+                    for job in lane.close() {
+                        self.spawn_record(cancel(&lane, &job, now));
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn_record(self: &Arc<Self>, record: Record) {
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move { inner.record(record).await });
+    }
+}
+
+/// Rounds up to whole seconds, so that many wishes for about the same time become one.
+fn later_second(at: i64) -> i64 {
+    (at / 1_000_000 + 1) * 1_000_000
+}
+
+/// A delivery of a paused lane goes back to waiting in the store.
+fn park(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
+    let row = job.pending_row(job.attempts, now);
+    Record::of(lane, job, Change::Parked(row), None)
+}
+
+/// The webhook is gone: the delivery ends.
+fn cancel(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
+    let ending = job.ending("webhook_deleted", now);
+    let stored = lane.is_stored(job.delivery);
+    Record::of(lane, job, Change::Ended { ending, stored }, None)
+}

@@ -1,0 +1,119 @@
+//! The checkpoint: an event id below which nothing in the store is owed without a row that says so.
+//!
+//! While all goes well a delivery leaves no row before its outcome: after a crash, what is owed is found by reading the
+//! events above the checkpoint and leaving out what has a row. To keep that stretch short the keeper writes pending rows
+//! for deliveries that have been in memory for longer than [`UNSTORED_MAX_US`], and then moves the checkpoint up.
+//!
+//! The order matters: first the last id that was handed off is read, then the lanes. Everything up to that id is in a lane
+//! or done by then.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookwright_domain::id::DeliveryId;
+use hookwright_storage::PendingRow;
+use tokio::sync::Notify;
+
+use super::{
+    Inner,
+    command::{Change, Command, Record},
+};
+use crate::clock;
+
+/// How often the keeper looks while there is work. Without work it sleeps until there is.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a delivery may be in memory without a row of its own.
+const UNSTORED_MAX_US: i64 = 5_000_000;
+
+/// What the keeper knows of the committer's progress.
+#[derive(Default)]
+pub(super) struct Checkpoint {
+    handed_off: AtomicI64,
+    saved: AtomicI64,
+    recovered: AtomicBool,
+    work: Notify,
+}
+
+impl Checkpoint {
+    /// The state at start: nothing above `saved` is known to be done.
+    pub(super) fn start(&self, saved: i64) {
+        self.saved.store(saved, Ordering::Release);
+        self.handed_off.store(saved, Ordering::Release);
+    }
+
+    /// The event `id` is in its lanes, or in the store as pending.
+    pub(super) fn handed_off(&self, id: i64) {
+        if self.handed_off.fetch_max(id, Ordering::AcqRel) == self.saved.load(Ordering::Acquire) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Everything that a former run left unfinished is in its lanes, up to the event `last`.
+    pub(super) fn recovered(&self, last: i64) {
+        self.handed_off.fetch_max(last, Ordering::AcqRel);
+        self.recovered.store(true, Ordering::Release);
+        self.work.notify_one();
+    }
+}
+
+impl Inner {
+    /// Keeps the checkpoint until the engine stops.
+    pub(super) async fn keep_checkpoint(self: Arc<Self>) {
+        loop {
+            if self.is_checkpoint_current() {
+                self.checkpoint.work.notified().await;
+            }
+            tokio::time::sleep(INTERVAL).await;
+            if self.checkpoint.recovered.load(Ordering::Acquire) {
+                self.note_unstored().await;
+                self.move_checkpoint().await;
+            }
+        }
+    }
+
+    fn is_checkpoint_current(&self) -> bool {
+        self.checkpoint.handed_off.load(Ordering::Acquire) == self.checkpoint.saved.load(Ordering::Acquire)
+    }
+
+    /// Writes pending rows for deliveries that have been in memory for long.
+    async fn note_unstored(&self) {
+        let now = clock::now_us();
+        for lane in self.all_lanes() {
+            for held in lane.take_unstored(now - UNSTORED_MAX_US) {
+                let row = PendingRow {
+                    delivery_id: held.delivery,
+                    event_id: held.event,
+                    organization_id: held.organization,
+                    webhook_id: lane.webhook.raw(),
+                    due_at: now,
+                    attempts: 0,
+                };
+                let record = Record {
+                    lane: Arc::clone(&lane),
+                    delivery: DeliveryId::from_raw(held.delivery),
+                    payload_bytes: 0,
+                    change: Change::Noted(row),
+                    health: None,
+                };
+                self.record(record).await;
+            }
+        }
+    }
+
+    async fn move_checkpoint(&self) {
+        let handed_off = self.checkpoint.handed_off.load(Ordering::Acquire);
+        let oldest = self.all_lanes().iter().filter_map(|lane| lane.oldest_unstored_event()).min();
+        let checkpoint = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
+        if checkpoint > self.checkpoint.saved.load(Ordering::Acquire) {
+            // Queued behind every pending row that was noted above, so it is durable with or after them.
+            if self.commands.send(Command::Checkpoint(checkpoint)).await.is_ok() {
+                self.checkpoint.saved.store(checkpoint, Ordering::Release);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the committer is told, and what it answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookwright_domain::id::{DeliveryId, EventId, OrganizationId};
+use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow, RequestKey};
+use tokio::sync::oneshot;
+
+use super::lane::Lane;
+
+/// An event that was checked and matched, ready to be made durable.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The organization it belongs to.
+    pub organization: OrganizationId,
+    /// Its event type.
+    pub event_type: String,
+    /// Its payload, as it will be sent.
+    pub payload: Bytes,
+    /// The webhooks that it is owed to.
+    pub webhooks: Arc<[i64]>,
+    /// When it happened, if the publisher said so.
+    pub occurred_at: Option<i64>,
+    /// The publisher's attributes as a JSON object.
+    pub attributes: Option<String>,
+    /// The publisher's trace context: trace id, span id, flags.
+    pub trace: Option<[u8; 25]>,
+    /// The publisher's `tracestate`.
+    pub tracestate: Option<String>,
+    /// The publisher's request id, with the fingerprint of the content.
+    pub request: Option<RequestKey>,
+}
+
+/// A durable event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub event: EventId,
+    /// How many webhooks it is owed to.
+    pub delivery_count: usize,
+    /// Whether it was published by an earlier call with the same request id.
+    pub repeated: bool,
+}
+
+/// Why an event was not published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The request id was used for an event with other content.
+    #[error("the request id was used for {0} with other content; use a new request id for a new event")]
+    Conflict(EventId),
+    /// More webhooks match than one event can be owed to.
+    #[error("{0} webhooks match this event, and one event can be owed to at most {1}")]
+    FanOut(usize, usize),
+    /// The store is full.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The store did not answer as it should; whether the event was stored is not known.
+    #[error("the event could not be stored: {0}")]
+    Unavailable(String),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Stopping,
+}
+
+/// What became of each event of a publish call, in order.
+pub type PublishResults = Vec<Result<Published, PublishError>>;
+
+pub(super) enum Command {
+    Publish { drafts: Vec<Draft>, reply: oneshot::Sender<PublishResults> },
+    Record(Box<Record>),
+    Checkpoint(i64),
+    /// Commit what has come in so far, then end.
+    Stop,
+}
+
+/// Something that happened to a delivery in memory, to be made durable.
+pub(super) struct Record {
+    pub(super) lane: Arc<Lane>,
+    pub(super) delivery: DeliveryId,
+    pub(super) payload_bytes: usize,
+    pub(super) change: Change,
+    pub(super) health: Option<HealthRow>,
+}
+
+pub(super) enum Change {
+    /// An attempt was made; `retry` says when the next one is due, if there is one.
+    Attempted { attempt: Box<AttemptRow>, retry: Option<PendingRow>, stored: bool },
+    /// The delivery ends without a further attempt.
+    Ended { ending: EndingRow, stored: bool },
+    /// The store takes note of a delivery that stays in memory.
+    Noted(PendingRow),
+    /// The delivery leaves memory and waits in the store alone.
+    Parked(PendingRow),
+}

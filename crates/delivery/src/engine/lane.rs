@@ -1,0 +1,435 @@
+//! A lane: one webhook's deliveries inside this node.
+//!
+//! A lane holds a bounded number of deliveries. What it cannot hold waits in the store alone (a row in
+//! `pending_deliveries`) and is read back in order when the lane drains. While anything that is due waits in the store, new
+//! deliveries are sent there too, so that the lane stays roughly first in, first out.
+//!
+//! Every delivery in memory is in `held` from the moment its place is reserved (before the commit) until the commit that
+//! holds its outcome is done. `held` therefore says which rows of the store must not be read back a second time.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::StoredEvent;
+use parking_lot::Mutex;
+
+use super::{health::Health, limit::Limit, memory::Memory, turns::Turns};
+use crate::sender::Connection;
+
+/// How many idle connections a lane keeps.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// A delivery in memory.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) delivery: i64,
+    pub(super) webhook: i64,
+    pub(super) event: Arc<StoredEvent>,
+    /// Attempts made so far.
+    pub(super) attempts: u32,
+}
+
+impl Job {
+    pub(super) fn memory(&self) -> usize {
+        memory_of(self.event.payload.len())
+    }
+}
+
+/// What a delivery with a payload of this size counts against the memory limits.
+pub(super) fn memory_of(payload_bytes: usize) -> usize {
+    payload_bytes + 512
+}
+
+/// Which delivery a place in memory is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) delivery: i64,
+    pub(super) event: i64,
+    pub(super) organization: i64,
+}
+
+/// What is known of a delivery in memory.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    place: Place,
+    /// Whether the store has a pending row for it. Without one, only the event row tells after a crash that it is owed.
+    stored: bool,
+    since: i64,
+}
+
+/// The bounds of every lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneLimits {
+    pub(super) jobs: usize,
+    pub(super) bytes: usize,
+    pub(super) attempts: usize,
+}
+
+/// See the module.
+pub(super) struct Lane {
+    pub(super) webhook: WebhookId,
+    limits: LaneLimits,
+    memory: Arc<Memory>,
+    turns: Arc<Turns>,
+    state: Mutex<State>,
+}
+
+struct State {
+    ready: VecDeque<Job>,
+    held: HashMap<i64, Held>,
+    bytes: usize,
+    workers: usize,
+    /// Workers that have not asked for their first delivery yet.
+    starting: usize,
+    in_line: bool,
+    paused: bool,
+    closed: bool,
+    limit: Limit,
+    idle: Vec<Connection>,
+    /// When the earliest delivery that waits in the store alone is due.
+    next_due: Option<i64>,
+    refill: Option<RefillNotes>,
+    /// Rate limit: no attempt may begin before this time.
+    not_before: i64,
+    health: Health,
+}
+
+/// What happens while a refill reads the store, and which its reading may or may not have seen.
+#[derive(Default)]
+struct RefillNotes {
+    due: Option<i64>,
+    settled: Vec<i64>,
+}
+
+/// What a lane wants done next; the engine does it outside the lane's lock.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// Start this many workers; each has its turn already.
+    pub(super) workers: usize,
+    /// Read back from the store.
+    pub(super) refill: bool,
+    /// Look at the lane again at this time.
+    pub(super) wake_at: Option<i64>,
+}
+
+/// What to read back.
+pub(super) struct RefillPlan {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+impl Lane {
+    pub(super) fn new(webhook: WebhookId, limits: LaneLimits, memory: Arc<Memory>, turns: Arc<Turns>, health: Health) -> Self {
+        Self {
+            webhook,
+            limits,
+            memory,
+            turns,
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                held: HashMap::new(),
+                bytes: 0,
+                workers: 0,
+                starting: 0,
+                in_line: false,
+                paused: false,
+                closed: false,
+                limit: Limit::new(limits.attempts),
+                idle: Vec::new(),
+                next_due: None,
+                refill: None,
+                not_before: 0,
+                health,
+            }),
+        }
+    }
+
+    /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
+    pub(super) fn reserve(&self, place: Place, payload_bytes: usize, now: i64) -> bool {
+        let bytes = memory_of(payload_bytes);
+        let mut state = self.state.lock();
+        let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
+        if state.paused || backlog || !self.fits(&state, bytes) {
+            return false;
+        }
+        state.hold(place, false, bytes, now);
+        self.memory.add(bytes);
+        true
+    }
+
+    /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
+    /// memory that others use.
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        state.held.is_empty()
+            || (state.held.len() < self.limits.jobs
+                && state.bytes + bytes <= self.limits.bytes
+                && self.memory.has_room(bytes))
+    }
+
+    /// Gives a reserved place back: the delivery was not committed.
+    pub(super) fn unreserve(&self, delivery: i64, payload_bytes: usize) {
+        let bytes = memory_of(payload_bytes);
+        if self.state.lock().release(delivery, bytes).is_some() {
+            self.memory.remove(bytes);
+        }
+    }
+
+    /// Puts a delivery whose place was reserved, and which is now durable, in the queue.
+    pub(super) fn enqueue(self: &Arc<Self>, job: Job, now: i64) -> Wants {
+        let mut state = self.state.lock();
+        state.ready.push_back(job);
+        self.wants(&mut state, now)
+    }
+
+    /// Notes that a delivery waits in the store alone until `due_at`.
+    pub(super) fn note_due(self: &Arc<Self>, due_at: i64, now: i64) -> Wants {
+        let mut state = self.state.lock();
+        if let Some(notes) = &mut state.refill {
+            notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
+        }
+        let earlier = state.next_due.is_none_or(|due| due_at < due);
+        if earlier {
+            state.next_due = Some(due_at);
+        }
+        let mut wants = self.wants(&mut state, now);
+        if earlier && due_at > now {
+            wants.wake_at = Some(wants.wake_at.map_or(due_at, |at| at.min(due_at)));
+        }
+        wants
+    }
+
+    /// Asks the lane what it wants, for example because its time has come.
+    pub(super) fn look(self: &Arc<Self>, now: i64) -> Wants {
+        self.wants(&mut self.state.lock(), now)
+    }
+
+    /// Decides under the lock; counts the workers that the caller must start.
+    fn wants(self: &Arc<Self>, state: &mut State, now: i64) -> Wants {
+        let mut wants = Wants::default();
+        if state.paused || state.closed {
+            return wants;
+        }
+        if state.not_before > now && !state.ready.is_empty() {
+            wants.wake_at = Some(state.not_before);
+        } else {
+            wants.workers = self.take_turns(state);
+        }
+        let has_room = state.held.is_empty()
+            || (state.held.len() <= self.limits.jobs / 2
+                && state.bytes <= self.limits.bytes / 2
+                && self.memory.room() > 0);
+        if state.refill.is_none() && has_room && state.next_due.is_some_and(|due| due <= now) {
+            state.refill = Some(RefillNotes::default());
+            wants.refill = true;
+        }
+        wants
+    }
+
+    /// Takes a turn for each delivery that could be attempted now. Without a free turn the lane gets in line, once. This
+    /// happens under the lane's lock, so that the lane cannot be called before it knows that it stands in line.
+    fn take_turns(self: &Arc<Self>, state: &mut State) -> usize {
+        let free = state.limit.get().saturating_sub(state.workers);
+        let wanted = free.min(state.ready.len().saturating_sub(state.starting));
+        let mut taken = 0;
+        while taken < wanted && !state.in_line {
+            if self.turns.take(self) {
+                taken += 1;
+            } else {
+                state.in_line = true;
+            }
+        }
+        state.workers += taken;
+        state.starting += taken;
+        taken
+    }
+
+    /// The lane's turn has come. True: start a worker, which is counted. False: there is nothing to do.
+    pub(super) fn called(&self, now: i64) -> bool {
+        let mut state = self.state.lock();
+        state.in_line = false;
+        let useful = !state.paused
+            && !state.closed
+            && state.not_before <= now
+            && !state.ready.is_empty()
+            && state.workers < state.limit.get();
+        if useful {
+            state.workers += 1;
+            state.starting += 1;
+        }
+        useful
+    }
+
+    /// The next delivery for a worker, `first` if it had none before. `None`: the worker must end; it is no longer counted.
+    pub(super) fn next(&self, first: bool, rate: Option<f64>, now: i64) -> Option<Job> {
+        let mut state = self.state.lock();
+        state.starting -= usize::from(first);
+        let may_run = !state.paused && !state.closed && state.workers <= state.limit.get() && state.not_before <= now;
+        let job = if may_run { state.ready.pop_front() } else { None };
+        match (&job, rate) {
+            (Some(_), Some(rate)) => {
+                #[expect(clippy::cast_possible_truncation, reason = "a rate is at least 0.01: at most 10^8 microseconds")]
+                let interval = (1e6 / rate) as i64;
+                state.not_before = state.not_before.max(now - interval) + interval;
+            }
+            (Some(_), None) => {}
+            (None, _) => state.workers -= 1,
+        }
+        job
+    }
+
+    /// A worker ends although it could go on, to give its turn to another lane.
+    pub(super) fn leave(&self) {
+        self.state.lock().workers -= 1;
+    }
+
+    pub(super) fn take_connection(&self) -> Option<Connection> {
+        self.state.lock().idle.pop()
+    }
+
+    pub(super) fn keep_connection(&self, connection: Connection) {
+        let mut state = self.state.lock();
+        if state.idle.len() < IDLE_CONNECTIONS_MAX && !state.closed {
+            state.idle.push(connection);
+        }
+    }
+
+    /// Closes connections that have been idle for long. Returns whether some are left.
+    pub(super) fn close_idle(&self) -> bool {
+        let mut state = self.state.lock();
+        state.idle.retain(Connection::is_fresh);
+        !state.idle.is_empty()
+    }
+
+    /// Takes the result of an attempt into account.
+    pub(super) fn attempted(&self, success: bool) {
+        let mut state = self.state.lock();
+        if success { state.limit.succeeded() } else { state.limit.failed() }
+    }
+
+    /// Works on the lane's health under its lock.
+    pub(super) fn with_health<R>(&self, work: impl FnOnce(&mut Health) -> R) -> R {
+        work(&mut self.state.lock().health)
+    }
+
+    /// Whether the store has a pending row for a delivery that is held.
+    pub(super) fn is_stored(&self, delivery: i64) -> bool {
+        self.state.lock().held.get(&delivery).is_some_and(|held| held.stored)
+    }
+
+    /// The outcome of a delivery is durable: it leaves memory, and may wait in the store until `due_at`.
+    pub(super) fn settle(self: &Arc<Self>, delivery: i64, payload_bytes: usize, due_at: Option<i64>, now: i64) -> Wants {
+        let bytes = memory_of(payload_bytes);
+        {
+            let mut state = self.state.lock();
+            if state.release(delivery, bytes).is_some() {
+                self.memory.remove(bytes);
+            }
+            if let Some(notes) = &mut state.refill {
+                notes.settled.push(delivery);
+            }
+        }
+        match due_at {
+            Some(due_at) => self.note_due(due_at, now),
+            None => self.look(now),
+        }
+    }
+
+    /// How much a refill may read: rows that are held already are read again, and then left out.
+    pub(super) fn plan_refill(&self) -> RefillPlan {
+        let state = self.state.lock();
+        let stored = state.held.values().filter(|held| held.stored).count();
+        let free = self.limits.jobs.saturating_sub(state.held.len()).max(1);
+        let bytes = state.bytes + self.limits.bytes.saturating_sub(state.bytes).min(self.memory.room()).max(1);
+        RefillPlan { rows: stored + free, bytes }
+    }
+
+    /// Takes in what a refill has read. `next_due` is when the earliest row that was not read is due.
+    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, next_due: Option<i64>, now: i64) -> Wants {
+        let mut state = self.state.lock();
+        let notes = state.refill.take().unwrap_or_default();
+        for job in jobs {
+            if state.held.contains_key(&job.delivery) || notes.settled.contains(&job.delivery) {
+                continue;
+            }
+            let bytes = job.memory();
+            let place =
+                Place { delivery: job.delivery, event: job.event.id, organization: job.event.organization_id };
+            state.hold(place, true, bytes, now);
+            self.memory.add(bytes);
+            state.ready.push_back(job);
+        }
+        state.next_due = match (next_due, notes.due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let mut wants = self.wants(&mut state, now);
+        if let Some(due) = state.next_due.filter(|due| *due > now) {
+            wants.wake_at = Some(wants.wake_at.map_or(due, |at| at.min(due)));
+        }
+        wants
+    }
+
+    /// Deliveries that have been in memory since before `since` with nothing in the store but their event. They are
+    /// counted as stored from here on: the caller writes their pending rows.
+    pub(super) fn take_unstored(&self, since: i64) -> Vec<Place> {
+        let mut state = self.state.lock();
+        let mut taken = Vec::new();
+        for held in state.held.values_mut() {
+            if !held.stored && held.since < since {
+                held.stored = true;
+                taken.push(held.place);
+            }
+        }
+        taken
+    }
+
+    /// The oldest event of which a delivery in memory has no pending row.
+    pub(super) fn oldest_unstored_event(&self) -> Option<i64> {
+        self.state.lock().held.values().filter(|held| !held.stored).map(|held| held.place.event).min()
+    }
+
+    /// Stops sending and returns what was ready, for the caller to put into the store. What is under way goes on.
+    pub(super) fn pause(&self) -> Vec<Job> {
+        let mut state = self.state.lock();
+        state.paused = true;
+        state.idle.clear();
+        state.ready.drain(..).collect()
+    }
+
+    pub(super) fn resume(self: &Arc<Self>, now: i64) -> Wants {
+        let mut state = self.state.lock();
+        state.paused = false;
+        self.wants(&mut state, now)
+    }
+
+    /// Stops for good (the webhook is gone) and returns what was ready.
+    pub(super) fn close(&self) -> Vec<Job> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.next_due = None;
+        state.idle.clear();
+        state.ready.drain(..).collect()
+    }
+
+    /// How many deliveries are in memory.
+    pub(super) fn held(&self) -> usize {
+        self.state.lock().held.len()
+    }
+}
+
+impl State {
+    fn hold(&mut self, place: Place, stored: bool, bytes: usize, since: i64) {
+        if self.held.insert(place.delivery, Held { place, stored, since }).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    fn release(&mut self, delivery: i64, bytes: usize) -> Option<Held> {
+        let held = self.held.remove(&delivery)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(held)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a former run left unfinished: found at start, and worked off while new work already flows.
+//!
+//! Two kinds: deliveries with a pending row, which their lanes read back when due; and deliveries of events above the
+//! checkpoint that have no row at all, which were in memory when the process ended.
+
+use std::sync::Arc;
+
+use hookwright_domain::id::EventId;
+use hookwright_storage::{StoreError, UnfinishedEvent};
+
+use super::{
+    Inner,
+    lane::{Job, Place},
+};
+use crate::clock;
+
+/// How many events are read at once.
+const PAGE: usize = 500;
+
+/// The stretch of events to look through.
+pub(super) struct Recovery {
+    after: i64,
+    last: i64,
+}
+
+impl Inner {
+    /// Fixes the stretch before the first new event is accepted.
+    pub(super) async fn plan_recovery(&self) -> Result<Recovery, StoreError> {
+        let after = self.store.checkpoint().await?;
+        let last = self.store.last_event_id().await?.max(after);
+        self.checkpoint.start(after);
+        Ok(Recovery { after, last })
+    }
+
+    /// Works the stretch off. The checkpoint stays where it is until this is done.
+    pub(super) async fn recover(self: Arc<Self>, recovery: Recovery) {
+        self.until_done("pending deliveries", || self.recover_pending()).await;
+        let mut after = recovery.after;
+        let mut found = 0;
+        while after < recovery.last {
+            let page = self.until_done("unfinished events", || self.store.unfinished(after, recovery.last, PAGE)).await;
+            for event in page.events {
+                found += event.positions.len();
+                self.recover_event(event).await;
+            }
+            after = page.last_id;
+        }
+        if found > 0 {
+            tracing::info!(deliveries = found, "resumed deliveries that were in memory when the server last ended");
+        }
+        self.checkpoint.recovered(recovery.last);
+    }
+
+    async fn recover_pending(self: &Arc<Self>) -> Result<(), StoreError> {
+        let now = clock::now_us();
+        for (webhook, due_at) in self.store.pending_webhooks().await? {
+            let Some(config) = self.catalogue.webhook(webhook) else { continue };
+            let lane = self.lane(webhook);
+            if !config.active {
+                lane.pause();
+            }
+            let wants = lane.note_due(due_at, now);
+            self.act(&lane, wants);
+        }
+        Ok(())
+    }
+
+    async fn recover_event(self: &Arc<Self>, unfinished: UnfinishedEvent) {
+        let event = Arc::new(unfinished.event);
+        for position in unfinished.positions {
+            let Some(webhook) = event.webhooks.get(position).copied() else { continue };
+            let job = Job {
+                delivery: EventId::from_raw(event.id).delivery(position).raw(),
+                webhook,
+                event: Arc::clone(&event),
+                attempts: 0,
+            };
+            self.recover_job(job).await;
+        }
+    }
+
+    /// Into the lane's memory if there is room, else into the store as pending; ended if the webhook is gone.
+    async fn recover_job(self: &Arc<Self>, job: Job) {
+        let now = clock::now_us();
+        let lane = self.lane(job.webhook);
+        if self.catalogue.webhook(job.webhook).is_none() {
+            self.record(super::cancel(&lane, &job, now)).await;
+            self.lanes.write().remove(&job.webhook);
+            return;
+        }
+        let place = Place { delivery: job.delivery, event: job.event.id, organization: job.event.organization_id };
+        if lane.reserve(place, job.event.payload.len(), now) {
+            let wants = lane.enqueue(job, now);
+            self.act(&lane, wants);
+        } else {
+            self.record(super::park(&lane, &job, now)).await;
+        }
+    }
+
+    /// Repeats until the store answers.
+    async fn until_done<T, F>(&self, what: &str, mut work: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match work().await {
+                Ok(done) => return done,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read {what} yet; will try again");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! One timer per node: it knows when each lane next needs a look, sleeps until the earliest, and polls nothing meanwhile.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock;
+
+/// The longest sleep: bounds how late a due time is noticed after the wall clock was set forward.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Timer {
+    due: Mutex<BTreeSet<(i64, i64)>>,
+    earlier: Notify,
+}
+
+impl Timer {
+    /// Has the lane of `webhook` looked at when `due_at` (microseconds since the epoch) has come.
+    pub(super) fn at(&self, due_at: i64, webhook: i64) {
+        let mut due = self.due.lock();
+        let earlier = due.first().is_none_or(|first| due_at < first.0);
+        due.insert((due_at, webhook));
+        drop(due);
+        if earlier {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Waits until at least one lane is due and returns the webhooks of all that are.
+    pub(super) async fn next(&self) -> Vec<i64> {
+        loop {
+            let now = clock::now_us();
+            let first = {
+                let mut due = self.due.lock();
+                let later = due.split_off(&(now + 1, i64::MIN));
+                let ready = std::mem::replace(&mut *due, later);
+                if !ready.is_empty() {
+                    return ready.into_iter().map(|(_, webhook)| webhook).collect();
+                }
+                due.first().map(|first| first.0)
+            };
+            match first {
+                Some(first) => {
+                    let sleep = Duration::from_micros((first - now).unsigned_abs()).min(SLEEP_MAX);
+                    // A shorter wait that is announced meanwhile ends this one; both ways lead to another look.
+                    let _ = tokio::time::timeout(sleep, self.earlier.notified()).await;
+                }
+                None => self.earlier.notified().await,
+            }
+        }
+    }
+}

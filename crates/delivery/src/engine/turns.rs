@@ -1,0 +1,94 @@
+//! The global limit of attempts under way, and whose turn it is when it is reached.
+//!
+//! A lane's worker holds one turn. When none is free the lane waits in line, and a worker that has finished a delivery
+//! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::lane::Lane;
+
+/// See the module.
+pub(super) struct Turns {
+    state: Mutex<State>,
+    contended: AtomicBool,
+    taken: AtomicUsize,
+    all_free: Notify,
+}
+
+struct State {
+    free: usize,
+    line: VecDeque<Arc<Lane>>,
+}
+
+impl Turns {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            state: Mutex::new(State { free: limit, line: VecDeque::new() }),
+            contended: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
+            all_free: Notify::new(),
+        }
+    }
+
+    /// Takes a turn, or puts the lane in line and returns false. A lane stands in line once: it must not ask again before
+    /// it was called.
+    pub(super) fn take(&self, lane: &Arc<Lane>) -> bool {
+        let mut state = self.state.lock();
+        if state.free > 0 {
+            state.free -= 1;
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        state.line.push_back(Arc::clone(lane));
+        self.contended.store(true, Ordering::Relaxed);
+        false
+    }
+
+    /// Whether a lane waits, so that a worker should give its turn away.
+    pub(super) fn contended(&self) -> bool {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
+    pub(super) fn give(&self) -> Option<Arc<Lane>> {
+        let mut state = self.state.lock();
+        let next = state.line.pop_front();
+        if state.line.is_empty() {
+            self.contended.store(false, Ordering::Relaxed);
+        }
+        if next.is_none() {
+            state.free += 1;
+            if self.taken.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.all_free.notify_waiters();
+            }
+        }
+        next
+    }
+
+    /// How many turns are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no turn is taken.
+    pub(super) async fn wait_until_free(&self) {
+        loop {
+            let notified = self.all_free.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.taken() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

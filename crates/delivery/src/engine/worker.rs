@@ -1,0 +1,270 @@
+//! A worker: makes one lane's attempts, one after another, over one connection.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hookwright_domain::{
+    id::{DeliveryId, EventId, WebhookId},
+    outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
+    retry::parse_retry_after,
+};
+use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow};
+use tracing::Instrument as _;
+
+use super::{
+    CONNECTION_IDLE_US, DisableReason, DisableRequest, Inner, cancel,
+    command::{Change, Record},
+    lane::{Job, Lane},
+    later_second, park,
+};
+use crate::{
+    catalogue::Webhook,
+    clock,
+    details::AttemptDetails,
+    random,
+    request::PreparedRequest,
+    sender::{AttemptReport, AttemptRequest, Connection},
+    trace::TraceContext,
+};
+
+impl Inner {
+    /// Starts a worker that has been counted by its lane and has its turn.
+    pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let worker = Arc::clone(self).run_worker(Arc::clone(lane));
+        self.runtime.spawn(worker);
+    }
+
+    async fn run_worker(self: Arc<Self>, lane: Arc<Lane>) {
+        let mut connection = lane.take_connection();
+        let mut first = true;
+        loop {
+            let webhook = self.catalogue.webhook(lane.webhook.raw());
+            let rate = webhook.as_ref().and_then(|webhook| webhook.rate);
+            let Some(job) = lane.next(first, rate, clock::now_us()) else { break };
+            first = false;
+            self.work_off(&lane, webhook, job, &mut connection).await;
+            if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
+                lane.leave();
+                break;
+            }
+        }
+        let now = clock::now_us();
+        if let Some(connection) = connection {
+            lane.keep_connection(connection);
+            self.timer.at(later_second(now + CONNECTION_IDLE_US), lane.webhook.raw());
+        }
+        self.pass_turn(&lane);
+    }
+
+    /// Gives the turn to the lane that has waited longest for one; this lane may then take or wait for another.
+    fn pass_turn(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        while let Some(next) = self.turns.give() {
+            if !stopping && next.called(clock::now_us()) {
+                self.spawn_worker(&next);
+                let wants = next.look(clock::now_us());
+                self.act(&next, wants);
+                break;
+            }
+        }
+        if !stopping {
+            let wants = lane.look(clock::now_us());
+            self.act(lane, wants);
+        }
+    }
+
+    /// Deals with one delivery and queues what came of it for the committer.
+    async fn work_off(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        webhook: Option<Arc<Webhook>>,
+        job: Job,
+        connection: &mut Option<Connection>,
+    ) {
+        let now = clock::now_us();
+        let record = match webhook {
+            None => cancel(lane, &job, now),
+            Some(webhook) if !webhook.active => {
+                for waiting in lane.pause() {
+                    self.record(park(lane, &waiting, now)).await;
+                }
+                park(lane, &job, now)
+            }
+            Some(webhook) => self.attempt(lane, &webhook, &job, connection).await,
+        };
+        self.record(record).await;
+    }
+
+    async fn attempt(
+        &self,
+        lane: &Arc<Lane>,
+        webhook: &Webhook,
+        job: &Job,
+        connection: &mut Option<Connection>,
+    ) -> Record {
+        let number = job.attempts + 1;
+        let delivery = DeliveryId::from_raw(job.delivery);
+        let parent = TraceContext::of_event(&job.event);
+        let span = parent.attempt_span(delivery, number);
+        let trace = parent.child(&span, job.delivery, number);
+        let prepared = PreparedRequest::new(&self.options.format, webhook, job.delivery, &job.event, &trace);
+        let report = match &prepared {
+            Some(prepared) => {
+                let request = AttemptRequest {
+                    url: &webhook.url,
+                    skip_verify: webhook.skip_verify,
+                    timeout: webhook.timeout,
+                    headers: &prepared.headers,
+                    body: job.event.payload.clone(),
+                };
+                self.sender.attempt(connection, &request).instrument(span.clone()).await
+            }
+            None => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
+        };
+        let outcome = self.judge(webhook, job, number, &report);
+        trace.finish(&span, &report);
+        self.metrics.attempted(&report, outcome.state);
+        lane.attempted(outcome.state == DeliveryState::Delivered);
+        let health = self.track_health(lane, &outcome);
+        let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
+        let stored = lane.is_stored(job.delivery);
+        Record::of(lane, job, Change::Attempted { attempt: Box::new(attempt), retry: outcome.retry, stored }, health)
+    }
+
+    /// What follows from an attempt: delivered, failed for good, or due again.
+    fn judge(&self, webhook: &Webhook, job: &Job, number: u32, report: &AttemptReport) -> Verdict {
+        let class = report.error_class();
+        let status = report.status();
+        if class.is_none() && status.is_some_and(|status| classify_status(status) == StatusOutcome::Success) {
+            return Verdict { state: DeliveryState::Delivered, class: None, retry: None };
+        }
+        if class == Some(ErrorClass::Gone) {
+            return Verdict { state: DeliveryState::Failed, class, retry: None };
+        }
+        let now = clock::now_us();
+        let jitter = random::unit(job.delivery, number);
+        match webhook.schedule.delay(number, jitter) {
+            None => Verdict { state: DeliveryState::Failed, class, retry: None },
+            Some(delay) => {
+                let hint = parse_retry_after(status.unwrap_or(0), &report.retry_after(), now);
+                let due_at = now + micros(delay.max(hint.unwrap_or(Duration::ZERO)));
+                Verdict { state: DeliveryState::Retrying, class, retry: Some(job.pending_row(number, due_at)) }
+            }
+        }
+    }
+
+    /// Keeps count of failures in a row, and asks for the webhook to be disabled where that is due. Returns the row to
+    /// store if anything changed.
+    fn track_health(&self, lane: &Arc<Lane>, verdict: &Verdict) -> Option<HealthRow> {
+        let now = clock::now_us();
+        let (changed, health) = lane.with_health(|health| {
+            let changed = if verdict.state == DeliveryState::Delivered {
+                health.succeeded()
+            } else {
+                health.failed(now);
+                true
+            };
+            (changed, *health)
+        });
+        let reason = match verdict.class {
+            Some(ErrorClass::Gone) => Some(DisableReason::Gone),
+            Some(_) if health.is_hopeless(self.options.disable_after, now) => Some(DisableReason::Failing),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            // When the queue is full the next failure asks again.
+            let _ = self.disable.try_send(DisableRequest { webhook: lane.webhook, reason });
+        }
+        changed.then(|| HealthRow {
+            webhook_id: lane.webhook.raw(),
+            failing_since: health.failing_since,
+            failures: health.failures,
+        })
+    }
+}
+
+/// What an attempt means for its delivery.
+struct Verdict {
+    state: DeliveryState,
+    class: Option<ErrorClass>,
+    retry: Option<PendingRow>,
+}
+
+fn attempt_row(
+    webhook: &Webhook,
+    job: &Job,
+    number: u32,
+    report: &AttemptReport,
+    prepared: Option<&PreparedRequest>,
+    verdict: &Verdict,
+) -> AttemptRow {
+    AttemptRow {
+        delivery_id: job.delivery,
+        number: i32::try_from(number).unwrap_or(i32::MAX),
+        event_id: job.event.id,
+        organization_id: job.event.organization_id,
+        webhook_id: job.webhook,
+        started_at: report.started_at_us,
+        duration_us: micros(report.duration),
+        status: report.status().map(i32::from),
+        error_class: verdict.class.map(|class| class.as_str().to_owned()),
+        error_message: report.error_message().map(str::to_owned),
+        delivery_state: match verdict.state {
+            DeliveryState::Delivered => 1,
+            DeliveryState::Failed => 2,
+            _ => 0,
+        },
+        details: AttemptDetails::new(webhook, prepared, report).to_json(),
+        response_body: report.body().filter(|body| !body.is_empty()).map(|body| body.to_vec()),
+    }
+}
+
+impl Job {
+    /// The row of this delivery when it waits in the store, with `attempts` made.
+    pub(super) fn pending_row(&self, attempts: u32, due_at: i64) -> PendingRow {
+        PendingRow {
+            delivery_id: self.delivery,
+            event_id: self.event.id,
+            organization_id: self.event.organization_id,
+            webhook_id: self.webhook,
+            due_at,
+            attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// The row that ends this delivery without a further attempt.
+    pub(super) fn ending(&self, reason: &str, now: i64) -> EndingRow {
+        EndingRow {
+            delivery_id: self.delivery,
+            event_id: self.event.id,
+            organization_id: self.event.organization_id,
+            webhook_id: self.webhook,
+            state: hookwright_storage::ENDING_CANCELLED,
+            reason: reason.to_owned(),
+            ended_at: now,
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn of(lane: &Arc<Lane>, job: &Job, change: Change, health: Option<HealthRow>) -> Self {
+        Self {
+            lane: Arc::clone(lane),
+            delivery: DeliveryId::from_raw(job.delivery),
+            payload_bytes: job.event.payload.len(),
+            change,
+            health,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The ids of a delivery as people see them, for logs.
+pub(super) fn names(job: &Job) -> (EventId, DeliveryId, WebhookId) {
+    (EventId::from_raw(job.event.id), DeliveryId::from_raw(job.delivery), WebhookId::from_raw(job.webhook))
+}

@@ -1,0 +1,108 @@
+//! What the engine counts, for `/metrics` (Prometheus / OpenMetrics text).
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use hookwright_domain::outcome::DeliveryState;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::sender::AttemptReport;
+
+/// Labels of attempts.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AttemptLabels {
+    /// The error class; `none` for a success.
+    error_class: &'static str,
+}
+
+/// Labels of deliveries that ended.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DeliveryLabels {
+    state: &'static str,
+}
+
+/// The engine's counters. Registered once, then only incremented.
+#[derive(Debug)]
+pub struct Metrics {
+    events_published: Counter,
+    attempts: Family<AttemptLabels, Counter>,
+    deliveries: Family<DeliveryLabels, Counter>,
+    retries: Counter,
+    attempt_seconds: Histogram,
+    commit_seconds: Histogram,
+    commit_failures: Counter,
+    commits: Counter,
+    delivered: Counter,
+    succeeded: Counter,
+    outcomes: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            events_published: Counter::default(),
+            attempts: Family::default(),
+            deliveries: Family::default(),
+            retries: Counter::default(),
+            attempt_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            commit_failures: Counter::default(),
+            commits: Counter::default(),
+            outcomes: Counter::default(),
+            delivered: Counter::default(),
+            succeeded: Counter::default(),
+        };
+        let delivered = DeliveryLabels { state: "delivered" };
+        let succeeded = AttemptLabels { error_class: "none" };
+        let metrics = Self {
+            delivered: metrics.deliveries.get_or_create(&delivered).clone(),
+            succeeded: metrics.attempts.get_or_create(&succeeded).clone(),
+            ..metrics
+        };
+        registry.register("events_published", "Events made durable", metrics.events_published.clone());
+        registry.register("attempts", "Attempts made, by error class", metrics.attempts.clone());
+        registry.register("deliveries_ended", "Deliveries that reached a final state", metrics.deliveries.clone());
+        registry.register("retries_scheduled", "Failed attempts that will be repeated", metrics.retries.clone());
+        registry.register("attempt_seconds", "How long attempts took", metrics.attempt_seconds.clone());
+        registry.register("commit_seconds", "How long commits took", metrics.commit_seconds.clone());
+        registry.register("commits", "Commits of events and outcomes", metrics.commits.clone());
+        registry.register("commit_failures", "Commits that failed", metrics.commit_failures.clone());
+        registry.register("outcomes_committed", "Outcomes of attempts made durable", metrics.outcomes.clone());
+        metrics
+    }
+
+    pub(crate) fn published(&self, events: usize) {
+        self.events_published.inc_by(events as u64);
+    }
+
+    pub(crate) fn committed(&self, took: Duration, _events: usize, outcomes: usize) {
+        self.commits.inc();
+        self.outcomes.inc_by(outcomes as u64);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn commit_failed(&self) {
+        self.commit_failures.inc();
+    }
+
+    pub(crate) fn attempted(&self, report: &AttemptReport, state: DeliveryState) {
+        self.attempt_seconds.observe(report.duration.as_secs_f64());
+        match report.error_class() {
+            None => self.succeeded.inc(),
+            Some(class) => self.attempts.get_or_create(&AttemptLabels { error_class: class.as_str() }).inc(),
+        };
+        match state {
+            DeliveryState::Delivered => self.delivered.inc(),
+            DeliveryState::Failed => self.deliveries.get_or_create(&DeliveryLabels { state: "failed" }).inc(),
+            _ => self.retries.inc(),
+        };
+    }
+}

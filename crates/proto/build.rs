@@ -1,0 +1,49 @@
+//! Compiles `proto/` with protox (no protoc needed) into Rust types and the descriptor set that reflection serves.
+
+use std::{env, error::Error, path::PathBuf};
+
+use prost::Message as _;
+use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
+
+const PROTOS: [&str; 5] = [
+    "hookwright/v1/organization_service.proto",
+    "hookwright/v1/event_type_service.proto",
+    "hookwright/v1/webhook_service.proto",
+    "hookwright/v1/event_service.proto",
+    "hookwright/v1/delivery_service.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
+    println!("cargo::rerun-if-changed={}", root.display());
+
+    let mut compiler = protox::Compiler::new([&root])?;
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(PROTOS)?;
+    let described = compiler.file_descriptor_set();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    std::fs::write(out.join("hookwright.bin"), described.encode_to_vec())?;
+
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(with_payload_as_bytes(described))?;
+    Ok(())
+}
+
+/// The payload's text is generated as `bytes`, which is the same on the wire: it is then a slice of the received message,
+/// not a copy, and text that is not UTF-8 gets our own error, which names the offset, in place of the decoder's.
+fn with_payload_as_bytes(mut set: FileDescriptorSet) -> FileDescriptorSet {
+    let request = set
+        .file
+        .iter_mut()
+        .flat_map(|file| file.message_type.iter_mut())
+        .find(|message| message.name() == "PublishEventRequest")
+        .expect("event_service.proto defines PublishEventRequest");
+    let json = request
+        .field
+        .iter_mut()
+        .find(|field| field.name() == "json")
+        .expect("PublishEventRequest has the field json");
+    json.set_type(Type::Bytes);
+    set
+}

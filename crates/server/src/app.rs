@@ -1,0 +1,162 @@
+//! Use cases: what callers can do, whatever protocol they speak. Each checks who calls, checks the input, changes the store,
+//! and puts the change in force before it returns.
+//!
+//! Configuration is mirrored in memory ([`registry`]): reads never query, and the hot path sees a change as soon as the
+//! call that made it returns. Changes are made one at a time, under one lock, store first.
+
+pub mod access;
+pub mod deliveries;
+pub mod error;
+pub mod event_types;
+pub mod events;
+pub mod organizations;
+mod registry;
+pub mod secrets;
+pub mod webhooks;
+
+use std::{sync::Arc, time::Duration};
+
+use hookwright_delivery::{
+    catalogue::Catalogue,
+    clock,
+    engine::{DisableReason, DisableRequest, Engine},
+};
+use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
+use hookwright_storage::{AuditRow, MasterKey, Store};
+use tokio::sync::mpsc;
+
+use self::{
+    access::{Caller, Tokens},
+    error::AppResult,
+    registry::Registry,
+};
+
+/// The limits and policies that use cases apply.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest payload in bytes.
+    pub payload_bytes_max: usize,
+    /// How many webhooks an organization may have.
+    pub webhooks_per_organization_max: usize,
+    /// Whether webhooks may switch TLS verification off.
+    pub allow_insecure_tls: bool,
+    /// The prefix of the webhook headers, which owners may not use.
+    pub header_prefix: String,
+    /// The schedule of webhooks that set none.
+    pub schedule: Arc<RetrySchedule>,
+}
+
+/// The use cases over one store and one engine.
+pub struct App {
+    store: Store,
+    engine: Engine,
+    ids: Arc<IdGenerator>,
+    key: Arc<MasterKey>,
+    registry: Registry,
+    tokens: Tokens,
+    limits: Limits,
+    targets: Arc<TargetPolicy>,
+    /// Held while configuration changes, so that store and mirror change in the same order.
+    changes: tokio::sync::Mutex<()>,
+}
+
+/// What the use cases rest on.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// The running engine.
+    pub engine: Engine,
+    /// The snapshot that the engine reads.
+    pub catalogue: Arc<Catalogue>,
+    /// Makes ids.
+    pub ids: Arc<IdGenerator>,
+    /// Opens and seals secrets.
+    pub key: Arc<MasterKey>,
+    /// Limits and policies.
+    pub limits: Limits,
+    /// Where webhooks may point.
+    pub targets: Arc<TargetPolicy>,
+}
+
+impl App {
+    /// Makes the use cases over what the store holds. The catalogue must have been filled by [`App::load`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn new(parts: Parts) -> AppResult<Self> {
+        let rows = parts.store.load_catalogue().await?;
+        let tokens = Tokens::default();
+        tokens.replace(&rows.tokens);
+        let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
+        Ok(Self {
+            store: parts.store,
+            engine: parts.engine,
+            ids: parts.ids,
+            key: parts.key,
+            registry,
+            tokens,
+            limits: parts.limits,
+            targets: parts.targets,
+            changes: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Fills a catalogue from the store, before the engine starts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(store: &Store, key: &Arc<MasterKey>, limits: &Limits, catalogue: &Arc<Catalogue>) -> AppResult<()> {
+        let rows = store.load_catalogue().await?;
+        Registry::new(rows, Arc::clone(key), limits, Arc::clone(catalogue));
+        Ok(())
+    }
+
+    /// Who calls with this value of `authorization`.
+    ///
+    /// # Errors
+    /// When the token is missing or not valid.
+    pub fn authenticate(&self, authorization: Option<&str>) -> AppResult<Caller> {
+        self.tokens.authenticate(authorization, clock::now_us())
+    }
+
+    /// Disables webhooks as the engine asks for it, until the engine ends.
+    pub async fn disable_as_asked(self: Arc<Self>, mut requests: mpsc::Receiver<DisableRequest>) {
+        while let Some(request) = requests.recv().await {
+            let reason = match request.reason {
+                DisableReason::Gone => "gone",
+                DisableReason::Failing => "failing",
+            };
+            while let Err(error) = self.disable_webhook(request.webhook, reason).await {
+                tracing::error!(webhook = %request.webhook, %error, "cannot disable the webhook yet; will try again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    fn next_id(&self) -> i64 {
+        self.ids.next(clock::now_us() / 1_000)
+    }
+
+    /// A line of the audit log.
+    fn audit(&self, caller: Option<&Caller>, action: &str, resource: String) -> AuditRow {
+        AuditRow {
+            id: self.next_id(),
+            at: clock::now_us(),
+            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.token.to_string()),
+            action: action.to_owned(),
+            resource,
+            details: "{}".to_owned(),
+        }
+    }
+}
+
+/// Cuts one item too many off a list, and tells the place of the last one kept if there was one too many.
+fn page<T>(mut items: Vec<T>, size: usize, place: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let next = if items.len() > size {
+        items.truncate(size);
+        items.last().map(place)
+    } else {
+        None
+    };
+    (items, next)
+}

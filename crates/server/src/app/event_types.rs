@@ -1,0 +1,172 @@
+//! Event types: register, get, list, update, archive.
+
+use hookwright_delivery::clock;
+use hookwright_domain::{name, schema::EventSchema};
+use hookwright_storage::EventTypeRow;
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult, Violation},
+};
+
+const KIND: &str = "hookwright.v1.EventType";
+const DESCRIPTION_CHARS_MAX: usize = 1_000;
+/// An example is for people; what they can read is far smaller.
+const EXAMPLE_BYTES_MAX: usize = 65_536;
+
+/// New values for an event type; `None` leaves a field as it is, an empty text clears it.
+#[derive(Clone, Debug, Default)]
+pub struct EventTypePatch {
+    /// What it stands for.
+    pub description: Option<String>,
+    /// Its JSON Schema.
+    pub json_schema: Option<String>,
+    /// An example payload.
+    pub example: Option<String>,
+}
+
+impl App {
+    /// Registers an event type. `name` has been checked.
+    ///
+    /// # Errors
+    /// When the name is taken, or the schema or example cannot be used.
+    pub async fn create_event_type(&self, caller: &Caller, name: &str, patch: EventTypePatch) -> AppResult<EventTypeRow> {
+        caller.require(Scope::Admin)?;
+        let _changing = self.changes.lock().await;
+        if self.registry.event_types().contains_key(name) {
+            return Err(AppError::AlreadyExists {
+                reason: "EVENT_TYPE_EXISTS",
+                kind: KIND,
+                name: format!("eventTypes/{name}"),
+                message: format!("event type `{name}` is registered already; update or unarchive it"),
+            });
+        }
+        let now = clock::now_us();
+        let row = EventTypeRow {
+            id: self.next_id(),
+            name: name.to_owned(),
+            description: String::new(),
+            json_schema: None,
+            example: None,
+            archived: false,
+            created_at: now,
+            updated_at: now,
+        };
+        let row = patched(row, patch)?;
+        let audit = self.audit(Some(caller), "event_type.create", format!("eventTypes/{name}"));
+        self.store.insert_event_type(&row, &audit).await?;
+        self.registry.put_event_type(row.clone());
+        Ok(row)
+    }
+
+    /// One event type.
+    ///
+    /// # Errors
+    /// When it is not registered.
+    pub fn get_event_type(&self, _caller: &Caller, name: &str) -> AppResult<EventTypeRow> {
+        let event_types = self.registry.event_types();
+        let known = event_types.get(name).map(|event_type| event_type.row.clone());
+        known.ok_or_else(|| self.unknown_event_type(name))
+    }
+
+    /// Event types after a name, sorted; and the place to go on from, if there are more.
+    pub fn list_event_types(
+        &self,
+        _caller: &Caller,
+        after: &str,
+        size: usize,
+        archived_too: bool,
+    ) -> (Vec<EventTypeRow>, Option<String>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let event_types = self.registry.event_types();
+        let rows = event_types
+            .range::<str, _>((Excluded(after), Unbounded))
+            .map(|(_, event_type)| &event_type.row)
+            .filter(|row| archived_too || !row.archived)
+            .take(size + 1)
+            .cloned()
+            .collect();
+        super::page(rows, size, |row: &EventTypeRow| row.name.clone())
+    }
+
+    /// Changes an event type.
+    ///
+    /// # Errors
+    /// When it is not registered, or the schema or example cannot be used.
+    pub async fn update_event_type(&self, caller: &Caller, name: &str, patch: EventTypePatch) -> AppResult<EventTypeRow> {
+        self.change_event_type(caller, name, "event_type.update", |row| patched(row, patch)).await
+    }
+
+    /// Archives an event type, or brings it back.
+    ///
+    /// # Errors
+    /// When it is not registered.
+    pub async fn archive_event_type(&self, caller: &Caller, name: &str, archived: bool) -> AppResult<EventTypeRow> {
+        let action = if archived { "event_type.archive" } else { "event_type.unarchive" };
+        self.change_event_type(caller, name, action, |row| Ok(EventTypeRow { archived, ..row })).await
+    }
+
+    async fn change_event_type(
+        &self,
+        caller: &Caller,
+        name: &str,
+        action: &str,
+        change: impl FnOnce(EventTypeRow) -> AppResult<EventTypeRow>,
+    ) -> AppResult<EventTypeRow> {
+        caller.require(Scope::Admin)?;
+        let _changing = self.changes.lock().await;
+        let row = self.get_event_type(caller, name)?;
+        let row = EventTypeRow { updated_at: clock::now_us(), ..change(row)? };
+        let audit = self.audit(Some(caller), action, format!("eventTypes/{name}"));
+        self.store.update_event_type(&row, &audit).await?;
+        self.registry.put_event_type(row.clone());
+        Ok(row)
+    }
+
+    /// An unknown event type, with the nearest names that are registered.
+    pub(super) fn unknown_event_type(&self, name: &str) -> AppError {
+        let event_types = self.registry.event_types();
+        let active = event_types.values().filter(|event_type| !event_type.row.archived);
+        let near = name::nearest(name, active.map(|event_type| event_type.row.name.as_str()), 3);
+        let hint = match near.as_slice() {
+            [] => "; register it first".to_owned(),
+            near => format!("; the nearest registered names are `{}`", near.join("`, `")),
+        };
+        AppError::NotFound { kind: KIND, name: format!("eventTypes/{name}"), hint }
+    }
+}
+
+/// Applies new values after checking them.
+fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> {
+    let mut violations = Vec::new();
+    let mut violate = |field: &str, reason, description: String| {
+        violations.push(Violation { field: format!("event_type.{field}"), description, reason });
+    };
+    let non_empty = |text: String| (!text.is_empty()).then_some(text);
+    let row = EventTypeRow {
+        description: patch.description.unwrap_or(row.description),
+        json_schema: patch.json_schema.map_or(row.json_schema, non_empty),
+        example: patch.example.map_or(row.example, non_empty),
+        ..row
+    };
+    if row.description.chars().count() > DESCRIPTION_CHARS_MAX {
+        let rule = format!("must be at most {DESCRIPTION_CHARS_MAX} characters");
+        violate("description", "DESCRIPTION_TOO_LONG", rule);
+    }
+    let schema = row.json_schema.as_deref().map(EventSchema::compile).transpose();
+    if let Err(error) = &schema {
+        violate("json_schema", error.rule(), error.to_string());
+    }
+    if let Some(example) = &row.example {
+        if let Err(error) = hookwright_domain::payload::check_payload(example.as_bytes(), EXAMPLE_BYTES_MAX) {
+            violate("example", error.rule(), error.to_string());
+        } else if let Ok(Some(schema)) = &schema
+            && let Err(misfits) = schema.validate(example.as_bytes())
+        {
+            let misfits: Vec<_> = misfits.iter().map(|misfit| format!("{}: {}", misfit.pointer, misfit.message)).collect();
+            violate("example", "SCHEMA_MISMATCH", format!("does not fit the schema: {}", misfits.join("; ")));
+        }
+    }
+    if violations.is_empty() { Ok(row) } else { Err(AppError::Invalid(violations)) }
+}

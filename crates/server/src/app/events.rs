@@ -1,0 +1,221 @@
+//! Events: check what is published, match it with webhooks, hand it to the engine; and read what was published.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use hookwright_delivery::engine::{Draft, Published};
+use hookwright_domain::{
+    id::EventId,
+    limits,
+    name::EventTypeName,
+    payload::check_payload,
+};
+use hookwright_storage::{EventFilter, EventRecord, RequestKey};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult, Violation},
+};
+
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// An event as a publisher gives it.
+#[derive(Clone, Debug)]
+pub struct NewEvent<'a> {
+    /// The organization's name, checked.
+    pub organization: &'a str,
+    /// The event type's name.
+    pub event_type: String,
+    /// The payload as it will be sent.
+    pub payload: Bytes,
+    /// Name of the field that the payload came in.
+    pub payload_field: &'static str,
+    /// Makes the call safe to repeat; empty for none.
+    pub request_id: String,
+    /// When it happened.
+    pub occurred_at: Option<i64>,
+    /// The publisher's attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// The publisher's trace context.
+    pub trace: Option<[u8; 25]>,
+    /// The publisher's `tracestate`.
+    pub tracestate: Option<String>,
+}
+
+impl App {
+    /// Checks an event and matches it with the webhooks that it is owed to.
+    ///
+    /// # Errors
+    /// With every field at fault.
+    pub fn prepare_event(&self, caller: &Caller, event: NewEvent<'_>) -> AppResult<Draft> {
+        let snapshot = self.registry.snapshot();
+        let organization = snapshot.organizations.get(event.organization);
+        caller.require_for(Scope::Publish, organization.map_or(0, |organization| organization.id.raw()))?;
+        let organization = organization.ok_or_else(|| {
+            AppError::not_found("hookwright.v1.Organization", format!("organizations/{}", event.organization))
+        })?;
+        self.check_event_type(&event)?;
+        let violations = check_fields(&event);
+        if !violations.is_empty() {
+            return Err(AppError::Invalid(violations));
+        }
+        let attributes =
+            (!event.attributes.is_empty()).then(|| serde_json::to_string(&event.attributes).unwrap_or_default());
+        let request = (!event.request_id.is_empty()).then(|| RequestKey {
+            fingerprint: fingerprint(&event, attributes.as_deref()),
+            request_id: event.request_id,
+        });
+        Ok(Draft {
+            organization: organization.id,
+            webhooks: organization.subscribers(&event.event_type),
+            event_type: event.event_type,
+            payload: event.payload,
+            occurred_at: event.occurred_at,
+            attributes,
+            trace: event.trace,
+            tracestate: event.tracestate,
+            request,
+        })
+    }
+
+    /// The type must be registered and in use, the payload a JSON object within the limit, and fit the type's schema.
+    fn check_event_type(&self, event: &NewEvent<'_>) -> AppResult<()> {
+        let event_types = self.registry.event_types();
+        let Some(event_type) = event_types.get(&event.event_type) else {
+            return Err(match EventTypeName::parse(&event.event_type) {
+                Ok(_) => self.unknown_event_type(&event.event_type),
+                Err(error) => AppError::invalid("event_type", error.rule(), error.to_string()),
+            });
+        };
+        if event_type.row.archived {
+            let name = &event.event_type;
+            return Err(AppError::Precondition {
+                reason: "EVENT_TYPE_ARCHIVED",
+                subject: format!("eventTypes/{name}"),
+                message: format!("event type `{name}` is archived; unarchive it, or publish another type"),
+            });
+        }
+        check_payload(&event.payload, self.limits.payload_bytes_max)
+            .map_err(|error| AppError::invalid(event.payload_field, error.rule(), error.to_string()))?;
+        let Some(schema) = &event_type.schema else { return Ok(()) };
+        schema.validate(&event.payload).map_err(|misfits| {
+            AppError::Invalid(
+                misfits
+                    .into_iter()
+                    .map(|misfit| Violation {
+                        field: format!("{}{}", event.payload_field, misfit.pointer),
+                        description: format!("does not fit the schema of `{}`: {}", event.event_type, misfit.message),
+                        reason: "SCHEMA_MISMATCH",
+                    })
+                    .collect(),
+            )
+        })
+    }
+
+    /// Publishes events that were prepared: each gets its result, in order.
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Vec<AppResult<Published>> {
+        let results = self.engine.publish(drafts).await;
+        results.into_iter().map(|result| result.map_err(AppError::from)).collect()
+    }
+
+    /// One event with its payload.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization.
+    pub async fn get_event(&self, caller: &Caller, organization: &str, id: EventId) -> AppResult<EventRecord> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let record = self.store.get_event(row.id, id.raw()).await?;
+        record.ok_or_else(|| {
+            AppError::not_found("hookwright.v1.Event", format!("organizations/{organization}/events/{id}"))
+        })
+    }
+
+    /// An organization's events, newest first, from below `before`; and the id to go on from, if there are more.
+    ///
+    /// # Errors
+    /// When the organization does not exist.
+    pub async fn list_events(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        filter: &EventFilter,
+        before: i64,
+        size: usize,
+    ) -> AppResult<(Vec<EventRecord>, Option<i64>)> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        Ok(self.store.list_events(row.id, filter, before, size).await?)
+    }
+}
+
+fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let id = &event.request_id;
+    if id.len() > REQUEST_ID_CHARS_MAX || !id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        violations.push(Violation {
+            field: "request_id".to_owned(),
+            description: format!("must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters"),
+            reason: "INVALID_REQUEST_ID",
+        });
+    }
+    if let Err(error) = limits::check_attributes(event.attributes.iter()) {
+        violations.push(Violation {
+            field: error.field(),
+            description: error.to_string(),
+            reason: error.rule(),
+        });
+    }
+    violations
+}
+
+/// What a repeat under the same request id must share: type, payload, time and attributes.
+fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let occurred_at = event.occurred_at.unwrap_or_default().to_be_bytes();
+    let parts = [event.event_type.as_bytes(), &event.payload, &occurred_at, attributes.unwrap_or_default().as_bytes()];
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// The payload of a ping.
+pub(super) fn ping_payload(action: &str, webhook: &str, url: &str, active: bool, events: &[&str]) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Ping<'a> {
+        action: &'a str,
+        hook: Hook<'a>,
+    }
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Hook<'a> {
+        id: &'a str,
+        payload_url: &'a str,
+        active: bool,
+        events: &'a [&'a str],
+    }
+    let ping = Ping { action, hook: Hook { id: webhook, payload_url: url, active, events } };
+    Bytes::from(serde_json::to_vec(&ping).expect("strings always serialise"))
+}
+
+/// The webhooks of a ping: just the one.
+pub(super) fn only(webhook: i64) -> Arc<[i64]> {
+    Arc::from([webhook])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ping_is_the_contracts_to_the_byte() {
+        let payload = ping_payload("created", "WEBHOOK-ID", "http://www.example.com/api/listener", true, &["clocking"]);
+        let expected = concat!(
+            r#"{"action":"created","hook":{"id":"WEBHOOK-ID","payloadUrl":"http://www.example.com/api/listener","#,
+            r#""active":true,"events":["clocking"]}}"#,
+        );
+        assert_eq!(payload, expected);
+    }
+}

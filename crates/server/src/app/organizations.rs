@@ -1,0 +1,105 @@
+//! Organizations: create, get, list, delete.
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::OrganizationRow;
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+};
+
+const KIND: &str = "hookwright.v1.Organization";
+const DISPLAY_NAME_CHARS_MAX: usize = 200;
+
+impl App {
+    /// Creates an organization. `name` has been checked.
+    ///
+    /// # Errors
+    /// When the name is taken or the display name too long.
+    pub async fn create_organization(&self, caller: &Caller, name: &str, display_name: &str) -> AppResult<OrganizationRow> {
+        caller.require(Scope::Admin)?;
+        if display_name.chars().count() > DISPLAY_NAME_CHARS_MAX {
+            let rule = format!("must be at most {DISPLAY_NAME_CHARS_MAX} characters");
+            return Err(AppError::invalid("organization.display_name", "DISPLAY_NAME_TOO_LONG", rule));
+        }
+        let _changing = self.changes.lock().await;
+        if self.registry.organization(name).is_some() {
+            return Err(AppError::AlreadyExists {
+                reason: "ORGANIZATION_EXISTS",
+                kind: KIND,
+                name: format!("organizations/{name}"),
+                message: format!("organization `{name}` exists already; choose another organization_id"),
+            });
+        }
+        let now = clock::now_us();
+        let row = OrganizationRow {
+            id: self.next_id(),
+            name: name.to_owned(),
+            display_name: display_name.to_owned(),
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        let audit = self.audit(Some(caller), "organization.create", format!("organizations/{name}"));
+        self.store.insert_organization(&row, &audit).await?;
+        self.registry.put_organization(row.clone());
+        Ok(row)
+    }
+
+    /// One organization.
+    ///
+    /// # Errors
+    /// When there is none of that name that the caller may see.
+    pub fn get_organization(&self, caller: &Caller, name: &str) -> AppResult<OrganizationRow> {
+        self.organization_for(caller, Scope::Read, name)
+    }
+
+    /// Organizations after a name, sorted; and the place to go on from, if there are more.
+    ///
+    /// # Errors
+    /// When the caller may not see all organizations.
+    pub fn list_organizations(
+        &self,
+        caller: &Caller,
+        after: &str,
+        size: usize,
+    ) -> AppResult<(Vec<OrganizationRow>, Option<String>)> {
+        caller.require(Scope::Read)?;
+        let rows = self.registry.organizations(after, size + 1);
+        Ok(super::page(rows, size, |row| row.name.clone()))
+    }
+
+    /// Deletes an organization; with `force`, its webhooks too.
+    ///
+    /// # Errors
+    /// When it does not exist, or has webhooks and `force` is not set.
+    pub async fn delete_organization(&self, caller: &Caller, name: &str, force: bool) -> AppResult<()> {
+        caller.require(Scope::Admin)?;
+        let _changing = self.changes.lock().await;
+        let row = self.organization_for(caller, Scope::Admin, name)?;
+        let webhooks = self.registry.webhook_count(row.id);
+        if webhooks > 0 && !force {
+            return Err(AppError::Precondition {
+                reason: "ORGANIZATION_HAS_WEBHOOKS",
+                subject: format!("organizations/{name}"),
+                message: format!("organization `{name}` has webhooks ({webhooks}); delete them first, or set force"),
+            });
+        }
+        let audit = self.audit(Some(caller), "organization.delete", format!("organizations/{name}"));
+        self.store.delete_organization(row.id, clock::now_us(), &audit).await?;
+        for webhook in self.registry.remove_organization(&row) {
+            self.engine.webhook_changed(WebhookId::from_raw(webhook));
+        }
+        Ok(())
+    }
+
+    /// The organization of that name, if the caller has the scope for it. A caller that is limited to another organization
+    /// gets the same answer whether this one exists or not.
+    pub(super) fn organization_for(&self, caller: &Caller, scope: Scope, name: &str) -> AppResult<OrganizationRow> {
+        let row = self.registry.organization(name);
+        caller.require_for(scope, row.as_ref().map_or(0, |row| row.id))?;
+        row.ok_or_else(|| AppError::not_found(KIND, format!("organizations/{name}")))
+    }
+}

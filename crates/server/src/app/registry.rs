@@ -1,0 +1,237 @@
+//! The configuration in memory: rows as stored, for answers, and the snapshot that the engine matches and sends by.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hookwright_delivery::catalogue::{Catalogue, Organization, Snapshot, Webhook};
+use hookwright_domain::{
+    id::{OrganizationId, WebhookId},
+    retry::RetrySchedule,
+    schema::EventSchema,
+    subscription::Subscription,
+    url::PayloadUrl,
+};
+use hookwright_storage::{CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow};
+use parking_lot::RwLock;
+
+use super::{Limits, secrets};
+
+/// A registered event type with its schema compiled.
+pub struct EventType {
+    /// The row as stored.
+    pub row: EventTypeRow,
+    /// Its schema, if it has one.
+    pub schema: Option<EventSchema>,
+}
+
+impl EventType {
+    pub(super) fn new(row: EventTypeRow) -> Self {
+        let schema = row.json_schema.as_deref().and_then(|schema| {
+            // It compiled when it was registered; should a later version refuse it, publishing goes on unchecked and says so.
+            EventSchema::compile(schema)
+                .inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored schema does not compile"))
+                .ok()
+        });
+        Self { row, schema }
+    }
+}
+
+/// A webhook's rows.
+#[derive(Clone)]
+pub struct WebhookRows {
+    /// The webhook as stored.
+    pub row: WebhookRow,
+    /// Its secrets, newest first.
+    pub secrets: Vec<SecretRow>,
+}
+
+#[derive(Default)]
+struct State {
+    organizations: BTreeMap<String, OrganizationRow>,
+    webhooks: BTreeMap<i64, WebhookRows>,
+    runtimes: HashMap<i64, Arc<Webhook>>,
+}
+
+/// See the module.
+pub(super) struct Registry {
+    state: RwLock<State>,
+    event_types: ArcSwap<BTreeMap<String, Arc<EventType>>>,
+    catalogue: Arc<Catalogue>,
+    key: Arc<MasterKey>,
+    schedule: Arc<RetrySchedule>,
+}
+
+impl Registry {
+    /// Takes in what the store holds, and puts it in force.
+    pub(super) fn new(rows: CatalogueRows, key: Arc<MasterKey>, limits: &Limits, catalogue: Arc<Catalogue>) -> Self {
+        let event_types =
+            rows.event_types.into_iter().map(|row| (row.name.clone(), Arc::new(EventType::new(row)))).collect();
+        let registry = Self {
+            state: RwLock::default(),
+            event_types: ArcSwap::from_pointee(event_types),
+            catalogue,
+            key,
+            schedule: Arc::clone(&limits.schedule),
+        };
+        let mut secrets: HashMap<i64, Vec<SecretRow>> = HashMap::new();
+        for secret in rows.signing_secrets {
+            secrets.entry(secret.webhook_id).or_default().push(secret);
+        }
+        let mut state = State::default();
+        for row in rows.organizations {
+            state.organizations.insert(row.name.clone(), row);
+        }
+        for row in rows.webhooks {
+            let mut secrets = secrets.remove(&row.id).unwrap_or_default();
+            secrets.sort_by_key(|secret| std::cmp::Reverse(secret.id));
+            registry.put(&mut state, WebhookRows { row, secrets });
+        }
+        registry.publish(&state);
+        *registry.state.write() = state;
+        registry
+    }
+
+    /// The configuration in force, as the engine sees it.
+    pub(super) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.catalogue.current()
+    }
+
+    pub(super) fn event_types(&self) -> Arc<BTreeMap<String, Arc<EventType>>> {
+        self.event_types.load_full()
+    }
+
+    pub(super) fn put_event_type(&self, row: EventTypeRow) {
+        let mut event_types = BTreeMap::clone(&self.event_types.load());
+        event_types.insert(row.name.clone(), Arc::new(EventType::new(row)));
+        self.event_types.store(Arc::new(event_types));
+    }
+
+    pub(super) fn organization(&self, name: &str) -> Option<OrganizationRow> {
+        self.state.read().organizations.get(name).cloned()
+    }
+
+    /// The names after `after`, sorted, `count` at most.
+    pub(super) fn organizations(&self, after: &str, count: usize) -> Vec<OrganizationRow> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let state = self.state.read();
+        let range = state.organizations.range::<str, _>((Excluded(after), Unbounded));
+        range.take(count).map(|(_, row)| row.clone()).collect()
+    }
+
+    pub(super) fn put_organization(&self, row: OrganizationRow) {
+        let mut state = self.state.write();
+        state.organizations.insert(row.name.clone(), row);
+        self.publish(&state);
+    }
+
+    /// Removes an organization and its webhooks, and returns the webhooks' ids.
+    pub(super) fn remove_organization(&self, row: &OrganizationRow) -> Vec<i64> {
+        let mut state = self.state.write();
+        state.organizations.remove(&row.name);
+        let removed: Vec<i64> = state
+            .webhooks
+            .values()
+            .filter(|webhook| webhook.row.organization_id == row.id)
+            .map(|webhook| webhook.row.id)
+            .collect();
+        for id in &removed {
+            state.webhooks.remove(id);
+            state.runtimes.remove(id);
+        }
+        self.publish(&state);
+        removed
+    }
+
+    pub(super) fn webhook(&self, organization: i64, id: WebhookId) -> Option<WebhookRows> {
+        self.state.read().webhooks.get(&id.raw()).filter(|rows| rows.row.organization_id == organization).cloned()
+    }
+
+    pub(super) fn any_webhook(&self, id: WebhookId) -> Option<WebhookRows> {
+        self.state.read().webhooks.get(&id.raw()).cloned()
+    }
+
+    /// An organization's webhooks with ids above `after`, oldest first, `count` at most.
+    pub(super) fn webhooks(&self, organization: i64, after: i64, count: usize) -> Vec<WebhookRows> {
+        let state = self.state.read();
+        let later = state.webhooks.range(after.saturating_add(1)..);
+        later.filter(|(_, rows)| rows.row.organization_id == organization).take(count).map(|(_, rows)| rows.clone()).collect()
+    }
+
+    pub(super) fn webhook_count(&self, organization: i64) -> usize {
+        self.state.read().webhooks.values().filter(|rows| rows.row.organization_id == organization).count()
+    }
+
+    pub(super) fn put_webhook(&self, rows: WebhookRows) {
+        let mut state = self.state.write();
+        self.put(&mut state, rows);
+        self.publish(&state);
+    }
+
+    pub(super) fn remove_webhook(&self, id: WebhookId) {
+        let mut state = self.state.write();
+        state.webhooks.remove(&id.raw());
+        state.runtimes.remove(&id.raw());
+        self.publish(&state);
+    }
+
+    fn put(&self, state: &mut State, rows: WebhookRows) {
+        match self.runtime(&rows) {
+            Ok(runtime) => drop(state.runtimes.insert(rows.row.id, Arc::new(runtime))),
+            Err(error) => {
+                let webhook = WebhookId::from_raw(rows.row.id);
+                tracing::error!(%webhook, error, "a stored webhook cannot be used; nothing is sent to it");
+                state.runtimes.remove(&rows.row.id);
+            }
+        }
+        state.webhooks.insert(rows.row.id, rows);
+    }
+
+    /// Puts the state in force for the engine.
+    fn publish(&self, state: &State) {
+        let mut by_organization: HashMap<i64, Vec<&Arc<Webhook>>> = HashMap::new();
+        for webhook in state.runtimes.values() {
+            by_organization.entry(webhook.organization.raw()).or_default().push(webhook);
+        }
+        let organizations = state.organizations.values().map(|row| {
+            let webhooks = by_organization.remove(&row.id).unwrap_or_default();
+            let id = OrganizationId::from_raw(row.id);
+            (row.name.clone(), Arc::new(Organization::new(id, row.name.clone(), webhooks.into_iter())))
+        });
+        let organizations = organizations.collect();
+        self.catalogue.replace(Snapshot { organizations, webhooks: state.runtimes.clone() });
+    }
+
+    /// A webhook as the engine needs it.
+    fn runtime(&self, rows: &WebhookRows) -> Result<Webhook, String> {
+        let row = &rows.row;
+        let events: Vec<String> = serde_json::from_str(&row.events).map_err(|error| error.to_string())?;
+        let schedule = match &row.retry_delays_ms {
+            None => Arc::clone(&self.schedule),
+            Some(text) => {
+                let delays: Vec<u64> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let delays = delays.into_iter().map(Duration::from_millis).collect();
+                Arc::new(RetrySchedule::new(delays).map_err(|error| error.to_string())?)
+            }
+        };
+        let keys = secrets::signing_keys(&self.key, row, &rows.secrets)
+            .inspect_err(|error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot open a signing secret"))
+            .ok();
+        Ok(Webhook {
+            id: WebhookId::from_raw(row.id),
+            organization: OrganizationId::from_raw(row.organization_id),
+            url: PayloadUrl::parse(&row.payload_url).map_err(|error| error.to_string())?,
+            subscription: Subscription::from_events(&events).map_err(|error| error.to_string())?,
+            active: row.active,
+            headers: secrets::open_headers(&self.key, row).map_err(|error| error.to_string())?,
+            timeout: Duration::from_millis(row.timeout_ms.unsigned_abs()),
+            schedule,
+            rate: row.rate_limit,
+            skip_verify: row.insecure_skip_verify,
+            keys,
+        })
+    }
+}

@@ -1,0 +1,356 @@
+//! Webhooks: install, get, list, update, delete, ping.
+
+pub mod rotation;
+pub mod spec;
+
+use std::{sync::Arc, time::Duration};
+
+use hookwright_delivery::{
+    clock,
+    engine::{Draft, Published},
+};
+use hookwright_domain::{
+    id::{DeliveryId, EventId, OrganizationId, WebhookId},
+    secret::SigningSecret,
+    signing::Ed25519Key,
+};
+use hookwright_storage::{NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow};
+
+pub use self::spec::WebhookSpec;
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+    events,
+    registry::WebhookRows,
+    secrets,
+};
+
+pub(super) const KIND: &str = "hookwright.v1.Webhook";
+/// The event type of pings; it can be neither published nor subscribed to.
+const PING: &str = "ping";
+
+/// A webhook as shown to a caller.
+#[derive(Clone, Debug)]
+pub struct WebhookView {
+    /// The row as stored.
+    pub row: WebhookRow,
+    /// What its owner set.
+    pub spec: WebhookSpec,
+    /// The public half of its ed25519 key.
+    pub ed25519_public_key: Option<String>,
+    /// The signing secret, on creation only.
+    pub signing_secret: Option<SigningSecret>,
+}
+
+impl App {
+    /// Installs a webhook and sends it a ping. `secret` is generated when `None`.
+    ///
+    /// # Errors
+    /// With every field at fault, or when the organization has as many webhooks as it may have.
+    pub async fn create_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        spec: WebhookSpec,
+        secret: Option<&str>,
+    ) -> AppResult<WebhookView> {
+        let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
+        let checked = self.check_spec(spec, secret, None)?;
+        let secret = match checked.secret {
+            Some(secret) => secret,
+            None => SigningSecret::generate(),
+        };
+        let _changing = self.changes.lock().await;
+        // Looked up again: it may have been deleted while this call waited for its turn.
+        let organization_row = self.organization_for(caller, Scope::Manage, &organization_row.name)?;
+        self.check_webhook_count(&organization_row)?;
+        let id = WebhookId::from_raw(self.next_id());
+        let now = clock::now_us();
+        let ed25519 = checked.spec.ed25519.then(Ed25519Key::generate);
+        let row = WebhookRow {
+            created_at: now,
+            ..self.row(id, organization_row.id, &checked.spec, ed25519.as_ref(), 1, now)
+        };
+        let secret_id = self.next_id();
+        let secret_row = SecretRow {
+            id: secret_id,
+            webhook_id: id.raw(),
+            sealed: secrets::seal_secret(&self.key, secret_id, &secret),
+            created_at: now,
+            expires_at: None,
+        };
+        let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "created"));
+        let audit = self.audit(Some(caller), "webhook.create", resource(organization, id));
+        self.store.insert_webhook(&row, &secret_row, ping.as_ref(), &audit).await?;
+        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: vec![secret_row] });
+        if ping.is_some() {
+            self.engine.stored(id);
+        }
+        let mut view = self.view(row)?;
+        view.signing_secret = Some(secret);
+        Ok(view)
+    }
+
+    /// One webhook.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization.
+    pub fn get_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<WebhookView> {
+        let rows = self.webhook_for(caller, Scope::Read, organization, id)?;
+        let mut view = self.view(rows.row)?;
+        self.hide_header_values(caller, &mut view);
+        Ok(view)
+    }
+
+    /// An organization's webhooks with ids above `after`, oldest first; and the id to go on from, if there are more.
+    ///
+    /// # Errors
+    /// When the organization does not exist.
+    pub fn list_webhooks(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        after: i64,
+        size: usize,
+    ) -> AppResult<(Vec<WebhookView>, Option<String>)> {
+        let organization_row = self.organization_for(caller, Scope::Read, organization)?;
+        let rows = self.registry.webhooks(organization_row.id, after, size + 1);
+        let (rows, next) = super::page(rows, size, |rows| rows.row.id.to_string());
+        let views = rows.into_iter().map(|rows| {
+            let mut view = self.view(rows.row)?;
+            self.hide_header_values(caller, &mut view);
+            Ok(view)
+        });
+        Ok((views.collect::<AppResult<_>>()?, next))
+    }
+
+    /// Changes a webhook by `change`, if its version is still the one that `version` names, and sends a ping unless it is
+    /// inactive afterwards.
+    ///
+    /// # Errors
+    /// With every field at fault, or when it was changed by somebody else meanwhile.
+    pub async fn update_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        version: Option<i64>,
+        change: impl FnOnce(WebhookSpec) -> WebhookSpec,
+    ) -> AppResult<WebhookView> {
+        let _changing = self.changes.lock().await;
+        let WebhookRows { row: old, secrets: secret_rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        if version.is_some_and(|version| version != old.version) {
+            return Err(stale());
+        }
+        let old_spec = self.spec_of(&old)?;
+        let subscribed = old_spec.events.clone();
+        let checked = self.check_spec(change(old_spec), None, Some(&subscribed))?;
+        let now = clock::now_us();
+        let kept = secrets::open_ed25519(&self.key, &old).map_err(|error| AppError::internal(&error))?;
+        let ed25519 = checked.spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));
+        let row = WebhookRow {
+            created_at: old.created_at,
+            ..self.row(id, old.organization_id, &checked.spec, ed25519.as_ref(), old.version + 1, now)
+        };
+        let row = if row.active { row } else {
+            WebhookRow { disabled_reason: old.disabled_reason, disabled_at: old.disabled_at, ..row }
+        };
+        let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "updated"));
+        let audit = self.audit(Some(caller), "webhook.update", resource(organization, id));
+        match self.store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
+            UpdateOutcome::Updated => {}
+            UpdateOutcome::Stale => return Err(stale()),
+        }
+        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: secret_rows });
+        self.engine.webhook_changed(id);
+        if ping.is_some() {
+            self.engine.stored(id);
+        }
+        self.view(row)
+    }
+
+    /// Deletes a webhook and cancels what is pending for it.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization.
+    pub async fn delete_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<()> {
+        let _changing = self.changes.lock().await;
+        let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let audit = self.audit(Some(caller), "webhook.delete", resource(organization, id));
+        self.store.delete_webhook(rows.row.id, clock::now_us(), &audit).await?;
+        self.registry.remove_webhook(id);
+        self.engine.webhook_changed(id);
+        Ok(())
+    }
+
+    /// Sends a ping, and returns its delivery.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it is inactive.
+    pub async fn ping_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<DeliveryId> {
+        let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        if !rows.row.active {
+            return Err(AppError::Precondition {
+                reason: "WEBHOOK_INACTIVE",
+                subject: resource(organization, id),
+                message: "the webhook is inactive; update it to active first".to_owned(),
+            });
+        }
+        let spec = self.spec_of(&rows.row)?;
+        let draft = Draft {
+            organization: OrganizationId::from_raw(rows.row.organization_id),
+            event_type: PING.to_owned(),
+            payload: ping_payload(&rows.row, &spec, "updated"),
+            webhooks: events::only(rows.row.id),
+            occurred_at: None,
+            attributes: None,
+            trace: None,
+            tracestate: None,
+            request: None,
+        };
+        let mut results = self.publish(vec![draft]).await;
+        let Some(Published { event, .. }) = results.pop().transpose()? else {
+            return Err(AppError::Unavailable("the server is shutting down".to_owned()));
+        };
+        Ok(event.delivery(0))
+    }
+
+    /// Disables a webhook because of what its receiver did. No ping is sent; what is pending stays.
+    pub(super) async fn disable_webhook(&self, id: WebhookId, reason: &str) -> AppResult<()> {
+        let _changing = self.changes.lock().await;
+        let Some(WebhookRows { row, secrets }) = self.registry.any_webhook(id) else { return Ok(()) };
+        if !row.active {
+            return Ok(());
+        }
+        let now = clock::now_us();
+        let disabled = WebhookRow {
+            active: false,
+            disabled_reason: Some(reason.to_owned()),
+            disabled_at: Some(now),
+            version: row.version + 1,
+            updated_at: now,
+            ..row.clone()
+        };
+        let audit = self.audit(None, "webhook.disable", format!("webhooks/{id}"));
+        self.store.update_webhook(&disabled, row.version, None, &audit).await?;
+        self.registry.put_webhook(WebhookRows { row: disabled, secrets });
+        self.engine.webhook_changed(id);
+        tracing::warn!(webhook = %id, reason, "webhook disabled");
+        Ok(())
+    }
+
+    /// The webhook, if the caller has the scope for its organization.
+    pub(super) fn webhook_for(
+        &self,
+        caller: &Caller,
+        scope: Scope,
+        organization: &str,
+        id: WebhookId,
+    ) -> AppResult<WebhookRows> {
+        let organization_row = self.organization_for(caller, scope, organization)?;
+        let rows = self.registry.webhook(organization_row.id, id);
+        rows.ok_or_else(|| AppError::not_found(KIND, resource(organization, id)))
+    }
+
+    fn check_webhook_count(&self, organization: &OrganizationRow) -> AppResult<()> {
+        let max = self.limits.webhooks_per_organization_max;
+        if self.registry.webhook_count(organization.id) < max {
+            return Ok(());
+        }
+        Err(AppError::Precondition {
+            reason: "WEBHOOK_LIMIT_REACHED",
+            subject: format!("organizations/{}", organization.name),
+            message: format!("the organization has {max} webhooks, the most it may have; delete one, or raise webhooks-per-organization-max"),
+        })
+    }
+
+    /// The row of what an owner set; creation time and disabling are the caller's to fill in.
+    fn row(
+        &self,
+        id: WebhookId,
+        organization: i64,
+        spec: &WebhookSpec,
+        ed25519: Option<&Ed25519Key>,
+        version: i64,
+        now: i64,
+    ) -> WebhookRow {
+        let delays = spec.retry_delays.as_ref().map(|delays| {
+            let delays: Vec<u128> = delays.iter().map(Duration::as_millis).collect();
+            serde_json::to_string(&delays).expect("numbers always serialise")
+        });
+        WebhookRow {
+            id: id.raw(),
+            organization_id: organization,
+            payload_url: spec.payload_url.clone(),
+            events: serde_json::to_string(&spec.events).expect("strings always serialise"),
+            active: spec.active,
+            disabled_reason: None,
+            disabled_at: None,
+            description: spec.description.clone(),
+            headers: secrets::seal_headers(&self.key, id, &spec.headers),
+            timeout_ms: i64::try_from(spec.timeout.as_millis()).unwrap_or(i64::MAX),
+            retry_delays_ms: delays,
+            rate_limit: spec.rate,
+            insecure_skip_verify: spec.skip_verify,
+            ed25519: ed25519.map(|key| secrets::seal_ed25519(&self.key, id, key)),
+            version,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        }
+    }
+
+    fn view(&self, row: WebhookRow) -> AppResult<WebhookView> {
+        let spec = self.spec_of(&row)?;
+        let ed25519 = secrets::open_ed25519(&self.key, &row).map_err(|error| AppError::internal(&error))?;
+        let ed25519_public_key = ed25519.map(|key| format!("whpk_{}", key.public_key_base64()));
+        Ok(WebhookView { row, spec, ed25519_public_key, signing_secret: None })
+    }
+
+    /// Values of an owner's headers are often credentials: only who may manage the webhook sees them.
+    fn hide_header_values(&self, caller: &Caller, view: &mut WebhookView) {
+        if caller.require_for(Scope::Manage, view.row.organization_id).is_err() {
+            for (_, value) in &mut view.spec.headers {
+                "(redacted)".clone_into(value);
+            }
+        }
+    }
+
+    /// A ping that is committed with the change of its webhook. It waits in the store from the start, so that a crash
+    /// right after the commit does not lose it.
+    fn ping_event(&self, row: &WebhookRow, spec: &WebhookSpec, action: &str) -> NewEvent {
+        let now = clock::now_us();
+        let event = StoredEvent {
+            id: self.ids.reserve(2, now / 1_000),
+            organization_id: row.organization_id,
+            event_type: PING.to_owned(),
+            payload: ping_payload(row, spec, action),
+            webhooks: events::only(row.id),
+            occurred_at: now,
+            attributes: None,
+            trace: None,
+            tracestate: None,
+        };
+        NewEvent { event: Arc::new(event), request: None, spilled: vec![0] }
+    }
+}
+
+fn ping_payload(row: &WebhookRow, spec: &WebhookSpec, action: &str) -> bytes::Bytes {
+    let names: Vec<&str> = spec.events.iter().map(String::as_str).collect();
+    events::ping_payload(action, &WebhookId::from_raw(row.id).to_string(), &row.payload_url, row.active, &names)
+}
+
+/// The audit log's name for a webhook.
+fn resource(organization: &str, id: WebhookId) -> String {
+    format!("organizations/{organization}/webhooks/{id}")
+}
+
+fn stale() -> AppError {
+    AppError::Aborted("the webhook was changed meanwhile; get it again and repeat the update with its new etag".to_owned())
+}
+
+/// The event that a delivery belongs to by its id; only pings have exactly one delivery at position 0.
+pub fn event_of_ping(delivery: DeliveryId) -> EventId {
+    EventId::from_raw(delivery.raw() - 1)
+}

@@ -1,0 +1,97 @@
+//! Signing secrets: rotate, complete the rotation, reveal.
+
+use std::time::Duration;
+
+use hookwright_delivery::clock;
+use hookwright_domain::{id::WebhookId, secret::SigningSecret};
+use hookwright_storage::SecretRow;
+
+use super::{WebhookView, resource};
+use crate::app::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+    registry::WebhookRows,
+    secrets,
+};
+
+/// How long an old secret may stay valid beside the new one.
+const OVERLAP_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// What a rotation did.
+pub struct Rotation {
+    /// The new secret.
+    pub secret: SigningSecret,
+    /// When the old one stops signing.
+    pub old_expires_at: i64,
+}
+
+impl App {
+    /// Replaces the signing secret; the old one stays valid for the overlap.
+    ///
+    /// # Errors
+    /// When there is no such webhook, or a field is at fault.
+    pub async fn rotate_secret(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        secret: Option<&str>,
+        overlap: Duration,
+    ) -> AppResult<Rotation> {
+        if overlap > OVERLAP_MAX {
+            return Err(AppError::invalid("overlap", "OVERLAP_TOO_LONG", "must be at most 7 days"));
+        }
+        let secret = match secret {
+            Some(text) => SigningSecret::parse(text)
+                .map_err(|error| AppError::invalid("signing_secret", error.rule(), error.to_string()))?,
+            None => SigningSecret::generate(),
+        };
+        let _changing = self.changes.lock().await;
+        let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let now = clock::now_us();
+        let until = now + i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX);
+        let new_id = self.next_id();
+        let new = SecretRow {
+            id: new_id,
+            webhook_id: id.raw(),
+            sealed: secrets::seal_secret(&self.key, new_id, &secret),
+            created_at: now,
+            expires_at: None,
+        };
+        let audit = self.audit(Some(caller), "webhook.rotate_secret", resource(organization, id));
+        self.store.rotate_secret(&new, until, &audit).await?;
+        // Only the secret before this one may still sign: an older overlap ends here.
+        rows.truncate(1);
+        rows[0].expires_at = Some(until);
+        rows.insert(0, new);
+        self.registry.put_webhook(WebhookRows { row, secrets: rows });
+        Ok(Rotation { secret, old_expires_at: until })
+    }
+
+    /// Ends the overlap of a rotation now.
+    ///
+    /// # Errors
+    /// When there is no such webhook.
+    pub async fn complete_rotation(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<WebhookView> {
+        let _changing = self.changes.lock().await;
+        let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let audit = self.audit(Some(caller), "webhook.complete_rotation", resource(organization, id));
+        self.store.expire_secrets(id.raw(), clock::now_us(), &audit).await?;
+        rows.truncate(1);
+        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: rows });
+        self.view(row)
+    }
+
+    /// The newest signing secret. Every call is audited.
+    ///
+    /// # Errors
+    /// When there is no such webhook.
+    pub async fn reveal_secret(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<SigningSecret> {
+        let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let newest = rows.secrets.first().ok_or_else(|| AppError::internal(&"a webhook without a secret"))?;
+        let audit = self.audit(Some(caller), "webhook.reveal_secret", resource(organization, id));
+        self.store.append_audit(&audit).await?;
+        secrets::open_secret(&self.key, newest).map_err(|error| AppError::internal(&error))
+    }
+}

@@ -1,0 +1,192 @@
+//! What an owner sets of a webhook, and the rules that it must keep.
+
+use std::time::Duration;
+
+use hookwright_domain::{
+    header::CustomHeaders,
+    limits,
+    retry::RetrySchedule,
+    secret::SigningSecret,
+    subscription::Subscription,
+    url::PayloadUrl,
+};
+use hookwright_storage::WebhookRow;
+
+use crate::app::{
+    App,
+    error::{AppError, AppResult, Violation},
+    secrets,
+};
+
+const DESCRIPTION_CHARS_MAX: usize = 1_000;
+
+/// What an owner sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookSpec {
+    /// Where deliveries are posted.
+    pub payload_url: String,
+    /// Names of event types, or `*`.
+    pub events: Vec<String>,
+    /// Whether events are sent.
+    pub active: bool,
+    /// A note for people.
+    pub description: String,
+    /// Headers to send with every delivery.
+    pub headers: Vec<(String, String)>,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// Delays between attempts; `None` for the installation's.
+    pub retry_delays: Option<Vec<Duration>>,
+    /// Attempts per second at most.
+    pub rate: Option<f64>,
+    /// Whether TLS certificates go unverified.
+    pub skip_verify: bool,
+    /// Whether to sign with an ed25519 key too.
+    pub ed25519: bool,
+}
+
+/// A spec that keeps all rules, in its normal form.
+pub(super) struct CheckedSpec {
+    pub(super) spec: WebhookSpec,
+    pub(super) secret: Option<SigningSecret>,
+}
+
+/// Collects every field at fault.
+#[derive(Default)]
+struct Faults(Vec<Violation>);
+
+impl Faults {
+    fn add(&mut self, field: impl AsRef<str>, reason: &'static str, description: impl ToString) {
+        let field = format!("webhook.{}", field.as_ref());
+        self.0.push(Violation { field, description: description.to_string(), reason });
+    }
+}
+
+impl App {
+    /// Checks every field and brings the spec into its normal form. Event types in `subscribed` may be archived: an update
+    /// of something else must not fail on them.
+    pub(super) fn check_spec(
+        &self,
+        spec: WebhookSpec,
+        secret: Option<&str>,
+        subscribed: Option<&[String]>,
+    ) -> AppResult<CheckedSpec> {
+        let mut faults = Faults::default();
+        let payload_url = self.check_url(&spec.payload_url, &mut faults).unwrap_or_default();
+        let events = self.check_events(&spec.events, subscribed.unwrap_or_default(), &mut faults);
+        if let Err(error) = CustomHeaders::parse(spec.headers.clone(), &self.limits.header_prefix) {
+            faults.add(format!("headers[\"{}\"]", error.name()), error.rule(), &error);
+        }
+        if let Err(error) = limits::check_timeout(spec.timeout) {
+            faults.add("timeout", error.rule(), &error);
+        }
+        if let Some(Err(error)) = spec.rate.map(limits::check_rate) {
+            faults.add("requests_per_second", error.rule(), &error);
+        }
+        if let Some(Err(error)) = spec.retry_delays.clone().map(RetrySchedule::new) {
+            faults.add("retry_schedule.delays", error.rule(), &error);
+        }
+        if spec.skip_verify && !self.limits.allow_insecure_tls {
+            let rule = "the operator's configuration does not allow it (allow-insecure-tls)";
+            faults.add("insecure_skip_tls_verify", "INSECURE_TLS_NOT_ALLOWED", rule);
+        }
+        if spec.description.chars().count() > DESCRIPTION_CHARS_MAX {
+            let rule = format!("must be at most {DESCRIPTION_CHARS_MAX} characters");
+            faults.add("description", "DESCRIPTION_TOO_LONG", rule);
+        }
+        let secret = secret.and_then(|text| {
+            SigningSecret::parse(text).inspect_err(|error| faults.add("signing_secret", error.rule(), error)).ok()
+        });
+        if faults.0.is_empty() {
+            Ok(CheckedSpec { spec: WebhookSpec { payload_url, events, ..spec }, secret })
+        } else {
+            Err(AppError::Invalid(faults.0))
+        }
+    }
+
+    fn check_url(&self, text: &str, faults: &mut Faults) -> Option<String> {
+        let url = PayloadUrl::parse(text).inspect_err(|error| faults.add("payload_url", error.rule(), error)).ok()?;
+        if let Err(blocked) = self.targets.check_url(&url) {
+            faults.add("payload_url", blocked.rule(), &blocked);
+        }
+        Some(url.as_str().to_owned())
+    }
+
+    fn check_events(&self, names: &[String], subscribed: &[String], faults: &mut Faults) -> Vec<String> {
+        let subscription = match Subscription::from_events(names) {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                faults.add("events", error.rule(), &error);
+                return Vec::new();
+            }
+        };
+        if !subscription.is_all() {
+            let event_types = self.registry.event_types();
+            for name in subscription.names() {
+                match event_types.get(name) {
+                    None => {
+                        faults.add("events", "EVENT_TYPE_UNKNOWN", self.unknown_event_type(name));
+                    }
+                    Some(known) if known.row.archived && !subscribed.iter().any(|old| old == name) => {
+                        let rule = format!("event type `{name}` is archived; unarchive it, or leave it out");
+                        faults.add("events", "EVENT_TYPE_ARCHIVED", rule);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        subscription.names().into_iter().map(str::to_owned).collect()
+    }
+
+    /// What an owner set, read back from a row.
+    pub(super) fn spec_of(&self, row: &WebhookRow) -> AppResult<WebhookSpec> {
+        let read = || -> anyhow::Result<WebhookSpec> {
+            let delays: Option<Vec<u64>> = row.retry_delays_ms.as_deref().map(serde_json::from_str).transpose()?;
+            Ok(WebhookSpec {
+                payload_url: row.payload_url.clone(),
+                events: serde_json::from_str(&row.events)?,
+                active: row.active,
+                description: row.description.clone(),
+                headers: secrets::open_headers(&self.key, row)?,
+                timeout: Duration::from_millis(row.timeout_ms.unsigned_abs()),
+                retry_delays: delays.map(|delays| delays.into_iter().map(Duration::from_millis).collect()),
+                rate: row.rate_limit,
+                skip_verify: row.insecure_skip_verify,
+                ed25519: row.ed25519.is_some(),
+            })
+        };
+        read().map_err(|error| AppError::internal(&error))
+    }
+
+    /// Whether a URL would be accepted now: the rule that decides, what is wrong, and the URL as it would be stored.
+    pub fn explain_url(&self, text: &str) -> UrlVerdict {
+        let url = match PayloadUrl::parse(text) {
+            Ok(url) => url,
+            Err(error) => {
+                let message = error.to_string();
+                return UrlVerdict { allowed: false, rule: error.rule().to_owned(), message, normalized: String::new() };
+            }
+        };
+        let normalized = url.as_str().to_owned();
+        match self.targets.explain_url(&url) {
+            Ok(rule) => UrlVerdict { allowed: true, rule, message: String::new(), normalized },
+            Err(blocked) => {
+                let rule = blocked.rule_text();
+                UrlVerdict { allowed: false, rule, message: blocked.to_string(), normalized }
+            }
+        }
+    }
+}
+
+/// What is said of a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlVerdict {
+    /// Whether it would be accepted.
+    pub allowed: bool,
+    /// The rule that decided.
+    pub rule: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// The URL as it would be stored.
+    pub normalized: String,
+}

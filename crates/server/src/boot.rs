@@ -1,0 +1,154 @@
+//! What a server makes for itself at its first start: directory, master key, admin token, and the event types that every
+//! installation knows.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hookwright_delivery::clock;
+use hookwright_domain::{id::IdGenerator, schema::SEEDED_EVENT_TYPES};
+use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow};
+
+use crate::{
+    app::access::{self, Scope},
+    options::Options,
+};
+
+/// Name of the first admin token's file in the data directory.
+pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+const MASTER_KEY_FILE: &str = "master.key";
+const DATABASE_FILE: &str = "hookwright.db";
+/// Under this setting the store keeps a value sealed by the master key, which tells a wrong key at start.
+const KEY_CHECK: &str = "master_key_check";
+const KEY_CHECK_TEXT: &[u8] = b"hookwright";
+
+/// Makes the data directory, readable by its owner alone.
+pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the data directory {}; choose another with --data-dir", dir.display()))
+}
+
+/// How to open the store that the options name.
+pub(crate) fn store_options(options: &Options) -> StoreOptions {
+    let url = options.database_url.clone().unwrap_or_else(|| {
+        format!("sqlite://{}", options.data_dir.join(DATABASE_FILE).display())
+    });
+    StoreOptions { allow_unsafe_durability: options.allow_unsafe_durability, ..StoreOptions::new(url) }
+}
+
+/// The master key: from the options, or from its file in the data directory, which is made at first start.
+pub(crate) fn master_key(options: &Options) -> anyhow::Result<MasterKey> {
+    let (text, origin) = match &options.master_key {
+        Some(text) => (text.clone(), "the setting master-key".to_owned()),
+        None => {
+            let path = options.data_dir.join(MASTER_KEY_FILE);
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let text = STANDARD.encode(MasterKey::generate().expose());
+                    write_secret(&path, &text)?;
+                    text
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            };
+            (text, path.display().to_string())
+        }
+    };
+    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let bytes = bytes.with_context(|| format!("{origin} must hold the base64 of 32 bytes"))?;
+    Ok(MasterKey::new(bytes))
+}
+
+/// Refuses a master key that is not the one that this store's secrets were sealed under.
+pub(crate) async fn check_master_key(store: &Store, key: &MasterKey) -> anyhow::Result<()> {
+    match store.setting(KEY_CHECK).await? {
+        None => {
+            store.put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes())).await?;
+            Ok(())
+        }
+        Some(sealed) => match key.open(&sealed, KEY_CHECK.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(_) => anyhow::bail!(
+                "the master key is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key"
+            ),
+        },
+    }
+}
+
+/// Registers the event types that every installation knows, if the store has none at all.
+pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow::Result<()> {
+    if !store.load_catalogue().await?.event_types.is_empty() {
+        return Ok(());
+    }
+    for seed in &SEEDED_EVENT_TYPES {
+        let now = clock::now_us();
+        let row = EventTypeRow {
+            id: ids.next(now / 1_000),
+            name: seed.name.to_owned(),
+            description: seed.description.to_owned(),
+            json_schema: Some(seed.json_schema.to_owned()),
+            example: Some(seed.example.to_owned()),
+            archived: false,
+            created_at: now,
+            updated_at: now,
+        };
+        let audit = audit(ids, "event_type.create", format!("eventTypes/{}", seed.name));
+        store.insert_event_type(&row, &audit).await?;
+    }
+    Ok(())
+}
+
+/// The file of the admin token, and the token if it is there. A store without any token gets its first one.
+pub(crate) async fn admin_token(options: &Options, store: &Store, ids: &IdGenerator) -> anyhow::Result<(PathBuf, String)> {
+    let path = options.data_dir.join(ADMIN_TOKEN_FILE);
+    let existing = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
+    if !store.load_catalogue().await?.tokens.is_empty() {
+        return Ok((path, existing.unwrap_or_default()));
+    }
+    let token = access::generate()?;
+    // The file first: a token that is in force must be known to somebody.
+    write_secret(&path, &format!("{token}\n"))?;
+    let now = clock::now_us();
+    let row = TokenRow {
+        id: ids.next(now / 1_000),
+        hash: access::hash(&token).to_vec(),
+        name: "first admin token".to_owned(),
+        scope: Scope::Admin.as_str().to_owned(),
+        organization_id: None,
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+    };
+    store.insert_token(&row, &audit(ids, "token.create", "tokens/first-admin".to_owned())).await?;
+    Ok((path, token))
+}
+
+fn audit(ids: &IdGenerator, action: &str, resource: String) -> AuditRow {
+    let now = clock::now_us();
+    AuditRow {
+        id: ids.next(now / 1_000),
+        at: now,
+        actor: "hookwright".to_owned(),
+        action: action.to_owned(),
+        resource,
+        details: "{}".to_owned(),
+    }
+}
+
+/// Writes a file that its owner alone can read, durable before it is used.
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,117 @@
+//! The gRPC API `hookwright.v1`, one module a service. Each call authenticates, turns protobuf into what a use case takes,
+//! and its answer back; rules live in [`crate::app`].
+
+mod deliveries;
+mod event_types;
+mod events;
+mod mask;
+mod name;
+mod organizations;
+mod page;
+mod publish_stream;
+pub(crate) mod status;
+mod time;
+mod trace;
+mod webhooks;
+
+use std::{sync::Arc, time::Duration};
+
+use hookwright_proto::v1::{
+    delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
+    event_type_service_server::EventTypeServiceServer, organization_service_server::OrganizationServiceServer,
+    webhook_service_server::WebhookServiceServer,
+};
+use tonic::{
+    Request, Status,
+    codec::CompressionEncoding,
+    service::{Routes, RoutesBuilder},
+};
+
+use crate::app::{App, access::Caller};
+
+/// The largest message taken: a batch of several payloads of the maximum size.
+const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// How long a call may take when its caller names no deadline.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The services over one set of use cases.
+#[derive(Clone)]
+struct Api {
+    app: Arc<App>,
+}
+
+impl Api {
+    /// Who makes this call.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        Ok(self.app.authenticate(authorization)?)
+    }
+}
+
+/// Every service, with reflection (v1 and v1alpha) and health.
+///
+/// # Errors
+/// When the embedded descriptor set cannot be read.
+pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
+    let api = Api { app };
+    let mut builder = RoutesBuilder::default();
+    macro_rules! serve {
+        ($server:ident) => {
+            builder.add_service(
+                $server::new(api.clone())
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Zstd)
+                    .send_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Zstd),
+            );
+        };
+    }
+    serve!(OrganizationServiceServer);
+    serve!(EventTypeServiceServer);
+    serve!(WebhookServiceServer);
+    serve!(EventServiceServer);
+    serve!(DeliveryServiceServer);
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<OrganizationServiceServer<Api>>().await;
+    health.set_serving::<EventTypeServiceServer<Api>>().await;
+    health.set_serving::<WebhookServiceServer<Api>>().await;
+    health.set_serving::<EventServiceServer<Api>>().await;
+    health.set_serving::<DeliveryServiceServer<Api>>().await;
+    builder.add_service(health_service);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(hookwright_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    builder.add_service(reflection().build_v1()?);
+    builder.add_service(reflection().build_v1alpha()?);
+    Ok(builder.routes())
+}
+
+/// Runs the gRPC listener until `shutdown` resolves, then finishes the calls under way.
+pub(crate) async fn serve(
+    routes: Routes,
+    listener: tokio::net::TcpListener,
+    tls: Option<tonic::transport::ServerTlsConfig>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let mut server = tonic::transport::Server::builder()
+        .timeout(CALL_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .max_concurrent_streams(Some(256))
+        .initial_stream_window_size(Some(1 << 20))
+        .initial_connection_window_size(Some(4 << 20))
+        .http2_max_header_list_size(Some(32 << 10))
+        .http2_max_pending_accept_reset_streams(Some(64));
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    server.add_routes(routes).serve_with_incoming_shutdown(incoming, shutdown).await?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `EventTypeService`.
+
+use hookwright_domain::name::EventTypeName;
+use hookwright_proto::v1::{
+    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, EventTypeState, GetEventTypeRequest,
+    ListEventTypesRequest, ListEventTypesResponse, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    event_type_service_server::EventTypeService,
+};
+use hookwright_storage::EventTypeRow;
+use tonic::{Request, Response, Status};
+
+use super::{Api, mask, name, page, time::timestamp};
+use crate::app::{error::AppError, event_types::EventTypePatch};
+
+const FIELDS: [&str; 3] = ["description", "json_schema", "example"];
+
+#[tonic::async_trait]
+impl EventTypeService for Api {
+    async fn create_event_type(&self, request: Request<CreateEventTypeRequest>) -> Result<Response<EventType>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        EventTypeName::parse(&request.event_type_id)
+            .map_err(|error| AppError::invalid("event_type_id", error.rule(), error.to_string()))?;
+        let patch = patch(request.event_type.unwrap_or_default(), &FIELDS);
+        let row = self.app.create_event_type(&caller, &request.event_type_id, patch).await?;
+        Ok(Response::new(event_type(row)))
+    }
+
+    async fn get_event_type(&self, request: Request<GetEventTypeRequest>) -> Result<Response<EventType>, Status> {
+        let caller = self.caller(&request)?;
+        let id = name::event_type("name", &request.get_ref().name)?;
+        Ok(Response::new(event_type(self.app.get_event_type(&caller, id)?)))
+    }
+
+    async fn list_event_types(
+        &self,
+        request: Request<ListEventTypesRequest>,
+    ) -> Result<Response<ListEventTypesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let archived_too = if request.show_archived { "archived" } else { "" };
+        let arguments = page::Arguments::new(&["ListEventTypes", archived_too]);
+        let after = arguments.place(&request.page_token)?.unwrap_or_default();
+        let size = page::size(request.page_size)?;
+        let (rows, next) = self.app.list_event_types(&caller, &after, size, request.show_archived);
+        Ok(Response::new(ListEventTypesResponse {
+            event_types: rows.into_iter().map(event_type).collect(),
+            next_page_token: arguments.token(next.as_deref()),
+        }))
+    }
+
+    async fn update_event_type(&self, request: Request<UpdateEventTypeRequest>) -> Result<Response<EventType>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let given = request
+            .event_type
+            .ok_or_else(|| AppError::invalid("event_type", "FIELD_REQUIRED", "is required, with its name set"))?;
+        let id = name::event_type("event_type.name", &given.name)?.to_owned();
+        let texts = [&given.description, &given.json_schema, &given.example];
+        let set: Vec<_> = FIELDS.iter().zip(texts).filter(|(_, text)| !text.is_empty()).map(|(field, _)| *field).collect();
+        let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, &set)?;
+        let row = self.app.update_event_type(&caller, &id, patch(given, &fields)).await?;
+        Ok(Response::new(event_type(row)))
+    }
+
+    async fn archive_event_type(&self, request: Request<ArchiveEventTypeRequest>) -> Result<Response<EventType>, Status> {
+        let caller = self.caller(&request)?;
+        let id = name::event_type("name", &request.get_ref().name)?;
+        Ok(Response::new(event_type(self.app.archive_event_type(&caller, id, true).await?)))
+    }
+
+    async fn unarchive_event_type(
+        &self,
+        request: Request<UnarchiveEventTypeRequest>,
+    ) -> Result<Response<EventType>, Status> {
+        let caller = self.caller(&request)?;
+        let id = name::event_type("name", &request.get_ref().name)?;
+        Ok(Response::new(event_type(self.app.archive_event_type(&caller, id, false).await?)))
+    }
+}
+
+fn patch(given: EventType, fields: &[&str]) -> EventTypePatch {
+    let take = |field: &str, text: String| fields.contains(&field).then_some(text);
+    EventTypePatch {
+        description: take("description", given.description),
+        json_schema: take("json_schema", given.json_schema),
+        example: take("example", given.example),
+    }
+}
+
+fn event_type(row: EventTypeRow) -> EventType {
+    let state = if row.archived { EventTypeState::Archived } else { EventTypeState::Active };
+    EventType {
+        name: format!("eventTypes/{}", row.name),
+        description: row.description,
+        json_schema: row.json_schema.unwrap_or_default(),
+        example: row.example.unwrap_or_default(),
+        state: state.into(),
+        create_time: Some(timestamp(row.created_at)),
+        update_time: Some(timestamp(row.updated_at)),
+    }
+}

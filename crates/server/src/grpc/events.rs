@@ -1,0 +1,314 @@
+//! `EventService`.
+
+use bytes::Bytes;
+use hookwright_delivery::engine::Published;
+use hookwright_domain::id::EventId;
+use hookwright_proto::v1::{
+    BatchPublishEventsRequest, BatchPublishEventsResponse, Event, FieldViolation, GetEventRequest, ListEventsRequest,
+    ListEventsResponse, PublishError, PublishEventRequest, PublishEventResponse, PublishResult, PublishStreamRequest,
+    event_service_server::EventService, publish_event_request::Payload, publish_result,
+};
+use hookwright_storage::{EventFilter, EventRecord};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use super::{
+    Api, name, page,
+    publish_stream::{self, AckStream},
+    status,
+    time::{micros, timestamp},
+    trace,
+};
+use crate::app::{
+    App,
+    access::Caller,
+    error::{AppError, AppResult},
+    events::NewEvent,
+};
+
+/// How many events one batch may hold.
+const BATCH_MAX: usize = 1_000;
+
+#[tonic::async_trait]
+impl EventService for Api {
+    async fn publish_event(&self, request: Request<PublishEventRequest>) -> Result<Response<PublishEventResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let origin = Origin::of(request.metadata());
+        let request = request.into_inner();
+        let organization = request.organization.clone();
+        let draft = prepare(&self.app, &caller, &origin, "", request)?;
+        let published = self.app.publish(vec![draft]).await.pop();
+        let published = published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
+        Ok(Response::new(response(&organization, &published)))
+    }
+
+    async fn batch_publish_events(
+        &self,
+        request: Request<BatchPublishEventsRequest>,
+    ) -> Result<Response<BatchPublishEventsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let origin = Origin::of(request.metadata());
+        let BatchPublishEventsRequest { organization, requests } = request.into_inner();
+        if requests.is_empty() || requests.len() > BATCH_MAX {
+            let rule = format!("must hold 1 to {BATCH_MAX} events; it holds {}", requests.len());
+            return Err(AppError::invalid("requests", "BATCH_SIZE", rule).into());
+        }
+        if !organization.is_empty() {
+            name::organization("organization", &organization)?;
+        }
+        let results = publish_all(&self.app, &caller, &origin, &organization, requests).await;
+        Ok(Response::new(BatchPublishEventsResponse { results }))
+    }
+
+    type PublishStreamStream = AckStream;
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<AckStream>, Status> {
+        let caller = self.caller(&request)?;
+        let origin = Origin::of(request.metadata());
+        Ok(Response::new(publish_stream::run(self.app.clone(), caller, origin, request.into_inner())))
+    }
+
+    async fn get_event(&self, request: Request<GetEventRequest>) -> Result<Response<Event>, Status> {
+        let caller = self.caller(&request)?;
+        let (organization, id) = name::event("name", &request.get_ref().name)?;
+        let record = self.app.get_event(&caller, organization, id).await?;
+        Ok(Response::new(event(organization, record)))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let organization = name::organization("parent", &request.parent)?;
+        let start = request.start_time.as_ref().map(|time| micros("start_time", time)).transpose()?;
+        let end = request.end_time.as_ref().map(|time| micros("end_time", time)).transpose()?;
+        let times = format!("{start:?} {end:?}");
+        let arguments = page::Arguments::new(&["ListEvents", organization, &request.event_type, &times]);
+        let before = arguments.place(&request.page_token)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+        let filter = EventFilter {
+            event_type: (!request.event_type.is_empty()).then(|| request.event_type.clone()),
+            start_us: start,
+            end_us: end,
+        };
+        let size = page::size(request.page_size)?;
+        let (records, next) = self.app.list_events(&caller, organization, &filter, before, size).await?;
+        let next = next.map(|next| next.to_string());
+        Ok(Response::new(ListEventsResponse {
+            events: records.into_iter().map(|record| event(organization, record)).collect(),
+            next_page_token: arguments.token(next.as_deref()),
+        }))
+    }
+}
+
+/// The trace that a publish call belongs to.
+#[derive(Clone)]
+pub(super) struct Origin {
+    trace: Option<[u8; 25]>,
+    state: Option<String>,
+}
+
+impl Origin {
+    fn of(metadata: &MetadataMap) -> Self {
+        Self { trace: trace::parent(metadata), state: trace::state(metadata) }
+    }
+}
+
+/// Checks one event of a publish call. `organization` stands in where the event names none.
+fn prepare(
+    app: &App,
+    caller: &Caller,
+    origin: &Origin,
+    organization: &str,
+    request: PublishEventRequest,
+) -> AppResult<hookwright_delivery::engine::Draft> {
+    let named = match (request.organization.as_str(), organization) {
+        ("", default) => default,
+        (own, "") => own,
+        (own, default) if own == default => own,
+        _ => {
+            let rule = "must be the batch's organization, or empty";
+            return Err(AppError::invalid("organization", "ORGANIZATION_MISMATCH", rule));
+        }
+    };
+    let organization = name::organization("organization", named)?;
+    let (payload, payload_field) = match request.payload {
+        Some(Payload::Json(json)) => (json, "json"),
+        Some(Payload::Object(object)) => (json_text(object)?, "object"),
+        None => return Err(AppError::invalid("json", "FIELD_REQUIRED", "is required: give the payload as json or object")),
+    };
+    let occurred_at = request.event_time.as_ref().map(|time| micros("event_time", time)).transpose()?;
+    let event = NewEvent {
+        organization,
+        event_type: request.event_type,
+        payload,
+        payload_field,
+        request_id: request.request_id,
+        occurred_at,
+        attributes: request.attributes.into_iter().collect(),
+        trace: origin.trace,
+        tracestate: origin.state.clone(),
+    };
+    app.prepare_event(caller, event)
+}
+
+/// Publishes events, the good ones in one commit; each gets its result, in order.
+pub(super) async fn publish_all(
+    app: &App,
+    caller: &Caller,
+    origin: &Origin,
+    organization: &str,
+    requests: Vec<PublishEventRequest>,
+) -> Vec<PublishResult> {
+    let mut drafts = Vec::with_capacity(requests.len());
+    let mut results = Vec::with_capacity(requests.len());
+    for mut request in requests {
+        if request.organization.is_empty() {
+            organization.clone_into(&mut request.organization);
+        }
+        let named = request.organization.clone();
+        match prepare(app, caller, origin, organization, request) {
+            Ok(draft) => {
+                drafts.push(draft);
+                results.push(Ok(named));
+            }
+            Err(error) => results.push(Err(error)),
+        }
+    }
+    let mut published = if drafts.is_empty() { Vec::new() } else { app.publish(drafts).await }.into_iter();
+    let unanswered = || AppError::Unavailable("the server is shutting down".to_owned());
+    results
+        .into_iter()
+        .map(|prepared| {
+            let result = prepared.and_then(|organization| {
+                let published = published.next().unwrap_or_else(|| Err(unanswered()))?;
+                Ok(response(&organization, &published))
+            });
+            publish_result(result)
+        })
+        .collect()
+}
+
+fn publish_result(result: AppResult<PublishEventResponse>) -> PublishResult {
+    let result = match result {
+        Ok(published) => publish_result::Result::Published(published),
+        Err(error) => publish_result::Result::Error(publish_error(&error)),
+    };
+    PublishResult { result: Some(result) }
+}
+
+fn publish_error(error: &AppError) -> PublishError {
+    let violations = if let AppError::Invalid(violations) = error { violations.as_slice() } else { &[] };
+    PublishError {
+        code: status::code(error).into(),
+        reason: status::reason(error).to_owned(),
+        message: error.to_string(),
+        field_violations: violations
+            .iter()
+            .map(|violation| FieldViolation {
+                field: violation.field.clone(),
+                description: violation.description.clone(),
+                reason: violation.reason.to_owned(),
+            })
+            .collect(),
+    }
+}
+
+fn response(organization: &str, published: &Published) -> PublishEventResponse {
+    PublishEventResponse {
+        event: format!("{organization}/events/{}", published.event),
+        delivery_count: i32::try_from(published.delivery_count).unwrap_or(i32::MAX),
+        repeated_request: published.repeated,
+    }
+}
+
+/// JSON text of a `Struct`, members sorted. Whole numbers in the range that doubles hold exactly come without a fraction.
+fn json_text(object: prost_types::Struct) -> AppResult<Bytes> {
+    let mut depth_left = 128;
+    let value = json_object(object, &mut depth_left)?;
+    Ok(Bytes::from(serde_json::to_vec(&value).expect("a JSON value always serialises")))
+}
+
+fn json_object(object: prost_types::Struct, depth_left: &mut u32) -> AppResult<serde_json::Value> {
+    let fields = object.fields.into_iter().map(|(name, value)| Ok((name, json_value(value, depth_left)?)));
+    Ok(serde_json::Value::Object(fields.collect::<AppResult<_>>()?))
+}
+
+fn json_value(value: prost_types::Value, depth_left: &mut u32) -> AppResult<serde_json::Value> {
+    use prost_types::value::Kind;
+    use serde_json::Value;
+    if *depth_left == 0 {
+        return Err(AppError::invalid("object", "PAYLOAD_TOO_DEEP", "must be nested at most 128 deep"));
+    }
+    *depth_left -= 1;
+    let json = match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::StringValue(value)) => Value::String(value),
+        Some(Kind::NumberValue(number)) => json_number(number)?,
+        Some(Kind::ListValue(list)) => {
+            let values = list.values.into_iter().map(|value| json_value(value, depth_left));
+            Value::Array(values.collect::<AppResult<_>>()?)
+        }
+        Some(Kind::StructValue(object)) => json_object(object, depth_left)?,
+    };
+    *depth_left += 1;
+    Ok(json)
+}
+
+fn json_number(number: f64) -> AppResult<serde_json::Value> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+        return Ok(serde_json::Value::from(number as i64));
+    }
+    serde_json::Number::from_f64(number).map(serde_json::Value::Number).ok_or_else(|| {
+        AppError::invalid("object", "PAYLOAD_NOT_JSON", "holds a number that is not finite; JSON has none")
+    })
+}
+
+fn event(organization: &str, record: EventRecord) -> Event {
+    let EventRecord { event, created_at, payload_bytes } = record;
+    let attributes = event.attributes.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    Event {
+        name: format!("organizations/{organization}/events/{}", EventId::from_raw(event.id)),
+        event_type: event.event_type,
+        json: String::from_utf8_lossy(&event.payload).into_owned(),
+        event_time: Some(timestamp(event.occurred_at)),
+        create_time: Some(timestamp(created_at)),
+        attributes,
+        delivery_count: i32::try_from(event.webhooks.len()).unwrap_or(i32::MAX),
+        payload_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{Struct, Value, value::Kind};
+
+    use super::*;
+
+    fn number(number: f64) -> Struct {
+        Struct { fields: [("n".to_owned(), Value { kind: Some(Kind::NumberValue(number)) })].into() }
+    }
+
+    #[test]
+    fn p03_numbers_of_a_struct_are_doubles() {
+        for (given, text) in [(1.0, r#"{"n":1}"#), (-0.5, r#"{"n":-0.5}"#), (1e300, r#"{"n":1e+300}"#), (0.0, r#"{"n":0}"#)] {
+            assert_eq!(json_text(number(given)).unwrap(), text);
+        }
+        assert!(json_text(number(f64::NAN)).is_err());
+        assert!(json_text(number(f64::INFINITY)).is_err());
+    }
+
+    #[test]
+    fn p02_a_struct_that_is_nested_too_deep_is_refused() {
+        let nested = |depth: usize| {
+            (0..depth).fold(number(1.0), |inner, _| Struct {
+                fields: [("a".to_owned(), Value { kind: Some(Kind::StructValue(inner)) })].into(),
+            })
+        };
+        assert!(json_text(nested(100)).is_ok());
+        assert!(json_text(nested(200)).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! `OrganizationService`.
+
+use hookwright_domain::name::OrganizationName;
+use hookwright_proto::v1::{
+    CreateOrganizationRequest, DeleteOrganizationRequest, GetOrganizationRequest, ListOrganizationsRequest,
+    ListOrganizationsResponse, Organization, organization_service_server::OrganizationService,
+};
+use hookwright_storage::OrganizationRow;
+use tonic::{Request, Response, Status};
+
+use super::{Api, name, page, time::timestamp};
+use crate::app::error::AppError;
+
+#[tonic::async_trait]
+impl OrganizationService for Api {
+    async fn create_organization(
+        &self,
+        request: Request<CreateOrganizationRequest>,
+    ) -> Result<Response<Organization>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        OrganizationName::parse(&request.organization_id)
+            .map_err(|error| AppError::invalid("organization_id", error.rule(), error.to_string()))?;
+        let display_name = request.organization.unwrap_or_default().display_name;
+        let row = self.app.create_organization(&caller, &request.organization_id, &display_name).await?;
+        Ok(Response::new(organization(row)))
+    }
+
+    async fn get_organization(&self, request: Request<GetOrganizationRequest>) -> Result<Response<Organization>, Status> {
+        let caller = self.caller(&request)?;
+        let id = name::organization("name", &request.get_ref().name)?;
+        Ok(Response::new(organization(self.app.get_organization(&caller, id)?)))
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<ListOrganizationsRequest>,
+    ) -> Result<Response<ListOrganizationsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let arguments = page::Arguments::new(&["ListOrganizations"]);
+        let after = arguments.place(&request.page_token)?.unwrap_or_default();
+        let (rows, next) = self.app.list_organizations(&caller, &after, page::size(request.page_size)?)?;
+        Ok(Response::new(ListOrganizationsResponse {
+            organizations: rows.into_iter().map(organization).collect(),
+            next_page_token: arguments.token(next.as_deref()),
+        }))
+    }
+
+    async fn delete_organization(&self, request: Request<DeleteOrganizationRequest>) -> Result<Response<()>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let id = name::organization("name", &request.name)?;
+        self.app.delete_organization(&caller, id, request.force).await?;
+        Ok(Response::new(()))
+    }
+}
+
+fn organization(row: OrganizationRow) -> Organization {
+    Organization {
+        name: format!("organizations/{}", row.name),
+        display_name: row.display_name,
+        create_time: Some(timestamp(row.created_at)),
+        update_time: Some(timestamp(row.updated_at)),
+    }
+}

@@ -1,0 +1,93 @@
+//! Pages of lists (AIP-158): size, and a token that carries the place to go on from and a hash of the other arguments.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+use crate::app::error::{AppError, AppResult};
+
+const SIZE_DEFAULT: usize = 50;
+const SIZE_MAX: usize = 1_000;
+
+/// How many items to return: 0 means the default, too many means the maximum, negative is an error.
+pub(super) fn size(requested: i32) -> AppResult<usize> {
+    match usize::try_from(requested) {
+        Ok(0) => Ok(SIZE_DEFAULT),
+        Ok(size) => Ok(size.min(SIZE_MAX)),
+        Err(_) => Err(AppError::invalid("page_size", "PAGE_SIZE_NEGATIVE", "must not be negative; leave it out for 50")),
+    }
+}
+
+/// What the other arguments of a list call were, so that a token is good for the same list only.
+pub(super) struct Arguments([u8; 8]);
+
+impl Arguments {
+    /// From the call's name and every argument but page size and token.
+    pub(super) fn new(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut head = [0; 8];
+        head.copy_from_slice(&digest[..8]);
+        Self(head)
+    }
+
+    /// The token of a page that begins after `place`; empty for none.
+    pub(super) fn token(&self, place: Option<&str>) -> String {
+        let Some(place) = place else { return String::new() };
+        let mut bytes = self.seal(place).to_vec();
+        bytes.extend_from_slice(place.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The place that a token holds; `None` for an empty token.
+    pub(super) fn place(&self, token: &str) -> AppResult<Option<String>> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || {
+            let fix = "pass the next_page_token of the page before with the same arguments, or none for the first page";
+            AppError::invalid("page_token", "INVALID_PAGE_TOKEN", fix)
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
+        let (seal, place) = bytes.split_at_checked(8).ok_or_else(wrong)?;
+        let place = std::str::from_utf8(place).map_err(|_| wrong())?;
+        if seal != self.seal(place) { Err(wrong()) } else { Ok(Some(place.to_owned())) }
+    }
+
+    /// Binds a place to the arguments.
+    fn seal(&self, place: &str) -> [u8; 8] {
+        Self::new(&[&hex::encode(self.0), place]).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g07_tokens_are_good_for_their_own_list_only() {
+        let list = Arguments::new(&["ListWebhooks", "organizations/acme"]);
+        let token = list.token(Some("wh_17"));
+        assert_eq!(list.place(&token).unwrap().as_deref(), Some("wh_17"));
+        assert_eq!(list.place("").unwrap(), None);
+        assert_eq!(list.token(None), "");
+        let other = Arguments::new(&["ListWebhooks", "organizations/other"]);
+        let mut altered = token.clone().into_bytes();
+        altered[4] ^= 1;
+        let altered = String::from_utf8(altered).unwrap();
+        for (arguments, token) in [(&other, &*token), (&list, &*altered), (&list, "!"), (&list, "AAAA")] {
+            assert!(arguments.place(token).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn g07_sizes_are_clamped_and_negative_ones_refused() {
+        assert_eq!(size(0).unwrap(), 50);
+        assert_eq!(size(7).unwrap(), 7);
+        assert_eq!(size(1_000_000).unwrap(), 1_000);
+        assert!(size(-1).is_err());
+    }
+}

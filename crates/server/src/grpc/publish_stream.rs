@@ -1,0 +1,78 @@
+//! `PublishStream`: events in, acknowledgements out, over one stream.
+//!
+//! What has arrived is published together, and read on only while fewer than [`WINDOW`] groups wait for their commit: a
+//! client that does not read its acknowledgements is slowed down by flow control, and memory stays bounded.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _, stream::FuturesOrdered};
+use hookwright_proto::v1::{PublishAck, PublishEventRequest, PublishStreamRequest, PublishStreamResponse};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::events::{Origin, publish_all};
+use crate::app::{App, access::Caller};
+
+/// Acknowledgements on their way to the client.
+pub(super) type AckStream = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+
+/// How many events are published together at most.
+const GROUP_MAX: usize = 256;
+/// How many groups may wait for their commit.
+const WINDOW: usize = 4;
+
+/// Serves one stream until the client has sent everything and every event is acknowledged.
+pub(super) fn run(app: Arc<App>, caller: Caller, origin: Origin, incoming: Streaming<PublishStreamRequest>) -> AckStream {
+    let (acks, stream) = mpsc::channel(WINDOW);
+    tokio::spawn(async move {
+        if let Err(status) = pump(&app, &caller, &origin, incoming, &acks).await {
+            // The client is told why if it still listens.
+            let _ = acks.send(Err(status)).await;
+        }
+    });
+    Box::pin(ReceiverStream::new(stream))
+}
+
+async fn pump(
+    app: &Arc<App>,
+    caller: &Caller,
+    origin: &Origin,
+    incoming: Streaming<PublishStreamRequest>,
+    acks: &mpsc::Sender<Result<PublishStreamResponse, Status>>,
+) -> Result<(), Status> {
+    let mut groups = incoming.ready_chunks(GROUP_MAX);
+    let mut under_way = FuturesOrdered::new();
+    let mut open = true;
+    while open || !under_way.is_empty() {
+        tokio::select! {
+            Some(response) = under_way.next(), if !under_way.is_empty() => {
+                if acks.send(Ok(response)).await.is_err() {
+                    // The client is gone. What was accepted is published all the same.
+                    return Ok(());
+                }
+            }
+            group = groups.next(), if open && under_way.len() < WINDOW => match group {
+                None => open = false,
+                Some(group) => {
+                    let group: Vec<PublishStreamRequest> = group.into_iter().collect::<Result<_, _>>()?;
+                    under_way.push_back(publish_group(Arc::clone(app), caller.clone(), origin.clone(), group));
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+async fn publish_group(
+    app: Arc<App>,
+    caller: Caller,
+    origin: Origin,
+    group: Vec<PublishStreamRequest>,
+) -> PublishStreamResponse {
+    let (sequences, events): (Vec<u64>, Vec<PublishEventRequest>) =
+        group.into_iter().map(|request| (request.sequence, request.event.unwrap_or_default())).unzip();
+    let results = publish_all(&app, &caller, &origin, "", events).await;
+    let acks = sequences.into_iter().zip(results).map(|(sequence, result)| PublishAck { sequence, result: Some(result) });
+    PublishStreamResponse { acks: acks.collect() }
+}

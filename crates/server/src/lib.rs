@@ -1,0 +1,287 @@
+//! The Hookwright server: API, HTTP listener and everything that they rest on, wired together.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`options`] | what a server can be told |
+//! | [`app`] | use cases: access, rules, and what each call does |
+//! | `grpc` | the API over [`app`]: protobuf in and out, nothing else |
+//! | `http` | `/metrics`, `/healthz`, `/readyz` |
+//! | [`telemetry`] | logs, traces, metrics |
+//! | `boot` | what the first start makes |
+//!
+//! Invariants: `grpc` and `http` never reach past `app` and `telemetry`; a configuration change is durable before it is in
+//! force, and in force before its call returns; every call but health and reflection needs a token.
+
+pub mod app;
+mod boot;
+mod grpc;
+mod http;
+pub mod options;
+pub mod telemetry;
+mod tls;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hookwright_delivery::{
+    catalogue::Catalogue,
+    clock,
+    connector::ConnectorOptions,
+    engine::{Engine, EngineOptions},
+    request::RequestFormat,
+    sender::Sender,
+};
+use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
+use hookwright_storage::Store;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+pub use self::boot::ADMIN_TOKEN_FILE;
+use self::{
+    app::{App, Limits, Parts},
+    options::Options,
+    telemetry::Telemetry,
+};
+
+/// A server that has been started.
+pub struct Running {
+    grpc_address: SocketAddr,
+    http_address: SocketAddr,
+    admin_token_file: PathBuf,
+    admin_token: String,
+    engine: Engine,
+    shutdown: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<anyhow::Result<()>>>,
+    shutdown_timeout: Duration,
+    traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+}
+
+impl Running {
+    /// Where the gRPC API listens.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where the HTTP listener listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// The first admin token; empty when its file is gone.
+    pub fn admin_token(&self) -> String {
+        self.admin_token.clone()
+    }
+
+    /// The file that holds the first admin token.
+    pub fn admin_token_file(&self) -> &std::path::Path {
+        &self.admin_token_file
+    }
+
+    /// Stops in order: no new calls, calls under way end, attempts under way end or are left for the next start, what is
+    /// known is committed.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        let _ = self.shutdown.send(true);
+        let calls = async {
+            for listener in self.listeners {
+                match listener.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "a listener failed"),
+                    Err(error) => tracing::error!(%error, "a listener ended abnormally"),
+                }
+            }
+        };
+        // Streams may stay open for as long as their clients like: they get part of the time, then the engine stops.
+        let _ = tokio::time::timeout(self.shutdown_timeout / 4, calls).await;
+        let durable = self.engine.stop(self.shutdown_timeout).await;
+        if !durable {
+            tracing::error!("some outcomes could not be stored; their attempts will be made again after the next start");
+        }
+        if let Some(traces) = self.traces {
+            let flushed = tokio::task::spawn_blocking(move || traces.shutdown()).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!("some spans could not be exported");
+            }
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Runs a server until `shutdown` resolves.
+///
+/// # Errors
+/// When the server cannot start; the message says what to mend.
+pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let running = start(options).await?;
+    shutdown.await;
+    running.stop().await;
+    Ok(())
+}
+
+/// Brings the store's schema up to date. Returns what was done, for people to read.
+///
+/// # Errors
+/// When the store cannot be opened, or was written by a newer version.
+pub async fn migrate(options: &Options) -> anyhow::Result<String> {
+    if options.database_url.is_none() {
+        boot::make_data_dir(&options.data_dir)?;
+    }
+    let applied = Store::migrate(&boot::store_options(options)).await?;
+    Ok(match applied.as_slice() {
+        [] => "the schema is up to date".to_owned(),
+        applied => format!("applied {}: {}", applied.len(), applied.join(", ")),
+    })
+}
+
+/// Starts a server on the current runtime and returns when it is ready.
+///
+/// # Errors
+/// When it cannot start; the message says what to mend.
+pub async fn start(options: Options) -> anyhow::Result<Running> {
+    check_exposure(&options)?;
+    let traces = telemetry::init(&options)?;
+    boot::make_data_dir(&options.data_dir)?;
+    let grpc_listener = bind(options.grpc_address, "grpc-address").await?;
+    let http_listener = bind(options.http_address, "http-address").await?;
+    let (grpc_address, http_address) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+
+    let store_options = boot::store_options(&options);
+    Store::migrate(&store_options).await?;
+    let store = Store::open(&store_options).await?;
+    let key = Arc::new(boot::master_key(&options)?);
+    boot::check_master_key(&store, &key).await?;
+    let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
+    boot::seed_event_types(&store, &ids).await?;
+    let (admin_token_file, admin_token) = boot::admin_token(&options, &store, &ids).await?;
+
+    let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
+    let limits = limits(&options)?;
+    let catalogue = Arc::new(Catalogue::default());
+    App::load(&store, &key, &limits, &catalogue).await?;
+    let (registry, metrics) = telemetry::registry();
+    let sender = Sender::new(connector_options(&options)?, Arc::clone(&targets))?;
+    let (engine, disable_requests) = Engine::start(
+        store.clone(),
+        Arc::clone(&catalogue),
+        Arc::clone(&ids),
+        sender,
+        metrics,
+        engine_options(&options),
+    )
+    .await?;
+    let telemetry = Arc::new(Telemetry::new(registry, engine.clone(), store.clone()));
+    let parts = Parts { store, engine: engine.clone(), catalogue, ids, key, limits, targets };
+    let app = Arc::new(App::new(parts).await?);
+    tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));
+
+    let (shutdown, stopped) = watch::channel(false);
+    let listeners = vec![
+        tokio::spawn(grpc::serve(grpc::routes(app).await?, grpc_listener, tls::grpc(&options)?, wait(stopped.clone()))),
+        tokio::spawn(serve_http(http_listener, http::router(telemetry), wait(stopped))),
+    ];
+    let running = Running {
+        grpc_address,
+        http_address,
+        admin_token_file,
+        admin_token,
+        engine,
+        shutdown,
+        listeners,
+        shutdown_timeout: options.shutdown_timeout,
+        traces,
+    };
+    announce(&options, &running)?;
+    Ok(running)
+}
+
+/// Nothing listens on a public address without TLS unless told to in so many words.
+fn check_exposure(options: &Options) -> anyhow::Result<()> {
+    let protected = options.tls_certificate.is_some() || options.allow_plaintext;
+    for (name, address) in [("grpc-address", options.grpc_address), ("http-address", options.http_address)] {
+        anyhow::ensure!(
+            protected || address.ip().is_loopback(),
+            "{name} {address} is not a loopback address: configure tls-certificate and tls-private-key, or set allow-plaintext to serve tokens and payloads unencrypted"
+        );
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another {setting}"))
+}
+
+fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<TargetPolicy> {
+    let rules = |setting: &str, texts: &[String]| {
+        texts
+            .iter()
+            .map(|text| text.parse().map_err(|error| anyhow::anyhow!("{setting} `{text}`: {error}")))
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    Ok(TargetPolicy {
+        allow: rules("allow-target", &options.allow_targets)?,
+        deny: rules("deny-target", &options.deny_targets)?,
+        require_https: options.require_https,
+        own_addresses: own.to_vec(),
+        own_names: options.own_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        ..TargetPolicy::default()
+    })
+}
+
+fn limits(options: &Options) -> anyhow::Result<Limits> {
+    let schedule = RetrySchedule::new(options.retry_delays.clone()).context("retry-delay")?;
+    Ok(Limits {
+        payload_bytes_max: options.payload_bytes_max,
+        webhooks_per_organization_max: options.webhooks_per_organization_max,
+        allow_insecure_tls: options.allow_insecure_tls,
+        header_prefix: options.header_prefix.clone(),
+        schedule: Arc::new(schedule),
+    })
+}
+
+fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {
+    let extra_ca = options.extra_ca_file.as_ref().map(std::fs::read).transpose().context("extra-ca-file")?;
+    Ok(ConnectorOptions { dns_servers: options.dns_servers.clone(), egress_proxy: options.egress_proxy.clone(), extra_ca })
+}
+
+fn engine_options(options: &Options) -> EngineOptions {
+    EngineOptions {
+        concurrent_attempts_max: options.concurrent_attempts_max,
+        concurrent_attempts_per_webhook_max: options.concurrent_attempts_per_webhook_max,
+        memory_bytes_max: options.memory_bytes_max,
+        disable_after: options.disable_after,
+        format: RequestFormat::new(&options.header_prefix, &options.user_agent),
+    }
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await?;
+    Ok(())
+}
+
+/// Says where everything is, in the log and in the ready file.
+fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
+    let token_file = running.admin_token_file.display();
+    tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
+    tracing::info!(file = %token_file, "the first admin token is in this file");
+    if !options.allow_targets.is_empty() {
+        tracing::info!(targets = options.allow_targets.join(", "), "webhooks may point at these beside public addresses");
+    }
+    let Some(path) = &options.ready_file else { return Ok(()) };
+    let ready = serde_json::json!({
+        "grpc_address": running.grpc_address.to_string(),
+        "http_address": running.http_address.to_string(),
+        "admin_token_file": token_file.to_string(),
+        "ready_at_us": clock::now_us(),
+    });
+    // Written under another name first, so that nobody reads half of it.
+    let half = path.with_extension("tmp");
+    std::fs::write(&half, ready.to_string()).and_then(|()| std::fs::rename(&half, path)).context("ready-file")
+}

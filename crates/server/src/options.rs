@@ -1,0 +1,111 @@
+//! What a server can be told: one plain struct that the command line fills from flags, environment and file.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of one server. [`Options::new`] gives the defaults; only the data directory has none.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the embedded store, the master key and the first admin token live.
+    pub data_dir: PathBuf,
+    /// `postgres://...` to use PostgreSQL; `None` for the embedded SQLite file `hookwright.db` in the data directory.
+    pub database_url: Option<String>,
+    /// Address of the gRPC listener. Port 0 takes a free port.
+    pub grpc_address: SocketAddr,
+    /// Address of the HTTP listener: `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
+    pub http_address: SocketAddr,
+    /// Listen on an address other than loopback although no TLS is configured.
+    pub allow_plaintext: bool,
+    /// PEM files of certificate chain and private key: both listeners then speak TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of `tls_certificate`.
+    pub tls_private_key: Option<PathBuf>,
+    /// CIDRs and host names that webhooks may point at beside public addresses, for example `10.1.0.0/16`.
+    pub allow_targets: Vec<String>,
+    /// CIDRs and host names that webhooks may not point at.
+    pub deny_targets: Vec<String>,
+    /// Refuse payload URLs that are not https.
+    pub require_https: bool,
+    /// Let webhooks switch TLS verification off.
+    pub allow_insecure_tls: bool,
+    /// A PEM file of certificate authorities to trust beside the system's.
+    pub extra_ca_file: Option<PathBuf>,
+    /// `http://host:port` of an egress proxy that every attempt goes through by CONNECT.
+    pub egress_proxy: Option<String>,
+    /// DNS servers in place of the system's.
+    pub dns_servers: Vec<SocketAddr>,
+    /// Public host names of this installation, which webhooks may not point at.
+    pub own_names: Vec<String>,
+    /// The prefix of the webhook headers, `TT-Hook-` by default.
+    pub header_prefix: String,
+    /// The largest payload in bytes.
+    pub payload_bytes_max: usize,
+    /// How many webhooks an organization may have.
+    pub webhooks_per_organization_max: usize,
+    /// Delays between the attempts of a delivery.
+    pub retry_delays: Vec<Duration>,
+    /// A webhook that only failed for this long, over at least 20 attempts, is disabled.
+    pub disable_after: Duration,
+    /// How many attempts may be under way at once.
+    pub concurrent_attempts_max: usize,
+    /// How many attempts may be under way at once for one webhook.
+    pub concurrent_attempts_per_webhook_max: usize,
+    /// How much payload may wait in memory; what exceeds it waits in the store alone.
+    pub memory_bytes_max: usize,
+    /// How long a shutdown waits for attempts under way.
+    pub shutdown_timeout: Duration,
+    /// OTLP endpoint (gRPC) for traces, for example `http://127.0.0.1:4317`; `None` exports nothing.
+    pub otlp_endpoint: Option<String>,
+    /// Logs as JSON lines instead of text.
+    pub log_json: bool,
+    /// Which logs to write, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+    pub log_filter: String,
+    /// A file that is written, as JSON, once the server is ready: the addresses and the place of the admin token.
+    pub ready_file: Option<PathBuf>,
+    /// The master key as base64 of 32 bytes; `None` reads or makes `master.key` in the data directory.
+    pub master_key: Option<String>,
+    /// Run although the store does not promise durability (PostgreSQL with `fsync=off`, for example).
+    pub allow_unsafe_durability: bool,
+    /// `Hookwright/<version>`, as sent to receivers.
+    pub user_agent: String,
+}
+
+impl Options {
+    /// The defaults, with everything kept under `data_dir`.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            database_url: None,
+            grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allow_plaintext: false,
+            tls_certificate: None,
+            tls_private_key: None,
+            allow_targets: Vec::new(),
+            deny_targets: Vec::new(),
+            require_https: false,
+            allow_insecure_tls: false,
+            extra_ca_file: None,
+            egress_proxy: None,
+            dns_servers: Vec::new(),
+            own_names: Vec::new(),
+            header_prefix: "TT-Hook-".to_owned(),
+            payload_bytes_max: 5_242_880,
+            webhooks_per_organization_max: 100,
+            retry_delays: [5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 86_400]
+                .map(Duration::from_secs)
+                .to_vec(),
+            disable_after: Duration::from_secs(5 * 86_400),
+            concurrent_attempts_max: 1024,
+            concurrent_attempts_per_webhook_max: 64,
+            memory_bytes_max: 64 << 20,
+            shutdown_timeout: Duration::from_secs(30),
+            otlp_endpoint: None,
+            log_json: false,
+            log_filter: "info".to_owned(),
+            ready_file: None,
+            master_key: None,
+            allow_unsafe_durability: false,
+            user_agent: concat!("Hookwright/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}

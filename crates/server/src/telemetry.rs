@@ -1,0 +1,122 @@
+//! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
+//! `/metrics` and `/readyz`.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hookwright_delivery::{clock, engine::Engine, metrics::Metrics, trace::TRACE_TARGET};
+use hookwright_storage::Store;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use parking_lot::Mutex;
+use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::options::Options;
+
+/// How long a span may take to reach the collector before it is dropped.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the store may take to answer before the server counts as not ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Sets up logs and, where configured, trace export. Returns what must be shut down at the end.
+///
+/// # Errors
+/// When the filter or the endpoint cannot be used.
+pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
+    let filter = EnvFilter::try_new(&options.log_filter)
+        .with_context(|| format!("log-filter `{}` is not a filter such as `info,hookwright=debug`", options.log_filter))?
+        .add_directive(format!("{TRACE_TARGET}=off").parse()?);
+    let logs = if options.log_json {
+        tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).with_filter(filter).boxed()
+    } else {
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter).boxed()
+    };
+    let provider = options.otlp_endpoint.as_deref().map(tracer_provider).transpose()?;
+    let spans = provider.as_ref().map(|provider| {
+        let spans = tracing_subscriber::filter::Targets::new().with_target(TRACE_TARGET, tracing::Level::INFO);
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("hookwright")).with_filter(spans)
+    });
+    // A second server in one process (the demo, a test) keeps the first one's logs.
+    let _ = tracing_subscriber::registry().with(logs).with(spans).try_init();
+    Ok(provider)
+}
+
+fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()
+        .with_context(|| format!("otlp-endpoint `{endpoint}` cannot be used"))?;
+    // Spans are queued up to a bound, and dropped beyond it: a slow collector never slows a delivery.
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name("hookwright").build())
+        .build())
+}
+
+/// The metrics, and what readiness depends on.
+pub(crate) struct Telemetry {
+    registry: Mutex<Registry>,
+    gauges: Gauges,
+    engine: Engine,
+    store: Store,
+}
+
+#[derive(Default)]
+struct Gauges {
+    deliveries_in_memory: Gauge,
+    memory_bytes: Gauge,
+    attempts_under_way: Gauge,
+    lanes: Gauge,
+    oldest_due_seconds: Gauge,
+}
+
+/// A registry with the engine's counters.
+pub(crate) fn registry() -> (Registry, Arc<Metrics>) {
+    let mut registry = Registry::with_prefix("hookwright");
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    (registry, metrics)
+}
+
+impl Telemetry {
+    pub(crate) fn new(mut registry: Registry, engine: Engine, store: Store) -> Self {
+        let gauges = Gauges::default();
+        let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        add("deliveries_in_memory", "Deliveries held in memory", &gauges.deliveries_in_memory);
+        add("memory_bytes", "What deliveries in memory count against memory-bytes-max", &gauges.memory_bytes);
+        add("attempts_under_way", "Attempts under way", &gauges.attempts_under_way);
+        add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
+        add("oldest_due_seconds", "Age of the oldest delivery that is due and waits in the store", &gauges.oldest_due_seconds);
+        Self { registry: Mutex::new(registry), gauges, engine, store }
+    }
+
+    /// The metrics as OpenMetrics text.
+    pub(crate) async fn encode(&self) -> Result<String, std::fmt::Error> {
+        let now = self.engine.gauges();
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.gauges.deliveries_in_memory, now.deliveries_in_memory);
+        set(&self.gauges.memory_bytes, now.memory_bytes);
+        set(&self.gauges.attempts_under_way, now.attempts_under_way);
+        set(&self.gauges.lanes, now.lanes);
+        if let Ok(Ok(pending)) = tokio::time::timeout(READY_TIMEOUT, self.store.pending_webhooks()).await {
+            let oldest = pending.iter().map(|(_, due_at)| *due_at).min();
+            let age = oldest.map_or(0, |due_at| (clock::now_us() - due_at).max(0) / 1_000_000);
+            self.gauges.oldest_due_seconds.set(age);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock())?;
+        Ok(text)
+    }
+
+    /// Ready while the store answers; else the reason.
+    pub(crate) async fn readiness(&self) -> Result<(), String> {
+        match tokio::time::timeout(READY_TIMEOUT, self.store.checkpoint()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("not ready: the store does not answer: {error}")),
+            Err(_) => Err("not ready: the store does not answer in time".to_owned()),
+        }
+    }
+}

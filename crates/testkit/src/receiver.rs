@@ -1,0 +1,330 @@
+//! A real HTTP/1.1 receiver of webhooks on loopback.
+//!
+//! It keeps the bytes of every request as they came off the socket, and answers by a script: 200
+//! on a kept-alive connection unless told else. What the script answers is decided when the whole
+//! request is there; [`Answer`] lists what it can do. Any number of connections at once.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use hookwright_testkit::{Answer, Receiver};
+//!
+//! let receiver = Receiver::start().await;
+//! receiver.answer_in_turn([Answer::from(503), Answer::Close, Answer::from(200)]);
+//! // ... publish to receiver.url("/hook") ...
+//! let requests = receiver.wait_for(3).await;
+//! assert_eq!(requests[2].header("tt-hook-event"), Some("clocking"));
+//! # }
+//! ```
+
+mod answer;
+mod connection;
+mod request;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+pub use answer::{Answer, Gate, Response};
+pub use request::RecordedRequest;
+
+use crate::DEADLINE;
+
+/// A receiver that runs until it is dropped.
+#[derive(Debug)]
+pub struct Receiver {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+impl Receiver {
+    /// Starts a plain HTTP receiver on a free port of 127.0.0.1.
+    pub async fn start() -> Self {
+        Self::listen(free_port(), None).await
+    }
+
+    /// Starts an HTTPS receiver on a free port of 127.0.0.1.
+    pub async fn start_tls(config: Arc<ServerConfig>) -> Self {
+        Self::listen(free_port(), Some(config.into())).await
+    }
+
+    /// Starts a plain HTTP receiver at `address`, for example where another one was stopped.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        Self::listen(address, None).await
+    }
+
+    async fn listen(address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address)
+            .await
+            .unwrap_or_else(|error| panic!("no receiver at {address}: {error}"));
+        let address = listener.local_addr().expect("a listener has an address");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared::default());
+        let accepting = tokio::spawn(connection::accept(listener, tls, Arc::clone(&shared)));
+        Self {
+            address,
+            scheme,
+            shared,
+            accepting,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL by address, with a path such as `/hook`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        self.url_as("127.0.0.1", path)
+    }
+
+    /// Its URL by a host name that leads to it.
+    #[must_use]
+    pub fn url_as(&self, host: &str, path: &str) -> String {
+        format!("{}://{host}:{}{path}", self.scheme, self.address.port())
+    }
+
+    /// Every request from now on is answered by this status.
+    pub fn respond(&self, status: u16) {
+        self.answer_with(move |_| status);
+    }
+
+    /// Every request from now on is answered alike.
+    pub fn answer(&self, answer: impl Into<Answer>) {
+        let answer = answer.into();
+        self.answer_with(move |_| answer.clone());
+    }
+
+    /// The next requests are answered by these in turn, and all later ones by the last of them.
+    pub fn answer_in_turn<A: Into<Answer>>(&self, answers: impl IntoIterator<Item = A>) {
+        let mut rest = answers.into_iter().map(Into::into).collect::<Vec<_>>();
+        assert!(!rest.is_empty(), "at least one answer");
+        rest.reverse();
+        self.answer_with(move |_| {
+            if rest.len() > 1 {
+                rest.pop().expect("more than one is left")
+            } else {
+                rest[0].clone()
+            }
+        });
+    }
+
+    /// Every request from now on is answered as the closure says.
+    pub fn answer_with<A: Into<Answer>>(
+        &self,
+        mut script: impl FnMut(&RecordedRequest) -> A + Send + 'static,
+    ) {
+        self.shared.state().script = Box::new(move |request| script(request).into());
+    }
+
+    /// The requests so far, in the order in which they were complete.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.state().requests.clone()
+    }
+
+    /// How many requests came so far.
+    #[must_use]
+    pub fn request_count(&self) -> usize {
+        self.shared.state().requests.len()
+    }
+
+    /// How many connections were ever made.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.state().connections
+    }
+
+    /// How many connections are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.state().open
+    }
+
+    /// The most connections that were ever open at once.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        self.shared.state().most_open
+    }
+
+    /// What came that was no HTTP/1.1 request, TLS handshakes that failed among it.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.shared.state().problems.clone()
+    }
+
+    /// Forgets the requests so far (a burst before the part that a test counts).
+    pub fn forget_requests(&self) {
+        self.shared.state().requests.clear();
+    }
+
+    /// Waits until at least `count` requests came, and returns all of them.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`], with a list of what came instead.
+    pub async fn wait_for(&self, count: usize) -> Vec<RecordedRequest> {
+        self.wait(&format!("{count} requests"), |state| {
+            state.requests.len() >= count
+        })
+        .await
+    }
+
+    /// Waits until the requests so far fulfil a condition, and returns them.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`], with a list of what came instead.
+    pub async fn wait_until(
+        &self,
+        mut condition: impl FnMut(&[RecordedRequest]) -> bool,
+    ) -> Vec<RecordedRequest> {
+        self.wait("its condition", |state| condition(&state.requests))
+            .await
+    }
+
+    /// Waits until exactly `count` connections are open.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`], with a list of what came instead.
+    pub async fn wait_for_open_connections(&self, count: usize) {
+        self.wait(&format!("{count} open connections"), |state| {
+            state.open == count
+        })
+        .await;
+    }
+
+    async fn wait(
+        &self,
+        what: &str,
+        mut condition: impl FnMut(&State) -> bool,
+    ) -> Vec<RecordedRequest> {
+        let mut changes = self.shared.changes.subscribe();
+        let fulfilled = timeout(DEADLINE, async {
+            loop {
+                changes.mark_unchanged();
+                if condition(&self.shared.state()) {
+                    return;
+                }
+                changes.changed().await.expect("the sender lives in self");
+            }
+        });
+        let in_time = fulfilled.await.is_ok();
+        let state = self.shared.state();
+        assert!(
+            in_time,
+            "the receiver at {} waited {DEADLINE:?} for {what}, but has {}",
+            self.address,
+            state.summary()
+        );
+        state.requests.clone()
+    }
+
+    /// Stops: the port refuses connections, and those that are open are closed. Returns the
+    /// address, for [`Self::start_at`].
+    pub async fn stop(mut self) -> SocketAddr {
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
+        self.shared.stopped.send_replace(true);
+        self.wait_for_open_connections(0).await;
+        self.address
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.shared.stopped.send_replace(true);
+    }
+}
+
+fn free_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// What the receiver and its connections share.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Announces every change of the state.
+    changes: watch::Sender<()>,
+    /// Ends the connections.
+    stopped: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// A script that panicked must not hide what the receiver has recorded.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.changes.send_replace(());
+        result
+    }
+}
+
+type Script = Box<dyn FnMut(&RecordedRequest) -> Answer + Send>;
+
+struct State {
+    requests: Vec<RecordedRequest>,
+    script: Script,
+    connections: usize,
+    open: usize,
+    most_open: usize,
+    problems: Vec<String>,
+}
+
+impl State {
+    /// What came, in as many lines as a person reads.
+    fn summary(&self) -> String {
+        const SHOWN: usize = 20;
+        let mut text = format!(
+            "{} requests on {} connections ({} open)",
+            self.requests.len(),
+            self.connections,
+            self.open
+        );
+        for request in self.requests.iter().take(SHOWN) {
+            text.push_str(&format!("\n  {}", request.summary()));
+        }
+        if self.requests.len() > SHOWN {
+            text.push_str("\n  ...");
+        }
+        for problem in self.problems.iter().take(SHOWN) {
+            text.push_str(&format!("\n  problem: {problem}"));
+        }
+        text
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            requests: Vec::new(),
+            script: Box::new(|_| Answer::from(200)),
+            connections: 0,
+            open: 0,
+            most_open: 0,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.summary())
+    }
+}
+
+#[cfg(test)]
+mod tests;

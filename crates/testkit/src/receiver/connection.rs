@@ -1,0 +1,213 @@
+//! The receiver's side of a connection: reads requests, records them, answers as scripted.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Answer, RecordedRequest, Shared};
+
+/// Far above what Hookwright sends: a bound, so that a defect fills no memory.
+const HEAD_BYTES_MAX: usize = 1024 * 1024;
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let number = shared.change(|state| {
+            state.connections += 1;
+            state.open += 1;
+            state.most_open = state.most_open.max(state.open);
+            state.connections
+        });
+        let open = Open {
+            shared: Arc::clone(&shared),
+        };
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            let mut stopped = open.shared.stopped.subscribe();
+            tokio::select! {
+                result = serve(stream, tls, &open.shared, number) => {
+                    if let Err(error) = result {
+                        let problem = format!("connection {number}: {error}");
+                        open.shared.change(|state| state.problems.push(problem));
+                    }
+                }
+                // Fails only when the receiver is gone, which is the same to a connection.
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+        });
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+struct Open {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.change(|state| state.open -= 1);
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    shared: &Shared,
+    number: usize,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match tls {
+        None => answer_requests(stream, shared, number).await,
+        Some(acceptor) => {
+            let stream = acceptor
+                .accept(stream)
+                .await
+                .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?;
+            answer_requests(stream, shared, number).await
+        }
+    }
+}
+
+async fn answer_requests<S: Socket>(
+    mut stream: S,
+    shared: &Shared,
+    number: usize,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    while let Some((raw, head_length)) = read_request(&mut stream, &mut buffer).await? {
+        let request = RecordedRequest::new(raw, head_length, number);
+        let answer = shared.change(|state| {
+            let answer = (state.script)(&request);
+            state.requests.push(request);
+            answer
+        });
+        match answer {
+            Answer::Respond(response) => {
+                response.hold_back().await;
+                stream.write_all(&response.to_bytes()).await?;
+                stream.flush().await?;
+                if response.closes() {
+                    return close(stream).await;
+                }
+            }
+            Answer::RawKeepAlive(bytes) => {
+                stream.write_all(&bytes).await?;
+                stream.flush().await?;
+            }
+            Answer::Raw(bytes) => {
+                stream.write_all(&bytes).await?;
+                return close(stream).await;
+            }
+            Answer::Hang => return hang(stream).await,
+            Answer::Close => return close(stream).await,
+            Answer::Reset => return stream.tcp().set_zero_linger(),
+        }
+    }
+    Ok(())
+}
+
+/// Closes in an orderly way. The sender may be gone already, which is no problem of the receiver's.
+async fn close<S: Socket>(mut stream: S) -> io::Result<()> {
+    let _ = stream.shutdown().await;
+    Ok(())
+}
+
+/// Takes whatever still comes and says nothing, until the sender has had enough.
+async fn hang<S: Socket>(mut stream: S) -> io::Result<()> {
+    let mut ignored = [0; 4096];
+    while stream.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
+    Ok(())
+}
+
+/// Reads one request: its bytes, and the length of its head. None at an orderly end between two.
+async fn read_request<S: Socket>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+) -> io::Result<Option<(Bytes, usize)>> {
+    let head_length = loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if buffer.len() > HEAD_BYTES_MAX {
+            return Err(io::Error::other("a request head without end"));
+        }
+        if !read_more(stream, buffer).await? {
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            return Err(cut_off(buffer));
+        }
+    };
+    let total = head_length + body_length(&buffer[..head_length])?;
+    while buffer.len() < total {
+        buffer.reserve(total - buffer.len());
+        if !read_more(stream, buffer).await? {
+            return Err(cut_off(buffer));
+        }
+    }
+    Ok(Some((buffer.split_to(total).freeze(), head_length)))
+}
+
+/// Whether anything more came. A connection that is reset, or ends without TLS's goodbye, has
+/// ended too.
+async fn read_more<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<bool> {
+    match stream.read_buf(buffer).await {
+        Ok(count) => Ok(count > 0),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+fn cut_off(buffer: &[u8]) -> io::Error {
+    let start = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).into_owned();
+    io::Error::other(format!(
+        "a request cut off after {} bytes: {start}",
+        buffer.len()
+    ))
+}
+
+/// What Content-Length says. Hookwright never sends a chunked body, so one is a problem.
+fn body_length(head: &[u8]) -> io::Result<usize> {
+    let head = String::from_utf8_lossy(head);
+    let mut length = None;
+    for line in head.split("\r\n").skip(1) {
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(io::Error::other(format!("a body without length: {head}")));
+        }
+        if name.eq_ignore_ascii_case("content-length") {
+            let value = value.trim().parse::<usize>().ok();
+            if length.is_some() || value.is_none_or(|value| value > BODY_BYTES_MAX) {
+                return Err(io::Error::other(format!("a bad Content-Length: {head}")));
+            }
+            length = value;
+        }
+    }
+    Ok(length.unwrap_or(0))
+}
+
+/// A stream that knows the TCP connection under it.
+trait Socket: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}

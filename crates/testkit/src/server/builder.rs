@@ -1,0 +1,127 @@
+//! How a server is described before it is started.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::{Exited, TestServer};
+use crate::server::process::Process;
+
+/// Describes a server: SQLite in a temporary data directory unless told else.
+#[derive(Clone, Debug)]
+pub struct TestServerBuilder {
+    binary: PathBuf,
+    data_directory: Option<PathBuf>,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl TestServerBuilder {
+    pub(super) fn new(binary: PathBuf) -> Self {
+        Self {
+            binary,
+            data_directory: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Stores in SQLite in the data directory: what a server does that is told nothing.
+    #[must_use]
+    pub fn sqlite(self) -> Self {
+        self
+    }
+
+    /// Stores in a PostgreSQL database.
+    #[must_use]
+    pub fn postgres(self, url: &str) -> Self {
+        self.arg("--database-url", url)
+    }
+
+    /// Allows a target that the address rules refuse: `127.0.0.0/8` for receivers of a test.
+    #[must_use]
+    pub fn allow(self, rule: &str) -> Self {
+        self.arg("--allow-target", rule)
+    }
+
+    /// Adds a flag with its value.
+    #[must_use]
+    pub fn arg(self, flag: &str, value: &str) -> Self {
+        self.flag(flag).flag(value)
+    }
+
+    /// Adds a flag that has no value.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.arguments.push(flag.into());
+        self
+    }
+
+    /// Sets an environment variable of the server.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps the data in a directory of the test's own, which outlives the server.
+    #[must_use]
+    pub fn data_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_directory = Some(path.into());
+        self
+    }
+
+    /// Starts the server and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or does not become ready in time: the error holds what it wrote to standard
+    /// error.
+    pub async fn start(self) -> anyhow::Result<TestServer> {
+        let directory = tempfile::tempdir().context("the server's directory")?;
+        let launch = self.launch(directory.path());
+        TestServer::launch(launch, directory).await
+    }
+
+    /// Starts a server that is expected to refuse, and returns how it ended.
+    ///
+    /// # Errors
+    /// When it becomes ready all the same, or does not end in time.
+    pub async fn start_to_fail(self) -> anyhow::Result<Exited> {
+        let directory = tempfile::tempdir().context("the server's directory")?;
+        Process::start_to_fail(&self.launch(directory.path())).await
+    }
+
+    fn launch(self, directory: &Path) -> Launch {
+        Launch {
+            binary: self.binary,
+            data_directory: self
+                .data_directory
+                .unwrap_or_else(|| directory.join("data")),
+            ready_file: directory.join("ready.json"),
+            stdout_file: directory.join("stdout"),
+            stderr_file: directory.join("stderr"),
+            arguments: self.arguments,
+            environment: self.environment,
+        }
+    }
+}
+
+/// Everything that starts the same server again.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) binary: PathBuf,
+    pub(super) data_directory: PathBuf,
+    pub(super) ready_file: PathBuf,
+    pub(super) stdout_file: PathBuf,
+    pub(super) stderr_file: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
+
+impl Launch {
+    pub(super) fn stderr(&self) -> String {
+        let bytes = std::fs::read(&self.stderr_file).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

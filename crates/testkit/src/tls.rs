@@ -1,0 +1,131 @@
+//! A certificate authority of the test's own, and the certificates that it signs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::NamedTempFile;
+
+/// `CertificateParams` and its like, for [`Authority::certificate_with`].
+pub use rcgen;
+
+/// A certificate authority that only who is given [`Authority::pem_file`] trusts.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pem_file: NamedTempFile,
+}
+
+impl Authority {
+    /// Makes a new authority with a key of its own.
+    ///
+    /// # Panics
+    /// When the key cannot be made, or the temporary file not be written.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("ring makes P-256 keys");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("the parameters are sound");
+        let pem_file = NamedTempFile::new().expect("a temporary file");
+        std::fs::write(pem_file.path(), issuer.pem()).expect("a temporary file can be written");
+        Self { issuer, pem_file }
+    }
+
+    /// The authority's certificate as PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A file with the authority's certificate, which lives as long as this value.
+    #[must_use]
+    pub fn pem_file(&self) -> &Path {
+        self.pem_file.path()
+    }
+
+    /// The authority's certificate as DER.
+    #[must_use]
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// Signs a certificate for host names and addresses such as `localhost` and `127.0.0.1`.
+    #[must_use]
+    pub fn certificate(&self, names: &[&str]) -> Identity {
+        self.certificate_with(names, |_| ())
+    }
+
+    /// Signs a certificate that is out of the ordinary: expired, not yet valid, of another use.
+    ///
+    /// # Panics
+    /// When the names or parameters cannot be in a certificate.
+    #[must_use]
+    pub fn certificate_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let names = names.iter().map(|&name| name.to_owned());
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("sound names");
+        change(&mut params);
+        let key = KeyPair::generate().expect("ring makes P-256 keys");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("the parameters are sound");
+        Identity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
+        }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Authority").finish_non_exhaustive()
+    }
+}
+
+/// A certificate and its private key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate as PEM.
+    pub certificate_pem: String,
+    /// The private key as PEM.
+    pub key_pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Identity {
+    /// A server's TLS configuration that shows this certificate, speaks TLS 1.2 and 1.3, and offers
+    /// `http/1.1` by ALPN: what [`crate::Receiver::start_tls`] takes.
+    ///
+    /// # Panics
+    /// Never: the key is the certificate's own.
+    #[must_use]
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![self.certificate.clone()],
+                PrivateKeyDer::Pkcs8(self.key.clone_key()),
+            )
+            .expect("the key is the certificate's own");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}

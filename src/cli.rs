@@ -1,0 +1,126 @@
+//! The command line as a whole.
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
+
+use crate::{
+    client::ClientArgs, config::ConfigArgs, deliveries::DeliveriesCommand, demo::DemoArgs,
+    event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
+    organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs, webhooks::WebhooksCommand,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  hookwright demo
+      See a signed webhook arrive, without installing anything.
+  hookwright serve --allow-target 127.0.0.0/8
+      Start the server with its embedded store; webhooks may point at this machine.
+  hookwright organizations create acme
+  hookwright webhooks create --organization acme --payload-url http://127.0.0.1:4567/payload --event clocking
+  hookwright listen --secret whsec_...
+  hookwright publish --organization acme --event-type clocking --json @clocking.json
+      Install a webhook, receive for it in another terminal, and publish.
+
+Exit status: 0 success; 1 the operation failed; 2 wrong usage.";
+
+/// Durable webhook delivery: publish events over gRPC, and every subscribed webhook receives a signed POST
+#[derive(Debug, Parser)]
+#[command(name = "hookwright", version = version(), after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Bring the store's schema up to date, and stop
+    Migrate(MigrateArgs),
+    /// Show the server's settings in effect, each with where it came from
+    Config(ConfigArgs),
+    /// Receive webhooks on this machine: verify and show them
+    Listen(ListenArgs),
+    /// See it work: start a server and a receiver, publish an event and show its signed delivery
+    Demo(DemoArgs),
+    /// Create, show and delete organizations, the tenants of an installation
+    Organizations(Group<OrganizationsCommand>),
+    /// Register, show and archive event types
+    EventTypes(Group<EventTypesCommand>),
+    /// Install, change and test webhooks
+    Webhooks(Group<WebhooksCommand>),
+    /// Publish events
+    Publish(PublishArgs),
+    /// Show published events
+    Events(Group<EventsCommand>),
+    /// Show deliveries and their attempts
+    Deliveries(Group<DeliveriesCommand>),
+}
+
+/// Commands over gRPC on one kind of resource.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Group<C: Subcommand> {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(subcommand)]
+    pub(crate) command: C,
+}
+
+/// The command line. The connection's flags may stand before or after every client command; `serve` and `listen` have
+/// flags of the same names with another meaning, so they are not global to the whole program.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|group| {
+        if group.has_subcommands() {
+            group.mut_args(|arg| if ClientArgs::owns(arg.get_id().as_str()) { arg.global(true) } else { arg })
+        } else {
+            group
+        }
+    })
+}
+
+/// Version and commit, the latter stamped by the build script.
+fn version() -> Str {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("HOOKWRIGHT_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{version} ({commit})").into(),
+        _ => version.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::from_arg_matches(&command().try_get_matches_from(line.split(' '))?)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn connection_flags_stand_anywhere() {
+        for line in [
+            "hookwright --address http://h:1 organizations list",
+            "hookwright organizations --address http://h:1 list",
+            "hookwright organizations list --address http://h:1",
+        ] {
+            let cli = parse(line).unwrap();
+            let Command::Organizations(group) = cli.command else { panic!("{line}") };
+            assert_eq!(group.client.or(cli.client).address.as_deref(), Some("http://h:1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn listen_has_an_address_of_its_own() {
+        let Command::Listen(args) = parse("hookwright listen --address 127.0.0.1:0").unwrap().command else { panic!() };
+        assert_eq!(args.address.port(), 0);
+    }
+}

@@ -1,0 +1,181 @@
+//! How failures are shown: what happened, every field at fault, and what to do about it.
+
+use std::{error::Error, fmt, io, process::ExitCode, sync::OnceLock};
+
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::output::{Format, printable};
+
+/// Wrong usage that only shows after the command line was parsed. Exit status 2, as for what the parser finds.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl UsageError {
+    /// An error with this message, which says how to do it right.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for UsageError {}
+
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// Chooses the format of failures for the rest of the process, which runs one command.
+pub(crate) fn report_as(format: Format) {
+    FORMAT.get_or_init(|| format);
+}
+
+/// Writes a failure to standard error, and gives the exit status.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::FAILURE; // Whoever read the output has gone, for example `head`.
+    }
+    let usage = error.downcast_ref::<UsageError>().is_some();
+    let json = FORMAT.get() == Some(&Format::Json);
+    let text = match error.downcast_ref::<Status>() {
+        Some(status) if json => status_json(status).to_string(),
+        Some(status) => status_text(status),
+        None if json => json!({ "error": { "message": format!("{error:#}") } }).to_string(),
+        None => format!("error: {error:#}"),
+    };
+    crate::output::note(&text);
+    ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// The last error of a chain: the one that says what happened.
+pub(crate) fn innermost(error: &dyn Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// The name of a gRPC status code, as the documentation writes it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+fn status_text(status: &Status) -> String {
+    let details = status.get_error_details();
+    let mut text = format!("error: {}: {}", code_name(status.code()), printable(status.message()));
+    for (field, description, reason) in violations(&details) {
+        text.push_str(&format!("\n  {field}: {}", printable(description)));
+        if !reason.is_empty() {
+            text.push_str(&format!(" ({reason})"));
+        }
+    }
+    if let Some(info) = details.error_info() {
+        text.push_str(&format!("\n  reason: {}", printable(&info.reason)));
+    }
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        text.push_str(&format!("\n  retry after: {}", crate::units::show_duration(delay)));
+    }
+    if let Some(fix) = fix(status.code()) {
+        text.push_str(&format!("\n  fix: {fix}"));
+    }
+    text
+}
+
+fn status_json(status: &Status) -> Value {
+    let details = status.get_error_details();
+    let violations: Vec<Value> = violations(&details)
+        .map(|(field, description, reason)| json!({ "field": field, "description": description, "reason": reason }))
+        .collect();
+    let info = details.error_info();
+    json!({ "error": {
+        "code": code_name(status.code()),
+        "message": status.message(),
+        "reason": info.map(|info| info.reason.clone()),
+        "metadata": info.map(|info| info.metadata.clone()),
+        "fieldViolations": violations,
+        "retryDelaySeconds": details.retry_info().and_then(|info| info.retry_delay).map(|delay| delay.as_secs_f64()),
+        "fix": fix(status.code()),
+    }})
+}
+
+fn violations(details: &ErrorDetails) -> impl Iterator<Item = (&str, &str, &str)> {
+    let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
+    let fields = fields.map(|one| (one.field.as_str(), one.description.as_str(), one.reason.as_str()));
+    let preconditions = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
+    let preconditions = preconditions.map(|one| (one.subject.as_str(), one.description.as_str(), one.r#type.as_str()));
+    let quotas = details.quota_failure().into_iter().flat_map(|failure| &failure.violations);
+    fields.chain(preconditions).chain(quotas.map(|one| (one.subject.as_str(), one.description.as_str(), "")))
+}
+
+/// What the person at this command line can do; what the server's own message says is not repeated.
+fn fix(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unauthenticated => Some(
+            "give a token with --token, --token-file or HOOKWRIGHT_TOKEN; a new installation's is in the file \
+             admin-token of its data directory",
+        ),
+        Code::PermissionDenied => Some("use a token whose scope and organization allow this"),
+        Code::Unavailable => Some("the server may be starting or stopping: try again, or see its log"),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            Some("give the call more time with --timeout; a repeated publish with the same --request-id is safe")
+        }
+        Code::Unimplemented => Some("the server is of another version than this command: compare `hookwright --version`"),
+        Code::Internal | Code::Unknown | Code::DataLoss => Some("see the server's log"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refused() -> Status {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("webhook.payload_url", "must begin with http:// or https://");
+        details.set_error_info("INVALID_FIELDS", "hookwright", [("count".to_owned(), "1".to_owned())]);
+        details.set_retry_info(Some(Duration::from_secs(2)));
+        Status::with_error_details(Code::InvalidArgument, "1 field is wrong", details)
+    }
+
+    #[test]
+    fn every_detail_is_shown() {
+        let text = status_text(&refused());
+        for part in ["INVALID_ARGUMENT: 1 field is wrong", "webhook.payload_url: must begin", "INVALID_FIELDS", "retry after: 2s"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let json = status_json(&refused());
+        assert_eq!(json["error"]["fieldViolations"][0]["field"], "webhook.payload_url");
+        assert_eq!(json["error"]["metadata"]["count"], "1");
+    }
+
+    #[test]
+    fn a_missing_token_says_where_tokens_come_from() {
+        let text = status_text(&Status::unauthenticated("no token"));
+        assert!(text.contains("HOOKWRIGHT_TOKEN") && text.contains("admin-token"), "{text}");
+    }
+}

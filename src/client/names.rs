@@ -1,0 +1,56 @@
+//! Resource names, which people may shorten to ids.
+
+use super::failure::UsageError;
+
+/// `acme` or `organizations/acme` as a resource name.
+pub(crate) fn organization(text: &str) -> Result<String, UsageError> {
+    let id = text.strip_prefix("organizations/").unwrap_or(text);
+    if id.is_empty() || id.contains('/') {
+        return Err(UsageError::new(format!("`{text}` is not an organization: write `acme` or `organizations/acme`")));
+    }
+    Ok(format!("organizations/{id}"))
+}
+
+/// `clocking` or `eventTypes/clocking` as a resource name.
+pub(crate) fn event_type(text: &str) -> String {
+    format!("eventTypes/{}", text.strip_prefix("eventTypes/").unwrap_or(text))
+}
+
+/// An id within an organization, or a full resource name, as a resource name. `collection` is for example `webhooks`.
+pub(crate) fn within(organization_text: Option<&str>, collection: &str, text: &str) -> Result<String, UsageError> {
+    if text.starts_with("organizations/") {
+        return Ok(text.to_owned());
+    }
+    let id = text.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/')).unwrap_or(text);
+    let Some(parent) = organization_text else {
+        return Err(UsageError::new(format!(
+            "whose is `{text}`? Add --organization, or write the full name: organizations/ORGANIZATION/{collection}/{id}"
+        )));
+    };
+    Ok(format!("{}/{collection}/{id}", organization(parent)?))
+}
+
+/// The last part of a resource name: what people type.
+pub(crate) fn id(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_short_or_full() {
+        assert_eq!(organization("acme").unwrap(), "organizations/acme");
+        assert_eq!(organization("organizations/acme").unwrap(), "organizations/acme");
+        assert!(organization("organizations/acme/webhooks/wh_1").is_err());
+        let full = "organizations/acme/webhooks/wh_1";
+        for text in ["wh_1", "webhooks/wh_1", full] {
+            assert_eq!(within(Some("acme"), "webhooks", text).unwrap(), full);
+        }
+        assert_eq!(within(None, "webhooks", full).unwrap(), full);
+        let message = within(None, "webhooks", "wh_1").unwrap_err().to_string();
+        assert!(message.contains("--organization"), "{message}");
+        assert_eq!(id(full), "wh_1");
+    }
+}

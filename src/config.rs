@@ -1,0 +1,55 @@
+//! `hookwright config`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    output::{self, Format},
+    settings::{Effective, SettingsArgs, Shown, process_environment},
+};
+
+const EXAMPLES: &str = "\
+Takes the flags of `hookwright serve`, and shows what a server with the same flags and environment would run with.
+
+Examples:
+  hookwright config
+  hookwright config --config /etc/hookwright.toml --output json";
+
+/// Show the server's settings in effect, each with where it came from
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// A table for people, or JSON
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// Shows the settings. Secrets are masked.
+pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let shown = Effective::load(&args.settings, &process_environment)?.shown();
+    output::print(&match args.output {
+        Format::Table => table(&shown),
+        Format::Json => serde_json::to_string_pretty(&json(&shown))?,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(settings: &[Shown]) -> String {
+    let rows = settings.iter().map(|setting| {
+        let value = if setting.values.is_empty() { "(none)".to_owned() } else { setting.values.join(", ") };
+        vec![setting.name.to_owned(), value, setting.origin.to_string()]
+    });
+    output::table(&["SETTING", "VALUE", "ORIGIN"], rows.collect())
+}
+
+fn json(settings: &[Shown]) -> Value {
+    let entries = settings.iter().map(|setting| {
+        let value = if setting.list { json!(setting.values) } else { json!(setting.values.first()) };
+        (setting.name.to_owned(), json!({ "value": value, "origin": setting.origin.to_string() }))
+    });
+    Value::Object(entries.collect::<Map<_, _>>())
+}

@@ -1,0 +1,175 @@
+//! `hookwright event-types ...`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hookwright_proto::v1::{
+    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, GetEventTypeRequest, ListEventTypesRequest,
+    ListEventTypesResponse, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+};
+use prost_types::FieldMask;
+
+use crate::{
+    client::{
+        Client,
+        failure::UsageError,
+        input, names,
+        pages::{LimitArgs, collect},
+    },
+    output::{self, List},
+};
+
+/// What to do with event types.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventTypesCommand {
+    /// Register an event type, for example: hookwright event-types create invoice --schema @invoice.schema.json
+    Create {
+        /// Its id, which receivers see in TT-Hook-Event: letters, digits and `_`, then `.name` parts; at most 128 characters
+        id: String,
+        #[command(flatten)]
+        fields: Fields,
+    },
+    /// Show one event type with its schema and example
+    Get {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+    },
+    /// List event types, sorted by name
+    List {
+        /// List archived ones too
+        #[arg(long)]
+        show_archived: bool,
+        #[command(flatten)]
+        limit: LimitArgs,
+    },
+    /// Change an event type: the fields that are given, also where they are empty
+    Update {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+        #[command(flatten)]
+        fields: Fields,
+    },
+    /// Archive an event type: it can no longer be published or newly subscribed to
+    Archive {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+    },
+    /// Bring an archived event type back
+    Unarchive {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+    },
+}
+
+/// What can be said about an event type.
+#[derive(Args, Debug)]
+pub(crate) struct Fields {
+    /// What it stands for, at most 1,000 characters
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// JSON Schema that payloads must fit: text, @FILE, or - for standard input; at most 64 KiB; empty for none
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    schema: Option<String>,
+    /// Example payload: text, @FILE, or - for standard input; must fit the schema
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    example: Option<String>,
+}
+
+impl Fields {
+    /// The event type, and the paths of the fields that were given.
+    fn read(self) -> anyhow::Result<(EventType, Vec<String>)> {
+        let mut event_type = EventType::default();
+        let mut paths = Vec::new();
+        if let Some(description) = self.description {
+            event_type.description = description;
+            paths.push("description".to_owned());
+        }
+        if let Some(schema) = self.schema {
+            event_type.json_schema = input::read_text(&schema)?;
+            paths.push("json_schema".to_owned());
+        }
+        if let Some(example) = self.example {
+            event_type.example = input::read_text(&example)?;
+            paths.push("example".to_owned());
+        }
+        Ok((event_type, paths))
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::Result<ExitCode> {
+    let mut service = client.event_types();
+    let event_type = match command {
+        EventTypesCommand::List { show_archived, limit } => {
+            list(&client, show_archived, limit).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        EventTypesCommand::Create { id, fields } => {
+            let (event_type, _) = fields.read()?;
+            let request = CreateEventTypeRequest { event_type_id: id, event_type: Some(event_type) };
+            service.create_event_type(request).await?
+        }
+        EventTypesCommand::Get { event_type } => {
+            service.get_event_type(GetEventTypeRequest { name: names::event_type(&event_type) }).await?
+        }
+        EventTypesCommand::Update { event_type, fields } => {
+            let (changed, paths) = fields.read()?;
+            if paths.is_empty() {
+                return Err(UsageError::new("nothing to change: give --description, --schema or --example").into());
+            }
+            let event_type = EventType { name: names::event_type(&event_type), ..changed };
+            let update_mask = Some(FieldMask { paths });
+            service.update_event_type(UpdateEventTypeRequest { event_type: Some(event_type), update_mask }).await?
+        }
+        EventTypesCommand::Archive { event_type } => {
+            service.archive_event_type(ArchiveEventTypeRequest { name: names::event_type(&event_type) }).await?
+        }
+        EventTypesCommand::Unarchive { event_type } => {
+            service.unarchive_event_type(UnarchiveEventTypeRequest { name: names::event_type(&event_type) }).await?
+        }
+    };
+    client.output.message("EventType", &event_type.into_inner(), show)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow::Result<()> {
+    let service = client.event_types();
+    let (event_types, rest) = collect(limit.limit, |page_size, page_token| {
+        let mut service = service.clone();
+        async move {
+            let request = ListEventTypesRequest { page_size, page_token, show_archived };
+            let page = service.list_event_types(request).await?.into_inner();
+            Ok((page.event_types, page.next_page_token))
+        }
+    })
+    .await?;
+    let list = List {
+        length: event_types.len(),
+        rest: &rest.clone(),
+        empty: "No event types are in use. Register one: hookwright event-types create NAME; see archived ones with --show-archived",
+    };
+    let response = ListEventTypesResponse { event_types, next_page_token: rest };
+    client.output.list("ListEventTypesResponse", &response, list, |response| {
+        let rows = response.event_types.iter().map(|one| {
+            let schema = if one.json_schema.is_empty() { "no" } else { "yes" };
+            vec![names::id(&one.name).to_owned(), state(one), schema.to_owned(), one.description.clone()]
+        });
+        output::table(&["EVENT TYPE", "STATE", "SCHEMA", "DESCRIPTION"], rows.collect())
+    })
+}
+
+fn state(event_type: &EventType) -> String {
+    output::enum_name(event_type.state().as_str_name(), "EVENT_TYPE_STATE_")
+}
+
+fn show(event_type: &EventType) -> String {
+    output::fields(vec![
+        ("event type", names::id(&event_type.name).to_owned()),
+        ("state", state(event_type)),
+        ("description", event_type.description.clone()),
+        ("example", event_type.example.clone()),
+        ("schema", event_type.json_schema.clone()),
+        ("created", output::time(event_type.create_time.as_ref())),
+        ("updated", output::time(event_type.update_time.as_ref())),
+    ])
+}

@@ -1,0 +1,116 @@
+//! `hookwright events ...`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hookwright_proto::v1::{Event, GetEventRequest, ListEventsRequest, ListEventsResponse};
+use prost_types::Timestamp;
+
+use crate::{
+    client::{
+        Client, input, names,
+        pages::{LimitArgs, collect},
+    },
+    output::{self, List},
+};
+
+/// What to do with events.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Show one event with its payload
+    Get {
+        /// `evt_...` with --organization, or the full resource name
+        event: String,
+        /// `acme` or `organizations/acme`
+        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
+        organization: Option<String>,
+    },
+    /// List an organization's events, newest first, for example: hookwright events list --organization acme --since 2h
+    List(ListArgs),
+}
+
+/// Which events to list.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// `acme` or `organizations/acme`
+    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
+    organization: String,
+    /// Only events of this type
+    #[arg(long, value_name = "TYPE", default_value = "")]
+    event_type: String,
+    /// Only events published at or after this time (RFC 3339), or not longer ago than this (2h)
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    since: Option<Timestamp>,
+    /// Only events published before this time (RFC 3339), or longer ago than this (2h)
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    limit: LimitArgs,
+}
+
+/// Runs the command.
+pub(crate) async fn run(client: Client, command: EventsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        EventsCommand::Get { event, organization } => {
+            let name = names::within(organization.as_deref(), "events", &event)?;
+            let event = client.events().get_event(GetEventRequest { name }).await?.into_inner();
+            client.output.message("Event", &event, show)?;
+        }
+        EventsCommand::List(args) => list(&client, args).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
+    let service = client.events();
+    let filter = ListEventsRequest {
+        parent: names::organization(&args.organization)?,
+        event_type: args.event_type.strip_prefix("eventTypes/").unwrap_or(&args.event_type).to_owned(),
+        start_time: args.since,
+        end_time: args.until,
+        ..ListEventsRequest::default()
+    };
+    let (events, rest) = collect(args.limit.limit, |page_size, page_token| {
+        let mut service = service.clone();
+        let request = ListEventsRequest { page_size, page_token, ..filter.clone() };
+        async move {
+            let page = service.list_events(request).await?.into_inner();
+            Ok((page.events, page.next_page_token))
+        }
+    })
+    .await?;
+    let list = List {
+        length: events.len(),
+        rest: &rest.clone(),
+        empty: "No such events. Publish one: hookwright publish --organization acme --event-type clocking --json @clocking.json",
+    };
+    let response = ListEventsResponse { events, next_page_token: rest };
+    client.output.list("ListEventsResponse", &response, list, |response| {
+        let rows = response.events.iter().map(|one| {
+            vec![
+                names::id(&one.name).to_owned(),
+                one.event_type.clone(),
+                output::time(one.create_time.as_ref()),
+                one.payload_bytes.to_string(),
+                one.delivery_count.to_string(),
+            ]
+        });
+        output::table(&["EVENT", "TYPE", "PUBLISHED", "BYTES", "DELIVERIES"], rows.collect())
+    })
+}
+
+fn show(event: &Event) -> String {
+    let mut attributes: Vec<String> = event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    attributes.sort();
+    output::fields(vec![
+        ("event", names::id(&event.name).to_owned()),
+        ("name", event.name.clone()),
+        ("type", event.event_type.clone()),
+        ("published", output::time(event.create_time.as_ref())),
+        ("happened", output::time(event.event_time.as_ref())),
+        ("attributes", attributes.join(", ")),
+        ("deliveries", event.delivery_count.to_string()),
+        ("bytes", event.payload_bytes.to_string()),
+        ("payload", event.json.clone()),
+    ])
+}

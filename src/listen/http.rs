@@ -1,0 +1,237 @@
+//! A small HTTP/1.1 reader that keeps the bytes as they came, for showing them. It is strict: what is not plainly a request
+//! with a length is refused with 400 and the reason.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// More than any webhook has.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The largest payload by default is 5 MiB.
+const BODY_BYTES_MAX: usize = 6_000_000;
+/// How long a sender may keep an idle connection.
+const IDLE: Duration = Duration::from_secs(120);
+/// How long a request may take to come in.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Every byte, head and body.
+    pub(crate) raw: Vec<u8>,
+    body_start: usize,
+    /// `POST`, for example.
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    headers: Vec<(String, String)>,
+    /// Whether the sender keeps the connection.
+    pub(super) keep_alive: bool,
+}
+
+impl Request {
+    /// The body.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.raw[self.body_start..]
+    }
+
+    /// A header's value, by its name in any case; the first where it is repeated.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(one, _)| one.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The headers in their order, with names as they came.
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The sender closed the connection, or it broke or stood still: nobody to answer.
+    Gone,
+    /// Not a request that is understood here: 400 with the reason.
+    Bad(&'static str),
+}
+
+/// The requests of one connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// What was read and not yet used.
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Reads the next request.
+    pub(super) async fn read(&mut self) -> Result<Request, Problem> {
+        if self.buffer.is_empty() {
+            timeout(IDLE, self.fill()).await.map_err(|_| Problem::Gone)??;
+        }
+        timeout(REQUEST, self.read_request()).await.unwrap_or(Err(Problem::Bad("the request took too long")))
+    }
+
+    async fn read_request(&mut self) -> Result<Request, Problem> {
+        let head_length = loop {
+            if let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if self.buffer.len() > HEAD_BYTES_MAX {
+                return Err(Problem::Bad("the request's head is longer than 64 KiB"));
+            }
+            self.fill().await?;
+        };
+        let mut request = parse_head(&self.buffer[..head_length])?;
+        let body_length = body_length(&request)?;
+        if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let total = head_length + body_length;
+        while self.buffer.len() < total {
+            self.fill().await?;
+        }
+        let rest = self.buffer.split_off(total);
+        request.raw = std::mem::replace(&mut self.buffer, rest);
+        Ok(request)
+    }
+
+    /// Answers with a status.
+    pub(super) async fn respond(&mut self, status: u16, body: &str, keep_alive: bool) -> Result<(), Problem> {
+        let reason = match status {
+            200 => "OK",
+            204 => "No Content",
+            400 => "Bad Request",
+            410 => "Gone",
+            429 => "Too Many Requests",
+            500 => "Internal Server Error",
+            503 => "Service Unavailable",
+            _ => "",
+        };
+        let connection = if keep_alive { "" } else { "Connection: close\r\n" };
+        // 204 and 304 have no body by definition, and 204 may not even give its length.
+        let (length, body) = match status {
+            204 | 304 => (String::new(), ""),
+            _ => (format!("Content-Length: {}\r\n", body.len()), body),
+        };
+        self.write(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n{body}").as_bytes()).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        timeout(REQUEST, self.stream.write_all(bytes)).await.map_err(|_| Problem::Gone)?.map_err(|_| Problem::Gone)
+    }
+
+    async fn fill(&mut self) -> Result<(), Problem> {
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => Err(Problem::Gone),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn parse_head(head: &[u8]) -> Result<Request, Problem> {
+    let text = std::str::from_utf8(head).map_err(|_| Problem::Bad("the head is not UTF-8"))?;
+    let mut lines = text[..text.len() - 4].split("\r\n");
+    let mut start = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target), Some(version), None) = (start.next(), start.next(), start.next(), start.next()) else {
+        return Err(Problem::Bad("the request line is not METHOD TARGET VERSION"));
+    };
+    if !is_token(method) || !target.starts_with('/') {
+        return Err(Problem::Bad("the request line needs a method and a path"));
+    }
+    if version != "HTTP/1.1" && version != "HTTP/1.0" {
+        return Err(Problem::Bad("only HTTP/1.1 and HTTP/1.0 are understood here"));
+    }
+    let mut headers = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or(Problem::Bad("a header has no colon"))?;
+        if !is_token(name) {
+            return Err(Problem::Bad("a header's name is not a token"));
+        }
+        headers.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
+    }
+    let mut request = Request {
+        raw: Vec::new(),
+        body_start: head.len(),
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        keep_alive: version == "HTTP/1.1",
+    };
+    if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+        request.keep_alive = false;
+    }
+    Ok(request)
+}
+
+fn body_length(request: &Request) -> Result<usize, Problem> {
+    if request.header("transfer-encoding").is_some() {
+        return Err(Problem::Bad("send Content-Length: Transfer-Encoding is not understood here"));
+    }
+    let mut lengths = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let Some((_, text)) = lengths.next() else { return Ok(0) };
+    if lengths.next().is_some() || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::Bad("Content-Length is not one number"));
+    }
+    match text.parse() {
+        Ok(length) if length <= BODY_BYTES_MAX => Ok(length),
+        _ => Err(Problem::Bad("the body is longer than 6,000,000 bytes")),
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Result<(Request, usize), &'static str> {
+        let checked = parse_head(text.as_bytes()).and_then(|request| {
+            let length = body_length(&request)?;
+            Ok((request, length))
+        });
+        checked.map_err(|problem| match problem {
+            Problem::Bad(why) => why,
+            Problem::Gone => "gone",
+        })
+    }
+
+    #[test]
+    fn a_request_is_read() {
+        let (request, length) = head("POST /payload?a=b HTTP/1.1\r\nHost: h:1\r\nX-A:  b \r\nContent-Length: 7\r\n\r\n").unwrap();
+        assert_eq!((request.method.as_str(), request.target.as_str(), length), ("POST", "/payload?a=b", 7));
+        assert_eq!((request.header("x-a"), request.header("x-b")), (Some("b"), None));
+        assert!(request.keep_alive);
+        assert!(!head("GET / HTTP/1.0\r\n\r\n").unwrap().0.keep_alive);
+        assert!(!head("GET / HTTP/1.1\r\nconnection: Close\r\n\r\n").unwrap().0.keep_alive);
+    }
+
+    #[test]
+    fn what_is_not_plainly_a_request_is_refused() {
+        for text in [
+            "hello\r\n\r\n",
+            "POST  / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/2\r\n\r\n",
+            "POST http://h/ HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nno colon\r\n\r\n",
+            "POST / HTTP/1.1\r\nX-A : b\r\n\r\n",
+            "POST / HTTP/1.1\r\nX-A: b\r\n folded\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 6000001\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert!(head(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The listening socket: requests of all connections go into one channel, each after it was answered.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+
+use super::http::{Connection, Problem, Request};
+
+/// How many connections are served at once; others wait.
+const CONNECTIONS_MAX: usize = 256;
+/// How many requests wait to be shown; then senders wait.
+const REQUESTS_MAX: usize = 64;
+
+/// A request with where and when it came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) request: Request,
+    pub(crate) remote: SocketAddr,
+    pub(crate) time: OffsetDateTime,
+}
+
+/// A receiver of webhooks. Dropping it closes the socket.
+pub(crate) struct Receiver {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    requests: mpsc::Receiver<Received>,
+    task: JoinHandle<()>,
+}
+
+impl Receiver {
+    /// Listens on `address`, and answers each request with `status`.
+    pub(crate) async fn bind(address: SocketAddr, status: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; choose another --address (port 0 takes a free one)"))?;
+        let address = listener.local_addr()?;
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        let task = tokio::spawn(accept(listener, status, sender));
+        Ok(Self { address, requests, task })
+    }
+
+    /// The next request.
+    pub(crate) async fn next(&mut self) -> Option<Received> {
+        self.requests.recv().await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, status: u16, sender: mpsc::Sender<Received>) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        // An accept fails for the one connection, or for want of file descriptors, which others will give back.
+        let Ok((stream, remote)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            serve(stream, remote, status, &sender).await;
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, remote: SocketAddr, status: u16, sender: &mpsc::Sender<Received>) {
+    let _ = stream.set_nodelay(true);
+    let mut connection = Connection::new(stream);
+    loop {
+        let request = match connection.read().await {
+            Ok(request) => request,
+            Err(Problem::Gone) => return,
+            Err(Problem::Bad(why)) => {
+                crate::output::note(&format!("refused a request from {remote}: {why}"));
+                let _ = connection.respond(400, &format!("{why}\n"), false).await;
+                return;
+            }
+        };
+        let keep_alive = request.keep_alive;
+        let answered = connection.respond(status, "", keep_alive).await;
+        let received = Received { request, remote, time: OffsetDateTime::now_utc() };
+        if sender.send(received).await.is_err() || answered.is_err() || !keep_alive {
+            return;
+        }
+    }
+}

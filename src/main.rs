@@ -1,0 +1,43 @@
+//! `hookwright`: the server and its command line. This file only wires; each subcommand has a file of its own.
+
+mod cli;
+mod client;
+mod config;
+mod deliveries;
+mod demo;
+mod event_types;
+mod events;
+mod listen;
+mod migrate;
+mod organizations;
+mod output;
+mod publish;
+mod serve;
+mod settings;
+mod units;
+mod webhooks;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let matches = cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let root = cli.client;
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Listen(args) => listen::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Organizations(group) => client::run(group.client.or(root), |client| organizations::run(client, group.command)),
+        Command::EventTypes(group) => client::run(group.client.or(root), |client| event_types::run(client, group.command)),
+        Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
+        Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
+        Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Deliveries(group) => client::run(group.client.or(root), |client| deliveries::run(client, group.command)),
+    };
+    result.unwrap_or_else(|error| client::failure::report(&error))
+}

@@ -1,0 +1,27 @@
+//! `hookwright migrate`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{
+    output, serve,
+    settings::{Effective, SettingsArgs, process_environment},
+};
+
+/// Bring the store's schema up to date, and stop
+///
+/// `serve` does the same when it starts; run it on its own where the server's database user may not change the schema.
+#[derive(Args, Debug)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Migrates, and says what was done.
+pub(crate) fn run(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
+    let effective = Effective::load(&args.settings, &process_environment)?;
+    let line = serve::runtime()?.block_on(Box::pin(hookwright_server::migrate(&effective.options)))?;
+    output::print(&line)?;
+    Ok(ExitCode::SUCCESS)
+}

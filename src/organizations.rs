@@ -1,0 +1,107 @@
+//! `hookwright organizations ...`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use hookwright_proto::v1::{
+    CreateOrganizationRequest, DeleteOrganizationRequest, GetOrganizationRequest, ListOrganizationsRequest,
+    ListOrganizationsResponse, Organization,
+};
+
+use crate::{
+    client::{
+        Client, names,
+        pages::{LimitArgs, collect},
+    },
+    output::{self, List},
+};
+
+/// What to do with organizations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrganizationsCommand {
+    /// Create an organization, for example: hookwright organizations create acme
+    Create {
+        /// Its id: 1 to 63 lower-case letters, digits and inner hyphens
+        id: String,
+        /// A name for people to read, at most 200 characters
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        display_name: String,
+    },
+    /// Show one organization
+    Get {
+        /// `acme` or `organizations/acme`
+        organization: String,
+    },
+    /// List organizations, sorted by name
+    List {
+        #[command(flatten)]
+        limit: LimitArgs,
+    },
+    /// Delete an organization
+    Delete {
+        /// `acme` or `organizations/acme`
+        organization: String,
+        /// Delete its webhooks too, and cancel what is pending for them
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Runs the command.
+pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow::Result<ExitCode> {
+    let mut service = client.organizations();
+    match command {
+        OrganizationsCommand::Create { id, display_name } => {
+            let organization = Some(Organization { display_name, ..Organization::default() });
+            let request = CreateOrganizationRequest { organization_id: id, organization };
+            let organization = service.create_organization(request).await?.into_inner();
+            client.output.message("Organization", &organization, show)?;
+        }
+        OrganizationsCommand::Get { organization } => {
+            let request = GetOrganizationRequest { name: names::organization(&organization)? };
+            let organization = service.get_organization(request).await?.into_inner();
+            client.output.message("Organization", &organization, show)?;
+        }
+        OrganizationsCommand::List { limit } => list(&client, limit).await?,
+        OrganizationsCommand::Delete { organization, force } => {
+            let name = names::organization(&organization)?;
+            service.delete_organization(DeleteOrganizationRequest { name: name.clone(), force }).await?;
+            client.output.done(&format!("Deleted {name}."))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client, limit: LimitArgs) -> anyhow::Result<()> {
+    let service = client.organizations();
+    let (organizations, rest) = collect(limit.limit, |page_size, page_token| {
+        let mut service = service.clone();
+        async move {
+            let page = service.list_organizations(ListOrganizationsRequest { page_size, page_token }).await?.into_inner();
+            Ok((page.organizations, page.next_page_token))
+        }
+    })
+    .await?;
+    let list = List {
+        length: organizations.len(),
+        rest: &rest.clone(),
+        empty: "There are no organizations yet. Create one: hookwright organizations create acme",
+    };
+    let response = ListOrganizationsResponse { organizations, next_page_token: rest };
+    client.output.list("ListOrganizationsResponse", &response, list, |response| {
+        let rows = response.organizations.iter().map(|one| {
+            vec![names::id(&one.name).to_owned(), one.display_name.clone(), output::time(one.create_time.as_ref())]
+        });
+        output::table(&["ORGANIZATION", "DISPLAY NAME", "CREATED"], rows.collect())
+    })
+}
+
+fn show(organization: &Organization) -> String {
+    output::fields(vec![
+        ("organization", names::id(&organization.name).to_owned()),
+        ("name", organization.name.clone()),
+        ("display name", organization.display_name.clone()),
+        ("created", output::time(organization.create_time.as_ref())),
+        ("updated", output::time(organization.update_time.as_ref())),
+    ])
+}

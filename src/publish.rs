@@ -1,0 +1,86 @@
+//! `hookwright publish`.
+
+mod stream;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{ArgGroup, Args};
+use hookwright_proto::v1::{PublishEventRequest, PublishEventResponse, publish_event_request::Payload};
+use prost_types::Timestamp;
+
+use crate::client::{Client, ClientArgs, input, names};
+
+const EXAMPLES: &str = "\
+Examples:
+  hookwright publish --organization acme --event-type clocking --json '{\"action\":\"created\"}'
+  hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
+  generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
+
+The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each line
+as an event of its own, over one stream, and waits until each is durable.";
+
+/// Publish one event, or one per line of a file
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("payload").args(["json", "json_lines"]).required(true))]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// `acme` or `organizations/acme`
+    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION", help_heading = "Event")]
+    organization: String,
+    /// A registered event type, for example clocking
+    #[arg(long, value_name = "TYPE", help_heading = "Event")]
+    event_type: String,
+    /// The payload, a JSON object: text, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", help_heading = "Event")]
+    json: Option<String>,
+    /// File (- for standard input) with one payload per line; blank lines are skipped
+    #[arg(long, value_name = "FILE|-", help_heading = "Event")]
+    json_lines: Option<PathBuf>,
+    /// Makes it safe to repeat: at most 128 characters; with --json-lines, `-` and the line's number are added for each line
+    #[arg(long, value_name = "ID", default_value = "", help_heading = "Event")]
+    request_id: String,
+    /// When it happened (RFC 3339), or how long ago (5m) [default: now]
+    #[arg(long, value_name = "TIME", value_parser = input::time, help_heading = "Event")]
+    event_time: Option<Timestamp>,
+    /// Attribute kept beside the payload and not sent; repeatable, up to 20
+    #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair, help_heading = "Event")]
+    attributes: Vec<(String, String)>,
+}
+
+impl PublishArgs {
+    /// The request, without payload.
+    fn request(&self) -> anyhow::Result<PublishEventRequest> {
+        Ok(PublishEventRequest {
+            organization: names::organization(&self.organization)?,
+            event_type: self.event_type.strip_prefix("eventTypes/").unwrap_or(&self.event_type).to_owned(),
+            request_id: self.request_id.clone(),
+            event_time: self.event_time,
+            attributes: self.attributes.iter().cloned().collect(),
+            payload: None,
+        })
+    }
+}
+
+/// Publishes.
+pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<ExitCode> {
+    let mut request = args.request()?;
+    if let Some(path) = args.json_lines {
+        return stream::run(&client, request, &path).await;
+    }
+    let json = input::read(args.json.as_deref().unwrap_or_default())?;
+    request.payload = Some(Payload::Json(json.into()));
+    let response = client.events().publish_event(request).await?.into_inner();
+    client.output.message("PublishEventResponse", &response, show)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(response: &PublishEventResponse) -> String {
+    let event = names::id(&response.event);
+    match (response.repeated_request, response.delivery_count) {
+        (true, _) => format!("Published before, under the same request id, as {event}; nothing was published now."),
+        (false, 0) => format!("Published {event}. No active webhook is subscribed to its type, so nobody receives it."),
+        (false, 1) => format!("Published {event}, owed to 1 webhook."),
+        (false, count) => format!("Published {event}, owed to {count} webhooks."),
+    }
+}

@@ -1,0 +1,66 @@
+//! `hookwright serve`.
+
+use std::{
+    future::Future,
+    process::{self, ExitCode},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::settings::{Effective, SettingsArgs, process_environment};
+
+const EXAMPLES: &str = "\
+Each setting may be given as a flag, as an environment variable or in the TOML file, in this order of precedence.
+Durations are written 250ms, 30s, 5m, 1h30m or 5d; sizes 512KiB, 64MiB or a number of bytes.
+
+Examples:
+  hookwright serve --allow-target 127.0.0.0/8
+  hookwright serve --database-url postgres://hookwright@db/hookwright --config /etc/hookwright.toml
+  HOOKWRIGHT_ALLOW_TARGETS=10.1.0.0/16,*.internal hookwright serve
+
+The first SIGTERM or SIGINT stops the server after the attempts under way; a second one at once.";
+
+/// Run the server
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Serves until a signal comes.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let effective = Effective::load(&args.settings, &process_environment)?;
+    runtime()?.block_on(Box::pin(async {
+        let shutdown = shutdown()?;
+        hookwright_server::serve(effective.options, shutdown).await?;
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+/// The runtime of a server: a thread per core.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Resolves on the first signal. From then on a second one ends the process at once, with 128 + its number, as a shell would.
+fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    // Registered now, not at the first poll, so that a signal during start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            process::exit(either(&mut terminate, &mut interrupt).await);
+        });
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = terminate.recv() => 143,
+        _ = interrupt.recv() => 130,
+    }
+}

@@ -1,0 +1,78 @@
+//! The settings as a TOML file.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context as _, anyhow, bail};
+use toml::{Table, Value};
+
+use super::table::{SETTINGS, Shape};
+
+/// Reads the file into text values by setting. An unknown key is an error: a misspelt setting must not be ignored.
+pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    parse(&text).with_context(|| format!("configuration file {}", path.display()))
+}
+
+fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
+    let table: Table = text.parse()?;
+    let mut values = BTreeMap::new();
+    for (key, value) in &table {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+            bail!("unknown key `{key}`{}", nearest(key));
+        };
+        let given = match (setting.shape, value) {
+            (Shape::List, Value::Array(items)) => items.iter().map(scalar).collect::<Option<Vec<_>>>(),
+            (_, value) => scalar(value).map(|text| vec![text]),
+        };
+        let expected = match setting.shape {
+            Shape::List => "a list of strings, for example [\"a\", \"b\"]",
+            Shape::One => "a string or a number",
+            Shape::Switch => "true or false",
+        };
+        values.insert(setting.name, given.ok_or_else(|| anyhow!("`{key}` must be {expected}"))?);
+    }
+    Ok(values)
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+fn nearest(key: &str) -> String {
+    let key = key.replace('-', "_").to_lowercase();
+    SETTINGS
+        .iter()
+        .map(|setting| (strsim::damerau_levenshtein(&key, setting.name), setting.name))
+        .min()
+        .map(|(_, name)| format!("; the nearest known one is `{name}` (`hookwright config` lists all)"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        for (key, expected) in
+            [("alow_targets", "allow_targets"), ("grpc-address", "grpc_address"), ("payload_max", "payload_bytes_max")]
+        {
+            let message = parse(&format!("{key} = 1")).unwrap_err().to_string();
+            assert!(message.contains(&format!("unknown key `{key}`")), "{message}");
+            assert!(message.contains(&format!("`{expected}`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused() {
+        for text in ["allow_targets = { a = 1 }", "grpc_address = [1]", "shutdown_timeout = 1.5", "log_json = {}"] {
+            assert!(parse(text).unwrap_err().to_string().contains("must be"), "{text}");
+        }
+        assert!(parse("log_json = ").unwrap_err().to_string().contains("line 1"), "syntax errors name their line");
+    }
+}

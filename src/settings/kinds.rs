@@ -1,0 +1,97 @@
+//! How each kind of setting is read from text and written back.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::units;
+
+/// A type of setting.
+pub(super) trait Kind: Sized {
+    /// Reads the values that were given: one, except for lists.
+    fn read(values: &[String]) -> Result<Self, String>;
+    /// Writes them back.
+    fn show(&self) -> Vec<String>;
+}
+
+fn one(values: &[String]) -> Result<&str, String> {
+    match values {
+        [value] => Ok(value),
+        _ => Err(format!("takes one value, but {} were given", values.len())),
+    }
+}
+
+/// What has its own text form, and needs nothing else.
+macro_rules! plain {
+    ($type:ty, $what:literal) => {
+        impl Kind for $type {
+            fn read(values: &[String]) -> Result<Self, String> {
+                let text = one(values)?;
+                text.parse().map_err(|_| format!("`{text}` is not {}", $what))
+            }
+            fn show(&self) -> Vec<String> {
+                vec![self.to_string()]
+            }
+        }
+    };
+}
+
+plain!(String, "text");
+plain!(bool, "true or false");
+plain!(usize, "a number of 0 or more");
+plain!(SocketAddr, "an address with a port, for example 127.0.0.1:50051 or [::1]:50051");
+
+impl Kind for PathBuf {
+    fn read(values: &[String]) -> Result<Self, String> {
+        one(values).map(Self::from)
+    }
+    fn show(&self) -> Vec<String> {
+        vec![self.display().to_string()]
+    }
+}
+
+impl Kind for Duration {
+    fn read(values: &[String]) -> Result<Self, String> {
+        units::parse_duration(one(values)?)
+    }
+    fn show(&self) -> Vec<String> {
+        vec![units::show_duration(*self)]
+    }
+}
+
+impl<T: Kind> Kind for Option<T> {
+    fn read(values: &[String]) -> Result<Self, String> {
+        T::read(values).map(Some)
+    }
+    fn show(&self) -> Vec<String> {
+        self.as_ref().map(T::show).unwrap_or_default()
+    }
+}
+
+impl<T: Kind> Kind for Vec<T> {
+    fn read(values: &[String]) -> Result<Self, String> {
+        values.iter().map(|value| T::read(std::slice::from_ref(value))).collect()
+    }
+    fn show(&self) -> Vec<String> {
+        self.iter().flat_map(T::show).collect()
+    }
+}
+
+/// A number of bytes: the same type in `Options` as a plain number, read with units.
+pub(super) fn read_size(values: &[String]) -> Result<usize, String> {
+    units::parse_size(one(values)?)
+}
+
+/// Writes a number of bytes with its unit.
+pub(super) fn show_size(bytes: &usize) -> Vec<String> {
+    vec![units::show_size(*bytes)]
+}
+
+/// DNS servers: the port may be left out.
+pub(super) fn read_dns_servers(values: &[String]) -> Result<Vec<SocketAddr>, String> {
+    values
+        .iter()
+        .map(|text| match text.parse::<std::net::IpAddr>() {
+            Ok(address) => Ok(SocketAddr::new(address, 53)),
+            Err(_) => SocketAddr::read(std::slice::from_ref(text)),
+        })
+        .collect()
+}

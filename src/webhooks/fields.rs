@@ -1,0 +1,223 @@
+//! A webhook's fields as flags.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hookwright_proto::v1::{RetrySchedule, Webhook};
+
+use crate::{
+    client::{failure::UsageError, input},
+    units::parse_duration,
+};
+
+/// The fields of a new webhook.
+#[derive(Args, Debug)]
+pub(crate) struct CreateFields {
+    /// Where deliveries are posted, for example https://www.example.com/api/listener
+    #[arg(long, value_name = "URL")]
+    payload_url: String,
+    /// Event type to subscribe to, or `*` for all; repeatable
+    #[arg(long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
+    events: Vec<String>,
+    /// Install it inactive: it gets nothing until it is made active
+    #[arg(long)]
+    inactive: bool,
+    /// Signing secret: text, @FILE, or - for standard input; generated when absent
+    #[arg(long, value_name = "SECRET|@FILE|-")]
+    signing_secret: Option<String>,
+    #[command(flatten)]
+    common: CommonFields,
+}
+
+/// The fields of a webhook to change.
+#[derive(Args, Debug)]
+pub(crate) struct UpdateFields {
+    /// Where deliveries are posted
+    #[arg(long, value_name = "URL")]
+    payload_url: Option<String>,
+    /// Event type to subscribe to, or `*` for all; repeatable; replaces the list
+    #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
+    events: Vec<String>,
+    /// Whether events are sent
+    #[arg(long, value_name = "true|false")]
+    active: Option<bool>,
+    /// Put a field back to its default; repeatable
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    clear: Vec<Clearable>,
+    /// Change it only if it was not changed since this etag was read
+    #[arg(long, value_name = "ETAG", default_value = "")]
+    etag: String,
+    #[command(flatten)]
+    common: CommonFields,
+}
+
+/// The fields that are given alike on create and on update.
+#[derive(Args, Debug)]
+struct CommonFields {
+    /// A note for people to read, at most 1,000 characters
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Header to send with every delivery, `NAME: VALUE`; repeatable; replaces all headers
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = input::header)]
+    headers: Vec<(String, String)>,
+    /// How long an attempt may take, connecting included: 1s to 30s [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    attempt_timeout: Option<Duration>,
+    /// Delay before the next attempt, 1s to 7d; repeatable, up to 100 [default: the installation's schedule]
+    #[arg(long = "retry-delay", value_name = "DURATION", value_parser = parse_duration, value_delimiter = ',')]
+    retry_delays: Vec<Duration>,
+    /// At most this many attempts begin per second, 0.01 to 10000 [default: no limit]
+    #[arg(long, value_name = "RATE")]
+    requests_per_second: Option<f64>,
+    /// Send even when the receiver's TLS certificate does not verify; the operator must have allowed it
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    insecure_skip_tls_verify: Option<bool>,
+    /// Sign with an ed25519 key too (`v1a` in webhook-signature)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ed25519: Option<bool>,
+}
+
+/// A field that has a default to go back to.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Clearable {
+    Description,
+    Headers,
+    AttemptTimeout,
+    RetryDelays,
+    RequestsPerSecond,
+}
+
+impl Clearable {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Description => "description",
+            Self::Headers => "headers",
+            Self::AttemptTimeout => "timeout",
+            Self::RetryDelays => "retry_schedule",
+            Self::RequestsPerSecond => "requests_per_second",
+        }
+    }
+}
+
+impl CreateFields {
+    /// The webhook to create.
+    pub(super) fn read(self) -> anyhow::Result<Webhook> {
+        let mut webhook = Webhook {
+            payload_url: self.payload_url,
+            events: self.events,
+            active: Some(!self.inactive),
+            signing_secret: self.signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
+            ..Webhook::default()
+        };
+        self.common.put(&mut webhook)?;
+        Ok(webhook)
+    }
+}
+
+impl UpdateFields {
+    /// The webhook with its new values, and the paths of the fields to change.
+    pub(super) fn read(self) -> anyhow::Result<(Webhook, Vec<String>)> {
+        let mut webhook = Webhook { etag: self.etag, ..Webhook::default() };
+        let mut paths = self.common.put(&mut webhook)?;
+        if let Some(payload_url) = self.payload_url {
+            webhook.payload_url = payload_url;
+            paths.push("payload_url");
+        }
+        if !self.events.is_empty() {
+            webhook.events = self.events;
+            paths.push("events");
+        }
+        if self.active.is_some() {
+            webhook.active = self.active;
+            paths.push("active");
+        }
+        for field in self.clear {
+            if paths.contains(&field.path()) {
+                return Err(UsageError::new(format!("`{}` is both set and cleared", field.path())).into());
+            }
+            paths.push(field.path());
+        }
+        if paths.is_empty() {
+            return Err(UsageError::new("nothing to change: give the fields to change, see --help").into());
+        }
+        Ok((webhook, paths.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+impl CommonFields {
+    /// Sets what was given, and tells the paths.
+    fn put(self, webhook: &mut Webhook) -> anyhow::Result<Vec<&'static str>> {
+        let mut paths = Vec::new();
+        if let Some(description) = self.description {
+            webhook.description = description;
+            paths.push("description");
+        }
+        if !self.headers.is_empty() {
+            let count = self.headers.len();
+            webhook.headers = self.headers.into_iter().collect();
+            if webhook.headers.len() != count {
+                return Err(UsageError::new("a header is given twice: give each name once").into());
+            }
+            paths.push("headers");
+        }
+        if let Some(timeout) = self.attempt_timeout {
+            webhook.timeout = Some(duration(timeout));
+            paths.push("timeout");
+        }
+        if !self.retry_delays.is_empty() {
+            webhook.retry_schedule = Some(RetrySchedule { delays: self.retry_delays.into_iter().map(duration).collect() });
+            paths.push("retry_schedule");
+        }
+        if self.requests_per_second.is_some() {
+            webhook.requests_per_second = self.requests_per_second;
+            paths.push("requests_per_second");
+        }
+        if let Some(skip) = self.insecure_skip_tls_verify {
+            webhook.insecure_skip_tls_verify = skip;
+            paths.push("insecure_skip_tls_verify");
+        }
+        if let Some(sign) = self.ed25519 {
+            webhook.ed25519_signing = sign;
+            paths.push("ed25519_signing");
+        }
+        Ok(paths)
+    }
+}
+
+/// A duration as the API takes it. What is too long for it is refused by the server, so it need not be exact here.
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Update {
+        #[command(flatten)]
+        fields: UpdateFields,
+    }
+
+    fn update(line: &[&str]) -> anyhow::Result<(Webhook, Vec<String>)> {
+        Update::try_parse_from([&["update"], line].concat())?.fields.read()
+    }
+
+    #[test]
+    fn only_what_is_given_is_changed() {
+        let (webhook, paths) = update(&["--event", "clocking,checksheet", "--active", "false", "--ed25519"]).unwrap();
+        assert_eq!(webhook.events, ["clocking", "checksheet"]);
+        assert_eq!((webhook.active, webhook.ed25519_signing), (Some(false), true));
+        assert_eq!(paths, ["ed25519_signing", "events", "active"]);
+    }
+
+    #[test]
+    fn a_field_can_be_put_back_to_its_default() {
+        let (webhook, paths) = update(&["--clear", "attempt-timeout"]).unwrap();
+        assert_eq!((webhook.timeout, paths), (None, vec!["timeout".to_owned()]));
+        assert!(update(&["--clear", "headers", "--header", "A: b"]).is_err());
+        assert!(update(&[]).is_err());
+    }
+}

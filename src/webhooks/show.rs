@@ -1,0 +1,89 @@
+//! Webhooks and their secrets for people.
+
+use hookwright_proto::v1::{CheckWebhookUrlResponse, RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook};
+
+use crate::{client::names, output, units::show_duration};
+
+/// Whether it is active; if the service switched it off, why.
+pub(super) fn state(webhook: &Webhook) -> String {
+    let reason = output::enum_name(webhook.disabled_reason().as_str_name(), "DISABLED_REASON_");
+    match (webhook.active.unwrap_or(true), reason.as_str()) {
+        (true, _) => "active".to_owned(),
+        (false, "") => "inactive".to_owned(),
+        (false, reason) => format!("disabled ({reason})"),
+    }
+}
+
+/// The URL as people know it.
+pub(super) fn url(webhook: &Webhook) -> String {
+    if webhook.payload_url_unicode.is_empty() { &webhook.payload_url } else { &webhook.payload_url_unicode }.clone()
+}
+
+/// One webhook.
+pub(super) fn webhook(webhook: &Webhook) -> String {
+    let duration = |duration: &prost_types::Duration| std::time::Duration::try_from(*duration).map(show_duration);
+    let mut headers: Vec<String> = webhook.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    headers.sort();
+    let delays = webhook.retry_schedule.iter().flat_map(|schedule| &schedule.delays);
+    let delays: Vec<String> = delays.filter_map(|delay| duration(delay).ok()).collect();
+    let unicode = if webhook.payload_url_unicode == webhook.payload_url { "" } else { &webhook.payload_url_unicode };
+    let flag = |on: bool, text: &str| if on { text.to_owned() } else { String::new() };
+    let mut rows = vec![
+        ("webhook", names::id(&webhook.name).to_owned()),
+        ("name", webhook.name.clone()),
+        ("state", state(webhook)),
+        ("disabled at", output::time(webhook.disable_time.as_ref())),
+        ("payload url", webhook.payload_url.clone()),
+        ("in unicode", unicode.to_owned()),
+        ("events", webhook.events.join(", ")),
+        ("description", webhook.description.clone()),
+        ("headers", headers.join("\n")),
+        ("attempt timeout", webhook.timeout.as_ref().and_then(|one| duration(one).ok()).unwrap_or_default()),
+        ("retry delays", delays.join(", ")),
+        ("requests/s", webhook.requests_per_second.map(|rate| rate.to_string()).unwrap_or_default()),
+        ("tls", flag(webhook.insecure_skip_tls_verify, "NOT verified")),
+        ("ed25519 key", webhook.ed25519_public_key.clone()),
+        ("created", output::time(webhook.create_time.as_ref())),
+        ("updated", output::time(webhook.update_time.as_ref())),
+        ("etag", webhook.etag.clone()),
+    ];
+    if !webhook.signing_secret.is_empty() {
+        rows.push(("signing secret", webhook.signing_secret.clone()));
+        rows.push(("", "Keep it: it is shown once. The receiver needs it to verify signatures.".to_owned()));
+    }
+    output::fields(rows)
+}
+
+/// The new secret, and what holds until the old one ends.
+pub(super) fn rotated(response: &RotateSigningSecretResponse) -> String {
+    let mut text = secret(&response.signing_secret, &response.standard_form);
+    match &response.old_secret_expire_time {
+        Some(time) => text.push_str(&format!(
+            "\n\nThe old secret stays valid until {}. Until then webhook-signature carries a signature of each;\n\
+             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. End this earlier: hookwright webhooks complete-rotation",
+            output::time(Some(time))
+        )),
+        None => text.push_str("\n\nThe old secret has ended: only the new one signs."),
+    }
+    text
+}
+
+/// The secret in use.
+pub(super) fn revealed(response: &RevealSigningSecretResponse) -> String {
+    secret(&response.signing_secret, &response.standard_form)
+}
+
+fn secret(secret: &str, standard_form: &str) -> String {
+    let standard_form = if secret == standard_form { "" } else { standard_form };
+    output::fields(vec![("signing secret", secret.to_owned()), ("standard form", standard_form.to_owned())])
+}
+
+/// The verdict on a URL.
+pub(super) fn check(response: &CheckWebhookUrlResponse) -> String {
+    output::fields(vec![
+        ("allowed", if response.allowed { "yes" } else { "no" }.to_owned()),
+        ("rule", response.rule.clone()),
+        ("message", response.message.clone()),
+        ("stored as", response.normalized_url.clone()),
+    ])
+}
