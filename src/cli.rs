@@ -15,7 +15,8 @@ Examples:
   hookwright serve --allow-target 127.0.0.0/8
       Start the server with its embedded store; webhooks may point at this machine.
   hookwright organizations create acme
-  hookwright webhooks create --organization acme --payload-url http://127.0.0.1:4567/payload --event clocking
+  hookwright webhooks create --organization acme --event clocking \\
+      --payload-url http://127.0.0.1:4567/payload
   hookwright listen --secret whsec_...
   hookwright publish --organization acme --event-type clocking --json @clocking.json
       Install a webhook, receive for it in another terminal, and publish.
@@ -74,7 +75,13 @@ pub(crate) struct Group<C: Subcommand> {
 pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommands(|group| {
         if group.has_subcommands() {
-            group.mut_args(|arg| if ClientArgs::owns(arg.get_id().as_str()) { arg.global(true) } else { arg })
+            group.mut_args(|arg| {
+                if ClientArgs::owns(arg.get_id().as_str()) {
+                    arg.global(true)
+                } else {
+                    arg
+                }
+            })
         } else {
             group
         }
@@ -113,14 +120,22 @@ mod tests {
             "hookwright organizations list --address http://h:1",
         ] {
             let cli = parse(line).unwrap();
-            let Command::Organizations(group) = cli.command else { panic!("{line}") };
-            assert_eq!(group.client.or(cli.client).address.as_deref(), Some("http://h:1"), "{line}");
+            let Command::Organizations(group) = cli.command else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                group.client.or(cli.client).address.as_deref(),
+                Some("http://h:1"),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn listen_has_an_address_of_its_own() {
-        let Command::Listen(args) = parse("hookwright listen --address 127.0.0.1:0").unwrap().command else { panic!() };
+        let Command::Listen(args) = parse("hookwright listen --address 127.0.0.1:0").unwrap().command else {
+            panic!()
+        };
         assert_eq!(args.address.port(), 0);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod pages;
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Args;
 use failure::UsageError;
 use hookwright_proto::v1::{
@@ -15,6 +15,7 @@ use hookwright_proto::v1::{
     event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
     webhook_service_client::WebhookServiceClient,
 };
+use hookwright_server::ADMIN_TOKEN_FILE;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -88,11 +89,17 @@ where
     F: FnOnce(Client) -> C,
     C: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(Box::pin(async {
-        let client = Client::connect(args, &process_environment).await?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let result = runtime.block_on(Box::pin(async {
+        let client = Client::connect(args, &process_environment)?;
         command(client).await
-    }))
+    }));
+    // A read of standard input may still be under way; nothing waits for it.
+    runtime.shutdown_background();
+    result
 }
 
 /// Adds token and deadline to each call.
@@ -127,33 +134,43 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects. What no flag says comes from the environment, else from the defaults.
-    pub(crate) async fn connect(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
+    /// Prepares the connection, within a runtime. What no flag says comes from the environment, else from the defaults.
+    pub(crate) fn connect(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
         let format = args.output.unwrap_or_default();
-        failure::report_as(format);
-        let address =
-            args.address.or_else(|| environment("HOOKWRIGHT_ADDRESS")).unwrap_or_else(|| ADDRESS_DEFAULT.to_owned());
+        let address = args
+            .address
+            .or_else(|| environment("HOOKWRIGHT_ADDRESS"))
+            .unwrap_or_else(|| ADDRESS_DEFAULT.to_owned());
+        failure::report_as(format, &address);
         let timeout = args.timeout.unwrap_or(TIMEOUT_DEFAULT);
         if timeout.is_zero() {
             return Err(UsageError::new("--timeout must be more than 0, for example 30s").into());
         }
-        let ca_file = args.ca_file.or_else(|| environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from));
+        let ca_file = args
+            .ca_file
+            .or_else(|| environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from));
         let token = match token(args.token, args.token_file, environment)? {
             Some(text) => Some(bearer(&text)?),
             None => None,
         };
-        let channel = endpoint(&address, ca_file)?.connect_timeout(timeout).connect().await.map_err(|error| {
-            let why = failure::innermost(&error);
-            anyhow!(
-                "cannot reach the server at {address}: {why}\n  fix: start it with `hookwright serve`, or name its \
-                 address with --address or HOOKWRIGHT_ADDRESS"
-            )
-        })?;
-        Ok(Self { channel, token, timeout, output: Output::new(format) })
+        // Connected at the first call, so that wrong usage is told first.
+        let channel = endpoint(&address, ca_file)?.connect_timeout(timeout).connect_lazy();
+        Ok(Self {
+            channel,
+            token,
+            timeout,
+            output: Output::new(format),
+        })
     }
 
     fn service(&self, deadline: Option<Duration>) -> Service {
-        InterceptedService::new(self.channel.clone(), Credentials { token: self.token.clone(), deadline })
+        InterceptedService::new(
+            self.channel.clone(),
+            Credentials {
+                token: self.token.clone(),
+                deadline,
+            },
+        )
     }
 
     /// The organization service.
@@ -191,7 +208,10 @@ impl Client {
 fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint> {
     let tls = address.starts_with("https://");
     if !tls && !address.starts_with("http://") {
-        return Err(UsageError::new(format!("`{address}` is not an address: write http://HOST:PORT or https://HOST:PORT")).into());
+        return Err(UsageError::new(format!(
+            "`{address}` is not an address: write http://HOST:PORT or https://HOST:PORT"
+        ))
+        .into());
     }
     let endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|error| UsageError::new(format!("`{address}` is not an address: {error}")))?;
@@ -206,11 +226,7 @@ fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint>
     endpoint.tls_config(config).context("cannot set up TLS")
 }
 
-fn token(
-    flag: Option<String>,
-    file: Option<PathBuf>,
-    environment: Environment<'_>,
-) -> anyhow::Result<Option<String>> {
+fn token(flag: Option<String>, file: Option<PathBuf>, environment: Environment<'_>) -> anyhow::Result<Option<String>> {
     if flag.is_some() {
         return Ok(flag);
     }
@@ -220,12 +236,15 @@ fn token(
         return Ok(Some(token));
     }
     if let Some(path) = file.or_else(|| environment("HOOKWRIGHT_TOKEN_FILE").map(PathBuf::from)) {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the token file {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read the token file {}", path.display()))?;
         return Ok(Some(text.trim().to_owned()));
     }
     // Without one the call goes out as it is: the server's answer tells whether a token was needed.
-    let default = default_data_dir(environment).map(|directory| directory.join("admin-token"));
-    Ok(default.and_then(|path| std::fs::read_to_string(path).ok()).map(|text| text.trim().to_owned()))
+    let default = default_data_dir(environment).map(|directory| directory.join(ADMIN_TOKEN_FILE));
+    Ok(default
+        .and_then(|path| std::fs::read_to_string(path).ok())
+        .map(|text| text.trim().to_owned()))
 }
 
 fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {

@@ -40,7 +40,11 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
 
 fn table(settings: &[Shown]) -> String {
     let rows = settings.iter().map(|setting| {
-        let value = if setting.values.is_empty() { "(none)".to_owned() } else { setting.values.join(", ") };
+        let value = if setting.values.is_empty() {
+            "(none)".to_owned()
+        } else {
+            setting.values.join(", ")
+        };
         vec![setting.name.to_owned(), value, setting.origin.to_string()]
     });
     output::table(&["SETTING", "VALUE", "ORIGIN"], rows.collect())
@@ -48,8 +52,15 @@ fn table(settings: &[Shown]) -> String {
 
 fn json(settings: &[Shown]) -> Value {
     let entries = settings.iter().map(|setting| {
-        let value = if setting.list { json!(setting.values) } else { json!(setting.values.first()) };
-        (setting.name.to_owned(), json!({ "value": value, "origin": setting.origin.to_string() }))
+        let value = if setting.list {
+            json!(setting.values)
+        } else {
+            json!(setting.values.first())
+        };
+        (
+            setting.name.to_owned(),
+            json!({ "value": value, "origin": setting.origin.to_string() }),
+        )
     });
     Value::Object(entries.collect::<Map<_, _>>())
 }

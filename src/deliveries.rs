@@ -39,7 +39,11 @@ pub(crate) struct Which {
 
 impl Which {
     fn name(&self) -> anyhow::Result<String> {
-        Ok(names::within(self.organization.as_deref(), "deliveries", &self.delivery)?)
+        Ok(names::within(
+            self.organization.as_deref(),
+            "deliveries",
+            &self.delivery,
+        )?)
     }
 }
 
@@ -101,7 +105,11 @@ pub(crate) async fn run(client: Client, command: DeliveriesCommand) -> anyhow::R
         DeliveriesCommand::Attempts(which) => {
             let request = ListAttemptsRequest { parent: which.name()? };
             let response = client.deliveries().list_attempts(request).await?.into_inner();
-            let list = List { length: response.attempts.len(), rest: "", empty: "No attempt was made yet." };
+            let list = List {
+                length: response.attempts.len(),
+                rest: "",
+                empty: "No attempt was made yet.",
+            };
             client.output.list("ListAttemptsResponse", &response, list, attempts)?;
         }
     }
@@ -118,12 +126,20 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
         parent: names::organization(&args.organization)?,
         webhook: full("webhooks", args.webhook)?,
         event: full("events", args.event)?,
-        states: args.states.iter().map(|state| DeliveryState::from(*state).into()).collect(),
+        states: args
+            .states
+            .iter()
+            .map(|state| DeliveryState::from(*state).into())
+            .collect(),
         ..ListDeliveriesRequest::default()
     };
     let (deliveries, rest) = collect(args.limit.limit, |page_size, page_token| {
         let mut service = service.clone();
-        let request = ListDeliveriesRequest { page_size, page_token, ..filter.clone() };
+        let request = ListDeliveriesRequest {
+            page_size,
+            page_token,
+            ..filter.clone()
+        };
         async move {
             let page = service.list_deliveries(request).await?.into_inner();
             Ok((page.deliveries, page.next_page_token))
@@ -136,21 +152,29 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
         empty: "No such deliveries. An event is delivered to the active webhooks subscribed to its type when it is \
                 published: see `hookwright webhooks list`.",
     };
-    let response = ListDeliveriesResponse { deliveries, next_page_token: rest };
-    client.output.list("ListDeliveriesResponse", &response, list, |response| {
-        let rows = response.deliveries.iter().map(|one| {
-            vec![
-                names::id(&one.name).to_owned(),
-                one.event_type.clone(),
-                state(one),
-                one.attempt_count.to_string(),
-                last(one),
-                output::time(one.create_time.as_ref()),
-                names::id(&one.webhook).to_owned(),
-            ]
-        });
-        output::table(&["DELIVERY", "TYPE", "STATE", "ATTEMPTS", "LAST", "PUBLISHED", "WEBHOOK"], rows.collect())
-    })
+    let response = ListDeliveriesResponse {
+        deliveries,
+        next_page_token: rest,
+    };
+    client
+        .output
+        .list("ListDeliveriesResponse", &response, list, |response| {
+            let rows = response.deliveries.iter().map(|one| {
+                vec![
+                    names::id(&one.name).to_owned(),
+                    one.event_type.clone(),
+                    state(one),
+                    one.attempt_count.to_string(),
+                    last(one),
+                    output::time(one.create_time.as_ref()),
+                    names::id(&one.webhook).to_owned(),
+                ]
+            });
+            output::table(
+                &["DELIVERY", "TYPE", "STATE", "ATTEMPTS", "LAST", "PUBLISHED", "WEBHOOK"],
+                rows.collect(),
+            )
+        })
 }
 
 fn state(delivery: &Delivery) -> String {
@@ -197,7 +221,11 @@ fn attempt(attempt: &Attempt) -> String {
         (status, class) => format!("{status} ({class})"),
     };
     let headers = |headers: &[hookwright_proto::v1::Header]| {
-        headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect::<Vec<_>>().join("\n")
+        headers
+            .iter()
+            .map(|header| format!("{}: {}", header.name, header.value))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     let mut body = String::from_utf8_lossy(&attempt.response_body).into_owned();
     if attempt.response_body_truncated {
@@ -219,7 +247,9 @@ fn attempt(attempt: &Attempt) -> String {
             ("body", &phases.body),
         ];
         let phases = phases.into_iter().filter_map(|(name, duration)| {
-            duration.as_ref().map(|duration| format!("{name} {}", output::milliseconds(Some(duration))))
+            duration
+                .as_ref()
+                .map(|duration| format!("{name} {}", output::milliseconds(Some(duration))))
         });
         rows.push(("phases", phases.collect::<Vec<_>>().join(", ")));
     }

@@ -106,26 +106,49 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
         }
         EventTypesCommand::Create { id, fields } => {
             let (event_type, _) = fields.read()?;
-            let request = CreateEventTypeRequest { event_type_id: id, event_type: Some(event_type) };
+            let request = CreateEventTypeRequest {
+                event_type_id: id,
+                event_type: Some(event_type),
+            };
             service.create_event_type(request).await?
         }
         EventTypesCommand::Get { event_type } => {
-            service.get_event_type(GetEventTypeRequest { name: names::event_type(&event_type) }).await?
+            service
+                .get_event_type(GetEventTypeRequest {
+                    name: names::event_type(&event_type),
+                })
+                .await?
         }
         EventTypesCommand::Update { event_type, fields } => {
             let (changed, paths) = fields.read()?;
             if paths.is_empty() {
                 return Err(UsageError::new("nothing to change: give --description, --schema or --example").into());
             }
-            let event_type = EventType { name: names::event_type(&event_type), ..changed };
+            let event_type = EventType {
+                name: names::event_type(&event_type),
+                ..changed
+            };
             let update_mask = Some(FieldMask { paths });
-            service.update_event_type(UpdateEventTypeRequest { event_type: Some(event_type), update_mask }).await?
+            service
+                .update_event_type(UpdateEventTypeRequest {
+                    event_type: Some(event_type),
+                    update_mask,
+                })
+                .await?
         }
         EventTypesCommand::Archive { event_type } => {
-            service.archive_event_type(ArchiveEventTypeRequest { name: names::event_type(&event_type) }).await?
+            service
+                .archive_event_type(ArchiveEventTypeRequest {
+                    name: names::event_type(&event_type),
+                })
+                .await?
         }
         EventTypesCommand::Unarchive { event_type } => {
-            service.unarchive_event_type(UnarchiveEventTypeRequest { name: names::event_type(&event_type) }).await?
+            service
+                .unarchive_event_type(UnarchiveEventTypeRequest {
+                    name: names::event_type(&event_type),
+                })
+                .await?
         }
     };
     client.output.message("EventType", &event_type.into_inner(), show)?;
@@ -137,7 +160,11 @@ async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow:
     let (event_types, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
         async move {
-            let request = ListEventTypesRequest { page_size, page_token, show_archived };
+            let request = ListEventTypesRequest {
+                page_size,
+                page_token,
+                show_archived,
+            };
             let page = service.list_event_types(request).await?.into_inner();
             Ok((page.event_types, page.next_page_token))
         }
@@ -148,14 +175,24 @@ async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow:
         rest: &rest.clone(),
         empty: "No event types are in use. Register one: hookwright event-types create NAME; see archived ones with --show-archived",
     };
-    let response = ListEventTypesResponse { event_types, next_page_token: rest };
-    client.output.list("ListEventTypesResponse", &response, list, |response| {
-        let rows = response.event_types.iter().map(|one| {
-            let schema = if one.json_schema.is_empty() { "no" } else { "yes" };
-            vec![names::id(&one.name).to_owned(), state(one), schema.to_owned(), one.description.clone()]
-        });
-        output::table(&["EVENT TYPE", "STATE", "SCHEMA", "DESCRIPTION"], rows.collect())
-    })
+    let response = ListEventTypesResponse {
+        event_types,
+        next_page_token: rest,
+    };
+    client
+        .output
+        .list("ListEventTypesResponse", &response, list, |response| {
+            let rows = response.event_types.iter().map(|one| {
+                let schema = if one.json_schema.is_empty() { "no" } else { "yes" };
+                vec![
+                    names::id(&one.name).to_owned(),
+                    state(one),
+                    schema.to_owned(),
+                    one.description.clone(),
+                ]
+            });
+            output::table(&["EVENT TYPE", "STATE", "SCHEMA", "DESCRIPTION"], rows.collect())
+        })
 }
 
 fn state(event_type: &EventType) -> String {

@@ -65,14 +65,22 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     let service = client.events();
     let filter = ListEventsRequest {
         parent: names::organization(&args.organization)?,
-        event_type: args.event_type.strip_prefix("eventTypes/").unwrap_or(&args.event_type).to_owned(),
+        event_type: args
+            .event_type
+            .strip_prefix("eventTypes/")
+            .unwrap_or(&args.event_type)
+            .to_owned(),
         start_time: args.since,
         end_time: args.until,
         ..ListEventsRequest::default()
     };
     let (events, rest) = collect(args.limit.limit, |page_size, page_token| {
         let mut service = service.clone();
-        let request = ListEventsRequest { page_size, page_token, ..filter.clone() };
+        let request = ListEventsRequest {
+            page_size,
+            page_token,
+            ..filter.clone()
+        };
         async move {
             let page = service.list_events(request).await?.into_inner();
             Ok((page.events, page.next_page_token))
@@ -84,7 +92,10 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
         rest: &rest.clone(),
         empty: "No such events. Publish one: hookwright publish --organization acme --event-type clocking --json @clocking.json",
     };
-    let response = ListEventsResponse { events, next_page_token: rest };
+    let response = ListEventsResponse {
+        events,
+        next_page_token: rest,
+    };
     client.output.list("ListEventsResponse", &response, list, |response| {
         let rows = response.events.iter().map(|one| {
             vec![
@@ -100,7 +111,11 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
 }
 
 fn show(event: &Event) -> String {
-    let mut attributes: Vec<String> = event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut attributes: Vec<String> = event
+        .attributes
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     attributes.sort();
     output::fields(vec![
         ("event", names::id(&event.name).to_owned()),

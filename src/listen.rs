@@ -36,7 +36,12 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4567")]
     pub(crate) address: SocketAddr,
     /// Signing secret to verify with; repeatable, as during a rotation
-    #[arg(long = "secret", value_name = "SECRET", env = "HOOKWRIGHT_SIGNING_SECRET", hide_env_values = true)]
+    #[arg(
+        long = "secret",
+        value_name = "SECRET",
+        env = "HOOKWRIGHT_SIGNING_SECRET",
+        hide_env_values = true
+    )]
     secrets: Vec<String>,
     /// Prefix of the webhook headers, as the server's --header-prefix
     #[arg(long, value_name = "PREFIX", default_value = "TT-Hook-")]
@@ -57,7 +62,10 @@ pub(crate) struct ListenArgs {
 
 /// Receives until `--count` requests came, or it is interrupted.
 pub(crate) fn run(args: ListenArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
     runtime.block_on(Box::pin(listen(args)))
 }
 
@@ -72,7 +80,11 @@ async fn listen(args: ListenArgs) -> anyhow::Result<ExitCode> {
         all_verified &= show(&args, verifier.as_ref(), &received)?;
         left = left.map(|count| count - 1);
     }
-    Ok(if all_verified { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_verified {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Shows one request. False when it was to be verified and was not.

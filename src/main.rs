@@ -32,12 +32,18 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Listen(args) => listen::run(args),
         Command::Demo(args) => demo::run(args),
-        Command::Organizations(group) => client::run(group.client.or(root), |client| organizations::run(client, group.command)),
-        Command::EventTypes(group) => client::run(group.client.or(root), |client| event_types::run(client, group.command)),
+        Command::Organizations(group) => client::run(group.client.or(root), |client| {
+            organizations::run(client, group.command)
+        }),
+        Command::EventTypes(group) => {
+            client::run(group.client.or(root), |client| event_types::run(client, group.command))
+        }
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
-        Command::Deliveries(group) => client::run(group.client.or(root), |client| deliveries::run(client, group.command)),
+        Command::Deliveries(group) => {
+            client::run(group.client.or(root), |client| deliveries::run(client, group.command))
+        }
     };
     result.unwrap_or_else(|error| client::failure::report(&error))
 }

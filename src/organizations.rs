@@ -52,20 +52,33 @@ pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow
     let mut service = client.organizations();
     match command {
         OrganizationsCommand::Create { id, display_name } => {
-            let organization = Some(Organization { display_name, ..Organization::default() });
-            let request = CreateOrganizationRequest { organization_id: id, organization };
+            let organization = Some(Organization {
+                display_name,
+                ..Organization::default()
+            });
+            let request = CreateOrganizationRequest {
+                organization_id: id,
+                organization,
+            };
             let organization = service.create_organization(request).await?.into_inner();
             client.output.message("Organization", &organization, show)?;
         }
         OrganizationsCommand::Get { organization } => {
-            let request = GetOrganizationRequest { name: names::organization(&organization)? };
+            let request = GetOrganizationRequest {
+                name: names::organization(&organization)?,
+            };
             let organization = service.get_organization(request).await?.into_inner();
             client.output.message("Organization", &organization, show)?;
         }
         OrganizationsCommand::List { limit } => list(&client, limit).await?,
         OrganizationsCommand::Delete { organization, force } => {
             let name = names::organization(&organization)?;
-            service.delete_organization(DeleteOrganizationRequest { name: name.clone(), force }).await?;
+            service
+                .delete_organization(DeleteOrganizationRequest {
+                    name: name.clone(),
+                    force,
+                })
+                .await?;
             client.output.done(&format!("Deleted {name}."))?;
         }
     }
@@ -77,7 +90,10 @@ async fn list(client: &Client, limit: LimitArgs) -> anyhow::Result<()> {
     let (organizations, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
         async move {
-            let page = service.list_organizations(ListOrganizationsRequest { page_size, page_token }).await?.into_inner();
+            let page = service
+                .list_organizations(ListOrganizationsRequest { page_size, page_token })
+                .await?
+                .into_inner();
             Ok((page.organizations, page.next_page_token))
         }
     })
@@ -87,13 +103,22 @@ async fn list(client: &Client, limit: LimitArgs) -> anyhow::Result<()> {
         rest: &rest.clone(),
         empty: "There are no organizations yet. Create one: hookwright organizations create acme",
     };
-    let response = ListOrganizationsResponse { organizations, next_page_token: rest };
-    client.output.list("ListOrganizationsResponse", &response, list, |response| {
-        let rows = response.organizations.iter().map(|one| {
-            vec![names::id(&one.name).to_owned(), one.display_name.clone(), output::time(one.create_time.as_ref())]
-        });
-        output::table(&["ORGANIZATION", "DISPLAY NAME", "CREATED"], rows.collect())
-    })
+    let response = ListOrganizationsResponse {
+        organizations,
+        next_page_token: rest,
+    };
+    client
+        .output
+        .list("ListOrganizationsResponse", &response, list, |response| {
+            let rows = response.organizations.iter().map(|one| {
+                vec![
+                    names::id(&one.name).to_owned(),
+                    one.display_name.clone(),
+                    output::time(one.create_time.as_ref()),
+                ]
+            });
+            output::table(&["ORGANIZATION", "DISPLAY NAME", "CREATED"], rows.collect())
+        })
 }
 
 fn show(organization: &Organization) -> String {

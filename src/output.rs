@@ -36,7 +36,12 @@ impl Output {
     }
 
     /// Shows one message of the API: `name` is its type, `human` its table.
-    pub(crate) fn message<M: Message>(self, name: &str, message: &M, human: impl FnOnce(&M) -> String) -> anyhow::Result<()> {
+    pub(crate) fn message<M: Message>(
+        self,
+        name: &str,
+        message: &M,
+        human: impl FnOnce(&M) -> String,
+    ) -> anyhow::Result<()> {
         match self.format {
             Format::Table => print(&human(message)),
             Format::Json => print(&json(name, message)?),
@@ -116,7 +121,9 @@ pub(crate) fn json<M: Message>(name: &str, message: &M) -> anyhow::Result<String
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     // Lines are never folded: an id that spans two lines cannot be copied.
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     if !header.is_empty() {
         table.set_header(header.iter().copied());
     }
@@ -129,10 +136,18 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// One resource: a line per field. Fields without a value are left out.
+/// One resource: a line per field. Fields without a value are left out; a value without a name is a remark on the one above.
 pub(crate) fn fields(rows: Vec<(&str, String)>) -> String {
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
-    table(&[], rows.map(|(name, value)| vec![format!("{name}:"), value]).collect())
+    let rows = rows.map(|(name, value)| {
+        let name = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{name}:")
+        };
+        vec![name, value]
+    });
+    table(&[], rows.collect())
 }
 
 /// Text that cannot steer a terminal: control characters, except for newlines and tabs, are shown as escapes.
@@ -170,7 +185,11 @@ pub(crate) fn milliseconds(duration: Option<&prost_types::Duration>) -> String {
 /// unspecified one.
 pub(crate) fn enum_name(name: &str, prefix: &str) -> String {
     let name = name.strip_prefix(prefix).unwrap_or(name);
-    if name == "UNSPECIFIED" { String::new() } else { name.to_lowercase() }
+    if name == "UNSPECIFIED" {
+        String::new()
+    } else {
+        name.to_lowercase()
+    }
 }
 
 #[cfg(test)]
@@ -185,11 +204,20 @@ mod tests {
             name: "organizations/acme/webhooks/wh_1".to_owned(),
             payload_url: "http://127.0.0.1:4567/payload".to_owned(),
             active: Some(false),
-            create_time: Some(Timestamp { seconds: 1_735_689_600, nanos: 0 }),
-            timeout: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),
+            create_time: Some(Timestamp {
+                seconds: 1_735_689_600,
+                nanos: 0,
+            }),
+            timeout: Some(prost_types::Duration {
+                seconds: 1,
+                nanos: 500_000_000,
+            }),
             ..Webhook::default()
         };
-        let list = ListWebhooksResponse { webhooks: vec![webhook], next_page_token: String::new() };
+        let list = ListWebhooksResponse {
+            webhooks: vec![webhook],
+            next_page_token: String::new(),
+        };
         let value: serde_json::Value = serde_json::from_str(&json("ListWebhooksResponse", &list).unwrap()).unwrap();
         assert_eq!(
             value,
@@ -205,9 +233,19 @@ mod tests {
 
     #[test]
     fn tables_align_their_columns() {
-        let rows = vec![vec!["a".to_owned(), "b".to_owned()], vec!["longer".to_owned(), "c".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "b".to_owned()],
+            vec!["longer".to_owned(), "c".to_owned()],
+        ];
         assert_eq!(table(&["ID", "NAME"], rows), "ID      NAME\na       b\nlonger  c");
-        assert_eq!(fields(vec![("id", "1".to_owned()), ("note", String::new()), ("b", "x".to_owned())]), "id:  1\nb:   x");
+        assert_eq!(
+            fields(vec![
+                ("id", "1".to_owned()),
+                ("note", String::new()),
+                ("b", "x".to_owned())
+            ]),
+            "id:  1\nb:   x"
+        );
     }
 
     #[test]
@@ -218,9 +256,21 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
-        assert_eq!(time(Some(&Timestamp { seconds: 1_735_689_600, nanos: 5 })), "2025-01-01 00:00:00Z");
+        assert_eq!(
+            time(Some(&Timestamp {
+                seconds: 1_735_689_600,
+                nanos: 5
+            })),
+            "2025-01-01 00:00:00Z"
+        );
         assert_eq!(time(None), "");
-        assert_eq!(milliseconds(Some(&prost_types::Duration { seconds: 0, nanos: 1_250_000 })), "1.2 ms");
+        assert_eq!(
+            milliseconds(Some(&prost_types::Duration {
+                seconds: 0,
+                nanos: 1_250_000
+            })),
+            "1.2 ms"
+        );
         assert_eq!(enum_name("DELIVERY_STATE_FAILED", "DELIVERY_STATE_"), "failed");
         assert_eq!(enum_name("ERROR_CLASS_UNSPECIFIED", "ERROR_CLASS_"), "");
     }

@@ -53,7 +53,11 @@ impl PublishArgs {
     fn request(&self) -> anyhow::Result<PublishEventRequest> {
         Ok(PublishEventRequest {
             organization: names::organization(&self.organization)?,
-            event_type: self.event_type.strip_prefix("eventTypes/").unwrap_or(&self.event_type).to_owned(),
+            event_type: self
+                .event_type
+                .strip_prefix("eventTypes/")
+                .unwrap_or(&self.event_type)
+                .to_owned(),
             request_id: self.request_id.clone(),
             event_time: self.event_time,
             attributes: self.attributes.iter().cloned().collect(),

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::settings::{Effective, SettingsArgs, process_environment};
 
@@ -35,26 +38,32 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
     runtime()?.block_on(Box::pin(async {
         let shutdown = shutdown()?;
-        hookwright_server::serve(effective.options, shutdown).await?;
+        Box::pin(hookwright_server::serve(effective.options, shutdown)).await?;
         Ok(ExitCode::SUCCESS)
     }))
 }
 
 /// The runtime of a server: a thread per core.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
-/// Resolves on the first signal. From then on a second one ends the process at once, with 128 + its number, as a shell would.
+/// Resolves on the first signal; a second one ends the process at once, with 128 + its number, as a shell would. Both are
+/// watched from now on, so that a start that hangs can be ended as well.
 fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    // Registered now, not at the first poll, so that a signal during start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    Ok(async move {
+    let (first, told) = oneshot::channel();
+    tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
-            process::exit(either(&mut terminate, &mut interrupt).await);
-        });
+        let _ = first.send(());
+        process::exit(either(&mut terminate, &mut interrupt).await);
+    });
+    Ok(async move {
+        let _ = told.await;
     })
 }
 

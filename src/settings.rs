@@ -71,7 +71,10 @@ pub(crate) struct Effective {
 impl Effective {
     /// Puts flags, environment, file and defaults together.
     pub(crate) fn load(args: &SettingsArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
-        let config = args.config.clone().or_else(|| environment("HOOKWRIGHT_CONFIG").map(PathBuf::from));
+        let config = args
+            .config
+            .clone()
+            .or_else(|| environment("HOOKWRIGHT_CONFIG").map(PathBuf::from));
         let from_file = match &config {
             Some(path) => file::read(path)?,
             None => BTreeMap::new(),
@@ -84,21 +87,27 @@ impl Effective {
                 return Some((setting.split(&value), Origin::Environment(setting.variable())));
             }
             let path = config.as_ref()?;
-            from_file.get(setting.name).map(|values| (values.clone(), Origin::File(path.clone())))
+            from_file
+                .get(setting.name)
+                .map(|values| (values.clone(), Origin::File(path.clone())))
         };
 
         // `HOME` is only needed where nobody names a directory.
         let mut options = Options::new(default_data_dir(environment).unwrap_or_default());
         let mut origins = BTreeMap::new();
         for setting in SETTINGS {
-            let Some((values, origin)) = given(setting) else { continue };
+            let Some((values, origin)) = given(setting) else {
+                continue;
+            };
             (setting.write)(&mut options, &values)
                 .map_err(|why| anyhow!(why))
                 .with_context(|| format!("setting `{}` (from {origin})", setting.name))?;
             origins.insert(setting.name, origin);
         }
         if options.data_dir.as_os_str().is_empty() {
-            return Err(anyhow!("no data directory: set --data-dir or HOOKWRIGHT_DATA_DIR (HOME is not set)"));
+            return Err(anyhow!(
+                "no data directory: set --data-dir or HOOKWRIGHT_DATA_DIR (HOME is not set)"
+            ));
         }
         Ok(Self { options, origins })
     }
@@ -123,7 +132,9 @@ pub(crate) fn default_data_dir(environment: Environment<'_>) -> Option<PathBuf> 
         return Some(PathBuf::from(directory));
     }
     // The XDG specification tells to ignore relative paths.
-    let xdg = environment("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let xdg = environment("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let base = xdg.or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".local/share")))?;
     Some(base.join("hookwright"))
 }

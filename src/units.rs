@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 6] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DURATION_UNITS: [(&str, u64); 6] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 const SIZE_UNITS: [(&str, u64); 8] = [
     ("", 1),
     ("B", 1),
@@ -32,12 +38,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         let (number, after) = split_number(rest);
         let unit_length = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_length);
-        let unit_ms = DURATION_UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, ms)| *ms);
+        let unit_ms = DURATION_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim())
+            .map(|(_, ms)| *ms);
         let (Ok(number), Some(unit_ms)) = (number.parse::<u64>(), unit_ms) else {
             return Err(refused());
         };
-        total_ms =
-            number.checked_mul(unit_ms).and_then(|part_ms| total_ms.checked_add(part_ms)).ok_or_else(refused)?;
+        total_ms = number
+            .checked_mul(unit_ms)
+            .and_then(|part_ms| total_ms.checked_add(part_ms))
+            .ok_or_else(refused)?;
         rest = after;
     }
     Ok(Duration::from_millis(total_ms))
@@ -47,7 +58,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn show_duration(duration: Duration) -> String {
     let mut rest_ms = duration.as_millis();
     let mut text = String::new();
-    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+    for (unit, unit_ms) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
         if rest_ms >= unit_ms {
             text.push_str(&format!("{}{unit}", rest_ms / unit_ms));
             rest_ms %= unit_ms;
@@ -58,14 +75,21 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 
 /// Reads `64MiB`, `5MB` or a plain number of bytes.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let refused =
-        || format!("`{text}` is not a size: write a number and a unit (B, KB, MB, GB, KiB, MiB, GiB), for example 64MiB");
+    let refused = || {
+        format!("`{text}` is not a size: write a number and a unit (B, KB, MB, GB, KiB, MiB, GiB), for example 64MiB")
+    };
     let (number, unit) = split_number(text.trim());
-    let unit = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim())).map(|(_, bytes)| *bytes);
+    let unit = SIZE_UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))
+        .map(|(_, bytes)| *bytes);
     let (Ok(number), Some(unit)) = (number.parse::<u64>(), unit) else {
         return Err(refused());
     };
-    number.checked_mul(unit).and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(refused)
+    number
+        .checked_mul(unit)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .ok_or_else(refused)
 }
 
 /// Writes a size in the largest unit that leaves no rest.
@@ -104,7 +128,16 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
-        for text in ["", "30", "s", "1.5s", "-1s", "3 weeks", "99999999999999999999d", "18446744073709551615d"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "1.5s",
+            "-1s",
+            "3 weeks",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
             let message = parse_duration(text).unwrap_err();
             assert!(message.contains("for example 30s"), "{text}: {message}");
         }
@@ -119,8 +152,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units() {
-        for (text, bytes) in [("0", 0), ("17", 17), ("17B", 17), ("64MiB", 64 << 20), ("64mib", 64 << 20), ("5 MB", 5_000_000)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("17", 17),
+            ("17B", 17),
+            ("64MiB", 64 << 20),
+            ("64mib", 64 << 20),
+            ("5 MB", 5_000_000),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "MiB", "-1", "1.5MiB", "1TiB", "99999999999999999GiB"] {
@@ -130,7 +169,13 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_as_they_are_read() {
-        for (bytes, text) in [(0, "0B"), (17, "17B"), (5 << 20, "5MiB"), (1 << 30, "1GiB"), (1500, "1500B")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (17, "17B"),
+            (5 << 20, "5MiB"),
+            (1 << 30, "1GiB"),
+            (1500, "1500B"),
+        ] {
             assert_eq!(show_size(bytes), text);
             assert_eq!(parse_size(text), Ok(bytes));
         }

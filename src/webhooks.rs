@@ -109,14 +109,24 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
     let webhook = match command {
         WebhooksCommand::Create { organization, fields } => {
             let parent = names::organization(&organization)?;
-            service.create_webhook(CreateWebhookRequest { parent, webhook: Some(fields.read()?) }).await?
+            service
+                .create_webhook(CreateWebhookRequest {
+                    parent,
+                    webhook: Some(fields.read()?),
+                })
+                .await?
         }
         WebhooksCommand::Get(which) => service.get_webhook(GetWebhookRequest { name: which.name()? }).await?,
         WebhooksCommand::Update { which, fields } => {
             let (mut webhook, paths) = fields.read()?;
             webhook.name = which.name()?;
             let update_mask = Some(FieldMask { paths });
-            service.update_webhook(UpdateWebhookRequest { webhook: Some(webhook), update_mask }).await?
+            service
+                .update_webhook(UpdateWebhookRequest {
+                    webhook: Some(webhook),
+                    update_mask,
+                })
+                .await?
         }
         WebhooksCommand::CompleteRotation(which) => {
             let request = CompleteSigningSecretRotationRequest { name: which.name()? };
@@ -135,28 +145,45 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
         WebhooksCommand::List { organization, limit } => list(&client, &organization, limit).await?,
         WebhooksCommand::Delete(which) => {
             let name = which.name()?;
-            service.delete_webhook(DeleteWebhookRequest { name: name.clone() }).await?;
+            service
+                .delete_webhook(DeleteWebhookRequest { name: name.clone() })
+                .await?;
             client.output.done(&format!("Deleted {name}."))?;
         }
         WebhooksCommand::Ping { which, wait } => return ping(&client, &which, wait).await,
-        WebhooksCommand::RotateSecret { which, signing_secret, overlap } => {
+        WebhooksCommand::RotateSecret {
+            which,
+            signing_secret,
+            overlap,
+        } => {
             let request = RotateSigningSecretRequest {
                 name: which.name()?,
                 signing_secret: signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
                 overlap: overlap.map(fields::duration),
             };
             let rotated = service.rotate_signing_secret(request).await?.into_inner();
-            client.output.message("RotateSigningSecretResponse", &rotated, show::rotated)?;
+            client
+                .output
+                .message("RotateSigningSecretResponse", &rotated, show::rotated)?;
         }
         WebhooksCommand::RevealSecret(which) => {
             let request = RevealSigningSecretRequest { name: which.name()? };
             let revealed = service.reveal_signing_secret(request).await?.into_inner();
-            client.output.message("RevealSigningSecretResponse", &revealed, show::revealed)?;
+            client
+                .output
+                .message("RevealSigningSecretResponse", &revealed, show::revealed)?;
         }
         WebhooksCommand::CheckUrl { payload_url } => {
-            let check = service.check_webhook_url(CheckWebhookUrlRequest { payload_url }).await?.into_inner();
+            let check = service
+                .check_webhook_url(CheckWebhookUrlRequest { payload_url })
+                .await?
+                .into_inner();
             client.output.message("CheckWebhookUrlResponse", &check, show::check)?;
-            return Ok(if check.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if check.allowed {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         WebhooksCommand::Create { .. }
         | WebhooksCommand::Get(_)
@@ -167,15 +194,22 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
 }
 
 async fn ping(client: &Client, which: &Which, wait: bool) -> anyhow::Result<ExitCode> {
-    let request = PingWebhookRequest { name: which.name()?, wait };
+    let request = PingWebhookRequest {
+        name: which.name()?,
+        wait,
+    };
     let response = client.webhooks().ping_webhook(request).await?.into_inner();
     client.output.message("PingWebhookResponse", &response, |response| {
         response.delivery.as_ref().map(deliveries::show).unwrap_or_default()
     })?;
-    let delivered = response.delivery.is_some_and(|delivery| {
-        delivery.state() == hookwright_proto::v1::DeliveryState::Delivered
-    });
-    Ok(if wait && !delivered { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let delivered = response
+        .delivery
+        .is_some_and(|delivery| delivery.state() == hookwright_proto::v1::DeliveryState::Delivered);
+    Ok(if wait && !delivered {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn list(client: &Client, organization: &str, limit: LimitArgs) -> anyhow::Result<()> {
@@ -183,7 +217,11 @@ async fn list(client: &Client, organization: &str, limit: LimitArgs) -> anyhow::
     let parent = names::organization(organization)?;
     let (webhooks, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
-        let request = ListWebhooksRequest { parent: parent.clone(), page_size, page_token };
+        let request = ListWebhooksRequest {
+            parent: parent.clone(),
+            page_size,
+            page_token,
+        };
         async move {
             let page = service.list_webhooks(request).await?.into_inner();
             Ok((page.webhooks, page.next_page_token))
@@ -195,8 +233,15 @@ async fn list(client: &Client, organization: &str, limit: LimitArgs) -> anyhow::
          --event clocking",
         names::id(&parent)
     );
-    let list = List { length: webhooks.len(), rest: &rest.clone(), empty: &empty };
-    let response = ListWebhooksResponse { webhooks, next_page_token: rest };
+    let list = List {
+        length: webhooks.len(),
+        rest: &rest.clone(),
+        empty: &empty,
+    };
+    let response = ListWebhooksResponse {
+        webhooks,
+        next_page_token: rest,
+    };
     client.output.list("ListWebhooksResponse", &response, list, |response| {
         let rows = response.webhooks.iter().map(|one| {
             vec![
@@ -207,6 +252,9 @@ async fn list(client: &Client, organization: &str, limit: LimitArgs) -> anyhow::
                 output::time(one.create_time.as_ref()),
             ]
         });
-        output::table(&["WEBHOOK", "STATE", "EVENTS", "PAYLOAD URL", "CREATED"], rows.collect())
+        output::table(
+            &["WEBHOOK", "STATE", "EVENTS", "PAYLOAD URL", "CREATED"],
+            rows.collect(),
+        )
     })
 }

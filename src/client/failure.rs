@@ -27,32 +27,73 @@ impl fmt::Display for UsageError {
 
 impl Error for UsageError {}
 
-static FORMAT: OnceLock<Format> = OnceLock::new();
+/// What the one command of this process talks to, and how it is to report.
+struct Session {
+    format: Format,
+    address: String,
+}
 
-/// Chooses the format of failures for the rest of the process, which runs one command.
-pub(crate) fn report_as(format: Format) {
-    FORMAT.get_or_init(|| format);
+static SESSION: OnceLock<Session> = OnceLock::new();
+
+/// Tells how failures are reported for the rest of the process, which runs one command.
+pub(crate) fn report_as(format: Format, address: &str) {
+    SESSION.get_or_init(|| Session {
+        format,
+        address: address.to_owned(),
+    });
 }
 
 /// Writes a failure to standard error, and gives the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+    if error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    {
         return ExitCode::FAILURE; // Whoever read the output has gone, for example `head`.
     }
     let usage = error.downcast_ref::<UsageError>().is_some();
-    let json = FORMAT.get() == Some(&Format::Json);
+    let session = SESSION.get();
+    let unreached = error
+        .downcast_ref::<Status>()
+        .and_then(|status| unreached(status, session?));
+    let json = session.is_some_and(|session| session.format == Format::Json);
     let text = match error.downcast_ref::<Status>() {
+        Some(_) if let Some((message, fix)) = &unreached => {
+            if json {
+                json!({ "error": { "code": "UNAVAILABLE", "message": message, "fix": fix } }).to_string()
+            } else {
+                format!("error: {message}\n  fix: {fix}")
+            }
+        }
         Some(status) if json => status_json(status).to_string(),
         Some(status) => status_text(status),
         None if json => json!({ "error": { "message": format!("{error:#}") } }).to_string(),
         None => format!("error: {error:#}"),
     };
-    crate::output::note(&text);
+    // What was going on, where the status alone would not tell.
+    let context = error
+        .chain()
+        .next()
+        .filter(|top| session.is_some() && !json && !top.is::<Status>());
+    match context.filter(|_| error.is::<Status>()) {
+        Some(context) => crate::output::note(&format!("{text}\n  {context}")),
+        None => crate::output::note(&text),
+    }
     ExitCode::from(if usage { 2 } else { 1 })
 }
 
+/// Message and fix where there was no connection: then the status was made here, and carries what happened.
+fn unreached(status: &Status, session: &Session) -> Option<(String, &'static str)> {
+    let source = status.source().filter(|_| status.code() == Code::Unavailable)?;
+    let message = format!("cannot reach the server at {}: {}", session.address, innermost(source));
+    Some((
+        message,
+        "start it with `hookwright serve`, or name its address with --address or HOOKWRIGHT_ADDRESS",
+    ))
+}
+
 /// The last error of a chain: the one that says what happened.
-pub(crate) fn innermost(error: &dyn Error) -> String {
+fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
@@ -124,10 +165,18 @@ fn status_json(status: &Status) -> Value {
 fn violations(details: &ErrorDetails) -> impl Iterator<Item = (&str, &str, &str)> {
     let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
     let fields = fields.map(|one| (one.field.as_str(), one.description.as_str(), one.reason.as_str()));
-    let preconditions = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
+    let preconditions = details
+        .precondition_failure()
+        .into_iter()
+        .flat_map(|failure| &failure.violations);
     let preconditions = preconditions.map(|one| (one.subject.as_str(), one.description.as_str(), one.r#type.as_str()));
-    let quotas = details.quota_failure().into_iter().flat_map(|failure| &failure.violations);
-    fields.chain(preconditions).chain(quotas.map(|one| (one.subject.as_str(), one.description.as_str(), "")))
+    let quotas = details
+        .quota_failure()
+        .into_iter()
+        .flat_map(|failure| &failure.violations);
+    fields
+        .chain(preconditions)
+        .chain(quotas.map(|one| (one.subject.as_str(), one.description.as_str(), "")))
 }
 
 /// What the person at this command line can do; what the server's own message says is not repeated.
@@ -142,7 +191,9 @@ fn fix(code: Code) -> Option<&'static str> {
         Code::DeadlineExceeded | Code::Cancelled => {
             Some("give the call more time with --timeout; a repeated publish with the same --request-id is safe")
         }
-        Code::Unimplemented => Some("the server is of another version than this command: compare `hookwright --version`"),
+        Code::Unimplemented => {
+            Some("the server is of another version than this command: compare `hookwright --version`")
+        }
         Code::Internal | Code::Unknown | Code::DataLoss => Some("see the server's log"),
         _ => None,
     }
@@ -165,7 +216,12 @@ mod tests {
     #[test]
     fn every_detail_is_shown() {
         let text = status_text(&refused());
-        for part in ["INVALID_ARGUMENT: 1 field is wrong", "webhook.payload_url: must begin", "INVALID_FIELDS", "retry after: 2s"] {
+        for part in [
+            "INVALID_ARGUMENT: 1 field is wrong",
+            "webhook.payload_url: must begin",
+            "INVALID_FIELDS",
+            "retry after: 2s",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let json = status_json(&refused());
@@ -176,6 +232,9 @@ mod tests {
     #[test]
     fn a_missing_token_says_where_tokens_come_from() {
         let text = status_text(&Status::unauthenticated("no token"));
-        assert!(text.contains("HOOKWRIGHT_TOKEN") && text.contains("admin-token"), "{text}");
+        assert!(
+            text.contains("HOOKWRIGHT_TOKEN") && text.contains("admin-token"),
+            "{text}"
+        );
     }
 }

@@ -12,7 +12,10 @@ use crate::units::parse_duration;
 pub(crate) fn read(value: &str) -> anyhow::Result<Vec<u8>> {
     if value == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
         return Ok(bytes);
     }
     match value.strip_prefix('@') {
@@ -55,7 +58,10 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
         Err(_) => OffsetDateTime::parse(text, &Rfc3339)
             .map_err(|_| "write a time like 2026-01-31T09:00:00Z, or how long ago, like 2h".to_owned())?,
     };
-    Ok(Timestamp { seconds: time.unix_timestamp(), nanos: i32::try_from(time.nanosecond()).unwrap_or(0) })
+    Ok(Timestamp {
+        seconds: time.unix_timestamp(),
+        nanos: i32::try_from(time.nanosecond()).unwrap_or(0),
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use super::failure::UsageError;
 pub(crate) fn organization(text: &str) -> Result<String, UsageError> {
     let id = text.strip_prefix("organizations/").unwrap_or(text);
     if id.is_empty() || id.contains('/') {
-        return Err(UsageError::new(format!("`{text}` is not an organization: write `acme` or `organizations/acme`")));
+        return Err(UsageError::new(format!(
+            "`{text}` is not an organization: write `acme` or `organizations/acme`"
+        )));
     }
     Ok(format!("organizations/{id}"))
 }
@@ -21,7 +23,10 @@ pub(crate) fn within(organization_text: Option<&str>, collection: &str, text: &s
     if text.starts_with("organizations/") {
         return Ok(text.to_owned());
     }
-    let id = text.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/')).unwrap_or(text);
+    let id = text
+        .strip_prefix(collection)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(text);
     let Some(parent) = organization_text else {
         return Err(UsageError::new(format!(
             "whose is `{text}`? Add --organization, or write the full name: organizations/ORGANIZATION/{collection}/{id}"

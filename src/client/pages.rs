@@ -17,7 +17,10 @@ pub(crate) struct LimitArgs {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of 1 or more".to_owned())
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| "write a number of 1 or more".to_owned())
 }
 
 /// Fetches pages until `limit` items are there or none are left. Returns the items and the token of what was left out, empty
@@ -62,7 +65,11 @@ mod tests {
     #[tokio::test]
     async fn an_empty_page_is_not_the_end() {
         let (items, rest) = collect(10, |_, token| async move {
-            Ok(if token.is_empty() { (vec![], "2".to_owned()) } else { (vec![7], String::new()) })
+            Ok(if token.is_empty() {
+                (vec![], "2".to_owned())
+            } else {
+                (vec![7], String::new())
+            })
         })
         .await
         .unwrap();

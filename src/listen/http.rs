@@ -41,12 +41,28 @@ impl Request {
 
     /// A header's value, by its name in any case; the first where it is repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(one, _)| one.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(one, _)| one.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The headers in their order, with names as they came.
     pub(crate) fn headers(&self) -> &[(String, String)] {
         &self.headers
+    }
+}
+
+#[cfg(test)]
+impl Request {
+    /// A request from its text.
+    pub(super) fn parse(text: &str) -> Self {
+        let head_end = text.find("\r\n\r\n").unwrap() + 4;
+        let head = parse_head(&text.as_bytes()[..head_end]).unwrap();
+        Self {
+            raw: text.as_bytes().to_vec(),
+            ..head
+        }
     }
 }
 
@@ -68,7 +84,10 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Reads the next request.
@@ -76,7 +95,9 @@ impl Connection {
         if self.buffer.is_empty() {
             timeout(IDLE, self.fill()).await.map_err(|_| Problem::Gone)??;
         }
-        timeout(REQUEST, self.read_request()).await.unwrap_or(Err(Problem::Bad("the request took too long")))
+        timeout(REQUEST, self.read_request())
+            .await
+            .unwrap_or(Err(Problem::Bad("the request took too long")))
     }
 
     async fn read_request(&mut self) -> Result<Request, Problem> {
@@ -91,7 +112,10 @@ impl Connection {
         };
         let mut request = parse_head(&self.buffer[..head_length])?;
         let body_length = body_length(&request)?;
-        if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+        if request
+            .header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         let total = head_length + body_length;
@@ -121,11 +145,15 @@ impl Connection {
             204 | 304 => (String::new(), ""),
             _ => (format!("Content-Length: {}\r\n", body.len()), body),
         };
-        self.write(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n{body}").as_bytes()).await
+        self.write(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n{body}").as_bytes())
+            .await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        timeout(REQUEST, self.stream.write_all(bytes)).await.map_err(|_| Problem::Gone)?.map_err(|_| Problem::Gone)
+        timeout(REQUEST, self.stream.write_all(bytes))
+            .await
+            .map_err(|_| Problem::Gone)?
+            .map_err(|_| Problem::Gone)
     }
 
     async fn fill(&mut self) -> Result<(), Problem> {
@@ -140,7 +168,8 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
     let text = std::str::from_utf8(head).map_err(|_| Problem::Bad("the head is not UTF-8"))?;
     let mut lines = text[..text.len() - 4].split("\r\n");
     let mut start = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some(version), None) = (start.next(), start.next(), start.next(), start.next()) else {
+    let (Some(method), Some(target), Some(version), None) = (start.next(), start.next(), start.next(), start.next())
+    else {
         return Err(Problem::Bad("the request line is not METHOD TARGET VERSION"));
     };
     if !is_token(method) || !target.starts_with('/') {
@@ -165,7 +194,10 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
         headers,
         keep_alive: version == "HTTP/1.1",
     };
-    if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+    if request
+        .header("connection")
+        .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    {
         request.keep_alive = false;
     }
     Ok(request)
@@ -173,9 +205,14 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
 
 fn body_length(request: &Request) -> Result<usize, Problem> {
     if request.header("transfer-encoding").is_some() {
-        return Err(Problem::Bad("send Content-Length: Transfer-Encoding is not understood here"));
+        return Err(Problem::Bad(
+            "send Content-Length: Transfer-Encoding is not understood here",
+        ));
     }
-    let mut lengths = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut lengths = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let Some((_, text)) = lengths.next() else { return Ok(0) };
     if lengths.next().is_some() || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::Bad("Content-Length is not one number"));
@@ -187,7 +224,10 @@ fn body_length(request: &Request) -> Result<usize, Problem> {
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]
@@ -207,12 +247,21 @@ mod tests {
 
     #[test]
     fn a_request_is_read() {
-        let (request, length) = head("POST /payload?a=b HTTP/1.1\r\nHost: h:1\r\nX-A:  b \r\nContent-Length: 7\r\n\r\n").unwrap();
-        assert_eq!((request.method.as_str(), request.target.as_str(), length), ("POST", "/payload?a=b", 7));
+        let (request, length) =
+            head("POST /payload?a=b HTTP/1.1\r\nHost: h:1\r\nX-A:  b \r\nContent-Length: 7\r\n\r\n").unwrap();
+        assert_eq!(
+            (request.method.as_str(), request.target.as_str(), length),
+            ("POST", "/payload?a=b", 7)
+        );
         assert_eq!((request.header("x-a"), request.header("x-b")), (Some("b"), None));
         assert!(request.keep_alive);
         assert!(!head("GET / HTTP/1.0\r\n\r\n").unwrap().0.keep_alive);
-        assert!(!head("GET / HTTP/1.1\r\nconnection: Close\r\n\r\n").unwrap().0.keep_alive);
+        assert!(
+            !head("GET / HTTP/1.1\r\nconnection: Close\r\n\r\n")
+                .unwrap()
+                .0
+                .keep_alive
+        );
     }
 
     #[test]

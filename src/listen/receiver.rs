@@ -36,13 +36,17 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Listens on `address`, and answers each request with `status`.
     pub(crate) async fn bind(address: SocketAddr, status: u16) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}; choose another --address (port 0 takes a free one)"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another --address (port 0 takes a free one)")
+        })?;
         let address = listener.local_addr()?;
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let task = tokio::spawn(accept(listener, status, sender));
-        Ok(Self { address, requests, task })
+        Ok(Self {
+            address,
+            requests,
+            task,
+        })
     }
 
     /// The next request.
@@ -60,7 +64,9 @@ impl Drop for Receiver {
 async fn accept(listener: TcpListener, status: u16, sender: mpsc::Sender<Received>) {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+            return;
+        };
         // An accept fails for the one connection, or for want of file descriptors, which others will give back.
         let Ok((stream, remote)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -89,9 +95,61 @@ async fn serve(stream: TcpStream, remote: SocketAddr, status: u16, sender: &mpsc
         };
         let keep_alive = request.keep_alive;
         let answered = connection.respond(status, "", keep_alive).await;
-        let received = Received { request, remote, time: OffsetDateTime::now_utc() };
+        let received = Received {
+            request,
+            remote,
+            time: OffsetDateTime::now_utc(),
+        };
         if sender.send(received).await.is_err() || answered.is_err() || !keep_alive {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn receiver(status: u16) -> (Receiver, TcpStream) {
+        let receiver = Receiver::bind(SocketAddr::from(([127, 0, 0, 1], 0)), status)
+            .await
+            .unwrap();
+        let stream = TcpStream::connect(receiver.address).await.unwrap();
+        (receiver, stream)
+    }
+
+    #[tokio::test]
+    async fn requests_on_a_kept_connection_arrive_byte_for_byte() {
+        let (mut receiver, mut stream) = receiver(503).await;
+        let first = "POST /a HTTP/1.1\r\nhOsT: x\r\nContent-Length: 4\r\n\r\nab\r\n";
+        let second = "POST /b HTTP/1.1\r\nConnection: close\r\n\r\n";
+        stream.write_all(format!("{first}{second}").as_bytes()).await.unwrap();
+        for expected in [first, second] {
+            assert_eq!(receiver.next().await.unwrap().request.raw, expected.as_bytes());
+        }
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(
+            answers.matches("HTTP/1.1 503 Service Unavailable\r\n").count(),
+            2,
+            "{answers}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bad_request_gets_400_and_the_reason() {
+        let (_receiver, mut stream) = receiver(200).await;
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("Content-Length"),
+            "{answer}"
+        );
     }
 }

@@ -10,7 +10,12 @@ use crate::output::printable;
 pub(super) fn text(received: &Received, prefix: &str, verdict: Option<&Verdict>) -> String {
     let request = &received.request;
     let header = |name: &str| printable(request.header(name).unwrap_or("-"));
-    let time = received.time.replace_nanosecond(0).unwrap_or(received.time).format(&Rfc3339).unwrap_or_default();
+    let time = received
+        .time
+        .replace_nanosecond(0)
+        .unwrap_or(received.time)
+        .format(&Rfc3339)
+        .unwrap_or_default();
     let verdict = match verdict {
         Some(verdict) => verdict.to_string(),
         None => "not verified: give --secret to verify signatures".to_owned(),
@@ -31,8 +36,11 @@ pub(super) fn text(received: &Received, prefix: &str, verdict: Option<&Verdict>)
 /// For programs: one line.
 pub(super) fn json(received: &Received, prefix: &str, verdict: Option<&Verdict>) -> Value {
     let request = &received.request;
-    let headers: Vec<Value> =
-        request.headers().iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let headers: Vec<Value> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
     json!({
         "time": received.time.format(&Rfc3339).unwrap_or_default(),
         "remote": received.remote.to_string(),

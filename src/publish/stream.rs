@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use hookwright_proto::v1::{
-    PublishAck, PublishEventRequest, PublishStreamRequest, publish_event_request::Payload, publish_result::Result as Outcome,
+    PublishAck, PublishEventRequest, PublishStreamRequest, publish_event_request::Payload,
+    publish_result::Result as Outcome,
 };
 use tokio::{
     fs::File,
@@ -66,16 +67,25 @@ pub(super) async fn run(client: &Client, template: PublishEventRequest, path: &P
     }
     let missing = sent.load(Ordering::Acquire) - tally.acknowledged();
     if missing > 0 {
-        return Err(anyhow!("{missing} events were not acknowledged, and may or may not be published ({summary})"));
+        return Err(anyhow!(
+            "{missing} events were not acknowledged, and may or may not be published ({summary})"
+        ));
     }
     if client.output.for_people() {
         output::print(&summary)?;
     }
-    Ok(if tally.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn summary(tally: &Tally) -> String {
-    let mut text = format!("published {} events, owed to webhooks {} times", tally.published, tally.deliveries);
+    let mut text = format!(
+        "published {} events, owed to webhooks {} times",
+        tally.published, tally.deliveries
+    );
     if tally.repeated > 0 {
         text.push_str(&format!("; {} had been published before", tally.repeated));
     }
@@ -91,7 +101,9 @@ async fn open(path: &Path) -> anyhow::Result<Lines> {
     if path == Path::new("-") {
         return Ok(Box::pin(BufReader::new(tokio::io::stdin())));
     }
-    let file = File::open(path).await.with_context(|| format!("cannot read {}", path.display()))?;
+    let file = File::open(path)
+        .await
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Box::pin(BufReader::with_capacity(1 << 18, file)))
 }
 
@@ -115,13 +127,23 @@ async fn read(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let mut event = PublishEventRequest { payload: Some(Payload::Json(line.into())), ..template.clone() };
+        let mut event = PublishEventRequest {
+            payload: Some(Payload::Json(line.into())),
+            ..template.clone()
+        };
         if !event.request_id.is_empty() {
             event.request_id = format!("{}-{sequence}", event.request_id);
         }
         // Counted first: an acknowledgement must never be ahead of its event.
         sent.fetch_add(1, Ordering::AcqRel);
-        if sender.send(PublishStreamRequest { sequence, event: Some(event) }).await.is_err() {
+        if sender
+            .send(PublishStreamRequest {
+                sequence,
+                event: Some(event),
+            })
+            .await
+            .is_err()
+        {
             return Ok(());
         }
     }
@@ -136,7 +158,10 @@ async fn receive(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let mut service = client.event_stream();
-    let mut stream = service.publish_stream(ReceiverStream::new(requests)).await?.into_inner();
+    let mut stream = service
+        .publish_stream(ReceiverStream::new(requests))
+        .await?
+        .into_inner();
     loop {
         match timeout(client.timeout, stream.message()).await {
             Ok(Ok(Some(response))) => {
@@ -147,7 +172,10 @@ async fn receive(
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(status)) => return Err(status.into()),
             Err(_) if sent.load(Ordering::Acquire) > tally.acknowledged() => {
-                return Err(anyhow!("no acknowledgement came for {}; see --timeout", crate::units::show_duration(client.timeout)));
+                return Err(anyhow!(
+                    "no acknowledgement came for {}; see --timeout",
+                    crate::units::show_duration(client.timeout)
+                ));
             }
             Err(_) => {}
         }
@@ -170,11 +198,20 @@ fn count(client: &Client, ack: &PublishAck, tally: &mut Tally) -> anyhow::Result
             let code = code_name(Code::from(error.code));
             let mut text = format!("line {}: {code}: {}", ack.sequence, printable(&error.message));
             for violation in &error.field_violations {
-                text.push_str(&format!("\n  {}: {}", violation.field, printable(&violation.description)));
+                text.push_str(&format!(
+                    "\n  {}: {}",
+                    violation.field,
+                    printable(&violation.description)
+                ));
             }
             output::note(&text);
         }
-        None => return Err(anyhow!("the server's acknowledgement of line {} holds no result", ack.sequence)),
+        None => {
+            return Err(anyhow!(
+                "the server's acknowledgement of line {} holds no result",
+                ack.sequence
+            ));
+        }
     }
     Ok(())
 }

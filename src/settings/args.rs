@@ -24,9 +24,11 @@ fn flag(setting: &'static Setting) -> Arg {
         .help_heading(setting.heading);
     match setting.shape {
         Shape::One => arg.action(ArgAction::Set),
-        Shape::Switch => {
-            arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
-        }
+        Shape::Switch => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
         Shape::List => arg.action(ArgAction::Append).value_delimiter(','),
     }
 }

@@ -9,7 +9,8 @@ use super::table::{SETTINGS, Shape};
 
 /// Reads the file into text values by setting. An unknown key is an error: a misspelt setting must not be ignored.
 pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
     parse(&text).with_context(|| format!("configuration file {}", path.display()))
 }
 
@@ -29,7 +30,10 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
             Shape::One => "a string or a number",
             Shape::Switch => "true or false",
         };
-        values.insert(setting.name, given.ok_or_else(|| anyhow!("`{key}` must be {expected}"))?);
+        values.insert(
+            setting.name,
+            given.ok_or_else(|| anyhow!("`{key}` must be {expected}"))?,
+        );
     }
     Ok(values)
 }
@@ -59,9 +63,11 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        for (key, expected) in
-            [("alow_targets", "allow_targets"), ("grpc-address", "grpc_address"), ("payload_max", "payload_bytes_max")]
-        {
+        for (key, expected) in [
+            ("alow_targets", "allow_targets"),
+            ("grpc-address", "grpc_address"),
+            ("payload_max", "payload_bytes_max"),
+        ] {
             let message = parse(&format!("{key} = 1")).unwrap_err().to_string();
             assert!(message.contains(&format!("unknown key `{key}`")), "{message}");
             assert!(message.contains(&format!("`{expected}`")), "{message}");
@@ -70,9 +76,17 @@ mod tests {
 
     #[test]
     fn a_value_of_another_type_is_refused() {
-        for text in ["allow_targets = { a = 1 }", "grpc_address = [1]", "shutdown_timeout = 1.5", "log_json = {}"] {
+        for text in [
+            "allow_targets = { a = 1 }",
+            "grpc_address = [1]",
+            "shutdown_timeout = 1.5",
+            "log_json = {}",
+        ] {
             assert!(parse(text).unwrap_err().to_string().contains("must be"), "{text}");
         }
-        assert!(parse("log_json = ").unwrap_err().to_string().contains("line 1"), "syntax errors name their line");
+        assert!(
+            parse("log_json = ").unwrap_err().to_string().contains("line 1"),
+            "syntax errors name their line"
+        );
     }
 }

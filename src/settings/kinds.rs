@@ -37,7 +37,10 @@ macro_rules! plain {
 plain!(String, "text");
 plain!(bool, "true or false");
 plain!(usize, "a number of 0 or more");
-plain!(SocketAddr, "an address with a port, for example 127.0.0.1:50051 or [::1]:50051");
+plain!(
+    SocketAddr,
+    "an address with a port, for example 127.0.0.1:50051 or [::1]:50051"
+);
 
 impl Kind for PathBuf {
     fn read(values: &[String]) -> Result<Self, String> {
@@ -68,7 +71,10 @@ impl<T: Kind> Kind for Option<T> {
 
 impl<T: Kind> Kind for Vec<T> {
     fn read(values: &[String]) -> Result<Self, String> {
-        values.iter().map(|value| T::read(std::slice::from_ref(value))).collect()
+        values
+            .iter()
+            .map(|value| T::read(std::slice::from_ref(value)))
+            .collect()
     }
     fn show(&self) -> Vec<String> {
         self.iter().flat_map(T::show).collect()

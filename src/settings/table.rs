@@ -62,7 +62,11 @@ impl Setting {
     /// An environment variable's values: a list is separated by commas.
     pub(super) fn split(&self, value: &str) -> Vec<String> {
         if self.is_list() {
-            value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+            value
+                .split(',')
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect()
         } else {
             vec![value.to_owned()]
         }
@@ -84,17 +88,29 @@ impl Setting {
             Some(default) => default.to_owned(),
             None => (self.read)(&Options::new(PathBuf::new())).join(","),
         };
-        let repeatable = if self.is_list() { "; repeatable, or separated by commas" } else { "" };
+        let repeatable = if self.is_list() {
+            "; repeatable, or separated by commas"
+        } else {
+            ""
+        };
         let default = if default.is_empty() { "none" } else { &default };
-        format!("{}{repeatable} [env: {}] [default: {default}]", self.help, self.variable())
+        format!(
+            "{}{repeatable} [env: {}] [default: {default}]",
+            self.help,
+            self.variable()
+        )
     }
 }
 
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let authority_end = rest.find('/').unwrap_or(rest.len());
     // The last `@`: a password may hold one, though it should be percent-encoded.
-    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
+    let Some(at) = rest[..authority_end].rfind('@') else {
+        return url.to_owned();
+    };
     match rest[..at].split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
         None => url.to_owned(),
@@ -129,7 +145,11 @@ macro_rules! setting {
 macro_rules! size {
     ($field:ident, $heading:ident, $help:literal) => {
         setting!(
-            $field, One, $heading, "SIZE", $help,
+            $field,
+            One,
+            $heading,
+            "SIZE",
+            $help,
             write = |options, values| {
                 options.$field = kinds::read_size(values)?;
                 Ok(())
@@ -207,7 +227,10 @@ mod tests {
     fn passwords_are_masked() {
         for (url, shown) in [
             ("postgres://u:secret@host/db", "postgres://u:***@host/db"),
-            ("postgres://u:p@ss@host:5432/db?x=a@b", "postgres://u:***@host:5432/db?x=a@b"),
+            (
+                "postgres://u:p@ss@host:5432/db?x=a@b",
+                "postgres://u:***@host:5432/db?x=a@b",
+            ),
             ("postgres://u@host/db", "postgres://u@host/db"),
             ("http://proxy:3128", "http://proxy:3128"),
         ] {
@@ -227,7 +250,10 @@ mod tests {
             .collect();
         assert!(fields.len() > 20, "{fields:?}");
         for field in fields {
-            assert!(SETTINGS.iter().any(|setting| setting.name == field), "`{field}` cannot be set");
+            assert!(
+                SETTINGS.iter().any(|setting| setting.name == field),
+                "`{field}` cannot be set"
+            );
         }
     }
 }

@@ -35,23 +35,38 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     let path = file.path().to_str().unwrap();
     let effective = load(
         &["--config", path, "--grpc-address", "127.0.0.1:11"],
-        &[("HOOKWRIGHT_GRPC_ADDRESS", "127.0.0.1:21"), ("HOOKWRIGHT_HTTP_ADDRESS", "127.0.0.1:22")],
+        &[
+            ("HOOKWRIGHT_GRPC_ADDRESS", "127.0.0.1:21"),
+            ("HOOKWRIGHT_HTTP_ADDRESS", "127.0.0.1:22"),
+        ],
     )
     .unwrap();
     assert_eq!(effective.options.grpc_address.port(), 11);
     assert_eq!(effective.options.http_address.port(), 22);
     assert_eq!(effective.options.shutdown_timeout, Duration::from_secs(3));
     assert_eq!(effective.options.log_filter, "info");
-    assert_eq!(*origin(&effective, "grpc_address"), Origin::Flag("--grpc-address".to_owned()));
-    assert_eq!(*origin(&effective, "http_address"), Origin::Environment("HOOKWRIGHT_HTTP_ADDRESS".to_owned()));
-    assert_eq!(*origin(&effective, "shutdown_timeout"), Origin::File(file.path().to_owned()));
+    assert_eq!(
+        *origin(&effective, "grpc_address"),
+        Origin::Flag("--grpc-address".to_owned())
+    );
+    assert_eq!(
+        *origin(&effective, "http_address"),
+        Origin::Environment("HOOKWRIGHT_HTTP_ADDRESS".to_owned())
+    );
+    assert_eq!(
+        *origin(&effective, "shutdown_timeout"),
+        Origin::File(file.path().to_owned())
+    );
     assert_eq!(*origin(&effective, "log_filter"), Origin::Default);
 }
 
 #[test]
 fn a_flag_that_repeats_the_default_is_still_its_origin() {
     let effective = load(&["--log-filter", "info"], &[]).unwrap();
-    assert_eq!(*origin(&effective, "log_filter"), Origin::Flag("--log-filter".to_owned()));
+    assert_eq!(
+        *origin(&effective, "log_filter"),
+        Origin::Flag("--log-filter".to_owned())
+    );
 }
 
 #[test]
@@ -65,9 +80,19 @@ fn the_file_can_be_named_by_the_environment() {
 
 #[test]
 fn lists_come_repeated_by_commas_and_as_arrays() {
-    let flags = ["--allow-target", "10.0.0.0/8", "--allow-target", "a.internal,b.internal", "--dns-server", "10.0.0.2"];
+    let flags = [
+        "--allow-target",
+        "10.0.0.0/8",
+        "--allow-target",
+        "a.internal,b.internal",
+        "--dns-server",
+        "10.0.0.2",
+    ];
     let file = file("deny_targets = ['x', 'y']\nown_names = 'one'\n");
-    let line: Vec<&str> = flags.into_iter().chain(["--config", file.path().to_str().unwrap()]).collect();
+    let line: Vec<&str> = flags
+        .into_iter()
+        .chain(["--config", file.path().to_str().unwrap()])
+        .collect();
     let options = load(&line, &[("HOOKWRIGHT_RETRY_DELAYS", "1s, 2m")]).unwrap().options;
     assert_eq!(options.allow_targets, ["10.0.0.0/8", "a.internal", "b.internal"]);
     assert_eq!(options.deny_targets, ["x", "y"]);
@@ -80,7 +105,12 @@ fn lists_come_repeated_by_commas_and_as_arrays() {
 fn a_switch_stands_alone_or_takes_a_value() {
     assert!(load(&["--require-https"], &[]).unwrap().options.require_https);
     let variables = [("HOOKWRIGHT_REQUIRE_HTTPS", "true")];
-    assert!(!load(&["--require-https=false"], &variables).unwrap().options.require_https);
+    assert!(
+        !load(&["--require-https=false"], &variables)
+            .unwrap()
+            .options
+            .require_https
+    );
     assert!(load(&[], &variables).unwrap().options.require_https);
 }
 
@@ -89,22 +119,39 @@ fn the_data_directory_has_its_defaults() {
     let directory = |variables: &[(&str, &str)]| load(&[], variables).unwrap().options.data_dir;
     assert_eq!(directory(&[]), Path::new("/home/somebody/.local/share/hookwright"));
     assert_eq!(directory(&[("XDG_DATA_HOME", "/xdg")]), Path::new("/xdg/hookwright"));
-    assert_eq!(directory(&[("XDG_DATA_HOME", "relative")]), Path::new("/home/somebody/.local/share/hookwright"));
-    assert_eq!(directory(&[("HOOKWRIGHT_DATA_DIR", "/data"), ("XDG_DATA_HOME", "/xdg")]), Path::new("/data"));
+    assert_eq!(
+        directory(&[("XDG_DATA_HOME", "relative")]),
+        Path::new("/home/somebody/.local/share/hookwright")
+    );
+    assert_eq!(
+        directory(&[("HOOKWRIGHT_DATA_DIR", "/data"), ("XDG_DATA_HOME", "/xdg")]),
+        Path::new("/data")
+    );
 }
 
 #[test]
 fn a_bad_value_names_setting_origin_and_remedy() {
-    let Err(error) = load(&[], &[("HOOKWRIGHT_SHUTDOWN_TIMEOUT", "30")]) else { panic!("accepted") };
+    let Err(error) = load(&[], &[("HOOKWRIGHT_SHUTDOWN_TIMEOUT", "30")]) else {
+        panic!("accepted")
+    };
     let message = format!("{error:#}");
-    for part in ["shutdown_timeout", "environment HOOKWRIGHT_SHUTDOWN_TIMEOUT", "`30`", "for example 30s"] {
+    for part in [
+        "shutdown_timeout",
+        "environment HOOKWRIGHT_SHUTDOWN_TIMEOUT",
+        "`30`",
+        "for example 30s",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
 }
 
 #[test]
 fn secrets_are_masked_where_settings_are_shown() {
-    let effective = load(&["--master-key", "c2VjcmV0"], &[("HOOKWRIGHT_DATABASE_URL", "postgres://u:secret@h/d")]).unwrap();
+    let effective = load(
+        &["--master-key", "c2VjcmV0"],
+        &[("HOOKWRIGHT_DATABASE_URL", "postgres://u:secret@h/d")],
+    )
+    .unwrap();
     let shown = format!("{:?}", effective.shown());
     assert!(!shown.contains("c2VjcmV0") && !shown.contains("u:secret"), "{shown}");
     assert_eq!(effective.options.master_key.as_deref(), Some("c2VjcmV0"));

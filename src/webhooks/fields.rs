@@ -106,7 +106,9 @@ impl CreateFields {
             payload_url: self.payload_url,
             events: self.events,
             active: Some(!self.inactive),
-            signing_secret: self.signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
+            signing_secret: self
+                .signing_secret
+                .map_or(Ok(String::new()), |value| input::read_line(&value))?,
             ..Webhook::default()
         };
         self.common.put(&mut webhook)?;
@@ -117,7 +119,10 @@ impl CreateFields {
 impl UpdateFields {
     /// The webhook with its new values, and the paths of the fields to change.
     pub(super) fn read(self) -> anyhow::Result<(Webhook, Vec<String>)> {
-        let mut webhook = Webhook { etag: self.etag, ..Webhook::default() };
+        let mut webhook = Webhook {
+            etag: self.etag,
+            ..Webhook::default()
+        };
         let mut paths = self.common.put(&mut webhook)?;
         if let Some(payload_url) = self.payload_url {
             webhook.payload_url = payload_url;
@@ -165,7 +170,9 @@ impl CommonFields {
             paths.push("timeout");
         }
         if !self.retry_delays.is_empty() {
-            webhook.retry_schedule = Some(RetrySchedule { delays: self.retry_delays.into_iter().map(duration).collect() });
+            webhook.retry_schedule = Some(RetrySchedule {
+                delays: self.retry_delays.into_iter().map(duration).collect(),
+            });
             paths.push("retry_schedule");
         }
         if self.requests_per_second.is_some() {
@@ -186,7 +193,10 @@ impl CommonFields {
 
 /// A duration as the API takes it. What is too long for it is refused by the server, so it need not be exact here.
 pub(super) fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    })
 }
 
 #[cfg(test)]

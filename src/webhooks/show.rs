@@ -1,6 +1,8 @@
 //! Webhooks and their secrets for people.
 
-use hookwright_proto::v1::{CheckWebhookUrlResponse, RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook};
+use hookwright_proto::v1::{
+    CheckWebhookUrlResponse, RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook,
+};
 
 use crate::{client::names, output, units::show_duration};
 
@@ -16,17 +18,30 @@ pub(super) fn state(webhook: &Webhook) -> String {
 
 /// The URL as people know it.
 pub(super) fn url(webhook: &Webhook) -> String {
-    if webhook.payload_url_unicode.is_empty() { &webhook.payload_url } else { &webhook.payload_url_unicode }.clone()
+    if webhook.payload_url_unicode.is_empty() {
+        &webhook.payload_url
+    } else {
+        &webhook.payload_url_unicode
+    }
+    .clone()
 }
 
 /// One webhook.
 pub(super) fn webhook(webhook: &Webhook) -> String {
     let duration = |duration: &prost_types::Duration| std::time::Duration::try_from(*duration).map(show_duration);
-    let mut headers: Vec<String> = webhook.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let mut headers: Vec<String> = webhook
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
     headers.sort();
     let delays = webhook.retry_schedule.iter().flat_map(|schedule| &schedule.delays);
     let delays: Vec<String> = delays.filter_map(|delay| duration(delay).ok()).collect();
-    let unicode = if webhook.payload_url_unicode == webhook.payload_url { "" } else { &webhook.payload_url_unicode };
+    let unicode = if webhook.payload_url_unicode == webhook.payload_url {
+        ""
+    } else {
+        &webhook.payload_url_unicode
+    };
     let flag = |on: bool, text: &str| if on { text.to_owned() } else { String::new() };
     let mut rows = vec![
         ("webhook", names::id(&webhook.name).to_owned()),
@@ -38,9 +53,22 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("events", webhook.events.join(", ")),
         ("description", webhook.description.clone()),
         ("headers", headers.join("\n")),
-        ("attempt timeout", webhook.timeout.as_ref().and_then(|one| duration(one).ok()).unwrap_or_default()),
+        (
+            "attempt timeout",
+            webhook
+                .timeout
+                .as_ref()
+                .and_then(|one| duration(one).ok())
+                .unwrap_or_default(),
+        ),
         ("retry delays", delays.join(", ")),
-        ("requests/s", webhook.requests_per_second.map(|rate| rate.to_string()).unwrap_or_default()),
+        (
+            "requests/s",
+            webhook
+                .requests_per_second
+                .map(|rate| rate.to_string())
+                .unwrap_or_default(),
+        ),
         ("tls", flag(webhook.insecure_skip_tls_verify, "NOT verified")),
         ("ed25519 key", webhook.ed25519_public_key.clone()),
         ("created", output::time(webhook.create_time.as_ref())),
@@ -49,7 +77,10 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
     ];
     if !webhook.signing_secret.is_empty() {
         rows.push(("signing secret", webhook.signing_secret.clone()));
-        rows.push(("", "Keep it: it is shown once. The receiver needs it to verify signatures.".to_owned()));
+        rows.push((
+            "",
+            "(the receiver needs it to verify; shown again only by reveal-secret)".to_owned(),
+        ));
     }
     output::fields(rows)
 }
@@ -75,7 +106,10 @@ pub(super) fn revealed(response: &RevealSigningSecretResponse) -> String {
 
 fn secret(secret: &str, standard_form: &str) -> String {
     let standard_form = if secret == standard_form { "" } else { standard_form };
-    output::fields(vec![("signing secret", secret.to_owned()), ("standard form", standard_form.to_owned())])
+    output::fields(vec![
+        ("signing secret", secret.to_owned()),
+        ("standard form", standard_form.to_owned()),
+    ])
 }
 
 /// The verdict on a URL.

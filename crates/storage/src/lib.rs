@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The store: SQLite embedded, or PostgreSQL, through Diesel.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | `store` | [`Store`]: every operation, in the words of the service |
+//! | [`rows`], [`batch`] | what goes in and comes out |
+//! | [`schema`] | the tables, the same on both stores |
+//! | `queries` | queries that are the same on both, written once |
+//! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
+//! | `seal` | secrets at rest |
+//!
+//! Invariants: what [`Store::commit`] returned `Ok` for survives a crash of process and machine; it is stored whole or not at
+//! all; one server uses a store at a time; every operation ends within [`DEADLINE`].
+
+pub mod batch;
+mod error;
+mod postgres;
+mod queries;
+mod row_event;
+pub mod rows;
+pub mod schema;
+mod seal;
+mod sqlite;
+mod store;
+
+use std::time::Duration;
+
+pub use batch::{
+    AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, NewEvent,
+    Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage,
+};
+pub use error::{CommitError, StoreError};
+pub use rows::{
+    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, GOES_ON,
+    HealthRow, OrganizationRow, PendingRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+};
+pub use seal::{MasterKey, UnsealError};
+pub use store::{Store, StoreOptions};
+
+/// How long any operation may take.
+pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -224,7 +224,7 @@ fn response(organization: &str, published: &Published) -> PublishEventResponse {
 
 /// JSON text of a `Struct`, members sorted. Whole numbers in the range that doubles hold exactly come without a fraction.
 fn json_text(object: prost_types::Struct) -> AppResult<Bytes> {
-    let mut depth_left = 128;
+    let mut depth_left = 126;
     let value = json_object(object, &mut depth_left)?;
     Ok(Bytes::from(serde_json::to_vec(&value).expect("a JSON value always serialises")))
 }
@@ -238,7 +238,7 @@ fn json_value(value: prost_types::Value, depth_left: &mut u32) -> AppResult<serd
     use prost_types::value::Kind;
     use serde_json::Value;
     if *depth_left == 0 {
-        return Err(AppError::invalid("object", "PAYLOAD_TOO_DEEP", "must be nested at most 128 deep"));
+        return Err(AppError::invalid("object", "PAYLOAD_TOO_DEEP", "must be nested less than 128 deep"));
     }
     *depth_left -= 1;
     let json = match value.kind {

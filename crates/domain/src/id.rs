@@ -1,0 +1,248 @@
+//! Ids: 64-bit, time-ordered numbers inside, a type prefix and Crockford base32 outside (`wh_01j9...`).
+//!
+//! | bits | what |
+//! | --- | --- |
+//! | 41 | milliseconds since 2024-01-01T00:00:00Z, good until 2093 |
+//! | 10 | the node that made the id |
+//! | 12 | a sequence within the millisecond |
+//!
+//! The text is 13 digits wide, so that ids sort by time as text too. It never holds a `.`, and knowing an id grants nothing.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicI64, Ordering},
+};
+
+/// 2024-01-01T00:00:00Z in milliseconds since the Unix epoch.
+const EPOCH_MS: i64 = 1_704_067_200_000;
+const NODE_BITS: u32 = 10;
+const SEQUENCE_BITS: u32 = 12;
+/// The largest node number.
+pub const NODE_MAX: u16 = (1 << NODE_BITS) - 1;
+/// How many webhooks one event can be owed to: an event and its deliveries share one millisecond's sequence.
+pub const FANOUT_MAX: usize = (1 << SEQUENCE_BITS) - 1;
+
+const DIGITS: usize = 13;
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Why a text is no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not an id; it must be `{prefix}` and {DIGITS} lower-case base32 digits")]
+pub struct IdError {
+    prefix: &'static str,
+}
+
+fn digits(raw: i64) -> [u8; DIGITS] {
+    let mut text = [b'0'; DIGITS];
+    let mut rest = raw.cast_unsigned();
+    for digit in text.iter_mut().rev() {
+        *digit = ALPHABET[(rest & 31) as usize];
+        rest >>= 5;
+    }
+    text
+}
+
+/// The number of 13 digits, if they are digits and the number is not negative.
+fn number(text: &[u8]) -> Option<i64> {
+    if text.len() != DIGITS {
+        return None;
+    }
+    let mut value: u64 = 0;
+    for byte in text {
+        let digit = ALPHABET.iter().position(|digit| digit == byte)?;
+        value = value.checked_mul(32)?.checked_add(digit as u64)?;
+    }
+    i64::try_from(value).ok()
+}
+
+macro_rules! ids {
+    ($($(#[doc = $doc:literal])+ $name:ident $prefix:literal)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// What its text begins with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// From the number that the store keeps.
+            pub const fn from_raw(raw: i64) -> Self {
+                Self(raw)
+            }
+
+            /// The number that the store keeps.
+            pub const fn raw(self) -> i64 {
+                self.0
+            }
+
+            /// When it was made, in microseconds since the Unix epoch.
+            pub const fn time_us(self) -> i64 {
+                time_us(self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let digits = digits(self.0);
+                f.write_str($prefix)?;
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                text.strip_prefix($prefix)
+                    .and_then(|digits| number(digits.as_bytes()))
+                    .map(Self)
+                    .ok_or(IdError { prefix: $prefix })
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// An organization's id inside; people see its name.
+    OrganizationId "org_"
+    /// A webhook's id.
+    WebhookId "wh_"
+    /// An event's id: the header `webhook-id`.
+    EventId "evt_"
+    /// A delivery's id: the header `TT-Hook-Delivery`.
+    DeliveryId "dlv_"
+    /// A token's id.
+    TokenId "tok_"
+}
+
+impl EventId {
+    /// The delivery to the webhook at `position` in the event's list: the numbers after the event's own are reserved for
+    /// them.
+    pub fn delivery(self, position: usize) -> DeliveryId {
+        DeliveryId(self.0 + 1 + i64::try_from(position).expect("an event is owed to at most FANOUT_MAX webhooks"))
+    }
+}
+
+/// When a raw id was made, in microseconds since the Unix epoch.
+pub const fn time_us(raw: i64) -> i64 {
+    ((raw >> (NODE_BITS + SEQUENCE_BITS)) + EPOCH_MS) * 1_000
+}
+
+/// The smallest raw id made at or after a time.
+pub const fn first_at(time_us: i64) -> i64 {
+    let ms = time_us.div_euclid(1_000) + (time_us.rem_euclid(1_000) != 0) as i64 - EPOCH_MS;
+    if ms <= 0 { 0 } else { ms << (NODE_BITS + SEQUENCE_BITS) }
+}
+
+/// Makes ids for one node. They only ever grow, also when the clock is set back.
+#[derive(Debug)]
+pub struct IdGenerator {
+    node: i64,
+    /// Milliseconds (since our epoch) and sequence of the next id, as one number.
+    next: AtomicI64,
+}
+
+impl IdGenerator {
+    /// For the node `node`; `floor` is the largest raw id in use, 0 for none.
+    pub fn new(node: u16, floor: i64) -> Self {
+        let used_ms = floor >> (NODE_BITS + SEQUENCE_BITS);
+        let next = if floor == 0 { 0 } else { (used_ms + 1) << SEQUENCE_BITS };
+        Self { node: i64::from(node.min(NODE_MAX)), next: AtomicI64::new(next) }
+    }
+
+    /// One raw id.
+    pub fn next(&self, now_ms: i64) -> i64 {
+        self.reserve(1, now_ms)
+    }
+
+    /// The first of `count` consecutive raw ids. A run stays within one millisecond's sequence: where it does not fit, it
+    /// begins the next millisecond, which may lie in the future for a moment.
+    ///
+    /// # Panics
+    /// When `count` is 0 or more than [`FANOUT_MAX`] + 1.
+    pub fn reserve(&self, count: usize, now_ms: i64) -> i64 {
+        assert!((1..=FANOUT_MAX + 1).contains(&count), "a run of ids fits into one millisecond");
+        let count = i64::try_from(count).expect("checked above");
+        let clock = (now_ms - EPOCH_MS).max(0) << SEQUENCE_BITS;
+        let first_of = |next: i64| {
+            let first = next.max(clock);
+            let ms = first >> SEQUENCE_BITS;
+            let last = first + count - 1;
+            if last >> SEQUENCE_BITS == ms { first } else { (ms + 1) << SEQUENCE_BITS }
+        };
+        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| Some(first_of(next) + count));
+        let first = first_of(taken.unwrap_or_else(|next| next));
+        let (ms, sequence) = (first >> SEQUENCE_BITS, first & ((1 << SEQUENCE_BITS) - 1));
+        (((ms << NODE_BITS) | self.node) << SEQUENCE_BITS) | sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_735_689_600_000;
+
+    proptest! {
+        #[test]
+        fn text_survives_and_sorts_like_the_number(a in 0..i64::MAX, b in 0..i64::MAX) {
+            let (one, two) = (EventId::from_raw(a), EventId::from_raw(b));
+            prop_assert_eq!(one.to_string().parse::<EventId>().unwrap(), one);
+            prop_assert_eq!(one.to_string().cmp(&two.to_string()), a.cmp(&b));
+            prop_assert!(!one.to_string().contains('.'));
+        }
+
+        #[test]
+        fn runs_grow_and_never_overlap(runs in proptest::collection::vec((1usize..=4096, -5_000i64..5_000), 1..50)) {
+            let ids = IdGenerator::new(7, 0);
+            let mut last = 0;
+            for (count, drift) in runs {
+                let first = ids.reserve(count, NOW + drift);
+                prop_assert!(first > last, "also when the clock goes back");
+                let end = first + i64::try_from(count).unwrap() - 1;
+                prop_assert_eq!(first >> 12, end >> 12, "a run stays within one millisecond of one node");
+                prop_assert_eq!((first >> 12) & 1023, 7);
+                last = end;
+            }
+        }
+
+        #[test]
+        fn anything_else_is_no_id(text in "\\PC{0,20}") {
+            if let Ok(id) = text.parse::<WebhookId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn continues_above_what_is_in_use() {
+        let floor = IdGenerator::new(0, 0).next(NOW + 60_000);
+        assert!(IdGenerator::new(0, floor).next(NOW) > floor, "although the clock was set back a minute");
+    }
+
+    #[test]
+    fn tells_its_time() {
+        let id = EventId::from_raw(IdGenerator::new(1023, 0).next(NOW));
+        assert_eq!(id.time_us(), NOW * 1_000);
+        assert!(first_at(NOW * 1_000) <= id.raw() && id.raw() < first_at(NOW * 1_000 + 1));
+    }
+
+    #[test]
+    fn g09_upper_case_and_wrong_prefixes_are_refused() {
+        let id = WebhookId::from_raw(123_456_789);
+        let text = id.to_string();
+        assert_eq!(text.len(), 16);
+        for bad in [text.to_uppercase(), text.replace("wh_", "evt_"), text[..15].to_owned(), format!("{text}0"), "wh_zzzzzzzzzzzzz".into()] {
+            assert!(bad.parse::<WebhookId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What can come of an attempt and of a delivery: closed lists.
+
+use std::{fmt, str::FromStr};
+
+/// A text that is not on the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not on the list")]
+pub struct UnknownName;
+
+macro_rules! closed_list {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $item_doc:literal])+ $item:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[doc = $item_doc])+ $item,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$item,)+];
+
+            /// As stored, counted and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$item => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                Self::ALL.iter().copied().find(|item| item.as_str() == text).ok_or(UnknownName)
+            }
+        }
+    };
+}
+
+closed_list! {
+    /// Why an attempt failed.
+    ErrorClass {
+        /// The host name did not resolve.
+        Dns = "dns",
+        /// The address is not allowed; nothing was connected to.
+        BlockedAddress = "blocked_address",
+        /// The connection was refused, or nothing reached it.
+        Connect = "connect",
+        /// The certificate is for another name.
+        TlsName = "tls_name",
+        /// The certificate has expired.
+        TlsExpired = "tls_expired",
+        /// The certificate is not valid yet.
+        TlsNotYetValid = "tls_not_yet_valid",
+        /// The certificate's issuer is not trusted.
+        TlsUntrusted = "tls_untrusted",
+        /// The TLS handshake failed in another way.
+        TlsHandshake = "tls_handshake",
+        /// The attempt's time ran out.
+        Timeout = "timeout",
+        /// The connection broke after it was made.
+        Reset = "reset",
+        /// What came back is not an HTTP response.
+        InvalidResponse = "invalid_response",
+        /// A 3xx status.
+        Redirect = "redirect",
+        /// A status that is neither 2xx nor 3xx nor 410.
+        Status = "status",
+        /// 410 Gone.
+        Gone = "gone",
+        /// The egress proxy failed.
+        Proxy = "proxy",
+        /// A fault of the service itself.
+        Internal = "internal",
+    }
+}
+
+impl ErrorClass {
+    /// Whether the failure says something about the receiver, and not about the operator's side.
+    pub const fn concerns_receiver(self) -> bool {
+        !matches!(self, Self::Proxy | Self::Internal)
+    }
+}
+
+closed_list! {
+    /// Where a delivery stands.
+    DeliveryState {
+        /// Not attempted yet.
+        Pending = "pending",
+        /// At least one attempt failed, and another is due.
+        Retrying = "retrying",
+        /// A receiver's 2xx. Final.
+        Delivered = "delivered",
+        /// Every attempt failed, or the receiver is gone. Final.
+        Failed = "failed",
+        /// Ended without further attempts. Final.
+        Cancelled = "cancelled",
+    }
+}
+
+impl DeliveryState {
+    /// Whether nothing more happens to the delivery.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What a response's status means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusOutcome {
+    /// 2xx.
+    Success,
+    /// 3xx: not followed.
+    Redirect,
+    /// 410: the receiver wants no more.
+    Gone,
+    /// Any other status that HTTP knows, 101 included.
+    Failure,
+    /// Not a status of HTTP: under 100 or over 599.
+    Invalid,
+}
+
+/// Classifies a status.
+pub const fn classify_status(status: u16) -> StatusOutcome {
+    match status {
+        200..=299 => StatusOutcome::Success,
+        300..=399 => StatusOutcome::Redirect,
+        410 => StatusOutcome::Gone,
+        100..=199 | 400..=599 => StatusOutcome::Failure,
+        _ => StatusOutcome::Invalid,
+    }
+}
+
+impl StatusOutcome {
+    /// The error class of a status; `None` for success.
+    pub const fn error_class(self) -> Option<ErrorClass> {
+        match self {
+            Self::Success => None,
+            Self::Redirect => Some(ErrorClass::Redirect),
+            Self::Gone => Some(ErrorClass::Gone),
+            Self::Failure => Some(ErrorClass::Status),
+            Self::Invalid => Some(ErrorClass::InvalidResponse),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r12_r13_r16_statuses() {
+        for status in [200, 204, 205, 299] {
+            assert_eq!(classify_status(status), StatusOutcome::Success, "{status}");
+        }
+        for status in [300, 302, 399] {
+            assert_eq!(classify_status(status), StatusOutcome::Redirect, "{status}");
+        }
+        for status in [101, 400, 401, 404, 413, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(classify_status(status), StatusOutcome::Failure, "{status}");
+        }
+        for status in [0, 99, 600, 999] {
+            assert_eq!(classify_status(status), StatusOutcome::Invalid, "{status}");
+        }
+        assert_eq!(classify_status(410), StatusOutcome::Gone);
+    }
+
+    #[test]
+    fn names_survive() {
+        for class in ErrorClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(*class));
+        }
+        assert!("nonsense".parse::<DeliveryState>().is_err());
+    }
+}

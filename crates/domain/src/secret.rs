@@ -1,0 +1,136 @@
+//! Signing secrets as their owners see them.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// What a secret in the standard form begins with.
+pub const PREFIX: &str = "whsec_";
+const CHARS_MIN: usize = 16;
+const CHARS_MAX: usize = 128;
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Why a text is no signing secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Too short or too long.
+    #[error("must be {CHARS_MIN} to {CHARS_MAX} characters; it has {0}")]
+    Length(usize),
+    /// A character that is not printable ASCII.
+    #[error("must hold printable ASCII characters only")]
+    Characters,
+    /// `whsec_` and something that is not base64 of enough bytes.
+    #[error("after `whsec_` must come the base64 (standard alphabet, padded) of 24 to 64 bytes")]
+    Base64,
+}
+
+impl SecretError {
+    /// A stable reason in UPPER_SNAKE_CASE.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Length(_) => "SECRET_LENGTH",
+            Self::Characters => "SECRET_CHARACTERS",
+            Self::Base64 => "SECRET_BASE64",
+        }
+    }
+}
+
+/// A signing secret. Its text is never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningSecret {
+    text: String,
+}
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningSecret(redacted)")
+    }
+}
+
+impl SigningSecret {
+    /// Makes a secret: `whsec_` and the base64 of 32 random bytes.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Self {
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
+        Self { text: format!("{PREFIX}{}", STANDARD.encode(bytes)) }
+    }
+
+    /// Checks a secret that its owner supplied.
+    ///
+    /// # Errors
+    /// When it breaks a rule.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+            return Err(SecretError::Characters);
+        }
+        if !(CHARS_MIN..=CHARS_MAX).contains(&text.len()) {
+            return Err(SecretError::Length(text.len()));
+        }
+        if let Some(encoded) = text.strip_prefix(PREFIX) {
+            let key = STANDARD.decode(encoded).map_err(|_| SecretError::Base64)?;
+            if !KEY_BYTES.contains(&key.len()) {
+                return Err(SecretError::Base64);
+            }
+        }
+        Ok(Self { text: text.to_owned() })
+    }
+
+    /// The secret as shown to its owner.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The key of Standard Webhooks: the decoded part after `whsec_`, or the text's bytes where there is no `whsec_`.
+    pub fn standard_key(&self) -> Vec<u8> {
+        let decoded = self.text.strip_prefix(PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok());
+        decoded.unwrap_or_else(|| self.text.as_bytes().to_vec())
+    }
+
+    /// The secret in the form that Standard Webhooks libraries take.
+    pub fn standard_form(&self) -> String {
+        if self.text.starts_with(PREFIX) {
+            self.text.clone()
+        } else {
+            format!("{PREFIX}{}", STANDARD.encode(&self.text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h05_secrets_that_are_refused() {
+        assert_eq!(SigningSecret::parse(&"x".repeat(15)), Err(SecretError::Length(15)));
+        assert_eq!(SigningSecret::parse(&"x".repeat(129)), Err(SecretError::Length(129)));
+        for text in ["sixteen characte\n", "sixteen characte\u{e9}", "sixteen\0characters"] {
+            assert_eq!(SigningSecret::parse(text), Err(SecretError::Characters), "{text:?}");
+        }
+        let short = format!("{PREFIX}{}", STANDARD.encode([7; 23]));
+        for text in ["whsec_not base64 at all", "whsec_AAAAAAAAAAAAAAAA-_", &short] {
+            assert_eq!(SigningSecret::parse(text), Err(SecretError::Base64), "{text}");
+        }
+        assert!(SigningSecret::parse(&"x".repeat(16)).is_ok());
+        assert!(SigningSecret::parse(&"~".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn generated_secrets_differ_and_keep_the_rules() {
+        let (one, two) = (SigningSecret::generate(), SigningSecret::generate());
+        assert_ne!(one, two);
+        assert_eq!(SigningSecret::parse(one.expose()).unwrap(), one);
+        assert_eq!(one.standard_key().len(), 32);
+        assert_eq!(format!("{one:?}"), "SigningSecret(redacted)");
+    }
+
+    #[test]
+    fn the_standard_form_of_a_supplied_secret() {
+        let secret = SigningSecret::parse("correct horse battery staple").unwrap();
+        assert_eq!(secret.standard_form(), "whsec_Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ==");
+        let standard = SigningSecret::parse(&secret.standard_form()).unwrap();
+        assert_eq!(standard.standard_key(), secret.standard_key());
+    }
+}

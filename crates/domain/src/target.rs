@@ -1,0 +1,202 @@
+//! Where webhooks may point: the built-in rules, and the operator's.
+//!
+//! By default only public addresses are allowed, on ports 80, 443 and 1024 to 65535. The rules are applied to the URL when a
+//! webhook is created, and to every resolved address on every attempt.
+
+mod address;
+mod rule;
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+pub use address::is_special;
+pub use rule::{RuleError, TargetRule};
+
+use crate::url::PayloadUrl;
+
+/// Why a target is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// An address of a special range, with the range's name.
+    Address(&'static str),
+    /// A name that means this machine or network.
+    Name,
+    /// A port that is not for webhooks.
+    Port(u16),
+    /// Plain http where https is required.
+    Plain,
+    /// A rule of the operator's.
+    Denied(String),
+    /// This installation's own listener or name.
+    Own,
+}
+
+impl Blocked {
+    /// A stable reason in UPPER_SNAKE_CASE.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Address(name) => name,
+            Self::Name => "LOCAL_NAME",
+            Self::Port(_) => "PORT_NOT_ALLOWED",
+            Self::Plain => "HTTPS_REQUIRED",
+            Self::Denied(_) => "DENIED_BY_OPERATOR",
+            Self::Own => "OWN_ADDRESS",
+        }
+    }
+
+    /// The rule that decided, for operators: theirs as they wrote it.
+    pub fn rule_text(&self) -> String {
+        match self {
+            Self::Denied(rule) => format!("deny {rule}"),
+            other => other.rule().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(name) => {
+                let range = name.to_ascii_lowercase().replace('_', " ");
+                write!(f, "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it")
+            }
+            Self::Name => f.write_str("names a host of the local machine or network; use a public name, or ask the operator to allow it"),
+            Self::Port(port) => write!(f, "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed"),
+            Self::Plain => f.write_str("must use https: the operator requires it"),
+            Self::Denied(_) => f.write_str("leads to a target that the operator has denied"),
+            Self::Own => f.write_str("leads back to this installation"),
+        }
+    }
+}
+
+impl std::error::Error for Blocked {}
+
+/// The rules in force.
+#[derive(Clone, Debug, Default)]
+pub struct TargetPolicy {
+    /// The operator's exceptions from the built-in rules.
+    pub allow: Vec<TargetRule>,
+    /// What the operator refuses beyond the built-in rules.
+    pub deny: Vec<TargetRule>,
+    /// Refuse plain http.
+    pub require_https: bool,
+    /// This installation's own listeners: no rule allows them.
+    pub own_addresses: Vec<SocketAddr>,
+    /// This installation's own host names, lower-case.
+    pub own_names: Vec<String>,
+}
+
+/// The name of the built-in rule that allows a target.
+const PUBLIC: &str = "PUBLIC_ADDRESS";
+
+impl TargetPolicy {
+    /// Checks all that can be known without resolving a name.
+    ///
+    /// # Errors
+    /// With the rule that refuses it.
+    pub fn check_url(&self, url: &PayloadUrl) -> Result<(), Blocked> {
+        self.explain_url(url).map(drop)
+    }
+
+    /// As [`Self::check_url`], with the rule that allows it.
+    ///
+    /// # Errors
+    /// With the rule that refuses it.
+    pub fn explain_url(&self, url: &PayloadUrl) -> Result<String, Blocked> {
+        if self.require_https && !url.is_https() {
+            return Err(Blocked::Plain);
+        }
+        match url.address() {
+            Some(address) => self.explain_address(address, url.port()),
+            None => {
+                check_port(url.port())?;
+                self.explain_name(url.host())
+            }
+        }
+    }
+
+    /// Checks an address and port that is about to be connected to.
+    ///
+    /// # Errors
+    /// With the rule that refuses it.
+    pub fn check_address(&self, address: IpAddr, port: u16) -> Result<(), Blocked> {
+        self.explain_address(address, port).map(drop)
+    }
+
+    fn explain_address(&self, address: IpAddr, port: u16) -> Result<String, Blocked> {
+        check_port(port)?;
+        let plain = address.to_canonical();
+        if self.is_own(plain, port) {
+            return Err(Blocked::Own);
+        }
+        // The more specific of the operator's rules wins; of two alike, the one that denies.
+        let allow = most_specific(&self.allow, |rule| rule.covers_address(plain));
+        let deny = most_specific(&self.deny, |rule| rule.covers_address(plain));
+        match (allow, deny) {
+            (Some((allow_bits, rule)), Some((deny_bits, _))) if allow_bits > deny_bits => Ok(format!("allow {rule}")),
+            (_, Some((_, rule))) => Err(Blocked::Denied(rule.to_string())),
+            (Some((_, rule)), None) => Ok(format!("allow {rule}")),
+            (None, None) => match address::special_range(address) {
+                Some(name) => Err(Blocked::Address(name)),
+                None => Ok(PUBLIC.to_owned()),
+            },
+        }
+    }
+
+    /// Checks a host name by its looks. What it resolves to is checked besides.
+    ///
+    /// # Errors
+    /// With the rule that refuses it.
+    pub fn check_name(&self, name: &str) -> Result<(), Blocked> {
+        self.explain_name(name).map(drop)
+    }
+
+    fn explain_name(&self, name: &str) -> Result<String, Blocked> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if self.own_names.contains(&name) {
+            return Err(Blocked::Own);
+        }
+        let allow = most_specific(&self.allow, |rule| rule.covers_name(&name));
+        let deny = most_specific(&self.deny, |rule| rule.covers_name(&name));
+        match (allow, deny) {
+            (Some((allow_length, rule)), Some((deny_length, _))) if allow_length > deny_length => Ok(format!("allow {rule}")),
+            (_, Some((_, rule))) => Err(Blocked::Denied(rule.to_string())),
+            (Some((_, rule)), None) => Ok(format!("allow {rule}")),
+            (None, None) if is_local_name(&name) => Err(Blocked::Name),
+            (None, None) => Ok(PUBLIC.to_owned()),
+        }
+    }
+
+    fn is_own(&self, address: IpAddr, port: u16) -> bool {
+        self.own_addresses.iter().any(|own| {
+            let same_host = own.ip() == address || (own.ip().is_unspecified() && address.is_loopback());
+            own.port() == port && same_host
+        })
+    }
+}
+
+fn most_specific(rules: &[TargetRule], covers: impl Fn(&TargetRule) -> Option<usize>) -> Option<(usize, &TargetRule)> {
+    rules.iter().filter_map(|rule| covers(rule).map(|specific| (specific, rule))).max_by_key(|(specific, _)| *specific)
+}
+
+fn check_port(port: u16) -> Result<(), Blocked> {
+    // 6379 and its like are above 1023 and reachable by address rules alone; those that answer anything to anybody are not.
+    const UNSAFE: [u16; 6] = [2049, 3659, 4045, 6000, 6379, 11_211];
+    match port {
+        80 | 443 => Ok(()),
+        1024.. if !UNSAFE.contains(&port) => Ok(()),
+        _ => Err(Blocked::Port(port)),
+    }
+}
+
+/// Names that mean this machine, this network or a cloud's inside.
+fn is_local_name(name: &str) -> bool {
+    const SUFFIXES: [&str; 9] =
+        [".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".home", ".localdomain"];
+    !name.contains('.') || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests;

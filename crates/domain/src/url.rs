@@ -1,0 +1,323 @@
+//! Payload URLs: what can be one, in one normal form.
+//!
+//! URL parsers (WHATWG) mend much that is malformed, and read some texts as other hosts than a person would. So the text is
+//! checked before it is parsed, and what was parsed must say the same host as the text.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+/// The longest URL.
+pub const URL_CHARS_MAX: usize = 2_048;
+
+/// Why a text is no payload URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Too long.
+    #[error("must be at most {URL_CHARS_MAX} characters; it has {0}")]
+    TooLong(usize),
+    /// Not `http://` or `https://` and a host.
+    #[error("must begin with `https://` or `http://` and a host")]
+    Scheme,
+    /// White space, controls or backslashes.
+    #[error("must not hold white space, control characters or backslashes; percent-encode them")]
+    Characters,
+    /// User name or password.
+    #[error("must not hold a user name or password; put credentials into a header of the webhook")]
+    UserInfo,
+    /// A fragment.
+    #[error("must not hold a fragment (`#...`): it would never be sent")]
+    Fragment,
+    /// Port 0, or not a port.
+    #[error("must hold a port from 1 to 65535, or none")]
+    Port,
+    /// Otherwise malformed.
+    #[error("is not a URL: {0}")]
+    Malformed(String),
+    /// A host that can be read in two ways.
+    #[error("holds the host `{given}`, which is read as `{read}`; write that")]
+    HostNotCanonical {
+        /// As given.
+        given: String,
+        /// As URL parsers read it.
+        read: String,
+    },
+}
+
+impl UrlError {
+    /// A stable reason in UPPER_SNAKE_CASE.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::TooLong(_) => "URL_TOO_LONG",
+            Self::Scheme => "URL_SCHEME",
+            Self::Characters => "URL_CHARACTERS",
+            Self::UserInfo => "URL_USER_INFO",
+            Self::Fragment => "URL_FRAGMENT",
+            Self::Port => "URL_PORT",
+            Self::Malformed(_) => "URL_MALFORMED",
+            Self::HostNotCanonical { .. } => "URL_HOST_NOT_CANONICAL",
+        }
+    }
+}
+
+/// A checked URL in its normal form: lower-case punycode host without trailing dot, no default port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadUrl {
+    text: String,
+    host: String,
+    address: Option<IpAddr>,
+    port: u16,
+    https: bool,
+    authority: String,
+    path_and_query: String,
+}
+
+impl PayloadUrl {
+    /// Checks a text by the rules of syntax. Where it may lead is the target policy's to say.
+    ///
+    /// # Errors
+    /// When it breaks a rule.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        check_text(text)?;
+        let mut url = Url::parse(text).map_err(|error| match error {
+            url::ParseError::InvalidPort => UrlError::Port,
+            error => UrlError::Malformed(error.to_string()),
+        })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlError::UserInfo);
+        }
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
+        }
+        let given = host_text(text);
+        let read = url.host().ok_or(UrlError::Scheme)?;
+        check_host(given, &read)?;
+        if let Host::Domain(name) = &read
+            && let Some(bare) = name.strip_suffix('.')
+        {
+            let bare = bare.to_owned();
+            url.set_host(Some(&bare)).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        }
+        Self::normal(&url)
+    }
+
+    fn normal(url: &Url) -> Result<Self, UrlError> {
+        let host = url.host_str().ok_or(UrlError::Scheme)?.to_owned();
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            _ => None,
+        };
+        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlError::Port)?;
+        let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(Self {
+            text: url.as_str().to_owned(),
+            host,
+            address,
+            port,
+            https: url.scheme() == "https",
+            authority,
+            path_and_query: format!("{}{query}", url.path()),
+        })
+    }
+
+    /// The whole URL.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The URL with an internationalised host in Unicode.
+    pub fn unicode(&self) -> String {
+        let (unicode, _) = idna::domain_to_unicode(&self.host);
+        self.text.replacen(&self.host, &unicode, 1)
+    }
+
+    /// The host: a name in punycode, or an address (IPv6 in brackets).
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The address, where the host is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// What the header `Host` holds: host, and port unless it is the default.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// What the request line holds.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+}
+
+/// What must hold before a parser may mend the text.
+fn check_text(text: &str) -> Result<(), UrlError> {
+    let chars = text.chars().count();
+    if chars > URL_CHARS_MAX {
+        return Err(UrlError::TooLong(chars));
+    }
+    let rest = ["https://", "http://"].iter().find_map(|scheme| {
+        let (head, rest) = text.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    });
+    match rest.and_then(|rest| rest.chars().next()) {
+        None | Some('/' | '\\') => return Err(UrlError::Scheme),
+        Some(_) => {}
+    }
+    if text.chars().any(|char| char.is_whitespace() || char.is_control() || char == '\\') {
+        return Err(UrlError::Characters);
+    }
+    Ok(())
+}
+
+/// The host as it stands in the text: between the scheme (or user info) and the port, path or query.
+fn host_text(text: &str) -> &str {
+    let after = text.split_once("//").map_or(text, |(_, after)| after);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// The host as read must be the host as written, but for case, one trailing dot and internationalised names. Addresses in
+/// odd notations go on, for the target policy to refuse by what they mean, unless they mean something public.
+fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
+    let not_canonical = || UrlError::HostNotCanonical { given: given.to_owned(), read: read.to_string() };
+    match read {
+        Host::Domain(name) => {
+            let bare = name.strip_suffix('.').unwrap_or(name);
+            if bare.is_empty() || bare.split('.').any(|label| label.is_empty() || label.len() > 63) || bare.len() > 253 {
+                return Err(UrlError::Malformed("a label of the host is empty or too long".to_owned()));
+            }
+            if !bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+                return Err(UrlError::Malformed("the host holds characters that names do not have".to_owned()));
+            }
+            if given.is_ascii() && !given.eq_ignore_ascii_case(name) {
+                return Err(not_canonical());
+            }
+            Ok(())
+        }
+        Host::Ipv4(address) => {
+            let canonical = given == address.to_string();
+            // What is no public address is refused as such, whatever its notation: that says more.
+            if canonical || crate::target::is_special(IpAddr::V4(*address)) { Ok(()) } else { Err(not_canonical()) }
+        }
+        Host::Ipv6(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<PayloadUrl, UrlError> {
+        PayloadUrl::parse(text)
+    }
+
+    #[test]
+    fn s28_user_info_is_refused() {
+        for text in ["http://user:pass@host.example/", "http://public@127.0.0.1/", "http://:secret@host.example/"] {
+            assert_eq!(parse(text), Err(UrlError::UserInfo), "{text}");
+        }
+    }
+
+    #[test]
+    fn s29_ports_that_are_none() {
+        assert_eq!(parse("http://host.example:65536/"), Err(UrlError::Port));
+        assert_eq!(parse("http://host.example:0/"), Err(UrlError::Port));
+        assert!(parse("http://host.example:x/").is_err());
+    }
+
+    #[test]
+    fn s30_other_schemes() {
+        for text in ["ftp://host.example/", "file:///etc/passwd", "gopher://host.example/", "unix:/run/x", "javascript:alert(1)", "//host.example/", "", "host.example", "http://"] {
+            assert_eq!(parse(text), Err(UrlError::Scheme), "{text}");
+        }
+    }
+
+    #[test]
+    fn s31_white_space_controls_and_backslashes() {
+        for text in ["http://exa mple.com/", "http://example.com/\tx", "http://example.com/\r\nX: y", "http://example.com/\0", "http://example.com\\@evil.example/", " http://example.com/"] {
+            assert!(matches!(parse(text), Err(UrlError::Characters | UrlError::Scheme)), "{text:?}");
+        }
+        assert_eq!(parse("http:\\\\host.example"), Err(UrlError::Scheme));
+    }
+
+    #[test]
+    fn s32_encoded_line_breaks_stay_encoded() {
+        let url = parse("http://host.example/a%0d%0aX-Evil:%201?b=%0d%0aX-Evil:%201").unwrap();
+        assert_eq!(url.path_and_query(), "/a%0d%0aX-Evil:%201?b=%0d%0aX-Evil:%201");
+    }
+
+    #[test]
+    fn s33_a_fragment_is_refused() {
+        assert_eq!(parse("http://host.example/#top"), Err(UrlError::Fragment));
+    }
+
+    #[test]
+    fn s34_internationalised_names() {
+        let url = parse("http://b\u{fc}cher.example/").unwrap();
+        assert_eq!(url.as_str(), "http://xn--bcher-kva.example/");
+        assert_eq!(url.unicode(), "http://b\u{fc}cher.example/");
+        // What maps to a loopback name or address is then refused as that.
+        assert_eq!(parse("http://\u{24db}ocalhost/").unwrap().host(), "localhost");
+        assert_eq!(parse("http://\u{ff11}\u{ff12}\u{ff17}\u{3002}0.0.1/").unwrap().address(), Some([127, 0, 0, 1].into()));
+        assert_eq!(parse("http://local\u{ad}host/").unwrap().host(), "localhost");
+    }
+
+    #[test]
+    fn s35_one_normal_form() {
+        let normal = parse("http://host.example/").unwrap();
+        for text in ["http://HOST.example/", "http://host.example./", "http://host.example:80/", "HTTP://Host.Example.:80", "http://host.example"] {
+            assert_eq!(parse(text).unwrap(), normal, "{text}");
+        }
+        assert_eq!(parse("https://host.example:443/x?y").unwrap().authority(), "host.example");
+        assert_eq!(parse("https://host.example:8443/").unwrap().authority(), "host.example:8443");
+        assert_eq!(parse("http://[2606:4700:0:0::1111]:81/").unwrap().authority(), "[2606:4700::1111]:81");
+    }
+
+    #[test]
+    fn s36_what_is_too_long() {
+        let path = "x".repeat(2_049 - "http://host.example/".len());
+        assert_eq!(parse(&format!("http://host.example/{path}")), Err(UrlError::TooLong(2_049)));
+        assert!(parse(&format!("http://host.example/{}", &path[1..])).is_ok());
+        assert!(parse(&format!("http://{}.example/", "a".repeat(64))).is_err());
+        assert!(parse(&format!("http://{}example/", "abc.".repeat(75))).is_err());
+    }
+
+    #[test]
+    fn s37_malformed_hosts() {
+        for text in ["http://[::1", "http://]/", "http://1.2.3.4.5/", "http://256.1.1.1/", "http://1.2.3.08/"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn s43_hosts_that_read_as_one_and_are_another() {
+        for text in ["http://93%2e184%2e216%2e34/", "http://0135.0270.0330.042/", "http://00000093.184.216.34/", "http://93.184.216.34../", "http://a..b/", "http://ex%61mple.com/"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn s45_slashes_that_parsers_would_mend() {
+        for text in ["http:127.0.0.1", "http:/127.0.0.1/", "http:///127.0.0.1/", "https:host.example"] {
+            assert_eq!(parse(text), Err(UrlError::Scheme), "{text}");
+        }
+    }
+}

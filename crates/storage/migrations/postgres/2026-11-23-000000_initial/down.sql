@@ -1,0 +1,2 @@
+-- Migrations go forward only.
+SELECT 1;

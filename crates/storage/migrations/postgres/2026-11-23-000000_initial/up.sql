@@ -1,0 +1,152 @@
+-- Times are microseconds since the Unix epoch. Ids hold their time: see hookwright-domain's `id`.
+
+CREATE TABLE organizations (
+    id BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT
+);
+-- A deleted organization's name can be used again.
+CREATE UNIQUE INDEX organizations_name ON organizations (name) WHERE deleted_at IS NULL;
+
+CREATE TABLE event_types (
+    id BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL,
+    json_schema TEXT,
+    example TEXT,
+    archived BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE TABLE webhooks (
+    id BIGINT NOT NULL PRIMARY KEY,
+    organization_id BIGINT NOT NULL REFERENCES organizations (id),
+    payload_url TEXT NOT NULL,
+    events TEXT NOT NULL, -- JSON array of names, or ["*"]
+    active BOOLEAN NOT NULL,
+    disabled_reason TEXT,
+    disabled_at BIGINT,
+    description TEXT NOT NULL,
+    headers BYTEA NOT NULL, -- sealed JSON array of pairs; empty for none
+    timeout_ms BIGINT NOT NULL,
+    retry_delays_ms TEXT, -- JSON array; NULL for the installation's schedule
+    rate_limit DOUBLE PRECISION,
+    insecure_skip_verify BOOLEAN NOT NULL,
+    ed25519 BYTEA, -- sealed
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT
+);
+CREATE INDEX webhooks_organization ON webhooks (organization_id) WHERE deleted_at IS NULL;
+
+CREATE TABLE signing_secrets (
+    id BIGINT NOT NULL PRIMARY KEY,
+    webhook_id BIGINT NOT NULL REFERENCES webhooks (id),
+    sealed BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT -- NULL for the newest; the end of the overlap for the one before
+);
+CREATE INDEX signing_secrets_webhook ON signing_secrets (webhook_id);
+
+-- The hot tables have no foreign keys: what they point at is checked in memory, and configuration is never removed.
+
+-- One row an event, with the webhooks that it is owed to. A delivery's id is the event's id + 1 + its place in the list;
+-- while all goes well it has no row of its own.
+CREATE TABLE events (
+    id BIGINT NOT NULL PRIMARY KEY,
+    organization_id BIGINT NOT NULL,
+    event_type TEXT NOT NULL,
+    payload BYTEA NOT NULL,
+    webhooks BYTEA NOT NULL, -- 8 bytes each, little-endian
+    occurred_at BIGINT NOT NULL,
+    attributes TEXT,
+    trace BYTEA, -- trace id (16), span id (8), flags (1)
+    tracestate TEXT
+);
+CREATE INDEX events_organization ON events (organization_id, id);
+
+-- One row an attempt, appended when it has ended.
+CREATE TABLE attempts (
+    delivery_id BIGINT NOT NULL,
+    number INTEGER NOT NULL,
+    event_id BIGINT NOT NULL,
+    organization_id BIGINT NOT NULL,
+    webhook_id BIGINT NOT NULL,
+    started_at BIGINT NOT NULL,
+    duration_us BIGINT NOT NULL,
+    status INTEGER,
+    error_class TEXT,
+    error_message TEXT,
+    delivery_state INTEGER NOT NULL, -- what the attempt made of the delivery: 0 it goes on, 1 delivered, 2 failed
+    details TEXT NOT NULL, -- JSON
+    response_body BYTEA,
+    PRIMARY KEY (delivery_id, number)
+);
+
+-- Only what must wait has a row here: retries, and what found no place in memory.
+CREATE TABLE pending_deliveries (
+    delivery_id BIGINT NOT NULL PRIMARY KEY,
+    event_id BIGINT NOT NULL,
+    organization_id BIGINT NOT NULL,
+    webhook_id BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, fillfactor = 80);
+CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, due_at, delivery_id);
+
+-- Deliveries that ended without an attempt's doing.
+CREATE TABLE delivery_endings (
+    delivery_id BIGINT NOT NULL PRIMARY KEY,
+    event_id BIGINT NOT NULL,
+    organization_id BIGINT NOT NULL,
+    webhook_id BIGINT NOT NULL,
+    state INTEGER NOT NULL, -- 3 cancelled
+    reason TEXT NOT NULL,
+    ended_at BIGINT NOT NULL
+);
+
+CREATE TABLE idempotency_keys (
+    organization_id BIGINT NOT NULL,
+    request_id TEXT NOT NULL,
+    event_id BIGINT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, request_id)
+);
+
+-- Webhooks that have failed since their last success.
+CREATE TABLE webhook_health (
+    webhook_id BIGINT NOT NULL PRIMARY KEY,
+    failing_since BIGINT NOT NULL,
+    failures INTEGER NOT NULL
+);
+
+CREATE TABLE tokens (
+    id BIGINT NOT NULL PRIMARY KEY,
+    hash BYTEA NOT NULL UNIQUE, -- SHA-256 of the token
+    name TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    organization_id BIGINT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT
+);
+
+CREATE TABLE audit_log (
+    id BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    details TEXT NOT NULL
+);
+
+CREATE TABLE settings (
+    key TEXT NOT NULL PRIMARY KEY,
+    value BYTEA NOT NULL
+);

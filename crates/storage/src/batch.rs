@@ -1,0 +1,231 @@
+//! What one commit holds, and what the queue and history give back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use hookwright_domain::outcome::DeliveryState;
+
+use crate::rows::{AttemptRow, EndingRow, HealthRow, PendingRow};
+
+/// An event as stored. Cheap to share: the payload is never copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its id.
+    pub id: i64,
+    /// The organization.
+    pub organization_id: i64,
+    /// Its event type.
+    pub event_type: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// The webhooks that it is owed to.
+    pub webhooks: Arc<[i64]>,
+    /// When it happened.
+    pub occurred_at: i64,
+    /// The publisher's attributes as a JSON object.
+    pub attributes: Option<String>,
+    /// The publisher's trace context.
+    pub trace: Option<[u8; 25]>,
+    /// The publisher's `tracestate`.
+    pub tracestate: Option<String>,
+}
+
+/// Makes a publish call safe to repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The publisher's id for the call.
+    pub request_id: String,
+    /// Hash of what was published under it.
+    pub fingerprint: [u8; 32],
+}
+
+/// An event to store.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event.
+    pub event: Arc<StoredEvent>,
+    /// The publisher's request id.
+    pub request: Option<RequestKey>,
+    /// Places in the list of webhooks whose deliveries wait in the store from the start.
+    pub spilled: Vec<usize>,
+}
+
+impl NewEvent {
+    /// The pending rows of the deliveries that wait in the store, due at once.
+    pub(crate) fn spilled_rows(&self) -> impl Iterator<Item = PendingRow> + '_ {
+        self.spilled.iter().map(|position| PendingRow {
+            delivery_id: hookwright_domain::id::EventId::from_raw(self.event.id).delivery(*position).raw(),
+            event_id: self.event.id,
+            organization_id: self.event.organization_id,
+            webhook_id: self.event.webhooks[*position],
+            due_at: hookwright_domain::id::time_us(self.event.id),
+            attempts: 0,
+        })
+    }
+}
+
+/// What one commit holds: all of it is durable afterwards, or none.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Events to store.
+    pub events: Vec<NewEvent>,
+    /// Attempts to append. Appending one again changes nothing.
+    pub attempts: Vec<AttemptRow>,
+    /// Pending rows to write, in place of what is there; one a delivery.
+    pub pend: Vec<PendingRow>,
+    /// Deliveries whose pending row goes.
+    pub unpend: Vec<i64>,
+    /// Endings to append. Appending one again changes nothing.
+    pub endings: Vec<EndingRow>,
+    /// What is known of failing webhooks; one a webhook.
+    pub health: Vec<HealthRow>,
+    /// The new checkpoint.
+    pub checkpoint: Option<i64>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.attempts.is_empty()
+            && self.pend.is_empty()
+            && self.unpend.is_empty()
+            && self.endings.is_empty()
+            && self.health.is_empty()
+            && self.checkpoint.is_none()
+    }
+}
+
+/// What a commit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Events that were not stored because their request id was used before.
+    pub repeats: Vec<Repeat>,
+}
+
+/// An event whose request id was used before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// Its place in the batch.
+    pub index: usize,
+    /// The event stored under the request id.
+    pub event_id: i64,
+    /// Whether that one has the same content.
+    pub same: bool,
+    /// How many webhooks that one is owed to.
+    pub delivery_count: usize,
+}
+
+/// A delivery that is due, with its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDelivery {
+    /// Its pending row.
+    pub pending: PendingRow,
+    /// Its event.
+    pub event: StoredEvent,
+}
+
+/// What is due for a webhook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refill {
+    /// In order of due time.
+    pub rows: Vec<DueDelivery>,
+    /// Whether more is due than was read.
+    pub more_due: bool,
+    /// When the earliest delivery that is not due yet will be.
+    pub next_due: Option<i64>,
+}
+
+/// An event some of whose deliveries have no row at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedEvent {
+    /// The event.
+    pub event: StoredEvent,
+    /// The places of those deliveries in the list of webhooks.
+    pub positions: Vec<usize>,
+}
+
+/// A stretch of events that was looked through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnfinishedPage {
+    /// What was found.
+    pub events: Vec<UnfinishedEvent>,
+    /// The last event that was looked at; the end of the stretch when there are no more.
+    pub last_id: i64,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// Only published at or after this time.
+    pub start_us: Option<i64>,
+    /// Only published before this time.
+    pub end_us: Option<i64>,
+}
+
+/// An event as history shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRecord {
+    /// The event; its payload is empty in lists.
+    pub event: StoredEvent,
+    /// When it was published.
+    pub created_at: i64,
+    /// The payload's size.
+    pub payload_bytes: i64,
+}
+
+/// Which deliveries to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Only to this webhook.
+    pub webhook_id: Option<i64>,
+    /// Only of this event.
+    pub event_id: Option<i64>,
+    /// Only in one of these states; all when empty.
+    pub states: Vec<DeliveryState>,
+}
+
+/// An attempt in short.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct AttemptSummary {
+    /// The delivery.
+    pub delivery_id: i64,
+    /// 1 for the first.
+    pub number: i32,
+    /// When it began.
+    pub started_at: i64,
+    /// The HTTP status, if one came.
+    pub status: Option<i32>,
+    /// Why it failed.
+    pub error_class: Option<String>,
+    /// What it made of the delivery.
+    pub delivery_state: i32,
+}
+
+/// A delivery as history shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Its id.
+    pub delivery_id: i64,
+    /// Its event.
+    pub event_id: i64,
+    /// The event's type.
+    pub event_type: String,
+    /// Its webhook.
+    pub webhook_id: i64,
+    /// When the event was published.
+    pub created_at: i64,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How many attempts were made.
+    pub attempts_made: i32,
+    /// The last of them.
+    pub last_attempt: Option<AttemptSummary>,
+    /// Its pending row, if it waits in the store.
+    pub pending: Option<PendingRow>,
+    /// Its ending, if it ended without an attempt's doing.
+    pub ending: Option<EndingRow>,
+}

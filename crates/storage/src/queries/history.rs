@@ -1,0 +1,249 @@
+//! What happened: events, deliveries and attempts, read for people.
+//!
+//! A delivery has no row of its own. Its event's row says that it is owed; attempts, pending and ending rows say what came
+//! of it. Lists walk the events of an organization, newest first, and look at the rows of each stretch in one go.
+
+macro_rules! history_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        pub(crate) $($asynchronous)* fn get_event(
+            conn: &mut Connection,
+            organization: i64,
+            id: i64,
+        ) -> QueryResult<Option<EventRecord>> {
+            let row: Option<EventRow> = events::table
+                .find(id)
+                .filter(events::organization_id.eq(organization))
+                .first(conn)$($wait)*
+                .optional()?;
+            Ok(row.map(|row| {
+                let payload_bytes = i64::try_from(row.payload.len()).unwrap_or(i64::MAX);
+                EventRecord { created_at: hookwright_domain::id::time_us(row.id), payload_bytes, event: row.into() }
+            }))
+        }
+
+        /// Events below `before`, newest first, without payloads; and the id to go on below, if there may be more.
+        pub(crate) $($asynchronous)* fn list_events(
+            conn: &mut Connection,
+            organization: i64,
+            filter: &EventFilter,
+            before: i64,
+            size: usize,
+        ) -> QueryResult<(Vec<EventRecord>, Option<i64>)> {
+            use hookwright_domain::id::first_at;
+            let before = filter.end_us.map_or(before, |end| before.min(first_at(end)));
+            let from = filter.start_us.map_or(0, first_at);
+            let mut query = events::table
+                .filter(events::organization_id.eq(organization))
+                .filter(events::id.lt(before))
+                .filter(events::id.ge(from))
+                .order(events::id.desc())
+                .limit(i64::try_from(size + 1).unwrap_or(i64::MAX))
+                .select((
+                    events::id,
+                    events::event_type,
+                    events::webhooks,
+                    events::occurred_at,
+                    events::attributes,
+                    diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(length(payload) AS BIGINT)"),
+                ))
+                .into_boxed();
+            if let Some(event_type) = &filter.event_type {
+                query = query.filter(events::event_type.eq(event_type));
+            }
+            let rows: Vec<(i64, String, Vec<u8>, i64, Option<String>, i64)> = query.load(conn)$($wait)*?;
+            let mut records: Vec<EventRecord> = rows
+                .into_iter()
+                .map(|(id, event_type, webhooks, occurred_at, attributes, payload_bytes)| EventRecord {
+                    created_at: hookwright_domain::id::time_us(id),
+                    payload_bytes,
+                    event: StoredEvent {
+                        id,
+                        organization_id: organization,
+                        event_type,
+                        payload: bytes::Bytes::new(),
+                        webhooks: $crate::row_event::unpack(&webhooks),
+                        occurred_at,
+                        attributes,
+                        trace: None,
+                        tracestate: None,
+                    },
+                })
+                .collect();
+            let more = records.len() > size;
+            records.truncate(size);
+            let next = records.last().filter(|_| more).map(|record| record.event.id);
+            Ok((records, next))
+        }
+
+        pub(crate) $($asynchronous)* fn get_delivery(
+            conn: &mut Connection,
+            organization: i64,
+            id: i64,
+        ) -> QueryResult<Option<DeliveryRecord>> {
+            // The event is the last one below the delivery: an event's deliveries use the ids after its own.
+            let event: Option<EventOutline> = events::table
+                .filter(events::id.lt(id))
+                .order(events::id.desc())
+                .select((events::id, events::organization_id, events::event_type, events::webhooks))
+                .first(conn)$($wait)*
+                .optional()?;
+            let Some(event) = event.filter(|event| event.organization_id == organization) else { return Ok(None) };
+            let mut records = delivery_records(conn, vec![event])$($wait)*?;
+            records.retain(|record| record.delivery_id == id);
+            Ok(records.pop())
+        }
+
+        /// Deliveries below `before`, newest first; and the id to go on below, if there may be more. Looks at a bounded
+        /// number of events: a page may come out short.
+        pub(crate) $($asynchronous)* fn list_deliveries(
+            conn: &mut Connection,
+            organization: i64,
+            filter: &DeliveryFilter,
+            before: i64,
+            size: usize,
+        ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
+            let mut found = Vec::new();
+            let mut below = before;
+            for _ in 0..$crate::queries::history::STRETCHES_MAX {
+                let mut query = events::table
+                    .filter(events::organization_id.eq(organization))
+                    .filter(events::id.lt(below))
+                    .order(events::id.desc())
+                    .limit($crate::queries::history::STRETCH)
+                    .select((events::id, events::organization_id, events::event_type, events::webhooks))
+                    .into_boxed();
+                if let Some(event) = filter.event_id {
+                    query = query.filter(events::id.eq(event));
+                }
+                let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
+                let Some(last) = outlines.last().map(|event| event.id) else { return Ok((found, None)) };
+                let mut records = delivery_records(conn, outlines)$($wait)*?;
+                records.reverse();
+                for record in records {
+                    if record.delivery_id >= before || !$crate::queries::history::passes(filter, &record) {
+                        continue;
+                    }
+                    found.push(record);
+                    if found.len() == size {
+                        // The next page begins below this delivery, which may be in the middle of its event's.
+                        let next = found.last().map(|record| record.delivery_id);
+                        return Ok((found, next));
+                    }
+                }
+                below = last;
+            }
+            Ok((found, Some(below)))
+        }
+
+        /// The deliveries of events, in order of id, with where each stands.
+        $($asynchronous)* fn delivery_records(
+            conn: &mut Connection,
+            mut outlines: Vec<EventOutline>,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            outlines.sort_by_key(|event| event.id);
+            let (Some(first), Some(end)) = (outlines.first(), outlines.last()) else { return Ok(Vec::new()) };
+            let (first, last) = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
+            let organization = end.organization_id;
+            let tried: Vec<AttemptSummary> = attempts::table
+                .filter(attempts::delivery_id.between(first, last))
+                .filter(attempts::organization_id.eq(organization))
+                .order((attempts::delivery_id, attempts::number))
+                .select((
+                    attempts::delivery_id,
+                    attempts::number,
+                    attempts::started_at,
+                    attempts::status,
+                    attempts::error_class,
+                    attempts::delivery_state,
+                ))
+                .load(conn)$($wait)*?;
+            let pending: Vec<PendingRow> = pending_deliveries::table
+                .filter(pending_deliveries::delivery_id.between(first, last))
+                .load(conn)$($wait)*?;
+            let endings: Vec<EndingRow> = delivery_endings::table
+                .filter(delivery_endings::delivery_id.between(first, last))
+                .load(conn)$($wait)*?;
+            Ok($crate::queries::history::assemble(outlines, tried, pending, endings))
+        }
+
+        pub(crate) $($asynchronous)* fn list_attempts(
+            conn: &mut Connection,
+            organization: i64,
+            delivery: i64,
+        ) -> QueryResult<Vec<AttemptRow>> {
+            attempts::table
+                .filter(attempts::delivery_id.eq(delivery))
+                .filter(attempts::organization_id.eq(organization))
+                .order(attempts::number)
+                .load(conn)$($wait)*
+        }
+    };
+}
+
+use std::collections::HashMap;
+
+use hookwright_domain::{
+    id::{EventId, time_us},
+    outcome::DeliveryState,
+};
+
+use crate::{
+    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
+    row_event::{EventOutline, unpack},
+    rows::{DELIVERED, EndingRow, FAILED, PendingRow},
+};
+
+/// How many events one look at the store takes in.
+pub(crate) const STRETCH: i64 = 200;
+/// How many stretches one call looks at.
+pub(crate) const STRETCHES_MAX: usize = 25;
+
+/// Whether a delivery is one of those asked for.
+pub(crate) fn passes(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
+    filter.webhook_id.is_none_or(|webhook| webhook == record.webhook_id)
+        && (filter.states.is_empty() || filter.states.contains(&record.state))
+}
+
+/// Puts deliveries together from the rows of their kinds. Attempts come in order.
+pub(crate) fn assemble(
+    outlines: Vec<EventOutline>,
+    tried: Vec<AttemptSummary>,
+    pending: Vec<PendingRow>,
+    endings: Vec<EndingRow>,
+) -> Vec<DeliveryRecord> {
+    let mut last_attempts: HashMap<i64, AttemptSummary> =
+        tried.into_iter().map(|attempt| (attempt.delivery_id, attempt)).collect();
+    let mut pending: HashMap<i64, PendingRow> = pending.into_iter().map(|row| (row.delivery_id, row)).collect();
+    let mut endings: HashMap<i64, EndingRow> = endings.into_iter().map(|row| (row.delivery_id, row)).collect();
+    let mut records = Vec::new();
+    for event in outlines {
+        for (position, webhook_id) in unpack(&event.webhooks).iter().enumerate() {
+            let delivery_id = EventId::from_raw(event.id).delivery(position).raw();
+            let last_attempt = last_attempts.remove(&delivery_id);
+            let ending = endings.remove(&delivery_id);
+            records.push(DeliveryRecord {
+                delivery_id,
+                event_id: event.id,
+                event_type: event.event_type.clone(),
+                webhook_id: *webhook_id,
+                created_at: time_us(event.id),
+                state: state(last_attempt.as_ref(), ending.as_ref()),
+                attempts_made: last_attempt.as_ref().map_or(0, |attempt| attempt.number),
+                last_attempt,
+                pending: pending.remove(&delivery_id),
+                ending,
+            });
+        }
+    }
+    records
+}
+
+fn state(last_attempt: Option<&AttemptSummary>, ending: Option<&EndingRow>) -> DeliveryState {
+    match (ending, last_attempt.map(|attempt| attempt.delivery_state)) {
+        (_, Some(DELIVERED)) => DeliveryState::Delivered,
+        (_, Some(FAILED)) => DeliveryState::Failed,
+        (Some(_), _) => DeliveryState::Cancelled,
+        (None, Some(_)) => DeliveryState::Retrying,
+        (None, None) => DeliveryState::Pending,
+    }
+}

@@ -1,0 +1,162 @@
+//! What is owed: deliveries that wait in the store, and what a former run left unfinished.
+
+macro_rules! queue_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        /// What is due for a webhook, in order, until `rows` or `bytes` of payload are reached; at least one row.
+        pub(crate) $($asynchronous)* fn due(
+            conn: &mut Connection,
+            webhook: i64,
+            now: i64,
+            rows: usize,
+            bytes: usize,
+        ) -> QueryResult<Refill> {
+            let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+            let waiting: Vec<PendingRow> = pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::due_at.le(now))
+                .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
+                .limit(limit)
+                .load(conn)$($wait)*?;
+            let mut refill = Refill { more_due: waiting.len() == rows, ..Refill::default() };
+            let mut budget = bytes;
+            // Payloads come in chunks: their sizes are not known before they are read.
+            for chunk in waiting.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
+                let ids: Vec<i64> = chunk.iter().map(|row| row.event_id).collect();
+                let stored = events_by_id(conn, &ids)$($wait)*?;
+                for pending in chunk {
+                    let Some(event) = stored.get(&pending.event_id) else { continue };
+                    if budget < event.payload.len() && !refill.rows.is_empty() {
+                        refill.more_due = true;
+                        return Ok(refill);
+                    }
+                    budget = budget.saturating_sub(event.payload.len());
+                    refill.rows.push(DueDelivery { pending: pending.clone(), event: event.clone() });
+                }
+            }
+            refill.next_due = pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::due_at.gt(now))
+                .select(diesel::dsl::min(pending_deliveries::due_at))
+                .first(conn)$($wait)*?;
+            Ok(refill)
+        }
+
+        $($asynchronous)* fn events_by_id(
+            conn: &mut Connection,
+            ids: &[i64],
+        ) -> QueryResult<std::collections::HashMap<i64, StoredEvent>> {
+            let rows: Vec<EventRow> = events::table.filter(events::id.eq_any(ids)).load(conn)$($wait)*?;
+            Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+        }
+
+        /// Every webhook that something waits for, and when the first of it is due: one look-up in the index a webhook.
+        pub(crate) $($asynchronous)* fn pending_webhooks(conn: &mut Connection) -> QueryResult<Vec<(i64, i64)>> {
+            let mut found = Vec::new();
+            let mut after = i64::MIN;
+            loop {
+                let next: Option<(i64, i64)> = pending_deliveries::table
+                    .filter(pending_deliveries::webhook_id.gt(after))
+                    .order((pending_deliveries::webhook_id, pending_deliveries::due_at))
+                    .select((pending_deliveries::webhook_id, pending_deliveries::due_at))
+                    .first(conn)$($wait)*
+                    .optional()?;
+                let Some((webhook, due_at)) = next else { return Ok(found) };
+                found.push((webhook, due_at));
+                after = webhook;
+            }
+        }
+
+        /// Events after `after`, up to `last`, of which some deliveries have no row at all.
+        pub(crate) $($asynchronous)* fn unfinished(
+            conn: &mut Connection,
+            after: i64,
+            last: i64,
+            limit: i64,
+        ) -> QueryResult<UnfinishedPage> {
+            let rows: Vec<EventRow> = events::table
+                .filter(events::id.gt(after))
+                .filter(events::id.le(last))
+                .order(events::id)
+                .limit(limit)
+                .load(conn)$($wait)*?;
+            let (Some(first), Some(end)) = (rows.first(), rows.last()) else {
+                return Ok(UnfinishedPage { events: Vec::new(), last_id: last });
+            };
+            let deliveries = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
+            let known = known_deliveries(conn, deliveries)$($wait)*?;
+            let last_id = end.id;
+            let unfinished = rows.into_iter().map(StoredEvent::from).filter_map(|event| {
+                let id = hookwright_domain::id::EventId::from_raw(event.id);
+                let missing = |position: &usize| !known.contains(&id.delivery(*position).raw());
+                let positions: Vec<usize> = (0..event.webhooks.len()).filter(missing).collect();
+                (!positions.is_empty()).then_some(UnfinishedEvent { event, positions })
+            });
+            Ok(UnfinishedPage { events: unfinished.collect(), last_id })
+        }
+
+        /// The deliveries within a stretch of ids that have a row of any kind.
+        $($asynchronous)* fn known_deliveries(
+            conn: &mut Connection,
+            (first, last): (i64, i64),
+        ) -> QueryResult<std::collections::HashSet<i64>> {
+            let attempted: Vec<i64> = attempts::table
+                .filter(attempts::delivery_id.between(first, last))
+                .select(attempts::delivery_id)
+                .load(conn)$($wait)*?;
+            let pending: Vec<i64> = pending_deliveries::table
+                .filter(pending_deliveries::delivery_id.between(first, last))
+                .select(pending_deliveries::delivery_id)
+                .load(conn)$($wait)*?;
+            let ended: Vec<i64> = delivery_endings::table
+                .filter(delivery_endings::delivery_id.between(first, last))
+                .select(delivery_endings::delivery_id)
+                .load(conn)$($wait)*?;
+            Ok(attempted.into_iter().chain(pending).chain(ended).collect())
+        }
+
+        /// Which of these events are stored.
+        pub(crate) $($asynchronous)* fn events_exist(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<i64>> {
+            let mut found = Vec::new();
+            for chunk in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let chunk: Vec<i64> =
+                    events::table.filter(events::id.eq_any(chunk)).select(events::id).load(conn)$($wait)*?;
+                found.extend(chunk);
+            }
+            Ok(found)
+        }
+
+        pub(crate) $($asynchronous)* fn last_event_id(conn: &mut Connection) -> QueryResult<i64> {
+            let last: Option<i64> =
+                events::table.select(events::id).order(events::id.desc()).first(conn)$($wait)*.optional()?;
+            Ok(last.unwrap_or(0))
+        }
+
+        /// The largest id in use, over all tables whose ids the generator makes.
+        pub(crate) $($asynchronous)* fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
+            use diesel::dsl::max;
+            let last: Option<EventRow> = events::table.order(events::id.desc()).first(conn)$($wait)*.optional()?;
+            // An event's deliveries use the ids after its own.
+            let events = last.map(|row| row.id + i64::try_from(row.webhooks.len() / 8).unwrap_or(0));
+            let others: [Option<i64>; 6] = [
+                organizations::table.select(max(organizations::id)).first(conn)$($wait)*?,
+                event_types::table.select(max(event_types::id)).first(conn)$($wait)*?,
+                webhooks::table.select(max(webhooks::id)).first(conn)$($wait)*?,
+                signing_secrets::table.select(max(signing_secrets::id)).first(conn)$($wait)*?,
+                tokens::table.select(max(tokens::id)).first(conn)$($wait)*?,
+                audit_log::table.select(max(audit_log::id)).first(conn)$($wait)*?,
+            ];
+            Ok(others.into_iter().flatten().chain(events).max().unwrap_or(0))
+        }
+
+        pub(crate) $($asynchronous)* fn failing_webhooks(conn: &mut Connection) -> QueryResult<Vec<HealthRow>> {
+            let rows: Vec<(i64, i64, i32)> = webhook_health::table.load(conn)$($wait)*?;
+            let row = |(webhook_id, since, failures)| HealthRow { webhook_id, failing_since: Some(since), failures };
+            Ok(rows.into_iter().map(row).collect())
+        }
+    };
+}
+
+/// How many events' payloads are read at once.
+pub(crate) const PAYLOAD_CHUNK: usize = 64;
+/// How many ids go into one statement: SQLite takes 32,766.
+pub(crate) const ID_CHUNK: usize = 10_000;

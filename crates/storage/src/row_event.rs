@@ -1,0 +1,66 @@
+//! The event's row, and how its list of webhooks is kept: 8 bytes each, little-endian.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+use crate::batch::StoredEvent;
+
+/// An event as its table has it.
+#[derive(Clone, Debug, Queryable)]
+pub(crate) struct EventRow {
+    pub(crate) id: i64,
+    pub(crate) organization_id: i64,
+    pub(crate) event_type: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) webhooks: Vec<u8>,
+    pub(crate) occurred_at: i64,
+    pub(crate) attributes: Option<String>,
+    pub(crate) trace: Option<Vec<u8>>,
+    pub(crate) tracestate: Option<String>,
+}
+
+/// An event without what is long.
+#[derive(Clone, Debug, Queryable)]
+pub(crate) struct EventOutline {
+    pub(crate) id: i64,
+    pub(crate) organization_id: i64,
+    pub(crate) event_type: String,
+    pub(crate) webhooks: Vec<u8>,
+}
+
+impl From<EventRow> for StoredEvent {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            organization_id: row.organization_id,
+            event_type: row.event_type,
+            payload: row.payload.into(),
+            webhooks: unpack(&row.webhooks),
+            occurred_at: row.occurred_at,
+            attributes: row.attributes,
+            trace: row.trace.and_then(|trace| trace.try_into().ok()),
+            tracestate: row.tracestate,
+        }
+    }
+}
+
+pub(crate) fn pack(webhooks: &[i64]) -> Vec<u8> {
+    webhooks.iter().flat_map(|webhook| webhook.to_le_bytes()).collect()
+}
+
+pub(crate) fn unpack(bytes: &[u8]) -> Arc<[i64]> {
+    bytes.as_chunks::<8>().0.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_webhooks_survive() {
+        for list in [vec![], vec![1], vec![i64::MAX, 0, -1]] {
+            assert_eq!(*unpack(&pack(&list)), *list);
+        }
+    }
+}

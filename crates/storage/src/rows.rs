@@ -1,0 +1,260 @@
+//! Rows as the store keeps them, the same on both stores. Times are microseconds since the Unix epoch.
+
+use diesel::prelude::*;
+
+use crate::schema::{
+    attempts, audit_log, delivery_endings, event_types, organizations, pending_deliveries, signing_secrets, tokens,
+    webhooks,
+};
+
+/// An organization.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = organizations)]
+pub struct OrganizationRow {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// A name for people.
+    pub display_name: String,
+    /// When it was created.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
+    /// When it was deleted.
+    pub deleted_at: Option<i64>,
+}
+
+/// An event type.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = event_types, treat_none_as_null = true)]
+pub struct EventTypeRow {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// What it stands for.
+    pub description: String,
+    /// Its JSON Schema.
+    pub json_schema: Option<String>,
+    /// An example payload.
+    pub example: Option<String>,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// When it was registered.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
+}
+
+/// A webhook.
+#[derive(Clone, Debug, PartialEq, Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = webhooks, treat_none_as_null = true)]
+pub struct WebhookRow {
+    /// Its id.
+    pub id: i64,
+    /// The organization it belongs to.
+    pub organization_id: i64,
+    /// Where deliveries are posted.
+    pub payload_url: String,
+    /// JSON array of event types.
+    pub events: String,
+    /// Whether events are sent.
+    pub active: bool,
+    /// Why the service disabled it.
+    pub disabled_reason: Option<String>,
+    /// When the service disabled it.
+    pub disabled_at: Option<i64>,
+    /// A note for people.
+    pub description: String,
+    /// The owner's headers, sealed; empty for none.
+    pub headers: Vec<u8>,
+    /// How long an attempt may take.
+    pub timeout_ms: i64,
+    /// JSON array of delays; `None` for the installation's.
+    pub retry_delays_ms: Option<String>,
+    /// Attempts per second at most.
+    pub rate_limit: Option<f64>,
+    /// Whether TLS certificates go unverified.
+    pub insecure_skip_verify: bool,
+    /// The ed25519 key, sealed.
+    pub ed25519: Option<Vec<u8>>,
+    /// Grows with every change.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
+    /// When it was deleted.
+    pub deleted_at: Option<i64>,
+}
+
+/// A signing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = signing_secrets)]
+pub struct SecretRow {
+    /// Its id; the newest has the largest.
+    pub id: i64,
+    /// The webhook it belongs to.
+    pub webhook_id: i64,
+    /// The secret, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it stops signing; `None` for the newest.
+    pub expires_at: Option<i64>,
+}
+
+/// An attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = attempts, treat_none_as_default_value = false)]
+pub struct AttemptRow {
+    /// The delivery.
+    pub delivery_id: i64,
+    /// 1 for the first.
+    pub number: i32,
+    /// The event.
+    pub event_id: i64,
+    /// The organization.
+    pub organization_id: i64,
+    /// The webhook.
+    pub webhook_id: i64,
+    /// When it began.
+    pub started_at: i64,
+    /// How long it took.
+    pub duration_us: i64,
+    /// The HTTP status, if one came.
+    pub status: Option<i32>,
+    /// Why it failed.
+    pub error_class: Option<String>,
+    /// Why it failed, for people.
+    pub error_message: Option<String>,
+    /// What it made of the delivery: [`GOES_ON`], [`DELIVERED`] or [`FAILED`].
+    pub delivery_state: i32,
+    /// Request and response as JSON.
+    pub details: String,
+    /// The first part of the response's body.
+    pub response_body: Option<Vec<u8>>,
+}
+
+/// The delivery goes on after this attempt.
+pub const GOES_ON: i32 = 0;
+/// This attempt delivered it.
+pub const DELIVERED: i32 = 1;
+/// This attempt was its last.
+pub const FAILED: i32 = 2;
+/// The state of a delivery that was cancelled.
+pub const ENDING_CANCELLED: i32 = 3;
+
+/// A delivery that waits in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = pending_deliveries)]
+pub struct PendingRow {
+    /// The delivery.
+    pub delivery_id: i64,
+    /// The event.
+    pub event_id: i64,
+    /// The organization.
+    pub organization_id: i64,
+    /// The webhook.
+    pub webhook_id: i64,
+    /// When the next attempt is due.
+    pub due_at: i64,
+    /// Attempts made so far.
+    pub attempts: i32,
+}
+
+/// A delivery that ended without an attempt's doing.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = delivery_endings)]
+pub struct EndingRow {
+    /// The delivery.
+    pub delivery_id: i64,
+    /// The event.
+    pub event_id: i64,
+    /// The organization.
+    pub organization_id: i64,
+    /// The webhook.
+    pub webhook_id: i64,
+    /// [`ENDING_CANCELLED`].
+    pub state: i32,
+    /// Why, for example `webhook_deleted`.
+    pub reason: String,
+    /// When.
+    pub ended_at: i64,
+}
+
+/// What is known of a failing webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRow {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// When it first failed after its last success; `None` when it no longer fails.
+    pub failing_since: Option<i64>,
+    /// How often it has failed since.
+    pub failures: i32,
+}
+
+/// An API token.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = tokens)]
+pub struct TokenRow {
+    /// Its id.
+    pub id: i64,
+    /// SHA-256 of its text.
+    pub hash: Vec<u8>,
+    /// A name for people.
+    pub name: String,
+    /// What it allows.
+    pub scope: String,
+    /// The only organization that it is good for.
+    pub organization_id: Option<i64>,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it expires.
+    pub expires_at: Option<i64>,
+    /// When it was revoked.
+    pub revoked_at: Option<i64>,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = audit_log)]
+pub struct AuditRow {
+    /// Its id.
+    pub id: i64,
+    /// When.
+    pub at: i64,
+    /// Who: a token's id, or `hookwright`.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub resource: String,
+    /// More, as JSON.
+    pub details: String,
+}
+
+/// All configuration.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogueRows {
+    /// Organizations that are not deleted.
+    pub organizations: Vec<OrganizationRow>,
+    /// Every event type.
+    pub event_types: Vec<EventTypeRow>,
+    /// Webhooks that are not deleted.
+    pub webhooks: Vec<WebhookRow>,
+    /// Every signing secret.
+    pub signing_secrets: Vec<SecretRow>,
+    /// Every token.
+    pub tokens: Vec<TokenRow>,
+}
+
+/// Whether an update found the row as its caller knew it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// It did.
+    Updated,
+    /// The row was changed meanwhile, or is gone: nothing was written.
+    Stale,
+}

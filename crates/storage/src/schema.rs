@@ -1,0 +1,167 @@
+//! The tables as Diesel sees them: the same types on both stores. A test compares this with the catalogue of each.
+#![expect(missing_docs, reason = "the migrations describe tables and columns")]
+
+use diesel::{allow_tables_to_appear_in_same_query, table};
+
+table! {
+    organizations (id) {
+        id -> BigInt,
+        name -> Text,
+        display_name -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    event_types (id) {
+        id -> BigInt,
+        name -> Text,
+        description -> Text,
+        json_schema -> Nullable<Text>,
+        example -> Nullable<Text>,
+        archived -> Bool,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+table! {
+    webhooks (id) {
+        id -> BigInt,
+        organization_id -> BigInt,
+        payload_url -> Text,
+        events -> Text,
+        active -> Bool,
+        disabled_reason -> Nullable<Text>,
+        disabled_at -> Nullable<BigInt>,
+        description -> Text,
+        headers -> Binary,
+        timeout_ms -> BigInt,
+        retry_delays_ms -> Nullable<Text>,
+        rate_limit -> Nullable<Double>,
+        insecure_skip_verify -> Bool,
+        ed25519 -> Nullable<Binary>,
+        version -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    signing_secrets (id) {
+        id -> BigInt,
+        webhook_id -> BigInt,
+        sealed -> Binary,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    events (id) {
+        id -> BigInt,
+        organization_id -> BigInt,
+        event_type -> Text,
+        payload -> Binary,
+        webhooks -> Binary,
+        occurred_at -> BigInt,
+        attributes -> Nullable<Text>,
+        trace -> Nullable<Binary>,
+        tracestate -> Nullable<Text>,
+    }
+}
+
+table! {
+    attempts (delivery_id, number) {
+        delivery_id -> BigInt,
+        number -> Integer,
+        event_id -> BigInt,
+        organization_id -> BigInt,
+        webhook_id -> BigInt,
+        started_at -> BigInt,
+        duration_us -> BigInt,
+        status -> Nullable<Integer>,
+        error_class -> Nullable<Text>,
+        error_message -> Nullable<Text>,
+        delivery_state -> Integer,
+        details -> Text,
+        response_body -> Nullable<Binary>,
+    }
+}
+
+table! {
+    pending_deliveries (delivery_id) {
+        delivery_id -> BigInt,
+        event_id -> BigInt,
+        organization_id -> BigInt,
+        webhook_id -> BigInt,
+        due_at -> BigInt,
+        attempts -> Integer,
+    }
+}
+
+table! {
+    delivery_endings (delivery_id) {
+        delivery_id -> BigInt,
+        event_id -> BigInt,
+        organization_id -> BigInt,
+        webhook_id -> BigInt,
+        state -> Integer,
+        reason -> Text,
+        ended_at -> BigInt,
+    }
+}
+
+table! {
+    idempotency_keys (organization_id, request_id) {
+        organization_id -> BigInt,
+        request_id -> Text,
+        event_id -> BigInt,
+        fingerprint -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    webhook_health (webhook_id) {
+        webhook_id -> BigInt,
+        failing_since -> BigInt,
+        failures -> Integer,
+    }
+}
+
+table! {
+    tokens (id) {
+        id -> BigInt,
+        hash -> Binary,
+        name -> Text,
+        scope -> Text,
+        organization_id -> Nullable<BigInt>,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        action -> Text,
+        resource -> Text,
+        details -> Text,
+    }
+}
+
+table! {
+    settings (key) {
+        key -> Text,
+        value -> Binary,
+    }
+}
+
+allow_tables_to_appear_in_same_query!(pending_deliveries, events);

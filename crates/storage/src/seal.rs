@@ -1,0 +1,107 @@
+//! Secrets at rest: ChaCha20-Poly1305 (RFC 8439) under a master key, with the place that a value belongs to bound in, so that
+//! a value copied to another row does not open there.
+//!
+//! Sealed form: a version byte, a random nonce of 12 bytes, the ciphertext with its tag.
+
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    rand::{SecureRandom, SystemRandom},
+};
+
+const VERSION: u8 = 1;
+
+/// A sealed value does not open: altered, of another place, or under another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a sealed value does not open: it was altered, moved, or sealed under another master key")]
+pub struct UnsealError;
+
+/// The key that secrets are sealed under.
+pub struct MasterKey {
+    bytes: [u8; 32],
+    key: LessSafeKey,
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(redacted)")
+    }
+}
+
+impl MasterKey {
+    /// From its bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).expect("the algorithm's keys are 32 bytes");
+        Self { bytes, key: LessSafeKey::new(key) }
+    }
+
+    /// Makes a key.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Self {
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
+        Self::new(bytes)
+    }
+
+    /// Its bytes, to be stored once.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// Seals a value for a place.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    pub fn seal(&self, plain: &[u8], place: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).expect("the operating system gives randomness");
+        let mut text = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
+            .expect("secrets are far below the algorithm's limit");
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + text.len());
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&text);
+        sealed
+    }
+
+    /// Opens a value of a place.
+    ///
+    /// # Errors
+    /// When it is not what was sealed for this place under this key.
+    pub fn open(&self, sealed: &[u8], place: &[u8]) -> Result<Vec<u8>, UnsealError> {
+        let (version, rest) = sealed.split_first().ok_or(UnsealError)?;
+        let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(UnsealError)?;
+        if *version != VERSION {
+            return Err(UnsealError);
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| UnsealError)?;
+        let mut text = text.to_vec();
+        let plain = self.key.open_in_place(nonce, Aad::from(place), &mut text).map_err(|_| UnsealError)?;
+        Ok(plain.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f12_a_sealed_value_opens_only_unaltered_in_its_place_under_its_key() {
+        let key = MasterKey::generate();
+        let sealed = key.seal(b"secret", b"signing_secrets/1");
+        assert_eq!(key.open(&sealed, b"signing_secrets/1").unwrap(), b"secret");
+        assert_eq!(key.open(&sealed, b"signing_secrets/2"), Err(UnsealError), "moved to another row");
+        assert_eq!(MasterKey::generate().open(&sealed, b"signing_secrets/1"), Err(UnsealError), "another key");
+        for cut in 0..sealed.len() {
+            assert_eq!(key.open(&sealed[..cut], b"signing_secrets/1"), Err(UnsealError), "cut to {cut}");
+        }
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert_eq!(key.open(&altered, b"signing_secrets/1"), Err(UnsealError), "altered at {at}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! SQLite: bundled, in WAL mode, synced at every commit.
+//!
+//! One connection writes: the committer's batches and changes of configuration take turns for it. A few read beside it.
+
+mod commit;
+pub(crate) mod queries;
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use diesel::{connection::SimpleConnection as _, prelude::*, sql_types};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use parking_lot::Mutex;
+
+use crate::{
+    DEADLINE,
+    batch::{Batch, Committed, NewEvent},
+    error::StoreError,
+    store::StoreOptions,
+};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+/// How many pages the log may hold before it is written back into the file: rarely, so that few commits wait for it.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Sqlite {
+    writer: Arc<Mutex<SqliteConnection>>,
+    readers: Arc<[Mutex<SqliteConnection>]>,
+    next_reader: Arc<AtomicUsize>,
+    /// Locked for as long as the store is open.
+    _lock: Arc<File>,
+}
+
+/// Runs the migrations that are missing.
+pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
+    let path = path.to_owned();
+    blocking(move || {
+        let _lock = lock(&path)?;
+        let mut conn = connect(&path)?;
+        check_not_newer(&mut conn)?;
+        let applied = conn.run_pending_migrations(MIGRATIONS).map_err(|error| StoreError::Migration(error.to_string()))?;
+        Ok(applied.iter().map(ToString::to_string).collect())
+    })
+    .await
+}
+
+impl Sqlite {
+    pub(crate) async fn open(path: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        let (path, readers, unsafe_allowed) = (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
+        blocking(move || {
+            let lock = lock(&path)?;
+            let mut writer = connect(&path)?;
+            if writer.has_pending_migration(MIGRATIONS).map_err(|error| StoreError::Migration(error.to_string()))? {
+                return Err(StoreError::OlderSchema);
+            }
+            check_not_newer(&mut writer)?;
+            if !unsafe_allowed {
+                check_durable(&mut writer)?;
+            }
+            let readers = (0..readers).map(|_| {
+                let mut reader = connect(&path)?;
+                reader.batch_execute("PRAGMA query_only = ON")?;
+                Ok(Mutex::new(reader))
+            });
+            Ok(Self {
+                writer: Arc::new(Mutex::new(writer)),
+                readers: readers.collect::<Result<_, StoreError>>()?,
+                next_reader: Arc::default(),
+                _lock: Arc::new(lock),
+            })
+        })
+        .await
+    }
+
+    /// Runs a query on a connection that only reads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let at = store.next_reader.fetch_add(1, Ordering::Relaxed) % store.readers.len();
+            // One snapshot for all statements of the query.
+            Ok(store.readers[at].lock().transaction(query)?)
+        })
+        .await
+    }
+
+    /// Runs a change of configuration in a transaction of its own.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        ping: Option<NewEvent>,
+        change: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let mut writer = store.writer.lock();
+            Ok(writer.immediate_transaction(|conn| {
+                let done = change(conn)?;
+                if let Some(ping) = &ping {
+                    commit::insert_event(conn, ping)?;
+                }
+                Ok::<_, diesel::result::Error>(done)
+            })?)
+        })
+        .await
+    }
+
+    pub(crate) fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut writer = self.writer.lock();
+        Ok(writer.immediate_transaction(|conn| commit::commit(conn, batch))?)
+    }
+}
+
+/// Runs work on a thread that may block. The work goes on when the deadline has passed; its caller does not.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(DEADLINE, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(StoreError::Unreachable(error.to_string())),
+        Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
+    }
+}
+
+/// Keeps other servers away from the file for as long as the lock lives; it ends with the process, however that ends.
+fn lock(path: &str) -> Result<File, StoreError> {
+    let lock_path = format!("{path}.lock");
+    let unreachable = |error: std::io::Error| StoreError::Unreachable(format!("{lock_path}: {error}"));
+    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unreachable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::AlreadyServed(path.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(unreachable(error)),
+    }
+}
+
+fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
+    let mut conn =
+        SqliteConnection::establish(path).map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
+    // The page size counts only before the first table is made; everything else, on every connection.
+    conn.batch_execute(&format!(
+        "PRAGMA page_size = 8192;
+         PRAGMA busy_timeout = 5000;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;"
+    ))
+    .map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
+    Ok(conn)
+}
+
+fn check_durable(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let journal: String = pragma_text(conn, "SELECT journal_mode AS value FROM pragma_journal_mode")?;
+    let synchronous: String = pragma_text(conn, "SELECT CAST(synchronous AS TEXT) AS value FROM pragma_synchronous")?;
+    if journal != "wal" {
+        return Err(StoreError::NotDurable(format!("SQLite's journal_mode is `{journal}`, not `wal`")));
+    }
+    // 2 is FULL.
+    if synchronous != "2" {
+        return Err(StoreError::NotDurable(format!("SQLite's synchronous is {synchronous}, not FULL")));
+    }
+    Ok(())
+}
+
+fn pragma_text(conn: &mut SqliteConnection, query: &str) -> Result<String, StoreError> {
+    #[derive(QueryableByName)]
+    struct Value {
+        #[diesel(sql_type = sql_types::Text)]
+        value: String,
+    }
+    let row: Value = diesel::sql_query(query).get_result(conn)?;
+    Ok(row.value)
+}
+
+/// Refuses a file that a newer version has migrated.
+fn check_not_newer(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let migration = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
+    let applied = conn.applied_migrations().map_err(migration)?;
+    crate::sqlite::known_versions(&applied)
+}
+
+/// Every applied migration must be one that this version has.
+pub(crate) fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
+    use diesel::migration::{Migration as _, MigrationSource as _};
+    let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
+        MIGRATIONS.migrations().map_err(|error| StoreError::Migration(error.to_string()))?;
+    let unknown = applied.iter().find(|version| !migrations.iter().any(|known| known.name().version() == **version));
+    match unknown {
+        Some(version) => Err(StoreError::NewerSchema(version.to_string())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! The commit on SQLite: single-row statements in a loop. Each is prepared once per connection and costs no round trip.
+
+use diesel::{prelude::*, result::QueryResult};
+
+use crate::{
+    batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
+    row_event::pack,
+    rows::HealthRow,
+    schema::{attempts, delivery_endings, events, idempotency_keys, pending_deliveries, settings, webhook_health},
+    store::CHECKPOINT,
+};
+
+/// Stores a batch within the transaction that is open.
+pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<Committed> {
+    let mut committed = Committed::default();
+    for (index, event) in batch.events.iter().enumerate() {
+        if let Some(request) = &event.request
+            && let Some(repeat) = claim_request(conn, index, event, request)?
+        {
+            committed.repeats.push(repeat);
+            continue;
+        }
+        insert_event(conn, event)?;
+    }
+    for attempt in &batch.attempts {
+        diesel::insert_or_ignore_into(attempts::table).values(attempt).execute(conn)?;
+    }
+    for row in &batch.pend {
+        diesel::replace_into(pending_deliveries::table).values(row).execute(conn)?;
+    }
+    for delivery in &batch.unpend {
+        diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)?;
+    }
+    for ending in &batch.endings {
+        diesel::insert_or_ignore_into(delivery_endings::table).values(ending).execute(conn)?;
+    }
+    for row in &batch.health {
+        store_health(conn, row)?;
+    }
+    if let Some(checkpoint) = batch.checkpoint {
+        let row = (settings::key.eq(CHECKPOINT), settings::value.eq(checkpoint.to_le_bytes().to_vec()));
+        diesel::replace_into(settings::table).values(row).execute(conn)?;
+    }
+    Ok(committed)
+}
+
+/// Stores an event and the deliveries of it that wait.
+pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> QueryResult<()> {
+    let event = &*new.event;
+    diesel::insert_into(events::table)
+        .values((
+            events::id.eq(event.id),
+            events::organization_id.eq(event.organization_id),
+            events::event_type.eq(&event.event_type),
+            events::payload.eq(&*event.payload),
+            events::webhooks.eq(pack(&event.webhooks)),
+            events::occurred_at.eq(event.occurred_at),
+            events::attributes.eq(event.attributes.as_deref()),
+            events::trace.eq(event.trace.as_ref().map(|trace| &trace[..])),
+            events::tracestate.eq(event.tracestate.as_deref()),
+        ))
+        .execute(conn)?;
+    for row in new.spilled_rows() {
+        diesel::replace_into(pending_deliveries::table).values(row).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Takes a request id for an event. `Some` when it was taken before.
+fn claim_request(
+    conn: &mut SqliteConnection,
+    index: usize,
+    new: &NewEvent,
+    request: &RequestKey,
+) -> QueryResult<Option<Repeat>> {
+    let claimed = diesel::insert_or_ignore_into(idempotency_keys::table)
+        .values((
+            idempotency_keys::organization_id.eq(new.event.organization_id),
+            idempotency_keys::request_id.eq(&request.request_id),
+            idempotency_keys::event_id.eq(new.event.id),
+            idempotency_keys::fingerprint.eq(&request.fingerprint[..]),
+            idempotency_keys::created_at.eq(hookwright_domain::id::time_us(new.event.id)),
+        ))
+        .execute(conn)?;
+    if claimed == 1 {
+        return Ok(None);
+    }
+    let key = (new.event.organization_id, &request.request_id);
+    let (event_id, fingerprint): (i64, Vec<u8>) = idempotency_keys::table
+        .find(key)
+        .select((idempotency_keys::event_id, idempotency_keys::fingerprint))
+        .first(conn)?;
+    let webhooks: Option<Vec<u8>> = events::table.find(event_id).select(events::webhooks).first(conn).optional()?;
+    Ok(Some(Repeat {
+        index,
+        event_id,
+        same: fingerprint == request.fingerprint,
+        delivery_count: webhooks.unwrap_or_default().len() / 8,
+    }))
+}
+
+fn store_health(conn: &mut SqliteConnection, row: &HealthRow) -> QueryResult<usize> {
+    match row.failing_since {
+        None => diesel::delete(webhook_health::table.find(row.webhook_id)).execute(conn),
+        Some(since) => diesel::replace_into(webhook_health::table)
+            .values((
+                webhook_health::webhook_id.eq(row.webhook_id),
+                webhook_health::failing_since.eq(since),
+                webhook_health::failures.eq(row.failures),
+            ))
+            .execute(conn),
+    }
+}

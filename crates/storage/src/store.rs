@@ -1,0 +1,380 @@
+//! [`Store`]: every operation of the store, in the words of the service, whichever database is behind it.
+
+use crate::{
+    batch::*,
+    error::{CommitError, StoreError},
+    postgres::{self, Postgres},
+    rows::*,
+    sqlite::{self, Sqlite},
+};
+
+/// Where the store is, and how to open it.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// `sqlite:///path/to/file.db` or `postgres://user@host/database`.
+    pub url: String,
+    /// How many connections read beside the one that writes.
+    pub readers: usize,
+    /// Open the store although it does not promise durability.
+    pub allow_unsafe_durability: bool,
+}
+
+impl StoreOptions {
+    /// The defaults for a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), readers: 4, allow_unsafe_durability: false }
+    }
+
+    /// The file that the URL names, if it names SQLite.
+    fn sqlite_path(&self) -> Option<&str> {
+        self.url.strip_prefix("sqlite://")
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
+    }
+}
+
+/// Handle to an open store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// Runs a query that only reads.
+macro_rules! read {
+    ($store:expr, $query:ident($($argument:expr),*)) => {
+        match &$store.backend {
+            Backend::Sqlite(store) => store.read(move |conn| sqlite::queries::$query(conn, $($argument),*)).await,
+            Backend::Postgres(store) => {
+                store.read(async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            }
+        }
+    };
+}
+
+/// Runs a change of configuration in a transaction of its own, together with a ping if there is one.
+macro_rules! write {
+    ($store:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
+        match &$store.backend {
+            Backend::Sqlite(store) => {
+                store.write($ping, move |conn| sqlite::queries::$query(conn, $($argument),*)).await
+            }
+            Backend::Postgres(store) => {
+                store.write($ping, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            }
+        }
+    };
+}
+
+impl Store {
+    /// Brings the schema up to date, creating it if there is none. Returns the names of the migrations that were run.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or is newer than this version knows.
+    pub async fn migrate(options: &StoreOptions) -> Result<Vec<String>, StoreError> {
+        match options.sqlite_path() {
+            Some(path) => sqlite::migrate(path).await,
+            None if options.is_postgres() => postgres::migrate(&options.url).await,
+            None => Err(StoreError::Url(options.url.clone())),
+        }
+    }
+
+    /// Opens a store for serving: no other server may use it meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be reached, is in use, not migrated, or does not promise durability.
+    pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        let backend = match options.sqlite_path() {
+            Some(path) => Backend::Sqlite(Sqlite::open(path, options).await?),
+            None if options.is_postgres() => Backend::Postgres(Postgres::open(options).await?),
+            None => return Err(StoreError::Url(options.url.clone())),
+        };
+        Ok(Self { backend })
+    }
+
+    /// The number of this server among those that share the store, for its ids.
+    pub fn node(&self) -> u16 {
+        0
+    }
+
+    /// Makes everything in the batch durable, or nothing. One transaction. On SQLite this blocks the thread: call it from one
+    /// that is there for it.
+    ///
+    /// # Errors
+    /// When it failed: whether it was stored is then not known.
+    pub async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
+        Ok(match &self.backend {
+            Backend::Sqlite(store) => store.commit(batch)?,
+            Backend::Postgres(store) => store.commit(batch).await?,
+        })
+    }
+
+    /// Which of these events are stored.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn events_exist(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let ids = ids.to_vec();
+        read!(self, events_exist(&ids))
+    }
+
+    /// What is due for a webhook: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn due(&self, webhook: i64, now: i64, rows: usize, bytes: usize) -> Result<Refill, StoreError> {
+        read!(self, due(webhook, now, rows, bytes))
+    }
+
+    /// Every webhook that something waits for, and when the first of it is due.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
+        read!(self, pending_webhooks())
+    }
+
+    /// Events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn unfinished(&self, after: i64, last: i64, limit: usize) -> Result<UnfinishedPage, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read!(self, unfinished(after, last, limit))
+    }
+
+    /// The id of the last event.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn last_event_id(&self) -> Result<i64, StoreError> {
+        read!(self, last_event_id())
+    }
+
+    /// The largest id in use.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn largest_id(&self) -> Result<i64, StoreError> {
+        read!(self, largest_id())
+    }
+
+    /// The checkpoint: nothing at or below it is owed without a row that says so.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn checkpoint(&self) -> Result<i64, StoreError> {
+        let stored = self.setting(CHECKPOINT).await?;
+        Ok(stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_le_bytes))
+    }
+
+    /// What is known of failing webhooks.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn failing_webhooks(&self) -> Result<Vec<HealthRow>, StoreError> {
+        read!(self, failing_webhooks())
+    }
+
+    /// All configuration.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn load_catalogue(&self) -> Result<CatalogueRows, StoreError> {
+        read!(self, load_catalogue())
+    }
+
+    /// Stores an organization.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        write!(self, None, insert_organization(&row, &audit))
+    }
+
+    /// Deletes an organization and its webhooks, and cancels what waits for them in the store.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        write!(self, None, delete_organization(id, now, &audit))
+    }
+
+    /// Stores an event type.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        write!(self, None, insert_event_type(&row, &audit))
+    }
+
+    /// Changes an event type.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn update_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        write!(self, None, update_event_type(&row, &audit))
+    }
+
+    /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_webhook(
+        &self,
+        row: &WebhookRow,
+        secret: &SecretRow,
+        ping: Option<&NewEvent>,
+        audit: &AuditRow,
+    ) -> Result<(), StoreError> {
+        let (row, secret, ping, audit) = (row.clone(), secret.clone(), ping.cloned(), audit.clone());
+        write!(self, ping, insert_webhook(&row, &secret, &audit))
+    }
+
+    /// Changes a webhook if its version is still `version`, and stores its ping if there is one: all or nothing.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn update_webhook(
+        &self,
+        row: &WebhookRow,
+        version: i64,
+        ping: Option<&NewEvent>,
+        audit: &AuditRow,
+    ) -> Result<UpdateOutcome, StoreError> {
+        let (row, ping, audit) = (row.clone(), ping.cloned(), audit.clone());
+        write!(self, ping, update_webhook(&row, version, &audit))
+    }
+
+    /// Deletes a webhook, and cancels what waits for it in the store.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        write!(self, None, delete_webhook(id, now, &audit))
+    }
+
+    /// Adds a secret; the one before it signs until `old_expires_at`.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn rotate_secret(&self, new: &SecretRow, old_expires_at: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let (new, audit) = (new.clone(), audit.clone());
+        write!(self, None, rotate_secret(&new, old_expires_at, &audit))
+    }
+
+    /// Removes the secrets of a webhook but for the newest.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        write!(self, None, expire_secrets(webhook, &audit))
+    }
+
+    /// Stores a token.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        write!(self, None, insert_token(&row, &audit))
+    }
+
+    /// Appends to the audit log.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn append_audit(&self, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        write!(self, None, append_audit(&audit))
+    }
+
+    /// A value that the service keeps for itself.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_owned();
+        read!(self, setting(&key))
+    }
+
+    /// Keeps a value for the service itself.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn put_setting(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let (key, value) = (key.to_owned(), value.to_vec());
+        write!(self, None, put_setting(&key, &value))
+    }
+
+    /// One event of an organization, with its payload.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get_event(&self, organization: i64, id: i64) -> Result<Option<EventRecord>, StoreError> {
+        read!(self, get_event(organization, id))
+    }
+
+    /// Events of an organization below the id `before`, newest first; and the id to go on below, if there are more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_events(
+        &self,
+        organization: i64,
+        filter: &EventFilter,
+        before: i64,
+        size: usize,
+    ) -> Result<(Vec<EventRecord>, Option<i64>), StoreError> {
+        let filter = filter.clone();
+        read!(self, list_events(organization, &filter, before, size))
+    }
+
+    /// One delivery of an organization.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get_delivery(&self, organization: i64, id: i64) -> Result<Option<DeliveryRecord>, StoreError> {
+        read!(self, get_delivery(organization, id))
+    }
+
+    /// Deliveries of an organization below the id `before`, newest first; and the id to go on below, if there may be more. A
+    /// page may come out short while there are more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_deliveries(
+        &self,
+        organization: i64,
+        filter: &DeliveryFilter,
+        before: i64,
+        size: usize,
+    ) -> Result<(Vec<DeliveryRecord>, Option<i64>), StoreError> {
+        let filter = filter.clone();
+        read!(self, list_deliveries(organization, &filter, before, size))
+    }
+
+    /// The attempts of a delivery, first to last.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_attempts(&self, organization: i64, delivery: i64) -> Result<Vec<AttemptRow>, StoreError> {
+        read!(self, list_attempts(organization, delivery))
+    }
+}
+
+/// The setting that holds the checkpoint.
+pub(crate) const CHECKPOINT: &str = "checkpoint";

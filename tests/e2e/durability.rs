@@ -1,0 +1,172 @@
+//! Acknowledged means durable, and what is durable arrives.
+
+use std::collections::{HashMap, HashSet};
+
+use hookwright_proto::v1::{BatchPublishEventsRequest, CreateEventTypeRequest, publish_result};
+use hookwright_testkit::{Answer, Receiver, receiver::Gate};
+
+use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, wait_for_events, without_pings};
+
+const MANY: usize = 10_000;
+
+async fn register_plain(installation: &mut Installation) {
+    let request = CreateEventTypeRequest { event_type_id: "plain".to_owned(), event_type: None };
+    installation.clients.event_types.create_event_type(request).await.unwrap();
+}
+
+/// Every event published arrived, each exactly once.
+async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<String>) {
+    let requests = wait_for_events(receiver, published.len()).await;
+    let mut arrived: HashMap<&str, usize> = HashMap::new();
+    for request in &requests {
+        *arrived.entry(request.header("webhook-id").unwrap()).or_default() += 1;
+    }
+    assert!(arrived.values().all(|count| *count == 1), "some arrived more than once");
+    let arrived: HashSet<String> = arrived.into_keys().map(str::to_owned).collect();
+    assert_eq!(arrived.symmetric_difference(published).count(), 0);
+}
+
+on_both_stores! {
+    async fn an_acknowledged_event_survives_sigkill(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        // The receiver holds its answers back, so that nothing is delivered before the kill.
+        let gate = Gate::new();
+        receiver.answer(hookwright_testkit::Response::new(200).after(&gate));
+        let mut published = HashSet::new();
+        for _ in 0..50 {
+            published.insert(id_of(&installation.publish("clocking", CLOCKING).await.event).to_owned());
+        }
+        installation.server.kill9().await.unwrap();
+        gate.open();
+        receiver.answer(200);
+        receiver.forget_requests();
+        installation.restart().await;
+        let all = published.clone();
+        receiver
+            .wait_until(|requests| {
+                let arrived: HashSet<&str> =
+                    requests.iter().filter_map(|request| request.header("webhook-id")).collect();
+                all.iter().all(|id| arrived.contains(id.as_str()))
+            })
+            .await;
+    }
+
+    async fn what_failed_before_a_kill_is_retried_after_it(on: On) {
+        let mut installation = Installation::start_with(on, |server| server.arg("--retry-delay", "1s")).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        receiver.respond(503);
+        let published = installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 1).await;
+        installation.server.kill9().await.unwrap();
+        receiver.respond(200);
+        receiver.forget_requests();
+        installation.restart().await;
+        let request = wait_for_events(&receiver, 1).await.remove(0);
+        assert_eq!(request.header("webhook-id"), Some(id_of(&published.event)));
+    }
+
+    async fn sigterm_under_load_loses_nothing(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        register_plain(&mut installation).await;
+        installation.webhook(&receiver, &["plain"]).await;
+        let mut published = HashSet::new();
+        for round in 0..20 {
+            let requests = (0..50).map(|n| event("plain", &format!(r#"{{"round":{round},"n":{n}}}"#))).collect();
+            let batch = BatchPublishEventsRequest { organization: ACME.to_owned(), requests };
+            let response = installation.clients.events.batch_publish_events(batch).await.unwrap().into_inner();
+            for result in response.results {
+                let Some(publish_result::Result::Published(event)) = result.result else { panic!("{result:?}") };
+                published.insert(id_of(&event.event).to_owned());
+            }
+        }
+        let status = installation.server.terminate().await.unwrap();
+        assert!(status.success(), "{status}\n{}", installation.server.stderr());
+        installation.restart().await;
+        assert_each_arrived_once(&receiver, &published).await;
+    }
+}
+
+mod ten_thousand {
+    use super::*;
+
+    on_both_stores! {
+        async fn in_batches(on: On) {
+            let mut installation = Installation::start(on).await;
+            let receiver = Receiver::start().await;
+            register_plain(&mut installation).await;
+            installation.webhook(&receiver, &["plain"]).await;
+            let mut published = HashSet::new();
+            for first in (0..MANY).step_by(1_000) {
+                let requests =
+                    (first..first + 1_000).map(|n| event("plain", &format!(r#"{{"n":{n}}}"#))).collect();
+                let batch = BatchPublishEventsRequest { organization: ACME.to_owned(), requests };
+                let response = installation.clients.events.batch_publish_events(batch).await.unwrap().into_inner();
+                for result in response.results {
+                    let Some(publish_result::Result::Published(event)) = result.result else { panic!("{result:?}") };
+                    published.insert(id_of(&event.event).to_owned());
+                }
+            }
+            assert_eq!(published.len(), MANY);
+            assert_each_arrived_once(&receiver, &published).await;
+        }
+
+        async fn from_64_callers(on: On) {
+            let mut installation = Installation::start(on).await;
+            let receiver = Receiver::start().await;
+            register_plain(&mut installation).await;
+            installation.webhook(&receiver, &["plain"]).await;
+            let callers = (0..64).map(|caller| {
+                let mut events = installation.clients.events.clone();
+                tokio::spawn(async move {
+                    let mut published = Vec::new();
+                    for n in (caller..MANY).step_by(64) {
+                        let request = event("plain", &format!(r#"{{"n":{n}}}"#));
+                        let response = events.publish_event(request).await.unwrap().into_inner();
+                        published.push(id_of(&response.event).to_owned());
+                    }
+                    published
+                })
+            });
+            let callers: Vec<_> = callers.collect();
+            let mut published = HashSet::new();
+            for caller in callers {
+                published.extend(caller.await.unwrap());
+            }
+            assert_eq!(published.len(), MANY);
+            assert_each_arrived_once(&receiver, &published).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_lane_spills_to_the_store_and_delivers_everything() {
+    let settings = |server: hookwright_testkit::server::TestServerBuilder| server.arg("--memory-bytes-max", "64KiB");
+    let mut installation = Installation::start_with(On::Sqlite, settings).await;
+    let receiver = Receiver::start().await;
+    register_plain(&mut installation).await;
+    installation.webhook(&receiver, &["plain"]).await;
+    let gate = Gate::new();
+    receiver.answer(hookwright_testkit::Response::new(200).after(&gate));
+    let mut published = HashSet::new();
+    for n in 0..500 {
+        let event = installation.publish("plain", &format!(r#"{{"n":{n},"filler":"{}"}}"#, "x".repeat(500))).await;
+        published.insert(id_of(&event.event).to_owned());
+    }
+    gate.open();
+    receiver.answer(Answer::from(200));
+    assert_each_arrived_once(&receiver, &published).await;
+    assert_eq!(without_pings(&receiver.requests()).len(), 500);
+}
+
+#[tokio::test]
+async fn f04_a_second_server_on_the_same_file_is_refused() {
+    let installation = Installation::start(On::Sqlite).await;
+    let (builder, _) = crate::support::builder(On::Sqlite).await;
+    let exited = builder.data_directory(installation.server.data_directory()).start_to_fail().await.unwrap();
+    assert!(!exited.status.success());
+    assert!(exited.stderr.contains("another"), "{}", exited.stderr);
+}

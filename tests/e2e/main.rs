@@ -1,0 +1,26 @@
+//! End to end: the real server as a process, real receivers, the real PostgreSQL, clients over gRPC.
+//!
+//! | module | what is shown |
+//! | --- | --- |
+//! | `contract` | what receivers see, compared byte for byte |
+//! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
+//! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
+//! | `isolation` | one bad receiver does not delay another |
+//! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `publishing` | batches, streams, request ids |
+//! | `bad_input` | errors with field-level details, and nothing stored |
+//! | `access` | tokens, health, reflection, metrics, exposure |
+//! | `verifiers` | signatures checked by libraries that others wrote |
+//!
+//! A test that concerns the store runs on both: `on_both_stores!` makes one test of each.
+
+mod access;
+mod bad_input;
+mod contract;
+mod durability;
+mod isolation;
+mod outcomes;
+mod publishing;
+mod subscriptions;
+mod support;
+mod verifiers;
