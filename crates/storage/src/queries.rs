@@ -4,9 +4,6 @@
 //! Each module here is a macro whose parameters are the connection's type and the tokens that make a function wait (`async`
 //! and `.await`, or nothing). [`crate::sqlite`] and [`crate::postgres`] each call them once.
 
-#[macro_use]
 pub(crate) mod catalogue;
-#[macro_use]
 pub(crate) mod history;
-#[macro_use]
 pub(crate) mod queue;

@@ -194,3 +194,4 @@ macro_rules! catalogue_queries {
         }
     };
 }
+pub(crate) use catalogue_queries;

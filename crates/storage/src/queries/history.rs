@@ -116,7 +116,7 @@ macro_rules! history_queries {
                     query = query.filter(events::id.eq(event));
                 }
                 let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
-                let Some(last) = outlines.last().map(|event| event.id) else { return Ok((found, None)) };
+                let Some(last) = outlines.as_slice().last().map(|event| event.id) else { return Ok((found, None)) };
                 let mut records = delivery_records(conn, outlines)$($wait)*?;
                 records.reverse();
                 for record in records {
@@ -141,7 +141,7 @@ macro_rules! history_queries {
             mut outlines: Vec<EventOutline>,
         ) -> QueryResult<Vec<DeliveryRecord>> {
             outlines.sort_by_key(|event| event.id);
-            let (Some(first), Some(end)) = (outlines.first(), outlines.last()) else { return Ok(Vec::new()) };
+            let (Some(first), Some(end)) = (outlines.as_slice().first(), outlines.as_slice().last()) else { return Ok(Vec::new()) };
             let (first, last) = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
             let organization = end.organization_id;
             let tried: Vec<AttemptSummary> = attempts::table
@@ -179,6 +179,7 @@ macro_rules! history_queries {
         }
     };
 }
+pub(crate) use history_queries;
 
 use std::collections::HashMap;
 

@@ -79,7 +79,7 @@ macro_rules! queue_queries {
                 .order(events::id)
                 .limit(limit)
                 .load(conn)$($wait)*?;
-            let (Some(first), Some(end)) = (rows.first(), rows.last()) else {
+            let (Some(first), Some(end)) = (rows.as_slice().first(), rows.as_slice().last()) else {
                 return Ok(UnfinishedPage { events: Vec::new(), last_id: last });
             };
             let deliveries = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
@@ -155,6 +155,7 @@ macro_rules! queue_queries {
         }
     };
 }
+pub(crate) use queue_queries;
 
 /// How many events' payloads are read at once.
 pub(crate) const PAYLOAD_CHUNK: usize = 64;

@@ -4,6 +4,6 @@ use diesel::{SqliteConnection, prelude::*};
 
 use crate::{batch::*, row_event::*};
 
-catalogue_queries!(SqliteConnection, [], []);
-queue_queries!([], []);
-history_queries!([], []);
+crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
+crate::queries::queue::queue_queries!([], []);
+crate::queries::history::history_queries!([], []);

@@ -1,0 +1,216 @@
+//! PostgreSQL: by diesel-async over tokio-postgres, with TLS by rustls; no libpq.
+//!
+//! One connection writes the committer's batches. It holds an advisory lock for as long as it lives, so that one server
+//! uses a database at a time: a server that lost the connection cannot commit before it has the lock again.
+
+mod commit;
+mod connect;
+pub(crate) mod queries;
+mod statements;
+
+use std::{ops::AsyncFnOnce, sync::Arc};
+
+use diesel::{QueryableByName, result::QueryResult, sql_types};
+use diesel_async::{
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool},
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{
+    DEADLINE,
+    batch::{Batch, Committed, NewEvent},
+    error::StoreError,
+    store::StoreOptions,
+};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+/// The advisory lock of the server that uses a database, and of migrations. Any two numbers that nobody else uses.
+const SERVER_LOCK: i64 = 0x686f_6f6b_7772_0001;
+const MIGRATION_LOCK: i64 = 0x686f_6f6b_7772_0002;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Postgres {
+    url: Arc<str>,
+    pool: Pool<AsyncPgConnection>,
+    writer: Arc<Mutex<Option<AsyncPgConnection>>>,
+}
+
+/// Runs the migrations that are missing. They run on a thread of their own, for Diesel's migrations block.
+pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
+    let url = url.to_owned();
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        runtime.block_on(async {
+            let mut conn = connect::connect(&url).await?;
+            // Two servers that start at once take turns.
+            diesel::sql_query("SELECT pg_advisory_lock($1)")
+                .bind::<sql_types::BigInt, _>(MIGRATION_LOCK)
+                .execute(&mut conn)
+                .await?;
+            run_migrations(conn)
+        })
+    };
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|error| StoreError::Migration(error.to_string()))?
+}
+
+fn run_migrations(conn: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
+    let mut harness = AsyncMigrationHarness::new(conn);
+    crate::sqlite::known_versions(&harness.applied_migrations().map_err(failed)?)?;
+    let applied = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+    Ok(applied.iter().map(ToString::to_string).collect())
+}
+
+impl Postgres {
+    pub(crate) async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        let mut config = diesel_async::pooled_connection::ManagerConfig::default();
+        config.custom_setup = Box::new(|url| Box::pin(connect::establish(url)));
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(&options.url, config);
+        let pool = Pool::builder(manager).max_size(options.readers.max(1));
+        let pool = pool.build().map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let store = Self { url: options.url.as_str().into(), pool, writer: Arc::default() };
+        let mut writer = store.connect_writer().await?;
+        check_migrated(&mut writer).await?;
+        if !options.allow_unsafe_durability {
+            check_durable(&mut writer).await?;
+        }
+        *store.writer.lock().await = Some(writer);
+        Ok(store)
+    }
+
+    /// A connection that holds the server's lock.
+    async fn connect_writer(&self) -> Result<AsyncPgConnection, StoreError> {
+        let mut conn = connect::connect(&self.url).await?;
+        let locked: Flag = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS flag")
+            .bind::<sql_types::BigInt, _>(SERVER_LOCK)
+            .get_result(&mut conn)
+            .await?;
+        if locked.flag { Ok(conn) } else { Err(StoreError::AlreadyServed("this database".to_owned())) }
+    }
+
+    /// Runs a query that only reads.
+    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    {
+        within_deadline(async {
+            let mut conn = self.pool.get().await.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            Ok(query(&mut conn).await?)
+        })
+        .await
+    }
+
+    /// Runs a change of configuration in a transaction of its own.
+    pub(crate) async fn write<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    {
+        within_deadline(async {
+            let mut conn = self.pool.get().await.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            begin(&mut conn).await?;
+            let changed = async {
+                let done = change(&mut conn).await?;
+                if let Some(ping) = &ping {
+                    commit::insert_events(&mut conn, std::slice::from_ref(ping)).await?;
+                }
+                Ok(done)
+            }
+            .await;
+            end(&mut conn, changed).await
+        })
+        .await
+    }
+
+    pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let result = within_deadline(async {
+            let mut conn = match writer.take() {
+                Some(conn) => conn,
+                None => self.connect_writer().await?,
+            };
+            begin(&mut conn).await?;
+            let committed = commit::commit(&mut conn, batch).await;
+            let committed = end(&mut conn, committed).await?;
+            Ok((conn, committed))
+        })
+        .await;
+        // After any error the connection is not put back: the next commit begins with a new one.
+        let (conn, committed) = result?;
+        *writer = Some(conn);
+        Ok(committed)
+    }
+}
+
+/// By hand, for the closure of Diesel's own transactions cannot borrow what a caller passes in.
+async fn begin(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    conn.batch_execute("BEGIN").await.map_err(StoreError::from)
+}
+
+async fn end<T>(conn: &mut AsyncPgConnection, result: QueryResult<T>) -> Result<T, StoreError> {
+    match result {
+        Ok(done) => {
+            conn.batch_execute("COMMIT").await?;
+            Ok(done)
+        }
+        Err(error) => {
+            // A connection that is broken cannot roll back, and needs not.
+            let _ = conn.batch_execute("ROLLBACK").await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(DEADLINE, work).await.unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
+}
+
+#[derive(QueryableByName)]
+struct Flag {
+    #[diesel(sql_type = sql_types::Bool)]
+    flag: bool,
+}
+
+#[derive(QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = sql_types::Text)]
+    name: String,
+    #[diesel(sql_type = sql_types::Text)]
+    setting: String,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = sql_types::Text)]
+    version: String,
+}
+
+/// The schema must be exactly what this version knows.
+async fn check_migrated(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    use diesel::migration::MigrationSource as _;
+    let applied: Vec<Version> = diesel::sql_query("SELECT version::text AS version FROM __diesel_schema_migrations")
+        .load(conn)
+        .await
+        .map_err(|_| StoreError::OlderSchema)?;
+    let applied: Vec<_> = applied.into_iter().map(|row| row.version.into()).collect();
+    crate::sqlite::known_versions(&applied)?;
+    let known: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
+        MIGRATIONS.migrations().map_err(|error| StoreError::Migration(error.to_string()))?;
+    if applied.len() < known.len() { Err(StoreError::OlderSchema) } else { Ok(()) }
+}
+
+async fn check_durable(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    let settings: Vec<Setting> = diesel::sql_query(
+        "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')",
+    )
+    .load(conn)
+    .await?;
+    match settings.iter().find(|row| row.setting == "off") {
+        Some(row) => Err(StoreError::NotDurable(format!("PostgreSQL runs with {}=off", row.name))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The commit on PostgreSQL: a handful of statements, however many rows.
+
+use std::collections::HashMap;
+
+use diesel::{ExpressionMethods as _, QueryDsl as _, result::QueryResult};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+
+use super::statements::{
+    ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertEndings, InsertEvents, UpsertPending,
+};
+use crate::{
+    batch::{Batch, Committed, NewEvent, Repeat},
+    row_event::pack,
+    rows::{AttemptRow, EndingRow, HealthRow, PendingRow},
+    schema::{settings, webhook_health},
+    store::CHECKPOINT,
+};
+
+/// Stores a batch within the transaction that is open.
+pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<Committed> {
+    let committed = Committed { repeats: claim_requests(conn, &batch.events).await? };
+    if committed.repeats.is_empty() {
+        insert_events(conn, &batch.events).await?;
+    } else {
+        let repeats = &committed.repeats;
+        let fresh = batch.events.iter().enumerate().filter(|(index, _)| repeats.iter().all(|repeat| repeat.index != *index));
+        let fresh: Vec<NewEvent> = fresh.map(|(_, event)| event.clone()).collect();
+        insert_events(conn, &fresh).await?;
+    }
+    insert_attempts(conn, &batch.attempts).await?;
+    upsert_pending(conn, &batch.pend).await?;
+    if !batch.unpend.is_empty() {
+        let statement = DeletePending { delivery_id: batch.unpend.clone(), ..DeletePending::default() };
+        diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    }
+    insert_endings(conn, &batch.endings).await?;
+    for row in &batch.health {
+        store_health(conn, row).await?;
+    }
+    if let Some(checkpoint) = batch.checkpoint {
+        let value = checkpoint.to_le_bytes().to_vec();
+        diesel::insert_into(settings::table)
+            .values((settings::key.eq(CHECKPOINT), settings::value.eq(&value)))
+            .on_conflict(settings::key)
+            .do_update()
+            .set(settings::value.eq(&value))
+            .execute(conn)
+            .await?;
+    }
+    Ok(committed)
+}
+
+/// Stores events and the deliveries of them that wait.
+pub(super) async fn insert_events(conn: &mut AsyncPgConnection, new: &[NewEvent]) -> QueryResult<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut statement = InsertEvents::default();
+    for NewEvent { event, .. } in new {
+        statement.id.push(event.id);
+        statement.organization_id.push(event.organization_id);
+        statement.event_type.push(&event.event_type);
+        statement.payload.push(&event.payload);
+        statement.webhooks.push(pack(&event.webhooks));
+        statement.occurred_at.push(event.occurred_at);
+        statement.attributes.push(event.attributes.as_deref());
+        statement.trace.push(event.trace.as_ref().map(|trace| &trace[..]));
+        statement.tracestate.push(event.tracestate.as_deref());
+    }
+    diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    let spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
+    upsert_pending(conn, &spilled).await
+}
+
+/// Takes the request ids of events. Returns those that were taken before, by earlier events or by others in this batch.
+async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> QueryResult<Vec<Repeat>> {
+    let mut claim = ClaimRequests::default();
+    let mut find = FindRequests::default();
+    for new in events {
+        let Some(request) = &new.request else { continue };
+        let organization = new.event.organization_id;
+        claim.organization_id.push(organization);
+        claim.request_id.push(&request.request_id);
+        claim.event_id.push(new.event.id);
+        claim.fingerprint.push(&request.fingerprint);
+        claim.created_at.push(hookwright_domain::id::time_us(new.event.id));
+        find.organization_id.push(organization);
+        find.request_id.push(&request.request_id);
+    }
+    if find.request_id.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = find.request_id.len();
+    if diesel_async::RunQueryDsl::execute(claim, conn).await? == wanted {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, String, i64, Vec<u8>, i32)> = diesel_async::RunQueryDsl::load(find, conn).await?;
+    let holders: HashMap<(i64, String), (i64, Vec<u8>, i32)> = rows
+        .into_iter()
+        .map(|(organization, request, event, fingerprint, bytes)| ((organization, request), (event, fingerprint, bytes)))
+        .collect();
+    let repeats = events.iter().enumerate().filter_map(|(index, new)| {
+        let request = new.request.as_ref()?;
+        let (event_id, fingerprint, bytes) =
+            holders.get(&(new.event.organization_id, request.request_id.clone()))?;
+        if *event_id == new.event.id {
+            return None;
+        }
+        // The first of several in one batch is not stored yet: its list is at hand.
+        let in_batch = events.iter().find(|other| other.event.id == *event_id).map(|other| other.event.webhooks.len());
+        Some(Repeat {
+            index,
+            event_id: *event_id,
+            same: *fingerprint == request.fingerprint,
+            delivery_count: in_batch.unwrap_or(usize::try_from(*bytes).unwrap_or(0) / 8),
+        })
+    });
+    Ok(repeats.collect())
+}
+
+async fn insert_attempts(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut statement = InsertAttempts::default();
+    for row in rows {
+        statement.delivery_id.push(row.delivery_id);
+        statement.number.push(row.number);
+        statement.event_id.push(row.event_id);
+        statement.organization_id.push(row.organization_id);
+        statement.webhook_id.push(row.webhook_id);
+        statement.started_at.push(row.started_at);
+        statement.duration_us.push(row.duration_us);
+        statement.status.push(row.status);
+        statement.error_class.push(row.error_class.as_deref());
+        statement.error_message.push(row.error_message.as_deref());
+        statement.delivery_state.push(row.delivery_state);
+        statement.details.push(&row.details);
+        statement.response_body.push(row.response_body.as_deref());
+    }
+    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
+}
+
+async fn upsert_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut statement = UpsertPending::default();
+    for row in rows {
+        statement.delivery_id.push(row.delivery_id);
+        statement.event_id.push(row.event_id);
+        statement.organization_id.push(row.organization_id);
+        statement.webhook_id.push(row.webhook_id);
+        statement.due_at.push(row.due_at);
+        statement.attempts.push(row.attempts);
+    }
+    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
+}
+
+async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut statement = InsertEndings::default();
+    for row in rows {
+        statement.delivery_id.push(row.delivery_id);
+        statement.event_id.push(row.event_id);
+        statement.organization_id.push(row.organization_id);
+        statement.webhook_id.push(row.webhook_id);
+        statement.state.push(row.state);
+        statement.reason.push(&row.reason);
+        statement.ended_at.push(row.ended_at);
+    }
+    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
+}
+
+async fn store_health(conn: &mut AsyncPgConnection, row: &HealthRow) -> QueryResult<()> {
+    match row.failing_since {
+        None => diesel::delete(webhook_health::table.find(row.webhook_id)).execute(conn).await.map(drop),
+        Some(since) => {
+            let values = (webhook_health::failing_since.eq(since), webhook_health::failures.eq(row.failures));
+            diesel::insert_into(webhook_health::table)
+                .values((webhook_health::webhook_id.eq(row.webhook_id), values))
+                .on_conflict(webhook_health::webhook_id)
+                .do_update()
+                .set(values)
+                .execute(conn)
+                .await
+                .map(drop)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A connection to PostgreSQL: TLS where the server offers it (or the URL's `sslmode` demands it), certificates checked.
+
+use std::{sync::Arc, time::Duration};
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
+use tokio::time::timeout;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{DEADLINE, error::StoreError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects, within the deadline.
+pub(super) async fn connect(url: &str) -> Result<AsyncPgConnection, StoreError> {
+    match timeout(DEADLINE, establish(url)).await {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(error)) => Err(StoreError::Unreachable(error.to_string())),
+        Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
+    }
+}
+
+/// Connects, and sets what every session needs.
+pub(super) async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
+    let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?;
+    config.application_name("hookwright").connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
+    let tls = MakeRustlsConnect::new(tls_config().map_err(|error| bad(&error))?);
+    let (client, connection) = config.connect(tls).await.map_err(|error| bad(&DisplayWithCause(&error)))?;
+    let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    // The server gives up on a statement when its caller has.
+    let session = format!("SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'", DEADLINE.as_millis());
+    conn.batch_execute(&session).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+fn tls_config() -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// An error with what caused it: alone it says little.
+struct DisplayWithCause<'a>(&'a tokio_postgres::Error);
+
+impl std::fmt::Display for DisplayWithCause<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)?;
+        match std::error::Error::source(self.0) {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
+    }
+}

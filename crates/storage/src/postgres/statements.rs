@@ -1,0 +1,149 @@
+//! The hot statements: one per table, however many rows, with an array for each column.
+//!
+//! Diesel prepares a multi-row insert anew whenever the number of rows changes. These have one text each, so each is
+//! prepared once per connection.
+
+use diesel::{
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::QueryResult,
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
+};
+
+/// Defines a statement whose text is fixed and whose parameters are arrays, one for each column.
+macro_rules! statement {
+    ($(#[doc = $doc:literal])+ $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } $head:literal, $tail:literal) => {
+        $(#[doc = $doc])+
+        #[derive(Default)]
+        pub(super) struct $name<'a> {
+            $(pub(super) $column: Vec<$rust>,)+
+            pub(super) _lifetime: std::marker::PhantomData<&'a ()>,
+        }
+
+        impl QueryId for $name<'_> {
+            type QueryId = $name<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl QueryFragment<Pg> for $name<'_> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql($head);
+                let mut separator = "";
+                $(
+                    out.push_sql(separator);
+                    out.push_bind_param::<Array<$sql>, _>(&self.$column)?;
+                    separator = ", ";
+                )+
+                let _ = separator;
+                out.push_sql($tail);
+                Ok(())
+            }
+        }
+
+        impl<Conn> diesel::query_dsl::RunQueryDsl<Conn> for $name<'_> {}
+    };
+}
+
+statement! {
+    /// Stores events.
+    InsertEvents {
+        id: i64 => BigInt,
+        organization_id: i64 => BigInt,
+        event_type: &'a str => Text,
+        payload: &'a [u8] => Binary,
+        webhooks: Vec<u8> => Binary,
+        occurred_at: i64 => BigInt,
+        attributes: Option<&'a str> => Nullable<Text>,
+        trace: Option<&'a [u8]> => Nullable<Binary>,
+        tracestate: Option<&'a str> => Nullable<Text>,
+    }
+    "INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at, attributes, trace, tracestate) \
+     SELECT * FROM unnest(", ")"
+}
+
+statement! {
+    /// Appends attempts; one that is there already stays as it is.
+    InsertAttempts {
+        delivery_id: i64 => BigInt,
+        number: i32 => Integer,
+        event_id: i64 => BigInt,
+        organization_id: i64 => BigInt,
+        webhook_id: i64 => BigInt,
+        started_at: i64 => BigInt,
+        duration_us: i64 => BigInt,
+        status: Option<i32> => Nullable<Integer>,
+        error_class: Option<&'a str> => Nullable<Text>,
+        error_message: Option<&'a str> => Nullable<Text>,
+        delivery_state: i32 => Integer,
+        details: &'a str => Text,
+        response_body: Option<&'a [u8]> => Nullable<Binary>,
+    }
+    "INSERT INTO attempts (delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us, status, \
+     error_class, error_message, delivery_state, details, response_body) SELECT * FROM unnest(",
+    ") ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    /// Writes pending rows in place of what is there.
+    UpsertPending {
+        delivery_id: i64 => BigInt,
+        event_id: i64 => BigInt,
+        organization_id: i64 => BigInt,
+        webhook_id: i64 => BigInt,
+        due_at: i64 => BigInt,
+        attempts: i32 => Integer,
+    }
+    "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts) \
+     SELECT * FROM unnest(",
+    ") ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, attempts = excluded.attempts"
+}
+
+statement! {
+    /// Removes pending rows.
+    DeletePending { delivery_id: i64 => BigInt }
+    "DELETE FROM pending_deliveries WHERE delivery_id = ANY(", ")"
+}
+
+statement! {
+    /// Appends endings; one that is there already stays as it is.
+    InsertEndings {
+        delivery_id: i64 => BigInt,
+        event_id: i64 => BigInt,
+        organization_id: i64 => BigInt,
+        webhook_id: i64 => BigInt,
+        state: i32 => Integer,
+        reason: &'a str => Text,
+        ended_at: i64 => BigInt,
+    }
+    "INSERT INTO delivery_endings (delivery_id, event_id, organization_id, webhook_id, state, reason, ended_at) \
+     SELECT * FROM unnest(", ") ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    /// Takes request ids, each for the first event that comes with it.
+    ClaimRequests {
+        organization_id: i64 => BigInt,
+        request_id: &'a str => Text,
+        event_id: i64 => BigInt,
+        fingerprint: &'a [u8] => Binary,
+        created_at: i64 => BigInt,
+    }
+    "INSERT INTO idempotency_keys (organization_id, request_id, event_id, fingerprint, created_at) SELECT * FROM unnest(",
+    ") ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    /// Who holds these request ids, and how long the list of webhooks of their event is in bytes.
+    FindRequests {
+        organization_id: i64 => BigInt,
+        request_id: &'a str => Text,
+    }
+    "SELECT k.organization_id, k.request_id, k.event_id, k.fingerprint, COALESCE(length(e.webhooks), 0) \
+     FROM unnest(",
+    ") AS wanted (organization_id, request_id) \
+     JOIN idempotency_keys k USING (organization_id, request_id) LEFT JOIN events e ON e.id = k.event_id"
+}
+
+impl Query for FindRequests<'_> {
+    type SqlType = (BigInt, Text, BigInt, Binary, Integer);
+}
