@@ -73,7 +73,7 @@ impl CustomHeaders {
         if headers.len() > HEADERS_MAX {
             return Err(HeaderError::TooMany(headers.len()));
         }
-        let own_prefix = header_prefix.to_ascii_lowercase();
+        let own_prefix = header_prefix.to_ascii_lowercase().replace('_', "-");
         let mut seen = Vec::with_capacity(headers.len());
         for (name, value) in &headers {
             let lower = check_name(name, &own_prefix)?;
@@ -100,10 +100,12 @@ fn check_name(name: &str, own_prefix: &str) -> Result<String, HeaderError> {
         return Err(HeaderError::Name(shown));
     }
     let lower = name.to_ascii_lowercase();
-    let forbidden = FORBIDDEN.contains(&lower.as_str())
-        || FORBIDDEN_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
-        || lower.starts_with("tt-hook-")
-        || (!own_prefix.is_empty() && lower.starts_with(own_prefix));
+    // CGI, WSGI and their like hand `X_Y` and `X-Y` on as the same header.
+    let plain = lower.replace('_', "-");
+    let forbidden = FORBIDDEN.contains(&plain.as_str())
+        || FORBIDDEN_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
+        || plain.starts_with("tt-hook-")
+        || (!own_prefix.is_empty() && plain.starts_with(own_prefix));
     if forbidden { Err(HeaderError::Forbidden(name.to_owned())) } else { Ok(lower) }
 }
 
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn h03_headers_of_the_contract() {
-        for name in ["TT-Hook-Event", "tt-hook-anything", "webhook-id", "Webhook-Other", "traceparent", "tracestate", "Content-Type", "User-Agent"] {
+        for name in ["TT-Hook-Event", "tt-hook-anything", "webhook-id", "Webhook-Other", "traceparent", "tracestate", "Content-Type", "User-Agent", "TT_Hook_Signature", "Webhook_Id", "Content_Length"] {
             assert_eq!(rule(name, "v"), Some("HEADER_FORBIDDEN"), "{name}");
         }
         let branded = CustomHeaders::parse(vec![("Acme-Event".into(), "v".into())], "Acme-");

@@ -126,7 +126,9 @@ impl EventId {
     /// The delivery to the webhook at `position` in the event's list: the numbers after the event's own are reserved for
     /// them.
     pub fn delivery(self, position: usize) -> DeliveryId {
-        DeliveryId(self.0 + 1 + i64::try_from(position).expect("an event is owed to at most FANOUT_MAX webhooks"))
+        let position = i64::try_from(position).expect("an event is owed to at most FANOUT_MAX webhooks");
+        // Ids come from callers too: the largest number that reads as an id must not overflow.
+        DeliveryId(self.0.saturating_add(1 + position))
     }
 }
 
@@ -138,7 +140,14 @@ pub const fn time_us(raw: i64) -> i64 {
 /// The smallest raw id made at or after a time.
 pub const fn first_at(time_us: i64) -> i64 {
     let ms = time_us.div_euclid(1_000) + (time_us.rem_euclid(1_000) != 0) as i64 - EPOCH_MS;
-    if ms <= 0 { 0 } else { ms << (NODE_BITS + SEQUENCE_BITS) }
+    // A time beyond what ids can hold is after every id.
+    if ms <= 0 {
+        0
+    } else if ms > i64::MAX >> (NODE_BITS + SEQUENCE_BITS) {
+        i64::MAX
+    } else {
+        ms << (NODE_BITS + SEQUENCE_BITS)
+    }
 }
 
 /// Makes ids for one node. They only ever grow, also when the clock is set back.
@@ -234,6 +243,16 @@ mod tests {
         let id = EventId::from_raw(IdGenerator::new(1023, 0).next(NOW));
         assert_eq!(id.time_us(), NOW * 1_000);
         assert!(first_at(NOW * 1_000) <= id.raw() && id.raw() < first_at(NOW * 1_000 + 1));
+    }
+
+    #[test]
+    fn p07_times_and_ids_at_the_ends_of_their_range() {
+        let year_9999 = 253_402_300_799_000_000;
+        assert_eq!(first_at(year_9999), i64::MAX, "after every id, not wrapped around");
+        assert_eq!(first_at(i64::MAX), i64::MAX);
+        assert_eq!(first_at(i64::MIN), 0);
+        let last: EventId = "evt_7zzzzzzzzzzzz".parse().unwrap();
+        assert_eq!(last.delivery(4_094).raw(), i64::MAX);
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl RetrySchedule {
     pub fn delay(&self, number: u32, random: f64) -> Option<Duration> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         let delay = self.delays.get(index)?;
-        Some(delay.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0)))
+        let random = if random.is_nan() { 0.5 } else { random.clamp(0.0, 1.0) };
+        Some(delay.mul_f64(0.9 + 0.2 * random))
     }
 
     /// The delays.
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(seconds, [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 86_400]);
         assert_eq!(schedule.delay(12, 0.5), None);
         assert_eq!(schedule.delay(0, 0.5), None);
+        assert!(schedule.delay(1, f64::NAN).is_some());
     }
 
     #[test]

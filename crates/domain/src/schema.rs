@@ -3,6 +3,8 @@
 //! A schema is compiled once and never fetches anything: references must stay within it. Patterns run on a regular-expression
 //! engine that is linear in its input.
 
+mod cost;
+
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
@@ -28,6 +30,9 @@ pub enum SchemaError {
     /// A reference that leads out of the schema.
     #[error("the reference `{0}` leads out of the schema; only references that begin with `#` are followed")]
     RemoteReference(String),
+    /// Alternatives that nest too deep or refer back to themselves.
+    #[error("could take too long to check: have fewer alternatives (`anyOf`, `oneOf`, `$ref`) that nest or refer back to themselves")]
+    TooComplex,
     /// Not a JSON Schema, or one that cannot be compiled.
     #[error("is not a JSON Schema that can be used: {0}")]
     NotSchema(String),
@@ -41,6 +46,7 @@ impl SchemaError {
             Self::NotJson(_) => "SCHEMA_NOT_JSON",
             Self::TooDeep => "SCHEMA_TOO_DEEP",
             Self::RemoteReference(_) => "SCHEMA_REMOTE_REFERENCE",
+            Self::TooComplex => "SCHEMA_TOO_COMPLEX",
             Self::NotSchema(_) => "SCHEMA_INVALID",
         }
     }
@@ -76,7 +82,7 @@ impl EventSchema {
             .with_pattern_options(PatternOptions::regex())
             .build(&schema)
             .map_err(|error| SchemaError::NotSchema(shortened(&error.to_string())))?;
-        Ok(Self { validator })
+        if cost::is_bounded(&schema) { Ok(Self { validator }) } else { Err(SchemaError::TooComplex) }
     }
 
     /// Checks a payload, which is JSON.
@@ -227,6 +233,38 @@ mod tests {
         let payload = format!(r#"{{"a":"{}!"}}"#, "a".repeat(50_000));
         assert!(schema.validate(payload.as_bytes()).is_err());
         assert!(EventSchema::compile(r#"{"pattern":"(a)\\1"}"#).is_err(), "back references are not linear");
+    }
+
+    #[test]
+    fn p08_alternatives_that_multiply_are_refused() {
+        let twice = |n: usize| format!(r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}},"##, n + 1);
+        let doubling: String = (0..24).map(twice).collect();
+        let doubling = format!(r##"{{"$defs":{{{doubling}"d24":{{"type":"string"}}}},"$ref":"#/$defs/d0"}}"##);
+        let back = r##"{"anyOf":[{"properties":{"a":{"$ref":"#"}}},{"properties":{"a":{"$ref":"#"}}}]}"##;
+        let anchored = r##"{"$anchor":"x","oneOf":[{"items":{"$ref":"#x"}},{"items":{"$ref":"#x"}}]}"##;
+        let itself = r##"{"allOf":[{"$ref":"#"}]}"##;
+        let unevaluated = format!("{}{{}}{}", r#"{"unevaluatedProperties":"#.repeat(12), "}".repeat(12));
+        for schema in [&doubling, back, anchored, itself, &unevaluated] {
+            assert_eq!(EventSchema::compile(schema).unwrap_err(), SchemaError::TooComplex, "{schema}");
+        }
+    }
+
+    #[test]
+    fn p08_ordinary_schemas_are_not_too_complex() {
+        let properties: String = (0..200).map(|n| format!(r#""p{n}":{{"type":"string","minLength":1}},"#)).collect();
+        let wide = format!(r#"{{"properties":{{{properties}"last":{{"items":{{"type":"integer"}}}}}}}}"#);
+        let tree = concat!(
+            r##"{"$defs":{"node":{"properties":{"children":{"items":{"$ref":"#/$defs/node"}},"##,
+            r##""next":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/node"}]}}}},"$ref":"#/$defs/node"}"##,
+        );
+        let variant = |n: usize| format!(r#"{{"required":["v{n}"],"properties":{{"v{n}":{{"type":"object"}}}}}}"#);
+        let variants = format!(r#"{{"oneOf":[{}]}}"#, (0..40).map(variant).collect::<Vec<_>>().join(","));
+        let nested = format!("{}true{}", r#"{"items":"#.repeat(60), "}".repeat(60));
+        for schema in [&wide, tree, &variants, &nested] {
+            assert!(EventSchema::compile(schema).is_ok(), "{schema}");
+        }
+        let deep = format!("{}null{}", r#"{"next":"#.repeat(127), "}".repeat(127));
+        assert_eq!(EventSchema::compile(tree).unwrap().validate(deep.as_bytes()), Ok(()));
     }
 
     #[test]

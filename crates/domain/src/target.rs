@@ -63,7 +63,10 @@ impl fmt::Display for Blocked {
                 write!(f, "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it")
             }
             Self::Name => f.write_str("names a host of the local machine or network; use a public name, or ask the operator to allow it"),
-            Self::Port(port) => write!(f, "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed"),
+            Self::Port(port) => write!(
+                f,
+                "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed, but for a few of well-known internal services"
+            ),
             Self::Plain => f.write_str("must use https: the operator requires it"),
             Self::Denied(_) => f.write_str("leads to a target that the operator has denied"),
             Self::Own => f.write_str("leads back to this installation"),
@@ -134,15 +137,24 @@ impl TargetPolicy {
         // The more specific of the operator's rules wins; of two alike, the one that denies.
         let allow = most_specific(&self.allow, |rule| rule.covers_address(plain));
         let deny = most_specific(&self.deny, |rule| rule.covers_address(plain));
-        match (allow, deny) {
-            (Some((allow_bits, rule)), Some((deny_bits, _))) if allow_bits > deny_bits => Ok(format!("allow {rule}")),
-            (_, Some((_, rule))) => Err(Blocked::Denied(rule.to_string())),
-            (Some((_, rule)), None) => Ok(format!("allow {rule}")),
-            (None, None) => match address::special_range(address) {
-                Some(name) => Err(Blocked::Address(name)),
-                None => Ok(PUBLIC.to_owned()),
-            },
+        let rule = match (allow, deny) {
+            (Some((allow_bits, rule)), Some((deny_bits, _))) if allow_bits > deny_bits => rule,
+            (_, Some((_, rule))) => return Err(Blocked::Denied(rule.to_string())),
+            (Some((_, rule)), None) => rule,
+            (None, None) => {
+                return match address::special_range(address) {
+                    Some(name) => Err(Blocked::Address(name)),
+                    None => Ok(PUBLIC.to_owned()),
+                };
+            }
+        };
+        // Allowing a way to reach IPv4 (a network with NAT64, say) allows it for what may be reached over IPv4.
+        if let IpAddr::V6(transition) = plain {
+            for embedded in address::embedded(transition).into_iter().flatten() {
+                self.explain_address(embedded.into(), port)?;
+            }
         }
+        Ok(format!("allow {rule}"))
     }
 
     /// Checks a host name by its looks. What it resolves to is checked besides.
@@ -170,8 +182,12 @@ impl TargetPolicy {
     }
 
     fn is_own(&self, address: IpAddr, port: u16) -> bool {
+        // To connect to the unspecified address is to connect to this machine.
+        let local = |address: IpAddr| address.is_loopback() || address.is_unspecified();
         self.own_addresses.iter().any(|own| {
-            let same_host = own.ip() == address || (own.ip().is_unspecified() && address.is_loopback());
+            let host = own.ip().to_canonical();
+            let same_host =
+                host == address || (host.is_unspecified() && local(address)) || (address.is_unspecified() && local(host));
             own.port() == port && same_host
         })
     }
@@ -182,7 +198,7 @@ fn most_specific(rules: &[TargetRule], covers: impl Fn(&TargetRule) -> Option<us
 }
 
 fn check_port(port: u16) -> Result<(), Blocked> {
-    // 6379 and its like are above 1023 and reachable by address rules alone; those that answer anything to anybody are not.
+    // Ports of services that take commands from anybody who reaches them: NFS, Apple SASL, lockd, X11, Redis, memcached.
     const UNSAFE: [u16; 6] = [2049, 3659, 4045, 6000, 6379, 11_211];
     match port {
         80 | 443 => Ok(()),

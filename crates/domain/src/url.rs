@@ -14,7 +14,7 @@ pub const URL_CHARS_MAX: usize = 2_048;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Too long.
-    #[error("must be at most {URL_CHARS_MAX} characters; it has {0}")]
+    #[error("must be at most {URL_CHARS_MAX} characters, percent-encoded; it has {0}")]
     TooLong(usize),
     /// Not `http://` or `https://` and a host.
     #[error("must begin with `https://` or `http://` and a host")]
@@ -108,6 +108,10 @@ impl PayloadUrl {
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             _ => None,
         };
+        // Percent-encoding makes a URL longer, and what is stored must be a URL by these rules when it is read back.
+        if url.as_str().len() > URL_CHARS_MAX {
+            return Err(UrlError::TooLong(url.as_str().len()));
+        }
         let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlError::Port)?;
         let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -181,13 +185,26 @@ fn check_text(text: &str) -> Result<(), UrlError> {
     if text.chars().any(|char| char.is_whitespace() || char.is_control() || char == '\\') {
         return Err(UrlError::Characters);
     }
+    // Parsers drop an empty user name and decode a host before they read it.
+    let authority = authority_text(text);
+    if authority.contains('@') {
+        return Err(UrlError::UserInfo);
+    }
+    if authority.contains('%') {
+        return Err(UrlError::Malformed("the host holds a percent escape".to_owned()));
+    }
     Ok(())
 }
 
-/// The host as it stands in the text: between the scheme (or user info) and the port, path or query.
-fn host_text(text: &str) -> &str {
+/// Host and port (and user info) as they stand in the text.
+fn authority_text(text: &str) -> &str {
     let after = text.split_once("//").map_or(text, |(_, after)| after);
-    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    after.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The host as it stands in the text: between the scheme and the port, path or query.
+fn host_text(text: &str) -> &str {
+    let authority = authority_text(text);
     match authority.rfind(']') {
         Some(end) => &authority[..=end],
         None => authority.split(':').next().unwrap_or_default(),
@@ -223,7 +240,29 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_stored_reads_back_the_same(
+            host in "[a-z0-9\u{e9}_.\u{ad}\u{24d0}\u{ff11}\u{3002}-]{1,12}|[ -~]{1,12}",
+            port in "(:[0-9]{0,5})?",
+            rest in "([/?][ -~\u{e9}\u{200b}]{0,20})?",
+        ) {
+            if let Ok(url) = parse(&format!("http://{host}{port}{rest}")) {
+                prop_assert_eq!(parse(url.as_str()), Ok(url.clone()));
+                let sent = [url.authority(), url.path_and_query()];
+                prop_assert!(sent.iter().all(|text| text.bytes().all(|byte| byte.is_ascii_graphic())), "{:?}", sent);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(https?:/{0,3})?\\PC{0,40}") {
+            let _ = parse(&text).map(|url| url.unicode());
+        }
+    }
 
     fn parse(text: &str) -> Result<PayloadUrl, UrlError> {
         PayloadUrl::parse(text)
@@ -231,7 +270,7 @@ mod tests {
 
     #[test]
     fn s28_user_info_is_refused() {
-        for text in ["http://user:pass@host.example/", "http://public@127.0.0.1/", "http://:secret@host.example/"] {
+        for text in ["http://user:pass@host.example/", "http://public@127.0.0.1/", "http://:secret@host.example/", "http://@host.example/", "http://@\u{e9}.example/", "http://:@[2606:4700::1111]/"] {
             assert_eq!(parse(text), Err(UrlError::UserInfo), "{text}");
         }
     }
@@ -274,6 +313,7 @@ mod tests {
         let url = parse("http://b\u{fc}cher.example/").unwrap();
         assert_eq!(url.as_str(), "http://xn--bcher-kva.example/");
         assert_eq!(url.unicode(), "http://b\u{fc}cher.example/");
+        assert_eq!(parse("http://\u{e9}.example/").unwrap().host(), "xn--9ca.example");
         // What maps to a loopback name or address is then refused as that.
         assert_eq!(parse("http://\u{24db}ocalhost/").unwrap().host(), "localhost");
         assert_eq!(parse("http://\u{ff11}\u{ff12}\u{ff17}\u{3002}0.0.1/").unwrap().address(), Some([127, 0, 0, 1].into()));
@@ -296,6 +336,8 @@ mod tests {
         let path = "x".repeat(2_049 - "http://host.example/".len());
         assert_eq!(parse(&format!("http://host.example/{path}")), Err(UrlError::TooLong(2_049)));
         assert!(parse(&format!("http://host.example/{}", &path[1..])).is_ok());
+        let encoded = format!("http://host.example/{}", "\u{e9}".repeat(400));
+        assert_eq!(parse(&encoded), Err(UrlError::TooLong(20 + 400 * 6)), "what counts is what is stored");
         assert!(parse(&format!("http://{}.example/", "a".repeat(64))).is_err());
         assert!(parse(&format!("http://{}example/", "abc.".repeat(75))).is_err());
     }
@@ -309,7 +351,7 @@ mod tests {
 
     #[test]
     fn s43_hosts_that_read_as_one_and_are_another() {
-        for text in ["http://93%2e184%2e216%2e34/", "http://0135.0270.0330.042/", "http://00000093.184.216.34/", "http://93.184.216.34../", "http://a..b/", "http://ex%61mple.com/"] {
+        for text in ["http://93%2e184%2e216%2e34/", "http://0135.0270.0330.042/", "http://00000093.184.216.34/", "http://93.184.216.34../", "http://a..b/", "http://ex%61mple.com/", "http://\u{e9}.good.example%2eevil.example/"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -37,6 +37,24 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
+/// The IPv4 addresses that a transition address stands for: those at which its packets may end.
+pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+    let segments = address.segments();
+    let pair = |at: usize| {
+        let ([a, b], [c, d]) = (segments[at].to_be_bytes(), segments[at + 1].to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match segments {
+        [0x2002, ..] => [Some(pair(1)), None],
+        // Teredo: the server, and the client with its bits turned over.
+        [0x2001, 0, ..] => [Some(pair(2)), Some(Ipv4Addr::from_bits(!pair(6).to_bits()))],
+        [0x64, 0xff9b, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => [Some(pair(6)), None],
+        [0, 0, 0, 0, 0, 0, 0, 0..=1] => [None, None],
+        [0, 0, 0, 0, 0, 0, ..] => [Some(pair(6)), None],
+        _ => [None, None],
+    }
+}
+
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("UNSPECIFIED_ADDRESS"),

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Why a text is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,10 +26,10 @@ impl FromStr for TargetRule {
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
         if let Ok(network) = text.parse::<IpNet>() {
-            return Ok(Self(Kind::Network(network.trunc())));
+            return Ok(Self(Kind::Network(canonical(network.trunc()))));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self(Kind::Network(address.into())));
+            return Ok(Self(Kind::Network(address.to_canonical().into())));
         }
         let lower = text.to_ascii_lowercase();
         let (below, name) = lower.strip_prefix("*.").map_or((false, lower.as_str()), |name| (true, name));
@@ -41,6 +41,17 @@ impl FromStr for TargetRule {
             return Err(RuleError);
         }
         Ok(Self(if below { Kind::Below(format!(".{name}")) } else { Kind::Name(name.to_owned()) }))
+    }
+}
+
+/// Addresses are looked at in their canonical form, so a range of IPv4-mapped ones is one of IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let bits = network.prefix_len().checked_sub(96);
+    match (network.addr().to_canonical(), bits) {
+        (IpAddr::V4(address), Some(bits)) if network.addr().is_ipv6() => {
+            Ipv4Net::new(address, bits).map_or(network, IpNet::V4)
+        }
+        _ => network,
     }
 }
 

@@ -176,6 +176,28 @@ fn an_allowed_address_is_allowed_in_its_mapped_form_too() {
 }
 
 #[test]
+fn an_allowed_way_to_ipv4_leads_only_to_allowed_addresses() {
+    let check = |allow: &[&str], address: &str| {
+        let policy = TargetPolicy { allow: rules(allow), ..TargetPolicy::default() };
+        policy.check_address(address.parse().unwrap(), 80).is_ok()
+    };
+    assert!(check(&["64:ff9b::/96"], "64:ff9b::0b00:1"));
+    assert!(!check(&["64:ff9b::/96"], "64:ff9b::a9fe:a9fe"));
+    assert!(check(&["64:ff9b::/96", "10.0.0.0/8"], "64:ff9b::a00:1"));
+    assert!(!check(&["::/0"], "2002:7f00:1::") && !check(&["::/0"], "::127.0.0.1"));
+    assert!(!check(&["::/0"], "2001:0:b00:1:0:0:5601:5601"), "Teredo's client is turned over: 169.254.169.254");
+    assert!(check(&["::/0"], "::1") && check(&["::/0"], "fe80::1"));
+}
+
+#[test]
+fn a_rule_of_mapped_addresses_is_one_of_ipv4() {
+    let policy = TargetPolicy { deny: rules(&["::ffff:11.0.0.0/104", "::ffff:12.0.0.1"]), ..TargetPolicy::default() };
+    assert!(policy.check_address([11, 2, 3, 4].into(), 80).is_err());
+    assert!(policy.check_address([12, 0, 0, 1].into(), 80).is_err());
+    assert!(policy.check_address([12, 0, 0, 2].into(), 80).is_ok());
+}
+
+#[test]
 fn names_are_allowed_and_denied_by_name() {
     let policy = TargetPolicy { allow: rules(&["localhost", "*.internal"]), deny: rules(&["*.evil.example", "db.internal"]), ..TargetPolicy::default() };
     let check = |name: &str| policy.check_name(name).is_ok();
@@ -197,6 +219,12 @@ fn s42_this_installation_is_no_target_of_its_own() {
     assert_eq!(check("http://127.0.0.1:8080/"), Err(Blocked::Own));
     assert_eq!(check("https://hooks.example.com/"), Err(Blocked::Own));
     assert_eq!(check("http://127.0.0.1:8081/"), Ok(()));
+    let all = TargetPolicy { allow: rules(&["0.0.0.0/0", "::/0"]), ..policy };
+    let own = |policy: &TargetPolicy, address: &str, port| policy.check_address(address.parse().unwrap(), port) == Err(Blocked::Own);
+    assert!(own(&all, "0.0.0.0", 50_051), "the unspecified address is this machine");
+    assert!(own(&all, "::ffff:127.0.0.1", 50_051) && own(&all, "::", 8_080));
+    let mapped = TargetPolicy { own_addresses: vec!["[::ffff:127.0.0.1]:50051".parse().unwrap()], ..all };
+    assert!(own(&mapped, "127.0.0.1", 50_051));
 }
 
 #[test]
