@@ -1,6 +1,6 @@
 //! What the engine counts, for `/metrics` (Prometheus / OpenMetrics text).
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::time::Duration;
 
 use hookwright_domain::outcome::DeliveryState;
 use prometheus_client::{
@@ -41,31 +41,27 @@ pub struct Metrics {
     commits: Counter,
     delivered: Counter,
     succeeded: Counter,
-    outcomes: Counter<u64, AtomicU64>,
+    outcomes: Counter,
 }
 
 impl Metrics {
     /// Makes the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
+        let attempts = Family::<AttemptLabels, Counter>::default();
+        let deliveries = Family::<DeliveryLabels, Counter>::default();
         let metrics = Self {
+            // The labels of success are looked up once: almost every attempt has them.
+            delivered: deliveries.get_or_create_owned(&DeliveryLabels { state: "delivered" }),
+            succeeded: attempts.get_or_create_owned(&AttemptLabels { error_class: "none" }),
+            attempts,
+            deliveries,
             events_published: Counter::default(),
-            attempts: Family::default(),
-            deliveries: Family::default(),
             retries: Counter::default(),
             attempt_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             commit_failures: Counter::default(),
             commits: Counter::default(),
             outcomes: Counter::default(),
-            delivered: Counter::default(),
-            succeeded: Counter::default(),
-        };
-        let delivered = DeliveryLabels { state: "delivered" };
-        let succeeded = AttemptLabels { error_class: "none" };
-        let metrics = Self {
-            delivered: metrics.deliveries.get_or_create(&delivered).clone(),
-            succeeded: metrics.attempts.get_or_create(&succeeded).clone(),
-            ..metrics
         };
         registry.register("events_published", "Events made durable", metrics.events_published.clone());
         registry.register("attempts", "Attempts made, by error class", metrics.attempts.clone());
@@ -83,7 +79,7 @@ impl Metrics {
         self.events_published.inc_by(events as u64);
     }
 
-    pub(crate) fn committed(&self, took: Duration, _events: usize, outcomes: usize) {
+    pub(crate) fn committed(&self, took: Duration, outcomes: usize) {
         self.commits.inc();
         self.outcomes.inc_by(outcomes as u64);
         self.commit_seconds.observe(took.as_secs_f64());

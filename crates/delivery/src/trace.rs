@@ -3,7 +3,7 @@
 //! The publisher's context is stored with the event. Where there was none, the trace id is derived from the event's id, so
 //! that all attempts of an event share a trace. With OpenTelemetry export off, no span is recorded and ids are still sent.
 
-use hookwright_domain::id::{DeliveryId, EventId};
+use hookwright_domain::id::DeliveryId;
 use hookwright_storage::StoredEvent;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::Span;
@@ -123,9 +123,4 @@ impl TraceContext {
             TraceState::default(),
         )
     }
-}
-
-/// The event id as receivers see it.
-pub(crate) fn event_name(event: &StoredEvent) -> EventId {
-    EventId::from_raw(event.id)
 }

@@ -157,7 +157,7 @@ impl Committer {
         let begun = Instant::now();
         match self.inner.store.commit(&batch).await {
             Ok(committed) => {
-                self.inner.metrics.committed(begun.elapsed(), intakes.len(), records.len());
+                self.inner.metrics.committed(begun.elapsed(), records.len());
                 self.hand_off(intakes, replies, &committed.repeats, now);
                 self.settle(records, now);
             }

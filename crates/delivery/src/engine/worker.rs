@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookwright_domain::{
-    id::{DeliveryId, EventId, WebhookId},
+    id::DeliveryId,
     outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
@@ -197,7 +197,7 @@ fn attempt_row(
     job: &Job,
     number: u32,
     report: &AttemptReport,
-    prepared: Option<&PreparedRequest>,
+    prepared: Option<&PreparedRequest<'_>>,
     verdict: &Verdict,
 ) -> AttemptRow {
     AttemptRow {
@@ -262,9 +262,4 @@ impl Record {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The ids of a delivery as people see them, for logs.
-pub(super) fn names(job: &Job) -> (EventId, DeliveryId, WebhookId) {
-    (EventId::from_raw(job.event.id), DeliveryId::from_raw(job.delivery), WebhookId::from_raw(job.webhook))
 }

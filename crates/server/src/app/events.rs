@@ -65,7 +65,7 @@ impl App {
             (!event.attributes.is_empty()).then(|| serde_json::to_string(&event.attributes).unwrap_or_default());
         let request = (!event.request_id.is_empty()).then(|| RequestKey {
             fingerprint: fingerprint(&event, attributes.as_deref()),
-            request_id: event.request_id,
+            request_id: event.request_id.clone(),
         });
         Ok(Draft {
             organization: organization.id,

@@ -21,7 +21,7 @@ use parking_lot::RwLock;
 use super::{Limits, secrets};
 
 /// A registered event type with its schema compiled.
-pub struct EventType {
+pub(super) struct EventType {
     /// The row as stored.
     pub row: EventTypeRow,
     /// Its schema, if it has one.
@@ -42,7 +42,7 @@ impl EventType {
 
 /// A webhook's rows.
 #[derive(Clone)]
-pub struct WebhookRows {
+pub(super) struct WebhookRows {
     /// The webhook as stored.
     pub row: WebhookRow,
     /// Its secrets, newest first.

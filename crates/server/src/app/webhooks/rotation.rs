@@ -77,7 +77,7 @@ impl App {
         let _changing = self.changes.lock().await;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let audit = self.audit(Some(caller), "webhook.complete_rotation", resource(organization, id));
-        self.store.expire_secrets(id.raw(), clock::now_us(), &audit).await?;
+        self.store.expire_secrets(id.raw(), &audit).await?;
         rows.truncate(1);
         self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: rows });
         self.view(row)

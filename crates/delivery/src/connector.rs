@@ -1,0 +1,201 @@
+//! The safe connector: a URL to an open connection, or a refusal.
+//!
+//! On every new connection the name is resolved anew, every address of the answer is checked by the target policy (one bad
+//! address spoils the set), and only an address that was checked is connected to. No proxy is taken from the environment;
+//! the operator's egress proxy, if there is one, is told the checked address, never the name.
+
+mod proxy;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tower::Service as _;
+
+use self::proxy::EgressProxy;
+use crate::{
+    resolver::{ResolveError, Resolver},
+    sender::{Failure, Phases},
+    tls::{self, TlsError},
+};
+
+/// How long one address may take to accept a connection while there are others to try.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What an operator can set of connections.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectorOptions {
+    /// DNS servers in place of the system's.
+    pub dns_servers: Vec<SocketAddr>,
+    /// `http://[user:password@]host:port` of an egress proxy.
+    pub egress_proxy: Option<String>,
+    /// PEM of certificate authorities to trust beside the system's.
+    pub extra_ca: Option<Vec<u8>>,
+}
+
+/// Why no connector can be made of these options.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// DNS cannot be set up.
+    #[error("dns-server: {0}")]
+    Dns(#[from] ResolveError),
+    /// Not a proxy's URL.
+    #[error("egress-proxy `{0}` must be http://host:port")]
+    Proxy(String),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// An open connection: plain or TLS.
+pub(crate) type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
+/// A connection with what is known of it.
+pub(crate) struct Connected {
+    pub(crate) stream: Stream,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) http2: bool,
+}
+
+/// See the module.
+pub(crate) struct Connector {
+    resolver: Resolver,
+    proxy: Option<EgressProxy>,
+    verifying: Arc<ClientConfig>,
+    unverifying: Arc<ClientConfig>,
+}
+
+impl Connector {
+    pub(crate) fn new(options: &ConnectorOptions) -> Result<Self, ConnectorError> {
+        Ok(Self {
+            resolver: Resolver::new(&options.dns_servers)?,
+            proxy: options.egress_proxy.as_deref().map(EgressProxy::parse).transpose()?,
+            verifying: tls::verifying(options.extra_ca.as_deref())?,
+            unverifying: tls::unverifying()?,
+        })
+    }
+
+    /// Connects to a URL. Notes in `phases` and `remote` how far it came.
+    pub(crate) async fn connect(
+        &self,
+        policy: &TargetPolicy,
+        url: &PayloadUrl,
+        skip_verify: bool,
+        deadline: Instant,
+        phases: &mut Phases,
+    ) -> Result<Connected, Failure> {
+        let addresses = self.resolve(policy, url, deadline, phases).await?;
+        let begun = Instant::now();
+        let (stream, remote) = match &self.proxy {
+            Some(proxy) => (proxy.connect(addresses[0], deadline).await?, None),
+            None => {
+                let (stream, remote) = connect_any(&addresses, deadline).await?;
+                (stream, Some(remote))
+            }
+        };
+        phases.connect_us = Some(elapsed_us(begun));
+        // Small requests go out at once.
+        let _ = stream.set_nodelay(true);
+        if !url.is_https() {
+            return Ok(Connected {
+                stream: TokioIo::new(MaybeHttpsStream::Http(TokioIo::new(stream))),
+                remote,
+                http2: false,
+            });
+        }
+        let config = if skip_verify { &self.unverifying } else { &self.verifying };
+        let begun = Instant::now();
+        let stream = handshake(stream, url, Arc::clone(config), deadline).await?;
+        phases.tls_us = Some(elapsed_us(begun));
+        let http2 = matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));
+        Ok(Connected { stream: TokioIo::new(stream), remote, http2 })
+    }
+
+    /// The URL's addresses, each of them checked.
+    async fn resolve(
+        &self,
+        policy: &TargetPolicy,
+        url: &PayloadUrl,
+        deadline: Instant,
+        phases: &mut Phases,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        policy.check_url(url).map_err(|rule| Failure::blocked(rule.rule_text()))?;
+        let addresses: Vec<IpAddr> = match url.address() {
+            Some(address) => vec![address],
+            None => {
+                let begun = Instant::now();
+                let resolved = timeout_at(deadline, self.resolver.resolve(url.host())).await;
+                phases.dns_us = Some(elapsed_us(begun));
+                let no_answer = || Failure::new(ErrorClass::Dns, "the host name did not resolve in time");
+                resolved.map_err(|_| no_answer())?.map_err(|error| {
+                    Failure::new(ErrorClass::Dns, "the host name does not resolve").with_detail(error.to_string())
+                })?
+            }
+        };
+        for address in &addresses {
+            if let Err(rule) = policy.check_address(*address, url.port()) {
+                return Err(Failure::blocked(format!("{address}: {}", rule.rule_text())));
+            }
+        }
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, url.port())).collect())
+    }
+}
+
+/// Tries one address after another, each for its share of the time.
+async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), Failure> {
+    let mut last = Failure::new(ErrorClass::Connect, "there is no address to connect to");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let others = addresses.len() - tried;
+        let share = if others == 1 { left } else { ADDRESS_TIMEOUT.min(left / u32::try_from(others).unwrap_or(1)) };
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, *address)),
+            Ok(Err(error)) => {
+                last = Failure::new(ErrorClass::Connect, format!("cannot connect: {}", plain(&error)));
+            }
+            Err(_) => last = Failure::new(ErrorClass::Timeout, "the receiver did not accept the connection in time"),
+        }
+    }
+    Err(last)
+}
+
+/// What an I/O error means, without what it was about.
+fn plain(error: &std::io::Error) -> String {
+    error.kind().to_string()
+}
+
+/// The TLS handshake on a connection that is there.
+async fn handshake(
+    stream: TcpStream,
+    url: &PayloadUrl,
+    config: Arc<ClientConfig>,
+    deadline: Instant,
+) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Failure> {
+    let ready = std::sync::Mutex::new(Some(stream));
+    let give = tower::service_fn(move |_: http::Uri| {
+        let stream = ready.lock().ok().and_then(|mut ready| ready.take());
+        std::future::ready(stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection was taken")))
+    });
+    let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| {
+        Failure::new(ErrorClass::Internal, "the URL cannot be used").with_detail(error.to_string())
+    })?;
+    match timeout_at(deadline, HttpsConnector::from((give, config)).call(uri)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(tls::failure(&*error)),
+        Err(_) => Err(Failure::new(ErrorClass::Timeout, "the TLS handshake did not end in time")),
+    }
+}
+
+pub(crate) fn elapsed_us(begun: Instant) -> i64 {
+    i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,82 @@
+//! The operator's egress proxy, by CONNECT (RFC 9110, section 9.3.6). Its failures are the operator's, not the receiver's.
+
+use std::net::SocketAddr;
+
+use hookwright_domain::outcome::ErrorClass;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use super::ConnectorError;
+use crate::sender::Failure;
+
+/// The longest answer to CONNECT that is read.
+const ANSWER_BYTES_MAX: usize = 8_192;
+
+/// Where the proxy is, and what it is told.
+pub(super) struct EgressProxy {
+    /// `host:port`
+    address: String,
+    /// The value of `Proxy-Authorization`.
+    authorization: Option<String>,
+}
+
+impl EgressProxy {
+    /// From `http://[user:password@]host:port`.
+    pub(super) fn parse(text: &str) -> Result<Self, ConnectorError> {
+        let wrong = || ConnectorError::Proxy(text.to_owned());
+        let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wrong)?;
+        let port = authority.port_u16().ok_or_else(wrong)?;
+        let authorization = authority.as_str().rsplit_once('@').map(|(user_info, _)| basic(user_info));
+        Ok(Self { address: format!("{}:{port}", authority.host()), authorization })
+    }
+
+    /// A connection through the proxy to an address.
+    pub(super) async fn connect(&self, target: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
+        let failed = |what: String| Failure::new(ErrorClass::Proxy, "the egress proxy failed").with_detail(what);
+        match timeout_at(deadline, self.tunnel(target)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("no answer in time".to_owned())),
+        }
+    }
+
+    async fn tunnel(&self, target: SocketAddr) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).await?;
+        let authorization =
+            self.authorization.as_ref().map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // One byte at a time: what comes after the answer belongs to the receiver.
+        while !answer.ends_with(b"\r\n\r\n") {
+            if answer.len() >= ANSWER_BYTES_MAX {
+                return Err(std::io::Error::other("the answer to CONNECT is too long"));
+            }
+            answer.push(stream.read_u8().await?);
+        }
+        let status = answer.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        if answer.starts_with(b"HTTP/1.") && status.len() == 3 && status[0] == b'2' {
+            Ok(stream)
+        } else {
+            Err(std::io::Error::other(format!("CONNECT was answered {}", String::from_utf8_lossy(status))))
+        }
+    }
+}
+
+/// `Basic` credentials (RFC 7617).
+fn basic(user_info: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::from("Basic ");
+    for chunk in user_info.as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let known = digit <= chunk.len();
+            text.push(if known { char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63]) } else { '=' });
+        }
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! The sender: one attempt over one connection.
+//!
+//! HTTP/1.1 is written here by ourselves ([`http1`]): receivers see header names in the case that the contract has them, and a
+//! connection costs no task of its own. HTTP/2, where a receiver offers it, is the library's ([`http2`]).
+
+mod http1;
+mod http2;
+mod report;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hookwright_domain::{
+    outcome::{ErrorClass, classify_status},
+    target::TargetPolicy,
+    url::PayloadUrl,
+};
+use tokio::time::Instant;
+
+pub use self::report::{AttemptReport, Failure, Phases, ResponseRecord};
+use crate::{
+    clock,
+    connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
+    request::HeaderLine,
+};
+
+/// A connection is used no longer than this: addresses and policies change.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// A connection that was idle for longer is closed.
+const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How much of a response's body is kept.
+pub(crate) const BODY_KEPT_MAX: usize = 16 << 10;
+/// How much of a response's body is read so that the connection can be used again.
+pub(crate) const BODY_READ_MAX: usize = 64 << 10;
+
+/// A connection to one receiver.
+pub struct Connection {
+    wire: Wire,
+    remote: Option<std::net::SocketAddr>,
+    opened: Instant,
+    used: Instant,
+    generation: u64,
+}
+
+enum Wire {
+    Http1(Box<http1::Http1>),
+    Http2(http2::Http2),
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Whether it is young enough to be kept.
+    pub fn is_fresh(&self) -> bool {
+        self.opened.elapsed() < CONNECTION_AGE_MAX && self.used.elapsed() < CONNECTION_IDLE_MAX
+    }
+}
+
+/// What to send.
+pub struct AttemptRequest<'a> {
+    /// Where to.
+    pub url: &'a PayloadUrl,
+    /// Whether any certificate will do.
+    pub skip_verify: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The headers but for `Host` and `Content-Length`, in order.
+    pub headers: &'a [HeaderLine<'a>],
+    /// The body.
+    pub body: Bytes,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connector: Connector,
+    policy: ArcSwap<TargetPolicy>,
+    /// Grows when the policy changes: older connections are not used again.
+    generation: AtomicU64,
+}
+
+/// What came of an exchange on a connection.
+pub(crate) enum Exchange {
+    /// A response; the flag tells whether the connection may be used again.
+    Response(ResponseRecord, bool),
+    /// A failure after which nothing more is tried.
+    Failed(Failure),
+    /// The connection ended before a byte of a response came: on a reused connection, worth one fresh one.
+    Closed(Failure),
+}
+
+impl Sender {
+    /// Makes a sender under a policy.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
+        let connector = Connector::new(&options)?;
+        let inner = Inner { connector, policy: ArcSwap::new(policy), generation: AtomicU64::new(0) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Changes the policy. Connections that were opened under the old one are not used again.
+    pub fn set_policy(&self, policy: Arc<TargetPolicy>) {
+        self.inner.policy.store(policy);
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Makes an attempt over the connection in the slot, or a new one. Afterwards the slot holds a connection only if it
+    /// may be used again.
+    pub async fn attempt(&self, slot: &mut Option<Connection>, request: &AttemptRequest<'_>) -> AttemptReport {
+        let started_at_us = clock::now_us();
+        let begun = Instant::now();
+        let mut report = AttemptReport::begun(started_at_us);
+        let outcome = self.exchange(slot, request, begun + request.timeout, &mut report).await;
+        report.duration = begun.elapsed();
+        match outcome {
+            Ok(response) => {
+                report.failure = classify_status(response.status).error_class().map(|class| {
+                    let message = match class {
+                        ErrorClass::InvalidResponse => format!("{} is not an HTTP status", response.status),
+                        ErrorClass::Redirect => format!("the receiver answered {}; redirects are not followed", response.status),
+                        _ => format!("the receiver answered {}", response.status),
+                    };
+                    Failure::new(class, message)
+                });
+                report.response = Some(response);
+            }
+            Err(failure) => report.failure = Some(failure),
+        }
+        report
+    }
+
+    async fn exchange(
+        &self,
+        slot: &mut Option<Connection>,
+        request: &AttemptRequest<'_>,
+        deadline: Instant,
+        report: &mut AttemptReport,
+    ) -> Result<ResponseRecord, Failure> {
+        if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection)) {
+            report.remote = connection.remote;
+            match connection.exchange(request, deadline, &mut report.phases).await {
+                Exchange::Response(response, reusable) => {
+                    *slot = reusable.then_some(connection);
+                    return Ok(response);
+                }
+                Exchange::Failed(failure) => return Err(failure),
+                // The receiver closed a kept-alive connection as the request was on its way: that is no failure of its.
+                Exchange::Closed(_) => report.phases = Phases::default(),
+            }
+        }
+        let mut connection = self.open(request, deadline, report).await?;
+        match connection.exchange(request, deadline, &mut report.phases).await {
+            Exchange::Response(response, reusable) => {
+                *slot = reusable.then_some(connection);
+                Ok(response)
+            }
+            Exchange::Failed(failure) | Exchange::Closed(failure) => Err(failure),
+        }
+    }
+
+    fn is_usable(&self, connection: &Connection) -> bool {
+        connection.is_fresh() && connection.generation == self.inner.generation.load(Ordering::Acquire)
+    }
+
+    async fn open(
+        &self,
+        request: &AttemptRequest<'_>,
+        deadline: Instant,
+        report: &mut AttemptReport,
+    ) -> Result<Connection, Failure> {
+        let generation = self.inner.generation.load(Ordering::Acquire);
+        let policy = self.inner.policy.load_full();
+        let connector = &self.inner.connector;
+        let connected = connector.connect(&policy, request.url, request.skip_verify, deadline, &mut report.phases).await?;
+        report.remote = connected.remote;
+        let wire = if connected.http2 {
+            Wire::Http2(http2::Http2::start(connected.stream, deadline).await?)
+        } else {
+            Wire::Http1(Box::new(http1::Http1::new(connected.stream)))
+        };
+        let now = Instant::now();
+        Ok(Connection { wire, remote: connected.remote, opened: now, used: now, generation })
+    }
+}
+
+impl Connection {
+    async fn exchange(&mut self, request: &AttemptRequest<'_>, deadline: Instant, phases: &mut Phases) -> Exchange {
+        let begun = Instant::now();
+        let exchange = match &mut self.wire {
+            Wire::Http1(wire) => wire.exchange(request, deadline, phases).await,
+            Wire::Http2(wire) => wire.exchange(request, deadline, phases).await,
+        };
+        if phases.wait_us.is_none() {
+            phases.wait_us = Some(elapsed_us(begun));
+        }
+        self.used = Instant::now();
+        exchange
+    }
+}

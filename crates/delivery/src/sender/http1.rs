@@ -1,0 +1,243 @@
+//! HTTP/1.1 (RFC 9112) as far as a webhook needs it: one POST at a time over a kept-alive connection.
+//!
+//! Everything is bounded: a response's head by 64 KiB and 128 headers, interim responses by 100, what is read of a body by
+//! [`BODY_READ_MAX`], and all of it by the attempt's deadline. A status that came in time stands, whatever the body does.
+
+mod body;
+
+use std::io::ErrorKind;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use hookwright_domain::outcome::ErrorClass;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, timeout_at},
+};
+
+use self::body::Framing;
+use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases, ResponseRecord};
+use crate::connector::{Stream, elapsed_us};
+
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 128;
+const INTERIM_MAX: usize = 100;
+/// A body up to this size goes out in one write with the head; a larger one is not copied.
+const BODY_INLINE_MAX: usize = 16 << 10;
+
+/// A connection, and what was read from it beyond the last response.
+pub(crate) struct Http1 {
+    stream: Stream,
+    buffer: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// A response's head.
+struct Head {
+    record: ResponseRecord,
+    framing: Framing,
+    keep_alive: bool,
+}
+
+/// Why there is no head.
+enum NoHead {
+    /// The connection ended before a byte came.
+    Closed(std::io::Error),
+    /// It ended, or broke, in the middle.
+    Broken(std::io::Error),
+    /// What came is no HTTP.
+    Invalid(String),
+}
+
+impl Http1 {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, buffer: Vec::new(), out: Vec::new() }
+    }
+
+    /// Sends a request and reads its response.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: &AttemptRequest<'_>,
+        deadline: Instant,
+        phases: &mut Phases,
+    ) -> Exchange {
+        if let Some(ended) = self.check_idle() {
+            return ended;
+        }
+        let begun = Instant::now();
+        self.write_head(request);
+        let head = match timeout_at(deadline, self.send_and_read_head(&request.body)).await {
+            Err(_) => return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time")),
+            Ok(Ok(head)) => head,
+            Ok(Err(no_head)) => return no_head.into_exchange(),
+        };
+        phases.wait_us = Some(elapsed_us(begun));
+        let Head { mut record, framing, keep_alive } = head;
+        let begun = Instant::now();
+        let (body, complete) = self.read_body(framing, deadline).await;
+        phases.body_us = Some(elapsed_us(begun));
+        record.truncated = body.len() > BODY_KEPT_MAX || !complete;
+        record.body = Bytes::from(body).slice(..).split_to_at_most(BODY_KEPT_MAX);
+        // What came beyond the response is no answer to anything: such a connection is not used again.
+        let reusable = keep_alive && complete && self.buffer.is_empty() && record.status != 101;
+        Exchange::Response(record, reusable)
+    }
+
+    /// A kept-alive connection that has ended, or on which something came unasked, is not used.
+    fn check_idle(&mut self) -> Option<Exchange> {
+        let mut byte = [0; 1];
+        let error = match self.stream.read(&mut byte).now_or_never()? {
+            Ok(0) => std::io::Error::from(ErrorKind::UnexpectedEof),
+            Ok(_) => std::io::Error::other("something came unasked"),
+            Err(error) => error,
+        };
+        Some(Exchange::Closed(reset(&error)))
+    }
+
+    fn write_head(&mut self, request: &AttemptRequest<'_>) {
+        let out = &mut self.out;
+        out.clear();
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(request.url.path_and_query().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(request.url.authority().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in request.headers {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    async fn send_and_read_head(&mut self, body: &Bytes) -> Result<Head, NoHead> {
+        if body.len() <= BODY_INLINE_MAX {
+            self.out.extend_from_slice(body);
+            let sent = write(&mut self.stream, &self.out, &[]).await;
+            return read_final_head(&mut self.stream, &mut self.buffer, sent.err()).await;
+        }
+        // A receiver may answer before it has read the body: it is listened to meanwhile.
+        let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
+        let head = read_final_head(&mut reading, &mut self.buffer, None);
+        let sent = write(&mut writing, &self.out, body);
+        tokio::pin!(head, sent);
+        tokio::select! {
+            early = &mut head => early.map(|head| Head { keep_alive: false, ..head }),
+            // Sent, or the receiver takes no more: in either case its answer counts.
+            sent = &mut sent => match (head.await, sent) {
+                (Err(NoHead::Closed(_)), Err(error)) => Err(NoHead::Broken(error)),
+                (Ok(head), Err(_)) => Ok(Head { keep_alive: false, ..head }),
+                (head, _) => head,
+            },
+        }
+    }
+
+    /// Reads a body: what came of it, and whether that was all.
+    async fn read_body(&mut self, framing: Framing, deadline: Instant) -> (Vec<u8>, bool) {
+        let mut body = Vec::new();
+        let reading = framing.read(&mut self.stream, &mut self.buffer, &mut body);
+        let complete = matches!(timeout_at(deadline, reading).await, Ok(Ok(true)));
+        (body, complete)
+    }
+}
+
+async fn write(stream: &mut (impl tokio::io::AsyncWrite + Unpin), head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    stream.write_all(head).await?;
+    stream.write_all(body).await?;
+    stream.flush().await
+}
+
+/// Reads heads until one is final. `send_error` is what sending ended with: it counts only where no answer comes.
+async fn read_final_head(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    send_error: Option<std::io::Error>,
+) -> Result<Head, NoHead> {
+    for _ in 0..=INTERIM_MAX {
+        let head = match (read_head(stream, buffer).await, &send_error) {
+            (Err(NoHead::Closed(_)), Some(error)) => return Err(NoHead::Closed(error.kind().into())),
+            (head, _) => head?,
+        };
+        if !matches!(head.record.status, 100 | 102..=199) {
+            let broken = send_error.is_some();
+            return Ok(if broken { Head { keep_alive: false, ..head } } else { head });
+        }
+    }
+    Err(NoHead::Invalid(format!("more than {INTERIM_MAX} interim responses")))
+}
+
+async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Head, NoHead> {
+    loop {
+        if let Some((head, length)) = parse_head(buffer)? {
+            buffer.drain(..length);
+            return Ok(head);
+        }
+        if buffer.len() >= HEAD_BYTES_MAX {
+            return Err(NoHead::Invalid(format!("a response head of more than {HEAD_BYTES_MAX} bytes")));
+        }
+        buffer.reserve(2_048);
+        match stream.read_buf(buffer).await {
+            Ok(0) if buffer.is_empty() => return Err(NoHead::Closed(ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(NoHead::Invalid("the connection ended within the response head".to_owned())),
+            Ok(_) => {}
+            Err(error) if buffer.is_empty() => return Err(NoHead::Closed(error)),
+            Err(error) => return Err(NoHead::Broken(error)),
+        }
+    }
+}
+
+/// A head and its length, if it is whole.
+fn parse_head(buffer: &[u8]) -> Result<Option<(Head, usize)>, NoHead> {
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(NoHead::Invalid(format!("what came is no HTTP response: {error}"))),
+    };
+    let (status, version) = (response.code.unwrap_or(0), response.version.unwrap_or(0));
+    if status < 100 {
+        return Err(NoHead::Invalid(format!("{status} is not an HTTP status")));
+    }
+    let (framing, framed_well) = Framing::of(status, response.headers);
+    let connection = |wanted: &[u8]| {
+        response.headers.iter().any(|header| {
+            header.name.eq_ignore_ascii_case("connection")
+                && header.value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+        })
+    };
+    let keep_alive = framed_well && if version == 1 { !connection(b"close") } else { connection(b"keep-alive") };
+    let record = ResponseRecord::head(status, response.headers.iter().map(|header| (header.name, header.value)));
+    Ok(Some((Head { record, framing, keep_alive }, length)))
+}
+
+impl NoHead {
+    fn into_exchange(self) -> Exchange {
+        match self {
+            Self::Closed(error) => Exchange::Closed(reset(&error)),
+            Self::Broken(error) => Exchange::Failed(reset(&error)),
+            Self::Invalid(problem) => Exchange::Failed(Failure::new(ErrorClass::InvalidResponse, problem)),
+        }
+    }
+}
+
+fn reset(error: &std::io::Error) -> Failure {
+    Failure::new(ErrorClass::Reset, "the receiver closed the connection before it answered").with_detail(error.to_string())
+}
+
+trait SplitToAtMost {
+    /// The first part, `max` bytes at most, without keeping the rest alive where there is much of it.
+    fn split_to_at_most(self, max: usize) -> Self;
+}
+
+impl SplitToAtMost for Bytes {
+    fn split_to_at_most(self, max: usize) -> Self {
+        if self.len() > max { Self::copy_from_slice(&self[..max]) } else { self }
+    }
+}

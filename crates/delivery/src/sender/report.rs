@@ -1,0 +1,164 @@
+//! What is known of an attempt when it has ended.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use hookwright_domain::outcome::ErrorClass;
+use serde::{Deserialize, Serialize};
+
+/// How long each phase took, in microseconds. A phase that did not happen is absent.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Phases {
+    /// Resolving the host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_us: Option<i64>,
+    /// Connecting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<i64>,
+    /// The TLS handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_us: Option<i64>,
+    /// Sending, and waiting for the response's head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_us: Option<i64>,
+    /// Reading the response's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_us: Option<i64>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The class.
+    pub class: ErrorClass,
+    /// For the webhook's owner: never an address or what a policy says of it.
+    pub message: String,
+    /// For operators.
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), detail: None }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// A target that the policy refuses: owners all read the same, whatever the reason.
+    pub(crate) fn blocked(rule: String) -> Self {
+        Self::new(ErrorClass::BlockedAddress, "the URL leads to an address that is not allowed").with_detail(rule)
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseRecord {
+    /// The status.
+    pub status: u16,
+    /// The headers, at most 64 and 8 KiB.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Every `Retry-After`.
+    pub retry_after: Vec<Vec<u8>>,
+    /// The first part of the body.
+    pub body: Bytes,
+    /// Whether there was more of it.
+    pub truncated: bool,
+}
+
+impl ResponseRecord {
+    /// A response's head, of which as much is kept as is worth it.
+    pub(crate) fn head<'a>(status: u16, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        const HEADERS_MAX: usize = 64;
+        const BYTES_MAX: usize = 8 << 10;
+        let mut record = Self { status, ..Self::default() };
+        let mut bytes = 0;
+        for (name, value) in headers {
+            if name.eq_ignore_ascii_case("retry-after") {
+                record.retry_after.push(value.to_vec());
+            }
+            bytes += name.len() + value.len();
+            if record.headers.len() < HEADERS_MAX && bytes <= BYTES_MAX {
+                record.headers.push((name.to_ascii_lowercase(), value.to_vec()));
+            }
+        }
+        record
+    }
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Debug)]
+pub struct AttemptReport {
+    /// When it began.
+    pub started_at_us: i64,
+    /// How long it took.
+    pub duration: Duration,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// The address connected to.
+    pub remote: Option<SocketAddr>,
+    /// What came back, if anything did.
+    pub response: Option<ResponseRecord>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+impl AttemptReport {
+    pub(super) fn begun(started_at_us: i64) -> Self {
+        Self {
+            started_at_us,
+            duration: Duration::ZERO,
+            phases: Phases::default(),
+            remote: None,
+            response: None,
+            failure: None,
+        }
+    }
+
+    /// An attempt that failed before anything was sent, by a fault of our own.
+    pub fn internal(started_at_us: i64, message: &str) -> Self {
+        Self { failure: Some(Failure::new(ErrorClass::Internal, message)), ..Self::begun(started_at_us) }
+    }
+
+    /// Why it failed.
+    pub fn error_class(&self) -> Option<ErrorClass> {
+        self.failure.as_ref().map(|failure| failure.class)
+    }
+
+    /// Why it failed, for the webhook's owner.
+    pub fn error_message(&self) -> Option<&str> {
+        self.failure.as_ref().map(|failure| failure.message.as_str())
+    }
+
+    /// Why it failed, for operators.
+    pub fn operator_detail(&self) -> Option<&str> {
+        self.failure.as_ref().and_then(|failure| failure.detail.as_deref())
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> Option<u16> {
+        self.response.as_ref().map(|response| response.status)
+    }
+
+    /// The response's headers.
+    pub fn headers(&self) -> &[(String, Vec<u8>)] {
+        self.response.as_ref().map_or(&[], |response| &response.headers)
+    }
+
+    /// The first part of the response's body.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.response.as_ref().map(|response| &response.body)
+    }
+
+    /// Whether there was more of the body than was kept.
+    pub fn truncated(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| response.truncated)
+    }
+
+    /// Every `Retry-After` of the response.
+    pub fn retry_after(&self) -> Vec<&[u8]> {
+        self.response.as_ref().map(|response| response.retry_after.iter().map(Vec::as_slice).collect()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,144 @@
+//! TLS towards receivers: what is trusted, and what a failed handshake means.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use hookwright_domain::outcome::ErrorClass;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+use crate::sender::Failure;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file holds no certificates.
+    #[error("extra-ca-file holds no certificate in PEM")]
+    ExtraCa,
+    /// The library refused.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] Error),
+}
+
+/// HTTP/2 where the receiver speaks it.
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+/// Trusts the system's authorities and the operator's. Sessions are resumed.
+pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = extra_ca {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+        let (added, _) = roots.add_parsable_certificates(certificates);
+        if added == 0 {
+            return Err(TlsError::ExtraCa);
+        }
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn();
+    Ok(Arc::new(config))
+}
+
+/// Takes any certificate: for webhooks whose owner switched verification off, where the operator allows it.
+pub(crate) fn unverifying() -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(default_provider());
+    let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn();
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What a failed handshake means to the webhook's owner.
+pub(crate) fn failure(error: &(dyn StdError + Send + Sync + 'static)) -> Failure {
+    let Some(tls) = tls_cause(error) else {
+        return Failure::new(ErrorClass::TlsHandshake, "the receiver closed the connection during the TLS handshake")
+            .with_detail(error.to_string());
+    };
+    let (class, message) = match tls {
+        Error::InvalidCertificate(problem) => certificate_failure(problem),
+        _ => (ErrorClass::TlsHandshake, "the TLS handshake failed"),
+    };
+    Failure::new(class, format!("{message}: {tls}"))
+}
+
+fn certificate_failure(problem: &CertificateError) -> (ErrorClass, &'static str) {
+    match problem {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            (ErrorClass::TlsName, "the receiver's certificate is for another name")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            (ErrorClass::TlsExpired, "the receiver's certificate has expired")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (ErrorClass::TlsNotYetValid, "the receiver's certificate is not valid yet")
+        }
+        CertificateError::UnknownIssuer => (ErrorClass::TlsUntrusted, "the receiver's certificate is not trusted"),
+        _ => (ErrorClass::TlsHandshake, "the receiver's certificate cannot be used"),
+    }
+}
+
+/// The TLS library's error among the causes of another, also inside an I/O error, which hides it from `source`.
+fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<Error>() {
+            return Some(tls);
+        }
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            let inner: &(dyn StdError + 'static) = inner;
+            return tls_cause(inner);
+        }
+        cause = error.source();
+    }
+    None
+}
