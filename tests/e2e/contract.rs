@@ -15,8 +15,15 @@ fn template(request: &RecordedRequest, port: u16) -> String {
         ("webhook-signature", "<v1>"),
         ("traceparent", "<trace>"),
     ] {
-        let value = request.header(name).unwrap_or_else(|| panic!("no {name} in {head}")).to_owned();
-        head = head.replacen(&format!("{name}: {value}\r\n"), &format!("{name}: {placeholder}\r\n"), 1);
+        let value = request
+            .header(name)
+            .unwrap_or_else(|| panic!("no {name} in {head}"))
+            .to_owned();
+        head = head.replacen(
+            &format!("{name}: {value}\r\n"),
+            &format!("{name}: {placeholder}\r\n"),
+            1,
+        );
     }
     head
 }
@@ -82,8 +89,14 @@ async fn a_retry_keeps_the_ids_and_signs_anew() {
     for name in ["webhook-id", "TT-Hook-Delivery", "TT-Hook-Signature", "TT-Hook-Event"] {
         assert_eq!(requests[0].header(name), requests[1].header(name), "{name}");
     }
-    assert_ne!(requests[0].header("webhook-timestamp"), requests[1].header("webhook-timestamp"));
-    assert_ne!(requests[0].header("webhook-signature"), requests[1].header("webhook-signature"));
+    assert_ne!(
+        requests[0].header("webhook-timestamp"),
+        requests[1].header("webhook-timestamp")
+    );
+    assert_ne!(
+        requests[0].header("webhook-signature"),
+        requests[1].header("webhook-signature")
+    );
     assert_ne!(requests[0].header("traceparent"), requests[1].header("traceparent"));
 }
 
@@ -93,7 +106,13 @@ async fn own_headers_keep_their_case_and_the_prefix_can_be_branded() {
     let mut installation = Installation::start_with(On::Sqlite, settings).await;
     let receiver = Receiver::start().await;
     let own = [("X-Tenant-ID".to_owned(), "Seven".to_owned())].into();
-    installation.create_webhook(Webhook { headers: own, ..webhook(&receiver.url("/"), &["*"]) }).await.unwrap();
+    installation
+        .create_webhook(Webhook {
+            headers: own,
+            ..webhook(&receiver.url("/"), &["*"])
+        })
+        .await
+        .unwrap();
     let ping = receiver.wait_for(1).await.remove(0);
     assert!(ping.head.contains("\r\nX-Tenant-ID: Seven\r\n"), "{}", ping.head);
     assert!(ping.head.contains("\r\nAcme-Event: ping\r\n"), "{}", ping.head);
@@ -108,12 +127,17 @@ async fn the_publishers_trace_goes_on_to_the_receiver() {
     let mut request = tonic::Request::new(event("clocking", CLOCKING));
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request.metadata_mut().insert("traceparent", parent.parse().unwrap());
-    request.metadata_mut().insert("tracestate", "vendor=opaque".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("tracestate", "vendor=opaque".parse().unwrap());
     installation.clients.events.publish_event(request).await.unwrap();
     let request = wait_for_events(&receiver, 1).await.remove(0);
     let trace = request.header("traceparent").unwrap();
     assert!(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{trace}");
-    assert!(!trace.contains("b7ad6b7169203331"), "the attempt is a span of its own: {trace}");
+    assert!(
+        !trace.contains("b7ad6b7169203331"),
+        "the attempt is a span of its own: {trace}"
+    );
     assert_eq!(request.header("tracestate"), Some("vendor=opaque"));
 }
 
@@ -123,8 +147,10 @@ async fn a_payload_of_exactly_five_megabytes_arrives() {
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["*"]).await;
     let mut types = installation.clients.event_types.clone();
-    let create =
-        hookwright_proto::v1::CreateEventTypeRequest { event_type_id: "big".to_owned(), event_type: None };
+    let create = hookwright_proto::v1::CreateEventTypeRequest {
+        event_type_id: "big".to_owned(),
+        event_type: None,
+    };
     types.create_event_type(create).await.unwrap();
     let json = format!(r#"{{"filler":"{}"}}"#, "x".repeat(5_242_880 - 13));
     assert_eq!(json.len(), 5_242_880);
@@ -138,14 +164,20 @@ async fn a_payload_of_exactly_five_megabytes_arrives() {
 async fn an_ed25519_key_adds_a_signature_and_a_rotation_signs_with_both_secrets() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
-    let wanted = Webhook { ed25519_signing: true, ..webhook(&receiver.url("/"), &["clocking"]) };
+    let wanted = Webhook {
+        ed25519_signing: true,
+        ..webhook(&receiver.url("/"), &["clocking"])
+    };
     let created = installation.create_webhook(wanted).await.unwrap();
     assert!(created.ed25519_public_key.starts_with("whpk_"));
     assert_eq!(created.signing_secret, SECRET);
     let ping = receiver.wait_for(1).await.remove(0);
     let schemes = |request: &RecordedRequest| -> Vec<String> {
         let value = request.header("webhook-signature").unwrap();
-        value.split(' ').map(|part| part.split(',').next().unwrap().to_owned()).collect()
+        value
+            .split(' ')
+            .map(|part| part.split(',').next().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(schemes(&ping), ["v1", "v1a"]);
 
@@ -154,15 +186,29 @@ async fn an_ed25519_key_adds_a_signature_and_a_rotation_signs_with_both_secrets(
         signing_secret: "correct horse battery staple".to_owned(),
         overlap: None,
     };
-    installation.clients.webhooks.rotate_signing_secret(rotate).await.unwrap();
+    installation
+        .clients
+        .webhooks
+        .rotate_signing_secret(rotate)
+        .await
+        .unwrap();
     installation.publish("clocking", CLOCKING).await;
     let during = wait_for_events(&receiver, 1).await.remove(0);
     assert_eq!(schemes(&during), ["v1", "v1", "v1a"]);
     let old = Some("sha1=5df13e99a4386c6213f241d7f2a5e5811dbe0595");
-    assert_eq!(during.header("TT-Hook-Signature"), old, "the old secret, until the overlap ends");
+    assert_eq!(
+        during.header("TT-Hook-Signature"),
+        old,
+        "the old secret, until the overlap ends"
+    );
 
     let complete = hookwright_proto::v1::CompleteSigningSecretRotationRequest { name: created.name };
-    installation.clients.webhooks.complete_signing_secret_rotation(complete).await.unwrap();
+    installation
+        .clients
+        .webhooks
+        .complete_signing_secret_rotation(complete)
+        .await
+        .unwrap();
     installation.publish("clocking", CLOCKING).await;
     let after = wait_for_events(&receiver, 2).await.remove(1);
     assert_eq!(schemes(&after), ["v1", "v1a"]);
@@ -175,11 +221,18 @@ async fn a_struct_payload_becomes_json_text() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["checksheet"]).await;
-    let text = |text: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.to_owned())) };
-    let inner = prost_types::Struct { fields: [("id".to_owned(), text("C-1"))].into() };
-    let inner = prost_types::Value { kind: Some(prost_types::value::Kind::StructValue(inner)) };
-    let object =
-        prost_types::Struct { fields: [("action".to_owned(), text("created")), ("checksheet".to_owned(), inner)].into() };
+    let text = |text: &str| prost_types::Value {
+        kind: Some(prost_types::value::Kind::StringValue(text.to_owned())),
+    };
+    let inner = prost_types::Struct {
+        fields: [("id".to_owned(), text("C-1"))].into(),
+    };
+    let inner = prost_types::Value {
+        kind: Some(prost_types::value::Kind::StructValue(inner)),
+    };
+    let object = prost_types::Struct {
+        fields: [("action".to_owned(), text("created")), ("checksheet".to_owned(), inner)].into(),
+    };
     let mut request = event("checksheet", "");
     request.payload = Some(Payload::Object(object));
     installation.try_publish(request).await.unwrap();

@@ -10,8 +10,16 @@ use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_sto
 const MANY: usize = 10_000;
 
 async fn register_plain(installation: &mut Installation) {
-    let request = CreateEventTypeRequest { event_type_id: "plain".to_owned(), event_type: None };
-    installation.clients.event_types.create_event_type(request).await.unwrap();
+    let request = CreateEventTypeRequest {
+        event_type_id: "plain".to_owned(),
+        event_type: None,
+    };
+    installation
+        .clients
+        .event_types
+        .create_event_type(request)
+        .await
+        .unwrap();
 }
 
 /// Every event published arrived, each exactly once.
@@ -153,7 +161,9 @@ async fn a_full_lane_spills_to_the_store_and_delivers_everything() {
     receiver.answer(hookwright_testkit::Response::new(200).after(&gate));
     let mut published = HashSet::new();
     for n in 0..500 {
-        let event = installation.publish("plain", &format!(r#"{{"n":{n},"filler":"{}"}}"#, "x".repeat(500))).await;
+        let event = installation
+            .publish("plain", &format!(r#"{{"n":{n},"filler":"{}"}}"#, "x".repeat(500)))
+            .await;
         published.insert(id_of(&event.event).to_owned());
     }
     gate.open();
@@ -166,7 +176,11 @@ async fn a_full_lane_spills_to_the_store_and_delivers_everything() {
 async fn f04_a_second_server_on_the_same_file_is_refused() {
     let installation = Installation::start(On::Sqlite).await;
     let (builder, _) = crate::support::builder(On::Sqlite).await;
-    let exited = builder.data_directory(installation.server.data_directory()).start_to_fail().await.unwrap();
+    let exited = builder
+        .data_directory(installation.server.data_directory())
+        .start_to_fail()
+        .await
+        .unwrap();
     assert!(!exited.status.success());
     assert!(exited.stderr.contains("another"), "{}", exited.stderr);
 }

@@ -24,14 +24,23 @@ on_both_stores! {
 #[tokio::test]
 async fn webhooks_take_turns_when_few_attempts_may_be_under_way() {
     let settings = |server: hookwright_testkit::server::TestServerBuilder| {
-        server.arg("--concurrent-attempts-max", "4").arg("--concurrent-attempts-per-webhook-max", "2")
+        server
+            .arg("--concurrent-attempts-max", "4")
+            .arg("--concurrent-attempts-per-webhook-max", "2")
     };
     let mut installation = Installation::start_with(On::Sqlite, settings).await;
     let hanging = Receiver::start().await;
-    let quick = Webhook { timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }), ..webhook(&hanging.url("/"), &["clocking"]) };
+    let quick = Webhook {
+        timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..webhook(&hanging.url("/"), &["clocking"])
+    };
     installation.create_webhook(quick).await.unwrap();
     hanging.wait_for(1).await;
-    let healthy = [Receiver::start().await, Receiver::start().await, Receiver::start().await];
+    let healthy = [
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    ];
     for receiver in &healthy {
         installation.webhook(receiver, &["clocking"]).await;
     }

@@ -8,8 +8,18 @@ use hookwright_testkit::{Receiver, Response};
 use crate::support::{ACME, CLOCKING, Installation, On, on_both_stores, wait_for_events, webhook};
 
 async fn only_delivery(installation: &mut Installation, event: &str) -> String {
-    let request = ListDeliveriesRequest { parent: ACME.to_owned(), event: event.to_owned(), ..Default::default() };
-    let mut page = installation.clients.deliveries.list_deliveries(request).await.unwrap().into_inner();
+    let request = ListDeliveriesRequest {
+        parent: ACME.to_owned(),
+        event: event.to_owned(),
+        ..Default::default()
+    };
+    let mut page = installation
+        .clients
+        .deliveries
+        .list_deliveries(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(page.deliveries.len(), 1);
     page.deliveries.remove(0).name
 }
@@ -101,7 +111,9 @@ async fn r15_retry_after_moves_the_next_attempt_later() {
     receiver.answer(Response::new(503).header("Retry-After", "3600"));
     let published = installation.publish("clocking", CLOCKING).await;
     let name = only_delivery(&mut installation, &published.event).await;
-    let delivery = installation.delivery_until(&name, |delivery| delivery.state() == DeliveryState::Retrying).await;
+    let delivery = installation
+        .delivery_until(&name, |delivery| delivery.state() == DeliveryState::Retrying)
+        .await;
     let wait = delivery.next_attempt_time.unwrap().seconds - delivery.last_attempt_time.unwrap().seconds;
     assert!((3_590..=3_610).contains(&wait), "an hour, not a second: {wait}");
 }
@@ -114,7 +126,9 @@ async fn s27_r13_redirects_are_not_followed() {
     receiver.answer(Response::new(302).header("Location", elsewhere.url("/")));
     let published = installation.publish("clocking", CLOCKING).await;
     let name = only_delivery(&mut installation, &published.event).await;
-    let delivery = installation.delivery_until(&name, |delivery| delivery.state() == DeliveryState::Retrying).await;
+    let delivery = installation
+        .delivery_until(&name, |delivery| delivery.state() == DeliveryState::Retrying)
+        .await;
     assert_eq!(delivery.last_error_class(), ErrorClass::Redirect);
     assert_eq!(elsewhere.request_count(), 0);
 }

@@ -12,7 +12,10 @@ use tonic::Code;
 use crate::support::{ACME, CLOCKING, Installation, On, event, on_both_stores, wait_for_events, without_pings};
 
 fn with_request_id(id: &str, json: &str) -> PublishEventRequest {
-    PublishEventRequest { request_id: id.to_owned(), ..event("clocking", json) }
+    PublishEventRequest {
+        request_id: id.to_owned(),
+        ..event("clocking", json)
+    }
 }
 
 on_both_stores! {
@@ -135,12 +138,31 @@ async fn p05_batches_of_none_and_of_too_many_are_refused() {
     let mut installation = Installation::start(On::Sqlite).await;
     for count in [0, 1_001] {
         let requests = vec![event("clocking", CLOCKING); count];
-        let batch = BatchPublishEventsRequest { organization: ACME.to_owned(), requests };
-        let refused = installation.clients.events.batch_publish_events(batch).await.unwrap_err();
+        let batch = BatchPublishEventsRequest {
+            organization: ACME.to_owned(),
+            requests,
+        };
+        let refused = installation
+            .clients
+            .events
+            .batch_publish_events(batch)
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{count}");
     }
     let huge = format!(r#"{{"x":"{}"}}"#, "x".repeat(5 << 20));
-    let batch = BatchPublishEventsRequest { organization: ACME.to_owned(), requests: vec![event("clocking", &huge); 8] };
-    let refused = installation.clients.events.batch_publish_events(batch).await.unwrap_err();
-    assert!(matches!(refused.code(), Code::ResourceExhausted | Code::OutOfRange), "{refused:?}");
+    let batch = BatchPublishEventsRequest {
+        organization: ACME.to_owned(),
+        requests: vec![event("clocking", &huge); 8],
+    };
+    let refused = installation
+        .clients
+        .events
+        .batch_publish_events(batch)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused.code(), Code::ResourceExhausted | Code::OutOfRange),
+        "{refused:?}"
+    );
 }

@@ -10,12 +10,23 @@ use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores, wait_for
 
 fn update(webhook: Webhook, paths: &[&str]) -> UpdateWebhookRequest {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-    UpdateWebhookRequest { webhook: Some(webhook), update_mask: Some(FieldMask { paths }) }
+    UpdateWebhookRequest {
+        webhook: Some(webhook),
+        update_mask: Some(FieldMask { paths }),
+    }
 }
 
 async fn register(installation: &mut Installation, name: &str) {
-    let request = CreateEventTypeRequest { event_type_id: name.to_owned(), event_type: None };
-    installation.clients.event_types.create_event_type(request).await.unwrap();
+    let request = CreateEventTypeRequest {
+        event_type_id: name.to_owned(),
+        event_type: None,
+    };
+    installation
+        .clients
+        .event_types
+        .create_event_type(request)
+        .await
+        .unwrap();
 }
 
 on_both_stores! {

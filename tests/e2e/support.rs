@@ -1,11 +1,11 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, ListDeliveriesRequest,
-    PublishEventRequest, PublishEventResponse, Webhook, delivery_service_client::DeliveryServiceClient,
-    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
-    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    webhook_service_client::WebhookServiceClient,
+    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest,
+    ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Webhook,
+    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
+    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
+    publish_event_request::Payload, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -16,15 +16,15 @@ use tonic::{
 };
 
 /// The clocking event of the contract, byte for byte.
-pub const CLOCKING: &str = r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true}}"#;
+pub(crate) const CLOCKING: &str = r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true}}"#;
 /// A signing secret in the standard form.
-pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The organization of most tests.
-pub const ACME: &str = "organizations/acme";
+pub(crate) const ACME: &str = "organizations/acme";
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
+pub(crate) enum On {
     Sqlite,
     Postgres,
 }
@@ -54,7 +54,7 @@ pub(crate) use on_both_stores;
 
 /// Sends the token with every call.
 #[derive(Clone)]
-pub struct Bearer(MetadataValue<tonic::metadata::Ascii>);
+pub(crate) struct Bearer(MetadataValue<tonic::metadata::Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -63,20 +63,20 @@ impl Interceptor for Bearer {
     }
 }
 
-pub type Authorized = InterceptedService<Channel, Bearer>;
+pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
 
 /// Clients of every service, with one token.
 #[derive(Clone)]
-pub struct Clients {
-    pub organizations: OrganizationServiceClient<Authorized>,
-    pub event_types: EventTypeServiceClient<Authorized>,
-    pub webhooks: WebhookServiceClient<Authorized>,
-    pub events: EventServiceClient<Authorized>,
-    pub deliveries: DeliveryServiceClient<Authorized>,
+pub(crate) struct Clients {
+    pub(crate) organizations: OrganizationServiceClient<Authorized>,
+    pub(crate) event_types: EventTypeServiceClient<Authorized>,
+    pub(crate) webhooks: WebhookServiceClient<Authorized>,
+    pub(crate) events: EventServiceClient<Authorized>,
+    pub(crate) deliveries: DeliveryServiceClient<Authorized>,
 }
 
 impl Clients {
-    pub async fn connect(address: &str, token: &str) -> Self {
+    pub(crate) async fn connect(address: &str, token: &str) -> Self {
         let channel = channel(address).await;
         let bearer = Bearer(format!("Bearer {token}").parse().unwrap());
         let service = InterceptedService::new(channel, bearer);
@@ -91,57 +91,78 @@ impl Clients {
     }
 }
 
-pub async fn channel(address: &str) -> Channel {
-    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+pub(crate) async fn channel(address: &str) -> Channel {
+    Channel::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
 }
 
 /// A server with the organization `acme`, and clients for it.
-pub struct Installation {
-    pub server: TestServer,
-    pub clients: Clients,
+pub(crate) struct Installation {
+    pub(crate) server: TestServer,
+    pub(crate) clients: Clients,
     _database: Option<TestDatabase>,
 }
 
 /// A server on a store, with loopback allowed as a target.
-pub async fn builder(on: On) -> (TestServerBuilder, Option<TestDatabase>) {
+pub(crate) async fn builder(on: On) -> (TestServerBuilder, Option<TestDatabase>) {
     let builder = TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).allow("127.0.0.0/8");
     match on {
         On::Sqlite => (builder.sqlite(), None),
         On::Postgres => {
-            let database = PostgresCluster::shared().await.unwrap().create_database().await.unwrap();
+            let database = PostgresCluster::shared()
+                .await
+                .unwrap()
+                .create_database()
+                .await
+                .unwrap();
             (builder.postgres(database.url()), Some(database))
         }
     }
 }
 
 impl Installation {
-    pub async fn start(on: On) -> Self {
+    pub(crate) async fn start(on: On) -> Self {
         Self::start_with(on, |builder| builder).await
     }
 
-    pub async fn start_with(on: On, settings: impl FnOnce(TestServerBuilder) -> TestServerBuilder) -> Self {
+    pub(crate) async fn start_with(on: On, settings: impl FnOnce(TestServerBuilder) -> TestServerBuilder) -> Self {
         let (builder, database) = builder(on).await;
         let server = settings(builder).start().await.unwrap();
         let clients = Clients::connect(server.grpc_address(), &server.token().unwrap()).await;
-        let mut installation = Self { server, clients, _database: database };
+        let mut installation = Self {
+            server,
+            clients,
+            _database: database,
+        };
         installation.create_organization("acme").await;
         installation
     }
 
-    pub async fn create_organization(&mut self, id: &str) {
-        let request = CreateOrganizationRequest { organization_id: id.to_owned(), organization: None };
+    pub(crate) async fn create_organization(&mut self, id: &str) {
+        let request = CreateOrganizationRequest {
+            organization_id: id.to_owned(),
+            organization: None,
+        };
         self.clients.organizations.create_organization(request).await.unwrap();
     }
 
     /// Starts the server again on what it stored, and connects anew.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
         self.clients = Clients::connect(self.server.grpc_address(), &self.server.token().unwrap()).await;
     }
 
     /// Installs a webhook with the test's secret and waits for its ping.
-    pub async fn webhook(&mut self, receiver: &Receiver, events: &[&str]) -> Webhook {
-        let webhook = self.create_webhook(Webhook { ..webhook(&receiver.url("/payload"), events) }).await.unwrap();
+    pub(crate) async fn webhook(&mut self, receiver: &Receiver, events: &[&str]) -> Webhook {
+        let webhook = self
+            .create_webhook(Webhook {
+                ..webhook(&receiver.url("/payload"), events)
+            })
+            .await
+            .unwrap();
         let id = id_of(&webhook.name).to_owned();
         receiver
             .wait_until(|requests| requests.iter().any(|request| is_ping_of(request, &id)))
@@ -149,55 +170,52 @@ impl Installation {
         webhook
     }
 
-    pub async fn create_webhook(&mut self, webhook: Webhook) -> Result<Webhook, Status> {
-        let request = CreateWebhookRequest { parent: ACME.to_owned(), webhook: Some(webhook) };
+    pub(crate) async fn create_webhook(&mut self, webhook: Webhook) -> Result<Webhook, Status> {
+        let request = CreateWebhookRequest {
+            parent: ACME.to_owned(),
+            webhook: Some(webhook),
+        };
         Ok(self.clients.webhooks.create_webhook(request).await?.into_inner())
     }
 
-    pub async fn publish(&mut self, event_type: &str, json: &str) -> PublishEventResponse {
+    pub(crate) async fn publish(&mut self, event_type: &str, json: &str) -> PublishEventResponse {
         self.try_publish(event(event_type, json)).await.unwrap()
     }
 
-    pub async fn try_publish(&mut self, event: PublishEventRequest) -> Result<PublishEventResponse, Status> {
+    pub(crate) async fn try_publish(&mut self, event: PublishEventRequest) -> Result<PublishEventResponse, Status> {
         Ok(self.clients.events.publish_event(event).await?.into_inner())
     }
 
-    /// Every delivery of the organization, newest first.
-    pub async fn deliveries(&mut self) -> Vec<Delivery> {
-        let mut all = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request =
-                ListDeliveriesRequest { parent: ACME.to_owned(), page_size: 1_000, page_token, ..Default::default() };
-            let page = self.clients.deliveries.list_deliveries(request).await.unwrap().into_inner();
-            all.extend(page.deliveries);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return all;
-            }
-        }
-    }
-
     /// Waits until a delivery looks as expected.
-    pub async fn delivery_until(&mut self, name: &str, expected: impl Fn(&Delivery) -> bool) -> Delivery {
+    pub(crate) async fn delivery_until(&mut self, name: &str, expected: impl Fn(&Delivery) -> bool) -> Delivery {
         let begun = std::time::Instant::now();
         loop {
             let request = GetDeliveryRequest { name: name.to_owned() };
-            let delivery = self.clients.deliveries.get_delivery(request).await.unwrap().into_inner();
+            let delivery = self
+                .clients
+                .deliveries
+                .get_delivery(request)
+                .await
+                .unwrap()
+                .into_inner();
             if expected(&delivery) {
                 return delivery;
             }
-            assert!(begun.elapsed() < DEADLINE, "the delivery stayed like this: {delivery:#?}");
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "the delivery stayed like this: {delivery:#?}"
+            );
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 
-    pub async fn delivered(&mut self, name: &str) -> Delivery {
-        self.delivery_until(name, |delivery| delivery.state() == DeliveryState::Delivered).await
+    pub(crate) async fn delivered(&mut self, name: &str) -> Delivery {
+        self.delivery_until(name, |delivery| delivery.state() == DeliveryState::Delivered)
+            .await
     }
 }
 
-pub fn webhook(url: &str, events: &[&str]) -> Webhook {
+pub(crate) fn webhook(url: &str, events: &[&str]) -> Webhook {
     Webhook {
         payload_url: url.to_owned(),
         events: events.iter().map(|event| (*event).to_owned()).collect(),
@@ -206,7 +224,7 @@ pub fn webhook(url: &str, events: &[&str]) -> Webhook {
     }
 }
 
-pub fn event(event_type: &str, json: &str) -> PublishEventRequest {
+pub(crate) fn event(event_type: &str, json: &str) -> PublishEventRequest {
     PublishEventRequest {
         organization: ACME.to_owned(),
         event_type: event_type.to_owned(),
@@ -216,7 +234,7 @@ pub fn event(event_type: &str, json: &str) -> PublishEventRequest {
 }
 
 /// The last segment of a resource name.
-pub fn id_of(name: &str) -> &str {
+pub(crate) fn id_of(name: &str) -> &str {
     name.rsplit('/').next().unwrap()
 }
 
@@ -225,12 +243,20 @@ fn is_ping_of(request: &hookwright_testkit::RecordedRequest, webhook: &str) -> b
 }
 
 /// The requests that are not pings.
-pub fn without_pings(requests: &[hookwright_testkit::RecordedRequest]) -> Vec<hookwright_testkit::RecordedRequest> {
-    requests.iter().filter(|request| request.header("TT-Hook-Event") != Some("ping")).cloned().collect()
+pub(crate) fn without_pings(
+    requests: &[hookwright_testkit::RecordedRequest],
+) -> Vec<hookwright_testkit::RecordedRequest> {
+    requests
+        .iter()
+        .filter(|request| request.header("TT-Hook-Event") != Some("ping"))
+        .cloned()
+        .collect()
 }
 
 /// Waits until so many requests that are not pings have come, and returns them.
-pub async fn wait_for_events(receiver: &Receiver, count: usize) -> Vec<hookwright_testkit::RecordedRequest> {
-    let requests = receiver.wait_until(|requests| without_pings(requests).len() >= count).await;
+pub(crate) async fn wait_for_events(receiver: &Receiver, count: usize) -> Vec<hookwright_testkit::RecordedRequest> {
+    let requests = receiver
+        .wait_until(|requests| without_pings(requests).len() >= count)
+        .await;
     without_pings(&requests)
 }

@@ -64,12 +64,24 @@ impl Organization {
         names.sort_unstable();
         names.dedup();
         let matching = |name: &str| -> Arc<[i64]> {
-            active.iter().filter(|webhook| webhook.subscription.matches(name)).map(|webhook| webhook.id.raw()).collect()
+            active
+                .iter()
+                .filter(|webhook| webhook.subscription.matches(name))
+                .map(|webhook| webhook.id.raw())
+                .collect()
         };
-        let wildcard =
-            active.iter().filter(|webhook| webhook.subscription.is_all()).map(|webhook| webhook.id.raw()).collect();
+        let wildcard = active
+            .iter()
+            .filter(|webhook| webhook.subscription.is_all())
+            .map(|webhook| webhook.id.raw())
+            .collect();
         let by_type = names.into_iter().map(|name| (name.clone(), matching(&name))).collect();
-        Self { id, name, by_type, wildcard }
+        Self {
+            id,
+            name,
+            by_type,
+            wildcard,
+        }
     }
 
     /// The active webhooks that receive events of a type, by id.

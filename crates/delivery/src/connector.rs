@@ -113,12 +113,21 @@ impl Connector {
                 http2: false,
             });
         }
-        let config = if skip_verify { &self.unverifying } else { &self.verifying };
+        let config = if skip_verify {
+            &self.unverifying
+        } else {
+            &self.verifying
+        };
         let begun = Instant::now();
         let stream = handshake(stream, url, Arc::clone(config), deadline).await?;
         phases.tls_us = Some(elapsed_us(begun));
-        let http2 = matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));
-        Ok(Connected { stream: TokioIo::new(stream), remote, http2 })
+        let http2 =
+            matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));
+        Ok(Connected {
+            stream: TokioIo::new(stream),
+            remote,
+            http2,
+        })
     }
 
     /// The URL's addresses, each of them checked.
@@ -129,7 +138,9 @@ impl Connector {
         deadline: Instant,
         phases: &mut Phases,
     ) -> Result<Vec<SocketAddr>, Failure> {
-        policy.check_url(url).map_err(|rule| Failure::blocked(rule.rule_text()))?;
+        policy
+            .check_url(url)
+            .map_err(|rule| Failure::blocked(rule.rule_text()))?;
         let addresses: Vec<IpAddr> = match url.address() {
             Some(address) => vec![address],
             None => {
@@ -147,7 +158,10 @@ impl Connector {
                 return Err(Failure::blocked(format!("{address}: {}", rule.rule_text())));
             }
         }
-        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, url.port())).collect())
+        Ok(addresses
+            .into_iter()
+            .map(|address| SocketAddr::new(address, url.port()))
+            .collect())
     }
 }
 
@@ -157,13 +171,22 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(Tcp
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let others = addresses.len() - tried;
-        let share = if others == 1 { left } else { ADDRESS_TIMEOUT.min(left / u32::try_from(others).unwrap_or(1)) };
+        let share = if others == 1 {
+            left
+        } else {
+            ADDRESS_TIMEOUT.min(left / u32::try_from(others).unwrap_or(1))
+        };
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, *address)),
             Ok(Err(error)) => {
                 last = Failure::new(ErrorClass::Connect, format!("cannot connect: {}", plain(&error)));
             }
-            Err(_) => last = Failure::new(ErrorClass::Timeout, "the receiver did not accept the connection in time"),
+            Err(_) => {
+                last = Failure::new(
+                    ErrorClass::Timeout,
+                    "the receiver did not accept the connection in time",
+                )
+            }
         }
     }
     Err(last)
@@ -184,7 +207,11 @@ async fn handshake(
     let ready = std::sync::Mutex::new(Some(stream));
     let give = tower::service_fn(move |_: http::Uri| {
         let stream = ready.lock().ok().and_then(|mut ready| ready.take());
-        std::future::ready(stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection was taken")))
+        std::future::ready(
+            stream
+                .map(TokioIo::new)
+                .ok_or_else(|| std::io::Error::other("the connection was taken")),
+        )
     });
     let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| {
         Failure::new(ErrorClass::Internal, "the URL cannot be used").with_detail(error.to_string())
@@ -192,7 +219,10 @@ async fn handshake(
     match timeout_at(deadline, HttpsConnector::from((give, config)).call(uri)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(tls::failure(&*error)),
-        Err(_) => Err(Failure::new(ErrorClass::Timeout, "the TLS handshake did not end in time")),
+        Err(_) => Err(Failure::new(
+            ErrorClass::Timeout,
+            "the TLS handshake did not end in time",
+        )),
     }
 }
 

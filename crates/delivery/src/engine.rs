@@ -143,7 +143,15 @@ impl Engine {
             .failing_webhooks()
             .await?
             .into_iter()
-            .map(|row| (row.webhook_id, Health { failing_since: row.failing_since, failures: row.failures }))
+            .map(|row| {
+                (
+                    row.webhook_id,
+                    Health {
+                        failing_since: row.failing_since,
+                        failures: row.failures,
+                    },
+                )
+            })
             .collect();
         let inner = Arc::new(Inner {
             turns: Arc::new(Turns::new(options.concurrent_attempts_max)),
@@ -186,7 +194,13 @@ impl Engine {
             return refused(PublishError::Stopping);
         }
         let (reply, answer) = oneshot::channel();
-        if self.inner.commands.send(Command::Publish { drafts, reply }).await.is_err() {
+        if self
+            .inner
+            .commands
+            .send(Command::Publish { drafts, reply })
+            .await
+            .is_err()
+        {
             return refused(PublishError::Stopping);
         }
         answer.await.unwrap_or_else(|_| refused(PublishError::Stopping))
@@ -220,9 +234,14 @@ impl Engine {
     /// Returns whether everything that happened is durable.
     pub async fn stop(&self, limit: Duration) -> bool {
         self.inner.stopping.store(true, Ordering::Release);
-        let in_time = tokio::time::timeout(limit, self.inner.turns.wait_until_free()).await.is_ok();
+        let in_time = tokio::time::timeout(limit, self.inner.turns.wait_until_free())
+            .await
+            .is_ok();
         if !in_time {
-            tracing::warn!(attempts = self.inner.turns.taken(), "attempts still under way will be made again after the next start");
+            tracing::warn!(
+                attempts = self.inner.turns.taken(),
+                "attempts still under way will be made again after the next start"
+            );
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         let _ = self.inner.commands.send(Command::Stop).await;
@@ -278,7 +297,13 @@ impl Inner {
         let lane = lanes.entry(webhook).or_insert_with(|| {
             let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
             let id = WebhookId::from_raw(webhook);
-            Arc::new(Lane::new(id, limits, Arc::clone(&self.memory), Arc::clone(&self.turns), health))
+            Arc::new(Lane::new(
+                id,
+                limits,
+                Arc::clone(&self.memory),
+                Arc::clone(&self.turns),
+                health,
+            ))
         });
         Arc::clone(lane)
     }
@@ -346,7 +371,10 @@ impl Inner {
                     event: Arc::new(row.event),
                     attempts: u32::try_from(row.pending.attempts).unwrap_or_default(),
                 });
-                (jobs.collect(), if refill.more_due { Some(now) } else { refill.next_due })
+                (
+                    jobs.collect(),
+                    if refill.more_due { Some(now) } else { refill.next_due },
+                )
             }
             Err(error) => {
                 tracing::warn!(%error, webhook = %lane.webhook, "cannot read what is due; will try again");

@@ -63,15 +63,43 @@ impl Metrics {
             commits: Counter::default(),
             outcomes: Counter::default(),
         };
-        registry.register("events_published", "Events made durable", metrics.events_published.clone());
+        registry.register(
+            "events_published",
+            "Events made durable",
+            metrics.events_published.clone(),
+        );
         registry.register("attempts", "Attempts made, by error class", metrics.attempts.clone());
-        registry.register("deliveries_ended", "Deliveries that reached a final state", metrics.deliveries.clone());
-        registry.register("retries_scheduled", "Failed attempts that will be repeated", metrics.retries.clone());
-        registry.register("attempt_seconds", "How long attempts took", metrics.attempt_seconds.clone());
-        registry.register("commit_seconds", "How long commits took", metrics.commit_seconds.clone());
+        registry.register(
+            "deliveries_ended",
+            "Deliveries that reached a final state",
+            metrics.deliveries.clone(),
+        );
+        registry.register(
+            "retries_scheduled",
+            "Failed attempts that will be repeated",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "attempt_seconds",
+            "How long attempts took",
+            metrics.attempt_seconds.clone(),
+        );
+        registry.register(
+            "commit_seconds",
+            "How long commits took",
+            metrics.commit_seconds.clone(),
+        );
         registry.register("commits", "Commits of events and outcomes", metrics.commits.clone());
-        registry.register("commit_failures", "Commits that failed", metrics.commit_failures.clone());
-        registry.register("outcomes_committed", "Outcomes of attempts made durable", metrics.outcomes.clone());
+        registry.register(
+            "commit_failures",
+            "Commits that failed",
+            metrics.commit_failures.clone(),
+        );
+        registry.register(
+            "outcomes_committed",
+            "Outcomes of attempts made durable",
+            metrics.outcomes.clone(),
+        );
         metrics
     }
 
@@ -93,7 +121,12 @@ impl Metrics {
         self.attempt_seconds.observe(report.duration.as_secs_f64());
         match report.error_class() {
             None => self.succeeded.inc(),
-            Some(class) => self.attempts.get_or_create(&AttemptLabels { error_class: class.as_str() }).inc(),
+            Some(class) => self
+                .attempts
+                .get_or_create(&AttemptLabels {
+                    error_class: class.as_str(),
+                })
+                .inc(),
         };
         match state {
             DeliveryState::Delivered => self.delivered.inc(),

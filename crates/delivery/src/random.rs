@@ -4,7 +4,9 @@
 
 /// Mixes two numbers into one (the finaliser of the SplitMix64 generator).
 pub(crate) fn mix(a: i64, b: u64) -> u64 {
-    let mut z = a.cast_unsigned().wrapping_add((b.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut z = a
+        .cast_unsigned()
+        .wrapping_add((b.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -27,7 +29,10 @@ mod tests {
         for tenth in 0..10 {
             let low = f64::from(tenth) / 10.0;
             let count = values.iter().filter(|value| (low..low + 0.1).contains(*value)).count();
-            assert!((50..200).contains(&count), "{count} of 1,000 values in the tenth from {low}");
+            assert!(
+                (50..200).contains(&count),
+                "{count} of 1,000 values in the tenth from {low}"
+            );
         }
     }
 }

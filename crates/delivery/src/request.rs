@@ -61,13 +61,21 @@ impl<'a> PreparedRequest<'a> {
         headers.push((&format.event, Cow::Borrowed(&event.event_type)));
         headers.push((&format.delivery, Cow::Owned(DeliveryId::from_raw(delivery).to_string())));
         headers.push(("webhook-id", Cow::Owned(id)));
-        headers.push(("webhook-timestamp", Cow::Owned(itoa::Buffer::new().format(timestamp).to_owned())));
+        headers.push((
+            "webhook-timestamp",
+            Cow::Owned(itoa::Buffer::new().format(timestamp).to_owned()),
+        ));
         headers.push(("webhook-signature", Cow::Owned(signatures.webhook_signature)));
         headers.push(("traceparent", Cow::Owned(trace.traceparent())));
         if let Some(state) = trace.tracestate() {
             headers.push(("tracestate", Cow::Borrowed(state)));
         }
-        headers.extend(webhook.headers.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str()))));
+        headers.extend(
+            webhook
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str()))),
+        );
         Some(Self { headers })
     }
 }

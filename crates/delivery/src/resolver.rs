@@ -46,7 +46,9 @@ impl Resolver {
             HickoryResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), provider)
         };
         set_options(builder.options_mut());
-        Ok(Self { resolver: builder.build().map_err(|error| failed(&error))? })
+        Ok(Self {
+            resolver: builder.build().map_err(|error| failed(&error))?,
+        })
     }
 
     /// A name's addresses.
@@ -62,7 +64,11 @@ impl Resolver {
             Ok(Ok(answer)) => answer,
         };
         let addresses: Vec<IpAddr> = answer.iter().take(ADDRESSES_MAX).collect();
-        if addresses.is_empty() { Err(ResolveError("the name has no address".to_owned())) } else { Ok(addresses) }
+        if addresses.is_empty() {
+            Err(ResolveError("the name has no address".to_owned()))
+        } else {
+            Ok(addresses)
+        }
     }
 }
 

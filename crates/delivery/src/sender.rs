@@ -56,7 +56,9 @@ enum Wire {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("remote", &self.remote).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +113,11 @@ impl Sender {
     /// When the options cannot be used.
     pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
         let connector = Connector::new(&options)?;
-        let inner = Inner { connector, policy: ArcSwap::new(policy), generation: AtomicU64::new(0) };
+        let inner = Inner {
+            connector,
+            policy: ArcSwap::new(policy),
+            generation: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -134,7 +140,9 @@ impl Sender {
                 report.failure = classify_status(response.status).error_class().map(|class| {
                     let message = match class {
                         ErrorClass::InvalidResponse => format!("{} is not an HTTP status", response.status),
-                        ErrorClass::Redirect => format!("the receiver answered {}; redirects are not followed", response.status),
+                        ErrorClass::Redirect => {
+                            format!("the receiver answered {}; redirects are not followed", response.status)
+                        }
                         _ => format!("the receiver answered {}", response.status),
                     };
                     Failure::new(class, message)
@@ -188,7 +196,9 @@ impl Sender {
         let generation = self.inner.generation.load(Ordering::Acquire);
         let policy = self.inner.policy.load_full();
         let connector = &self.inner.connector;
-        let connected = connector.connect(&policy, request.url, request.skip_verify, deadline, &mut report.phases).await?;
+        let connected = connector
+            .connect(&policy, request.url, request.skip_verify, deadline, &mut report.phases)
+            .await?;
         report.remote = connected.remote;
         let wire = if connected.http2 {
             Wire::Http2(http2::Http2::start(connected.stream, deadline).await?)
@@ -196,7 +206,13 @@ impl Sender {
             Wire::Http1(Box::new(http1::Http1::new(connected.stream)))
         };
         let now = Instant::now();
-        Ok(Connection { wire, remote: connected.remote, opened: now, used: now, generation })
+        Ok(Connection {
+            wire,
+            remote: connected.remote,
+            opened: now,
+            used: now,
+            generation,
+        })
     }
 }
 

@@ -81,7 +81,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -90,7 +95,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -101,8 +111,11 @@ impl ServerCertVerifier for AnyCertificate {
 /// What a failed handshake means to the webhook's owner.
 pub(crate) fn failure(error: &(dyn StdError + Send + Sync + 'static)) -> Failure {
     let Some(tls) = tls_cause(error) else {
-        return Failure::new(ErrorClass::TlsHandshake, "the receiver closed the connection during the TLS handshake")
-            .with_detail(error.to_string());
+        return Failure::new(
+            ErrorClass::TlsHandshake,
+            "the receiver closed the connection during the TLS handshake",
+        )
+        .with_detail(error.to_string());
     };
     let (class, message) = match tls {
         Error::InvalidCertificate(problem) => certificate_failure(problem),
@@ -119,9 +132,10 @@ fn certificate_failure(problem: &CertificateError) -> (ErrorClass, &'static str)
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             (ErrorClass::TlsExpired, "the receiver's certificate has expired")
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            (ErrorClass::TlsNotYetValid, "the receiver's certificate is not valid yet")
-        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            ErrorClass::TlsNotYetValid,
+            "the receiver's certificate is not valid yet",
+        ),
         CertificateError::UnknownIssuer => (ErrorClass::TlsUntrusted, "the receiver's certificate is not trusted"),
         _ => (ErrorClass::TlsHandshake, "the receiver's certificate cannot be used"),
     }

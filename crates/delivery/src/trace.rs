@@ -34,13 +34,23 @@ impl TraceContext {
             let mut span = [0; 8];
             trace.copy_from_slice(&stored[..16]);
             span.copy_from_slice(&stored[16..24]);
-            return Self { trace, span, flags: stored[24], state };
+            return Self {
+                trace,
+                span,
+                flags: stored[24],
+                state,
+            };
         }
         let mut trace = [0; 16];
         trace[..8].copy_from_slice(&random::mix(event.id, u64::MAX - 1).to_be_bytes());
         trace[8..].copy_from_slice(&event.id.to_be_bytes());
         let span = (random::mix(event.id, 0) | 1).to_be_bytes();
-        Self { trace, span, flags: 0, state }
+        Self {
+            trace,
+            span,
+            flags: 0,
+            state,
+        }
     }
 
     /// A span for one attempt, below the publisher's. Disabled, and almost free, where nothing is exported.

@@ -8,10 +8,37 @@ const NAME_BYTES_MAX: usize = 128;
 
 /// Headers of framing, of connections, of proxies and of cloud metadata services, and those that the contract sets.
 const FORBIDDEN: [&str; 31] = [
-    "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie2", "date", "expect",
-    "forwarded", "host", "http2-settings", "keep-alive", "metadata", "metadata-flavor", "origin", "proxy",
-    "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
-    "webhook-id", "webhook-signature", "webhook-timestamp", "x-real-ip", "alt-svc", "hookwright-hop", "max-forwards",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie2",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "metadata",
+    "metadata-flavor",
+    "origin",
+    "proxy",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "x-real-ip",
+    "alt-svc",
+    "hookwright-hop",
+    "max-forwards",
 ];
 const FORBIDDEN_PREFIXES: [&str; 5] = ["proxy-", "x-forwarded-", "x-aws-ec2-metadata-token", "webhook-", "sec-"];
 
@@ -55,7 +82,11 @@ impl HeaderError {
     pub fn name(&self) -> &str {
         match self {
             Self::TooMany(_) => "",
-            Self::Name(name) | Self::Forbidden(name) | Self::Value(name) | Self::ValueTooLong(name) | Self::Repeated(name) => name,
+            Self::Name(name)
+            | Self::Forbidden(name)
+            | Self::Value(name)
+            | Self::ValueTooLong(name)
+            | Self::Repeated(name) => name,
         }
     }
 }
@@ -96,7 +127,11 @@ fn check_name(name: &str, own_prefix: &str) -> Result<String, HeaderError> {
     // Of what HTTP calls a token (RFC 9110, section 5.6.2), the part that every proxy and framework takes.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(token) {
-        let shown = name.chars().filter(|char| !char.is_control()).take(NAME_BYTES_MAX).collect();
+        let shown = name
+            .chars()
+            .filter(|char| !char.is_control())
+            .take(NAME_BYTES_MAX)
+            .collect();
         return Err(HeaderError::Name(shown));
     }
     let lower = name.to_ascii_lowercase();
@@ -106,7 +141,11 @@ fn check_name(name: &str, own_prefix: &str) -> Result<String, HeaderError> {
         || FORBIDDEN_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
         || plain.starts_with("tt-hook-")
         || (!own_prefix.is_empty() && plain.starts_with(own_prefix));
-    if forbidden { Err(HeaderError::Forbidden(name.to_owned())) } else { Ok(lower) }
+    if forbidden {
+        Err(HeaderError::Forbidden(name.to_owned()))
+    } else {
+        Ok(lower)
+    }
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), HeaderError> {
@@ -114,7 +153,11 @@ fn check_value(name: &str, value: &str) -> Result<(), HeaderError> {
         return Err(HeaderError::ValueTooLong(name.to_owned()));
     }
     let visible = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
-    if !visible || value.trim() != value { Err(HeaderError::Value(name.to_owned())) } else { Ok(()) }
+    if !visible || value.trim() != value {
+        Err(HeaderError::Value(name.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +165,10 @@ mod tests {
     use super::*;
 
     fn parse(headers: &[(&str, &str)]) -> Result<CustomHeaders, HeaderError> {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         CustomHeaders::parse(headers, "TT-Hook-")
     }
 
@@ -144,7 +190,16 @@ mod tests {
 
     #[test]
     fn h02_headers_of_framing() {
-        for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection", "TE", "Upgrade", "Expect", "Trailer"] {
+        for name in [
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Connection",
+            "TE",
+            "Upgrade",
+            "Expect",
+            "Trailer",
+        ] {
             assert_eq!(rule(name, "v"), Some("HEADER_FORBIDDEN"), "{name}");
         }
         assert_eq!(rule(":authority", "v"), Some("HEADER_NAME"));
@@ -152,7 +207,19 @@ mod tests {
 
     #[test]
     fn h03_headers_of_the_contract() {
-        for name in ["TT-Hook-Event", "tt-hook-anything", "webhook-id", "Webhook-Other", "traceparent", "tracestate", "Content-Type", "User-Agent", "TT_Hook_Signature", "Webhook_Id", "Content_Length"] {
+        for name in [
+            "TT-Hook-Event",
+            "tt-hook-anything",
+            "webhook-id",
+            "Webhook-Other",
+            "traceparent",
+            "tracestate",
+            "Content-Type",
+            "User-Agent",
+            "TT_Hook_Signature",
+            "Webhook_Id",
+            "Content_Length",
+        ] {
             assert_eq!(rule(name, "v"), Some("HEADER_FORBIDDEN"), "{name}");
         }
         let branded = CustomHeaders::parse(vec![("Acme-Event".into(), "v".into())], "Acme-");
@@ -167,12 +234,25 @@ mod tests {
         assert!(parse(&headers[..32]).is_ok());
         assert_eq!(rule("X-Own", &"x".repeat(4_097)), Some("HEADER_VALUE_TOO_LONG"));
         assert_eq!(rule("X-Own", &"x".repeat(4_096)), None);
-        assert_eq!(parse(&[("X-Own", "a"), ("x-own", "b")]), Err(HeaderError::Repeated("x-own".to_owned())));
+        assert_eq!(
+            parse(&[("X-Own", "a"), ("x-own", "b")]),
+            Err(HeaderError::Repeated("x-own".to_owned()))
+        );
     }
 
     #[test]
     fn h08_headers_of_metadata_services_and_proxies() {
-        for name in ["X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds", "Metadata", "Metadata-Flavor", "Proxy-Authorization", "Forwarded", "X-Forwarded-For", "Keep-Alive", "Cookie2"] {
+        for name in [
+            "X-aws-ec2-metadata-token",
+            "X-aws-ec2-metadata-token-ttl-seconds",
+            "Metadata",
+            "Metadata-Flavor",
+            "Proxy-Authorization",
+            "Forwarded",
+            "X-Forwarded-For",
+            "Keep-Alive",
+            "Cookie2",
+        ] {
             assert_eq!(rule(name, "v"), Some("HEADER_FORBIDDEN"), "{name}");
         }
     }

@@ -163,7 +163,10 @@ impl IdGenerator {
     pub fn new(node: u16, floor: i64) -> Self {
         let used_ms = floor >> (NODE_BITS + SEQUENCE_BITS);
         let next = if floor == 0 { 0 } else { (used_ms + 1) << SEQUENCE_BITS };
-        Self { node: i64::from(node.min(NODE_MAX)), next: AtomicI64::new(next) }
+        Self {
+            node: i64::from(node.min(NODE_MAX)),
+            next: AtomicI64::new(next),
+        }
     }
 
     /// One raw id.
@@ -177,16 +180,25 @@ impl IdGenerator {
     /// # Panics
     /// When `count` is 0 or more than [`FANOUT_MAX`] + 1.
     pub fn reserve(&self, count: usize, now_ms: i64) -> i64 {
-        assert!((1..=FANOUT_MAX + 1).contains(&count), "a run of ids fits into one millisecond");
+        assert!(
+            (1..=FANOUT_MAX + 1).contains(&count),
+            "a run of ids fits into one millisecond"
+        );
         let count = i64::try_from(count).expect("checked above");
         let clock = (now_ms - EPOCH_MS).max(0) << SEQUENCE_BITS;
         let first_of = |next: i64| {
             let first = next.max(clock);
             let ms = first >> SEQUENCE_BITS;
             let last = first + count - 1;
-            if last >> SEQUENCE_BITS == ms { first } else { (ms + 1) << SEQUENCE_BITS }
+            if last >> SEQUENCE_BITS == ms {
+                first
+            } else {
+                (ms + 1) << SEQUENCE_BITS
+            }
         };
-        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| Some(first_of(next) + count));
+        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+            Some(first_of(next) + count)
+        });
         let first = first_of(taken.unwrap_or_else(|next| next));
         let (ms, sequence) = (first >> SEQUENCE_BITS, first & ((1 << SEQUENCE_BITS) - 1));
         (((ms << NODE_BITS) | self.node) << SEQUENCE_BITS) | sequence
@@ -235,7 +247,10 @@ mod tests {
     #[test]
     fn continues_above_what_is_in_use() {
         let floor = IdGenerator::new(0, 0).next(NOW + 60_000);
-        assert!(IdGenerator::new(0, floor).next(NOW) > floor, "although the clock was set back a minute");
+        assert!(
+            IdGenerator::new(0, floor).next(NOW) > floor,
+            "although the clock was set back a minute"
+        );
     }
 
     #[test]
@@ -260,7 +275,13 @@ mod tests {
         let id = WebhookId::from_raw(123_456_789);
         let text = id.to_string();
         assert_eq!(text.len(), 16);
-        for bad in [text.to_uppercase(), text.replace("wh_", "evt_"), text[..15].to_owned(), format!("{text}0"), "wh_zzzzzzzzzzzzz".into()] {
+        for bad in [
+            text.to_uppercase(),
+            text.replace("wh_", "evt_"),
+            text[..15].to_owned(),
+            format!("{text}0"),
+            "wh_zzzzzzzzzzzzz".into(),
+        ] {
             assert!(bad.parse::<WebhookId>().is_err(), "{bad}");
         }
     }

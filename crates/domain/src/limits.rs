@@ -56,7 +56,11 @@ impl LimitError {
 /// # Errors
 /// When it is out of bounds.
 pub fn check_timeout(timeout: Duration) -> Result<(), LimitError> {
-    if TIMEOUT.contains(&timeout) { Ok(()) } else { Err(LimitError::Timeout) }
+    if TIMEOUT.contains(&timeout) {
+        Ok(())
+    } else {
+        Err(LimitError::Timeout)
+    }
 }
 
 /// Checks attempts per second.
@@ -64,14 +68,20 @@ pub fn check_timeout(timeout: Duration) -> Result<(), LimitError> {
 /// # Errors
 /// When it is out of bounds; no number at all is.
 pub fn check_rate(rate: f64) -> Result<(), LimitError> {
-    if RATE.contains(&rate) { Ok(()) } else { Err(LimitError::Rate) }
+    if RATE.contains(&rate) {
+        Ok(())
+    } else {
+        Err(LimitError::Rate)
+    }
 }
 
 /// Checks the attributes of an event.
 ///
 /// # Errors
 /// With the first that is out of bounds.
-pub fn check_attributes<'a>(attributes: impl ExactSizeIterator<Item = (&'a String, &'a String)>) -> Result<(), LimitError> {
+pub fn check_attributes<'a>(
+    attributes: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), LimitError> {
     if attributes.len() > ATTRIBUTES_MAX {
         return Err(LimitError::Attributes(attributes.len()));
     }
@@ -96,7 +106,11 @@ mod tests {
     #[test]
     fn h07_timeouts_and_rates() {
         for seconds in [0, 31] {
-            assert_eq!(check_timeout(Duration::from_secs(seconds)), Err(LimitError::Timeout), "{seconds}");
+            assert_eq!(
+                check_timeout(Duration::from_secs(seconds)),
+                Err(LimitError::Timeout),
+                "{seconds}"
+            );
         }
         assert!(check_timeout(Duration::from_secs(1)).is_ok() && check_timeout(Duration::from_secs(30)).is_ok());
         for rate in [-1.0, 0.0, f64::NAN, f64::INFINITY, 1e300, 10_000.1] {

@@ -12,7 +12,9 @@ pub enum NameError {
     #[error("must be 1 to {ORGANIZATION_CHARS_MAX} lower-case letters, digits and inner hyphens")]
     Organization,
     /// Not an event type's id.
-    #[error("must be at most {EVENT_TYPE_CHARS_MAX} characters: letters, digits and `_`, in parts separated by `.` that may also hold `-` after the first")]
+    #[error(
+        "must be at most {EVENT_TYPE_CHARS_MAX} characters: letters, digits and `_`, in parts separated by `.` that may also hold `-` after the first"
+    )]
     EventType,
     /// The event type `ping`.
     #[error("`ping` is reserved: the service sends it by itself")]
@@ -91,11 +93,20 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, count:
     // Only the head of what somebody typed is compared: the work per candidate grows with its length.
     let head: String = name.chars().take(EVENT_TYPE_CHARS_MAX).collect();
     let mut scored: Vec<(f64, &str)> = candidates
-        .map(|candidate| (strsim::jaro_winkler(&head.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&head.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(score, _)| *score >= ALIKE)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    scored.into_iter().take(count).map(|(_, candidate)| candidate.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(count)
+        .map(|(_, candidate)| candidate.to_owned())
+        .collect()
 }
 
 #[cfg(test)]

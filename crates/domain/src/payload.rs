@@ -82,13 +82,21 @@ impl PayloadError {
 /// With the first thing that is wrong and where.
 pub fn check_payload(payload: &[u8], max: usize) -> Result<(), PayloadError> {
     if payload.len() > max {
-        return Err(PayloadError::TooLarge { actual: payload.len(), max });
+        return Err(PayloadError::TooLarge {
+            actual: payload.len(),
+            max,
+        });
     }
-    let text = std::str::from_utf8(payload).map_err(|error| PayloadError::NotUtf8 { offset: error.valid_up_to() })?;
+    let text = std::str::from_utf8(payload).map_err(|error| PayloadError::NotUtf8 {
+        offset: error.valid_up_to(),
+    })?;
     if text.starts_with('\u{feff}') {
         return Err(PayloadError::ByteOrderMark);
     }
-    let start = text.bytes().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).ok_or(PayloadError::Empty)?;
+    let start = text
+        .bytes()
+        .position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+        .ok_or(PayloadError::Empty)?;
     let structure = check_structure(payload);
     if let Err(error @ PayloadError::TooDeep { .. }) = structure {
         return Err(error);
@@ -113,7 +121,9 @@ fn syntax_error(payload: &[u8], error: &serde_json::Error) -> PayloadError {
 fn offset_of(payload: &[u8], line: usize, column: usize) -> usize {
     let line_start = match line {
         0 | 1 => 0,
-        _ => memchr::memchr_iter(b'\n', payload).nth(line - 2).map_or(0, |newline| newline + 1),
+        _ => memchr::memchr_iter(b'\n', payload)
+            .nth(line - 2)
+            .map_or(0, |newline| newline + 1),
     };
     (line_start + column.saturating_sub(1)).min(payload.len())
 }
@@ -150,7 +160,9 @@ fn end_of_string(payload: &[u8], mut at: usize, surrogate: &mut Option<usize>) -
             return escape;
         }
         at = escape + 2;
-        let Some(unit) = code_unit(payload, escape) else { continue };
+        let Some(unit) = code_unit(payload, escape) else {
+            continue;
+        };
         at = escape + 6;
         match unit {
             0xd800..=0xdbff if matches!(code_unit(payload, at), Some(0xdc00..=0xdfff)) => at += 6,
@@ -187,7 +199,10 @@ mod tests {
         }
         assert!(matches!(check("{} x"), Err(PayloadError::NotJson { offset: 3, .. })));
         assert!(matches!(check("{}{}"), Err(PayloadError::NotJson { offset: 2, .. })));
-        assert!(matches!(check("{\n\"a\":}"), Err(PayloadError::NotJson { offset: 6, .. })));
+        assert!(matches!(
+            check("{\n\"a\":}"),
+            Err(PayloadError::NotJson { offset: 6, .. })
+        ));
         assert_eq!(check(b"\xef\xbb\xbf{}"), Err(PayloadError::ByteOrderMark));
         assert_eq!(check(b"\xff\xfe{\0}\0"), Err(PayloadError::NotUtf8 { offset: 0 }));
         assert_eq!(check(b"{\"a\":\"\xff\"}"), Err(PayloadError::NotUtf8 { offset: 6 }));
@@ -196,10 +211,23 @@ mod tests {
 
     #[test]
     fn p01_lone_surrogates() {
-        assert_eq!(check(r#"{"a":"\ud800"}"#), Err(PayloadError::LoneSurrogate { offset: 6 }));
-        assert_eq!(check(r#"{"a":"\udc00\ud800"}"#), Err(PayloadError::LoneSurrogate { offset: 6 }));
-        assert_eq!(check(r#"{"a":"\ud83d\ud83d\ude00"}"#), Err(PayloadError::LoneSurrogate { offset: 6 }));
-        for good in [r#"{"a":"\ud83d\ude00"}"#, r#"{"a":"\\ud800"}"#, r#"{"a":"\\\\ud800 \u00e9"}"#] {
+        assert_eq!(
+            check(r#"{"a":"\ud800"}"#),
+            Err(PayloadError::LoneSurrogate { offset: 6 })
+        );
+        assert_eq!(
+            check(r#"{"a":"\udc00\ud800"}"#),
+            Err(PayloadError::LoneSurrogate { offset: 6 })
+        );
+        assert_eq!(
+            check(r#"{"a":"\ud83d\ud83d\ude00"}"#),
+            Err(PayloadError::LoneSurrogate { offset: 6 })
+        );
+        for good in [
+            r#"{"a":"\ud83d\ude00"}"#,
+            r#"{"a":"\\ud800"}"#,
+            r#"{"a":"\\\\ud800 \u00e9"}"#,
+        ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
     }
@@ -210,7 +238,10 @@ mod tests {
         assert_eq!(check(nested(127)), Ok(()));
         assert!(matches!(check(nested(128)), Err(PayloadError::TooDeep { .. })));
         assert!(matches!(check(nested(10_000)), Err(PayloadError::TooDeep { .. })));
-        assert!(matches!(check("[".repeat(1_000_000)), Err(PayloadError::TooDeep { .. })));
+        assert!(matches!(
+            check("[".repeat(1_000_000)),
+            Err(PayloadError::TooDeep { .. })
+        ));
     }
 
     #[test]
@@ -225,7 +256,13 @@ mod tests {
         let payload = |size: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(size - 8));
         assert_eq!(check(payload(5_242_880)), Ok(()));
         let error = check(payload(5_242_881)).unwrap_err();
-        assert_eq!(error, PayloadError::TooLarge { actual: 5_242_881, max: 5_242_880 });
+        assert_eq!(
+            error,
+            PayloadError::TooLarge {
+                actual: 5_242_881,
+                max: 5_242_880
+            }
+        );
         assert!(error.to_string().contains("5242880") && error.to_string().contains("5242881"));
     }
 

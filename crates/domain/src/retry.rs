@@ -39,7 +39,9 @@ impl Default for RetrySchedule {
     /// 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 3 h, 6 h, 12 h, 24 h, 24 h: about three days.
     fn default() -> Self {
         let seconds = [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 86_400];
-        Self { delays: seconds.into_iter().map(Duration::from_secs).collect() }
+        Self {
+            delays: seconds.into_iter().map(Duration::from_secs).collect(),
+        }
     }
 }
 
@@ -127,8 +129,14 @@ mod tests {
     #[test]
     fn the_default_schedule_is_the_contracts() {
         let schedule = RetrySchedule::default();
-        let seconds: Vec<u64> = (1..=12).filter_map(|number| schedule.delay(number, 0.5)).map(|delay| delay.as_secs_f64().round() as u64).collect();
-        assert_eq!(seconds, [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 86_400]);
+        let seconds: Vec<u64> = (1..=12)
+            .filter_map(|number| schedule.delay(number, 0.5))
+            .map(|delay| delay.as_secs_f64().round() as u64)
+            .collect();
+        assert_eq!(
+            seconds,
+            [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 86_400]
+        );
         assert_eq!(schedule.delay(12, 0.5), None);
         assert_eq!(schedule.delay(0, 0.5), None);
         assert!(schedule.delay(1, f64::NAN).is_some());
@@ -138,8 +146,14 @@ mod tests {
     fn h07_schedules_that_are_refused() {
         assert_eq!(RetrySchedule::new(vec![]), Err(ScheduleError::Steps(0)));
         assert_eq!(RetrySchedule::new(vec![DELAY_MIN; 101]), Err(ScheduleError::Steps(101)));
-        assert_eq!(RetrySchedule::new(vec![DELAY_MIN, Duration::ZERO]), Err(ScheduleError::Delay(1)));
-        assert_eq!(RetrySchedule::new(vec![DELAY_MAX + DELAY_MIN]), Err(ScheduleError::Delay(0)));
+        assert_eq!(
+            RetrySchedule::new(vec![DELAY_MIN, Duration::ZERO]),
+            Err(ScheduleError::Delay(1))
+        );
+        assert_eq!(
+            RetrySchedule::new(vec![DELAY_MAX + DELAY_MIN]),
+            Err(ScheduleError::Delay(0))
+        );
         assert!(RetrySchedule::new(vec![DELAY_MIN; 100]).is_ok());
     }
 
@@ -156,6 +170,10 @@ mod tests {
         assert_eq!(hint(&["5", "6"]), None, "two that contradict");
         assert_eq!(hint(&["5", "5"]), Some(5));
         assert_eq!(hint(&[]), None);
-        assert_eq!(parse_retry_after(500, &[b"5"], NOW_US), None, "only 429 and 503 may ask");
+        assert_eq!(
+            parse_retry_after(500, &[b"5"], NOW_US),
+            None,
+            "only 429 and 503 may ask"
+        );
     }
 }

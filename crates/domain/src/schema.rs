@@ -31,7 +31,9 @@ pub enum SchemaError {
     #[error("the reference `{0}` leads out of the schema; only references that begin with `#` are followed")]
     RemoteReference(String),
     /// Alternatives that nest too deep or refer back to themselves.
-    #[error("could take too long to check: have fewer alternatives (`anyOf`, `oneOf`, `$ref`) that nest or refer back to themselves")]
+    #[error(
+        "could take too long to check: have fewer alternatives (`anyOf`, `oneOf`, `$ref`) that nest or refer back to themselves"
+    )]
     TooComplex,
     /// Not a JSON Schema, or one that cannot be compiled.
     #[error("is not a JSON Schema that can be used: {0}")]
@@ -82,7 +84,11 @@ impl EventSchema {
             .with_pattern_options(PatternOptions::regex())
             .build(&schema)
             .map_err(|error| SchemaError::NotSchema(shortened(&error.to_string())))?;
-        if cost::is_bounded(&schema) { Ok(Self { validator }) } else { Err(SchemaError::TooComplex) }
+        if cost::is_bounded(&schema) {
+            Ok(Self { validator })
+        } else {
+            Err(SchemaError::TooComplex)
+        }
     }
 
     /// Checks a payload, which is JSON.
@@ -92,22 +98,31 @@ impl EventSchema {
     pub fn validate(&self, payload: &[u8]) -> Result<(), Vec<SchemaViolation>> {
         let payload: Value = serde_json::from_slice(payload).map_err(|error| {
             // Well-formed, but beyond what a schema can be checked against: a number past the range of a double.
-            vec![SchemaViolation { pointer: String::new(), message: error.to_string() }]
+            vec![SchemaViolation {
+                pointer: String::new(),
+                message: error.to_string(),
+            }]
         })?;
         if self.validator.is_valid(&payload) {
             return Ok(());
         }
-        let violations = self.validator.iter_errors(&payload).take(VIOLATIONS_MAX).map(|error| SchemaViolation {
-            pointer: error.instance_path().to_string(),
-            message: shortened(&error.to_string()),
-        });
+        let violations = self
+            .validator
+            .iter_errors(&payload)
+            .take(VIOLATIONS_MAX)
+            .map(|error| SchemaViolation {
+                pointer: error.instance_path().to_string(),
+                message: shortened(&error.to_string()),
+            });
         Err(violations.collect())
     }
 }
 
 /// References must stay within the schema.
 fn check_references(schema: &Value, depth_left: usize) -> Result<(), SchemaError> {
-    let Some(depth_left) = depth_left.checked_sub(1) else { return Err(SchemaError::TooDeep) };
+    let Some(depth_left) = depth_left.checked_sub(1) else {
+        return Err(SchemaError::TooDeep);
+    };
     match schema {
         Value::Object(members) => members.iter().try_for_each(|(name, value)| {
             if let ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(target)) = (name.as_str(), value)
@@ -207,7 +222,9 @@ mod tests {
     #[test]
     fn each_violation_comes_with_its_pointer() {
         let schema = EventSchema::compile(SEEDED_EVENT_TYPES[0].json_schema).unwrap();
-        let violations = schema.validate(br#"{"action":"eaten","clocking":{"id":7}}"#).unwrap_err();
+        let violations = schema
+            .validate(br#"{"action":"eaten","clocking":{"id":7}}"#)
+            .unwrap_err();
         let mut pointers: Vec<_> = violations.iter().map(|violation| violation.pointer.as_str()).collect();
         pointers.sort_unstable();
         assert_eq!(pointers, ["/action", "/clocking/id"]);
@@ -216,13 +233,28 @@ mod tests {
     #[test]
     fn p08_schemas_that_are_refused() {
         let refused = |text: &str| EventSchema::compile(text).unwrap_err();
-        assert!(matches!(refused(r#"{"$ref":"http://127.0.0.1/schema"}"#), SchemaError::RemoteReference(_)));
-        assert!(matches!(refused(r#"{"properties":{"a":{"$ref":"other.json#/x"}}}"#), SchemaError::RemoteReference(_)));
-        assert!(matches!(refused(r#"{"$ref":"file:///etc/passwd"}"#), SchemaError::RemoteReference(_)));
-        assert!(matches!(refused(&format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20))), SchemaError::TooLarge(_)));
+        assert!(matches!(
+            refused(r#"{"$ref":"http://127.0.0.1/schema"}"#),
+            SchemaError::RemoteReference(_)
+        ));
+        assert!(matches!(
+            refused(r#"{"properties":{"a":{"$ref":"other.json#/x"}}}"#),
+            SchemaError::RemoteReference(_)
+        ));
+        assert!(matches!(
+            refused(r#"{"$ref":"file:///etc/passwd"}"#),
+            SchemaError::RemoteReference(_)
+        ));
+        assert!(matches!(
+            refused(&format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20))),
+            SchemaError::TooLarge(_)
+        ));
         assert!(matches!(refused("{"), SchemaError::NotJson(_)));
         assert!(matches!(refused(r#"{"type":"nonsense"}"#), SchemaError::NotSchema(_)));
-        assert!(matches!(refused(r##"{"$ref":"#/missing"}"##), SchemaError::NotSchema(_)));
+        assert!(matches!(
+            refused(r##"{"$ref":"#/missing"}"##),
+            SchemaError::NotSchema(_)
+        ));
         let deep = format!("{}true{}", r#"{"not":"#.repeat(100), "}".repeat(100));
         assert_eq!(refused(&deep), SchemaError::TooDeep);
     }
@@ -232,12 +264,20 @@ mod tests {
         let schema = EventSchema::compile(r#"{"properties":{"a":{"pattern":"^(a+)+$"}}}"#).unwrap();
         let payload = format!(r#"{{"a":"{}!"}}"#, "a".repeat(50_000));
         assert!(schema.validate(payload.as_bytes()).is_err());
-        assert!(EventSchema::compile(r#"{"pattern":"(a)\\1"}"#).is_err(), "back references are not linear");
+        assert!(
+            EventSchema::compile(r#"{"pattern":"(a)\\1"}"#).is_err(),
+            "back references are not linear"
+        );
     }
 
     #[test]
     fn p08_alternatives_that_multiply_are_refused() {
-        let twice = |n: usize| format!(r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}},"##, n + 1);
+        let twice = |n: usize| {
+            format!(
+                r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}},"##,
+                n + 1
+            )
+        };
         let doubling: String = (0..24).map(twice).collect();
         let doubling = format!(r##"{{"$defs":{{{doubling}"d24":{{"type":"string"}}}},"$ref":"#/$defs/d0"}}"##);
         let back = r##"{"anyOf":[{"properties":{"a":{"$ref":"#"}}},{"properties":{"a":{"$ref":"#"}}}]}"##;
@@ -245,20 +285,29 @@ mod tests {
         let itself = r##"{"allOf":[{"$ref":"#"}]}"##;
         let unevaluated = format!("{}{{}}{}", r#"{"unevaluatedProperties":"#.repeat(12), "}".repeat(12));
         for schema in [&doubling, back, anchored, itself, &unevaluated] {
-            assert_eq!(EventSchema::compile(schema).unwrap_err(), SchemaError::TooComplex, "{schema}");
+            assert_eq!(
+                EventSchema::compile(schema).unwrap_err(),
+                SchemaError::TooComplex,
+                "{schema}"
+            );
         }
     }
 
     #[test]
     fn p08_ordinary_schemas_are_not_too_complex() {
-        let properties: String = (0..200).map(|n| format!(r#""p{n}":{{"type":"string","minLength":1}},"#)).collect();
+        let properties: String = (0..200)
+            .map(|n| format!(r#""p{n}":{{"type":"string","minLength":1}},"#))
+            .collect();
         let wide = format!(r#"{{"properties":{{{properties}"last":{{"items":{{"type":"integer"}}}}}}}}"#);
         let tree = concat!(
             r##"{"$defs":{"node":{"properties":{"children":{"items":{"$ref":"#/$defs/node"}},"##,
             r##""next":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/node"}]}}}},"$ref":"#/$defs/node"}"##,
         );
         let variant = |n: usize| format!(r#"{{"required":["v{n}"],"properties":{{"v{n}":{{"type":"object"}}}}}}"#);
-        let variants = format!(r#"{{"oneOf":[{}]}}"#, (0..40).map(variant).collect::<Vec<_>>().join(","));
+        let variants = format!(
+            r#"{{"oneOf":[{}]}}"#,
+            (0..40).map(variant).collect::<Vec<_>>().join(",")
+        );
         let nested = format!("{}true{}", r#"{"items":"#.repeat(60), "}".repeat(60));
         for schema in [&wide, tree, &variants, &nested] {
             assert!(EventSchema::compile(schema).is_ok(), "{schema}");
@@ -269,7 +318,8 @@ mod tests {
 
     #[test]
     fn p08_recursion_within_the_schema_is_bounded_by_the_payload() {
-        let schema = EventSchema::compile(r##"{"properties":{"a":{"$ref":"#"}},"additionalProperties":false}"##).unwrap();
+        let schema =
+            EventSchema::compile(r##"{"properties":{"a":{"$ref":"#"}},"additionalProperties":false}"##).unwrap();
         assert_eq!(schema.validate(br#"{"a":{"a":{"a":{}}}}"#), Ok(()));
         assert!(schema.validate(br#"{"a":{"a":{"b":{}}}}"#).is_err());
     }

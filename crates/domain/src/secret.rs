@@ -53,8 +53,12 @@ impl SigningSecret {
     /// When the operating system gives no randomness.
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
-        Self { text: format!("{PREFIX}{}", STANDARD.encode(bytes)) }
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .expect("the operating system gives randomness");
+        Self {
+            text: format!("{PREFIX}{}", STANDARD.encode(bytes)),
+        }
     }
 
     /// Checks a secret that its owner supplied.
@@ -84,7 +88,10 @@ impl SigningSecret {
 
     /// The key of Standard Webhooks: the decoded part after `whsec_`, or the text's bytes where there is no `whsec_`.
     pub fn standard_key(&self) -> Vec<u8> {
-        let decoded = self.text.strip_prefix(PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok());
+        let decoded = self
+            .text
+            .strip_prefix(PREFIX)
+            .and_then(|encoded| STANDARD.decode(encoded).ok());
         decoded.unwrap_or_else(|| self.text.as_bytes().to_vec())
     }
 

@@ -108,7 +108,10 @@ impl Ed25519Key {
         let bytes = STANDARD.decode(text).map_err(|_| Ed25519Error)?;
         let (seed, public) = bytes.split_at_checked(32).ok_or(Ed25519Error)?;
         let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public).map_err(|_| Ed25519Error)?;
-        Ok(Self { seed: seed.try_into().map_err(|_| Ed25519Error)?, pair })
+        Ok(Self {
+            seed: seed.try_into().map_err(|_| Ed25519Error)?,
+            pair,
+        })
     }
 
     /// The base64 of seed and public key.
@@ -156,7 +159,11 @@ impl SigningKeys {
     /// Signs a body. During the overlap of a rotation `webhook-signature` holds a signature of each secret, newest first;
     /// the other two, which hold one value, use the old secret.
     pub fn sign(&self, now_us: i64, webhook_id: &str, timestamp: i64, body: &[u8]) -> Signatures {
-        let previous = self.previous.as_ref().filter(|(_, until)| now_us < *until).map(|(signer, _)| signer);
+        let previous = self
+            .previous
+            .as_ref()
+            .filter(|(_, until)| now_us < *until)
+            .map(|(signer, _)| signer);
         let prefix = format!("{webhook_id}.{timestamp}.");
         let mut webhook_signature = String::with_capacity(48);
         self.current.push_v1(prefix.as_bytes(), body, &mut webhook_signature);
@@ -169,7 +176,11 @@ impl SigningKeys {
             ed25519.push_v1a(prefix.as_bytes(), body, &mut webhook_signature);
         }
         let single = previous.unwrap_or(&self.current);
-        Signatures { sha1: single.sha1(body), sha256: single.sha256(body), webhook_signature }
+        Signatures {
+            sha1: single.sha1(body),
+            sha256: single.sha256(body),
+            webhook_signature,
+        }
     }
 }
 
@@ -194,16 +205,28 @@ pub fn verify(
 ) -> Verification {
     let signer = Signer::new(secret);
     let plain = |given: Option<&str>, prefix: &str| {
-        given.and_then(|given| given.strip_prefix(prefix)).and_then(|digits| hex::decode(digits).ok())
+        given
+            .and_then(|given| given.strip_prefix(prefix))
+            .and_then(|digits| hex::decode(digits).ok())
     };
-    let sha1 = plain(sha1, "sha1=").is_some_and(|tag| signer.sha1.clone().chain_update(body).verify_slice(&tag).is_ok());
+    let sha1 =
+        plain(sha1, "sha1=").is_some_and(|tag| signer.sha1.clone().chain_update(body).verify_slice(&tag).is_ok());
     let sha256 =
         plain(sha256, "sha256=").is_some_and(|tag| signer.sha256.clone().chain_update(body).verify_slice(&tag).is_ok());
     let prefix = format!("{id}.{timestamp}.");
-    let v1 = signature.split(' ').filter_map(|part| part.strip_prefix("v1,")).any(|encoded| {
-        let tag = STANDARD.decode(encoded).unwrap_or_default();
-        signer.standard.clone().chain_update(prefix.as_bytes()).chain_update(body).verify_slice(&tag).is_ok()
-    });
+    let v1 = signature
+        .split(' ')
+        .filter_map(|part| part.strip_prefix("v1,"))
+        .any(|encoded| {
+            let tag = STANDARD.decode(encoded).unwrap_or_default();
+            signer
+                .standard
+                .clone()
+                .chain_update(prefix.as_bytes())
+                .chain_update(body)
+                .verify_slice(&tag)
+                .is_ok()
+        });
     Verification { sha1, sha256, v1 }
 }
 
@@ -231,26 +254,47 @@ mod tests {
     }
 
     fn keys(text: &str) -> SigningKeys {
-        SigningKeys { current: Signer::new(&secret(text)), previous: None, ed25519: None }
+        SigningKeys {
+            current: Signer::new(&secret(text)),
+            previous: None,
+            ed25519: None,
+        }
     }
 
     #[test]
     fn the_contracts_vectors() {
         assert_eq!(CLOCKING.len(), 142);
         let passphrase = Signer::new(&secret(PASSPHRASE));
-        assert_eq!(passphrase.sha1(CLOCKING), "sha1=0a8a921357e8f34e3b01d5a3e1ef0978b684172f");
+        assert_eq!(
+            passphrase.sha1(CLOCKING),
+            "sha1=0a8a921357e8f34e3b01d5a3e1ef0978b684172f"
+        );
         let sha256 = "sha256=0c76c5b6d307e41238f59c366a37dfe07533e2c0c86ef977238c3d7c29eef4c5";
         assert_eq!(passphrase.sha256(CLOCKING), sha256);
         let standard = keys(STANDARD_SECRET);
         let signed = standard.sign(0, "evt_01", 1_735_689_600, CLOCKING);
         assert_eq!(signed.sha1, "sha1=5df13e99a4386c6213f241d7f2a5e5811dbe0595");
-        assert_eq!(signed.webhook_signature, "v1,NHuKArjDdNW5bZhpNy4zWNna9PpbyWN0HcO6a9uE+Ik=");
-        let published = standard.sign(0, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
-        assert_eq!(published.webhook_signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(
+            signed.webhook_signature,
+            "v1,NHuKArjDdNW5bZhpNy4zWNna9PpbyWN0HcO6a9uE+Ik="
+        );
+        let published = standard.sign(
+            0,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            published.webhook_signature,
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
         let github = Signer::new(&secret("It's a Secret to Everybody"));
         let sha256 = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(github.sha256(b"Hello, World!"), sha256);
-        assert_eq!(github.sha1(b"Hello, World!"), "sha1=01dc10d0c83e72ed246219cdd91669667fe2ca59");
+        assert_eq!(
+            github.sha1(b"Hello, World!"),
+            "sha1=01dc10d0c83e72ed246219cdd91669667fe2ca59"
+        );
     }
 
     #[test]
@@ -259,14 +303,20 @@ mod tests {
         let ed25519 = Ed25519Key::from_base64(pair).unwrap();
         assert_eq!(ed25519.to_base64(), pair);
         let public = ed25519.public_key_base64();
-        let keys = SigningKeys { ed25519: Some(ed25519), ..keys(STANDARD_SECRET) };
+        let keys = SigningKeys {
+            ed25519: Some(ed25519),
+            ..keys(STANDARD_SECRET)
+        };
         let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", br#"{"test": 2432232314}"#);
         let signed = keys.sign(0, id, 1_614_265_330, body).webhook_signature;
         let v1a = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
         assert!(signed.ends_with(&format!(" {v1a}")), "{signed}");
         assert!(verify_v1a(&public, id, "1614265330", &signed, body));
         assert!(!verify_v1a(&public, id, "1614265331", &signed, body));
-        assert!(Ed25519Key::from_base64(&STANDARD.encode([7; 64])).is_err(), "seed and public key must belong together");
+        assert!(
+            Ed25519Key::from_base64(&STANDARD.encode([7; 64])).is_err(),
+            "seed and public key must belong together"
+        );
     }
 
     #[test]
@@ -276,11 +326,17 @@ mod tests {
             previous: Some((Signer::new(&secret(STANDARD_SECRET)), 1_000)),
             ed25519: None,
         };
-        let (old, new) = (keys(STANDARD_SECRET).sign(0, "e", 1, b"{}"), keys(PASSPHRASE).sign(0, "e", 1, b"{}"));
+        let (old, new) = (
+            keys(STANDARD_SECRET).sign(0, "e", 1, b"{}"),
+            keys(PASSPHRASE).sign(0, "e", 1, b"{}"),
+        );
         let during = rotated.sign(999, "e", 1, b"{}");
         assert_eq!(during.sha1, old.sha1);
         assert_eq!(during.sha256, old.sha256);
-        assert_eq!(during.webhook_signature, format!("{} {}", new.webhook_signature, old.webhook_signature));
+        assert_eq!(
+            during.webhook_signature,
+            format!("{} {}", new.webhook_signature, old.webhook_signature)
+        );
         assert_eq!(rotated.sign(1_000, "e", 1, b"{}"), new);
     }
 

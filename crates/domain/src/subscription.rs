@@ -74,7 +74,9 @@ impl Subscription {
         }
         types.sort_unstable();
         types.dedup();
-        Ok(Self { types: (!all).then_some(types) })
+        Ok(Self {
+            types: (!all).then_some(types),
+        })
     }
 
     /// Whether it is the wildcard.
@@ -134,7 +136,10 @@ mod tests {
     fn h06_events_that_are_refused_and_events_that_are_normalised() {
         assert_eq!(from(&[]), Err(SubscriptionError::Empty));
         assert_eq!(from(&vec!["a"; 1_001]), Err(SubscriptionError::TooMany(1_001)));
-        assert!(matches!(from(&["a", "not a name"]), Err(SubscriptionError::Name { index: 1, .. })));
+        assert!(matches!(
+            from(&["a", "not a name"]),
+            Err(SubscriptionError::Name { index: 1, .. })
+        ));
         assert_eq!(from(&["clocking", "ping"]), Err(SubscriptionError::Ping));
         assert_eq!(from(&["*", "ping"]), Err(SubscriptionError::Ping));
         assert_eq!(from(&["clocking", "*"]).unwrap().names(), ["*"]);

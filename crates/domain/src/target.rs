@@ -60,9 +60,14 @@ impl fmt::Display for Blocked {
         match self {
             Self::Address(name) => {
                 let range = name.to_ascii_lowercase().replace('_', " ");
-                write!(f, "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it")
+                write!(
+                    f,
+                    "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it"
+                )
             }
-            Self::Name => f.write_str("names a host of the local machine or network; use a public name, or ask the operator to allow it"),
+            Self::Name => f.write_str(
+                "names a host of the local machine or network; use a public name, or ask the operator to allow it",
+            ),
             Self::Port(port) => write!(
                 f,
                 "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed, but for a few of well-known internal services"
@@ -173,7 +178,9 @@ impl TargetPolicy {
         let allow = most_specific(&self.allow, |rule| rule.covers_name(&name));
         let deny = most_specific(&self.deny, |rule| rule.covers_name(&name));
         match (allow, deny) {
-            (Some((allow_length, rule)), Some((deny_length, _))) if allow_length > deny_length => Ok(format!("allow {rule}")),
+            (Some((allow_length, rule)), Some((deny_length, _))) if allow_length > deny_length => {
+                Ok(format!("allow {rule}"))
+            }
             (_, Some((_, rule))) => Err(Blocked::Denied(rule.to_string())),
             (Some((_, rule)), None) => Ok(format!("allow {rule}")),
             (None, None) if is_local_name(&name) => Err(Blocked::Name),
@@ -186,15 +193,19 @@ impl TargetPolicy {
         let local = |address: IpAddr| address.is_loopback() || address.is_unspecified();
         self.own_addresses.iter().any(|own| {
             let host = own.ip().to_canonical();
-            let same_host =
-                host == address || (host.is_unspecified() && local(address)) || (address.is_unspecified() && local(host));
+            let same_host = host == address
+                || (host.is_unspecified() && local(address))
+                || (address.is_unspecified() && local(host));
             own.port() == port && same_host
         })
     }
 }
 
 fn most_specific(rules: &[TargetRule], covers: impl Fn(&TargetRule) -> Option<usize>) -> Option<(usize, &TargetRule)> {
-    rules.iter().filter_map(|rule| covers(rule).map(|specific| (specific, rule))).max_by_key(|(specific, _)| *specific)
+    rules
+        .iter()
+        .filter_map(|rule| covers(rule).map(|specific| (specific, rule)))
+        .max_by_key(|(specific, _)| *specific)
 }
 
 fn check_port(port: u16) -> Result<(), Blocked> {
@@ -209,8 +220,17 @@ fn check_port(port: u16) -> Result<(), Blocked> {
 
 /// Names that mean this machine, this network or a cloud's inside.
 fn is_local_name(name: &str) -> bool {
-    const SUFFIXES: [&str; 9] =
-        [".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".home", ".localdomain"];
+    const SUFFIXES: [&str; 9] = [
+        ".localhost",
+        ".local",
+        ".internal",
+        ".home.arpa",
+        ".lan",
+        ".intranet",
+        ".corp",
+        ".home",
+        ".localdomain",
+    ];
     !name.contains('.') || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 

@@ -96,7 +96,8 @@ impl PayloadUrl {
             && let Some(bare) = name.strip_suffix('.')
         {
             let bare = bare.to_owned();
-            url.set_host(Some(&bare)).map_err(|error| UrlError::Malformed(error.to_string()))?;
+            url.set_host(Some(&bare))
+                .map_err(|error| UrlError::Malformed(error.to_string()))?;
         }
         Self::normal(&url)
     }
@@ -112,7 +113,10 @@ impl PayloadUrl {
         if url.as_str().len() > URL_CHARS_MAX {
             return Err(UrlError::TooLong(url.as_str().len()));
         }
-        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlError::Port)?;
+        let port = url
+            .port_or_known_default()
+            .filter(|port| *port != 0)
+            .ok_or(UrlError::Port)?;
         let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         Ok(Self {
@@ -182,7 +186,10 @@ fn check_text(text: &str) -> Result<(), UrlError> {
         None | Some('/' | '\\') => return Err(UrlError::Scheme),
         Some(_) => {}
     }
-    if text.chars().any(|char| char.is_whitespace() || char.is_control() || char == '\\') {
+    if text
+        .chars()
+        .any(|char| char.is_whitespace() || char.is_control() || char == '\\')
+    {
         return Err(UrlError::Characters);
     }
     // Parsers drop an empty user name and decode a host before they read it.
@@ -214,15 +221,26 @@ fn host_text(text: &str) -> &str {
 /// The host as read must be the host as written, but for case, one trailing dot and internationalised names. Addresses in
 /// odd notations go on, for the target policy to refuse by what they mean, unless they mean something public.
 fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
-    let not_canonical = || UrlError::HostNotCanonical { given: given.to_owned(), read: read.to_string() };
+    let not_canonical = || UrlError::HostNotCanonical {
+        given: given.to_owned(),
+        read: read.to_string(),
+    };
     match read {
         Host::Domain(name) => {
             let bare = name.strip_suffix('.').unwrap_or(name);
-            if bare.is_empty() || bare.split('.').any(|label| label.is_empty() || label.len() > 63) || bare.len() > 253 {
-                return Err(UrlError::Malformed("a label of the host is empty or too long".to_owned()));
+            if bare.is_empty() || bare.split('.').any(|label| label.is_empty() || label.len() > 63) || bare.len() > 253
+            {
+                return Err(UrlError::Malformed(
+                    "a label of the host is empty or too long".to_owned(),
+                ));
             }
-            if !bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-                return Err(UrlError::Malformed("the host holds characters that names do not have".to_owned()));
+            if !bare
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+            {
+                return Err(UrlError::Malformed(
+                    "the host holds characters that names do not have".to_owned(),
+                ));
             }
             if given.is_ascii() && !given.eq_ignore_ascii_case(name) {
                 return Err(not_canonical());
@@ -232,7 +250,11 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
         Host::Ipv4(address) => {
             let canonical = given == address.to_string();
             // What is no public address is refused as such, whatever its notation: that says more.
-            if canonical || crate::target::is_special(IpAddr::V4(*address)) { Ok(()) } else { Err(not_canonical()) }
+            if canonical || crate::target::is_special(IpAddr::V4(*address)) {
+                Ok(())
+            } else {
+                Err(not_canonical())
+            }
         }
         Host::Ipv6(_) => Ok(()),
     }
@@ -270,7 +292,14 @@ mod tests {
 
     #[test]
     fn s28_user_info_is_refused() {
-        for text in ["http://user:pass@host.example/", "http://public@127.0.0.1/", "http://:secret@host.example/", "http://@host.example/", "http://@\u{e9}.example/", "http://:@[2606:4700::1111]/"] {
+        for text in [
+            "http://user:pass@host.example/",
+            "http://public@127.0.0.1/",
+            "http://:secret@host.example/",
+            "http://@host.example/",
+            "http://@\u{e9}.example/",
+            "http://:@[2606:4700::1111]/",
+        ] {
             assert_eq!(parse(text), Err(UrlError::UserInfo), "{text}");
         }
     }
@@ -284,15 +313,35 @@ mod tests {
 
     #[test]
     fn s30_other_schemes() {
-        for text in ["ftp://host.example/", "file:///etc/passwd", "gopher://host.example/", "unix:/run/x", "javascript:alert(1)", "//host.example/", "", "host.example", "http://"] {
+        for text in [
+            "ftp://host.example/",
+            "file:///etc/passwd",
+            "gopher://host.example/",
+            "unix:/run/x",
+            "javascript:alert(1)",
+            "//host.example/",
+            "",
+            "host.example",
+            "http://",
+        ] {
             assert_eq!(parse(text), Err(UrlError::Scheme), "{text}");
         }
     }
 
     #[test]
     fn s31_white_space_controls_and_backslashes() {
-        for text in ["http://exa mple.com/", "http://example.com/\tx", "http://example.com/\r\nX: y", "http://example.com/\0", "http://example.com\\@evil.example/", " http://example.com/"] {
-            assert!(matches!(parse(text), Err(UrlError::Characters | UrlError::Scheme)), "{text:?}");
+        for text in [
+            "http://exa mple.com/",
+            "http://example.com/\tx",
+            "http://example.com/\r\nX: y",
+            "http://example.com/\0",
+            "http://example.com\\@evil.example/",
+            " http://example.com/",
+        ] {
+            assert!(
+                matches!(parse(text), Err(UrlError::Characters | UrlError::Scheme)),
+                "{text:?}"
+            );
         }
         assert_eq!(parse("http:\\\\host.example"), Err(UrlError::Scheme));
     }
@@ -316,49 +365,95 @@ mod tests {
         assert_eq!(parse("http://\u{e9}.example/").unwrap().host(), "xn--9ca.example");
         // What maps to a loopback name or address is then refused as that.
         assert_eq!(parse("http://\u{24db}ocalhost/").unwrap().host(), "localhost");
-        assert_eq!(parse("http://\u{ff11}\u{ff12}\u{ff17}\u{3002}0.0.1/").unwrap().address(), Some([127, 0, 0, 1].into()));
+        assert_eq!(
+            parse("http://\u{ff11}\u{ff12}\u{ff17}\u{3002}0.0.1/")
+                .unwrap()
+                .address(),
+            Some([127, 0, 0, 1].into())
+        );
         assert_eq!(parse("http://local\u{ad}host/").unwrap().host(), "localhost");
     }
 
     #[test]
     fn s35_one_normal_form() {
         let normal = parse("http://host.example/").unwrap();
-        for text in ["http://HOST.example/", "http://host.example./", "http://host.example:80/", "HTTP://Host.Example.:80", "http://host.example"] {
+        for text in [
+            "http://HOST.example/",
+            "http://host.example./",
+            "http://host.example:80/",
+            "HTTP://Host.Example.:80",
+            "http://host.example",
+        ] {
             assert_eq!(parse(text).unwrap(), normal, "{text}");
         }
-        assert_eq!(parse("https://host.example:443/x?y").unwrap().authority(), "host.example");
-        assert_eq!(parse("https://host.example:8443/").unwrap().authority(), "host.example:8443");
-        assert_eq!(parse("http://[2606:4700:0:0::1111]:81/").unwrap().authority(), "[2606:4700::1111]:81");
+        assert_eq!(
+            parse("https://host.example:443/x?y").unwrap().authority(),
+            "host.example"
+        );
+        assert_eq!(
+            parse("https://host.example:8443/").unwrap().authority(),
+            "host.example:8443"
+        );
+        assert_eq!(
+            parse("http://[2606:4700:0:0::1111]:81/").unwrap().authority(),
+            "[2606:4700::1111]:81"
+        );
     }
 
     #[test]
     fn s36_what_is_too_long() {
         let path = "x".repeat(2_049 - "http://host.example/".len());
-        assert_eq!(parse(&format!("http://host.example/{path}")), Err(UrlError::TooLong(2_049)));
+        assert_eq!(
+            parse(&format!("http://host.example/{path}")),
+            Err(UrlError::TooLong(2_049))
+        );
         assert!(parse(&format!("http://host.example/{}", &path[1..])).is_ok());
         let encoded = format!("http://host.example/{}", "\u{e9}".repeat(400));
-        assert_eq!(parse(&encoded), Err(UrlError::TooLong(20 + 400 * 6)), "what counts is what is stored");
+        assert_eq!(
+            parse(&encoded),
+            Err(UrlError::TooLong(20 + 400 * 6)),
+            "what counts is what is stored"
+        );
         assert!(parse(&format!("http://{}.example/", "a".repeat(64))).is_err());
         assert!(parse(&format!("http://{}example/", "abc.".repeat(75))).is_err());
     }
 
     #[test]
     fn s37_malformed_hosts() {
-        for text in ["http://[::1", "http://]/", "http://1.2.3.4.5/", "http://256.1.1.1/", "http://1.2.3.08/"] {
+        for text in [
+            "http://[::1",
+            "http://]/",
+            "http://1.2.3.4.5/",
+            "http://256.1.1.1/",
+            "http://1.2.3.08/",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn s43_hosts_that_read_as_one_and_are_another() {
-        for text in ["http://93%2e184%2e216%2e34/", "http://0135.0270.0330.042/", "http://00000093.184.216.34/", "http://93.184.216.34../", "http://a..b/", "http://ex%61mple.com/", "http://\u{e9}.good.example%2eevil.example/"] {
+        for text in [
+            "http://93%2e184%2e216%2e34/",
+            "http://0135.0270.0330.042/",
+            "http://00000093.184.216.34/",
+            "http://93.184.216.34../",
+            "http://a..b/",
+            "http://ex%61mple.com/",
+            "http://\u{e9}.good.example%2eevil.example/",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn s45_slashes_that_parsers_would_mend() {
-        for text in ["http:127.0.0.1", "http:/127.0.0.1/", "http:///127.0.0.1/", "https:host.example"] {
+        for text in [
+            "http:127.0.0.1",
+            "http:/127.0.0.1/",
+            "http:///127.0.0.1/",
+            "https:host.example",
+        ] {
             assert_eq!(parse(text), Err(UrlError::Scheme), "{text}");
         }
     }

@@ -105,7 +105,12 @@ impl App {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(store: &Store, key: &Arc<MasterKey>, limits: &Limits, catalogue: &Arc<Catalogue>) -> AppResult<()> {
+    pub async fn load(
+        store: &Store,
+        key: &Arc<MasterKey>,
+        limits: &Limits,
+        catalogue: &Arc<Catalogue>,
+    ) -> AppResult<()> {
         let rows = store.load_catalogue().await?;
         Registry::new(rows, Arc::clone(key), limits, Arc::clone(catalogue));
         Ok(())

@@ -33,15 +33,24 @@ pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .with_context(|| format!("cannot make the data directory {}; choose another with --data-dir", dir.display()))
+        .with_context(|| {
+            format!(
+                "cannot make the data directory {}; choose another with --data-dir",
+                dir.display()
+            )
+        })
 }
 
 /// How to open the store that the options name.
 pub(crate) fn store_options(options: &Options) -> StoreOptions {
-    let url = options.database_url.clone().unwrap_or_else(|| {
-        format!("sqlite://{}", options.data_dir.join(DATABASE_FILE).display())
-    });
-    StoreOptions { allow_unsafe_durability: options.allow_unsafe_durability, ..StoreOptions::new(url) }
+    let url = options
+        .database_url
+        .clone()
+        .unwrap_or_else(|| format!("sqlite://{}", options.data_dir.join(DATABASE_FILE).display()));
+    StoreOptions {
+        allow_unsafe_durability: options.allow_unsafe_durability,
+        ..StoreOptions::new(url)
+    }
 }
 
 /// The master key: from the options, or from its file in the data directory, which is made at first start.
@@ -62,7 +71,10 @@ pub(crate) fn master_key(options: &Options) -> anyhow::Result<MasterKey> {
             (text, path.display().to_string())
         }
     };
-    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let bytes = STANDARD
+        .decode(text.trim())
+        .ok()
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     let bytes = bytes.with_context(|| format!("{origin} must hold the base64 of 32 bytes"))?;
     Ok(MasterKey::new(bytes))
 }
@@ -71,7 +83,9 @@ pub(crate) fn master_key(options: &Options) -> anyhow::Result<MasterKey> {
 pub(crate) async fn check_master_key(store: &Store, key: &MasterKey) -> anyhow::Result<()> {
     match store.setting(KEY_CHECK).await? {
         None => {
-            store.put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes())).await?;
+            store
+                .put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes()))
+                .await?;
             Ok(())
         }
         Some(sealed) => match key.open(&sealed, KEY_CHECK.as_bytes()) {
@@ -107,7 +121,11 @@ pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow
 }
 
 /// The file of the admin token, and the token if it is there. A store without any token gets its first one.
-pub(crate) async fn admin_token(options: &Options, store: &Store, ids: &IdGenerator) -> anyhow::Result<(PathBuf, String)> {
+pub(crate) async fn admin_token(
+    options: &Options,
+    store: &Store,
+    ids: &IdGenerator,
+) -> anyhow::Result<(PathBuf, String)> {
     let path = options.data_dir.join(ADMIN_TOKEN_FILE);
     let existing = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
     if !store.load_catalogue().await?.tokens.is_empty() {
@@ -127,7 +145,9 @@ pub(crate) async fn admin_token(options: &Options, store: &Store, ids: &IdGenera
         expires_at: None,
         revoked_at: None,
     };
-    store.insert_token(&row, &audit(ids, "token.create", "tokens/first-admin".to_owned())).await?;
+    store
+        .insert_token(&row, &audit(ids, "token.create", "tokens/first-admin".to_owned()))
+        .await?;
     Ok((path, token))
 }
 
@@ -146,7 +166,12 @@ fn audit(ids: &IdGenerator, action: &str, resource: String) -> AuditRow {
 /// Writes a file that its owner alone can read, durable before it is used.
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };

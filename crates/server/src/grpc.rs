@@ -43,7 +43,10 @@ struct Api {
 impl Api {
     /// Who makes this call.
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let authorization = request
+            .metadata()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
         Ok(self.app.authenticate(authorization)?)
     }
 }
@@ -112,6 +115,9 @@ pub(crate) async fn serve(
         server = server.tls_config(tls)?;
     }
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    server.add_routes(routes).serve_with_incoming_shutdown(incoming, shutdown).await?;
+    server
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await?;
     Ok(())
 }

@@ -94,7 +94,9 @@ impl Running {
         let _ = tokio::time::timeout(self.shutdown_timeout / 4, calls).await;
         let durable = self.engine.stop(self.shutdown_timeout).await;
         if !durable {
-            tracing::error!("some outcomes could not be stored; their attempts will be made again after the next start");
+            tracing::error!(
+                "some outcomes could not be stored; their attempts will be made again after the next start"
+            );
         }
         if let Some(traces) = self.traces {
             let flushed = tokio::task::spawn_blocking(move || traces.shutdown()).await;
@@ -169,13 +171,26 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     )
     .await?;
     let telemetry = Arc::new(Telemetry::new(registry, engine.clone(), store.clone()));
-    let parts = Parts { store, engine: engine.clone(), catalogue, ids, key, limits, targets };
+    let parts = Parts {
+        store,
+        engine: engine.clone(),
+        catalogue,
+        ids,
+        key,
+        limits,
+        targets,
+    };
     let app = Arc::new(App::new(parts).await?);
     tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));
 
     let (shutdown, stopped) = watch::channel(false);
     let listeners = vec![
-        tokio::spawn(grpc::serve(grpc::routes(app).await?, grpc_listener, tls::grpc(&options)?, wait(stopped.clone()))),
+        tokio::spawn(grpc::serve(
+            grpc::routes(app).await?,
+            grpc_listener,
+            tls::grpc(&options)?,
+            wait(stopped.clone()),
+        )),
         tokio::spawn(serve_http(http_listener, http::router(telemetry), wait(stopped))),
     ];
     let running = Running {
@@ -196,7 +211,10 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 /// Nothing listens on a public address without TLS unless told to in so many words.
 fn check_exposure(options: &Options) -> anyhow::Result<()> {
     let protected = options.tls_certificate.is_some() || options.allow_plaintext;
-    for (name, address) in [("grpc-address", options.grpc_address), ("http-address", options.http_address)] {
+    for (name, address) in [
+        ("grpc-address", options.grpc_address),
+        ("http-address", options.http_address),
+    ] {
         anyhow::ensure!(
             protected || address.ip().is_loopback(),
             "{name} {address} is not a loopback address: configure tls-certificate and tls-private-key, or set allow-plaintext to serve tokens and payloads unencrypted"
@@ -206,14 +224,19 @@ fn check_exposure(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another {setting}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another {setting}"))
 }
 
 fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<TargetPolicy> {
     let rules = |setting: &str, texts: &[String]| {
         texts
             .iter()
-            .map(|text| text.parse().map_err(|error| anyhow::anyhow!("{setting} `{text}`: {error}")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|error| anyhow::anyhow!("{setting} `{text}`: {error}"))
+            })
             .collect::<anyhow::Result<Vec<_>>>()
     };
     Ok(TargetPolicy {
@@ -238,8 +261,17 @@ fn limits(options: &Options) -> anyhow::Result<Limits> {
 }
 
 fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {
-    let extra_ca = options.extra_ca_file.as_ref().map(std::fs::read).transpose().context("extra-ca-file")?;
-    Ok(ConnectorOptions { dns_servers: options.dns_servers.clone(), egress_proxy: options.egress_proxy.clone(), extra_ca })
+    let extra_ca = options
+        .extra_ca_file
+        .as_ref()
+        .map(std::fs::read)
+        .transpose()
+        .context("extra-ca-file")?;
+    Ok(ConnectorOptions {
+        dns_servers: options.dns_servers.clone(),
+        egress_proxy: options.egress_proxy.clone(),
+        extra_ca,
+    })
 }
 
 fn engine_options(options: &Options) -> EngineOptions {
@@ -272,7 +304,10 @@ fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
     tracing::info!(file = %token_file, "the first admin token is in this file");
     if !options.allow_targets.is_empty() {
-        tracing::info!(targets = options.allow_targets.join(", "), "webhooks may point at these beside public addresses");
+        tracing::info!(
+            targets = options.allow_targets.join(", "),
+            "webhooks may point at these beside public addresses"
+        );
     }
     let Some(path) = &options.ready_file else { return Ok(()) };
     let ready = serde_json::json!({
@@ -283,5 +318,7 @@ fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     });
     // Written under another name first, so that nobody reads half of it.
     let half = path.with_extension("tmp");
-    std::fs::write(&half, ready.to_string()).and_then(|()| std::fs::rename(&half, path)).context("ready-file")
+    std::fs::write(&half, ready.to_string())
+        .and_then(|()| std::fs::rename(&half, path))
+        .context("ready-file")
 }

@@ -26,17 +26,31 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// When the filter or the endpoint cannot be used.
 pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
     let filter = EnvFilter::try_new(&options.log_filter)
-        .with_context(|| format!("log-filter `{}` is not a filter such as `info,hookwright=debug`", options.log_filter))?
+        .with_context(|| {
+            format!(
+                "log-filter `{}` is not a filter such as `info,hookwright=debug`",
+                options.log_filter
+            )
+        })?
         .add_directive(format!("{TRACE_TARGET}=off").parse()?);
     let logs = if options.log_json {
-        tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).with_filter(filter).boxed()
+        tracing_subscriber::fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed()
     } else {
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter).boxed()
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed()
     };
     let provider = options.otlp_endpoint.as_deref().map(tracer_provider).transpose()?;
     let spans = provider.as_ref().map(|provider| {
         let spans = tracing_subscriber::filter::Targets::new().with_target(TRACE_TARGET, tracing::Level::INFO);
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("hookwright")).with_filter(spans)
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("hookwright"))
+            .with_filter(spans)
     });
     // A second server in one process (the demo, a test) keeps the first one's logs.
     let _ = tracing_subscriber::registry().with(logs).with(spans).try_init();
@@ -85,12 +99,29 @@ impl Telemetry {
     pub(crate) fn new(mut registry: Registry, engine: Engine, store: Store) -> Self {
         let gauges = Gauges::default();
         let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-        add("deliveries_in_memory", "Deliveries held in memory", &gauges.deliveries_in_memory);
-        add("memory_bytes", "What deliveries in memory count against memory-bytes-max", &gauges.memory_bytes);
+        add(
+            "deliveries_in_memory",
+            "Deliveries held in memory",
+            &gauges.deliveries_in_memory,
+        );
+        add(
+            "memory_bytes",
+            "What deliveries in memory count against memory-bytes-max",
+            &gauges.memory_bytes,
+        );
         add("attempts_under_way", "Attempts under way", &gauges.attempts_under_way);
         add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
-        add("oldest_due_seconds", "Age of the oldest delivery that is due and waits in the store", &gauges.oldest_due_seconds);
-        Self { registry: Mutex::new(registry), gauges, engine, store }
+        add(
+            "oldest_due_seconds",
+            "Age of the oldest delivery that is due and waits in the store",
+            &gauges.oldest_due_seconds,
+        );
+        Self {
+            registry: Mutex::new(registry),
+            gauges,
+            engine,
+            store,
+        }
     }
 
     /// The metrics as OpenMetrics text.

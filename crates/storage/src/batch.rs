@@ -55,7 +55,9 @@ impl NewEvent {
     /// The pending rows of the deliveries that wait in the store, due at once.
     pub(crate) fn spilled_rows(&self) -> impl Iterator<Item = PendingRow> + '_ {
         self.spilled.iter().map(|position| PendingRow {
-            delivery_id: hookwright_domain::id::EventId::from_raw(self.event.id).delivery(*position).raw(),
+            delivery_id: hookwright_domain::id::EventId::from_raw(self.event.id)
+                .delivery(*position)
+                .raw(),
             event_id: self.event.id,
             organization_id: self.event.organization_id,
             webhook_id: self.event.webhooks[*position],

@@ -44,8 +44,10 @@ impl StoreError {
             Self::Unreachable(_) | Self::Timeout(_) | Self::Full(_) | Self::AlreadyServed(_) => true,
             Self::Database(error) => match error {
                 DieselError::DatabaseError(kind, info) => {
-                    matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::SerializationFailure)
-                        || info.message().contains("locked")
+                    matches!(
+                        kind,
+                        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::SerializationFailure
+                    ) || info.message().contains("locked")
                 }
                 DieselError::BrokenTransactionManager => true,
                 _ => false,

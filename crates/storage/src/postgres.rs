@@ -42,7 +42,10 @@ pub(crate) struct Postgres {
 pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
     let url = url.to_owned();
     let work = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| StoreError::Unreachable(error.to_string()))?;
         runtime.block_on(async {
             let mut conn = connect::connect(&url).await?;
@@ -72,8 +75,14 @@ impl Postgres {
         config.custom_setup = Box::new(|url| Box::pin(connect::establish(url)));
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(&options.url, config);
         let pool = Pool::builder(manager).max_size(options.readers.max(1));
-        let pool = pool.build().map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let store = Self { url: options.url.as_str().into(), pool, writer: Arc::default() };
+        let pool = pool
+            .build()
+            .map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let store = Self {
+            url: options.url.as_str().into(),
+            pool,
+            writer: Arc::default(),
+        };
         let mut writer = store.connect_writer().await?;
         check_migrated(&mut writer).await?;
         if !options.allow_unsafe_durability {
@@ -90,7 +99,11 @@ impl Postgres {
             .bind::<sql_types::BigInt, _>(SERVER_LOCK)
             .get_result(&mut conn)
             .await?;
-        if locked.flag { Ok(conn) } else { Err(StoreError::AlreadyServed("this database".to_owned())) }
+        if locked.flag {
+            Ok(conn)
+        } else {
+            Err(StoreError::AlreadyServed("this database".to_owned()))
+        }
     }
 
     /// Runs a query that only reads.
@@ -99,7 +112,11 @@ impl Postgres {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     {
         within_deadline(async {
-            let mut conn = self.pool.get().await.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            let mut conn = self
+                .pool
+                .get()
+                .await
+                .map_err(|error| StoreError::Unreachable(error.to_string()))?;
             Ok(query(&mut conn).await?)
         })
         .await
@@ -111,7 +128,11 @@ impl Postgres {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     {
         within_deadline(async {
-            let mut conn = self.pool.get().await.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            let mut conn = self
+                .pool
+                .get()
+                .await
+                .map_err(|error| StoreError::Unreachable(error.to_string()))?;
             begin(&mut conn).await?;
             let changed = async {
                 let done = change(&mut conn).await?;
@@ -166,7 +187,9 @@ async fn end<T>(conn: &mut AsyncPgConnection, result: QueryResult<T>) -> Result<
 }
 
 async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(DEADLINE, work).await.unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
+    timeout(DEADLINE, work)
+        .await
+        .unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
 }
 
 #[derive(QueryableByName)]
@@ -198,9 +221,14 @@ async fn check_migrated(conn: &mut AsyncPgConnection) -> Result<(), StoreError> 
         .map_err(|_| StoreError::OlderSchema)?;
     let applied: Vec<_> = applied.into_iter().map(|row| row.version.into()).collect();
     crate::sqlite::known_versions(&applied)?;
-    let known: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
-        MIGRATIONS.migrations().map_err(|error| StoreError::Migration(error.to_string()))?;
-    if applied.len() < known.len() { Err(StoreError::OlderSchema) } else { Ok(()) }
+    let known: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> = MIGRATIONS
+        .migrations()
+        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    if applied.len() < known.len() {
+        Err(StoreError::OlderSchema)
+    } else {
+        Ok(())
+    }
 }
 
 async fn check_durable(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {

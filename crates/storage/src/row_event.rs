@@ -50,7 +50,12 @@ pub(crate) fn pack(webhooks: &[i64]) -> Vec<u8> {
 }
 
 pub(crate) fn unpack(bytes: &[u8]) -> Arc<[i64]> {
-    bytes.as_chunks::<8>().0.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|chunk| i64::from_le_bytes(*chunk))
+        .collect()
 }
 
 #[cfg(test)]

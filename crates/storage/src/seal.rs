@@ -31,7 +31,10 @@ impl MasterKey {
     /// From its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).expect("the algorithm's keys are 32 bytes");
-        Self { bytes, key: LessSafeKey::new(key) }
+        Self {
+            bytes,
+            key: LessSafeKey::new(key),
+        }
     }
 
     /// Makes a key.
@@ -40,7 +43,9 @@ impl MasterKey {
     /// When the operating system gives no randomness.
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .expect("the operating system gives randomness");
         Self::new(bytes)
     }
 
@@ -55,7 +60,9 @@ impl MasterKey {
     /// When the operating system gives no randomness.
     pub fn seal(&self, plain: &[u8], place: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).expect("the operating system gives randomness");
+        SystemRandom::new()
+            .fill(&mut nonce)
+            .expect("the operating system gives randomness");
         let mut text = plain.to_vec();
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
@@ -79,7 +86,10 @@ impl MasterKey {
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| UnsealError)?;
         let mut text = text.to_vec();
-        let plain = self.key.open_in_place(nonce, Aad::from(place), &mut text).map_err(|_| UnsealError)?;
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(place), &mut text)
+            .map_err(|_| UnsealError)?;
         Ok(plain.to_vec())
     }
 }
@@ -93,15 +103,31 @@ mod tests {
         let key = MasterKey::generate();
         let sealed = key.seal(b"secret", b"signing_secrets/1");
         assert_eq!(key.open(&sealed, b"signing_secrets/1").unwrap(), b"secret");
-        assert_eq!(key.open(&sealed, b"signing_secrets/2"), Err(UnsealError), "moved to another row");
-        assert_eq!(MasterKey::generate().open(&sealed, b"signing_secrets/1"), Err(UnsealError), "another key");
+        assert_eq!(
+            key.open(&sealed, b"signing_secrets/2"),
+            Err(UnsealError),
+            "moved to another row"
+        );
+        assert_eq!(
+            MasterKey::generate().open(&sealed, b"signing_secrets/1"),
+            Err(UnsealError),
+            "another key"
+        );
         for cut in 0..sealed.len() {
-            assert_eq!(key.open(&sealed[..cut], b"signing_secrets/1"), Err(UnsealError), "cut to {cut}");
+            assert_eq!(
+                key.open(&sealed[..cut], b"signing_secrets/1"),
+                Err(UnsealError),
+                "cut to {cut}"
+            );
         }
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
-            assert_eq!(key.open(&altered, b"signing_secrets/1"), Err(UnsealError), "altered at {at}");
+            assert_eq!(
+                key.open(&altered, b"signing_secrets/1"),
+                Err(UnsealError),
+                "altered at {at}"
+            );
         }
     }
 }

@@ -45,7 +45,9 @@ pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
         let _lock = lock(&path)?;
         let mut conn = connect(&path)?;
         check_not_newer(&mut conn)?;
-        let applied = conn.run_pending_migrations(MIGRATIONS).map_err(|error| StoreError::Migration(error.to_string()))?;
+        let applied = conn
+            .run_pending_migrations(MIGRATIONS)
+            .map_err(|error| StoreError::Migration(error.to_string()))?;
         Ok(applied.iter().map(ToString::to_string).collect())
     })
     .await
@@ -53,11 +55,15 @@ pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
 
 impl Sqlite {
     pub(crate) async fn open(path: &str, options: &StoreOptions) -> Result<Self, StoreError> {
-        let (path, readers, unsafe_allowed) = (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
+        let (path, readers, unsafe_allowed) =
+            (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
         blocking(move || {
             let lock = lock(&path)?;
             let mut writer = connect(&path)?;
-            if writer.has_pending_migration(MIGRATIONS).map_err(|error| StoreError::Migration(error.to_string()))? {
+            if writer
+                .has_pending_migration(MIGRATIONS)
+                .map_err(|error| StoreError::Migration(error.to_string()))?
+            {
                 return Err(StoreError::OlderSchema);
             }
             check_not_newer(&mut writer)?;
@@ -134,7 +140,12 @@ async fn blocking<T: Send + 'static>(
 fn lock(path: &str) -> Result<File, StoreError> {
     let lock_path = format!("{path}.lock");
     let unreachable = |error: std::io::Error| StoreError::Unreachable(format!("{lock_path}: {error}"));
-    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unreachable)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(unreachable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::AlreadyServed(path.to_owned())),
@@ -161,13 +172,20 @@ fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
 
 fn check_durable(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     let journal: String = pragma_text(conn, "SELECT journal_mode AS value FROM pragma_journal_mode")?;
-    let synchronous: String = pragma_text(conn, "SELECT CAST(synchronous AS TEXT) AS value FROM pragma_synchronous")?;
+    let synchronous: String = pragma_text(
+        conn,
+        "SELECT CAST(synchronous AS TEXT) AS value FROM pragma_synchronous",
+    )?;
     if journal != "wal" {
-        return Err(StoreError::NotDurable(format!("SQLite's journal_mode is `{journal}`, not `wal`")));
+        return Err(StoreError::NotDurable(format!(
+            "SQLite's journal_mode is `{journal}`, not `wal`"
+        )));
     }
     // 2 is FULL.
     if synchronous != "2" {
-        return Err(StoreError::NotDurable(format!("SQLite's synchronous is {synchronous}, not FULL")));
+        return Err(StoreError::NotDurable(format!(
+            "SQLite's synchronous is {synchronous}, not FULL"
+        )));
     }
     Ok(())
 }
@@ -192,9 +210,12 @@ fn check_not_newer(conn: &mut SqliteConnection) -> Result<(), StoreError> {
 /// Every applied migration must be one that this version has.
 pub(crate) fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
     use diesel::migration::{Migration as _, MigrationSource as _};
-    let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
-        MIGRATIONS.migrations().map_err(|error| StoreError::Migration(error.to_string()))?;
-    let unknown = applied.iter().find(|version| !migrations.iter().any(|known| known.name().version() == **version));
+    let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> = MIGRATIONS
+        .migrations()
+        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    let unknown = applied
+        .iter()
+        .find(|version| !migrations.iter().any(|known| known.name().version() == **version));
     match unknown {
         Some(version) => Err(StoreError::NewerSchema(version.to_string())),
         None => Ok(()),

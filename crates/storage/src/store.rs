@@ -22,7 +22,11 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// The defaults for a URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), readers: 4, allow_unsafe_durability: false }
+        Self {
+            url: url.into(),
+            readers: 4,
+            allow_unsafe_durability: false,
+        }
     }
 
     /// The file that the URL names, if it names SQLite.
@@ -172,7 +176,9 @@ impl Store {
     /// When the store does not answer.
     pub async fn checkpoint(&self) -> Result<i64, StoreError> {
         let stored = self.setting(CHECKPOINT).await?;
-        Ok(stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_le_bytes))
+        Ok(stored
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, i64::from_le_bytes))
     }
 
     /// What is known of failing webhooks.
@@ -270,7 +276,12 @@ impl Store {
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn rotate_secret(&self, new: &SecretRow, old_expires_at: i64, audit: &AuditRow) -> Result<(), StoreError> {
+    pub async fn rotate_secret(
+        &self,
+        new: &SecretRow,
+        old_expires_at: i64,
+        audit: &AuditRow,
+    ) -> Result<(), StoreError> {
         let (new, audit) = (new.clone(), audit.clone());
         write!(self, None, rotate_secret(&new, old_expires_at, &audit))
     }

@@ -90,10 +90,7 @@ impl PostgresCluster {
     ///
     /// # Errors
     /// When the cluster cannot be reached or refuses.
-    pub async fn create_database_from(
-        &self,
-        template: &TestDatabase,
-    ) -> anyhow::Result<TestDatabase> {
+    pub async fn create_database_from(&self, template: &TestDatabase) -> anyhow::Result<TestDatabase> {
         TestDatabase::create(&self.url, Some(template.name())).await
     }
 
@@ -119,9 +116,7 @@ impl PostgresCluster {
 
     async fn command(&self, line: &str) -> anyhow::Result<()> {
         let Some(holder) = &self.holder else {
-            bail!(
-                "the shared cluster is not this test's to stop: use PostgresCluster::start instead"
-            );
+            bail!("the shared cluster is not this test's to stop: use PostgresCluster::start instead");
         };
         holder.lock().await.command(line).await
     }

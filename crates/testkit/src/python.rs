@@ -51,11 +51,9 @@ pub async fn run_python(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow:
         let _ = input.write_all(text.as_bytes()).await;
         drop(input);
     };
-    let ((), output) = timeout(DEADLINE, async {
-        tokio::join!(feeding, child.wait_with_output())
-    })
-    .await
-    .with_context(|| format!("{} did not end", script.display()))?;
+    let ((), output) = timeout(DEADLINE, async { tokio::join!(feeding, child.wait_with_output()) })
+        .await
+        .with_context(|| format!("{} did not end", script.display()))?;
     Ok(output?)
 }
 
@@ -63,10 +61,7 @@ pub async fn run_python(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow:
 ///
 /// # Errors
 /// When the script fails (the error holds what it printed to standard error), or prints no JSON.
-pub async fn run_python_json(
-    script: impl AsRef<Path>,
-    stdin_json: &Value,
-) -> anyhow::Result<Value> {
+pub async fn run_python_json(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow::Result<Value> {
     let output = run_python(script.as_ref(), stdin_json).await?;
     let name = script.as_ref().display();
     ensure!(

@@ -120,10 +120,7 @@ impl Receiver {
     }
 
     /// Every request from now on is answered as the closure says.
-    pub fn answer_with<A: Into<Answer>>(
-        &self,
-        mut script: impl FnMut(&RecordedRequest) -> A + Send + 'static,
-    ) {
+    pub fn answer_with<A: Into<Answer>>(&self, mut script: impl FnMut(&RecordedRequest) -> A + Send + 'static) {
         self.shared.state().script = Box::new(move |request| script(request).into());
     }
 
@@ -173,22 +170,16 @@ impl Receiver {
     /// # Panics
     /// After [`DEADLINE`], with a list of what came instead.
     pub async fn wait_for(&self, count: usize) -> Vec<RecordedRequest> {
-        self.wait(&format!("{count} requests"), |state| {
-            state.requests.len() >= count
-        })
-        .await
+        self.wait(&format!("{count} requests"), |state| state.requests.len() >= count)
+            .await
     }
 
     /// Waits until the requests so far fulfil a condition, and returns them.
     ///
     /// # Panics
     /// After [`DEADLINE`], with a list of what came instead.
-    pub async fn wait_until(
-        &self,
-        mut condition: impl FnMut(&[RecordedRequest]) -> bool,
-    ) -> Vec<RecordedRequest> {
-        self.wait("its condition", |state| condition(&state.requests))
-            .await
+    pub async fn wait_until(&self, mut condition: impl FnMut(&[RecordedRequest]) -> bool) -> Vec<RecordedRequest> {
+        self.wait("its condition", |state| condition(&state.requests)).await
     }
 
     /// Waits until exactly `count` connections are open.
@@ -196,17 +187,11 @@ impl Receiver {
     /// # Panics
     /// After [`DEADLINE`], with a list of what came instead.
     pub async fn wait_for_open_connections(&self, count: usize) {
-        self.wait(&format!("{count} open connections"), |state| {
-            state.open == count
-        })
-        .await;
+        self.wait(&format!("{count} open connections"), |state| state.open == count)
+            .await;
     }
 
-    async fn wait(
-        &self,
-        what: &str,
-        mut condition: impl FnMut(&State) -> bool,
-    ) -> Vec<RecordedRequest> {
+    async fn wait(&self, what: &str, mut condition: impl FnMut(&State) -> bool) -> Vec<RecordedRequest> {
         let mut changes = self.shared.changes.subscribe();
         let fulfilled = timeout(DEADLINE, async {
             loop {

@@ -79,8 +79,7 @@ impl TestServer {
             .admin_token_file
             .as_ref()
             .context("the ready file names no admin_token_file")?;
-        let token =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let token = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         Ok(token.trim().to_owned())
     }
 
@@ -179,8 +178,7 @@ impl TestServer {
     /// # Errors
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        rustix::process::kill_process(self.process.pid(), signal)
-            .with_context(|| format!("sending {signal:?}"))
+        rustix::process::kill_process(self.process.pid(), signal).with_context(|| format!("sending {signal:?}"))
     }
 }
 

@@ -63,18 +63,12 @@ impl Authority {
     /// # Panics
     /// When the names or parameters cannot be in a certificate.
     #[must_use]
-    pub fn certificate_with(
-        &self,
-        names: &[&str],
-        change: impl FnOnce(&mut CertificateParams),
-    ) -> Identity {
+    pub fn certificate_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names = names.iter().map(|&name| name.to_owned());
         let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("sound names");
         change(&mut params);
         let key = KeyPair::generate().expect("ring makes P-256 keys");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("the parameters are sound");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
         Identity {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),

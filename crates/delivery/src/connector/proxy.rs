@@ -28,10 +28,19 @@ impl EgressProxy {
     pub(super) fn parse(text: &str) -> Result<Self, ConnectorError> {
         let wrong = || ConnectorError::Proxy(text.to_owned());
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wrong)?;
+        let authority = uri
+            .authority()
+            .filter(|_| uri.scheme_str() == Some("http"))
+            .ok_or_else(wrong)?;
         let port = authority.port_u16().ok_or_else(wrong)?;
-        let authorization = authority.as_str().rsplit_once('@').map(|(user_info, _)| basic(user_info));
-        Ok(Self { address: format!("{}:{port}", authority.host()), authorization })
+        let authorization = authority
+            .as_str()
+            .rsplit_once('@')
+            .map(|(user_info, _)| basic(user_info));
+        Ok(Self {
+            address: format!("{}:{port}", authority.host()),
+            authorization,
+        })
     }
 
     /// A connection through the proxy to an address.
@@ -46,8 +55,11 @@ impl EgressProxy {
 
     async fn tunnel(&self, target: SocketAddr) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).await?;
-        let authorization =
-            self.authorization.as_ref().map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
+        let authorization = self
+            .authorization
+            .as_ref()
+            .map(|value| format!("Proxy-Authorization: {value}\r\n"))
+            .unwrap_or_default();
         let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
@@ -62,7 +74,10 @@ impl EgressProxy {
         if answer.starts_with(b"HTTP/1.") && status.len() == 3 && status[0] == b'2' {
             Ok(stream)
         } else {
-            Err(std::io::Error::other(format!("CONNECT was answered {}", String::from_utf8_lossy(status))))
+            Err(std::io::Error::other(format!(
+                "CONNECT was answered {}",
+                String::from_utf8_lossy(status)
+            )))
         }
     }
 }
@@ -75,7 +90,11 @@ fn basic(user_info: &str) -> String {
         let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for digit in 0..4 {
             let known = digit <= chunk.len();
-            text.push(if known { char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63]) } else { '=' });
+            text.push(if known {
+                char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63])
+            } else {
+                '='
+            });
         }
     }
     text

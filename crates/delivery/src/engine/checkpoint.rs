@@ -107,7 +107,11 @@ impl Inner {
 
     async fn move_checkpoint(&self) {
         let handed_off = self.checkpoint.handed_off.load(Ordering::Acquire);
-        let oldest = self.all_lanes().iter().filter_map(|lane| lane.oldest_unstored_event()).min();
+        let oldest = self
+            .all_lanes()
+            .iter()
+            .filter_map(|lane| lane.oldest_unstored_event())
+            .min();
         let checkpoint = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if checkpoint > self.checkpoint.saved.load(Ordering::Acquire) {
             // Queued behind every pending row that was noted above, so it is durable with or after them.

@@ -67,7 +67,10 @@ pub enum PublishError {
 pub type PublishResults = Vec<Result<Published, PublishError>>;
 
 pub(super) enum Command {
-    Publish { drafts: Vec<Draft>, reply: oneshot::Sender<PublishResults> },
+    Publish {
+        drafts: Vec<Draft>,
+        reply: oneshot::Sender<PublishResults>,
+    },
     Record(Box<Record>),
     Checkpoint(i64),
     /// Commit what has come in so far, then end.
@@ -85,7 +88,11 @@ pub(super) struct Record {
 
 pub(super) enum Change {
     /// An attempt was made; `retry` says when the next one is due, if there is one.
-    Attempted { attempt: Box<AttemptRow>, retry: Option<PendingRow>, stored: bool },
+    Attempted {
+        attempt: Box<AttemptRow>,
+        retry: Option<PendingRow>,
+        stored: bool,
+    },
     /// The delivery ends without a further attempt.
     Ended { ending: EndingRow, stored: bool },
     /// The store takes note of a delivery that stays in memory.

@@ -85,7 +85,13 @@ impl Gathered {
 
 impl Committer {
     pub(super) fn new(inner: Arc<Inner>, commands: mpsc::Receiver<Command>) -> Self {
-        Self { inner, commands, unsaved: Vec::new(), unclear: Vec::new(), last_events: 0 }
+        Self {
+            inner,
+            commands,
+            unsaved: Vec::new(),
+            unclear: Vec::new(),
+            last_events: 0,
+        }
     }
 
     /// Runs until it is told to stop (or nobody is left to tell it anything). Returns false when records remain unsaved.
@@ -140,7 +146,10 @@ impl Committer {
 
     async fn commit(&mut self, gathered: Gathered) {
         if !self.settle_unclear().await {
-            refuse(gathered.publishes, &PublishError::Unavailable("the store does not answer".to_owned()));
+            refuse(
+                gathered.publishes,
+                &PublishError::Unavailable("the store does not answer".to_owned()),
+            );
             self.unsaved.extend(gathered.records);
             return;
         }
@@ -204,7 +213,11 @@ impl Committer {
         for (position, webhook) in draft.webhooks.iter().enumerate() {
             let lane = self.inner.lane(*webhook);
             let delivery = EventId::from_raw(id).delivery(position).raw();
-            let place = Place { delivery, event: id, organization: draft.organization.raw() };
+            let place = Place {
+                delivery,
+                event: id,
+                organization: draft.organization.raw(),
+            };
             if !lane.reserve(place, draft.payload.len(), now) {
                 spilled.push(position);
             }
@@ -221,7 +234,11 @@ impl Committer {
             trace: draft.trace,
             tracestate: draft.tracestate,
         });
-        let new_event = NewEvent { event: Arc::clone(&event), request: draft.request, spilled: spilled.clone() };
+        let new_event = NewEvent {
+            event: Arc::clone(&event),
+            request: draft.request,
+            spilled: spilled.clone(),
+        };
         (Intake { event, lanes, spilled }, new_event)
     }
 
@@ -248,7 +265,11 @@ impl Committer {
         self.inner.metrics.published(intakes.len() - repeats.len());
         for (index, intake) in intakes.into_iter().enumerate() {
             let last = intake.event.id;
-            if repeats.contains_key(&index) { intake.withdraw() } else { self.inner.hand_over(intake.into_jobs(), now) }
+            if repeats.contains_key(&index) {
+                intake.withdraw()
+            } else {
+                self.inner.hand_over(intake.into_jobs(), now)
+            }
             self.inner.checkpoint.handed_off(last);
         }
         answer(replies, &results);
@@ -256,7 +277,14 @@ impl Committer {
 
     /// The outcomes are durable: the deliveries leave memory.
     fn settle(&self, records: Vec<Record>, now: i64) {
-        for Record { lane, delivery, payload_bytes, change, .. } in records {
+        for Record {
+            lane,
+            delivery,
+            payload_bytes,
+            change,
+            ..
+        } in records
+        {
             let due_at = match &change {
                 Change::Attempted { retry, .. } => retry.as_ref().map(|row| row.due_at),
                 Change::Ended { .. } => None,
@@ -341,7 +369,11 @@ enum Pending {
 
 /// Answers the publish calls. A caller that went away meanwhile is no error: its events are published.
 fn answer(replies: Vec<Reply>, results: &[Result<Published, PublishError>]) {
-    for Reply { results: pending, sender } in replies {
+    for Reply {
+        results: pending,
+        sender,
+    } in replies
+    {
         let results = pending
             .into_iter()
             .map(|result| match result {
@@ -374,7 +406,11 @@ fn publish_error(error: &CommitError) -> PublishError {
 
 /// One change a delivery: where several were gathered, the last one counts.
 fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64>) -> Batch {
-    let mut batch = Batch { events, checkpoint, ..Batch::default() };
+    let mut batch = Batch {
+        events,
+        checkpoint,
+        ..Batch::default()
+    };
     let mut pend: HashMap<i64, PendingRow> = HashMap::new();
     let mut health = HashMap::new();
     for record in records {

@@ -29,7 +29,10 @@ impl Health {
     /// Whether the webhook has failed for `disable_after`, over enough attempts.
     pub(crate) fn is_hopeless(&self, disable_after: Duration, now: i64) -> bool {
         let limit = i64::try_from(disable_after.as_micros()).unwrap_or(i64::MAX);
-        self.failures >= FAILURES_MIN && self.failing_since.is_some_and(|since| now.saturating_sub(since) >= limit)
+        self.failures >= FAILURES_MIN
+            && self
+                .failing_since
+                .is_some_and(|since| now.saturating_sub(since) >= limit)
     }
 }
 

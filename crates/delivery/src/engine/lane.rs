@@ -122,7 +122,13 @@ pub(super) struct RefillPlan {
 }
 
 impl Lane {
-    pub(super) fn new(webhook: WebhookId, limits: LaneLimits, memory: Arc<Memory>, turns: Arc<Turns>, health: Health) -> Self {
+    pub(super) fn new(
+        webhook: WebhookId,
+        limits: LaneLimits,
+        memory: Arc<Memory>,
+        turns: Arc<Turns>,
+        health: Health,
+    ) -> Self {
         Self {
             webhook,
             limits,
@@ -270,7 +276,10 @@ impl Lane {
         let job = if may_run { state.ready.pop_front() } else { None };
         match (&job, rate) {
             (Some(_), Some(rate)) => {
-                #[expect(clippy::cast_possible_truncation, reason = "a rate is at least 0.01: at most 10^8 microseconds")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "a rate is at least 0.01: at most 10^8 microseconds"
+                )]
                 let interval = (1e6 / rate) as i64;
                 state.not_before = state.not_before.max(now - interval) + interval;
             }
@@ -306,7 +315,11 @@ impl Lane {
     /// Takes the result of an attempt into account.
     pub(super) fn attempted(&self, success: bool) {
         let mut state = self.state.lock();
-        if success { state.limit.succeeded() } else { state.limit.failed() }
+        if success {
+            state.limit.succeeded()
+        } else {
+            state.limit.failed()
+        }
     }
 
     /// Works on the lane's health under its lock.
@@ -320,7 +333,13 @@ impl Lane {
     }
 
     /// The outcome of a delivery is durable: it leaves memory, and may wait in the store until `due_at`.
-    pub(super) fn settle(self: &Arc<Self>, delivery: i64, payload_bytes: usize, due_at: Option<i64>, now: i64) -> Wants {
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        delivery: i64,
+        payload_bytes: usize,
+        due_at: Option<i64>,
+        now: i64,
+    ) -> Wants {
         let bytes = memory_of(payload_bytes);
         {
             let mut state = self.state.lock();
@@ -342,8 +361,17 @@ impl Lane {
         let state = self.state.lock();
         let stored = state.held.values().filter(|held| held.stored).count();
         let free = self.limits.jobs.saturating_sub(state.held.len()).max(1);
-        let bytes = state.bytes + self.limits.bytes.saturating_sub(state.bytes).min(self.memory.room()).max(1);
-        RefillPlan { rows: stored + free, bytes }
+        let bytes = state.bytes
+            + self
+                .limits
+                .bytes
+                .saturating_sub(state.bytes)
+                .min(self.memory.room())
+                .max(1);
+        RefillPlan {
+            rows: stored + free,
+            bytes,
+        }
     }
 
     /// Takes in what a refill has read. `next_due` is when the earliest row that was not read is due.
@@ -355,8 +383,11 @@ impl Lane {
                 continue;
             }
             let bytes = job.memory();
-            let place =
-                Place { delivery: job.delivery, event: job.event.id, organization: job.event.organization_id };
+            let place = Place {
+                delivery: job.delivery,
+                event: job.event.id,
+                organization: job.event.organization_id,
+            };
             state.hold(place, true, bytes, now);
             self.memory.add(bytes);
             state.ready.push_back(job);
@@ -388,7 +419,13 @@ impl Lane {
 
     /// The oldest event of which a delivery in memory has no pending row.
     pub(super) fn oldest_unstored_event(&self) -> Option<i64> {
-        self.state.lock().held.values().filter(|held| !held.stored).map(|held| held.place.event).min()
+        self.state
+            .lock()
+            .held
+            .values()
+            .filter(|held| !held.stored)
+            .map(|held| held.place.event)
+            .min()
     }
 
     /// Stops sending and returns what was ready, for the caller to put into the store. What is under way goes on.
@@ -422,7 +459,11 @@ impl Lane {
 
 impl State {
     fn hold(&mut self, place: Place, stored: bool, bytes: usize, since: i64) {
-        if self.held.insert(place.delivery, Held { place, stored, since }).is_none() {
+        if self
+            .held
+            .insert(place.delivery, Held { place, stored, since })
+            .is_none()
+        {
             self.bytes += bytes;
         }
     }

@@ -14,7 +14,10 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) fn new(cap: usize) -> Self {
         let cap = cap.max(1);
-        Self { now: START.min(cap), cap }
+        Self {
+            now: START.min(cap),
+            cap,
+        }
     }
 
     pub(super) fn get(&self) -> usize {

@@ -11,7 +11,10 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max }
+        Self {
+            used: AtomicUsize::new(0),
+            max,
+        }
     }
 
     pub(super) fn has_room(&self, bytes: usize) -> bool {

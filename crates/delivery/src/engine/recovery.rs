@@ -38,7 +38,11 @@ impl Inner {
         let mut after = recovery.after;
         let mut found = 0;
         while after < recovery.last {
-            let page = self.until_done("unfinished events", || self.store.unfinished(after, recovery.last, PAGE)).await;
+            let page = self
+                .until_done("unfinished events", || {
+                    self.store.unfinished(after, recovery.last, PAGE)
+                })
+                .await;
             for event in page.events {
                 found += event.positions.len();
                 self.recover_event(event).await;
@@ -46,7 +50,10 @@ impl Inner {
             after = page.last_id;
         }
         if found > 0 {
-            tracing::info!(deliveries = found, "resumed deliveries that were in memory when the server last ended");
+            tracing::info!(
+                deliveries = found,
+                "resumed deliveries that were in memory when the server last ended"
+            );
         }
         self.checkpoint.recovered(recovery.last);
     }
@@ -54,7 +61,9 @@ impl Inner {
     async fn recover_pending(self: &Arc<Self>) -> Result<(), StoreError> {
         let now = clock::now_us();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
-            let Some(config) = self.catalogue.webhook(webhook) else { continue };
+            let Some(config) = self.catalogue.webhook(webhook) else {
+                continue;
+            };
             let lane = self.lane(webhook);
             if !config.active {
                 lane.pause();
@@ -68,7 +77,9 @@ impl Inner {
     async fn recover_event(self: &Arc<Self>, unfinished: UnfinishedEvent) {
         let event = Arc::new(unfinished.event);
         for position in unfinished.positions {
-            let Some(webhook) = event.webhooks.get(position).copied() else { continue };
+            let Some(webhook) = event.webhooks.get(position).copied() else {
+                continue;
+            };
             let job = Job {
                 delivery: EventId::from_raw(event.id).delivery(position).raw(),
                 webhook,
@@ -88,7 +99,11 @@ impl Inner {
             self.lanes.write().remove(&job.webhook);
             return;
         }
-        let place = Place { delivery: job.delivery, event: job.event.id, organization: job.event.organization_id };
+        let place = Place {
+            delivery: job.delivery,
+            event: job.event.id,
+            organization: job.event.organization_id,
+        };
         if lane.reserve(place, job.event.payload.len(), now) {
             let wants = lane.enqueue(job, now);
             self.act(&lane, wants);

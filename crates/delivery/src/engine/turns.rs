@@ -32,7 +32,10 @@ struct State {
 impl Turns {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            state: Mutex::new(State { free: limit, line: VecDeque::new() }),
+            state: Mutex::new(State {
+                free: limit,
+                line: VecDeque::new(),
+            }),
             contended: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
             all_free: Notify::new(),

@@ -42,7 +42,9 @@ impl Inner {
         loop {
             let webhook = self.catalogue.webhook(lane.webhook.raw());
             let rate = webhook.as_ref().and_then(|webhook| webhook.rate);
-            let Some(job) = lane.next(first, rate, clock::now_us()) else { break };
+            let Some(job) = lane.next(first, rate, clock::now_us()) else {
+                break;
+            };
             first = false;
             self.work_off(&lane, webhook, job, &mut connection).await;
             if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
@@ -53,7 +55,8 @@ impl Inner {
         let now = clock::now_us();
         if let Some(connection) = connection {
             lane.keep_connection(connection);
-            self.timer.at(later_second(now + CONNECTION_IDLE_US), lane.webhook.raw());
+            self.timer
+                .at(later_second(now + CONNECTION_IDLE_US), lane.webhook.raw());
         }
         self.pass_turn(&lane);
     }
@@ -130,7 +133,16 @@ impl Inner {
         let health = self.track_health(lane, &outcome);
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
         let stored = lane.is_stored(job.delivery);
-        Record::of(lane, job, Change::Attempted { attempt: Box::new(attempt), retry: outcome.retry, stored }, health)
+        Record::of(
+            lane,
+            job,
+            Change::Attempted {
+                attempt: Box::new(attempt),
+                retry: outcome.retry,
+                stored,
+            },
+            health,
+        )
     }
 
     /// What follows from an attempt: delivered, failed for good, or due again.
@@ -138,19 +150,35 @@ impl Inner {
         let class = report.error_class();
         let status = report.status();
         if class.is_none() && status.is_some_and(|status| classify_status(status) == StatusOutcome::Success) {
-            return Verdict { state: DeliveryState::Delivered, class: None, retry: None };
+            return Verdict {
+                state: DeliveryState::Delivered,
+                class: None,
+                retry: None,
+            };
         }
         if class == Some(ErrorClass::Gone) {
-            return Verdict { state: DeliveryState::Failed, class, retry: None };
+            return Verdict {
+                state: DeliveryState::Failed,
+                class,
+                retry: None,
+            };
         }
         let now = clock::now_us();
         let jitter = random::unit(job.delivery, number);
         match webhook.schedule.delay(number, jitter) {
-            None => Verdict { state: DeliveryState::Failed, class, retry: None },
+            None => Verdict {
+                state: DeliveryState::Failed,
+                class,
+                retry: None,
+            },
             Some(delay) => {
                 let hint = parse_retry_after(status.unwrap_or(0), &report.retry_after(), now);
                 let due_at = now + micros(delay.max(hint.unwrap_or(Duration::ZERO)));
-                Verdict { state: DeliveryState::Retrying, class, retry: Some(job.pending_row(number, due_at)) }
+                Verdict {
+                    state: DeliveryState::Retrying,
+                    class,
+                    retry: Some(job.pending_row(number, due_at)),
+                }
             }
         }
     }
@@ -175,7 +203,10 @@ impl Inner {
         };
         if let Some(reason) = reason {
             // When the queue is full the next failure asks again.
-            let _ = self.disable.try_send(DisableRequest { webhook: lane.webhook, reason });
+            let _ = self.disable.try_send(DisableRequest {
+                webhook: lane.webhook,
+                reason,
+            });
         }
         changed.then(|| HealthRow {
             webhook_id: lane.webhook.raw(),

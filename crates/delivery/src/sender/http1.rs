@@ -51,7 +51,11 @@ enum NoHead {
 
 impl Http1 {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::new(), out: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            out: Vec::new(),
+        }
     }
 
     /// Sends a request and reads its response.
@@ -67,12 +71,18 @@ impl Http1 {
         let begun = Instant::now();
         self.write_head(request);
         let head = match timeout_at(deadline, self.send_and_read_head(&request.body)).await {
-            Err(_) => return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time")),
+            Err(_) => {
+                return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time"));
+            }
             Ok(Ok(head)) => head,
             Ok(Err(no_head)) => return no_head.into_exchange(),
         };
         phases.wait_us = Some(elapsed_us(begun));
-        let Head { mut record, framing, keep_alive } = head;
+        let Head {
+            mut record,
+            framing,
+            keep_alive,
+        } = head;
         let begun = Instant::now();
         let (body, complete) = self.read_body(framing, deadline).await;
         phases.body_us = Some(elapsed_us(begun));
@@ -163,7 +173,14 @@ async fn read_final_head(
         };
         if !matches!(head.record.status, 100 | 102..=199) {
             let broken = send_error.is_some();
-            return Ok(if broken { Head { keep_alive: false, ..head } } else { head });
+            return Ok(if broken {
+                Head {
+                    keep_alive: false,
+                    ..head
+                }
+            } else {
+                head
+            });
         }
     }
     Err(NoHead::Invalid(format!("more than {INTERIM_MAX} interim responses")))
@@ -176,12 +193,18 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) 
             return Ok(head);
         }
         if buffer.len() >= HEAD_BYTES_MAX {
-            return Err(NoHead::Invalid(format!("a response head of more than {HEAD_BYTES_MAX} bytes")));
+            return Err(NoHead::Invalid(format!(
+                "a response head of more than {HEAD_BYTES_MAX} bytes"
+            )));
         }
         buffer.reserve(2_048);
         match stream.read_buf(buffer).await {
             Ok(0) if buffer.is_empty() => return Err(NoHead::Closed(ErrorKind::UnexpectedEof.into())),
-            Ok(0) => return Err(NoHead::Invalid("the connection ended within the response head".to_owned())),
+            Ok(0) => {
+                return Err(NoHead::Invalid(
+                    "the connection ended within the response head".to_owned(),
+                ));
+            }
             Ok(_) => {}
             Err(error) if buffer.is_empty() => return Err(NoHead::Closed(error)),
             Err(error) => return Err(NoHead::Broken(error)),
@@ -209,12 +232,30 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Head, usize)>, NoHead> {
     let connection = |wanted: &[u8]| {
         response.headers.iter().any(|header| {
             header.name.eq_ignore_ascii_case("connection")
-                && header.value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+                && header
+                    .value
+                    .split(|byte| *byte == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
         })
     };
-    let keep_alive = framed_well && if version == 1 { !connection(b"close") } else { connection(b"keep-alive") };
-    let record = ResponseRecord::head(status, response.headers.iter().map(|header| (header.name, header.value)));
-    Ok(Some((Head { record, framing, keep_alive }, length)))
+    let keep_alive = framed_well
+        && if version == 1 {
+            !connection(b"close")
+        } else {
+            connection(b"keep-alive")
+        };
+    let record = ResponseRecord::head(
+        status,
+        response.headers.iter().map(|header| (header.name, header.value)),
+    );
+    Ok(Some((
+        Head {
+            record,
+            framing,
+            keep_alive,
+        },
+        length,
+    )))
 }
 
 impl NoHead {
@@ -228,7 +269,11 @@ impl NoHead {
 }
 
 fn reset(error: &std::io::Error) -> Failure {
-    Failure::new(ErrorClass::Reset, "the receiver closed the connection before it answered").with_detail(error.to_string())
+    Failure::new(
+        ErrorClass::Reset,
+        "the receiver closed the connection before it answered",
+    )
+    .with_detail(error.to_string())
 }
 
 trait SplitToAtMost {
@@ -238,6 +283,10 @@ trait SplitToAtMost {
 
 impl SplitToAtMost for Bytes {
     fn split_to_at_most(self, max: usize) -> Self {
-        if self.len() > max { Self::copy_from_slice(&self[..max]) } else { self }
+        if self.len() > max {
+            Self::copy_from_slice(&self[..max])
+        } else {
+            self
+        }
     }
 }

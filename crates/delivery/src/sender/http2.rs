@@ -61,7 +61,9 @@ impl Http2 {
             self.sender.send_request(http_request).await
         };
         let response = match timeout_at(deadline, sent).await {
-            Err(_) => return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time")),
+            Err(_) => {
+                return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time"));
+            }
             // Refused before it was processed: worth a fresh connection.
             Ok(Err(error)) if error.is_closed() || error.is_canceled() => return Exchange::Closed(failure(&error)),
             Ok(Err(error)) => return Exchange::Failed(failure(&error)),
@@ -87,7 +89,10 @@ fn build(request: &AttemptRequest<'_>) -> Result<Request<Full<Bytes>>, http::Err
 
 async fn read(response: Response<Incoming>, deadline: Instant) -> (ResponseRecord, bool) {
     let (head, mut incoming) = response.into_parts();
-    let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let mut record = ResponseRecord::head(head.status.as_u16(), headers);
     let mut body = Vec::new();
     let mut complete = false;
@@ -114,10 +119,15 @@ async fn read(response: Response<Incoming>, deadline: Instant) -> (ResponseRecor
 fn failure(error: &hyper::Error) -> Failure {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     let (class, message) = if io.is_some() || error.is_closed() || error.is_canceled() {
-        (ErrorClass::Reset, "the receiver closed the connection before it answered")
+        (
+            ErrorClass::Reset,
+            "the receiver closed the connection before it answered",
+        )
     } else {
         (ErrorClass::InvalidResponse, "what came is no HTTP/2 response")
     };
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
     Failure::new(class, message).with_detail(format!("{error}{cause}"))
 }

@@ -39,7 +39,11 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), detail: None }
+        Self {
+            class,
+            message: message.into(),
+            detail: None,
+        }
     }
 
     pub(crate) fn with_detail(mut self, detail: String) -> Self {
@@ -49,7 +53,11 @@ impl Failure {
 
     /// A target that the policy refuses: owners all read the same, whatever the reason.
     pub(crate) fn blocked(rule: String) -> Self {
-        Self::new(ErrorClass::BlockedAddress, "the URL leads to an address that is not allowed").with_detail(rule)
+        Self::new(
+            ErrorClass::BlockedAddress,
+            "the URL leads to an address that is not allowed",
+        )
+        .with_detail(rule)
     }
 }
 
@@ -73,7 +81,10 @@ impl ResponseRecord {
     pub(crate) fn head<'a>(status: u16, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
         const HEADERS_MAX: usize = 64;
         const BYTES_MAX: usize = 8 << 10;
-        let mut record = Self { status, ..Self::default() };
+        let mut record = Self {
+            status,
+            ..Self::default()
+        };
         let mut bytes = 0;
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("retry-after") {
@@ -119,7 +130,10 @@ impl AttemptReport {
 
     /// An attempt that failed before anything was sent, by a fault of our own.
     pub fn internal(started_at_us: i64, message: &str) -> Self {
-        Self { failure: Some(Failure::new(ErrorClass::Internal, message)), ..Self::begun(started_at_us) }
+        Self {
+            failure: Some(Failure::new(ErrorClass::Internal, message)),
+            ..Self::begun(started_at_us)
+        }
     }
 
     /// Why it failed.
@@ -159,6 +173,9 @@ impl AttemptReport {
 
     /// Every `Retry-After` of the response.
     pub fn retry_after(&self) -> Vec<&[u8]> {
-        self.response.as_ref().map(|response| response.retry_after.iter().map(Vec::as_slice).collect()).unwrap_or_default()
+        self.response
+            .as_ref()
+            .map(|response| response.retry_after.iter().map(Vec::as_slice).collect())
+            .unwrap_or_default()
     }
 }

@@ -16,8 +16,17 @@ const APPLICATIONS_MAX: u64 = 2_000;
 const CHAIN_MAX: usize = 100;
 
 /// Keywords whose schemas apply to the same value.
-const IN_PLACE: [&str; 9] =
-    ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
+const IN_PLACE: [&str; 9] = [
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+];
 /// Keywords whose schemas apply to the values below, all of them to each in the worst case.
 const BELOW: [&str; 8] = [
     "patternProperties",
@@ -100,7 +109,9 @@ impl<'a> Graph<'a> {
 
     fn node(&mut self, schema: &'a Value, root: &'a Value, anchors: &HashMap<&str, &'a Value>) -> Option<Node> {
         let mut node = Node::default();
-        let Some(members) = schema.as_object() else { return Some(node) };
+        let Some(members) = schema.as_object() else {
+            return Some(node);
+        };
         if !std::ptr::eq(schema, root) && members.get("$id").is_some_and(Value::is_string) {
             // References below would mean another root.
             return None;
@@ -108,12 +119,19 @@ impl<'a> Graph<'a> {
         for (name, value) in members {
             let name = name.as_str();
             if IN_PLACE.contains(&name) {
-                node.in_place.extend(children(name, value).into_iter().map(|child| self.index(child)));
+                node.in_place
+                    .extend(children(name, value).into_iter().map(|child| self.index(child)));
             } else if BELOW.contains(&name) {
-                node.below.extend(children(name, value).into_iter().map(|child| self.index(child)));
+                node.below
+                    .extend(children(name, value).into_iter().map(|child| self.index(child)));
                 node.twice |= name.starts_with("unevaluated");
             } else if ONE_BELOW.contains(&name) {
-                node.one_below.push(children(name, value).into_iter().map(|child| self.index(child)).collect());
+                node.one_below.push(
+                    children(name, value)
+                        .into_iter()
+                        .map(|child| self.index(child))
+                        .collect(),
+                );
             } else if let (true, Some(target)) = (REFERENCES.contains(&name), value.as_str()) {
                 let target = match target.strip_prefix('#')? {
                     pointer if pointer.is_empty() || pointer.starts_with('/') => root.pointer(pointer)?,
@@ -136,10 +154,16 @@ impl<'a> Graph<'a> {
             return u64::MAX;
         }
         let node = &self.nodes[index];
-        let in_place = node.in_place.iter().map(|child| self.cost(*child, chain + 1, below, costs));
+        let in_place = node
+            .in_place
+            .iter()
+            .map(|child| self.cost(*child, chain + 1, below, costs));
         let in_place = in_place.fold(0, u64::saturating_add);
         let all_below = node.below.iter().map(|child| below[*child]);
-        let one_below = node.one_below.iter().map(|children| children.iter().map(|child| below[*child]).max().unwrap_or(0));
+        let one_below = node
+            .one_below
+            .iter()
+            .map(|children| children.iter().map(|child| below[*child]).max().unwrap_or(0));
         let once = all_below.chain(one_below).fold(in_place, u64::saturating_add);
         let cost = 1_u64.saturating_add(once.saturating_mul(1 + u64::from(node.twice)));
         costs[index] = Some(cost);

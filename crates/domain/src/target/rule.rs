@@ -32,15 +32,24 @@ impl FromStr for TargetRule {
             return Ok(Self(Kind::Network(address.to_canonical().into())));
         }
         let lower = text.to_ascii_lowercase();
-        let (below, name) = lower.strip_prefix("*.").map_or((false, lower.as_str()), |name| (true, name));
+        let (below, name) = lower
+            .strip_prefix("*.")
+            .map_or((false, lower.as_str()), |name| (true, name));
         let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
         let numeric = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if !name.split('.').all(label) || numeric {
             return Err(RuleError);
         }
-        Ok(Self(if below { Kind::Below(format!(".{name}")) } else { Kind::Name(name.to_owned()) }))
+        Ok(Self(if below {
+            Kind::Below(format!(".{name}"))
+        } else {
+            Kind::Name(name.to_owned())
+        }))
     }
 }
 

@@ -41,7 +41,9 @@ impl Scope {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Publish, Self::Manage, Self::Admin].into_iter().find(|scope| scope.as_str() == text)
+        [Self::Read, Self::Publish, Self::Manage, Self::Admin]
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
     }
 }
 
@@ -84,7 +86,9 @@ impl Caller {
             return Ok(());
         }
         let (needed, has) = (scope.as_str(), self.scope.as_str());
-        Err(AppError::Denied(format!("this call needs the scope `{needed}`; the token has `{has}`")))
+        Err(AppError::Denied(format!(
+            "this call needs the scope `{needed}`; the token has `{has}`"
+        )))
     }
 }
 
@@ -109,7 +113,13 @@ impl Tokens {
                 scope: Scope::parse(&row.scope)?,
                 organization: row.organization_id,
             };
-            Some((hash, Entry { caller, expires_at: row.expires_at }))
+            Some((
+                hash,
+                Entry {
+                    caller,
+                    expires_at: row.expires_at,
+                },
+            ))
         });
         self.by_hash.store(Arc::new(entries.collect()));
     }
@@ -145,7 +155,9 @@ pub fn hash(token: &str) -> [u8; 32] {
 /// When the operating system gives no randomness.
 pub fn generate() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the operating system gives no randomness"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| anyhow::anyhow!("the operating system gives no randomness"))?;
     Ok(format!("{PREFIX}{}", hex::encode(bytes)))
 }
 
@@ -172,17 +184,36 @@ mod tests {
     fn g01_tokens_that_are_missing_malformed_wrong_revoked_or_expired() {
         let valid = tokens("admin", None, Some(10), None);
         assert!(valid.authenticate(Some("Bearer hw_x"), 9).is_ok());
-        assert!(valid.authenticate(Some("bearer hw_x"), 9).is_ok(), "the scheme is case-insensitive");
-        for bad in [None, Some("hw_x"), Some("Basic hw_x"), Some("Bearer hw_y"), Some("Bearer ")] {
-            assert!(matches!(valid.authenticate(bad, 9), Err(AppError::Unauthenticated(_))), "{bad:?}");
+        assert!(
+            valid.authenticate(Some("bearer hw_x"), 9).is_ok(),
+            "the scheme is case-insensitive"
+        );
+        for bad in [
+            None,
+            Some("hw_x"),
+            Some("Basic hw_x"),
+            Some("Bearer hw_y"),
+            Some("Bearer "),
+        ] {
+            assert!(
+                matches!(valid.authenticate(bad, 9), Err(AppError::Unauthenticated(_))),
+                "{bad:?}"
+            );
         }
         assert!(valid.authenticate(Some("Bearer hw_x"), 10).is_err(), "expired");
-        assert!(tokens("admin", None, None, Some(1)).authenticate(Some("Bearer hw_x"), 9).is_err(), "revoked");
+        assert!(
+            tokens("admin", None, None, Some(1))
+                .authenticate(Some("Bearer hw_x"), 9)
+                .is_err(),
+            "revoked"
+        );
     }
 
     #[test]
     fn a_token_of_one_organization_is_good_for_no_other() {
-        let caller = tokens("manage", Some(7), None, None).authenticate(Some("Bearer hw_x"), 0).unwrap();
+        let caller = tokens("manage", Some(7), None, None)
+            .authenticate(Some("Bearer hw_x"), 0)
+            .unwrap();
         assert!(caller.require_for(Scope::Manage, 7).is_ok());
         assert!(caller.require_for(Scope::Read, 7).is_ok());
         assert!(caller.require_for(Scope::Read, 8).is_err());
@@ -192,7 +223,9 @@ mod tests {
 
     #[test]
     fn publish_does_not_include_read() {
-        let caller = tokens("publish", None, None, None).authenticate(Some("Bearer hw_x"), 0).unwrap();
+        let caller = tokens("publish", None, None, None)
+            .authenticate(Some("Bearer hw_x"), 0)
+            .unwrap();
         assert!(caller.require(Scope::Publish).is_ok());
         assert!(caller.require(Scope::Read).is_err());
     }

@@ -67,7 +67,12 @@ impl App {
     ///
     /// # Errors
     /// When there is no such delivery in the organization.
-    pub async fn list_attempts(&self, caller: &Caller, organization: &str, id: DeliveryId) -> AppResult<Vec<AttemptRow>> {
+    pub async fn list_attempts(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+    ) -> AppResult<Vec<AttemptRow>> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let attempts = self.store.list_attempts(row.id, id.raw()).await?;
         if attempts.is_empty() && self.store.get_delivery(row.id, id.raw()).await?.is_none() {
@@ -78,5 +83,8 @@ impl App {
 }
 
 fn not_found(organization: &str, id: DeliveryId) -> AppError {
-    AppError::not_found("hookwright.v1.Delivery", format!("organizations/{organization}/deliveries/{id}"))
+    AppError::not_found(
+        "hookwright.v1.Delivery",
+        format!("organizations/{organization}/deliveries/{id}"),
+    )
 }

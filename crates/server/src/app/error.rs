@@ -95,12 +95,20 @@ fn summary(violations: &[Violation]) -> String {
 impl AppError {
     /// One field at fault.
     pub fn invalid(field: impl Into<String>, reason: &'static str, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![Violation { field: field.into(), description: description.into(), reason }])
+        Self::Invalid(vec![Violation {
+            field: field.into(),
+            description: description.into(),
+            reason,
+        }])
     }
 
     /// A resource that does not exist.
     pub fn not_found(kind: &'static str, name: impl Into<String>) -> Self {
-        Self::NotFound { kind, name: name.into(), hint: String::new() }
+        Self::NotFound {
+            kind,
+            name: name.into(),
+            hint: String::new(),
+        }
     }
 
     /// Logs a fault of ours and hides its details behind an id.
@@ -129,8 +137,14 @@ impl From<PublishError> for AppError {
                 name: event.to_string(),
                 message,
             },
-            PublishError::FanOut(..) => Self::Exhausted { subject: "webhooks per event".to_owned(), message },
-            PublishError::Full(_) => Self::Exhausted { subject: "store".to_owned(), message },
+            PublishError::FanOut(..) => Self::Exhausted {
+                subject: "webhooks per event".to_owned(),
+                message,
+            },
+            PublishError::Full(_) => Self::Exhausted {
+                subject: "store".to_owned(),
+                message,
+            },
             PublishError::Unavailable(_) | PublishError::Stopping => Self::Unavailable(message),
         }
     }

@@ -31,7 +31,12 @@ impl App {
     ///
     /// # Errors
     /// When the name is taken, or the schema or example cannot be used.
-    pub async fn create_event_type(&self, caller: &Caller, name: &str, patch: EventTypePatch) -> AppResult<EventTypeRow> {
+    pub async fn create_event_type(
+        &self,
+        caller: &Caller,
+        name: &str,
+        patch: EventTypePatch,
+    ) -> AppResult<EventTypeRow> {
         caller.require(Scope::Admin)?;
         let _changing = self.changes.lock().await;
         if self.registry.event_types().contains_key(name) {
@@ -94,8 +99,14 @@ impl App {
     ///
     /// # Errors
     /// When it is not registered, or the schema or example cannot be used.
-    pub async fn update_event_type(&self, caller: &Caller, name: &str, patch: EventTypePatch) -> AppResult<EventTypeRow> {
-        self.change_event_type(caller, name, "event_type.update", |row| patched(row, patch)).await
+    pub async fn update_event_type(
+        &self,
+        caller: &Caller,
+        name: &str,
+        patch: EventTypePatch,
+    ) -> AppResult<EventTypeRow> {
+        self.change_event_type(caller, name, "event_type.update", |row| patched(row, patch))
+            .await
     }
 
     /// Archives an event type, or brings it back.
@@ -103,8 +114,13 @@ impl App {
     /// # Errors
     /// When it is not registered.
     pub async fn archive_event_type(&self, caller: &Caller, name: &str, archived: bool) -> AppResult<EventTypeRow> {
-        let action = if archived { "event_type.archive" } else { "event_type.unarchive" };
-        self.change_event_type(caller, name, action, |row| Ok(EventTypeRow { archived, ..row })).await
+        let action = if archived {
+            "event_type.archive"
+        } else {
+            "event_type.unarchive"
+        };
+        self.change_event_type(caller, name, action, |row| Ok(EventTypeRow { archived, ..row }))
+            .await
     }
 
     async fn change_event_type(
@@ -117,7 +133,10 @@ impl App {
         caller.require(Scope::Admin)?;
         let _changing = self.changes.lock().await;
         let row = self.get_event_type(caller, name)?;
-        let row = EventTypeRow { updated_at: clock::now_us(), ..change(row)? };
+        let row = EventTypeRow {
+            updated_at: clock::now_us(),
+            ..change(row)?
+        };
         let audit = self.audit(Some(caller), action, format!("eventTypes/{name}"));
         self.store.update_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
@@ -133,7 +152,11 @@ impl App {
             [] => "; register it first".to_owned(),
             near => format!("; the nearest registered names are `{}`", near.join("`, `")),
         };
-        AppError::NotFound { kind: KIND, name: format!("eventTypes/{name}"), hint }
+        AppError::NotFound {
+            kind: KIND,
+            name: format!("eventTypes/{name}"),
+            hint,
+        }
     }
 }
 
@@ -141,7 +164,11 @@ impl App {
 fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> {
     let mut violations = Vec::new();
     let mut violate = |field: &str, reason, description: String| {
-        violations.push(Violation { field: format!("event_type.{field}"), description, reason });
+        violations.push(Violation {
+            field: format!("event_type.{field}"),
+            description,
+            reason,
+        });
     };
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
     let row = EventTypeRow {
@@ -164,9 +191,20 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
         } else if let Ok(Some(schema)) = &schema
             && let Err(misfits) = schema.validate(example.as_bytes())
         {
-            let misfits: Vec<_> = misfits.iter().map(|misfit| format!("{}: {}", misfit.pointer, misfit.message)).collect();
-            violate("example", "SCHEMA_MISMATCH", format!("does not fit the schema: {}", misfits.join("; ")));
+            let misfits: Vec<_> = misfits
+                .iter()
+                .map(|misfit| format!("{}: {}", misfit.pointer, misfit.message))
+                .collect();
+            violate(
+                "example",
+                "SCHEMA_MISMATCH",
+                format!("does not fit the schema: {}", misfits.join("; ")),
+            );
         }
     }
-    if violations.is_empty() { Ok(row) } else { Err(AppError::Invalid(violations)) }
+    if violations.is_empty() {
+        Ok(row)
+    } else {
+        Err(AppError::Invalid(violations))
+    }
 }

@@ -4,12 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hookwright_delivery::engine::{Draft, Published};
-use hookwright_domain::{
-    id::EventId,
-    limits,
-    name::EventTypeName,
-    payload::check_payload,
-};
+use hookwright_domain::{id::EventId, limits, name::EventTypeName, payload::check_payload};
 use hookwright_storage::{EventFilter, EventRecord, RequestKey};
 use sha2::{Digest as _, Sha256};
 
@@ -52,9 +47,15 @@ impl App {
     pub fn prepare_event(&self, caller: &Caller, event: NewEvent<'_>) -> AppResult<Draft> {
         let snapshot = self.registry.snapshot();
         let organization = snapshot.organizations.get(event.organization);
-        caller.require_for(Scope::Publish, organization.map_or(0, |organization| organization.id.raw()))?;
+        caller.require_for(
+            Scope::Publish,
+            organization.map_or(0, |organization| organization.id.raw()),
+        )?;
         let organization = organization.ok_or_else(|| {
-            AppError::not_found("hookwright.v1.Organization", format!("organizations/{}", event.organization))
+            AppError::not_found(
+                "hookwright.v1.Organization",
+                format!("organizations/{}", event.organization),
+            )
         })?;
         self.check_event_type(&event)?;
         let violations = check_fields(&event);
@@ -99,7 +100,9 @@ impl App {
         }
         check_payload(&event.payload, self.limits.payload_bytes_max)
             .map_err(|error| AppError::invalid(event.payload_field, error.rule(), error.to_string()))?;
-        let Some(schema) = &event_type.schema else { return Ok(()) };
+        let Some(schema) = &event_type.schema else {
+            return Ok(());
+        };
         schema.validate(&event.payload).map_err(|misfits| {
             AppError::Invalid(
                 misfits
@@ -117,7 +120,10 @@ impl App {
     /// Publishes events that were prepared: each gets its result, in order.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Vec<AppResult<Published>> {
         let results = self.engine.publish(drafts).await;
-        results.into_iter().map(|result| result.map_err(AppError::from)).collect()
+        results
+            .into_iter()
+            .map(|result| result.map_err(AppError::from))
+            .collect()
     }
 
     /// One event with its payload.
@@ -128,7 +134,10 @@ impl App {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let record = self.store.get_event(row.id, id.raw()).await?;
         record.ok_or_else(|| {
-            AppError::not_found("hookwright.v1.Event", format!("organizations/{organization}/events/{id}"))
+            AppError::not_found(
+                "hookwright.v1.Event",
+                format!("organizations/{organization}/events/{id}"),
+            )
         })
     }
 
@@ -173,7 +182,12 @@ fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
 fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     let occurred_at = event.occurred_at.unwrap_or_default().to_be_bytes();
-    let parts = [event.event_type.as_bytes(), &event.payload, &occurred_at, attributes.unwrap_or_default().as_bytes()];
+    let parts = [
+        event.event_type.as_bytes(),
+        &event.payload,
+        &occurred_at,
+        attributes.unwrap_or_default().as_bytes(),
+    ];
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
@@ -196,7 +210,15 @@ pub(super) fn ping_payload(action: &str, webhook: &str, url: &str, active: bool,
         active: bool,
         events: &'a [&'a str],
     }
-    let ping = Ping { action, hook: Hook { id: webhook, payload_url: url, active, events } };
+    let ping = Ping {
+        action,
+        hook: Hook {
+            id: webhook,
+            payload_url: url,
+            active,
+            events,
+        },
+    };
     Bytes::from(serde_json::to_vec(&ping).expect("strings always serialise"))
 }
 
@@ -211,7 +233,13 @@ mod tests {
 
     #[test]
     fn the_ping_is_the_contracts_to_the_byte() {
-        let payload = ping_payload("created", "WEBHOOK-ID", "http://www.example.com/api/listener", true, &["clocking"]);
+        let payload = ping_payload(
+            "created",
+            "WEBHOOK-ID",
+            "http://www.example.com/api/listener",
+            true,
+            &["clocking"],
+        );
         let expected = concat!(
             r#"{"action":"created","hook":{"id":"WEBHOOK-ID","payloadUrl":"http://www.example.com/api/listener","#,
             r#""active":true,"events":["clocking"]}}"#,

@@ -18,11 +18,20 @@ impl App {
     ///
     /// # Errors
     /// When the name is taken or the display name too long.
-    pub async fn create_organization(&self, caller: &Caller, name: &str, display_name: &str) -> AppResult<OrganizationRow> {
+    pub async fn create_organization(
+        &self,
+        caller: &Caller,
+        name: &str,
+        display_name: &str,
+    ) -> AppResult<OrganizationRow> {
         caller.require(Scope::Admin)?;
         if display_name.chars().count() > DISPLAY_NAME_CHARS_MAX {
             let rule = format!("must be at most {DISPLAY_NAME_CHARS_MAX} characters");
-            return Err(AppError::invalid("organization.display_name", "DISPLAY_NAME_TOO_LONG", rule));
+            return Err(AppError::invalid(
+                "organization.display_name",
+                "DISPLAY_NAME_TOO_LONG",
+                rule,
+            ));
         }
         let _changing = self.changes.lock().await;
         if self.registry.organization(name).is_some() {

@@ -68,8 +68,11 @@ pub(super) struct Registry {
 impl Registry {
     /// Takes in what the store holds, and puts it in force.
     pub(super) fn new(rows: CatalogueRows, key: Arc<MasterKey>, limits: &Limits, catalogue: Arc<Catalogue>) -> Self {
-        let event_types =
-            rows.event_types.into_iter().map(|row| (row.name.clone(), Arc::new(EventType::new(row)))).collect();
+        let event_types = rows
+            .event_types
+            .into_iter()
+            .map(|row| (row.name.clone(), Arc::new(EventType::new(row))))
+            .collect();
         let registry = Self {
             state: RwLock::default(),
             event_types: ArcSwap::from_pointee(event_types),
@@ -147,7 +150,12 @@ impl Registry {
     }
 
     pub(super) fn webhook(&self, organization: i64, id: WebhookId) -> Option<WebhookRows> {
-        self.state.read().webhooks.get(&id.raw()).filter(|rows| rows.row.organization_id == organization).cloned()
+        self.state
+            .read()
+            .webhooks
+            .get(&id.raw())
+            .filter(|rows| rows.row.organization_id == organization)
+            .cloned()
     }
 
     pub(super) fn any_webhook(&self, id: WebhookId) -> Option<WebhookRows> {
@@ -158,11 +166,20 @@ impl Registry {
     pub(super) fn webhooks(&self, organization: i64, after: i64, count: usize) -> Vec<WebhookRows> {
         let state = self.state.read();
         let later = state.webhooks.range(after.saturating_add(1)..);
-        later.filter(|(_, rows)| rows.row.organization_id == organization).take(count).map(|(_, rows)| rows.clone()).collect()
+        later
+            .filter(|(_, rows)| rows.row.organization_id == organization)
+            .take(count)
+            .map(|(_, rows)| rows.clone())
+            .collect()
     }
 
     pub(super) fn webhook_count(&self, organization: i64) -> usize {
-        self.state.read().webhooks.values().filter(|rows| rows.row.organization_id == organization).count()
+        self.state
+            .read()
+            .webhooks
+            .values()
+            .filter(|rows| rows.row.organization_id == organization)
+            .count()
     }
 
     pub(super) fn put_webhook(&self, rows: WebhookRows) {
@@ -194,15 +211,24 @@ impl Registry {
     fn publish(&self, state: &State) {
         let mut by_organization: HashMap<i64, Vec<&Arc<Webhook>>> = HashMap::new();
         for webhook in state.runtimes.values() {
-            by_organization.entry(webhook.organization.raw()).or_default().push(webhook);
+            by_organization
+                .entry(webhook.organization.raw())
+                .or_default()
+                .push(webhook);
         }
         let organizations = state.organizations.values().map(|row| {
             let webhooks = by_organization.remove(&row.id).unwrap_or_default();
             let id = OrganizationId::from_raw(row.id);
-            (row.name.clone(), Arc::new(Organization::new(id, row.name.clone(), webhooks.into_iter())))
+            (
+                row.name.clone(),
+                Arc::new(Organization::new(id, row.name.clone(), webhooks.into_iter())),
+            )
         });
         let organizations = organizations.collect();
-        self.catalogue.replace(Snapshot { organizations, webhooks: state.runtimes.clone() });
+        self.catalogue.replace(Snapshot {
+            organizations,
+            webhooks: state.runtimes.clone(),
+        });
     }
 
     /// A webhook as the engine needs it.
@@ -218,7 +244,9 @@ impl Registry {
             }
         };
         let keys = secrets::signing_keys(&self.key, row, &rows.secrets)
-            .inspect_err(|error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot open a signing secret"))
+            .inspect_err(
+                |error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot open a signing secret"),
+            )
             .ok();
         Ok(Webhook {
             id: WebhookId::from_raw(row.id),

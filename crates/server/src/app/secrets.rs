@@ -25,7 +25,10 @@ pub(super) fn open_secret(key: &MasterKey, row: &SecretRow) -> anyhow::Result<Si
 
 /// Seals an ed25519 key for a webhook.
 pub(super) fn seal_ed25519(key: &MasterKey, webhook: WebhookId, ed25519: &Ed25519Key) -> Vec<u8> {
-    key.seal(ed25519.to_base64().as_bytes(), &context("webhooks.ed25519", webhook.raw()))
+    key.seal(
+        ed25519.to_base64().as_bytes(),
+        &context("webhooks.ed25519", webhook.raw()),
+    )
 }
 
 /// Opens a webhook's ed25519 key, if it has one.
@@ -55,13 +58,20 @@ pub(super) fn open_headers(key: &MasterKey, row: &WebhookRow) -> anyhow::Result<
 
 /// The keys that a webhook signs with. `secrets` come newest first; only the newest has no expiry.
 pub(super) fn signing_keys(key: &MasterKey, row: &WebhookRow, secrets: &[SecretRow]) -> anyhow::Result<SigningKeys> {
-    let newest = secrets.first().ok_or_else(|| anyhow::anyhow!("the webhook has no signing secret"))?;
+    let newest = secrets
+        .first()
+        .ok_or_else(|| anyhow::anyhow!("the webhook has no signing secret"))?;
     let current = Signer::new(&open_secret(key, newest)?);
     let previous = match secrets.get(1) {
-        Some(SecretRow { expires_at: Some(until), .. }) => {
-            Some((Signer::new(&open_secret(key, &secrets[1])?), *until))
-        }
+        Some(SecretRow {
+            expires_at: Some(until),
+            ..
+        }) => Some((Signer::new(&open_secret(key, &secrets[1])?), *until)),
         _ => None,
     };
-    Ok(SigningKeys { current, previous, ed25519: open_ed25519(key, row)? })
+    Ok(SigningKeys {
+        current,
+        previous,
+        ed25519: open_ed25519(key, row)?,
+    })
 }

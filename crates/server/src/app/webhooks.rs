@@ -82,8 +82,13 @@ impl App {
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "created"));
         let audit = self.audit(Some(caller), "webhook.create", resource(organization, id));
-        self.store.insert_webhook(&row, &secret_row, ping.as_ref(), &audit).await?;
-        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: vec![secret_row] });
+        self.store
+            .insert_webhook(&row, &secret_row, ping.as_ref(), &audit)
+            .await?;
+        self.registry.put_webhook(WebhookRows {
+            row: row.clone(),
+            secrets: vec![secret_row],
+        });
         if ping.is_some() {
             self.engine.stored(id);
         }
@@ -139,7 +144,10 @@ impl App {
         change: impl FnOnce(WebhookSpec) -> WebhookSpec,
     ) -> AppResult<WebhookView> {
         let _changing = self.changes.lock().await;
-        let WebhookRows { row: old, secrets: secret_rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let WebhookRows {
+            row: old,
+            secrets: secret_rows,
+        } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         if version.is_some_and(|version| version != old.version) {
             return Err(stale());
         }
@@ -151,18 +159,38 @@ impl App {
         let ed25519 = checked.spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));
         let row = WebhookRow {
             created_at: old.created_at,
-            ..self.row(id, old.organization_id, &checked.spec, ed25519.as_ref(), old.version + 1, now)
+            ..self.row(
+                id,
+                old.organization_id,
+                &checked.spec,
+                ed25519.as_ref(),
+                old.version + 1,
+                now,
+            )
         };
-        let row = if row.active { row } else {
-            WebhookRow { disabled_reason: old.disabled_reason, disabled_at: old.disabled_at, ..row }
+        let row = if row.active {
+            row
+        } else {
+            WebhookRow {
+                disabled_reason: old.disabled_reason,
+                disabled_at: old.disabled_at,
+                ..row
+            }
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "updated"));
         let audit = self.audit(Some(caller), "webhook.update", resource(organization, id));
-        match self.store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
+        match self
+            .store
+            .update_webhook(&row, old.version, ping.as_ref(), &audit)
+            .await?
+        {
             UpdateOutcome::Updated => {}
             UpdateOutcome::Stale => return Err(stale()),
         }
-        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: secret_rows });
+        self.registry.put_webhook(WebhookRows {
+            row: row.clone(),
+            secrets: secret_rows,
+        });
         self.engine.webhook_changed(id);
         if ping.is_some() {
             self.engine.stored(id);
@@ -219,7 +247,9 @@ impl App {
     /// Disables a webhook because of what its receiver did. No ping is sent; what is pending stays.
     pub(super) async fn disable_webhook(&self, id: WebhookId, reason: &str) -> AppResult<()> {
         let _changing = self.changes.lock().await;
-        let Some(WebhookRows { row, secrets }) = self.registry.any_webhook(id) else { return Ok(()) };
+        let Some(WebhookRows { row, secrets }) = self.registry.any_webhook(id) else {
+            return Ok(());
+        };
         if !row.active {
             return Ok(());
         }
@@ -261,7 +291,9 @@ impl App {
         Err(AppError::Precondition {
             reason: "WEBHOOK_LIMIT_REACHED",
             subject: format!("organizations/{}", organization.name),
-            message: format!("the organization has {max} webhooks, the most it may have; delete one, or raise webhooks-per-organization-max"),
+            message: format!(
+                "the organization has {max} webhooks, the most it may have; delete one, or raise webhooks-per-organization-max"
+            ),
         })
     }
 
@@ -305,7 +337,12 @@ impl App {
         let spec = self.spec_of(&row)?;
         let ed25519 = secrets::open_ed25519(&self.key, &row).map_err(|error| AppError::internal(&error))?;
         let ed25519_public_key = ed25519.map(|key| format!("whpk_{}", key.public_key_base64()));
-        Ok(WebhookView { row, spec, ed25519_public_key, signing_secret: None })
+        Ok(WebhookView {
+            row,
+            spec,
+            ed25519_public_key,
+            signing_secret: None,
+        })
     }
 
     /// Values of an owner's headers are often credentials: only who may manage the webhook sees them.
@@ -332,13 +369,23 @@ impl App {
             trace: None,
             tracestate: None,
         };
-        NewEvent { event: Arc::new(event), request: None, spilled: vec![0] }
+        NewEvent {
+            event: Arc::new(event),
+            request: None,
+            spilled: vec![0],
+        }
     }
 }
 
 fn ping_payload(row: &WebhookRow, spec: &WebhookSpec, action: &str) -> bytes::Bytes {
     let names: Vec<&str> = spec.events.iter().map(String::as_str).collect();
-    events::ping_payload(action, &WebhookId::from_raw(row.id).to_string(), &row.payload_url, row.active, &names)
+    events::ping_payload(
+        action,
+        &WebhookId::from_raw(row.id).to_string(),
+        &row.payload_url,
+        row.active,
+        &names,
+    )
 }
 
 /// The audit log's name for a webhook.
@@ -347,7 +394,9 @@ fn resource(organization: &str, id: WebhookId) -> String {
 }
 
 fn stale() -> AppError {
-    AppError::Aborted("the webhook was changed meanwhile; get it again and repeat the update with its new etag".to_owned())
+    AppError::Aborted(
+        "the webhook was changed meanwhile; get it again and repeat the update with its new etag".to_owned(),
+    )
 }
 
 /// The event that a delivery belongs to by its id; only pings have exactly one delivery at position 0.

@@ -36,19 +36,36 @@ impl DeliveryService for Api {
         let organization = name::organization("parent", &request.parent)?;
         let filter = filter(organization, request)?;
         let states = format!("{:?}", request.states);
-        let arguments =
-            page::Arguments::new(&["ListDeliveries", organization, &request.webhook, &request.event, &states]);
-        let before = arguments.place(&request.page_token)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+        let arguments = page::Arguments::new(&[
+            "ListDeliveries",
+            organization,
+            &request.webhook,
+            &request.event,
+            &states,
+        ]);
+        let before = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(i64::MAX);
         let size = page::size(request.page_size)?;
-        let (records, next) = self.app.list_deliveries(&caller, organization, &filter, before, size).await?;
+        let (records, next) = self
+            .app
+            .list_deliveries(&caller, organization, &filter, before, size)
+            .await?;
         let next = next.map(|next| next.to_string());
         Ok(Response::new(ListDeliveriesResponse {
-            deliveries: records.into_iter().map(|record| delivery(organization, record)).collect(),
+            deliveries: records
+                .into_iter()
+                .map(|record| delivery(organization, record))
+                .collect(),
             next_page_token: arguments.token(next.as_deref()),
         }))
     }
 
-    async fn list_attempts(&self, request: Request<ListAttemptsRequest>) -> Result<Response<ListAttemptsResponse>, Status> {
+    async fn list_attempts(
+        &self,
+        request: Request<ListAttemptsRequest>,
+    ) -> Result<Response<ListAttemptsResponse>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::delivery("parent", &request.get_ref().parent)?;
         let rows = self.app.list_attempts(&caller, organization, id).await?;
@@ -62,7 +79,11 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
         if owner == organization {
             return Ok(());
         }
-        Err(AppError::invalid(field, "ORGANIZATION_MISMATCH", "must belong to the organization in parent"))
+        Err(AppError::invalid(
+            field,
+            "ORGANIZATION_MISMATCH",
+            "must belong to the organization in parent",
+        ))
     };
     let mut filter = DeliveryFilter::default();
     if !request.webhook.is_empty() {
@@ -83,7 +104,11 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
             Ok(DeliveryState::Failed) => outcome::DeliveryState::Failed,
             Ok(DeliveryState::Cancelled) => outcome::DeliveryState::Cancelled,
             Ok(DeliveryState::Unspecified) | Err(_) => {
-                return Err(AppError::invalid("states", "UNKNOWN_STATE", format!("{state} is not a delivery state")));
+                return Err(AppError::invalid(
+                    "states",
+                    "UNKNOWN_STATE",
+                    format!("{state} is not a delivery state"),
+                ));
             }
         });
     }
@@ -100,12 +125,25 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
     };
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
-    let next = record.pending.as_ref().filter(|_| waits && record.attempts_made > 0).map(|row| timestamp(row.due_at));
+    let next = record
+        .pending
+        .as_ref()
+        .filter(|_| waits && record.attempts_made > 0)
+        .map(|row| timestamp(row.due_at));
     Delivery {
-        name: format!("organizations/{organization}/deliveries/{}", DeliveryId::from_raw(record.delivery_id)),
-        event: format!("organizations/{organization}/events/{}", EventId::from_raw(record.event_id)),
+        name: format!(
+            "organizations/{organization}/deliveries/{}",
+            DeliveryId::from_raw(record.delivery_id)
+        ),
+        event: format!(
+            "organizations/{organization}/events/{}",
+            EventId::from_raw(record.event_id)
+        ),
         event_type: record.event_type,
-        webhook: format!("organizations/{organization}/webhooks/{}", WebhookId::from_raw(record.webhook_id)),
+        webhook: format!(
+            "organizations/{organization}/webhooks/{}",
+            WebhookId::from_raw(record.webhook_id)
+        ),
         state: state.into(),
         attempt_count: record.attempts_made,
         create_time: Some(timestamp(record.created_at)),

@@ -22,7 +22,10 @@ impl EventTypeService for Api {
         EventTypeName::parse(&request.event_type_id)
             .map_err(|error| AppError::invalid("event_type_id", error.rule(), error.to_string()))?;
         let patch = patch(request.event_type.unwrap_or_default(), &FIELDS);
-        let row = self.app.create_event_type(&caller, &request.event_type_id, patch).await?;
+        let row = self
+            .app
+            .create_event_type(&caller, &request.event_type_id, patch)
+            .await?;
         Ok(Response::new(event_type(row)))
     }
 
@@ -57,16 +60,26 @@ impl EventTypeService for Api {
             .ok_or_else(|| AppError::invalid("event_type", "FIELD_REQUIRED", "is required, with its name set"))?;
         let id = name::event_type("event_type.name", &given.name)?.to_owned();
         let texts = [&given.description, &given.json_schema, &given.example];
-        let set: Vec<_> = FIELDS.iter().zip(texts).filter(|(_, text)| !text.is_empty()).map(|(field, _)| *field).collect();
+        let set: Vec<_> = FIELDS
+            .iter()
+            .zip(texts)
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(field, _)| *field)
+            .collect();
         let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, &set)?;
         let row = self.app.update_event_type(&caller, &id, patch(given, &fields)).await?;
         Ok(Response::new(event_type(row)))
     }
 
-    async fn archive_event_type(&self, request: Request<ArchiveEventTypeRequest>) -> Result<Response<EventType>, Status> {
+    async fn archive_event_type(
+        &self,
+        request: Request<ArchiveEventTypeRequest>,
+    ) -> Result<Response<EventType>, Status> {
         let caller = self.caller(&request)?;
         let id = name::event_type("name", &request.get_ref().name)?;
-        Ok(Response::new(event_type(self.app.archive_event_type(&caller, id, true).await?)))
+        Ok(Response::new(event_type(
+            self.app.archive_event_type(&caller, id, true).await?,
+        )))
     }
 
     async fn unarchive_event_type(
@@ -75,7 +88,9 @@ impl EventTypeService for Api {
     ) -> Result<Response<EventType>, Status> {
         let caller = self.caller(&request)?;
         let id = name::event_type("name", &request.get_ref().name)?;
-        Ok(Response::new(event_type(self.app.archive_event_type(&caller, id, false).await?)))
+        Ok(Response::new(event_type(
+            self.app.archive_event_type(&caller, id, false).await?,
+        )))
     }
 }
 
@@ -89,7 +104,11 @@ fn patch(given: EventType, fields: &[&str]) -> EventTypePatch {
 }
 
 fn event_type(row: EventTypeRow) -> EventType {
-    let state = if row.archived { EventTypeState::Archived } else { EventTypeState::Active };
+    let state = if row.archived {
+        EventTypeState::Archived
+    } else {
+        EventTypeState::Active
+    };
     EventType {
         name: format!("eventTypes/{}", row.name),
         description: row.description,

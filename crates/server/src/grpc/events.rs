@@ -30,14 +30,18 @@ const BATCH_MAX: usize = 1_000;
 
 #[tonic::async_trait]
 impl EventService for Api {
-    async fn publish_event(&self, request: Request<PublishEventRequest>) -> Result<Response<PublishEventResponse>, Status> {
+    async fn publish_event(
+        &self,
+        request: Request<PublishEventRequest>,
+    ) -> Result<Response<PublishEventResponse>, Status> {
         let caller = self.caller(&request)?;
         let origin = Origin::of(request.metadata());
         let request = request.into_inner();
         let organization = request.organization.clone();
         let draft = prepare(&self.app, &caller, &origin, "", request)?;
         let published = self.app.publish(vec![draft]).await.pop();
-        let published = published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
+        let published =
+            published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
         Ok(Response::new(response(&organization, &published)))
     }
 
@@ -67,7 +71,12 @@ impl EventService for Api {
     ) -> Result<Response<AckStream>, Status> {
         let caller = self.caller(&request)?;
         let origin = Origin::of(request.metadata());
-        Ok(Response::new(publish_stream::run(self.app.clone(), caller, origin, request.into_inner())))
+        Ok(Response::new(publish_stream::run(
+            self.app.clone(),
+            caller,
+            origin,
+            request.into_inner(),
+        )))
     }
 
     async fn get_event(&self, request: Request<GetEventRequest>) -> Result<Response<Event>, Status> {
@@ -81,18 +90,32 @@ impl EventService for Api {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
-        let start = request.start_time.as_ref().map(|time| micros("start_time", time)).transpose()?;
-        let end = request.end_time.as_ref().map(|time| micros("end_time", time)).transpose()?;
+        let start = request
+            .start_time
+            .as_ref()
+            .map(|time| micros("start_time", time))
+            .transpose()?;
+        let end = request
+            .end_time
+            .as_ref()
+            .map(|time| micros("end_time", time))
+            .transpose()?;
         let times = format!("{start:?} {end:?}");
         let arguments = page::Arguments::new(&["ListEvents", organization, &request.event_type, &times]);
-        let before = arguments.place(&request.page_token)?.and_then(|place| place.parse().ok()).unwrap_or(i64::MAX);
+        let before = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(i64::MAX);
         let filter = EventFilter {
             event_type: (!request.event_type.is_empty()).then(|| request.event_type.clone()),
             start_us: start,
             end_us: end,
         };
         let size = page::size(request.page_size)?;
-        let (records, next) = self.app.list_events(&caller, organization, &filter, before, size).await?;
+        let (records, next) = self
+            .app
+            .list_events(&caller, organization, &filter, before, size)
+            .await?;
         let next = next.map(|next| next.to_string());
         Ok(Response::new(ListEventsResponse {
             events: records.into_iter().map(|record| event(organization, record)).collect(),
@@ -110,7 +133,10 @@ pub(super) struct Origin {
 
 impl Origin {
     fn of(metadata: &MetadataMap) -> Self {
-        Self { trace: trace::parent(metadata), state: trace::state(metadata) }
+        Self {
+            trace: trace::parent(metadata),
+            state: trace::state(metadata),
+        }
     }
 }
 
@@ -135,9 +161,19 @@ fn prepare(
     let (payload, payload_field) = match request.payload {
         Some(Payload::Json(json)) => (json, "json"),
         Some(Payload::Object(object)) => (json_text(object)?, "object"),
-        None => return Err(AppError::invalid("json", "FIELD_REQUIRED", "is required: give the payload as json or object")),
+        None => {
+            return Err(AppError::invalid(
+                "json",
+                "FIELD_REQUIRED",
+                "is required: give the payload as json or object",
+            ));
+        }
     };
-    let occurred_at = request.event_time.as_ref().map(|time| micros("event_time", time)).transpose()?;
+    let occurred_at = request
+        .event_time
+        .as_ref()
+        .map(|time| micros("event_time", time))
+        .transpose()?;
     let event = NewEvent {
         organization,
         event_type: request.event_type,
@@ -175,7 +211,12 @@ pub(super) async fn publish_all(
             Err(error) => results.push(Err(error)),
         }
     }
-    let mut published = if drafts.is_empty() { Vec::new() } else { app.publish(drafts).await }.into_iter();
+    let mut published = if drafts.is_empty() {
+        Vec::new()
+    } else {
+        app.publish(drafts).await
+    }
+    .into_iter();
     let unanswered = || AppError::Unavailable("the server is shutting down".to_owned());
     results
         .into_iter()
@@ -198,7 +239,11 @@ fn publish_result(result: AppResult<PublishEventResponse>) -> PublishResult {
 }
 
 fn publish_error(error: &AppError) -> PublishError {
-    let violations = if let AppError::Invalid(violations) = error { violations.as_slice() } else { &[] };
+    let violations = if let AppError::Invalid(violations) = error {
+        violations.as_slice()
+    } else {
+        &[]
+    };
     PublishError {
         code: status::code(error).into(),
         reason: status::reason(error).to_owned(),
@@ -226,11 +271,16 @@ fn response(organization: &str, published: &Published) -> PublishEventResponse {
 fn json_text(object: prost_types::Struct) -> AppResult<Bytes> {
     let mut depth_left = 126;
     let value = json_object(object, &mut depth_left)?;
-    Ok(Bytes::from(serde_json::to_vec(&value).expect("a JSON value always serialises")))
+    Ok(Bytes::from(
+        serde_json::to_vec(&value).expect("a JSON value always serialises"),
+    ))
 }
 
 fn json_object(object: prost_types::Struct, depth_left: &mut u32) -> AppResult<serde_json::Value> {
-    let fields = object.fields.into_iter().map(|(name, value)| Ok((name, json_value(value, depth_left)?)));
+    let fields = object
+        .fields
+        .into_iter()
+        .map(|(name, value)| Ok((name, json_value(value, depth_left)?)));
     Ok(serde_json::Value::Object(fields.collect::<AppResult<_>>()?))
 }
 
@@ -238,7 +288,11 @@ fn json_value(value: prost_types::Value, depth_left: &mut u32) -> AppResult<serd
     use prost_types::value::Kind;
     use serde_json::Value;
     if *depth_left == 0 {
-        return Err(AppError::invalid("object", "PAYLOAD_TOO_DEEP", "must be nested less than 128 deep"));
+        return Err(AppError::invalid(
+            "object",
+            "PAYLOAD_TOO_DEEP",
+            "must be nested less than 128 deep",
+        ));
     }
     *depth_left -= 1;
     let json = match value.kind {
@@ -262,14 +316,28 @@ fn json_number(number: f64) -> AppResult<serde_json::Value> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
         return Ok(serde_json::Value::from(number as i64));
     }
-    serde_json::Number::from_f64(number).map(serde_json::Value::Number).ok_or_else(|| {
-        AppError::invalid("object", "PAYLOAD_NOT_JSON", "holds a number that is not finite; JSON has none")
-    })
+    serde_json::Number::from_f64(number)
+        .map(serde_json::Value::Number)
+        .ok_or_else(|| {
+            AppError::invalid(
+                "object",
+                "PAYLOAD_NOT_JSON",
+                "holds a number that is not finite; JSON has none",
+            )
+        })
 }
 
 fn event(organization: &str, record: EventRecord) -> Event {
-    let EventRecord { event, created_at, payload_bytes } = record;
-    let attributes = event.attributes.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let EventRecord {
+        event,
+        created_at,
+        payload_bytes,
+    } = record;
+    let attributes = event
+        .attributes
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     Event {
         name: format!("organizations/{organization}/events/{}", EventId::from_raw(event.id)),
         event_type: event.event_type,
@@ -289,12 +357,25 @@ mod tests {
     use super::*;
 
     fn number(number: f64) -> Struct {
-        Struct { fields: [("n".to_owned(), Value { kind: Some(Kind::NumberValue(number)) })].into() }
+        Struct {
+            fields: [(
+                "n".to_owned(),
+                Value {
+                    kind: Some(Kind::NumberValue(number)),
+                },
+            )]
+            .into(),
+        }
     }
 
     #[test]
     fn p03_numbers_of_a_struct_are_doubles() {
-        for (given, text) in [(1.0, r#"{"n":1}"#), (-0.5, r#"{"n":-0.5}"#), (1e300, r#"{"n":1e+300}"#), (0.0, r#"{"n":0}"#)] {
+        for (given, text) in [
+            (1.0, r#"{"n":1}"#),
+            (-0.5, r#"{"n":-0.5}"#),
+            (1e300, r#"{"n":1e+300}"#),
+            (0.0, r#"{"n":0}"#),
+        ] {
             assert_eq!(json_text(number(given)).unwrap(), text);
         }
         assert!(json_text(number(f64::NAN)).is_err());
@@ -305,7 +386,13 @@ mod tests {
     fn p02_a_struct_that_is_nested_too_deep_is_refused() {
         let nested = |depth: usize| {
             (0..depth).fold(number(1.0), |inner, _| Struct {
-                fields: [("a".to_owned(), Value { kind: Some(Kind::StructValue(inner)) })].into(),
+                fields: [(
+                    "a".to_owned(),
+                    Value {
+                        kind: Some(Kind::StructValue(inner)),
+                    },
+                )]
+                .into(),
             })
         };
         assert!(json_text(nested(100)).is_ok());

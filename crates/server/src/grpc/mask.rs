@@ -5,7 +5,11 @@ use prost_types::FieldMask;
 use crate::app::error::{AppError, AppResult, Violation};
 
 /// The fields to change. Without a mask these are the fields that are set; `*` stands for all.
-pub(super) fn fields(mask: Option<&FieldMask>, known: &[&'static str], set: &[&'static str]) -> AppResult<Vec<&'static str>> {
+pub(super) fn fields(
+    mask: Option<&FieldMask>,
+    known: &[&'static str],
+    set: &[&'static str],
+) -> AppResult<Vec<&'static str>> {
     let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
         return Ok(set.to_vec());
     };
@@ -30,7 +34,11 @@ pub(super) fn fields(mask: Option<&FieldMask>, known: &[&'static str], set: &[&'
             }),
         }
     }
-    if violations.is_empty() { Ok(fields) } else { Err(AppError::Invalid(violations)) }
+    if violations.is_empty() {
+        Ok(fields)
+    } else {
+        Err(AppError::Invalid(violations))
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +46,9 @@ mod tests {
     use super::*;
 
     fn mask(paths: &[&str]) -> FieldMask {
-        FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+        FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -47,7 +57,10 @@ mod tests {
         assert_eq!(fields(None, &known, &["active"]).unwrap(), ["active"]);
         assert_eq!(fields(Some(&mask(&[])), &known, &["active"]).unwrap(), ["active"]);
         assert_eq!(fields(Some(&mask(&["*"])), &known, &[]).unwrap(), known);
-        assert_eq!(fields(Some(&mask(&["active", "active"])), &known, &[]).unwrap(), ["active"]);
+        assert_eq!(
+            fields(Some(&mask(&["active", "active"])), &known, &[]).unwrap(),
+            ["active"]
+        );
         for bad in [["name", "active"], ["events", "*"], ["headers.x", "nonsense"]] {
             assert!(fields(Some(&mask(&bad)), &known, &[]).is_err(), "{bad:?}");
         }

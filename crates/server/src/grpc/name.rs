@@ -11,8 +11,16 @@ use crate::app::error::{AppError, AppResult};
 fn segments<'a, const N: usize>(field: &str, name: &'a str, collections: [&str; N]) -> AppResult<[&'a str; N]> {
     let expected = || collections.map(|collection| format!("{collection}/{{id}}")).join("/");
     let wrong = || {
-        let text = if name.is_empty() { "is required".to_owned() } else { format!("`{}` is not a name", shown(name)) };
-        AppError::invalid(field, "INVALID_RESOURCE_NAME", format!("{text}; it must be `{}`", expected()))
+        let text = if name.is_empty() {
+            "is required".to_owned()
+        } else {
+            format!("`{}` is not a name", shown(name))
+        };
+        AppError::invalid(
+            field,
+            "INVALID_RESOURCE_NAME",
+            format!("{text}; it must be `{}`", expected()),
+        )
     };
     let mut parts = name.split('/');
     let mut ids = [""; N];
@@ -63,7 +71,8 @@ fn inside<'a, T: std::str::FromStr<Err: std::fmt::Display>>(
 }
 
 fn id_of<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, id: &str) -> AppResult<T> {
-    id.parse().map_err(|error| AppError::invalid(field, "INVALID_ID", format!("`{}`: {error}", shown(id))))
+    id.parse()
+        .map_err(|error| AppError::invalid(field, "INVALID_ID", format!("`{}`: {error}", shown(id))))
 }
 
 /// `organizations/{organization}/webhooks/{webhook}`.
@@ -109,7 +118,10 @@ mod tests {
             &upper,
         ] {
             let error = webhook("name", bad).expect_err(bad);
-            assert!(matches!(&error, AppError::Invalid(violations) if violations[0].field == "name"), "{bad}: {error}");
+            assert!(
+                matches!(&error, AppError::Invalid(violations) if violations[0].field == "name"),
+                "{bad}: {error}"
+            );
         }
     }
 }

@@ -22,11 +22,17 @@ impl OrganizationService for Api {
         OrganizationName::parse(&request.organization_id)
             .map_err(|error| AppError::invalid("organization_id", error.rule(), error.to_string()))?;
         let display_name = request.organization.unwrap_or_default().display_name;
-        let row = self.app.create_organization(&caller, &request.organization_id, &display_name).await?;
+        let row = self
+            .app
+            .create_organization(&caller, &request.organization_id, &display_name)
+            .await?;
         Ok(Response::new(organization(row)))
     }
 
-    async fn get_organization(&self, request: Request<GetOrganizationRequest>) -> Result<Response<Organization>, Status> {
+    async fn get_organization(
+        &self,
+        request: Request<GetOrganizationRequest>,
+    ) -> Result<Response<Organization>, Status> {
         let caller = self.caller(&request)?;
         let id = name::organization("name", &request.get_ref().name)?;
         Ok(Response::new(organization(self.app.get_organization(&caller, id)?)))
@@ -40,7 +46,9 @@ impl OrganizationService for Api {
         let request = request.get_ref();
         let arguments = page::Arguments::new(&["ListOrganizations"]);
         let after = arguments.place(&request.page_token)?.unwrap_or_default();
-        let (rows, next) = self.app.list_organizations(&caller, &after, page::size(request.page_size)?)?;
+        let (rows, next) = self
+            .app
+            .list_organizations(&caller, &after, page::size(request.page_size)?)?;
         Ok(Response::new(ListOrganizationsResponse {
             organizations: rows.into_iter().map(organization).collect(),
             next_page_token: arguments.token(next.as_deref()),

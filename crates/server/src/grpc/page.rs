@@ -13,7 +13,11 @@ pub(super) fn size(requested: i32) -> AppResult<usize> {
     match usize::try_from(requested) {
         Ok(0) => Ok(SIZE_DEFAULT),
         Ok(size) => Ok(size.min(SIZE_MAX)),
-        Err(_) => Err(AppError::invalid("page_size", "PAGE_SIZE_NEGATIVE", "must not be negative; leave it out for 50")),
+        Err(_) => Err(AppError::invalid(
+            "page_size",
+            "PAGE_SIZE_NEGATIVE",
+            "must not be negative; leave it out for 50",
+        )),
     }
 }
 
@@ -54,7 +58,11 @@ impl Arguments {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
         let (seal, place) = bytes.split_at_checked(8).ok_or_else(wrong)?;
         let place = std::str::from_utf8(place).map_err(|_| wrong())?;
-        if seal != self.seal(place) { Err(wrong()) } else { Ok(Some(place.to_owned())) }
+        if seal != self.seal(place) {
+            Err(wrong())
+        } else {
+            Ok(Some(place.to_owned()))
+        }
     }
 
     /// Binds a place to the arguments.

@@ -23,7 +23,12 @@ const GROUP_MAX: usize = 256;
 const WINDOW: usize = 4;
 
 /// Serves one stream until the client has sent everything and every event is acknowledged.
-pub(super) fn run(app: Arc<App>, caller: Caller, origin: Origin, incoming: Streaming<PublishStreamRequest>) -> AckStream {
+pub(super) fn run(
+    app: Arc<App>,
+    caller: Caller,
+    origin: Origin,
+    incoming: Streaming<PublishStreamRequest>,
+) -> AckStream {
     let (acks, stream) = mpsc::channel(WINDOW);
     tokio::spawn(async move {
         if let Err(status) = pump(&app, &caller, &origin, incoming, &acks).await {
@@ -70,9 +75,14 @@ async fn publish_group(
     origin: Origin,
     group: Vec<PublishStreamRequest>,
 ) -> PublishStreamResponse {
-    let (sequences, events): (Vec<u64>, Vec<PublishEventRequest>) =
-        group.into_iter().map(|request| (request.sequence, request.event.unwrap_or_default())).unzip();
+    let (sequences, events): (Vec<u64>, Vec<PublishEventRequest>) = group
+        .into_iter()
+        .map(|request| (request.sequence, request.event.unwrap_or_default()))
+        .unzip();
     let results = publish_all(&app, &caller, &origin, "", events).await;
-    let acks = sequences.into_iter().zip(results).map(|(sequence, result)| PublishAck { sequence, result: Some(result) });
+    let acks = sequences.into_iter().zip(results).map(|(sequence, result)| PublishAck {
+        sequence,
+        result: Some(result),
+    });
     PublishStreamResponse { acks: acks.collect() }
 }

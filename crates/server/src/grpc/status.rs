@@ -39,10 +39,7 @@ impl From<AppError> for Status {
             AppError::Unavailable(_) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
-            AppError::Aborted(_)
-            | AppError::Unauthenticated(_)
-            | AppError::Denied(_)
-            | AppError::Internal(_) => {}
+            AppError::Aborted(_) | AppError::Unauthenticated(_) | AppError::Denied(_) | AppError::Internal(_) => {}
         }
         Status::with_error_details(code(&error), message, details)
     }
@@ -67,7 +64,9 @@ pub(crate) fn code(error: &AppError) -> Code {
 /// The stable reason of an error.
 pub(crate) fn reason(error: &AppError) -> &'static str {
     match error {
-        AppError::Invalid(violations) => violations.first().map_or("INVALID_REQUEST", |violation| violation.reason),
+        AppError::Invalid(violations) => violations
+            .first()
+            .map_or("INVALID_REQUEST", |violation| violation.reason),
         AppError::NotFound { .. } => "RESOURCE_NOT_FOUND",
         AppError::AlreadyExists { reason, .. } | AppError::Precondition { reason, .. } => reason,
         AppError::Aborted(_) => "ETAG_MISMATCH",
@@ -86,8 +85,10 @@ fn metadata(error: &AppError) -> HashMap<String, String> {
         AppError::Internal(id) => &[("error_id", id)],
         _ => &[],
     };
-    let mut metadata: HashMap<String, String> =
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let mut metadata: HashMap<String, String> = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     if let AppError::Invalid(violations) = error {
         for violation in violations {
             metadata.insert(violation.field.clone(), violation.reason.to_owned());

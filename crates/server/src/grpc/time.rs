@@ -9,7 +9,10 @@ use crate::app::error::{AppError, AppResult};
 /// Microseconds since the epoch as a timestamp.
 pub(super) fn timestamp(us: i64) -> Timestamp {
     let nanos = us.rem_euclid(1_000_000) * 1_000;
-    Timestamp { seconds: us.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or_default() }
+    Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
 }
 
 /// A timestamp as microseconds since the epoch; years 2000 to 2100 are taken.
@@ -29,7 +32,10 @@ pub(super) fn micros(field: &str, timestamp: &Timestamp) -> AppResult<i64> {
 /// A duration from microseconds.
 pub(super) fn duration_us(us: i64) -> ProtoDuration {
     let nanos = us.rem_euclid(1_000_000) * 1_000;
-    ProtoDuration { seconds: us.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or_default() }
+    ProtoDuration {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
 }
 
 /// A duration from the standard library's.
@@ -41,7 +47,11 @@ pub(super) fn proto_duration(duration: Duration) -> ProtoDuration {
 pub(super) fn std_duration(field: &str, duration: &ProtoDuration) -> AppResult<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
-        _ => Err(AppError::invalid(field, "INVALID_DURATION", "must be a duration that is not negative")),
+        _ => Err(AppError::invalid(
+            field,
+            "INVALID_DURATION",
+            "must be a duration that is not negative",
+        )),
     }
 }
 
@@ -52,9 +62,17 @@ mod tests {
     #[test]
     fn p07_event_times_out_of_range() {
         let at = |seconds, nanos| Timestamp { seconds, nanos };
-        assert_eq!(micros("event_time", &at(1_514_797_313, 5_000)).unwrap(), 1_514_797_313_000_005);
+        assert_eq!(
+            micros("event_time", &at(1_514_797_313, 5_000)).unwrap(),
+            1_514_797_313_000_005
+        );
         // The years 1 and 9999, and nanoseconds out of range.
-        for bad in [at(-62_135_596_800, 0), at(253_402_300_799, 0), at(1_514_797_313, -1), at(1_514_797_313, 1_000_000_000)] {
+        for bad in [
+            at(-62_135_596_800, 0),
+            at(253_402_300_799, 0),
+            at(1_514_797_313, -1),
+            at(1_514_797_313, 1_000_000_000),
+        ] {
             assert!(micros("event_time", &bad).is_err(), "{bad:?}");
         }
     }

@@ -33,7 +33,11 @@ pub(super) fn state(metadata: &MetadataMap) -> Option<String> {
 /// Lower-case hex of exactly the right length.
 fn decode(text: &str, into: &mut [u8]) -> Option<()> {
     let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    if lower { hex::decode_to_slice(text, into).ok() } else { None }
+    if lower {
+        hex::decode_to_slice(text, into).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +53,10 @@ mod tests {
     #[test]
     fn takes_what_the_standard_calls_valid() {
         let context = parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
-        assert_eq!(hex::encode(context), "0af7651916cd43dd8448eb211c80319cb7ad6b716920333101");
+        assert_eq!(
+            hex::encode(context),
+            "0af7651916cd43dd8448eb211c80319cb7ad6b716920333101"
+        );
         for bad in [
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",

@@ -48,22 +48,34 @@ impl WebhookService for Api {
         let given = required(request.webhook)?;
         let secret = (!given.signing_secret.is_empty()).then(|| given.signing_secret.clone());
         let spec = apply(default_spec(), given, &FIELDS)?;
-        let view = self.app.create_webhook(&caller, organization, spec, secret.as_deref()).await?;
+        let view = self
+            .app
+            .create_webhook(&caller, organization, spec, secret.as_deref())
+            .await?;
         Ok(Response::new(webhook(organization, view)))
     }
 
     async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Result<Response<Webhook>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
-        Ok(Response::new(webhook(organization, self.app.get_webhook(&caller, organization, id)?)))
+        Ok(Response::new(webhook(
+            organization,
+            self.app.get_webhook(&caller, organization, id)?,
+        )))
     }
 
-    async fn list_webhooks(&self, request: Request<ListWebhooksRequest>) -> Result<Response<ListWebhooksResponse>, Status> {
+    async fn list_webhooks(
+        &self,
+        request: Request<ListWebhooksRequest>,
+    ) -> Result<Response<ListWebhooksResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let arguments = page::Arguments::new(&["ListWebhooks", organization]);
-        let after = arguments.place(&request.page_token)?.and_then(|place| place.parse().ok()).unwrap_or(0);
+        let after = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(0);
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_webhooks(&caller, organization, after, size)?;
         Ok(Response::new(ListWebhooksResponse {
@@ -83,7 +95,10 @@ impl WebhookService for Api {
         // Checked before the webhook is locked; applied to what is stored then.
         apply(default_spec(), given.clone(), &fields)?;
         let change = |spec: WebhookSpec| apply(spec.clone(), given, &fields).unwrap_or(spec);
-        let view = self.app.update_webhook(&caller, organization, id, version, change).await?;
+        let view = self
+            .app
+            .update_webhook(&caller, organization, id, version, change)
+            .await?;
         Ok(Response::new(webhook(organization, view)))
     }
 
@@ -94,14 +109,22 @@ impl WebhookService for Api {
         Ok(Response::new(()))
     }
 
-    async fn ping_webhook(&self, request: Request<PingWebhookRequest>) -> Result<Response<PingWebhookResponse>, Status> {
+    async fn ping_webhook(
+        &self,
+        request: Request<PingWebhookRequest>,
+    ) -> Result<Response<PingWebhookResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let (organization, id) = name::webhook("name", &request.name)?;
         let delivery = self.app.ping_webhook(&caller, organization, id).await?;
         let limit = if request.wait { PING_WAIT } else { Duration::ZERO };
-        let record = self.app.wait_for_attempt(&caller, organization, delivery, limit).await?;
-        Ok(Response::new(PingWebhookResponse { delivery: Some(deliveries::delivery(organization, record)) }))
+        let record = self
+            .app
+            .wait_for_attempt(&caller, organization, delivery, limit)
+            .await?;
+        Ok(Response::new(PingWebhookResponse {
+            delivery: Some(deliveries::delivery(organization, record)),
+        }))
     }
 
     async fn check_webhook_url(
@@ -125,9 +148,15 @@ impl WebhookService for Api {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let (organization, id) = name::webhook("name", &request.name)?;
-        let overlap = request.overlap.as_ref().map_or(Ok(OVERLAP_DEFAULT), |overlap| std_duration("overlap", overlap))?;
+        let overlap = request
+            .overlap
+            .as_ref()
+            .map_or(Ok(OVERLAP_DEFAULT), |overlap| std_duration("overlap", overlap))?;
         let secret = (!request.signing_secret.is_empty()).then_some(request.signing_secret.as_str());
-        let rotation = self.app.rotate_secret(&caller, organization, id, secret, overlap).await?;
+        let rotation = self
+            .app
+            .rotate_secret(&caller, organization, id, secret, overlap)
+            .await?;
         Ok(Response::new(RotateSigningSecretResponse {
             signing_secret: rotation.secret.expose().to_owned(),
             standard_form: rotation.secret.standard_form(),
@@ -169,7 +198,13 @@ fn version(etag: &str) -> AppResult<Option<i64>> {
         return Ok(None);
     }
     let parsed = etag.parse().map(Some);
-    parsed.map_err(|_| AppError::invalid("webhook.etag", "INVALID_ETAG", "must be the etag of an earlier response"))
+    parsed.map_err(|_| {
+        AppError::invalid(
+            "webhook.etag",
+            "INVALID_ETAG",
+            "must be the etag of an earlier response",
+        )
+    })
 }
 
 fn default_spec() -> WebhookSpec {
@@ -201,7 +236,12 @@ fn set_fields(given: &Webhook) -> Vec<&'static str> {
         given.insecure_skip_tls_verify,
         given.ed25519_signing,
     ];
-    FIELDS.iter().zip(set).filter(|(_, set)| *set).map(|(field, _)| *field).collect()
+    FIELDS
+        .iter()
+        .zip(set)
+        .filter(|(_, set)| *set)
+        .map(|(field, _)| *field)
+        .collect()
 }
 
 /// Puts the named fields into a spec; a field that is absent gets its default.
@@ -243,7 +283,9 @@ fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<We
 
 fn delays(schedule: RetrySchedule) -> AppResult<Vec<Duration>> {
     let delays = schedule.delays.iter().enumerate();
-    delays.map(|(index, delay)| std_duration(&format!("webhook.retry_schedule.delays[{index}]"), delay)).collect()
+    delays
+        .map(|(index, delay)| std_duration(&format!("webhook.retry_schedule.delays[{index}]"), delay))
+        .collect()
 }
 
 /// Headers in a stable order: maps have none.
@@ -254,13 +296,20 @@ fn sorted(headers: HashMap<String, String>) -> Vec<(String, String)> {
 }
 
 fn webhook(organization: &str, view: WebhookView) -> Webhook {
-    let WebhookView { row, spec, ed25519_public_key, signing_secret } = view;
+    let WebhookView {
+        row,
+        spec,
+        ed25519_public_key,
+        signing_secret,
+    } = view;
     let reason = match row.disabled_reason.as_deref() {
         Some("gone") => DisabledReason::Gone,
         Some("failing") => DisabledReason::Failing,
         _ => DisabledReason::Unspecified,
     };
-    let schedule = spec.retry_delays.map(|delays| RetrySchedule { delays: delays.into_iter().map(proto_duration).collect() });
+    let schedule = spec.retry_delays.map(|delays| RetrySchedule {
+        delays: delays.into_iter().map(proto_duration).collect(),
+    });
     Webhook {
         name: format!("organizations/{organization}/webhooks/{}", WebhookId::from_raw(row.id)),
         payload_url_unicode: unicode(&spec.payload_url),
@@ -277,7 +326,11 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         insecure_skip_tls_verify: spec.skip_verify,
         ed25519_signing: spec.ed25519,
         ed25519_public_key: ed25519_public_key.unwrap_or_default(),
-        signing_secret: signing_secret.as_ref().map(SigningSecret::expose).unwrap_or_default().to_owned(),
+        signing_secret: signing_secret
+            .as_ref()
+            .map(SigningSecret::expose)
+            .unwrap_or_default()
+            .to_owned(),
         etag: row.version.to_string(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),

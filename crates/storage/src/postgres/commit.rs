@@ -18,19 +18,28 @@ use crate::{
 
 /// Stores a batch within the transaction that is open.
 pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<Committed> {
-    let committed = Committed { repeats: claim_requests(conn, &batch.events).await? };
+    let committed = Committed {
+        repeats: claim_requests(conn, &batch.events).await?,
+    };
     if committed.repeats.is_empty() {
         insert_events(conn, &batch.events).await?;
     } else {
         let repeats = &committed.repeats;
-        let fresh = batch.events.iter().enumerate().filter(|(index, _)| repeats.iter().all(|repeat| repeat.index != *index));
+        let fresh = batch
+            .events
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| repeats.iter().all(|repeat| repeat.index != *index));
         let fresh: Vec<NewEvent> = fresh.map(|(_, event)| event.clone()).collect();
         insert_events(conn, &fresh).await?;
     }
     insert_attempts(conn, &batch.attempts).await?;
     upsert_pending(conn, &batch.pend).await?;
     if !batch.unpend.is_empty() {
-        let statement = DeletePending { delivery_id: batch.unpend.clone(), ..DeletePending::default() };
+        let statement = DeletePending {
+            delivery_id: batch.unpend.clone(),
+            ..DeletePending::default()
+        };
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
     insert_endings(conn, &batch.endings).await?;
@@ -97,17 +106,21 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
     let rows: Vec<(i64, String, i64, Vec<u8>, i32)> = diesel_async::RunQueryDsl::load(find, conn).await?;
     let holders: HashMap<(i64, String), (i64, Vec<u8>, i32)> = rows
         .into_iter()
-        .map(|(organization, request, event, fingerprint, bytes)| ((organization, request), (event, fingerprint, bytes)))
+        .map(|(organization, request, event, fingerprint, bytes)| {
+            ((organization, request), (event, fingerprint, bytes))
+        })
         .collect();
     let repeats = events.iter().enumerate().filter_map(|(index, new)| {
         let request = new.request.as_ref()?;
-        let (event_id, fingerprint, bytes) =
-            holders.get(&(new.event.organization_id, request.request_id.clone()))?;
+        let (event_id, fingerprint, bytes) = holders.get(&(new.event.organization_id, request.request_id.clone()))?;
         if *event_id == new.event.id {
             return None;
         }
         // The first of several in one batch is not stored yet: its list is at hand.
-        let in_batch = events.iter().find(|other| other.event.id == *event_id).map(|other| other.event.webhooks.len());
+        let in_batch = events
+            .iter()
+            .find(|other| other.event.id == *event_id)
+            .map(|other| other.event.webhooks.len());
         Some(Repeat {
             index,
             event_id: *event_id,
@@ -176,9 +189,15 @@ async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> Que
 
 async fn store_health(conn: &mut AsyncPgConnection, row: &HealthRow) -> QueryResult<()> {
     match row.failing_since {
-        None => diesel::delete(webhook_health::table.find(row.webhook_id)).execute(conn).await.map(drop),
+        None => diesel::delete(webhook_health::table.find(row.webhook_id))
+            .execute(conn)
+            .await
+            .map(drop),
         Some(since) => {
-            let values = (webhook_health::failing_since.eq(since), webhook_health::failures.eq(row.failures));
+            let values = (
+                webhook_health::failing_since.eq(since),
+                webhook_health::failures.eq(row.failures),
+            );
             diesel::insert_into(webhook_health::table)
                 .values((webhook_health::webhook_id.eq(row.webhook_id), values))
                 .on_conflict(webhook_health::webhook_id)

@@ -25,13 +25,24 @@ pub(super) async fn connect(url: &str) -> Result<AsyncPgConnection, StoreError> 
 pub(super) async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
     let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
     let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?;
-    config.application_name("hookwright").connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
+    config
+        .application_name("hookwright")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(Duration::from_secs(30));
     let tls = MakeRustlsConnect::new(tls_config().map_err(|error| bad(&error))?);
-    let (client, connection) = config.connect(tls).await.map_err(|error| bad(&DisplayWithCause(&error)))?;
+    let (client, connection) = config
+        .connect(tls)
+        .await
+        .map_err(|error| bad(&DisplayWithCause(&error)))?;
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     // The server gives up on a statement when its caller has.
-    let session = format!("SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'", DEADLINE.as_millis());
-    conn.batch_execute(&session).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    let session = format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'",
+        DEADLINE.as_millis()
+    );
+    conn.batch_execute(&session)
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }
 

@@ -212,8 +212,10 @@ pub(crate) fn assemble(
     pending: Vec<PendingRow>,
     endings: Vec<EndingRow>,
 ) -> Vec<DeliveryRecord> {
-    let mut last_attempts: HashMap<i64, AttemptSummary> =
-        tried.into_iter().map(|attempt| (attempt.delivery_id, attempt)).collect();
+    let mut last_attempts: HashMap<i64, AttemptSummary> = tried
+        .into_iter()
+        .map(|attempt| (attempt.delivery_id, attempt))
+        .collect();
     let mut pending: HashMap<i64, PendingRow> = pending.into_iter().map(|row| (row.delivery_id, row)).collect();
     let mut endings: HashMap<i64, EndingRow> = endings.into_iter().map(|row| (row.delivery_id, row)).collect();
     let mut records = Vec::new();

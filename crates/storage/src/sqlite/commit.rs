@@ -23,22 +23,31 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
         insert_event(conn, event)?;
     }
     for attempt in &batch.attempts {
-        diesel::insert_or_ignore_into(attempts::table).values(attempt).execute(conn)?;
+        diesel::insert_or_ignore_into(attempts::table)
+            .values(attempt)
+            .execute(conn)?;
     }
     for row in &batch.pend {
-        diesel::replace_into(pending_deliveries::table).values(row).execute(conn)?;
+        diesel::replace_into(pending_deliveries::table)
+            .values(row)
+            .execute(conn)?;
     }
     for delivery in &batch.unpend {
         diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)?;
     }
     for ending in &batch.endings {
-        diesel::insert_or_ignore_into(delivery_endings::table).values(ending).execute(conn)?;
+        diesel::insert_or_ignore_into(delivery_endings::table)
+            .values(ending)
+            .execute(conn)?;
     }
     for row in &batch.health {
         store_health(conn, row)?;
     }
     if let Some(checkpoint) = batch.checkpoint {
-        let row = (settings::key.eq(CHECKPOINT), settings::value.eq(checkpoint.to_le_bytes().to_vec()));
+        let row = (
+            settings::key.eq(CHECKPOINT),
+            settings::value.eq(checkpoint.to_le_bytes().to_vec()),
+        );
         diesel::replace_into(settings::table).values(row).execute(conn)?;
     }
     Ok(committed)
@@ -61,7 +70,9 @@ pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> Query
         ))
         .execute(conn)?;
     for row in new.spilled_rows() {
-        diesel::replace_into(pending_deliveries::table).values(row).execute(conn)?;
+        diesel::replace_into(pending_deliveries::table)
+            .values(row)
+            .execute(conn)?;
     }
     Ok(())
 }
@@ -90,7 +101,11 @@ fn claim_request(
         .find(key)
         .select((idempotency_keys::event_id, idempotency_keys::fingerprint))
         .first(conn)?;
-    let webhooks: Option<Vec<u8>> = events::table.find(event_id).select(events::webhooks).first(conn).optional()?;
+    let webhooks: Option<Vec<u8>> = events::table
+        .find(event_id)
+        .select(events::webhooks)
+        .first(conn)
+        .optional()?;
     Ok(Some(Repeat {
         index,
         event_id,

@@ -35,10 +35,7 @@ impl TestDatabase {
         if let Some(template) = template {
             create.push_str(&format!(" TEMPLATE {template}"));
         }
-        client
-            .batch_execute(&create)
-            .await
-            .with_context(|| create.clone())?;
+        client.batch_execute(&create).await.with_context(|| create.clone())?;
         Ok(Self {
             name,
             url,

@@ -54,12 +54,7 @@ impl Drop for Open {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    shared: &Shared,
-    number: usize,
-) -> io::Result<()> {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: &Shared, number: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match tls {
         None => answer_requests(stream, shared, number).await,
@@ -73,11 +68,7 @@ async fn serve(
     }
 }
 
-async fn answer_requests<S: Socket>(
-    mut stream: S,
-    shared: &Shared,
-    number: usize,
-) -> io::Result<()> {
+async fn answer_requests<S: Socket>(mut stream: S, shared: &Shared, number: usize) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     while let Some((raw, head_length)) = read_request(&mut stream, &mut buffer).await? {
         let request = RecordedRequest::new(raw, head_length, number);
@@ -125,10 +116,7 @@ async fn hang<S: Socket>(mut stream: S) -> io::Result<()> {
 }
 
 /// Reads one request: its bytes, and the length of its head. None at an orderly end between two.
-async fn read_request<S: Socket>(
-    stream: &mut S,
-    buffer: &mut BytesMut,
-) -> io::Result<Option<(Bytes, usize)>> {
+async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<(Bytes, usize)>> {
     let head_length = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -167,10 +155,7 @@ async fn read_more<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Resu
 
 fn cut_off(buffer: &[u8]) -> io::Error {
     let start = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).into_owned();
-    io::Error::other(format!(
-        "a request cut off after {} bytes: {start}",
-        buffer.len()
-    ))
+    io::Error::other(format!("a request cut off after {} bytes: {start}", buffer.len()))
 }
 
 /// What Content-Length says. Hookwright never sends a chunked body, so one is a problem.

@@ -49,10 +49,7 @@ async fn requests_are_kept_as_they_came() {
     assert_eq!((request.method(), request.target()), ("POST", "/hook?a=b"));
     assert_eq!(request.header("tt-hook-event"), Some("ping"));
     assert_eq!(request.headers[1].0, "TT-Hook-Event");
-    assert_eq!(
-        request.header_values("X-TWO").collect::<Vec<_>>(),
-        ["1", "2"]
-    );
+    assert_eq!(request.header_values("X-TWO").collect::<Vec<_>>(), ["1", "2"]);
 }
 
 #[tokio::test]
@@ -71,18 +68,9 @@ async fn a_connection_is_kept_alive_and_several_are_served_at_once() {
     }
     gate.open();
     assert!(read_head(&mut held).await.starts_with("HTTP/1.1 204 "));
-    assert_eq!(
-        (receiver.connections(), receiver.most_connections()),
-        (2, 2)
-    );
+    assert_eq!((receiver.connections(), receiver.most_connections()), (2, 2));
     let of_second = receiver
-        .wait_until(|requests| {
-            requests
-                .iter()
-                .filter(|request| request.connection == 2)
-                .count()
-                == 3
-        })
+        .wait_until(|requests| requests.iter().filter(|request| request.connection == 2).count() == 3)
         .await;
     assert_eq!(of_second.len(), 4);
 
@@ -128,11 +116,7 @@ async fn a_closure_sees_the_request_and_a_body_is_sent() {
 #[tokio::test]
 async fn it_closes_resets_hangs_and_says_raw_bytes() {
     let receiver = Receiver::start().await;
-    receiver.answer_in_turn([
-        Answer::Close,
-        Answer::Reset,
-        Answer::raw("ICY 200 OK\r\n\r\n"),
-    ]);
+    receiver.answer_in_turn([Answer::Close, Answer::Reset, Answer::raw("ICY 200 OK\r\n\r\n")]);
     let mut read = Vec::new();
     for _ in 0..3 {
         let mut stream = connect(&receiver).await;
@@ -162,9 +146,7 @@ async fn what_is_no_request_is_a_problem() {
         .write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
         .await
         .unwrap();
-    receiver
-        .wait("a problem", |state| !state.problems.is_empty())
-        .await;
+    receiver.wait("a problem", |state| !state.problems.is_empty()).await;
     assert!(receiver.problems()[0].contains("a body without length"));
     assert_eq!(receiver.request_count(), 0);
 }
@@ -185,11 +167,7 @@ async fn a_stopped_receiver_refuses_and_another_takes_its_place() {
 async fn tls_is_the_same_behind_a_certificate_of_ones_own() {
     let authority = Authority::new();
     let receiver = Receiver::start_tls(authority.certificate(&["localhost"]).server_config()).await;
-    assert!(
-        receiver
-            .url_as("localhost", "/x")
-            .starts_with("https://localhost:")
-    );
+    assert!(receiver.url_as("localhost", "/x").starts_with("https://localhost:"));
 
     let mut roots = RootCertStore::empty();
     roots.add(authority.der()).unwrap();
@@ -208,8 +186,6 @@ async fn tls_is_the_same_behind_a_certificate_of_ones_own() {
     let stream = connect(&receiver).await;
     let name = ServerName::try_from("elsewhere.test").unwrap();
     connector.connect(name, stream).await.unwrap_err();
-    receiver
-        .wait("a problem", |state| !state.problems.is_empty())
-        .await;
+    receiver.wait("a problem", |state| !state.problems.is_empty()).await;
     assert!(receiver.problems()[0].contains("TLS"));
 }

@@ -95,9 +95,7 @@ impl TestServerBuilder {
     fn launch(self, directory: &Path) -> Launch {
         Launch {
             binary: self.binary,
-            data_directory: self
-                .data_directory
-                .unwrap_or_else(|| directory.join("data")),
+            data_directory: self.data_directory.unwrap_or_else(|| directory.join("data")),
             ready_file: directory.join("ready.json"),
             stdout_file: directory.join("stdout"),
             stderr_file: directory.join("stderr"),

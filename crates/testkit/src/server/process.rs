@@ -61,14 +61,8 @@ impl Process {
         let mut process = Self::spawn(launch)?;
         match process.beginning(launch).await? {
             Beginning::Ready(ready) => Ok((process, ready)),
-            Beginning::Exited(status) => bail!(
-                "the server ended before it was ready: {status}\n{}",
-                launch.stderr()
-            ),
-            Beginning::Neither => bail!(
-                "the server was not ready after {DEADLINE:?}\n{}",
-                launch.stderr()
-            ),
+            Beginning::Exited(status) => bail!("the server ended before it was ready: {status}\n{}", launch.stderr()),
+            Beginning::Neither => bail!("the server was not ready after {DEADLINE:?}\n{}", launch.stderr()),
         }
     }
 
@@ -84,10 +78,7 @@ impl Process {
             Beginning::Ready(_) => "became ready",
             Beginning::Neither => "neither ended nor became ready",
         };
-        bail!(
-            "the server was expected to refuse, but {what}\n{}",
-            launch.stderr()
-        );
+        bail!("the server was expected to refuse, but {what}\n{}", launch.stderr());
     }
 
     fn spawn(launch: &Launch) -> anyhow::Result<Self> {

@@ -25,14 +25,19 @@ impl Framing {
         }
         let values = |name: &str| {
             let name = name.to_owned();
-            headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(&name)).map(|header| header.value)
+            headers
+                .iter()
+                .filter(move |header| header.name.eq_ignore_ascii_case(&name))
+                .map(|header| header.value)
         };
         let lengths: Vec<&[u8]> = values("content-length").collect();
         let codings: Vec<&[u8]> = values("transfer-encoding").collect();
         match (lengths.as_slice(), codings.as_slice()) {
             ([], []) => (Self::UntilClose, false),
             ([], [coding]) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => (Self::Chunked, true),
-            ([length], []) => parse_length(length).map_or((Self::UntilClose, false), |length| (Self::Length(length), true)),
+            ([length], []) => {
+                parse_length(length).map_or((Self::UntilClose, false), |length| (Self::Length(length), true))
+            }
             // Contradictions: the status counts, the body is taken as it comes, and the connection is not trusted.
             _ => (Self::UntilClose, false),
         }
@@ -65,7 +70,11 @@ impl Framing {
 
 fn parse_length(value: &[u8]) -> Option<usize> {
     let digits = std::str::from_utf8(value.trim_ascii()).ok()?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) { None } else { digits.parse().ok() }
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        None
+    } else {
+        digits.parse().ok()
+    }
 }
 
 async fn read_length(
@@ -95,10 +104,16 @@ async fn read_chunked(
 ) -> std::io::Result<bool> {
     const LINE_MAX: usize = 4_096;
     loop {
-        let Some(line) = read_line(stream, buffer, LINE_MAX).await? else { return Ok(false) };
+        let Some(line) = read_line(stream, buffer, LINE_MAX).await? else {
+            return Ok(false);
+        };
         let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
-        let Some(size) = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()) else { return Ok(false) };
+        let digits = std::str::from_utf8(digits)
+            .ok()
+            .filter(|digits| !digits.starts_with('+'));
+        let Some(size) = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()) else {
+            return Ok(false);
+        };
         if size == 0 {
             return read_trailers(stream, buffer, LINE_MAX).await;
         }
@@ -116,7 +131,11 @@ async fn read_chunked(
     }
 }
 
-async fn read_trailers(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, line_max: usize) -> std::io::Result<bool> {
+async fn read_trailers(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    line_max: usize,
+) -> std::io::Result<bool> {
     const TRAILERS_MAX: usize = 64;
     for _ in 0..TRAILERS_MAX {
         match read_line(stream, buffer, line_max).await? {
@@ -168,7 +187,10 @@ mod tests {
     fn r31_contradictory_framing_is_never_trusted() {
         let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
         assert_eq!(framing(&head("Content-Length: 5\r\n")), (Framing::Length(5), true));
-        assert_eq!(framing(&head("Transfer-Encoding: chunked\r\n")), (Framing::Chunked, true));
+        assert_eq!(
+            framing(&head("Transfer-Encoding: chunked\r\n")),
+            (Framing::Chunked, true)
+        );
         for headers in [
             "Content-Length: 5\r\nContent-Length: 6\r\n",
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -180,18 +202,26 @@ mod tests {
         ] {
             assert_eq!(framing(&head(headers)), (Framing::UntilClose, false), "{headers:?}");
         }
-        assert_eq!(framing("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"), (Framing::None, true));
+        assert_eq!(
+            framing("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+            (Framing::None, true)
+        );
     }
 
     async fn chunked(text: &str) -> (String, bool) {
         let (mut buffer, mut body) = (Vec::new(), Vec::new());
-        let complete = read_chunked(&mut text.as_bytes(), &mut buffer, &mut body).await.unwrap();
+        let complete = read_chunked(&mut text.as_bytes(), &mut buffer, &mut body)
+            .await
+            .unwrap();
         (String::from_utf8(body).unwrap(), complete && buffer.is_empty())
     }
 
     #[tokio::test]
     async fn r08_chunks_and_garbage_in_their_place() {
-        assert_eq!(chunked("5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nTrailer: x\r\n\r\n").await, ("hello world".to_owned(), true));
+        assert_eq!(
+            chunked("5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nTrailer: x\r\n\r\n").await,
+            ("hello world".to_owned(), true)
+        );
         assert_eq!(chunked("zz\r\nhello\r\n").await, (String::new(), false));
         assert_eq!(chunked("5\r\nhelloXX").await, ("hello".to_owned(), false));
         assert_eq!(chunked("5\r\nhel").await, ("hel".to_owned(), false));

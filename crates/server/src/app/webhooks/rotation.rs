@@ -40,7 +40,11 @@ impl App {
         overlap: Duration,
     ) -> AppResult<Rotation> {
         if overlap > OVERLAP_MAX {
-            return Err(AppError::invalid("overlap", "OVERLAP_TOO_LONG", "must be at most 7 days"));
+            return Err(AppError::invalid(
+                "overlap",
+                "OVERLAP_TOO_LONG",
+                "must be at most 7 days",
+            ));
         }
         let secret = match secret {
             Some(text) => SigningSecret::parse(text)
@@ -66,20 +70,31 @@ impl App {
         rows[0].expires_at = Some(until);
         rows.insert(0, new);
         self.registry.put_webhook(WebhookRows { row, secrets: rows });
-        Ok(Rotation { secret, old_expires_at: until })
+        Ok(Rotation {
+            secret,
+            old_expires_at: until,
+        })
     }
 
     /// Ends the overlap of a rotation now.
     ///
     /// # Errors
     /// When there is no such webhook.
-    pub async fn complete_rotation(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<WebhookView> {
+    pub async fn complete_rotation(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+    ) -> AppResult<WebhookView> {
         let _changing = self.changes.lock().await;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let audit = self.audit(Some(caller), "webhook.complete_rotation", resource(organization, id));
         self.store.expire_secrets(id.raw(), &audit).await?;
         rows.truncate(1);
-        self.registry.put_webhook(WebhookRows { row: row.clone(), secrets: rows });
+        self.registry.put_webhook(WebhookRows {
+            row: row.clone(),
+            secrets: rows,
+        });
         self.view(row)
     }
 
@@ -89,7 +104,10 @@ impl App {
     /// When there is no such webhook.
     pub async fn reveal_secret(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<SigningSecret> {
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
-        let newest = rows.secrets.first().ok_or_else(|| AppError::internal(&"a webhook without a secret"))?;
+        let newest = rows
+            .secrets
+            .first()
+            .ok_or_else(|| AppError::internal(&"a webhook without a secret"))?;
         let audit = self.audit(Some(caller), "webhook.reveal_secret", resource(organization, id));
         self.store.append_audit(&audit).await?;
         secrets::open_secret(&self.key, newest).map_err(|error| AppError::internal(&error))

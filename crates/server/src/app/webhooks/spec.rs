@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use hookwright_domain::{
-    header::CustomHeaders,
-    limits,
-    retry::RetrySchedule,
-    secret::SigningSecret,
-    subscription::Subscription,
+    header::CustomHeaders, limits, retry::RetrySchedule, secret::SigningSecret, subscription::Subscription,
     url::PayloadUrl,
 };
 use hookwright_storage::WebhookRow;
@@ -58,7 +54,11 @@ struct Faults(Vec<Violation>);
 impl Faults {
     fn add(&mut self, field: impl AsRef<str>, reason: &'static str, description: impl ToString) {
         let field = format!("webhook.{}", field.as_ref());
-        self.0.push(Violation { field, description: description.to_string(), reason });
+        self.0.push(Violation {
+            field,
+            description: description.to_string(),
+            reason,
+        });
     }
 }
 
@@ -95,17 +95,28 @@ impl App {
             faults.add("description", "DESCRIPTION_TOO_LONG", rule);
         }
         let secret = secret.and_then(|text| {
-            SigningSecret::parse(text).inspect_err(|error| faults.add("signing_secret", error.rule(), error)).ok()
+            SigningSecret::parse(text)
+                .inspect_err(|error| faults.add("signing_secret", error.rule(), error))
+                .ok()
         });
         if faults.0.is_empty() {
-            Ok(CheckedSpec { spec: WebhookSpec { payload_url, events, ..spec }, secret })
+            Ok(CheckedSpec {
+                spec: WebhookSpec {
+                    payload_url,
+                    events,
+                    ..spec
+                },
+                secret,
+            })
         } else {
             Err(AppError::Invalid(faults.0))
         }
     }
 
     fn check_url(&self, text: &str, faults: &mut Faults) -> Option<String> {
-        let url = PayloadUrl::parse(text).inspect_err(|error| faults.add("payload_url", error.rule(), error)).ok()?;
+        let url = PayloadUrl::parse(text)
+            .inspect_err(|error| faults.add("payload_url", error.rule(), error))
+            .ok()?;
         if let Err(blocked) = self.targets.check_url(&url) {
             faults.add("payload_url", blocked.rule(), &blocked);
         }
@@ -164,15 +175,30 @@ impl App {
             Ok(url) => url,
             Err(error) => {
                 let message = error.to_string();
-                return UrlVerdict { allowed: false, rule: error.rule().to_owned(), message, normalized: String::new() };
+                return UrlVerdict {
+                    allowed: false,
+                    rule: error.rule().to_owned(),
+                    message,
+                    normalized: String::new(),
+                };
             }
         };
         let normalized = url.as_str().to_owned();
         match self.targets.explain_url(&url) {
-            Ok(rule) => UrlVerdict { allowed: true, rule, message: String::new(), normalized },
+            Ok(rule) => UrlVerdict {
+                allowed: true,
+                rule,
+                message: String::new(),
+                normalized,
+            },
             Err(blocked) => {
                 let rule = blocked.rule_text();
-                UrlVerdict { allowed: false, rule, message: blocked.to_string(), normalized }
+                UrlVerdict {
+                    allowed: false,
+                    rule,
+                    message: blocked.to_string(),
+                    normalized,
+                }
             }
         }
     }
