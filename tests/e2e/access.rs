@@ -1,6 +1,6 @@
 //! Tokens, health, reflection, the HTTP listener, and what must not start.
 
-use hookwright_testkit::{TestServer, python::run_python_json};
+use hookwright_testkit::{DEADLINE, python::run_python_json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -110,10 +110,21 @@ async fn a_reflection_client_publishes_without_generated_code() {
 
 #[tokio::test]
 async fn nothing_listens_on_a_public_address_without_tls_by_accident() {
-    let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
-        .sqlite()
-        .env("HOOKWRIGHT_GRPC_ADDRESS", "0.0.0.0:0");
-    let exited = server.arg("--grpc-address", "0.0.0.0:0").start_to_fail().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let exited = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookwright"))
+        .args([
+            "serve",
+            "--grpc-address",
+            "0.0.0.0:0",
+            "--http-address",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
+        .arg(directory.path())
+        .kill_on_drop(true)
+        .output();
+    let exited = tokio::time::timeout(DEADLINE, exited).await.unwrap().unwrap();
+    let stderr = String::from_utf8_lossy(&exited.stderr);
     assert!(!exited.status.success());
-    assert!(exited.stderr.contains("allow-plaintext"), "{}", exited.stderr);
+    assert!(stderr.contains("allow-plaintext"), "{stderr}");
 }

@@ -36,7 +36,9 @@ fn assert_refused(what: &str, status: &Status, code: Code, field: &str) {
 on_both_stores! {
     async fn bad_events_are_refused_and_nothing_is_stored(on: On) {
         let mut installation = Installation::start(on).await;
-        let big = format!(r#"{{"action":"created","clocking":{{"id":"{}"}}}}"#, "x".repeat(5_242_881 - 45));
+        let with_id = |id: &str| format!(r#"{{"action":"created","clocking":{{"id":"{id}"}}}}"#);
+        let big = with_id(&"x".repeat(5_242_881 - with_id("").len()));
+        assert_eq!(big.len(), 5_242_881);
         let cases: Vec<(&str, PublishEventRequest, Code, &str)> = vec![
             ("not JSON", event("clocking", "{"), Code::InvalidArgument, "json"),
             ("not an object", event("clocking", "[1]"), Code::InvalidArgument, "json"),

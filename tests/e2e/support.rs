@@ -1,8 +1,7 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest,
-    ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Webhook,
+    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook,
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
     event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
     publish_event_request::Payload, webhook_service_client::WebhookServiceClient,

@@ -185,7 +185,7 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(Tcp
                 last = Failure::new(
                     ErrorClass::Timeout,
                     "the receiver did not accept the connection in time",
-                )
+                );
             }
         }
     }

@@ -6,6 +6,11 @@
 //! [`bytes`]: https://docs.rs/bytes
 
 /// Messages, clients and servers of the package `hookwright.v1`.
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "the generator writes what it likes"
+)]
 pub mod v1 {
     tonic::include_proto!("hookwright.v1");
 }

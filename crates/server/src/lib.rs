@@ -245,7 +245,6 @@ fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<Target
         require_https: options.require_https,
         own_addresses: own.to_vec(),
         own_names: options.own_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
-        ..TargetPolicy::default()
     })
 }
 

@@ -266,9 +266,9 @@ impl Committer {
         for (index, intake) in intakes.into_iter().enumerate() {
             let last = intake.event.id;
             if repeats.contains_key(&index) {
-                intake.withdraw()
+                intake.withdraw();
             } else {
-                self.inner.hand_over(intake.into_jobs(), now)
+                self.inner.hand_over(intake.into_jobs(), now);
             }
             self.inner.checkpoint.handed_off(last);
         }

@@ -316,9 +316,9 @@ impl Lane {
     pub(super) fn attempted(&self, success: bool) {
         let mut state = self.state.lock();
         if success {
-            state.limit.succeeded()
+            state.limit.succeeded();
         } else {
-            state.limit.failed()
+            state.limit.failed();
         }
     }
 
