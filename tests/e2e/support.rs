@@ -1,10 +1,11 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook,
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
-    publish_event_request::Payload, webhook_service_client::WebhookServiceClient,
+    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, PublishEventRequest,
+    PublishEventResponse, Webhook, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
+    webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
