@@ -82,7 +82,7 @@ pub(crate) enum WebhooksCommand {
     RevealSecret(Which),
     /// Tell whether a payload URL would be accepted, and by which rule; exits with 1 where it would not
     CheckUrl {
-        /// The URL, for example https://www.example.com/api/listener
+        /// The URL, for example `https://www.example.com/api/listener`
         payload_url: String,
     },
 }

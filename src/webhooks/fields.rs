@@ -13,7 +13,7 @@ use crate::{
 /// The fields of a new webhook.
 #[derive(Args, Debug)]
 pub(crate) struct CreateFields {
-    /// Where deliveries are posted, for example https://www.example.com/api/listener
+    /// Where deliveries are posted, for example `https://www.example.com/api/listener`
     #[arg(long, value_name = "URL")]
     payload_url: String,
     /// Event type to subscribe to, or `*` for all; repeatable

@@ -1,7 +1,7 @@
 //! The sender: one attempt over one connection.
 //!
-//! HTTP/1.1 is written here by ourselves ([`http1`]): receivers see header names in the case that the contract has them, and a
-//! connection costs no task of its own. HTTP/2, where a receiver offers it, is the library's ([`http2`]).
+//! HTTP/1.1 is written here by ourselves (`http1`): receivers see header names in the case that the contract has them, and a
+//! connection costs no task of its own. HTTP/2, where a receiver offers it, is the library's (`http2`).
 
 mod http1;
 mod http2;

@@ -1,7 +1,7 @@
 //! Use cases: what callers can do, whatever protocol they speak. Each checks who calls, checks the input, changes the store,
 //! and puts the change in force before it returns.
 //!
-//! Configuration is mirrored in memory ([`registry`]): reads never query, and the hot path sees a change as soon as the
+//! Configuration is mirrored in memory (`registry`): reads never query, and the hot path sees a change as soon as the
 //! call that made it returns. Changes are made one at a time, under one lock, store first.
 
 pub mod access;

@@ -1,7 +1,7 @@
 //! HTTP/1.1 (RFC 9112) as far as a webhook needs it: one POST at a time over a kept-alive connection.
 //!
 //! Everything is bounded: a response's head by 64 KiB and 128 headers, interim responses by 100, what is read of a body by
-//! [`BODY_READ_MAX`], and all of it by the attempt's deadline. A status that came in time stands, whatever the body does.
+//! `BODY_READ_MAX`, and all of it by the attempt's deadline. A status that came in time stands, whatever the body does.
 
 mod body;
 
