@@ -117,7 +117,7 @@ async fn read_chunked(
         if size == 0 {
             return read_trailers(stream, buffer, LINE_MAX).await;
         }
-        if body.len() + size > BODY_READ_MAX {
+        if size > BODY_READ_MAX.saturating_sub(body.len()) {
             let room = BODY_READ_MAX.saturating_sub(body.len()).min(buffer.len());
             body.extend(buffer.drain(..room));
             return Ok(false);
