@@ -84,7 +84,7 @@ async fn read_length(
     length: usize,
 ) -> std::io::Result<bool> {
     let wanted = length.min(BODY_READ_MAX);
-    let at_hand = buffer.len().min(wanted);
+    let at_hand = buffer.len().min(wanted.saturating_sub(body.len()));
     body.extend(buffer.drain(..at_hand));
     while body.len() < wanted {
         let mut rest = (&mut *stream).take((wanted - body.len()) as u64);
