@@ -136,7 +136,9 @@ fn certificate_failure(problem: &CertificateError) -> (ErrorClass, &'static str)
             ErrorClass::TlsNotYetValid,
             "the receiver's certificate is not valid yet",
         ),
-        CertificateError::UnknownIssuer => (ErrorClass::TlsUntrusted, "the receiver's certificate is not trusted"),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            (ErrorClass::TlsUntrusted, "the receiver's certificate is not trusted")
+        }
         _ => (ErrorClass::TlsHandshake, "the receiver's certificate cannot be used"),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | [`dns`] | [`DnsServer`]: a DNS server that answers by a script |
 //! | [`postgres`] | [`PostgresCluster`]: a real PostgreSQL cluster in a temporary directory, and empty databases in it |
 //! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes that came and answers by a script |
 //! | [`server`] | [`TestServer`]: the real `hookwright` binary as a child process |
@@ -17,6 +18,7 @@
 //! * What depends on the machine (is PostgreSQL there?) returns a `Result`; what is a test's
 //!   expectation (did the request come?) panics with a message.
 
+pub mod dns;
 pub mod postgres;
 pub mod python;
 pub mod receiver;
@@ -26,6 +28,7 @@ pub mod tls;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use dns::DnsServer;
 pub use postgres::{PostgresCluster, TestDatabase};
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};
 pub use server::TestServer;

@@ -1,0 +1,296 @@
+//! Names that lead elsewhere, proxies, and policies that change.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
+use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy};
+use hookwright_testkit::{
+    Receiver, Response,
+    dns::{DnsServer, Record, Reply},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::support::{allow, attempt, attempt_on, attempt_with, class, sender};
+
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+fn with_dns(dns: &DnsServer, policy: Arc<TargetPolicy>) -> Sender {
+    let options = ConnectorOptions {
+        dns_servers: vec![dns.address()],
+        ..ConnectorOptions::default()
+    };
+    Sender::new(options, policy).unwrap()
+}
+
+/// What an attempt at a name comes to whose questions are answered like this, by the default policy.
+async fn blocked(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) {
+    let receiver = Receiver::start().await;
+    let dns = DnsServer::start(reply).await;
+    let sender = with_dns(&dns, Arc::default());
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
+    assert_eq!(receiver.connections(), 0, "nothing was connected to");
+    assert_eq!(report.remote, None);
+}
+
+#[tokio::test]
+async fn s21_a_name_whose_address_is_private() {
+    blocked(|_, _| Reply::Records(vec![Record::A(LOOPBACK)])).await;
+}
+
+#[tokio::test]
+async fn s22_one_bad_address_spoils_the_set() {
+    blocked(|_, _| Reply::Records(vec![Record::A(Ipv4Addr::new(93, 184, 216, 34)), Record::A(LOOPBACK)])).await;
+}
+
+#[tokio::test]
+async fn s23_the_checked_address_is_the_one_connected_to() {
+    // Every question but the first leads to another address: were the name resolved twice for one connection, the second
+    // answer would be connected to.
+    let receiver = Receiver::start().await;
+    let dns = DnsServer::start(|_, asked| {
+        let address = if asked < 2 {
+            LOOPBACK
+        } else {
+            Ipv4Addr::new(127, 0, 0, 99)
+        };
+        Reply::Records(vec![Record::A(address)])
+    })
+    .await;
+    let sender = with_dns(&dns, allow(&["127.0.0.1"]));
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), None, "{report:?}");
+    assert_eq!(report.remote.map(|remote| remote.ip()), Some(LOOPBACK.into()));
+    // The next connection resolves anew, and is checked anew.
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn s24_a_chain_of_names_that_ends_inside() {
+    blocked(|name, _| match name {
+        "hook.example" => Reply::Records(vec![Record::Cname("other.example.".to_owned())]),
+        _ => Reply::Records(vec![Record::A(LOOPBACK)]),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn s25_an_ipv6_answer_that_is_a_mapped_private_address() {
+    blocked(|_, _| Reply::Records(vec![Record::Aaaa(LOOPBACK.to_ipv6_mapped())])).await;
+}
+
+#[tokio::test]
+async fn s26_names_that_do_not_resolve() {
+    for reply in [
+        Reply::Records(vec![]),
+        Reply::ServerFailure,
+        Reply::NoSuchName,
+        Reply::Silence,
+    ] {
+        let said = format!("{reply:?}");
+        let dns = DnsServer::start(move |_, _| reply.clone()).await;
+        let sender = with_dns(&dns, Arc::default());
+        let report = attempt_with(
+            &sender,
+            &mut None,
+            "http://hook.example/",
+            Duration::from_secs(10),
+            b"{}",
+        )
+        .await;
+        assert_eq!(class(&report), Some(ErrorClass::Dns), "{said}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn s27_a_redirect_is_a_failure() {
+    let receiver = Receiver::start().await;
+    receiver.answer(Response::new(302).header("Location", "http://169.254.169.254/"));
+    let report = attempt(&sender(), &receiver.url("/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::Redirect));
+    assert_eq!(report.status(), Some(302));
+}
+
+/// A proxy that answers CONNECT like this, and then carries bytes if it said yes.
+async fn proxy(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        client.write_all(answer).await.unwrap();
+        if answer.starts_with(b"HTTP/1.1 200") {
+            let target = head.split(' ').nth(1).unwrap();
+            let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        } else if answer.is_empty() {
+            // Hangs until the client gives up.
+            let _ = client.read_u8().await;
+        }
+        head
+    });
+    (address, task)
+}
+
+fn through(proxy: &str) -> Sender {
+    let options = ConnectorOptions {
+        egress_proxy: Some(proxy.to_owned()),
+        ..ConnectorOptions::default()
+    };
+    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
+}
+
+#[tokio::test]
+async fn s39_the_operators_proxy_carries_the_request_to_the_checked_address() {
+    let receiver = Receiver::start().await;
+    let (address, task) = proxy(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
+    let sender = through(&format!("http://user:pass@{address}"));
+    let report = attempt(&sender, &receiver.url("/")).await;
+    assert_eq!(class(&report), None, "{report:?}");
+    drop(sender);
+    let head = task.await.unwrap();
+    assert!(
+        head.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", receiver.address())),
+        "{head}"
+    );
+    assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwYXNz\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn s39_a_failing_proxy_is_not_the_receivers_fault() {
+    let receiver = Receiver::start().await;
+    for answer in [
+        &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
+        b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"",
+    ] {
+        let (address, _task) = proxy(answer).await;
+        let report = attempt(&through(&format!("http://{address}")), &receiver.url("/")).await;
+        assert_eq!(class(&report), Some(ErrorClass::Proxy), "{report:?}");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let report = attempt(&through(&format!("http://{closed}")), &receiver.url("/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::Proxy), "refused: {report:?}");
+    assert!(!ErrorClass::Proxy.concerns_receiver());
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn s46_headers_that_lead_elsewhere_are_ignored() {
+    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    let url = elsewhere.url("/");
+    receiver.answer(
+        Response::new(200)
+            .header("Alt-Svc", format!("h2=\"{}\"", elsewhere.address()))
+            .header("Refresh", format!("0; url={url}"))
+            .header("Link", format!("<{url}>; rel=preload")),
+    );
+    let mut slot = None;
+    for _ in 0..2 {
+        assert_eq!(class(&attempt_on(&sender(), &mut slot, &receiver.url("/")).await), None);
+    }
+    assert_eq!(receiver.request_count(), 2);
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn s47_a_changed_policy_flushes_the_connections() {
+    let receiver = Receiver::start().await;
+    let sender = sender();
+    let mut slot = None;
+    assert_eq!(class(&attempt_on(&sender, &mut slot, &receiver.url("/")).await), None);
+    assert!(slot.is_some(), "the connection is kept");
+    sender.set_policy(Arc::default());
+    let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
+    assert_eq!(
+        class(&report),
+        Some(ErrorClass::BlockedAddress),
+        "not even the open connection is used"
+    );
+    assert!(slot.is_none());
+    assert_eq!(receiver.request_count(), 1);
+}
+
+#[tokio::test]
+async fn s49_owners_read_the_same_whatever_was_blocked() {
+    let dns = DnsServer::start(|name, _| match name {
+        "private.example" => Reply::Records(vec![Record::A(Ipv4Addr::new(10, 0, 0, 1))]),
+        _ => Reply::Records(vec![Record::A(Ipv4Addr::new(169, 254, 169, 254))]),
+    })
+    .await;
+    let sender = with_dns(&dns, Arc::default());
+    let mut messages = Vec::new();
+    for url in [
+        "http://private.example/",
+        "http://metadata.example/",
+        "http://10.0.0.1/",
+        "http://127.0.0.1:8080/",
+    ] {
+        let report = attempt(&sender, url).await;
+        assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{url}");
+        messages.push(report.error_message().unwrap().to_owned());
+        assert!(
+            report
+                .operator_detail()
+                .is_some_and(|detail| detail.contains("ADDRESS")),
+            "operators see why"
+        );
+    }
+    assert!(
+        messages
+            .iter()
+            .all(|message| *message == messages[0] && !message.contains("10.")),
+        "{messages:?}"
+    );
+}
+
+#[tokio::test]
+async fn s50_answers_without_end_are_bounded() {
+    let many = (0..4_000u16)
+        .map(|n| Record::A(Ipv4Addr::new(127, 1, (n >> 8) as u8, n as u8)))
+        .collect::<Vec<_>>();
+    let dns = DnsServer::start(move |name, _| match name {
+        "many.example" => Reply::Records(many.clone()),
+        _ => Reply::Records(vec![Record::Cname("loop.example.".to_owned())]),
+    })
+    .await;
+    let sender = with_dns(&dns, Arc::default());
+    for url in ["http://many.example/", "http://loop.example/"] {
+        let report = attempt_with(&sender, &mut None, url, Duration::from_secs(10), b"{}").await;
+        assert!(
+            matches!(class(&report), Some(ErrorClass::BlockedAddress | ErrorClass::Dns)),
+            "{url}: {report:?}"
+        );
+        assert!(
+            report.duration < Duration::from_secs(9),
+            "bounded long before the attempt's own limit"
+        );
+    }
+}
+
+#[tokio::test]
+async fn r33_the_next_address_is_tried_where_one_is_dead() {
+    let receiver = Receiver::start().await;
+    let dns = DnsServer::start(|_, _| {
+        // Nothing listens at the first on this port.
+        Reply::Records(vec![Record::A(Ipv4Addr::new(127, 0, 0, 77)), Record::A(LOOPBACK)])
+    })
+    .await;
+    let sender = with_dns(&dns, allow(&["127.0.0.0/8"]));
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), None, "{report:?}");
+}

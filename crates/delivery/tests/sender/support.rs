@@ -1,0 +1,60 @@
+//! A sender under a policy, and one attempt with it.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hookwright_delivery::{
+    connector::ConnectorOptions,
+    sender::{AttemptReport, AttemptRequest, Connection, Sender},
+};
+use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
+
+/// A policy that allows these targets.
+pub(crate) fn allow(rules: &[&str]) -> Arc<TargetPolicy> {
+    let allow = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    Arc::new(TargetPolicy {
+        allow,
+        ..TargetPolicy::default()
+    })
+}
+
+/// A sender that may reach loopback.
+pub(crate) fn sender() -> Sender {
+    Sender::new(ConnectorOptions::default(), allow(&["127.0.0.0/8"])).unwrap()
+}
+
+/// One attempt on a connection of its own.
+pub(crate) async fn attempt(sender: &Sender, url: &str) -> AttemptReport {
+    attempt_on(sender, &mut None, url).await
+}
+
+/// One attempt over a slot, with a second's time.
+pub(crate) async fn attempt_on(sender: &Sender, slot: &mut Option<Connection>, url: &str) -> AttemptReport {
+    attempt_with(sender, slot, url, Duration::from_secs(1), b"{}").await
+}
+
+pub(crate) async fn attempt_with(
+    sender: &Sender,
+    slot: &mut Option<Connection>,
+    url: &str,
+    timeout: Duration,
+    body: &'static [u8],
+) -> AttemptReport {
+    let url = PayloadUrl::parse(url).unwrap();
+    let headers = [
+        ("Content-Type", Cow::Borrowed("application/json")),
+        ("TT-Hook-Event", Cow::Borrowed("clocking")),
+    ];
+    let request = AttemptRequest {
+        url: &url,
+        skip_verify: false,
+        timeout,
+        headers: &headers,
+        body: Bytes::from_static(body),
+    };
+    sender.attempt(slot, &request).await
+}
+
+pub(crate) fn class(report: &AttemptReport) -> Option<ErrorClass> {
+    report.error_class()
+}

@@ -1,0 +1,83 @@
+//! TLS: what is trusted, and what is said of the rest.
+
+use std::sync::Arc;
+
+use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
+use hookwright_domain::outcome::ErrorClass;
+use hookwright_testkit::{
+    Authority, Receiver,
+    dns::{DnsServer, Record, Reply},
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+use crate::support::{allow, attempt, attempt_on, class};
+
+fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender {
+    let extra_ca = std::fs::read(authority.pem_file()).unwrap();
+    let dns_servers = dns.map(DnsServer::address).into_iter().collect();
+    let options = ConnectorOptions {
+        extra_ca: Some(extra_ca),
+        dns_servers,
+        ..ConnectorOptions::default()
+    };
+    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
+}
+
+async fn loopback_dns() -> DnsServer {
+    DnsServer::start(|_, _| Reply::Records(vec![Record::A([127, 0, 0, 1].into())])).await
+}
+
+#[tokio::test]
+async fn s41_a_bare_address_is_allowed_and_another_name_is_not() {
+    let authority = Authority::new();
+    let receiver = Receiver::start_tls(authority.certificate(&["127.0.0.1", "hook.example"]).server_config()).await;
+    let dns = loopback_dns().await;
+    let sender = trusting(&authority, Some(&dns));
+    let mut slot = None;
+    for _ in 0..2 {
+        let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
+        assert_eq!(class(&report), None, "{report:?}");
+    }
+    assert_eq!(receiver.connections(), 1, "the connection is kept");
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), None, "{report:?}");
+    let report = attempt(&sender, &receiver.url_as("other.example", "/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::TlsName), "{report:?}");
+}
+
+#[tokio::test]
+async fn r21_certificates_that_are_not_trusted() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let sender = trusting(&authority, None);
+    let receiver = Receiver::start_tls(stranger.certificate(&["127.0.0.1"]).server_config()).await;
+    let report = attempt(&sender, &receiver.url("/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::TlsUntrusted), "{report:?}");
+    assert_eq!(receiver.request_count(), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn r22_handshakes_that_do_not_end() {
+    let sender = Sender::new(ConnectorOptions::default(), allow(&["127.0.0.0/8"])).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let held = Arc::new(tokio::sync::Mutex::new(Vec::new()));
+    let keep = Arc::clone(&held);
+    let accepting = tokio::spawn(async move {
+        let (stalled, _) = listener.accept().await.unwrap();
+        keep.lock().await.push(stalled);
+        let (mut plain, _) = listener.accept().await.unwrap();
+        plain.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+    });
+    let url = format!("https://{address}/");
+    assert_eq!(
+        class(&attempt(&sender, &url).await),
+        Some(ErrorClass::Timeout),
+        "stalls"
+    );
+    assert_eq!(
+        class(&attempt(&sender, &url).await),
+        Some(ErrorClass::TlsHandshake),
+        "speaks something else"
+    );
+    accepting.await.unwrap();
+}
