@@ -1,0 +1,94 @@
+//! Configuration, and what a change of it does to what is owed.
+
+use hookwright_domain::outcome::DeliveryState;
+use hookwright_storage::{Batch, NewEvent, UpdateOutcome, WebhookRow};
+
+use crate::support::{
+    Fixture, NOW, ORGANIZATION, audit, delivery, event_type, on_both_stores, organization, pending, secret, webhook,
+};
+
+on_both_stores! {
+    async fn rows_come_back_as_they_went_in(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        store.insert_event_type(&event_type(2, "clocking"), &audit(3)).await.unwrap();
+        store.insert_webhook(&webhook(11), &secret(21, 11), None, &audit(4)).await.unwrap();
+        let rows = store.load_catalogue().await.unwrap();
+        assert_eq!(rows.organizations, [organization(ORGANIZATION, "acme")]);
+        assert_eq!(rows.event_types, [event_type(2, "clocking")]);
+        assert_eq!(rows.webhooks, [webhook(11)]);
+        assert_eq!(rows.signing_secrets, [secret(21, 11)]);
+        let mut changed = event_type(2, "clocking");
+        changed.json_schema = None;
+        changed.archived = true;
+        store.update_event_type(&changed, &audit(5)).await.unwrap();
+        assert_eq!(store.load_catalogue().await.unwrap().event_types, [changed], "a schema can be taken away");
+        assert!(store.insert_organization(&organization(8, "acme"), &audit(6)).await.is_err(), "names are unique");
+    }
+
+    async fn a_stale_update_writes_nothing(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        store.insert_webhook(&webhook(11), &secret(21, 11), None, &audit(2)).await.unwrap();
+        let next = WebhookRow { version: 2, rate_limit: None, active: false, ..webhook(11) };
+        assert_eq!(store.update_webhook(&next, 1, None, &audit(3)).await.unwrap(), UpdateOutcome::Updated);
+        let stale = WebhookRow { version: 2, description: "stale".to_owned(), ..webhook(11) };
+        assert_eq!(store.update_webhook(&stale, 1, None, &audit(4)).await.unwrap(), UpdateOutcome::Stale);
+        assert_eq!(store.load_catalogue().await.unwrap().webhooks, [next]);
+    }
+
+    async fn a_ping_is_stored_with_its_webhook_or_not_at_all(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        let ping = NewEvent { spilled: vec![0], ..fixture.event_of(&[11], "ping", "{}") };
+        store.insert_webhook(&webhook(11), &secret(21, 11), Some(&ping), &audit(2)).await.unwrap();
+        assert_eq!(store.due(11, i64::MAX, 10, 1 << 20).await.unwrap().rows.len(), 1);
+        let other = NewEvent { spilled: vec![0], ..fixture.event_of(&[12], "ping", "{}") };
+        // The audit line's id is taken: nothing of the change stays.
+        assert!(store.insert_webhook(&webhook(12), &secret(22, 12), Some(&other), &audit(2)).await.is_err());
+        assert_eq!(store.events_exist(&[other.event.id]).await.unwrap(), [0i64; 0]);
+        assert_eq!(store.load_catalogue().await.unwrap().webhooks.len(), 1);
+    }
+
+    async fn deleting_cancels_what_waits(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        store.insert_webhook(&webhook(11), &secret(21, 11), None, &audit(2)).await.unwrap();
+        store.insert_webhook(&webhook(12), &secret(22, 12), None, &audit(3)).await.unwrap();
+        let event = fixture.event(&[11, 12]);
+        let pend = vec![pending(&event, 0, NOW, 1), pending(&event, 1, NOW, 1)];
+        store.commit(&Batch { events: vec![event.clone()], pend, ..Batch::default() }).await.unwrap();
+        store.delete_webhook(11, NOW, &audit(4)).await.unwrap();
+        assert_eq!(store.pending_webhooks().await.unwrap(), [(12, NOW)]);
+        let record = store.get_delivery(ORGANIZATION, delivery(&event, 0)).await.unwrap().unwrap();
+        assert_eq!(record.state, DeliveryState::Cancelled);
+        assert_eq!(record.ending.unwrap().reason, "webhook_deleted");
+        store.delete_organization(ORGANIZATION, NOW, &audit(5)).await.unwrap();
+        assert_eq!(store.pending_webhooks().await.unwrap(), []);
+        let rows = store.load_catalogue().await.unwrap();
+        assert_eq!((rows.organizations.len(), rows.webhooks.len()), (0, 0));
+        store.insert_organization(&organization(8, "acme"), &audit(6)).await.unwrap();
+    }
+
+    async fn a_rotation_keeps_two_secrets_at_most(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        store.insert_webhook(&webhook(11), &secret(21, 11), None, &audit(2)).await.unwrap();
+        store.rotate_secret(&secret(22, 11), NOW + 5, &audit(3)).await.unwrap();
+        store.rotate_secret(&secret(23, 11), NOW + 9, &audit(4)).await.unwrap();
+        let mut secrets = store.load_catalogue().await.unwrap().signing_secrets;
+        secrets.sort_by_key(|secret| secret.id);
+        let expiries: Vec<_> = secrets.iter().map(|secret| (secret.id, secret.expires_at)).collect();
+        assert_eq!(expiries, [(22, Some(NOW + 9)), (23, None)]);
+        store.expire_secrets(11, &audit(5)).await.unwrap();
+        assert_eq!(store.load_catalogue().await.unwrap().signing_secrets, [secret(23, 11)]);
+    }
+
+    async fn settings_are_replaced(fixture: &mut Fixture) {
+        let store = fixture.store();
+        assert_eq!(store.setting("a").await.unwrap(), None);
+        store.put_setting("a", b"1").await.unwrap();
+        store.put_setting("a", b"2").await.unwrap();
+        assert_eq!(store.setting("a").await.unwrap().as_deref(), Some(&b"2"[..]));
+    }
+}

@@ -1,0 +1,69 @@
+//! What happened, read for people.
+
+use hookwright_domain::outcome::DeliveryState;
+use hookwright_storage::{Batch, DELIVERED, DeliveryFilter, EventFilter, FAILED, GOES_ON};
+
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending};
+
+on_both_stores! {
+    async fn events_are_listed_by_type_and_time(fixture: &mut Fixture) {
+        let kinds = ["a", "b", "a", "b", "a"];
+        let events: Vec<_> = kinds.iter().map(|kind| fixture.event_of(&[11], kind, "{}")).collect();
+        fixture.commit_events(events.clone()).await;
+        let list = async |filter: EventFilter, before: i64, size: usize| {
+            let (records, next) = fixture.store().list_events(ORGANIZATION, &filter, before, size).await.unwrap();
+            (records.into_iter().map(|record| record.event.id).collect::<Vec<_>>(), next)
+        };
+        let ids: Vec<i64> = events.iter().rev().map(|event| event.event.id).collect();
+        assert_eq!(list(EventFilter::default(), i64::MAX, 3).await, (ids[..3].to_vec(), Some(ids[2])));
+        assert_eq!(list(EventFilter::default(), ids[2], 3).await, (ids[3..].to_vec(), None));
+        let of_a = EventFilter { event_type: Some("a".to_owned()), ..EventFilter::default() };
+        assert_eq!(list(of_a, i64::MAX, 10).await.0, [ids[0], ids[2], ids[4]]);
+        let none = EventFilter { end_us: Some(NOW), ..EventFilter::default() };
+        assert_eq!(list(none, i64::MAX, 10).await.0, [0i64; 0]);
+        let all = EventFilter { start_us: Some(NOW), end_us: Some(NOW + 1_000_000), ..EventFilter::default() };
+        assert_eq!(list(all, i64::MAX, 10).await.0.len(), 5);
+    }
+
+    async fn deliveries_stand_where_their_rows_say(fixture: &mut Fixture) {
+        let event = fixture.event(&[11, 12, 13, 14]);
+        fixture.commit_events(vec![event.clone()]).await;
+        let outcomes = Batch {
+            attempts: vec![
+                attempt(&event, 1, 1, GOES_ON),
+                attempt(&event, 1, 2, DELIVERED),
+                attempt(&event, 2, 1, FAILED),
+                attempt(&event, 3, 1, GOES_ON),
+            ],
+            pend: vec![pending(&event, 3, NOW + 5, 1)],
+            ..Batch::default()
+        };
+        fixture.store().commit(&outcomes).await.unwrap();
+        let list = async |filter: DeliveryFilter, before: i64, size: usize| {
+            fixture.store().list_deliveries(ORGANIZATION, &filter, before, size).await.unwrap()
+        };
+        let (records, next) = list(DeliveryFilter::default(), i64::MAX, 10).await;
+        let states: Vec<_> = records.iter().map(|record| (record.webhook_id, record.state, record.attempts_made)).collect();
+        use DeliveryState::{Delivered, Failed, Pending, Retrying};
+        assert_eq!(states, [(14, Retrying, 1), (13, Failed, 1), (12, Delivered, 2), (11, Pending, 0)]);
+        assert_eq!(next, None);
+        assert_eq!(records[0].pending.as_ref().unwrap().due_at, NOW + 5);
+        assert_eq!(records[2].last_attempt.as_ref().unwrap().status, Some(200));
+        let failed = DeliveryFilter { states: vec![Failed], ..DeliveryFilter::default() };
+        assert_eq!(list(failed, i64::MAX, 10).await.0.len(), 1);
+        let of_webhook = DeliveryFilter { webhook_id: Some(12), event_id: Some(event.event.id), ..DeliveryFilter::default() };
+        assert_eq!(list(of_webhook, i64::MAX, 10).await.0[0].delivery_id, delivery(&event, 1));
+        let (page, next) = list(DeliveryFilter::default(), i64::MAX, 3).await;
+        assert_eq!(page.len(), 3);
+        let (rest, end) = list(DeliveryFilter::default(), next.unwrap(), 3).await;
+        assert_eq!((rest.len(), rest[0].webhook_id, end), (1, 11, None), "a page may end within an event");
+        let one = fixture.store().get_delivery(ORGANIZATION, delivery(&event, 2)).await.unwrap().unwrap();
+        assert_eq!(one, records[1]);
+        for (organization, id) in [(ORGANIZATION + 1, delivery(&event, 2)), (ORGANIZATION, delivery(&event, 3) + 1), (ORGANIZATION, 1)] {
+            assert_eq!(fixture.store().get_delivery(organization, id).await.unwrap(), None);
+        }
+        let attempts = fixture.store().list_attempts(ORGANIZATION, delivery(&event, 1)).await.unwrap();
+        assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(attempts[0].response_body.as_deref(), Some(&b"\0\xff"[..]), "bytes that are no text survive");
+    }
+}

@@ -1,0 +1,10 @@
+//! One suite for both stores: what holds on one holds on the other.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
+
+mod catalogue;
+mod commit;
+mod history;
+mod opening;
+mod queue;
+mod support;

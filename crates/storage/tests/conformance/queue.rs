@@ -1,0 +1,67 @@
+//! What is owed: refills in order and within bounds, and what a crash leaves behind.
+
+use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent};
+
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending};
+
+on_both_stores! {
+    async fn refills_come_in_order_of_due_time(fixture: &mut Fixture) {
+        let events: Vec<_> = (0..5).map(|_| fixture.event(&[11, 12])).collect();
+        let due = [NOW - 1, NOW - 5, NOW, NOW + 1, NOW - 5];
+        let pend = events.iter().zip(due).map(|(event, due_at)| pending(event, 0, due_at, 1)).collect();
+        let other = pending(&events[0], 1, NOW - 100, 0);
+        let batch = Batch { events: events.clone(), pend, ..Batch::default() };
+        fixture.store().commit(&batch).await.unwrap();
+        fixture.store().commit(&Batch { pend: vec![other], ..Batch::default() }).await.unwrap();
+        let refill = fixture.store().due(11, NOW, 10, 1 << 20).await.unwrap();
+        let order: Vec<i64> = refill.rows.iter().map(|row| row.pending.delivery_id).collect();
+        assert_eq!(order, [1, 4, 0, 2].map(|at| delivery(&events[at], 0)));
+        assert_eq!(refill.rows[0].event, *events[1].event);
+        assert_eq!((refill.more_due, refill.next_due), (false, Some(NOW + 1)));
+        let bounded = fixture.store().due(11, NOW, 2, 1 << 20).await.unwrap();
+        assert_eq!((bounded.rows.len(), bounded.more_due), (2, true));
+        let small = fixture.store().due(11, NOW, 10, 0).await.unwrap();
+        assert_eq!((small.rows.len(), small.more_due), (1, true), "at least one, however large");
+        assert_eq!(fixture.store().pending_webhooks().await.unwrap(), [(11, NOW - 5), (12, NOW - 100)]);
+    }
+
+    async fn spilled_deliveries_wait_in_the_store_from_the_start(fixture: &mut Fixture) {
+        let event = NewEvent { spilled: vec![1], ..fixture.event(&[11, 12]) };
+        fixture.commit_events(vec![event.clone()]).await;
+        assert_eq!(fixture.store().due(11, i64::MAX, 10, 1 << 20).await.unwrap().rows, []);
+        let rows = fixture.store().due(12, i64::MAX, 10, 1 << 20).await.unwrap().rows;
+        assert_eq!(rows[0].pending.delivery_id, delivery(&event, 1));
+        assert_eq!(rows[0].pending.attempts, 0);
+    }
+
+    async fn what_has_no_row_at_all_is_unfinished(fixture: &mut Fixture) {
+        let events: Vec<_> = (0..4).map(|_| fixture.event(&[11, 12, 13])).collect();
+        fixture.commit_events(events.clone()).await;
+        let ending = EndingRow {
+            delivery_id: delivery(&events[1], 2),
+            event_id: events[1].event.id,
+            organization_id: ORGANIZATION,
+            webhook_id: 13,
+            state: ENDING_CANCELLED,
+            reason: "webhook_deleted".to_owned(),
+            ended_at: NOW,
+        };
+        let done = Batch {
+            attempts: vec![attempt(&events[1], 0, 1, DELIVERED), attempt(&events[2], 1, 1, DELIVERED)],
+            pend: vec![pending(&events[1], 1, NOW, 1)],
+            endings: vec![ending],
+            ..Batch::default()
+        };
+        fixture.store().commit(&done).await.unwrap();
+        let last = events[3].event.id;
+        let page = fixture.store().unfinished(events[0].event.id, last, 100).await.unwrap();
+        let found: Vec<(i64, Vec<usize>)> = page.events.into_iter().map(|event| (event.event.id, event.positions)).collect();
+        assert_eq!(found, [(events[2].event.id, vec![0, 2]), (last, vec![0, 1, 2])]);
+        assert_eq!(page.last_id, last);
+        let first = fixture.store().unfinished(0, last, 2).await.unwrap();
+        assert_eq!(first.last_id, events[1].event.id, "in pages");
+        let none = fixture.store().unfinished(last, last, 100).await.unwrap();
+        assert_eq!((none.events.len(), none.last_id), (0, last));
+        assert_eq!(fixture.store().last_event_id().await.unwrap(), last);
+    }
+}
