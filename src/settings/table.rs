@@ -180,7 +180,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),
     setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (/metrics, /healthz, /readyz); port 0 takes a free port"),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
-    setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: both listeners then speak TLS"),
+    setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the gRPC listener then speaks TLS"),
     setting!(tls_private_key, One, LISTENERS, "FILE", "PEM file of the certificate's private key"),
     setting!(ready_file, One, LISTENERS, "FILE", "File that is written, as JSON, once the server is ready: addresses and place of the admin token"),
 

@@ -210,16 +210,17 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 
 /// Nothing listens on a public address without TLS unless told to in so many words.
 fn check_exposure(options: &Options) -> anyhow::Result<()> {
-    let protected = options.tls_certificate.is_some() || options.allow_plaintext;
-    for (name, address) in [
-        ("grpc-address", options.grpc_address),
-        ("http-address", options.http_address),
-    ] {
-        anyhow::ensure!(
-            protected || address.ip().is_loopback(),
-            "{name} {address} is not a loopback address: configure tls-certificate and tls-private-key, or set allow-plaintext to serve tokens and payloads unencrypted"
-        );
-    }
+    let is_open = |address: SocketAddr| !address.ip().is_loopback() && !options.allow_plaintext;
+    anyhow::ensure!(
+        options.tls_certificate.is_some() || !is_open(options.grpc_address),
+        "grpc-address {} is not a loopback address: configure tls-certificate and tls-private-key, or set allow-plaintext to serve tokens and payloads unencrypted",
+        options.grpc_address
+    );
+    anyhow::ensure!(
+        !is_open(options.http_address),
+        "http-address {} is not a loopback address and has no TLS: put a proxy before it, or set allow-plaintext",
+        options.http_address
+    );
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub struct Options {
     pub http_address: SocketAddr,
     /// Listen on an address other than loopback although no TLS is configured.
     pub allow_plaintext: bool,
-    /// PEM files of certificate chain and private key: both listeners then speak TLS.
+    /// PEM files of certificate chain and private key: the gRPC listener then speaks TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The private key of `tls_certificate`.
     pub tls_private_key: Option<PathBuf>,

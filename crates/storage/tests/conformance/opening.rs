@@ -64,7 +64,7 @@ async fn f11_a_postgres_that_does_not_promise_durability_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn f05_a_postgres_that_was_restarted_is_used_again() {
-    let mut cluster = PostgresCluster::start().await.unwrap();
+    let cluster = PostgresCluster::start().await.unwrap();
     let database = cluster.create_database().await.unwrap();
     let options = StoreOptions::new(database.url());
     Store::migrate(&options).await.unwrap();
