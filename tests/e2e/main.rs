@@ -2,6 +2,7 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
@@ -10,6 +11,7 @@
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
+//! | `telemetry` | traces as a collector receives them |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
 //! A test that concerns the store runs on both: `on_both_stores!` makes one test of each.
@@ -18,6 +20,7 @@
 
 mod access;
 mod bad_input;
+mod command_line;
 mod contract;
 mod durability;
 mod isolation;
@@ -25,4 +28,5 @@ mod outcomes;
 mod publishing;
 mod subscriptions;
 mod support;
+mod telemetry;
 mod verifiers;

@@ -1,7 +1,7 @@
 //! `EventService`.
 
 use bytes::Bytes;
-use hookwright_delivery::engine::Published;
+use hookwright_delivery::{engine::Published, trace::TRACE_TARGET};
 use hookwright_domain::id::EventId;
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, BatchPublishEventsResponse, Event, FieldViolation, GetEventRequest, ListEventsRequest,
@@ -10,6 +10,7 @@ use hookwright_proto::v1::{
 };
 use hookwright_storage::{EventFilter, EventRecord};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tracing::Span;
 
 use super::{
     Api, name, page,
@@ -124,18 +125,23 @@ impl EventService for Api {
     }
 }
 
-/// The trace that a publish call belongs to.
+/// The trace that a publish call belongs to. Where traces are exported the call is a span of it, which ends with this value,
+/// and the events' attempts are below that span.
 #[derive(Clone)]
 pub(super) struct Origin {
     trace: Option<[u8; 25]>,
     state: Option<String>,
+    _span: Span,
 }
 
 impl Origin {
     fn of(metadata: &MetadataMap) -> Self {
+        let parent = trace::parent(metadata);
+        let span = tracing::info_span!(target: TRACE_TARGET, "publish", otel.kind = "server");
         Self {
-            trace: trace::parent(metadata),
+            trace: trace::of_span(&span, parent).or(parent),
             state: trace::state(metadata),
+            _span: span,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The publisher's trace context: `traceparent` and `tracestate` from the call's metadata (W3C Trace Context).
 
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tonic::metadata::MetadataMap;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The longest `tracestate` that is passed on; the standard asks for at least 512 characters.
 const TRACESTATE_BYTES_MAX: usize = 512;
@@ -20,6 +23,38 @@ pub(super) fn parent(metadata: &MetadataMap) -> Option<[u8; 25]> {
     decode(flags, &mut context[24..])?;
     let valid = context[..16] != [0; 16] && context[16..24] != [0; 8];
     valid.then_some(context)
+}
+
+/// Puts a span below the caller's, and returns where in the trace it is. `None` where nothing is exported.
+pub(super) fn of_span(span: &Span, parent: Option<[u8; 25]>) -> Option<[u8; 25]> {
+    if span.is_disabled() {
+        return None;
+    }
+    if let Some(parent) = parent {
+        let (mut trace, mut id) = ([0; 16], [0; 8]);
+        trace.copy_from_slice(&parent[..16]);
+        id.copy_from_slice(&parent[16..24]);
+        let flags = TraceFlags::new(parent[24]);
+        let remote = SpanContext::new(
+            TraceId::from_bytes(trace),
+            SpanId::from_bytes(id),
+            flags,
+            true,
+            TraceState::default(),
+        );
+        // It fails only where the span is not exported, and then there is nothing to put it below.
+        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
+    }
+    let context = span.context();
+    let recorded = context.span().span_context().clone();
+    if !recorded.is_valid() {
+        return None;
+    }
+    let mut place = [0; 25];
+    place[..16].copy_from_slice(&recorded.trace_id().to_bytes());
+    place[16..24].copy_from_slice(&recorded.span_id().to_bytes());
+    place[24] = recorded.trace_flags().to_u8();
+    Some(place)
 }
 
 /// The `tracestate` to pass on.

@@ -1,0 +1,217 @@
+//! The binary as its users run it.
+
+use std::{path::Path, process::Output};
+
+use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::{CLOCKING, Installation, On, SECRET};
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .kill_on_drop(true);
+    tokio::time::timeout(DEADLINE, command.output())
+        .await
+        .expect("the command ends")
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn assert_demo(output: &Output) {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(stdout.contains(CLOCKING), "the raw request is shown: {stdout}");
+    assert!(stdout.contains("TT-Hook-Event: clocking\n"), "{stdout}");
+    assert_eq!(
+        stdout.matches("\nverified: sha1 sha256 v1\n").count(),
+        2,
+        "ping and event: {stdout}"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_delivers_on_sqlite() {
+    assert_demo(&run(&["demo"], &[]).await);
+}
+
+#[tokio::test]
+async fn the_demo_delivers_on_postgres() {
+    let database = PostgresCluster::shared()
+        .await
+        .unwrap()
+        .create_database()
+        .await
+        .unwrap();
+    assert_demo(&run(&["demo", "--store", "postgres", "--database-url", database.url()], &[]).await);
+}
+
+/// Runs a client command against the installation, with its answer as JSON.
+async fn client(installation: &Installation, arguments: &[&str]) -> Value {
+    let address = format!("http://{}", installation.server.grpc_address());
+    let token = installation.server.token().unwrap();
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--output", "json"]).collect();
+    let output = run(
+        &arguments,
+        &[("HOOKWRIGHT_ADDRESS", &address), ("HOOKWRIGHT_TOKEN", &token)],
+    )
+    .await;
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stdout)))
+}
+
+#[tokio::test]
+async fn every_resource_can_be_worked_with() {
+    let installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let url = receiver.url("/payload");
+    let created = client(&installation, &["organizations", "create", "globex"]).await;
+    assert_eq!(created["name"], "organizations/globex");
+    let created = client(
+        &installation,
+        &[
+            "webhooks",
+            "create",
+            "--organization",
+            "globex",
+            "--url",
+            &url,
+            "--event",
+            "clocking",
+            "--secret",
+            SECRET,
+        ],
+    )
+    .await;
+    assert_eq!(created["signingSecret"], SECRET);
+    let name = created["name"].as_str().unwrap();
+    client(&installation, &["webhooks", "ping", name, "--wait"]).await;
+    client(&installation, &["event-types", "create", "invoice.paid"]).await;
+    client(
+        &installation,
+        &[
+            "webhooks",
+            "update",
+            name,
+            "--event",
+            "clocking",
+            "--event",
+            "invoice.paid",
+        ],
+    )
+    .await;
+    let published = client(
+        &installation,
+        &[
+            "publish",
+            "--organization",
+            "globex",
+            "--event-type",
+            "clocking",
+            "--json",
+            CLOCKING,
+        ],
+    )
+    .await;
+    assert_eq!(published["deliveryCount"], 1);
+    receiver
+        .wait_until(|requests| {
+            requests
+                .iter()
+                .any(|request| request.header("TT-Hook-Event") == Some("clocking"))
+        })
+        .await;
+    let deliveries = client(&installation, &["deliveries", "list", "--organization", "globex"]).await;
+    let listed = deliveries["deliveries"].as_array().unwrap();
+    assert_eq!(
+        listed.len(),
+        4,
+        "two pings for changes, one asked for, one event: {deliveries}"
+    );
+    let attempts = client(
+        &installation,
+        &["deliveries", "attempts", listed[1]["name"].as_str().unwrap()],
+    )
+    .await;
+    assert_eq!(attempts["attempts"][0]["responseStatus"], 200, "{attempts}");
+    for list in ["organizations", "event-types"] {
+        client(&installation, &[list, "list"]).await;
+    }
+    client(&installation, &["webhooks", "delete", name]).await;
+    let webhooks = client(&installation, &["webhooks", "list", "--organization", "globex"]).await;
+    assert!(webhooks["webhooks"].as_array().is_none_or(Vec::is_empty), "{webhooks}");
+}
+
+#[tokio::test]
+async fn errors_name_the_field_and_the_fix() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = format!("http://{}", installation.server.grpc_address());
+    let token = installation.server.token().unwrap();
+    let arguments = [
+        "publish",
+        "--organization",
+        "acme",
+        "--event-type",
+        "clockin",
+        "--json",
+        "{}",
+    ];
+    let output = run(
+        &arguments,
+        &[("HOOKWRIGHT_ADDRESS", &address), ("HOOKWRIGHT_TOKEN", &token)],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("`clocking`"),
+        "the nearest name: {}",
+        text(&output.stderr)
+    );
+    assert_eq!(run(&["publish"], &[]).await.status.code(), Some(2), "wrong usage");
+}
+
+#[tokio::test]
+async fn settings_come_from_flags_environment_and_file_in_that_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hookwright.toml");
+    std::fs::write(
+        &file,
+        "header_prefix = \"File-\"\nuser_agent = \"File\"\nlog_filter = \"warn\"\n",
+    )
+    .unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let file_argument = path(&file);
+    let arguments = [
+        "config",
+        "--config",
+        &file_argument,
+        "--header-prefix",
+        "Flag-",
+        "--output",
+        "json",
+    ];
+    let environment = [
+        ("HOOKWRIGHT_HEADER_PREFIX", "Environment-"),
+        ("HOOKWRIGHT_USER_AGENT", "Environment"),
+    ];
+    let output = run(&arguments, &environment).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for expected in ["Flag-", "Environment", "warn"] {
+        assert!(shown.contains(expected), "{expected} in {shown}");
+    }
+    std::fs::write(&file, "header_prefixx = \"x\"\n").unwrap();
+    let output = run(&["config", "--config", &file_argument], &[]).await;
+    assert!(!output.status.success());
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("header_prefixx") && stderr.contains("header_prefix"),
+        "{stderr}"
+    );
+}
