@@ -80,11 +80,11 @@ async fn every_resource_can_be_worked_with() {
             "create",
             "--organization",
             "globex",
-            "--url",
+            "--payload-url",
             &url,
             "--event",
             "clocking",
-            "--secret",
+            "--signing-secret",
             SECRET,
         ],
     )
