@@ -1,7 +1,7 @@
 //! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
 //! `/metrics` and `/readyz`.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_delivery::{clock, engine::Engine, metrics::Metrics, trace::TRACE_TARGET};
@@ -41,6 +41,7 @@ pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
             .boxed()
     } else {
         tracing_subscriber::fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .with_filter(filter)
             .boxed()

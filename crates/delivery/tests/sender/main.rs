@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 mod addresses;
+mod http2;
 mod receivers;
 mod support;
 mod tls;

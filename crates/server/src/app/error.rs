@@ -28,7 +28,7 @@ pub enum AppError {
     #[error("{}", summary(.0))]
     Invalid(Vec<Violation>),
     /// The resource does not exist, or the caller may not know that it does.
-    #[error("{kind} `{name}` does not exist{hint}")]
+    #[error("the {} `{name}` does not exist{hint}", noun(kind))]
     NotFound {
         /// What kind of resource.
         kind: &'static str,
@@ -82,6 +82,19 @@ pub enum AppError {
     /// A fault of ours, with the id under which it was logged.
     #[error("internal error; the server's log has it under {0}")]
     Internal(String),
+}
+
+/// What people call a kind of resource: `event type` for `hookwright.v1.EventType`.
+fn noun(kind: &str) -> String {
+    let name = kind.rsplit('.').next().unwrap_or_default();
+    let mut noun = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !noun.is_empty() {
+            noun.push(' ');
+        }
+        noun.extend(letter.to_lowercase());
+    }
+    noun
 }
 
 fn summary(violations: &[Violation]) -> String {
@@ -158,5 +171,16 @@ impl From<StoreError> for AppError {
         } else {
             Self::internal(&error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_use_the_words_that_people_use() {
+        let error = AppError::not_found("hookwright.v1.EventType", "eventTypes/x");
+        assert_eq!(error.to_string(), "the event type `eventTypes/x` does not exist");
     }
 }

@@ -1,0 +1,141 @@
+//! Receivers that speak HTTP/2: another implementation's server, chosen by ALPN.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
+use hookwright_domain::outcome::ErrorClass;
+use hookwright_testkit::Authority;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{allow, attempt_on, class};
+
+/// A request as it arrived: its head, and its body.
+type Arrived = Arc<Mutex<Vec<(http::request::Parts, Bytes)>>>;
+
+struct Http2Receiver {
+    address: SocketAddr,
+    arrived: Arrived,
+    connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// A receiver that answers each request with the status at its turn, and the last one from then on.
+async fn start(authority: &Authority, statuses: &'static [u16]) -> Http2Receiver {
+    let mut config = (*authority.certificate(&["127.0.0.1"]).server_config()).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let arrived = Arrived::default();
+    let connections: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
+    let (seen, open) = (Arc::clone(&arrived), Arc::clone(&connections));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+            let task = tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let service =
+                    service_fn(move |request: Request<Incoming>| answer(request, Arc::clone(&seen), statuses));
+                drop(
+                    http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await,
+                );
+            });
+            open.lock().unwrap().push(task);
+        }
+    });
+    Http2Receiver {
+        address,
+        arrived,
+        connections,
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    arrived: Arrived,
+    statuses: &'static [u16],
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    let turn = {
+        let mut arrived = arrived.lock().unwrap();
+        arrived.push((head, body));
+        arrived.len() - 1
+    };
+    let status = statuses[turn.min(statuses.len() - 1)];
+    Ok(Response::builder().status(status).body(Full::from("seen")).unwrap())
+}
+
+fn trusting(authority: &Authority) -> Sender {
+    let extra_ca = Some(std::fs::read(authority.pem_file()).unwrap());
+    let options = ConnectorOptions {
+        extra_ca,
+        ..ConnectorOptions::default()
+    };
+    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
+}
+
+#[tokio::test]
+async fn requests_go_over_one_http2_connection() {
+    let authority = Authority::new();
+    let receiver = start(&authority, &[200, 500, 200]).await;
+    let sender = trusting(&authority);
+    let url = format!("https://{}/hook?x=1", receiver.address);
+    let mut slot = None;
+    let classes: Vec<_> = [
+        class(&attempt_on(&sender, &mut slot, &url).await),
+        class(&attempt_on(&sender, &mut slot, &url).await),
+        class(&attempt_on(&sender, &mut slot, &url).await),
+    ]
+    .to_vec();
+    assert_eq!(classes, [None, Some(ErrorClass::Status), None]);
+    assert_eq!(
+        receiver.connections.lock().unwrap().len(),
+        1,
+        "a failing status does not cost the connection"
+    );
+    let arrived = receiver.arrived.lock().unwrap();
+    let (head, body) = &arrived[0];
+    assert_eq!(head.version, http::Version::HTTP_2);
+    assert_eq!(head.method, "POST");
+    assert_eq!(
+        head.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+        Some("/hook?x=1")
+    );
+    assert_eq!(head.headers["content-type"], "application/json");
+    assert_eq!(head.headers["tt-hook-event"], "clocking");
+    assert_eq!(head.headers["content-length"], "2");
+    assert_eq!(body, "{}");
+}
+
+#[tokio::test]
+async fn r23_a_connection_that_is_gone_is_replaced() {
+    let authority = Authority::new();
+    let receiver = start(&authority, &[200]).await;
+    let sender = trusting(&authority);
+    let url = format!("https://{}/", receiver.address);
+    let mut slot = None;
+    assert_eq!(class(&attempt_on(&sender, &mut slot, &url).await), None);
+    let first = receiver.connections.lock().unwrap().remove(0);
+    first.abort();
+    let _ = first.await;
+    let report = attempt_on(&sender, &mut slot, &url).await;
+    assert_eq!(class(&report), None, "{report:?}");
+    assert_eq!(receiver.arrived.lock().unwrap().len(), 2);
+}
