@@ -1,9 +1,10 @@
 //! What follows from an attempt, and how it is recorded.
 
 use hookwright_proto::v1::{
-    DeliveryState, DisabledReason, ErrorClass, GetWebhookRequest, ListAttemptsRequest, ListDeliveriesRequest, Webhook,
+    DeleteWebhookRequest, DeliveryState, DisabledReason, ErrorClass, GetWebhookRequest, ListAttemptsRequest,
+    ListDeliveriesRequest, Webhook,
 };
-use hookwright_testkit::{Receiver, Response};
+use hookwright_testkit::{Receiver, Response, receiver::Gate};
 
 use crate::support::{ACME, CLOCKING, Installation, On, on_both_stores, wait_for_events, webhook};
 
@@ -87,6 +88,25 @@ on_both_stores! {
         assert!(disabled.disable_time.is_some());
         assert_eq!(disabled.signing_secret, "", "a get never holds the secret");
         assert_eq!(installation.publish("clocking", CLOCKING).await.delivery_count, 0);
+    }
+
+    async fn deleting_a_webhook_ends_the_delivery_under_way(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        let created = installation.webhook(&receiver, &["clocking"]).await;
+        let gate = Gate::default();
+        receiver.answer(Response::new(500).after(&gate));
+        let published = installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 1).await;
+        let name = only_delivery(&mut installation, &published.event).await;
+        let request = DeleteWebhookRequest { name: created.name };
+        installation.clients.webhooks.delete_webhook(request).await.unwrap();
+        gate.open();
+        let delivery = installation.delivery_until(&name, |delivery| delivery.state() == DeliveryState::Cancelled).await;
+        assert_eq!(delivery.attempt_count, 1, "the attempt under way is on record, and no other will be made");
+        installation.restart().await;
+        let delivery = installation.delivery_until(&name, |delivery| delivery.attempt_count == 1).await;
+        assert_eq!(delivery.state(), DeliveryState::Cancelled);
     }
 
     async fn a_delivery_fails_when_its_retries_are_used_up(on: On) {

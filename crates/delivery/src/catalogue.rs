@@ -1,7 +1,11 @@
 //! The configuration that the hot path reads: webhooks and organizations in one immutable [`Snapshot`], swapped whole when
 //! anything changes. Reading takes no lock and no query.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, Guard};
 use hookwright_domain::{
@@ -97,6 +101,19 @@ pub struct Snapshot {
     pub organizations: HashMap<String, Arc<Organization>>,
     /// Webhooks by raw id, active or not.
     pub webhooks: HashMap<i64, Arc<Webhook>>,
+    /// Webhooks whose stored configuration cannot be read. Nothing is sent to them, and what they are owed is kept.
+    pub unreadable: HashSet<i64>,
+}
+
+/// What a delivery finds where its webhook should be.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// It can be sent.
+    Active(Arc<Webhook>),
+    /// It waits until the webhook is active again.
+    Paused,
+    /// The webhook was deleted.
+    Gone,
 }
 
 /// The current [`Snapshot`].
@@ -116,8 +133,14 @@ impl Catalogue {
         self.current.store(Arc::new(snapshot));
     }
 
-    /// One webhook of the current configuration.
-    pub fn webhook(&self, id: i64) -> Option<Arc<Webhook>> {
-        self.current.load().webhooks.get(&id).cloned()
+    /// What there is for a delivery to the webhook in the current configuration.
+    pub fn target(&self, webhook: i64) -> Target {
+        let current = self.current.load();
+        match current.webhooks.get(&webhook) {
+            Some(webhook) if webhook.active => Target::Active(Arc::clone(webhook)),
+            Some(_) => Target::Paused,
+            None if current.unreadable.contains(&webhook) => Target::Paused,
+            None => Target::Gone,
+        }
     }
 }

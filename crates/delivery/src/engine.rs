@@ -36,7 +36,7 @@ use hookwright_storage::{Store, StoreError};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 
 pub use self::command::{Draft, PublishError, PublishResults, Published};
@@ -51,7 +51,13 @@ use self::{
     timer::Timer,
     turns::Turns,
 };
-use crate::{catalogue::Catalogue, clock, metrics::Metrics, request::RequestFormat, sender::Sender};
+use crate::{
+    catalogue::{Catalogue, Target},
+    clock,
+    metrics::Metrics,
+    request::RequestFormat,
+    sender::Sender,
+};
 
 /// How many commands may wait for the committer. Publishers and workers wait beyond that.
 const COMMANDS_MAX: usize = 8_192;
@@ -59,6 +65,8 @@ const COMMANDS_MAX: usize = 8_192;
 const LANE_JOBS_MAX: usize = 2_048;
 /// No lane holds more than this part of the memory for payloads.
 const LANE_MEMORY_DIVISOR: usize = 8;
+/// How many lanes read back from the store at once.
+const REFILLS_MAX: usize = 4;
 /// How long an idle connection is kept.
 const CONNECTION_IDLE_US: i64 = 60_000_000;
 
@@ -116,6 +124,7 @@ pub(crate) struct Inner {
     turns: Arc<Turns>,
     timer: Timer,
     memory: Arc<Memory>,
+    refills: Semaphore,
     checkpoint: Checkpoint,
     commands: mpsc::Sender<Command>,
     disable: mpsc::Sender<DisableRequest>,
@@ -156,6 +165,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             turns: Arc::new(Turns::new(options.concurrent_attempts_max)),
             memory: Arc::new(Memory::new(options.memory_bytes_max)),
+            refills: Semaphore::new(REFILLS_MAX),
             store,
             catalogue,
             ids,
@@ -323,6 +333,12 @@ impl Inner {
         if let Some(at) = wants.wake_at {
             self.timer.at(at, lane.webhook.raw());
         }
+        for job in wants.cancel {
+            self.spawn_record(cancel(lane, &job, clock::now_us()));
+        }
+        if wants.cancel_stored {
+            self.runtime.spawn(Arc::clone(self).cancel_stored(lane.webhook.raw()));
+        }
     }
 
     /// Gives durable deliveries to their lanes.
@@ -361,6 +377,10 @@ impl Inner {
 
     /// Reads back what is due for a lane.
     async fn refill(self: Arc<Self>, lane: Arc<Lane>) {
+        // Few at a time: each may read as much as there is room for when it begins.
+        let Ok(_permit) = self.refills.acquire().await else {
+            return;
+        };
         let plan = lane.plan_refill();
         let now = clock::now_us();
         let (jobs, next_due) = match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
@@ -385,28 +405,35 @@ impl Inner {
         self.act(&lane, wants);
     }
 
+    /// Ends what came to wait in the store for a webhook after it was deleted.
+    async fn cancel_stored(self: Arc<Self>, webhook: i64) {
+        if let Err(error) = self.store.cancel_pending(webhook, clock::now_us()).await {
+            let webhook = WebhookId::from_raw(webhook);
+            tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook; the next start will");
+        }
+    }
+
     fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
         let now = clock::now_us();
-        match self.catalogue.webhook(id.raw()) {
-            Some(webhook) if webhook.active => {
+        match self.catalogue.target(id.raw()) {
+            Target::Active(_) => {
                 let lane = self.lanes.read().get(&id.raw()).cloned();
                 if let Some(lane) = lane {
                     let wants = lane.resume(now);
                     self.act(&lane, wants);
                 }
             }
-            Some(_) => {
+            Target::Paused => {
                 let lane = self.lane(id.raw());
                 for job in lane.pause() {
                     self.spawn_record(park(&lane, &job, now));
                 }
             }
-            None => {
+            Target::Gone => {
                 let lane = self.lanes.write().remove(&id.raw());
                 if let Some(lane) = lane {
-                    for job in lane.close() {
-                        self.spawn_record(cancel(&lane, &job, now));
-                    }
+                    let wants = lane.close(now);
+                    self.act(&lane, wants);
                 }
             }
         }

@@ -148,22 +148,39 @@ impl Postgres {
     }
 
     pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        self.on_writer(async |conn| {
+            begin(conn).await?;
+            let committed = commit::commit(conn, batch).await;
+            end(conn, committed).await
+        })
+        .await
+    }
+
+    /// Asks on the connection that commits: after a failure that is a new one, which has the server's lock only once the
+    /// database has ended the session before it, and with it the transaction that failed.
+    pub(crate) async fn events_exist(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        self.on_writer(async |conn| Ok(queries::events_exist(conn, ids).await?))
+            .await
+    }
+
+    async fn on_writer<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+    {
         let mut writer = self.writer.lock().await;
         let result = within_deadline(async {
             let mut conn = match writer.take() {
                 Some(conn) => conn,
                 None => self.connect_writer().await?,
             };
-            begin(&mut conn).await?;
-            let committed = commit::commit(&mut conn, batch).await;
-            let committed = end(&mut conn, committed).await?;
-            Ok((conn, committed))
+            let done = work(&mut conn).await?;
+            Ok((conn, done))
         })
         .await;
-        // After any error the connection is not put back: the next commit begins with a new one.
-        let (conn, committed) = result?;
+        // After any error the connection is not put back: the next use begins with a new one.
+        let (conn, done) = result?;
         *writer = Some(conn);
-        Ok(committed)
+        Ok(done)
     }
 }
 

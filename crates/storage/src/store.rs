@@ -120,13 +120,27 @@ impl Store {
         })
     }
 
-    /// Which of these events are stored.
+    /// Which of these events are stored, after a commit of theirs failed: when this answers, that commit is over and cannot
+    /// store them any more.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn events_exist(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
-        let ids = ids.to_vec();
-        read!(self, events_exist(&ids))
+        match &self.backend {
+            Backend::Sqlite(store) => {
+                let ids = ids.to_vec();
+                store.read(move |conn| sqlite::queries::events_exist(conn, &ids)).await
+            }
+            Backend::Postgres(store) => store.events_exist(ids).await,
+        }
+    }
+
+    /// Cancels whatever waits in the store for a webhook that was deleted.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<(), StoreError> {
+        write!(self, None, cancel_pending(webhook, now))
     }
 
     /// What is due for a webhook: at most `rows` deliveries and about `bytes` of payload, at least one delivery.

@@ -415,23 +415,26 @@ fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64
     let mut health = HashMap::new();
     for record in records {
         let delivery = record.delivery.raw();
-        pend.remove(&delivery);
         match &record.change {
             Change::Attempted { attempt, retry, stored } => {
                 batch.attempts.push((**attempt).clone());
                 match retry {
                     Some(row) => drop(pend.insert(delivery, row.clone())),
-                    None if *stored => batch.unpend.push(delivery),
-                    None => {}
+                    None => {
+                        pend.remove(&delivery);
+                        batch.unpend.extend(stored.then_some(delivery));
+                    }
                 }
             }
             Change::Ended { ending, stored } => {
                 batch.endings.push(ending.clone());
-                if *stored {
-                    batch.unpend.push(delivery);
-                }
+                pend.remove(&delivery);
+                batch.unpend.extend(stored.then_some(delivery));
             }
-            Change::Noted(row) | Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
+            Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
+            // What came of the delivery meanwhile counts more.
+            Change::Noted(row) if record.lane.is_noted(delivery) => drop(pend.entry(delivery).or_insert(row.clone())),
+            Change::Noted(_) => {}
         }
         if let Some(row) = &record.health {
             health.insert(row.webhook_id, row.clone());

@@ -55,8 +55,11 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     place: Place,
-    /// Whether the store has a pending row for it. Without one, only the event row tells after a crash that it is owed.
+    /// Whether the store has a pending row for it, or will have. Without one, only the event row tells after a crash that
+    /// it is owed.
     stored: bool,
+    /// Whether the committer has been asked to write that row.
+    noted: bool,
     since: i64,
 }
 
@@ -105,7 +108,7 @@ struct RefillNotes {
 }
 
 /// What a lane wants done next; the engine does it outside the lane's lock.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Wants {
     /// Start this many workers; each has its turn already.
     pub(super) workers: usize,
@@ -113,6 +116,10 @@ pub(super) struct Wants {
     pub(super) refill: bool,
     /// Look at the lane again at this time.
     pub(super) wake_at: Option<i64>,
+    /// The webhook is gone: end these deliveries.
+    pub(super) cancel: Vec<Job>,
+    /// The webhook is gone: end what waits in the store for it.
+    pub(super) cancel_stored: bool,
 }
 
 /// What to read back.
@@ -158,7 +165,7 @@ impl Lane {
         let bytes = memory_of(payload_bytes);
         let mut state = self.state.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
-        if state.paused || backlog || !self.fits(&state, bytes) {
+        if state.paused || state.closed || backlog || !self.fits(&state, bytes) {
             return false;
         }
         state.hold(place, false, bytes, now);
@@ -193,6 +200,12 @@ impl Lane {
     /// Notes that a delivery waits in the store alone until `due_at`.
     pub(super) fn note_due(self: &Arc<Self>, due_at: i64, now: i64) -> Wants {
         let mut state = self.state.lock();
+        if state.closed {
+            return Wants {
+                cancel_stored: true,
+                ..Wants::default()
+            };
+        }
         if let Some(notes) = &mut state.refill {
             notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
         }
@@ -215,7 +228,11 @@ impl Lane {
     /// Decides under the lock; counts the workers that the caller must start.
     fn wants(self: &Arc<Self>, state: &mut State, now: i64) -> Wants {
         let mut wants = Wants::default();
-        if state.paused || state.closed {
+        if state.closed {
+            wants.cancel = state.ready.drain(..).collect();
+            return wants;
+        }
+        if state.paused {
             return wants;
         }
         if state.not_before > now && !state.ready.is_empty() {
@@ -375,12 +392,20 @@ impl Lane {
     }
 
     /// Takes in what a refill has read. `next_due` is when the earliest row that was not read is due.
-    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, next_due: Option<i64>, now: i64) -> Wants {
+    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, mut next_due: Option<i64>, now: i64) -> Wants {
         let mut state = self.state.lock();
         let notes = state.refill.take().unwrap_or_default();
+        if state.closed {
+            // Deleting the webhook has cancelled these rows.
+            return Wants::default();
+        }
         for job in jobs {
             if state.held.contains_key(&job.delivery) || notes.settled.contains(&job.delivery) {
                 continue;
+            }
+            if state.held.len() >= self.limits.jobs {
+                next_due = Some(now);
+                break;
             }
             let bytes = job.memory();
             let place = Place {
@@ -411,10 +436,16 @@ impl Lane {
         for held in state.held.values_mut() {
             if !held.stored && held.since < since {
                 held.stored = true;
+                held.noted = true;
                 taken.push(held.place);
             }
         }
         taken
+    }
+
+    /// Whether the row that [`Lane::take_unstored`] asked for is still needed: not if the delivery has left memory since.
+    pub(super) fn is_noted(&self, delivery: i64) -> bool {
+        self.state.lock().held.get(&delivery).is_some_and(|held| held.noted)
     }
 
     /// The oldest event of which a delivery in memory has no pending row.
@@ -442,13 +473,13 @@ impl Lane {
         self.wants(&mut state, now)
     }
 
-    /// Stops for good (the webhook is gone) and returns what was ready.
-    pub(super) fn close(&self) -> Vec<Job> {
+    /// Stops for good: the webhook is gone.
+    pub(super) fn close(self: &Arc<Self>, now: i64) -> Wants {
         let mut state = self.state.lock();
         state.closed = true;
         state.next_due = None;
         state.idle.clear();
-        state.ready.drain(..).collect()
+        self.wants(&mut state, now)
     }
 
     /// How many deliveries are in memory.
@@ -459,11 +490,13 @@ impl Lane {
 
 impl State {
     fn hold(&mut self, place: Place, stored: bool, bytes: usize, since: i64) {
-        if self
-            .held
-            .insert(place.delivery, Held { place, stored, since })
-            .is_none()
-        {
+        let held = Held {
+            place,
+            stored,
+            noted: false,
+            since,
+        };
+        if self.held.insert(place.delivery, held).is_none() {
             self.bytes += bytes;
         }
     }
@@ -474,3 +507,6 @@ impl State {
         Some(held)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::{
     Inner,
     lane::{Job, Place},
 };
-use crate::clock;
+use crate::{catalogue::Target, clock};
 
 /// How many events are read at once.
 const PAGE: usize = 500;
@@ -61,11 +61,13 @@ impl Inner {
     async fn recover_pending(self: &Arc<Self>) -> Result<(), StoreError> {
         let now = clock::now_us();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
-            let Some(config) = self.catalogue.webhook(webhook) else {
+            let target = self.catalogue.target(webhook);
+            if matches!(target, Target::Gone) {
+                self.store.cancel_pending(webhook, now).await?;
                 continue;
-            };
+            }
             let lane = self.lane(webhook);
-            if !config.active {
+            if matches!(target, Target::Paused) {
                 lane.pause();
             }
             let wants = lane.note_due(due_at, now);
@@ -94,7 +96,7 @@ impl Inner {
     async fn recover_job(self: &Arc<Self>, job: Job) {
         let now = clock::now_us();
         let lane = self.lane(job.webhook);
-        if self.catalogue.webhook(job.webhook).is_none() {
+        if matches!(self.catalogue.target(job.webhook), Target::Gone) {
             self.record(super::cancel(&lane, &job, now)).await;
             self.lanes.write().remove(&job.webhook);
             return;

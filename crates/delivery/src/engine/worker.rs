@@ -1,10 +1,12 @@
 //! A worker: makes one lane's attempts, one after another, over one connection.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use hookwright_domain::{
     id::DeliveryId,
     outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
@@ -20,7 +22,7 @@ use super::{
     later_second, park,
 };
 use crate::{
-    catalogue::Webhook,
+    catalogue::{Target, Webhook},
     clock,
     details::AttemptDetails,
     random,
@@ -40,13 +42,16 @@ impl Inner {
         let mut connection = lane.take_connection();
         let mut first = true;
         loop {
-            let webhook = self.catalogue.webhook(lane.webhook.raw());
-            let rate = webhook.as_ref().and_then(|webhook| webhook.rate);
+            let target = self.catalogue.target(lane.webhook.raw());
+            let rate = match &target {
+                Target::Active(webhook) => webhook.rate,
+                Target::Paused | Target::Gone => None,
+            };
             let Some(job) = lane.next(first, rate, clock::now_us()) else {
                 break;
             };
             first = false;
-            self.work_off(&lane, webhook, job, &mut connection).await;
+            self.work_off(&lane, target, job, &mut connection).await;
             if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
                 lane.leave();
                 break;
@@ -82,20 +87,20 @@ impl Inner {
     async fn work_off(
         self: &Arc<Self>,
         lane: &Arc<Lane>,
-        webhook: Option<Arc<Webhook>>,
+        target: Target,
         job: Job,
         connection: &mut Option<Connection>,
     ) {
         let now = clock::now_us();
-        let record = match webhook {
-            None => cancel(lane, &job, now),
-            Some(webhook) if !webhook.active => {
+        let record = match target {
+            Target::Gone => cancel(lane, &job, now),
+            Target::Paused => {
                 for waiting in lane.pause() {
                     self.record(park(lane, &waiting, now)).await;
                 }
                 park(lane, &job, now)
             }
-            Some(webhook) => self.attempt(lane, &webhook, &job, connection).await,
+            Target::Active(webhook) => self.attempt(lane, &webhook, &job, connection).await,
         };
         self.record(record).await;
     }
@@ -122,7 +127,12 @@ impl Inner {
                     headers: &prepared.headers,
                     body: job.event.payload.clone(),
                 };
-                self.sender.attempt(connection, &request).instrument(span.clone()).await
+                let attempt = self.sender.attempt(connection, &request).instrument(span.clone());
+                // A worker that ended by a panic would keep its turn and its delivery for ever.
+                AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
+                    tracing::error!(webhook = %lane.webhook, %delivery, "an attempt ended by a panic: this is a bug");
+                    AttemptReport::internal(clock::now_us(), "the server failed while it made the attempt")
+                })
             }
             None => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
         };
@@ -241,7 +251,8 @@ fn attempt_row(
         duration_us: micros(report.duration),
         status: report.status().map(i32::from),
         error_class: verdict.class.map(|class| class.as_str().to_owned()),
-        error_message: report.error_message().map(str::to_owned),
+        // PostgreSQL's text cannot hold NUL, and one row that it refuses would hold up all others.
+        error_message: report.error_message().map(|message| message.replace('\0', "")),
         delivery_state: match verdict.state {
             DeliveryState::Delivered => 1,
             DeliveryState::Failed => 2,

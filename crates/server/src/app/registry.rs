@@ -200,7 +200,7 @@ impl Registry {
             Ok(runtime) => drop(state.runtimes.insert(rows.row.id, Arc::new(runtime))),
             Err(error) => {
                 let webhook = WebhookId::from_raw(rows.row.id);
-                tracing::error!(%webhook, error, "a stored webhook cannot be used; nothing is sent to it");
+                tracing::error!(%webhook, error, "a stored webhook cannot be read; nothing is sent to it, and what it is owed is kept");
                 state.runtimes.remove(&rows.row.id);
             }
         }
@@ -225,8 +225,10 @@ impl Registry {
             )
         });
         let organizations = organizations.collect();
+        let unreadable = state.webhooks.keys().filter(|id| !state.runtimes.contains_key(id));
         self.catalogue.replace(Snapshot {
             organizations,
+            unreadable: unreadable.copied().collect(),
             webhooks: state.runtimes.clone(),
         });
     }

@@ -115,6 +115,12 @@ macro_rules! catalogue_queries {
             diesel::update(webhooks::table.find(id))
                 .set((webhooks::deleted_at.eq(now), webhooks::active.eq(false)))
                 .execute(conn)$($wait)*?;
+            cancel_pending(conn, id, now)$($wait)*?;
+            diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*.map(drop)
+        }
+
+        /// Cancels what waits in the store for a webhook that is gone.
+        pub(crate) $($asynchronous)* fn cancel_pending(conn: &mut Connection, id: i64, now: i64) -> QueryResult<()> {
             let endings = pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id)).select((
                 pending_deliveries::delivery_id,
                 pending_deliveries::event_id,
@@ -137,8 +143,8 @@ macro_rules! catalogue_queries {
                 ))
                 .execute(conn)$($wait)*?;
             diesel::delete(pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id)))
-                .execute(conn)$($wait)*?;
-            diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*.map(drop)
+                .execute(conn)$($wait)*
+                .map(drop)
         }
 
         /// Adds a secret and lets the one before it expire; older ones expire at once.
