@@ -58,7 +58,7 @@ impl Metrics {
             events_published: Counter::default(),
             retries: Counter::default(),
             attempt_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
-            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_1, std::f64::consts::SQRT_2, 32)),
             commit_failures: Counter::default(),
             commits: Counter::default(),
             outcomes: Counter::default(),

@@ -1,0 +1,56 @@
+//! The benchmark suite. `hookwright-bench run` runs scenarios against the release binary and writes a report; the other
+//! commands are the processes that it starts: the sink that receives, the publisher, and the raw sender that everything
+//! is compared with.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`parts`] | the child processes, and the JSON lines by which the suite commands them |
+//! | [`suite`] | scenarios: what is started, published, waited for and measured |
+//! | [`report`] | the report, its table with the targets, and the charts |
+//! | [`usage`] | CPU time and memory of processes, read from `/proc` |
+//!
+//! No scenario reports a figure before every accepted event has arrived.
+
+mod parts;
+mod report;
+mod suite;
+mod usage;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "hookwright-bench", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run scenarios and write the report.
+    Run(suite::Arguments),
+    /// Draw the charts of a report.
+    Charts(report::charts::Arguments),
+    /// Compare CPU per delivery with a recorded baseline, as ratios to the raw sender; fails when it got worse.
+    Guard(suite::guard::Arguments),
+    /// The receiver of all webhooks (started by `run`).
+    #[command(hide = true)]
+    Sink(parts::sink::Arguments),
+    /// The publisher (started by `run`).
+    #[command(hide = true)]
+    Publisher(parts::publisher::Arguments),
+    /// The raw sender (started by `run`).
+    #[command(hide = true)]
+    Raw(parts::raw::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(arguments) => suite::run(arguments),
+        Command::Charts(arguments) => report::charts::run(&arguments),
+        Command::Guard(arguments) => suite::guard::run(arguments),
+        Command::Sink(arguments) => parts::sink::run(&arguments),
+        Command::Publisher(arguments) => parts::publisher::run(&arguments),
+        Command::Raw(arguments) => parts::raw::run(&arguments),
+    }
+}

@@ -1,0 +1,160 @@
+//! The publisher: speaks gRPC to the server as an internal service does.
+
+mod calls;
+
+use std::{
+    io::{BufWriter, Write as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use clap::Args;
+use hookwright_proto::v1::{
+    PublishEventRequest, event_service_client::EventServiceClient, publish_event_request::Payload,
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+
+use super::{
+    messages::{How, Publish, PublishStats},
+    serve,
+    sink::now_us,
+};
+use crate::usage;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The server's gRPC addresses.
+    #[arg(long, value_delimiter = ',', required = true)]
+    servers: Vec<String>,
+    /// The token.
+    #[arg(long)]
+    token: String,
+}
+
+/// Sends the token with every call.
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+type Client = EventServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// One event's way: its id, when the call began, when it was acknowledged, to how many webhooks it is owed.
+struct Acknowledged {
+    event: i64,
+    called_us: i64,
+    acknowledged_us: i64,
+    deliveries: u64,
+}
+
+/// What is published: events of each type in turn.
+struct Plan {
+    requests: Vec<PublishEventRequest>,
+    count: usize,
+}
+
+impl Plan {
+    fn request(&self, index: usize) -> PublishEventRequest {
+        self.requests[index % self.requests.len()].clone()
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bearer = Bearer(format!("Bearer {}", arguments.token).parse()?);
+    serve(|publish: Publish| runtime.block_on(work(&arguments.servers, &bearer, publish)))
+}
+
+async fn work(servers: &[String], bearer: &Bearer, publish: Publish) -> anyhow::Result<PublishStats> {
+    let mut clients = Vec::new();
+    for server in servers {
+        let channel = Channel::from_shared(format!("http://{server}"))?.connect().await?;
+        clients.push(EventServiceClient::new(InterceptedService::new(
+            channel,
+            bearer.clone(),
+        )));
+    }
+    let payload = payload(publish.payload_bytes);
+    let requests = publish.event_types.iter().map(|event_type| PublishEventRequest {
+        organization: publish.organization.clone(),
+        event_type: event_type.clone(),
+        payload: Some(Payload::Json(payload.clone())),
+        ..PublishEventRequest::default()
+    });
+    let plan = Arc::new(Plan {
+        requests: requests.collect(),
+        count: publish.count,
+    });
+    let (begun_us, cpu) = (now_us(), usage::own_cpu());
+    let acknowledged = match publish.how {
+        How::Stream { streams, window } => calls::stream(&clients, plan, streams, window).await?,
+        How::Unary { callers } => calls::unary(&clients, plan, callers).await?,
+        How::Steady { per_second } => calls::steady(&clients, plan, per_second).await?,
+    };
+    let stats = PublishStats {
+        acknowledged: acknowledged.len() as u64,
+        refused: (publish.count - acknowledged.len()) as u64,
+        deliveries: acknowledged.iter().map(|event| event.deliveries).sum(),
+        begun_us,
+        ended_us: now_us(),
+        cpu_us: (usage::own_cpu() - cpu).as_micros() as u64,
+    };
+    if let Some(path) = publish.calls {
+        let mut file = BufWriter::new(std::fs::File::create(path)?);
+        for Acknowledged {
+            event,
+            called_us,
+            acknowledged_us,
+            ..
+        } in acknowledged
+        {
+            for number in [event, called_us, acknowledged_us] {
+                file.write_all(&number.to_le_bytes())?;
+            }
+        }
+        file.flush()?;
+    }
+    Ok(stats)
+}
+
+/// A JSON object of so many bytes, with members of the usual kinds.
+pub(super) fn payload(bytes: usize) -> Bytes {
+    let mut text = String::from(
+        r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true,"hours":[7.5,8,6.25]},"notes":["#,
+    );
+    let mut separator = "";
+    while text.len() + 90 < bytes {
+        text.push_str(separator);
+        text.push_str(r#"{"author":"DRIVER-ID-123","minutes":17,"text":"began at the depot"}"#);
+        separator = ",";
+    }
+    text.push_str(r#"],"filler":""#);
+    let filler = bytes.saturating_sub(text.len() + 2);
+    text.push_str(&"x".repeat(filler));
+    text.push_str("\"}");
+    Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_json_of_the_wanted_size() {
+        for bytes in [256, 300, 1024, 5000] {
+            let payload = payload(bytes);
+            assert_eq!(payload.len(), bytes);
+            assert!(serde_json::from_slice::<serde_json::Value>(&payload).is_ok_and(|value| value.is_object()));
+        }
+    }
+}

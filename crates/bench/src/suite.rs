@@ -1,0 +1,150 @@
+//! Scenarios: each is run a few times on a fresh installation, and gives figures only if every accepted event arrived.
+
+mod figures;
+pub(crate) mod guard;
+mod scenarios;
+mod world;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+pub(crate) use self::figures::{Figures, Summary};
+use self::{scenarios::SCENARIOS, world::Site};
+use crate::report::{Report, ScenarioReport};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How thorough: quick takes a few minutes, full an hour.
+    #[arg(long, value_enum, default_value_t = Profile::Quick)]
+    profile: Profile,
+    /// Run these scenarios only.
+    #[arg(long = "scenario", value_delimiter = ',')]
+    scenarios: Vec<String>,
+    /// Run on this store only.
+    #[arg(long, value_enum)]
+    store: Option<Store>,
+    /// How often each scenario is run; figures are medians. 3 unless told.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// The server to measure: hookwright beside this program unless told.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// Directory of the report.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+/// How much is published, stored and waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Small numbers: the shape of the result.
+    Quick,
+    /// The numbers that the targets are for.
+    Full,
+}
+
+impl Profile {
+    /// One number for each profile.
+    pub(crate) fn pick<T>(self, quick: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.pick("quick", "full")
+    }
+}
+
+/// The store of the server that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    /// The embedded store.
+    Sqlite,
+    /// A PostgreSQL cluster that the suite starts.
+    Postgres,
+}
+
+impl Store {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// Where the server binary is, unless told.
+fn default_server() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let beside = program.with_file_name("hookwright");
+    anyhow::ensure!(beside.exists(), "{} is not built: use make bench", beside.display());
+    Ok(beside)
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(run_all(&arguments))?;
+    report.write(&arguments.out)?;
+    println(&report.table());
+    println(&format!("Report: {}", arguments.out.join("report.json").display()));
+    Ok(())
+}
+
+async fn run_all(arguments: &Arguments) -> anyhow::Result<Report> {
+    for name in &arguments.scenarios {
+        let known = SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>();
+        anyhow::ensure!(
+            known.contains(&name.as_str()),
+            "no scenario `{name}`; there are {}",
+            known.join(", ")
+        );
+    }
+    let server = arguments.server.clone().map_or_else(default_server, Ok)?;
+    let mut site = Site::new(server, arguments.profile);
+    let mut report = Report::new(arguments.profile.name());
+    for scenario in SCENARIOS {
+        if !arguments.scenarios.is_empty() && !arguments.scenarios.iter().any(|name| name == scenario.name) {
+            continue;
+        }
+        for store in [Store::Sqlite, Store::Postgres] {
+            let wanted = arguments.store.is_none_or(|only| only == store) && scenario.runs_on(store);
+            if !wanted {
+                continue;
+            }
+            let runs = arguments.runs.unwrap_or(scenario.runs).max(1);
+            let mut figures = Vec::with_capacity(runs);
+            for run in 1..=runs {
+                eprint(&format!(
+                    "{} on {}, run {run} of {runs} ...",
+                    scenario.name,
+                    store.name()
+                ));
+                let run = scenario.run(&mut site, store).await;
+                figures.push(run.with_context(|| format!("{} on {}", scenario.name, store.name()))?);
+            }
+            let scenario = ScenarioReport::new(scenario.name, store.name(), &figures);
+            eprint(&scenario.lines());
+            report.scenarios.push(scenario);
+            // After each, so that an interruption costs one scenario.
+            report.write(&arguments.out)?;
+        }
+    }
+    Ok(report)
+}
+
+#[expect(clippy::print_stdout, reason = "what the command was asked for")]
+pub(crate) fn println(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
+pub(crate) fn eprint(text: &str) {
+    eprintln!("{text}");
+}

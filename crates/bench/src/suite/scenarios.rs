@@ -1,0 +1,72 @@
+//! The scenarios by name.
+
+mod aged;
+mod backlog;
+mod idle;
+mod latency;
+mod neighbours;
+mod raw_sender;
+mod throughput;
+
+use futures::future::BoxFuture;
+
+use super::{Figures, Store, world::Site};
+
+/// One scenario.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// How often it is run unless told.
+    pub(super) runs: usize,
+    /// Whether it has to do with a store; one that has not is run once, under the first.
+    stores: bool,
+    run: for<'a> fn(&'a mut Site, Store) -> BoxFuture<'a, anyhow::Result<Figures>>,
+}
+
+impl Scenario {
+    pub(super) fn runs_on(&self, store: Store) -> bool {
+        self.stores || store == Store::Sqlite
+    }
+
+    pub(super) async fn run(&self, site: &mut Site, store: Store) -> anyhow::Result<Figures> {
+        (self.run)(site, store).await
+    }
+}
+
+macro_rules! scenario {
+    ($name:literal, $runs:literal, $stores:literal, $run:path) => {
+        Scenario {
+            name: $name,
+            runs: $runs,
+            stores: $stores,
+            run: |site, store| Box::pin($run(site, store)),
+        }
+    };
+}
+
+/// In the order in which they are run.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!("raw_sender", 3, false, raw_sender::run),
+    scenario!("fanout1_stream", 3, true, throughput::fanout1_stream),
+    scenario!("fanout1_unary64", 3, true, throughput::fanout1_unary64),
+    scenario!("fanout10_stream", 3, true, throughput::fanout10_stream),
+    scenario!("latency_200", 3, true, latency::run),
+    scenario!("noisy_neighbour", 3, true, neighbours::noisy_neighbour),
+    scenario!("noisy_backlog", 3, true, neighbours::noisy_backlog),
+    scenario!("backlog_memory", 1, true, backlog::memory),
+    scenario!("start_with_backlog", 1, true, backlog::start),
+    scenario!("idle", 1, true, idle::run),
+    scenario!("aged_store", 1, true, aged::run),
+];
+
+/// CPU per delivery as ratios to the raw sender, each measured right before its pair.
+pub(super) async fn guarded(world: &mut super::world::World, pairs: usize) -> anyhow::Result<Vec<f64>> {
+    let event_types = throughput::install(world, 1).await?;
+    let mut publisher = world.publisher()?;
+    let mut ratios = Vec::with_capacity(pairs);
+    for _ in 0..pairs {
+        let raw = world.raw(1.0).await?;
+        let measured = throughput::measure(world, &mut publisher, throughput::STREAM, &event_types, 30_000).await?;
+        ratios.push(measured.figures(&raw)["cpu_ratio_to_raw"]);
+    }
+    Ok(ratios)
+}
