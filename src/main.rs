@@ -22,6 +22,10 @@ use std::process::ExitCode;
 use clap::FromArgMatches as _;
 use cli::{Cli, Command};
 
+/// What is allocated on one thread is mostly freed on another: this allocator does that without locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

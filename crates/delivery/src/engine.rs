@@ -14,10 +14,12 @@ mod checkpoint;
 mod command;
 mod committer;
 mod health;
+mod inbox;
 mod lane;
 mod limit;
 mod memory;
 mod recovery;
+mod threads;
 mod timer;
 mod turns;
 mod worker;
@@ -43,11 +45,13 @@ pub use self::command::{Draft, PublishError, PublishResults, Published};
 pub use self::health::FAILURES_MIN;
 use self::{
     checkpoint::Checkpoint,
-    command::{Change, Command, Record},
+    command::{Change, Record},
     committer::{Committer, HandOver},
     health::Health,
+    inbox::Inbox,
     lane::{Job, Lane, LaneLimits, Wants},
     memory::Memory,
+    threads::Threads,
     timer::Timer,
     turns::Turns,
 };
@@ -59,8 +63,6 @@ use crate::{
     sender::Sender,
 };
 
-/// How many commands may wait for the committer. Publishers and workers wait beyond that.
-const COMMANDS_MAX: usize = 8_192;
 /// How many deliveries one lane holds in memory.
 const LANE_JOBS_MAX: usize = 2_048;
 /// No lane holds more than this part of the memory for payloads.
@@ -126,9 +128,10 @@ pub(crate) struct Inner {
     memory: Arc<Memory>,
     refills: Semaphore,
     checkpoint: Checkpoint,
-    commands: mpsc::Sender<Command>,
+    inbox: Inbox,
     disable: mpsc::Sender<DisableRequest>,
     runtime: Handle,
+    threads: Threads,
     stopping: AtomicBool,
 }
 
@@ -146,7 +149,6 @@ impl Engine {
         metrics: Arc<Metrics>,
         options: EngineOptions,
     ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
-        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (disable, disable_requests) = mpsc::channel(256);
         let known_health = store
             .failing_webhooks()
@@ -162,6 +164,8 @@ impl Engine {
                 )
             })
             .collect();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let inner = Arc::new(Inner {
             turns: Arc::new(Turns::new(options.concurrent_attempts_max)),
             memory: Arc::new(Memory::new(options.memory_bytes_max)),
@@ -176,13 +180,14 @@ impl Engine {
             known_health: Mutex::new(known_health),
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
-            commands,
+            inbox: Inbox::new(),
             disable,
             runtime: Handle::current(),
+            threads,
             stopping: AtomicBool::new(false),
         });
         let recovery = inner.plan_recovery().await?;
-        let committer = spawn_committer(Committer::new(Arc::clone(&inner), receiver));
+        let committer = spawn_committer(Committer::new(Arc::clone(&inner)));
         let tasks = vec![
             tokio::spawn(Arc::clone(&inner).run_timer()),
             tokio::spawn(Arc::clone(&inner).keep_checkpoint()),
@@ -204,13 +209,7 @@ impl Engine {
             return refused(PublishError::Stopping);
         }
         let (reply, answer) = oneshot::channel();
-        if self
-            .inner
-            .commands
-            .send(Command::Publish { drafts, reply })
-            .await
-            .is_err()
-        {
+        if self.inner.inbox.publish(drafts, reply).await.is_err() {
             return refused(PublishError::Stopping);
         }
         answer.await.unwrap_or_else(|_| refused(PublishError::Stopping))
@@ -254,7 +253,7 @@ impl Engine {
             );
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-        let _ = self.inner.commands.send(Command::Stop).await;
+        self.inner.inbox.stop();
         let committer = self.committer.lock().take();
         let Some(committer) = committer else { return true };
         let joined = tokio::task::spawn_blocking(move || committer.join()).await;
@@ -282,7 +281,7 @@ fn spawn_committer(committer: Committer) -> std::thread::JoinHandle<bool> {
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(committer.run()),
+                Ok(runtime) => committer.run(&runtime),
                 Err(error) => {
                     tracing::error!(%error, "the committer could not start");
                     false
@@ -354,7 +353,7 @@ impl Inner {
 
     /// Queues a record for the committer; waits while its queue is full.
     async fn record(&self, record: Record) {
-        if self.commands.send(Command::Record(Box::new(record))).await.is_err() {
+        if self.inbox.record(record).await.is_err() {
             tracing::error!("an outcome was lost: the committer has ended; the attempt will be made again");
         }
     }

@@ -87,6 +87,18 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// About how many bytes it writes.
+    pub(crate) fn bytes(&self) -> u64 {
+        const ROW: usize = 200;
+        let events = self.events.iter().map(|new| new.event.payload.len() + ROW);
+        let attempts = self
+            .attempts
+            .iter()
+            .map(|row| row.details.len() + row.response_body.as_ref().map_or(0, Vec::len) + ROW);
+        let others = self.pend.len() + self.unpend.len() + self.endings.len() + self.health.len();
+        (events.sum::<usize>() + attempts.sum::<usize>() + others * ROW) as u64
+    }
+
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

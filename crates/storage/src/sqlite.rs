@@ -2,6 +2,7 @@
 //!
 //! One connection writes: the committer's batches and changes of configuration take turns for it. A few read beside it.
 
+mod checkpoint;
 mod commit;
 pub(crate) mod queries;
 
@@ -17,6 +18,7 @@ use diesel::{connection::SimpleConnection as _, prelude::*, sql_types};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use parking_lot::Mutex;
 
+use self::checkpoint::Checkpointer;
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, NewEvent},
@@ -25,8 +27,8 @@ use crate::{
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-/// How many pages the log may hold before it is written back into the file: rarely, so that few commits wait for it.
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// How many pages the log may hold before a commit itself writes it back into the file: never, while [`checkpoint`] does.
+const CHECKPOINT_PAGES: u32 = 65_536;
 
 /// See the module.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ pub(crate) struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: Arc<[Mutex<SqliteConnection>]>,
     next_reader: Arc<AtomicUsize>,
+    checkpointer: Checkpointer,
     /// Locked for as long as the store is open.
     _lock: Arc<File>,
 }
@@ -75,8 +78,10 @@ impl Sqlite {
                 reader.batch_execute("PRAGMA query_only = ON")?;
                 Ok(Mutex::new(reader))
             });
+            let writer = Arc::new(Mutex::new(writer));
             Ok(Self {
-                writer: Arc::new(Mutex::new(writer)),
+                checkpointer: Checkpointer::start(connect(&path)?, Arc::clone(&writer))?,
+                writer,
                 readers: readers.collect::<Result<_, StoreError>>()?,
                 next_reader: Arc::default(),
                 _lock: Arc::new(lock),
@@ -120,8 +125,12 @@ impl Sqlite {
     }
 
     pub(crate) fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        let mut writer = self.writer.lock();
-        Ok(writer.immediate_transaction(|conn| commit::commit(conn, batch))?)
+        let committed = {
+            let mut writer = self.writer.lock();
+            writer.immediate_transaction(|conn| commit::commit(conn, batch))?
+        };
+        self.checkpointer.wrote(batch.bytes());
+        Ok(committed)
     }
 }
 

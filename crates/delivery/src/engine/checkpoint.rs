@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::{
     Inner,
-    command::{Change, Command, Record},
+    command::{Change, Record},
 };
 use crate::clock;
 
@@ -96,7 +96,6 @@ impl Inner {
                 let record = Record {
                     lane: Arc::clone(&lane),
                     delivery: DeliveryId::from_raw(held.delivery),
-                    payload_bytes: 0,
                     change: Change::Noted(row),
                     health: None,
                 };
@@ -115,7 +114,7 @@ impl Inner {
         let checkpoint = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if checkpoint > self.checkpoint.saved.load(Ordering::Acquire) {
             // Queued behind every pending row that was noted above, so it is durable with or after them.
-            if self.commands.send(Command::Checkpoint(checkpoint)).await.is_ok() {
+            if self.inbox.checkpoint(checkpoint).is_ok() {
                 self.checkpoint.saved.store(checkpoint, Ordering::Release);
             }
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookwright_domain::id::{DeliveryId, EventId, OrganizationId};
 use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow, RequestKey};
-use tokio::sync::oneshot;
 
 use super::lane::Lane;
 
@@ -66,22 +65,10 @@ pub enum PublishError {
 /// What became of each event of a publish call, in order.
 pub type PublishResults = Vec<Result<Published, PublishError>>;
 
-pub(super) enum Command {
-    Publish {
-        drafts: Vec<Draft>,
-        reply: oneshot::Sender<PublishResults>,
-    },
-    Record(Box<Record>),
-    Checkpoint(i64),
-    /// Commit what has come in so far, then end.
-    Stop,
-}
-
 /// Something that happened to a delivery in memory, to be made durable.
 pub(super) struct Record {
     pub(super) lane: Arc<Lane>,
     pub(super) delivery: DeliveryId,
-    pub(super) payload_bytes: usize,
     pub(super) change: Change,
     pub(super) health: Option<HealthRow>,
 }

@@ -7,54 +7,40 @@
 //! After the commit, and only then: publishers are answered, deliveries are handed to their lanes, and those whose
 //! outcome is now durable leave memory.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hookwright_domain::id::{EventId, FANOUT_MAX};
 use hookwright_storage::{Batch, CommitError, NewEvent, PendingRow, Repeat, StoredEvent};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
-};
+use tokio::sync::oneshot;
 
 use super::{
     Inner,
-    command::{Change, Command, Draft, PublishError, PublishResults, Published, Record},
-    lane::{Job, Lane, Place},
+    command::{Change, Draft, PublishError, PublishResults, Published, Record},
+    inbox::{Gathered, PublishCall},
+    lane::{Job, Lane, Place, memory_of},
 };
 use crate::clock;
 
 /// How long outcomes wait at most for a commit of events to ride on.
 const OUTCOME_LINGER: Duration = Duration::from_millis(20);
 /// How long events wait for more while the load is high: an fsync costs as much CPU as several events.
-const EVENT_LINGER: Duration = Duration::from_millis(2);
-/// The bounds of one commit.
-const EVENTS_MAX: usize = 2_000;
-const BYTES_MAX: usize = 16 << 20;
-const RECORDS_MAX: usize = 4_000;
+const EVENT_LINGER: Duration = Duration::from_micros(300);
 /// How long to wait before records that could not be stored are tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Committer {
     inner: Arc<Inner>,
-    commands: mpsc::Receiver<Command>,
     /// Records that the last commit failed to store: they come first in the next.
     unsaved: Vec<Record>,
     /// Events of a commit that failed: they may be in the store all the same.
     unclear: Vec<Intake>,
     /// Events in the last commit: more than one means that publishers are waiting for each other.
     last_events: usize,
-}
-
-/// What is gathered for one commit.
-#[derive(Default)]
-struct Gathered {
-    publishes: Vec<(Vec<Draft>, oneshot::Sender<PublishResults>)>,
-    events: usize,
-    bytes: usize,
-    records: Vec<Record>,
-    checkpoint: Option<i64>,
-    stop: bool,
 }
 
 /// An event on its way through a commit, with the lanes of its webhooks.
@@ -64,90 +50,49 @@ struct Intake {
     spilled: Vec<usize>,
 }
 
-impl Gathered {
-    fn add(&mut self, command: Command) {
-        match command {
-            Command::Publish { drafts, reply } => {
-                self.events += drafts.len();
-                self.bytes += drafts.iter().map(|draft| draft.payload.len()).sum::<usize>();
-                self.publishes.push((drafts, reply));
-            }
-            Command::Record(record) => self.records.push(*record),
-            Command::Checkpoint(id) => self.checkpoint = Some(id),
-            Command::Stop => self.stop = true,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.events >= EVENTS_MAX || self.bytes >= BYTES_MAX || self.records.len() >= RECORDS_MAX || self.stop
-    }
-}
-
 impl Committer {
-    pub(super) fn new(inner: Arc<Inner>, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self {
             inner,
-            commands,
             unsaved: Vec::new(),
             unclear: Vec::new(),
             last_events: 0,
         }
     }
 
-    /// Runs until it is told to stop (or nobody is left to tell it anything). Returns false when records remain unsaved.
-    pub(super) async fn run(mut self) -> bool {
+    /// Runs until it is told to stop. Returns false when records remain unsaved.
+    pub(super) fn run(mut self, runtime: &tokio::runtime::Runtime) -> bool {
         loop {
-            let gathered = self.gather().await;
+            let gathered = self.gather();
             let stop = gathered.stop;
-            self.commit(gathered).await;
+            runtime.block_on(self.commit(gathered));
             if stop {
+                self.inner.inbox.close();
                 return self.unsaved.is_empty();
             }
         }
     }
 
-    /// Waits for the first command, then takes what there is, lingering a little where that pays.
-    async fn gather(&mut self) -> Gathered {
-        let mut gathered = Gathered::default();
-        let first = if self.unsaved.is_empty() && self.unclear.is_empty() {
-            self.commands.recv().await
-        } else {
-            match tokio::time::timeout(RETRY_PAUSE, self.commands.recv()).await {
-                Ok(command) => command,
-                Err(_) => return gathered,
-            }
-        };
-        let Some(first) = first else {
-            gathered.stop = true;
-            return gathered;
-        };
-        gathered.add(first);
+    /// Waits for anything, then lingers a little where company is worth it.
+    fn gather(&self) -> Gathered {
+        let inbox = &self.inner.inbox;
+        let failed = !self.unsaved.is_empty() || !self.unclear.is_empty();
+        inbox.wait(failed.then_some(RETRY_PAUSE));
         let begun = Instant::now();
-        loop {
-            while !gathered.is_full() {
-                let Ok(command) = self.commands.try_recv() else { break };
-                gathered.add(command);
-            }
-            let linger = match gathered.events {
-                0 => OUTCOME_LINGER,
-                _ if self.last_events > 1 => EVENT_LINGER,
-                _ => Duration::ZERO,
-            };
-            if gathered.is_full() || begun.elapsed() >= linger {
-                return gathered;
-            }
-            match timeout_at(begun + linger, self.commands.recv()).await {
-                Ok(Some(command)) => gathered.add(command),
-                Ok(None) => gathered.stop = true,
-                Err(_) => return gathered,
-            }
+        if !inbox.has_events() {
+            inbox.linger(begun + OUTCOME_LINGER, 1);
         }
+        if self.last_events > 1 && inbox.has_events() {
+            // As many as last time: then all who waited for the last commit are back.
+            inbox.linger(Instant::now() + EVENT_LINGER, self.last_events);
+        }
+        inbox.take()
     }
 
     async fn commit(&mut self, gathered: Gathered) {
         if !self.settle_unclear().await {
             refuse(
-                gathered.publishes,
+                gathered.calls,
                 &PublishError::Unavailable("the store does not answer".to_owned()),
             );
             self.unsaved.extend(gathered.records);
@@ -156,7 +101,7 @@ impl Committer {
         let now = clock::now_us();
         let mut records = std::mem::take(&mut self.unsaved);
         records.extend(gathered.records);
-        let (intakes, new_events, replies) = self.admit(gathered.publishes, now);
+        let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
         let batch = build_batch(new_events, &records, gathered.checkpoint);
         if batch.is_empty() {
@@ -181,15 +126,14 @@ impl Committer {
     }
 
     /// Gives ids and places in memory to the events of the publish calls.
-    fn admit(
-        &self,
-        publishes: Vec<(Vec<Draft>, oneshot::Sender<PublishResults>)>,
-        now: i64,
-    ) -> (Vec<Intake>, Vec<NewEvent>, Vec<Reply>) {
+    fn admit(&self, calls: Vec<PublishCall>, now: i64) -> (Vec<Intake>, Vec<NewEvent>, Vec<Reply>) {
         let mut intakes = Vec::new();
         let mut new_events = Vec::new();
-        let mut replies = Vec::with_capacity(publishes.len());
-        for (drafts, sender) in publishes {
+        let mut replies = Vec::with_capacity(calls.len());
+        for PublishCall {
+            drafts, reply: sender, ..
+        } in calls
+        {
             let mut results = Vec::with_capacity(drafts.len());
             for draft in drafts {
                 if draft.webhooks.len() > FANOUT_MAX {
@@ -218,7 +162,7 @@ impl Committer {
                 event: id,
                 organization: draft.organization.raw(),
             };
-            if !lane.reserve(place, draft.payload.len(), now) {
+            if !lane.reserve(place, memory_of(draft.payload.len(), draft.webhooks.len()), now) {
                 spilled.push(position);
             }
             lanes.push(lane);
@@ -263,6 +207,8 @@ impl Committer {
             })
             .collect();
         self.inner.metrics.published(intakes.len() - repeats.len());
+        // Publishers first: they are on their way back with more while the deliveries are handed over.
+        answer(replies, &results);
         for (index, intake) in intakes.into_iter().enumerate() {
             let last = intake.event.id;
             if repeats.contains_key(&index) {
@@ -272,17 +218,12 @@ impl Committer {
             }
             self.inner.checkpoint.handed_off(last);
         }
-        answer(replies, &results);
     }
 
     /// The outcomes are durable: the deliveries leave memory.
     fn settle(&self, records: Vec<Record>, now: i64) {
         for Record {
-            lane,
-            delivery,
-            payload_bytes,
-            change,
-            ..
+            lane, delivery, change, ..
         } in records
         {
             let due_at = match &change {
@@ -291,7 +232,7 @@ impl Committer {
                 Change::Noted(_) => continue,
                 Change::Parked(row) => Some(row.due_at),
             };
-            let wants = lane.settle(delivery.raw(), payload_bytes, due_at, now);
+            let wants = lane.settle(delivery.raw(), due_at, now);
             self.inner.act(&lane, wants);
         }
     }
@@ -349,7 +290,7 @@ impl Intake {
         for (position, lane) in self.lanes.iter().enumerate() {
             if !self.spilled.contains(&position) {
                 let delivery = EventId::from_raw(self.event.id).delivery(position).raw();
-                lane.unreserve(delivery, self.event.payload.len());
+                lane.unreserve(delivery);
             }
         }
     }
@@ -391,9 +332,9 @@ fn refuse_replies(replies: Vec<Reply>, error: &PublishError) {
     }
 }
 
-fn refuse(publishes: Vec<(Vec<Draft>, oneshot::Sender<PublishResults>)>, error: &PublishError) {
-    for (drafts, sender) in publishes {
-        let _ = sender.send(drafts.iter().map(|_| Err(error.clone())).collect());
+fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
+    for PublishCall { drafts, reply, .. } in calls {
+        let _ = reply.send(drafts.iter().map(|_| Err(error.clone())).collect());
     }
 }
 

@@ -32,15 +32,9 @@ pub(super) struct Job {
     pub(super) attempts: u32,
 }
 
-impl Job {
-    pub(super) fn memory(&self) -> usize {
-        memory_of(self.event.payload.len())
-    }
-}
-
-/// What a delivery with a payload of this size counts against the memory limits.
-pub(super) fn memory_of(payload_bytes: usize) -> usize {
-    payload_bytes + 512
+/// What a delivery counts against the memory limits: its share of the payload, and what belongs to it alone.
+pub(super) fn memory_of(payload_bytes: usize, shared_by: usize) -> usize {
+    payload_bytes / shared_by.max(1) + 384
 }
 
 /// Which delivery a place in memory is for.
@@ -61,6 +55,8 @@ struct Held {
     /// Whether the committer has been asked to write that row.
     noted: bool,
     since: i64,
+    /// What it counts against the memory limits.
+    bytes: usize,
 }
 
 /// The bounds of every lane.
@@ -161,8 +157,7 @@ impl Lane {
     }
 
     /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
-    pub(super) fn reserve(&self, place: Place, payload_bytes: usize, now: i64) -> bool {
-        let bytes = memory_of(payload_bytes);
+    pub(super) fn reserve(&self, place: Place, bytes: usize, now: i64) -> bool {
         let mut state = self.state.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
         if state.paused || state.closed || backlog || !self.fits(&state, bytes) {
@@ -183,10 +178,9 @@ impl Lane {
     }
 
     /// Gives a reserved place back: the delivery was not committed.
-    pub(super) fn unreserve(&self, delivery: i64, payload_bytes: usize) {
-        let bytes = memory_of(payload_bytes);
-        if self.state.lock().release(delivery, bytes).is_some() {
-            self.memory.remove(bytes);
+    pub(super) fn unreserve(&self, delivery: i64) {
+        if let Some(held) = self.state.lock().release(delivery) {
+            self.memory.remove(held.bytes);
         }
     }
 
@@ -350,18 +344,11 @@ impl Lane {
     }
 
     /// The outcome of a delivery is durable: it leaves memory, and may wait in the store until `due_at`.
-    pub(super) fn settle(
-        self: &Arc<Self>,
-        delivery: i64,
-        payload_bytes: usize,
-        due_at: Option<i64>,
-        now: i64,
-    ) -> Wants {
-        let bytes = memory_of(payload_bytes);
+    pub(super) fn settle(self: &Arc<Self>, delivery: i64, due_at: Option<i64>, now: i64) -> Wants {
         {
             let mut state = self.state.lock();
-            if state.release(delivery, bytes).is_some() {
-                self.memory.remove(bytes);
+            if let Some(held) = state.release(delivery) {
+                self.memory.remove(held.bytes);
             }
             if let Some(notes) = &mut state.refill {
                 notes.settled.push(delivery);
@@ -407,7 +394,8 @@ impl Lane {
                 next_due = Some(now);
                 break;
             }
-            let bytes = job.memory();
+            // It was read for this delivery alone.
+            let bytes = memory_of(job.event.payload.len(), 1);
             let place = Place {
                 delivery: job.delivery,
                 event: job.event.id,
@@ -495,15 +483,16 @@ impl State {
             stored,
             noted: false,
             since,
+            bytes,
         };
         if self.held.insert(place.delivery, held).is_none() {
             self.bytes += bytes;
         }
     }
 
-    fn release(&mut self, delivery: i64, bytes: usize) -> Option<Held> {
+    fn release(&mut self, delivery: i64) -> Option<Held> {
         let held = self.held.remove(&delivery)?;
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes -= held.bytes;
         Some(held)
     }
 }

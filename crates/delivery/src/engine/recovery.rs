@@ -10,7 +10,7 @@ use hookwright_storage::{StoreError, UnfinishedEvent};
 
 use super::{
     Inner,
-    lane::{Job, Place},
+    lane::{Job, Place, memory_of},
 };
 use crate::{catalogue::Target, clock};
 
@@ -106,7 +106,7 @@ impl Inner {
             event: job.event.id,
             organization: job.event.organization_id,
         };
-        if lane.reserve(place, job.event.payload.len(), now) {
+        if lane.reserve(place, memory_of(job.event.payload.len(), job.event.webhooks.len()), now) {
             let wants = lane.enqueue(job, now);
             self.act(&lane, wants);
         } else {

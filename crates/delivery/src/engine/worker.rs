@@ -23,9 +23,7 @@ use super::{
 };
 use crate::{
     catalogue::{Target, Webhook},
-    clock,
-    details::AttemptDetails,
-    random,
+    clock, details, random,
     request::PreparedRequest,
     sender::{AttemptReport, AttemptRequest, Connection},
     trace::TraceContext,
@@ -35,7 +33,7 @@ impl Inner {
     /// Starts a worker that has been counted by its lane and has its turn.
     pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
         let worker = Arc::clone(self).run_worker(Arc::clone(lane));
-        self.runtime.spawn(worker);
+        self.threads.of(lane.webhook.raw()).spawn(worker);
     }
 
     async fn run_worker(self: Arc<Self>, lane: Arc<Lane>) {
@@ -258,7 +256,7 @@ fn attempt_row(
             DeliveryState::Failed => 2,
             _ => 0,
         },
-        details: AttemptDetails::new(webhook, prepared, report).to_json(),
+        details: details::to_json(webhook, prepared, report),
         response_body: report.body().filter(|body| !body.is_empty()).map(|body| body.to_vec()),
     }
 }
@@ -295,7 +293,6 @@ impl Record {
         Self {
             lane: Arc::clone(lane),
             delivery: DeliveryId::from_raw(job.delivery),
-            payload_bytes: job.event.payload.len(),
             change,
             health,
         }

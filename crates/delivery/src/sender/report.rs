@@ -4,25 +4,25 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use hookwright_domain::outcome::ErrorClass;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// How long each phase took, in microseconds. A phase that did not happen is absent.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Phases {
     /// Resolving the host name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub dns_us: Option<i64>,
     /// Connecting.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub connect_us: Option<i64>,
     /// The TLS handshake.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub tls_us: Option<i64>,
     /// Sending, and waiting for the response's head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub wait_us: Option<i64>,
     /// Reading the response's body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub body_us: Option<i64>,
 }
 

@@ -138,7 +138,7 @@ impl World {
             event: self.last - 1,
             organization: 1,
         };
-        if self.lane.reserve(place, 2, self.now) {
+        if self.lane.reserve(place, memory_of(2, 1), self.now) {
             self.committed.push(job(self.last, 0));
         } else {
             self.rows.insert(self.last, (self.now, 0));
@@ -182,7 +182,7 @@ impl World {
                 self.delivered.push(job.delivery);
             }
         }
-        let wants = self.lane.settle(job.delivery, 2, retry, self.now);
+        let wants = self.lane.settle(job.delivery, retry, self.now);
         self.act(wants);
         match self.lane.next(false, None, self.now) {
             Some(next) if !self.turns.contended() => self.working.push(next),
@@ -190,7 +190,7 @@ impl World {
                 // As a worker that finds others waiting: it does this one, then leaves. Here it is done at once.
                 self.rows.remove(&next.delivery);
                 self.delivered.push(next.delivery);
-                let wants = self.lane.settle(next.delivery, 2, None, self.now);
+                let wants = self.lane.settle(next.delivery, None, self.now);
                 self.act(wants);
                 self.lane.leave();
                 self.pass_turn();
@@ -202,7 +202,7 @@ impl World {
     fn pause(&mut self) {
         for job in self.lane.pause() {
             self.rows.insert(job.delivery, (self.now, job.attempts));
-            let wants = self.lane.settle(job.delivery, 2, Some(self.now), self.now);
+            let wants = self.lane.settle(job.delivery, Some(self.now), self.now);
             self.act(wants);
         }
     }
@@ -311,7 +311,7 @@ fn a_row_that_was_asked_for_is_not_written_after_the_outcome() {
     let taken = world.lane.take_unstored(world.now + 1);
     assert_eq!(taken.len(), 1);
     assert!(world.lane.is_noted(taken[0].delivery));
-    world.lane.settle(taken[0].delivery, 2, None, world.now);
+    world.lane.settle(taken[0].delivery, None, world.now);
     assert!(
         !world.lane.is_noted(taken[0].delivery),
         "it would be delivered again after a restart"
@@ -339,7 +339,7 @@ fn a_deleted_webhook_leaves_nothing_behind() {
             event: 8,
             organization: 1
         },
-        2,
+        memory_of(2, 1),
         world.now
     ));
 }

@@ -86,7 +86,7 @@ CREATE TABLE attempts (
     details TEXT NOT NULL, -- JSON
     response_body BLOB,
     PRIMARY KEY (delivery_id, number)
-);
+) WITHOUT ROWID;
 
 -- Only what must wait has a row here: retries, and what found no place in memory.
 CREATE TABLE pending_deliveries (

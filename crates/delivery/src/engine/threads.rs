@@ -1,0 +1,41 @@
+//! The threads that send: one a core, each with a runtime of its own. A lane stays on one of them, and so do its
+//! connections: what it does never waits for another core to wake up.
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
+
+/// See the module. The threads end when this is dropped.
+pub(super) struct Threads {
+    handles: Vec<Handle>,
+    _ends: Vec<oneshot::Sender<()>>,
+}
+
+impl Threads {
+    /// Starts `count` threads.
+    pub(super) fn start(count: usize) -> std::io::Result<Self> {
+        let mut threads = Self {
+            handles: Vec::with_capacity(count),
+            _ends: Vec::with_capacity(count),
+        };
+        for number in 0..count.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (end, ended) = oneshot::channel::<()>();
+            threads.handles.push(runtime.handle().clone());
+            threads._ends.push(end);
+            std::thread::Builder::new()
+                .name(format!("sender-{number}"))
+                .spawn(move || drop(runtime.block_on(ended)))?;
+        }
+        Ok(threads)
+    }
+
+    /// The thread of a webhook's lane.
+    pub(super) fn of(&self, webhook: i64) -> &Handle {
+        // Ids are made one after another: their low bits would put neighbours together.
+        let spread = webhook.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let place = usize::try_from(spread).unwrap_or(0) % self.handles.len();
+        &self.handles[place]
+    }
+}
