@@ -43,9 +43,12 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// The runtime of a server: a thread per core.
+/// The runtime that answers callers: half as many threads as there are cores. The engine brings its own threads to send,
+/// and a call that changes threads on its way waits for another core to wake up.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
         .enable_all()
         .build()
         .context("cannot start the runtime")

@@ -175,6 +175,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         default = Some("the file hookwright.db in the data directory"), mask = Mask::UrlPassword),
     setting!(master_key, One, STORAGE, "BASE64", "Master key that seals secrets: base64 of 32 bytes; better set by environment than by flag",
         default = Some("the file master.key in the data directory, made on first start"), mask = Mask::Everything),
+    setting!(retention, One, STORAGE, "DURATION", "How long events are kept, with their payloads and attempts, once their deliveries have ended; 0s keeps them for ever"),
     setting!(allow_unsafe_durability, Switch, STORAGE, "true|false", "Run although the store may lose what it confirmed (PostgreSQL with fsync=off, for example)"),
 
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),

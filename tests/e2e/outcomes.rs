@@ -58,8 +58,8 @@ on_both_stores! {
             headers.iter().find(|header| header.name == name).map(|header| header.value.clone())
         };
         assert_eq!(header(&first.response_headers, "x-reason").as_deref(), Some("broken"));
-        assert_eq!(header(&first.request_headers, "tt-hook-event").as_deref(), Some("clocking"));
-        for secret in ["x-api-key", "tt-hook-signature", "tt-hook-signature-256", "webhook-signature"] {
+        assert_eq!(header(&first.request_headers, "TT-Hook-Event").as_deref(), Some("clocking"));
+        for secret in ["X-Api-Key", "TT-Hook-Signature", "TT-Hook-Signature-256", "webhook-signature"] {
             assert_eq!(header(&first.request_headers, secret).as_deref(), Some("(redacted)"), "{secret}");
         }
         assert!(first.duration.is_some() && first.phases.as_ref().unwrap().wait.is_some());

@@ -173,6 +173,18 @@ impl Sender {
                 Exchange::Closed(_) => report.phases = Phases::default(),
             }
         }
+        // Rare, and large: on the heap, so that the workers that go without stay small.
+        Box::pin(self.exchange_afresh(slot, request, deadline, report)).await
+    }
+
+    /// An exchange over a new connection.
+    async fn exchange_afresh(
+        &self,
+        slot: &mut Option<Connection>,
+        request: &AttemptRequest<'_>,
+        deadline: Instant,
+        report: &mut AttemptReport,
+    ) -> Result<ResponseRecord, Failure> {
         let mut connection = self.open(request, deadline, report).await?;
         match connection.exchange(request, deadline, &mut report.phases).await {
             Exchange::Response(response, reusable) => {
@@ -221,7 +233,7 @@ impl Connection {
         let begun = Instant::now();
         let exchange = match &mut self.wire {
             Wire::Http1(wire) => wire.exchange(request, deadline, phases).await,
-            Wire::Http2(wire) => wire.exchange(request, deadline, phases).await,
+            Wire::Http2(wire) => Box::pin(wire.exchange(request, deadline, phases)).await,
         };
         if phases.wait_us.is_none() {
             phases.wait_us = Some(elapsed_us(begun));

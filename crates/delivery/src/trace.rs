@@ -3,6 +3,8 @@
 //! The publisher's context is stored with the event. Where there was none, the trace id is derived from the event's id, so
 //! that all attempts of an event share a trace. With OpenTelemetry export off, no span is recorded and ids are still sent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use hookwright_domain::id::DeliveryId;
 use hookwright_storage::StoredEvent;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -13,6 +15,19 @@ use crate::{random, sender::AttemptReport};
 
 /// The target of spans that are exported; the log filter leaves it out unless export is configured.
 pub const TRACE_TARGET: &str = "hookwright::trace";
+
+/// Whether spans go anywhere. Asking every layer for each attempt costs more than an attempt's record.
+static EXPORTING: AtomicBool = AtomicBool::new(false);
+
+/// Has spans made from now on, for a collector.
+pub fn start_exporting() {
+    EXPORTING.store(true, Ordering::Relaxed);
+}
+
+/// Whether spans are made.
+pub fn is_exporting() -> bool {
+    EXPORTING.load(Ordering::Relaxed)
+}
 
 /// Where in a trace we are.
 #[derive(Clone, Debug)]
@@ -55,6 +70,9 @@ impl TraceContext {
 
     /// A span for one attempt, below the publisher's. Disabled, and almost free, where nothing is exported.
     pub(crate) fn attempt_span(&self, delivery: DeliveryId, number: u32) -> Span {
+        if !is_exporting() {
+            return Span::none();
+        }
         let span = tracing::info_span!(
             target: TRACE_TARGET,
             "attempt",

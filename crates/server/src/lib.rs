@@ -17,6 +17,7 @@ mod boot;
 mod grpc;
 mod http;
 pub mod options;
+mod retention;
 pub mod telemetry;
 mod tls;
 
@@ -33,6 +34,7 @@ use hookwright_delivery::{
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
 use hookwright_storage::Store;
+use prometheus_client::metrics::counter::Counter;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use self::boot::ADMIN_TOKEN_FILE;
@@ -50,6 +52,7 @@ pub struct Running {
     admin_token: String,
     engine: Engine,
     shutdown: watch::Sender<bool>,
+    housekeeping: tokio::task::JoinHandle<()>,
     listeners: Vec<JoinHandle<anyhow::Result<()>>>,
     shutdown_timeout: Duration,
     traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
@@ -79,6 +82,7 @@ impl Running {
     /// Stops in order: no new calls, calls under way end, attempts under way end or are left for the next start, what is
     /// known is committed.
     pub async fn stop(self) {
+        self.housekeeping.abort();
         tracing::info!("stopping");
         let _ = self.shutdown.send(true);
         let calls = async {
@@ -159,7 +163,9 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let limits = limits(&options)?;
     let catalogue = Arc::new(Catalogue::default());
     App::load(&store, &key, &limits, &catalogue).await?;
-    let (registry, metrics) = telemetry::registry();
+    let (mut registry, metrics) = telemetry::registry();
+    let expired = Counter::default();
+    registry.register("events_expired", "Events removed by retention", expired.clone());
     let sender = Sender::new(connector_options(&options)?, Arc::clone(&targets))?;
     let (engine, disable_requests) = Engine::start(
         store.clone(),
@@ -170,6 +176,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         engine_options(&options),
     )
     .await?;
+    let housekeeping = tokio::spawn(retention::run(store.clone(), options.retention, expired));
     let telemetry = Arc::new(Telemetry::new(registry, engine.clone(), store.clone()));
     let parts = Parts {
         store,
@@ -199,6 +206,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         admin_token_file,
         admin_token,
         engine,
+        housekeeping,
         shutdown,
         listeners,
         shutdown_timeout: options.shutdown_timeout,

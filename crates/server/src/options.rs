@@ -63,6 +63,8 @@ pub struct Options {
     pub ready_file: Option<PathBuf>,
     /// The master key as base64 of 32 bytes; `None` reads or makes `master.key` in the data directory.
     pub master_key: Option<String>,
+    /// How long events are kept, with their payloads and attempts; zero keeps them for ever.
+    pub retention: Duration,
     /// Run although the store does not promise durability (PostgreSQL with `fsync=off`, for example).
     pub allow_unsafe_durability: bool,
     /// `Hookwright/<version>`, as sent to receivers.
@@ -104,6 +106,7 @@ impl Options {
             log_filter: "info".to_owned(),
             ready_file: None,
             master_key: None,
+            retention: Duration::from_secs(30 * 86_400),
             allow_unsafe_durability: false,
             user_agent: concat!("Hookwright/", env!("CARGO_PKG_VERSION")).to_owned(),
         }

@@ -4,7 +4,12 @@
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use hookwright_delivery::{clock, engine::Engine, metrics::Metrics, trace::TRACE_TARGET};
+use hookwright_delivery::{
+    clock,
+    engine::Engine,
+    metrics::Metrics,
+    trace::{TRACE_TARGET, start_exporting},
+};
 use hookwright_storage::Store;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
@@ -48,6 +53,7 @@ pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
     };
     let provider = options.otlp_endpoint.as_deref().map(tracer_provider).transpose()?;
     let spans = provider.as_ref().map(|provider| {
+        start_exporting();
         let spans = tracing_subscriber::filter::Targets::new().with_target(TRACE_TARGET, tracing::Level::INFO);
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("hookwright"))

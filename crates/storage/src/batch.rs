@@ -72,8 +72,8 @@ impl NewEvent {
 pub struct Batch {
     /// Events to store.
     pub events: Vec<NewEvent>,
-    /// Attempts to append. Appending one again changes nothing.
-    pub attempts: Vec<AttemptRow>,
+    /// Attempts to append. Appending one again changes nothing if `repeated`, else the commit may fail.
+    pub attempts: Vec<Arc<AttemptRow>>,
     /// Pending rows to write, in place of what is there; one a delivery.
     pub pend: Vec<PendingRow>,
     /// Deliveries whose pending row goes.
@@ -82,7 +82,9 @@ pub struct Batch {
     pub endings: Vec<EndingRow>,
     /// What is known of failing webhooks; one a webhook.
     pub health: Vec<HealthRow>,
-    /// The new checkpoint.
+    /// Some of it may be stored already, by a commit that failed.
+    pub repeated: bool,
+    /// The checkpoint to store.
     pub checkpoint: Option<i64>,
 }
 
@@ -167,6 +169,15 @@ pub struct UnfinishedPage {
     pub events: Vec<UnfinishedEvent>,
     /// The last event that was looked at; the end of the stretch when there are no more.
     pub last_id: i64,
+}
+
+/// What a step of retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many events were removed, with all that belongs to them; about how many, where they went as a whole partition.
+    pub events: usize,
+    /// Where to go on, if there may be more.
+    pub next: Option<i64>,
 }
 
 /// Which events to list.

@@ -26,8 +26,8 @@ mod store;
 use std::time::Duration;
 
 pub use batch::{
-    AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, NewEvent,
-    Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage,
+    AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, Expired,
+    NewEvent, Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage,
 };
 pub use error::{CommitError, StoreError};
 pub use rows::{

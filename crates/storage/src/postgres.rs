@@ -5,6 +5,7 @@
 
 mod commit;
 mod connect;
+mod partitions;
 pub(crate) mod queries;
 mod statements;
 
@@ -20,7 +21,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     DEADLINE,
-    batch::{Batch, Committed, NewEvent},
+    batch::{Batch, Committed, Expired, NewEvent},
     error::StoreError,
     store::StoreOptions,
 };
@@ -88,6 +89,7 @@ impl Postgres {
         if !options.allow_unsafe_durability {
             check_durable(&mut writer).await?;
         }
+        partitions::make(&mut writer, now_us()).await?;
         *store.writer.lock().await = Some(writer);
         Ok(store)
     }
@@ -104,6 +106,43 @@ impl Postgres {
         } else {
             Err(StoreError::AlreadyServed("this database".to_owned()))
         }
+    }
+
+    /// Opens the writing connection anew, on the runtime that this is called on.
+    pub(crate) async fn move_writer(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        if let Some(mut old) = writer.take() {
+            diesel::sql_query("SELECT pg_advisory_unlock($1)")
+                .bind::<sql_types::BigInt, _>(SERVER_LOCK)
+                .execute(&mut old)
+                .await?;
+        }
+        *writer = Some(self.connect_writer().await?);
+        Ok(())
+    }
+
+    /// Makes the partitions of the days to come.
+    pub(crate) async fn make_partitions(&self, now_us: i64) -> Result<(), StoreError> {
+        self.read(async |conn| partitions::make(conn, now_us).await).await
+    }
+
+    /// Drops the oldest partition before an id; event by event where something of it is still pending.
+    pub(crate) async fn expire(&self, after: i64, before: i64, limit: i64) -> Result<Expired, StoreError> {
+        self.write(None, async |conn| {
+            let Some(partition) = partitions::oldest(conn, before).await? else {
+                return Ok(Expired::default());
+            };
+            if !partition.pending {
+                let events = partitions::drop_partition(conn, &partition).await?;
+                return Ok(Expired {
+                    events,
+                    next: Some(partition.end_id - 1),
+                });
+            }
+            let step = queries::expire_stretch(conn, after, partition.end_id, limit).await?;
+            Ok(step)
+        })
+        .await
     }
 
     /// Runs a query that only reads.
@@ -148,12 +187,18 @@ impl Postgres {
     }
 
     pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        self.on_writer(async |conn| {
-            begin(conn).await?;
-            let committed = commit::commit(conn, batch).await;
-            end(conn, committed).await
-        })
-        .await
+        let committed = self
+            .on_writer(async |conn| {
+                begin(conn).await?;
+                let committed = commit::commit(conn, batch).await;
+                end(conn, committed).await
+            })
+            .await;
+        // The clock went forward by more days than there are partitions.
+        if matches!(&committed, Err(error) if error.to_string().contains("no partition of relation")) {
+            self.make_partitions(now_us()).await?;
+        }
+        committed
     }
 
     /// Asks on the connection that commits: after a failure that is a new one, which has the server's lock only once the
@@ -207,6 +252,11 @@ async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>>) -
     timeout(DEADLINE, work)
         .await
         .unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
+}
+
+fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[derive(QueryableByName)]

@@ -7,3 +7,4 @@
 pub(crate) mod catalogue;
 pub(crate) mod history;
 pub(crate) mod queue;
+pub(crate) mod retention;

@@ -18,6 +18,7 @@ pub(crate) struct EventRow {
     pub(crate) attributes: Option<String>,
     pub(crate) trace: Option<Vec<u8>>,
     pub(crate) tracestate: Option<String>,
+    pub(crate) _request_id: Option<String>,
 }
 
 /// An event without what is long.

@@ -71,6 +71,7 @@ table! {
         attributes -> Nullable<Text>,
         trace -> Nullable<Binary>,
         tracestate -> Nullable<Text>,
+        request_id -> Nullable<Text>,
     }
 }
 

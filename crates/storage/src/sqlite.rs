@@ -30,6 +30,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 /// How many pages the log may hold before a commit itself writes it back into the file: never, while [`checkpoint`] does.
 const CHECKPOINT_PAGES: u32 = 65_536;
 
+/// How many free pages stay in the file (8 KiB each), and how many are given back at once.
+const FREE_PAGES_KEPT: i64 = 4_096;
+const GIVEN_BACK_PAGES: i64 = 256;
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Sqlite {
@@ -61,7 +65,7 @@ impl Sqlite {
         let (path, readers, unsafe_allowed) =
             (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
         blocking(move || {
-            let lock = lock(&path)?;
+            let lock = Arc::new(lock(&path)?);
             let mut writer = connect(&path)?;
             if writer
                 .has_pending_migration(MIGRATIONS)
@@ -80,11 +84,11 @@ impl Sqlite {
             });
             let writer = Arc::new(Mutex::new(writer));
             Ok(Self {
-                checkpointer: Checkpointer::start(connect(&path)?, Arc::clone(&writer))?,
+                checkpointer: Checkpointer::start(connect(&path)?, Arc::clone(&writer), Arc::clone(&lock))?,
                 writer,
                 readers: readers.collect::<Result<_, StoreError>>()?,
                 next_reader: Arc::default(),
-                _lock: Arc::new(lock),
+                _lock: lock,
             })
         })
         .await
@@ -100,6 +104,27 @@ impl Sqlite {
             let at = store.next_reader.fetch_add(1, Ordering::Relaxed) % store.readers.len();
             // One snapshot for all statements of the query.
             Ok(store.readers[at].lock().transaction(query)?)
+        })
+        .await
+    }
+
+    /// Gives some of the pages that were freed back to the file system, and tells whether there are more. Some are kept: new
+    /// rows will need them.
+    pub(crate) async fn give_back(&self) -> Result<bool, StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let mut writer = store.writer.lock();
+            let free: i64 = pragma_text(
+                &mut writer,
+                "SELECT CAST(freelist_count AS TEXT) AS value FROM pragma_freelist_count",
+            )?
+            .parse()
+            .unwrap_or(0);
+            if free <= FREE_PAGES_KEPT {
+                return Ok(false);
+            }
+            writer.batch_execute(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
+            Ok(free - GIVEN_BACK_PAGES > FREE_PAGES_KEPT)
         })
         .await
     }
@@ -167,8 +192,9 @@ fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
         SqliteConnection::establish(path).map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
     // The page size counts only before the first table is made; everything else, on every connection.
     conn.batch_execute(&format!(
-        "PRAGMA page_size = 8192;
-         PRAGMA busy_timeout = 5000;
+        "PRAGMA busy_timeout = 5000;
+         PRAGMA page_size = 8192;
+         PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};

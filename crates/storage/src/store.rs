@@ -108,6 +108,18 @@ impl Store {
         0
     }
 
+    /// Has commits made from the runtime that this is called on: their connection is driven by it, so that a commit never
+    /// waits for another thread.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or another server took it just now.
+    pub async fn commit_from_here(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(store) => store.move_writer().await,
+        }
+    }
+
     /// Makes everything in the batch durable, or nothing. One transaction. On SQLite this blocks the thread: call it from one
     /// that is there for it.
     ///
@@ -118,6 +130,30 @@ impl Store {
             Backend::Sqlite(store) => store.commit(batch)?,
             Backend::Postgres(store) => store.commit(batch).await?,
         })
+    }
+
+    /// A step of retention: removes some of the events before the id `before`, with their attempts and endings; those after
+    /// the id `after`, where events go one by one. An event of which a delivery is pending stays.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is too busy just now.
+    pub async fn expire(&self, after: i64, before: i64) -> Result<Expired, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => write!(self, None, expire_stretch(after, before, EXPIRE_STRETCH)),
+            Backend::Postgres(store) => store.expire(after, before, EXPIRE_STRETCH).await,
+        }
+    }
+
+    /// What the store needs from time to time: room for the days to come, and a part of what was freed given back to the
+    /// file system. Returns whether there is more to give back.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn maintain(&self, now_us: i64) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(store) => store.give_back().await,
+            Backend::Postgres(store) => store.make_partitions(now_us).await.map(|()| false),
+        }
     }
 
     /// Which of these events are stored, after a commit of theirs failed: when this answers, that commit is over and cannot
@@ -400,6 +436,9 @@ impl Store {
         read!(self, list_attempts(organization, delivery))
     }
 }
+
+/// How many events one step of retention looks at: what it removes holds up commits for a few milliseconds.
+const EXPIRE_STRETCH: i64 = 200;
 
 /// The setting that holds the checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";

@@ -76,7 +76,7 @@ pub(super) struct Record {
 pub(super) enum Change {
     /// An attempt was made; `retry` says when the next one is due, if there is one.
     Attempted {
-        attempt: Box<AttemptRow>,
+        attempt: Arc<AttemptRow>,
         retry: Option<PendingRow>,
         stored: bool,
     },

@@ -62,6 +62,9 @@ impl Committer {
 
     /// Runs until it is told to stop. Returns false when records remain unsaved.
     pub(super) fn run(mut self, runtime: &tokio::runtime::Runtime) -> bool {
+        if let Err(error) = runtime.block_on(self.inner.store.commit_from_here()) {
+            tracing::warn!(%error, "the connection for commits is not there yet; the first commit will open it");
+        }
         loop {
             let gathered = self.gather();
             let stop = gathered.stop;
@@ -100,10 +103,12 @@ impl Committer {
         }
         let now = clock::now_us();
         let mut records = std::mem::take(&mut self.unsaved);
+        let repeated = !records.is_empty();
         records.extend(gathered.records);
         let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
-        let batch = build_batch(new_events, &records, gathered.checkpoint);
+        let mut batch = build_batch(new_events, &records, gathered.checkpoint);
+        batch.repeated = repeated;
         if batch.is_empty() {
             answer(replies, &[]);
             return;
@@ -358,7 +363,7 @@ fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64
         let delivery = record.delivery.raw();
         match &record.change {
             Change::Attempted { attempt, retry, stored } => {
-                batch.attempts.push((**attempt).clone());
+                batch.attempts.push(Arc::clone(attempt));
                 match retry {
                     Some(row) => drop(pend.insert(delivery, row.clone())),
                     None => {

@@ -145,7 +145,7 @@ impl Inner {
             lane,
             job,
             Change::Attempted {
-                attempt: Box::new(attempt),
+                attempt: Arc::new(attempt),
                 retry: outcome.retry,
                 stored,
             },

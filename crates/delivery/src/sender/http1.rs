@@ -129,7 +129,11 @@ impl Http1 {
             let sent = write(&mut self.stream, &self.out, &[]).await;
             return read_final_head(&mut self.stream, &mut self.buffer, sent.err()).await;
         }
-        // A receiver may answer before it has read the body: it is listened to meanwhile.
+        Box::pin(self.send_large_and_read_head(body)).await
+    }
+
+    /// A receiver may answer before it has read a large body: it is listened to meanwhile.
+    async fn send_large_and_read_head(&mut self, body: &Bytes) -> Result<Head, NoHead> {
         let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
         let head = read_final_head(&mut reading, &mut self.buffer, None);
         let sent = write(&mut writing, &self.out, body);

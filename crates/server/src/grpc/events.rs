@@ -1,7 +1,10 @@
 //! `EventService`.
 
 use bytes::Bytes;
-use hookwright_delivery::{engine::Published, trace::TRACE_TARGET};
+use hookwright_delivery::{
+    engine::Published,
+    trace::{TRACE_TARGET, is_exporting},
+};
 use hookwright_domain::id::EventId;
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, BatchPublishEventsResponse, Event, FieldViolation, GetEventRequest, ListEventsRequest,
@@ -137,7 +140,11 @@ pub(super) struct Origin {
 impl Origin {
     fn of(metadata: &MetadataMap) -> Self {
         let parent = trace::parent(metadata);
-        let span = tracing::info_span!(target: TRACE_TARGET, "publish", otel.kind = "server");
+        let span = if is_exporting() {
+            tracing::info_span!(target: TRACE_TARGET, "publish", otel.kind = "server")
+        } else {
+            Span::none()
+        };
         Self {
             trace: trace::of_span(&span, parent).or(parent),
             state: trace::state(metadata),

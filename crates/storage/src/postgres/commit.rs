@@ -6,15 +6,42 @@ use diesel::{ExpressionMethods as _, QueryDsl as _, result::QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::statements::{
-    ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertEndings, InsertEvents, UpsertPending,
+    ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings, InsertEvents,
+    UpsertPending,
 };
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat},
     row_event::pack,
-    rows::{AttemptRow, EndingRow, HealthRow, PendingRow},
+    rows::{EndingRow, HealthRow, PendingRow},
     schema::{settings, webhook_health},
     store::CHECKPOINT,
 };
+
+/// Appends attempts by one of two statements: looking for each whether it is there costs more than the row itself, and is
+/// needed only after a commit that failed.
+macro_rules! insert_attempts {
+    ($statement:ident, $conn:expr, $rows:expr) => {
+        if !$rows.is_empty() {
+            let mut statement = $statement::default();
+            for row in $rows {
+                statement.delivery_id.push(row.delivery_id);
+                statement.number.push(row.number);
+                statement.event_id.push(row.event_id);
+                statement.organization_id.push(row.organization_id);
+                statement.webhook_id.push(row.webhook_id);
+                statement.started_at.push(row.started_at);
+                statement.duration_us.push(row.duration_us);
+                statement.status.push(row.status);
+                statement.error_class.push(row.error_class.as_deref());
+                statement.error_message.push(row.error_message.as_deref());
+                statement.delivery_state.push(row.delivery_state);
+                statement.details.push(&row.details);
+                statement.response_body.push(row.response_body.as_deref());
+            }
+            diesel_async::RunQueryDsl::execute(statement, $conn).await?;
+        }
+    };
+}
 
 /// Stores a batch within the transaction that is open.
 pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<Committed> {
@@ -33,7 +60,11 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> Query
         let fresh: Vec<NewEvent> = fresh.map(|(_, event)| event.clone()).collect();
         insert_events(conn, &fresh).await?;
     }
-    insert_attempts(conn, &batch.attempts).await?;
+    if batch.repeated {
+        insert_attempts!(InsertAttemptsAgain, conn, &batch.attempts);
+    } else {
+        insert_attempts!(InsertAttempts, conn, &batch.attempts);
+    }
     upsert_pending(conn, &batch.pend).await?;
     if !batch.unpend.is_empty() {
         let statement = DeletePending {
@@ -65,7 +96,7 @@ pub(super) async fn insert_events(conn: &mut AsyncPgConnection, new: &[NewEvent]
         return Ok(());
     }
     let mut statement = InsertEvents::default();
-    for NewEvent { event, .. } in new {
+    for NewEvent { event, request, .. } in new {
         statement.id.push(event.id);
         statement.organization_id.push(event.organization_id);
         statement.event_type.push(&event.event_type);
@@ -75,6 +106,8 @@ pub(super) async fn insert_events(conn: &mut AsyncPgConnection, new: &[NewEvent]
         statement.attributes.push(event.attributes.as_deref());
         statement.trace.push(event.trace.as_ref().map(|trace| &trace[..]));
         statement.tracestate.push(event.tracestate.as_deref());
+        let request = request.as_ref().map(|request| request.request_id.as_str());
+        statement.request_id.push(request);
     }
     diesel_async::RunQueryDsl::execute(statement, conn).await?;
     let spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
@@ -129,29 +162,6 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
         })
     });
     Ok(repeats.collect())
-}
-
-async fn insert_attempts(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut statement = InsertAttempts::default();
-    for row in rows {
-        statement.delivery_id.push(row.delivery_id);
-        statement.number.push(row.number);
-        statement.event_id.push(row.event_id);
-        statement.organization_id.push(row.organization_id);
-        statement.webhook_id.push(row.webhook_id);
-        statement.started_at.push(row.started_at);
-        statement.duration_us.push(row.duration_us);
-        statement.status.push(row.status);
-        statement.error_class.push(row.error_class.as_deref());
-        statement.error_message.push(row.error_message.as_deref());
-        statement.delivery_state.push(row.delivery_state);
-        statement.details.push(&row.details);
-        statement.response_body.push(row.response_body.as_deref());
-    }
-    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
 async fn upsert_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow]) -> QueryResult<()> {

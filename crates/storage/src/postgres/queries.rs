@@ -8,3 +8,4 @@ use crate::{batch::*, row_event::*};
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
 crate::queries::queue::queue_queries!([async], [.await]);
 crate::queries::history::history_queries!([async], [.await]);
+crate::queries::retention::retention_queries!([async], [.await]);

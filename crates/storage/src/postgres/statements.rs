@@ -56,14 +56,38 @@ statement! {
         attributes: Option<&'a str> => Nullable<Text>,
         trace: Option<&'a [u8]> => Nullable<Binary>,
         tracestate: Option<&'a str> => Nullable<Text>,
+        request_id: Option<&'a str> => Nullable<Text>,
     }
-    "INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at, attributes, trace, tracestate) \
+    "INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at, attributes, trace, tracestate, \
+     request_id) \
      SELECT * FROM unnest(", ")"
 }
 
 statement! {
-    /// Appends attempts; one that is there already stays as it is.
+    /// Appends attempts.
     InsertAttempts {
+        delivery_id: i64 => BigInt,
+        number: i32 => Integer,
+        event_id: i64 => BigInt,
+        organization_id: i64 => BigInt,
+        webhook_id: i64 => BigInt,
+        started_at: i64 => BigInt,
+        duration_us: i64 => BigInt,
+        status: Option<i32> => Nullable<Integer>,
+        error_class: Option<&'a str> => Nullable<Text>,
+        error_message: Option<&'a str> => Nullable<Text>,
+        delivery_state: i32 => Integer,
+        details: &'a str => Text,
+        response_body: Option<&'a [u8]> => Nullable<Binary>,
+    }
+    "INSERT INTO attempts (delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us, status, \
+     error_class, error_message, delivery_state, details, response_body) SELECT * FROM unnest(",
+    ")"
+}
+
+statement! {
+    /// Appends attempts; one that is there already stays as it is.
+    InsertAttemptsAgain {
         delivery_id: i64 => BigInt,
         number: i32 => Integer,
         event_id: i64 => BigInt,

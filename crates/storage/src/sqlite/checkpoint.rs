@@ -4,6 +4,7 @@
 //! commits held up: only a log that was copied to its end begins anew, and does not grow for ever.
 
 use std::{
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -36,12 +37,20 @@ struct Progress {
 }
 
 impl Checkpointer {
-    /// Starts the thread, with a connection of its own and the one that writes.
-    pub(super) fn start(own: SqliteConnection, writer: Arc<Mutex<SqliteConnection>>) -> Result<Self, StoreError> {
+    /// Starts the thread, with a connection of its own and the one that writes. The lock is kept until both are closed.
+    pub(super) fn start(
+        own: SqliteConnection,
+        writer: Arc<Mutex<SqliteConnection>>,
+        lock: Arc<File>,
+    ) -> Result<Self, StoreError> {
         let (nudge, nudged) = sync_channel(1);
         thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || run(own, &writer, &nudged))
+            .spawn(move || {
+                run(own, &writer, &nudged);
+                drop(writer);
+                drop(lock);
+            })
             .map_err(|error| StoreError::Unreachable(error.to_string()))?;
         Ok(Self {
             written: Arc::default(),

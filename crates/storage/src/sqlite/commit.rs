@@ -24,7 +24,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
     }
     for attempt in &batch.attempts {
         diesel::insert_or_ignore_into(attempts::table)
-            .values(attempt)
+            .values(&**attempt)
             .execute(conn)?;
     }
     for row in &batch.pend {
@@ -67,6 +67,7 @@ pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> Query
             events::attributes.eq(event.attributes.as_deref()),
             events::trace.eq(event.trace.as_ref().map(|trace| &trace[..])),
             events::tracestate.eq(event.tracestate.as_deref()),
+            events::request_id.eq(new.request.as_ref().map(|request| request.request_id.as_str())),
         ))
         .execute(conn)?;
     for row in new.spilled_rows() {

@@ -7,3 +7,4 @@ use crate::{batch::*, row_event::*};
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::queue::queue_queries!([], []);
 crate::queries::history::history_queries!([], []);
+crate::queries::retention::retention_queries!([], []);

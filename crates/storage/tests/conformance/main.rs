@@ -7,4 +7,5 @@ mod commit;
 mod history;
 mod opening;
 mod queue;
+mod retention;
 mod support;

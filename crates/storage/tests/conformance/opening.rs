@@ -7,8 +7,7 @@ use crate::support::{Fixture, on_both_stores};
 
 on_both_stores! {
     async fn migrating_twice_does_nothing_the_second_time(fixture: &mut Fixture) {
-        fixture.close().await;
-        assert_eq!(Store::migrate(&fixture.options).await.unwrap(), [""; 0]);
+        assert_eq!(fixture.migrate_again().await, [""; 0]);
     }
 
     async fn f04_one_server_uses_a_store_at_a_time(fixture: &mut Fixture) {

@@ -80,17 +80,27 @@ impl Fixture {
         self.store.as_ref().unwrap()
     }
 
-    /// Closes the store and opens it again.
+    /// Closes the store and opens it again. Its place is not free at once: connections end in their own time.
     pub(crate) async fn reopen(&mut self) {
-        self.close().await;
-        self.store = Some(Store::open(&self.options).await.unwrap());
+        drop(self.store.take());
+        let store = loop {
+            match Store::open(&self.options).await {
+                Ok(store) => break store,
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
+        self.store = Some(store);
     }
 
-    /// Closes the store, and waits until its place is free: connections end in their own time.
-    pub(crate) async fn close(&mut self) {
+    /// Closes the store and runs its migrations.
+    pub(crate) async fn migrate_again(&mut self) -> Vec<String> {
         drop(self.store.take());
-        while let Err(error) = Store::open(&self.options).await {
-            assert!(error.is_transient(), "{error}");
+        loop {
+            match Store::migrate(&self.options).await {
+                Ok(applied) => return applied,
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -142,8 +152,8 @@ pub(crate) fn with_request(event: NewEvent, id: &str, fingerprint: u8) -> NewEve
     }
 }
 
-pub(crate) fn attempt(event: &NewEvent, position: usize, number: i32, delivery_state: i32) -> AttemptRow {
-    AttemptRow {
+pub(crate) fn attempt(event: &NewEvent, position: usize, number: i32, delivery_state: i32) -> Arc<AttemptRow> {
+    Arc::new(AttemptRow {
         delivery_id: delivery(event, position),
         number,
         event_id: event.event.id,
@@ -157,7 +167,7 @@ pub(crate) fn attempt(event: &NewEvent, position: usize, number: i32, delivery_s
         delivery_state,
         details: "{}".to_owned(),
         response_body: Some(b"\0\xff".to_vec()),
-    }
+    })
 }
 
 pub(crate) fn pending(event: &NewEvent, position: usize, due_at: i64, attempts: i32) -> PendingRow {

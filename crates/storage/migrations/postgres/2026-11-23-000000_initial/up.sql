@@ -55,6 +55,14 @@ CREATE INDEX signing_secrets_webhook ON signing_secrets (webhook_id);
 
 -- The hot tables have no foreign keys: what they point at is checked in memory, and configuration is never removed.
 
+-- The three tables that grow are partitioned by day, by the time in their ids: what has outlived its retention is dropped a
+-- day at a time, and its space comes back. The server makes the partitions, and keeps this list of them.
+CREATE TABLE partitions (
+    day DATE NOT NULL PRIMARY KEY,
+    first_id BIGINT NOT NULL,
+    end_id BIGINT NOT NULL -- the first id after it
+);
+
 -- One row an event, with the webhooks that it is owed to. A delivery's id is the event's id + 1 + its place in the list;
 -- while all goes well it has no row of its own.
 CREATE TABLE events (
@@ -66,8 +74,9 @@ CREATE TABLE events (
     occurred_at BIGINT NOT NULL,
     attributes TEXT,
     trace BYTEA, -- trace id (16), span id (8), flags (1)
-    tracestate TEXT
-);
+    tracestate TEXT,
+    request_id TEXT -- the publisher's, so that its key goes when the event does
+) PARTITION BY RANGE (id);
 CREATE INDEX events_organization ON events (organization_id, id);
 
 -- One row an attempt, appended when it has ended.
@@ -86,7 +95,7 @@ CREATE TABLE attempts (
     details TEXT NOT NULL, -- JSON
     response_body BYTEA,
     PRIMARY KEY (delivery_id, number)
-);
+) PARTITION BY RANGE (delivery_id);
 
 -- Only what must wait has a row here: retries, and what found no place in memory.
 CREATE TABLE pending_deliveries (
@@ -108,7 +117,7 @@ CREATE TABLE delivery_endings (
     state INTEGER NOT NULL, -- 3 cancelled
     reason TEXT NOT NULL,
     ended_at BIGINT NOT NULL
-);
+) PARTITION BY RANGE (delivery_id);
 
 CREATE TABLE idempotency_keys (
     organization_id BIGINT NOT NULL,

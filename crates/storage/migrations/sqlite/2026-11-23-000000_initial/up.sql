@@ -66,7 +66,8 @@ CREATE TABLE events (
     occurred_at BIGINT NOT NULL,
     attributes TEXT,
     trace BLOB, -- trace id (16), span id (8), flags (1)
-    tracestate TEXT
+    tracestate TEXT,
+    request_id TEXT -- the publisher's, so that its key goes when the event does
 );
 CREATE INDEX events_organization ON events (organization_id, id);
 

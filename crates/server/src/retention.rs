@@ -1,0 +1,58 @@
+//! Retention: what has been kept for long enough goes, in small steps that deliveries do not feel. Only what is final goes: an
+//! event of which a delivery is still pending stays, however old it is.
+
+use std::time::Duration;
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::first_at;
+use hookwright_storage::{Store, StoreError};
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::{Instant, sleep};
+
+/// How often it is looked for what has outlived its time.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Of the time, the steps take at most one part in so many.
+const REST: u32 = 9;
+const REST_MIN: Duration = Duration::from_millis(20);
+
+/// Runs until the server stops. Keeps everything where `retention` is zero, and looks after the store all the same.
+pub(crate) async fn run(store: Store, retention: Duration, removed: Counter) {
+    let interval = if retention.is_zero() {
+        INTERVAL
+    } else {
+        INTERVAL.min(retention).max(Duration::from_secs(1))
+    };
+    loop {
+        if let Err(error) = round(&store, retention, &removed).await {
+            tracing::warn!(%error, "retention could not finish its round; the next one will go on");
+        }
+        sleep(interval).await;
+    }
+}
+
+async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<(), StoreError> {
+    if !retention.is_zero() {
+        let kept_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        // Above the checkpoint, whether a delivery is final is not told by rows alone.
+        let before = first_at(clock::now_us().saturating_sub(kept_us)).min(store.checkpoint().await?);
+        let mut next = Some(0);
+        while let Some(after) = next {
+            let begun = Instant::now();
+            let step = store.expire(after, before).await?;
+            removed.inc_by(step.events as u64);
+            next = step.next;
+            rest(begun).await;
+        }
+    }
+    loop {
+        let begun = Instant::now();
+        if !store.maintain(clock::now_us()).await? {
+            return Ok(());
+        }
+        rest(begun).await;
+    }
+}
+
+async fn rest(begun: Instant) {
+    sleep((begun.elapsed() * REST).max(REST_MIN)).await;
+}
