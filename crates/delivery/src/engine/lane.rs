@@ -22,6 +22,9 @@ use crate::sender::Connection;
 /// How many idle connections a lane keeps.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
+/// How many deliveries a lane may hold for each attempt that it may have under way.
+const JOBS_PER_ATTEMPT: usize = 32;
+
 /// A delivery in memory.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -172,9 +175,15 @@ impl Lane {
     /// memory that others use.
     fn fits(&self, state: &State, bytes: usize) -> bool {
         state.held.is_empty()
-            || (state.held.len() < self.limits.jobs
+            || (state.held.len() < self.capacity(state)
                 && state.bytes + bytes <= self.limits.bytes
                 && self.memory.has_room(bytes))
+    }
+
+    /// How many deliveries the lane may hold: as many as it will soon have sent at the pace that its webhook keeps. One that
+    /// fails or hangs, and comes down to an attempt at a time, has its backlog in the store and not in memory.
+    fn capacity(&self, state: &State) -> usize {
+        (state.limit.get() * JOBS_PER_ATTEMPT).min(self.limits.jobs)
     }
 
     /// Gives a reserved place back: the delivery was not committed.
@@ -235,7 +244,7 @@ impl Lane {
             wants.workers = self.take_turns(state);
         }
         let has_room = state.held.is_empty()
-            || (state.held.len() <= self.limits.jobs / 2
+            || (state.held.len() <= self.capacity(state) / 2
                 && state.bytes <= self.limits.bytes / 2
                 && self.memory.room() > 0);
         if state.refill.is_none() && has_room && state.next_due.is_some_and(|due| due <= now) {
@@ -364,7 +373,7 @@ impl Lane {
     pub(super) fn plan_refill(&self) -> RefillPlan {
         let state = self.state.lock();
         let stored = state.held.values().filter(|held| held.stored).count();
-        let free = self.limits.jobs.saturating_sub(state.held.len()).max(1);
+        let free = self.capacity(&state).saturating_sub(state.held.len()).max(1);
         let bytes = state.bytes
             + self
                 .limits
@@ -390,7 +399,7 @@ impl Lane {
             if state.held.contains_key(&job.delivery) || notes.settled.contains(&job.delivery) {
                 continue;
             }
-            if state.held.len() >= self.limits.jobs {
+            if state.held.len() >= self.capacity(&state).max(1) {
                 next_due = Some(now);
                 break;
             }

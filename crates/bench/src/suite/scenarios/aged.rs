@@ -58,7 +58,9 @@ async fn write_past(world: &World, past: u64) -> anyhow::Result<()> {
 /// The newest id is 20 days older than the first real one; ids are evenly spread over the 20 days before.
 fn id(number: &str, past: u64) -> String {
     let span: u64 = 20 * 86_400_000;
-    format!("(SELECT min_id FROM bounds) - ({span}::bigint << 22) - (({past} - {number}) * {span} / {past} << 22)")
+    format!(
+        "(SELECT min_id FROM bounds) - ({span}::bigint << 22) - ((({past}::bigint - {number}) * {span} / {past}) << 22)"
+    )
 }
 
 fn body(numbers: &str, id: &str) -> String {
