@@ -8,6 +8,8 @@ SHELL := /bin/bash
 STORE ?= sqlite
 # More arguments for the test runner: make test ARGS=s01, ARGS="-E 'package(hookwright-domain)'"
 ARGS ?=
+# More arguments for the benchmark suite: make bench BENCH="--scenario idle --store sqlite"
+BENCH ?=
 
 .PHONY: help
 help: ## List these commands
@@ -69,6 +71,27 @@ lint-dependencies: ## Licences, bans, sources, vulnerabilities, unused dependenc
 .PHONY: lint-proto
 lint-proto: ## Lint the API's definition with buf
 	scripts/lint-proto
+
+.PHONY: bench-build
+bench-build:
+	cargo build --release --locked -p hookwright -p hookwright-bench --bin hookwright --bin hookwright-bench
+	@scripts/find-postgres --install >/dev/null
+
+.PHONY: bench
+bench: bench-build ## Measure against the performance bar, about 40 minutes (BENCH="--scenario NAME --store sqlite --runs 5")
+	target/release/hookwright-bench run --profile full $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: bench-build ## The same with small numbers, under 3 minutes
+	target/release/hookwright-bench run --profile quick $(BENCH)
+
+.PHONY: bench-charts
+bench-charts: ## Draw docs/charts from the last report
+	target/release/hookwright-bench charts
+
+.PHONY: bench-guard
+bench-guard: bench-build ## Fail when a delivery costs 15 % more CPU than recorded, as a ratio to the raw sender
+	target/release/hookwright-bench guard
 
 .PHONY: fmt
 fmt: ## Format the code

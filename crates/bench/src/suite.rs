@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Run on this store only.
     #[arg(long, value_enum)]
     store: Option<Store>,
-    /// How often each scenario is run; figures are medians. 3 unless told.
+    /// How often each scenario is run; figures are medians. Unless told: once if quick; if full 3 times, long ones once.
     #[arg(long)]
     runs: Option<usize>,
     /// The server to measure: hookwright beside this program unless told.
@@ -118,7 +118,8 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<Report> {
             if !wanted {
                 continue;
             }
-            let runs = arguments.runs.unwrap_or(scenario.runs).max(1);
+            let usual = arguments.profile.pick(1, scenario.runs);
+            let runs = arguments.runs.unwrap_or(usual).max(1);
             let mut figures = Vec::with_capacity(runs);
             for run in 1..=runs {
                 eprint(&format!(

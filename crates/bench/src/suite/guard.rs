@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     record: bool,
     /// How many pairs of measurements the median is of.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     pairs: usize,
     /// By how much of the baseline a ratio may exceed it.
     #[arg(long, default_value_t = 0.15)]

@@ -65,7 +65,7 @@ pub(super) async fn guarded(world: &mut super::world::World, pairs: usize) -> an
     let mut ratios = Vec::with_capacity(pairs);
     for _ in 0..pairs {
         let raw = world.raw(1.0).await?;
-        let measured = throughput::measure(world, &mut publisher, throughput::STREAM, &event_types, 30_000).await?;
+        let measured = throughput::measure(world, &mut publisher, throughput::STREAM, &event_types, 20_000).await?;
         ratios.push(measured.figures(&raw)["cpu_ratio_to_raw"]);
     }
     Ok(ratios)

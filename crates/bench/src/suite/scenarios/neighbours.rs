@@ -34,7 +34,7 @@ async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Fi
     }
     let (healthy, hanging) = event_types.split_at(WEBHOOKS - 1);
     let (mut publisher, mut noise) = (world.publisher()?, world.publisher()?);
-    let count = site.profile.pick(2_500, 10_000);
+    let count = site.profile.pick(2_500, 5_000);
     steady(&mut world, &mut publisher, healthy, PER_SECOND, 500).await?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     alone.extend(steady(&mut world, &mut publisher, healthy, PER_SECOND, count).await?);
