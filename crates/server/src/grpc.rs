@@ -103,7 +103,6 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let mut server = tonic::transport::Server::builder()
         .timeout(CALL_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .max_concurrent_streams(Some(256))
@@ -114,7 +113,8 @@ pub(crate) async fn serve(
     if let Some(tls) = tls {
         server = server.tls_config(tls)?;
     }
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    // The builder's own setting holds only for listeners that it opens itself.
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     server
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, shutdown)

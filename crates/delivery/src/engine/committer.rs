@@ -82,12 +82,13 @@ impl Committer {
         let failed = !self.unsaved.is_empty() || !self.unclear.is_empty();
         inbox.wait(failed.then_some(RETRY_PAUSE));
         let begun = Instant::now();
-        if !inbox.has_events() {
+        if inbox.events() == 0 {
             inbox.linger(begun + OUTCOME_LINGER, 1);
         }
-        if self.last_events > 1 && inbox.has_events() {
-            // As many as last time: then all who waited for the last commit are back.
-            inbox.linger(Instant::now() + EVENT_LINGER, self.last_events);
+        let waiting = inbox.events();
+        if self.last_events > 1 && waiting > 0 {
+            // As many as were answered last time beside those who wait already: then everybody is back.
+            inbox.linger(Instant::now() + EVENT_LINGER, waiting + self.last_events);
         }
         inbox.take()
     }

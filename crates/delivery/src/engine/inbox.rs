@@ -164,9 +164,9 @@ impl Inbox {
         state.wake_at = None;
     }
 
-    /// Whether events wait.
-    pub(super) fn has_events(&self) -> bool {
-        self.state.lock().events > 0
+    /// How many events wait.
+    pub(super) fn events(&self) -> usize {
+        self.state.lock().events
     }
 
     /// Takes as much as one commit may hold, in the order in which it came.
