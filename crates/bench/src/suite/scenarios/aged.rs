@@ -44,7 +44,7 @@ async fn write_past(world: &World, past: u64) -> anyhow::Result<()> {
                 connect(database.url())
                     .await?
                     .batch_execute(&postgres(from, to, past))
-                    .await?
+                    .await?;
             }
             None => sqlite(world, &sqlite_text(from, to, past)).await?,
         }
@@ -81,7 +81,7 @@ fn body(numbers: &str, id: &str) -> String {
 
 fn postgres(from: u64, to: u64, past: u64) -> String {
     body(
-        &format!("SELECT n FROM generate_series({from}, {} - 1) AS n", to),
+        &format!("SELECT n FROM generate_series({from}, {to} - 1) AS n"),
         &id("n", past),
     )
 }
