@@ -208,6 +208,7 @@ impl Engine {
         if self.inner.stopping.load(Ordering::Acquire) {
             return refused(PublishError::Stopping);
         }
+        self.inner.memory.ease().await;
         let (reply, answer) = oneshot::channel();
         if self.inner.inbox.publish(drafts, reply).await.is_err() {
             return refused(PublishError::Stopping);

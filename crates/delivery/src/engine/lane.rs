@@ -10,6 +10,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use hookwright_domain::id::WebhookId;
@@ -24,6 +25,10 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// How many deliveries a lane may hold for each attempt that it may have under way.
 const JOBS_PER_ATTEMPT: usize = 32;
+/// And no more than it will have sent in this time, in microseconds.
+const SOON_US: usize = 2_000_000;
+/// How long an attempt is taken to last before there was one.
+const ATTEMPT_US: usize = 20_000;
 
 /// A delivery in memory.
 #[derive(Debug)]
@@ -90,6 +95,8 @@ struct State {
     paused: bool,
     closed: bool,
     limit: Limit,
+    /// How long an attempt lasts: a moving average, in microseconds.
+    attempt_us: usize,
     idle: Vec<Connection>,
     /// When the earliest delivery that waits in the store alone is due.
     next_due: Option<i64>,
@@ -150,6 +157,7 @@ impl Lane {
                 paused: false,
                 closed: false,
                 limit: Limit::new(limits.attempts),
+                attempt_us: ATTEMPT_US,
                 idle: Vec::new(),
                 next_due: None,
                 refill: None,
@@ -181,9 +189,13 @@ impl Lane {
     }
 
     /// How many deliveries the lane may hold: as many as it will soon have sent at the pace that its webhook keeps. One that
-    /// fails or hangs, and comes down to an attempt at a time, has its backlog in the store and not in memory.
+    /// fails, or is slow, has its backlog in the store and not in memory.
     fn capacity(&self, state: &State) -> usize {
-        (state.limit.get() * JOBS_PER_ATTEMPT).min(self.limits.jobs)
+        let attempts = state.limit.get();
+        let soon = attempts.saturating_mul(SOON_US / state.attempt_us.max(1));
+        soon.min(attempts * JOBS_PER_ATTEMPT)
+            .max(JOBS_PER_ATTEMPT / 2)
+            .min(self.limits.jobs)
     }
 
     /// Gives a reserved place back: the delivery was not committed.
@@ -333,8 +345,10 @@ impl Lane {
     }
 
     /// Takes the result of an attempt into account.
-    pub(super) fn attempted(&self, success: bool) {
+    pub(super) fn attempted(&self, success: bool, took: Duration) {
         let mut state = self.state.lock();
+        let took = usize::try_from(took.as_micros()).unwrap_or(usize::MAX).min(SOON_US);
+        state.attempt_us = (state.attempt_us * 7 + took) / 8;
         if success {
             state.limit.succeeded();
         } else {

@@ -137,7 +137,7 @@ impl Inner {
         let outcome = self.judge(webhook, job, number, &report);
         trace.finish(&span, &report);
         self.metrics.attempted(&report, outcome.state);
-        lane.attempted(outcome.state == DeliveryState::Delivered);
+        lane.attempted(outcome.state == DeliveryState::Delivered, report.duration);
         let health = self.track_health(lane, &outcome);
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
         let stored = lane.is_stored(job.delivery);

@@ -167,7 +167,7 @@ impl World {
             return;
         }
         let job = self.working.swap_remove(index % self.working.len());
-        self.lane.attempted(success);
+        self.lane.attempted(success, Duration::from_millis(1));
         let stored = self.lane.is_stored(job.delivery);
         assert_eq!(
             stored,
