@@ -176,6 +176,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(master_key, One, STORAGE, "BASE64", "Master key that seals secrets: base64 of 32 bytes; better set by environment than by flag",
         default = Some("the file master.key in the data directory, made on first start"), mask = Mask::Everything),
     setting!(retention, One, STORAGE, "DURATION", "How long events are kept, with their payloads and attempts, once their deliveries have ended; 0s keeps them for ever"),
+    setting!(node_name, One, STORAGE, "NAME", "Name of this server among those that share a PostgreSQL database; under the same name it goes on with what it left",
+        default = Some("the file node-name in the data directory, made on first start")),
+    setting!(node_lease, One, STORAGE, "DURATION", "How long the other servers wait for one that is silent before they take over its deliveries, 1s to 5m"),
     setting!(allow_unsafe_durability, Switch, STORAGE, "true|false", "Run although the store may lose what it confirmed (PostgreSQL with fsync=off, for example)"),
 
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),

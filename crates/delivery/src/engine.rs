@@ -16,7 +16,9 @@ mod committer;
 mod health;
 mod inbox;
 mod lane;
+mod lease;
 mod limit;
+mod membership;
 mod memory;
 mod recovery;
 mod threads;
@@ -50,6 +52,8 @@ use self::{
     health::Health,
     inbox::Inbox,
     lane::{Job, Lane, LaneLimits, Wants},
+    lease::Lease,
+    membership::Membership,
     memory::Memory,
     threads::Threads,
     timer::Timer,
@@ -85,6 +89,8 @@ pub struct EngineOptions {
     pub disable_after: Duration,
     /// How the webhook's request looks: header prefix and user agent.
     pub format: RequestFormat,
+    /// The version of the configuration that the catalogue was filled from.
+    pub configuration: i64,
 }
 
 /// A webhook that the engine asks to have disabled.
@@ -124,6 +130,10 @@ pub(crate) struct Inner {
     /// What the store knew of failing webhooks at start, until their lane is made.
     known_health: Mutex<HashMap<i64, Health>>,
     turns: Arc<Turns>,
+    lease: Arc<Lease>,
+    membership: Membership,
+    /// The work on what a former run left unfinished.
+    recovery: Mutex<Option<tokio::task::JoinHandle<()>>>,
     timer: Timer,
     memory: Arc<Memory>,
     refills: Semaphore,
@@ -166,8 +176,12 @@ impl Engine {
             .collect();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        let lease = Arc::new(Lease::new(store.lease().is_some()));
         let inner = Arc::new(Inner {
-            turns: Arc::new(Turns::new(options.concurrent_attempts_max)),
+            turns: Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease))),
+            lease,
+            membership: Membership::new(options.configuration),
+            recovery: Mutex::default(),
             memory: Arc::new(Memory::new(options.memory_bytes_max)),
             refills: Semaphore::new(REFILLS_MAX),
             store,
@@ -191,8 +205,9 @@ impl Engine {
         let tasks = vec![
             tokio::spawn(Arc::clone(&inner).run_timer()),
             tokio::spawn(Arc::clone(&inner).keep_checkpoint()),
-            tokio::spawn(Arc::clone(&inner).recover(recovery)),
+            tokio::spawn(Arc::clone(&inner).keep_lease()),
         ];
+        *inner.recovery.lock() = Some(tokio::spawn(Arc::clone(&inner).recover(recovery)));
         let engine = Self {
             inner,
             committer: Arc::new(Mutex::new(Some(committer))),
@@ -207,6 +222,10 @@ impl Engine {
         let refused = |error: PublishError| (0..count).map(|_| Err(error.clone())).collect();
         if self.inner.stopping.load(Ordering::Acquire) {
             return refused(PublishError::Stopping);
+        }
+        if !self.inner.membership.may_accept() {
+            let reason = "this node has lost its lease and is joining the others again";
+            return refused(PublishError::Unavailable(reason.to_owned()));
         }
         self.inner.memory.ease().await;
         let (reply, answer) = oneshot::channel();
@@ -227,6 +246,16 @@ impl Engine {
     /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.inner.webhook_changed(webhook);
+    }
+
+    /// Versions of the configuration that other nodes made, as this one hears of them: the catalogue is to be filled again.
+    pub fn configurations(&self) -> tokio::sync::watch::Receiver<i64> {
+        self.inner.membership.subscribe()
+    }
+
+    /// Tells the engine that the catalogue holds a version of the configuration.
+    pub fn configured(&self, version: i64) {
+        self.inner.membership.confirm(version);
     }
 
     /// How old the oldest due delivery is, how many deliveries are in memory, and how many attempts are under way.
@@ -254,6 +283,9 @@ impl Engine {
             );
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        if let Some(recovery) = self.inner.recovery.lock().take() {
+            recovery.abort();
+        }
         self.inner.inbox.stop();
         let committer = self.committer.lock().take();
         let Some(committer) = committer else { return true };
@@ -307,15 +339,16 @@ impl Inner {
         let lane = lanes.entry(webhook).or_insert_with(|| {
             let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
             let id = WebhookId::from_raw(webhook);
-            Arc::new(Lane::new(
-                id,
-                limits,
-                Arc::clone(&self.memory),
-                Arc::clone(&self.turns),
-                health,
-            ))
+            let lane = Lane::new(id, limits, Arc::clone(&self.memory), Arc::clone(&self.turns), health);
+            lane.set_exclusive(self.is_exclusive(&self.catalogue.target(webhook)));
+            Arc::new(lane)
         });
         Arc::clone(lane)
+    }
+
+    /// A rate is kept by one node alone.
+    fn is_exclusive(&self, target: &Target) -> bool {
+        self.store.lease().is_some() && matches!(target, Target::Active(webhook) if webhook.rate.is_some())
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -415,10 +448,12 @@ impl Inner {
 
     fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
         let now = clock::now_us();
-        match self.catalogue.target(id.raw()) {
+        let target = self.catalogue.target(id.raw());
+        match target {
             Target::Active(_) => {
                 let lane = self.lanes.read().get(&id.raw()).cloned();
                 if let Some(lane) = lane {
+                    lane.set_exclusive(self.is_exclusive(&target));
                     let wants = lane.resume(now);
                     self.act(&lane, wants);
                 }

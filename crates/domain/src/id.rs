@@ -17,7 +17,8 @@ use std::{
 /// 2024-01-01T00:00:00Z in milliseconds since the Unix epoch.
 const EPOCH_MS: i64 = 1_704_067_200_000;
 const NODE_BITS: u32 = 10;
-const SEQUENCE_BITS: u32 = 12;
+/// How many bits of an id lie below the node's number.
+pub const SEQUENCE_BITS: u32 = 12;
 /// The largest node number.
 pub const NODE_MAX: u16 = (1 << NODE_BITS) - 1;
 /// How many webhooks one event can be owed to: an event and its deliveries share one millisecond's sequence.
@@ -153,7 +154,7 @@ pub const fn first_at(time_us: i64) -> i64 {
 /// Makes ids for one node. They only ever grow, also when the clock is set back.
 #[derive(Debug)]
 pub struct IdGenerator {
-    node: i64,
+    node: AtomicI64,
     /// Milliseconds (since our epoch) and sequence of the next id, as one number.
     next: AtomicI64,
 }
@@ -164,9 +165,16 @@ impl IdGenerator {
         let used_ms = floor >> (NODE_BITS + SEQUENCE_BITS);
         let next = if floor == 0 { 0 } else { (used_ms + 1) << SEQUENCE_BITS };
         Self {
-            node: i64::from(node.min(NODE_MAX)),
+            node: AtomicI64::new(i64::from(node.min(NODE_MAX))),
             next: AtomicI64::new(next),
         }
+    }
+
+    /// Makes ids for another node from now on: above all that it made so far, and above `floor`.
+    pub fn move_to(&self, node: u16, floor: i64) {
+        self.node.store(i64::from(node.min(NODE_MAX)), Ordering::Release);
+        let above = ((floor >> (NODE_BITS + SEQUENCE_BITS)) + 1) << SEQUENCE_BITS;
+        self.next.fetch_max(above, Ordering::AcqRel);
     }
 
     /// One raw id.
@@ -196,12 +204,12 @@ impl IdGenerator {
                 (ms + 1) << SEQUENCE_BITS
             }
         };
-        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-            Some(first_of(next) + count)
-        });
+        let taken = self
+            .next
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| Some(first_of(next) + count));
         let first = first_of(taken.unwrap_or_else(|next| next));
         let (ms, sequence) = (first >> SEQUENCE_BITS, first & ((1 << SEQUENCE_BITS) - 1));
-        (((ms << NODE_BITS) | self.node) << SEQUENCE_BITS) | sequence
+        (((ms << NODE_BITS) | self.node.load(Ordering::Acquire)) << SEQUENCE_BITS) | sequence
     }
 }
 

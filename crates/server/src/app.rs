@@ -5,6 +5,7 @@
 //! call that made it returns. Changes are made one at a time, under one lock, store first.
 
 pub mod access;
+mod changes;
 pub mod deliveries;
 pub mod error;
 pub mod event_types;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 
 use self::{
     access::{Caller, Tokens},
+    changes::Changes,
     error::AppResult,
     registry::Registry,
 };
@@ -56,8 +58,7 @@ pub struct App {
     tokens: Tokens,
     limits: Limits,
     targets: Arc<TargetPolicy>,
-    /// Held while configuration changes, so that store and mirror change in the same order.
-    changes: tokio::sync::Mutex<()>,
+    changes: Changes,
 }
 
 /// What the use cases rest on.
@@ -76,6 +77,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Where webhooks may point.
     pub targets: Arc<TargetPolicy>,
+    /// The version of the configuration that the catalogue was filled from.
+    pub configuration: i64,
 }
 
 impl App {
@@ -97,7 +100,7 @@ impl App {
             tokens,
             limits: parts.limits,
             targets: parts.targets,
-            changes: tokio::sync::Mutex::new(()),
+            changes: Changes::new(parts.configuration),
         })
     }
 

@@ -4,15 +4,17 @@
 use std::{
     fs,
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookwright_delivery::clock;
 use hookwright_domain::{id::IdGenerator, schema::SEEDED_EVENT_TYPES};
-use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow};
+use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow, nodes::NodeOptions};
 
 use crate::{
     app::access::{self, Scope},
@@ -23,6 +25,10 @@ use crate::{
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
 const MASTER_KEY_FILE: &str = "master.key";
 const DATABASE_FILE: &str = "hookwright.db";
+const NODE_NAME_FILE: &str = "node-name";
+const NODE_NAME_CHARS_MAX: usize = 100;
+const NODE_LEASE_MIN: Duration = Duration::from_secs(1);
+const NODE_LEASE_MAX: Duration = Duration::from_secs(300);
 /// Under this setting the store keeps a value sealed by the master key, which tells a wrong key at start.
 const KEY_CHECK: &str = "master_key_check";
 const KEY_CHECK_TEXT: &[u8] = b"hookwright";
@@ -39,6 +45,46 @@ pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
                 dir.display()
             )
         })
+}
+
+/// Who this server is among those that share a store.
+pub(crate) fn node(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<NodeOptions> {
+    anyhow::ensure!(
+        (NODE_LEASE_MIN..=NODE_LEASE_MAX).contains(&options.node_lease),
+        "node-lease must be 1s to 5m"
+    );
+    let name = match &options.node_name {
+        Some(name) => name.clone(),
+        None => node_name(&options.data_dir.join(NODE_NAME_FILE))?,
+    };
+    let is_printable = name.chars().all(|c| c.is_ascii_graphic());
+    anyhow::ensure!(
+        is_printable && (1..=NODE_NAME_CHARS_MAX).contains(&name.len()),
+        "node-name must be 1 to {NODE_NAME_CHARS_MAX} printable ASCII characters without spaces"
+    );
+    Ok(NodeOptions {
+        name,
+        grpc_address: grpc_address.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lease: options.node_lease,
+    })
+}
+
+/// The name of this server: the machine's and something random, made at the first start.
+fn node_name(path: &Path) -> anyhow::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let machine: String = machine.trim().chars().filter(char::is_ascii_graphic).take(48).collect();
+            let random = hex::encode(&MasterKey::generate().expose()[..4]);
+            let machine = if machine.is_empty() { "node" } else { &machine };
+            let name = format!("{machine}-{random}");
+            write_secret(path, &format!("{name}\n"))?;
+            Ok(name)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 /// How to open the store that the options name.

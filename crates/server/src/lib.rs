@@ -33,7 +33,7 @@ use hookwright_delivery::{
     sender::Sender,
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
-use hookwright_storage::Store;
+use hookwright_storage::{Store, StoreOptions};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -150,18 +150,25 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let http_listener = bind(options.http_address, "http-address").await?;
     let (grpc_address, http_address) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
 
-    let store_options = boot::store_options(&options);
+    let store_options = StoreOptions {
+        node: boot::node(&options, grpc_address)?,
+        ..boot::store_options(&options)
+    };
     Store::migrate(&store_options).await?;
     let store = Store::open(&store_options).await?;
     let key = Arc::new(boot::master_key(&options)?);
-    boot::check_master_key(&store, &key).await?;
     let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
+    // Servers that start at once make what every installation has one after another.
+    let first_start = store.change_configuration().await?;
+    boot::check_master_key(&store, &key).await?;
     boot::seed_event_types(&store, &ids).await?;
     let (admin_token_file, admin_token) = boot::admin_token(&options, &store, &ids).await?;
+    drop(first_start);
 
     let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
     let limits = limits(&options)?;
     let catalogue = Arc::new(Catalogue::default());
+    let configuration = store.accept_configuration().await?;
     App::load(&store, &key, &limits, &catalogue).await?;
     let (mut registry, metrics) = telemetry::registry();
     let expired = Counter::default();
@@ -173,7 +180,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         Arc::clone(&ids),
         sender,
         metrics,
-        engine_options(&options),
+        engine_options(&options, configuration),
     )
     .await?;
     let housekeeping = tokio::spawn(retention::run(store.clone(), options.retention, expired));
@@ -186,9 +193,11 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         key,
         limits,
         targets,
+        configuration,
     };
     let app = Arc::new(App::new(parts).await?);
     tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));
+    tokio::spawn(Arc::clone(&app).follow_configuration(engine.configurations()));
 
     let (shutdown, stopped) = watch::channel(false);
     let listeners = vec![
@@ -282,13 +291,14 @@ fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {
     })
 }
 
-fn engine_options(options: &Options) -> EngineOptions {
+fn engine_options(options: &Options, configuration: i64) -> EngineOptions {
     EngineOptions {
         concurrent_attempts_max: options.concurrent_attempts_max,
         concurrent_attempts_per_webhook_max: options.concurrent_attempts_per_webhook_max,
         memory_bytes_max: options.memory_bytes_max,
         disable_after: options.disable_after,
         format: RequestFormat::new(&options.header_prefix, &options.user_agent),
+        configuration,
     }
 }
 

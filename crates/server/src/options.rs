@@ -63,6 +63,10 @@ pub struct Options {
     pub ready_file: Option<PathBuf>,
     /// The master key as base64 of 32 bytes; `None` reads or makes `master.key` in the data directory.
     pub master_key: Option<String>,
+    /// This server's name among those that share a PostgreSQL database; `None` reads or makes `node-name` in the data directory.
+    pub node_name: Option<String>,
+    /// How long the others wait for a server that is silent before they take over its deliveries.
+    pub node_lease: Duration,
     /// How long events are kept, with their payloads and attempts; zero keeps them for ever.
     pub retention: Duration,
     /// Run although the store does not promise durability (PostgreSQL with `fsync=off`, for example).
@@ -106,6 +110,8 @@ impl Options {
             log_filter: "info".to_owned(),
             ready_file: None,
             master_key: None,
+            node_name: None,
+            node_lease: hookwright_storage::nodes::LEASE,
             retention: Duration::from_secs(30 * 86_400),
             allow_unsafe_durability: false,
             user_agent: concat!("Hookwright/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -34,7 +34,7 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
     if !retention.is_zero() {
         let kept_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         // Above the checkpoint, whether a delivery is final is not told by rows alone.
-        let before = first_at(clock::now_us().saturating_sub(kept_us)).min(store.checkpoint().await?);
+        let before = first_at(clock::now_us().saturating_sub(kept_us)).min(store.lowest_checkpoint().await?);
         let mut next = Some(0);
         while let Some(after) = next {
             let begun = Instant::now();

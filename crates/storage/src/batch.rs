@@ -84,6 +84,8 @@ pub struct Batch {
     pub health: Vec<HealthRow>,
     /// Some of it may be stored already, by a commit that failed.
     pub repeated: bool,
+    /// Webhooks of these events that one node alone may send to: what they are owed waits in the store, for that node.
+    pub exclusive: Vec<i64>,
     /// The checkpoint to store.
     pub checkpoint: Option<i64>,
 }
@@ -118,6 +120,8 @@ impl Batch {
 pub struct Committed {
     /// Events that were not stored because their request id was used before.
     pub repeats: Vec<Repeat>,
+    /// Exclusive webhooks that another node sends to.
+    pub elsewhere: Vec<i64>,
 }
 
 /// An event whose request id was used before.

@@ -17,6 +17,12 @@ pub enum StoreError {
     /// Another server uses it.
     #[error("another server is using {0}; stop it first, or use another store")]
     AlreadyServed(String),
+    /// The lease had ended, and other nodes took over.
+    #[error("this node's lease had ended: the other nodes have taken over what it owned")]
+    LeaseLost,
+    /// A change of configuration is stored, and one of the other nodes has not said that it has it in force.
+    #[error("the change is stored, but node `{0}` has not confirmed that it has it in force")]
+    Unconfirmed(String),
     /// It was written by a newer version.
     #[error("the store's schema is newer than this version knows ({0}); upgrade hookwright")]
     NewerSchema(String),
@@ -41,7 +47,7 @@ impl StoreError {
     /// Whether trying again later may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Full(_) | Self::AlreadyServed(_) => true,
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Full(_) | Self::AlreadyServed(_) | Self::LeaseLost => true,
             Self::Database(error) => match error {
                 DieselError::DatabaseError(kind, info) => {
                     matches!(

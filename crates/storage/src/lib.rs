@@ -5,15 +5,19 @@
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`] | what goes in and comes out |
 //! | [`schema`] | the tables, the same on both stores |
+//! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
 //! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
 //! | `seal` | secrets at rest |
 //!
 //! Invariants: what [`Store::commit`] returned `Ok` for survives a crash of process and machine; it is stored whole or not at
-//! all; one server uses a store at a time; every operation ends within [`DEADLINE`].
+//! all; one server uses an SQLite file at a time, and one node owns a delivery; every operation ends within [`DEADLINE`].
 
 pub mod batch;
 mod error;
+pub mod fault;
+mod members;
+pub mod nodes;
 mod postgres;
 mod queries;
 mod row_event;
@@ -30,6 +34,7 @@ pub use batch::{
     NewEvent, Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage,
 };
 pub use error::{CommitError, StoreError};
+pub use members::ConfigurationChange;
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, GOES_ON,
     HealthRow, OrganizationRow, PendingRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,

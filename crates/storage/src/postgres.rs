@@ -1,10 +1,17 @@
 //! PostgreSQL: by diesel-async over tokio-postgres, with TLS by rustls; no libpq.
 //!
-//! One connection writes the committer's batches. It holds an advisory lock for as long as it lives, so that one server
-//! uses a database at a time: a server that lost the connection cannot commit before it has the lock again.
+//! Several servers may share a database: each is a node ([`nodes`]). One connection writes the committer's batches. It holds
+//! the node's advisory lock for as long as it lives: a server that lost the connection cannot commit before it has the lock
+//! again, and never does once others have taken over.
 
+mod adoption;
 mod commit;
+pub(crate) mod configuration;
 mod connect;
+mod identity;
+mod members;
+mod nodes;
+mod owners;
 mod partitions;
 pub(crate) mod queries;
 mod statements;
@@ -19,17 +26,19 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio::{sync::Mutex, time::timeout};
 
+use self::identity::Identity;
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
     error::StoreError,
+    nodes::NodeOptions,
     store::StoreOptions,
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-/// The advisory lock of the server that uses a database, and of migrations. Any two numbers that nobody else uses.
-const SERVER_LOCK: i64 = 0x686f_6f6b_7772_0001;
+/// The advisory locks of migrations and of retention. Any two numbers that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x686f_6f6b_7772_0002;
+const RETENTION_LOCK: i64 = 0x686f_6f6b_7772_0005;
 
 /// See the module.
 #[derive(Clone)]
@@ -37,6 +46,10 @@ pub(crate) struct Postgres {
     url: Arc<str>,
     pool: Pool<AsyncPgConnection>,
     writer: Arc<Mutex<Option<AsyncPgConnection>>>,
+    /// The connection that hears notices and renews the lease.
+    watch: Arc<Mutex<Option<AsyncPgConnection>>>,
+    identity: Arc<Identity>,
+    node: Arc<NodeOptions>,
 }
 
 /// Runs the migrations that are missing. They run on a thread of their own, for Diesel's migrations block.
@@ -49,7 +62,7 @@ pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
             .build();
         let runtime = runtime.map_err(|error| StoreError::Unreachable(error.to_string()))?;
         runtime.block_on(async {
-            let mut conn = connect::connect(&url).await?;
+            let mut conn = connect::connect(&url, "hookwright migrate").await?;
             // Two servers that start at once take turns.
             diesel::sql_query("SELECT pg_advisory_lock($1)")
                 .bind::<sql_types::BigInt, _>(MIGRATION_LOCK)
@@ -73,7 +86,12 @@ fn run_migrations(conn: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
 impl Postgres {
     pub(crate) async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let mut config = diesel_async::pooled_connection::ManagerConfig::default();
-        config.custom_setup = Box::new(|url| Box::pin(connect::establish(url)));
+        let identity = Arc::new(Identity::default());
+        let known = Arc::clone(&identity);
+        config.custom_setup = Box::new(move |url| {
+            let name = nodes::application_name(known.number());
+            Box::pin(async move { connect::establish(url, &name).await })
+        });
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(&options.url, config);
         let pool = Pool::builder(manager).max_size(options.readers.max(1));
         let pool = pool
@@ -83,40 +101,37 @@ impl Postgres {
             url: options.url.as_str().into(),
             pool,
             writer: Arc::default(),
+            watch: Arc::default(),
+            identity,
+            node: Arc::new(options.node.clone()),
         };
-        let mut writer = store.connect_writer().await?;
+        let mut writer = connect::connect(&store.url, "hookwright").await?;
         check_migrated(&mut writer).await?;
         if !options.allow_unsafe_durability {
             check_durable(&mut writer).await?;
         }
         partitions::make(&mut writer, now_us()).await?;
+        nodes::join(&mut writer, &store.identity, &store.node).await?;
         *store.writer.lock().await = Some(writer);
         Ok(store)
     }
 
-    /// A connection that holds the server's lock.
+    async fn connect(&self) -> Result<AsyncPgConnection, StoreError> {
+        connect::connect(&self.url, &nodes::application_name(self.identity.number())).await
+    }
+
+    /// A connection that holds the node's lock.
     async fn connect_writer(&self) -> Result<AsyncPgConnection, StoreError> {
-        let mut conn = connect::connect(&self.url).await?;
-        let locked: Flag = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS flag")
-            .bind::<sql_types::BigInt, _>(SERVER_LOCK)
-            .get_result(&mut conn)
-            .await?;
-        if locked.flag {
-            Ok(conn)
-        } else {
-            Err(StoreError::AlreadyServed("this database".to_owned()))
-        }
+        let mut conn = self.connect().await?;
+        nodes::resume(&mut conn, &self.identity).await?;
+        Ok(conn)
     }
 
     /// Opens the writing connection anew, on the runtime that this is called on.
     pub(crate) async fn move_writer(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        if let Some(mut old) = writer.take() {
-            diesel::sql_query("SELECT pg_advisory_unlock($1)")
-                .bind::<sql_types::BigInt, _>(SERVER_LOCK)
-                .execute(&mut old)
-                .await?;
-        }
+        // With the connection goes its lock.
+        drop(writer.take());
         *writer = Some(self.connect_writer().await?);
         Ok(())
     }
@@ -129,6 +144,14 @@ impl Postgres {
     /// Drops the oldest partition before an id; event by event where something of it is still pending.
     pub(crate) async fn expire(&self, after: i64, before: i64, limit: i64) -> Result<Expired, StoreError> {
         self.write(None, async |conn| {
+            let mine: Flag = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS flag")
+                .bind::<sql_types::BigInt, _>(RETENTION_LOCK)
+                .get_result(conn)
+                .await?;
+            if !mine.flag {
+                // Another node is at it.
+                return Ok(Expired::default());
+            }
             let Some(partition) = partitions::oldest(conn, before).await? else {
                 return Ok(Expired::default());
             };
@@ -161,7 +184,20 @@ impl Postgres {
         .await
     }
 
-    /// Runs a change of configuration in a transaction of its own.
+    /// Runs a change of configuration in a transaction of its own: the other nodes hear of it.
+    pub(crate) async fn configure<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    {
+        self.write(ping, async |conn| {
+            let done = change(conn).await?;
+            configuration::changed(conn).await?;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// Runs a change in a transaction of its own.
     pub(crate) async fn write<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
@@ -176,7 +212,8 @@ impl Postgres {
             let changed = async {
                 let done = change(&mut conn).await?;
                 if let Some(ping) = &ping {
-                    commit::insert_events(&mut conn, std::slice::from_ref(ping)).await?;
+                    let node = self.identity.number();
+                    commit::insert_events(&mut conn, std::slice::from_ref(ping), |_| node).await?;
                 }
                 Ok(done)
             }
@@ -190,7 +227,7 @@ impl Postgres {
         let committed = self
             .on_writer(async |conn| {
                 begin(conn).await?;
-                let committed = commit::commit(conn, batch).await;
+                let committed = commit::commit(conn, self.identity.number(), batch).await;
                 end(conn, committed).await
             })
             .await;

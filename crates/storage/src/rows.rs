@@ -147,7 +147,7 @@ pub const FAILED: i32 = 2;
 pub const ENDING_CANCELLED: i32 = 3;
 
 /// A delivery that waits in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = pending_deliveries)]
 pub struct PendingRow {
     /// The delivery.

@@ -101,6 +101,7 @@ table! {
         webhook_id -> BigInt,
         due_at -> BigInt,
         attempts -> Integer,
+        node -> Integer,
     }
 }
 

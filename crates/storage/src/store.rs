@@ -3,6 +3,7 @@
 use crate::{
     batch::*,
     error::{CommitError, StoreError},
+    nodes::NodeOptions,
     postgres::{self, Postgres},
     rows::*,
     sqlite::{self, Sqlite},
@@ -17,6 +18,8 @@ pub struct StoreOptions {
     pub readers: usize,
     /// Open the store although it does not promise durability.
     pub allow_unsafe_durability: bool,
+    /// Who this server is, where several share the store.
+    pub node: NodeOptions,
 }
 
 impl StoreOptions {
@@ -26,6 +29,7 @@ impl StoreOptions {
             url: url.into(),
             readers: 4,
             allow_unsafe_durability: false,
+            node: NodeOptions::default(),
         }
     }
 
@@ -42,11 +46,11 @@ impl StoreOptions {
 /// Handle to an open store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    backend: Backend,
+    pub(crate) backend: Backend,
 }
 
 #[derive(Clone)]
-enum Backend {
+pub(crate) enum Backend {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
@@ -63,15 +67,27 @@ macro_rules! read {
     };
 }
 
-/// Runs a change of configuration in a transaction of its own, together with a ping if there is one.
+/// Runs a change in a transaction of its own.
 macro_rules! write {
+    ($store:expr, $query:ident($($argument:expr),*)) => {
+        match &$store.backend {
+            Backend::Sqlite(store) => store.write(None, move |conn| sqlite::queries::$query(conn, $($argument),*)).await,
+            Backend::Postgres(store) => {
+                store.write(None, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            }
+        }
+    };
+}
+
+/// Runs a change of configuration in a transaction of its own, together with a ping if there is one.
+macro_rules! configure {
     ($store:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
             Backend::Sqlite(store) => {
                 store.write($ping, move |conn| sqlite::queries::$query(conn, $($argument),*)).await
             }
             Backend::Postgres(store) => {
-                store.write($ping, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
+                store.configure($ping, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
             }
         }
     };
@@ -90,7 +106,7 @@ impl Store {
         }
     }
 
-    /// Opens a store for serving: no other server may use it meanwhile.
+    /// Opens a store for serving: on SQLite no other server may use it meanwhile, on PostgreSQL this server joins the others.
     ///
     /// # Errors
     /// When it cannot be reached, is in use, not migrated, or does not promise durability.
@@ -105,7 +121,10 @@ impl Store {
 
     /// The number of this server among those that share the store, for its ids.
     pub fn node(&self) -> u16 {
-        0
+        match &self.backend {
+            Backend::Sqlite(_) => 0,
+            Backend::Postgres(store) => store.number(),
+        }
     }
 
     /// Has commits made from the runtime that this is called on: their connection is driven by it, so that a commit never
@@ -139,7 +158,7 @@ impl Store {
     /// When the store does not answer, or is too busy just now.
     pub async fn expire(&self, after: i64, before: i64) -> Result<Expired, StoreError> {
         match &self.backend {
-            Backend::Sqlite(_) => write!(self, None, expire_stretch(after, before, EXPIRE_STRETCH)),
+            Backend::Sqlite(_) => write!(self, expire_stretch(after, before, EXPIRE_STRETCH)),
             Backend::Postgres(store) => store.expire(after, before, EXPIRE_STRETCH).await,
         }
     }
@@ -176,40 +195,35 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<(), StoreError> {
-        write!(self, None, cancel_pending(webhook, now))
+        write!(self, cancel_pending(webhook, now))
     }
 
-    /// What is due for a webhook: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
+    /// What is due for a webhook at this node: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn due(&self, webhook: i64, now: i64, rows: usize, bytes: usize) -> Result<Refill, StoreError> {
-        read!(self, due(webhook, now, rows, bytes))
+        let node = i32::from(self.node());
+        read!(self, due(webhook, node, now, rows, bytes))
     }
 
-    /// Every webhook that something waits for, and when the first of it is due.
+    /// Every webhook that something waits for at this node, and when the first of it is due.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
-        read!(self, pending_webhooks())
+        let node = i32::from(self.node());
+        read!(self, pending_webhooks(node))
     }
 
-    /// Events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.
+    /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn unfinished(&self, after: i64, last: i64, limit: usize) -> Result<UnfinishedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        read!(self, unfinished(after, last, limit))
-    }
-
-    /// The id of the last event.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn last_event_id(&self) -> Result<i64, StoreError> {
-        read!(self, last_event_id())
+        let node = i32::from(self.node());
+        read!(self, unfinished(node, after, last, limit))
     }
 
     /// The largest id in use.
@@ -220,15 +234,29 @@ impl Store {
         read!(self, largest_id())
     }
 
-    /// The checkpoint: nothing at or below it is owed without a row that says so.
+    /// The checkpoint of this node: nothing of its own at or below it is owed without a row that says so.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn checkpoint(&self) -> Result<i64, StoreError> {
+        if let Backend::Postgres(store) = &self.backend {
+            return store.checkpoint().await;
+        }
         let stored = self.setting(CHECKPOINT).await?;
         Ok(stored
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, i64::from_le_bytes))
+    }
+
+    /// The lowest checkpoint of all nodes.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn lowest_checkpoint(&self) -> Result<i64, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => self.checkpoint().await,
+            Backend::Postgres(store) => store.lowest_checkpoint().await,
+        }
     }
 
     /// What is known of failing webhooks.
@@ -253,7 +281,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        write!(self, None, insert_organization(&row, &audit))
+        configure!(self, None, insert_organization(&row, &audit))
     }
 
     /// Deletes an organization and its webhooks, and cancels what waits for them in the store.
@@ -262,7 +290,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        write!(self, None, delete_organization(id, now, &audit))
+        configure!(self, None, delete_organization(id, now, &audit))
     }
 
     /// Stores an event type.
@@ -271,7 +299,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        write!(self, None, insert_event_type(&row, &audit))
+        configure!(self, None, insert_event_type(&row, &audit))
     }
 
     /// Changes an event type.
@@ -280,7 +308,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn update_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        write!(self, None, update_event_type(&row, &audit))
+        configure!(self, None, update_event_type(&row, &audit))
     }
 
     /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
@@ -295,7 +323,7 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<(), StoreError> {
         let (row, secret, ping, audit) = (row.clone(), secret.clone(), ping.cloned(), audit.clone());
-        write!(self, ping, insert_webhook(&row, &secret, &audit))
+        configure!(self, ping, insert_webhook(&row, &secret, &audit))
     }
 
     /// Changes a webhook if its version is still `version`, and stores its ping if there is one: all or nothing.
@@ -310,7 +338,7 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<UpdateOutcome, StoreError> {
         let (row, ping, audit) = (row.clone(), ping.cloned(), audit.clone());
-        write!(self, ping, update_webhook(&row, version, &audit))
+        configure!(self, ping, update_webhook(&row, version, &audit))
     }
 
     /// Deletes a webhook, and cancels what waits for it in the store.
@@ -319,7 +347,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        write!(self, None, delete_webhook(id, now, &audit))
+        configure!(self, None, delete_webhook(id, now, &audit))
     }
 
     /// Adds a secret; the one before it signs until `old_expires_at`.
@@ -333,7 +361,7 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<(), StoreError> {
         let (new, audit) = (new.clone(), audit.clone());
-        write!(self, None, rotate_secret(&new, old_expires_at, &audit))
+        configure!(self, None, rotate_secret(&new, old_expires_at, &audit))
     }
 
     /// Removes the secrets of a webhook but for the newest.
@@ -342,7 +370,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        write!(self, None, expire_secrets(webhook, &audit))
+        configure!(self, None, expire_secrets(webhook, &audit))
     }
 
     /// Stores a token.
@@ -351,7 +379,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        write!(self, None, insert_token(&row, &audit))
+        configure!(self, None, insert_token(&row, &audit))
     }
 
     /// Appends to the audit log.
@@ -360,7 +388,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn append_audit(&self, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        write!(self, None, append_audit(&audit))
+        write!(self, append_audit(&audit))
     }
 
     /// A value that the service keeps for itself.
@@ -378,7 +406,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn put_setting(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let (key, value) = (key.to_owned(), value.to_vec());
-        write!(self, None, put_setting(&key, &value))
+        write!(self, put_setting(&key, &value))
     }
 
     /// One event of an organization, with its payload.

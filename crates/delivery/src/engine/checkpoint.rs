@@ -27,6 +27,8 @@ use crate::clock;
 
 /// How often the keeper looks while there is work. Without work it sleeps until there is.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How often an idle node moves its checkpoint, where there are others.
+const FORWARD: Duration = Duration::from_secs(10);
 /// How long a delivery may be in memory without a row of its own.
 const UNSTORED_MAX_US: i64 = 5_000_000;
 
@@ -36,14 +38,22 @@ pub(super) struct Checkpoint {
     handed_off: AtomicI64,
     saved: AtomicI64,
     recovered: AtomicBool,
+    /// The committer has given ids to events that are not in their lanes yet.
+    committing: AtomicBool,
     work: Notify,
 }
 
 impl Checkpoint {
     /// The state at start: nothing above `saved` is known to be done.
     pub(super) fn start(&self, saved: i64) {
+        self.recovered.store(false, Ordering::Release);
         self.saved.store(saved, Ordering::Release);
         self.handed_off.store(saved, Ordering::Release);
+    }
+
+    /// The committer is about to give ids to events, or all that it gave are handed off.
+    pub(super) fn set_committing(&self, committing: bool) {
+        self.committing.store(committing, Ordering::SeqCst);
     }
 
     /// The event `id` is in its lanes, or in the store as pending.
@@ -66,7 +76,13 @@ impl Inner {
     pub(super) async fn keep_checkpoint(self: Arc<Self>) {
         loop {
             if self.is_checkpoint_current() {
-                self.checkpoint.work.notified().await;
+                let work = self.checkpoint.work.notified();
+                if self.store.lease().is_some() {
+                    // Others read from here on when they take over: an idle node's checkpoint moves with the time.
+                    let _ = tokio::time::timeout(FORWARD, work).await;
+                } else {
+                    work.await;
+                }
             }
             tokio::time::sleep(INTERVAL).await;
             if self.checkpoint.recovered.load(Ordering::Acquire) {
@@ -105,6 +121,12 @@ impl Inner {
     }
 
     async fn move_checkpoint(&self) {
+        let fresh = self.store.lease().map(|_| self.ids.next(clock::now_us() / 1_000));
+        let idle = !self.checkpoint.committing.load(Ordering::SeqCst);
+        // Ids that are given from now on are above the fresh one.
+        if let Some(fresh) = fresh.filter(|_| idle) {
+            self.checkpoint.handed_off.fetch_max(fresh, Ordering::AcqRel);
+        }
         let handed_off = self.checkpoint.handed_off.load(Ordering::Acquire);
         let oldest = self
             .all_lanes()

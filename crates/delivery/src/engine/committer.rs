@@ -14,7 +14,7 @@ use std::{
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX};
-use hookwright_storage::{Batch, CommitError, NewEvent, PendingRow, Repeat, StoredEvent};
+use hookwright_storage::{Batch, CommitError, Committed, NewEvent, PendingRow, Repeat, StoreError, StoredEvent, fault};
 use tokio::sync::oneshot;
 
 use super::{
@@ -39,6 +39,8 @@ pub(super) struct Committer {
     unsaved: Vec<Record>,
     /// Events of a commit that failed: they may be in the store all the same.
     unclear: Vec<Intake>,
+    /// The lease was lost, and this node has not joined again yet.
+    lost: bool,
     /// Events in the last commit: more than one means that publishers are waiting for each other.
     last_events: usize,
 }
@@ -56,6 +58,7 @@ impl Committer {
             inner,
             unsaved: Vec::new(),
             unclear: Vec::new(),
+            lost: false,
             last_events: 0,
         }
     }
@@ -71,6 +74,11 @@ impl Committer {
             runtime.block_on(self.commit(gathered));
             if stop {
                 self.inner.inbox.close();
+                fault::point("drain");
+                // What is left, in memory or in the store, is for the other nodes at once; alone, for the next start.
+                if let Err(error) = runtime.block_on(self.inner.store.leave()) {
+                    tracing::warn!(%error, "the lease could not be given back: it will end by itself");
+                }
                 return self.unsaved.is_empty();
             }
         }
@@ -79,7 +87,7 @@ impl Committer {
     /// Waits for anything, then lingers a little where company is worth it.
     fn gather(&self) -> Gathered {
         let inbox = &self.inner.inbox;
-        let failed = !self.unsaved.is_empty() || !self.unclear.is_empty();
+        let failed = self.lost || !self.unsaved.is_empty() || !self.unclear.is_empty();
         inbox.wait(failed.then_some(RETRY_PAUSE));
         let begun = Instant::now();
         if inbox.events() == 0 {
@@ -94,6 +102,16 @@ impl Committer {
     }
 
     async fn commit(&mut self, gathered: Gathered) {
+        if gathered.rejoin {
+            self.lose();
+        }
+        if self.lost && !self.rejoin().await {
+            refuse(
+                gathered.calls,
+                &PublishError::Unavailable(StoreError::LeaseLost.to_string()),
+            );
+            return;
+        }
         if !self.settle_unclear().await {
             refuse(
                 gathered.calls,
@@ -106,19 +124,32 @@ impl Committer {
         let mut records = std::mem::take(&mut self.unsaved);
         let repeated = !records.is_empty();
         records.extend(gathered.records);
+        // What was under way when the lease was lost belongs to others.
+        records.retain(|record| !record.lane.is_abandoned());
+        self.inner.checkpoint.set_committing(true);
         let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
         let mut batch = build_batch(new_events, &records, gathered.checkpoint);
         batch.repeated = repeated;
+        batch.exclusive = exclusive(&intakes);
         if batch.is_empty() {
+            self.inner.checkpoint.set_committing(false);
             answer(replies, &[]);
             return;
         }
+        let replies = if fault::is_planted("ack-before-commit") {
+            answer(replies, &promised(&intakes));
+            Vec::new()
+        } else {
+            replies
+        };
         let begun = Instant::now();
         match self.inner.store.commit(&batch).await {
             Ok(committed) => {
+                fault::point("after-commit");
                 self.inner.metrics.committed(begun.elapsed(), records.len());
-                self.hand_off(intakes, replies, &committed.repeats, now);
+                self.hand_off(intakes, replies, &committed, now);
+                self.inner.checkpoint.set_committing(false);
                 self.settle(records, now);
             }
             Err(error) => {
@@ -127,6 +158,40 @@ impl Committer {
                 refuse_replies(replies, &publish_error(&error));
                 self.unclear = intakes;
                 self.unsaved = records;
+                if matches!(error, CommitError::Store(StoreError::LeaseLost)) {
+                    self.lose();
+                }
+            }
+        }
+    }
+
+    /// The lease was lost: nothing in memory is this node's any more, and nothing may be accepted by what it knows.
+    fn lose(&mut self) {
+        self.lost = true;
+        self.inner.membership.doubt();
+        self.inner.lease.lost();
+        self.inner.abandon_lanes();
+        self.unsaved.clear();
+        // Those that were stored are adopted with all others; those that were not can never be.
+        self.unclear.clear();
+    }
+
+    async fn rejoin(&mut self) -> bool {
+        let joined = async {
+            self.inner.store.rejoin().await?;
+            self.inner.start_over().await
+        };
+        match joined.await {
+            Ok(()) => {
+                tracing::info!(node = self.inner.store.node(), "joined the other nodes again");
+                self.lost = false;
+                // What came in meanwhile was abandoned as well.
+                self.inner.checkpoint.set_committing(false);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot join the other nodes yet; will try again");
+                false
             }
         }
     }
@@ -193,8 +258,8 @@ impl Committer {
     }
 
     /// The events are durable: puts deliveries into their lanes and answers the publishers.
-    fn hand_off(&self, intakes: Vec<Intake>, replies: Vec<Reply>, repeats: &[Repeat], now: i64) {
-        let repeats: HashMap<usize, &Repeat> = repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
+    fn hand_off(&self, intakes: Vec<Intake>, replies: Vec<Reply>, committed: &Committed, now: i64) {
+        let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
         let results: Vec<_> = intakes
             .iter()
             .enumerate()
@@ -220,7 +285,9 @@ impl Committer {
             if repeats.contains_key(&index) {
                 intake.withdraw();
             } else {
-                self.inner.hand_over(intake.into_jobs(), now);
+                // What another node sends is that node's to look at.
+                let mine = |over: &HandOver| !committed.elsewhere.contains(&over.lane.webhook.raw());
+                self.inner.hand_over(intake.into_jobs().filter(mine), now);
             }
             self.inner.checkpoint.handed_off(last);
         }
@@ -254,6 +321,9 @@ impl Committer {
             Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot tell yet which events of a failed commit were stored");
+                if matches!(error, StoreError::LeaseLost) {
+                    self.lose();
+                }
                 return false;
             }
         };
@@ -300,6 +370,25 @@ impl Intake {
             }
         }
     }
+}
+
+/// The webhooks of these events that one node alone may send to.
+fn exclusive(intakes: &[Intake]) -> Vec<i64> {
+    let lanes = intakes.iter().flat_map(|intake| &intake.lanes);
+    lanes
+        .filter(|lane| lane.is_exclusive())
+        .map(|lane| lane.webhook.raw())
+        .collect()
+}
+
+/// What a server would answer that does not wait for the commit: see [`fault`].
+fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
+    let published = |intake: &Intake| Published {
+        event: EventId::from_raw(intake.event.id),
+        delivery_count: intake.lanes.len(),
+        repeated: false,
+    };
+    intakes.iter().map(|intake| Ok(published(intake))).collect()
 }
 
 /// A publish call that waits for its answer.

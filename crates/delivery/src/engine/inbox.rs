@@ -42,6 +42,8 @@ struct State {
     records: Vec<Record>,
     checkpoint: Option<i64>,
     stop: bool,
+    /// The lease was lost.
+    rejoin: bool,
     /// The committer has ended: nothing is taken any more.
     closed: bool,
     /// The committer waits for so many events or records.
@@ -55,6 +57,7 @@ pub(super) struct Gathered {
     pub(super) records: Vec<Record>,
     pub(super) checkpoint: Option<i64>,
     pub(super) stop: bool,
+    pub(super) rejoin: bool,
 }
 
 /// The committer has ended.
@@ -117,6 +120,12 @@ impl Inbox {
         if state.closed { Err(Closed) } else { Ok(()) }
     }
 
+    /// Tells the committer that the lease was lost.
+    pub(super) fn rejoin(&self) {
+        self.state.lock().rejoin = true;
+        self.wake.notify_one();
+    }
+
     /// Has the committer end after what has come in so far.
     pub(super) fn stop(&self) {
         self.state.lock().stop = true;
@@ -148,7 +157,12 @@ impl Inbox {
         let mut state = self.state.lock();
         loop {
             let waiting = state.records.len() + usize::from(state.checkpoint.is_some());
-            if state.events >= events || waiting >= records || state.bytes >= COMMIT_BYTES_MAX || state.stop {
+            if state.events >= events
+                || waiting >= records
+                || state.bytes >= COMMIT_BYTES_MAX
+                || state.stop
+                || state.rejoin
+            {
                 break;
             }
             state.wake_at = Some((events, records));
@@ -172,7 +186,10 @@ impl Inbox {
     /// Takes as much as one commit may hold, in the order in which it came.
     pub(super) fn take(&self) -> Gathered {
         let mut state = self.state.lock();
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered {
+            rejoin: std::mem::take(&mut state.rejoin),
+            ..Gathered::default()
+        };
         let (mut events, mut bytes, mut units) = (0, 0, 0);
         while let Some(call) = state.calls.front() {
             let full = events + call.drafts.len() > COMMIT_EVENTS_MAX || bytes + call.bytes > COMMIT_BYTES_MAX;

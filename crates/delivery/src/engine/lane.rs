@@ -9,7 +9,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,8 @@ pub(super) struct LaneLimits {
 /// See the module.
 pub(super) struct Lane {
     pub(super) webhook: WebhookId,
+    /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
+    exclusive: AtomicBool,
     limits: LaneLimits,
     memory: Arc<Memory>,
     turns: Arc<Turns>,
@@ -94,6 +99,8 @@ struct State {
     in_line: bool,
     paused: bool,
     closed: bool,
+    /// Closed because other nodes own the deliveries now.
+    abandoned: bool,
     limit: Limit,
     /// How long an attempt lasts: a moving average, in microseconds.
     attempt_us: usize,
@@ -144,6 +151,7 @@ impl Lane {
     ) -> Self {
         Self {
             webhook,
+            exclusive: AtomicBool::new(false),
             limits,
             memory,
             turns,
@@ -156,6 +164,7 @@ impl Lane {
                 in_line: false,
                 paused: false,
                 closed: false,
+                abandoned: false,
                 limit: Limit::new(limits.attempts),
                 attempt_us: ATTEMPT_US,
                 idle: Vec::new(),
@@ -167,11 +176,19 @@ impl Lane {
         }
     }
 
+    pub(super) fn set_exclusive(&self, exclusive: bool) {
+        self.exclusive.store(exclusive, Ordering::Release);
+    }
+
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.exclusive.load(Ordering::Acquire)
+    }
+
     /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
     pub(super) fn reserve(&self, place: Place, bytes: usize, now: i64) -> bool {
         let mut state = self.state.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
-        if state.paused || state.closed || backlog || !self.fits(&state, bytes) {
+        if state.paused || state.closed || backlog || self.is_exclusive() || !self.fits(&state, bytes) {
             return false;
         }
         state.hold(place, false, bytes, now);
@@ -217,7 +234,7 @@ impl Lane {
         let mut state = self.state.lock();
         if state.closed {
             return Wants {
-                cancel_stored: true,
+                cancel_stored: !state.abandoned,
                 ..Wants::default()
             };
         }
@@ -304,7 +321,11 @@ impl Lane {
     pub(super) fn next(&self, first: bool, rate: Option<f64>, now: i64) -> Option<Job> {
         let mut state = self.state.lock();
         state.starting -= usize::from(first);
-        let may_run = !state.paused && !state.closed && state.workers <= state.limit.get() && state.not_before <= now;
+        let may_run = !state.paused
+            && !state.closed
+            && self.turns.may_send()
+            && state.workers <= state.limit.get()
+            && state.not_before <= now;
         let job = if may_run { state.ready.pop_front() } else { None };
         match (&job, rate) {
             (Some(_), Some(rate)) => {
@@ -491,6 +512,57 @@ impl Lane {
         state.next_due = None;
         state.idle.clear();
         self.wants(&mut state, now)
+    }
+
+    /// Forgets everything, because other nodes own it now. What is under way may end, and is not recorded.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.abandoned = true;
+        state.ready.clear();
+        state.idle.clear();
+        state.next_due = None;
+        self.memory.remove(state.bytes);
+        state.bytes = 0;
+        state.held.clear();
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state.lock().abandoned
+    }
+
+    /// Since when something is due that the webhook's limits would allow to be attempted, while nothing is attempted.
+    pub(super) fn stalled_since(&self, now: i64) -> Option<i64> {
+        let state = self.state.lock();
+        if state.paused || state.closed || state.workers > 0 || state.not_before > now {
+            return None;
+        }
+        let waiting = state.next_due.filter(|due| *due <= now);
+        let ready = state
+            .ready
+            .front()
+            .and_then(|job| state.held.get(&job.delivery))
+            .map(|held| held.since);
+        waiting.into_iter().chain(ready).min()
+    }
+
+    /// Whether the lane does not know that something waits in the store since `due_at`, or until then.
+    pub(super) fn is_unaware_of(&self, due_at: i64) -> bool {
+        let state = self.state.lock();
+        let knows = state.next_due.is_some_and(|due| due <= due_at);
+        !knows && state.refill.is_none() && state.held.is_empty() && !state.closed
+    }
+
+    /// Begins to give a part of what waits in the store away: nothing is read back until [`Lane::refilled`]. Returns the
+    /// deliveries in memory, which stay; `None` when there is nothing to give, or this is not the moment.
+    pub(super) fn begin_giving(&self, now: i64) -> Option<Vec<i64>> {
+        let mut state = self.state.lock();
+        let waits = state.next_due.is_some_and(|due| due <= now);
+        if state.refill.is_some() || state.paused || state.closed || self.is_exclusive() || !waits {
+            return None;
+        }
+        state.refill = Some(RefillNotes::default());
+        Some(state.held.keys().copied().collect())
     }
 
     /// How many deliveries are in memory.

@@ -27,7 +27,7 @@ impl Inner {
     /// Fixes the stretch before the first new event is accepted.
     pub(super) async fn plan_recovery(&self) -> Result<Recovery, StoreError> {
         let after = self.store.checkpoint().await?;
-        let last = self.store.last_event_id().await?.max(after);
+        let last = self.ids.next(clock::now_us() / 1_000).max(after);
         self.checkpoint.start(after);
         Ok(Recovery { after, last })
     }
@@ -59,19 +59,8 @@ impl Inner {
     }
 
     async fn recover_pending(self: &Arc<Self>) -> Result<(), StoreError> {
-        let now = clock::now_us();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
-            let target = self.catalogue.target(webhook);
-            if matches!(target, Target::Gone) {
-                self.store.cancel_pending(webhook, now).await?;
-                continue;
-            }
-            let lane = self.lane(webhook);
-            if matches!(target, Target::Paused) {
-                lane.pause();
-            }
-            let wants = lane.note_due(due_at, now);
-            self.act(&lane, wants);
+            self.look_at_stored(webhook, due_at);
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The global limit of attempts under way, and whose turn it is when it is reached.
 //!
 //! A lane's worker holds one turn. When none is free the lane waits in line, and a worker that has finished a delivery
-//! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another.
+//! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another. While this
+//! node's lease has ended everybody waits in line.
 
 use std::{
     collections::VecDeque,
@@ -14,11 +15,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::lane::Lane;
+use super::{lane::Lane, lease::Lease};
 
 /// See the module.
 pub(super) struct Turns {
     state: Mutex<State>,
+    lease: Arc<Lease>,
     contended: AtomicBool,
     taken: AtomicUsize,
     all_free: Notify,
@@ -30,8 +32,9 @@ struct State {
 }
 
 impl Turns {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, lease: Arc<Lease>) -> Self {
         Self {
+            lease,
             state: Mutex::new(State {
                 free: limit,
                 line: VecDeque::new(),
@@ -46,7 +49,7 @@ impl Turns {
     /// it was called.
     pub(super) fn take(&self, lane: &Arc<Lane>) -> bool {
         let mut state = self.state.lock();
-        if state.free > 0 {
+        if state.free > 0 && self.lease.holds() {
             state.free -= 1;
             self.taken.fetch_add(1, Ordering::Relaxed);
             return true;
@@ -54,6 +57,26 @@ impl Turns {
         state.line.push_back(Arc::clone(lane));
         self.contended.store(true, Ordering::Relaxed);
         false
+    }
+
+    /// Whether this node may send at all.
+    pub(super) fn may_send(&self) -> bool {
+        self.lease.holds()
+    }
+
+    /// Gives a free turn to the lane that has waited longest, if there are both: the caller must start a worker there.
+    pub(super) fn resume(&self) -> Option<Arc<Lane>> {
+        let mut state = self.state.lock();
+        if state.free == 0 || !self.lease.holds() {
+            return None;
+        }
+        let next = state.line.pop_front()?;
+        state.free -= 1;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        if state.line.is_empty() {
+            self.contended.store(false, Ordering::Relaxed);
+        }
+        Some(next)
     }
 
     /// Whether a lane waits, so that a worker should give its turn away.
@@ -64,7 +87,11 @@ impl Turns {
     /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
     pub(super) fn give(&self) -> Option<Arc<Lane>> {
         let mut state = self.state.lock();
-        let next = state.line.pop_front();
+        let next = if self.lease.holds() {
+            state.line.pop_front()
+        } else {
+            None
+        };
         if state.line.is_empty() {
             self.contended.store(false, Ordering::Relaxed);
         }

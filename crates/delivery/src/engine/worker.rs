@@ -12,7 +12,7 @@ use hookwright_domain::{
     outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
-use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow};
+use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow, fault};
 use tracing::Instrument as _;
 
 use super::{
@@ -67,17 +67,27 @@ impl Inner {
     /// Gives the turn to the lane that has waited longest for one; this lane may then take or wait for another.
     fn pass_turn(self: &Arc<Self>, lane: &Arc<Lane>) {
         let stopping = self.stopping.load(Ordering::Acquire);
-        while let Some(next) = self.turns.give() {
-            if !stopping && next.called(clock::now_us()) {
-                self.spawn_worker(&next);
-                let wants = next.look(clock::now_us());
-                self.act(&next, wants);
-                break;
-            }
+        if let Some(next) = self.turns.give() {
+            self.start_next(next);
         }
         if !stopping {
             let wants = lane.look(clock::now_us());
             self.act(lane, wants);
+        }
+    }
+
+    /// Starts a worker for a lane that was given a turn, or for the next in line if that one has nothing to do any more.
+    pub(super) fn start_next(self: &Arc<Self>, lane: Arc<Lane>) {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        let mut next = Some(lane);
+        while let Some(lane) = next {
+            if !stopping && lane.called(clock::now_us()) {
+                self.spawn_worker(&lane);
+                let wants = lane.look(clock::now_us());
+                self.act(&lane, wants);
+                return;
+            }
+            next = self.turns.give();
         }
     }
 
@@ -100,6 +110,7 @@ impl Inner {
             }
             Target::Active(webhook) => self.attempt(lane, &webhook, &job, connection).await,
         };
+        fault::point("after-send");
         self.record(record).await;
     }
 

@@ -38,7 +38,7 @@ impl App {
         patch: EventTypePatch,
     ) -> AppResult<EventTypeRow> {
         caller.require(Scope::Admin)?;
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         if self.registry.event_types().contains_key(name) {
             return Err(AppError::AlreadyExists {
                 reason: "EVENT_TYPE_EXISTS",
@@ -60,8 +60,9 @@ impl App {
         };
         let row = patched(row, patch)?;
         let audit = self.audit(Some(caller), "event_type.create", format!("eventTypes/{name}"));
-        self.store.insert_event_type(&row, &audit).await?;
+        changing.store().insert_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
+        changing.settle().await?;
         Ok(row)
     }
 
@@ -131,15 +132,16 @@ impl App {
         change: impl FnOnce(EventTypeRow) -> AppResult<EventTypeRow>,
     ) -> AppResult<EventTypeRow> {
         caller.require(Scope::Admin)?;
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let row = self.get_event_type(caller, name)?;
         let row = EventTypeRow {
             updated_at: clock::now_us(),
             ..change(row)?
         };
         let audit = self.audit(Some(caller), action, format!("eventTypes/{name}"));
-        self.store.update_event_type(&row, &audit).await?;
+        changing.store().update_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
+        changing.settle().await?;
         Ok(row)
     }
 

@@ -33,7 +33,7 @@ impl App {
                 rule,
             ));
         }
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         if self.registry.organization(name).is_some() {
             return Err(AppError::AlreadyExists {
                 reason: "ORGANIZATION_EXISTS",
@@ -52,8 +52,9 @@ impl App {
             deleted_at: None,
         };
         let audit = self.audit(Some(caller), "organization.create", format!("organizations/{name}"));
-        self.store.insert_organization(&row, &audit).await?;
+        changing.store().insert_organization(&row, &audit).await?;
         self.registry.put_organization(row.clone());
+        changing.settle().await?;
         Ok(row)
     }
 
@@ -86,7 +87,7 @@ impl App {
     /// When it does not exist, or has webhooks and `force` is not set.
     pub async fn delete_organization(&self, caller: &Caller, name: &str, force: bool) -> AppResult<()> {
         caller.require(Scope::Admin)?;
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let row = self.organization_for(caller, Scope::Admin, name)?;
         let webhooks = self.registry.webhook_count(row.id);
         if webhooks > 0 && !force {
@@ -97,11 +98,14 @@ impl App {
             });
         }
         let audit = self.audit(Some(caller), "organization.delete", format!("organizations/{name}"));
-        self.store.delete_organization(row.id, clock::now_us(), &audit).await?;
+        changing
+            .store()
+            .delete_organization(row.id, clock::now_us(), &audit)
+            .await?;
         for webhook in self.registry.remove_organization(&row) {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));
         }
-        Ok(())
+        changing.settle().await
     }
 
     /// The organization of that name, if the caller has the scope for it. A caller that is limited to another organization

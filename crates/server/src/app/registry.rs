@@ -1,7 +1,7 @@
 //! The configuration in memory: rows as stored, for answers, and the snapshot that the engine matches and sends by.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -41,7 +41,7 @@ impl EventType {
 }
 
 /// A webhook's rows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct WebhookRows {
     /// The webhook as stored.
     pub row: WebhookRow,
@@ -68,22 +68,31 @@ pub(super) struct Registry {
 impl Registry {
     /// Takes in what the store holds, and puts it in force.
     pub(super) fn new(rows: CatalogueRows, key: Arc<MasterKey>, limits: &Limits, catalogue: Arc<Catalogue>) -> Self {
-        let event_types = rows
-            .event_types
-            .into_iter()
-            .map(|row| (row.name.clone(), Arc::new(EventType::new(row))))
-            .collect();
         let registry = Self {
             state: RwLock::default(),
-            event_types: ArcSwap::from_pointee(event_types),
+            event_types: ArcSwap::default(),
             catalogue,
             key,
             schedule: Arc::clone(&limits.schedule),
         };
+        registry.replace(rows);
+        registry
+    }
+
+    /// Puts what the store holds in force, in place of what was. Returns the webhooks that are new, changed or gone.
+    pub(super) fn replace(&self, rows: CatalogueRows) -> HashSet<i64> {
+        let event_types: BTreeMap<_, _> = rows
+            .event_types
+            .into_iter()
+            .map(|row| (row.name.clone(), Arc::new(EventType::new(row))))
+            .collect();
+        self.event_types.store(Arc::new(event_types));
         let mut secrets: HashMap<i64, Vec<SecretRow>> = HashMap::new();
         for secret in rows.signing_secrets {
             secrets.entry(secret.webhook_id).or_default().push(secret);
         }
+        let mut before = self.state.write();
+        let mut changed = HashSet::new();
         let mut state = State::default();
         for row in rows.organizations {
             state.organizations.insert(row.name.clone(), row);
@@ -91,11 +100,24 @@ impl Registry {
         for row in rows.webhooks {
             let mut secrets = secrets.remove(&row.id).unwrap_or_default();
             secrets.sort_by_key(|secret| std::cmp::Reverse(secret.id));
-            registry.put(&mut state, WebhookRows { row, secrets });
+            let rows = WebhookRows { row, secrets };
+            // What is as it was keeps its keys and its parsed form.
+            let same = before.webhooks.get(&rows.row.id).filter(|old| **old == rows);
+            match same.and_then(|_| before.runtimes.get(&rows.row.id)) {
+                Some(runtime) => {
+                    state.runtimes.insert(rows.row.id, Arc::clone(runtime));
+                    state.webhooks.insert(rows.row.id, rows);
+                }
+                None => {
+                    changed.insert(rows.row.id);
+                    self.put(&mut state, rows);
+                }
+            }
         }
-        registry.publish(&state);
-        *registry.state.write() = state;
-        registry
+        changed.extend(before.webhooks.keys().filter(|id| !state.webhooks.contains_key(id)));
+        self.publish(&state);
+        *before = state;
+        changed
     }
 
     /// The configuration in force, as the engine sees it.

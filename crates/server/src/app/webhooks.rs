@@ -61,7 +61,7 @@ impl App {
             Some(secret) => secret,
             None => SigningSecret::generate(),
         };
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         // Looked up again: it may have been deleted while this call waited for its turn.
         let organization_row = self.organization_for(caller, Scope::Manage, &organization_row.name)?;
         self.check_webhook_count(&organization_row)?;
@@ -82,7 +82,8 @@ impl App {
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "created"));
         let audit = self.audit(Some(caller), "webhook.create", resource(organization, id));
-        self.store
+        changing
+            .store()
             .insert_webhook(&row, &secret_row, ping.as_ref(), &audit)
             .await?;
         self.registry.put_webhook(WebhookRows {
@@ -92,6 +93,7 @@ impl App {
         if ping.is_some() {
             self.engine.stored(id);
         }
+        changing.settle().await?;
         let mut view = self.view(row)?;
         view.signing_secret = Some(secret);
         Ok(view)
@@ -143,7 +145,7 @@ impl App {
         version: Option<i64>,
         change: impl FnOnce(WebhookSpec) -> WebhookSpec,
     ) -> AppResult<WebhookView> {
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let WebhookRows {
             row: old,
             secrets: secret_rows,
@@ -179,8 +181,8 @@ impl App {
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "updated"));
         let audit = self.audit(Some(caller), "webhook.update", resource(organization, id));
-        match self
-            .store
+        match changing
+            .store()
             .update_webhook(&row, old.version, ping.as_ref(), &audit)
             .await?
         {
@@ -195,6 +197,7 @@ impl App {
         if ping.is_some() {
             self.engine.stored(id);
         }
+        changing.settle().await?;
         self.view(row)
     }
 
@@ -203,13 +206,16 @@ impl App {
     /// # Errors
     /// When there is none of that id in the organization.
     pub async fn delete_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<()> {
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let audit = self.audit(Some(caller), "webhook.delete", resource(organization, id));
-        self.store.delete_webhook(rows.row.id, clock::now_us(), &audit).await?;
+        changing
+            .store()
+            .delete_webhook(rows.row.id, clock::now_us(), &audit)
+            .await?;
         self.registry.remove_webhook(id);
         self.engine.webhook_changed(id);
-        Ok(())
+        changing.settle().await
     }
 
     /// Sends a ping, and returns its delivery.
@@ -246,7 +252,7 @@ impl App {
 
     /// Disables a webhook because of what its receiver did. No ping is sent; what is pending stays.
     pub(super) async fn disable_webhook(&self, id: WebhookId, reason: &str) -> AppResult<()> {
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let Some(WebhookRows { row, secrets }) = self.registry.any_webhook(id) else {
             return Ok(());
         };
@@ -263,11 +269,14 @@ impl App {
             ..row.clone()
         };
         let audit = self.audit(None, "webhook.disable", format!("webhooks/{id}"));
-        self.store.update_webhook(&disabled, row.version, None, &audit).await?;
+        changing
+            .store()
+            .update_webhook(&disabled, row.version, None, &audit)
+            .await?;
         self.registry.put_webhook(WebhookRows { row: disabled, secrets });
         self.engine.webhook_changed(id);
         tracing::warn!(webhook = %id, reason, "webhook disabled");
-        Ok(())
+        changing.settle().await
     }
 
     /// The webhook, if the caller has the scope for its organization.

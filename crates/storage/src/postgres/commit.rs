@@ -2,9 +2,14 @@
 
 use std::collections::HashMap;
 
-use diesel::{ExpressionMethods as _, QueryDsl as _, result::QueryResult};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _,
+    result::QueryResult,
+    sql_types::{BigInt, Integer},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use super::owners;
 use super::statements::{
     ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings, InsertEvents,
     UpsertPending,
@@ -13,8 +18,7 @@ use crate::{
     batch::{Batch, Committed, NewEvent, Repeat},
     row_event::pack,
     rows::{EndingRow, HealthRow, PendingRow},
-    schema::{settings, webhook_health},
-    store::CHECKPOINT,
+    schema::webhook_health,
 };
 
 /// Appends attempts by one of two statements: looking for each whether it is there costs more than the row itself, and is
@@ -44,12 +48,19 @@ macro_rules! insert_attempts {
 }
 
 /// Stores a batch within the transaction that is open.
-pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<Committed> {
+pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batch) -> QueryResult<Committed> {
+    let owners = owners::claim(conn, node, &batch.exclusive).await?;
+    let owner = |webhook: i64| owners.get(&webhook).copied().unwrap_or(node);
     let committed = Committed {
         repeats: claim_requests(conn, &batch.events).await?,
+        elsewhere: owners
+            .iter()
+            .filter(|(_, owner)| **owner != node)
+            .map(|(webhook, _)| *webhook)
+            .collect(),
     };
     if committed.repeats.is_empty() {
-        insert_events(conn, &batch.events).await?;
+        insert_events(conn, &batch.events, owner).await?;
     } else {
         let repeats = &committed.repeats;
         let fresh = batch
@@ -58,14 +69,14 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> Query
             .enumerate()
             .filter(|(index, _)| repeats.iter().all(|repeat| repeat.index != *index));
         let fresh: Vec<NewEvent> = fresh.map(|(_, event)| event.clone()).collect();
-        insert_events(conn, &fresh).await?;
+        insert_events(conn, &fresh, owner).await?;
     }
     if batch.repeated {
         insert_attempts!(InsertAttemptsAgain, conn, &batch.attempts);
     } else {
         insert_attempts!(InsertAttempts, conn, &batch.attempts);
     }
-    upsert_pending(conn, &batch.pend).await?;
+    upsert_pending(conn, &batch.pend, |_| node).await?;
     if !batch.unpend.is_empty() {
         let statement = DeletePending {
             delivery_id: batch.unpend.clone(),
@@ -78,12 +89,9 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> Query
         store_health(conn, row).await?;
     }
     if let Some(checkpoint) = batch.checkpoint {
-        let value = checkpoint.to_le_bytes().to_vec();
-        diesel::insert_into(settings::table)
-            .values((settings::key.eq(CHECKPOINT), settings::value.eq(&value)))
-            .on_conflict(settings::key)
-            .do_update()
-            .set(settings::value.eq(&value))
+        diesel::sql_query("UPDATE nodes SET checkpoint = greatest(checkpoint, $2) WHERE number = $1")
+            .bind::<Integer, _>(node)
+            .bind::<BigInt, _>(checkpoint)
             .execute(conn)
             .await?;
     }
@@ -91,7 +99,11 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, batch: &Batch) -> Query
 }
 
 /// Stores events and the deliveries of them that wait.
-pub(super) async fn insert_events(conn: &mut AsyncPgConnection, new: &[NewEvent]) -> QueryResult<()> {
+pub(super) async fn insert_events(
+    conn: &mut AsyncPgConnection,
+    new: &[NewEvent],
+    owner: impl Fn(i64) -> i32,
+) -> QueryResult<()> {
     if new.is_empty() {
         return Ok(());
     }
@@ -111,7 +123,7 @@ pub(super) async fn insert_events(conn: &mut AsyncPgConnection, new: &[NewEvent]
     }
     diesel_async::RunQueryDsl::execute(statement, conn).await?;
     let spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
-    upsert_pending(conn, &spilled).await
+    upsert_pending(conn, &spilled, owner).await
 }
 
 /// Takes the request ids of events. Returns those that were taken before, by earlier events or by others in this batch.
@@ -164,18 +176,18 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
     Ok(repeats.collect())
 }
 
-async fn upsert_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow]) -> QueryResult<()> {
+/// Writes pending rows; new ones belong to the node that `owner` names for their webhook.
+async fn upsert_pending(
+    conn: &mut AsyncPgConnection,
+    rows: &[PendingRow],
+    owner: impl Fn(i64) -> i32,
+) -> QueryResult<()> {
     if rows.is_empty() {
         return Ok(());
     }
     let mut statement = UpsertPending::default();
     for row in rows {
-        statement.delivery_id.push(row.delivery_id);
-        statement.event_id.push(row.event_id);
-        statement.organization_id.push(row.organization_id);
-        statement.webhook_id.push(row.webhook_id);
-        statement.due_at.push(row.due_at);
-        statement.attempts.push(row.attempts);
+        statement.push(row, owner(row.webhook_id));
     }
     diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }

@@ -12,9 +12,9 @@ use crate::{DEADLINE, error::StoreError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects, within the deadline.
-pub(super) async fn connect(url: &str) -> Result<AsyncPgConnection, StoreError> {
-    match timeout(DEADLINE, establish(url)).await {
+/// Connects under a name that the database shows, within the deadline.
+pub(super) async fn connect(url: &str, name: &str) -> Result<AsyncPgConnection, StoreError> {
+    match timeout(DEADLINE, establish(url, name)).await {
         Ok(Ok(conn)) => Ok(conn),
         Ok(Err(error)) => Err(StoreError::Unreachable(error.to_string())),
         Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
@@ -22,11 +22,11 @@ pub(super) async fn connect(url: &str) -> Result<AsyncPgConnection, StoreError> 
 }
 
 /// Connects, and sets what every session needs.
-pub(super) async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
+pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPgConnection> {
     let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
     let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?;
     config
-        .application_name("hookwright")
+        .application_name(name)
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30));
     let tls = MakeRustlsConnect::new(tls_config().map_err(|error| bad(&error))?);

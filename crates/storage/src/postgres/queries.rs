@@ -1,6 +1,9 @@
 //! The shared queries, for PostgreSQL.
 
-use diesel::{ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _, result::QueryResult};
+use diesel::{
+    ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+    result::QueryResult,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use crate::{batch::*, row_event::*};

@@ -10,6 +10,8 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
 };
 
+use crate::rows::PendingRow;
+
 /// Defines a statement whose text is fixed and whose parameters are arrays, one for each column.
 macro_rules! statement {
     ($(#[doc = $doc:literal])+ $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } $head:literal, $tail:literal) => {
@@ -116,10 +118,24 @@ statement! {
         webhook_id: i64 => BigInt,
         due_at: i64 => BigInt,
         attempts: i32 => Integer,
+        node: i32 => Integer,
     }
-    "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts) \
+    "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node) \
      SELECT * FROM unnest(",
     ") ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, attempts = excluded.attempts"
+}
+
+impl UpsertPending<'_> {
+    /// Adds a row that belongs to a node.
+    pub(super) fn push(&mut self, row: &PendingRow, node: i32) {
+        self.delivery_id.push(row.delivery_id);
+        self.event_id.push(row.event_id);
+        self.organization_id.push(row.organization_id);
+        self.webhook_id.push(row.webhook_id);
+        self.due_at.push(row.due_at);
+        self.attempts.push(row.attempts);
+        self.node.push(node);
+    }
 }
 
 statement! {

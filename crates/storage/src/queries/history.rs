@@ -159,6 +159,7 @@ macro_rules! history_queries {
                 .load(conn)$($wait)*?;
             let pending: Vec<PendingRow> = pending_deliveries::table
                 .filter(pending_deliveries::delivery_id.between(first, last))
+                .select(PendingRow::as_select())
                 .load(conn)$($wait)*?;
             let endings: Vec<EndingRow> = delivery_endings::table
                 .filter(delivery_endings::delivery_id.between(first, last))

@@ -6,6 +6,7 @@ macro_rules! queue_queries {
         pub(crate) $($asynchronous)* fn due(
             conn: &mut Connection,
             webhook: i64,
+            node: i32,
             now: i64,
             rows: usize,
             bytes: usize,
@@ -13,9 +14,11 @@ macro_rules! queue_queries {
             let limit = i64::try_from(rows).unwrap_or(i64::MAX);
             let waiting: Vec<PendingRow> = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::node.eq(node))
                 .filter(pending_deliveries::due_at.le(now))
                 .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
                 .limit(limit)
+                .select(PendingRow::as_select())
                 .load(conn)$($wait)*?;
             let mut refill = Refill { more_due: waiting.len() == rows, ..Refill::default() };
             let mut budget = bytes;
@@ -35,6 +38,7 @@ macro_rules! queue_queries {
             }
             refill.next_due = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::node.eq(node))
                 .filter(pending_deliveries::due_at.gt(now))
                 .select(diesel::dsl::min(pending_deliveries::due_at))
                 .first(conn)$($wait)*?;
@@ -49,26 +53,38 @@ macro_rules! queue_queries {
             Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
         }
 
-        /// Every webhook that something waits for, and when the first of it is due: one look-up in the index a webhook.
-        pub(crate) $($asynchronous)* fn pending_webhooks(conn: &mut Connection) -> QueryResult<Vec<(i64, i64)>> {
+        /// Every webhook that something waits for at this node, and when the first of it is due: a look-up or two in the index
+        /// for each webhook that anything waits for.
+        pub(crate) $($asynchronous)* fn pending_webhooks(
+            conn: &mut Connection,
+            node: i32,
+        ) -> QueryResult<Vec<(i64, i64)>> {
             let mut found = Vec::new();
             let mut after = i64::MIN;
             loop {
-                let next: Option<(i64, i64)> = pending_deliveries::table
+                let next: Option<i64> = pending_deliveries::table
                     .filter(pending_deliveries::webhook_id.gt(after))
-                    .order((pending_deliveries::webhook_id, pending_deliveries::due_at))
-                    .select((pending_deliveries::webhook_id, pending_deliveries::due_at))
+                    .order((pending_deliveries::webhook_id, pending_deliveries::node))
+                    .select(pending_deliveries::webhook_id)
                     .first(conn)$($wait)*
                     .optional()?;
-                let Some((webhook, due_at)) = next else { return Ok(found) };
-                found.push((webhook, due_at));
+                let Some(webhook) = next else { return Ok(found) };
+                let due_at: Option<i64> = pending_deliveries::table
+                    .filter(pending_deliveries::webhook_id.eq(webhook))
+                    .filter(pending_deliveries::node.eq(node))
+                    .order(pending_deliveries::due_at)
+                    .select(pending_deliveries::due_at)
+                    .first(conn)$($wait)*
+                    .optional()?;
+                found.extend(due_at.map(|due_at| (webhook, due_at)));
                 after = webhook;
             }
         }
 
-        /// Events after `after`, up to `last`, of which some deliveries have no row at all.
+        /// A node's events after `after`, up to `last`, of which some deliveries have no row at all.
         pub(crate) $($asynchronous)* fn unfinished(
             conn: &mut Connection,
+            node: i32,
             after: i64,
             last: i64,
             limit: i64,
@@ -76,6 +92,7 @@ macro_rules! queue_queries {
             let rows: Vec<EventRow> = events::table
                 .filter(events::id.gt(after))
                 .filter(events::id.le(last))
+                .filter($crate::queries::queue::made_by(node))
                 .order(events::id)
                 .limit(limit)
                 .load(conn)$($wait)*?;
@@ -125,12 +142,6 @@ macro_rules! queue_queries {
             Ok(found)
         }
 
-        pub(crate) $($asynchronous)* fn last_event_id(conn: &mut Connection) -> QueryResult<i64> {
-            let last: Option<i64> =
-                events::table.select(events::id).order(events::id.desc()).first(conn)$($wait)*.optional()?;
-            Ok(last.unwrap_or(0))
-        }
-
         /// The largest id in use, over all tables whose ids the generator makes.
         pub(crate) $($asynchronous)* fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
             use diesel::dsl::max;
@@ -161,3 +172,11 @@ pub(crate) use queue_queries;
 pub(crate) const PAYLOAD_CHUNK: usize = 64;
 /// How many ids go into one statement: SQLite takes 32,766.
 pub(crate) const ID_CHUNK: usize = 10_000;
+
+/// The events whose ids a node made: see [`hookwright_domain::id`].
+pub(crate) fn made_by(node: i32) -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql(&format!("((events.id >> {NODE_SHIFT}) & {NODE_MASK}) = {node}"))
+}
+
+const NODE_SHIFT: u32 = hookwright_domain::id::SEQUENCE_BITS;
+const NODE_MASK: u16 = hookwright_domain::id::NODE_MAX;

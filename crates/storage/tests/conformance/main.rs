@@ -5,6 +5,8 @@
 mod catalogue;
 mod commit;
 mod history;
+mod nodes;
+mod nodes_model;
 mod opening;
 mod queue;
 mod retention;

@@ -10,11 +10,14 @@ on_both_stores! {
         assert_eq!(fixture.migrate_again().await, [""; 0]);
     }
 
-    async fn f04_one_server_uses_a_store_at_a_time(fixture: &mut Fixture) {
-        let error = Store::open(&fixture.options).await.err().unwrap();
-        assert!(matches!(error, StoreError::AlreadyServed(_)), "{error}");
-        fixture.reopen().await;
-    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn f04_one_server_uses_a_file_at_a_time() {
+    let mut fixture = Fixture::sqlite().await;
+    let error = Store::open(&fixture.options).await.err().unwrap();
+    assert!(matches!(error, StoreError::AlreadyServed(_)), "{error}");
+    fixture.reopen().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -110,8 +110,17 @@ impl Fixture {
     }
 
     pub(crate) fn event_of(&self, webhooks: &[i64], event_type: &str, payload: &str) -> NewEvent {
+        Self::make_event(&self.ids, webhooks, event_type, payload)
+    }
+
+    /// An event whose id another generator makes: that of a node.
+    pub(crate) fn event_by(ids: &IdGenerator, webhooks: &[i64]) -> NewEvent {
+        Self::make_event(ids, webhooks, "clocking", r#"{"n":1}"#)
+    }
+
+    fn make_event(ids: &IdGenerator, webhooks: &[i64], event_type: &str, payload: &str) -> NewEvent {
         let event = StoredEvent {
-            id: self.ids.reserve(1 + webhooks.len(), NOW_MS),
+            id: ids.reserve(1 + webhooks.len(), NOW_MS),
             organization_id: ORGANIZATION,
             event_type: event_type.to_owned(),
             payload: Bytes::from(payload.to_owned()),

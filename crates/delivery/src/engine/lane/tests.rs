@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::lease::Lease, *};
 
 const SECOND: i64 = 1_000_000;
 
@@ -53,7 +53,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let memory = Arc::new(Memory::new(100_000));
-        let turns = Arc::new(Turns::new(3));
+        let turns = Arc::new(Turns::new(3, Arc::new(Lease::new(false))));
         let limits = LaneLimits {
             jobs: 6,
             bytes: 50_000,

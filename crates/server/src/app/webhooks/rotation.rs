@@ -51,7 +51,7 @@ impl App {
                 .map_err(|error| AppError::invalid("signing_secret", error.rule(), error.to_string()))?,
             None => SigningSecret::generate(),
         };
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let now = clock::now_us();
         let until = now + i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX);
@@ -64,12 +64,13 @@ impl App {
             expires_at: None,
         };
         let audit = self.audit(Some(caller), "webhook.rotate_secret", resource(organization, id));
-        self.store.rotate_secret(&new, until, &audit).await?;
+        changing.store().rotate_secret(&new, until, &audit).await?;
         // Only the secret before this one may still sign: an older overlap ends here.
         rows.truncate(1);
         rows[0].expires_at = Some(until);
         rows.insert(0, new);
         self.registry.put_webhook(WebhookRows { row, secrets: rows });
+        changing.settle().await?;
         Ok(Rotation {
             secret,
             old_expires_at: until,
@@ -86,15 +87,16 @@ impl App {
         organization: &str,
         id: WebhookId,
     ) -> AppResult<WebhookView> {
-        let _changing = self.changes.lock().await;
+        let mut changing = self.changing().await?;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let audit = self.audit(Some(caller), "webhook.complete_rotation", resource(organization, id));
-        self.store.expire_secrets(id.raw(), &audit).await?;
+        changing.store().expire_secrets(id.raw(), &audit).await?;
         rows.truncate(1);
         self.registry.put_webhook(WebhookRows {
             row: row.clone(),
             secrets: rows,
         });
+        changing.settle().await?;
         self.view(row)
     }
 

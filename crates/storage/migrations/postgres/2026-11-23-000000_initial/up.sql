@@ -104,9 +104,10 @@ CREATE TABLE pending_deliveries (
     organization_id BIGINT NOT NULL,
     webhook_id BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
-    attempts INTEGER NOT NULL
+    attempts INTEGER NOT NULL,
+    node INTEGER NOT NULL DEFAULT 0 -- the node that owns it
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, fillfactor = 80);
-CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, due_at, delivery_id);
+CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, node, due_at, delivery_id);
 
 -- Deliveries that ended without an attempt's doing.
 CREATE TABLE delivery_endings (
@@ -158,4 +159,35 @@ CREATE TABLE audit_log (
 CREATE TABLE settings (
     key TEXT NOT NULL PRIMARY KEY,
     value BYTEA NOT NULL
+);
+
+-- The servers that share this database. What a node accepted is its own: events by the number in their ids, pending
+-- deliveries by their column. Times are the database's.
+CREATE TABLE nodes (
+    number INTEGER NOT NULL PRIMARY KEY CHECK (number BETWEEN 0 AND 1023),
+    epoch BIGINT NOT NULL, -- grows whenever the number changes hands
+    name TEXT NOT NULL,
+    state INTEGER NOT NULL, -- 0 free, 1 serving, 2 draining, 3 lost: the others adopt what it owned
+    version TEXT NOT NULL,
+    grpc_address TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    heartbeat_at BIGINT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    checkpoint BIGINT NOT NULL, -- nothing of its events at or below this id is owed without a row that says so
+    configuration BIGINT NOT NULL, -- the version that it has in force
+    oldest_due_at BIGINT,
+    deliveries_in_memory BIGINT NOT NULL,
+    attempts_under_way BIGINT NOT NULL
+) WITH (fillfactor = 50);
+
+-- One row: how often the configuration has changed.
+CREATE TABLE configuration (
+    version BIGINT NOT NULL
+);
+INSERT INTO configuration (version) VALUES (0);
+
+-- Which node sends to a webhook that one node alone may send to: those with a rate limit.
+CREATE TABLE webhook_owners (
+    webhook_id BIGINT NOT NULL PRIMARY KEY,
+    node INTEGER NOT NULL
 );

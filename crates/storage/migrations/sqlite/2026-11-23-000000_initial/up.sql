@@ -96,9 +96,10 @@ CREATE TABLE pending_deliveries (
     organization_id BIGINT NOT NULL,
     webhook_id BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
-    attempts INTEGER NOT NULL
+    attempts INTEGER NOT NULL,
+    node INTEGER NOT NULL DEFAULT 0 -- there is one; PostgreSQL has several
 );
-CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, due_at, delivery_id);
+CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, node, due_at, delivery_id);
 
 -- Deliveries that ended without an attempt's doing.
 CREATE TABLE delivery_endings (

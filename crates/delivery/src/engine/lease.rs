@@ -1,0 +1,84 @@
+//! Whether this node may send: until its lease ends, by the clock of this machine that nobody can set.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// It was lost, and cannot be renewed.
+const LOST: u64 = 0;
+/// It has not begun.
+const NOT_YET: u64 = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lease {
+    origin: Instant,
+    /// Microseconds after `origin`.
+    ends: AtomicU64,
+}
+
+impl Lease {
+    /// One that never ends, for the only server of a store; or one that has not begun.
+    pub(super) fn new(needed: bool) -> Self {
+        Self {
+            origin: Instant::now(),
+            ends: AtomicU64::new(if needed { NOT_YET } else { u64::MAX }),
+        }
+    }
+
+    /// Whether an attempt may begin.
+    pub(super) fn holds(&self) -> bool {
+        match self.ends.load(Ordering::Acquire) {
+            u64::MAX => true,
+            ends => micros(self.origin.elapsed()) < ends,
+        }
+    }
+
+    /// The lease was renewed by a request that was sent at `asked`, for `length`. It ends a tenth before the store thinks so:
+    /// clocks do not run equally fast, and an attempt takes a moment to begin.
+    pub(super) fn renewed(&self, asked: Instant, length: Duration) {
+        let ends = asked.duration_since(self.origin) + length - length / 10;
+        // The answer may come after the news that it was lost.
+        let _ = self.ends.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+            (now != LOST).then(|| now.max(micros(ends)))
+        });
+    }
+
+    /// It was lost.
+    pub(super) fn lost(&self) {
+        self.ends.store(LOST, Ordering::Release);
+    }
+
+    /// This node has joined again: the next renewal counts.
+    pub(super) fn begin(&self) {
+        self.ends.store(NOT_YET, Ordering::Release);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_before_the_store_thinks_so() {
+        let lease = Lease::new(true);
+        assert!(!lease.holds(), "it has not begun");
+        let asked = Instant::now();
+        lease.renewed(asked, Duration::from_secs(3600));
+        assert!(lease.holds());
+        lease.lost();
+        assert!(!lease.holds());
+        lease.renewed(asked, Duration::from_secs(3600));
+        assert!(!lease.holds(), "the answer to an earlier request");
+        lease.begin();
+        assert!(!lease.holds());
+        lease.renewed(Instant::now(), Duration::from_secs(3600));
+        assert!(lease.holds());
+        assert!(Lease::new(false).holds());
+    }
+}

@@ -1,0 +1,245 @@
+//! What a node does as one of several: see [`super::nodes`], [`super::adoption`] and [`super::configuration`].
+
+use std::time::{Duration, Instant};
+
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use futures::StreamExt as _;
+
+use super::{
+    Postgres, adoption,
+    configuration::{self, ChangeLock},
+    nodes::{self, CHANNEL},
+    now_us, queries, within_deadline,
+};
+use crate::{
+    DEADLINE,
+    error::StoreError,
+    nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
+};
+
+/// A connection needs some time however short the lease is.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How often to look whether the others have confirmed a change: at first, and at most.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(2);
+const CONFIRM_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long the others may take to confirm: one that does not loses its lease before.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(20);
+
+impl Postgres {
+    pub(crate) fn number(&self) -> u16 {
+        u16::try_from(self.identity.number()).unwrap_or_default()
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.node.lease
+    }
+
+    /// Joins again after the lease was lost, and opens the connection for commits on the runtime that this is called on.
+    pub(crate) async fn rejoin(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        drop(writer.take());
+        let joined = within_deadline(async {
+            let mut conn = self.connect().await?;
+            nodes::join(&mut conn, &self.identity, &self.node).await?;
+            Ok(conn)
+        });
+        *writer = Some(joined.await?);
+        Ok(())
+    }
+
+    /// Renews the lease if there is a report, and tells how things stand.
+    pub(crate) async fn beat(&self, report: Option<&NodeReport>) -> Result<Beat, StoreError> {
+        self.on_watch(async |conn| nodes::beat(conn, &self.identity, &self.node, report).await)
+            .await
+    }
+
+    /// Waits for notices, `patience` at most.
+    pub(crate) async fn notices(&self, patience: Duration) -> Result<Vec<Notice>, StoreError> {
+        let mut watch = self.watch.lock().await;
+        let Some(conn) = watch.as_mut() else {
+            tokio::time::sleep(patience).await;
+            return Ok(Vec::new());
+        };
+        let mut stream = std::pin::pin!(conn.notifications_stream());
+        let mut heard = Vec::new();
+        let Ok(Some(first)) = tokio::time::timeout(patience, stream.next()).await else {
+            return Ok(heard);
+        };
+        let mut next = Some(first);
+        while let Some(notification) = next {
+            let notification = notification?;
+            heard.extend(self.read_notice(&notification.payload));
+            next = futures::FutureExt::now_or_never(stream.next()).flatten();
+        }
+        Ok(heard)
+    }
+
+    fn read_notice(&self, text: &str) -> Option<Notice> {
+        let mut words = text.split(' ');
+        match words.next()? {
+            "configuration" => Some(Notice::Configuration),
+            "nodes" => Some(Notice::Nodes),
+            "due" if words.next()?.parse() == Ok(self.identity.number()) => words.next()?.parse().ok().map(Notice::Due),
+            _ => None,
+        }
+    }
+
+    /// Fences a node whose lease has ended. False when it is no longer so, or another node is at it.
+    pub(crate) async fn fence(&self, number: u16, epoch: i64) -> Result<bool, StoreError> {
+        self.write(None, async |conn| adoption::fence(conn, i32::from(number), epoch).await)
+            .await
+    }
+
+    /// A step of the adoption of what a lost node owned.
+    pub(crate) async fn adopt(&self, number: u16) -> Result<Adopted, StoreError> {
+        let (lost, me) = (i32::from(number), self.identity.number());
+        let events = self
+            .write(None, async |conn| {
+                adoption::adopt_events(conn, lost, me, now_us()).await
+            })
+            .await?;
+        if !events.done {
+            return Ok(events);
+        }
+        let waiting = self
+            .read(async |conn| queries::pending_webhooks(conn, lost).await)
+            .await?;
+        let mut adopted = Adopted::default();
+        for (webhook, _) in waiting {
+            let step = self
+                .write(None, async |conn| {
+                    adoption::adopt_pending(conn, lost, me, webhook).await
+                })
+                .await?;
+            adopted.deliveries += step.deliveries;
+            adopted.webhooks.extend(step.webhooks);
+        }
+        if adopted.deliveries == 0 {
+            adopted.done = self
+                .write(None, async |conn| adoption::finish(conn, lost).await)
+                .await?;
+        }
+        Ok(adopted)
+    }
+
+    /// Gives one part in `parts` of what waits here for a webhook to another node.
+    pub(crate) async fn give(&self, to: u16, webhook: i64, held: &[i64], parts: usize) -> Result<usize, StoreError> {
+        let (me, to) = (self.identity.number(), i32::from(to));
+        let parts = i64::try_from(parts.max(1)).unwrap_or(i64::MAX);
+        self.write(None, async |conn| {
+            adoption::give(conn, me, to, webhook, held, parts).await
+        })
+        .await
+    }
+
+    /// Gives the lease back.
+    pub(crate) async fn leave(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let left = within_deadline(async {
+            let mut conn = match writer.take() {
+                Some(conn) => conn,
+                None => self.connect_writer().await?,
+            };
+            nodes::leave(&mut conn, &self.identity).await
+        })
+        .await;
+        drop(self.watch.lock().await.take());
+        left
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        within_deadline(async {
+            let mut conn = self.pool.get().await.map_err(unreachable_store)?;
+            nodes::list(&mut conn).await
+        })
+        .await
+    }
+
+    pub(crate) async fn checkpoint(&self) -> Result<i64, StoreError> {
+        let number = self.identity.number();
+        self.read(async |conn| nodes::checkpoint(conn, number).await).await
+    }
+
+    pub(crate) async fn lowest_checkpoint(&self) -> Result<i64, StoreError> {
+        self.read(async |conn| nodes::lowest_checkpoint(conn).await).await
+    }
+
+    /// Waits for its turn to change the configuration.
+    pub(crate) async fn lock_configuration(&self) -> Result<ChangeLock, StoreError> {
+        within_deadline(async { configuration::lock(self.connect().await?).await }).await
+    }
+
+    pub(crate) async fn accept_configuration(&self) -> Result<i64, StoreError> {
+        let number = self.identity.number();
+        self.read(async |conn| configuration::accept(conn, number).await).await
+    }
+
+    pub(crate) async fn configuration_version(&self) -> Result<i64, StoreError> {
+        self.read(async |conn| configuration::version(conn).await).await
+    }
+
+    pub(crate) async fn confirm_configuration(&self, version: i64) -> Result<(), StoreError> {
+        let number = self.identity.number();
+        self.read(async |conn| configuration::confirm(conn, number, version).await)
+            .await
+    }
+
+    /// Waits until every other node has the version in force, or has lost its lease.
+    pub(crate) async fn settle_configuration(&self, lock: &mut ChangeLock) -> Result<i64, StoreError> {
+        let me = self.identity.number();
+        let version = within_deadline(async {
+            let version = configuration::version(&mut lock.conn).await?;
+            configuration::confirm(&mut lock.conn, me, version).await?;
+            Ok(version)
+        })
+        .await?;
+        let begun = Instant::now();
+        let mut pause = CONFIRM_PAUSE;
+        loop {
+            let behind =
+                within_deadline(async { Ok(configuration::behind(&mut lock.conn, me, version).await?) }).await?;
+            let Some(first) = behind.first() else { break };
+            if begun.elapsed() > CONFIRM_DEADLINE {
+                return Err(StoreError::Unconfirmed(first.name.clone()));
+            }
+            for node in &behind {
+                // Nothing happens unless its lease has ended.
+                self.fence(u16::try_from(node.number).unwrap_or_default(), node.epoch)
+                    .await?;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(CONFIRM_PAUSE_MAX);
+        }
+        within_deadline(async { Ok(configuration::unlock(&mut lock.conn).await?) }).await?;
+        Ok(version)
+    }
+
+    /// Runs on the connection that hears notices; it is made anew after any error.
+    async fn on_watch<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+    {
+        let mut watch = self.watch.lock().await;
+        let result = tokio::time::timeout(self.node.lease.clamp(MIN_PATIENCE, DEADLINE), async {
+            let mut conn = match watch.take() {
+                Some(conn) => conn,
+                None => {
+                    let mut conn = self.connect().await?;
+                    conn.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+                    conn
+                }
+            };
+            let done = work(&mut conn).await?;
+            Ok((conn, done))
+        })
+        .await
+        .unwrap_or(Err(StoreError::Timeout(self.node.lease.as_secs())));
+        let (conn, done) = result?;
+        *watch = Some(conn);
+        Ok(done)
+    }
+}
+
+fn unreachable_store(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unreachable(error.to_string())
+}

@@ -1,0 +1,384 @@
+//! Membership: how a server joins those that share the database, keeps its lease, and leaves.
+//!
+//! A node is a number with an epoch that grows whenever the number changes hands. Two things guard what it owns:
+//!
+//! - Its **lease**, by the database's clock, renewed with every heartbeat. A node that cannot renew stops sending before the
+//!   lease ends; nobody takes over before that.
+//! - An **advisory lock** on its number, held by the session that commits for as long as that session lives. Whoever takes
+//!   over first ends the session and takes the lock: from then on the old owner cannot commit, however late it wakes up. This
+//!   costs a commit nothing.
+
+use diesel::{QueryableByName, result::QueryResult, sql_types};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use hookwright_domain::id::NODE_MAX;
+
+use super::identity::Identity;
+use crate::{
+    error::StoreError,
+    nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState},
+};
+
+/// The first half of the advisory lock of a node; the second is its number.
+pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
+/// The channel of notices.
+pub(super) const CHANNEL: &str = "hookwright";
+/// Microseconds since the Unix epoch, by the database's clock.
+pub(super) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// A server that starts may take so many times its lease until its first heartbeat.
+const START_LEASES: i64 = 4;
+/// The version of the configuration of a node that does not accept events yet: nobody waits for it.
+const NOT_ACCEPTING: i64 = i64::MAX;
+/// How long to wait for the lock of a session that is about to end.
+const LOCK_PATIENCE: &str = "2s";
+
+#[derive(QueryableByName)]
+pub(super) struct Number {
+    #[diesel(sql_type = sql_types::BigInt)]
+    pub(super) number: i64,
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = sql_types::Integer)]
+    number: i32,
+    #[diesel(sql_type = sql_types::BigInt)]
+    epoch: i64,
+    #[diesel(sql_type = sql_types::Integer)]
+    state: i32,
+    #[diesel(sql_type = sql_types::Text)]
+    name: String,
+}
+
+/// Joins under a number of its own: the one that a server of this name left, else a free one, else a new one. The session
+/// holds the number's lock afterwards.
+pub(super) async fn join(
+    conn: &mut AsyncPgConnection,
+    identity: &Identity,
+    options: &NodeOptions,
+) -> Result<(), StoreError> {
+    loop {
+        let known: Vec<Found> =
+            diesel::sql_query("SELECT number, epoch, state, name FROM nodes ORDER BY name <> $1, number")
+                .bind::<sql_types::Text, _>(&options.name)
+                .load(conn)
+                .await?;
+        let usable = known.iter().filter(|row| row.state == 0 || row.name == options.name);
+        for row in usable {
+            if lock(conn, row.number, row.state != 0).await? && take(conn, row, identity, options).await? {
+                return Ok(());
+            }
+        }
+        let number = (0..=i32::from(NODE_MAX)).find(|number| known.iter().all(|row| row.number != *number));
+        let Some(number) = number else {
+            return Err(StoreError::AlreadyServed(
+                "every node number of this database".to_owned(),
+            ));
+        };
+        if lock(conn, number, false).await? && make(conn, number, identity, options).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes the lock of a number; waits for it a little if told to, for the session of a process that has just ended.
+async fn lock(conn: &mut AsyncPgConnection, number: i32, wait: bool) -> Result<bool, StoreError> {
+    if wait {
+        return Ok(wait_for_lock(conn, number).await.is_ok());
+    }
+    let locked: super::Flag = diesel::sql_query("SELECT pg_try_advisory_lock($1, $2) AS flag")
+        .bind::<sql_types::Integer, _>(NODE_LOCKS)
+        .bind::<sql_types::Integer, _>(number)
+        .get_result(conn)
+        .await?;
+    Ok(locked.flag)
+}
+
+async fn wait_for_lock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
+    conn.batch_execute(&format!("SET lock_timeout = '{LOCK_PATIENCE}'"))
+        .await?;
+    let locked = diesel::sql_query("SELECT pg_advisory_lock($1, $2)")
+        .bind::<sql_types::Integer, _>(NODE_LOCKS)
+        .bind::<sql_types::Integer, _>(number)
+        .execute(conn)
+        .await;
+    conn.batch_execute("RESET lock_timeout").await?;
+    locked.map(drop)
+}
+
+async fn unlock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
+    diesel::sql_query("SELECT pg_advisory_unlock($1, $2)")
+        .bind::<sql_types::Integer, _>(NODE_LOCKS)
+        .bind::<sql_types::Integer, _>(number)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Takes over a number whose lock is held, if it is still as it was read.
+async fn take(
+    conn: &mut AsyncPgConnection,
+    row: &Found,
+    identity: &Identity,
+    options: &NodeOptions,
+) -> Result<bool, StoreError> {
+    // What a free number had belongs to nobody any more: it begins where the database stands.
+    let text = format!(
+        "UPDATE nodes SET epoch = epoch + 1, name = $3, state = 1, version = $4,
+             checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {NOW}, heartbeat_at = {NOW}, lease_until = {NOW} + $7,
+             configuration = {NOT_ACCEPTING}, oldest_due_at = NULL, deliveries_in_memory = 0,
+             attempts_under_way = 0
+         WHERE number = $1 AND epoch = $2"
+    );
+    let floor = largest_event(conn).await?;
+    let taken = diesel::sql_query(text)
+        .bind::<sql_types::Integer, _>(row.number)
+        .bind::<sql_types::BigInt, _>(row.epoch)
+        .bind::<sql_types::Text, _>(&options.name)
+        .bind::<sql_types::Text, _>(&options.version)
+        .bind::<sql_types::BigInt, _>(floor)
+        .bind::<sql_types::Text, _>(&options.grpc_address)
+        .bind::<sql_types::BigInt, _>(START_LEASES * lease_us(options))
+        .execute(conn)
+        .await?;
+    if taken == 0 {
+        unlock(conn, row.number).await?;
+        return Ok(false);
+    }
+    identity.set(row.number, row.epoch + 1);
+    notify(conn, "nodes").await?;
+    Ok(true)
+}
+
+/// Makes a number that nobody has had, if nobody else does meanwhile.
+async fn make(
+    conn: &mut AsyncPgConnection,
+    number: i32,
+    identity: &Identity,
+    options: &NodeOptions,
+) -> Result<bool, StoreError> {
+    let text = format!(
+        "INSERT INTO nodes (number, epoch, name, state, version, grpc_address, started_at, heartbeat_at, lease_until, checkpoint,
+             configuration, deliveries_in_memory, attempts_under_way)
+         VALUES ($1, 1, $2, 1, $3, $4, {NOW}, {NOW}, {NOW} + $5, $6, {NOT_ACCEPTING}, 0, 0)
+         ON CONFLICT DO NOTHING"
+    );
+    let floor = largest_event(conn).await?;
+    let made = diesel::sql_query(text)
+        .bind::<sql_types::Integer, _>(number)
+        .bind::<sql_types::Text, _>(&options.name)
+        .bind::<sql_types::Text, _>(&options.version)
+        .bind::<sql_types::Text, _>(&options.grpc_address)
+        .bind::<sql_types::BigInt, _>(START_LEASES * lease_us(options))
+        .bind::<sql_types::BigInt, _>(floor)
+        .execute(conn)
+        .await?;
+    if made == 0 {
+        unlock(conn, number).await?;
+        return Ok(false);
+    }
+    identity.set(number, 1);
+    notify(conn, "nodes").await?;
+    Ok(true)
+}
+
+async fn largest_event(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    let found: Vec<Number> = diesel::sql_query("SELECT id AS number FROM events ORDER BY id DESC LIMIT 1")
+        .load(conn)
+        .await?;
+    Ok(found.as_slice().first().map_or(0, |row| row.number))
+}
+
+/// Makes a new session the one that commits for this node: it has the number's lock afterwards, and the session before it
+/// is over, and with it a commit of which nobody knows what became.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when the number has changed hands.
+pub(super) async fn resume(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
+    let number = identity.number();
+    check(conn, identity).await?;
+    if !lock(conn, number, false).await? {
+        // The session before may wait for a client that it cannot hear any more.
+        end_sessions(conn, number, false).await?;
+        wait_for_lock(conn, number).await?;
+    }
+    check(conn, identity).await
+}
+
+async fn check(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
+    let owned: Vec<Number> =
+        diesel::sql_query("SELECT epoch AS number FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2)")
+            .bind::<sql_types::Integer, _>(identity.number())
+            .bind::<sql_types::BigInt, _>(identity.epoch())
+            .load(conn)
+            .await?;
+    if owned.is_empty() {
+        Err(StoreError::LeaseLost)
+    } else {
+        Ok(())
+    }
+}
+
+/// What the sessions of a node are called.
+pub(super) fn application_name(number: i32) -> String {
+    format!("hookwright node {number}")
+}
+
+/// Ends the session that holds a number's lock, and if told to every other one of that node.
+pub(super) async fn end_sessions(conn: &mut AsyncPgConnection, number: i32, all: bool) -> QueryResult<()> {
+    diesel::sql_query(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks
+         WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND pid <> pg_backend_pid()
+           AND classid = $1::bigint::oid AND objid = $2::bigint::oid
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+         UNION ALL
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE $3 AND datname = current_database() AND application_name = $4 AND pid <> pg_backend_pid()",
+    )
+    .bind::<sql_types::BigInt, _>(i64::from(NODE_LOCKS))
+    .bind::<sql_types::BigInt, _>(i64::from(number))
+    .bind::<sql_types::Bool, _>(all)
+    .bind::<sql_types::Text, _>(application_name(number))
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Renews the lease if told to, and tells how things stand.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when the number has changed hands.
+pub(super) async fn beat(
+    conn: &mut AsyncPgConnection,
+    identity: &Identity,
+    options: &NodeOptions,
+    report: Option<&NodeReport>,
+) -> Result<Beat, StoreError> {
+    match report {
+        Some(report) => renew(conn, identity, options, report).await?,
+        None => check(conn, identity).await?,
+    }
+    let nodes = list(conn).await?;
+    let configuration = super::configuration::version(conn).await?;
+    Ok(Beat { nodes, configuration })
+}
+
+async fn renew(
+    conn: &mut AsyncPgConnection,
+    identity: &Identity,
+    options: &NodeOptions,
+    report: &NodeReport,
+) -> Result<(), StoreError> {
+    let text = format!(
+        "UPDATE nodes SET heartbeat_at = {NOW}, lease_until = {NOW} + $3, configuration = $4, oldest_due_at = $5,
+             deliveries_in_memory = $6, attempts_under_way = $7, state = $8
+         WHERE number = $1 AND epoch = $2 AND state IN (1, 2)"
+    );
+    let renewed = diesel::sql_query(text)
+        .bind::<sql_types::Integer, _>(identity.number())
+        .bind::<sql_types::BigInt, _>(identity.epoch())
+        .bind::<sql_types::BigInt, _>(lease_us(options))
+        .bind::<sql_types::BigInt, _>(report.configuration)
+        .bind::<sql_types::Nullable<sql_types::BigInt>, _>(report.oldest_due_at)
+        .bind::<sql_types::BigInt, _>(report.deliveries_in_memory)
+        .bind::<sql_types::BigInt, _>(report.attempts_under_way)
+        .bind::<sql_types::Integer, _>(if report.draining { 2 } else { 1 })
+        .execute(conn)
+        .await?;
+    if renewed == 0 {
+        Err(StoreError::LeaseLost)
+    } else {
+        Ok(())
+    }
+}
+
+/// Every node that is not free.
+pub(super) async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<NodeRow>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(embed)]
+        found: Found,
+        #[diesel(sql_type = sql_types::Text)]
+        version: String,
+        #[diesel(sql_type = sql_types::Text)]
+        grpc_address: String,
+        #[diesel(sql_type = sql_types::BigInt)]
+        started_at: i64,
+        #[diesel(sql_type = sql_types::BigInt)]
+        heartbeat_at: i64,
+        #[diesel(sql_type = sql_types::BigInt)]
+        lease_until: i64,
+        #[diesel(sql_type = sql_types::Bool)]
+        expired: bool,
+        #[diesel(sql_type = sql_types::BigInt)]
+        configuration: i64,
+        #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
+        oldest_due_at: Option<i64>,
+        #[diesel(sql_type = sql_types::BigInt)]
+        deliveries_in_memory: i64,
+        #[diesel(sql_type = sql_types::BigInt)]
+        attempts_under_way: i64,
+    }
+    let text = format!("SELECT *, lease_until < {NOW} AS expired FROM nodes WHERE state <> 0 ORDER BY number");
+    let rows: Vec<Row> = diesel::sql_query(text).load(conn).await?;
+    let node = |row: Row| NodeRow {
+        number: u16::try_from(row.found.number).unwrap_or_default(),
+        epoch: row.found.epoch,
+        name: row.found.name,
+        state: NodeState::from_number(row.found.state),
+        version: row.version,
+        grpc_address: row.grpc_address,
+        started_at: row.started_at,
+        heartbeat_at: row.heartbeat_at,
+        lease_until: row.lease_until,
+        expired: row.expired,
+        configuration: row.configuration,
+        oldest_due_at: row.oldest_due_at,
+        deliveries_in_memory: row.deliveries_in_memory,
+        attempts_under_way: row.attempts_under_way,
+    };
+    Ok(rows.into_iter().map(node).collect())
+}
+
+/// Gives the lease back: what this node owned is for the others, at once.
+pub(super) async fn leave(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
+    diesel::sql_query(format!(
+        "UPDATE nodes SET state = 3, epoch = epoch + 1, lease_until = {NOW} WHERE number = $1 AND epoch = $2 AND state IN (1, 2)"
+    ))
+    .bind::<sql_types::Integer, _>(identity.number())
+    .bind::<sql_types::BigInt, _>(identity.epoch())
+    .execute(conn)
+    .await?;
+    notify(conn, "nodes").await?;
+    Ok(())
+}
+
+/// The checkpoint of this node.
+pub(super) async fn checkpoint(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<i64> {
+    let found: Number = diesel::sql_query("SELECT checkpoint AS number FROM nodes WHERE number = $1")
+        .bind::<sql_types::Integer, _>(number)
+        .get_result(conn)
+        .await?;
+    Ok(found.number)
+}
+
+/// The lowest checkpoint of all nodes that own anything.
+pub(super) async fn lowest_checkpoint(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    let found: Number = diesel::sql_query("SELECT coalesce(min(checkpoint), 0) AS number FROM nodes WHERE state <> 0")
+        .get_result(conn)
+        .await?;
+    Ok(found.number)
+}
+
+/// Tells every node something. In a transaction it is told when that commits.
+pub(super) async fn notify(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
+    diesel::sql_query("SELECT pg_notify($1, $2)")
+        .bind::<sql_types::Text, _>(CHANNEL)
+        .bind::<sql_types::Text, _>(text)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+pub(super) fn lease_us(options: &NodeOptions) -> i64 {
+    i64::try_from(options.lease.as_micros()).unwrap_or(i64::MAX / 8)
+}
