@@ -2,6 +2,7 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
@@ -20,6 +21,7 @@
 
 mod access;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod contract;
 mod durability;

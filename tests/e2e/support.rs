@@ -141,6 +141,16 @@ impl Installation {
         installation
     }
 
+    /// An installation of a server that was started elsewhere.
+    pub(crate) async fn of(server: TestServer) -> Self {
+        let clients = Clients::connect(server.grpc_address(), &server.token().unwrap()).await;
+        Self {
+            server,
+            clients,
+            _database: None,
+        }
+    }
+
     pub(crate) async fn create_organization(&mut self, id: &str) {
         let request = CreateOrganizationRequest {
             organization_id: id.to_owned(),

@@ -129,6 +129,8 @@ pub struct Adopted {
     pub deliveries: usize,
     /// Their webhooks, and when the first of each is due.
     pub webhooks: Vec<(i64, i64)>,
+    /// There may be more to take at once.
+    pub more: bool,
     /// Nothing of the lost node is left.
     pub done: bool,
 }

@@ -140,6 +140,7 @@ impl Inner {
                     return;
                 }
             };
+            tracing::debug!(?notices, "heard");
             let mut beat = false;
             for notice in notices {
                 match notice {
@@ -168,6 +169,7 @@ impl Inner {
 
     /// Does what the state of the others calls for. Returns which of them are serving.
     fn react(self: &Arc<Self>, beat: Beat, known: Option<&HashSet<(u16, i64)>>) -> HashSet<(u16, i64)> {
+        tracing::debug!(?beat, "heartbeat");
         self.membership.hear(beat.configuration);
         let me = self.store.node();
         let others: Vec<NodeRow> = beat.nodes.into_iter().filter(|node| node.number != me).collect();
@@ -227,7 +229,7 @@ impl Inner {
             for (webhook, due_at) in adopted.webhooks {
                 self.look_at_stored(webhook, due_at);
             }
-            if adopted.done || adopted.deliveries == 0 {
+            if !adopted.more {
                 break;
             }
         }

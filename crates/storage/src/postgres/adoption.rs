@@ -91,7 +91,10 @@ pub(super) async fn adopt_events(
         });
     }
     let mut rows = UpsertPending::default();
-    let mut adopted = Adopted::default();
+    let mut adopted = Adopted {
+        more: true,
+        ..Adopted::default()
+    };
     for unfinished in &page.events {
         let event = &unfinished.event;
         for position in &unfinished.positions {
@@ -167,6 +170,7 @@ pub(super) async fn adopt_pending(
         } else {
             Vec::new()
         },
+        more: true,
         done: false,
     })
 }

@@ -112,9 +112,10 @@ impl Postgres {
                 })
                 .await?;
             adopted.deliveries += step.deliveries;
+            adopted.more |= step.more;
             adopted.webhooks.extend(step.webhooks);
         }
-        if adopted.deliveries == 0 {
+        if !adopted.more {
             adopted.done = self
                 .write(None, async |conn| adoption::finish(conn, lost).await)
                 .await?;

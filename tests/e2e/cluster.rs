@@ -1,0 +1,236 @@
+//! Several servers on one PostgreSQL database.
+
+use std::collections::HashSet;
+
+use hookwright_proto::v1::{DeleteWebhookRequest, UpdateWebhookRequest, Webhook};
+use hookwright_testkit::{Receiver, Response, TestDatabase, TestServer, receiver::Gate};
+
+use crate::support::{
+    CLOCKING, Clients, Installation, On, builder, event, id_of, wait_for_events, webhook, without_pings,
+};
+
+/// All nodes of an installation share it.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+/// A node besides the first, and clients that use it.
+struct Node {
+    server: TestServer,
+    clients: Clients,
+}
+
+impl Node {
+    async fn start(database: &str, token: &str, lease: &str) -> Self {
+        let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+            .allow("127.0.0.0/8")
+            .postgres(database)
+            .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+            .arg("--node-lease", lease)
+            .arg("--retry-delay", "1s")
+            .start()
+            .await
+            .unwrap();
+        let clients = Clients::connect(server.grpc_address(), token).await;
+        Self { server, clients }
+    }
+
+    async fn publish(&mut self) -> Result<String, tonic::Status> {
+        let published = self.clients.events.publish_event(event("clocking", CLOCKING)).await?;
+        Ok(id_of(&published.into_inner().event).to_owned())
+    }
+}
+
+/// An installation of two nodes: the first, and another one.
+async fn two_nodes(lease: &str) -> (Installation, Node, TestDatabase) {
+    let (builder, database) = builder(On::Postgres).await;
+    let database = database.unwrap();
+    let server = builder
+        .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+        .arg("--node-lease", lease)
+        .arg("--retry-delay", "1s")
+        .start()
+        .await
+        .unwrap();
+    let token = server.token().unwrap();
+    let mut installation = Installation::of(server).await;
+    installation.create_organization("acme").await;
+    let other = Node::start(database.url(), &token, lease).await;
+    (installation, other, database)
+}
+
+/// Publishes on the second node events that stay under way there.
+async fn publish_and_hold(other: &mut Node, receiver: &Receiver, count: usize) -> (HashSet<String>, Gate) {
+    let gate = Gate::new();
+    receiver.answer(Response::new(200).after(&gate));
+    let mut published = HashSet::new();
+    for _ in 0..count {
+        published.insert(other.publish().await.unwrap());
+    }
+    (published, gate)
+}
+
+async fn wait_for_all(receiver: &Receiver, published: &HashSet<String>) {
+    receiver
+        .wait_until(|requests| {
+            let arrived: HashSet<&str> = requests
+                .iter()
+                .filter_map(|request| request.header("webhook-id"))
+                .collect();
+            published.iter().all(|id| arrived.contains(id.as_str()))
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_made_on_one_node_is_in_force_on_the_other_when_the_call_returns() {
+    let (mut first, mut other, _database) = two_nodes("5s").await;
+    let receiver = Receiver::start().await;
+    for round in 1..=5 {
+        let hook = first.webhook(&receiver, &["clocking"]).await;
+        receiver.forget_requests();
+        other.publish().await.unwrap();
+        assert_eq!(wait_for_events(&receiver, 1).await.len(), 1, "round {round}");
+        let mask = |path: &str| {
+            Some(prost_types::FieldMask {
+                paths: vec![path.to_owned()],
+            })
+        };
+        let update = UpdateWebhookRequest {
+            webhook: Some(Webhook {
+                name: hook.name.clone(),
+                events: vec!["checksheet".to_owned()],
+                ..Webhook::default()
+            }),
+            update_mask: mask("events"),
+        };
+        first.clients.webhooks.update_webhook(update).await.unwrap();
+        let event = other
+            .clients
+            .events
+            .publish_event(event("clocking", CLOCKING))
+            .await
+            .unwrap();
+        assert_eq!(
+            event.into_inner().delivery_count,
+            0,
+            "round {round}: not subscribed any more"
+        );
+        let delete = DeleteWebhookRequest {
+            name: hook.name,
+            ..DeleteWebhookRequest::default()
+        };
+        // Changes on either node; both know of them.
+        other.clients.webhooks.delete_webhook(delete.clone()).await.unwrap();
+        let gone = first.clients.webhooks.delete_webhook(delete).await.err().unwrap();
+        assert_eq!(gone.code(), tonic::Code::NotFound);
+        receiver.forget_requests();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_made_on_both_nodes_at_once_take_turns() {
+    let (mut first, mut other, _database) = two_nodes("5s").await;
+    let receiver = Receiver::start().await;
+    let create = |mut clients: Clients| {
+        let url = receiver.url("/payload");
+        async move {
+            for _ in 0..10 {
+                let request = hookwright_proto::v1::CreateWebhookRequest {
+                    parent: crate::support::ACME.to_owned(),
+                    webhook: Some(webhook(&url, &["clocking"])),
+                };
+                clients.webhooks.create_webhook(request).await.unwrap();
+            }
+        }
+    };
+    tokio::join!(create(first.clients.clone()), create(other.clients.clone()));
+    for clients in [&mut first.clients, &mut other.clients] {
+        let published = clients.events.publish_event(event("clocking", CLOCKING)).await.unwrap();
+        assert_eq!(published.into_inner().delivery_count, 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
+    let (mut first, mut other, _database) = two_nodes("1s").await;
+    let receiver = Receiver::start().await;
+    first.webhook(&receiver, &["clocking"]).await;
+    let (published, gate) = publish_and_hold(&mut other, &receiver, 40).await;
+    other.server.kill9().await.unwrap();
+    receiver.answer(200);
+    gate.open();
+    receiver.forget_requests();
+    wait_for_all(&receiver, &published).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f09_a_node_that_is_stopped_hands_over_at_once() {
+    // With a lease so long that nobody waits for its end.
+    let (mut first, mut other, _database) = two_nodes("5m").await;
+    let receiver = Receiver::start().await;
+    first.webhook(&receiver, &["clocking"]).await;
+    receiver.respond(503);
+    let mut published = HashSet::new();
+    for _ in 0..20 {
+        published.insert(other.publish().await.unwrap());
+    }
+    wait_for_events(&receiver, 1).await;
+    receiver.respond(200);
+    other.server.terminate().await.unwrap();
+    receiver.forget_requests();
+    wait_for_all(&receiver, &published).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f07_a_frozen_node_is_taken_over_and_comes_back_as_another() {
+    let (mut first, mut other, _database) = two_nodes("1s").await;
+    let receiver = Receiver::start().await;
+    first.webhook(&receiver, &["clocking"]).await;
+    let (published, gate) = publish_and_hold(&mut other, &receiver, 40).await;
+    other.server.freeze().unwrap();
+    receiver.answer(200);
+    gate.open();
+    receiver.forget_requests();
+    wait_for_all(&receiver, &published).await;
+    receiver.forget_requests();
+    other.server.thaw().unwrap();
+    // It notices, joins again, and serves.
+    let again = loop {
+        match other.publish().await {
+            Ok(event) => break event,
+            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    wait_for_all(&receiver, &HashSet::from([again])).await;
+    // Each of those that were under way when it froze may end there, and none begins.
+    let repeated = without_pings(&receiver.requests())
+        .iter()
+        .filter(|request| published.contains(request.header("webhook-id").unwrap()))
+        .count();
+    assert_eq!(repeated, 0, "the frozen node sent what it did not own any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_is_kept_over_both_nodes() {
+    let (mut first, mut other, _database) = two_nodes("5s").await;
+    let receiver = Receiver::start().await;
+    let limited = Webhook {
+        requests_per_second: Some(20.0),
+        ..webhook(&receiver.url("/payload"), &["clocking"])
+    };
+    first.create_webhook(limited).await.unwrap();
+    receiver.wait_for(1).await;
+    let mut published = HashSet::new();
+    for _ in 0..10 {
+        published.insert(other.publish().await.unwrap());
+        published.insert(id_of(&first.publish("clocking", CLOCKING).await.event).to_owned());
+    }
+    wait_for_all(&receiver, &published).await;
+    let requests = without_pings(&receiver.requests());
+    assert_eq!(requests.len(), 20, "each once");
+    let span = requests.last().unwrap().at - requests[0].at;
+    assert!(
+        span >= std::time::Duration::from_millis(900),
+        "20 at 20 a second take 19 intervals: {span:?}"
+    );
+}
