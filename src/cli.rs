@@ -5,7 +5,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 use crate::{
     client::ClientArgs, config::ConfigArgs, deliveries::DeliveriesCommand, demo::DemoArgs,
     event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
-    organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs, webhooks::WebhooksCommand,
+    nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
+    webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Events(Group<EventsCommand>),
     /// Show deliveries and their attempts
     Deliveries(Group<DeliveriesCommand>),
+    /// Show the servers of the installation
+    Nodes(Group<NodesCommand>),
 }
 
 /// Commands over gRPC on one kind of resource.

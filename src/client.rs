@@ -12,8 +12,8 @@ use clap::Args;
 use failure::UsageError;
 use hookwright_proto::v1::{
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_server::ADMIN_TOKEN_FILE;
 use tonic::{
@@ -200,6 +200,10 @@ impl Client {
     }
 
     /// The delivery service.
+    pub(crate) fn nodes(&self) -> NodeServiceClient<Service> {
+        NodeServiceClient::new(self.service(Some(self.timeout)))
+    }
+
     pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Service> {
         DeliveryServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }

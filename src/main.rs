@@ -9,6 +9,7 @@ mod event_types;
 mod events;
 mod listen;
 mod migrate;
+mod nodes;
 mod organizations;
 mod output;
 mod publish;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {
             client::run(group.client.or(root), |client| deliveries::run(client, group.command))
         }

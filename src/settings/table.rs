@@ -218,6 +218,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(concurrent_attempts_per_webhook_max, One, LIMITS, "COUNT", "How many attempts may be under way at once for one webhook"),
     size!(memory_bytes_max, LIMITS, "How much payload may wait in memory, for example 64MiB; what exceeds it waits in the store alone"),
 
+    setting!(stalled_after, One, TELEMETRY, "DURATION", "For how long deliveries may be due without an attempt, or commits fail, before /readyz says so"),
     setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317"),
     setting!(log_json, Switch, TELEMETRY, "true|false", "Write logs as JSON lines instead of text"),
     setting!(log_filter, One, TELEMETRY, "FILTER", "Which logs to write, for example info or hookwright=debug,warn"),

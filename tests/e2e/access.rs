@@ -8,7 +8,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::support::{CLOCKING, Clients, Installation, On, channel, event, on_both_stores};
 
 /// A GET over HTTP/1.0: the whole response.
-async fn get(address: &str, path: &str) -> String {
+pub(crate) async fn get(address: &str, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream
         .write_all(format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").as_bytes())
@@ -97,6 +97,7 @@ async fn a_reflection_client_publishes_without_generated_code() {
         "WebhookService",
         "EventService",
         "DeliveryService",
+        "NodeService",
     ] {
         assert!(services.contains(&format!("hookwright.v1.{service}")), "{services:?}");
     }

@@ -234,3 +234,76 @@ async fn a_rate_is_kept_over_both_nodes() {
         "20 at 20 a second take 19 intervals: {span:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_shown_with_what_they_own() {
+    let (mut first, mut other, _database) = two_nodes("5s").await;
+    let receiver = Receiver::start().await;
+    first.webhook(&receiver, &["clocking"]).await;
+    let (_, gate) = publish_and_hold(&mut other, &receiver, 5).await;
+    let address = first.server.grpc_address().to_owned();
+    let nodes = async |clients: &mut Clients| {
+        let request = hookwright_proto::v1::ListNodesRequest::default();
+        clients.nodes.list_nodes(request).await.unwrap().into_inner().nodes
+    };
+    let held = loop {
+        let listed = nodes(&mut first.clients).await;
+        if listed.len() == 2 && listed[1].deliveries_in_memory == 5 {
+            break listed;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!((held[0].name.as_str(), held[1].name.as_str()), ("nodes/0", "nodes/1"));
+    assert!(held[0].answering && !held[1].answering);
+    assert_eq!(held[0].grpc_address, address);
+    assert_ne!(held[1].lease_expire_time, held[1].heartbeat_time);
+    gate.open();
+    other.server.terminate().await.unwrap();
+    while nodes(&mut first.clients).await.len() > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
+    let cluster = hookwright_testkit::PostgresCluster::start().await.unwrap();
+    let database = cluster.create_database().await.unwrap();
+    let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .allow("127.0.0.0/8")
+        .postgres(database.url())
+        .arg("--node-lease", "1s")
+        .start()
+        .await
+        .unwrap();
+    let mut installation = Installation::of(server).await;
+    installation.create_organization("acme").await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    let address = installation.server.http_address().to_owned();
+    let is_ready = async || crate::access::get(&address, "/readyz").await.contains("200 OK");
+    assert!(is_ready().await);
+    cluster
+        .stop(hookwright_testkit::postgres::StopMode::Immediate)
+        .await
+        .unwrap();
+    while is_ready().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let refused = installation
+        .try_publish(event("clocking", CLOCKING))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    cluster.resume().await.unwrap();
+    while !is_ready().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    receiver.forget_requests();
+    let published = loop {
+        if let Ok(published) = installation.try_publish(event("clocking", CLOCKING)).await {
+            break published;
+        }
+    };
+    wait_for_all(&receiver, &HashSet::from([id_of(&published.event).to_owned()])).await;
+}

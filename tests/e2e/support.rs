@@ -4,8 +4,8 @@ use hookwright_proto::v1::{
     CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, PublishEventRequest,
     PublishEventResponse, Webhook, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
-    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    webhook_service_client::WebhookServiceClient,
+    node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
+    publish_event_request::Payload, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -73,6 +73,7 @@ pub(crate) struct Clients {
     pub(crate) webhooks: WebhookServiceClient<Authorized>,
     pub(crate) events: EventServiceClient<Authorized>,
     pub(crate) deliveries: DeliveryServiceClient<Authorized>,
+    pub(crate) nodes: NodeServiceClient<Authorized>,
 }
 
 impl Clients {
@@ -86,7 +87,8 @@ impl Clients {
             event_types: EventTypeServiceClient::new(service.clone()),
             webhooks: WebhookServiceClient::new(service.clone()),
             events: EventServiceClient::new(service.clone()).max_decoding_message_size(MAX),
-            deliveries: DeliveryServiceClient::new(service),
+            deliveries: DeliveryServiceClient::new(service.clone()),
+            nodes: NodeServiceClient::new(service),
         }
     }
 }

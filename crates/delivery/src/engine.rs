@@ -21,6 +21,7 @@ mod limit;
 mod membership;
 mod memory;
 mod recovery;
+mod stall;
 mod threads;
 mod timer;
 mod turns;
@@ -45,6 +46,7 @@ use tokio::{
 
 pub use self::command::{Draft, PublishError, PublishResults, Published};
 pub use self::health::FAILURES_MIN;
+pub use self::stall::Stall;
 use self::{
     checkpoint::Checkpoint,
     command::{Change, Record},
@@ -55,6 +57,7 @@ use self::{
     lease::Lease,
     membership::Membership,
     memory::Memory,
+    stall::{ClockWatch, Commits},
     threads::Threads,
     timer::Timer,
     turns::Turns,
@@ -132,6 +135,8 @@ pub(crate) struct Inner {
     turns: Arc<Turns>,
     lease: Arc<Lease>,
     membership: Membership,
+    commits: Commits,
+    clock_watch: ClockWatch,
     /// The work on what a former run left unfinished.
     recovery: Mutex<Option<tokio::task::JoinHandle<()>>>,
     timer: Timer,
@@ -181,6 +186,8 @@ impl Engine {
             turns: Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease))),
             lease,
             membership: Membership::new(options.configuration),
+            commits: Commits::default(),
+            clock_watch: ClockWatch::new(),
             recovery: Mutex::default(),
             memory: Arc::new(Memory::new(options.memory_bytes_max)),
             refills: Semaphore::new(REFILLS_MAX),
@@ -258,6 +265,30 @@ impl Engine {
         self.inner.membership.confirm(version);
     }
 
+    /// Whether events are accepted and sent here: else the reason, for people to read.
+    ///
+    /// # Errors
+    /// While this node's lease has ended, or it is joining the others again.
+    pub fn may_work(&self) -> Result<(), &'static str> {
+        if !self.inner.membership.may_accept() {
+            Err("this node has lost its lease and is joining the others again")
+        } else if self.inner.lease.holds() {
+            Ok(())
+        } else {
+            Err("this node cannot renew its lease, and sends nothing")
+        }
+    }
+
+    /// What holds the engine up, if anything does: a webhook that is slow or fails does not.
+    pub fn stall(&self) -> Option<Stall> {
+        self.inner.stall()
+    }
+
+    /// Whether anything is sent to a webhook at present.
+    pub fn is_active(&self, webhook: WebhookId) -> bool {
+        matches!(self.inner.catalogue.target(webhook.raw()), Target::Active(_))
+    }
+
     /// How old the oldest due delivery is, how many deliveries are in memory, and how many attempts are under way.
     pub fn gauges(&self) -> Gauges {
         let lanes = self.inner.all_lanes();
@@ -266,6 +297,8 @@ impl Engine {
             memory_bytes: self.inner.memory.used(),
             attempts_under_way: self.inner.turns.taken(),
             lanes: lanes.len(),
+            clock_jumps: self.inner.clock_jumps(),
+            lease_holds: self.inner.lease.holds(),
         }
     }
 
@@ -305,6 +338,10 @@ pub struct Gauges {
     pub attempts_under_way: usize,
     /// Lanes.
     pub lanes: usize,
+    /// How often the clock of this machine was set since the start.
+    pub clock_jumps: u64,
+    /// Whether this node may send.
+    pub lease_holds: bool,
 }
 
 /// The committer has a thread of its own: a commit to SQLite blocks it, and nothing else.
@@ -395,7 +432,9 @@ impl Inner {
     /// Looks at lanes when their time has come.
     async fn run_timer(self: Arc<Self>) {
         loop {
-            for webhook in self.timer.next().await {
+            let due = self.timer.next().await;
+            self.watch_clock().await;
+            for webhook in due {
                 let lane = self.lanes.read().get(&webhook).cloned();
                 let Some(lane) = lane else { continue };
                 let now = clock::now_us();

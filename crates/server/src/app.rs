@@ -10,6 +10,7 @@ pub mod deliveries;
 pub mod error;
 pub mod event_types;
 pub mod events;
+pub mod nodes;
 pub mod organizations;
 mod registry;
 pub mod secrets;
@@ -23,7 +24,7 @@ use hookwright_delivery::{
     engine::{DisableReason, DisableRequest, Engine},
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
-use hookwright_storage::{AuditRow, MasterKey, Store};
+use hookwright_storage::{AuditRow, MasterKey, Store, nodes::NodeOptions};
 use tokio::sync::mpsc;
 
 use self::{
@@ -59,6 +60,8 @@ pub struct App {
     limits: Limits,
     targets: Arc<TargetPolicy>,
     changes: Changes,
+    node: NodeOptions,
+    started_at: i64,
 }
 
 /// What the use cases rest on.
@@ -79,6 +82,8 @@ pub struct Parts {
     pub targets: Arc<TargetPolicy>,
     /// The version of the configuration that the catalogue was filled from.
     pub configuration: i64,
+    /// Who this server is among those that share the store.
+    pub node: NodeOptions,
 }
 
 impl App {
@@ -101,6 +106,8 @@ impl App {
             limits: parts.limits,
             targets: parts.targets,
             changes: Changes::new(parts.configuration),
+            node: parts.node,
+            started_at: clock::now_us(),
         })
     }
 

@@ -6,6 +6,7 @@ mod event_types;
 mod events;
 mod mask;
 mod name;
+mod nodes;
 mod organizations;
 mod page;
 mod publish_stream;
@@ -18,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 
 use hookwright_proto::v1::{
     delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
-    event_type_service_server::EventTypeServiceServer, organization_service_server::OrganizationServiceServer,
-    webhook_service_server::WebhookServiceServer,
+    event_type_service_server::EventTypeServiceServer, node_service_server::NodeServiceServer,
+    organization_service_server::OrganizationServiceServer, webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -76,6 +77,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(WebhookServiceServer);
     serve!(EventServiceServer);
     serve!(DeliveryServiceServer);
+    serve!(NodeServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrganizationServiceServer<Api>>().await;
@@ -83,6 +85,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<WebhookServiceServer<Api>>().await;
     health.set_serving::<EventServiceServer<Api>>().await;
     health.set_serving::<DeliveryServiceServer<Api>>().await;
+    health.set_serving::<NodeServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -184,7 +184,12 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     )
     .await?;
     let housekeeping = tokio::spawn(retention::run(store.clone(), options.retention, expired));
-    let telemetry = Arc::new(Telemetry::new(registry, engine.clone(), store.clone()));
+    let telemetry = Arc::new(Telemetry::new(
+        registry,
+        engine.clone(),
+        store.clone(),
+        options.stalled_after,
+    ));
     let parts = Parts {
         store,
         engine: engine.clone(),
@@ -194,6 +199,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         limits,
         targets,
         configuration,
+        node: store_options.node,
     };
     let app = Arc::new(App::new(parts).await?);
     tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));

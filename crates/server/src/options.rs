@@ -53,6 +53,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// How long a shutdown waits for attempts under way.
     pub shutdown_timeout: Duration,
+    /// For how long the engine may be stalled before the server counts as not ready.
+    pub stalled_after: Duration,
     /// OTLP endpoint (gRPC) for traces, for example `http://127.0.0.1:4317`; `None` exports nothing.
     pub otlp_endpoint: Option<String>,
     /// Logs as JSON lines instead of text.
@@ -105,6 +107,7 @@ impl Options {
             concurrent_attempts_per_webhook_max: 64,
             memory_bytes_max: 64 << 20,
             shutdown_timeout: Duration::from_secs(30),
+            stalled_after: Duration::from_secs(60),
             otlp_endpoint: None,
             log_json: false,
             log_filter: "info".to_owned(),

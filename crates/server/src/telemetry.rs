@@ -10,7 +10,8 @@ use hookwright_delivery::{
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
 };
-use hookwright_storage::Store;
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::{Store, Waiting};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -78,12 +79,17 @@ fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
         .build())
 }
 
+fn age_seconds(since_us: i64) -> i64 {
+    (clock::now_us().saturating_sub(since_us)).max(0) / 1_000_000
+}
+
 /// The metrics, and what readiness depends on.
 pub(crate) struct Telemetry {
     registry: Mutex<Registry>,
     gauges: Gauges,
     engine: Engine,
     store: Store,
+    stalled_after: Duration,
 }
 
 #[derive(Default)]
@@ -93,6 +99,10 @@ struct Gauges {
     attempts_under_way: Gauge,
     lanes: Gauge,
     oldest_due_seconds: Gauge,
+    installation_oldest_due_seconds: Gauge,
+    stalled_seconds: Gauge,
+    lease_holds: Gauge,
+    clock_jumps: Gauge,
 }
 
 /// A registry with the engine's counters.
@@ -103,7 +113,7 @@ pub(crate) fn registry() -> (Registry, Arc<Metrics>) {
 }
 
 impl Telemetry {
-    pub(crate) fn new(mut registry: Registry, engine: Engine, store: Store) -> Self {
+    pub(crate) fn new(mut registry: Registry, engine: Engine, store: Store, stalled_after: Duration) -> Self {
         let gauges = Gauges::default();
         let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         add(
@@ -120,14 +130,35 @@ impl Telemetry {
         add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
         add(
             "oldest_due_seconds",
-            "Age of the oldest delivery that is due and waits in the store",
+            "Age of the oldest delivery that is due and waits in the store for this node, to a webhook that is active",
             &gauges.oldest_due_seconds,
+        );
+        add(
+            "installation_oldest_due_seconds",
+            "The same over all nodes",
+            &gauges.installation_oldest_due_seconds,
+        );
+        add(
+            "stalled_seconds",
+            "For how long something is due that could be attempted, and is not, or commits fail; 0 while this node keeps up",
+            &gauges.stalled_seconds,
+        );
+        add(
+            "lease_holds",
+            "1 while this node may send, 0 while its lease has ended",
+            &gauges.lease_holds,
+        );
+        add(
+            "clock_jumps",
+            "How often the clock of this machine was set since the start",
+            &gauges.clock_jumps,
         );
         Self {
             registry: Mutex::new(registry),
             gauges,
             engine,
             store,
+            stalled_after,
         }
     }
 
@@ -139,22 +170,48 @@ impl Telemetry {
         set(&self.gauges.memory_bytes, now.memory_bytes);
         set(&self.gauges.attempts_under_way, now.attempts_under_way);
         set(&self.gauges.lanes, now.lanes);
-        if let Ok(Ok(pending)) = tokio::time::timeout(READY_TIMEOUT, self.store.pending_webhooks()).await {
-            let oldest = pending.iter().map(|(_, due_at)| *due_at).min();
-            let age = oldest.map_or(0, |due_at| (clock::now_us() - due_at).max(0) / 1_000_000);
-            self.gauges.oldest_due_seconds.set(age);
+        self.gauges.lease_holds.set(i64::from(now.lease_holds));
+        self.gauges
+            .clock_jumps
+            .set(i64::try_from(now.clock_jumps).unwrap_or(i64::MAX));
+        self.gauges
+            .stalled_seconds
+            .set(self.engine.stall().map_or(0, |stall| age_seconds(stall.since)));
+        if let Ok(Ok(waiting)) = tokio::time::timeout(READY_TIMEOUT, self.store.waiting()).await {
+            let node = i32::from(self.store.node());
+            let active = |waiting: &&Waiting| self.engine.is_active(WebhookId::from_raw(waiting.webhook));
+            let oldest = |waiting: &mut dyn Iterator<Item = &Waiting>| {
+                waiting.map(|waiting| age_seconds(waiting.due_at)).max().unwrap_or(0)
+            };
+            let mut mine = waiting.iter().filter(active).filter(|waiting| waiting.node == node);
+            self.gauges.oldest_due_seconds.set(oldest(&mut mine));
+            self.gauges
+                .installation_oldest_due_seconds
+                .set(oldest(&mut waiting.iter().filter(active)));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())?;
         Ok(text)
     }
 
-    /// Ready while the store answers; else the reason.
+    /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason.
     pub(crate) async fn readiness(&self) -> Result<(), String> {
         match tokio::time::timeout(READY_TIMEOUT, self.store.checkpoint()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("not ready: the store does not answer: {error}")),
-            Err(_) => Err("not ready: the store does not answer in time".to_owned()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(format!("not ready: the store does not answer: {error}")),
+            Err(_) => return Err("not ready: the store does not answer in time".to_owned()),
+        }
+        if let Err(reason) = self.engine.may_work() {
+            return Err(format!("not ready: {reason}"));
+        }
+        let limit = i64::try_from(self.stalled_after.as_secs()).unwrap_or(i64::MAX);
+        match self.engine.stall() {
+            Some(stall) if age_seconds(stall.since) >= limit => Err(format!(
+                "not ready: stalled for {} s: {}",
+                age_seconds(stall.since),
+                stall.reason
+            )),
+            _ => Ok(()),
         }
     }
 }

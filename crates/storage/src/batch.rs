@@ -157,6 +157,17 @@ pub struct Refill {
     pub next_due: Option<i64>,
 }
 
+/// Something waits for a webhook at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The webhook.
+    pub webhook: i64,
+    /// The node's number.
+    pub node: i32,
+    /// When the first of it is due.
+    pub due_at: i64,
+}
+
 /// An event some of whose deliveries have no row at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfinishedEvent {

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use batch::{
     AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, Expired,
-    NewEvent, Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage,
+    NewEvent, Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;

@@ -85,7 +85,12 @@ pub struct NodeRow {
     pub deliveries_in_memory: i64,
     /// Attempts that it has under way.
     pub attempts_under_way: i64,
+    /// Deliveries that wait in the store for it; see [`WAITING_COUNTED_MAX`].
+    pub deliveries_waiting: i64,
 }
+
+/// So many waiting deliveries are counted at most, over all nodes.
+pub const WAITING_COUNTED_MAX: i64 = 1_000_000;
 
 /// What a node tells with each heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -213,7 +213,34 @@ impl Store {
     /// When the store does not answer.
     pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
         let node = i32::from(self.node());
-        read!(self, pending_webhooks(node))
+        let waiting = self.waiting().await?;
+        let mine = waiting.into_iter().filter(|waiting| waiting.node == node);
+        Ok(mine.map(|waiting| (waiting.webhook, waiting.due_at)).collect())
+    }
+
+    /// Every webhook that something waits for, at which node, and when the first of it is due.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        read!(self, waiting())
+    }
+
+    /// How many deliveries wait, over all nodes.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_waiting(&self) -> Result<i64, StoreError> {
+        read!(self, count_waiting())
+    }
+
+    /// Moves what is due at this node after `after` by so many microseconds: the clock was set. Returns how many deliveries.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn shift_due(&self, after: i64, by: i64) -> Result<usize, StoreError> {
+        let node = i32::from(self.node());
+        write!(self, shift_due(node, after, by))
     }
 
     /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.

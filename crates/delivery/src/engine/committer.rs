@@ -147,6 +147,7 @@ impl Committer {
         match self.inner.store.commit(&batch).await {
             Ok(committed) => {
                 fault::point("after-commit");
+                self.inner.commits.succeeded();
                 self.inner.metrics.committed(begun.elapsed(), records.len());
                 self.hand_off(intakes, replies, &committed, now);
                 self.inner.checkpoint.set_committing(false);
@@ -155,6 +156,7 @@ impl Committer {
             Err(error) => {
                 tracing::error!(error = %error, events = intakes.len(), outcomes = records.len(), "commit failed");
                 self.inner.metrics.commit_failed();
+                self.inner.commits.failed();
                 refuse_replies(replies, &publish_error(&error));
                 self.unclear = intakes;
                 self.unsaved = records;

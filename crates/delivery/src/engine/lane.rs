@@ -546,6 +546,14 @@ impl Lane {
         waiting.into_iter().chain(ready).min()
     }
 
+    /// The wall clock was set: times to come move with it. Returns when to look at the lane again.
+    pub(super) fn clock_set(&self, jump: i64) -> Option<i64> {
+        let mut state = self.state.lock();
+        state.not_before = state.not_before.saturating_add(jump);
+        state.next_due = state.next_due.map(|due| due.saturating_add(jump));
+        state.next_due.or((!state.ready.is_empty()).then_some(state.not_before))
+    }
+
     /// Whether the lane does not know that something waits in the store since `due_at`, or until then.
     pub(super) fn is_unaware_of(&self, due_at: i64) -> bool {
         let state = self.state.lock();

@@ -29,7 +29,7 @@ impl Timer {
         }
     }
 
-    /// Waits until at least one lane is due and returns the webhooks of all that are.
+    /// Waits until at least one lane is due, or for the longest sleep, and returns the webhooks of all that are due.
     pub(super) async fn next(&self) -> Vec<i64> {
         loop {
             let now = clock::now_us();
@@ -45,8 +45,11 @@ impl Timer {
             match first {
                 Some(first) => {
                     let sleep = Duration::from_micros((first - now).unsigned_abs()).min(SLEEP_MAX);
-                    // A shorter wait that is announced meanwhile ends this one; both ways lead to another look.
-                    let _ = tokio::time::timeout(sleep, self.earlier.notified()).await;
+                    // A shorter wait that is announced meanwhile ends this one. At the end of a sleep nobody may be due, if the
+                    // clock was set meanwhile: the caller has a look at it.
+                    if tokio::time::timeout(sleep, self.earlier.notified()).await.is_err() && first > clock::now_us() {
+                        return Vec::new();
+                    }
                 }
                 None => self.earlier.notified().await,
             }

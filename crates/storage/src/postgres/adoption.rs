@@ -196,7 +196,7 @@ pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResu
         return is_lost(conn, lost).await.map(|lost| !lost);
     };
     let unfinished = queries::unfinished(conn, lost, checkpoint.number, i64::MAX, 1).await?;
-    if unfinished.last_id != i64::MAX || !queries::pending_webhooks(conn, lost).await?.is_empty() {
+    if unfinished.last_id != i64::MAX || queries::waiting(conn).await?.iter().any(|waiting| waiting.node == lost) {
         return Ok(false);
     }
     diesel::sql_query("DELETE FROM webhook_owners WHERE node = $1")

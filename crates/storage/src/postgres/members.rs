@@ -101,11 +101,10 @@ impl Postgres {
         if !events.done {
             return Ok(events);
         }
-        let waiting = self
-            .read(async |conn| queries::pending_webhooks(conn, lost).await)
-            .await?;
+        let waiting = self.read(async |conn| queries::waiting(conn).await).await?;
         let mut adopted = Adopted::default();
-        for (webhook, _) in waiting {
+        let of_lost = waiting.into_iter().filter(|waiting| waiting.node == lost);
+        for webhook in of_lost.map(|waiting| waiting.webhook) {
             let step = self
                 .write(None, async |conn| {
                     adoption::adopt_pending(conn, lost, me, webhook).await
@@ -151,7 +150,9 @@ impl Postgres {
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         within_deadline(async {
             let mut conn = self.pool.get().await.map_err(unreachable_store)?;
-            nodes::list(&mut conn).await
+            let mut nodes = nodes::list(&mut conn).await?;
+            nodes::count_waiting(&mut conn, &mut nodes).await?;
+            Ok(nodes)
         })
         .await
     }

@@ -15,7 +15,7 @@ use hookwright_domain::id::NODE_MAX;
 use super::identity::Identity;
 use crate::{
     error::StoreError,
-    nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState},
+    nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState, WAITING_COUNTED_MAX},
 };
 
 /// The first half of the advisory lock of a node; the second is its number.
@@ -335,8 +335,31 @@ pub(super) async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<NodeRow>, S
         oldest_due_at: row.oldest_due_at,
         deliveries_in_memory: row.deliveries_in_memory,
         attempts_under_way: row.attempts_under_way,
+        deliveries_waiting: 0,
     };
     Ok(rows.into_iter().map(node).collect())
+}
+
+/// Adds to each node how many deliveries wait in the store for it.
+pub(super) async fn count_waiting(conn: &mut AsyncPgConnection, nodes: &mut [NodeRow]) -> QueryResult<()> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::Integer)]
+        node: i32,
+        #[diesel(sql_type = sql_types::BigInt)]
+        count: i64,
+    }
+    let counts: Vec<Row> = diesel::sql_query(
+        "SELECT node, count(*) AS count FROM (SELECT node FROM pending_deliveries LIMIT $1) AS waiting GROUP BY node",
+    )
+    .bind::<sql_types::BigInt, _>(WAITING_COUNTED_MAX)
+    .load(conn)
+    .await?;
+    for node in nodes {
+        let count = counts.iter().find(|row| row.node == i32::from(node.number));
+        node.deliveries_waiting = count.map_or(0, |row| row.count);
+    }
+    Ok(())
 }
 
 /// Gives the lease back: what this node owned is for the others, at once.

@@ -53,32 +53,43 @@ macro_rules! queue_queries {
             Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
         }
 
-        /// Every webhook that something waits for at this node, and when the first of it is due: a look-up or two in the index
-        /// for each webhook that anything waits for.
-        pub(crate) $($asynchronous)* fn pending_webhooks(
+        /// Every webhook that something waits for, at which node, and when the first of it is due: a look-up in the index for
+        /// each.
+        pub(crate) $($asynchronous)* fn waiting(conn: &mut Connection) -> QueryResult<Vec<Waiting>> {
+            let mut found = Vec::new();
+            let mut after = (i64::MIN, i32::MIN);
+            loop {
+                let next: Option<(i64, i32, i64)> = pending_deliveries::table
+                    .filter($crate::queries::queue::after_place(after))
+                    .order((pending_deliveries::webhook_id, pending_deliveries::node, pending_deliveries::due_at))
+                    .select((pending_deliveries::webhook_id, pending_deliveries::node, pending_deliveries::due_at))
+                    .first(conn)$($wait)*
+                    .optional()?;
+                let Some((webhook, node, due_at)) = next else { return Ok(found) };
+                found.push(Waiting { webhook, node, due_at });
+                after = (webhook, node);
+            }
+        }
+
+        /// How many deliveries wait.
+        pub(crate) $($asynchronous)* fn count_waiting(conn: &mut Connection) -> QueryResult<i64> {
+            pending_deliveries::table.count().get_result(conn)$($wait)*
+        }
+
+        /// Moves what is due at a node after `after` by so many microseconds.
+        pub(crate) $($asynchronous)* fn shift_due(
             conn: &mut Connection,
             node: i32,
-        ) -> QueryResult<Vec<(i64, i64)>> {
-            let mut found = Vec::new();
-            let mut after = i64::MIN;
-            loop {
-                let next: Option<i64> = pending_deliveries::table
-                    .filter(pending_deliveries::webhook_id.gt(after))
-                    .order((pending_deliveries::webhook_id, pending_deliveries::node))
-                    .select(pending_deliveries::webhook_id)
-                    .first(conn)$($wait)*
-                    .optional()?;
-                let Some(webhook) = next else { return Ok(found) };
-                let due_at: Option<i64> = pending_deliveries::table
-                    .filter(pending_deliveries::webhook_id.eq(webhook))
-                    .filter(pending_deliveries::node.eq(node))
-                    .order(pending_deliveries::due_at)
-                    .select(pending_deliveries::due_at)
-                    .first(conn)$($wait)*
-                    .optional()?;
-                found.extend(due_at.map(|due_at| (webhook, due_at)));
-                after = webhook;
-            }
+            after: i64,
+            by: i64,
+        ) -> QueryResult<usize> {
+            diesel::update(pending_deliveries::table)
+                .filter(pending_deliveries::node.eq(node))
+                .filter(pending_deliveries::due_at.gt(after))
+                // What has no time of its own is far beyond any time.
+                .filter(pending_deliveries::due_at.lt(i64::MAX / 2))
+                .set(pending_deliveries::due_at.eq(pending_deliveries::due_at + by))
+                .execute(conn)$($wait)*
         }
 
         /// A node's events after `after`, up to `last`, of which some deliveries have no row at all.
@@ -172,6 +183,13 @@ pub(crate) use queue_queries;
 pub(crate) const PAYLOAD_CHUNK: usize = 64;
 /// How many ids go into one statement: SQLite takes 32,766.
 pub(crate) const ID_CHUNK: usize = 10_000;
+
+/// The rows of the due index after those of one webhook at one node.
+pub(crate) fn after_place((webhook, node): (i64, i32)) -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql(&format!(
+        "(pending_deliveries.webhook_id, pending_deliveries.node) > ({webhook}, {node})"
+    ))
+}
 
 /// The events whose ids a node made: see [`hookwright_domain::id`].
 pub(crate) fn made_by(node: i32) -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {

@@ -343,3 +343,52 @@ fn a_deleted_webhook_leaves_nothing_behind() {
         world.now
     ));
 }
+
+#[test]
+fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
+    let lease = Arc::new(Lease::new(true));
+    let turns = Arc::new(Turns::new(3, Arc::clone(&lease)));
+    let limits = LaneLimits {
+        jobs: 10,
+        bytes: 1 << 20,
+        attempts: 2,
+    };
+    let memory = Arc::new(Memory::new(1 << 20));
+    let lane = Arc::new(Lane::new(
+        WebhookId::from_raw(7),
+        limits,
+        memory,
+        turns,
+        Health::default(),
+    ));
+    assert_eq!(lane.stalled_since(SECOND), None);
+    let place = Place {
+        delivery: 1,
+        event: 0,
+        organization: 1,
+    };
+    assert!(lane.reserve(place, 10, SECOND));
+    let job = Job {
+        delivery: 1,
+        webhook: 7,
+        event: event(0),
+        attempts: 0,
+    };
+    // The lease has not begun: the delivery waits in line.
+    assert_eq!(lane.enqueue(job, SECOND).workers, 0);
+    assert_eq!(lane.stalled_since(3 * SECOND), Some(SECOND));
+    lease.renewed(std::time::Instant::now(), Duration::from_secs(3600));
+    let resumed = lane.turns.resume();
+    assert!(resumed.is_some_and(|lane| lane.called(3 * SECOND)));
+    assert_eq!(
+        lane.stalled_since(3 * SECOND),
+        None,
+        "an attempt is made, however long it takes"
+    );
+    assert!(lane.next(true, None, 3 * SECOND).is_some());
+    lease.lost();
+    assert!(
+        lane.next(false, None, 3 * SECOND).is_none(),
+        "nothing begins without a lease"
+    );
+}
