@@ -114,10 +114,7 @@ async fn a_change_made_on_one_node_is_in_force_on_the_other_when_the_call_return
             0,
             "round {round}: not subscribed any more"
         );
-        let delete = DeleteWebhookRequest {
-            name: hook.name,
-            ..DeleteWebhookRequest::default()
-        };
+        let delete = DeleteWebhookRequest { name: hook.name };
         // Changes on either node; both know of them.
         other.clients.webhooks.delete_webhook(delete.clone()).await.unwrap();
         let gone = first.clients.webhooks.delete_webhook(delete).await.err().unwrap();
