@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use hookwright_proto::v1::{
     Attempt, Delivery, DeliveryState, GetDeliveryRequest, ListAttemptsRequest, ListAttemptsResponse,
-    ListDeliveriesRequest, ListDeliveriesResponse,
+    ListDeliveriesRequest, ListDeliveriesResponse, RetryDeliveryRequest, SkipDeliveryRequest,
 };
 
 use crate::{
@@ -25,6 +25,10 @@ pub(crate) enum DeliveriesCommand {
     List(ListArgs),
     /// Show the attempts of one delivery, first to last, with request and response
     Attempts(Which),
+    /// End a delivery that waits; the next one of its key goes on if its webhook is ordered
+    Skip(Which),
+    /// Make a delivery that waits or is paused due now
+    Retry(Which),
 }
 
 /// One delivery.
@@ -60,6 +64,8 @@ pub(crate) enum State {
     Failed,
     /// Ended without further attempts.
     Cancelled,
+    /// Every attempt failed, and its ordered webhook holds up its key.
+    Paused,
 }
 
 impl From<State> for DeliveryState {
@@ -70,6 +76,7 @@ impl From<State> for DeliveryState {
             State::Delivered => Self::Delivered,
             State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,
+            State::Paused => Self::Paused,
         }
     }
 }
@@ -102,6 +109,18 @@ pub(crate) async fn run(client: Client, command: DeliveriesCommand) -> anyhow::R
             client.output.message("Delivery", &delivery, show)?;
         }
         DeliveriesCommand::List(args) => list(&client, args).await?,
+        DeliveriesCommand::Skip(which) => {
+            let request = SkipDeliveryRequest { name: which.name()? };
+            let response = client.deliveries().skip_delivery(request).await?.into_inner();
+            let delivery = response.delivery.unwrap_or_default();
+            client.output.message("Delivery", &delivery, show)?;
+        }
+        DeliveriesCommand::Retry(which) => {
+            let request = RetryDeliveryRequest { name: which.name()? };
+            let response = client.deliveries().retry_delivery(request).await?.into_inner();
+            let delivery = response.delivery.unwrap_or_default();
+            client.output.message("Delivery", &delivery, show)?;
+        }
         DeliveriesCommand::Attempts(which) => {
             let request = ListAttemptsRequest { parent: which.name()? };
             let response = client.deliveries().list_attempts(request).await?.into_inner();

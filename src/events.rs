@@ -124,6 +124,7 @@ fn show(event: &Event) -> String {
         ("published", output::time(event.create_time.as_ref())),
         ("happened", output::time(event.event_time.as_ref())),
         ("attributes", attributes.join(", ")),
+        ("ordering key", event.ordering_key.clone()),
         ("deliveries", event.delivery_count.to_string()),
         ("bytes", event.payload_bytes.to_string()),
         ("payload", event.json.clone()),

@@ -46,6 +46,9 @@ pub(crate) struct PublishArgs {
     /// Attribute kept beside the payload and not sent; repeatable, up to 20
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair, help_heading = "Event")]
     attributes: Vec<(String, String)>,
+    /// What ordered webhooks order it by, for example the id of the thing that changed; at most 128 bytes
+    #[arg(long, value_name = "KEY", default_value = "", help_heading = "Event")]
+    ordering_key: String,
 }
 
 impl PublishArgs {
@@ -61,6 +64,7 @@ impl PublishArgs {
             request_id: self.request_id.clone(),
             event_time: self.event_time,
             attributes: self.attributes.iter().cloned().collect(),
+            ordering_key: self.ordering_key.clone(),
             payload: None,
         })
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hookwright_proto::v1::{RetrySchedule, Webhook};
+use hookwright_proto::v1::{OrderedFailure, Ordering, RetrySchedule, Webhook};
 
 use crate::{
     client::{failure::UsageError, input},
@@ -75,6 +75,30 @@ struct CommonFields {
     /// Sign with an ed25519 key too (`v1a` in webhook-signature)
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ed25519: Option<bool>,
+    /// Whether deliveries go one after another for each ordering key [default: unordered]
+    #[arg(long, value_name = "ORDERING")]
+    ordering: Option<OrderingChoice>,
+    /// What becomes of a key of an ordered webhook when a delivery of it fails for good [default: skip]
+    #[arg(long, value_name = "WHAT")]
+    ordered_failure: Option<FailureChoice>,
+}
+
+/// In which order deliveries are made.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OrderingChoice {
+    /// Several at the same time
+    Unordered,
+    /// One after another for each ordering key
+    Ordered,
+}
+
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailureChoice {
+    /// The next delivery of the key is made
+    Skip,
+    /// The key waits until the delivery is retried or skipped by hand
+    Pause,
 }
 
 /// A field that has a default to go back to.
@@ -186,6 +210,20 @@ impl CommonFields {
         if let Some(sign) = self.ed25519 {
             webhook.ed25519_signing = sign;
             paths.push("ed25519_signing");
+        }
+        if let Some(ordering) = self.ordering {
+            webhook.set_ordering(match ordering {
+                OrderingChoice::Unordered => Ordering::Unordered,
+                OrderingChoice::Ordered => Ordering::Ordered,
+            });
+            paths.push("ordering");
+        }
+        if let Some(failure) = self.ordered_failure {
+            webhook.set_ordered_failure(match failure {
+                FailureChoice::Skip => OrderedFailure::Skip,
+                FailureChoice::Pause => OrderedFailure::Pause,
+            });
+            paths.push("ordered_failure");
         }
         Ok(paths)
     }

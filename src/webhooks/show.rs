@@ -1,7 +1,8 @@
 //! Webhooks and their secrets for people.
 
 use hookwright_proto::v1::{
-    CheckWebhookUrlResponse, RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook,
+    CheckWebhookUrlResponse, OrderedFailure, Ordering, RevealSigningSecretResponse, RotateSigningSecretResponse,
+    Webhook,
 };
 
 use crate::{client::names, output, units::show_duration};
@@ -69,6 +70,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
                 .map(|rate| rate.to_string())
                 .unwrap_or_default(),
         ),
+        ("ordering", ordering(webhook)),
         ("tls", flag(webhook.insecure_skip_tls_verify, "NOT verified")),
         ("ed25519 key", webhook.ed25519_public_key.clone()),
         ("created", output::time(webhook.create_time.as_ref())),
@@ -120,4 +122,13 @@ pub(super) fn check(response: &CheckWebhookUrlResponse) -> String {
         ("message", response.message.clone()),
         ("stored as", response.normalized_url.clone()),
     ])
+}
+
+fn ordering(webhook: &Webhook) -> String {
+    match (webhook.ordering(), webhook.ordered_failure()) {
+        (Ordering::Ordered, OrderedFailure::Pause) => "ordered; pauses a key whose delivery fails for good",
+        (Ordering::Ordered, _) => "ordered; skips a delivery that fails for good",
+        _ => "",
+    }
+    .to_owned()
 }

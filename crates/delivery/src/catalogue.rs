@@ -37,6 +37,10 @@ pub struct Webhook {
     pub schedule: Arc<RetrySchedule>,
     /// Attempts per second at most.
     pub rate: Option<f64>,
+    /// Whether deliveries go one after another, by ordering key.
+    pub ordered: bool,
+    /// Whether an ordered delivery that fails for good holds up its key.
+    pub pauses: bool,
     /// Whether TLS certificates go unverified.
     pub skip_verify: bool,
     /// The keys to sign with; `None` when a stored secret could not be opened: attempts then fail as `internal`.

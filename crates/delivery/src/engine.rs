@@ -36,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-use hookwright_domain::id::{IdGenerator, WebhookId};
+use hookwright_domain::id::{DeliveryId, IdGenerator, WebhookId};
 use hookwright_storage::{Store, StoreError};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -250,6 +250,11 @@ impl Engine {
         self.inner.act(&lane, wants);
     }
 
+    /// Tells the engine that a delivery was ended in the store: one that only waits in memory is not sent any more.
+    pub fn skipped(&self, webhook: WebhookId, delivery: DeliveryId) {
+        self.inner.forget(webhook.raw(), delivery.raw());
+    }
+
     /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.inner.webhook_changed(webhook);
@@ -377,15 +382,18 @@ impl Inner {
             let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
             let id = WebhookId::from_raw(webhook);
             let lane = Lane::new(id, limits, Arc::clone(&self.memory), Arc::clone(&self.turns), health);
-            lane.set_exclusive(self.is_exclusive(&self.catalogue.target(webhook)));
+            self.configure(&lane, &self.catalogue.target(webhook));
             Arc::new(lane)
         });
         Arc::clone(lane)
     }
 
-    /// A rate is kept by one node alone.
-    fn is_exclusive(&self, target: &Target) -> bool {
-        self.store.lease().is_some() && matches!(target, Target::Active(webhook) if webhook.rate.is_some())
+    /// Tells a lane what its webhook asks for.
+    fn configure(&self, lane: &Lane, target: &Target) {
+        let Target::Active(webhook) = target else { return };
+        // A rate is kept by one node alone.
+        lane.set_exclusive(self.store.lease().is_some() && webhook.rate.is_some());
+        lane.set_ordered(webhook.ordered);
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -408,6 +416,12 @@ impl Inner {
         }
         if wants.cancel_stored {
             self.runtime.spawn(Arc::clone(self).cancel_stored(lane.webhook.raw()));
+        }
+    }
+
+    fn forget(&self, webhook: i64, delivery: i64) {
+        if let Some(lane) = self.lanes.read().get(&webhook) {
+            lane.forget(delivery);
         }
     }
 
@@ -462,6 +476,7 @@ impl Inner {
                     webhook: row.pending.webhook_id,
                     event: Arc::new(row.event),
                     attempts: u32::try_from(row.pending.attempts).unwrap_or_default(),
+                    ordering_key: row.pending.ordering_key,
                 });
                 (
                     jobs.collect(),
@@ -492,7 +507,10 @@ impl Inner {
             Target::Active(_) => {
                 let lane = self.lanes.read().get(&id.raw()).cloned();
                 if let Some(lane) = lane {
-                    lane.set_exclusive(self.is_exclusive(&target));
+                    self.configure(&lane, &target);
+                    // What waited behind others may be due now.
+                    let wants = lane.note_due(now, now);
+                    self.act(&lane, wants);
                     let wants = lane.resume(now);
                     self.act(&lane, wants);
                 }

@@ -7,6 +7,7 @@ const RATE: std::ops::RangeInclusive<f64> = 0.01..=10_000.0;
 const ATTRIBUTES_MAX: usize = 20;
 const KEY_CHARS_MAX: usize = 64;
 const VALUE_CHARS_MAX: usize = 256;
+const ORDERING_KEY_BYTES_MAX: usize = 128;
 
 /// A value out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum LimitError {
     /// An attribute's value.
     #[error("must have a value of at most {VALUE_CHARS_MAX} characters, without control characters")]
     AttributeValue(String),
+    /// An ordering key.
+    #[error("must be at most {ORDERING_KEY_BYTES_MAX} bytes, without control characters")]
+    OrderingKey,
 }
 
 impl LimitError {
@@ -37,6 +41,7 @@ impl LimitError {
             Self::Attributes(_) => "ATTRIBUTES_TOO_MANY",
             Self::AttributeKey(_) => "ATTRIBUTE_KEY",
             Self::AttributeValue(_) => "ATTRIBUTE_VALUE",
+            Self::OrderingKey => "ORDERING_KEY",
         }
     }
 
@@ -46,6 +51,7 @@ impl LimitError {
             Self::Timeout => "timeout".to_owned(),
             Self::Rate => "requests_per_second".to_owned(),
             Self::Attributes(_) => "attributes".to_owned(),
+            Self::OrderingKey => "ordering_key".to_owned(),
             Self::AttributeKey(key) | Self::AttributeValue(key) => format!("attributes[{key:?}]"),
         }
     }
@@ -97,6 +103,17 @@ pub fn check_attributes<'a>(
     Ok(())
 }
 
+/// Checks what ordered webhooks order an event by.
+///
+/// # Errors
+/// When it is too long, or holds control characters.
+pub fn check_ordering_key(key: &str) -> Result<(), LimitError> {
+    if key.len() > ORDERING_KEY_BYTES_MAX || key.chars().any(char::is_control) {
+        return Err(LimitError::OrderingKey);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -117,6 +134,15 @@ mod tests {
             assert_eq!(check_rate(rate), Err(LimitError::Rate), "{rate}");
         }
         assert!(check_rate(0.01).is_ok() && check_rate(10_000.0).is_ok());
+    }
+
+    #[test]
+    fn ordering_keys() {
+        assert_eq!(check_ordering_key(""), Ok(()));
+        assert_eq!(check_ordering_key(&"é".repeat(64)), Ok(()));
+        for bad in ["x".repeat(129), "a\0b".to_owned(), "a\nb".to_owned()] {
+            assert_eq!(check_ordering_key(&bad), Err(LimitError::OrderingKey), "{bad:?}");
+        }
     }
 
     #[test]

@@ -93,6 +93,8 @@ closed_list! {
         Pending = "pending",
         /// At least one attempt failed, and another is due.
         Retrying = "retrying",
+        /// Every attempt failed, and an ordered webhook holds up its key until somebody decides.
+        Paused = "paused",
         /// A receiver's 2xx. Final.
         Delivered = "delivered",
         /// Every attempt failed, or the receiver is gone. Final.

@@ -29,6 +29,8 @@ pub struct StoredEvent {
     pub trace: Option<[u8; 25]>,
     /// The publisher's `tracestate`.
     pub tracestate: Option<String>,
+    /// What ordered webhooks order it by.
+    pub ordering_key: Option<String>,
 }
 
 /// Makes a publish call safe to repeat.
@@ -49,6 +51,8 @@ pub struct NewEvent {
     pub request: Option<RequestKey>,
     /// Places in the list of webhooks whose deliveries wait in the store from the start.
     pub spilled: Vec<usize>,
+    /// Those of them whose webhooks are ordered.
+    pub ordered: Vec<usize>,
 }
 
 impl NewEvent {
@@ -63,6 +67,10 @@ impl NewEvent {
             webhook_id: self.event.webhooks[*position],
             due_at: hookwright_domain::id::time_us(self.event.id),
             attempts: 0,
+            ordering_key: self
+                .ordered
+                .contains(position)
+                .then(|| self.event.ordering_key.clone().unwrap_or_default()),
         })
     }
 }
@@ -78,6 +86,8 @@ pub struct Batch {
     pub pend: Vec<PendingRow>,
     /// Deliveries whose pending row goes.
     pub unpend: Vec<i64>,
+    /// Ordered webhooks and keys of which a delivery ended: the next one of the key is due.
+    pub advance: Vec<(i64, String)>,
     /// Endings to append. Appending one again changes nothing.
     pub endings: Vec<EndingRow>,
     /// What is known of failing webhooks; one a webhook.
@@ -109,6 +119,7 @@ impl Batch {
             && self.attempts.is_empty()
             && self.pend.is_empty()
             && self.unpend.is_empty()
+            && self.advance.is_empty()
             && self.endings.is_empty()
             && self.health.is_empty()
             && self.checkpoint.is_none()
@@ -122,6 +133,22 @@ pub struct Committed {
     pub repeats: Vec<Repeat>,
     /// Exclusive webhooks that another node sends to.
     pub elsewhere: Vec<i64>,
+    /// Ordered webhooks of which another delivery is due now.
+    pub due: Vec<i64>,
+}
+
+/// What came of an operator's skip or retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// It is done; the webhook has something due.
+    Done {
+        /// The webhook.
+        webhook: i64,
+    },
+    /// The delivery waits behind another one of its key.
+    Follows,
+    /// The delivery does not wait in the store: it is final, or under way, or not there at all.
+    NotWaiting,
 }
 
 /// An event whose request id was used before.

@@ -31,16 +31,22 @@ use std::time::Duration;
 
 pub use batch::{
     AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, Expired,
-    NewEvent, Refill, Repeat, RequestKey, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
+    NewEvent, Refill, Repeat, RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
 pub use rows::{
-    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, GOES_ON,
-    HealthRow, OrganizationRow, PendingRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, FOLLOWS,
+    GOES_ON, HealthRow, OrganizationRow, PAUSED, PendingRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
 };
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};
 
 /// How long any operation may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The wall clock: microseconds since the Unix epoch.
+fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -125,6 +125,13 @@ pub enum Notice {
     Nodes,
     /// A delivery to this webhook waits in the store for this node.
     Due(i64),
+    /// A delivery was ended: whoever has it in memory may forget it.
+    Skipped {
+        /// Its webhook.
+        webhook: i64,
+        /// The delivery.
+        delivery: i64,
+    },
 }
 
 /// What a step of adoption brought.

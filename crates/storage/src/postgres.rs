@@ -11,6 +11,7 @@ mod connect;
 mod identity;
 mod members;
 mod nodes;
+mod ordering;
 mod owners;
 mod partitions;
 pub(crate) mod queries;
@@ -32,6 +33,7 @@ use crate::{
     batch::{Batch, Committed, Expired, NewEvent},
     error::StoreError,
     nodes::NodeOptions,
+    now_us,
     store::StoreOptions,
 };
 
@@ -289,11 +291,6 @@ async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>>) -
     timeout(DEADLINE, work)
         .await
         .unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
-}
-
-fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[derive(QueryableByName)]

@@ -6,5 +6,6 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod history;
+pub(crate) mod ordering;
 pub(crate) mod queue;
 pub(crate) mod retention;

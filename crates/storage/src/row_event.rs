@@ -19,6 +19,7 @@ pub(crate) struct EventRow {
     pub(crate) trace: Option<Vec<u8>>,
     pub(crate) tracestate: Option<String>,
     pub(crate) _request_id: Option<String>,
+    pub(crate) ordering_key: Option<String>,
 }
 
 /// An event without what is long.
@@ -42,6 +43,7 @@ impl From<EventRow> for StoredEvent {
             attributes: row.attributes,
             trace: row.trace.and_then(|trace| trace.try_into().ok()),
             tracestate: row.tracestate,
+            ordering_key: row.ordering_key,
         }
     }
 }

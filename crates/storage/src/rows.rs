@@ -75,6 +75,10 @@ pub struct WebhookRow {
     pub retry_delays_ms: Option<String>,
     /// Attempts per second at most.
     pub rate_limit: Option<f64>,
+    /// Whether deliveries go one after another, by ordering key.
+    pub ordered: bool,
+    /// Whether an ordered delivery that fails for good holds up its key.
+    pub pauses: bool,
     /// Whether TLS certificates go unverified.
     pub insecure_skip_verify: bool,
     /// The ed25519 key, sealed.
@@ -162,7 +166,14 @@ pub struct PendingRow {
     pub due_at: i64,
     /// Attempts made so far.
     pub attempts: i32,
+    /// The key that it is ordered by; `None` for a delivery that is not ordered.
+    pub ordering_key: Option<String>,
 }
+
+/// The due time of an ordered delivery that waits behind another one of its key.
+pub const FOLLOWS: i64 = i64::MAX;
+/// The due time of an ordered delivery that failed for good and holds up its key until somebody decides.
+pub const PAUSED: i64 = i64::MAX - 1;
 
 /// A delivery that ended without an attempt's doing.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]

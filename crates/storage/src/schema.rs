@@ -41,6 +41,8 @@ table! {
         timeout_ms -> BigInt,
         retry_delays_ms -> Nullable<Text>,
         rate_limit -> Nullable<Double>,
+        ordered -> Bool,
+        pauses -> Bool,
         insecure_skip_verify -> Bool,
         ed25519 -> Nullable<Binary>,
         version -> BigInt,
@@ -72,6 +74,7 @@ table! {
         trace -> Nullable<Binary>,
         tracestate -> Nullable<Text>,
         request_id -> Nullable<Text>,
+        ordering_key -> Nullable<Text>,
     }
 }
 
@@ -102,6 +105,8 @@ table! {
         due_at -> BigInt,
         attempts -> Integer,
         node -> Integer,
+        ordering_key -> Nullable<Text>,
+        position -> Nullable<BigInt>,
     }
 }
 

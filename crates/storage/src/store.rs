@@ -214,7 +214,9 @@ impl Store {
     pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
         let node = i32::from(self.node());
         let waiting = self.waiting().await?;
-        let mine = waiting.into_iter().filter(|waiting| waiting.node == node);
+        let mine = waiting
+            .into_iter()
+            .filter(|waiting| waiting.node == node && waiting.due_at < PAUSED);
         Ok(mine.map(|waiting| (waiting.webhook, waiting.due_at)).collect())
     }
 
@@ -284,6 +286,44 @@ impl Store {
             Backend::Sqlite(_) => self.checkpoint().await,
             Backend::Postgres(store) => store.lowest_checkpoint().await,
         }
+    }
+
+    /// Ends a delivery that waits in the store; the next one of its key is due then.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn skip_delivery(
+        &self,
+        organization: i64,
+        delivery: i64,
+        now: i64,
+        audit: &AuditRow,
+    ) -> Result<Steered, StoreError> {
+        let (audit, node) = (audit.clone(), i32::from(self.node()));
+        let steered = write!(self, skip_delivery(node, organization, delivery, now, &audit))?;
+        if let (Steered::Done { webhook }, Backend::Postgres(store)) = (steered, &self.backend) {
+            store.tell_skipped(webhook, delivery).await;
+        }
+        Ok(steered)
+    }
+
+    /// Makes a delivery that waits in the store due now.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn retry_delivery(
+        &self,
+        organization: i64,
+        delivery: i64,
+        now: i64,
+        audit: &AuditRow,
+    ) -> Result<Steered, StoreError> {
+        let (audit, node) = (audit.clone(), i32::from(self.node()));
+        let steered = write!(self, retry_delivery(node, organization, delivery, now, &audit))?;
+        if let (Steered::Done { webhook }, Backend::Postgres(store)) = (steered, &self.backend) {
+            store.tell_due(webhook).await;
+        }
+        Ok(steered)
     }
 
     /// What is known of failing webhooks.

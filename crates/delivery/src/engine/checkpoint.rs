@@ -108,12 +108,14 @@ impl Inner {
                     webhook_id: lane.webhook.raw(),
                     due_at: now,
                     attempts: 0,
+                    ordering_key: None,
                 };
                 let record = Record {
                     lane: Arc::clone(&lane),
                     delivery: DeliveryId::from_raw(held.delivery),
                     change: Change::Noted(row),
                     health: None,
+                    ordering_key: None,
                 };
                 self.record(record).await;
             }

@@ -27,6 +27,8 @@ pub struct Draft {
     pub trace: Option<[u8; 25]>,
     /// The publisher's `tracestate`.
     pub tracestate: Option<String>,
+    /// What ordered webhooks order it by.
+    pub ordering_key: Option<String>,
     /// The publisher's request id, with the fingerprint of the content.
     pub request: Option<RequestKey>,
 }
@@ -71,6 +73,8 @@ pub(super) struct Record {
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
     pub(super) health: Option<HealthRow>,
+    /// The key of an ordered delivery: the next one of the key waits for this record, which therefore waits for nothing.
+    pub(super) ordering_key: Option<String>,
 }
 
 pub(super) enum Change {

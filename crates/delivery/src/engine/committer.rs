@@ -14,7 +14,9 @@ use std::{
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX};
-use hookwright_storage::{Batch, CommitError, Committed, NewEvent, PendingRow, Repeat, StoreError, StoredEvent, fault};
+use hookwright_storage::{
+    Batch, CommitError, Committed, NewEvent, PAUSED, PendingRow, Repeat, StoreError, StoredEvent, fault,
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -152,6 +154,9 @@ impl Committer {
                 self.hand_off(intakes, replies, &committed, now);
                 self.inner.checkpoint.set_committing(false);
                 self.settle(records, now);
+                for webhook in committed.due {
+                    self.inner.look_at_stored(webhook, now);
+                }
             }
             Err(error) => {
                 tracing::error!(error = %error, events = intakes.len(), outcomes = records.len(), "commit failed");
@@ -226,6 +231,7 @@ impl Committer {
     fn admit_one(&self, draft: Draft, now: i64) -> (Intake, NewEvent) {
         let id = self.inner.ids.reserve(1 + draft.webhooks.len(), now / 1_000);
         let mut spilled = Vec::new();
+        let mut ordered = Vec::new();
         let mut lanes = Vec::with_capacity(draft.webhooks.len());
         for (position, webhook) in draft.webhooks.iter().enumerate() {
             let lane = self.inner.lane(*webhook);
@@ -237,6 +243,9 @@ impl Committer {
             };
             if !lane.reserve(place, memory_of(draft.payload.len(), draft.webhooks.len()), now) {
                 spilled.push(position);
+                if lane.is_ordered() {
+                    ordered.push(position);
+                }
             }
             lanes.push(lane);
         }
@@ -250,11 +259,13 @@ impl Committer {
             attributes: draft.attributes,
             trace: draft.trace,
             tracestate: draft.tracestate,
+            ordering_key: draft.ordering_key,
         });
         let new_event = NewEvent {
             event: Arc::clone(&event),
             request: draft.request,
             spilled: spilled.clone(),
+            ordered,
         };
         (Intake { event, lanes, spilled }, new_event)
     }
@@ -302,7 +313,7 @@ impl Committer {
         } in records
         {
             let due_at = match &change {
-                Change::Attempted { retry, .. } => retry.as_ref().map(|row| row.due_at),
+                Change::Attempted { retry, .. } => retry.as_ref().map(|row| row.due_at).filter(|due| *due < PAUSED),
                 Change::Ended { .. } => None,
                 Change::Noted(_) => continue,
                 Change::Parked(row) => Some(row.due_at),
@@ -358,6 +369,7 @@ impl Intake {
                 webhook: lane.webhook.raw(),
                 event: Arc::clone(&event),
                 attempts: 0,
+                ordering_key: None,
             });
             HandOver { lane, job }
         })
@@ -461,6 +473,7 @@ fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64
                     None => {
                         pend.remove(&delivery);
                         batch.unpend.extend(stored.then_some(delivery));
+                        batch.advance.extend(advance(record));
                     }
                 }
             }
@@ -468,6 +481,7 @@ fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64
                 batch.endings.push(ending.clone());
                 pend.remove(&delivery);
                 batch.unpend.extend(stored.then_some(delivery));
+                batch.advance.extend(advance(record));
             }
             Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
             // What came of the delivery meanwhile counts more.
@@ -481,4 +495,10 @@ fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64
     batch.pend.extend(pend.into_values());
     batch.health.extend(health.into_values());
     batch
+}
+
+/// Of which key another delivery is due now that this one has ended.
+fn advance(record: &Record) -> Option<(i64, String)> {
+    let key = record.ordering_key.clone()?;
+    Some((record.lane.webhook.raw(), key))
 }

@@ -40,6 +40,8 @@ struct State {
     events: usize,
     bytes: usize,
     records: Vec<Record>,
+    /// Some record waits for no company.
+    urgent: bool,
     checkpoint: Option<i64>,
     stop: bool,
     /// The lease was lost.
@@ -107,6 +109,7 @@ impl Inbox {
         if state.closed {
             return Err(Closed);
         }
+        state.urgent |= record.ordering_key.is_some();
         state.records.push(record);
         self.wake_if_wanted(&mut state);
         Ok(())
@@ -134,7 +137,8 @@ impl Inbox {
 
     fn wake_if_wanted(&self, state: &mut State) {
         if let Some((events, records)) = state.wake_at
-            && (state.events >= events
+            && (state.urgent
+                || state.events >= events
                 || state.bytes >= COMMIT_BYTES_MAX
                 || state.records.len() + usize::from(state.checkpoint.is_some()) >= records)
         {
@@ -162,6 +166,7 @@ impl Inbox {
                 || state.bytes >= COMMIT_BYTES_MAX
                 || state.stop
                 || state.rejoin
+                || state.urgent
             {
                 break;
             }
@@ -190,6 +195,7 @@ impl Inbox {
             rejoin: std::mem::take(&mut state.rejoin),
             ..Gathered::default()
         };
+        state.urgent = false;
         let (mut events, mut bytes, mut units) = (0, 0, 0);
         while let Some(call) = state.calls.front() {
             let full = events + call.drafts.len() > COMMIT_EVENTS_MAX || bytes + call.bytes > COMMIT_BYTES_MAX;

@@ -41,6 +41,8 @@ pub(super) struct Job {
     pub(super) event: Arc<StoredEvent>,
     /// Attempts made so far.
     pub(super) attempts: u32,
+    /// The key of an ordered delivery.
+    pub(super) ordering_key: Option<String>,
 }
 
 /// What a delivery counts against the memory limits: its share of the payload, and what belongs to it alone.
@@ -83,6 +85,8 @@ pub(super) struct Lane {
     pub(super) webhook: WebhookId,
     /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
     exclusive: AtomicBool,
+    /// Whether deliveries go one after another, by their key: then the store keeps the order, and all of them wait there.
+    ordered: AtomicBool,
     limits: LaneLimits,
     memory: Arc<Memory>,
     turns: Arc<Turns>,
@@ -152,6 +156,7 @@ impl Lane {
         Self {
             webhook,
             exclusive: AtomicBool::new(false),
+            ordered: AtomicBool::new(false),
             limits,
             memory,
             turns,
@@ -184,11 +189,25 @@ impl Lane {
         self.exclusive.load(Ordering::Acquire)
     }
 
+    pub(super) fn set_ordered(&self, ordered: bool) {
+        self.ordered.store(ordered, Ordering::Release);
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered.load(Ordering::Acquire)
+    }
+
     /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
     pub(super) fn reserve(&self, place: Place, bytes: usize, now: i64) -> bool {
         let mut state = self.state.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
-        if state.paused || state.closed || backlog || self.is_exclusive() || !self.fits(&state, bytes) {
+        if state.paused
+            || state.closed
+            || backlog
+            || self.is_exclusive()
+            || self.is_ordered()
+            || !self.fits(&state, bytes)
+        {
             return false;
         }
         state.hold(place, false, bytes, now);
@@ -512,6 +531,18 @@ impl Lane {
         state.next_due = None;
         state.idle.clear();
         self.wants(&mut state, now)
+    }
+
+    /// Forgets a delivery that was ended while it waits here. One that is under way goes on.
+    pub(super) fn forget(&self, delivery: i64) {
+        let mut state = self.state.lock();
+        let before = state.ready.len();
+        state.ready.retain(|job| job.delivery != delivery);
+        if state.ready.len() < before
+            && let Some(held) = state.release(delivery)
+        {
+            self.memory.remove(held.bytes);
+        }
     }
 
     /// Forgets everything, because other nodes own it now. What is under way may end, and is not recorded.

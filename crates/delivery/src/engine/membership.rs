@@ -146,6 +146,7 @@ impl Inner {
                 match notice {
                     Notice::Configuration | Notice::Nodes => beat = true,
                     Notice::Due(webhook) => self.look_at_stored(webhook, clock::now_us()),
+                    Notice::Skipped { webhook, delivery } => self.forget(webhook, delivery),
                 }
             }
             if beat {

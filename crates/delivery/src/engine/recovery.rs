@@ -76,6 +76,7 @@ impl Inner {
                 webhook,
                 event: Arc::clone(&event),
                 attempts: 0,
+                ordering_key: None,
             };
             self.recover_job(job).await;
         }

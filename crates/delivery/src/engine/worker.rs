@@ -12,7 +12,7 @@ use hookwright_domain::{
     outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
-use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow, fault};
+use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PAUSED, PendingRow, fault};
 use tracing::Instrument as _;
 
 use super::{
@@ -185,6 +185,11 @@ impl Inner {
         let now = clock::now_us();
         let jitter = random::unit(job.delivery, number);
         match webhook.schedule.delay(number, jitter) {
+            None if webhook.pauses && job.ordering_key.is_some() => Verdict {
+                state: DeliveryState::Paused,
+                class,
+                retry: Some(job.pending_row(number, PAUSED)),
+            },
             None => Verdict {
                 state: DeliveryState::Failed,
                 class,
@@ -282,6 +287,7 @@ impl Job {
             webhook_id: self.webhook,
             due_at,
             attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+            ordering_key: self.ordering_key.clone(),
         }
     }
 
@@ -306,6 +312,7 @@ impl Record {
             delivery: DeliveryId::from_raw(job.delivery),
             change,
             health,
+            ordering_key: job.ordering_key.clone(),
         }
     }
 }

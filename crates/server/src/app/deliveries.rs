@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hookwright_delivery::clock;
-use hookwright_domain::id::DeliveryId;
-use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord};
+use hookwright_domain::id::{DeliveryId, WebhookId};
+use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord, Steered};
 
 use super::{
     App,
@@ -80,6 +80,84 @@ impl App {
         }
         Ok(attempts)
     }
+
+    /// Ends a delivery that waits, and returns it.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it does not wait.
+    pub async fn skip_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+    ) -> AppResult<DeliveryRecord> {
+        let row = self.organization_for(caller, Scope::Manage, organization)?;
+        let audit = self.audit(Some(caller), "delivery.skip", resource(organization, id));
+        let now = clock::now_us();
+        let steered = self.store.skip_delivery(row.id, id.raw(), now, &audit).await?;
+        if let Steered::Done { webhook } = steered {
+            self.engine.skipped(WebhookId::from_raw(webhook), id);
+        }
+        self.steered(row.id, organization, id, steered).await
+    }
+
+    /// Makes a delivery that waits due now, and returns it.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it does not wait for its next attempt.
+    pub async fn retry_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+    ) -> AppResult<DeliveryRecord> {
+        let row = self.organization_for(caller, Scope::Manage, organization)?;
+        let audit = self.audit(Some(caller), "delivery.retry", resource(organization, id));
+        let now = clock::now_us();
+        let steered = self.store.retry_delivery(row.id, id.raw(), now, &audit).await?;
+        self.steered(row.id, organization, id, steered).await
+    }
+
+    /// The delivery after an operator's decision; or why that could not be carried out.
+    async fn steered(
+        &self,
+        organization_id: i64,
+        organization: &str,
+        id: DeliveryId,
+        steered: Steered,
+    ) -> AppResult<DeliveryRecord> {
+        let record = self.store.get_delivery(organization_id, id.raw()).await?;
+        let record = record.ok_or_else(|| not_found(organization, id))?;
+        let refused = |reason, message: String| {
+            Err(AppError::Precondition {
+                reason,
+                subject: resource(organization, id),
+                message,
+            })
+        };
+        match steered {
+            Steered::Done { webhook } => {
+                self.engine.stored(WebhookId::from_raw(webhook));
+                Ok(record)
+            }
+            Steered::Follows => refused(
+                "DELIVERY_FOLLOWS",
+                "the delivery waits behind another one of its ordering key; retry or skip that one".to_owned(),
+            ),
+            Steered::NotWaiting if record.state.is_final() => refused(
+                "DELIVERY_FINAL",
+                format!("the delivery is {}: nothing more happens to it", record.state),
+            ),
+            Steered::NotWaiting => refused(
+                "DELIVERY_UNDER_WAY",
+                "an attempt of the delivery is under way or about to begin; ask again in a few seconds".to_owned(),
+            ),
+        }
+    }
+}
+
+fn resource(organization: &str, id: DeliveryId) -> String {
+    format!("organizations/{organization}/deliveries/{id}")
 }
 
 fn not_found(organization: &str, id: DeliveryId) -> AppError {

@@ -33,6 +33,8 @@ pub struct NewEvent<'a> {
     pub occurred_at: Option<i64>,
     /// The publisher's attributes.
     pub attributes: BTreeMap<String, String>,
+    /// What ordered webhooks order it by; empty for none.
+    pub ordering_key: String,
     /// The publisher's trace context.
     pub trace: Option<[u8; 25]>,
     /// The publisher's `tracestate`.
@@ -77,6 +79,7 @@ impl App {
             attributes,
             trace: event.trace,
             tracestate: event.tracestate,
+            ordering_key: (!event.ordering_key.is_empty()).then_some(event.ordering_key),
             request,
         })
     }
@@ -168,7 +171,11 @@ fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
             reason: "INVALID_REQUEST_ID",
         });
     }
-    if let Err(error) = limits::check_attributes(event.attributes.iter()) {
+    let checks = [
+        limits::check_attributes(event.attributes.iter()),
+        limits::check_ordering_key(&event.ordering_key),
+    ];
+    for error in checks.into_iter().filter_map(Result::err) {
         violations.push(Violation {
             field: error.field(),
             description: error.to_string(),
@@ -178,7 +185,7 @@ fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
     violations
 }
 
-/// What a repeat under the same request id must share: type, payload, time and attributes.
+/// What a repeat under the same request id must share: type, payload, time, attributes and ordering key.
 fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     let occurred_at = event.occurred_at.unwrap_or_default().to_be_bytes();
@@ -187,8 +194,11 @@ fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
         &event.payload,
         &occurred_at,
         attributes.unwrap_or_default().as_bytes(),
+        event.ordering_key.as_bytes(),
     ];
-    for part in parts {
+    // Without a key as it was before there were any.
+    let count = if event.ordering_key.is_empty() { 4 } else { 5 };
+    for part in &parts[..count] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

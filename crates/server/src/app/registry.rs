@@ -282,6 +282,8 @@ impl Registry {
             timeout: Duration::from_millis(row.timeout_ms.unsigned_abs()),
             schedule,
             rate: row.rate_limit,
+            ordered: row.ordered,
+            pauses: row.pauses,
             skip_verify: row.insecure_skip_verify,
             keys,
         })

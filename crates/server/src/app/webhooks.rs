@@ -241,6 +241,7 @@ impl App {
             attributes: None,
             trace: None,
             tracestate: None,
+            ordering_key: None,
             request: None,
         };
         let mut results = self.publish(vec![draft]).await;
@@ -333,6 +334,8 @@ impl App {
             timeout_ms: i64::try_from(spec.timeout.as_millis()).unwrap_or(i64::MAX),
             retry_delays_ms: delays,
             rate_limit: spec.rate,
+            ordered: spec.ordered,
+            pauses: spec.pauses,
             insecure_skip_verify: spec.skip_verify,
             ed25519: ed25519.map(|key| secrets::seal_ed25519(&self.key, id, key)),
             version,
@@ -377,11 +380,13 @@ impl App {
             attributes: None,
             trace: None,
             tracestate: None,
+            ordering_key: None,
         };
         NewEvent {
             event: Arc::new(event),
             request: None,
             spilled: vec![0],
+            ordered: Vec::new(),
         }
     }
 }

@@ -7,7 +7,8 @@ use hookwright_domain::{
 };
 use hookwright_proto::v1::{
     Attempt, AttemptPhases, Delivery, DeliveryState, ErrorClass, GetDeliveryRequest, Header, ListAttemptsRequest,
-    ListAttemptsResponse, ListDeliveriesRequest, ListDeliveriesResponse, delivery_service_server::DeliveryService,
+    ListAttemptsResponse, ListDeliveriesRequest, ListDeliveriesResponse, RetryDeliveryRequest, RetryDeliveryResponse,
+    SkipDeliveryRequest, SkipDeliveryResponse, delivery_service_server::DeliveryService,
 };
 use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord};
 use tonic::{Request, Response, Status};
@@ -72,6 +73,30 @@ impl DeliveryService for Api {
         let attempts = rows.into_iter().map(|row| attempt(organization, row)).collect();
         Ok(Response::new(ListAttemptsResponse { attempts }))
     }
+
+    async fn skip_delivery(
+        &self,
+        request: Request<SkipDeliveryRequest>,
+    ) -> Result<Response<SkipDeliveryResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let (organization, id) = name::delivery("name", &request.get_ref().name)?;
+        let record = self.app.skip_delivery(&caller, organization, id).await?;
+        Ok(Response::new(SkipDeliveryResponse {
+            delivery: Some(delivery(organization, record)),
+        }))
+    }
+
+    async fn retry_delivery(
+        &self,
+        request: Request<RetryDeliveryRequest>,
+    ) -> Result<Response<RetryDeliveryResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let (organization, id) = name::delivery("name", &request.get_ref().name)?;
+        let record = self.app.retry_delivery(&caller, organization, id).await?;
+        Ok(Response::new(RetryDeliveryResponse {
+            delivery: Some(delivery(organization, record)),
+        }))
+    }
 }
 
 fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<DeliveryFilter> {
@@ -103,6 +128,7 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
             Ok(DeliveryState::Delivered) => outcome::DeliveryState::Delivered,
             Ok(DeliveryState::Failed) => outcome::DeliveryState::Failed,
             Ok(DeliveryState::Cancelled) => outcome::DeliveryState::Cancelled,
+            Ok(DeliveryState::Paused) => outcome::DeliveryState::Paused,
             Ok(DeliveryState::Unspecified) | Err(_) => {
                 return Err(AppError::invalid(
                     "states",
@@ -122,6 +148,7 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         outcome::DeliveryState::Delivered => DeliveryState::Delivered,
         outcome::DeliveryState::Failed => DeliveryState::Failed,
         outcome::DeliveryState::Cancelled => DeliveryState::Cancelled,
+        outcome::DeliveryState::Paused => DeliveryState::Paused,
     };
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);

@@ -206,6 +206,7 @@ fn prepare(
         request_id: request.request_id,
         occurred_at,
         attributes: request.attributes.into_iter().collect(),
+        ordering_key: request.ordering_key,
         trace: origin.trace,
         tracestate: origin.state.clone(),
     };
@@ -371,6 +372,7 @@ fn event(organization: &str, record: EventRecord) -> Event {
         attributes,
         delivery_count: i32::try_from(event.webhooks.len()).unwrap_or(i32::MAX),
         payload_bytes,
+        ordering_key: event.ordering_key.unwrap_or_default(),
     }
 }
 

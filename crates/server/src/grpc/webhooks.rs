@@ -5,10 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use hookwright_domain::{id::WebhookId, secret::SigningSecret};
 use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CheckWebhookUrlResponse, CompleteSigningSecretRotationRequest, CreateWebhookRequest,
-    DeleteWebhookRequest, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse,
-    PingWebhookRequest, PingWebhookResponse, RetrySchedule, RevealSigningSecretRequest, RevealSigningSecretResponse,
-    RotateSigningSecretRequest, RotateSigningSecretResponse, UpdateWebhookRequest, Webhook,
-    webhook_service_server::WebhookService,
+    DeleteWebhookRequest, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, OrderedFailure,
+    Ordering, PingWebhookRequest, PingWebhookResponse, RetrySchedule, RevealSigningSecretRequest,
+    RevealSigningSecretResponse, RotateSigningSecretRequest, RotateSigningSecretResponse, UpdateWebhookRequest,
+    Webhook, webhook_service_server::WebhookService,
 };
 use tonic::{Request, Response, Status};
 
@@ -22,7 +22,7 @@ use crate::app::{
     webhooks::{WebhookSpec, WebhookView},
 };
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 12] = [
     "payload_url",
     "events",
     "active",
@@ -33,6 +33,8 @@ const FIELDS: [&str; 10] = [
     "requests_per_second",
     "insecure_skip_tls_verify",
     "ed25519_signing",
+    "ordering",
+    "ordered_failure",
 ];
 /// How long a ping is waited for at most: the longest attempt, and what surrounds it.
 const PING_WAIT: Duration = Duration::from_secs(35);
@@ -219,6 +221,8 @@ fn default_spec() -> WebhookSpec {
         rate: None,
         skip_verify: false,
         ed25519: false,
+        ordered: false,
+        pauses: false,
     }
 }
 
@@ -235,6 +239,8 @@ fn set_fields(given: &Webhook) -> Vec<&'static str> {
         given.requests_per_second.is_some(),
         given.insecure_skip_tls_verify,
         given.ed25519_signing,
+        given.ordering() != Ordering::Unspecified,
+        given.ordered_failure() != OrderedFailure::Unspecified,
     ];
     FIELDS
         .iter()
@@ -247,6 +253,18 @@ fn set_fields(given: &Webhook) -> Vec<&'static str> {
 /// Puts the named fields into a spec; a field that is absent gets its default.
 fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<WebhookSpec> {
     let has = |field: &str| fields.contains(&field);
+    if has("ordering") {
+        spec.ordered = match Ordering::try_from(given.ordering) {
+            Ok(ordering) => ordering == Ordering::Ordered,
+            Err(_) => return Err(unknown("webhook.ordering", given.ordering)),
+        };
+    }
+    if has("ordered_failure") {
+        spec.pauses = match OrderedFailure::try_from(given.ordered_failure) {
+            Ok(failure) => failure == OrderedFailure::Pause,
+            Err(_) => return Err(unknown("webhook.ordered_failure", given.ordered_failure)),
+        };
+    }
     if has("payload_url") {
         spec.payload_url = given.payload_url;
     }
@@ -279,6 +297,10 @@ fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<We
         spec.ed25519 = given.ed25519_signing;
     }
     Ok(spec)
+}
+
+fn unknown(field: &str, number: i32) -> AppError {
+    AppError::invalid(field, "UNKNOWN_VALUE", format!("{number} is none of its values"))
 }
 
 fn delays(schedule: RetrySchedule) -> AppResult<Vec<Duration>> {
@@ -334,6 +356,18 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         etag: row.version.to_string(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
+        ordering: if spec.ordered {
+            Ordering::Ordered
+        } else {
+            Ordering::Unordered
+        }
+        .into(),
+        ordered_failure: if spec.pauses {
+            OrderedFailure::Pause
+        } else {
+            OrderedFailure::Skip
+        }
+        .into(),
     }
 }
 

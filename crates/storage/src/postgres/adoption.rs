@@ -13,7 +13,10 @@ use super::{
     owners, queries,
     statements::UpsertPending,
 };
-use crate::{nodes::Adopted, rows::PendingRow};
+use crate::{
+    nodes::Adopted,
+    rows::{PAUSED, PendingRow},
+};
 
 /// How many events one step looks at, and how many pending rows it takes for a webhook.
 const EVENTS: i64 = 500;
@@ -90,7 +93,7 @@ pub(super) async fn adopt_events(
             ..Adopted::default()
         });
     }
-    let mut rows = UpsertPending::default();
+    let mut rows = Vec::new();
     let mut adopted = Adopted {
         more: true,
         ..Adopted::default()
@@ -109,14 +112,17 @@ pub(super) async fn adopt_events(
                 webhook_id: *webhook,
                 due_at: now_us,
                 attempts: 0,
+                ordering_key: None,
             };
-            rows.push(&row, me);
+            rows.push(row);
             adopted.deliveries += 1;
             adopted.webhooks.push((*webhook, now_us));
         }
     }
     if adopted.deliveries > 0 && !crate::fault::is_planted("forget-adopted-batch") {
-        diesel_async::RunQueryDsl::execute(rows, conn).await?;
+        let mut statement = UpsertPending::default();
+        rows.iter().for_each(|row| statement.push(row, me));
+        diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
     diesel::sql_query("UPDATE nodes SET checkpoint = $2 WHERE number = $1")
         .bind::<sql_types::Integer, _>(lost)
@@ -165,7 +171,7 @@ pub(super) async fn adopt_pending(
     }
     Ok(Adopted {
         deliveries: taken.len(),
-        webhooks: if owner == me {
+        webhooks: if owner == me && first < PAUSED {
             vec![(webhook, first)]
         } else {
             Vec::new()

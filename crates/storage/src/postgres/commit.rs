@@ -9,11 +9,11 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::owners;
 use super::statements::{
     ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings, InsertEvents,
     UpsertPending,
 };
+use super::{now_us, ordering, owners, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat},
     row_event::pack,
@@ -49,9 +49,11 @@ macro_rules! insert_attempts {
 
 /// Stores a batch within the transaction that is open.
 pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batch) -> QueryResult<Committed> {
+    ordering::lock(conn, batch).await?;
     let owners = owners::claim(conn, node, &batch.exclusive).await?;
     let owner = |webhook: i64| owners.get(&webhook).copied().unwrap_or(node);
-    let committed = Committed {
+    let mut committed = Committed {
+        due: Vec::new(),
         repeats: claim_requests(conn, &batch.events).await?,
         elsewhere: owners
             .iter()
@@ -76,13 +78,18 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
     } else {
         insert_attempts!(InsertAttempts, conn, &batch.attempts);
     }
-    upsert_pending(conn, &batch.pend, |_| node).await?;
+    ordering::put_pending(conn, &batch.pend, node).await?;
     if !batch.unpend.is_empty() {
         let statement = DeletePending {
             delivery_id: batch.unpend.clone(),
             ..DeletePending::default()
         };
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    }
+    for (webhook, key) in &batch.advance {
+        if queries::promote(conn, node, *webhook, key, now_us()).await? {
+            committed.due.push(*webhook);
+        }
     }
     insert_endings(conn, &batch.endings).await?;
     for row in &batch.health {
@@ -120,9 +127,11 @@ pub(super) async fn insert_events(
         statement.tracestate.push(event.tracestate.as_deref());
         let request = request.as_ref().map(|request| request.request_id.as_str());
         statement.request_id.push(request);
+        statement.ordering_key.push(event.ordering_key.as_deref());
     }
     diesel_async::RunQueryDsl::execute(statement, conn).await?;
-    let spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
+    let mut spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
+    ordering::queue_up(conn, &mut spilled).await?;
     upsert_pending(conn, &spilled, owner).await
 }
 
@@ -177,7 +186,7 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
 }
 
 /// Writes pending rows; new ones belong to the node that `owner` names for their webhook.
-async fn upsert_pending(
+pub(super) async fn upsert_pending(
     conn: &mut AsyncPgConnection,
     rows: &[PendingRow],
     owner: impl Fn(i64) -> i32,

@@ -79,8 +79,34 @@ impl Postgres {
         match words.next()? {
             "configuration" => Some(Notice::Configuration),
             "nodes" => Some(Notice::Nodes),
-            "due" if words.next()?.parse() == Ok(self.identity.number()) => words.next()?.parse().ok().map(Notice::Due),
+            "due" => {
+                let node = words.next()?;
+                let webhook = words.next()?.parse().ok()?;
+                let mine = node == "*" || node.parse() == Ok(self.identity.number());
+                mine.then_some(Notice::Due(webhook))
+            }
+            "skipped" => Some(Notice::Skipped {
+                webhook: words.next()?.parse().ok()?,
+                delivery: words.next()?.parse().ok()?,
+            }),
             _ => None,
+        }
+    }
+
+    /// Tells every node that a delivery was ended which it may have in memory.
+    pub(crate) async fn tell_skipped(&self, webhook: i64, delivery: i64) {
+        self.tell(&format!("skipped {webhook} {delivery}")).await;
+    }
+
+    /// Tells every node that something is due for a webhook.
+    pub(crate) async fn tell_due(&self, webhook: i64) {
+        self.tell(&format!("due * {webhook}")).await;
+    }
+
+    /// A notice that is lost delays what it tells, and no more.
+    async fn tell(&self, text: &str) {
+        if let Err(error) = self.read(async |conn| nodes::notify(conn, text).await).await {
+            tracing::warn!(%error, "cannot tell the other nodes");
         }
     }
 

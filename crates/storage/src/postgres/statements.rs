@@ -59,9 +59,10 @@ statement! {
         trace: Option<&'a [u8]> => Nullable<Binary>,
         tracestate: Option<&'a str> => Nullable<Text>,
         request_id: Option<&'a str> => Nullable<Text>,
+        ordering_key: Option<&'a str> => Nullable<Text>,
     }
     "INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at, attributes, trace, tracestate, \
-     request_id) \
+     request_id, ordering_key) \
      SELECT * FROM unnest(", ")"
 }
 
@@ -110,7 +111,7 @@ statement! {
 }
 
 statement! {
-    /// Writes pending rows in place of what is there.
+    /// Writes pending rows in place of what is there. An ordered one gets the next position.
     UpsertPending {
         delivery_id: i64 => BigInt,
         event_id: i64 => BigInt,
@@ -119,15 +120,29 @@ statement! {
         due_at: i64 => BigInt,
         attempts: i32 => Integer,
         node: i32 => Integer,
+        ordering_key: Option<&'a str> => Nullable<Text>,
     }
-    "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node) \
-     SELECT * FROM unnest(",
-    ") ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, attempts = excluded.attempts"
+    "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node, ordering_key, \
+     position) \
+     SELECT u.*, CASE WHEN u.ordering_key IS NOT NULL THEN nextval('pending_positions') END FROM unnest(",
+    ") AS u (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node, ordering_key) \
+     ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, attempts = excluded.attempts"
 }
 
-impl UpsertPending<'_> {
+statement! {
+    /// Changes pending rows that are there.
+    UpdatePending {
+        delivery_id: i64 => BigInt,
+        due_at: i64 => BigInt,
+        attempts: i32 => Integer,
+    }
+    "UPDATE pending_deliveries d SET due_at = u.due_at, attempts = u.attempts FROM unnest(",
+    ") AS u (delivery_id, due_at, attempts) WHERE d.delivery_id = u.delivery_id"
+}
+
+impl<'a> UpsertPending<'a> {
     /// Adds a row that belongs to a node.
-    pub(super) fn push(&mut self, row: &PendingRow, node: i32) {
+    pub(super) fn push(&mut self, row: &'a PendingRow, node: i32) {
         self.delivery_id.push(row.delivery_id);
         self.event_id.push(row.event_id);
         self.organization_id.push(row.organization_id);
@@ -135,6 +150,7 @@ impl UpsertPending<'_> {
         self.due_at.push(row.due_at);
         self.attempts.push(row.attempts);
         self.node.push(node);
+        self.ordering_key.push(row.ordering_key.as_deref());
     }
 }
 

@@ -96,6 +96,9 @@ macro_rules! catalogue_queries {
             if diesel::update(known).set(row).execute(conn)$($wait)*? == 0 {
                 return Ok(UpdateOutcome::Stale);
             }
+            if !row.ordered {
+                release_order(conn, row.id, row.updated_at)$($wait)*?;
+            }
             append_audit(conn, audit)$($wait)*?;
             Ok(UpdateOutcome::Updated)
         }

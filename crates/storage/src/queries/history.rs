@@ -44,16 +44,17 @@ macro_rules! history_queries {
                     events::webhooks,
                     events::occurred_at,
                     events::attributes,
+                    events::ordering_key,
                     diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(length(payload) AS BIGINT)"),
                 ))
                 .into_boxed();
             if let Some(event_type) = &filter.event_type {
                 query = query.filter(events::event_type.eq(event_type));
             }
-            let rows: Vec<(i64, String, Vec<u8>, i64, Option<String>, i64)> = query.load(conn)$($wait)*?;
+            let rows: Vec<(i64, String, Vec<u8>, i64, Option<String>, Option<String>, i64)> = query.load(conn)$($wait)*?;
             let mut records: Vec<EventRecord> = rows
                 .into_iter()
-                .map(|(id, event_type, webhooks, occurred_at, attributes, payload_bytes)| EventRecord {
+                .map(|(id, event_type, webhooks, occurred_at, attributes, ordering_key, payload_bytes)| EventRecord {
                     created_at: hookwright_domain::id::time_us(id),
                     payload_bytes,
                     event: StoredEvent {
@@ -66,6 +67,7 @@ macro_rules! history_queries {
                         attributes,
                         trace: None,
                         tracestate: None,
+                        ordering_key,
                     },
                 })
                 .collect();
@@ -192,7 +194,7 @@ use hookwright_domain::{
 use crate::{
     batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
     row_event::{EventOutline, unpack},
-    rows::{DELIVERED, EndingRow, FAILED, PendingRow},
+    rows::{DELIVERED, EndingRow, FAILED, PAUSED, PendingRow},
 };
 
 /// How many events one look at the store takes in.
@@ -225,16 +227,17 @@ pub(crate) fn assemble(
             let delivery_id = EventId::from_raw(event.id).delivery(position).raw();
             let last_attempt = last_attempts.remove(&delivery_id);
             let ending = endings.remove(&delivery_id);
+            let pending = pending.remove(&delivery_id);
             records.push(DeliveryRecord {
                 delivery_id,
                 event_id: event.id,
                 event_type: event.event_type.clone(),
                 webhook_id: *webhook_id,
                 created_at: time_us(event.id),
-                state: state(last_attempt.as_ref(), ending.as_ref()),
+                state: state(last_attempt.as_ref(), ending.as_ref(), pending.as_ref()),
                 attempts_made: last_attempt.as_ref().map_or(0, |attempt| attempt.number),
                 last_attempt,
-                pending: pending.remove(&delivery_id),
+                pending,
                 ending,
             });
         }
@@ -242,11 +245,16 @@ pub(crate) fn assemble(
     records
 }
 
-fn state(last_attempt: Option<&AttemptSummary>, ending: Option<&EndingRow>) -> DeliveryState {
+fn state(
+    last_attempt: Option<&AttemptSummary>,
+    ending: Option<&EndingRow>,
+    pending: Option<&PendingRow>,
+) -> DeliveryState {
     match (ending, last_attempt.map(|attempt| attempt.delivery_state)) {
         (_, Some(DELIVERED)) => DeliveryState::Delivered,
         (_, Some(FAILED)) => DeliveryState::Failed,
         (Some(_), _) => DeliveryState::Cancelled,
+        (None, Some(_)) if pending.is_some_and(|row| row.due_at == PAUSED) => DeliveryState::Paused,
         (None, Some(_)) => DeliveryState::Retrying,
         (None, None) => DeliveryState::Pending,
     }

@@ -40,6 +40,7 @@ macro_rules! queue_queries {
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
                 .filter(pending_deliveries::due_at.gt(now))
+                .filter(pending_deliveries::due_at.lt(PAUSED))
                 .select(diesel::dsl::min(pending_deliveries::due_at))
                 .first(conn)$($wait)*?;
             Ok(refill)

@@ -5,7 +5,7 @@ use diesel::{prelude::*, result::QueryResult};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     row_event::pack,
-    rows::HealthRow,
+    rows::{FOLLOWS, HealthRow, PendingRow},
     schema::{attempts, delivery_endings, events, idempotency_keys, pending_deliveries, settings, webhook_health},
     store::CHECKPOINT,
 };
@@ -28,12 +28,15 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
             .execute(conn)?;
     }
     for row in &batch.pend {
-        diesel::replace_into(pending_deliveries::table)
-            .values(row)
-            .execute(conn)?;
+        put_pending(conn, row)?;
     }
     for delivery in &batch.unpend {
         diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)?;
+    }
+    for (webhook, key) in &batch.advance {
+        if super::queries::promote(conn, 0, *webhook, key, crate::now_us())? {
+            committed.due.push(*webhook);
+        }
     }
     for ending in &batch.endings {
         diesel::insert_or_ignore_into(delivery_endings::table)
@@ -68,14 +71,54 @@ pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> Query
             events::trace.eq(event.trace.as_ref().map(|trace| &trace[..])),
             events::tracestate.eq(event.tracestate.as_deref()),
             events::request_id.eq(new.request.as_ref().map(|request| request.request_id.as_str())),
+            events::ordering_key.eq(event.ordering_key.as_deref()),
         ))
         .execute(conn)?;
     for row in new.spilled_rows() {
-        diesel::replace_into(pending_deliveries::table)
-            .values(row)
-            .execute(conn)?;
+        match &row.ordering_key {
+            None => diesel::replace_into(pending_deliveries::table)
+                .values(&row)
+                .execute(conn)?,
+            Some(key) => insert_ordered(conn, &row, key)?,
+        };
     }
     Ok(())
+}
+
+/// Stores an ordered delivery behind those of its key.
+fn insert_ordered(conn: &mut SqliteConnection, row: &PendingRow, key: &str) -> QueryResult<usize> {
+    let of_key = pending_deliveries::table
+        .filter(pending_deliveries::webhook_id.eq(row.webhook_id))
+        .filter(pending_deliveries::ordering_key.eq(key));
+    let follows: bool = diesel::select(diesel::dsl::exists(of_key)).get_result(conn)?;
+    let row = PendingRow {
+        due_at: if follows { FOLLOWS } else { row.due_at },
+        ..row.clone()
+    };
+    diesel::insert_into(pending_deliveries::table)
+        // One writer makes the ids in the order of its commits.
+        .values((&row, pending_deliveries::position.eq(row.delivery_id)))
+        .execute(conn)
+}
+
+/// Writes a pending row in place of what is there; not for a delivery that was ended meanwhile.
+fn put_pending(conn: &mut SqliteConnection, row: &PendingRow) -> QueryResult<usize> {
+    if row.ordering_key.is_some() {
+        // It has a row, with its position, for as long as it is not final.
+        return diesel::update(pending_deliveries::table.find(row.delivery_id))
+            .set((
+                pending_deliveries::due_at.eq(row.due_at),
+                pending_deliveries::attempts.eq(row.attempts),
+            ))
+            .execute(conn);
+    }
+    let ending = delivery_endings::table.find(row.delivery_id);
+    if diesel::select(diesel::dsl::exists(ending)).get_result(conn)? {
+        return Ok(0);
+    }
+    diesel::replace_into(pending_deliveries::table)
+        .values(row)
+        .execute(conn)
 }
 
 /// Takes a request id for an event. `Some` when it was taken before.

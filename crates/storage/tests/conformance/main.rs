@@ -8,6 +8,7 @@ mod history;
 mod nodes;
 mod nodes_model;
 mod opening;
+mod ordering;
 mod queue;
 mod retention;
 mod support;

@@ -129,11 +129,13 @@ impl Fixture {
             attributes: None,
             trace: None,
             tracestate: None,
+            ordering_key: None,
         };
         NewEvent {
             event: Arc::new(event),
             request: None,
             spilled: Vec::new(),
+            ordered: Vec::new(),
         }
     }
 
@@ -187,6 +189,7 @@ pub(crate) fn pending(event: &NewEvent, position: usize, due_at: i64, attempts: 
         webhook_id: event.event.webhooks[position],
         due_at,
         attempts,
+        ordering_key: None,
     }
 }
 
@@ -240,6 +243,8 @@ pub(crate) fn webhook(id: i64) -> WebhookRow {
         timeout_ms: 10_000,
         retry_delays_ms: None,
         rate_limit: Some(0.5),
+        ordered: false,
+        pauses: false,
         insecure_skip_verify: false,
         ed25519: None,
         version: 1,

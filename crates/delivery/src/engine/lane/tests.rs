@@ -20,6 +20,7 @@ fn event(id: i64) -> Arc<StoredEvent> {
         attributes: None,
         trace: None,
         tracestate: None,
+        ordering_key: None,
     })
 }
 
@@ -373,6 +374,7 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
         webhook: 7,
         event: event(0),
         attempts: 0,
+        ordering_key: None,
     };
     // The lease has not begun: the delivery waits in line.
     assert_eq!(lane.enqueue(job, SECOND).workers, 0);

@@ -35,6 +35,10 @@ pub struct WebhookSpec {
     pub retry_delays: Option<Vec<Duration>>,
     /// Attempts per second at most.
     pub rate: Option<f64>,
+    /// Whether deliveries go one after another, by ordering key.
+    pub ordered: bool,
+    /// Whether an ordered delivery that fails for good holds up its key.
+    pub pauses: bool,
     /// Whether TLS certificates go unverified.
     pub skip_verify: bool,
     /// Whether to sign with an ed25519 key too.
@@ -162,6 +166,8 @@ impl App {
                 timeout: Duration::from_millis(row.timeout_ms.unsigned_abs()),
                 retry_delays: delays.map(|delays| delays.into_iter().map(Duration::from_millis).collect()),
                 rate: row.rate_limit,
+                ordered: row.ordered,
+                pauses: row.pauses,
                 skip_verify: row.insecure_skip_verify,
                 ed25519: row.ed25519.is_some(),
             })

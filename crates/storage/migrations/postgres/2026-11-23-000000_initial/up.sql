@@ -35,6 +35,8 @@ CREATE TABLE webhooks (
     timeout_ms BIGINT NOT NULL,
     retry_delays_ms TEXT, -- JSON array; NULL for the installation's schedule
     rate_limit DOUBLE PRECISION,
+    ordered BOOLEAN NOT NULL,
+    pauses BOOLEAN NOT NULL, -- whether an ordered delivery that fails for good holds up its key
     insecure_skip_verify BOOLEAN NOT NULL,
     ed25519 BYTEA, -- sealed
     version BIGINT NOT NULL,
@@ -75,7 +77,8 @@ CREATE TABLE events (
     attributes TEXT,
     trace BYTEA, -- trace id (16), span id (8), flags (1)
     tracestate TEXT,
-    request_id TEXT -- the publisher's, so that its key goes when the event does
+    request_id TEXT, -- the publisher's, so that its key goes when the event does
+    ordering_key TEXT
 ) PARTITION BY RANGE (id);
 CREATE INDEX events_organization ON events (organization_id, id);
 
@@ -97,6 +100,8 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 ) PARTITION BY RANGE (delivery_id);
 
+CREATE SEQUENCE pending_positions;
+
 -- Only what must wait has a row here: retries, and what found no place in memory.
 CREATE TABLE pending_deliveries (
     delivery_id BIGINT NOT NULL PRIMARY KEY,
@@ -105,9 +110,12 @@ CREATE TABLE pending_deliveries (
     webhook_id BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     attempts INTEGER NOT NULL,
-    node INTEGER NOT NULL DEFAULT 0 -- the node that owns it
+    node INTEGER NOT NULL DEFAULT 0, -- the node that owns it
+    ordering_key TEXT, -- NULL for a delivery that is not ordered
+    position BIGINT -- of an ordered delivery: the order of commits within its key
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, fillfactor = 80);
 CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, node, due_at, delivery_id);
+CREATE INDEX pending_deliveries_order ON pending_deliveries (webhook_id, ordering_key, position) WHERE ordering_key IS NOT NULL;
 
 -- Deliveries that ended without an attempt's doing.
 CREATE TABLE delivery_endings (

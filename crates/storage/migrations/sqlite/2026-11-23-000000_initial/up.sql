@@ -35,6 +35,8 @@ CREATE TABLE webhooks (
     timeout_ms BIGINT NOT NULL,
     retry_delays_ms TEXT, -- JSON array; NULL for the installation's schedule
     rate_limit DOUBLE,
+    ordered BOOLEAN NOT NULL,
+    pauses BOOLEAN NOT NULL, -- whether an ordered delivery that fails for good holds up its key
     insecure_skip_verify BOOLEAN NOT NULL,
     ed25519 BLOB, -- sealed
     version BIGINT NOT NULL,
@@ -67,7 +69,8 @@ CREATE TABLE events (
     attributes TEXT,
     trace BLOB, -- trace id (16), span id (8), flags (1)
     tracestate TEXT,
-    request_id TEXT -- the publisher's, so that its key goes when the event does
+    request_id TEXT, -- the publisher's, so that its key goes when the event does
+    ordering_key TEXT
 );
 CREATE INDEX events_organization ON events (organization_id, id);
 
@@ -97,9 +100,12 @@ CREATE TABLE pending_deliveries (
     webhook_id BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     attempts INTEGER NOT NULL,
-    node INTEGER NOT NULL DEFAULT 0 -- there is one; PostgreSQL has several
+    node INTEGER NOT NULL DEFAULT 0, -- there is one; PostgreSQL has several
+    ordering_key TEXT, -- NULL for a delivery that is not ordered
+    position BIGINT -- of an ordered delivery: the order of commits within its key
 );
 CREATE INDEX pending_deliveries_due ON pending_deliveries (webhook_id, node, due_at, delivery_id);
+CREATE INDEX pending_deliveries_order ON pending_deliveries (webhook_id, ordering_key, position) WHERE ordering_key IS NOT NULL;
 
 -- Deliveries that ended without an attempt's doing.
 CREATE TABLE delivery_endings (
