@@ -8,6 +8,7 @@
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `isolation` | one bad receiver does not delay another |
+//! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
@@ -26,6 +27,7 @@ mod command_line;
 mod contract;
 mod durability;
 mod isolation;
+mod ordering;
 mod outcomes;
 mod publishing;
 mod subscriptions;

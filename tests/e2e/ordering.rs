@@ -1,0 +1,183 @@
+//! Ordered webhooks: one delivery of a key after another, whatever happens in between.
+
+use std::collections::BTreeMap;
+
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, DeliveryState, ListDeliveriesRequest, OrderedFailure, Ordering, PublishEventRequest,
+    RetryDeliveryRequest, SkipDeliveryRequest, Webhook,
+};
+use hookwright_testkit::{Receiver, RecordedRequest, Response, receiver::Gate};
+
+use crate::support::{ACME, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings};
+
+/// An installation with an ordered webhook, and a type whose events say their key and number.
+async fn start(on: On, receiver: &Receiver, failure: OrderedFailure) -> (Installation, Webhook) {
+    let settings = |server: hookwright_testkit::server::TestServerBuilder| {
+        server.arg("--retry-delay", "1s").arg("--retry-delay", "1s")
+    };
+    let mut installation = Installation::start_with(on, settings).await;
+    let request = CreateEventTypeRequest {
+        event_type_id: "step".to_owned(),
+        event_type: None,
+    };
+    installation
+        .clients
+        .event_types
+        .create_event_type(request)
+        .await
+        .unwrap();
+    let ordered = Webhook {
+        ordering: Ordering::Ordered.into(),
+        ordered_failure: failure.into(),
+        ..webhook(&receiver.url("/payload"), &["step"])
+    };
+    let created = installation.create_webhook(ordered).await.unwrap();
+    assert_eq!(
+        (created.ordering(), created.ordered_failure()),
+        (Ordering::Ordered, failure)
+    );
+    receiver.wait_for(1).await;
+    receiver.forget_requests();
+    (installation, created)
+}
+
+fn step(key: &str, number: usize) -> PublishEventRequest {
+    PublishEventRequest {
+        ordering_key: key.to_owned(),
+        ..event("step", &format!(r#"{{"key":"{key}","number":{number}}}"#))
+    }
+}
+
+async fn publish(installation: &mut Installation, key: &str, numbers: std::ops::RangeInclusive<usize>) {
+    for number in numbers {
+        installation.try_publish(step(key, number)).await.unwrap();
+    }
+}
+
+/// The numbers of each key in the order of arrival, repeats included.
+fn arrived(requests: &[RecordedRequest]) -> BTreeMap<String, Vec<u64>> {
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for request in without_pings(requests) {
+        let body = request.json();
+        let key = body["key"].as_str().unwrap().to_owned();
+        found.entry(key).or_default().push(body["number"].as_u64().unwrap());
+    }
+    found
+}
+
+fn count(requests: &[RecordedRequest], key: &str) -> usize {
+    arrived(requests).get(key).map_or(0, Vec::len)
+}
+
+async fn deliveries(installation: &mut Installation, state: DeliveryState) -> Vec<String> {
+    let request = ListDeliveriesRequest {
+        parent: ACME.to_owned(),
+        states: vec![state.into()],
+        ..ListDeliveriesRequest::default()
+    };
+    let page = installation.clients.deliveries.list_deliveries(request).await.unwrap();
+    let mut names: Vec<String> = page.into_inner().deliveries.into_iter().map(|one| one.name).collect();
+    names.sort();
+    names
+}
+
+on_both_stores! {
+    async fn a_key_waits_for_its_retries_and_other_keys_go_on(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
+        // The first of `a` fails once; whatever comes for `b` is taken.
+        let mut failed = false;
+        receiver.answer_with(move |request| {
+            let fails = !failed && request.json()["key"] == "a";
+            failed |= fails;
+            Response::new(if fails { 503 } else { 200 })
+        });
+        publish(&mut installation, "a", 1..=10).await;
+        publish(&mut installation, "b", 1..=10).await;
+        let requests = receiver.wait_until(|requests| count(requests, "b") == 10).await;
+        assert_eq!(arrived(&requests)["a"], [1], "the others wait for the first");
+        let requests = receiver.wait_until(|requests| count(requests, "a") == 11).await;
+        assert_eq!(arrived(&requests)["a"], [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(arrived(&requests)["b"], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    async fn the_order_survives_a_kill(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
+        let gate = Gate::new();
+        receiver.answer(Response::new(200).after(&gate));
+        publish(&mut installation, "a", 1..=20).await;
+        wait_for_events(&receiver, 1).await;
+        installation.server.kill9().await.unwrap();
+        receiver.answer(200);
+        gate.open();
+        installation.restart().await;
+        publish(&mut installation, "a", 21..=25).await;
+        let requests = receiver.wait_until(|requests| count(requests, "a") >= 26).await;
+        let mut expected = vec![1];
+        expected.extend(1..=25);
+        assert_eq!(arrived(&requests)["a"], expected, "the one under way is repeated, and nothing else");
+    }
+
+    async fn without_a_key_the_webhook_has_one_order(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
+        let requests: Vec<PublishEventRequest> = (1..=50)
+            .map(|number| PublishEventRequest { ordering_key: String::new(), ..step("", number) })
+            .collect();
+        for request in requests {
+            installation.try_publish(request).await.unwrap();
+        }
+        let requests = receiver.wait_until(|requests| count(requests, "") == 50).await;
+        assert_eq!(arrived(&requests)[""], (1..=50).collect::<Vec<u64>>());
+    }
+
+    async fn a_delivery_that_fails_for_good_pauses_its_key_until_it_is_retried_or_skipped(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, _) = start(on, &receiver, OrderedFailure::Pause).await;
+        receiver.answer_with(|request| Response::new(if request.json()["number"] == 1 { 500 } else { 200 }));
+        publish(&mut installation, "a", 1..=3).await;
+        // Three attempts: then it is paused, and the others wait.
+        receiver.wait_until(|requests| count(requests, "a") == 3).await;
+        let paused = loop {
+            let paused = deliveries(&mut installation, DeliveryState::Paused).await;
+            if !paused.is_empty() {
+                break paused;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        };
+        let waiting = deliveries(&mut installation, DeliveryState::Pending).await;
+        assert_eq!((paused.len(), waiting.len()), (1, 2));
+        let retry = RetryDeliveryRequest { name: waiting[0].clone() };
+        let refused = installation.clients.deliveries.retry_delivery(retry).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+        assert!(refused.message().contains("behind another one"), "{refused}");
+        // A retry is made at once, fails, and pauses the key again.
+        let retry = RetryDeliveryRequest { name: paused[0].clone() };
+        installation.clients.deliveries.retry_delivery(retry).await.unwrap();
+        let requests = receiver.wait_until(|requests| count(requests, "a") == 4).await;
+        assert_eq!(arrived(&requests)["a"], [1, 1, 1, 1]);
+        while deliveries(&mut installation, DeliveryState::Paused).await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let skip = SkipDeliveryRequest { name: paused[0].clone() };
+        let skipped = installation.clients.deliveries.skip_delivery(skip.clone()).await.unwrap().into_inner();
+        let skipped = skipped.delivery.unwrap();
+        assert_eq!((skipped.state(), skipped.cancel_reason.as_str()), (DeliveryState::Cancelled, "skipped"));
+        let requests = receiver.wait_until(|requests| count(requests, "a") == 6).await;
+        assert_eq!(arrived(&requests)["a"], [1, 1, 1, 1, 2, 3]);
+        let again = installation.clients.deliveries.skip_delivery(skip).await.err().unwrap();
+        assert_eq!(again.code(), tonic::Code::FailedPrecondition);
+        assert!(again.message().contains("cancelled"), "{again}");
+    }
+
+    async fn skipping_a_failed_one_lets_the_key_go_on_by_itself(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
+        receiver.answer_with(|request| Response::new(if request.json()["number"] == 1 { 500 } else { 200 }));
+        publish(&mut installation, "a", 1..=3).await;
+        let requests = receiver.wait_until(|requests| count(requests, "a") == 5).await;
+        assert_eq!(arrived(&requests)["a"], [1, 1, 1, 2, 3]);
+        assert_eq!(deliveries(&mut installation, DeliveryState::Failed).await.len(), 1);
+    }
+}
