@@ -1,0 +1,86 @@
+//! The checker: reads one history and states what was promised, as figures and breaches.
+
+mod bounds;
+mod duplicates;
+mod facts;
+mod order;
+mod outcomes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use self::facts::Facts;
+use crate::history::Entry;
+
+/// How many breaches of one kind are told in full.
+const TOLD_MAX: usize = 10;
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verdict {
+    /// Figures by name.
+    pub figures: BTreeMap<&'static str, f64>,
+    /// How often each promise was broken; the promises that were kept are there with 0.
+    pub breaches: BTreeMap<&'static str, usize>,
+    /// Some of the breaches in words.
+    pub told: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether every promise was kept.
+    pub fn is_kept(&self) -> bool {
+        self.breaches.values().all(|count| *count == 0)
+    }
+
+    fn figure(&mut self, name: &'static str, value: impl Into<f64>) {
+        self.figures.insert(name, value.into());
+    }
+
+    fn count(&mut self, name: &'static str, count: usize) {
+        self.figure(name, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// A promise that is looked at.
+    fn promise(&mut self, name: &'static str) {
+        self.breaches.entry(name).or_default();
+    }
+
+    fn breach(&mut self, name: &'static str, what: impl FnOnce() -> String) {
+        let count = self.breaches.entry(name).or_default();
+        *count += 1;
+        if *count <= TOLD_MAX {
+            self.told.push(format!("{name}: {}", what()));
+        }
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.figures {
+            text.push_str(&format!("{name:<44} {value:>12.0}\n"));
+        }
+        text.push('\n');
+        for (name, count) in &self.breaches {
+            let mark = if *count == 0 { "kept" } else { "BROKEN" };
+            text.push_str(&format!("{name:<44} {count:>12}  {mark}\n"));
+        }
+        for line in &self.told {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text
+    }
+}
+
+/// Checks a history.
+pub fn check(entries: &[Entry]) -> Verdict {
+    let facts = Facts::gather(entries);
+    let mut verdict = Verdict::default();
+    outcomes::check(&facts, &mut verdict);
+    duplicates::check(&facts, &mut verdict);
+    order::check(&facts, &mut verdict);
+    bounds::check(&facts, &mut verdict);
+    verdict
+}

@@ -1,0 +1,82 @@
+//! Ordered webhooks: of each key, an event that was published after another one was acknowledged arrives after it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Verdict, duplicates,
+    facts::{Arrival, Facts},
+};
+
+pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
+    verdict.promise("order_of_first_arrivals");
+    verdict.promise("one_of_a_key_at_a_time");
+    let mut keys: BTreeMap<(i64, &str), Vec<&Arrival<'_>>> = BTreeMap::new();
+    for arrival in facts.arrivals.values().flatten() {
+        if facts
+            .webhooks
+            .get(&arrival.webhook)
+            .is_some_and(|(_, ordered)| *ordered)
+        {
+            keys.entry((arrival.webhook, arrival.key)).or_default().push(arrival);
+        }
+    }
+    verdict.count("ordered_keys", keys.len());
+    for ((webhook, key), mut arrivals) in keys {
+        arrivals.sort_by_key(|arrival| arrival.at);
+        first_arrivals(facts, verdict, webhook, key, &arrivals);
+        at_a_time(facts, verdict, webhook, key, &arrivals);
+    }
+}
+
+/// When each event was acknowledged, and when it was first tried: only what is one after the other has an order.
+fn first_arrivals(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &str, arrivals: &[&Arrival<'_>]) {
+    let mut seen: BTreeMap<u64, &str> = BTreeMap::new();
+    for arrival in arrivals {
+        if seen.insert(arrival.number, arrival.request).is_some() {
+            continue;
+        }
+        let acknowledged = facts
+            .acknowledged
+            .get(arrival.request)
+            .and_then(|answers| answers.first());
+        let Some((acknowledged, _)) = acknowledged else {
+            continue;
+        };
+        // Nothing that was tried after this one was acknowledged may have come before it.
+        let earlier = seen.range(arrival.number + 1..).find(|(_, request)| {
+            let tried = facts.tries.get(*request);
+            tried.is_some_and(|later| later.at > *acknowledged)
+        });
+        if let Some((later, _)) = earlier {
+            verdict.breach("order_of_first_arrivals", || {
+                format!("webhook {webhook}, key {key}: {later} came before {}", arrival.number)
+            });
+        }
+    }
+}
+
+/// After an event of a key was taken, one before it comes again only where a fault kept its outcome from being recorded.
+fn at_a_time(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &str, arrivals: &[&Arrival<'_>]) {
+    let mut begun = 0;
+    let mut repeats: u32 = 0;
+    for arrival in arrivals {
+        if arrival.number < begun {
+            repeats += 1;
+            let explained = duplicates::cause(facts, arrival.at).is_some();
+            // Events that were published at once have no order, and the later number may have come first.
+            let is_first = arrivals.iter().find(|other| other.number == arrival.number);
+            let is_first = is_first.is_some_and(|first| first.at == arrival.at);
+            if !explained && !is_first {
+                verdict.breach("one_of_a_key_at_a_time", || {
+                    format!(
+                        "webhook {webhook}, key {key}: {} came again after {begun}",
+                        arrival.number
+                    )
+                });
+            }
+        }
+        begun = begun.max(arrival.number);
+    }
+    let before = verdict.figures.get("ordered_repeats").copied().unwrap_or(0.0);
+    verdict.figure("ordered_repeats", before + f64::from(repeats));
+}

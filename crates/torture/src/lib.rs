@@ -1,0 +1,57 @@
+//! The fault harness: real servers on a real store, publishers that note every acknowledgement, receivers that note every
+//! arrival and misbehave, faults drawn from a seed, and a checker that reads the one history they all write.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`history`] | what happened: one JSON line an entry |
+//! | [`run`] | a run from start to verdict |
+//! | `nodes`, `proxy` | the servers, and what stands between each and PostgreSQL |
+//! | `publisher`, `receivers` | the two ends |
+//! | `faults` | what goes wrong, and when |
+//! | `dump` | what the store says in the end |
+//! | [`checker`] | the promises, as figures and breaches |
+//! | `drills` | single faults, repeated and timed |
+
+pub mod checker;
+mod drills;
+mod dump;
+mod faults;
+pub mod history;
+mod nodes;
+mod proxy;
+mod publisher;
+mod receivers;
+pub mod run;
+
+pub use drills::{kills, rolling};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Microseconds since the Unix epoch.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Random numbers that a seed decides: SplitMix64.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// One of `0..bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
+    }
+}

@@ -1,0 +1,135 @@
+//! `hookwright-torture`: see [`hookwright_torture`].
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hookwright_torture::{checker::Verdict, kills, rolling, run};
+
+/// Makes faults, and checks that nothing accepted is lost
+#[derive(Parser)]
+#[command(name = "hookwright-torture", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make faults for a while, then check
+    Run {
+        /// For how long faults are made
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Kill one of the nodes again and again, and measure how long it takes until the others have taken over
+    Kills {
+        /// How often
+        #[arg(long, default_value_t = 10)]
+        count: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Restart one node after the other under load
+    Rolling {
+        /// How many rounds
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Check the history of a run again
+    Check {
+        /// Its directory
+        directory: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// How many nodes, on PostgreSQL
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Where they store
+    #[arg(long, value_enum, default_value_t = Store::Postgres)]
+    store: Store,
+    /// Decides faults and payloads
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The server: a build for development; hookwright beside this program unless told
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// Where history and report go
+    #[arg(long, default_value = "target/torture")]
+    out: PathBuf,
+    /// Plant a bug in the servers, to see it found: ack-before-commit, forget-adopted-batch
+    #[arg(long)]
+    plant: Option<String>,
+    /// How long each of the six publishers pauses between two calls, in milliseconds
+    #[arg(long, default_value_t = 80)]
+    pause_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl Common {
+    fn options(self, seconds: u64) -> anyhow::Result<run::Options> {
+        let beside = std::env::current_exe()?.with_file_name("hookwright");
+        Ok(run::Options {
+            server: self.server.unwrap_or(beside),
+            seconds,
+            nodes: self.nodes.max(1),
+            postgres: self.store == Store::Postgres,
+            seed: self.seed,
+            out: self.out,
+            plant: self.plant,
+            pause: Duration::from_millis(self.pause_ms),
+            verbose: true,
+        })
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match Cli::parse().command {
+        Command::Run { seconds, common } => {
+            let verdict = runtime.block_on(run::torture(&common.options(seconds)?))?;
+            Ok(tell(&verdict))
+        }
+        Command::Kills { count, common } => {
+            let (times, verdict) = runtime.block_on(kills(&common.options(0)?, count))?;
+            let median = times.get(times.len() / 2).copied().unwrap_or_default();
+            println(&format!(
+                "until everything of a killed node had arrived: median {median} ms, all {times:?}"
+            ));
+            Ok(tell(&verdict))
+        }
+        Command::Rolling { rounds, common } => {
+            let (acknowledged, failed, verdict) = runtime.block_on(rolling(&common.options(0)?, rounds))?;
+            println(&format!(
+                "{acknowledged} events published, 0 given up; {failed} tries were repeated on another node"
+            ));
+            Ok(tell(&verdict))
+        }
+        Command::Check { directory } => Ok(tell(&run::verdict(&directory)?)),
+    }
+}
+
+fn tell(verdict: &Verdict) -> ExitCode {
+    println(&verdict.table());
+    if verdict.is_kept() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the command was asked for")]
+fn println(text: &str) {
+    println!("{text}");
+}

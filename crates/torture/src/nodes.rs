@@ -1,0 +1,254 @@
+//! The servers of a run: started, killed, frozen and started again, each with its data directory and its way to the store.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hookwright_proto::v1::{ListNodesRequest, node_service_client::NodeServiceClient};
+use hookwright_testkit::{PostgresCluster, TestDatabase, TestServer};
+use parking_lot::Mutex;
+use tonic::{Request, metadata::MetadataValue, transport::Channel};
+
+use crate::{
+    history::{Entry, History},
+    now_us,
+    proxy::Proxy,
+};
+
+/// All nodes of a run share it.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+/// How long a node may take to start: PostgreSQL may be away meanwhile.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How many retries a delivery has: more than the faults of a run can use up.
+const RETRIES: usize = 60;
+
+/// Where the nodes of a run store.
+pub(crate) enum Place {
+    /// Each run has one file; one node.
+    Sqlite { directory: PathBuf },
+    /// One database, which the harness may stop and start.
+    Postgres {
+        cluster: Arc<PostgresCluster>,
+        database: TestDatabase,
+    },
+}
+
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    pub(crate) proxy: Option<Proxy>,
+    server: Option<TestServer>,
+    data: PathBuf,
+    /// The number of the node when it was last asked.
+    pub(crate) number: Option<u16>,
+}
+
+/// Where publishers find the nodes: an address each, none while it is down.
+pub(crate) type Addresses = Arc<Mutex<Vec<Option<String>>>>;
+
+pub(crate) struct Nodes {
+    pub(crate) place: Place,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) addresses: Addresses,
+    token: String,
+    binary: PathBuf,
+    plant: Option<String>,
+    history: Arc<History>,
+    _directory: tempfile::TempDir,
+}
+
+impl Nodes {
+    /// Starts `count` nodes on a fresh store.
+    pub(crate) async fn start(
+        binary: PathBuf,
+        postgres: bool,
+        count: usize,
+        plant: Option<String>,
+        history: Arc<History>,
+    ) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let place = if postgres {
+            let cluster = Arc::new(PostgresCluster::start().await?);
+            let database = cluster.create_database().await?;
+            Place::Postgres { cluster, database }
+        } else {
+            Place::Sqlite {
+                directory: directory.path().join("node-0"),
+            }
+        };
+        let mut nodes = Self {
+            place,
+            nodes: Vec::new(),
+            addresses: Arc::new(Mutex::new(vec![None; count])),
+            token: String::new(),
+            binary,
+            plant,
+            history,
+            _directory: directory,
+        };
+        for index in 0..count {
+            let proxy = match &nodes.place {
+                Place::Sqlite { .. } => None,
+                Place::Postgres { database, .. } => Some(Proxy::start(host_of(database.url())?).await?),
+            };
+            let data = nodes._directory.path().join(format!("node-{index}"));
+            nodes.nodes.push(Node {
+                index,
+                proxy,
+                server: None,
+                data,
+                number: None,
+            });
+            nodes.up(index, None).await?;
+        }
+        Ok(nodes)
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn data_directory(&self, index: usize) -> &std::path::Path {
+        &self.nodes[index].data
+    }
+
+    pub(crate) fn is_up(&mut self, index: usize) -> bool {
+        self.nodes[index].server.as_mut().is_some_and(TestServer::is_running)
+    }
+
+    /// Starts a node that is down; with a point at which it is to die, if that is given.
+    pub(crate) async fn up(&mut self, index: usize, failpoint: Option<&str>) -> anyhow::Result<()> {
+        let begun = std::time::Instant::now();
+        self.nodes[index].server = None;
+        let server = loop {
+            match self.builder(index, failpoint)?.start().await {
+                Ok(server) => break server,
+                Err(error) if begun.elapsed() > START_PATIENCE => return Err(error.context(format!("node {index}"))),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        };
+        if self.token.is_empty() {
+            self.token = server.token()?;
+        }
+        self.addresses.lock()[index] = Some(server.grpc_address().to_owned());
+        self.nodes[index].server = Some(server);
+        self.nodes[index].number = self.ask_number(index).await.ok();
+        Ok(())
+    }
+
+    fn builder(
+        &self,
+        index: usize,
+        failpoint: Option<&str>,
+    ) -> anyhow::Result<hookwright_testkit::server::TestServerBuilder> {
+        let node = &self.nodes[index];
+        let mut builder = TestServer::builder(&self.binary)
+            .allow("127.0.0.0/8")
+            .data_directory(&node.data)
+            .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+            .arg("--node-name", &format!("n{index}"))
+            .arg("--log-filter", "warn,hookwright=info")
+            .arg("--shutdown-timeout", "10s");
+        for _ in 0..RETRIES {
+            builder = builder.arg("--retry-delay", "1s");
+        }
+        if let (Place::Postgres { database, .. }, Some(proxy)) = (&self.place, &node.proxy) {
+            let url = database
+                .url()
+                .replacen(&host_of(database.url())?, &proxy.address().to_string(), 1);
+            builder = builder.postgres(&url);
+        }
+        if let Some(plant) = &self.plant {
+            builder = builder.env("HOOKWRIGHT_PLANT", plant);
+        }
+        if let Some(failpoint) = failpoint {
+            builder = builder.env("HOOKWRIGHT_FAILPOINT", failpoint);
+        }
+        Ok(builder)
+    }
+
+    /// The number that a node has, by its name.
+    pub(crate) async fn ask_number(&self, index: usize) -> anyhow::Result<u16> {
+        let server = self.nodes[index].server.as_ref().context("the node is down")?;
+        let mut service = NodeServiceClient::new(channel(server.grpc_address()).await?);
+        let request = authorized(ListNodesRequest::default(), &self.token)?;
+        let nodes = service.list_nodes(request).await?.into_inner().nodes;
+        let name = format!("n{index}");
+        let node = nodes.iter().find(|node| node.display_name == name || node.answering);
+        let number = node.and_then(|node| node.name.strip_prefix("nodes/")?.parse().ok());
+        number.context("the node is not listed")
+    }
+
+    pub(crate) async fn kill(&mut self, index: usize) -> anyhow::Result<()> {
+        self.addresses.lock()[index] = None;
+        if let Some(mut server) = self.nodes[index].server.take() {
+            server.kill9().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn terminate(&mut self, index: usize) -> anyhow::Result<()> {
+        if let Some(mut server) = self.nodes[index].server.take() {
+            let _ = server.terminate().await;
+        }
+        self.addresses.lock()[index] = None;
+        Ok(())
+    }
+
+    pub(crate) fn freeze(&self, index: usize) -> anyhow::Result<()> {
+        self.nodes[index].server.as_ref().map_or(Ok(()), TestServer::freeze)
+    }
+
+    pub(crate) fn thaw(&self, index: usize) -> anyhow::Result<()> {
+        self.nodes[index].server.as_ref().map_or(Ok(()), TestServer::thaw)
+    }
+
+    /// Notes what every node uses.
+    pub(crate) fn note_usage(&self) {
+        for node in &self.nodes {
+            let Some(server) = &node.server else { continue };
+            let pid = server.pid();
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let field = |name: &str| {
+                let line = status.lines().find(|line| line.starts_with(name))?;
+                line.split_whitespace().nth(1)?.parse::<u64>().ok()
+            };
+            let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64);
+            self.history.add(&Entry::Usage {
+                at: now_us(),
+                node: node.index,
+                rss_mib: field("VmRSS:").unwrap_or(0) >> 10,
+                descriptors,
+                threads: field("Threads:").unwrap_or(0),
+            });
+        }
+    }
+
+    /// What the servers have written to standard error, of those that are up.
+    pub(crate) fn logs(&self) -> String {
+        let of = |node: &Node| {
+            let text = node.server.as_ref().map(TestServer::stderr).unwrap_or_default();
+            format!("--- node {}\n{text}", node.index)
+        };
+        self.nodes.iter().map(of).collect()
+    }
+}
+
+/// `host:port` of a PostgreSQL URL.
+fn host_of(url: &str) -> anyhow::Result<String> {
+    let rest = url.split_once("://").context("a URL")?.1;
+    let authority = rest.split('/').next().context("an authority")?;
+    Ok(authority.rsplit('@').next().unwrap_or(authority).to_owned())
+}
+
+pub(crate) async fn channel(address: &str) -> anyhow::Result<Channel> {
+    let endpoint = Channel::from_shared(format!("http://{address}"))?
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(15));
+    Ok(endpoint.connect().await?)
+}
+
+pub(crate) fn authorized<T>(message: T, token: &str) -> anyhow::Result<Request<T>> {
+    let mut request = Request::new(message);
+    let value: MetadataValue<_> = format!("Bearer {token}").parse()?;
+    request.metadata_mut().insert("authorization", value);
+    Ok(request)
+}

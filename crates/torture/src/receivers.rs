@@ -1,0 +1,222 @@
+//! The receivers: one HTTP server with a path for each webhook, which notes every arrival and misbehaves as its path says.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hookwright_domain::id::{DeliveryId, EventId};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
+use crate::{
+    Random,
+    history::{Entry, History},
+    now_us,
+};
+
+/// How the receiver of a webhook behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Takes everything.
+    Steady,
+    /// Answers one in ten with 500.
+    Flaky,
+    /// Takes 30 ms.
+    Slow,
+    /// Reads one in twenty and closes without an answer.
+    Silent,
+}
+
+/// The webhooks of a run.
+pub(crate) const WEBHOOKS: [(&str, Manner, bool); 6] = [
+    ("steady", Manner::Steady, false),
+    ("flaky", Manner::Flaky, false),
+    ("slow", Manner::Slow, false),
+    ("silent", Manner::Silent, false),
+    ("ordered", Manner::Steady, true),
+    ("ordered-flaky", Manner::Flaky, true),
+];
+
+/// What every payload says.
+#[derive(Deserialize)]
+struct Payload {
+    request: String,
+    key: String,
+    number: u64,
+}
+
+pub(crate) struct Receivers {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    history: Arc<History>,
+    random: Mutex<Random>,
+    down: AtomicBool,
+    /// The webhook that each path belongs to.
+    webhooks: Mutex<std::collections::HashMap<String, i64>>,
+    arrivals: AtomicU64,
+    /// The last arrival of an event that a node accepted, by the node's number.
+    last_by_node: Mutex<std::collections::HashMap<u16, i64>>,
+}
+
+impl Receivers {
+    pub(crate) async fn start(history: Arc<History>, seed: u64) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            history,
+            random: Mutex::new(Random::new(seed)),
+            down: AtomicBool::new(false),
+            webhooks: Mutex::default(),
+            arrivals: AtomicU64::new(0),
+            last_by_node: Mutex::default(),
+        });
+        tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared })
+    }
+
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.address)
+    }
+
+    /// The path belongs to this webhook.
+    pub(crate) fn belongs(&self, name: &str, webhook: i64) {
+        self.shared.webhooks.lock().insert(name.to_owned(), webhook);
+    }
+
+    /// Nobody answers while they are down: every connection is closed at once.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.shared.down.store(down, Ordering::Release);
+    }
+
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.shared.arrivals.load(Ordering::Acquire)
+    }
+
+    /// When the last event arrived that the node of this number had accepted.
+    pub(crate) fn last_of(&self, number: u16) -> Option<i64> {
+        self.shared.last_by_node.lock().get(&number).copied()
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        if shared.down.load(Ordering::Acquire) {
+            continue;
+        }
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, Arc::clone(&shared)));
+            // An error is how a connection is closed without an answer.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+/// The connection is to be closed.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed on purpose")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl From<Infallible> for Closed {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Empty<Bytes>>, Closed> {
+    if shared.down.load(Ordering::Acquire) {
+        return Err(Closed);
+    }
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let text = |name: &str| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let event = text("webhook-id").parse::<EventId>().map_or(0, EventId::raw);
+    let delivery = text("TT-Hook-Delivery")
+        .parse::<DeliveryId>()
+        .map_or(0, DeliveryId::raw);
+    let webhook = shared.webhooks.lock().get(&path).copied().unwrap_or_default();
+    let is_ping = text("TT-Hook-Event") == "ping";
+    let Ok(body) = request
+        .into_body()
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+    else {
+        return Err(Closed);
+    };
+    if is_ping {
+        return Ok(Response::new(Empty::new()));
+    }
+    let manner = WEBHOOKS
+        .iter()
+        .find(|(name, ..)| *name == path)
+        .map(|(_, manner, _)| *manner);
+    let status = match manner {
+        Some(Manner::Flaky) if shared.random.lock().below(10) == 0 => 500,
+        Some(Manner::Silent) if shared.random.lock().below(20) == 0 => 0,
+        _ => 200,
+    };
+    let Ok(payload) = serde_json::from_slice::<Payload>(&body) else {
+        return Err(Closed);
+    };
+    let at = now_us();
+    shared.history.add(&Entry::Arrived {
+        at,
+        webhook,
+        event,
+        delivery,
+        request: payload.request,
+        key: payload.key,
+        number: payload.number,
+        sha256: hex::encode(Sha256::digest(&body)),
+        status,
+    });
+    shared.arrivals.fetch_add(1, Ordering::AcqRel);
+    shared.last_by_node.lock().insert(node_of(event), at);
+    if manner == Some(Manner::Slow) {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    if status == 0 {
+        return Err(Closed);
+    }
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    Ok(response)
+}
+
+/// The number of the node that made an id.
+pub(crate) fn node_of(id: i64) -> u16 {
+    let number = (id >> hookwright_domain::id::SEQUENCE_BITS) & i64::from(hookwright_domain::id::NODE_MAX);
+    u16::try_from(number).unwrap_or_default()
+}

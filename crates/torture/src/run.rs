@@ -1,0 +1,287 @@
+//! A run: servers, publishers, receivers and faults, then the verdict.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use hookwright_domain::id::WebhookId;
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Webhook,
+    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
+    webhook_service_client::WebhookServiceClient,
+};
+
+use crate::{
+    checker::{self, Verdict},
+    dump, faults,
+    history::{self, Entry, History},
+    nodes::{Nodes, Place, authorized, channel},
+    now_us,
+    publisher::{EVENT_TYPE, ORGANIZATION, Publishers},
+    receivers::{Manner, Receivers, WEBHOOKS},
+};
+
+/// How long the backlog may take to drain once the faults are over: a dev build on a busy machine.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(240);
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server's binary: a build for development, for the failpoints.
+    pub server: PathBuf,
+    /// For how long faults are made.
+    pub seconds: u64,
+    /// How many nodes; one on SQLite.
+    pub nodes: usize,
+    /// PostgreSQL, or SQLite.
+    pub postgres: bool,
+    /// Decides faults and payloads.
+    pub seed: u64,
+    /// Where the history and the report go.
+    pub out: PathBuf,
+    /// A bug to plant in the servers: the run must then end in a breach.
+    pub plant: Option<String>,
+    /// How long a publisher pauses between two calls.
+    pub pause: Duration,
+    /// Say what happens on standard error.
+    pub verbose: bool,
+}
+
+pub(crate) struct Run {
+    pub(crate) nodes: Nodes,
+    pub(crate) receivers: Receivers,
+    pub(crate) history: Arc<History>,
+    pub(crate) disk: Option<Disk>,
+    verbose: bool,
+    begun: Instant,
+}
+
+impl Run {
+    /// Starts servers and receivers, and installs the webhooks.
+    pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
+        let history = Arc::new(History::create(&options.out)?);
+        let count = if options.postgres { options.nodes } else { 1 };
+        let receivers = Receivers::start(Arc::clone(&history), options.seed).await?;
+        let nodes = Nodes::start(
+            options.server.clone(),
+            options.postgres,
+            count,
+            options.plant.clone(),
+            Arc::clone(&history),
+        )
+        .await?;
+        let mut run = Self {
+            nodes,
+            receivers,
+            history,
+            disk: None,
+            verbose: options.verbose,
+            begun: Instant::now(),
+        };
+        if !options.postgres {
+            run.disk = run.move_to_small_disk().await;
+        }
+        run.install().await?;
+        Ok(run)
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        if self.verbose {
+            eprint(&format!("{:>6.1} s  {text}", self.begun.elapsed().as_secs_f64()));
+        }
+    }
+
+    /// Puts the data directory on a file system of its own, where that can be done: the disk can then be full.
+    async fn move_to_small_disk(&mut self) -> Option<Disk> {
+        let directory = self.nodes.data_directory(0).to_owned();
+        self.nodes.terminate(0).await.ok()?;
+        let disk = Disk::mount(&directory).await;
+        if disk.is_none() {
+            self.say("no file system can be mounted here: the disk is never full in this run");
+        }
+        self.nodes.up(0, None).await.ok()?;
+        disk
+    }
+
+    async fn install(&self) -> anyhow::Result<()> {
+        let address = self.nodes.addresses.lock()[0].clone().context("the first node is up")?;
+        let (channel, token) = (channel(&address).await?, self.nodes.token());
+        let request = CreateOrganizationRequest {
+            organization_id: "torture".to_owned(),
+            organization: None,
+        };
+        OrganizationServiceClient::new(channel.clone())
+            .create_organization(authorized(request, token)?)
+            .await?;
+        let request = CreateEventTypeRequest {
+            event_type_id: EVENT_TYPE.to_owned(),
+            event_type: None,
+        };
+        EventTypeServiceClient::new(channel.clone())
+            .create_event_type(authorized(request, token)?)
+            .await?;
+        for (name, manner, ordered) in WEBHOOKS {
+            let webhook = Webhook {
+                payload_url: self.receivers.url(name),
+                events: vec![EVENT_TYPE.to_owned()],
+                ordering: if ordered { 2 } else { 1 },
+                ..Webhook::default()
+            };
+            let request = CreateWebhookRequest {
+                parent: ORGANIZATION.to_owned(),
+                webhook: Some(webhook),
+            };
+            let created = WebhookServiceClient::new(channel.clone())
+                .create_webhook(authorized(request, token)?)
+                .await?
+                .into_inner();
+            let id = created.name.rsplit('/').next().unwrap_or_default();
+            let id = id.parse::<WebhookId>()?.raw();
+            self.receivers.belongs(name, id);
+            self.history.add(&Entry::Webhook {
+                id,
+                name: name.to_owned(),
+                ordered,
+                silent: manner == Manner::Silent,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publishers(&self, seed: u64, pause: Duration) -> Publishers {
+        Publishers::start(&self.nodes.addresses, self.nodes.token(), &self.history, seed, pause)
+    }
+
+    /// Waits until nothing is owed any more.
+    pub(crate) async fn drain(&self) {
+        let begun = Instant::now();
+        let mut owed = i64::MAX;
+        while begun.elapsed() < DRAIN_PATIENCE {
+            owed = dump::owed(&self.nodes.place).await.unwrap_or(i64::MAX);
+            if owed == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        self.say(&format!(
+            "drained after {:.1} s, {owed} left",
+            begun.elapsed().as_secs_f64()
+        ));
+        self.history.add(&Entry::Drained {
+            at: now_us(),
+            whole: owed == 0,
+        });
+    }
+
+    /// Stops the servers in order, and adds what the store says.
+    pub(crate) async fn finish(mut self, out: &Path) -> anyhow::Result<()> {
+        std::fs::write(out.join("servers.log"), self.nodes.logs())?;
+        for index in 0..self.nodes.nodes.len() {
+            self.nodes.terminate(index).await?;
+        }
+        dump::dump(&self.nodes.place, &self.history).await?;
+        self.history.flush()?;
+        if let Place::Postgres { .. } = self.nodes.place {
+            // The database goes before its cluster.
+            drop(self.nodes);
+        }
+        Ok(())
+    }
+}
+
+/// Runs, and checks what came of it.
+///
+/// # Errors
+/// When the run itself could not be carried out; a breach is in the verdict.
+pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
+    let mut run = Run::start(options).await?;
+    let mut publishers = run.publishers(options.seed, options.pause);
+    let until = Instant::now() + Duration::from_secs(options.seconds);
+    faults::run(&mut run, options.seed, until).await?;
+    run.say("faults are over");
+    run.history.add(&Entry::Lifted { at: now_us() });
+    publishers.stop().await;
+    run.say(&format!(
+        "{} acknowledged, {} tries failed, {} arrivals",
+        publishers.acknowledged.load(Ordering::Acquire),
+        publishers.failed.load(Ordering::Acquire),
+        run.receivers.arrivals()
+    ));
+    run.drain().await;
+    run.nodes.note_usage();
+    run.finish(&options.out).await?;
+    verdict(&options.out)
+}
+
+/// Checks the history of a run, and writes the report beside it.
+///
+/// # Errors
+/// When the history cannot be read, or the report not written.
+pub fn verdict(out: &Path) -> anyhow::Result<Verdict> {
+    let verdict = checker::check(&history::read(out)?);
+    std::fs::write(out.join("report.json"), serde_json::to_vec_pretty(&verdict)?)?;
+    std::fs::write(out.join("report.txt"), verdict.table())?;
+    Ok(verdict)
+}
+
+/// A small file system for the data directory of a server.
+pub(crate) struct Disk {
+    directory: PathBuf,
+}
+
+impl Disk {
+    /// Mounts a memory file system over the directory; what is in there is copied.
+    async fn mount(directory: &Path) -> Option<Self> {
+        let script = format!(
+            "set -e; cp -a '{0}' '{0}.copy'; mount -t tmpfs -o size=1g,mode=0700 tmpfs '{0}'; cp -a '{0}.copy/.' '{0}/'; rm -r '{0}.copy'",
+            directory.display()
+        );
+        let output = tokio::process::Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .await
+            .ok()?;
+        output.status.success().then(|| Self {
+            directory: directory.to_owned(),
+        })
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.directory.join("filler")
+    }
+
+    /// Leaves no room.
+    pub(crate) fn fill(&self) -> anyhow::Result<()> {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.filler())?;
+        let block = vec![0; 1 << 20];
+        while file.write_all(&block).is_ok() {}
+        while file.write_all(&block[..4_096]).is_ok() {}
+        Ok(())
+    }
+
+    pub(crate) fn free(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.filler())?)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.directory)
+            .status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprint("a file system of the run could not be unmounted");
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a run says is for people who watch it")]
+pub(crate) fn eprint(text: &str) {
+    eprintln!("{text}");
+}
