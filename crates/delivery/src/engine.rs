@@ -10,6 +10,7 @@
 //! is attempted until it ends; memory is bounded whatever the backlog; a crash repeats at most the attempts whose outcome
 //! was not committed.
 
+mod batch;
 mod checkpoint;
 mod command;
 mod committer;

@@ -31,7 +31,7 @@ const PUBLISHERS: usize = 6;
 /// How many events one call carries, where it carries several.
 const BATCH: usize = 5;
 /// One event in so many is one that is refused for good.
-const BAD_EVERY: usize = 40;
+const BAD_EVERY: usize = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Publishers {
@@ -208,11 +208,13 @@ impl Publisher {
     async fn publish_bad(&mut self) {
         let mut draft = self.draft();
         // The number is used up, so that the key has a hole and no repeat.
-        draft.request.event_type = "nobody-registered-this".to_owned();
+        draft.request.event_type = "unregistered".to_owned();
         let code = loop {
             match self.unary(&draft).await {
                 Ok(_) => break "OK".to_owned(),
-                Err(status) if status.code() == Code::NotFound => break "NotFound".to_owned(),
+                Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {
+                    break format!("{:?}", status.code());
+                }
                 Err(_) => self.client = None,
             }
             if self.stop.load(Ordering::Acquire) {

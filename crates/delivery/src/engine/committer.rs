@@ -20,7 +20,7 @@ use hookwright_storage::{
 use tokio::sync::oneshot;
 
 use super::{
-    Inner,
+    Inner, batch,
     command::{Change, Draft, PublishError, PublishResults, Published, Record},
     inbox::{Gathered, PublishCall},
     lane::{Job, Lane, Place, memory_of},
@@ -131,7 +131,7 @@ impl Committer {
         self.inner.checkpoint.set_committing(true);
         let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
-        let mut batch = build_batch(new_events, &records, gathered.checkpoint);
+        let mut batch = batch::build(new_events, &records, gathered.checkpoint);
         batch.repeated = repeated;
         batch.exclusive = exclusive(&intakes);
         if batch.is_empty() {
@@ -452,53 +452,4 @@ fn publish_error(error: &CommitError) -> PublishError {
         CommitError::Full(detail) => PublishError::Full(detail.clone()),
         other => PublishError::Unavailable(other.to_string()),
     }
-}
-
-/// One change a delivery: where several were gathered, the last one counts.
-fn build_batch(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64>) -> Batch {
-    let mut batch = Batch {
-        events,
-        checkpoint,
-        ..Batch::default()
-    };
-    let mut pend: HashMap<i64, PendingRow> = HashMap::new();
-    let mut health = HashMap::new();
-    for record in records {
-        let delivery = record.delivery.raw();
-        match &record.change {
-            Change::Attempted { attempt, retry, stored } => {
-                batch.attempts.push(Arc::clone(attempt));
-                match retry {
-                    Some(row) => drop(pend.insert(delivery, row.clone())),
-                    None => {
-                        pend.remove(&delivery);
-                        batch.unpend.extend(stored.then_some(delivery));
-                        batch.advance.extend(advance(record));
-                    }
-                }
-            }
-            Change::Ended { ending, stored } => {
-                batch.endings.push(ending.clone());
-                pend.remove(&delivery);
-                batch.unpend.extend(stored.then_some(delivery));
-                batch.advance.extend(advance(record));
-            }
-            Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
-            // What came of the delivery meanwhile counts more.
-            Change::Noted(row) if record.lane.is_noted(delivery) => drop(pend.entry(delivery).or_insert(row.clone())),
-            Change::Noted(_) => {}
-        }
-        if let Some(row) = &record.health {
-            health.insert(row.webhook_id, row.clone());
-        }
-    }
-    batch.pend.extend(pend.into_values());
-    batch.health.extend(health.into_values());
-    batch
-}
-
-/// Of which key another delivery is due now that this one has ended.
-fn advance(record: &Record) -> Option<(i64, String)> {
-    let key = record.ordering_key.clone()?;
-    Some((record.lane.webhook.raw(), key))
 }

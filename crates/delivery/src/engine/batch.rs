@@ -1,0 +1,160 @@
+//! What one commit holds, from the events and records that were gathered for it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use hookwright_storage::{Batch, NewEvent, PendingRow};
+
+use super::command::{Change, Record};
+
+/// One change a delivery: where several were gathered, the last one counts; and a note never counts beside anything else, for
+/// what came of the delivery meanwhile says more.
+pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64>) -> Batch {
+    let mut batch = Batch {
+        events,
+        checkpoint,
+        ..Batch::default()
+    };
+    let mut pend: HashMap<i64, PendingRow> = HashMap::new();
+    // In order: nodes that store what they know of the same webhooks must not wait for each other.
+    let mut health = BTreeMap::new();
+    // An outcome that could not be stored for a while may be there together with a note of the same delivery.
+    let is_note = |record: &&Record| matches!(record.change, Change::Noted(_));
+    let decided: HashSet<i64> = records
+        .iter()
+        .filter(|record| !is_note(record))
+        .map(|record| record.delivery.raw())
+        .collect();
+    for record in records {
+        let delivery = record.delivery.raw();
+        match &record.change {
+            Change::Attempted { attempt, retry, stored } => {
+                batch.attempts.push(Arc::clone(attempt));
+                match retry {
+                    Some(row) => drop(pend.insert(delivery, row.clone())),
+                    None => {
+                        pend.remove(&delivery);
+                        batch.unpend.extend(stored.then_some(delivery));
+                        batch.advance.extend(advance(record));
+                    }
+                }
+            }
+            Change::Ended { ending, stored } => {
+                batch.endings.push(ending.clone());
+                pend.remove(&delivery);
+                batch.unpend.extend(stored.then_some(delivery));
+                batch.advance.extend(advance(record));
+            }
+            Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
+            Change::Noted(row) => {
+                if !decided.contains(&delivery) && record.lane.is_noted(delivery) {
+                    pend.insert(delivery, row.clone());
+                }
+            }
+        }
+        if let Some(row) = &record.health {
+            health.insert(row.webhook_id, row.clone());
+        }
+    }
+    batch.pend.extend(pend.into_values());
+    batch.health.extend(health.into_values());
+    batch
+}
+
+/// Of which key another delivery is due now that this one has ended.
+fn advance(record: &Record) -> Option<(i64, String)> {
+    let key = record.ordering_key.clone()?;
+    Some((record.lane.webhook.raw(), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use hookwright_domain::id::{DeliveryId, WebhookId};
+    use hookwright_storage::EndingRow;
+
+    use super::{
+        super::{
+            health::Health,
+            lane::{Lane, LaneLimits, Place},
+            lease::Lease,
+            memory::Memory,
+            turns::Turns,
+        },
+        *,
+    };
+
+    const DELIVERY: i64 = 5;
+
+    fn lane() -> Arc<Lane> {
+        let limits = LaneLimits {
+            jobs: 10,
+            bytes: 1 << 20,
+            attempts: 2,
+        };
+        let turns = Arc::new(Turns::new(3, Arc::new(Lease::new(false))));
+        let memory = Arc::new(Memory::new(1 << 20));
+        let lane = Lane::new(WebhookId::from_raw(7), limits, memory, turns, Health::default());
+        let place = Place {
+            delivery: DELIVERY,
+            event: 4,
+            organization: 1,
+        };
+        assert!(lane.reserve(place, 10, 0));
+        Arc::new(lane)
+    }
+
+    fn record(lane: &Arc<Lane>, change: Change) -> Record {
+        Record {
+            lane: Arc::clone(lane),
+            delivery: DeliveryId::from_raw(DELIVERY),
+            change,
+            health: None,
+            ordering_key: None,
+        }
+    }
+
+    fn row() -> PendingRow {
+        PendingRow {
+            delivery_id: DELIVERY,
+            event_id: 4,
+            organization_id: 1,
+            webhook_id: 7,
+            due_at: 0,
+            attempts: 0,
+            ordering_key: None,
+        }
+    }
+
+    #[test]
+    fn a_note_counts_alone_and_not_beside_an_outcome() {
+        let lane = lane();
+        // The keeper of the checkpoint has taken the delivery up.
+        assert_eq!(lane.take_unstored(1).len(), 1);
+        let note = || record(&lane, Change::Noted(row()));
+        assert_eq!(build(Vec::new(), &[note()], None).pend.len(), 1);
+        let ending = EndingRow {
+            delivery_id: DELIVERY,
+            event_id: 4,
+            organization_id: 1,
+            webhook_id: 7,
+            state: 3,
+            reason: String::new(),
+            ended_at: 0,
+        };
+        let ended = || {
+            let ending = ending.clone();
+            record(&lane, Change::Ended { ending, stored: false })
+        };
+        for records in [[ended(), note()], [note(), ended()]] {
+            let batch = build(Vec::new(), &records, None);
+            assert_eq!(
+                batch.pend,
+                [],
+                "an outcome that waited for the store, and a note of the same delivery"
+            );
+            assert_eq!(batch.endings.len(), 1);
+        }
+    }
+}
