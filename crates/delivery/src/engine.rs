@@ -552,6 +552,5 @@ fn park(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
 /// The webhook is gone: the delivery ends.
 fn cancel(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
     let ending = job.ending("webhook_deleted", now);
-    let stored = lane.is_stored(job.delivery);
-    Record::of(lane, job, Change::Ended { ending, stored }, None)
+    Record::of(lane, job, Change::Ended(ending), None)
 }

@@ -30,21 +30,21 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
     for record in records {
         let delivery = record.delivery.raw();
         match &record.change {
-            Change::Attempted { attempt, retry, stored } => {
+            Change::Attempted { attempt, retry } => {
                 batch.attempts.push(Arc::clone(attempt));
                 match retry {
                     Some(row) => drop(pend.insert(delivery, row.clone())),
                     None => {
                         pend.remove(&delivery);
-                        batch.unpend.extend(stored.then_some(delivery));
+                        batch.unpend.extend(has_row(record));
                         batch.advance.extend(advance(record));
                     }
                 }
             }
-            Change::Ended { ending, stored } => {
+            Change::Ended(ending) => {
                 batch.endings.push(ending.clone());
                 pend.remove(&delivery);
-                batch.unpend.extend(stored.then_some(delivery));
+                batch.unpend.extend(has_row(record));
                 batch.advance.extend(advance(record));
             }
             Change::Parked(row) => drop(pend.insert(delivery, row.clone())),
@@ -61,6 +61,13 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
     batch.pend.extend(pend.into_values());
     batch.health.extend(health.into_values());
     batch
+}
+
+/// The delivery, if the store has a pending row for it, or was asked to: as things stand when its end is committed, for the
+/// keeper of the checkpoint may have asked after the attempt was over.
+fn has_row(record: &Record) -> Option<i64> {
+    let delivery = record.delivery.raw();
+    record.lane.is_stored(delivery).then_some(delivery)
 }
 
 /// Of which key another delivery is due now that this one has ended.
@@ -143,10 +150,7 @@ mod tests {
             reason: String::new(),
             ended_at: 0,
         };
-        let ended = || {
-            let ending = ending.clone();
-            record(&lane, Change::Ended { ending, stored: false })
-        };
+        let ended = || record(&lane, Change::Ended(ending.clone()));
         for records in [[ended(), note()], [note(), ended()]] {
             let batch = build(Vec::new(), &records, None);
             assert_eq!(
@@ -154,6 +158,7 @@ mod tests {
                 [],
                 "an outcome that waited for the store, and a note of the same delivery"
             );
+            assert_eq!(batch.unpend, [DELIVERY], "the row of an earlier note goes");
             assert_eq!(batch.endings.len(), 1);
         }
     }

@@ -82,10 +82,9 @@ pub(super) enum Change {
     Attempted {
         attempt: Arc<AttemptRow>,
         retry: Option<PendingRow>,
-        stored: bool,
     },
     /// The delivery ends without a further attempt.
-    Ended { ending: EndingRow, stored: bool },
+    Ended(EndingRow),
     /// The store takes note of a delivery that stays in memory.
     Noted(PendingRow),
     /// The delivery leaves memory and waits in the store alone.

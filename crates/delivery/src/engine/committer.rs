@@ -14,9 +14,7 @@ use std::{
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX};
-use hookwright_storage::{
-    Batch, CommitError, Committed, NewEvent, PAUSED, PendingRow, Repeat, StoreError, StoredEvent, fault,
-};
+use hookwright_storage::{CommitError, Committed, NewEvent, PAUSED, Repeat, StoreError, StoredEvent, fault};
 use tokio::sync::oneshot;
 
 use super::{
@@ -314,7 +312,7 @@ impl Committer {
         {
             let due_at = match &change {
                 Change::Attempted { retry, .. } => retry.as_ref().map(|row| row.due_at).filter(|due| *due < PAUSED),
-                Change::Ended { .. } => None,
+                Change::Ended(_) => None,
                 Change::Noted(_) => continue,
                 Change::Parked(row) => Some(row.due_at),
             };

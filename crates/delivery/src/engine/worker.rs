@@ -151,14 +151,12 @@ impl Inner {
         lane.attempted(outcome.state == DeliveryState::Delivered, report.duration);
         let health = self.track_health(lane, &outcome);
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
-        let stored = lane.is_stored(job.delivery);
         Record::of(
             lane,
             job,
             Change::Attempted {
                 attempt: Arc::new(attempt),
                 retry: outcome.retry,
-                stored,
             },
             health,
         )

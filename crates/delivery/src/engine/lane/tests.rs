@@ -30,6 +30,7 @@ fn job(delivery: i64, attempts: u32) -> Job {
         webhook: 7,
         event: event(delivery - 1),
         attempts,
+        ordering_key: None,
     }
 }
 
