@@ -93,6 +93,36 @@ bench-charts: ## Draw docs/charts from the last report
 bench-guard: bench-build ## Fail when a delivery costs 15 % more CPU than recorded, as a ratio to the raw sender
 	target/release/hookwright-bench guard
 
+# What the fault harness is told.
+SECONDS ?= 60
+NODES ?= 3
+SEED ?= 1
+TORTURE ?=
+
+.PHONY: torture-build
+torture-build:
+	cargo build --locked --bin hookwright
+	cargo build --locked -p hookwright-torture
+	@scripts/find-postgres --install >/dev/null
+
+.PHONY: torture
+torture: torture-build ## Make faults and check that nothing is lost (SECONDS=60 NODES=3 SEED=1 STORE=sqlite or postgres)
+	target/debug/hookwright-torture run --seconds $(SECONDS) --nodes $(NODES) --seed $(SEED) --store $(STORE) $(TORTURE)
+
+.PHONY: torture-kills
+torture-kills: torture-build ## Kill one of three nodes ten times, and measure how long it takes to recover
+	target/debug/hookwright-torture kills $(TORTURE)
+
+# Debian's strace is installed where it is missing and can be.
+.PHONY: torture-power-loss
+torture-power-loss: torture-build ## Imitate a loss of power under SQLite, by what strace saw of its writes and syncs
+	@command -v strace >/dev/null || apt-get install -y -q strace
+	target/debug/hookwright-torture power-loss $(TORTURE)
+
+.PHONY: torture-rolling
+torture-rolling: torture-build ## Restart three nodes one after the other under load
+	target/debug/hookwright-torture rolling $(TORTURE)
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt --all

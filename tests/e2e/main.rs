@@ -14,6 +14,7 @@
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
 //! A test that concerns the store runs on both: `on_both_stores!` makes one test of each.
@@ -33,4 +34,5 @@ mod publishing;
 mod subscriptions;
 mod support;
 mod telemetry;
+mod torture;
 mod verifiers;

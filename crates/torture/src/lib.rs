@@ -11,6 +11,7 @@
 //! | `dump` | what the store says in the end |
 //! | [`checker`] | the promises, as figures and breaches |
 //! | `drills` | single faults, repeated and timed |
+//! | `power_loss` | SQLite's files as they could be after a loss of power |
 
 pub mod checker;
 mod drills;
@@ -18,12 +19,14 @@ mod dump;
 mod faults;
 pub mod history;
 mod nodes;
+mod power_loss;
 mod proxy;
 mod publisher;
 mod receivers;
 pub mod run;
 
 pub use drills::{kills, rolling};
+pub use power_loss::{Outcome, power_loss};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookwright_torture::{checker::Verdict, kills, rolling, run};
+use hookwright_torture::{checker::Verdict, kills, power_loss, rolling, run};
 
 /// Makes faults, and checks that nothing accepted is lost
 #[derive(Parser)]
@@ -38,6 +38,24 @@ enum Command {
         rounds: usize,
         #[command(flatten)]
         common: Common,
+    },
+    /// Put SQLite's files together as they could be after a loss of power, and look for what was acknowledged
+    PowerLoss {
+        /// How many events to publish
+        #[arg(long, default_value_t = 400)]
+        events: usize,
+        /// How many moments to look at
+        #[arg(long, default_value_t = 20)]
+        points: usize,
+        /// Decides the moments, and what is lost
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The server; hookwright beside this program unless told
+        #[arg(long)]
+        server: Option<PathBuf>,
+        /// Plant a bug in the server, to see it found: ack-before-commit
+        #[arg(long)]
+        plant: Option<String>,
     },
     /// Check the history of a run again
     Check {
@@ -115,6 +133,31 @@ fn main() -> anyhow::Result<ExitCode> {
                 "{acknowledged} events published, 0 given up; {failed} tries were repeated on another node"
             ));
             Ok(tell(&verdict))
+        }
+        Command::PowerLoss {
+            events,
+            points,
+            seed,
+            server,
+            plant,
+        } => {
+            let beside = std::env::current_exe()?.with_file_name("hookwright");
+            let server = server.unwrap_or(beside);
+            let outcome = runtime.block_on(power_loss(&server, events, points, seed, plant.as_deref()))?;
+            println(&format!(
+                "{} events acknowledged, {} writes; {} moments, {} writes dropped or torn; {} lost",
+                outcome.acknowledged,
+                outcome.writes,
+                outcome.points,
+                outcome.dropped,
+                outcome.lost.len()
+            ));
+            outcome.lost.iter().take(20).for_each(|line| println(line));
+            Ok(if outcome.lost.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::Check { directory } => Ok(tell(&run::verdict(&directory)?)),
     }

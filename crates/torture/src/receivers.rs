@@ -1,6 +1,7 @@
 //! The receivers: one HTTP server with a path for each webhook, which notes every arrival and misbehaves as its path says.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     net::SocketAddr,
     sync::{
@@ -69,8 +70,27 @@ struct Shared {
     /// The webhook that each path belongs to.
     webhooks: Mutex<std::collections::HashMap<String, i64>>,
     arrivals: AtomicU64,
-    /// The last arrival of an event that a node accepted, by the node's number.
-    last_by_node: Mutex<std::collections::HashMap<u16, i64>>,
+    wave: Mutex<Wave>,
+}
+
+/// What comes after a node was killed of what it had accepted before.
+#[derive(Default)]
+struct Wave {
+    number: Option<u16>,
+    killed_at: i64,
+    /// Deliveries that have come; those of ordered webhooks wait for others by intent, and do not count.
+    seen: HashSet<i64>,
+    /// When the last of them came for the first time.
+    last: i64,
+}
+
+impl Wave {
+    fn arrived(&mut self, at: i64, event: i64, delivery: i64) {
+        let is_left = Some(node_of(event)) == self.number && hookwright_domain::id::time_us(event) <= self.killed_at;
+        if is_left && self.seen.insert(delivery) {
+            self.last = at;
+        }
+    }
 }
 
 impl Receivers {
@@ -83,7 +103,7 @@ impl Receivers {
             down: AtomicBool::new(false),
             webhooks: Mutex::default(),
             arrivals: AtomicU64::new(0),
-            last_by_node: Mutex::default(),
+            wave: Mutex::default(),
         });
         tokio::spawn(listen(listener, Arc::clone(&shared)));
         Ok(Self { address, shared })
@@ -107,9 +127,19 @@ impl Receivers {
         self.shared.arrivals.load(Ordering::Acquire)
     }
 
-    /// When the last event arrived that the node of this number had accepted.
-    pub(crate) fn last_of(&self, number: u16) -> Option<i64> {
-        self.shared.last_by_node.lock().get(&number).copied()
+    /// The node of this number is killed now: watches what comes of what it had accepted.
+    pub(crate) fn watch_wave(&self, number: u16, killed_at: i64) {
+        *self.shared.wave.lock() = Wave {
+            number: Some(number),
+            killed_at,
+            ..Wave::default()
+        };
+    }
+
+    /// How much of it has come, and when the last of it came for the first time.
+    pub(crate) fn wave(&self) -> (usize, i64) {
+        let wave = self.shared.wave.lock();
+        (wave.seen.len(), wave.last)
     }
 }
 
@@ -191,6 +221,9 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         return Err(Closed);
     };
     let at = now_us();
+    if !WEBHOOKS.iter().any(|(name, _, ordered)| *name == path && *ordered) {
+        shared.wave.lock().arrived(at, event, delivery);
+    }
     shared.history.add(&Entry::Arrived {
         at,
         webhook,
@@ -203,7 +236,6 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         status,
     });
     shared.arrivals.fetch_add(1, Ordering::AcqRel);
-    shared.last_by_node.lock().insert(node_of(event), at);
     if manner == Some(Manner::Slow) {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }

@@ -1,0 +1,33 @@
+//! A short run of the fault harness on each store: the long ones are `make torture`.
+
+use std::time::Duration;
+
+use hookwright_torture::run::{Options, torture};
+
+async fn short(postgres: bool) {
+    let out = tempfile::tempdir().unwrap();
+    let options = Options {
+        server: env!("CARGO_BIN_EXE_hookwright").into(),
+        seconds: 12,
+        nodes: 2,
+        postgres,
+        seed: 7,
+        out: out.path().to_owned(),
+        plant: None,
+        pause: Duration::from_millis(150),
+        verbose: false,
+    };
+    let verdict = torture(&options).await.unwrap();
+    assert!(verdict.is_kept(), "{}", verdict.table());
+    assert!(verdict.figures["acknowledged"] > 50.0, "{}", verdict.table());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn torture_short_sqlite() {
+    short(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn torture_short_postgres() {
+    short(true).await;
+}
