@@ -7,6 +7,7 @@ mod latency;
 mod neighbours;
 mod raw_sender;
 mod throughput;
+mod two_nodes;
 
 use futures::future::BoxFuture;
 
@@ -17,14 +18,26 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// How often it is run unless told.
     pub(super) runs: usize,
-    /// Whether it has to do with a store; one that has not is run once, under the first.
-    stores: bool,
+    on: On,
     run: for<'a> fn(&'a mut Site, Store) -> BoxFuture<'a, anyhow::Result<Figures>>,
+}
+
+/// Which stores a scenario has to do with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// None: it is run once, under the first.
+    None,
+    Both,
+    Postgres,
 }
 
 impl Scenario {
     pub(super) fn runs_on(&self, store: Store) -> bool {
-        self.stores || store == Store::Sqlite
+        match self.on {
+            On::Both => true,
+            On::None => store == Store::Sqlite,
+            On::Postgres => store == Store::Postgres,
+        }
     }
 
     pub(super) async fn run(&self, site: &mut Site, store: Store) -> anyhow::Result<Figures> {
@@ -33,11 +46,11 @@ impl Scenario {
 }
 
 macro_rules! scenario {
-    ($name:literal, $runs:literal, $stores:literal, $run:path) => {
+    ($name:literal, $runs:literal, $on:ident, $run:path) => {
         Scenario {
             name: $name,
             runs: $runs,
-            stores: $stores,
+            on: On::$on,
             run: |site, store| Box::pin($run(site, store)),
         }
     };
@@ -45,17 +58,18 @@ macro_rules! scenario {
 
 /// In the order in which they are run.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    scenario!("raw_sender", 3, false, raw_sender::run),
-    scenario!("fanout1_stream", 3, true, throughput::fanout1_stream),
-    scenario!("fanout1_unary64", 3, true, throughput::fanout1_unary64),
-    scenario!("fanout10_stream", 3, true, throughput::fanout10_stream),
-    scenario!("latency_200", 3, true, latency::run),
-    scenario!("noisy_neighbour", 3, true, neighbours::noisy_neighbour),
-    scenario!("noisy_backlog", 3, true, neighbours::noisy_backlog),
-    scenario!("backlog_memory", 1, true, backlog::memory),
-    scenario!("start_with_backlog", 1, true, backlog::start),
-    scenario!("idle", 1, true, idle::run),
-    scenario!("aged_store", 1, true, aged::run),
+    scenario!("raw_sender", 3, None, raw_sender::run),
+    scenario!("fanout1_stream", 3, Both, throughput::fanout1_stream),
+    scenario!("fanout1_unary64", 3, Both, throughput::fanout1_unary64),
+    scenario!("fanout10_stream", 3, Both, throughput::fanout10_stream),
+    scenario!("latency_200", 3, Both, latency::run),
+    scenario!("noisy_neighbour", 3, Both, neighbours::noisy_neighbour),
+    scenario!("noisy_backlog", 3, Both, neighbours::noisy_backlog),
+    scenario!("backlog_memory", 1, Both, backlog::memory),
+    scenario!("start_with_backlog", 1, Both, backlog::start),
+    scenario!("idle", 1, Both, idle::run),
+    scenario!("aged_store", 1, Both, aged::run),
+    scenario!("two_nodes", 3, Postgres, two_nodes::run),
 ];
 
 /// CPU per delivery as ratios to the raw sender, each measured right before its pair.

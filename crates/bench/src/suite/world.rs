@@ -190,13 +190,24 @@ impl World {
 
     /// A publisher for this server.
     pub(super) fn publisher(&self) -> anyhow::Result<Part> {
-        Part::start(&[
-            "publisher",
-            "--servers",
-            self.server.grpc_address(),
-            "--token",
-            &self.token,
-        ])
+        self.publisher_of(&[self.server.grpc_address()])
+    }
+
+    /// A publisher that uses several servers in turn.
+    pub(super) fn publisher_of(&self, servers: &[&str]) -> anyhow::Result<Part> {
+        Part::start(&["publisher", "--servers", &servers.join(","), "--token", &self.token])
+    }
+
+    /// Another server on the same database.
+    pub(super) async fn second_server(&self, site: &Site, settings: &[(&str, &str)]) -> anyhow::Result<TestServer> {
+        let database = self.database.as_ref().context("several servers need PostgreSQL")?;
+        let mut builder = TestServer::builder(&site.server)
+            .allow("127.0.0.0/8")
+            .postgres(database.url());
+        for (flag, value) in settings {
+            builder = builder.arg(flag, value);
+        }
+        builder.start().await
     }
 
     pub(super) async fn behave(&mut self, host: usize, how: Behaviour) -> anyhow::Result<()> {
