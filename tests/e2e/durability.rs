@@ -35,6 +35,18 @@ async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<Strin
 }
 
 on_both_stores! {
+    async fn f01_a_server_that_dies_at_its_migration_starts_afterwards(on: On) {
+        let directory = tempfile::tempdir().unwrap();
+        let (builder, _database) = crate::support::builder(on).await;
+        let builder = builder.data_directory(directory.path().join("data"));
+        for point in ["migration:1", "migration:2"] {
+            let exited = builder.clone().env("HOOKWRIGHT_FAILPOINT", point).start_to_fail().await.unwrap();
+            assert!(!exited.status.success(), "{point}: {}", exited.stderr);
+        }
+        let mut installation = Installation::of(builder.start().await.unwrap()).await;
+        installation.create_organization("acme").await;
+    }
+
     async fn an_acknowledged_event_survives_sigkill(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;

@@ -81,7 +81,9 @@ fn run_migrations(conn: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
     let mut harness = AsyncMigrationHarness::new(conn);
     crate::sqlite::known_versions(&harness.applied_migrations().map_err(failed)?)?;
+    crate::fault::point("migration");
     let applied = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+    crate::fault::point("migration");
     Ok(applied.iter().map(ToString::to_string).collect())
 }
 

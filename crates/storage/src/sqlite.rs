@@ -52,9 +52,11 @@ pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
         let _lock = lock(&path)?;
         let mut conn = connect(&path)?;
         check_not_newer(&mut conn)?;
+        crate::fault::point("migration");
         let applied = conn
             .run_pending_migrations(MIGRATIONS)
             .map_err(|error| StoreError::Migration(error.to_string()))?;
+        crate::fault::point("migration");
         Ok(applied.iter().map(ToString::to_string).collect())
     })
     .await
