@@ -312,6 +312,8 @@ impl Engine {
     /// Returns whether everything that happened is durable.
     pub async fn stop(&self, limit: Duration) -> bool {
         self.inner.stopping.store(true, Ordering::Release);
+        // From now on no attempt begins: one that did after the wait below would find nobody to record its outcome.
+        self.inner.lease.lost();
         let in_time = tokio::time::timeout(limit, self.inner.turns.wait_until_free())
             .await
             .is_ok();

@@ -201,10 +201,27 @@ impl Postgres {
         .await
     }
 
-    /// Runs a change in a transaction of its own.
+    /// Runs a change in a transaction of its own, as a node that has not been lost.
     pub(crate) async fn write<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    {
+        self.transaction(async |conn| {
+            nodes::hold(conn, &self.identity).await?;
+            let done = change(conn).await?;
+            if let Some(ping) = &ping {
+                let node = self.identity.number();
+                commit::insert_events(conn, std::slice::from_ref(ping), |_| node).await?;
+            }
+            Ok(done)
+        })
+        .await
+    }
+
+    /// Runs a transaction.
+    pub(crate) async fn transaction<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
         within_deadline(async {
             let mut conn = self
@@ -213,16 +230,17 @@ impl Postgres {
                 .await
                 .map_err(|error| StoreError::Unreachable(error.to_string()))?;
             begin(&mut conn).await?;
-            let changed = async {
-                let done = change(&mut conn).await?;
-                if let Some(ping) = &ping {
-                    let node = self.identity.number();
-                    commit::insert_events(&mut conn, std::slice::from_ref(ping), |_| node).await?;
+            match work(&mut conn).await {
+                Ok(done) => {
+                    conn.batch_execute("COMMIT").await?;
+                    Ok(done)
                 }
-                Ok(done)
+                Err(error) => {
+                    // A connection that is broken cannot roll back, and needs not.
+                    let _ = conn.batch_execute("ROLLBACK").await;
+                    Err(error)
+                }
             }
-            .await;
-            end(&mut conn, changed).await
         })
         .await
     }

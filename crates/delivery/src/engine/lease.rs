@@ -31,6 +31,7 @@ impl Lease {
     pub(super) fn holds(&self) -> bool {
         match self.ends.load(Ordering::Acquire) {
             u64::MAX => true,
+            LOST | NOT_YET => false,
             ends => micros(self.origin.elapsed()) < ends,
         }
     }

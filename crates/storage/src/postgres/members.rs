@@ -112,7 +112,8 @@ impl Postgres {
 
     /// Fences a node whose lease has ended. False when it is no longer so, or another node is at it.
     pub(crate) async fn fence(&self, number: u16, epoch: i64) -> Result<bool, StoreError> {
-        self.write(None, async |conn| adoption::fence(conn, i32::from(number), epoch).await)
+        // Whoever does it: it only takes from a node what that one has lost already.
+        self.transaction(async |conn| Ok(adoption::fence(conn, i32::from(number), epoch).await?))
             .await
     }
 

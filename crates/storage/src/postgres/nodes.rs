@@ -218,6 +218,26 @@ async fn check(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), 
     }
 }
 
+/// Makes sure that this node has not been lost, and is not until the caller's transaction ends: what a lost node took would
+/// belong to nobody.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when it was.
+pub(super) async fn hold(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
+    let held: Vec<Number> = diesel::sql_query(
+        "SELECT epoch AS number FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2) FOR KEY SHARE",
+    )
+    .bind::<sql_types::Integer, _>(identity.number())
+    .bind::<sql_types::BigInt, _>(identity.epoch())
+    .load(conn)
+    .await?;
+    if held.is_empty() {
+        Err(StoreError::LeaseLost)
+    } else {
+        Ok(())
+    }
+}
+
 /// What the sessions of a node are called.
 pub(super) fn application_name(number: i32) -> String {
     format!("hookwright node {number}")
