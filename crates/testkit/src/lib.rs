@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use dns::DnsServer;
 pub use postgres::{PostgresCluster, TestDatabase};
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};
-pub use server::TestServer;
+pub use server::{TestServer, TestServerBuilder};
 pub use tls::Authority;
 
 /// How long anything is waited for: far longer than it takes on a busy machine, and shorter than

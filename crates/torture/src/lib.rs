@@ -26,7 +26,7 @@ mod receivers;
 pub mod run;
 
 pub use drills::{kills, rolling};
-pub use power_loss::{Outcome, power_loss};
+pub use power_loss::{Outcome, PowerLoss, power_loss};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookwright_torture::{checker::Verdict, kills, power_loss, rolling, run};
+use hookwright_torture::{PowerLoss, checker::Verdict, kills, power_loss, rolling, run};
 
 /// Makes faults, and checks that nothing accepted is lost
 #[derive(Parser)]
@@ -42,18 +42,21 @@ enum Command {
     /// Put SQLite's files together as they could be after a loss of power, and look for what was acknowledged
     PowerLoss {
         /// How many events to publish
-        #[arg(long, default_value_t = 400)]
+        #[arg(long, default_value_t = 1_500)]
         events: usize,
         /// How many moments to look at
         #[arg(long, default_value_t = 20)]
         points: usize,
+        /// On how many of them a server is started, which must deliver whatever is there
+        #[arg(long, default_value_t = 5)]
+        started: usize,
         /// Decides the moments, and what is lost
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// The server; hookwright beside this program unless told
         #[arg(long)]
         server: Option<PathBuf>,
-        /// Plant a bug in the server, to see it found: ack-before-commit
+        /// Plant a bug in the server, to see it found: ack-before-commit, early-checkpoint
         #[arg(long)]
         plant: Option<String>,
     },
@@ -137,19 +140,29 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::PowerLoss {
             events,
             points,
+            started,
             seed,
             server,
             plant,
         } => {
             let beside = std::env::current_exe()?.with_file_name("hookwright");
             let server = server.unwrap_or(beside);
-            let outcome = runtime.block_on(power_loss(&server, events, points, seed, plant.as_deref()))?;
+            let options = PowerLoss {
+                events,
+                points,
+                started,
+                seed,
+                plant,
+            };
+            let outcome = runtime.block_on(power_loss(&server, &options))?;
             println(&format!(
-                "{} events acknowledged, {} writes; {} moments, {} writes dropped or torn; {} lost",
+                "{} events acknowledged, {} writes; {points} moments, {} writes dropped or torn; \
+                 {} deliveries resumed on {} images; {} breaches",
                 outcome.acknowledged,
                 outcome.writes,
-                outcome.points,
                 outcome.dropped,
+                outcome.resumed,
+                started.min(points),
                 outcome.lost.len()
             ));
             outcome.lost.iter().take(20).for_each(|line| println(line));

@@ -8,29 +8,36 @@
 mod image;
 mod trace;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types};
-use hookwright_domain::id::EventId;
-use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, PublishEventRequest, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
-    publish_event_request::Payload,
-};
-use hookwright_testkit::TestServer;
+use hookwright_proto::v1::RetrySchedule;
+use hookwright_testkit::{TestServer, TestServerBuilder};
+use parking_lot::Mutex;
 
 use self::{image::Files, trace::Call};
 use crate::{
-    Random,
-    nodes::{authorized, channel},
-    now_us,
+    Random, dump,
+    history::{self, Entry, History},
+    nodes::Place,
+    publisher::Publishers,
+    receivers::Receivers,
+    run::install,
 };
 
-/// How many publish at the same time.
-const PUBLISHERS: usize = 4;
-/// The server is started again on so many of the images; all of them are opened and read.
-const STARTED: usize = 3;
+/// How long each publisher pauses between two calls.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How much later receivers answer while events are published.
+const LATE: Duration = Duration::from_secs(3);
+/// How long publishing under `strace` may take.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a server that was started on an image may take to bring everything to its end.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(QueryableByName)]
 struct Text {
@@ -44,134 +51,153 @@ struct Id {
     id: i64,
 }
 
-/// What came of it.
+/// What is to be done.
 #[derive(Clone, Debug)]
+pub struct PowerLoss {
+    /// How many events to publish, at least.
+    pub events: usize,
+    /// How many moments to look at.
+    pub points: usize,
+    /// On how many of them a server is started, which must then deliver whatever is in the store.
+    pub started: usize,
+    /// Decides the moments, and what is lost.
+    pub seed: u64,
+    /// A bug to plant in the server.
+    pub plant: Option<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Events that were acknowledged.
     pub acknowledged: usize,
     /// Writes that were noted.
     pub writes: usize,
-    /// Moments that were looked at.
-    pub points: usize,
     /// Writes that were dropped or torn, over all moments.
     pub dropped: usize,
-    /// What was acknowledged and is not there, in words.
+    /// Deliveries that servers on images brought to their end.
+    pub resumed: i64,
+    /// What was acknowledged and is not there, or is there and not delivered, in words.
     pub lost: Vec<String>,
 }
 
-/// Publishes so many events, and looks at so many moments.
+/// Publishes events to a server under `strace`, and looks at what would be left of them.
 ///
 /// # Errors
-/// When `strace` is not there, or the server does not start.
-pub async fn power_loss(
-    server: &Path,
-    events: usize,
-    points: usize,
-    seed: u64,
-    plant: Option<&str>,
-) -> anyhow::Result<Outcome> {
+/// When `strace` is not there, or a server does not start.
+pub async fn power_loss(server: &Path, options: &PowerLoss) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let (data, log) = (directory.path().join("data"), directory.path().join("strace.log"));
+    let history = Arc::new(History::create(directory.path())?);
+    let receivers = Receivers::start(Arc::clone(&history), options.seed).await?;
     let wrapper = trace::wrapper(directory.path(), server, &log)?;
-    let mut traced = TestServer::builder(&wrapper)
-        .allow("127.0.0.0/8")
-        .data_directory(&data)
-        .env("HOOKWRIGHT_PLANT", plant.unwrap_or_default())
+    let mut traced = builder(&wrapper, &data)
+        .env("HOOKWRIGHT_PLANT", options.plant.as_deref().unwrap_or_default())
         .start()
         .await
         .context("the server under strace (Debian's package strace)")?;
-    let acknowledged = publish(&traced, events).await?;
+    install(
+        traced.grpc_address(),
+        &traced.token()?,
+        &receivers,
+        &history,
+        Some(retries()),
+    )
+    .await?;
+    // Whatever is published is in memory for a while, and on its way through every part of the store.
+    receivers.set_delay(LATE);
+    publish(&traced, &history, options).await?;
     traced.kill9().await?;
+    receivers.set_delay(Duration::ZERO);
+    history.flush()?;
+    let acknowledged = acknowledged(directory.path())?;
     let calls = trace::read(&log, &data).await?;
     let mut outcome = Outcome {
         acknowledged: acknowledged.len(),
         writes: calls.iter().filter(|call| matches!(call, Call::Write { .. })).count(),
-        points,
-        dropped: 0,
-        lost: Vec::new(),
+        ..Outcome::default()
     };
-    let mut random = Random::new(seed);
+    let mut random = Random::new(options.seed);
     let (first, last) = (acknowledged[0].0, acknowledged[acknowledged.len() - 1].0);
-    for point in 0..points {
+    for point in 0..options.points {
         let at = first + i64::try_from(random.next() % (last - first).unsigned_abs().max(1))?;
         let mut files = Files::default();
         outcome.dropped += files.until(&calls, at, &mut random);
         let place = directory.path().join(format!("image-{point}"));
         copy_keys(&data, &place)?;
-        files.write(&data, &place)?;
-        let expected = acknowledged
-            .iter()
-            .filter(|(when, _)| *when < at)
-            .map(|(_, event)| *event);
-        if point < STARTED {
-            // The real server recovers the image, and is stopped in order.
-            let mut again = TestServer::builder(server)
-                .allow("127.0.0.0/8")
-                .data_directory(&place)
-                .start()
-                .await
-                .with_context(|| format!("the server on the image of {at}"))?;
-            again.terminate().await?;
+        files.write(&place)?;
+        if point < options.started {
+            deliver(server, &place, at, &mut outcome).await?;
         }
-        check(&place, at, expected, &mut outcome)?;
+        let expected = acknowledged.iter().filter(|(when, _)| *when < at);
+        check(&place, at, expected.map(|(_, event)| *event), &mut outcome)?;
         std::fs::remove_dir_all(&place)?;
     }
     Ok(outcome)
 }
 
-/// Publishes by several callers at once. When each event was acknowledged, in that order.
-async fn publish(server: &TestServer, events: usize) -> anyhow::Result<Vec<(i64, i64)>> {
-    let (channel, token) = (channel(server.grpc_address()).await?, server.token()?);
-    let request = CreateOrganizationRequest {
-        organization_id: "torture".to_owned(),
-        organization: None,
-    };
-    OrganizationServiceClient::new(channel.clone())
-        .create_organization(authorized(request, &token)?)
-        .await?;
-    let request = CreateEventTypeRequest {
-        event_type_id: "step".to_owned(),
-        event_type: None,
-    };
-    EventTypeServiceClient::new(channel.clone())
-        .create_event_type(authorized(request, &token)?)
-        .await?;
-    let mut tasks = tokio::task::JoinSet::new();
-    for publisher in 0..PUBLISHERS {
-        let (mut client, token) = (EventServiceClient::new(channel.clone()), token.clone());
-        tasks.spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in 0..events / PUBLISHERS {
-                let json = format!(
-                    r#"{{"publisher":{publisher},"number":{number},"padding":"{}"}}"#,
-                    "x".repeat(300)
-                );
-                let request = PublishEventRequest {
-                    organization: "organizations/torture".to_owned(),
-                    event_type: "step".to_owned(),
-                    payload: Some(Payload::Json(json.into())),
-                    ..PublishEventRequest::default()
-                };
-                let published = client.publish_event(authorized(request, &token)?).await?.into_inner();
-                let id = published
-                    .event
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or_default()
-                    .parse::<EventId>()?;
-                acknowledged.push((now_us(), id.raw()));
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            anyhow::Ok(acknowledged)
-        });
+fn builder(server: &Path, data: &Path) -> TestServerBuilder {
+    TestServer::builder(server).allow("127.0.0.0/8").data_directory(data)
+}
+
+/// Soon and often: whatever an image holds is then brought to its end while somebody looks.
+fn retries() -> RetrySchedule {
+    RetrySchedule {
+        delays: vec![prost_types::Duration { seconds: 1, nanos: 0 }; 50],
     }
-    let mut all = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        all.extend(done??);
+}
+
+/// Publishes until enough is acknowledged.
+async fn publish(server: &TestServer, history: &Arc<History>, options: &PowerLoss) -> anyhow::Result<()> {
+    let addresses = Arc::new(Mutex::new(vec![Some(server.grpc_address().to_owned())]));
+    let mut publishers = Publishers::start(&addresses, &server.token()?, history, options.seed, PAUSE);
+    let begun = Instant::now();
+    while publishers.acknowledged.load(Ordering::Acquire) < options.events as u64 {
+        anyhow::ensure!(begun.elapsed() < PUBLISH_PATIENCE, "publishing takes too long");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    publishers.stop().await;
+    Ok(())
+}
+
+/// When each event was acknowledged, in that order.
+fn acknowledged(directory: &Path) -> anyhow::Result<Vec<(i64, i64)>> {
+    let mut all: Vec<(i64, i64)> = history::read(directory)?
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::Acknowledged { at, event, .. } => Some((at, event)),
+            _ => None,
+        })
+        .collect();
     all.sort_unstable();
     anyhow::ensure!(!all.is_empty(), "nothing was published");
     Ok(all)
+}
+
+/// The real server recovers the image and delivers whatever it holds.
+async fn deliver(server: &Path, directory: &Path, at: i64, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let mut again = builder(server, directory)
+        .start()
+        .await
+        .with_context(|| format!("the server on the image of {at}"))?;
+    let place = Place::Sqlite {
+        directory: directory.to_owned(),
+    };
+    let begun = Instant::now();
+    let first = dump::owed(&place).await?;
+    let mut owed = first;
+    while owed > 0 && begun.elapsed() < DRAIN_PATIENCE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        owed = dump::owed(&place).await?;
+    }
+    outcome.resumed += first - owed;
+    if owed > 0 {
+        outcome
+            .lost
+            .push(format!("at {at}: {owed} deliveries are not brought to their end"));
+    }
+    again.terminate().await?;
+    Ok(())
 }
 
 /// What is beside the database, and written once at the first start.

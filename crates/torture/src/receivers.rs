@@ -67,6 +67,8 @@ struct Shared {
     history: Arc<History>,
     random: Mutex<Random>,
     down: AtomicBool,
+    /// How much later everything is answered, in milliseconds.
+    delay_ms: AtomicU64,
     /// The webhook that each path belongs to.
     webhooks: Mutex<std::collections::HashMap<String, i64>>,
     arrivals: AtomicU64,
@@ -101,6 +103,7 @@ impl Receivers {
             history,
             random: Mutex::new(Random::new(seed)),
             down: AtomicBool::new(false),
+            delay_ms: AtomicU64::new(0),
             webhooks: Mutex::default(),
             arrivals: AtomicU64::new(0),
             wave: Mutex::default(),
@@ -121,6 +124,12 @@ impl Receivers {
     /// Nobody answers while they are down: every connection is closed at once.
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Release);
+    }
+
+    /// Everything is answered so much later from now on.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.shared.delay_ms.store(ms, Ordering::Release);
     }
 
     pub(crate) fn arrivals(&self) -> u64 {
@@ -239,6 +248,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     if manner == Some(Manner::Slow) {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
+    tokio::time::sleep(Duration::from_millis(shared.delay_ms.load(Ordering::Acquire))).await;
     if status == 0 {
         return Err(Closed);
     }

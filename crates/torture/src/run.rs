@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use hookwright_domain::id::WebhookId;
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Webhook,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, RetrySchedule, Webhook,
     event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
     webhook_service_client::WebhookServiceClient,
 };
@@ -84,7 +84,8 @@ impl Run {
         if !options.postgres {
             run.disk = run.move_to_small_disk().await;
         }
-        run.install().await?;
+        let address = run.nodes.addresses.lock()[0].clone().context("the first node is up")?;
+        install(&address, run.nodes.token(), &run.receivers, &run.history, None).await?;
         Ok(run)
     }
 
@@ -104,51 +105,6 @@ impl Run {
         }
         self.nodes.up(0, None).await.ok()?;
         disk
-    }
-
-    async fn install(&self) -> anyhow::Result<()> {
-        let address = self.nodes.addresses.lock()[0].clone().context("the first node is up")?;
-        let (channel, token) = (channel(&address).await?, self.nodes.token());
-        let request = CreateOrganizationRequest {
-            organization_id: "torture".to_owned(),
-            organization: None,
-        };
-        OrganizationServiceClient::new(channel.clone())
-            .create_organization(authorized(request, token)?)
-            .await?;
-        let request = CreateEventTypeRequest {
-            event_type_id: EVENT_TYPE.to_owned(),
-            event_type: None,
-        };
-        EventTypeServiceClient::new(channel.clone())
-            .create_event_type(authorized(request, token)?)
-            .await?;
-        for (name, manner, ordered) in WEBHOOKS {
-            let webhook = Webhook {
-                payload_url: self.receivers.url(name),
-                events: vec![EVENT_TYPE.to_owned()],
-                ordering: if ordered { 2 } else { 1 },
-                ..Webhook::default()
-            };
-            let request = CreateWebhookRequest {
-                parent: ORGANIZATION.to_owned(),
-                webhook: Some(webhook),
-            };
-            let created = WebhookServiceClient::new(channel.clone())
-                .create_webhook(authorized(request, token)?)
-                .await?
-                .into_inner();
-            let id = created.name.rsplit('/').next().unwrap_or_default();
-            let id = id.parse::<WebhookId>()?.raw();
-            self.receivers.belongs(name, id);
-            self.history.add(&Entry::Webhook {
-                id,
-                name: name.to_owned(),
-                ordered,
-                silent: manner == Manner::Silent,
-            });
-        }
-        Ok(())
     }
 
     pub(crate) fn publishers(&self, seed: u64, pause: Duration) -> Publishers {
@@ -190,6 +146,58 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Makes the organization, its event type and its webhooks, which repeat by a schedule if one is given.
+pub(crate) async fn install(
+    address: &str,
+    token: &str,
+    receivers: &Receivers,
+    history: &History,
+    retry_schedule: Option<RetrySchedule>,
+) -> anyhow::Result<()> {
+    let channel = channel(address).await?;
+    let request = CreateOrganizationRequest {
+        organization_id: "torture".to_owned(),
+        organization: None,
+    };
+    OrganizationServiceClient::new(channel.clone())
+        .create_organization(authorized(request, token)?)
+        .await?;
+    let request = CreateEventTypeRequest {
+        event_type_id: EVENT_TYPE.to_owned(),
+        event_type: None,
+    };
+    EventTypeServiceClient::new(channel.clone())
+        .create_event_type(authorized(request, token)?)
+        .await?;
+    for (name, manner, ordered) in WEBHOOKS {
+        let webhook = Webhook {
+            payload_url: receivers.url(name),
+            events: vec![EVENT_TYPE.to_owned()],
+            ordering: if ordered { 2 } else { 1 },
+            retry_schedule: retry_schedule.clone(),
+            ..Webhook::default()
+        };
+        let request = CreateWebhookRequest {
+            parent: ORGANIZATION.to_owned(),
+            webhook: Some(webhook),
+        };
+        let created = WebhookServiceClient::new(channel.clone())
+            .create_webhook(authorized(request, token)?)
+            .await?
+            .into_inner();
+        let id = created.name.rsplit('/').next().unwrap_or_default();
+        let id = id.parse::<WebhookId>()?.raw();
+        receivers.belongs(name, id);
+        history.add(&Entry::Webhook {
+            id,
+            name: name.to_owned(),
+            ordered,
+            silent: manner == Manner::Silent,
+        });
+    }
+    Ok(())
 }
 
 /// Runs, and checks what came of it.

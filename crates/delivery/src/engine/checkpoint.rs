@@ -16,7 +16,7 @@ use std::{
 };
 
 use hookwright_domain::id::DeliveryId;
-use hookwright_storage::PendingRow;
+use hookwright_storage::{PendingRow, fault};
 use tokio::sync::Notify;
 
 use super::{
@@ -135,6 +135,7 @@ impl Inner {
             .iter()
             .filter_map(|lane| lane.oldest_unstored_event())
             .min();
+        let oldest = oldest.filter(|_| !fault::is_planted("early-checkpoint"));
         let checkpoint = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if checkpoint > self.checkpoint.saved.load(Ordering::Acquire) {
             // Queued behind every pending row that was noted above, so it is durable with or after them.

@@ -80,7 +80,7 @@ impl Files {
     }
 
     /// Writes the files into a directory.
-    pub(super) fn write(&self, _data: &Path, place: &Path) -> std::io::Result<()> {
+    pub(super) fn write(&self, place: &Path) -> std::io::Result<()> {
         for (name, bytes) in &self.files {
             std::fs::write(place.join(name), bytes)?;
         }
