@@ -79,6 +79,8 @@ const LANE_MEMORY_DIVISOR: usize = 8;
 const REFILLS_MAX: usize = 4;
 /// How long an idle connection is kept.
 const CONNECTION_IDLE_US: i64 = 60_000_000;
+/// Why nothing is accepted and nothing sent for a moment.
+const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
 /// What the engine can be told.
 #[derive(Clone, Debug)]
@@ -232,8 +234,7 @@ impl Engine {
             return refused(PublishError::Stopping);
         }
         if !self.inner.membership.may_accept() {
-            let reason = "this node has lost its lease and is joining the others again";
-            return refused(PublishError::Unavailable(reason.to_owned()));
+            return refused(PublishError::Unavailable(LEASE_LOST.to_owned()));
         }
         self.inner.memory.ease().await;
         let (reply, answer) = oneshot::channel();
@@ -277,7 +278,7 @@ impl Engine {
     /// While this node's lease has ended, or it is joining the others again.
     pub fn may_work(&self) -> Result<(), &'static str> {
         if !self.inner.membership.may_accept() {
-            Err("this node has lost its lease and is joining the others again")
+            Err(LEASE_LOST)
         } else if self.inner.lease.holds() {
             Ok(())
         } else {

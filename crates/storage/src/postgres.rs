@@ -22,7 +22,10 @@ use std::{ops::AsyncFnOnce, sync::Arc};
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{
     AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
-    pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool},
+    pooled_connection::{
+        AsyncDieselConnectionManager,
+        deadpool::{Object, Pool},
+    },
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio::{sync::Mutex, time::timeout};
@@ -178,11 +181,7 @@ impl Postgres {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     {
         within_deadline(async {
-            let mut conn = self
-                .pool
-                .get()
-                .await
-                .map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            let mut conn = self.pooled().await?;
             Ok(query(&mut conn).await?)
         })
         .await
@@ -224,25 +223,17 @@ impl Postgres {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
         within_deadline(async {
-            let mut conn = self
-                .pool
-                .get()
-                .await
-                .map_err(|error| StoreError::Unreachable(error.to_string()))?;
+            let mut conn = self.pooled().await?;
             begin(&mut conn).await?;
-            match work(&mut conn).await {
-                Ok(done) => {
-                    conn.batch_execute("COMMIT").await?;
-                    Ok(done)
-                }
-                Err(error) => {
-                    // A connection that is broken cannot roll back, and needs not.
-                    let _ = conn.batch_execute("ROLLBACK").await;
-                    Err(error)
-                }
-            }
+            let result = work(&mut conn).await;
+            end(&mut conn, result).await
         })
         .await
+    }
+
+    async fn pooled(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        let got = self.pool.get().await;
+        got.map_err(|error| StoreError::Unreachable(error.to_string()))
     }
 
     pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -250,7 +241,7 @@ impl Postgres {
             .on_writer(async |conn| {
                 begin(conn).await?;
                 let committed = commit::commit(conn, self.identity.number(), batch).await;
-                end(conn, committed).await
+                end(conn, committed.map_err(StoreError::from)).await
             })
             .await;
         // The clock went forward by more days than there are partitions.
@@ -293,7 +284,7 @@ async fn begin(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
     conn.batch_execute("BEGIN").await.map_err(StoreError::from)
 }
 
-async fn end<T>(conn: &mut AsyncPgConnection, result: QueryResult<T>) -> Result<T, StoreError> {
+async fn end<T>(conn: &mut AsyncPgConnection, result: Result<T, StoreError>) -> Result<T, StoreError> {
     match result {
         Ok(done) => {
             conn.batch_execute("COMMIT").await?;
@@ -302,7 +293,7 @@ async fn end<T>(conn: &mut AsyncPgConnection, result: QueryResult<T>) -> Result<
         Err(error) => {
             // A connection that is broken cannot roll back, and needs not.
             let _ = conn.batch_execute("ROLLBACK").await;
-            Err(error.into())
+            Err(error)
         }
     }
 }

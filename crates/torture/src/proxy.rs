@@ -1,15 +1,7 @@
 //! What stands between one node and PostgreSQL: forwards bytes, and can stop, slow down or cut.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -34,8 +26,7 @@ pub(crate) struct Proxy {
     mode: watch::Sender<Mode>,
     /// Raised to cut every connection.
     cut: watch::Sender<u64>,
-    connections: Arc<AtomicU64>,
-    _task: Arc<Mutex<Option<tokio::task::JoinHandle<()>>>>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
@@ -43,17 +34,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (mode, cut) = (watch::Sender::new(Mode::Pass), watch::Sender::new(0));
-        let connections = Arc::new(AtomicU64::new(0));
-        let (modes, cuts, count) = (mode.subscribe(), cut.subscribe(), Arc::clone(&connections));
+        let (modes, cuts) = (mode.subscribe(), cut.subscribe());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (target, modes, mut cuts) = (target.clone(), modes.clone(), cuts.clone());
-                let count = Arc::clone(&count);
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(&target).await else {
                         return;
                     };
-                    count.fetch_add(1, Ordering::Relaxed);
                     cuts.mark_unchanged();
                     let (client_in, client_out) = client.into_split();
                     let (server_in, server_out) = server.into_split();
@@ -69,8 +57,7 @@ impl Proxy {
             address,
             mode,
             cut,
-            connections,
-            _task: Arc::new(Mutex::new(Some(task))),
+            task,
         })
     }
 
@@ -90,10 +77,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        if let Some(task) = self._task.lock().take() {
-            task.abort();
-        }
-        self.connections.store(0, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 

@@ -21,12 +21,13 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
     // In order: nodes that store what they know of the same webhooks must not wait for each other.
     let mut health = BTreeMap::new();
     // An outcome that could not be stored for a while may be there together with a note of the same delivery.
-    let is_note = |record: &&Record| matches!(record.change, Change::Noted(_));
-    let decided: HashSet<i64> = records
-        .iter()
-        .filter(|record| !is_note(record))
-        .map(|record| record.delivery.raw())
-        .collect();
+    let is_note = |record: &Record| matches!(record.change, Change::Noted(_));
+    let decided: HashSet<i64> = if records.iter().any(is_note) {
+        let others = records.iter().filter(|record| !is_note(record));
+        others.map(|record| record.delivery.raw()).collect()
+    } else {
+        HashSet::new()
+    };
     for record in records {
         let delivery = record.delivery.raw();
         match &record.change {

@@ -384,13 +384,14 @@ impl Intake {
     }
 }
 
-/// The webhooks of these events that one node alone may send to.
+/// The webhooks of these events that one node alone may send to: what is theirs is always in the store first.
 fn exclusive(intakes: &[Intake]) -> Vec<i64> {
-    let lanes = intakes.iter().flat_map(|intake| &intake.lanes);
-    lanes
-        .filter(|lane| lane.is_exclusive())
-        .map(|lane| lane.webhook.raw())
-        .collect()
+    let mut webhooks = Vec::new();
+    for intake in intakes {
+        let lanes = intake.spilled.iter().map(|position| &intake.lanes[*position]);
+        webhooks.extend(lanes.filter(|lane| lane.is_exclusive()).map(|lane| lane.webhook.raw()));
+    }
+    webhooks
 }
 
 /// What a server would answer that does not wait for the commit: see [`fault`].

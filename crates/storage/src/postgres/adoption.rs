@@ -9,9 +9,9 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
+    commit::upsert_pending,
     nodes::{NODE_LOCKS, NOW, Number, end_sessions, notify},
     owners, queries,
-    statements::UpsertPending,
 };
 use crate::{
     nodes::Adopted,
@@ -74,19 +74,13 @@ pub(super) async fn adopt_events(
     me: i32,
     now_us: i64,
 ) -> QueryResult<Adopted> {
-    let held: Vec<Number> = diesel::sql_query(
-        "SELECT checkpoint AS number FROM nodes WHERE number = $1 AND state = 3 FOR NO KEY UPDATE SKIP LOCKED",
-    )
-    .bind::<sql_types::Integer, _>(lost)
-    .load(conn)
-    .await?;
-    let Some(checkpoint) = held.as_slice().first() else {
+    let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR NO KEY UPDATE SKIP LOCKED").await? else {
         return Ok(Adopted {
             done: true,
             ..Adopted::default()
         });
     };
-    let page = queries::unfinished(conn, lost, checkpoint.number, i64::MAX, EVENTS).await?;
+    let page = queries::unfinished(conn, lost, checkpoint, i64::MAX, EVENTS).await?;
     if page.last_id == i64::MAX {
         return Ok(Adopted {
             done: true,
@@ -120,9 +114,7 @@ pub(super) async fn adopt_events(
         }
     }
     if adopted.deliveries > 0 && !crate::fault::is_planted("forget-adopted-batch") {
-        let mut statement = UpsertPending::default();
-        rows.iter().for_each(|row| statement.push(row, me));
-        diesel_async::RunQueryDsl::execute(statement, conn).await?;
+        upsert_pending(conn, &rows, |_| me).await?;
     }
     diesel::sql_query("UPDATE nodes SET checkpoint = $2 WHERE number = $1")
         .bind::<sql_types::Integer, _>(lost)
@@ -142,12 +134,7 @@ pub(super) async fn adopt_pending(
     webhook: i64,
 ) -> QueryResult<Adopted> {
     // Nobody may declare the number free meanwhile.
-    let held: Vec<Number> =
-        diesel::sql_query("SELECT epoch AS number FROM nodes WHERE number = $1 AND state = 3 FOR KEY SHARE")
-            .bind::<sql_types::Integer, _>(lost)
-            .load(conn)
-            .await?;
-    if held.is_empty() {
+    if lost_checkpoint(conn, lost, "FOR KEY SHARE").await?.is_none() {
         return Ok(Adopted::default());
     }
     let owner = owners::successor(conn, webhook, lost, me).await?;
@@ -181,27 +168,23 @@ pub(super) async fn adopt_pending(
     })
 }
 
-async fn is_lost(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<bool> {
-    let found: Vec<Number> = diesel::sql_query("SELECT epoch AS number FROM nodes WHERE number = $1 AND state = 3")
+/// The checkpoint of a node if it is lost, with a lock on its row if one is given.
+async fn lost_checkpoint(conn: &mut AsyncPgConnection, number: i32, lock: &str) -> QueryResult<Option<i64>> {
+    let text = format!("SELECT checkpoint AS number FROM nodes WHERE number = $1 AND state = 3 {lock}");
+    let found: Vec<Number> = diesel::sql_query(text)
         .bind::<sql_types::Integer, _>(number)
         .load(conn)
         .await?;
-    Ok(!found.is_empty())
+    Ok(found.into_iter().next().map(|row| row.number))
 }
 
 /// Declares a lost node's number free, if nothing of it is left. Under a lock that no adopter shares.
 pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResult<bool> {
-    let held: Vec<Number> = diesel::sql_query(
-        "SELECT checkpoint AS number FROM nodes WHERE number = $1 AND state = 3 FOR UPDATE SKIP LOCKED",
-    )
-    .bind::<sql_types::Integer, _>(lost)
-    .load(conn)
-    .await?;
-    let Some(checkpoint) = held.as_slice().first() else {
+    let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR UPDATE SKIP LOCKED").await? else {
         // Somebody else is at it, or has done it.
-        return is_lost(conn, lost).await.map(|lost| !lost);
+        return Ok(lost_checkpoint(conn, lost, "").await?.is_none());
     };
-    let unfinished = queries::unfinished(conn, lost, checkpoint.number, i64::MAX, 1).await?;
+    let unfinished = queries::unfinished(conn, lost, checkpoint, i64::MAX, 1).await?;
     if unfinished.last_id != i64::MAX || queries::waiting(conn).await?.iter().any(|waiting| waiting.node == lost) {
         return Ok(false);
     }

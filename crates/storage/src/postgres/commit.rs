@@ -186,12 +186,13 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
 }
 
 /// Writes pending rows; new ones belong to the node that `owner` names for their webhook.
-pub(super) async fn upsert_pending(
+pub(super) async fn upsert_pending<'a>(
     conn: &mut AsyncPgConnection,
-    rows: &[PendingRow],
+    rows: impl IntoIterator<Item = &'a PendingRow>,
     owner: impl Fn(i64) -> i32,
 ) -> QueryResult<()> {
-    if rows.is_empty() {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
         return Ok(());
     }
     let mut statement = UpsertPending::default();

@@ -175,10 +175,9 @@ impl Postgres {
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        within_deadline(async {
-            let mut conn = self.pool.get().await.map_err(unreachable_store)?;
-            let mut nodes = nodes::list(&mut conn).await?;
-            nodes::count_waiting(&mut conn, &mut nodes).await?;
+        self.read(async |conn| {
+            let mut nodes = nodes::list(conn).await?;
+            nodes::count_waiting(conn, &mut nodes).await?;
             Ok(nodes)
         })
         .await
@@ -267,8 +266,4 @@ impl Postgres {
         *watch = Some(conn);
         Ok(done)
     }
-}
-
-fn unreachable_store(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Unreachable(error.to_string())
 }

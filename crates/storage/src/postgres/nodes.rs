@@ -205,17 +205,7 @@ pub(super) async fn resume(conn: &mut AsyncPgConnection, identity: &Identity) ->
 }
 
 async fn check(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
-    let owned: Vec<Number> =
-        diesel::sql_query("SELECT epoch AS number FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2)")
-            .bind::<sql_types::Integer, _>(identity.number())
-            .bind::<sql_types::BigInt, _>(identity.epoch())
-            .load(conn)
-            .await?;
-    if owned.is_empty() {
-        Err(StoreError::LeaseLost)
-    } else {
-        Ok(())
-    }
+    own(conn, identity, "").await
 }
 
 /// Makes sure that this node has not been lost, and is not until the caller's transaction ends: what a lost node took would
@@ -224,14 +214,17 @@ async fn check(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), 
 /// # Errors
 /// [`StoreError::LeaseLost`] when it was.
 pub(super) async fn hold(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
-    let held: Vec<Number> = diesel::sql_query(
-        "SELECT epoch AS number FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2) FOR KEY SHARE",
-    )
-    .bind::<sql_types::Integer, _>(identity.number())
-    .bind::<sql_types::BigInt, _>(identity.epoch())
-    .load(conn)
-    .await?;
-    if held.is_empty() {
+    own(conn, identity, "FOR KEY SHARE").await
+}
+
+async fn own(conn: &mut AsyncPgConnection, identity: &Identity, lock: &str) -> Result<(), StoreError> {
+    let text = format!("SELECT epoch AS number FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2) {lock}");
+    let owned: Vec<Number> = diesel::sql_query(text)
+        .bind::<sql_types::Integer, _>(identity.number())
+        .bind::<sql_types::BigInt, _>(identity.epoch())
+        .load(conn)
+        .await?;
+    if owned.is_empty() {
         Err(StoreError::LeaseLost)
     } else {
         Ok(())
@@ -312,7 +305,7 @@ async fn renew(
 }
 
 /// Every node that is not free.
-pub(super) async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<NodeRow>, StoreError> {
+pub(super) async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<NodeRow>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(embed)]

@@ -66,20 +66,20 @@ pub(super) async fn queue_up(conn: &mut AsyncPgConnection, rows: &mut [PendingRo
 
 /// Writes pending rows in place of what is there; not for deliveries that were ended meanwhile.
 pub(super) async fn put_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow], node: i32) -> QueryResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
     // An ordered one has a row, with its position, for as long as it is not final.
-    let (ordered, mut plain): (Vec<PendingRow>, Vec<PendingRow>) =
-        rows.iter().cloned().partition(|row| row.ordering_key.is_some());
+    let (ordered, mut plain): (Vec<&PendingRow>, Vec<&PendingRow>) =
+        rows.iter().partition(|row| row.ordering_key.is_some());
     if !ordered.is_empty() {
         let mut statement = UpdatePending::default();
-        for row in &ordered {
+        for row in ordered {
             statement.delivery_id.push(row.delivery_id);
             statement.due_at.push(row.due_at);
             statement.attempts.push(row.attempts);
         }
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    }
+    if plain.is_empty() {
+        return Ok(());
     }
     let ids: Vec<i64> = plain.iter().map(|row| row.delivery_id).collect();
     let ended: Vec<i64> = delivery_endings::table
@@ -88,5 +88,5 @@ pub(super) async fn put_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow
         .load(conn)
         .await?;
     plain.retain(|row| !ended.contains(&row.delivery_id));
-    upsert_pending(conn, &plain, |_| node).await
+    upsert_pending(conn, plain, |_| node).await
 }

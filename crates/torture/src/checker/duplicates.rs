@@ -55,11 +55,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
 }
 
 /// Each arrival but the last, and whether an attempt was recorded for it that calls for another one.
-fn unrecorded<'a>(
-    facts: &'a Facts<'_>,
-    delivery: i64,
-    arrivals: &'a [Arrival<'a>],
-) -> impl Iterator<Item = (&'a Arrival<'a>, bool)> {
+fn unrecorded<'a>(facts: &'a Facts<'_>, delivery: i64, arrivals: &'a [Arrival<'a>]) -> Vec<(&'a Arrival<'a>, bool)> {
     let mut failed: Vec<i64> = facts.attempts.get(&delivery).map_or_else(Vec::new, |attempts| {
         let failed = attempts
             .iter()
@@ -85,7 +81,7 @@ fn unrecorded<'a>(
         }
         found.push((arrival, attempt.is_some()));
     }
-    found.into_iter()
+    found
 }
 
 fn belongs(started: i64, arrived: i64) -> bool {
