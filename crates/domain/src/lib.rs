@@ -5,6 +5,7 @@
 //! | [`id`] | ids of events, deliveries and the rest: time-ordered numbers, and how people see them |
 //! | [`name`] | names of organizations and event types |
 //! | [`subscription`] | which event types a webhook receives; the wildcard |
+//! | [`filter`] | which events of those types it receives |
 //! | [`secret`], [`signing`] | signing secrets, and the signatures made with them |
 //! | [`retry`] | when a failed attempt is repeated |
 //! | [`outcome`] | the closed lists: error classes, delivery states, what a status means |
@@ -15,6 +16,7 @@
 //! Invariants: a value of a type here keeps its rules, for parsing is the only way to make one; every error states the rule
 //! and the fix, and names its rule in UPPER_SNAKE_CASE; nothing here panics on input.
 
+pub mod filter;
 pub mod header;
 pub mod id;
 pub mod limits;

@@ -1,0 +1,167 @@
+//! Filters: which events of the types that it is subscribed to a webhook receives, as an expression in CEL, the Common
+//! Expression Language (<https://cel.dev>), over an event's type, attributes, ordering key and payload.
+//!
+//! An owner's expression runs on the way of every event of the organization, so what it may cost is bounded when it is
+//! compiled: see [`cost`]. An expression that cannot be evaluated for an event, for example because a field is missing, does
+//! not match it.
+
+mod cost;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, LazyLock},
+};
+
+use cel::{Context, Env, Program, Value};
+
+/// How long an expression may be.
+pub const FILTER_CHARS_MAX: usize = 2_048;
+
+/// For as many brackets as an expression may have, in a build that is not optimised.
+const PARSER_STACK: usize = 64 << 20;
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// Why a text is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// Too long.
+    #[error("must be at most {FILTER_CHARS_MAX} characters; it has {0}")]
+    TooLong(usize),
+    /// Not CEL.
+    #[error("is not a CEL expression: line {line}, column {column}: {message}")]
+    Syntax {
+        /// The line at fault, from 1.
+        line: isize,
+        /// The column at fault, from 1.
+        column: isize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A name that filters do not know.
+    #[error("names `{0}`; a filter knows `event_type`, `attributes`, `ordering_key` and `payload`")]
+    UnknownVariable(String),
+    /// A function that filters do not know.
+    #[error("calls `{0}`; a filter knows {known}", known = cost::FUNCTIONS.map(|name| format!("`{name}`")).join(", "))]
+    UnknownFunction(String),
+    /// It can never be true or false.
+    #[error("must be true or false, for example `attributes.region == 'eu'`")]
+    NotBoolean,
+    /// It could take too long.
+    #[error("could take too long: {0}")]
+    Cost(&'static str),
+}
+
+impl FilterError {
+    /// A stable reason in UPPER_SNAKE_CASE.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::TooLong(_) => "FILTER_TOO_LONG",
+            Self::Syntax { .. } => "FILTER_SYNTAX",
+            Self::UnknownVariable(_) => "FILTER_UNKNOWN_VARIABLE",
+            Self::UnknownFunction(_) => "FILTER_UNKNOWN_FUNCTION",
+            Self::NotBoolean => "FILTER_NOT_BOOLEAN",
+            Self::Cost(_) => "FILTER_TOO_COSTLY",
+        }
+    }
+}
+
+/// A filter, compiled once.
+#[derive(Debug)]
+pub struct EventFilter {
+    program: Program,
+    reads_payload: bool,
+}
+
+impl EventFilter {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// When it is not one, or breaks a rule of filters.
+    pub fn compile(text: &str) -> Result<Self, FilterError> {
+        let chars = text.chars().count();
+        if chars > FILTER_CHARS_MAX {
+            return Err(FilterError::TooLong(chars));
+        }
+        cost::check_text(text)?;
+        // The parser takes much stack for each bracket, and may stumble over some text: that text is no filter then.
+        std::thread::scope(|scope| {
+            let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
+            let parsed = parser
+                .spawn_scoped(scope, || Self::parse(text))
+                .map(std::thread::ScopedJoinHandle::join);
+            match parsed {
+                Ok(Ok(filter)) => filter,
+                _ => Err(FilterError::Cost("it cannot be parsed with the memory there is")),
+            }
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, FilterError> {
+        let program = Program::compile(text).map_err(|errors| syntax(&errors))?;
+        let reads_payload = cost::check(program.expression())?;
+        Ok(Self { program, reads_payload })
+    }
+
+    /// Whether the event's payload must be parsed to decide.
+    pub fn reads_payload(&self) -> bool {
+        self.reads_payload
+    }
+
+    /// Whether an event matches.
+    ///
+    /// # Errors
+    /// In words, when the expression cannot be evaluated for this event: then it does not match.
+    pub fn matches(&self, facts: &EventFacts<'_>) -> Result<bool, String> {
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.program.execute(&facts.context)));
+        match evaluated {
+            Ok(Ok(Value::Bool(matches))) => Ok(matches),
+            Ok(Ok(other)) => Err(format!("the result is a {}, not true or false", other.type_of())),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the expression cannot be evaluated".to_owned()),
+        }
+    }
+}
+
+fn syntax(errors: &cel::ParseErrors) -> FilterError {
+    let first = errors.errors.first();
+    FilterError::Syntax {
+        line: first.map_or(1, |error| error.pos.0),
+        column: first.map_or(1, |error| error.pos.1),
+        message: first.map_or_else(
+            || "cannot be read".to_owned(),
+            |error| error.msg.lines().next().unwrap_or_default().to_owned(),
+        ),
+    }
+}
+
+/// An event as filters see it: made once, asked by any number of them.
+pub struct EventFacts<'a> {
+    context: Context<'a, 'a>,
+}
+
+impl EventFacts<'_> {
+    /// From the parts of an event; without a payload where no filter reads it.
+    ///
+    /// # Errors
+    /// When the payload is not JSON.
+    pub fn new(
+        event_type: &str,
+        attributes: &BTreeMap<String, String>,
+        ordering_key: &str,
+        payload: Option<&[u8]>,
+    ) -> Result<Self, serde_json::Error> {
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.add_variable_from_value("event_type", event_type);
+        context.add_variable_from_value("ordering_key", ordering_key);
+        context.add_variable_from_value("attributes", value::of_attributes(attributes));
+        if let Some(payload) = payload {
+            context.add_variable_from_value("payload", value::of_json(payload)?);
+        }
+        Ok(Self { context })
+    }
+}
