@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use hookwright_proto::v1::{Event, GetEventRequest, ListEventsRequest, ListEventsResponse};
+use hookwright_proto::v1::{
+    Event, ExplainEventRequest, ExplanationReason, GetEventRequest, ListEventsRequest, ListEventsResponse,
+};
 use prost_types::Timestamp;
 
 use crate::{
@@ -19,6 +21,14 @@ use crate::{
 pub(crate) enum EventsCommand {
     /// Show one event with its payload
     Get {
+        /// `evt_...` with --organization, or the full resource name
+        event: String,
+        /// `acme` or `organizations/acme`
+        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
+        organization: Option<String>,
+    },
+    /// Tell for every webhook of the organization why an event was sent to it or not
+    Explain {
         /// `evt_...` with --organization, or the full resource name
         event: String,
         /// `acme` or `organizations/acme`
@@ -56,9 +66,44 @@ pub(crate) async fn run(client: Client, command: EventsCommand) -> anyhow::Resul
             let event = client.events().get_event(GetEventRequest { name }).await?.into_inner();
             client.output.message("Event", &event, show)?;
         }
+        EventsCommand::Explain { event, organization } => {
+            let name = names::within(organization.as_deref(), "events", &event)?;
+            explain(&client, name).await?;
+        }
         EventsCommand::List(args) => list(&client, args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
+    let mut service = client.events();
+    let response = service.explain_event(ExplainEventRequest { name }).await?.into_inner();
+    let list = List {
+        length: response.explanations.len(),
+        rest: "",
+        empty: "The organization has no webhooks. Install one: hookwright webhooks create --organization acme --payload-url URL \
+                --event clocking",
+    };
+    client.output.list("ExplainEventResponse", &response, list, |response| {
+        let rows = response.explanations.iter().map(|one| {
+            let since = if one.changed_since && one.reason() != ExplanationReason::Owed {
+                " (judged by what the webhook is now: it was changed since)"
+            } else {
+                ""
+            };
+            let what = match one.reason() {
+                ExplanationReason::Owed => output::enum_name(one.delivery_state().as_str_name(), "DELIVERY_STATE_"),
+                reason => output::enum_name(reason.as_str_name(), "EXPLANATION_REASON_"),
+            };
+            vec![
+                names::id(&one.webhook).to_owned(),
+                what,
+                names::id(&one.delivery).to_owned(),
+                format!("{}{since}", one.message),
+            ]
+        });
+        output::table(&["WEBHOOK", "WHAT", "DELIVERY", "WHY"], rows.collect())
+    })
 }
 
 async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {

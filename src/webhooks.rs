@@ -1,12 +1,14 @@
 //! `hookwright webhooks ...`.
 
 mod fields;
+mod filter;
 mod show;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use fields::{CreateFields, UpdateFields};
+use filter::TestFilter;
 use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CompleteSigningSecretRotationRequest, CreateWebhookRequest, DeleteWebhookRequest,
     GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, PingWebhookRequest, RevealSigningSecretRequest,
@@ -85,6 +87,8 @@ pub(crate) enum WebhooksCommand {
         /// The URL, for example `https://www.example.com/api/listener`
         payload_url: String,
     },
+    /// Tell whether a filter is accepted, and whether an event matches it; nothing is changed
+    TestFilter(TestFilter),
 }
 
 /// One webhook.
@@ -173,6 +177,7 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
                 .output
                 .message("RevealSigningSecretResponse", &revealed, show::revealed)?;
         }
+        WebhooksCommand::TestFilter(args) => return filter::run(&client, args).await,
         WebhooksCommand::CheckUrl { payload_url } => {
             let check = service
                 .check_webhook_url(CheckWebhookUrlRequest { payload_url })

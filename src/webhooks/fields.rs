@@ -75,6 +75,10 @@ struct CommonFields {
     /// Sign with an ed25519 key too (`v1a` in webhook-signature)
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ed25519: Option<bool>,
+    /// Which events of the subscribed types are sent, an expression in CEL, for example `attributes.region == 'eu'`: text, @FILE,
+    /// or - for standard input [default: all]
+    #[arg(long, value_name = "CEL|@FILE|-")]
+    filter: Option<String>,
     /// Whether deliveries go one after another for each ordering key [default: unordered]
     #[arg(long, value_name = "ORDERING")]
     ordering: Option<OrderingChoice>,
@@ -109,6 +113,7 @@ enum Clearable {
     AttemptTimeout,
     RetryDelays,
     RequestsPerSecond,
+    Filter,
 }
 
 impl Clearable {
@@ -119,6 +124,7 @@ impl Clearable {
             Self::AttemptTimeout => "timeout",
             Self::RetryDelays => "retry_schedule",
             Self::RequestsPerSecond => "requests_per_second",
+            Self::Filter => "filter",
         }
     }
 }
@@ -210,6 +216,10 @@ impl CommonFields {
         if let Some(sign) = self.ed25519 {
             webhook.ed25519_signing = sign;
             paths.push("ed25519_signing");
+        }
+        if let Some(filter) = self.filter {
+            webhook.filter = input::read_line(&filter)?;
+            paths.push("filter");
         }
         if let Some(ordering) = self.ordering {
             webhook.set_ordering(match ordering {

@@ -52,6 +52,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("payload url", webhook.payload_url.clone()),
         ("in unicode", unicode.to_owned()),
         ("events", webhook.events.join(", ")),
+        ("filter", webhook.filter.clone()),
         ("description", webhook.description.clone()),
         ("headers", headers.join("\n")),
         (

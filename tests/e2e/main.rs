@@ -7,6 +7,7 @@
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
+//! | `filters` | which events a filter lets through, and why an event was sent or not |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
@@ -27,6 +28,7 @@ mod cluster;
 mod command_line;
 mod contract;
 mod durability;
+mod filters;
 mod isolation;
 mod ordering;
 mod outcomes;

@@ -9,6 +9,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use hookwright_domain::{
+    filter::{EventFacts, WebhookFilter},
     id::{OrganizationId, WebhookId},
     retry::RetrySchedule,
     signing::SigningKeys,
@@ -27,6 +28,8 @@ pub struct Webhook {
     pub url: PayloadUrl,
     /// Which event types it receives.
     pub subscription: Subscription,
+    /// Which events of those types it receives; `None` for all.
+    pub filter: Option<Arc<WebhookFilter>>,
     /// Whether it receives anything.
     pub active: bool,
     /// The owner's own headers, in the case and order given.
@@ -54,8 +57,44 @@ pub struct Organization {
     pub id: OrganizationId,
     /// Its name.
     pub name: String,
-    by_type: HashMap<String, Arc<[i64]>>,
-    wildcard: Arc<[i64]>,
+    by_type: HashMap<String, Subscribers>,
+    wildcard: Subscribers,
+}
+
+/// The active webhooks that are subscribed to a type.
+#[derive(Debug, Default)]
+pub struct Subscribers {
+    /// All of them, by id.
+    pub webhooks: Arc<[i64]>,
+    /// The filters of those that have one.
+    pub filters: Vec<(i64, Arc<WebhookFilter>)>,
+}
+
+impl Subscribers {
+    fn new<'a>(webhooks: impl Iterator<Item = &'a Arc<Webhook>>) -> Self {
+        let mut filters = Vec::new();
+        let ids = webhooks.map(|webhook| {
+            let id = webhook.id.raw();
+            filters.extend(webhook.filter.as_ref().map(|filter| (id, Arc::clone(filter))));
+            id
+        });
+        Self {
+            webhooks: ids.collect(),
+            filters,
+        }
+    }
+
+    /// Whether some filter reads the payload.
+    pub fn read_payload(&self) -> bool {
+        self.filters.iter().any(|(_, filter)| filter.reads_payload())
+    }
+
+    /// Those whose filter an event matches, if they have one. To be asked only where there are filters.
+    pub fn matching(&self, facts: &EventFacts<'_>) -> Arc<[i64]> {
+        let filter = |id: &i64| self.filters.iter().find(|(of, _)| of == id);
+        let receives = |id: &i64| filter(id).is_none_or(|(_, filter)| filter.matches(facts) == Ok(true));
+        self.webhooks.iter().copied().filter(receives).collect()
+    }
 }
 
 impl Organization {
@@ -71,18 +110,12 @@ impl Organization {
             .collect();
         names.sort_unstable();
         names.dedup();
-        let matching = |name: &str| -> Arc<[i64]> {
-            active
-                .iter()
-                .filter(|webhook| webhook.subscription.matches(name))
-                .map(|webhook| webhook.id.raw())
-                .collect()
+        let of = |receives: &dyn Fn(&Subscription) -> bool| {
+            let receive = active.iter().copied().filter(|webhook| receives(&webhook.subscription));
+            Subscribers::new(receive)
         };
-        let wildcard = active
-            .iter()
-            .filter(|webhook| webhook.subscription.is_all())
-            .map(|webhook| webhook.id.raw())
-            .collect();
+        let matching = |name: &str| of(&|subscription| subscription.matches(name));
+        let wildcard = of(&Subscription::is_all);
         let by_type = names.into_iter().map(|name| (name.clone(), matching(&name))).collect();
         Self {
             id,
@@ -92,9 +125,9 @@ impl Organization {
         }
     }
 
-    /// The active webhooks that receive events of a type, by id.
-    pub fn subscribers(&self, event_type: &str) -> Arc<[i64]> {
-        Arc::clone(self.by_type.get(event_type).unwrap_or(&self.wildcard))
+    /// The active webhooks that are subscribed to a type.
+    pub fn subscribers(&self, event_type: &str) -> &Subscribers {
+        self.by_type.get(event_type).unwrap_or(&self.wildcard)
     }
 }
 

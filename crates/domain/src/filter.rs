@@ -72,12 +72,12 @@ impl FilterError {
 
 /// A filter, compiled once.
 #[derive(Debug)]
-pub struct EventFilter {
+pub struct WebhookFilter {
     program: Program,
     reads_payload: bool,
 }
 
-impl EventFilter {
+impl WebhookFilter {
     /// Compiles an expression.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod deliveries;
 pub mod error;
 pub mod event_types;
 pub mod events;
+pub mod explain;
 pub mod nodes;
 pub mod organizations;
 mod registry;

@@ -4,6 +4,7 @@
 mod deliveries;
 mod event_types;
 mod events;
+mod explain;
 mod mask;
 mod name;
 mod nodes;

@@ -59,6 +59,8 @@ pub struct WebhookRow {
     pub payload_url: String,
     /// JSON array of event types.
     pub events: String,
+    /// A CEL expression that events must match; empty for none.
+    pub filter: String,
     /// Whether events are sent.
     pub active: bool,
     /// Why the service disabled it.

@@ -33,6 +33,7 @@ table! {
         organization_id -> BigInt,
         payload_url -> Text,
         events -> Text,
+        filter -> Text,
         active -> Bool,
         disabled_reason -> Nullable<Text>,
         disabled_at -> Nullable<BigInt>,

@@ -16,7 +16,7 @@ fn facts() -> EventFacts<'static> {
 }
 
 fn run(text: &str) -> Result<bool, String> {
-    EventFilter::compile(text).unwrap().matches(&facts())
+    WebhookFilter::compile(text).unwrap().matches(&facts())
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_no_filter_says_so_when_it_is_made() {
         ("payload.a.all(i, payload.b == i)", "FILTER_TOO_COSTLY"),
         ("payload.a.all(i, i.all(j, j))", "FILTER_TOO_COSTLY"),
     ] {
-        let error = EventFilter::compile(text).expect_err(text);
+        let error = WebhookFilter::compile(text).expect_err(text);
         assert_eq!(error.rule(), rule, "{text}: {error}");
     }
 }
@@ -95,11 +95,11 @@ fn what_is_no_filter_says_so_when_it_is_made() {
 #[test]
 fn the_payload_is_parsed_only_where_a_filter_reads_it() {
     assert!(
-        !EventFilter::compile("attributes.region == 'eu'")
+        !WebhookFilter::compile("attributes.region == 'eu'")
             .unwrap()
             .reads_payload()
     );
-    assert!(EventFilter::compile("has(payload.a)").unwrap().reads_payload());
+    assert!(WebhookFilter::compile("has(payload.a)").unwrap().reads_payload());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn deep_nesting_is_refused_or_evaluated_but_never_more() {
         ["true"; 250].join(" && "),
         "-".repeat(2_000) + "1 == 1",
     ] {
-        if let Ok(filter) = EventFilter::compile(&text) {
+        if let Ok(filter) = WebhookFilter::compile(&text) {
             let _ = filter.matches(&facts());
         }
     }
@@ -130,7 +130,7 @@ fn deep_nesting_is_refused_or_evaluated_but_never_more() {
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in ".{0,200}") {
-        let _ = EventFilter::compile(&text);
+        let _ = WebhookFilter::compile(&text);
     }
 
     #[test]
@@ -140,7 +140,7 @@ proptest! {
             "attributes", "?", ":", "+", "-", "{", "}", "size", "null", "9223372036854775807", "1u", "\"", "\\", "%", "/", "0",
         ]), 0..20)
     ) {
-        if let Ok(filter) = EventFilter::compile(&words.concat()) {
+        if let Ok(filter) = WebhookFilter::compile(&words.concat()) {
             let _ = filter.matches(&facts());
         }
     }

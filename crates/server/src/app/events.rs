@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use hookwright_delivery::engine::{Draft, Published};
-use hookwright_domain::{id::EventId, limits, name::EventTypeName, payload::check_payload};
+use hookwright_delivery::{
+    catalogue::Subscribers,
+    engine::{Draft, Published},
+};
+use hookwright_domain::{filter::EventFacts, id::EventId, limits, name::EventTypeName, payload::check_payload};
 use hookwright_storage::{EventFilter, EventRecord, RequestKey};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +17,8 @@ use super::{
     error::{AppError, AppResult, Violation},
 };
 
+/// A larger payload takes filters that read it more than some hundreds of microseconds.
+const READ_AT_ONCE_MAX: usize = 32 << 10;
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
 /// An event as a publisher gives it.
@@ -72,7 +77,7 @@ impl App {
         });
         Ok(Draft {
             organization: organization.id,
-            webhooks: organization.subscribers(&event.event_type),
+            webhooks: receivers(organization.subscribers(&event.event_type), &event),
             event_type: event.event_type,
             payload: event.payload,
             occurred_at: event.occurred_at,
@@ -158,6 +163,25 @@ impl App {
     ) -> AppResult<(Vec<EventRecord>, Option<i64>)> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         Ok(self.store.list_events(row.id, filter, before, size).await?)
+    }
+}
+
+/// The webhooks that an event is owed to: of the subscribers those whose filter it matches.
+fn receivers(subscribers: &Subscribers, event: &NewEvent<'_>) -> Arc<[i64]> {
+    if subscribers.filters.is_empty() {
+        return Arc::clone(&subscribers.webhooks);
+    }
+    let decide = || {
+        let payload = subscribers.read_payload().then_some(&event.payload[..]);
+        let facts = EventFacts::new(&event.event_type, &event.attributes, &event.ordering_key, payload);
+        // It was checked to be JSON.
+        facts.map_or_else(|_| Arc::default(), |facts| subscribers.matching(&facts))
+    };
+    if subscribers.read_payload() && event.payload.len() > READ_AT_ONCE_MAX {
+        // Other callers are served meanwhile.
+        tokio::task::block_in_place(decide)
+    } else {
+        decide()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use hookwright_delivery::catalogue::{Catalogue, Organization, Snapshot, Webhook};
 use hookwright_domain::{
+    filter::WebhookFilter,
     id::{OrganizationId, WebhookId},
     retry::RetrySchedule,
     schema::EventSchema,
@@ -267,6 +268,8 @@ impl Registry {
                 Arc::new(RetrySchedule::new(delays).map_err(|error| error.to_string())?)
             }
         };
+        let filter = (!row.filter.is_empty()).then(|| WebhookFilter::compile(&row.filter));
+        let filter = filter.transpose().map_err(|error| error.to_string())?;
         let keys = secrets::signing_keys(&self.key, row, &rows.secrets)
             .inspect_err(
                 |error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot open a signing secret"),
@@ -277,6 +280,7 @@ impl Registry {
             organization: OrganizationId::from_raw(row.organization_id),
             url: PayloadUrl::parse(&row.payload_url).map_err(|error| error.to_string())?,
             subscription: Subscription::from_events(&events).map_err(|error| error.to_string())?,
+            filter: filter.map(Arc::new),
             active: row.active,
             headers: secrets::open_headers(&self.key, row).map_err(|error| error.to_string())?,
             timeout: Duration::from_millis(row.timeout_ms.unsigned_abs()),

@@ -326,6 +326,7 @@ impl App {
             organization_id: organization,
             payload_url: spec.payload_url.clone(),
             events: serde_json::to_string(&spec.events).expect("strings always serialise"),
+            filter: spec.filter.clone(),
             active: spec.active,
             disabled_reason: None,
             disabled_at: None,

@@ -142,14 +142,7 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
 }
 
 pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
-    let state = match record.state {
-        outcome::DeliveryState::Pending => DeliveryState::Pending,
-        outcome::DeliveryState::Retrying => DeliveryState::Retrying,
-        outcome::DeliveryState::Delivered => DeliveryState::Delivered,
-        outcome::DeliveryState::Failed => DeliveryState::Failed,
-        outcome::DeliveryState::Cancelled => DeliveryState::Cancelled,
-        outcome::DeliveryState::Paused => DeliveryState::Paused,
-    };
+    let state = state(record.state);
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
     let next = record
@@ -179,6 +172,17 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         last_response_status: last.and_then(|attempt| attempt.status).unwrap_or(0),
         last_error_class: error_class(last.and_then(|attempt| attempt.error_class.as_deref())).into(),
         cancel_reason: record.ending.map(|ending| ending.reason).unwrap_or_default(),
+    }
+}
+
+pub(super) fn state(state: outcome::DeliveryState) -> DeliveryState {
+    match state {
+        outcome::DeliveryState::Pending => DeliveryState::Pending,
+        outcome::DeliveryState::Retrying => DeliveryState::Retrying,
+        outcome::DeliveryState::Delivered => DeliveryState::Delivered,
+        outcome::DeliveryState::Failed => DeliveryState::Failed,
+        outcome::DeliveryState::Cancelled => DeliveryState::Cancelled,
+        outcome::DeliveryState::Paused => DeliveryState::Paused,
     }
 }
 

@@ -7,16 +7,17 @@ use hookwright_delivery::{
 };
 use hookwright_domain::id::EventId;
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, BatchPublishEventsResponse, Event, FieldViolation, GetEventRequest, ListEventsRequest,
-    ListEventsResponse, PublishError, PublishEventRequest, PublishEventResponse, PublishResult, PublishStreamRequest,
-    event_service_server::EventService, publish_event_request::Payload, publish_result,
+    BatchPublishEventsRequest, BatchPublishEventsResponse, Event, ExplainEventRequest, ExplainEventResponse,
+    FieldViolation, GetEventRequest, ListEventsRequest, ListEventsResponse, PublishError, PublishEventRequest,
+    PublishEventResponse, PublishResult, PublishStreamRequest, event_service_server::EventService,
+    publish_event_request::Payload, publish_result,
 };
 use hookwright_storage::{EventFilter, EventRecord};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::Span;
 
 use super::{
-    Api, name, page,
+    Api, explain, name, page,
     publish_stream::{self, AckStream},
     status,
     time::{micros, timestamp},
@@ -88,6 +89,21 @@ impl EventService for Api {
         let (organization, id) = name::event("name", &request.get_ref().name)?;
         let record = self.app.get_event(&caller, organization, id).await?;
         Ok(Response::new(event(organization, record)))
+    }
+
+    async fn explain_event(
+        &self,
+        request: Request<ExplainEventRequest>,
+    ) -> Result<Response<ExplainEventResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let (organization, id) = name::event("name", &request.get_ref().name)?;
+        let explanations = self.app.explain_event(&caller, organization, id).await?;
+        let explanations = explanations
+            .into_iter()
+            .map(|one| explain::explanation(organization, one));
+        Ok(Response::new(ExplainEventResponse {
+            explanations: explanations.collect(),
+        }))
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
@@ -182,17 +198,7 @@ fn prepare(
         }
     };
     let organization = name::organization("organization", named)?;
-    let (payload, payload_field) = match request.payload {
-        Some(Payload::Json(json)) => (unpinned(json), "json"),
-        Some(Payload::Object(object)) => (json_text(object)?, "object"),
-        None => {
-            return Err(AppError::invalid(
-                "json",
-                "FIELD_REQUIRED",
-                "is required: give the payload as json or object",
-            ));
-        }
-    };
+    let (payload, payload_field) = payload_of(request.payload)?;
     let occurred_at = request
         .event_time
         .as_ref()
@@ -211,6 +217,19 @@ fn prepare(
         tracestate: origin.state.clone(),
     };
     app.prepare_event(caller, event)
+}
+
+/// The payload, and the field that it came in.
+pub(super) fn payload_of(payload: Option<Payload>) -> AppResult<(Bytes, &'static str)> {
+    match payload {
+        Some(Payload::Json(json)) => Ok((unpinned(json), "json")),
+        Some(Payload::Object(object)) => Ok((json_text(object)?, "object")),
+        None => Err(AppError::invalid(
+            "json",
+            "FIELD_REQUIRED",
+            "is required: give the payload as json or object",
+        )),
+    }
 }
 
 /// Publishes events, the good ones in one commit; each gets its result, in order.

@@ -7,8 +7,8 @@ use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CheckWebhookUrlResponse, CompleteSigningSecretRotationRequest, CreateWebhookRequest,
     DeleteWebhookRequest, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, OrderedFailure,
     Ordering, PingWebhookRequest, PingWebhookResponse, RetrySchedule, RevealSigningSecretRequest,
-    RevealSigningSecretResponse, RotateSigningSecretRequest, RotateSigningSecretResponse, UpdateWebhookRequest,
-    Webhook, webhook_service_server::WebhookService,
+    RevealSigningSecretResponse, RotateSigningSecretRequest, RotateSigningSecretResponse, TestWebhookFilterRequest,
+    TestWebhookFilterResponse, UpdateWebhookRequest, Webhook, webhook_service_server::WebhookService,
 };
 use tonic::{Request, Response, Status};
 
@@ -22,7 +22,7 @@ use crate::app::{
     webhooks::{WebhookSpec, WebhookView},
 };
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "payload_url",
     "events",
     "active",
@@ -35,6 +35,7 @@ const FIELDS: [&str; 12] = [
     "ed25519_signing",
     "ordering",
     "ordered_failure",
+    "filter",
 ];
 /// How long a ping is waited for at most: the longest attempt, and what surrounds it.
 const PING_WAIT: Duration = Duration::from_secs(35);
@@ -143,6 +144,14 @@ impl WebhookService for Api {
         }))
     }
 
+    async fn test_webhook_filter(
+        &self,
+        request: Request<TestWebhookFilterRequest>,
+    ) -> Result<Response<TestWebhookFilterResponse>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(self.test_filter(&caller, request.into_inner()).await?))
+    }
+
     async fn rotate_signing_secret(
         &self,
         request: Request<RotateSigningSecretRequest>,
@@ -213,6 +222,7 @@ fn default_spec() -> WebhookSpec {
     WebhookSpec {
         payload_url: String::new(),
         events: Vec::new(),
+        filter: String::new(),
         active: true,
         description: String::new(),
         headers: Vec::new(),
@@ -241,6 +251,7 @@ fn set_fields(given: &Webhook) -> Vec<&'static str> {
         given.ed25519_signing,
         given.ordering() != Ordering::Unspecified,
         given.ordered_failure() != OrderedFailure::Unspecified,
+        !given.filter.is_empty(),
     ];
     FIELDS
         .iter()
@@ -270,6 +281,9 @@ fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<We
     }
     if has("events") {
         spec.events = given.events;
+    }
+    if has("filter") {
+        spec.filter = given.filter;
     }
     if has("active") {
         spec.active = given.active.unwrap_or(true);
@@ -337,6 +351,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         payload_url_unicode: unicode(&spec.payload_url),
         payload_url: spec.payload_url,
         events: spec.events,
+        filter: spec.filter,
         active: Some(spec.active),
         disabled_reason: reason.into(),
         disable_time: row.disabled_at.map(timestamp),

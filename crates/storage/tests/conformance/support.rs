@@ -235,6 +235,7 @@ pub(crate) fn webhook(id: i64) -> WebhookRow {
         organization_id: ORGANIZATION,
         payload_url: "https://host.example/".to_owned(),
         events: r#"["*"]"#.to_owned(),
+        filter: "attributes.region == 'eu'".to_owned(),
         active: true,
         disabled_reason: None,
         disabled_at: None,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hookwright_domain::{
-    header::CustomHeaders, limits, retry::RetrySchedule, secret::SigningSecret, subscription::Subscription,
-    url::PayloadUrl,
+    filter::WebhookFilter, header::CustomHeaders, limits, retry::RetrySchedule, secret::SigningSecret,
+    subscription::Subscription, url::PayloadUrl,
 };
 use hookwright_storage::WebhookRow;
 
@@ -23,6 +23,8 @@ pub struct WebhookSpec {
     pub payload_url: String,
     /// Names of event types, or `*`.
     pub events: Vec<String>,
+    /// A CEL expression that events must match; empty for none.
+    pub filter: String,
     /// Whether events are sent.
     pub active: bool,
     /// A note for people.
@@ -78,6 +80,9 @@ impl App {
         let mut faults = Faults::default();
         let payload_url = self.check_url(&spec.payload_url, &mut faults).unwrap_or_default();
         let events = self.check_events(&spec.events, subscribed.unwrap_or_default(), &mut faults);
+        if let Some(Err(error)) = (!spec.filter.is_empty()).then(|| WebhookFilter::compile(&spec.filter)) {
+            faults.add("filter", error.rule(), &error);
+        }
         if let Err(error) = CustomHeaders::parse(spec.headers.clone(), &self.limits.header_prefix) {
             faults.add(format!("headers[\"{}\"]", error.name()), error.rule(), &error);
         }
@@ -160,6 +165,7 @@ impl App {
             Ok(WebhookSpec {
                 payload_url: row.payload_url.clone(),
                 events: serde_json::from_str(&row.events)?,
+                filter: row.filter.clone(),
                 active: row.active,
                 description: row.description.clone(),
                 headers: secrets::open_headers(&self.key, row)?,
