@@ -49,6 +49,14 @@ test-setup: ## Install what the tests need: PostgreSQL, Python packages
 	@scripts/find-postgres --install >/dev/null
 	@scripts/setup-python
 
+.PHONY: reference
+reference: ## Write docs/reference from the comments in proto/
+	cargo run --quiet --locked -p hookwright-reference -- docs/reference
+
+.PHONY: release-api
+release-api: ## Note that the API is released as it is now: later changes may not break its clients
+	scripts/lint-proto --release
+
 .PHONY: lint
 lint: lint-format lint-code lint-docs lint-dependencies lint-proto ## Run all checks that are no tests
 

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use hookwright_proto::v1::{
-    Attempt, Delivery, DeliveryState, GetDeliveryRequest, ListAttemptsRequest, ListAttemptsResponse,
-    ListDeliveriesRequest, ListDeliveriesResponse, RetryDeliveryRequest, SkipDeliveryRequest,
+    Attempt, CancelDeliveryRequest, Delivery, DeliveryState, ErrorClass, GetDeliveryRequest, ListAttemptsRequest,
+    ListAttemptsResponse, ListDeliveriesRequest, ListDeliveriesResponse, RetryDeliveryRequest, SkipDeliveryRequest,
 };
+
+use prost_types::Timestamp;
 
 use crate::{
     client::{
-        Client, names,
+        Client, input, names,
         pages::{LimitArgs, collect},
     },
     output::{self, List},
@@ -27,6 +29,8 @@ pub(crate) enum DeliveriesCommand {
     Attempts(Which),
     /// End a delivery that waits; the next one of its key goes on if its webhook is ordered
     Skip(Which),
+    /// Cancel a delivery that waits for its next attempt, or is paused
+    Cancel(Which),
     /// Make a delivery that waits or is paused due now
     Retry(Which),
 }
@@ -96,8 +100,35 @@ pub(crate) struct ListArgs {
     /// Only deliveries in this state; repeatable
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
     states: Vec<State>,
+    /// Only deliveries of events of this type; `ping` for pings
+    #[arg(long, value_name = "TYPE", default_value = "")]
+    event_type: String,
+    /// Only deliveries whose last attempt failed for this reason, for example timeout; repeatable
+    #[arg(long = "error", value_name = "CLASS", value_delimiter = ',', value_parser = error_class)]
+    error_classes: Vec<ErrorClass>,
+    /// Only deliveries of events published at or after this time (RFC 3339), or not longer ago than this (2h)
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    since: Option<Timestamp>,
+    /// Only deliveries of events published before this time (RFC 3339), or longer ago than this (2h)
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    until: Option<Timestamp>,
     #[command(flatten)]
     limit: LimitArgs,
+}
+
+/// An error class by the name that tables show.
+fn error_class(text: &str) -> Result<ErrorClass, String> {
+    let name = format!("ERROR_CLASS_{}", text.to_uppercase().replace('-', "_"));
+    match ErrorClass::from_str_name(&name) {
+        Some(class) if class != ErrorClass::Unspecified => Ok(class),
+        _ => {
+            let known = (1..).map_while(|number| ErrorClass::try_from(number).ok());
+            let known: Vec<_> = known
+                .map(|class| output::enum_name(class.as_str_name(), "ERROR_CLASS_"))
+                .collect();
+            Err(format!("write one of {}", known.join(", ")))
+        }
+    }
 }
 
 /// Runs the command.
@@ -112,6 +143,12 @@ pub(crate) async fn run(client: Client, command: DeliveriesCommand) -> anyhow::R
         DeliveriesCommand::Skip(which) => {
             let request = SkipDeliveryRequest { name: which.name()? };
             let response = client.deliveries().skip_delivery(request).await?.into_inner();
+            let delivery = response.delivery.unwrap_or_default();
+            client.output.message("Delivery", &delivery, show)?;
+        }
+        DeliveriesCommand::Cancel(which) => {
+            let request = CancelDeliveryRequest { name: which.name()? };
+            let response = client.deliveries().cancel_delivery(request).await?.into_inner();
             let delivery = response.delivery.unwrap_or_default();
             client.output.message("Delivery", &delivery, show)?;
         }
@@ -150,6 +187,14 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
             .iter()
             .map(|state| DeliveryState::from(*state).into())
             .collect(),
+        event_type: args
+            .event_type
+            .strip_prefix("eventTypes/")
+            .unwrap_or(&args.event_type)
+            .to_owned(),
+        error_classes: args.error_classes.iter().map(|class| i32::from(*class)).collect(),
+        start_time: args.since,
+        end_time: args.until,
         ..ListDeliveriesRequest::default()
     };
     let (deliveries, rest) = collect(args.limit.limit, |page_size, page_token| {

@@ -87,7 +87,11 @@ fn show(response: &PublishEventResponse) -> String {
     let event = names::id(&response.event);
     match (response.repeated_request, response.delivery_count) {
         (true, _) => format!("Published before, under the same request id, as {event}; nothing was published now."),
-        (false, 0) => format!("Published {event}. No active webhook is subscribed to its type, so nobody receives it."),
+        (false, 0) => format!(
+            "Published {event}. No active webhook subscribes to such events, so nobody receives it; to see why: \
+             hookwright events explain {}",
+            response.event
+        ),
         (false, 1) => format!("Published {event}, owed to 1 webhook."),
         (false, count) => format!("Published {event}, owed to {count} webhooks."),
     }

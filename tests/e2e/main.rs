@@ -11,6 +11,7 @@
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `steering` | finding deliveries, and cancelling them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
@@ -33,6 +34,7 @@ mod isolation;
 mod ordering;
 mod outcomes;
 mod publishing;
+mod steering;
 mod subscriptions;
 mod support;
 mod telemetry;

@@ -2,7 +2,7 @@
 //! Expression Language (<https://cel.dev>), over an event's type, attributes, ordering key and payload.
 //!
 //! An owner's expression runs on the way of every event of the organization, so what it may cost is bounded when it is
-//! compiled: see [`cost`]. An expression that cannot be evaluated for an event, for example because a field is missing, does
+//! compiled: few loops, none in another, few sums. An expression that cannot be evaluated for an event, for example because a field is missing, does
 //! not match it.
 
 mod cost;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use diesel::prelude::*;
-use hookwright_domain::outcome::DeliveryState;
+use hookwright_domain::outcome::{DeliveryState, ErrorClass};
 
 use crate::rows::{AttemptRow, EndingRow, HealthRow, PendingRow};
 
@@ -251,8 +251,16 @@ pub struct DeliveryFilter {
     pub webhook_id: Option<i64>,
     /// Only of this event.
     pub event_id: Option<i64>,
+    /// Only of events of this type.
+    pub event_type: Option<String>,
+    /// Only of events published at or after this time.
+    pub start_us: Option<i64>,
+    /// Only of events published before this time.
+    pub end_us: Option<i64>,
     /// Only in one of these states; all when empty.
     pub states: Vec<DeliveryState>,
+    /// Only those whose last attempt failed for one of these reasons; all when empty.
+    pub error_classes: Vec<ErrorClass>,
 }
 
 /// An attempt in short.

@@ -288,19 +288,20 @@ impl Store {
         }
     }
 
-    /// Ends a delivery that waits in the store; the next one of its key is due then.
+    /// Ends a delivery that waits in the store, for a reason; the next one of its key is due then.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn skip_delivery(
+    pub async fn end_delivery(
         &self,
         organization: i64,
         delivery: i64,
+        reason: &'static str,
         now: i64,
         audit: &AuditRow,
     ) -> Result<Steered, StoreError> {
         let (audit, node) = (audit.clone(), i32::from(self.node()));
-        let steered = write!(self, skip_delivery(node, organization, delivery, now, &audit))?;
+        let steered = write!(self, end_delivery(node, organization, delivery, reason, now, &audit))?;
         if let (Steered::Done { webhook }, Backend::Postgres(store)) = (steered, &self.backend) {
             store.tell_skipped(webhook, delivery).await;
         }

@@ -91,10 +91,36 @@ impl App {
         organization: &str,
         id: DeliveryId,
     ) -> AppResult<DeliveryRecord> {
+        self.end_delivery(caller, organization, id, "delivery.skip", "skipped")
+            .await
+    }
+
+    /// Cancels a delivery that waits, and returns it.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it does not wait.
+    pub async fn cancel_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+    ) -> AppResult<DeliveryRecord> {
+        self.end_delivery(caller, organization, id, "delivery.cancel", "cancelled")
+            .await
+    }
+
+    async fn end_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+        action: &'static str,
+        reason: &'static str,
+    ) -> AppResult<DeliveryRecord> {
         let row = self.organization_for(caller, Scope::Manage, organization)?;
-        let audit = self.audit(Some(caller), "delivery.skip", resource(organization, id));
+        let audit = self.audit(Some(caller), action, resource(organization, id));
         let now = clock::now_us();
-        let steered = self.store.skip_delivery(row.id, id.raw(), now, &audit).await?;
+        let steered = self.store.end_delivery(row.id, id.raw(), reason, now, &audit).await?;
         if let Steered::Done { webhook } = steered {
             self.engine.skipped(WebhookId::from_raw(webhook), id);
         }

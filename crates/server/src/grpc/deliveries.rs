@@ -6,16 +6,17 @@ use hookwright_domain::{
     outcome,
 };
 use hookwright_proto::v1::{
-    Attempt, AttemptPhases, Delivery, DeliveryState, ErrorClass, GetDeliveryRequest, Header, ListAttemptsRequest,
-    ListAttemptsResponse, ListDeliveriesRequest, ListDeliveriesResponse, RetryDeliveryRequest, RetryDeliveryResponse,
-    SkipDeliveryRequest, SkipDeliveryResponse, delivery_service_server::DeliveryService,
+    Attempt, AttemptPhases, CancelDeliveryRequest, CancelDeliveryResponse, Delivery, DeliveryState, ErrorClass,
+    GetDeliveryRequest, Header, ListAttemptsRequest, ListAttemptsResponse, ListDeliveriesRequest,
+    ListDeliveriesResponse, RetryDeliveryRequest, RetryDeliveryResponse, SkipDeliveryRequest, SkipDeliveryResponse,
+    delivery_service_server::DeliveryService,
 };
 use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord};
 use tonic::{Request, Response, Status};
 
 use super::{
     Api, name, page,
-    time::{duration_us, timestamp},
+    time::{duration_us, micros, timestamp},
 };
 use crate::app::error::{AppError, AppResult};
 
@@ -36,13 +37,16 @@ impl DeliveryService for Api {
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let filter = filter(organization, request)?;
-        let states = format!("{:?}", request.states);
+        let lists = format!("{:?} {:?}", request.states, request.error_classes);
+        let times = format!("{:?} {:?}", filter.start_us, filter.end_us);
         let arguments = page::Arguments::new(&[
             "ListDeliveries",
             organization,
             &request.webhook,
             &request.event,
-            &states,
+            &request.event_type,
+            &lists,
+            &times,
         ]);
         let before = arguments
             .place(&request.page_token)?
@@ -86,6 +90,18 @@ impl DeliveryService for Api {
         }))
     }
 
+    async fn cancel_delivery(
+        &self,
+        request: Request<CancelDeliveryRequest>,
+    ) -> Result<Response<CancelDeliveryResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let (organization, id) = name::delivery("name", &request.get_ref().name)?;
+        let record = self.app.cancel_delivery(&caller, organization, id).await?;
+        Ok(Response::new(CancelDeliveryResponse {
+            delivery: Some(delivery(organization, record)),
+        }))
+    }
+
     async fn retry_delivery(
         &self,
         request: Request<RetryDeliveryRequest>,
@@ -120,6 +136,22 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
         let (owner, id) = name::event("event", &request.event)?;
         same("event", owner)?;
         filter.event_id = Some(id.raw());
+    }
+    filter.event_type = (!request.event_type.is_empty()).then(|| request.event_type.clone());
+    let time = |field, time: Option<&prost_types::Timestamp>| time.map(|time| micros(field, time)).transpose();
+    filter.start_us = time("start_time", request.start_time.as_ref())?;
+    filter.end_us = time("end_time", request.end_time.as_ref())?;
+    for class in &request.error_classes {
+        let known = outcome::ErrorClass::ALL
+            .iter()
+            .find(|known| *class == i32::from(error_class(Some(known.as_str()))));
+        filter.error_classes.push(*known.ok_or_else(|| {
+            AppError::invalid(
+                "error_classes",
+                "UNKNOWN_ERROR_CLASS",
+                format!("{class} is not an error class"),
+            )
+        })?);
     }
     for state in &request.states {
         filter.states.push(match DeliveryState::try_from(*state) {

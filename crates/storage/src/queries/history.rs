@@ -104,18 +104,24 @@ macro_rules! history_queries {
             before: i64,
             size: usize,
         ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
+            use hookwright_domain::id::first_at;
             let mut found = Vec::new();
-            let mut below = before;
+            let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
+            let from = filter.start_us.map_or(0, first_at);
             for _ in 0..$crate::queries::history::STRETCHES_MAX {
                 let mut query = events::table
                     .filter(events::organization_id.eq(organization))
                     .filter(events::id.lt(below))
+                    .filter(events::id.ge(from))
                     .order(events::id.desc())
                     .limit($crate::queries::history::STRETCH)
                     .select((events::id, events::organization_id, events::event_type, events::webhooks))
                     .into_boxed();
                 if let Some(event) = filter.event_id {
                     query = query.filter(events::id.eq(event));
+                }
+                if let Some(event_type) = &filter.event_type {
+                    query = query.filter(events::event_type.eq(event_type));
                 }
                 let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
                 let Some(last) = outlines.as_slice().last().map(|event| event.id) else { return Ok((found, None)) };
@@ -188,7 +194,7 @@ use std::collections::HashMap;
 
 use hookwright_domain::{
     id::{EventId, time_us},
-    outcome::DeliveryState,
+    outcome::{DeliveryState, ErrorClass},
 };
 
 use crate::{
@@ -206,6 +212,12 @@ pub(crate) const STRETCHES_MAX: usize = 25;
 pub(crate) fn passes(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
     filter.webhook_id.is_none_or(|webhook| webhook == record.webhook_id)
         && (filter.states.is_empty() || filter.states.contains(&record.state))
+        && (filter.error_classes.is_empty()
+            || failed_for(record).is_some_and(|class| filter.error_classes.contains(&class)))
+}
+
+fn failed_for(record: &DeliveryRecord) -> Option<ErrorClass> {
+    record.last_attempt.as_ref()?.error_class.as_deref()?.parse().ok()
 }
 
 /// Puts deliveries together from the rows of their kinds. Attempts come in order.

@@ -46,12 +46,13 @@ macro_rules! ordering_queries {
             }
         }
 
-        /// Ends a delivery that waits.
-        pub(crate) $($asynchronous)* fn skip_delivery(
+        /// Ends a delivery that waits, for a reason.
+        pub(crate) $($asynchronous)* fn end_delivery(
             conn: &mut Connection,
             node: i32,
             organization: i64,
             delivery: i64,
+            reason: &str,
             now: i64,
             audit: &AuditRow,
         ) -> QueryResult<Steered> {
@@ -64,7 +65,7 @@ macro_rules! ordering_queries {
                 organization_id: organization,
                 webhook_id: row.webhook_id,
                 state: ENDING_CANCELLED,
-                reason: "skipped".to_owned(),
+                reason: reason.to_owned(),
                 ended_at: now,
             };
             diesel::insert_into(delivery_endings::table).values(ending).execute(conn)$($wait)*?;

@@ -84,7 +84,7 @@ on_both_stores! {
         assert_eq!(due(store, &events).await, [0]);
         let refill = store.due(HOOK, NOW, 10, usize::MAX).await.unwrap();
         assert_eq!((refill.rows.len(), refill.next_due), (0, Some(NOW + 5)), "followers have no time of their own");
-        store.skip_delivery(ORGANIZATION, delivery(&events[0], 0), NOW, &audit(1)).await.unwrap();
+        store.end_delivery(ORGANIZATION, delivery(&events[0], 0), "skipped", NOW, &audit(1)).await.unwrap();
         assert_eq!(due(store, &events).await, [1]);
         // The attempt that was under way when it was skipped fails: that neither brings it back nor moves the key on.
         let late = Batch {
@@ -117,14 +117,14 @@ on_both_stores! {
         assert_eq!(retried, Steered::Done { webhook: HOOK });
         assert_eq!(due(store, &events).await, [0, 2]);
         store.commit(&Batch { attempts: Vec::new(), ..paused }).await.unwrap();
-        let skipped = store.skip_delivery(ORGANIZATION, id, NOW, &audit(3)).await.unwrap();
+        let skipped = store.end_delivery(ORGANIZATION, id, "skipped", NOW, &audit(3)).await.unwrap();
         assert_eq!(skipped, Steered::Done { webhook: HOOK });
         assert_eq!(due(store, &events).await, [1, 2]);
         let record = store.get_delivery(ORGANIZATION, id).await.unwrap().unwrap();
         assert_eq!((record.state.to_string().as_str(), record.ending.unwrap().reason.as_str()), ("cancelled", "skipped"));
-        let again = store.skip_delivery(ORGANIZATION, id, NOW, &audit(4)).await.unwrap();
+        let again = store.end_delivery(ORGANIZATION, id, "skipped", NOW, &audit(4)).await.unwrap();
         assert_eq!(again, Steered::NotWaiting);
-        let elsewhere = store.skip_delivery(ORGANIZATION + 1, delivery(&events[1], 0), NOW, &audit(5)).await.unwrap();
+        let elsewhere = store.end_delivery(ORGANIZATION + 1, delivery(&events[1], 0), "skipped", NOW, &audit(5)).await.unwrap();
         assert_eq!(elsewhere, Steered::NotWaiting, "another organization's");
     }
 
@@ -148,7 +148,7 @@ on_both_stores! {
         let events = [event];
         fixture.commit_events(events.to_vec()).await;
         let store = fixture.store();
-        store.skip_delivery(ORGANIZATION, delivery(&events[0], 0), NOW, &audit(1)).await.unwrap();
+        store.end_delivery(ORGANIZATION, delivery(&events[0], 0), "skipped", NOW, &audit(1)).await.unwrap();
         let late = Batch {
             attempts: vec![attempt(&events[0], 0, 1, GOES_ON)],
             pend: vec![pending(&events[0], 0, NOW, 1)],
@@ -301,7 +301,7 @@ async fn run(steps: Vec<Step>) {
                 let id = delivery(&event, 0);
                 if matches!(step, Step::Skip { .. }) {
                     store
-                        .skip_delivery(ORGANIZATION, id, NOW, &audit(audits))
+                        .end_delivery(ORGANIZATION, id, "skipped", NOW, &audit(audits))
                         .await
                         .unwrap();
                     model.end(key);
