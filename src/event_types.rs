@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use hookwright_proto::v1::{
     ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, GetEventTypeRequest, ListEventTypesRequest,
-    ListEventTypesResponse, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
 };
 use prost_types::FieldMask;
 
@@ -70,9 +70,23 @@ pub(crate) struct Fields {
     /// JSON Schema that payloads must fit: text, @FILE, or - for standard input; at most 64 KiB; empty for none
     #[arg(long, value_name = "JSON|@FILE|-")]
     schema: Option<String>,
+    /// What becomes of an event that does not fit the schema [default: reject]
+    #[arg(long, value_name = "MODE")]
+    schema_mode: Option<Mode>,
     /// Example payload: text, @FILE, or - for standard input; must fit the schema
     #[arg(long, value_name = "JSON|@FILE|-")]
     example: Option<String>,
+}
+
+/// What becomes of an event that does not fit.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// It is refused
+    Reject,
+    /// It is published, and its publisher told
+    Warn,
+    /// It is published, and not even compared
+    Off,
 }
 
 impl Fields {
@@ -87,6 +101,14 @@ impl Fields {
         if let Some(schema) = self.schema {
             event_type.json_schema = input::read_text(&schema)?;
             paths.push("json_schema".to_owned());
+        }
+        if let Some(mode) = self.schema_mode {
+            event_type.set_schema_mode(match mode {
+                Mode::Reject => SchemaMode::Reject,
+                Mode::Warn => SchemaMode::Warn,
+                Mode::Off => SchemaMode::Off,
+            });
+            paths.push("schema_mode".to_owned());
         }
         if let Some(example) = self.example {
             event_type.example = input::read_text(&example)?;
@@ -122,7 +144,10 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
         EventTypesCommand::Update { event_type, fields } => {
             let (changed, paths) = fields.read()?;
             if paths.is_empty() {
-                return Err(UsageError::new("nothing to change: give --description, --schema or --example").into());
+                return Err(UsageError::new(
+                    "nothing to change: give --description, --schema, --schema-mode or --example",
+                )
+                .into());
             }
             let event_type = EventType {
                 name: names::event_type(&event_type),
@@ -183,11 +208,15 @@ async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow:
         .output
         .list("ListEventTypesResponse", &response, list, |response| {
             let rows = response.event_types.iter().map(|one| {
-                let schema = if one.json_schema.is_empty() { "no" } else { "yes" };
+                let schema = if one.json_schema.is_empty() {
+                    "no".to_owned()
+                } else {
+                    mode(one)
+                };
                 vec![
                     names::id(&one.name).to_owned(),
                     state(one),
-                    schema.to_owned(),
+                    schema,
                     one.description.clone(),
                 ]
             });
@@ -199,12 +228,24 @@ fn state(event_type: &EventType) -> String {
     output::enum_name(event_type.state().as_str_name(), "EVENT_TYPE_STATE_")
 }
 
+fn mode(event_type: &EventType) -> String {
+    output::enum_name(event_type.schema_mode().as_str_name(), "SCHEMA_MODE_")
+}
+
 fn show(event_type: &EventType) -> String {
     output::fields(vec![
         ("event type", names::id(&event_type.name).to_owned()),
         ("state", state(event_type)),
         ("description", event_type.description.clone()),
         ("example", event_type.example.clone()),
+        (
+            "schema mode",
+            if event_type.json_schema.is_empty() {
+                String::new()
+            } else {
+                mode(event_type)
+            },
+        ),
         ("schema", event_type.json_schema.clone()),
         ("created", output::time(event_type.create_time.as_ref())),
         ("updated", output::time(event_type.update_time.as_ref())),

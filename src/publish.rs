@@ -85,7 +85,10 @@ pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<Exi
 
 fn show(response: &PublishEventResponse) -> String {
     let event = names::id(&response.event);
-    match (response.repeated_request, response.delivery_count) {
+    let warnings = response.schema_warnings.iter();
+    let warnings = warnings.map(|warning| format!("\nwarning: {}: {}", warning.field, warning.description));
+    let warnings: String = warnings.collect();
+    let published = match (response.repeated_request, response.delivery_count) {
         (true, _) => format!("Published before, under the same request id, as {event}; nothing was published now."),
         (false, 0) => format!(
             "Published {event}. No active webhook subscribes to such events, so nobody receives it; to see why: \
@@ -94,5 +97,6 @@ fn show(response: &PublishEventResponse) -> String {
         ),
         (false, 1) => format!("Published {event}, owed to 1 webhook."),
         (false, count) => format!("Published {event}, owed to {count} webhooks."),
-    }
+    };
+    published + &warnings
 }

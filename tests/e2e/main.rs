@@ -11,6 +11,7 @@
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `schemas` | what becomes of events that do not fit their type |
 //! | `steering` | finding deliveries, and cancelling them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
@@ -34,6 +35,7 @@ mod isolation;
 mod ordering;
 mod outcomes;
 mod publishing;
+mod schemas;
 mod steering;
 mod subscriptions;
 mod support;

@@ -111,6 +111,18 @@ impl DeliveryState {
     }
 }
 
+closed_list! {
+    /// What becomes of an event whose payload does not fit its type's schema.
+    SchemaMode {
+        /// It is refused.
+        Reject = "reject",
+        /// It is published, and its publisher told.
+        Warn = "warn",
+        /// It is published, and not even compared.
+        Off = "off",
+    }
+}
+
 /// What a response's status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusOutcome {

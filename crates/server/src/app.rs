@@ -26,6 +26,7 @@ use hookwright_delivery::{
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
 use hookwright_storage::{AuditRow, MasterKey, Store, nodes::NodeOptions};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
 use self::{
@@ -63,6 +64,7 @@ pub struct App {
     changes: Changes,
     node: NodeOptions,
     started_at: i64,
+    schema_mismatches: Counter,
 }
 
 /// What the use cases rest on.
@@ -85,6 +87,8 @@ pub struct Parts {
     pub configuration: i64,
     /// Who this server is among those that share the store.
     pub node: NodeOptions,
+    /// Counts the events whose payload did not fit their type's schema.
+    pub schema_mismatches: Counter,
 }
 
 impl App {
@@ -109,6 +113,7 @@ impl App {
             changes: Changes::new(parts.configuration),
             node: parts.node,
             started_at: clock::now_us(),
+            schema_mismatches: parts.schema_mismatches,
         })
     }
 

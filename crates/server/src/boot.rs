@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookwright_delivery::clock;
-use hookwright_domain::{id::IdGenerator, schema::SEEDED_EVENT_TYPES};
+use hookwright_domain::{id::IdGenerator, outcome::SchemaMode, schema::SEEDED_EVENT_TYPES};
 use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow, nodes::NodeOptions};
 
 use crate::{
@@ -155,6 +155,7 @@ pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow
             name: seed.name.to_owned(),
             description: seed.description.to_owned(),
             json_schema: Some(seed.json_schema.to_owned()),
+            schema_mode: SchemaMode::Reject.as_str().to_owned(),
             example: Some(seed.example.to_owned()),
             archived: false,
             created_at: now,

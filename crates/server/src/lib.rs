@@ -173,6 +173,9 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let (mut registry, metrics) = telemetry::registry();
     let expired = Counter::default();
     registry.register("events_expired", "Events removed by retention", expired.clone());
+    let schema_mismatches = Counter::default();
+    let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
+    registry.register("schema_mismatches", help, schema_mismatches.clone());
     let sender = Sender::new(connector_options(&options)?, Arc::clone(&targets))?;
     let (engine, disable_requests) = Engine::start(
         store.clone(),
@@ -200,6 +203,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         targets,
         configuration,
         node: store_options.node,
+        schema_mismatches,
     };
     let app = Arc::new(App::new(parts).await?);
     tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));

@@ -37,6 +37,8 @@ pub struct EventTypeRow {
     pub description: String,
     /// Its JSON Schema.
     pub json_schema: Option<String>,
+    /// What becomes of an event that does not fit: the text of a [`hookwright_domain::outcome::SchemaMode`].
+    pub schema_mode: String,
     /// An example payload.
     pub example: Option<String>,
     /// Whether it is archived.

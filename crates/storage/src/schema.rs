@@ -20,6 +20,7 @@ table! {
         name -> Text,
         description -> Text,
         json_schema -> Nullable<Text>,
+        schema_mode -> Text,
         example -> Nullable<Text>,
         archived -> Bool,
         created_at -> BigInt,

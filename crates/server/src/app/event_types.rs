@@ -1,7 +1,7 @@
 //! Event types: register, get, list, update, archive.
 
 use hookwright_delivery::clock;
-use hookwright_domain::{name, schema::EventSchema};
+use hookwright_domain::{name, outcome::SchemaMode, schema::EventSchema};
 use hookwright_storage::EventTypeRow;
 
 use super::{
@@ -22,6 +22,8 @@ pub struct EventTypePatch {
     pub description: Option<String>,
     /// Its JSON Schema.
     pub json_schema: Option<String>,
+    /// What becomes of an event that does not fit it.
+    pub schema_mode: Option<SchemaMode>,
     /// An example payload.
     pub example: Option<String>,
 }
@@ -53,6 +55,7 @@ impl App {
             name: name.to_owned(),
             description: String::new(),
             json_schema: None,
+            schema_mode: SchemaMode::Reject.as_str().to_owned(),
             example: None,
             archived: false,
             created_at: now,
@@ -176,6 +179,9 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
     let row = EventTypeRow {
         description: patch.description.unwrap_or(row.description),
         json_schema: patch.json_schema.map_or(row.json_schema, non_empty),
+        schema_mode: patch
+            .schema_mode
+            .map_or(row.schema_mode, |mode| mode.as_str().to_owned()),
         example: patch.example.map_or(row.example, non_empty),
         ..row
     };

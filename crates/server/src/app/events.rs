@@ -7,7 +7,9 @@ use hookwright_delivery::{
     catalogue::Subscribers,
     engine::{Draft, Published},
 };
-use hookwright_domain::{filter::EventFacts, id::EventId, limits, name::EventTypeName, payload::check_payload};
+use hookwright_domain::{
+    filter::EventFacts, id::EventId, limits, name::EventTypeName, payload::check_payload, schema::SchemaViolation,
+};
 use hookwright_storage::{EventFilter, EventRecord, RequestKey};
 use sha2::{Digest as _, Sha256};
 
@@ -46,12 +48,21 @@ pub struct NewEvent<'a> {
     pub tracestate: Option<String>,
 }
 
+/// An event that may be published.
+#[derive(Debug)]
+pub struct PreparedEvent {
+    /// For the engine.
+    pub draft: Draft,
+    /// Where its payload does not fit its type's schema, if that only warns.
+    pub warnings: Vec<Violation>,
+}
+
 impl App {
     /// Checks an event and matches it with the webhooks that it is owed to.
     ///
     /// # Errors
     /// With every field at fault.
-    pub fn prepare_event(&self, caller: &Caller, event: NewEvent<'_>) -> AppResult<Draft> {
+    pub fn prepare_event(&self, caller: &Caller, event: NewEvent<'_>) -> AppResult<PreparedEvent> {
         let snapshot = self.registry.snapshot();
         let organization = snapshot.organizations.get(event.organization);
         caller.require_for(
@@ -64,7 +75,7 @@ impl App {
                 format!("organizations/{}", event.organization),
             )
         })?;
-        self.check_event_type(&event)?;
+        let warnings = self.check_event_type(&event)?;
         let violations = check_fields(&event);
         if !violations.is_empty() {
             return Err(AppError::Invalid(violations));
@@ -75,7 +86,7 @@ impl App {
             fingerprint: fingerprint(&event, attributes.as_deref()),
             request_id: event.request_id.clone(),
         });
-        Ok(Draft {
+        let draft = Draft {
             organization: organization.id,
             webhooks: receivers(organization.subscribers(&event.event_type), &event),
             event_type: event.event_type,
@@ -86,11 +97,13 @@ impl App {
             tracestate: event.tracestate,
             ordering_key: (!event.ordering_key.is_empty()).then_some(event.ordering_key),
             request,
-        })
+        };
+        Ok(PreparedEvent { draft, warnings })
     }
 
-    /// The type must be registered and in use, the payload a JSON object within the limit, and fit the type's schema.
-    fn check_event_type(&self, event: &NewEvent<'_>) -> AppResult<()> {
+    /// The type must be registered and in use, the payload a JSON object within the limit, and fit the type's schema; where
+    /// that only warns, returns what does not fit.
+    fn check_event_type(&self, event: &NewEvent<'_>) -> AppResult<Vec<Violation>> {
         let event_types = self.registry.event_types();
         let Some(event_type) = event_types.get(&event.event_type) else {
             return Err(match EventTypeName::parse(&event.event_type) {
@@ -109,20 +122,23 @@ impl App {
         check_payload(&event.payload, self.limits.payload_bytes_max)
             .map_err(|error| AppError::invalid(event.payload_field, error.rule(), error.to_string()))?;
         let Some(schema) = &event_type.schema else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        schema.validate(&event.payload).map_err(|misfits| {
-            AppError::Invalid(
-                misfits
-                    .into_iter()
-                    .map(|misfit| Violation {
-                        field: format!("{}{}", event.payload_field, misfit.pointer),
-                        description: format!("does not fit the schema of `{}`: {}", event.event_type, misfit.message),
-                        reason: "SCHEMA_MISMATCH",
-                    })
-                    .collect(),
-            )
-        })
+        let Err(misfits) = schema.validate(&event.payload) else {
+            return Ok(Vec::new());
+        };
+        self.schema_mismatches.inc();
+        let violation = |misfit: SchemaViolation| Violation {
+            field: format!("{}{}", event.payload_field, misfit.pointer),
+            description: format!("does not fit the schema of `{}`: {}", event.event_type, misfit.message),
+            reason: "SCHEMA_MISMATCH",
+        };
+        let violations = misfits.into_iter().map(violation).collect();
+        if event_type.only_warns {
+            Ok(violations)
+        } else {
+            Err(AppError::Invalid(violations))
+        }
     }
 
     /// Publishes events that were prepared: each gets its result, in order.

@@ -11,6 +11,7 @@ use hookwright_delivery::catalogue::{Catalogue, Organization, Snapshot, Webhook}
 use hookwright_domain::{
     filter::WebhookFilter,
     id::{OrganizationId, WebhookId},
+    outcome::SchemaMode,
     retry::RetrySchedule,
     schema::EventSchema,
     subscription::Subscription,
@@ -25,19 +26,27 @@ use super::{Limits, secrets};
 pub(super) struct EventType {
     /// The row as stored.
     pub row: EventTypeRow,
-    /// Its schema, if it has one.
+    /// Its schema, if it has one that payloads are compared with.
     pub schema: Option<EventSchema>,
+    /// Whether an event that does not fit is published all the same.
+    pub only_warns: bool,
 }
 
 impl EventType {
     pub(super) fn new(row: EventTypeRow) -> Self {
-        let schema = row.json_schema.as_deref().and_then(|schema| {
+        let mode: SchemaMode = row.schema_mode.parse().unwrap_or(SchemaMode::Reject);
+        let compared = row.json_schema.as_deref().filter(|_| mode != SchemaMode::Off);
+        let schema = compared.and_then(|schema| {
             // It compiled when it was registered; should a later version refuse it, publishing goes on unchecked and says so.
             EventSchema::compile(schema)
                 .inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored schema does not compile"))
                 .ok()
         });
-        Self { row, schema }
+        Self {
+            row,
+            schema,
+            only_warns: mode == SchemaMode::Warn,
+        }
     }
 }
 

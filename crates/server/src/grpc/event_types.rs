@@ -1,18 +1,21 @@
 //! `EventTypeService`.
 
-use hookwright_domain::name::EventTypeName;
+use hookwright_domain::{name::EventTypeName, outcome};
 use hookwright_proto::v1::{
     ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, EventTypeState, GetEventTypeRequest,
-    ListEventTypesRequest, ListEventTypesResponse, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    ListEventTypesRequest, ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
     event_type_service_server::EventTypeService,
 };
 use hookwright_storage::EventTypeRow;
 use tonic::{Request, Response, Status};
 
 use super::{Api, mask, name, page, time::timestamp};
-use crate::app::{error::AppError, event_types::EventTypePatch};
+use crate::app::{
+    error::{AppError, AppResult},
+    event_types::EventTypePatch,
+};
 
-const FIELDS: [&str; 3] = ["description", "json_schema", "example"];
+const FIELDS: [&str; 4] = ["description", "json_schema", "example", "schema_mode"];
 
 #[tonic::async_trait]
 impl EventTypeService for Api {
@@ -21,7 +24,7 @@ impl EventTypeService for Api {
         let request = request.into_inner();
         EventTypeName::parse(&request.event_type_id)
             .map_err(|error| AppError::invalid("event_type_id", error.rule(), error.to_string()))?;
-        let patch = patch(request.event_type.unwrap_or_default(), &FIELDS);
+        let patch = patch(request.event_type.unwrap_or_default(), &FIELDS)?;
         let row = self
             .app
             .create_event_type(&caller, &request.event_type_id, patch)
@@ -59,15 +62,20 @@ impl EventTypeService for Api {
             .event_type
             .ok_or_else(|| AppError::invalid("event_type", "FIELD_REQUIRED", "is required, with its name set"))?;
         let id = name::event_type("event_type.name", &given.name)?.to_owned();
-        let texts = [&given.description, &given.json_schema, &given.example];
+        let given_fields = [
+            !given.description.is_empty(),
+            !given.json_schema.is_empty(),
+            !given.example.is_empty(),
+            given.schema_mode() != SchemaMode::Unspecified,
+        ];
         let set: Vec<_> = FIELDS
             .iter()
-            .zip(texts)
-            .filter(|(_, text)| !text.is_empty())
+            .zip(given_fields)
+            .filter(|(_, set)| *set)
             .map(|(field, _)| *field)
             .collect();
         let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, &set)?;
-        let row = self.app.update_event_type(&caller, &id, patch(given, &fields)).await?;
+        let row = self.app.update_event_type(&caller, &id, patch(given, &fields)?).await?;
         Ok(Response::new(event_type(row)))
     }
 
@@ -94,13 +102,23 @@ impl EventTypeService for Api {
     }
 }
 
-fn patch(given: EventType, fields: &[&str]) -> EventTypePatch {
+fn patch(given: EventType, fields: &[&str]) -> AppResult<EventTypePatch> {
     let take = |field: &str, text: String| fields.contains(&field).then_some(text);
-    EventTypePatch {
+    let mode = match SchemaMode::try_from(given.schema_mode) {
+        Ok(SchemaMode::Unspecified | SchemaMode::Reject) => outcome::SchemaMode::Reject,
+        Ok(SchemaMode::Warn) => outcome::SchemaMode::Warn,
+        Ok(SchemaMode::Off) => outcome::SchemaMode::Off,
+        Err(_) => {
+            let rule = format!("{} is none of its values", given.schema_mode);
+            return Err(AppError::invalid("event_type.schema_mode", "UNKNOWN_VALUE", rule));
+        }
+    };
+    Ok(EventTypePatch {
         description: take("description", given.description),
         json_schema: take("json_schema", given.json_schema),
         example: take("example", given.example),
-    }
+        schema_mode: fields.contains(&"schema_mode").then_some(mode),
+    })
 }
 
 fn event_type(row: EventTypeRow) -> EventType {
@@ -109,12 +127,18 @@ fn event_type(row: EventTypeRow) -> EventType {
     } else {
         EventTypeState::Active
     };
+    let mode = match row.schema_mode.parse() {
+        Ok(outcome::SchemaMode::Warn) => SchemaMode::Warn,
+        Ok(outcome::SchemaMode::Off) => SchemaMode::Off,
+        Ok(outcome::SchemaMode::Reject) | Err(_) => SchemaMode::Reject,
+    };
     EventType {
         name: format!("eventTypes/{}", row.name),
         description: row.description,
         json_schema: row.json_schema.unwrap_or_default(),
         example: row.example.unwrap_or_default(),
         state: state.into(),
+        schema_mode: mode.into(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
     }

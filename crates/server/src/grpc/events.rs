@@ -26,8 +26,8 @@ use super::{
 use crate::app::{
     App,
     access::Caller,
-    error::{AppError, AppResult},
-    events::NewEvent,
+    error::{AppError, AppResult, Violation},
+    events::{NewEvent, PreparedEvent},
 };
 
 /// How many events one batch may hold.
@@ -43,11 +43,11 @@ impl EventService for Api {
         let origin = Origin::of(request.metadata());
         let request = request.into_inner();
         let organization = request.organization.clone();
-        let draft = prepare(&self.app, &caller, &origin, "", request)?;
+        let PreparedEvent { draft, warnings } = prepare(&self.app, &caller, &origin, "", request)?;
         let published = self.app.publish(vec![draft]).await.pop();
         let published =
             published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
-        Ok(Response::new(response(&organization, &published)))
+        Ok(Response::new(response(&organization, &published, &warnings)))
     }
 
     async fn batch_publish_events(
@@ -187,7 +187,7 @@ fn prepare(
     origin: &Origin,
     organization: &str,
     request: PublishEventRequest,
-) -> AppResult<hookwright_delivery::engine::Draft> {
+) -> AppResult<PreparedEvent> {
     let named = match (request.organization.as_str(), organization) {
         ("", default) => default,
         (own, "") => own,
@@ -248,9 +248,9 @@ pub(super) async fn publish_all(
         }
         let named = request.organization.clone();
         match prepare(app, caller, origin, organization, request) {
-            Ok(draft) => {
+            Ok(PreparedEvent { draft, warnings }) => {
                 drafts.push(draft);
-                results.push(Ok(named));
+                results.push(Ok((named, warnings)));
             }
             Err(error) => results.push(Err(error)),
         }
@@ -265,9 +265,9 @@ pub(super) async fn publish_all(
     results
         .into_iter()
         .map(|prepared| {
-            let result = prepared.and_then(|organization| {
+            let result = prepared.and_then(|(organization, warnings)| {
                 let published = published.next().unwrap_or_else(|| Err(unanswered()))?;
-                Ok(response(&organization, &published))
+                Ok(response(&organization, &published, &warnings))
             });
             publish_result(result)
         })
@@ -292,22 +292,25 @@ fn publish_error(error: &AppError) -> PublishError {
         code: status::code(error).into(),
         reason: status::reason(error).to_owned(),
         message: error.to_string(),
-        field_violations: violations
-            .iter()
-            .map(|violation| FieldViolation {
-                field: violation.field.clone(),
-                description: violation.description.clone(),
-                reason: violation.reason.to_owned(),
-            })
-            .collect(),
+        field_violations: field_violations(violations),
     }
 }
 
-fn response(organization: &str, published: &Published) -> PublishEventResponse {
+fn field_violations(violations: &[Violation]) -> Vec<FieldViolation> {
+    let violation = |violation: &Violation| FieldViolation {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+        reason: violation.reason.to_owned(),
+    };
+    violations.iter().map(violation).collect()
+}
+
+fn response(organization: &str, published: &Published, warnings: &[Violation]) -> PublishEventResponse {
     PublishEventResponse {
         event: format!("{organization}/events/{}", published.event),
         delivery_count: i32::try_from(published.delivery_count).unwrap_or(i32::MAX),
         repeated_request: published.repeated,
+        schema_warnings: field_violations(warnings),
     }
 }
 

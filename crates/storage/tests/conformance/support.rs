@@ -222,6 +222,7 @@ pub(crate) fn event_type(id: i64, name: &str) -> EventTypeRow {
         name: name.to_owned(),
         description: String::new(),
         json_schema: Some("{}".to_owned()),
+        schema_mode: "warn".to_owned(),
         example: None,
         archived: false,
         created_at: NOW,
