@@ -2,25 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hookwright_proto::v1::{BatchPublishEventsRequest, CreateEventTypeRequest, publish_result};
+use hookwright_proto::v1::{BatchPublishEventsRequest, publish_result};
 use hookwright_testkit::{Answer, Receiver, receiver::Gate};
 
 use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, wait_for_events, without_pings};
 
 const MANY: usize = 10_000;
-
-async fn register_plain(installation: &mut Installation) {
-    let request = CreateEventTypeRequest {
-        event_type_id: "plain".to_owned(),
-        event_type: None,
-    };
-    installation
-        .clients
-        .event_types
-        .create_event_type(request)
-        .await
-        .unwrap();
-}
 
 /// Every event published arrived, each exactly once.
 async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<String>) {
@@ -91,7 +78,7 @@ on_both_stores! {
     async fn sigterm_under_load_loses_nothing(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
-        register_plain(&mut installation).await;
+        installation.register("plain").await;
         installation.webhook(&receiver, &["plain"]).await;
         let mut published = HashSet::new();
         for round in 0..20 {
@@ -117,7 +104,7 @@ mod ten_thousand {
         async fn in_batches(on: On) {
             let mut installation = Installation::start(on).await;
             let receiver = Receiver::start().await;
-            register_plain(&mut installation).await;
+            installation.register("plain").await;
             installation.webhook(&receiver, &["plain"]).await;
             let mut published = HashSet::new();
             for first in (0..MANY).step_by(1_000) {
@@ -137,7 +124,7 @@ mod ten_thousand {
         async fn from_64_callers(on: On) {
             let mut installation = Installation::start(on).await;
             let receiver = Receiver::start().await;
-            register_plain(&mut installation).await;
+            installation.register("plain").await;
             installation.webhook(&receiver, &["plain"]).await;
             let callers = (0..64).map(|caller| {
                 let mut events = installation.clients.events.clone();
@@ -167,7 +154,7 @@ async fn a_full_lane_spills_to_the_store_and_delivers_everything() {
     let settings = |server: hookwright_testkit::server::TestServerBuilder| server.arg("--memory-bytes-max", "64KiB");
     let mut installation = Installation::start_with(On::Sqlite, settings).await;
     let receiver = Receiver::start().await;
-    register_plain(&mut installation).await;
+    installation.register("plain").await;
     installation.webhook(&receiver, &["plain"]).await;
     let gate = Gate::new();
     receiver.answer(hookwright_testkit::Response::new(200).after(&gate));

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, DeliveryState, ExplainEventRequest, ExplanationReason, PublishEventRequest,
-    PublishEventResponse, TestWebhookFilterRequest, TestWebhookFilterResponse, UpdateWebhookRequest, Webhook,
-    WebhookExplanation, publish_event_request::Payload, test_webhook_filter_request::Sample,
+    DeliveryState, ExplainEventRequest, ExplanationReason, PublishEventRequest, PublishEventResponse,
+    TestWebhookFilterRequest, TestWebhookFilterResponse, UpdateWebhookRequest, Webhook, WebhookExplanation,
+    publish_event_request::Payload, test_webhook_filter_request::Sample,
 };
 use hookwright_testkit::Receiver;
 use prost_types::FieldMask;
@@ -18,16 +18,7 @@ const ORDER: &str = r#"{"order":{"id":"O-1","total":120.5,"lines":[{"sku":"a","c
 
 async fn start(on: On) -> Installation {
     let mut installation = Installation::start(on).await;
-    let request = CreateEventTypeRequest {
-        event_type_id: "order".to_owned(),
-        event_type: None,
-    };
-    installation
-        .clients
-        .event_types
-        .create_event_type(request)
-        .await
-        .unwrap();
+    installation.register("order").await;
     installation
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, DeliveryState, ListDeliveriesRequest, OrderedFailure, Ordering, PublishEventRequest,
-    RetryDeliveryRequest, SkipDeliveryRequest, Webhook,
+    DeliveryState, ListDeliveriesRequest, OrderedFailure, Ordering, PublishEventRequest, RetryDeliveryRequest,
+    SkipDeliveryRequest, Webhook,
 };
 use hookwright_testkit::{Receiver, RecordedRequest, Response, receiver::Gate};
 
@@ -16,16 +16,7 @@ async fn start(on: On, receiver: &Receiver, failure: OrderedFailure) -> (Install
         server.arg("--retry-delay", "1s").arg("--retry-delay", "1s")
     };
     let mut installation = Installation::start_with(on, settings).await;
-    let request = CreateEventTypeRequest {
-        event_type_id: "step".to_owned(),
-        event_type: None,
-    };
-    installation
-        .clients
-        .event_types
-        .create_event_type(request)
-        .await
-        .unwrap();
+    installation.register("step").await;
     let ordered = Webhook {
         ordering: Ordering::Ordered.into(),
         ordered_failure: failure.into(),

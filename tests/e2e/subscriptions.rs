@@ -1,8 +1,6 @@
 //! Who gets what.
 
-use hookwright_proto::v1::{
-    CreateEventTypeRequest, DeleteWebhookRequest, PingWebhookRequest, UpdateWebhookRequest, Webhook,
-};
+use hookwright_proto::v1::{DeleteWebhookRequest, PingWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::Receiver;
 use prost_types::FieldMask;
 
@@ -16,26 +14,13 @@ fn update(webhook: Webhook, paths: &[&str]) -> UpdateWebhookRequest {
     }
 }
 
-async fn register(installation: &mut Installation, name: &str) {
-    let request = CreateEventTypeRequest {
-        event_type_id: name.to_owned(),
-        event_type: None,
-    };
-    installation
-        .clients
-        .event_types
-        .create_event_type(request)
-        .await
-        .unwrap();
-}
-
 on_both_stores! {
     async fn the_wildcard_replaces_all_others_and_matches_what_comes_later(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         let created = installation.webhook(&receiver, &["clocking", "*"]).await;
         assert_eq!(created.events, ["*"]);
-        register(&mut installation, "registered.later").await;
+        installation.register("registered.later").await;
         installation.publish("registered.later", r#"{"n":1}"#).await;
         let request = wait_for_events(&receiver, 1).await.remove(0);
         assert_eq!(request.header("TT-Hook-Event"), Some("registered.later"));

@@ -1,11 +1,12 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, PublishEventRequest,
-    PublishEventResponse, Webhook, delivery_service_client::DeliveryServiceClient,
-    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
-    node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
-    publish_event_request::Payload, webhook_service_client::WebhookServiceClient,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState,
+    GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook,
+    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
+    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
+    webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -165,6 +166,15 @@ impl Installation {
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
         self.clients = Clients::connect(self.server.grpc_address(), &self.server.token().unwrap()).await;
+    }
+
+    /// Registers an event type without a schema.
+    pub(crate) async fn register(&mut self, event_type: &str) {
+        let request = CreateEventTypeRequest {
+            event_type_id: event_type.to_owned(),
+            event_type: None,
+        };
+        self.clients.event_types.create_event_type(request).await.unwrap();
     }
 
     /// Installs a webhook with the test's secret and waits for its ping.

@@ -135,7 +135,10 @@ impl Types<'_> {
 
     fn kind(&self, message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
         let entry = message.nested_type.iter().find(|nested| {
-            nested.options.as_ref().is_some_and(|options| options.map_entry())
+            nested
+                .options
+                .as_ref()
+                .is_some_and(prost_types::MessageOptions::map_entry)
                 && field
                     .type_name()
                     .ends_with(&format!(".{}.{}", message.name(), nested.name()))
