@@ -3,8 +3,8 @@
 use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 
 use crate::{
-    client::ClientArgs, config::ConfigArgs, deliveries::DeliveriesCommand, demo::DemoArgs,
-    event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
+    client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
+    demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
     nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
     webhooks::WebhooksCommand,
 };
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Deliveries(Group<DeliveriesCommand>),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
+    /// Write a script that completes commands and flags in a shell
+    Completions(CompletionsArgs),
 }
 
 /// Commands over gRPC on one kind of resource.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod client;
+mod completions;
 mod config;
 mod deliveries;
 mod demo;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::Listen(args) => listen::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Organizations(group) => client::run(group.client.or(root), |client| {

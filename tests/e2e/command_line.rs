@@ -215,3 +215,57 @@ async fn settings_come_from_flags_environment_and_file_in_that_order() {
         "{stderr}"
     );
 }
+
+#[tokio::test]
+async fn filters_are_tried_and_events_explained() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["checksheet"]).await;
+    let url = receiver.url("/filtered");
+    let create = ["webhooks", "create", "--organization", "acme", "--event", "clocking"];
+    let filter = ["--payload-url", &url, "--filter", "payload.clocking.isClockIn"];
+    let created = client(&installation, &[&create[..], &filter].concat()).await;
+    assert_eq!(created["filter"], "payload.clocking.isClockIn");
+    let publish = [
+        "publish",
+        "--organization",
+        "acme",
+        "--event-type",
+        "clocking",
+        "--json",
+        CLOCKING,
+    ];
+    let published = client(&installation, &publish).await;
+    let event = published["event"].as_str().unwrap();
+    let explained = client(&installation, &["events", "explain", event]).await;
+    let reasons: Vec<_> = explained["explanations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["reason"])
+        .collect();
+    assert_eq!(
+        reasons,
+        ["EXPLANATION_REASON_NOT_SUBSCRIBED", "EXPLANATION_REASON_OWED"]
+    );
+    let tried = client(
+        &installation,
+        &["webhooks", "test-filter", "event_type == 'clocking'", "--event", event],
+    )
+    .await;
+    assert_eq!(tried["matches"], true);
+}
+
+#[tokio::test]
+async fn the_completions_work_in_bash() {
+    let script = concat!(
+        "source <(\"$0\" completions bash)\n",
+        "COMP_WORDS=(hookwright webhooks test-f); COMP_CWORD=2\n",
+        "_hookwright hookwright test-f webhooks; echo \"${COMPREPLY[@]}\"",
+    );
+    let bash = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_hookwright")])
+        .output();
+    let output = tokio::time::timeout(DEADLINE, bash).await.expect("bash ends").unwrap();
+    assert_eq!(text(&output.stdout).trim(), "test-filter", "{}", text(&output.stderr));
+}
