@@ -1,6 +1,6 @@
 //! Tokens, health, reflection, the HTTP listener, and what must not start.
 
-use hookwright_testkit::{DEADLINE, python::run_python_json};
+use hookwright_testkit::{DEADLINE, Receiver, python::run_python_json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -107,6 +107,27 @@ async fn a_reflection_client_publishes_without_generated_code() {
         answer["comment"].as_str().unwrap().contains("Publishes one event"),
         "comments are reflected: {answer}"
     );
+}
+
+#[tokio::test]
+async fn a_reflection_client_makes_every_call_there_is() {
+    let installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|request| {
+        if request.header("TT-Hook-Event") == Some("ping") {
+            200
+        } else {
+            500
+        }
+    });
+    let input = serde_json::json!({
+        "address": installation.server.grpc_address(),
+        "token": installation.server.token().unwrap(),
+        "url": receiver.url("/payload"),
+    });
+    let answer = run_python_json("tests/python/conversation.py", &input).await.unwrap();
+    assert_eq!(answer["missed"], serde_json::json!([]), "{answer}");
+    assert!(answer["made"].as_u64() > Some(30), "{answer}");
 }
 
 #[tokio::test]

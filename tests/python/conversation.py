@@ -1,0 +1,143 @@
+"""Makes every call of the API by reflection alone: no generated code, as grpcurl and its like do.
+
+What a server describes is what is called: a call that this conversation does not make is named in `missed`.
+"""
+
+import json
+import sys
+import time
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+PACKAGE = "hookwright.v1"
+
+
+class Api:
+    """The API as the server describes it."""
+
+    def __init__(self, address, token):
+        self.channel = grpc.insecure_channel(address)
+        self.database = ProtoReflectionDescriptorDatabase(self.channel)
+        self.pool = DescriptorPool(self.database)
+        self.metadata = [("authorization", f"Bearer {token}")]
+        self.called = set()
+
+    def all_calls(self):
+        names = [name for name in self.database.get_services() if name.startswith(f"{PACKAGE}.")]
+        services = [self.pool.FindServiceByName(name) for name in names]
+        return {f"{service.name}.{method.name}" for service in services for method in service.methods}
+
+    def __call__(self, name, request):
+        service, method = name.split(".")
+        described = self.pool.FindServiceByName(f"{PACKAGE}.{service}").FindMethodByName(method)
+        self.called.add(name)
+        streamed = isinstance(request, list)
+        prepare = self.channel.stream_stream if streamed else self.channel.unary_unary
+        send = prepare(
+            f"/{PACKAGE}.{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(described.output_type).FromString,
+        )
+        parse = lambda given: json_format.ParseDict(
+            given, GetMessageClass(described.input_type)(), descriptor_pool=self.pool
+        )
+        read = lambda message: json_format.MessageToDict(message, descriptor_pool=self.pool)
+        if streamed:
+            answers = send(iter([parse(one) for one in request]), metadata=self.metadata, timeout=30)
+            return [read(answer) for answer in answers]
+        return read(send(parse(request), metadata=self.metadata, timeout=30))
+
+
+def configure(api, wanted):
+    """Organizations, event types, webhooks. Returns the webhook."""
+    api("OrganizationService.CreateOrganization", {"organizationId": "globex", "organization": {"displayName": "Globex"}})
+    assert api("OrganizationService.GetOrganization", {"name": "organizations/globex"})["displayName"] == "Globex"
+    listed = api("OrganizationService.ListOrganizations", {})["organizations"]
+    assert "organizations/globex" in [one["name"] for one in listed]
+
+    api("EventTypeService.CreateEventType", {"eventTypeId": "order", "eventType": {"schemaMode": "SCHEMA_MODE_WARN"}})
+    changed = {"name": "eventTypes/order", "description": "An order"}
+    api("EventTypeService.UpdateEventType", {"eventType": changed, "updateMask": "description"})
+    assert api("EventTypeService.GetEventType", {"name": "eventTypes/order"})["description"] == "An order"
+    api("EventTypeService.ArchiveEventType", {"name": "eventTypes/order"})
+    api("EventTypeService.UnarchiveEventType", {"name": "eventTypes/order"})
+    assert len(api("EventTypeService.ListEventTypes", {})["eventTypes"]) >= 3
+
+    assert api("WebhookService.CheckWebhookUrl", {"payloadUrl": wanted["url"]})["allowed"]
+    webhook = api(
+        "WebhookService.CreateWebhook",
+        {"parent": "organizations/globex", "webhook": {"payloadUrl": wanted["url"], "events": ["order"]}},
+    )
+    name = {"name": webhook["name"]}
+    secret = webhook["signingSecret"]
+    assert api("WebhookService.RevealSigningSecret", name)["signingSecret"] == secret
+    assert api("WebhookService.RotateSigningSecret", name)["signingSecret"] != secret
+    api("WebhookService.CompleteSigningSecretRotation", name)
+    change = {"webhook": name | {"filter": "payload.total > 100"}, "updateMask": "filter"}
+    assert api("WebhookService.UpdateWebhook", change)["filter"] == "payload.total > 100"
+    assert api("WebhookService.GetWebhook", name)["events"] == ["order"]
+    assert len(api("WebhookService.ListWebhooks", {"parent": "organizations/globex"})["webhooks"]) == 1
+    pinged = api("WebhookService.PingWebhook", name | {"wait": True})["delivery"]
+    assert pinged["state"] == "DELIVERY_STATE_DELIVERED", pinged
+    sample = {"draft": {"object": {"total": 120}}}
+    assert api("WebhookService.TestWebhookFilter", {"filter": "payload.total > 100"} | sample)["matches"]
+    return webhook["name"]
+
+
+def publish(api):
+    """Single, in a batch, over a stream. Returns the events, each owed to the webhook."""
+    event = lambda total: {
+        "organization": "organizations/globex",
+        "eventType": "order",
+        "requestId": f"order-{total}",
+        "json": json.dumps({"total": total}),
+    }
+    first = api("EventService.PublishEvent", event(101))
+    batch = api("EventService.BatchPublishEvents", {"requests": [event(102), event(1)]})["results"]
+    counts = [result["published"].get("deliveryCount", 0) for result in batch]
+    assert counts == [1, 0], counts
+    answers = api("EventService.PublishStream", [{"sequence": "7", "event": event(103)}])
+    acks = [ack for answer in answers for ack in answer["acks"]]
+    assert [ack["sequence"] for ack in acks] == ["7"], acks
+    small = batch[1]["published"]["event"]
+    explained = api("EventService.ExplainEvent", {"name": small})["explanations"]
+    assert [one["reason"] for one in explained] == ["EXPLANATION_REASON_FILTERED"], explained
+    assert json.loads(api("EventService.GetEvent", {"name": first["event"]})["json"]) == {"total": 101}
+    assert len(api("EventService.ListEvents", {"parent": "organizations/globex", "eventType": "order"})["events"]) == 4
+    return first["event"], batch[0]["published"]["event"], acks[0]["result"]["published"]["event"]
+
+
+def steer(api, events):
+    """Every delivery of these events failed once, for the receiver answers 500: retries, skips and cancels them."""
+    names = []
+    for event in events:
+        listed = {"parent": "organizations/globex", "event": event}
+        names.append(api("DeliveryService.ListDeliveries", listed)["deliveries"][0]["name"])
+        until = time.monotonic() + 30
+        while api("DeliveryService.GetDelivery", {"name": names[-1]})["state"] != "DELIVERY_STATE_RETRYING":
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    attempts = api("DeliveryService.ListAttempts", {"parent": names[0]})["attempts"]
+    assert attempts[0]["responseStatus"] == 500, attempts
+    api("DeliveryService.RetryDelivery", {"name": names[0]})
+    skipped = api("DeliveryService.SkipDelivery", {"name": names[1]})["delivery"]
+    cancelled = api("DeliveryService.CancelDelivery", {"name": names[2]})["delivery"]
+    assert [one["cancelReason"] for one in (skipped, cancelled)] == ["skipped", "cancelled"]
+
+
+def main():
+    wanted = json.load(sys.stdin)
+    api = Api(wanted["address"], wanted["token"])
+    webhook = configure(api, wanted)
+    steer(api, publish(api))
+    api("NodeService.ListNodes", {})
+    api("WebhookService.DeleteWebhook", {"name": webhook})
+    api("OrganizationService.DeleteOrganization", {"name": "organizations/globex"})
+    json.dump({"missed": sorted(api.all_calls() - api.called), "made": len(api.called)}, sys.stdout)
+
+
+main()
