@@ -187,17 +187,20 @@ fn receivers(subscribers: &Subscribers, event: &NewEvent<'_>) -> Arc<[i64]> {
     if subscribers.filters.is_empty() {
         return Arc::clone(&subscribers.webhooks);
     }
-    let decide = || {
-        let payload = subscribers.read_payload().then_some(&event.payload[..]);
+    let payload = subscribers.read_payload().then_some(&event.payload[..]);
+    while_others_are_served(payload.map_or(0, <[u8]>::len), || {
         let facts = EventFacts::new(&event.event_type, &event.attributes, &event.ordering_key, payload);
         // It was checked to be JSON.
         facts.map_or_else(|_| Arc::default(), |facts| subscribers.matching(&facts))
-    };
-    if subscribers.read_payload() && event.payload.len() > READ_AT_ONCE_MAX {
-        // Other callers are served meanwhile.
-        tokio::task::block_in_place(decide)
+    })
+}
+
+/// Work that a payload of so many bytes is read for: if they are many, other callers have other threads meanwhile.
+pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes > READ_AT_ONCE_MAX {
+        tokio::task::block_in_place(work)
     } else {
-        decide()
+        work()
     }
 }
 

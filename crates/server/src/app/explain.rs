@@ -1,13 +1,16 @@
 //! Why an event was sent to a webhook or not, and what a filter would do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use hookwright_delivery::catalogue::Webhook;
 use hookwright_domain::{
     filter::{EventFacts, WebhookFilter},
     id::{EventId, WebhookId},
     payload::check_payload,
-    subscription::Subscription,
 };
 use hookwright_storage::{DeliveryFilter, DeliveryRecord, EventRecord, StoredEvent, WebhookRow};
 
@@ -15,6 +18,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
+    events::while_others_are_served,
 };
 
 /// An event to try a filter on.
@@ -47,10 +51,14 @@ impl Sample {
         })
     }
 
-    fn facts(&self) -> AppResult<EventFacts<'_>> {
-        let payload = Some(&self.payload[..]);
-        EventFacts::new(&self.event_type, &self.attributes, &self.ordering_key, payload)
-            .map_err(|error| AppError::invalid(&self.payload_field, "INVALID_JSON", error.to_string()))
+    /// Asks filters about the event.
+    fn with_facts<T>(&self, ask: impl FnOnce(&EventFacts<'_>) -> T) -> AppResult<T> {
+        while_others_are_served(self.payload.len(), || {
+            let payload = Some(&self.payload[..]);
+            let facts = EventFacts::new(&self.event_type, &self.attributes, &self.ordering_key, payload)
+                .map_err(|error| AppError::invalid(&self.payload_field, "INVALID_JSON", error.to_string()))?;
+            Ok(ask(&facts))
+        })
     }
 }
 
@@ -105,27 +113,26 @@ impl App {
             records.into_iter().map(|record| (record.webhook_id, record)).collect();
         let is_ping = event.event_type == "ping";
         let sample = Sample::of(event)?;
-        let facts = sample.facts()?;
-        let mut explanations = Vec::new();
-        for rows in self.registry.webhooks(row.id, i64::MIN, usize::MAX) {
-            let webhook = rows.row;
-            let delivery = owed.remove(&webhook.id);
-            // A ping is for one webhook and concerns no other.
-            if is_ping && delivery.is_none() {
-                continue;
-            }
-            let reason = if delivery.is_some() {
-                Reason::Owed
-            } else {
-                judge(&webhook, &sample.event_type, created_at, &facts)
-            };
-            explanations.push(Explanation {
+        let webhooks = self.registry.webhooks(row.id, i64::MIN, usize::MAX);
+        let snapshot = self.registry.snapshot();
+        let mut explanations = sample.with_facts(|facts| {
+            let explain = |webhook: &WebhookRow, delivery: Option<DeliveryRecord>| Explanation {
                 webhook: WebhookId::from_raw(webhook.id),
-                reason,
+                reason: match &delivery {
+                    Some(_) => Reason::Owed,
+                    None if webhook.created_at > created_at => Reason::CreatedLater,
+                    None => judge(snapshot.webhooks.get(&webhook.id), &sample.event_type, facts),
+                },
                 delivery,
                 changed_since: webhook.updated_at > created_at,
+            };
+            let explained = webhooks.iter().filter_map(|rows| {
+                let delivery = owed.remove(&rows.row.id);
+                // A ping is for one webhook and concerns no other.
+                (!is_ping || delivery.is_some()).then(|| explain(&rows.row, delivery))
             });
-        }
+            explained.collect::<Vec<_>>()
+        })?;
         explanations.extend(owed.into_values().map(|record| Explanation {
             webhook: WebhookId::from_raw(record.webhook_id),
             reason: Reason::Owed,
@@ -150,7 +157,7 @@ impl App {
         self.organization_for(caller, Scope::Manage, organization)?;
         let filter = compile(filter)?;
         let record = self.get_event(caller, organization, id).await?;
-        Ok(filter.matches(&Sample::of(record.event)?.facts()?))
+        Sample::of(record.event)?.with_facts(|facts| filter.matches(facts))
     }
 
     /// Whether a filter matches a sample; or why it could not be evaluated for it.
@@ -162,7 +169,7 @@ impl App {
         let filter = compile(filter)?;
         check_payload(&sample.payload, self.limits.payload_bytes_max)
             .map_err(|error| AppError::invalid(&sample.payload_field, error.rule(), error.to_string()))?;
-        Ok(filter.matches(&sample.facts()?))
+        sample.with_facts(|facts| filter.matches(facts))
     }
 }
 
@@ -170,27 +177,17 @@ fn compile(filter: &str) -> AppResult<WebhookFilter> {
     WebhookFilter::compile(filter).map_err(|error| AppError::invalid("filter", error.rule(), error.to_string()))
 }
 
-/// Why an event is not owed to a webhook, by what the webhook is now.
-fn judge(webhook: &WebhookRow, event_type: &str, published_at: i64, facts: &EventFacts<'_>) -> Reason {
-    let events: Vec<String> = serde_json::from_str(&webhook.events).unwrap_or_default();
-    let subscribed = Subscription::from_events(&events).is_ok_and(|subscription| subscription.matches(event_type));
-    if webhook.created_at > published_at {
-        return Reason::CreatedLater;
-    }
-    if !webhook.active {
+/// Why an event is not owed to a webhook, by what the webhook is now; `None` for one that cannot be read, which is sent nothing.
+fn judge(webhook: Option<&Arc<Webhook>>, event_type: &str, facts: &EventFacts<'_>) -> Reason {
+    let Some(webhook) = webhook.filter(|webhook| webhook.active) else {
         return Reason::Inactive;
-    }
-    if !subscribed {
+    };
+    if !webhook.subscription.matches(event_type) {
         return Reason::NotSubscribed;
     }
-    if webhook.filter.is_empty() {
-        return Reason::ChangedSince;
-    }
-    let matches = WebhookFilter::compile(&webhook.filter).map(|filter| filter.matches(facts));
-    match matches {
-        Ok(Ok(true)) => Reason::ChangedSince,
-        Ok(Ok(false)) => Reason::Filtered(None),
-        Ok(Err(error)) => Reason::Filtered(Some(error)),
-        Err(error) => Reason::Filtered(Some(error.to_string())),
+    match webhook.filter.as_ref().map(|filter| filter.matches(facts)) {
+        None | Some(Ok(true)) => Reason::ChangedSince,
+        Some(Ok(false)) => Reason::Filtered(None),
+        Some(Err(error)) => Reason::Filtered(Some(error)),
     }
 }
