@@ -158,6 +158,7 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
                 .update_event_type(UpdateEventTypeRequest {
                     event_type: Some(event_type),
                     update_mask,
+                    ..UpdateEventTypeRequest::default()
                 })
                 .await?
         }

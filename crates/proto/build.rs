@@ -5,13 +5,15 @@ use std::{env, error::Error, path::PathBuf};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "hookwright/v1/organization_service.proto",
     "hookwright/v1/event_type_service.proto",
     "hookwright/v1/webhook_service.proto",
     "hookwright/v1/event_service.proto",
     "hookwright/v1/delivery_service.proto",
     "hookwright/v1/node_service.proto",
+    "hookwright/v1/pull_service.proto",
+    "hookwright/v1/replay_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

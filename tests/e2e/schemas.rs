@@ -22,6 +22,7 @@ async fn set_mode(installation: &mut Installation, mode: SchemaMode) {
         update_mask: Some(FieldMask {
             paths: vec!["schema_mode".to_owned()],
         }),
+        ..UpdateEventTypeRequest::default()
     };
     let updated = installation
         .clients

@@ -24,8 +24,8 @@ pub struct Webhook {
     pub id: WebhookId,
     /// The organization it belongs to.
     pub organization: OrganizationId,
-    /// Where deliveries are posted.
-    pub url: PayloadUrl,
+    /// Where deliveries are posted; `None` when they are fetched.
+    pub url: Option<PayloadUrl>,
     /// Which event types it receives.
     pub subscription: Subscription,
     /// Which events of those types it receives; `None` for all.
@@ -147,6 +147,8 @@ pub struct Snapshot {
 pub enum Target {
     /// It can be sent.
     Active(Arc<Webhook>),
+    /// It waits until the receiver fetches it.
+    Fetched(Arc<Webhook>),
     /// It waits until the webhook is active again.
     Paused,
     /// The webhook was deleted.
@@ -174,6 +176,7 @@ impl Catalogue {
     pub fn target(&self, webhook: i64) -> Target {
         let current = self.current.load();
         match current.webhooks.get(&webhook) {
+            Some(webhook) if webhook.active && webhook.url.is_none() => Target::Fetched(Arc::clone(webhook)),
             Some(webhook) if webhook.active => Target::Active(Arc::clone(webhook)),
             Some(_) => Target::Paused,
             None if current.unreadable.contains(&webhook) => Target::Paused,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hookwright_domain::url::PayloadUrl;
 use serde::Deserialize;
 
 use crate::{
@@ -42,7 +43,7 @@ pub struct AttemptDetails {
 pub(crate) fn to_json(webhook: &Webhook, prepared: Option<&PreparedRequest<'_>>, report: &AttemptReport) -> String {
     let mut json = String::with_capacity(1024);
     json.push_str("{\"url\":");
-    push_text(&mut json, webhook.url.as_str());
+    push_text(&mut json, webhook.url.as_ref().map_or("", PayloadUrl::as_str));
     if let Some(remote) = report.remote {
         // An address needs no escapes.
         let _ = write!(json, ",\"remote\":\"{remote}\"");

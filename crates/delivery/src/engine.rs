@@ -23,12 +23,14 @@ mod membership;
 mod memory;
 mod recovery;
 mod stall;
+mod stats;
 mod threads;
 mod timer;
 mod turns;
 mod worker;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{
         Arc,
@@ -37,12 +39,15 @@ use std::{
     time::Duration,
 };
 
-use hookwright_domain::id::{DeliveryId, IdGenerator, WebhookId};
-use hookwright_storage::{Store, StoreError};
+use hookwright_domain::{
+    id::{DeliveryId, IdGenerator, WebhookId},
+    outcome::DeliveryState,
+};
+use hookwright_storage::{Store, StoreError, StoredEvent};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
 };
 
 pub use self::command::{Draft, PublishError, PublishResults, Published};
@@ -59,16 +64,18 @@ use self::{
     membership::Membership,
     memory::Memory,
     stall::{ClockWatch, Commits},
+    stats::Stats,
     threads::Threads,
     timer::Timer,
     turns::Turns,
 };
 use crate::{
-    catalogue::{Catalogue, Target},
+    catalogue::{Catalogue, Target, Webhook},
     clock,
     metrics::Metrics,
-    request::RequestFormat,
+    request::{PreparedRequest, RequestFormat},
     sender::Sender,
+    trace::TraceContext,
 };
 
 /// How many deliveries one lane holds in memory.
@@ -79,6 +86,8 @@ const LANE_MEMORY_DIVISOR: usize = 8;
 const REFILLS_MAX: usize = 4;
 /// How long an idle connection is kept.
 const CONNECTION_IDLE_US: i64 = 60_000_000;
+/// How long the end of the engine waits for its statistics to be stored.
+const STATS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Why nothing is accepted and nothing sent for a moment.
 const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
@@ -147,6 +156,8 @@ pub(crate) struct Inner {
     refills: Semaphore,
     checkpoint: Checkpoint,
     inbox: Inbox,
+    stats: Stats,
+    changes: watch::Sender<()>,
     disable: mpsc::Sender<DisableRequest>,
     runtime: Handle,
     threads: Threads,
@@ -205,6 +216,8 @@ impl Engine {
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
             inbox: Inbox::new(),
+            stats: Stats::default(),
+            changes: watch::Sender::default(),
             disable,
             runtime: Handle::current(),
             threads,
@@ -216,6 +229,7 @@ impl Engine {
             tokio::spawn(Arc::clone(&inner).run_timer()),
             tokio::spawn(Arc::clone(&inner).keep_checkpoint()),
             tokio::spawn(Arc::clone(&inner).keep_lease()),
+            tokio::spawn(Arc::clone(&inner).keep_stats()),
         ];
         *inner.recovery.lock() = Some(tokio::spawn(Arc::clone(&inner).recover(recovery)));
         let engine = Self {
@@ -257,9 +271,48 @@ impl Engine {
         self.inner.forget(webhook.raw(), delivery.raw());
     }
 
+    /// Told when a delivery to a webhook whose deliveries are fetched comes to wait in the store by this node's doing.
+    pub fn arrivals(&self, webhook: WebhookId) -> Arc<Notify> {
+        self.inner.lane(webhook.raw()).arrivals()
+    }
+
+    /// The headers of one attempt, signed now; `None` when the webhook's secret cannot be opened.
+    pub fn signed_headers(
+        &self,
+        webhook: &Webhook,
+        delivery: DeliveryId,
+        number: u32,
+        event: &StoredEvent,
+    ) -> Option<Vec<(String, String)>> {
+        let parent = TraceContext::of_event(event);
+        let trace = parent.child(&parent.attempt_span(delivery, number), delivery.raw(), number);
+        let prepared = PreparedRequest::new(&self.inner.options.format, webhook, delivery.raw(), event, &trace)?;
+        let owned = |(name, value): (&str, Cow<'_, str>)| (name.to_owned(), value.into_owned());
+        Some(prepared.headers.into_iter().map(owned).collect())
+    }
+
+    /// Changes whenever the outcomes of deliveries have become durable by this node's doing.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Tells the engine that a caller has changed deliveries in the store.
+    pub fn changed(&self) {
+        self.inner.changed();
+    }
+
+    /// Counts a delivery that was fetched and acknowledged.
+    pub fn acknowledged(&self, webhook: WebhookId, organization: i64, event: i64, took: Duration) {
+        let lane = self.inner.lane(webhook.raw());
+        self.inner
+            .count(&lane, organization, event, DeliveryState::Delivered, took);
+    }
+
     /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.inner.webhook_changed(webhook);
+        // What waited for one that was deleted is cancelled.
+        self.inner.changed();
     }
 
     /// Versions of the configuration that other nodes made, as this one hears of them: the catalogue is to be filled again.
@@ -325,6 +378,12 @@ impl Engine {
             );
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        if tokio::time::timeout(STATS_TIMEOUT, self.inner.store_stats())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the last seconds of the statistics could not be stored");
+        }
         if let Some(recovery) = self.inner.recovery.lock().take() {
             recovery.abort();
         }
@@ -394,10 +453,26 @@ impl Inner {
 
     /// Tells a lane what its webhook asks for.
     fn configure(&self, lane: &Lane, target: &Target) {
-        let Target::Active(webhook) = target else { return };
-        // A rate is kept by one node alone.
-        lane.set_exclusive(self.store.lease().is_some() && webhook.rate.is_some());
-        lane.set_ordered(webhook.ordered);
+        match target {
+            Target::Active(webhook) => {
+                // A rate is kept by one node alone.
+                lane.set_exclusive(self.store.lease().is_some() && webhook.rate.is_some());
+                lane.set_ordered(webhook.ordered);
+            }
+            Target::Fetched(webhook) => {
+                lane.set_ordered(webhook.ordered);
+                // Nothing is ready in a lane that never sends.
+                lane.pause();
+            }
+            Target::Paused | Target::Gone => {}
+        }
+    }
+
+    /// Tells those who watch that deliveries have changed.
+    fn changed(&self) {
+        if self.changes.receiver_count() > 0 {
+            self.changes.send_replace(());
+        }
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -519,6 +594,7 @@ impl Inner {
                     self.act(&lane, wants);
                 }
             }
+            Target::Fetched(_) => self.configure(&self.lane(id.raw()), &target),
             Target::Paused => {
                 let lane = self.lane(id.raw());
                 for job in lane.pause() {

@@ -50,7 +50,7 @@ impl<'a> PreparedRequest<'a> {
     ) -> Option<Self> {
         let now_us = clock::now_us();
         let timestamp = now_us / 1_000_000;
-        let id = EventId::from_raw(event.id).to_string();
+        let id = EventId::from_raw(event.known_as()).to_string();
         let signatures = webhook.keys.as_ref()?.sign(now_us, &id, timestamp, &event.payload);
         let mut headers: Vec<HeaderLine<'a>> = Vec::with_capacity(12 + webhook.headers.len());
         headers.push(("User-Agent", Cow::Borrowed(&format.user_agent)));

@@ -57,9 +57,10 @@ impl TraceContext {
             };
         }
         let mut trace = [0; 16];
-        trace[..8].copy_from_slice(&random::mix(event.id, u64::MAX - 1).to_be_bytes());
-        trace[8..].copy_from_slice(&event.id.to_be_bytes());
-        let span = (random::mix(event.id, 0) | 1).to_be_bytes();
+        let id = event.known_as();
+        trace[..8].copy_from_slice(&random::mix(id, u64::MAX - 1).to_be_bytes());
+        trace[8..].copy_from_slice(&id.to_be_bytes());
+        let span = (random::mix(id, 0) | 1).to_be_bytes();
         Self {
             trace,
             span,

@@ -119,6 +119,8 @@ ids! {
     EventId "evt_"
     /// A delivery's id: the header `TT-Hook-Delivery`.
     DeliveryId "dlv_"
+    /// A replay's id.
+    ReplayId "rpl_"
     /// A token's id.
     TokenId "tok_"
 }

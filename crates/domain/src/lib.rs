@@ -11,6 +11,7 @@
 //! | [`outcome`] | the closed lists: error classes, delivery states, what a status means |
 //! | [`payload`], [`schema`] | what can be a payload, and what fits an event type |
 //! | [`url`], [`target`] | payload URLs, and where they may lead |
+//! | [`histogram`], [`varint`] | statistics and numbers in few bytes |
 //! | [`header`], [`limits`] | the owner's headers, and the bounds of other settings |
 //!
 //! Invariants: a value of a type here keeps its rules, for parsing is the only way to make one; every error states the rule
@@ -18,6 +19,7 @@
 
 pub mod filter;
 pub mod header;
+pub mod histogram;
 pub mod id;
 pub mod limits;
 pub mod name;
@@ -30,3 +32,4 @@ pub mod signing;
 pub mod subscription;
 pub mod target;
 pub mod url;
+pub mod varint;

@@ -3,10 +3,13 @@
 //! A schema is compiled once and never fetches anything: references must stay within it. Patterns run on a regular-expression
 //! engine that is linear in its input.
 
+mod compatibility;
 mod cost;
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+
+pub use self::compatibility::breaking_changes;
 
 /// The largest schema.
 pub const SCHEMA_BYTES_MAX: usize = 65_536;

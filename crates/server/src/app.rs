@@ -13,8 +13,12 @@ pub mod events;
 pub mod explain;
 pub mod nodes;
 pub mod organizations;
+pub mod pull;
 mod registry;
+pub mod replays;
 pub mod secrets;
+pub mod stats;
+pub mod watch;
 pub mod webhooks;
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +31,7 @@ use hookwright_delivery::{
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
 use hookwright_storage::{AuditRow, MasterKey, Store, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use self::{
     access::{Caller, Tokens},
@@ -65,6 +69,12 @@ pub struct App {
     node: NodeOptions,
     started_at: i64,
     schema_mismatches: Counter,
+    /// Told when a replay was asked for.
+    replays_begun: Notify,
+    /// Places for those who watch deliveries.
+    watchers: Arc<Semaphore>,
+    /// True from when the server stops: calls that wait end.
+    stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 /// What the use cases rest on.
@@ -89,6 +99,8 @@ pub struct Parts {
     pub node: NodeOptions,
     /// Counts the events whose payload did not fit their type's schema.
     pub schema_mismatches: Counter,
+    /// Becomes true when the server stops.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl App {
@@ -114,6 +126,9 @@ impl App {
             node: parts.node,
             started_at: clock::now_us(),
             schema_mismatches: parts.schema_mismatches,
+            replays_begun: Notify::new(),
+            watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            stopping: parts.stopping,
         })
     }
 

@@ -156,6 +156,7 @@ pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow
             description: seed.description.to_owned(),
             json_schema: Some(seed.json_schema.to_owned()),
             schema_mode: SchemaMode::Reject.as_str().to_owned(),
+            schema_version: 1,
             example: Some(seed.example.to_owned()),
             archived: false,
             created_at: now,

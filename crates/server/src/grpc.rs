@@ -1,6 +1,7 @@
 //! The gRPC API `hookwright.v1`, one module a service. Each call authenticates, turns protobuf into what a use case takes,
 //! and its answer back; rules live in [`crate::app`].
 
+mod conditions;
 mod deliveries;
 mod event_types;
 mod events;
@@ -11,9 +12,13 @@ mod nodes;
 mod organizations;
 mod page;
 mod publish_stream;
+mod pull;
+mod replays;
+mod stats;
 pub(crate) mod status;
 mod time;
 mod trace;
+mod watch;
 mod webhooks;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +26,8 @@ use std::{sync::Arc, time::Duration};
 use hookwright_proto::v1::{
     delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
     event_type_service_server::EventTypeServiceServer, node_service_server::NodeServiceServer,
-    organization_service_server::OrganizationServiceServer, webhook_service_server::WebhookServiceServer,
+    organization_service_server::OrganizationServiceServer, pull_service_server::PullServiceServer,
+    replay_service_server::ReplayServiceServer, webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -45,12 +51,14 @@ struct Api {
 impl Api {
     /// Who makes this call.
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let authorization = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        Ok(self.app.authenticate(authorization)?)
+        Ok(self.app.authenticate(authorization(request))?)
     }
+}
+
+/// What a call is authorised by.
+fn authorization<T>(request: &Request<T>) -> Option<&str> {
+    let value = request.metadata().get("authorization");
+    value.and_then(|value| value.to_str().ok())
 }
 
 /// Every service, with reflection (v1 and v1alpha) and health.
@@ -78,6 +86,8 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(WebhookServiceServer);
     serve!(EventServiceServer);
     serve!(DeliveryServiceServer);
+    serve!(ReplayServiceServer);
+    serve!(PullServiceServer);
     serve!(NodeServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -86,6 +96,8 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<WebhookServiceServer<Api>>().await;
     health.set_serving::<EventServiceServer<Api>>().await;
     health.set_serving::<DeliveryServiceServer<Api>>().await;
+    health.set_serving::<ReplayServiceServer<Api>>().await;
+    health.set_serving::<PullServiceServer<Api>>().await;
     health.set_serving::<NodeServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {

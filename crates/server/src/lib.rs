@@ -193,6 +193,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         store.clone(),
         options.stalled_after,
     ));
+    let (shutdown, stopped) = watch::channel(false);
     let parts = Parts {
         store,
         engine: engine.clone(),
@@ -204,12 +205,14 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         configuration,
         node: store_options.node,
         schema_mismatches,
+        stopping: stopped.clone(),
     };
     let app = Arc::new(App::new(parts).await?);
     tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));
     tokio::spawn(Arc::clone(&app).follow_configuration(engine.configurations()));
 
-    let (shutdown, stopped) = watch::channel(false);
+    tokio::spawn(Arc::clone(&app).run_replays());
+
     let listeners = vec![
         tokio::spawn(grpc::serve(
             grpc::routes(app).await?,

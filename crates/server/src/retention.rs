@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::first_at;
-use hookwright_storage::{Store, StoreError};
+use hookwright_storage::{Store, StoreError, changes::CHANGES_KEPT_US};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep};
 
@@ -14,6 +14,8 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// Of the time, the steps take at most one part in so many.
 const REST: u32 = 9;
 const REST_MIN: Duration = Duration::from_millis(20);
+/// How long it is told of a replay that has ended, in microseconds: as long as its figures by the hour.
+const REPLAYS_KEPT_US: i64 = 90 * 86_400_000_000;
 
 /// Runs until the server stops. Keeps everything where `retention` is zero, and looks after the store all the same.
 pub(crate) async fn run(store: Store, retention: Duration, removed: Counter) {
@@ -44,6 +46,10 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
             rest(begun).await;
         }
     }
+    let now = clock::now_us();
+    store.forget_changes(now - CHANGES_KEPT_US).await?;
+    store.forget_stats(now).await?;
+    store.forget_replays(now - REPLAYS_KEPT_US).await?;
     loop {
         let begun = Instant::now();
         if !store.maintain(clock::now_us()).await? {

@@ -31,6 +31,15 @@ pub struct StoredEvent {
     pub tracestate: Option<String>,
     /// What ordered webhooks order it by.
     pub ordering_key: Option<String>,
+    /// The event that this one replays: receivers are sent that one's id.
+    pub replay_of: Option<i64>,
+}
+
+impl StoredEvent {
+    /// The id that receivers and callers know the event by.
+    pub fn known_as(&self) -> i64 {
+        self.replay_of.unwrap_or(self.id)
+    }
 }
 
 /// Makes a publish call safe to repeat.
@@ -253,14 +262,30 @@ pub struct DeliveryFilter {
     pub event_id: Option<i64>,
     /// Only of events of this type.
     pub event_type: Option<String>,
-    /// Only of events published at or after this time.
+    /// Only made at or after this time.
     pub start_us: Option<i64>,
-    /// Only of events published before this time.
+    /// Only made before this time.
     pub end_us: Option<i64>,
     /// Only in one of these states; all when empty.
     pub states: Vec<DeliveryState>,
     /// Only those whose last attempt failed for one of these reasons; all when empty.
     pub error_classes: Vec<ErrorClass>,
+}
+
+impl DeliveryFilter {
+    /// Whether a delivery has the webhook, type, state and error class asked for; event and times are looked for in the store.
+    pub fn matches(&self, record: &DeliveryRecord) -> bool {
+        self.webhook_id.is_none_or(|webhook| webhook == record.webhook_id)
+            && self
+                .event_type
+                .as_ref()
+                .is_none_or(|event_type| *event_type == record.event_type)
+            && (self.states.is_empty() || self.states.contains(&record.state))
+            && (self.error_classes.is_empty()
+                || record
+                    .failed_for()
+                    .is_some_and(|class| self.error_classes.contains(&class)))
+    }
 }
 
 /// An attempt in short.
@@ -291,8 +316,10 @@ pub struct DeliveryRecord {
     pub event_type: String,
     /// Its webhook.
     pub webhook_id: i64,
-    /// When the event was published.
+    /// When it was made: when the event was published, or replayed.
     pub created_at: i64,
+    /// Whether a replay made it.
+    pub replay: bool,
     /// Where it stands.
     pub state: DeliveryState,
     /// How many attempts were made.
@@ -303,4 +330,18 @@ pub struct DeliveryRecord {
     pub pending: Option<PendingRow>,
     /// Its ending, if it ended without an attempt's doing.
     pub ending: Option<EndingRow>,
+}
+
+impl DeliveryRecord {
+    /// Why its last attempt failed.
+    fn failed_for(&self) -> Option<ErrorClass> {
+        self.last_attempt.as_ref()?.error_class.as_deref()?.parse().ok()
+    }
+
+    /// When it came to stand where it stands: when its last attempt began, or it was ended.
+    pub fn changed_at(&self) -> i64 {
+        let attempted = self.last_attempt.as_ref().map(|attempt| attempt.started_at);
+        let ended = self.ending.as_ref().map(|ending| ending.ended_at);
+        attempted.max(ended).unwrap_or(self.created_at)
+    }
 }

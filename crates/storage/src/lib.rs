@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`] | what goes in and comes out |
+//! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
@@ -14,17 +15,21 @@
 //! all; one server uses an SQLite file at a time, and one node owns a delivery; every operation ends within [`DEADLINE`].
 
 pub mod batch;
+pub mod changes;
 mod error;
 pub mod fault;
 mod members;
 pub mod nodes;
 mod postgres;
+pub mod pull;
 mod queries;
+pub mod replays;
 mod row_event;
 pub mod rows;
 pub mod schema;
 mod seal;
 mod sqlite;
+pub mod stats;
 mod store;
 
 use std::time::Duration;
@@ -37,7 +42,7 @@ pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, FOLLOWS,
-    GOES_ON, HealthRow, OrganizationRow, PAUSED, PendingRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+    GOES_ON, HealthRow, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
 };
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};

@@ -5,7 +5,11 @@
 //! and `.await`, or nothing). [`crate::sqlite`] and [`crate::postgres`] each call them once.
 
 pub(crate) mod catalogue;
+pub(crate) mod changes;
 pub(crate) mod history;
 pub(crate) mod ordering;
+pub(crate) mod pull;
 pub(crate) mod queue;
+pub(crate) mod replays;
 pub(crate) mod retention;
+pub(crate) mod stats;

@@ -20,6 +20,7 @@ pub(crate) struct EventRow {
     pub(crate) tracestate: Option<String>,
     pub(crate) _request_id: Option<String>,
     pub(crate) ordering_key: Option<String>,
+    pub(crate) replay_of: Option<i64>,
 }
 
 /// An event without what is long.
@@ -29,6 +30,14 @@ pub(crate) struct EventOutline {
     pub(crate) organization_id: i64,
     pub(crate) event_type: String,
     pub(crate) webhooks: Vec<u8>,
+    pub(crate) replay_of: Option<i64>,
+}
+
+impl EventOutline {
+    /// The ids of its deliveries.
+    pub(crate) fn delivery_ids(&self) -> std::ops::RangeInclusive<i64> {
+        self.id + 1..=self.id + i64::try_from(self.webhooks.len() / 8).unwrap_or(0)
+    }
 }
 
 impl From<EventRow> for StoredEvent {
@@ -44,6 +53,7 @@ impl From<EventRow> for StoredEvent {
             trace: row.trace.and_then(|trace| trace.try_into().ok()),
             tracestate: row.tracestate,
             ordering_key: row.ordering_key,
+            replay_of: row.replay_of,
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct EventTypeRow {
     pub json_schema: Option<String>,
     /// What becomes of an event that does not fit: the text of a [`hookwright_domain::outcome::SchemaMode`].
     pub schema_mode: String,
+    /// How many schemas it has had.
+    pub schema_version: i32,
     /// An example payload.
     pub example: Option<String>,
     /// Whether it is archived.
@@ -49,6 +51,19 @@ pub struct EventTypeRow {
     pub updated_at: i64,
 }
 
+/// A schema that an event type has, or had.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct SchemaRow {
+    /// The event type.
+    pub event_type_id: i64,
+    /// 1 for the first.
+    pub version: i32,
+    /// The schema; `None` for a version that took it away.
+    pub json_schema: Option<String>,
+    /// Since when it holds.
+    pub created_at: i64,
+}
+
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = webhooks, treat_none_as_null = true)]
@@ -57,8 +72,10 @@ pub struct WebhookRow {
     pub id: i64,
     /// The organization it belongs to.
     pub organization_id: i64,
-    /// Where deliveries are posted.
+    /// Where deliveries are posted; empty for one whose deliveries are fetched.
     pub payload_url: String,
+    /// Whether deliveries are fetched, not posted.
+    pub pull: bool,
     /// JSON array of event types.
     pub events: String,
     /// A CEL expression that events must match; empty for none.

@@ -21,6 +21,7 @@ table! {
         description -> Text,
         json_schema -> Nullable<Text>,
         schema_mode -> Text,
+        schema_version -> Integer,
         example -> Nullable<Text>,
         archived -> Bool,
         created_at -> BigInt,
@@ -29,10 +30,20 @@ table! {
 }
 
 table! {
+    event_type_schemas (event_type_id, version) {
+        event_type_id -> BigInt,
+        version -> Integer,
+        json_schema -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+table! {
     webhooks (id) {
         id -> BigInt,
         organization_id -> BigInt,
         payload_url -> Text,
+        pull -> Bool,
         events -> Text,
         filter -> Text,
         active -> Bool,
@@ -77,6 +88,59 @@ table! {
         tracestate -> Nullable<Text>,
         request_id -> Nullable<Text>,
         ordering_key -> Nullable<Text>,
+        replay_of -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    event_replays (event_id, replay_id) {
+        event_id -> BigInt,
+        replay_id -> BigInt,
+    }
+}
+
+table! {
+    replays (id) {
+        id -> BigInt,
+        organization_id -> BigInt,
+        request_id -> Nullable<Text>,
+        spec -> Text,
+        state -> Integer,
+        error -> Nullable<Text>,
+        first_id -> BigInt,
+        last_id -> BigInt,
+        cursor -> BigInt,
+        examined -> BigInt,
+        matched -> BigInt,
+        replayed -> BigInt,
+        skipped -> BigInt,
+        node -> Integer,
+        leased_until -> BigInt,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    delivery_changes (stream, position) {
+        stream -> Integer,
+        position -> BigInt,
+        deliveries -> Binary,
+    }
+}
+
+table! {
+    delivery_stats (subject_id, period, started_at, node) {
+        subject_id -> BigInt,
+        period -> BigInt,
+        started_at -> BigInt,
+        node -> Integer,
+        attempts -> BigInt,
+        failed_attempts -> BigInt,
+        delivered -> BigInt,
+        failed -> BigInt,
+        durations -> Binary,
+        latencies -> Binary,
     }
 }
 
@@ -109,6 +173,7 @@ table! {
         node -> Integer,
         ordering_key -> Nullable<Text>,
         position -> Nullable<BigInt>,
+        leased_at -> Nullable<BigInt>,
     }
 }
 

@@ -93,6 +93,8 @@ macro_rules! configure {
     };
 }
 
+pub(crate) use {read, write};
+
 impl Store {
     /// Brings the schema up to date, creating it if there is none. Returns the names of the migrations that were run.
     ///
@@ -195,7 +197,7 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<(), StoreError> {
-        write!(self, cancel_pending(webhook, now))
+        write!(self, cancel_pending(webhook, "webhook_deleted", now)).map(drop)
     }
 
     /// What is due for a webhook at this node: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
@@ -379,6 +381,37 @@ impl Store {
         configure!(self, None, update_event_type(&row, &audit))
     }
 
+    /// The schemas that an event type has had, below a version, newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn event_type_schemas(
+        &self,
+        event_type: i64,
+        before: i32,
+        size: usize,
+    ) -> Result<Vec<SchemaRow>, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        read!(self, event_type_schemas_of(event_type, before, size))
+    }
+
+    /// Makes a webhook active again if its version is still `version`, cancels what waits for it if `discard` says so, and
+    /// stores its ping: all or nothing. Returns how many deliveries were cancelled; `None` if the version is another one.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn resume_webhook(
+        &self,
+        row: &WebhookRow,
+        version: i64,
+        discard: bool,
+        ping: &NewEvent,
+        audit: &AuditRow,
+    ) -> Result<Option<usize>, StoreError> {
+        let (row, ping, audit) = (row.clone(), Some(ping.clone()), audit.clone());
+        configure!(self, ping, resume_webhook(&row, version, discard, &audit))
+    }
+
     /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
     ///
     /// # Errors
@@ -522,6 +555,14 @@ impl Store {
     ) -> Result<(Vec<DeliveryRecord>, Option<i64>), StoreError> {
         let filter = filter.clone();
         read!(self, list_deliveries(organization, &filter, before, size))
+    }
+
+    /// Every delivery of an event, those that replays made included, in order of id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn deliveries_of_event(&self, organization: i64, event: i64) -> Result<Vec<DeliveryRecord>, StoreError> {
+        read!(self, deliveries_of_event(organization, event))
     }
 
     /// The attempts of a delivery, first to last.

@@ -29,6 +29,8 @@ pub struct Draft {
     pub tracestate: Option<String>,
     /// What ordered webhooks order it by.
     pub ordering_key: Option<String>,
+    /// The event that this one replays.
+    pub replay_of: Option<i64>,
     /// The publisher's request id, with the fingerprint of the content.
     pub request: Option<RequestKey>,
 }

@@ -151,6 +151,9 @@ impl Committer {
                 self.inner.metrics.committed(begun.elapsed(), records.len());
                 self.hand_off(intakes, replies, &committed, now);
                 self.inner.checkpoint.set_committing(false);
+                if !records.is_empty() {
+                    self.inner.changed();
+                }
                 self.settle(records, now);
                 for webhook in committed.due {
                     self.inner.look_at_stored(webhook, now);
@@ -258,6 +261,7 @@ impl Committer {
             trace: draft.trace,
             tracestate: draft.tracestate,
             ordering_key: draft.ordering_key,
+            replay_of: draft.replay_of,
         });
         let new_event = NewEvent {
             event: Arc::clone(&event),

@@ -17,8 +17,9 @@ use std::{
 };
 
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::StoredEvent;
+use hookwright_storage::{StoredEvent, stats::Tally};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{health::Health, limit::Limit, memory::Memory, turns::Turns};
 use crate::sender::Connection;
@@ -90,6 +91,8 @@ pub(super) struct Lane {
     limits: LaneLimits,
     memory: Arc<Memory>,
     turns: Arc<Turns>,
+    /// Told when something comes to wait in the store while nothing is sent.
+    arrivals: Arc<Notify>,
     state: Mutex<State>,
 }
 
@@ -115,6 +118,8 @@ struct State {
     /// Rate limit: no attempt may begin before this time.
     not_before: i64,
     health: Health,
+    /// What was counted since it was last taken, and for which organization.
+    tally: Option<Box<(i64, Tally)>>,
 }
 
 /// What happens while a refill reads the store, and which its reading may or may not have seen.
@@ -160,6 +165,7 @@ impl Lane {
             limits,
             memory,
             turns,
+            arrivals: Arc::default(),
             state: Mutex::new(State {
                 ready: VecDeque::new(),
                 held: HashMap::new(),
@@ -177,6 +183,7 @@ impl Lane {
                 refill: None,
                 not_before: 0,
                 health,
+                tally: None,
             }),
         }
     }
@@ -259,6 +266,9 @@ impl Lane {
         }
         if let Some(notes) = &mut state.refill {
             notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
+        }
+        if state.paused {
+            self.arrivals.notify_waiters();
         }
         let earlier = state.next_due.is_none_or(|due| due_at < due);
         if earlier {
@@ -394,6 +404,25 @@ impl Lane {
         } else {
             state.limit.failed();
         }
+    }
+
+    /// Counts for the statistics of an organization's webhook.
+    pub(super) fn count(&self, organization: i64, count: impl FnOnce(&mut Tally)) {
+        let mut state = self.state.lock();
+        let tally = state
+            .tally
+            .get_or_insert_with(|| Box::new((organization, Tally::default())));
+        count(&mut tally.1);
+    }
+
+    /// What was counted since the last call.
+    pub(super) fn take_tally(&self) -> Option<(i64, Tally)> {
+        self.state.lock().tally.take().map(|tally| *tally)
+    }
+
+    /// Told when something comes to wait in the store while nothing is sent.
+    pub(super) fn arrivals(&self) -> Arc<Notify> {
+        Arc::clone(&self.arrivals)
     }
 
     /// Works on the lane's health under its lock.

@@ -43,7 +43,7 @@ impl Inner {
             let target = self.catalogue.target(lane.webhook.raw());
             let rate = match &target {
                 Target::Active(webhook) => webhook.rate,
-                Target::Paused | Target::Gone => None,
+                Target::Fetched(_) | Target::Paused | Target::Gone => None,
             };
             let Some(job) = lane.next(first, rate, clock::now_us()) else {
                 break;
@@ -102,7 +102,7 @@ impl Inner {
         let now = clock::now_us();
         let record = match target {
             Target::Gone => cancel(lane, &job, now),
-            Target::Paused => {
+            Target::Fetched(_) | Target::Paused => {
                 for waiting in lane.pause() {
                     self.record(park(lane, &waiting, now)).await;
                 }
@@ -127,10 +127,10 @@ impl Inner {
         let span = parent.attempt_span(delivery, number);
         let trace = parent.child(&span, job.delivery, number);
         let prepared = PreparedRequest::new(&self.options.format, webhook, job.delivery, &job.event, &trace);
-        let report = match &prepared {
-            Some(prepared) => {
+        let report = match (&prepared, &webhook.url) {
+            (Some(prepared), Some(url)) => {
                 let request = AttemptRequest {
-                    url: &webhook.url,
+                    url,
                     skip_verify: webhook.skip_verify,
                     timeout: webhook.timeout,
                     headers: &prepared.headers,
@@ -143,12 +143,19 @@ impl Inner {
                     AttemptReport::internal(clock::now_us(), "the server failed while it made the attempt")
                 })
             }
-            None => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
+            _ => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
         };
         let outcome = self.judge(webhook, job, number, &report);
         trace.finish(&span, &report);
         self.metrics.attempted(&report, outcome.state);
         lane.attempted(outcome.state == DeliveryState::Delivered, report.duration);
+        self.count(
+            lane,
+            job.event.organization_id,
+            job.event.id,
+            outcome.state,
+            report.duration,
+        );
         let health = self.track_health(lane, &outcome);
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
         Record::of(

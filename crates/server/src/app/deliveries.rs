@@ -22,7 +22,17 @@ impl App {
     /// When there is none of that id in the organization.
     pub async fn get_delivery(&self, caller: &Caller, organization: &str, id: DeliveryId) -> AppResult<DeliveryRecord> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let record = self.store.get_delivery(row.id, id.raw()).await?;
+        self.get_delivery_as(row.id, organization, id).await
+    }
+
+    /// One delivery, for somebody who may see it.
+    pub(super) async fn get_delivery_as(
+        &self,
+        organization_id: i64,
+        organization: &str,
+        id: DeliveryId,
+    ) -> AppResult<DeliveryRecord> {
+        let record = self.store.get_delivery(organization_id, id.raw()).await?;
         record.ok_or_else(|| not_found(organization, id))
     }
 
@@ -152,8 +162,7 @@ impl App {
         id: DeliveryId,
         steered: Steered,
     ) -> AppResult<DeliveryRecord> {
-        let record = self.store.get_delivery(organization_id, id.raw()).await?;
-        let record = record.ok_or_else(|| not_found(organization, id))?;
+        let record = self.get_delivery_as(organization_id, organization, id).await?;
         let refused = |reason, message: String| {
             Err(AppError::Precondition {
                 reason,
@@ -164,6 +173,7 @@ impl App {
         match steered {
             Steered::Done { webhook } => {
                 self.engine.stored(WebhookId::from_raw(webhook));
+                self.engine.changed();
                 Ok(record)
             }
             Steered::Follows => refused(
@@ -182,13 +192,11 @@ impl App {
     }
 }
 
-fn resource(organization: &str, id: DeliveryId) -> String {
+/// The audit log's name for a delivery.
+pub(super) fn resource(organization: &str, id: DeliveryId) -> String {
     format!("organizations/{organization}/deliveries/{id}")
 }
 
 fn not_found(organization: &str, id: DeliveryId) -> AppError {
-    AppError::not_found(
-        "hookwright.v1.Delivery",
-        format!("organizations/{organization}/deliveries/{id}"),
-    )
+    AppError::not_found("hookwright.v1.Delivery", resource(organization, id))
 }

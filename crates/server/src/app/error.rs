@@ -5,6 +5,7 @@
 //! an id that the caller is given, and its details stay here).
 
 use hookwright_delivery::engine::PublishError;
+use hookwright_domain::schema::SchemaViolation;
 use hookwright_storage::StoreError;
 
 /// Result of a use case.
@@ -59,6 +60,17 @@ pub enum AppError {
         /// What is wrong and how to mend it.
         message: String,
     },
+    /// A schema admits payloads that the one before it did not, which receivers may not understand.
+    #[error(
+        "the new schema of `{name}` admits what the one before did not: {}; set allow_breaking_schema if receivers are ready for it",
+        listed(.changes)
+    )]
+    BreakingSchema {
+        /// The event type's resource name.
+        name: String,
+        /// Every place of it.
+        changes: Vec<SchemaViolation>,
+    },
     /// The resource was changed by somebody else meanwhile.
     #[error("{0}")]
     Aborted(String),
@@ -95,6 +107,19 @@ fn noun(kind: &str) -> String {
         noun.extend(letter.to_lowercase());
     }
     noun
+}
+
+/// Every place, for people; the root has a name too.
+fn listed(changes: &[SchemaViolation]) -> String {
+    let told = changes.iter().map(|change| {
+        let place = if change.pointer.is_empty() {
+            "the payload"
+        } else {
+            &change.pointer
+        };
+        format!("{place} {}", change.message)
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn summary(violations: &[Violation]) -> String {

@@ -1,8 +1,12 @@
 //! Event types: register, get, list, update, archive.
 
 use hookwright_delivery::clock;
-use hookwright_domain::{name, outcome::SchemaMode, schema::EventSchema};
-use hookwright_storage::EventTypeRow;
+use hookwright_domain::{
+    name,
+    outcome::SchemaMode,
+    schema::{EventSchema, breaking_changes},
+};
+use hookwright_storage::{EventTypeRow, SchemaRow};
 
 use super::{
     App,
@@ -26,6 +30,15 @@ pub struct EventTypePatch {
     pub schema_mode: Option<SchemaMode>,
     /// An example payload.
     pub example: Option<String>,
+}
+
+/// How an event type is updated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UpdateOptions {
+    /// Put the schema in force although it admits what the one before did not.
+    pub allow_breaking_schema: bool,
+    /// Check everything and change nothing.
+    pub validate_only: bool,
 }
 
 impl App {
@@ -56,6 +69,7 @@ impl App {
             description: String::new(),
             json_schema: None,
             schema_mode: SchemaMode::Reject.as_str().to_owned(),
+            schema_version: 0,
             example: None,
             archived: false,
             created_at: now,
@@ -102,15 +116,43 @@ impl App {
     /// Changes an event type.
     ///
     /// # Errors
-    /// When it is not registered, or the schema or example cannot be used.
+    /// When it is not registered, the schema or example cannot be used, or the schema admits what the one before did not.
     pub async fn update_event_type(
         &self,
         caller: &Caller,
         name: &str,
         patch: EventTypePatch,
+        options: UpdateOptions,
     ) -> AppResult<EventTypeRow> {
-        self.change_event_type(caller, name, "event_type.update", |row| patched(row, patch))
-            .await
+        let change = |row: EventTypeRow| {
+            let before = row.json_schema.clone();
+            let row = patched(row, patch)?;
+            if !options.allow_breaking_schema {
+                check_compatible(&row, before.as_deref())?;
+            }
+            Ok(row)
+        };
+        if options.validate_only {
+            caller.require(Scope::Admin)?;
+            return change(self.get_event_type(caller, name)?);
+        }
+        self.change_event_type(caller, name, "event_type.update", change).await
+    }
+
+    /// The schemas that an event type has had below a version, newest first; and the version to go on below, if there are more.
+    ///
+    /// # Errors
+    /// When it is not registered.
+    pub async fn list_event_type_schemas(
+        &self,
+        caller: &Caller,
+        name: &str,
+        before: i32,
+        size: usize,
+    ) -> AppResult<(Vec<SchemaRow>, Option<String>)> {
+        let row = self.get_event_type(caller, name)?;
+        let rows = self.store.event_type_schemas(row.id, before, size + 1).await?;
+        Ok(super::page(rows, size, |row| row.version.to_string()))
     }
 
     /// Archives an event type, or brings it back.
@@ -165,7 +207,23 @@ impl App {
     }
 }
 
-/// Applies new values after checking them.
+/// Receivers were written by the schema before: a new one must not admit what that one did not.
+fn check_compatible(row: &EventTypeRow, before: Option<&str>) -> AppResult<()> {
+    let changes = if before == row.json_schema.as_deref() {
+        Vec::new()
+    } else {
+        breaking_changes(before, row.json_schema.as_deref())
+    };
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(AppError::BreakingSchema {
+        name: format!("eventTypes/{}", row.name),
+        changes,
+    })
+}
+
+/// Applies new values after checking them; a new schema counts up its version.
 fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> {
     let mut violations = Vec::new();
     let mut violate = |field: &str, reason, description: String| {
@@ -176,9 +234,11 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
         });
     };
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
+    let json_schema = patch.json_schema.map_or_else(|| row.json_schema.clone(), non_empty);
     let row = EventTypeRow {
         description: patch.description.unwrap_or(row.description),
-        json_schema: patch.json_schema.map_or(row.json_schema, non_empty),
+        schema_version: row.schema_version + i32::from(json_schema != row.json_schema),
+        json_schema,
         schema_mode: patch
             .schema_mode
             .map_or(row.schema_mode, |mode| mode.as_str().to_owned()),

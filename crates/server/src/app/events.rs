@@ -96,6 +96,7 @@ impl App {
             trace: event.trace,
             tracestate: event.tracestate,
             ordering_key: (!event.ordering_key.is_empty()).then_some(event.ordering_key),
+            replay_of: None,
             request,
         };
         Ok(PreparedEvent { draft, warnings })
@@ -204,16 +205,19 @@ pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T)
     }
 }
 
+/// What is wrong with a request id.
+pub(super) fn check_request_id(id: &str) -> Option<Violation> {
+    let is_good = id.len() <= REQUEST_ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    (!is_good).then(|| Violation {
+        field: "request_id".to_owned(),
+        description: format!("must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters"),
+        reason: "INVALID_REQUEST_ID",
+    })
+}
+
 fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let id = &event.request_id;
-    if id.len() > REQUEST_ID_CHARS_MAX || !id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        violations.push(Violation {
-            field: "request_id".to_owned(),
-            description: format!("must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters"),
-            reason: "INVALID_REQUEST_ID",
-        });
-    }
+    violations.extend(check_request_id(&event.request_id));
     let checks = [
         limits::check_attributes(event.attributes.iter()),
         limits::check_ordering_key(&event.ordering_key),

@@ -12,7 +12,7 @@ use hookwright_domain::{
     id::{EventId, WebhookId},
     payload::check_payload,
 };
-use hookwright_storage::{DeliveryFilter, DeliveryRecord, EventRecord, StoredEvent, WebhookRow};
+use hookwright_storage::{DeliveryRecord, EventRecord, StoredEvent, WebhookRow};
 
 use super::{
     App,
@@ -101,14 +101,8 @@ impl App {
     pub async fn explain_event(&self, caller: &Caller, organization: &str, id: EventId) -> AppResult<Vec<Explanation>> {
         let EventRecord { event, created_at, .. } = self.get_event(caller, organization, id).await?;
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let of_event = DeliveryFilter {
-            event_id: Some(event.id),
-            ..DeliveryFilter::default()
-        };
-        let (records, _) = self
-            .store
-            .list_deliveries(row.id, &of_event, i64::MAX, event.webhooks.len().max(1))
-            .await?;
+        let records = self.store.deliveries_of_event(row.id, event.id).await?;
+        // Of a delivery that was replayed the last one tells.
         let mut owed: HashMap<i64, DeliveryRecord> =
             records.into_iter().map(|record| (record.webhook_id, record)).collect();
         let is_ping = event.event_type == "ping";

@@ -287,7 +287,10 @@ impl Registry {
         Ok(Webhook {
             id: WebhookId::from_raw(row.id),
             organization: OrganizationId::from_raw(row.organization_id),
-            url: PayloadUrl::parse(&row.payload_url).map_err(|error| error.to_string())?,
+            url: (!row.pull)
+                .then(|| PayloadUrl::parse(&row.payload_url))
+                .transpose()
+                .map_err(|error| error.to_string())?,
             subscription: Subscription::from_events(&events).map_err(|error| error.to_string())?,
             filter: filter.map(Arc::new),
             active: row.active,

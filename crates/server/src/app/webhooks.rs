@@ -1,5 +1,6 @@
 //! Webhooks: install, get, list, update, delete, ping.
 
+mod resume;
 pub mod rotation;
 pub mod spec;
 
@@ -28,7 +29,7 @@ use super::{
 
 pub(super) const KIND: &str = "hookwright.v1.Webhook";
 /// The event type of pings; it can be neither published nor subscribed to.
-const PING: &str = "ping";
+pub(super) const PING: &str = "ping";
 
 /// A webhook as shown to a caller.
 #[derive(Clone, Debug)]
@@ -225,11 +226,7 @@ impl App {
     pub async fn ping_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<DeliveryId> {
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
         if !rows.row.active {
-            return Err(AppError::Precondition {
-                reason: "WEBHOOK_INACTIVE",
-                subject: resource(organization, id),
-                message: "the webhook is inactive; update it to active first".to_owned(),
-            });
+            return Err(inactive(organization, id));
         }
         let spec = self.spec_of(&rows.row)?;
         let draft = Draft {
@@ -242,6 +239,7 @@ impl App {
             trace: None,
             tracestate: None,
             ordering_key: None,
+            replay_of: None,
             request: None,
         };
         let mut results = self.publish(vec![draft]).await;
@@ -325,6 +323,7 @@ impl App {
             id: id.raw(),
             organization_id: organization,
             payload_url: spec.payload_url.clone(),
+            pull: spec.pull,
             events: serde_json::to_string(&spec.events).expect("strings always serialise"),
             filter: spec.filter.clone(),
             active: spec.active,
@@ -382,6 +381,7 @@ impl App {
             trace: None,
             tracestate: None,
             ordering_key: None,
+            replay_of: None,
         };
         NewEvent {
             event: Arc::new(event),
@@ -404,8 +404,17 @@ fn ping_payload(row: &WebhookRow, spec: &WebhookSpec, action: &str) -> bytes::By
 }
 
 /// The audit log's name for a webhook.
-fn resource(organization: &str, id: WebhookId) -> String {
+pub(super) fn resource(organization: &str, id: WebhookId) -> String {
     format!("organizations/{organization}/webhooks/{id}")
+}
+
+/// Nothing is sent to an inactive webhook, and nothing handed out.
+pub(super) fn inactive(organization: &str, id: WebhookId) -> AppError {
+    AppError::Precondition {
+        reason: "WEBHOOK_INACTIVE",
+        subject: resource(organization, id),
+        message: "the webhook is inactive; resume it first".to_owned(),
+    }
 }
 
 fn stale() -> AppError {

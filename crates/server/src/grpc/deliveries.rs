@@ -1,24 +1,25 @@
 //! `DeliveryService`.
 
 use hookwright_delivery::details::AttemptDetails;
-use hookwright_domain::{
-    id::{DeliveryId, EventId, WebhookId},
-    outcome,
-};
+use hookwright_domain::id::{DeliveryId, EventId, WebhookId};
 use hookwright_proto::v1::{
-    Attempt, AttemptPhases, CancelDeliveryRequest, CancelDeliveryResponse, Delivery, DeliveryState, ErrorClass,
-    GetDeliveryRequest, Header, ListAttemptsRequest, ListAttemptsResponse, ListDeliveriesRequest,
-    ListDeliveriesResponse, RetryDeliveryRequest, RetryDeliveryResponse, SkipDeliveryRequest, SkipDeliveryResponse,
+    Attempt, AttemptPhases, CancelDeliveryRequest, CancelDeliveryResponse, Delivery, DeliveryState, GetDeliveryRequest,
+    Header, ListAttemptsRequest, ListAttemptsResponse, ListDeliveriesRequest, ListDeliveriesResponse,
+    QueryDeliveryStatsRequest, QueryDeliveryStatsResponse, ReplayDeliveryRequest, ReplayDeliveryResponse,
+    RetryDeliveryRequest, RetryDeliveryResponse, SkipDeliveryRequest, SkipDeliveryResponse, WatchDeliveriesRequest,
     delivery_service_server::DeliveryService,
 };
 use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Api, name, page,
-    time::{duration_us, micros, timestamp},
+    Api,
+    conditions::{conditions, error_class, optional_micros, same_organization, state},
+    name, page,
+    time::{duration_us, timestamp},
+    watch::DeliveryStream,
 };
-use crate::app::error::{AppError, AppResult};
+use crate::app::error::AppResult;
 
 #[tonic::async_trait]
 impl DeliveryService for Api {
@@ -113,63 +114,56 @@ impl DeliveryService for Api {
             delivery: Some(delivery(organization, record)),
         }))
     }
+
+    async fn replay_delivery(
+        &self,
+        request: Request<ReplayDeliveryRequest>,
+    ) -> Result<Response<ReplayDeliveryResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let (organization, id) = name::delivery("name", &request.name)?;
+        let record = self
+            .app
+            .replay_delivery(&caller, organization, id, &request.request_id)
+            .await?;
+        Ok(Response::new(ReplayDeliveryResponse {
+            delivery: Some(delivery(organization, record)),
+        }))
+    }
+
+    type WatchDeliveriesStream = DeliveryStream;
+
+    async fn watch_deliveries(
+        &self,
+        request: Request<WatchDeliveriesRequest>,
+    ) -> Result<Response<DeliveryStream>, Status> {
+        Ok(Response::new(self.watch(&request).await?))
+    }
+
+    async fn query_delivery_stats(
+        &self,
+        request: Request<QueryDeliveryStatsRequest>,
+    ) -> Result<Response<QueryDeliveryStatsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(self.stats(&caller, request.get_ref()).await?))
+    }
 }
 
 fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<DeliveryFilter> {
-    let same = |field: &str, owner: &str| {
-        if owner == organization {
-            return Ok(());
-        }
-        Err(AppError::invalid(
-            field,
-            "ORGANIZATION_MISMATCH",
-            "must belong to the organization in parent",
-        ))
-    };
-    let mut filter = DeliveryFilter::default();
-    if !request.webhook.is_empty() {
-        let (owner, id) = name::webhook("webhook", &request.webhook)?;
-        same("webhook", owner)?;
-        filter.webhook_id = Some(id.raw());
-    }
+    let mut filter = conditions(
+        organization,
+        &request.webhook,
+        &request.event_type,
+        &request.states,
+        &request.error_classes,
+    )?;
     if !request.event.is_empty() {
         let (owner, id) = name::event("event", &request.event)?;
-        same("event", owner)?;
+        same_organization("event", owner, organization)?;
         filter.event_id = Some(id.raw());
     }
-    filter.event_type = (!request.event_type.is_empty()).then(|| request.event_type.clone());
-    let time = |field, time: Option<&prost_types::Timestamp>| time.map(|time| micros(field, time)).transpose();
-    filter.start_us = time("start_time", request.start_time.as_ref())?;
-    filter.end_us = time("end_time", request.end_time.as_ref())?;
-    for class in &request.error_classes {
-        let known = outcome::ErrorClass::ALL
-            .iter()
-            .find(|known| *class == i32::from(error_class(Some(known.as_str()))));
-        filter.error_classes.push(*known.ok_or_else(|| {
-            AppError::invalid(
-                "error_classes",
-                "UNKNOWN_ERROR_CLASS",
-                format!("{class} is not an error class"),
-            )
-        })?);
-    }
-    for state in &request.states {
-        filter.states.push(match DeliveryState::try_from(*state) {
-            Ok(DeliveryState::Pending) => outcome::DeliveryState::Pending,
-            Ok(DeliveryState::Retrying) => outcome::DeliveryState::Retrying,
-            Ok(DeliveryState::Delivered) => outcome::DeliveryState::Delivered,
-            Ok(DeliveryState::Failed) => outcome::DeliveryState::Failed,
-            Ok(DeliveryState::Cancelled) => outcome::DeliveryState::Cancelled,
-            Ok(DeliveryState::Paused) => outcome::DeliveryState::Paused,
-            Ok(DeliveryState::Unspecified) | Err(_) => {
-                return Err(AppError::invalid(
-                    "states",
-                    "UNKNOWN_STATE",
-                    format!("{state} is not a delivery state"),
-                ));
-            }
-        });
-    }
+    filter.start_us = optional_micros("start_time", request.start_time.as_ref())?;
+    filter.end_us = optional_micros("end_time", request.end_time.as_ref())?;
     Ok(filter)
 }
 
@@ -204,17 +198,7 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         last_response_status: last.and_then(|attempt| attempt.status).unwrap_or(0),
         last_error_class: error_class(last.and_then(|attempt| attempt.error_class.as_deref())).into(),
         cancel_reason: record.ending.map(|ending| ending.reason).unwrap_or_default(),
-    }
-}
-
-pub(super) fn state(state: outcome::DeliveryState) -> DeliveryState {
-    match state {
-        outcome::DeliveryState::Pending => DeliveryState::Pending,
-        outcome::DeliveryState::Retrying => DeliveryState::Retrying,
-        outcome::DeliveryState::Delivered => DeliveryState::Delivered,
-        outcome::DeliveryState::Failed => DeliveryState::Failed,
-        outcome::DeliveryState::Cancelled => DeliveryState::Cancelled,
-        outcome::DeliveryState::Paused => DeliveryState::Paused,
+        replay: record.replay,
     }
 }
 
@@ -247,28 +231,5 @@ fn attempt(organization: &str, row: AttemptRow) -> Attempt {
         response_body_truncated: details.truncated,
         error_class: error_class(row.error_class.as_deref()).into(),
         error_message: row.error_message.unwrap_or_default(),
-    }
-}
-
-fn error_class(stored: Option<&str>) -> ErrorClass {
-    use outcome::ErrorClass as Class;
-    match stored.and_then(|text| text.parse().ok()) {
-        None => ErrorClass::Unspecified,
-        Some(Class::Dns) => ErrorClass::Dns,
-        Some(Class::BlockedAddress) => ErrorClass::BlockedAddress,
-        Some(Class::Connect) => ErrorClass::Connect,
-        Some(Class::TlsName) => ErrorClass::TlsName,
-        Some(Class::TlsExpired) => ErrorClass::TlsExpired,
-        Some(Class::TlsNotYetValid) => ErrorClass::TlsNotYetValid,
-        Some(Class::TlsUntrusted) => ErrorClass::TlsUntrusted,
-        Some(Class::TlsHandshake) => ErrorClass::TlsHandshake,
-        Some(Class::Timeout) => ErrorClass::Timeout,
-        Some(Class::Reset) => ErrorClass::Reset,
-        Some(Class::InvalidResponse) => ErrorClass::InvalidResponse,
-        Some(Class::Redirect) => ErrorClass::Redirect,
-        Some(Class::Status) => ErrorClass::Status,
-        Some(Class::Gone) => ErrorClass::Gone,
-        Some(Class::Proxy) => ErrorClass::Proxy,
-        Some(Class::Internal) => ErrorClass::Internal,
     }
 }

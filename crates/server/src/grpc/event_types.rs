@@ -2,17 +2,17 @@
 
 use hookwright_domain::{name::EventTypeName, outcome};
 use hookwright_proto::v1::{
-    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, EventTypeState, GetEventTypeRequest,
-    ListEventTypesRequest, ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
-    event_type_service_server::EventTypeService,
+    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, EventTypeSchema, EventTypeState, GetEventTypeRequest,
+    ListEventTypeSchemasRequest, ListEventTypeSchemasResponse, ListEventTypesRequest, ListEventTypesResponse,
+    SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest, event_type_service_server::EventTypeService,
 };
-use hookwright_storage::EventTypeRow;
+use hookwright_storage::{EventTypeRow, SchemaRow};
 use tonic::{Request, Response, Status};
 
 use super::{Api, mask, name, page, time::timestamp};
 use crate::app::{
     error::{AppError, AppResult},
-    event_types::EventTypePatch,
+    event_types::{EventTypePatch, UpdateOptions},
 };
 
 const FIELDS: [&str; 4] = ["description", "json_schema", "example", "schema_mode"];
@@ -75,8 +75,33 @@ impl EventTypeService for Api {
             .map(|(field, _)| *field)
             .collect();
         let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, &set)?;
-        let row = self.app.update_event_type(&caller, &id, patch(given, &fields)?).await?;
+        let options = UpdateOptions {
+            allow_breaking_schema: request.allow_breaking_schema,
+            validate_only: request.validate_only,
+        };
+        let patch = patch(given, &fields)?;
+        let row = self.app.update_event_type(&caller, &id, patch, options).await?;
         Ok(Response::new(event_type(row)))
+    }
+
+    async fn list_event_type_schemas(
+        &self,
+        request: Request<ListEventTypeSchemasRequest>,
+    ) -> Result<Response<ListEventTypeSchemasResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let id = name::event_type("parent", &request.parent)?;
+        let arguments = page::Arguments::new(&["ListEventTypeSchemas", id]);
+        let before = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(i32::MAX);
+        let size = page::size(request.page_size)?;
+        let (rows, next) = self.app.list_event_type_schemas(&caller, id, before, size).await?;
+        Ok(Response::new(ListEventTypeSchemasResponse {
+            schemas: rows.into_iter().map(schema).collect(),
+            next_page_token: arguments.token(next.as_deref()),
+        }))
     }
 
     async fn archive_event_type(
@@ -139,7 +164,16 @@ fn event_type(row: EventTypeRow) -> EventType {
         example: row.example.unwrap_or_default(),
         state: state.into(),
         schema_mode: mode.into(),
+        schema_version: row.schema_version,
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
+    }
+}
+
+fn schema(row: SchemaRow) -> EventTypeSchema {
+    EventTypeSchema {
+        version: row.version,
+        json_schema: row.json_schema.unwrap_or_default(),
+        create_time: Some(timestamp(row.created_at)),
     }
 }

@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
     WebhookExplanation, test_webhook_filter_request,
 };
 
-use super::{Api, deliveries, events::payload_of, name};
+use super::{Api, conditions, events::payload_of, name};
 use crate::app::{
     access::Caller,
     error::{AppError, AppResult},
@@ -66,7 +66,7 @@ pub(super) fn explanation(organization: &str, explanation: Explanation) -> Webho
         let id = DeliveryId::from_raw(record.delivery_id);
         format!("organizations/{organization}/deliveries/{id}")
     });
-    let state = delivery.map_or(DeliveryState::Unspecified, |record| deliveries::state(record.state));
+    let state = delivery.map_or(DeliveryState::Unspecified, |record| conditions::state(record.state));
     WebhookExplanation {
         webhook: format!("organizations/{organization}/webhooks/{}", explanation.webhook),
         reason: reason.into(),

@@ -1,7 +1,7 @@
 //! Resource names: `organizations/acme/webhooks/wh_...` to what they stand for, with errors that name the field.
 
 use hookwright_domain::{
-    id::{DeliveryId, EventId, WebhookId},
+    id::{DeliveryId, EventId, ReplayId, WebhookId},
     name::{EventTypeName, OrganizationName},
 };
 
@@ -88,6 +88,11 @@ pub(super) fn event<'a>(field: &str, name: &'a str) -> AppResult<(&'a str, Event
 /// `organizations/{organization}/deliveries/{delivery}`.
 pub(super) fn delivery<'a>(field: &str, name: &'a str) -> AppResult<(&'a str, DeliveryId)> {
     inside(field, name, "deliveries")
+}
+
+/// `organizations/{organization}/replays/{replay}`.
+pub(super) fn replay<'a>(field: &str, name: &'a str) -> AppResult<(&'a str, ReplayId)> {
+    inside(field, name, "replays")
 }
 
 #[cfg(test)]

@@ -32,6 +32,12 @@ impl From<AppError> for Status {
             AppError::Precondition { reason, subject, .. } => {
                 details.add_precondition_failure_violation(*reason, subject, &message);
             }
+            AppError::BreakingSchema { name, changes } => {
+                for change in changes {
+                    let subject = format!("{name}{}", change.pointer);
+                    details.add_precondition_failure_violation(reason(&error), subject, &change.message);
+                }
+            }
             AppError::Exhausted { subject, .. } => {
                 details.add_quota_failure_violation(subject, &message);
                 details.set_retry_info(Some(RETRY_DELAY));
@@ -51,7 +57,7 @@ pub(crate) fn code(error: &AppError) -> Code {
         AppError::Invalid(_) => Code::InvalidArgument,
         AppError::NotFound { .. } => Code::NotFound,
         AppError::AlreadyExists { .. } => Code::AlreadyExists,
-        AppError::Precondition { .. } => Code::FailedPrecondition,
+        AppError::Precondition { .. } | AppError::BreakingSchema { .. } => Code::FailedPrecondition,
         AppError::Aborted(_) => Code::Aborted,
         AppError::Unauthenticated(_) => Code::Unauthenticated,
         AppError::Denied(_) => Code::PermissionDenied,
@@ -69,6 +75,7 @@ pub(crate) fn reason(error: &AppError) -> &'static str {
             .map_or("INVALID_REQUEST", |violation| violation.reason),
         AppError::NotFound { .. } => "RESOURCE_NOT_FOUND",
         AppError::AlreadyExists { reason, .. } | AppError::Precondition { reason, .. } => reason,
+        AppError::BreakingSchema { .. } => "SCHEMA_BREAKS_RECEIVERS",
         AppError::Aborted(_) => "ETAG_MISMATCH",
         AppError::Unauthenticated(_) => "TOKEN_INVALID",
         AppError::Denied(_) => "SCOPE_MISSING",
@@ -80,7 +87,9 @@ pub(crate) fn reason(error: &AppError) -> &'static str {
 
 fn metadata(error: &AppError) -> HashMap<String, String> {
     let pairs: &[(&str, &str)] = match error {
-        AppError::NotFound { name, .. } | AppError::AlreadyExists { name, .. } => &[("name", name)],
+        AppError::NotFound { name, .. }
+        | AppError::AlreadyExists { name, .. }
+        | AppError::BreakingSchema { name, .. } => &[("name", name)],
         AppError::Precondition { subject, .. } | AppError::Exhausted { subject, .. } => &[("subject", subject)],
         AppError::Internal(id) => &[("error_id", id)],
         _ => &[],

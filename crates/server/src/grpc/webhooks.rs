@@ -5,10 +5,11 @@ use std::{collections::HashMap, time::Duration};
 use hookwright_domain::{id::WebhookId, secret::SigningSecret};
 use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CheckWebhookUrlResponse, CompleteSigningSecretRotationRequest, CreateWebhookRequest,
-    DeleteWebhookRequest, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, OrderedFailure,
-    Ordering, PingWebhookRequest, PingWebhookResponse, RetrySchedule, RevealSigningSecretRequest,
-    RevealSigningSecretResponse, RotateSigningSecretRequest, RotateSigningSecretResponse, TestWebhookFilterRequest,
-    TestWebhookFilterResponse, UpdateWebhookRequest, Webhook, webhook_service_server::WebhookService,
+    DeleteWebhookRequest, DeliveryMode, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse,
+    OrderedFailure, Ordering, PingWebhookRequest, PingWebhookResponse, ResumeWebhookRequest, ResumeWebhookResponse,
+    RetrySchedule, RevealSigningSecretRequest, RevealSigningSecretResponse, RotateSigningSecretRequest,
+    RotateSigningSecretResponse, TestWebhookFilterRequest, TestWebhookFilterResponse, UpdateWebhookRequest, Webhook,
+    webhook_service_server::WebhookService,
 };
 use tonic::{Request, Response, Status};
 
@@ -50,7 +51,12 @@ impl WebhookService for Api {
         let organization = name::organization("parent", &request.parent)?;
         let given = required(request.webhook)?;
         let secret = (!given.signing_secret.is_empty()).then(|| given.signing_secret.clone());
-        let spec = apply(default_spec(), given, &FIELDS)?;
+        let pull = match DeliveryMode::try_from(given.delivery_mode) {
+            Ok(mode) => mode == DeliveryMode::Pull,
+            Err(_) => return Err(unknown("webhook.delivery_mode", given.delivery_mode).into()),
+        };
+        let mut spec = apply(default_spec(), given, &FIELDS)?;
+        spec.pull = pull;
         let view = self
             .app
             .create_webhook(&caller, organization, spec, secret.as_deref())
@@ -105,6 +111,23 @@ impl WebhookService for Api {
         Ok(Response::new(webhook(organization, view)))
     }
 
+    async fn resume_webhook(
+        &self,
+        request: Request<ResumeWebhookRequest>,
+    ) -> Result<Response<ResumeWebhookResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let (organization, id) = name::webhook("name", &request.name)?;
+        let (view, discarded) = self
+            .app
+            .resume_webhook(&caller, organization, id, request.discard_backlog)
+            .await?;
+        Ok(Response::new(ResumeWebhookResponse {
+            webhook: Some(webhook(organization, view)),
+            discarded_count: i64::try_from(discarded).unwrap_or(i64::MAX),
+        }))
+    }
+
     async fn delete_webhook(&self, request: Request<DeleteWebhookRequest>) -> Result<Response<()>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
@@ -120,7 +143,13 @@ impl WebhookService for Api {
         let request = request.get_ref();
         let (organization, id) = name::webhook("name", &request.name)?;
         let delivery = self.app.ping_webhook(&caller, organization, id).await?;
-        let limit = if request.wait { PING_WAIT } else { Duration::ZERO };
+        // Nobody knows when a ping that is to be fetched will be.
+        let is_fetched = self.app.get_webhook(&caller, organization, id)?.spec.pull;
+        let limit = if request.wait && !is_fetched {
+            PING_WAIT
+        } else {
+            Duration::ZERO
+        };
         let record = self
             .app
             .wait_for_attempt(&caller, organization, delivery, limit)
@@ -221,6 +250,7 @@ fn version(etag: &str) -> AppResult<Option<i64>> {
 fn default_spec() -> WebhookSpec {
     WebhookSpec {
         payload_url: String::new(),
+        pull: false,
         events: Vec::new(),
         filter: String::new(),
         active: true,
@@ -349,6 +379,12 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
     Webhook {
         name: format!("organizations/{organization}/webhooks/{}", WebhookId::from_raw(row.id)),
         payload_url_unicode: unicode(&spec.payload_url),
+        delivery_mode: if spec.pull {
+            DeliveryMode::Pull
+        } else {
+            DeliveryMode::Push
+        }
+        .into(),
         payload_url: spec.payload_url,
         events: spec.events,
         filter: spec.filter,

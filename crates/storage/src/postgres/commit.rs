@@ -10,15 +10,16 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::statements::{
-    ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings, InsertEvents,
-    UpsertPending,
+    AppendChanges, ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings,
+    InsertEvents, UpsertPending,
 };
 use super::{now_us, ordering, owners, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat},
+    changes,
     row_event::pack,
     rows::{EndingRow, HealthRow, PendingRow},
-    schema::webhook_health,
+    schema::{event_replays, webhook_health},
 };
 
 /// Appends attempts by one of two statements: looking for each whether it is there costs more than the row itself, and is
@@ -95,6 +96,15 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
     for row in &batch.health {
         store_health(conn, row).await?;
     }
+    if let Some(deliveries) = changes::of_batch(batch) {
+        let statement = AppendChanges {
+            stream: vec![node],
+            now: vec![now_us()],
+            deliveries: vec![&deliveries],
+            ..AppendChanges::default()
+        };
+        diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    }
     if let Some(checkpoint) = batch.checkpoint {
         diesel::sql_query("UPDATE nodes SET checkpoint = greatest(checkpoint, $2) WHERE number = $1")
             .bind::<Integer, _>(node)
@@ -128,8 +138,25 @@ pub(super) async fn insert_events(
         let request = request.as_ref().map(|request| request.request_id.as_str());
         statement.request_id.push(request);
         statement.ordering_key.push(event.ordering_key.as_deref());
+        statement.replay_of.push(event.replay_of);
     }
     diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    let replays: Vec<_> = new
+        .iter()
+        .filter_map(|new| {
+            let replayed = new.event.replay_of?;
+            Some((
+                event_replays::event_id.eq(replayed),
+                event_replays::replay_id.eq(new.event.id),
+            ))
+        })
+        .collect();
+    if !replays.is_empty() {
+        diesel::insert_into(event_replays::table)
+            .values(replays)
+            .execute(conn)
+            .await?;
+    }
     let mut spilled: Vec<PendingRow> = new.iter().flat_map(NewEvent::spilled_rows).collect();
     ordering::queue_up(conn, &mut spilled).await?;
     upsert_pending(conn, &spilled, owner).await

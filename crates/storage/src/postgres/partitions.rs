@@ -108,6 +108,7 @@ pub(super) async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Par
         "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
          DELETE FROM idempotency_keys k USING events_{name} e
              WHERE k.organization_id = e.organization_id AND k.request_id = e.request_id;
+         DELETE FROM event_replays r USING events_{name} e WHERE r.replay_id = e.id AND e.replay_of IS NOT NULL;
          DROP TABLE {};
          DELETE FROM partitions WHERE end_id = {}",
         tables.join(", "),

@@ -6,13 +6,20 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use crate::{batch::*, row_event::*};
+use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*};
 
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
 crate::queries::queue::queue_queries!([async], [.await]);
 crate::queries::history::history_queries!([async], [.await]);
 crate::queries::ordering::ordering_queries!([async], [.await]);
 crate::queries::retention::retention_queries!([async], [.await]);
+crate::queries::changes::changes_queries!([async], [.await]);
+crate::queries::replays::replays_queries!([async], [.await]);
+crate::queries::pull::pull_queries!([async], [.await]);
+crate::queries::stats::stats_queries!([async], [.await]);
+
+/// Whoever appends to the stream of callers' changes holds this lock until its transaction ends.
+const STEERED_LOCK: i64 = 0x686f_6f6b_7772_0006;
 
 /// Order locks of webhooks are this, changed by the webhook's id.
 const ORDER_LOCK: i64 = 0x686f_6f6b_0000_0000;
@@ -28,4 +35,34 @@ pub(crate) async fn lock_order(conn: &mut AsyncPgConnection, webhooks: &[i64]) -
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// Callers' changes take turns, so that they become visible in the order of their positions.
+async fn lock_steered(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+        .bind::<diesel::sql_types::BigInt, _>(STEERED_LOCK)
+        .execute(conn)
+        .await?;
+    Ok(STEERED)
+}
+
+/// What is due for a webhook at a node, and when it was leased; but for what another caller is just taking.
+async fn due_rows(
+    conn: &mut AsyncPgConnection,
+    webhook: i64,
+    node: i32,
+    now: i64,
+    rows: usize,
+) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    pending_deliveries::table
+        .filter(pending_deliveries::webhook_id.eq(webhook))
+        .filter(pending_deliveries::node.eq(node))
+        .filter(pending_deliveries::due_at.le(now))
+        .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
+        .limit(i64::try_from(rows).unwrap_or(i64::MAX))
+        .select((PendingRow::as_select(), pending_deliveries::leased_at))
+        .for_update()
+        .skip_locked()
+        .load(conn)
+        .await
 }

@@ -60,9 +60,10 @@ statement! {
         tracestate: Option<&'a str> => Nullable<Text>,
         request_id: Option<&'a str> => Nullable<Text>,
         ordering_key: Option<&'a str> => Nullable<Text>,
+        replay_of: Option<i64> => Nullable<BigInt>,
     }
     "INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at, attributes, trace, tracestate, \
-     request_id, ordering_key) \
+     request_id, ordering_key, replay_of) \
      SELECT * FROM unnest(", ")"
 }
 
@@ -173,6 +174,19 @@ statement! {
     }
     "INSERT INTO delivery_endings (delivery_id, event_id, organization_id, webhook_id, state, reason, ended_at) \
      SELECT * FROM unnest(", ") ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    /// Appends to a stream of changes, at a position after its last one.
+    AppendChanges {
+        stream: i32 => Integer,
+        now: i64 => BigInt,
+        deliveries: &'a [u8] => Binary,
+    }
+    "INSERT INTO delivery_changes (stream, position, deliveries) \
+     SELECT u.stream, greatest(u.now, 1 + (SELECT max(c.position) FROM delivery_changes c WHERE c.stream = u.stream)), \
+     u.deliveries FROM unnest(",
+    ") AS u (stream, now, deliveries)"
 }
 
 statement! {

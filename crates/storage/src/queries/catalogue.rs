@@ -59,6 +59,7 @@ macro_rules! catalogue_queries {
             audit: &AuditRow,
         ) -> QueryResult<()> {
             diesel::insert_into(event_types::table).values(row).execute(conn)$($wait)*?;
+            keep_schema(conn, row)$($wait)*?;
             append_audit(conn, audit)$($wait)*
         }
 
@@ -68,7 +69,40 @@ macro_rules! catalogue_queries {
             audit: &AuditRow,
         ) -> QueryResult<()> {
             diesel::update(event_types::table.find(row.id)).set(row).execute(conn)$($wait)*?;
+            keep_schema(conn, row)$($wait)*?;
             append_audit(conn, audit)$($wait)*
+        }
+
+        /// Keeps the schema of an event type if its version is new.
+        $($asynchronous)* fn keep_schema(conn: &mut Connection, row: &EventTypeRow) -> QueryResult<()> {
+            if row.schema_version == 0 {
+                return Ok(());
+            }
+            diesel::insert_into(event_type_schemas::table)
+                .values((
+                    event_type_schemas::event_type_id.eq(row.id),
+                    event_type_schemas::version.eq(row.schema_version),
+                    event_type_schemas::json_schema.eq(row.json_schema.as_deref()),
+                    event_type_schemas::created_at.eq(row.updated_at),
+                ))
+                .on_conflict_do_nothing()
+                .execute(conn)$($wait)*
+                .map(drop)
+        }
+
+        /// The schemas that an event type has had, below a version, newest first.
+        pub(crate) $($asynchronous)* fn event_type_schemas_of(
+            conn: &mut Connection,
+            event_type: i64,
+            before: i32,
+            size: i64,
+        ) -> QueryResult<Vec<SchemaRow>> {
+            event_type_schemas::table
+                .filter(event_type_schemas::event_type_id.eq(event_type))
+                .filter(event_type_schemas::version.lt(before))
+                .order(event_type_schemas::version.desc())
+                .limit(size)
+                .load(conn)$($wait)*
         }
 
         pub(crate) $($asynchronous)* fn insert_webhook(
@@ -118,19 +152,44 @@ macro_rules! catalogue_queries {
             diesel::update(webhooks::table.find(id))
                 .set((webhooks::deleted_at.eq(now), webhooks::active.eq(false)))
                 .execute(conn)$($wait)*?;
-            cancel_pending(conn, id, now)$($wait)*?;
+            cancel_pending(conn, id, "webhook_deleted", now)$($wait)*?;
             diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*.map(drop)
         }
 
-        /// Cancels what waits in the store for a webhook that is gone.
-        pub(crate) $($asynchronous)* fn cancel_pending(conn: &mut Connection, id: i64, now: i64) -> QueryResult<()> {
-            let endings = pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id)).select((
+        /// Writes a webhook that is active again if its version is still `version`, and cancels what waits for it if `discard`
+        /// says so. Returns how many that were; `None` if the version is another one.
+        pub(crate) $($asynchronous)* fn resume_webhook(
+            conn: &mut Connection,
+            row: &WebhookRow,
+            version: i64,
+            discard: bool,
+            audit: &AuditRow,
+        ) -> QueryResult<Option<usize>> {
+            if update_webhook(conn, row, version, audit)$($wait)*? == UpdateOutcome::Stale {
+                return Ok(None);
+            }
+            if !discard {
+                return Ok(Some(0));
+            }
+            lock_order(conn, &[row.id])$($wait)*?;
+            cancel_pending(conn, row.id, "backlog_discarded", row.updated_at)$($wait)*.map(Some)
+        }
+
+        /// Cancels what waits in the store for a webhook, for a reason.
+        pub(crate) $($asynchronous)* fn cancel_pending(
+            conn: &mut Connection,
+            id: i64,
+            reason: &str,
+            now: i64,
+        ) -> QueryResult<usize> {
+            let waiting = pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id));
+            let endings = waiting.select((
                 pending_deliveries::delivery_id,
                 pending_deliveries::event_id,
                 pending_deliveries::organization_id,
                 pending_deliveries::webhook_id,
                 ENDING_CANCELLED.into_sql::<diesel::sql_types::Integer>(),
-                "webhook_deleted".into_sql::<diesel::sql_types::Text>(),
+                reason.into_sql::<diesel::sql_types::Text>(),
                 now.into_sql::<diesel::sql_types::BigInt>(),
             ));
             diesel::insert_into(delivery_endings::table)
@@ -145,9 +204,14 @@ macro_rules! catalogue_queries {
                     delivery_endings::ended_at,
                 ))
                 .execute(conn)$($wait)*?;
-            diesel::delete(pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id)))
-                .execute(conn)$($wait)*
-                .map(drop)
+            let cancelled: Vec<(i64, i64)> = waiting
+                .select((pending_deliveries::organization_id, pending_deliveries::delivery_id))
+                .load(conn)$($wait)*?;
+            let organization = cancelled.as_slice().first().map_or(0, |(organization, _)| *organization);
+            let deliveries: Vec<i64> = cancelled.into_iter().map(|(_, delivery)| delivery).collect();
+            note_changes(conn, organization, &deliveries)$($wait)*?;
+            diesel::delete(waiting).execute(conn)$($wait)*?;
+            Ok(deliveries.len())
         }
 
         /// Adds a secret and lets the one before it expire; older ones expire at once.

@@ -13,6 +13,7 @@ macro_rules! history_queries {
             let row: Option<EventRow> = events::table
                 .find(id)
                 .filter(events::organization_id.eq(organization))
+                .filter(events::replay_of.is_null())
                 .first(conn)$($wait)*
                 .optional()?;
             Ok(row.map(|row| {
@@ -34,6 +35,7 @@ macro_rules! history_queries {
             let from = filter.start_us.map_or(0, first_at);
             let mut query = events::table
                 .filter(events::organization_id.eq(organization))
+                .filter(events::replay_of.is_null())
                 .filter(events::id.lt(before))
                 .filter(events::id.ge(from))
                 .order(events::id.desc())
@@ -68,6 +70,7 @@ macro_rules! history_queries {
                         trace: None,
                         tracestate: None,
                         ordering_key,
+                        replay_of: None,
                     },
                 })
                 .collect();
@@ -86,7 +89,7 @@ macro_rules! history_queries {
             let event: Option<EventOutline> = events::table
                 .filter(events::id.lt(id))
                 .order(events::id.desc())
-                .select((events::id, events::organization_id, events::event_type, events::webhooks))
+                .select($crate::queries::history::OUTLINE)
                 .first(conn)$($wait)*
                 .optional()?;
             let Some(event) = event.filter(|event| event.organization_id == organization) else { return Ok(None) };
@@ -115,10 +118,15 @@ macro_rules! history_queries {
                     .filter(events::id.ge(from))
                     .order(events::id.desc())
                     .limit($crate::queries::history::STRETCH)
-                    .select((events::id, events::organization_id, events::event_type, events::webhooks))
+                    .select($crate::queries::history::OUTLINE)
                     .into_boxed();
                 if let Some(event) = filter.event_id {
-                    query = query.filter(events::id.eq(event));
+                    let mut rows: Vec<i64> = event_replays::table
+                        .filter(event_replays::event_id.eq(event))
+                        .select(event_replays::replay_id)
+                        .load(conn)$($wait)*?;
+                    rows.push(event);
+                    query = query.filter(events::id.eq_any(rows));
                 }
                 if let Some(event_type) = &filter.event_type {
                     query = query.filter(events::event_type.eq(event_type));
@@ -128,7 +136,7 @@ macro_rules! history_queries {
                 let mut records = delivery_records(conn, outlines)$($wait)*?;
                 records.reverse();
                 for record in records {
-                    if record.delivery_id >= before || !$crate::queries::history::passes(filter, &record) {
+                    if record.delivery_id >= before || !filter.matches(&record) {
                         continue;
                     }
                     found.push(record);
@@ -156,14 +164,7 @@ macro_rules! history_queries {
                 .filter(attempts::delivery_id.between(first, last))
                 .filter(attempts::organization_id.eq(organization))
                 .order((attempts::delivery_id, attempts::number))
-                .select((
-                    attempts::delivery_id,
-                    attempts::number,
-                    attempts::started_at,
-                    attempts::status,
-                    attempts::error_class,
-                    attempts::delivery_state,
-                ))
+                .select($crate::queries::history::SUMMARY)
                 .load(conn)$($wait)*?;
             let pending: Vec<PendingRow> = pending_deliveries::table
                 .filter(pending_deliveries::delivery_id.between(first, last))
@@ -173,6 +174,62 @@ macro_rules! history_queries {
                 .filter(delivery_endings::delivery_id.between(first, last))
                 .load(conn)$($wait)*?;
             Ok($crate::queries::history::assemble(outlines, tried, pending, endings))
+        }
+
+        /// The deliveries of events that may lie far apart, in order of id.
+        $($asynchronous)* fn scattered_records(
+            conn: &mut Connection,
+            mut outlines: Vec<EventOutline>,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            outlines.sort_by_key(|event| event.id);
+            let ids: Vec<i64> = outlines.iter().flat_map(EventOutline::delivery_ids).collect();
+            let (mut tried, mut pending, mut endings) = (Vec::new(), Vec::new(), Vec::new());
+            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let found: Vec<AttemptSummary> = attempts::table
+                    .filter(attempts::delivery_id.eq_any(ids))
+                    .order((attempts::delivery_id, attempts::number))
+                    .select($crate::queries::history::SUMMARY)
+                    .load(conn)$($wait)*?;
+                tried.extend(found);
+                let found: Vec<PendingRow> = pending_deliveries::table
+                    .filter(pending_deliveries::delivery_id.eq_any(ids))
+                    .select(PendingRow::as_select())
+                    .load(conn)$($wait)*?;
+                pending.extend(found);
+                let found: Vec<EndingRow> = delivery_endings::table
+                    .filter(delivery_endings::delivery_id.eq_any(ids))
+                    .load(conn)$($wait)*?;
+                endings.extend(found);
+            }
+            Ok($crate::queries::history::assemble(outlines, tried, pending, endings))
+        }
+
+        /// Every delivery of an event, those that replays made included, in order of id.
+        pub(crate) $($asynchronous)* fn deliveries_of_event(
+            conn: &mut Connection,
+            organization: i64,
+            event: i64,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            let mut rows: Vec<i64> = event_replays::table
+                .filter(event_replays::event_id.eq(event))
+                .select(event_replays::replay_id)
+                .load(conn)$($wait)*?;
+            rows.push(event);
+            let outlines = outlines_of(conn, &rows)$($wait)*?;
+            let owned = outlines.into_iter().filter(|event| event.organization_id == organization);
+            scattered_records(conn, owned.collect())$($wait)*
+        }
+
+        $($asynchronous)* fn outlines_of(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<EventOutline>> {
+            let mut outlines = Vec::new();
+            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let found: Vec<EventOutline> = events::table
+                    .filter(events::id.eq_any(ids))
+                    .select($crate::queries::history::OUTLINE)
+                    .load(conn)$($wait)*?;
+                outlines.extend(found);
+            }
+            Ok(outlines)
         }
 
         pub(crate) $($asynchronous)* fn list_attempts(
@@ -194,31 +251,52 @@ use std::collections::HashMap;
 
 use hookwright_domain::{
     id::{EventId, time_us},
-    outcome::{DeliveryState, ErrorClass},
+    outcome::DeliveryState,
 };
 
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
+    batch::{AttemptSummary, DeliveryRecord},
     row_event::{EventOutline, unpack},
     rows::{DELIVERED, EndingRow, FAILED, PAUSED, PendingRow},
+    schema::{attempts, events},
 };
+
+/// The columns of an [`EventOutline`].
+pub(crate) const OUTLINE: (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+) = (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+);
+
+/// The columns of an [`AttemptSummary`].
+pub(crate) const SUMMARY: (
+    attempts::delivery_id,
+    attempts::number,
+    attempts::started_at,
+    attempts::status,
+    attempts::error_class,
+    attempts::delivery_state,
+) = (
+    attempts::delivery_id,
+    attempts::number,
+    attempts::started_at,
+    attempts::status,
+    attempts::error_class,
+    attempts::delivery_state,
+);
 
 /// How many events one look at the store takes in.
 pub(crate) const STRETCH: i64 = 200;
 /// How many stretches one call looks at.
 pub(crate) const STRETCHES_MAX: usize = 25;
-
-/// Whether a delivery is one of those asked for.
-pub(crate) fn passes(filter: &DeliveryFilter, record: &DeliveryRecord) -> bool {
-    filter.webhook_id.is_none_or(|webhook| webhook == record.webhook_id)
-        && (filter.states.is_empty() || filter.states.contains(&record.state))
-        && (filter.error_classes.is_empty()
-            || failed_for(record).is_some_and(|class| filter.error_classes.contains(&class)))
-}
-
-fn failed_for(record: &DeliveryRecord) -> Option<ErrorClass> {
-    record.last_attempt.as_ref()?.error_class.as_deref()?.parse().ok()
-}
 
 /// Puts deliveries together from the rows of their kinds. Attempts come in order.
 pub(crate) fn assemble(
@@ -242,10 +320,11 @@ pub(crate) fn assemble(
             let pending = pending.remove(&delivery_id);
             records.push(DeliveryRecord {
                 delivery_id,
-                event_id: event.id,
+                event_id: event.replay_of.unwrap_or(event.id),
                 event_type: event.event_type.clone(),
                 webhook_id: *webhook_id,
                 created_at: time_us(event.id),
+                replay: event.replay_of.is_some(),
                 state: state(last_attempt.as_ref(), ending.as_ref(), pending.as_ref()),
                 attempts_made: last_attempt.as_ref().map_or(0, |attempt| attempt.number),
                 last_attempt,

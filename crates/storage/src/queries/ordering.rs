@@ -73,6 +73,7 @@ macro_rules! ordering_queries {
             if let Some(key) = &row.ordering_key {
                 promote(conn, node, row.webhook_id, key, now)$($wait)*?;
             }
+            note_changes(conn, organization, &[delivery])$($wait)*?;
             append_audit(conn, audit)$($wait)*?;
             Ok(Steered::Done { webhook: row.webhook_id })
         }

@@ -42,6 +42,8 @@ macro_rules! retention_queries {
                         diesel::delete(idempotency_keys::table.find((organization, request))).execute(conn)$($wait)*?;
                     }
                 }
+                diesel::delete(event_replays::table.filter(event_replays::replay_id.between(from.0, to.0)))
+                    .execute(conn)$($wait)*?;
                 removed += diesel::delete(events::table.filter(events::id.between(from.0, to.0)))
                     .execute(conn)$($wait)*?;
             }

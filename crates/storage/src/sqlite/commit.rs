@@ -4,9 +4,13 @@ use diesel::{prelude::*, result::QueryResult};
 
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
+    changes,
     row_event::pack,
     rows::{FOLLOWS, HealthRow, PendingRow},
-    schema::{attempts, delivery_endings, events, idempotency_keys, pending_deliveries, settings, webhook_health},
+    schema::{
+        attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries, settings,
+        webhook_health,
+    },
     store::CHECKPOINT,
 };
 
@@ -46,6 +50,9 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
     for row in &batch.health {
         store_health(conn, row)?;
     }
+    if let Some(changes) = changes::of_batch(batch) {
+        super::queries::append_changes(conn, 0, &changes)?;
+    }
     if let Some(checkpoint) = batch.checkpoint {
         let row = (
             settings::key.eq(CHECKPOINT),
@@ -72,8 +79,17 @@ pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> Query
             events::tracestate.eq(event.tracestate.as_deref()),
             events::request_id.eq(new.request.as_ref().map(|request| request.request_id.as_str())),
             events::ordering_key.eq(event.ordering_key.as_deref()),
+            events::replay_of.eq(event.replay_of),
         ))
         .execute(conn)?;
+    if let Some(replayed) = event.replay_of {
+        diesel::insert_into(event_replays::table)
+            .values((
+                event_replays::event_id.eq(replayed),
+                event_replays::replay_id.eq(event.id),
+            ))
+            .execute(conn)?;
+    }
     for row in new.spilled_rows() {
         match &row.ordering_key {
             None => diesel::replace_into(pending_deliveries::table)

@@ -2,15 +2,42 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
-use crate::{batch::*, row_event::*};
+use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::queue::queue_queries!([], []);
 crate::queries::history::history_queries!([], []);
 crate::queries::ordering::ordering_queries!([], []);
 crate::queries::retention::retention_queries!([], []);
+crate::queries::changes::changes_queries!([], []);
+crate::queries::replays::replays_queries!([], []);
+crate::queries::pull::pull_queries!([], []);
+crate::queries::stats::stats_queries!([], []);
 
 /// There is one writer at a time.
 fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {
     Ok(())
+}
+
+/// There is one stream, for there is one writer.
+fn lock_steered(_: &mut SqliteConnection) -> QueryResult<i32> {
+    Ok(0)
+}
+
+/// What is due for a webhook at a node, and when it was leased.
+fn due_rows(
+    conn: &mut SqliteConnection,
+    webhook: i64,
+    node: i32,
+    now: i64,
+    rows: usize,
+) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    pending_deliveries::table
+        .filter(pending_deliveries::webhook_id.eq(webhook))
+        .filter(pending_deliveries::node.eq(node))
+        .filter(pending_deliveries::due_at.le(now))
+        .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
+        .limit(i64::try_from(rows).unwrap_or(i64::MAX))
+        .select((PendingRow::as_select(), pending_deliveries::leased_at))
+        .load(conn)
 }

@@ -130,6 +130,7 @@ impl Fixture {
             trace: None,
             tracestate: None,
             ordering_key: None,
+            replay_of: None,
         };
         NewEvent {
             event: Arc::new(event),
@@ -223,6 +224,7 @@ pub(crate) fn event_type(id: i64, name: &str) -> EventTypeRow {
         description: String::new(),
         json_schema: Some("{}".to_owned()),
         schema_mode: "warn".to_owned(),
+        schema_version: 1,
         example: None,
         archived: false,
         created_at: NOW,
@@ -235,6 +237,7 @@ pub(crate) fn webhook(id: i64) -> WebhookRow {
         id,
         organization_id: ORGANIZATION,
         payload_url: "https://host.example/".to_owned(),
+        pull: false,
         events: r#"["*"]"#.to_owned(),
         filter: "attributes.region == 'eu'".to_owned(),
         active: true,

@@ -19,8 +19,10 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// What an owner sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookSpec {
-    /// Where deliveries are posted.
+    /// Where deliveries are posted; empty for a webhook whose deliveries are fetched.
     pub payload_url: String,
+    /// Whether deliveries are fetched, not posted. Fixed at creation.
+    pub pull: bool,
     /// Names of event types, or `*`.
     pub events: Vec<String>,
     /// A CEL expression that events must match; empty for none.
@@ -78,7 +80,12 @@ impl App {
         subscribed: Option<&[String]>,
     ) -> AppResult<CheckedSpec> {
         let mut faults = Faults::default();
-        let payload_url = self.check_url(&spec.payload_url, &mut faults).unwrap_or_default();
+        let payload_url = if spec.pull {
+            check_nothing_is_posted(&spec, &mut faults);
+            String::new()
+        } else {
+            self.check_url(&spec.payload_url, &mut faults).unwrap_or_default()
+        };
         let events = self.check_events(&spec.events, subscribed.unwrap_or_default(), &mut faults);
         if let Some(Err(error)) = (!spec.filter.is_empty()).then(|| WebhookFilter::compile(&spec.filter)) {
             faults.add("filter", error.rule(), &error);
@@ -164,6 +171,7 @@ impl App {
             let delays: Option<Vec<u64>> = row.retry_delays_ms.as_deref().map(serde_json::from_str).transpose()?;
             Ok(WebhookSpec {
                 payload_url: row.payload_url.clone(),
+                pull: row.pull,
                 events: serde_json::from_str(&row.events)?,
                 filter: row.filter.clone(),
                 active: row.active,
@@ -213,6 +221,20 @@ impl App {
                 }
             }
         }
+    }
+}
+
+/// Settings of the POST have no meaning where nothing is posted.
+fn check_nothing_is_posted(spec: &WebhookSpec, faults: &mut Faults) {
+    let given = [
+        ("payload_url", !spec.payload_url.is_empty()),
+        ("retry_schedule", spec.retry_delays.is_some()),
+        ("requests_per_second", spec.rate.is_some()),
+        ("insecure_skip_tls_verify", spec.skip_verify),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        let rule = "has no meaning where delivery_mode is DELIVERY_MODE_PULL, for nothing is posted; leave it out";
+        faults.add(field, "NOT_FOR_PULL", rule);
     }
 }
 

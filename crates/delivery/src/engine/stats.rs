@@ -1,0 +1,92 @@
+//! Statistics: counted in each lane as attempts end, and added to the store's rows every ten seconds in which there were any.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hookwright_domain::{id::time_us, outcome::DeliveryState};
+use hookwright_storage::stats::{INSTALLATION, PERIODS, StatsRow, Tally};
+use tokio::sync::Notify;
+
+use super::{Inner, lane::Lane};
+use crate::clock;
+
+/// How often what was counted is stored, in microseconds: a divisor of a minute, so that all of it belongs to one minute.
+const INTERVAL_US: i64 = 10_000_000;
+
+/// Whether anything was counted since the last time.
+#[derive(Default)]
+pub(super) struct Stats {
+    counted: AtomicBool,
+    wake: Notify,
+}
+
+impl Inner {
+    /// Counts an attempt of a delivery of an organization's event.
+    pub(super) fn count(&self, lane: &Lane, organization: i64, event: i64, state: DeliveryState, took: Duration) {
+        let latency = clock::now_us() - time_us(event);
+        lane.count(organization, |tally| {
+            tally.attempts += 1;
+            tally
+                .durations
+                .record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            if state == DeliveryState::Delivered {
+                tally.delivered += 1;
+                tally.latencies.record(latency.max(0).unsigned_abs());
+            } else {
+                tally.failed_attempts += 1;
+                tally.failed += i64::from(state == DeliveryState::Failed);
+            }
+        });
+        if !self.stats.counted.load(Ordering::Relaxed) && !self.stats.counted.swap(true, Ordering::AcqRel) {
+            self.stats.wake.notify_one();
+        }
+    }
+
+    /// Stores what was counted, until the engine ends. While nothing happens it sleeps.
+    pub(super) async fn keep_stats(self: Arc<Self>) {
+        loop {
+            self.stats.wake.notified().await;
+            let rest = INTERVAL_US - clock::now_us().rem_euclid(INTERVAL_US);
+            tokio::time::sleep(Duration::from_micros(rest.unsigned_abs())).await;
+            self.store_stats().await;
+        }
+    }
+
+    pub(super) async fn store_stats(&self) {
+        self.stats.counted.store(false, Ordering::Release);
+        // Counted before this moment, in the interval that has just ended.
+        let at = clock::now_us() - INTERVAL_US / 2;
+        let mut subjects: HashMap<i64, Tally> = HashMap::new();
+        for lane in self.all_lanes() {
+            let Some((organization, tally)) = lane.take_tally() else {
+                continue;
+            };
+            for subject in [INSTALLATION, organization, lane.webhook.raw()] {
+                subjects.entry(subject).or_default().add(&tally);
+            }
+        }
+        let rows: Vec<StatsRow> = subjects
+            .into_iter()
+            .flat_map(|(subject, tally)| rows(subject, tally, at))
+            .collect();
+        if let Err(error) = self.store.add_stats(rows).await {
+            tracing::warn!(%error, "some statistics could not be stored");
+        }
+    }
+}
+
+/// One row for each kind of period.
+fn rows(subject: i64, tally: Tally, at: i64) -> impl Iterator<Item = StatsRow> {
+    PERIODS.into_iter().map(move |(period, _)| StatsRow {
+        subject,
+        period,
+        started_at: at - at.rem_euclid(period * 1_000_000),
+        tally: tally.clone(),
+    })
+}

@@ -1,0 +1,42 @@
+//! Numbers in as few bytes as they need: 7 bits a byte, the low ones first; all bytes but the last have their top bit set.
+
+/// Appends a number.
+pub fn push(packed: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        packed.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    packed.push(number.to_le_bytes()[0]);
+}
+
+/// Takes a number off the front; `None` when there is no whole one.
+pub fn pop(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, others) = rest.split_first()?;
+        *rest = others;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_survive(numbers in proptest::collection::vec(any::<u64>(), 0..50)) {
+            let mut packed = Vec::new();
+            numbers.iter().for_each(|number| push(&mut packed, *number));
+            let mut rest = &packed[..];
+            let back: Vec<u64> = std::iter::from_fn(|| pop(&mut rest)).collect();
+            prop_assert_eq!(back, numbers);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Deliveries that receivers fetch: handed out on a lease, acknowledged, or given more time.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use hookwright_delivery::{catalogue::Webhook, clock};
+use hookwright_domain::id::{DeliveryId, WebhookId};
+use hookwright_storage::{
+    StoredEvent,
+    pull::{Lease, Portion},
+};
+use tokio::time::Instant;
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+    registry::WebhookRows,
+    webhooks::{inactive, resource},
+};
+
+/// How much payload one answer holds, about: half of the largest message, for headers and framing come on top.
+const BYTES_MAX: usize = 16 << 20;
+/// How often a call that waits looks for what came to wait by another node's doing.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a caller asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct PullRequest {
+    /// How many deliveries at most.
+    pub deliveries_max: usize,
+    /// How long it has to acknowledge them.
+    pub ack_timeout: Duration,
+    /// How long to wait for a first one.
+    pub wait: Duration,
+}
+
+/// A delivery that was handed out.
+#[derive(Clone, Debug)]
+pub struct PulledDelivery {
+    /// Delivery and attempt: what it is acknowledged by.
+    pub lease: Lease,
+    /// Until when it is nobody else's, in microseconds since the epoch.
+    pub deadline: i64,
+    /// The event.
+    pub event: StoredEvent,
+    /// The headers of the POST that it would be.
+    pub headers: Vec<(String, String)>,
+}
+
+impl App {
+    /// Hands out what waits for a webhook, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such webhook in the organization, it is inactive, or its deliveries are posted.
+    pub async fn pull_deliveries(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        request: PullRequest,
+    ) -> AppResult<Vec<PulledDelivery>> {
+        let until = Instant::now() + request.wait;
+        self.fetched_webhook(caller, organization, id)?;
+        let arrivals = self.engine.arrivals(id);
+        let mut stopping = self.stopping.clone();
+        loop {
+            // Before the look, so that what arrives in between is not missed.
+            let mut arrival = pin!(arrivals.notified());
+            arrival.as_mut().enable();
+            let webhook = self.fetched_webhook(caller, organization, id)?;
+            let pulled = self.hand_out(&webhook, request).await?;
+            let next_look = until.min(Instant::now() + LOOK_INTERVAL);
+            if !pulled.is_empty() || *stopping.borrow() || next_look <= Instant::now() {
+                return Ok(pulled);
+            }
+            tokio::select! {
+                () = arrival => {}
+                () = tokio::time::sleep_until(next_look) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+
+    async fn hand_out(&self, webhook: &Webhook, request: PullRequest) -> AppResult<Vec<PulledDelivery>> {
+        let now = clock::now_us();
+        let deadline = now + micros(request.ack_timeout);
+        let portion = Portion {
+            rows: request.deliveries_max,
+            bytes: BYTES_MAX,
+            until: deadline,
+        };
+        let leased = self.store.hand_out(webhook.id.raw(), now, portion).await?;
+        let again = leased.iter().any(|leased| leased.attempt > 1);
+        if again {
+            self.engine.changed();
+        }
+        let pulled = leased.into_iter().map(|leased| {
+            let delivery = DeliveryId::from_raw(leased.delivery);
+            let number = leased.attempt.unsigned_abs();
+            let headers = self.engine.signed_headers(webhook, delivery, number, &leased.event);
+            Ok(PulledDelivery {
+                lease: (leased.delivery, leased.attempt),
+                deadline,
+                headers: headers.ok_or_else(|| AppError::internal(&"the webhook's signing secret cannot be opened"))?,
+                event: leased.event,
+            })
+        });
+        pulled.collect()
+    }
+
+    /// Ends deliveries that were handed out as delivered. Returns the leases that are not good any more.
+    ///
+    /// # Errors
+    /// When there is no such webhook in the organization, or its deliveries are posted.
+    pub async fn acknowledge_deliveries(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        leases: &[Lease],
+    ) -> AppResult<Vec<Lease>> {
+        let row = self.pull_webhook(caller, organization, id)?.row;
+        let now = clock::now_us();
+        let acknowledged = self.store.acknowledge(id.raw(), leases, now).await?;
+        for one in &acknowledged {
+            let took = u64::try_from(now - one.leased_at).unwrap_or(0);
+            self.engine
+                .acknowledged(id, row.organization_id, one.event, Duration::from_micros(took));
+        }
+        if !acknowledged.is_empty() {
+            self.engine.changed();
+            // Another delivery of the same key may be due now.
+            self.engine.stored(id);
+        }
+        let done: Vec<Lease> = acknowledged.iter().map(|one| (one.delivery, one.attempt)).collect();
+        Ok(stale(leases, &done))
+    }
+
+    /// Moves the deadlines of deliveries that were handed out. Returns the leases that are not good any more.
+    ///
+    /// # Errors
+    /// When there is no such webhook in the organization, or its deliveries are posted.
+    pub async fn extend_deliveries(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        leases: &[Lease],
+        ack_timeout: Duration,
+    ) -> AppResult<Vec<Lease>> {
+        self.pull_webhook(caller, organization, id)?;
+        let until = clock::now_us() + micros(ack_timeout);
+        let extended = self.store.extend_leases(id.raw(), leases, until).await?;
+        if ack_timeout.is_zero() && !extended.is_empty() {
+            self.engine.stored(id);
+        }
+        Ok(stale(leases, &extended))
+    }
+
+    /// A webhook whose deliveries are fetched, and which is active.
+    fn fetched_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<Arc<Webhook>> {
+        let row = self.pull_webhook(caller, organization, id)?.row;
+        let webhook = self.registry.snapshot().webhooks.get(&id.raw()).cloned();
+        match webhook {
+            _ if !row.active => Err(inactive(organization, id)),
+            Some(webhook) => Ok(webhook),
+            None => Err(AppError::internal(&"the stored webhook cannot be read")),
+        }
+    }
+
+    fn pull_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<WebhookRows> {
+        let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        if rows.row.pull {
+            return Ok(rows);
+        }
+        Err(AppError::Precondition {
+            reason: "WEBHOOK_IS_PUSH",
+            subject: resource(organization, id),
+            message: "the deliveries of this webhook are posted to its payload_url; create one with delivery_mode \
+                      DELIVERY_MODE_PULL to fetch them"
+                .to_owned(),
+        })
+    }
+}
+
+fn stale(asked: &[Lease], done: &[Lease]) -> Vec<Lease> {
+    let left = asked.iter().filter(|lease| !done.contains(lease));
+    left.copied().collect()
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2)
+}

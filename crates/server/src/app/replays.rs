@@ -1,0 +1,325 @@
+//! Replays: deliveries made again, one by one or by the thousand, and those that a webhook missed.
+//!
+//! A replay of many is a row in the store that says what was asked for and how far it is; [`runner`] works on it, and takes it
+//! up again after a restart. What is published for it carries a request id of its own, so that work done twice sends nothing
+//! twice.
+
+mod runner;
+mod selection;
+mod single;
+
+use hookwright_delivery::clock;
+use hookwright_domain::{
+    id::{ReplayId, WebhookId, first_at},
+    limits,
+    name::EventTypeName,
+    outcome::{DeliveryState, ErrorClass},
+};
+use hookwright_storage::{
+    DeliveryFilter, OrganizationRow,
+    replays::{REPLAY_CANCELLED, REPLAY_RUNNING, ReplayRow},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult, Violation},
+    events::check_request_id,
+};
+
+const KIND: &str = "hookwright.v1.Replay";
+/// How many replays an organization may have under way.
+const RUNNING_MAX: i64 = 10;
+const EVENT_TYPES_MAX: usize = 100;
+/// What a replay selects when it names no states.
+const STATES_DEFAULT: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Cancelled];
+
+/// What a replay is asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplaySpec {
+    /// Deliveries that were never made, in place of those that were.
+    pub missed: bool,
+    /// Only to this webhook.
+    pub webhook: Option<i64>,
+    /// Only of events of these types.
+    pub event_types: Vec<String>,
+    /// Only in these states.
+    pub states: Vec<String>,
+    /// Only those whose last attempt failed for one of these reasons.
+    pub error_classes: Vec<String>,
+    /// Only of events published at or after this time.
+    pub start_us: Option<i64>,
+    /// Only of events published before this time.
+    pub end_us: Option<i64>,
+    /// Only count.
+    pub dry_run: bool,
+    /// Deliveries made per second at most.
+    pub rate: Option<f64>,
+}
+
+impl ReplaySpec {
+    /// What the conditions of a delivery filter ask for.
+    pub fn with_conditions(self, filter: &DeliveryFilter) -> Self {
+        Self {
+            webhook: filter.webhook_id,
+            states: filter.states.iter().map(ToString::to_string).collect(),
+            error_classes: filter.error_classes.iter().map(ToString::to_string).collect(),
+            ..self
+        }
+    }
+
+    /// Which of the deliveries that were made it selects.
+    pub fn conditions(&self) -> DeliveryFilter {
+        let states: Vec<DeliveryState> = self.states.iter().filter_map(|state| state.parse().ok()).collect();
+        let classes = self.error_classes.iter();
+        DeliveryFilter {
+            webhook_id: self.webhook,
+            states: if states.is_empty() {
+                STATES_DEFAULT.to_vec()
+            } else {
+                states
+            },
+            error_classes: classes.filter_map(|class| class.parse::<ErrorClass>().ok()).collect(),
+            ..DeliveryFilter::default()
+        }
+    }
+}
+
+/// A replay as shown to a caller.
+#[derive(Clone, Debug)]
+pub struct ReplayView {
+    /// Its row.
+    pub row: ReplayRow,
+    /// What was asked for.
+    pub spec: ReplaySpec,
+}
+
+impl App {
+    /// Begins a replay, which goes on in the background. A repeat under the same request id returns the first one.
+    ///
+    /// # Errors
+    /// With every field at fault, or when the organization has as many replays under way as it may have.
+    pub async fn replay_deliveries(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        spec: ReplaySpec,
+        request_id: &str,
+    ) -> AppResult<ReplayView> {
+        let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
+        self.check_replay(&spec, &organization_row, request_id)?;
+        let request = (!request_id.is_empty()).then_some(request_id);
+        if let Some(repeat) = self.repeated_replay(&organization_row, request, &spec).await? {
+            return Ok(repeat);
+        }
+        let row = self.replay_row(&organization_row, &spec, request)?;
+        let id = ReplayId::from_raw(row.id);
+        let audit = self.audit(Some(caller), "replay.create", resource(organization, id));
+        match self.store.insert_replay(&row, RUNNING_MAX, &audit).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(AppError::Precondition {
+                    reason: "REPLAY_LIMIT_REACHED",
+                    subject: format!("organizations/{organization}"),
+                    message: format!(
+                        "the organization has {RUNNING_MAX} replays under way, the most it may have; wait for one to end, or cancel one"
+                    ),
+                });
+            }
+            // The same request may have come in twice at once.
+            Err(error) => match self.repeated_replay(&organization_row, request, &spec).await? {
+                Some(repeat) => return Ok(repeat),
+                None => return Err(error.into()),
+            },
+        }
+        self.replays_begun.notify_one();
+        Ok(ReplayView { row, spec })
+    }
+
+    /// One replay.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization.
+    pub async fn get_replay(&self, caller: &Caller, organization: &str, id: ReplayId) -> AppResult<ReplayView> {
+        let organization_row = self.organization_for(caller, Scope::Read, organization)?;
+        self.replay(&organization_row, id).await
+    }
+
+    /// An organization's replays with ids below `before`, newest first; and the id to go on from, if there are more.
+    ///
+    /// # Errors
+    /// When the organization does not exist.
+    pub async fn list_replays(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        before: i64,
+        size: usize,
+    ) -> AppResult<(Vec<ReplayView>, Option<String>)> {
+        let organization_row = self.organization_for(caller, Scope::Read, organization)?;
+        let rows = self.store.list_replays(organization_row.id, before, size + 1).await?;
+        let (rows, next) = super::page(rows, size, |row| row.id.to_string());
+        let views = rows.into_iter().map(view).collect::<AppResult<_>>()?;
+        Ok((views, next))
+    }
+
+    /// Ends a replay that is under way.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it has ended.
+    pub async fn cancel_replay(&self, caller: &Caller, organization: &str, id: ReplayId) -> AppResult<ReplayView> {
+        let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
+        self.replay(&organization_row, id).await?;
+        let audit = self.audit(Some(caller), "replay.cancel", resource(organization, id));
+        let ended = self
+            .store
+            .end_replay(id.raw(), REPLAY_CANCELLED, None, clock::now_us(), Some(&audit))
+            .await?;
+        if ended {
+            return self.replay(&organization_row, id).await;
+        }
+        Err(AppError::Precondition {
+            reason: "REPLAY_ENDED",
+            subject: resource(organization, id),
+            message: "the replay has ended already".to_owned(),
+        })
+    }
+
+    async fn replay(&self, organization: &OrganizationRow, id: ReplayId) -> AppResult<ReplayView> {
+        let row = self.store.get_replay(organization.id, id.raw()).await?;
+        row.map_or_else(
+            || Err(AppError::not_found(KIND, resource(&organization.name, id))),
+            view,
+        )
+    }
+
+    /// The replay that was asked for under a request id before, if that one is the same.
+    async fn repeated_replay(
+        &self,
+        organization: &OrganizationRow,
+        request_id: Option<&str>,
+        spec: &ReplaySpec,
+    ) -> AppResult<Option<ReplayView>> {
+        let Some(request_id) = request_id else { return Ok(None) };
+        let Some(row) = self.store.replay_of_request(organization.id, request_id).await? else {
+            return Ok(None);
+        };
+        let first = view(row)?;
+        if first.spec == *spec {
+            return Ok(Some(first));
+        }
+        let name = resource(&organization.name, ReplayId::from_raw(first.row.id));
+        Err(AppError::AlreadyExists {
+            reason: "REQUEST_ID_REUSED",
+            kind: KIND,
+            message: format!("the request id was used for {name}, which asks for something else; use a new one"),
+            name,
+        })
+    }
+
+    fn replay_row(
+        &self,
+        organization: &OrganizationRow,
+        spec: &ReplaySpec,
+        request_id: Option<&str>,
+    ) -> AppResult<ReplayRow> {
+        // Everything that was published before has a smaller id.
+        let id = self.next_id();
+        let first_id = spec.start_us.map_or(0, first_at);
+        Ok(ReplayRow {
+            id,
+            organization_id: organization.id,
+            request_id: request_id.map(str::to_owned),
+            spec: serde_json::to_string(spec).map_err(|error| AppError::internal(&error))?,
+            state: REPLAY_RUNNING,
+            error: None,
+            first_id,
+            last_id: spec.end_us.map_or(id, |end| (first_at(end) - 1).min(id)),
+            cursor: first_id - 1,
+            examined: 0,
+            matched: 0,
+            replayed: 0,
+            skipped: 0,
+            node: i32::from(self.store.node()),
+            leased_until: 0,
+            created_at: clock::now_us(),
+            ended_at: None,
+        })
+    }
+
+    fn check_replay(&self, spec: &ReplaySpec, organization: &OrganizationRow, request_id: &str) -> AppResult<()> {
+        let mut violations = check_spec(spec);
+        violations.extend(check_request_id(request_id));
+        if let Some(webhook) = spec.webhook.map(WebhookId::from_raw)
+            && self.registry.webhook(organization.id, webhook).is_none()
+        {
+            let name = format!("organizations/{}/webhooks/{webhook}", organization.name);
+            return Err(AppError::not_found("hookwright.v1.Webhook", name));
+        }
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(AppError::Invalid(violations))
+        }
+    }
+}
+
+fn check_spec(spec: &ReplaySpec) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut violate = |field: &str, reason, description: String| {
+        violations.push(Violation {
+            field: field.to_owned(),
+            description,
+            reason,
+        });
+    };
+    if spec.missed {
+        let only_made = [
+            ("states", spec.states.is_empty()),
+            ("error_classes", spec.error_classes.is_empty()),
+        ];
+        for (field, _) in only_made.into_iter().filter(|(_, empty)| !empty) {
+            let rule = "has no meaning for deliveries that were never made; leave it out";
+            violate(field, "NOT_FOR_MISSED", rule.to_owned());
+        }
+        if spec.webhook.is_none() {
+            let rule = "is required to select what a webhook missed";
+            violate("webhook", "FIELD_REQUIRED", rule.to_owned());
+        }
+    }
+    let open = spec.states.iter().find(|state| {
+        let state: Option<DeliveryState> = state.parse().ok();
+        state.is_none_or(|state| !state.is_final())
+    });
+    if let Some(open) = open {
+        let rule = format!("`{open}` is not final; replay deliveries that are delivered, failed or cancelled");
+        violate("states", "STATE_NOT_FINAL", rule);
+    }
+    if spec.event_types.len() > EVENT_TYPES_MAX {
+        violate("event_types", "TOO_MANY", format!("must be at most {EVENT_TYPES_MAX}"));
+    }
+    for (index, event_type) in spec.event_types.iter().enumerate() {
+        if let Err(error) = EventTypeName::parse(event_type) {
+            violate(&format!("event_types[{index}]"), error.rule(), error.to_string());
+        }
+    }
+    if let (Some(start), Some(end)) = (spec.start_us, spec.end_us)
+        && start >= end
+    {
+        violate("start_time", "OUT_OF_RANGE", "must be before end_time".to_owned());
+    }
+    if let Some(Err(error)) = spec.rate.map(limits::check_rate) {
+        violate("deliveries_per_second", error.rule(), error.to_string());
+    }
+    violations
+}
+
+fn view(row: ReplayRow) -> AppResult<ReplayView> {
+    let spec = serde_json::from_str(&row.spec).map_err(|error| AppError::internal(&error))?;
+    Ok(ReplayView { row, spec })
+}
+
+fn resource(organization: &str, id: ReplayId) -> String {
+    format!("organizations/{organization}/replays/{id}")
+}

@@ -1,0 +1,359 @@
+//! Works on replays: a stretch of events at a time, each part noted as done before the next begins.
+//!
+//! A replay belongs to the node that leased it; one whose node is gone is taken up by another when the lease ends. What a part
+//! publishes carries request ids, so that a part done twice, because its note was lost, sends nothing twice.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use hookwright_delivery::{clock, engine::Draft};
+use hookwright_domain::id::ReplayId;
+use hookwright_storage::{
+    RequestKey, StoredEvent,
+    replays::{REPLAY_FAILED, REPLAY_SUCCEEDED, ReplayCandidate, ReplayProgress, ReplayRow},
+};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    ReplaySpec,
+    selection::{Selected, Selection},
+    single::draft,
+};
+use crate::app::{
+    App,
+    error::{AppError, AppResult},
+};
+
+/// How long a replay belongs to the node that works on it, without a sign of life.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often such a sign is given while a rate limit makes it wait.
+const RENEWAL: Duration = Duration::from_secs(15);
+/// How often it is looked for replays whose node is gone, where there are several.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How many events are published together: their payloads are in memory meanwhile.
+const PART: usize = 16;
+/// After a failure of the store.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// What request ids of replays begin with: a character that callers' own cannot hold.
+const REQUEST_PREFIX: &str = "\u{1}replay";
+
+impl App {
+    /// Works on replays until the server stops.
+    pub async fn run_replays(self: Arc<Self>) {
+        let mut stopping = self.stopping.clone();
+        let several_nodes = self.store.lease().is_some();
+        // Whatever an embedded store says is under way was left by the run before.
+        let mut lease_ended_before = if several_nodes { clock::now_us() } else { i64::MAX };
+        let mut works = JoinSet::new();
+        let mut at_work: HashSet<i64> = HashSet::new();
+        while !*stopping.borrow() {
+            match self.store.take_replays(lease_ended_before, lease_until()).await {
+                Ok(rows) => {
+                    for row in rows {
+                        if at_work.insert(row.id) {
+                            works.spawn(Work::run(Arc::clone(&self), row));
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot look for replays yet; will try again"),
+            }
+            tokio::select! {
+                () = self.replays_begun.notified() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL), if several_nodes => {}
+                Some(ended) = works.join_next(), if !works.is_empty() => match ended {
+                    Ok(id) => drop(at_work.remove(&id)),
+                    Err(error) => tracing::error!(%error, "the work on a replay ended abnormally"),
+                },
+                _ = stopping.changed() => {}
+            }
+            lease_ended_before = clock::now_us();
+        }
+        // What is under way notes how far it is, or leaves it to whoever goes on.
+        let _ = tokio::time::timeout(PAUSE, async { while works.join_next().await.is_some() {} }).await;
+    }
+}
+
+fn lease_until() -> i64 {
+    clock::now_us() + i64::try_from(LEASE.as_micros()).unwrap_or_default()
+}
+
+/// The work on one replay.
+struct Work {
+    app: Arc<App>,
+    row: ReplayRow,
+    spec: ReplaySpec,
+    selection: Selection,
+    progress: ReplayProgress,
+    /// The part before may have been published without its note.
+    resumed: bool,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What becomes of the work.
+enum Next {
+    /// It goes on.
+    Go,
+    /// Another node has it, or it was cancelled, or the server stops.
+    Leave,
+}
+
+impl Work {
+    /// Until it is done, cancelled, or the server stops. Returns the replay's id.
+    async fn run(app: Arc<App>, row: ReplayRow) -> i64 {
+        let id = row.id;
+        let Ok(spec) = serde_json::from_str::<ReplaySpec>(&row.spec) else {
+            let message = "what was asked for cannot be read".to_owned();
+            end(&app, id, REPLAY_FAILED, Some(message)).await;
+            return id;
+        };
+        let mut work = Self {
+            selection: Selection::new(&row, &spec),
+            progress: ReplayProgress {
+                cursor: row.cursor,
+                examined: row.examined,
+                matched: row.matched,
+                replayed: row.replayed,
+                skipped: row.skipped,
+            },
+            resumed: true,
+            stopping: app.stopping.clone(),
+            app,
+            row,
+            spec,
+        };
+        let mut pause = PAUSE;
+        while work.progress.cursor < work.row.last_id {
+            match work.stretch().await {
+                Ok(Next::Go) => pause = PAUSE,
+                Ok(Next::Leave) => return id,
+                Err(error) => {
+                    tracing::warn!(replay = %ReplayId::from_raw(id), %error, "a replay cannot go on yet; will try again");
+                    work.resumed = true;
+                    if let Ok(Next::Leave) = work.wait(pause).await {
+                        return id;
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+        end(&work.app, id, REPLAY_SUCCEEDED, None).await;
+        id
+    }
+
+    /// The next stretch of events, part by part.
+    async fn stretch(&mut self) -> AppResult<Next> {
+        let stretch = self
+            .app
+            .store
+            .replay_stretch(
+                self.row.organization_id,
+                &self.spec.event_types,
+                self.progress.cursor,
+                self.row.last_id,
+            )
+            .await?;
+        let known = if std::mem::take(&mut self.resumed) {
+            self.published_before(&stretch.candidates).await?
+        } else {
+            HashMap::new()
+        };
+        let mut rest = stretch.candidates.as_slice();
+        while !rest.is_empty() {
+            let (part, after) = self.part(rest, &known);
+            rest = after;
+            let cursor = match (part.last, rest) {
+                (Some(last), [_, ..]) => last,
+                _ => stretch.cursor,
+            };
+            if let Next::Leave = self.publish(part, cursor).await? {
+                return Ok(Next::Leave);
+            }
+        }
+        self.note(ReplayProgress {
+            cursor: stretch.cursor,
+            ..self.progress
+        })
+        .await
+    }
+
+    /// Of the stretch that may have been begun before: what was published then, by event.
+    async fn published_before(&self, candidates: &[ReplayCandidate]) -> AppResult<HashMap<i64, i64>> {
+        let by_request: HashMap<String, i64> = candidates
+            .iter()
+            .map(|candidate| (self.request_id(candidate.event_id), candidate.event_id))
+            .collect();
+        let requests: Vec<String> = by_request.keys().cloned().collect();
+        let known = self
+            .app
+            .store
+            .events_of_requests(self.row.organization_id, requests)
+            .await?;
+        let counted = known.into_iter().filter_map(|(request, deliveries)| {
+            let event = by_request.get(&request)?;
+            Some((*event, i64::try_from(deliveries).unwrap_or(i64::MAX)))
+        });
+        Ok(counted.collect())
+    }
+
+    /// Cuts the next part off a stretch: as many events as are published together, with those between that are not selected.
+    fn part<'a>(&self, candidates: &'a [ReplayCandidate], known: &HashMap<i64, i64>) -> (Part, &'a [ReplayCandidate]) {
+        let mut part = Part::default();
+        for (index, candidate) in candidates.iter().enumerate() {
+            part.examined += 1;
+            part.last = Some(candidate.event_id);
+            if let Some(deliveries) = known.get(&candidate.event_id) {
+                part.done += deliveries;
+                continue;
+            }
+            let selected = self.selection.select(&self.app, candidate);
+            part.deliveries += selected.webhooks.len();
+            if selected != Selected::default() {
+                part.selected.push((candidate.event_id, selected));
+            }
+            if part.selected.len() == PART || part.deliveries >= self.deliveries_at_once() {
+                return (part, &candidates[index + 1..]);
+            }
+        }
+        (part, &[])
+    }
+
+    /// About a second's worth where there is a rate.
+    fn deliveries_at_once(&self) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is 0.01 to 10,000"
+        )]
+        self.spec.rate.map_or(usize::MAX, |rate| rate.ceil() as usize)
+    }
+
+    async fn publish(&mut self, part: Part, cursor: i64) -> AppResult<Next> {
+        let mut progress = self.progress;
+        progress.cursor = cursor;
+        progress.examined += part.examined;
+        progress.matched += part.done;
+        progress.replayed += part.done;
+        let mut made = 0;
+        let dry = self.spec.dry_run;
+        let events = if part.selected.is_empty() || (dry && !self.selection.reads_payload(&self.app)) {
+            None
+        } else {
+            let ids: Vec<i64> = part.selected.iter().map(|(event, _)| *event).collect();
+            Some(self.app.store.events(&ids).await?)
+        };
+        let mut drafts = Vec::new();
+        for (id, selected) in part.selected {
+            let count = i64::try_from(selected.webhooks.len()).unwrap_or(i64::MAX);
+            let event = events.iter().flatten().find(|event| event.id == id);
+            if let Some(event) = event
+                && !self.selection.would_be_sent(&self.app, event)
+            {
+                continue;
+            }
+            progress.matched += count + selected.skipped;
+            progress.skipped += selected.skipped;
+            // Its retention may have ended just now.
+            if let Some(event) = event.filter(|_| count > 0 && !dry) {
+                made += count;
+                drafts.push(self.draft(event, selected));
+            }
+        }
+        for result in self.app.publish(drafts).await {
+            result?;
+        }
+        progress.replayed += made;
+        if let Next::Leave = self.note(progress).await? {
+            return Ok(Next::Leave);
+        }
+        match self.spec.rate {
+            Some(rate) if made > 0 => {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a part has some thousands of deliveries at most"
+                )]
+                let pause = Duration::from_secs_f64(made as f64 / rate);
+                self.wait(pause).await
+            }
+            _ => Ok(Next::Go),
+        }
+    }
+
+    fn draft(&self, event: &StoredEvent, selected: Selected) -> Draft {
+        // The same under each try, also where by then a webhook is inactive: what was published first counts.
+        let request = RequestKey {
+            request_id: self.request_id(event.id),
+            fingerprint: [0; 32],
+        };
+        draft(event, selected.webhooks.into(), Some(request))
+    }
+
+    fn request_id(&self, event: i64) -> String {
+        format!("{REQUEST_PREFIX}/{}/{event}", self.row.id)
+    }
+
+    /// Notes how far it is; what was noted counts from then on.
+    async fn note(&mut self, progress: ReplayProgress) -> AppResult<Next> {
+        let saved = self.app.store.save_replay(self.row.id, progress, lease_until()).await?;
+        if !saved || *self.stopping.borrow() {
+            return Ok(Next::Leave);
+        }
+        self.progress = progress;
+        Ok(Next::Go)
+    }
+
+    /// Waits, and keeps the replay meanwhile.
+    async fn wait(&mut self, pause: Duration) -> AppResult<Next> {
+        let until = tokio::time::Instant::now() + pause;
+        loop {
+            let next = until.min(tokio::time::Instant::now() + RENEWAL);
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                _ = self.stopping.changed() => return Ok(Next::Leave),
+            }
+            if let Next::Leave = self.note(self.progress).await? {
+                return Ok(Next::Leave);
+            }
+            if next >= until {
+                return Ok(Next::Go);
+            }
+        }
+    }
+}
+
+/// Some events of a stretch, one after another.
+#[derive(Default)]
+struct Part {
+    examined: i64,
+    /// The last event that belongs to it.
+    last: Option<i64>,
+    selected: Vec<(i64, Selected)>,
+    deliveries: usize,
+    /// Deliveries that were made when the part was worked on before.
+    done: i64,
+}
+
+/// Notes that a replay has ended; tries until the store takes it, for nobody else will.
+async fn end(app: &App, id: i64, state: i32, error: Option<String>) {
+    let mut stopping = app.stopping.clone();
+    while !*stopping.borrow() {
+        match app
+            .store
+            .end_replay(id, state, error.clone(), clock::now_us(), None)
+            .await
+        {
+            Ok(_) => return,
+            Err(failure) => {
+                let failure = AppError::from(failure);
+                tracing::warn!(replay = %ReplayId::from_raw(id), error = %failure, "cannot note the end of a replay yet");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+}

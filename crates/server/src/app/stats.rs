@@ -1,0 +1,78 @@
+//! Statistics: what was counted of deliveries over time.
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::stats::{INSTALLATION, StatsRow, Tally};
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+};
+
+/// How many periods are told when nothing else is asked for.
+const PERIODS_DEFAULT: i64 = 60;
+/// How many periods one answer holds: hours are kept for as many.
+const PERIODS_MAX: i64 = 2_160;
+
+/// Whose statistics.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// The whole installation's.
+    Installation,
+    /// An organization's.
+    Organization(&'a str),
+    /// A webhook's.
+    Webhook(&'a str, WebhookId),
+}
+
+/// Which periods.
+#[derive(Clone, Copy, Debug)]
+pub struct StatsQuery {
+    /// Their length in seconds.
+    pub period: i64,
+    /// Those that begin at or after this time, in microseconds since the epoch.
+    pub start: Option<i64>,
+    /// Those that begin before this time.
+    pub end: Option<i64>,
+}
+
+impl App {
+    /// What was counted, period by period, and all of them together.
+    ///
+    /// # Errors
+    /// When the caller may not see the subject, there is no such one, or too many periods are asked for.
+    pub async fn delivery_stats(
+        &self,
+        caller: &Caller,
+        subject: Subject<'_>,
+        query: StatsQuery,
+    ) -> AppResult<(Vec<StatsRow>, Tally)> {
+        let subject = match subject {
+            Subject::Installation => {
+                caller.require(Scope::Read)?;
+                INSTALLATION
+            }
+            Subject::Organization(name) => self.organization_for(caller, Scope::Read, name)?.id,
+            Subject::Webhook(organization, id) => self.webhook_for(caller, Scope::Read, organization, id)?.row.id,
+        };
+        let length = query.period * 1_000_000;
+        let end = query.end.unwrap_or_else(clock::now_us);
+        let start = query.start.unwrap_or(end - PERIODS_DEFAULT * length);
+        if start > end {
+            return Err(AppError::invalid(
+                "start_time",
+                "OUT_OF_RANGE",
+                "must not be after end_time",
+            ));
+        }
+        if (end - start) / length > PERIODS_MAX {
+            let rule = format!("must be at most {PERIODS_MAX} periods before end_time; take a longer period");
+            return Err(AppError::invalid("start_time", "OUT_OF_RANGE", rule));
+        }
+        let rows = self.store.stats(subject, query.period, start, end).await?;
+        let mut total = Tally::default();
+        rows.iter().for_each(|row| total.add(&row.tally));
+        Ok((rows, total))
+    }
+}

@@ -1,0 +1,211 @@
+//! Deliveries as they change, for those who watch: read from what each commit left, so that nothing is missed and whoever
+//! comes back goes on where it was.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hookwright_delivery::clock;
+use hookwright_storage::{
+    DeliveryFilter, DeliveryRecord,
+    changes::{CHANGES_KEPT_US, Positions},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::{AppError, AppResult},
+};
+
+/// How many watch one server at most.
+pub(super) const WATCHERS_MAX: usize = 256;
+/// How long nothing may be said.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How often other nodes' changes are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks, so that a busy server is not asked for each of its commits.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The form of resume tokens.
+const TOKEN_VERSION: u8 = 1;
+
+/// Somebody who watches an organization's deliveries.
+pub struct DeliveryWatch {
+    app: Arc<App>,
+    organization: i64,
+    filter: DeliveryFilter,
+    positions: Positions,
+    changes: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What there was to see.
+pub struct Seen {
+    /// Deliveries that changed; none when nothing happened for a while.
+    pub deliveries: Vec<DeliveryRecord>,
+    /// Where to go on after these.
+    pub resume_token: String,
+}
+
+impl App {
+    /// Watches an organization's deliveries from now on, or from where a resume token was given.
+    ///
+    /// # Errors
+    /// When the organization does not exist, the token is none or too old, or too many watch already.
+    pub async fn watch_deliveries(
+        self: &Arc<Self>,
+        caller: &Caller,
+        organization: &str,
+        filter: DeliveryFilter,
+        resume_token: &str,
+    ) -> AppResult<DeliveryWatch> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let place = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| AppError::Exhausted {
+                subject: "WatchDeliveries".to_owned(),
+                message: format!(
+                    "{WATCHERS_MAX} streams watch deliveries on this server, the most it serves; end some"
+                ),
+            })?;
+        // Before the positions, so that what happens in between is not missed.
+        let changes = self.engine.changes();
+        let positions = if resume_token.is_empty() {
+            self.store.change_positions().await?
+        } else {
+            positions_of(resume_token, clock::now_us())?
+        };
+        Ok(DeliveryWatch {
+            app: Arc::clone(self),
+            organization: row.id,
+            filter,
+            positions,
+            changes,
+            stopping: self.stopping.clone(),
+            _place: place,
+        })
+    }
+}
+
+impl DeliveryWatch {
+    /// Where the watch stands.
+    pub fn resume_token(&self) -> String {
+        token(&self.positions, clock::now_us())
+    }
+
+    /// What changed next, or nothing after some silence.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the server stops.
+    pub async fn next(&mut self) -> AppResult<Seen> {
+        let until = Instant::now() + SILENCE_MAX;
+        loop {
+            if *self.stopping.borrow() {
+                let message = "the server is stopping; go on with the last resume_token";
+                return Err(AppError::Unavailable(message.to_owned()));
+            }
+            self.changes.mark_unchanged();
+            let found = self
+                .app
+                .store
+                .changes_after(self.organization, &self.filter, &self.positions)
+                .await?;
+            self.positions = found.positions;
+            if !found.deliveries.is_empty() || (!found.more && until <= Instant::now()) {
+                return Ok(Seen {
+                    deliveries: found.deliveries,
+                    resume_token: self.resume_token(),
+                });
+            }
+            if !found.more {
+                self.wait(until).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self, until: Instant) {
+        tokio::time::sleep(PAUSE).await;
+        let next_look = if self.app.store.lease().is_some() {
+            until.min(Instant::now() + LOOK_INTERVAL)
+        } else {
+            until
+        };
+        tokio::select! {
+            // It ends with the engine, and then the server is stopping.
+            _ = self.changes.changed() => {}
+            _ = self.stopping.changed() => {}
+            () = tokio::time::sleep_until(next_look) => {}
+        }
+    }
+}
+
+fn token(positions: &Positions, now: i64) -> String {
+    let mut bytes = vec![TOKEN_VERSION];
+    bytes.extend_from_slice(&now.to_le_bytes());
+    for (stream, position) in positions {
+        bytes.extend_from_slice(&stream.to_le_bytes());
+        bytes.extend_from_slice(&position.to_le_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn positions_of(token: &str, now: i64) -> AppResult<Positions> {
+    let decoded = URL_SAFE_NO_PAD.decode(token).ok();
+    let read = decoded.as_deref().and_then(read_token);
+    let Some((issued, positions)) = read else {
+        let rule = "is no resume token; pass one that WatchDeliveries returned, unchanged, or none to begin now";
+        return Err(AppError::invalid("resume_token", "INVALID_RESUME_TOKEN", rule));
+    };
+    if now - issued > CHANGES_KEPT_US {
+        return Err(AppError::Precondition {
+            reason: "RESUME_TOKEN_EXPIRED",
+            subject: "resume_token".to_owned(),
+            message:
+                "the resume token is older than 24 hours, for which changes are kept; watch without one, and list \
+                      what changed before with ListDeliveries"
+                    .to_owned(),
+        });
+    }
+    Ok(positions)
+}
+
+fn read_token(bytes: &[u8]) -> Option<(i64, Positions)> {
+    let (version, rest) = bytes.split_first()?;
+    let (issued, rest) = rest.split_first_chunk::<8>()?;
+    let (entries, []) = rest.as_chunks::<12>() else {
+        return None;
+    };
+    let positions = entries.iter().map(|entry| {
+        let (stream, position) = entry.split_at(4);
+        let stream = i32::from_le_bytes(stream.try_into().unwrap_or_default());
+        (stream, i64::from_le_bytes(position.try_into().unwrap_or_default()))
+    });
+    (*version == TOKEN_VERSION).then(|| (i64::from_le_bytes(*issued), positions.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_holds_its_positions_for_a_day() {
+        let positions = Positions::from([(-1, 5), (0, i64::MAX), (7, 1_795_455_823_000_000)]);
+        let told = token(&positions, 1_000);
+        assert_eq!(positions_of(&told, 2_000).unwrap(), positions);
+        assert_eq!(positions_of(&token(&Positions::new(), 0), 0).unwrap(), Positions::new());
+        let expired = positions_of(&told, 1_001 + CHANGES_KEPT_US).unwrap_err();
+        assert!(matches!(
+            expired,
+            AppError::Precondition {
+                reason: "RESUME_TOKEN_EXPIRED",
+                ..
+            }
+        ));
+        for bad in ["", "!", "AQ", &told[1..], &told[..told.len() - 2]] {
+            assert!(positions_of(bad, 2_000).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Webhooks that are inactive: back to work, with what waits for them or without.
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::WebhookRow;
+
+use super::{
+    super::{
+        App,
+        access::{Caller, Scope},
+        error::{AppError, AppResult},
+        registry::WebhookRows,
+    },
+    WebhookView, resource, stale,
+};
+
+impl App {
+    /// Makes an inactive webhook active and sends it a ping; with `discard`, what is pending for it is cancelled. Returns how
+    /// many deliveries that were.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or it is active.
+    pub async fn resume_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+        discard: bool,
+    ) -> AppResult<(WebhookView, usize)> {
+        let mut changing = self.changing().await?;
+        let WebhookRows { row: old, secrets } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        if old.active {
+            return Err(AppError::Precondition {
+                reason: "WEBHOOK_ACTIVE",
+                subject: resource(organization, id),
+                message: "the webhook is active already; deactivate it first to discard what is pending".to_owned(),
+            });
+        }
+        let row = WebhookRow {
+            active: true,
+            disabled_reason: None,
+            disabled_at: None,
+            version: old.version + 1,
+            updated_at: clock::now_us(),
+            ..old.clone()
+        };
+        let ping = self.ping_event(&row, &self.spec_of(&row)?, "updated");
+        let audit = self.audit(Some(caller), "webhook.resume", resource(organization, id));
+        let discarded = changing
+            .store()
+            .resume_webhook(&row, old.version, discard, &ping, &audit)
+            .await?
+            .ok_or_else(stale)?;
+        self.registry.put_webhook(WebhookRows {
+            row: row.clone(),
+            secrets,
+        });
+        self.engine.webhook_changed(id);
+        self.engine.stored(id);
+        if discarded > 0 {
+            self.engine.changed();
+        }
+        changing.settle().await?;
+        Ok((self.view(row)?, discarded))
+    }
+}

@@ -1,0 +1,114 @@
+//! `WatchDeliveries`: deliveries out, as they change, for as long as the client likes.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::Stream;
+use hookwright_proto::v1::{Delivery, WatchDeliveriesRequest, WatchDeliveriesResponse};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use super::{Api, authorization, conditions::conditions, deliveries::delivery, name};
+use crate::app::{
+    App,
+    error::AppResult,
+    watch::{DeliveryWatch, Seen},
+};
+
+/// Deliveries on their way to the client.
+pub(super) type DeliveryStream = Pin<Box<dyn Stream<Item = Result<WatchDeliveriesResponse, Status>> + Send>>;
+
+/// How many deliveries one response holds.
+const DELIVERIES_MAX: usize = 1_000;
+/// How many responses wait for the client: what it does not read is read from the store later.
+const WINDOW: usize = 2;
+
+/// What the client asked for, kept for as long as the stream lasts.
+struct Client {
+    app: Arc<App>,
+    organization: String,
+    authorization: Option<String>,
+    responses: mpsc::Sender<Result<WatchDeliveriesResponse, Status>>,
+}
+
+impl Api {
+    pub(super) async fn watch(&self, request: &Request<WatchDeliveriesRequest>) -> AppResult<DeliveryStream> {
+        let authorization = authorization(request).map(str::to_owned);
+        let caller = self.app.authenticate(authorization.as_deref())?;
+        let request = request.get_ref();
+        let organization = name::organization("parent", &request.parent)?;
+        let filter = conditions(
+            organization,
+            &request.webhook,
+            &request.event_type,
+            &request.states,
+            &request.error_classes,
+        )?;
+        let watch = self
+            .app
+            .watch_deliveries(&caller, organization, filter, &request.resume_token)
+            .await?;
+        let (responses, stream) = mpsc::channel(WINDOW);
+        let client = Client {
+            app: Arc::clone(&self.app),
+            organization: organization.to_owned(),
+            authorization,
+            responses,
+        };
+        tokio::spawn(client.serve(watch));
+        Ok(Box::pin(ReceiverStream::new(stream)))
+    }
+}
+
+impl Client {
+    /// Sends what there is to see until the client goes away, its token ends, or the server stops.
+    async fn serve(self, mut watch: DeliveryWatch) {
+        let mut last_token = watch.resume_token();
+        let mut open = self.send(Vec::new(), last_token.clone()).await;
+        while open {
+            let seen = tokio::select! {
+                seen = watch.next() => seen,
+                () = self.responses.closed() => return,
+            };
+            // A stream outlives many a token.
+            let seen = seen.and_then(|seen| self.app.authenticate(self.authorization.as_deref()).map(|_| seen));
+            match seen {
+                Ok(seen) => open = self.pass_on(seen, &mut last_token).await,
+                Err(error) => {
+                    let _ = self.responses.send(Err(error.into())).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// In several responses where there is much; only the last one moves the place to go on from.
+    async fn pass_on(&self, seen: Seen, last_token: &mut String) -> bool {
+        let mut deliveries = seen
+            .deliveries
+            .into_iter()
+            .map(|record| delivery(&self.organization, record));
+        loop {
+            let some: Vec<Delivery> = deliveries.by_ref().take(DELIVERIES_MAX).collect();
+            let is_last = deliveries.len() == 0;
+            if is_last {
+                last_token.clone_from(&seen.resume_token);
+            }
+            if !self.send(some, last_token.clone()).await {
+                return false;
+            }
+            if is_last {
+                return true;
+            }
+        }
+    }
+
+    /// False when the client is gone.
+    async fn send(&self, deliveries: Vec<Delivery>, resume_token: String) -> bool {
+        let response = WatchDeliveriesResponse {
+            deliveries,
+            resume_token,
+        };
+        self.responses.send(Ok(response)).await.is_ok()
+    }
+}

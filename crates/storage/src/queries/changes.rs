@@ -1,0 +1,137 @@
+//! Which deliveries changed: see [`crate::changes`].
+
+macro_rules! changes_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        /// Where every stream ends: a look-up for each.
+        pub(crate) $($asynchronous)* fn change_positions(conn: &mut Connection) -> QueryResult<Positions> {
+            let mut positions = Positions::new();
+            let mut after = i32::MIN;
+            loop {
+                let next: Option<i32> = delivery_changes::table
+                    .filter(delivery_changes::stream.gt(after))
+                    .order(delivery_changes::stream)
+                    .select(delivery_changes::stream)
+                    .first(conn)$($wait)*
+                    .optional()?;
+                let Some(stream) = next else { return Ok(positions) };
+                let end: Option<i64> = delivery_changes::table
+                    .filter(delivery_changes::stream.eq(stream))
+                    .select(diesel::dsl::max(delivery_changes::position))
+                    .first(conn)$($wait)*?;
+                positions.insert(stream, end.unwrap_or(0));
+                after = stream;
+            }
+        }
+
+        /// Appends a row to a stream, in the transaction of the changes.
+        pub(crate) $($asynchronous)* fn append_changes(
+            conn: &mut Connection,
+            stream: i32,
+            deliveries: &[u8],
+        ) -> QueryResult<()> {
+            let end: Option<i64> = delivery_changes::table
+                .filter(delivery_changes::stream.eq(stream))
+                .select(diesel::dsl::max(delivery_changes::position))
+                .first(conn)$($wait)*?;
+            let position = end.map_or(0, |end| end + 1).max($crate::now_us());
+            diesel::insert_into(delivery_changes::table)
+                .values((
+                    delivery_changes::stream.eq(stream),
+                    delivery_changes::position.eq(position),
+                    delivery_changes::deliveries.eq(deliveries),
+                ))
+                .execute(conn)$($wait)*
+                .map(drop)
+        }
+
+        /// A caller changed deliveries.
+        $($asynchronous)* fn note_changes(
+            conn: &mut Connection,
+            organization: i64,
+            deliveries: &[i64],
+        ) -> QueryResult<()> {
+            let Some(packed) = $crate::changes::pack(deliveries.iter().map(|delivery| (organization, *delivery))) else {
+                return Ok(());
+            };
+            let stream = lock_steered(conn)$($wait)*?;
+            append_changes(conn, stream, &packed)$($wait)*
+        }
+
+        pub(crate) $($asynchronous)* fn changes_after(
+            conn: &mut Connection,
+            organization: i64,
+            filter: &DeliveryFilter,
+            positions: &Positions,
+            limit: i64,
+        ) -> QueryResult<Changes> {
+            let mut changes = Changes { positions: positions.clone(), ..Changes::default() };
+            let mut ids = Vec::new();
+            for (stream, end) in change_positions(conn)$($wait)*? {
+                let after = positions.get(&stream).copied().unwrap_or(0);
+                if end <= after {
+                    continue;
+                }
+                let rows: Vec<(i64, Vec<u8>)> = delivery_changes::table
+                    .filter(delivery_changes::stream.eq(stream))
+                    .filter(delivery_changes::position.gt(after))
+                    .order(delivery_changes::position)
+                    .limit(limit)
+                    .select((delivery_changes::position, delivery_changes::deliveries))
+                    .load(conn)$($wait)*?;
+                for (position, deliveries) in rows {
+                    ids.extend($crate::changes::unpack(&deliveries, organization));
+                    changes.positions.insert(stream, position);
+                }
+                changes.more |= changes.positions.get(&stream).is_some_and(|position| *position < end);
+            }
+            changes.deliveries = deliveries_by_id(conn, organization, ids)$($wait)*?;
+            changes.deliveries.retain(|record| filter.matches(record));
+            Ok(changes)
+        }
+
+        /// Deliveries that have an attempt or an ending, by id.
+        $($asynchronous)* fn deliveries_by_id(
+            conn: &mut Connection,
+            organization: i64,
+            mut ids: Vec<i64>,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            ids.sort_unstable();
+            ids.dedup();
+            let mut of = std::collections::BTreeSet::new();
+            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let attempted: Vec<i64> = attempts::table
+                    .filter(attempts::delivery_id.eq_any(ids))
+                    .filter(attempts::organization_id.eq(organization))
+                    .select(attempts::event_id)
+                    .load(conn)$($wait)*?;
+                let ended: Vec<i64> = delivery_endings::table
+                    .filter(delivery_endings::delivery_id.eq_any(ids))
+                    .filter(delivery_endings::organization_id.eq(organization))
+                    .select(delivery_endings::event_id)
+                    .load(conn)$($wait)*?;
+                of.extend(attempted.into_iter().chain(ended));
+            }
+            let of: Vec<i64> = of.into_iter().collect();
+            let outlines = outlines_of(conn, &of)$($wait)*?;
+            let mut records = scattered_records(conn, outlines)$($wait)*?;
+            records.retain(|record| ids.binary_search(&record.delivery_id).is_ok());
+            Ok(records)
+        }
+
+        /// Positions are times.
+        pub(crate) $($asynchronous)* fn forget_changes(conn: &mut Connection, before: i64) -> QueryResult<usize> {
+            let mut forgotten = 0;
+            for (stream, end) in change_positions(conn)$($wait)*? {
+                // The last row of a stream stays: positions only ever grow.
+                forgotten += diesel::delete(
+                    delivery_changes::table
+                        .filter(delivery_changes::stream.eq(stream))
+                        .filter(delivery_changes::position.lt(before.min(end))),
+                )
+                .execute(conn)$($wait)*?;
+            }
+            Ok(forgotten)
+        }
+    };
+}
+pub(crate) use changes_queries;

@@ -1,0 +1,117 @@
+//! Statistics: see [`crate::stats`].
+
+macro_rules! stats_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        /// Adds to the rows of a node: nobody else writes them.
+        pub(crate) $($asynchronous)* fn add_stats(
+            conn: &mut Connection,
+            node: i32,
+            rows: &[StatsRow],
+        ) -> QueryResult<()> {
+            for row in rows {
+                let known = delivery_stats::table.find((row.subject, row.period, row.started_at, node));
+                let found: Option<$crate::queries::stats::Columns> =
+                    known.select($crate::queries::stats::COLUMNS).first(conn)$($wait)*.optional()?;
+                let is_new = found.is_none();
+                let mut tally = found.map($crate::queries::stats::tally).unwrap_or_default();
+                tally.add(&row.tally);
+                let values = (
+                    delivery_stats::attempts.eq(tally.attempts),
+                    delivery_stats::failed_attempts.eq(tally.failed_attempts),
+                    delivery_stats::delivered.eq(tally.delivered),
+                    delivery_stats::failed.eq(tally.failed),
+                    delivery_stats::durations.eq(tally.durations.pack()),
+                    delivery_stats::latencies.eq(tally.latencies.pack()),
+                );
+                if is_new {
+                    diesel::insert_into(delivery_stats::table)
+                        .values((
+                            delivery_stats::subject_id.eq(row.subject),
+                            delivery_stats::period.eq(row.period),
+                            delivery_stats::started_at.eq(row.started_at),
+                            delivery_stats::node.eq(node),
+                            values,
+                        ))
+                        .execute(conn)$($wait)*?;
+                } else {
+                    diesel::update(known).set(values).execute(conn)$($wait)*?;
+                }
+            }
+            Ok(())
+        }
+
+        pub(crate) $($asynchronous)* fn stats(
+            conn: &mut Connection,
+            subject: i64,
+            period: i64,
+            start: i64,
+            end: i64,
+        ) -> QueryResult<Vec<StatsRow>> {
+            let rows: Vec<(i64, $crate::queries::stats::Columns)> = delivery_stats::table
+                .filter(delivery_stats::subject_id.eq(subject))
+                .filter(delivery_stats::period.eq(period))
+                .filter(delivery_stats::started_at.ge(start))
+                .filter(delivery_stats::started_at.lt(end))
+                .order(delivery_stats::started_at)
+                .select((delivery_stats::started_at, $crate::queries::stats::COLUMNS))
+                .load(conn)$($wait)*?;
+            let mut periods: Vec<StatsRow> = Vec::new();
+            for (started_at, columns) in rows {
+                let tally = $crate::queries::stats::tally(columns);
+                match periods.last_mut().filter(|last| last.started_at == started_at) {
+                    // Another node's share of the same period.
+                    Some(last) => last.tally.add(&tally),
+                    None => periods.push(StatsRow { subject, period, started_at, tally }),
+                }
+            }
+            Ok(periods)
+        }
+
+        pub(crate) $($asynchronous)* fn forget_stats(conn: &mut Connection, now: i64) -> QueryResult<usize> {
+            let mut forgotten = 0;
+            for (period, kept_us) in $crate::stats::PERIODS {
+                let old = delivery_stats::table
+                    .filter(delivery_stats::period.eq(period))
+                    .filter(delivery_stats::started_at.lt(now - kept_us));
+                forgotten += diesel::delete(old).execute(conn)$($wait)*?;
+            }
+            Ok(forgotten)
+        }
+    };
+}
+pub(crate) use stats_queries;
+
+use hookwright_domain::histogram::Histogram;
+
+use crate::{schema::delivery_stats, stats::Tally};
+
+/// What a row counts.
+pub(crate) type Columns = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
+
+/// The columns of [`Columns`].
+pub(crate) const COLUMNS: (
+    delivery_stats::attempts,
+    delivery_stats::failed_attempts,
+    delivery_stats::delivered,
+    delivery_stats::failed,
+    delivery_stats::durations,
+    delivery_stats::latencies,
+) = (
+    delivery_stats::attempts,
+    delivery_stats::failed_attempts,
+    delivery_stats::delivered,
+    delivery_stats::failed,
+    delivery_stats::durations,
+    delivery_stats::latencies,
+);
+
+pub(crate) fn tally((attempts, failed_attempts, delivered, failed, durations, latencies): Columns) -> Tally {
+    Tally {
+        attempts,
+        failed_attempts,
+        delivered,
+        failed,
+        durations: Histogram::unpack(&durations),
+        latencies: Histogram::unpack(&latencies),
+    }
+}

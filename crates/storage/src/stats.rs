@@ -1,0 +1,89 @@
+//! Statistics: what happened in each minute and hour, as small rows that are added to.
+
+use hookwright_domain::histogram::Histogram;
+
+use crate::{
+    error::StoreError,
+    postgres, sqlite,
+    store::{Backend, Store, read, write},
+};
+
+/// The lengths of periods in seconds, and how long each kind is kept in microseconds.
+pub const PERIODS: [(i64, i64); 2] = [(60, 6 * 3_600_000_000), (3_600, 90 * 86_400_000_000)];
+/// The subject of what concerns the whole installation.
+pub const INSTALLATION: i64 = 0;
+/// How many rows are written in one transaction.
+const ROWS: usize = 200;
+
+/// What was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Attempts made.
+    pub attempts: i64,
+    /// Attempts that failed.
+    pub failed_attempts: i64,
+    /// Deliveries that were delivered.
+    pub delivered: i64,
+    /// Deliveries that failed for good.
+    pub failed: i64,
+    /// How long attempts took, in microseconds.
+    pub durations: Histogram,
+    /// How long it took from publication to delivery, in microseconds.
+    pub latencies: Histogram,
+}
+
+impl Tally {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
+        self.attempts += other.attempts;
+        self.failed_attempts += other.failed_attempts;
+        self.delivered += other.delivered;
+        self.failed += other.failed;
+        self.durations.add(&other.durations);
+        self.latencies.add(&other.latencies);
+    }
+}
+
+/// What was counted of a subject in a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsRow {
+    /// A webhook, an organization, or [`INSTALLATION`].
+    pub subject: i64,
+    /// The period's length in seconds.
+    pub period: i64,
+    /// When it began.
+    pub started_at: i64,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+impl Store {
+    /// Adds to the statistics. Rows are written in portions: after an error some may be there.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn add_stats(&self, rows: Vec<StatsRow>) -> Result<(), StoreError> {
+        let node = i32::from(self.node());
+        for portion in rows.chunks(ROWS) {
+            let portion = portion.to_vec();
+            write!(self, add_stats(node, &portion))?;
+        }
+        Ok(())
+    }
+
+    /// What was counted of a subject, period by period, from `start` to before `end`; all nodes together.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stats(&self, subject: i64, period: i64, start: i64, end: i64) -> Result<Vec<StatsRow>, StoreError> {
+        read!(self, stats(subject, period, start, end))
+    }
+
+    /// Removes what has been kept for long enough.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn forget_stats(&self, now: i64) -> Result<usize, StoreError> {
+        write!(self, forget_stats(now))
+    }
+}
