@@ -21,6 +21,7 @@ fn event(id: i64) -> Arc<StoredEvent> {
         trace: None,
         tracestate: None,
         ordering_key: None,
+        replay_of: None,
     })
 }
 
