@@ -11,12 +11,14 @@ pub mod error;
 pub mod event_types;
 pub mod events;
 pub mod explain;
+pub mod health;
 pub mod nodes;
 pub mod organizations;
 pub mod pull;
 mod registry;
 pub mod replays;
 pub mod secrets;
+pub mod sessions;
 pub mod stats;
 pub mod watch;
 pub mod webhooks;
@@ -73,6 +75,7 @@ pub struct App {
     replays_begun: Notify,
     /// Places for those who watch deliveries.
     watchers: Arc<Semaphore>,
+    ended_sessions: sessions::Ended,
     /// True from when the server stops: calls that wait end.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
@@ -128,6 +131,7 @@ impl App {
             schema_mismatches: parts.schema_mismatches,
             replays_begun: Notify::new(),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            ended_sessions: sessions::Ended::default(),
             stopping: parts.stopping,
         })
     }

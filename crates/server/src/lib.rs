@@ -5,15 +5,17 @@
 //! | [`options`] | what a server can be told |
 //! | [`app`] | use cases: access, rules, and what each call does |
 //! | `grpc` | the API over [`app`]: protobuf in and out, nothing else |
+//! | `console` | the web console over [`app`] |
 //! | `http` | `/metrics`, `/healthz`, `/readyz` |
 //! | [`telemetry`] | logs, traces, metrics |
 //! | `boot` | what the first start makes |
 //!
-//! Invariants: `grpc` and `http` never reach past `app` and `telemetry`; a configuration change is durable before it is in
+//! Invariants: `grpc`, `console` and `http` never reach past `app` and `telemetry`; a configuration change is durable before it is in
 //! force, and in force before its call returns; every call but health and reflection needs a token.
 
 pub mod app;
 mod boot;
+mod console;
 mod grpc;
 mod http;
 pub mod options;
@@ -213,6 +215,8 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 
     tokio::spawn(Arc::clone(&app).run_replays());
 
+    let pages = console::router(Arc::clone(&app), console_options(&options)?);
+    let http_router = http::router(telemetry).merge(pages);
     let listeners = vec![
         tokio::spawn(grpc::serve(
             grpc::routes(app).await?,
@@ -220,7 +224,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             tls::grpc(&options)?,
             wait(stopped.clone()),
         )),
-        tokio::spawn(serve_http(http_listener, http::router(telemetry), wait(stopped))),
+        tokio::spawn(serve_http(http_listener, http_router, wait(stopped))),
     ];
     let running = Running {
         grpc_address,
@@ -290,6 +294,19 @@ fn limits(options: &Options) -> anyhow::Result<Limits> {
     })
 }
 
+fn console_options(options: &Options) -> anyhow::Result<console::ConsoleOptions> {
+    let url = options.console_url.as_deref().map(url::Url::parse).transpose();
+    let url = url.context("console-url")?;
+    if let Some(url) = &url {
+        let is_origin = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
+        anyhow::ensure!(
+            is_origin,
+            "console-url must be scheme and host alone, for example https://hooks.example.com"
+        );
+    }
+    Ok(console::ConsoleOptions { url })
+}
+
 fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {
     let extra_ca = options
         .extra_ca_file
@@ -325,7 +342,9 @@ async fn serve_http(
     router: axum::Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await?;
+    // Signing in is limited by address.
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }
 

@@ -11,8 +11,12 @@ pub struct Options {
     pub database_url: Option<String>,
     /// Address of the gRPC listener. Port 0 takes a free port.
     pub grpc_address: SocketAddr,
-    /// Address of the HTTP listener: `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
+    /// Address of the HTTP listener: the console, `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
     pub http_address: SocketAddr,
+    /// Where browsers find the console, for example `https://hooks.example.com`, where a proxy stands before the HTTP listener.
+    pub console_url: Option<String>,
+    /// Origins of pages that may show the portal in a frame, for example `https://app.example.com`.
+    pub portal_parents: Vec<String>,
     /// Listen on an address other than loopback although no TLS is configured.
     pub allow_plaintext: bool,
     /// PEM files of certificate chain and private key: the gRPC listener then speaks TLS.
@@ -85,6 +89,8 @@ impl Options {
             database_url: None,
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            console_url: None,
+            portal_parents: Vec::new(),
             allow_plaintext: false,
             tls_certificate: None,
             tls_private_key: None,

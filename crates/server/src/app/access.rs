@@ -58,6 +58,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// What the token allows.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The only organization that the token is good for, by raw id; `None` for all.
+    pub fn organization(&self) -> Option<i64> {
+        self.organization
+    }
+
     /// Fails unless the token has the scope for the whole installation.
     pub fn require(&self, scope: Scope) -> AppResult<()> {
         if self.organization.is_some() {
@@ -141,6 +151,14 @@ impl Tokens {
             return Err(AppError::Unauthenticated(WRONG));
         }
         Ok(entry.caller.clone())
+    }
+
+    /// Who calls with the token of this id, if that is in force.
+    pub fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
+        let tokens = self.by_hash.load();
+        let entry = tokens.values().find(|entry| entry.caller.token == token)?;
+        let expired = entry.expires_at.is_some_and(|expires_at| expires_at <= now_us);
+        (!expired).then(|| entry.caller.clone())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hookwright_delivery::clock;
 use hookwright_domain::{
+    id::WebhookId,
     name,
     outcome::SchemaMode,
     schema::{EventSchema, breaking_changes},
@@ -30,6 +31,21 @@ pub struct EventTypePatch {
     pub schema_mode: Option<SchemaMode>,
     /// An example payload.
     pub example: Option<String>,
+}
+
+/// A webhook that is subscribed to an event type.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// The organization's name.
+    pub organization: String,
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// Where it posts to.
+    pub payload_url: String,
+    /// Whether it is subscribed to every type.
+    pub wildcard: bool,
+    /// Whether events are sent to it.
+    pub active: bool,
 }
 
 /// How an event type is updated.
@@ -153,6 +169,28 @@ impl App {
         let row = self.get_event_type(caller, name)?;
         let rows = self.store.event_type_schemas(row.id, before, size + 1).await?;
         Ok(super::page(rows, size, |row| row.version.to_string()))
+    }
+
+    /// The webhooks that are subscribed to an event type, of those that the caller may see, `size` at most.
+    ///
+    /// # Errors
+    /// When the caller may see none.
+    pub fn subscribers(&self, caller: &Caller, name: &str, size: usize) -> AppResult<Vec<Subscriber>> {
+        caller.require_any(Scope::Read)?;
+        let snapshot = self.registry.snapshot();
+        let mut subscribers = self.registry.filter_webhooks(|organization, row| {
+            let seen = caller.require_for(Scope::Read, row.organization_id).is_ok();
+            let webhook = snapshot.webhooks.get(&row.id).filter(|_| seen)?;
+            webhook.subscription.matches(name).then(|| Subscriber {
+                organization: organization.to_owned(),
+                webhook: WebhookId::from_raw(row.id),
+                payload_url: row.payload_url.clone(),
+                wildcard: webhook.subscription.is_all(),
+                active: row.active,
+            })
+        });
+        subscribers.truncate(size);
+        Ok(subscribers)
     }
 
     /// Archives an event type, or brings it back.

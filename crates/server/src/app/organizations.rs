@@ -66,6 +66,16 @@ impl App {
         self.organization_for(caller, Scope::Read, name)
     }
 
+    /// The organization that the caller is limited to; `None` for a caller that is limited to none, or whose organization is gone.
+    pub fn own_organization(&self, caller: &Caller) -> Option<OrganizationRow> {
+        self.registry.organization_of_id(caller.organization()?)
+    }
+
+    /// How many webhooks an organization has.
+    pub fn webhook_count(&self, organization: &OrganizationRow) -> usize {
+        self.registry.webhook_count(organization.id)
+    }
+
     /// Organizations after a name, sorted; and the place to go on from, if there are more.
     ///
     /// # Errors

@@ -149,6 +149,11 @@ impl Registry {
         self.state.read().organizations.get(name).cloned()
     }
 
+    pub(super) fn organization_of_id(&self, id: i64) -> Option<OrganizationRow> {
+        let state = self.state.read();
+        state.organizations.values().find(|row| row.id == id).cloned()
+    }
+
     /// The names after `after`, sorted, `count` at most.
     pub(super) fn organizations(&self, after: &str, count: usize) -> Vec<OrganizationRow> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -203,6 +208,21 @@ impl Registry {
             .take(count)
             .map(|(_, rows)| rows.clone())
             .collect()
+    }
+
+    /// What is made of each webhook and its organization's name, where something is.
+    pub(super) fn filter_webhooks<T>(&self, mut make: impl FnMut(&str, &WebhookRow) -> Option<T>) -> Vec<T> {
+        let state = self.state.read();
+        let names: HashMap<i64, &str> = state
+            .organizations
+            .values()
+            .map(|row| (row.id, row.name.as_str()))
+            .collect();
+        let made = state.webhooks.values().filter_map(|rows| {
+            let organization = names.get(&rows.row.organization_id)?;
+            make(organization, &rows.row)
+        });
+        made.collect()
     }
 
     pub(super) fn webhook_count(&self, organization: i64) -> usize {

@@ -100,6 +100,16 @@ impl App {
         self.view(row)
     }
 
+    /// Until when the secret before the newest one signs too; `None` when it does not.
+    ///
+    /// # Errors
+    /// When there is no such webhook.
+    pub fn overlap_until(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<Option<i64>> {
+        let rows = self.webhook_for(caller, Scope::Read, organization, id)?;
+        let until = rows.secrets.get(1).and_then(|old| old.expires_at);
+        Ok(until.filter(|until| *until > clock::now_us()))
+    }
+
     /// The newest signing secret. Every call is audited.
     ///
     /// # Errors

@@ -1,0 +1,297 @@
+//! One delivery: its attempts, and one of them as request and response side by side.
+
+mod curl;
+
+use askama::Template;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    response::IntoResponse as _,
+};
+use hookwright_delivery::{clock, details::AttemptDetails};
+use hookwright_domain::{
+    id::{DeliveryId, EventId},
+    outcome::DeliveryState,
+};
+use hookwright_storage::{AttemptRow, DeliveryRecord, FOLLOWS};
+
+use super::{
+    Answer, Shared,
+    deliveries::{Row, row},
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, html},
+    session::Visitor,
+    show::{Badge, Time, beginning, duration, size},
+};
+use crate::app::error::AppError;
+
+/// How much of a body a page shows.
+pub(super) const BODY_SHOWN: usize = 4 << 10;
+
+#[derive(Template)]
+#[template(path = "delivery.html")]
+struct ShowPage {
+    frame: Frame,
+    delivery: Row,
+    next_at: Option<Time>,
+    attempts: Vec<Line>,
+    attempt: Option<Shown>,
+    payload: Body,
+    payload_gone: bool,
+    may: May,
+    /// Whether more will happen by itself, so that the page looks again.
+    open: bool,
+}
+
+/// What can be done with it.
+struct May {
+    retry: bool,
+    skip: bool,
+    cancel: bool,
+    replay: bool,
+}
+
+/// An attempt in the list.
+struct Line {
+    number: i32,
+    outcome: Badge,
+    status: Option<i32>,
+    error: String,
+    started: Time,
+    duration: String,
+    shown: bool,
+}
+
+/// An attempt in full.
+struct Shown {
+    number: i32,
+    url: String,
+    remote: String,
+    message: Option<String>,
+    request: Vec<(String, String)>,
+    status: Option<i32>,
+    response: Vec<(String, String)>,
+    body: Body,
+    truncated: bool,
+    phases: Vec<Phase>,
+    curl: String,
+}
+
+/// A part of an attempt's time, with its place on a line of 1,000.
+struct Phase {
+    name: &'static str,
+    time: String,
+    x: i64,
+    width: i64,
+}
+
+/// The beginning of a body.
+pub(super) struct Body {
+    pub(super) text: String,
+    pub(super) size: String,
+    pub(super) cut: bool,
+    pub(super) binary: bool,
+    pub(super) is_empty: bool,
+}
+
+impl Body {
+    /// As text where it is text, else as hexadecimal bytes.
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        let full_size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let (text, cut, binary) = match std::str::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => {
+                let (text, cut) = beginning(text, BODY_SHOWN);
+                (text.to_owned(), cut, false)
+            }
+            _ => {
+                let shown = &bytes[..bytes.len().min(BODY_SHOWN / 4)];
+                let lines = shown.chunks(16).map(|line| {
+                    let line: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+                    line.join(" ")
+                });
+                (lines.collect::<Vec<_>>().join("\n"), shown.len() < bytes.len(), true)
+            }
+        };
+        Self {
+            text,
+            size: size(full_size),
+            cut,
+            binary,
+            is_empty: bytes.is_empty(),
+        }
+    }
+}
+
+/// The page.
+pub(super) async fn show(
+    State(console): Shared,
+    visitor: Visitor,
+    Path((organization, id)): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let (app, caller) = (&console.app, visitor.caller());
+    let record = app.get_delivery(caller, &organization, id).await?;
+    let attempts = app.list_attempts(caller, &organization, id).await?;
+    let event = match app
+        .get_event(caller, &organization, EventId::from_raw(record.event_id))
+        .await
+    {
+        Ok(event) => Some(event.event.payload),
+        Err(AppError::NotFound { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let payload = event.as_deref().unwrap_or_default();
+    let chosen = fields.get("attempt").parse().ok();
+    let attempt = attempts
+        .iter()
+        .find(|row| Some(row.number) == chosen)
+        .or(attempts.last());
+    let number = attempt.map(|row| row.number);
+    let may = may(&record, place.may_manage);
+    let next_at = record.pending.as_ref().map(|pending| pending.due_at);
+    let page = ShowPage {
+        frame: Frame::within(&console, &visitor, &place, "deliveries", format!("Delivery {id}")).after(&fields),
+        open: !record.state.is_final() && record.state != DeliveryState::Paused,
+        next_at: next_at
+            .filter(|due| *due < FOLLOWS - 1 && !record.state.is_final())
+            .map(Time),
+        attempt: attempt.map(|row| shown(row, payload)),
+        attempts: attempts.iter().map(|row| line(row, number)).collect(),
+        payload: Body::new(payload),
+        payload_gone: event.is_none(),
+        may,
+        delivery: row(&place, &console.targets(&visitor, &place)?, record, clock::now_us()),
+    };
+    Ok(html(&page))
+}
+
+fn may(record: &DeliveryRecord, may_manage: bool) -> May {
+    let waits = may_manage && !record.state.is_final();
+    May {
+        retry: waits && record.attempts_made > 0,
+        skip: waits && record.attempts_made > 0,
+        cancel: waits,
+        replay: may_manage && record.state.is_final() && record.event_type != "ping",
+    }
+}
+
+fn line(row: &AttemptRow, shown: Option<i32>) -> Line {
+    Line {
+        number: row.number,
+        outcome: if row.error_class.is_none() {
+            Badge::new("check", "good", "succeeded")
+        } else {
+            Badge::new("cross", "bad", "failed")
+        },
+        status: row.status,
+        error: row.error_class.as_deref().unwrap_or_default().replace('_', " "),
+        started: Time(row.started_at),
+        duration: duration(row.duration_us),
+        shown: Some(row.number) == shown,
+    }
+}
+
+fn shown(row: &AttemptRow, payload: &[u8]) -> Shown {
+    let details: AttemptDetails = serde_json::from_str(&row.details).unwrap_or_default();
+    Shown {
+        number: row.number,
+        curl: curl::command(&details, payload),
+        phases: phases(&details, row.duration_us),
+        url: details.url,
+        remote: details.remote.unwrap_or_default(),
+        message: row.error_message.clone(),
+        request: details.request,
+        status: row.status,
+        response: details.response,
+        body: Body::new(row.response_body.as_deref().unwrap_or_default()),
+        truncated: details.truncated,
+    }
+}
+
+fn phases(details: &AttemptDetails, total: i64) -> Vec<Phase> {
+    let times = &details.phases;
+    let named = [
+        ("DNS look-up", times.dns_us),
+        ("Connect", times.connect_us),
+        ("TLS handshake", times.tls_us),
+        ("Wait for the response", times.wait_us),
+        ("Read the body", times.body_us),
+    ];
+    let known: i64 = named.iter().filter_map(|(_, time)| *time).sum();
+    let whole = total.max(known).max(1);
+    let mut x = 0;
+    let phases = named.into_iter().filter_map(|(name, time)| {
+        let time = time?.max(0);
+        let width = (time * 1_000 / whole).max(4);
+        let phase = Phase {
+            name,
+            time: duration(time),
+            x: x.min(996),
+            width,
+        };
+        x += width;
+        Some(phase)
+    });
+    phases.collect()
+}
+
+/// What a receiver answered, as it came.
+pub(super) async fn response(
+    State(console): Shared,
+    visitor: Visitor,
+    Path((organization, id, number)): Path<(String, String, i32)>,
+) -> Answer {
+    console.enter(&visitor, &organization)?;
+    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let attempts = console.app.list_attempts(visitor.caller(), &organization, id).await?;
+    let attempt = attempts
+        .into_iter()
+        .find(|row| row.number == number)
+        .ok_or(Fault::NotFound)?;
+    let name = format!("{id}-{number}.bin");
+    Ok(download(
+        &name,
+        "application/octet-stream",
+        attempt.response_body.unwrap_or_default(),
+    ))
+}
+
+/// Something to save: never shown by the browser, for others wrote it.
+pub(super) fn download(name: &str, kind: &'static str, bytes: Vec<u8>) -> axum::response::Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    (
+        [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, disposition)],
+        bytes,
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c04_a_page_shows_the_beginning_of_a_body() {
+        let text = Body::new("ä".repeat(5 << 20).as_bytes());
+        assert!(text.cut && !text.binary && text.text.len() <= BODY_SHOWN);
+        let binary = Body::new(&[0; 16 << 10]);
+        assert!(binary.cut && binary.binary && binary.text.len() <= BODY_SHOWN);
+        let small = Body::new(b"{}");
+        assert!(!small.cut && !small.binary && small.text == "{}");
+    }
+
+    #[test]
+    fn phases_stay_on_their_line() {
+        let mut details = AttemptDetails::default();
+        details.phases.dns_us = Some(1);
+        details.phases.wait_us = Some(10_000_000);
+        details.phases.body_us = Some(-5);
+        for phase in phases(&details, 10) {
+            assert!(phase.x < 1_000 && phase.width >= 4, "{}", phase.name);
+        }
+    }
+}

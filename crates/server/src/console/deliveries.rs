@@ -1,0 +1,296 @@
+//! Deliveries: found by state, webhook, type, error class and time; and what can be done with one.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_delivery::clock;
+use hookwright_domain::{
+    id::{DeliveryId, EventId, WebhookId},
+    outcome::{DeliveryState, ErrorClass},
+};
+use hookwright_storage::{DeliveryFilter, DeliveryRecord, FOLLOWS};
+
+use super::{
+    Answer, Console, ROWS, Shared,
+    errors::Errors,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, Place, html},
+    session::{Sent, Visitor},
+    show::{Badge, Time, duration, state},
+    units,
+    webhooks::target,
+};
+
+/// How many webhooks can be chosen from.
+pub(super) const WEBHOOKS_LISTED: usize = 1_000;
+
+/// A delivery in a list.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) base: String,
+    pub(super) state: Badge,
+    pub(super) created: Time,
+    pub(super) event: String,
+    pub(super) event_type: String,
+    pub(super) webhook: String,
+    pub(super) target: String,
+    pub(super) attempts: i32,
+    /// What came of the last attempt.
+    pub(super) outcome: String,
+    /// What happens next.
+    pub(super) next: String,
+    pub(super) replay: bool,
+}
+
+/// What an organization's webhooks post to, by id.
+pub(super) type Targets = HashMap<i64, String>;
+
+impl Console {
+    /// What an organization's webhooks post to.
+    pub(super) fn targets(&self, visitor: &Visitor, place: &Place) -> Result<Targets, Fault> {
+        let (views, _) = self
+            .app
+            .list_webhooks(visitor.caller(), place.name(), 0, WEBHOOKS_LISTED)?;
+        Ok(views
+            .into_iter()
+            .map(|view| (view.row.id, target(&view.row.payload_url)))
+            .collect())
+    }
+}
+
+/// Deliveries as a list shows them.
+pub(super) fn rows(
+    console: &Console,
+    visitor: &Visitor,
+    place: &Place,
+    records: Vec<DeliveryRecord>,
+) -> Result<Vec<Row>, Fault> {
+    let targets = console.targets(visitor, place)?;
+    let now = clock::now_us();
+    Ok(records
+        .into_iter()
+        .map(|record| row(place, &targets, record, now))
+        .collect())
+}
+
+/// A delivery as a list shows it.
+pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now: i64) -> Row {
+    let deleted = || "a webhook that was deleted".to_owned();
+    Row {
+        id: DeliveryId::from_raw(record.delivery_id).to_string(),
+        base: place.base(),
+        state: state(record.state),
+        created: Time(record.created_at),
+        event: EventId::from_raw(record.event_id).to_string(),
+        webhook: WebhookId::from_raw(record.webhook_id).to_string(),
+        target: targets.get(&record.webhook_id).cloned().unwrap_or_else(deleted),
+        attempts: record.attempts_made,
+        outcome: outcome(&record),
+        next: next(&record, now),
+        replay: record.replay,
+        event_type: record.event_type,
+    }
+}
+
+/// What came of the last attempt, in few words.
+pub(super) fn outcome(record: &DeliveryRecord) -> String {
+    if let Some(ending) = &record.ending {
+        return ending.reason.replace('_', " ");
+    }
+    let Some(attempt) = &record.last_attempt else {
+        return String::new();
+    };
+    match (attempt.status, &attempt.error_class) {
+        (Some(status), None) => status.to_string(),
+        (Some(status), Some(class)) => format!("{status} {class}"),
+        (None, Some(class)) => class.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+/// When the next attempt is made, in few words.
+pub(super) fn next(record: &DeliveryRecord, now: i64) -> String {
+    let Some(pending) = &record.pending else {
+        return String::new();
+    };
+    match (record.state, pending.due_at) {
+        (DeliveryState::Paused, _) => "waits for a decision".to_owned(),
+        (_, FOLLOWS) => "waits behind another of its key".to_owned(),
+        (DeliveryState::Pending | DeliveryState::Retrying, due) if due > now => format!("in {}", duration(due - now)),
+        (DeliveryState::Pending | DeliveryState::Retrying, _) => "now".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "deliveries.html")]
+struct ListPage {
+    frame: Frame,
+    deliveries: Vec<Row>,
+    show_webhook: bool,
+    filter: Filter,
+    errors: Errors,
+    next: Option<String>,
+    /// Where what is new comes from; only the first page is live.
+    live: Option<String>,
+    is_filtered: bool,
+    newest: String,
+}
+
+/// A word to choose.
+pub(super) struct Pick {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) picked: bool,
+}
+
+/// What stands in the form above the list.
+pub(super) struct Filter {
+    pub(super) states: Vec<Pick>,
+    pub(super) classes: Vec<Pick>,
+    pub(super) webhooks: Vec<Pick>,
+    pub(super) event_type: String,
+    pub(super) start: String,
+    pub(super) end: String,
+}
+
+/// The list.
+pub(super) async fn list(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(organization): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let (asked, errors) = filter(&fields);
+    let before = fields.some("before").and_then(|before| before.parse().ok());
+    let (records, next) = if errors.is_empty() {
+        let from = before.unwrap_or(i64::MAX);
+        console
+            .app
+            .list_deliveries(visitor.caller(), &organization, &asked, from, ROWS)
+            .await?
+    } else {
+        (Vec::new(), None)
+    };
+    let live = before.is_none()
+        && errors.is_empty()
+        && asked.start_us.is_none()
+        && asked.end_us.is_none()
+        && asked.event_id.is_none();
+    let page = ListPage {
+        frame: Frame::within(&console, &visitor, &place, "deliveries", "Deliveries").after(&fields),
+        deliveries: rows(&console, &visitor, &place, records)?,
+        show_webhook: true,
+        filter: shown(&fields, &console.targets(&visitor, &place)?),
+        errors,
+        next: next.map(|next| fields.query_with("before", &next.to_string())),
+        live: live.then(|| {
+            format!(
+                "{}/deliveries/live?{}",
+                place.base(),
+                fields.query_with("webhook_column", "yes")
+            )
+        }),
+        is_filtered: asked != DeliveryFilter::default() || before.is_some(),
+        newest: fields.query_without(&["before", "done"]),
+    };
+    Ok(html(&page))
+}
+
+/// What is asked for; and what of it means nothing.
+pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
+    let mut errors = Errors::default();
+    let mut time = |name: &str| {
+        let text = fields.some(name)?;
+        units::instant(text)
+            .inspect_err(|error| errors.add(name, error.clone()))
+            .ok()
+    };
+    let (start_us, end_us) = (time("start"), time("end"));
+    let mut id = |name: &str, raw: Option<Option<i64>>| {
+        if raw == Some(None) {
+            errors.add(name, "is no id");
+        }
+        raw.flatten()
+    };
+    let webhook = fields
+        .some("webhook")
+        .map(|text| text.parse::<WebhookId>().ok().map(WebhookId::raw));
+    let event = fields
+        .some("event")
+        .map(|text| text.parse::<EventId>().ok().map(EventId::raw));
+    let filter = DeliveryFilter {
+        webhook_id: id("webhook", webhook),
+        event_id: id("event", event),
+        event_type: fields.some("event_type").map(str::to_owned),
+        start_us,
+        end_us,
+        states: fields
+            .all("state")
+            .filter_map(|text| text.parse::<DeliveryState>().ok())
+            .collect(),
+        error_classes: fields
+            .all("error_class")
+            .filter_map(|text| text.parse::<ErrorClass>().ok())
+            .collect(),
+    };
+    (filter, errors)
+}
+
+/// The form as it was sent.
+pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
+    let pick = |name: &'static str, value: &str, label: &str| Pick {
+        picked: fields.all(name).any(|picked| picked == value),
+        value: value.to_owned(),
+        label: label.to_owned(),
+    };
+    let mut webhooks: Vec<(&i64, &String)> = targets.iter().collect();
+    webhooks.sort();
+    Filter {
+        states: DeliveryState::ALL
+            .iter()
+            .map(|state| pick("state", state.as_str(), state.as_str()))
+            .collect(),
+        classes: ErrorClass::ALL
+            .iter()
+            .map(|class| pick("error_class", class.as_str(), &class.as_str().replace('_', " ")))
+            .collect(),
+        webhooks: webhooks
+            .into_iter()
+            .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
+            .collect(),
+        event_type: fields.get("event_type").to_owned(),
+        start: fields.get("start").to_owned(),
+        end: fields.get("end").to_owned(),
+    }
+}
+
+/// Retries, skips, cancels or replays one.
+pub(super) async fn steer(
+    State(console): Shared,
+    Path((organization, id, action)): Path<(String, String, String)>,
+    sent: Sent,
+) -> Answer {
+    let place = console.enter(&sent.visitor, &organization)?;
+    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let (app, caller) = (&console.app, sent.visitor.caller());
+    let record = match action.as_str() {
+        "retry" => app.retry_delivery(caller, &organization, id).await?,
+        "skip" => app.skip_delivery(caller, &organization, id).await?,
+        "cancel" => app.cancel_delivery(caller, &organization, id).await?,
+        "replay" => {
+            app.replay_delivery(caller, &organization, id, sent.fields.get("request_id"))
+                .await?
+        }
+        _ => return Err(Fault::NotFound),
+    };
+    let id = DeliveryId::from_raw(record.delivery_id);
+    Ok(Redirect::to(&format!("{}/deliveries/{id}?done={action}", place.base())).into_response())
+}

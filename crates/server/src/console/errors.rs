@@ -1,0 +1,100 @@
+//! What is wrong with a form, said at the field that it is wrong with.
+
+use crate::app::error::{AppError, Violation};
+
+/// Sentences by field.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Errors {
+    fields: Vec<(String, String)>,
+    /// What concerns no one field.
+    pub(super) problem: Option<String>,
+}
+
+impl Errors {
+    /// Takes what a use case said; gives back what no form can mend. `message` is what its fields are part of.
+    pub(super) fn of(error: AppError, message: &str) -> Result<Self, AppError> {
+        let prefix = format!("{message}.");
+        match error {
+            AppError::Invalid(violations) => Ok(Self::from_violations(violations, &prefix)),
+            AppError::AlreadyExists { .. }
+            | AppError::Precondition { .. }
+            | AppError::BreakingSchema { .. }
+            | AppError::Aborted(_)
+            | AppError::Exhausted { .. }
+            | AppError::Unavailable(_) => Ok(Self {
+                fields: Vec::new(),
+                problem: Some(super::fault::capitalized(&error.to_string())),
+            }),
+            other => Err(other),
+        }
+    }
+
+    fn from_violations(violations: Vec<Violation>, prefix: &str) -> Self {
+        let fields = violations.into_iter().map(|violation| {
+            let field = violation.field.strip_prefix(prefix).unwrap_or(&violation.field);
+            (field.to_owned(), violation.description)
+        });
+        Self {
+            fields: fields.collect(),
+            problem: None,
+        }
+    }
+
+    /// Adds a sentence.
+    pub(super) fn add(&mut self, field: &str, sentence: impl Into<String>) {
+        self.fields.push((field.to_owned(), sentence.into()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.problem.is_none()
+    }
+
+    /// What is wrong with a field or a part of it.
+    pub(super) fn at(&self, field: &str) -> Option<String> {
+        let about = |known: &str| {
+            let rest = known.strip_prefix(field);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
+        };
+        let sentences = self.fields.iter().filter(|(known, _)| about(known));
+        let sentences: Vec<String> = sentences
+            .map(|(_, sentence)| super::fault::capitalized(sentence))
+            .collect();
+        (!sentences.is_empty()).then(|| sentences.join(" · "))
+    }
+
+    /// What is wrong with fields that the form does not show.
+    pub(super) fn elsewhere(&self, shown: &[&str]) -> Vec<String> {
+        let hidden = self.fields.iter().filter(|(field, _)| {
+            !shown.iter().any(|shown| {
+                field
+                    .strip_prefix(shown)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
+            })
+        });
+        hidden.map(|(field, sentence)| format!("{field}: {sentence}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_stand_at_their_fields() {
+        let violation = |field: &str, description: &str| Violation {
+            field: field.to_owned(),
+            description: description.to_owned(),
+            reason: "X",
+        };
+        let error = AppError::Invalid(vec![
+            violation("webhook.headers[\"Host\"]", "is ours"),
+            violation("webhook.timeout", "is too long"),
+            violation("parent", "is odd"),
+        ]);
+        let errors = Errors::of(error, "webhook").unwrap();
+        assert_eq!(errors.at("headers").as_deref(), Some("Is ours"));
+        assert_eq!(errors.at("timeout").as_deref(), Some("Is too long"));
+        assert_eq!(errors.at("time"), None);
+        assert_eq!(errors.elsewhere(&["headers", "timeout"]), ["parent: is odd"]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Event types: the list, and one with its schema, its versions, its example and who is subscribed to it.
+
+use askama::Template;
+use axum::extract::{OriginalUri, Path, State};
+use hookwright_storage::{EventTypeRow, SchemaRow};
+
+use super::{
+    Answer, ROWS, Shared,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, html},
+    session::Visitor,
+    show::{Badge, Time},
+    webhooks::target,
+};
+use crate::app::error::AppError;
+
+/// How many versions of a schema are shown.
+const VERSIONS: usize = 20;
+/// How many subscribers are shown.
+const SUBSCRIBERS: usize = 100;
+
+#[derive(Template)]
+#[template(path = "event_types.html")]
+struct ListPage {
+    frame: Frame,
+    types: Vec<Row>,
+    next: Option<String>,
+    archived_too: bool,
+}
+
+struct Row {
+    name: String,
+    description: String,
+    schema: String,
+    state: Badge,
+}
+
+fn state(row: &EventTypeRow) -> Badge {
+    if row.archived {
+        Badge::new("ban", "calm", "archived")
+    } else {
+        Badge::new("check", "good", "in use")
+    }
+}
+
+/// What becomes of payloads, in few words.
+fn schema(row: &EventTypeRow) -> String {
+    match (&row.json_schema, row.schema_mode.as_str()) {
+        (None, _) => "none".to_owned(),
+        (Some(_), "warn") => format!("version {}, only warns", row.schema_version),
+        (Some(_), "off") => format!("version {}, off", row.schema_version),
+        (Some(_), _) => format!("version {}", row.schema_version),
+    }
+}
+
+/// The list.
+pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let archived_too = fields.has("archived");
+    let (rows, next) = console
+        .app
+        .list_event_types(visitor.caller(), fields.get("after"), ROWS, archived_too);
+    let types = rows.into_iter().map(|row| Row {
+        schema: schema(&row),
+        state: state(&row),
+        name: row.name,
+        description: row.description,
+    });
+    let page = ListPage {
+        frame: Frame::new(&console, &visitor, "event-types", "Event types").after(&fields),
+        types: types.collect(),
+        next: next.map(|next| fields.query_with("after", &next)),
+        archived_too,
+    };
+    Ok(html(&page))
+}
+
+#[derive(Template)]
+#[template(path = "event_type.html")]
+struct ShowPage {
+    frame: Frame,
+    name: String,
+    description: String,
+    state: Badge,
+    schema: String,
+    json_schema: Option<String>,
+    example: Option<String>,
+    versions: Vec<Version>,
+    subscribers: Vec<Subscriber>,
+    created: Time,
+    updated: Time,
+    publish: Option<String>,
+}
+
+struct Version {
+    number: i32,
+    created: Time,
+    text: String,
+}
+
+struct Subscriber {
+    organization: String,
+    webhook: String,
+    target: String,
+    wildcard: bool,
+    active: bool,
+}
+
+/// One of them.
+pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>) -> Answer {
+    let (app, caller) = (&console.app, visitor.caller());
+    let row = app.get_event_type(caller, &name)?;
+    let (versions, _) = app.list_event_type_schemas(caller, &name, i32::MAX, VERSIONS).await?;
+    let subscribers = app.subscribers(caller, &name, SUBSCRIBERS);
+    let subscribers = subscribers.map_err(|error| match error {
+        AppError::Denied(_) => Fault::NotFound,
+        error => error.into(),
+    })?;
+    let own = app.own_organization(caller);
+    let publish = own.filter(|row| caller.require_for(crate::app::access::Scope::Publish, row.id).is_ok());
+    let page = ShowPage {
+        frame: Frame::new(&console, &visitor, "event-types", format!("Event type {name}")),
+        state: state(&row),
+        schema: schema(&row),
+        json_schema: row.json_schema.as_deref().map(pretty),
+        example: row.example.as_deref().map(pretty),
+        versions: versions.into_iter().map(version).collect(),
+        subscribers: subscribers
+            .into_iter()
+            .map(|subscriber| Subscriber {
+                organization: subscriber.organization,
+                webhook: subscriber.webhook.to_string(),
+                target: target(&subscriber.payload_url),
+                wildcard: subscriber.wildcard,
+                active: subscriber.active,
+            })
+            .collect(),
+        created: Time(row.created_at),
+        updated: Time(row.updated_at),
+        publish: publish.map(|own| format!("/console/organizations/{}/events/new?event_type={}", own.name, row.name)),
+        name: row.name,
+        description: row.description,
+    };
+    Ok(html(&page))
+}
+
+fn version(row: SchemaRow) -> Version {
+    Version {
+        number: row.version,
+        created: Time(row.created_at),
+        text: row
+            .json_schema
+            .as_deref()
+            .map_or_else(|| "(no schema)".to_owned(), pretty),
+    }
+}
+
+/// JSON with a line for each thing; what is none stays as it is.
+fn pretty(text: &str) -> String {
+    let value: Result<serde_json::Value, _> = serde_json::from_str(text);
+    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
+    pretty.unwrap_or_else(|_| text.to_owned())
+}

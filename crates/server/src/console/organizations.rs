@@ -1,0 +1,165 @@
+//! Organizations: the list, one at a glance, creating and deleting.
+
+use askama::Template;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_domain::name::OrganizationName;
+
+use super::{
+    Answer, Console, ROWS, Shared,
+    charts::Summary,
+    errors::Errors,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, html},
+    session::{Sent, Visitor},
+    show::{Time, counted},
+    webhooks::{Line, lines},
+};
+use crate::app::{
+    access::Scope,
+    error::{AppError, AppResult},
+    stats::Subject,
+};
+
+#[derive(Template)]
+#[template(path = "organizations.html")]
+struct ListPage {
+    frame: Frame,
+    rows: Vec<Row>,
+    next: Option<String>,
+    may_create: bool,
+    name: String,
+    display_name: String,
+    errors: Errors,
+}
+
+struct Row {
+    name: String,
+    display_name: String,
+    created: Time,
+    webhooks: String,
+}
+
+/// The list.
+pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    if let Some(own) = console.app.own_organization(visitor.caller()) {
+        return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
+    }
+    Ok(html(&list_page(&console, &visitor, &fields, Errors::default())?))
+}
+
+fn list_page(console: &Console, visitor: &Visitor, fields: &Fields, errors: Errors) -> AppResult<ListPage> {
+    let caller = visitor.caller();
+    let (rows, next) = console.app.list_organizations(caller, fields.get("after"), ROWS)?;
+    let rows = rows.into_iter().map(|row| Row {
+        webhooks: counted(console.app.webhook_count(&row), "webhook"),
+        name: row.name,
+        display_name: row.display_name,
+        created: Time(row.created_at),
+    });
+    Ok(ListPage {
+        frame: Frame::new(console, visitor, "organizations", "Organizations").after(fields),
+        rows: rows.collect(),
+        next,
+        may_create: caller.require(Scope::Admin).is_ok(),
+        name: fields.get("name").to_owned(),
+        display_name: fields.get("display_name").to_owned(),
+        errors,
+    })
+}
+
+/// Creates one.
+pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let name = fields.get("name");
+    let created = match OrganizationName::parse(name) {
+        Ok(_) => {
+            let caller = visitor.caller();
+            console
+                .app
+                .create_organization(caller, name, fields.get("display_name"))
+                .await
+        }
+        Err(error) => Err(AppError::invalid("organization.name", error.rule(), error.to_string())),
+    };
+    match created {
+        Ok(row) => Ok(Redirect::to(&format!("/console/organizations/{}?done=created", row.name)).into_response()),
+        Err(error) => {
+            let errors = Errors::of(error, "organization")?;
+            let page = list_page(&console, &visitor, &fields, errors)?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "organization.html")]
+struct ShowPage {
+    frame: Frame,
+    summary: Summary,
+    webhooks: Vec<Line>,
+    may_manage: bool,
+    may_delete: bool,
+}
+
+/// One at a glance.
+pub(super) async fn show(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(name): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &name)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let (webhooks, _) = console.app.list_webhooks(visitor.caller(), &name, 0, ROWS)?;
+    let page = ShowPage {
+        frame: Frame::within(&console, &visitor, &place, "home", place.name()).after(&fields),
+        summary: console.summary(&visitor, Subject::Organization(&name)).await?,
+        webhooks: lines(&console, &visitor, &place, webhooks).await?,
+        may_manage: place.may_manage,
+        may_delete: visitor.caller().require(Scope::Admin).is_ok(),
+    };
+    Ok(html(&page))
+}
+
+#[derive(Template)]
+#[template(path = "organization_delete.html")]
+struct DeletePage {
+    frame: Frame,
+    webhooks: String,
+    errors: Errors,
+}
+
+/// Asks whether it is meant.
+pub(super) async fn confirm_delete(State(console): Shared, visitor: Visitor, Path(name): Path<String>) -> Answer {
+    Ok(html(&delete_page(&console, &visitor, &name, Errors::default())?))
+}
+
+fn delete_page(console: &Console, visitor: &Visitor, name: &str, errors: Errors) -> Result<DeletePage, Fault> {
+    let place = console.enter(visitor, name)?;
+    visitor.caller().require(Scope::Admin)?;
+    Ok(DeletePage {
+        frame: Frame::within(console, visitor, &place, "home", format!("Delete {name}")),
+        webhooks: counted(console.app.webhook_count(&place.row), "webhook"),
+        errors,
+    })
+}
+
+/// Deletes it and its webhooks, if its name was typed.
+pub(super) async fn delete(State(console): Shared, Path(name): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    console.enter(&visitor, &name)?;
+    if fields.get("confirmation") != name {
+        let mut errors = Errors::default();
+        errors.add("confirmation", format!("type `{name}` to say that you mean it"));
+        let page = delete_page(&console, &visitor, &name, errors)?;
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response());
+    }
+    console.app.delete_organization(visitor.caller(), &name, true).await?;
+    Ok(Redirect::to("/console/organizations?done=deleted").into_response())
+}

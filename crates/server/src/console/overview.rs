@@ -1,0 +1,95 @@
+//! The installation at a glance, for those who see all of it.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_delivery::clock;
+use hookwright_storage::nodes::NodeState;
+
+use super::{
+    Answer, Shared,
+    charts::Summary,
+    fault::Fault,
+    page::{Frame, html},
+    session::Visitor,
+    show::{Badge, Time, count, duration},
+    webhooks::{Trouble, troubles},
+};
+use crate::app::{nodes::NodeView, stats::Subject};
+
+/// How many nodes are shown.
+const NODES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    summary: Summary,
+    oldest_due: String,
+    troubles: Vec<Trouble>,
+    /// `None` for those who may not see them.
+    nodes: Option<Vec<Node>>,
+    organizations: bool,
+}
+
+struct Node {
+    number: u16,
+    name: String,
+    state: Badge,
+    version: String,
+    address: String,
+    started: Time,
+    in_memory: String,
+    under_way: String,
+    waiting: String,
+    answering: bool,
+}
+
+/// The page; whoever sees one organization alone is led there.
+pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer {
+    let caller = visitor.caller();
+    if caller.organization().is_some() {
+        let own = console.app.own_organization(caller).ok_or(Fault::NotFound)?;
+        return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
+    }
+    let frame = Frame::new(&console, &visitor, "overview", "Overview");
+    let nodes = match &frame.who {
+        Some(who) if who.is_admin => Some(console.app.list_nodes(caller, None, NODES).await?.0),
+        _ => None,
+    };
+    let due = nodes.iter().flatten().filter_map(|view| view.row.oldest_due_at).min();
+    let page = OverviewPage {
+        summary: console.summary(&visitor, Subject::Installation).await?,
+        oldest_due: due.map_or_else(|| "nothing is late".to_owned(), |due| duration(clock::now_us() - due)),
+        troubles: troubles(&console, &visitor).await?,
+        nodes: nodes.map(|views| views.into_iter().map(node).collect()),
+        organizations: !console.app.list_organizations(caller, "", 1)?.0.is_empty(),
+        frame,
+    };
+    Ok(html(&page))
+}
+
+fn node(view: NodeView) -> Node {
+    let NodeView { row, leased, answering } = view;
+    let state = match row.state {
+        NodeState::Serving if leased && row.expired => Badge::new("alert", "bad", "silent"),
+        NodeState::Serving => Badge::new("check", "good", "serving"),
+        NodeState::Draining => Badge::new("clock", "warn", "stopping"),
+        NodeState::Lost => Badge::new("cross", "bad", "lost"),
+        NodeState::Free => Badge::new("dot", "calm", "free"),
+    };
+    Node {
+        number: row.number,
+        name: row.name,
+        state,
+        version: row.version,
+        address: row.grpc_address,
+        started: Time(row.started_at),
+        in_memory: count(row.deliveries_in_memory),
+        under_way: count(row.attempts_under_way),
+        waiting: count(row.deliveries_waiting),
+        answering,
+    }
+}

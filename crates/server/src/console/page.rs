@@ -1,0 +1,192 @@
+//! The frame of every page: title, navigation, who is signed in, what was just done.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse as _, Response};
+use hookwright_storage::OrganizationRow;
+
+use super::{Console, assets, fault::Fault, fields::Fields, session::Visitor};
+use crate::app::{access::Scope, error::AppError};
+
+/// Renders a page.
+pub(super) fn html(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => Html(text).into_response(),
+        // Only writing can fail, and memory takes what is written.
+        Err(error) => Fault::App(AppError::internal(&error)).into_response(),
+    }
+}
+
+/// What surrounds a page's own part.
+pub(super) struct Frame {
+    pub(super) title: String,
+    /// Which entry of the navigation is where the page is.
+    pub(super) section: &'static str,
+    pub(super) who: Option<Who>,
+    pub(super) organization: Option<Tenant>,
+    /// What was just done, as a sentence.
+    pub(super) done: Option<&'static str>,
+}
+
+/// Who looks at a page.
+pub(super) struct Who {
+    pub(super) scope: &'static str,
+    /// The organization that is all they see.
+    pub(super) only: Option<String>,
+    /// Goes into every form.
+    pub(super) form_token: String,
+    pub(super) is_admin: bool,
+    /// Whether they see the whole installation.
+    pub(super) sees_all: bool,
+}
+
+/// The organization that a page is about.
+pub(super) struct Tenant {
+    pub(super) name: String,
+    pub(super) display_name: String,
+}
+
+impl Frame {
+    /// The frame of a page for nobody in particular.
+    pub(super) fn bare(title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            section: "",
+            who: None,
+            organization: None,
+            done: None,
+        }
+    }
+
+    /// The frame of a page for somebody.
+    pub(super) fn new(console: &Console, visitor: &Visitor, section: &'static str, title: impl Into<String>) -> Self {
+        let caller = visitor.caller();
+        Self {
+            title: title.into(),
+            section,
+            who: Some(Who {
+                scope: caller.scope().as_str(),
+                only: console.app.own_organization(caller).map(|row| row.name),
+                form_token: visitor.form_token(),
+                is_admin: caller.require(Scope::Admin).is_ok(),
+                sees_all: caller.organization().is_none(),
+            }),
+            organization: None,
+            done: None,
+        }
+    }
+
+    /// The frame of a page about an organization.
+    pub(super) fn within(
+        console: &Console,
+        visitor: &Visitor,
+        place: &Place,
+        section: &'static str,
+        title: impl Into<String>,
+    ) -> Self {
+        Self {
+            organization: Some(Tenant {
+                name: place.row.name.clone(),
+                display_name: place.row.display_name.clone(),
+            }),
+            ..Self::new(console, visitor, section, title)
+        }
+    }
+
+    /// With what was just done, as the address says.
+    pub(super) fn after(self, fields: &Fields) -> Self {
+        let done = DONE.iter().find(|(name, _)| *name == fields.get("done"));
+        Self {
+            done: done.map(|(_, sentence)| *sentence),
+            ..self
+        }
+    }
+
+    /// What goes into every form.
+    pub(super) fn form_token(&self) -> &str {
+        self.who.as_ref().map_or("", |who| &who.form_token)
+    }
+
+    /// The address of the organization's pages.
+    pub(super) fn base(&self) -> String {
+        let organization = self.organization.as_ref();
+        organization.map_or_else(String::new, |tenant| format!("/console/organizations/{}", tenant.name))
+    }
+
+    pub(super) fn style(&self) -> String {
+        assets::style()
+    }
+
+    pub(super) fn script(&self) -> String {
+        assets::script()
+    }
+
+    pub(super) fn icon(&self) -> String {
+        assets::icon()
+    }
+}
+
+/// What can be said of what was just done: the address holds the name alone, so that nobody can put words here.
+const DONE: &[(&str, &str)] = &[
+    ("created", "Created."),
+    ("updated", "Saved. A ping with the new settings is on its way."),
+    ("saved", "Saved."),
+    ("deleted", "Deleted."),
+    (
+        "paused",
+        "Paused: nothing is sent until it is resumed; what is published meanwhile is not owed to it.",
+    ),
+    (
+        "resumed",
+        "Resumed. A ping is on its way, and what waited is being sent.",
+    ),
+    ("discarded", "Resumed. A ping is on its way; what waited was cancelled."),
+    (
+        "completed",
+        "The rotation is complete: only the new secret signs from now on.",
+    ),
+    ("retry", "The delivery is due now."),
+    ("skip", "The delivery was skipped."),
+    ("cancel", "The delivery was cancelled."),
+    ("replay", "Replayed: this is the new delivery."),
+    ("stopped", "The replay was stopped. What it had made goes on."),
+    ("published", "Published. Below is what becomes of it."),
+    ("pinged", "The ping is on its way: this is its delivery."),
+    (
+        "revoked",
+        "The token is revoked; whoever used it is refused from now on.",
+    ),
+];
+
+/// An organization that the visitor may see, and what they may do in it.
+pub(super) struct Place {
+    pub(super) row: OrganizationRow,
+    pub(super) may_manage: bool,
+    pub(super) may_publish: bool,
+}
+
+impl Place {
+    pub(super) fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    /// The address of the organization's pages.
+    pub(super) fn base(&self) -> String {
+        format!("/console/organizations/{}", self.row.name)
+    }
+}
+
+impl Console {
+    /// The organization, if the visitor may see it. For one that is limited to another it does not exist.
+    pub(super) fn enter(&self, visitor: &Visitor, name: &str) -> Result<Place, Fault> {
+        let caller = visitor.caller();
+        let row = match self.app.get_organization(caller, name) {
+            Err(AppError::Denied(_)) if caller.organization().is_some() => return Err(Fault::NotFound),
+            answer => answer?,
+        };
+        Ok(Place {
+            may_manage: caller.require_for(Scope::Manage, row.id).is_ok(),
+            may_publish: caller.require_for(Scope::Publish, row.id).is_ok(),
+            row,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! The form that publishes an event, to try what becomes of it.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+
+use super::{
+    Answer, Console, Shared,
+    errors::Errors,
+    fields::Fields,
+    page::{Frame, Place, html},
+    session::{Sent, Visitor},
+};
+use crate::app::{
+    access::Scope,
+    error::{AppError, AppResult},
+    events::NewEvent,
+};
+
+/// How many event types can be chosen from.
+const TYPES_LISTED: usize = 500;
+
+#[derive(Template)]
+#[template(path = "publish.html")]
+struct FormPage {
+    frame: Frame,
+    types: Vec<String>,
+    event_type: String,
+    payload: String,
+    attributes: String,
+    ordering_key: String,
+    errors: Errors,
+    other_errors: Vec<String>,
+}
+
+/// The form; with a type in the address, its example is the payload.
+pub(super) async fn form(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(organization): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Publish, place.row.id)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    Ok(html(&page(&console, &visitor, &place, &fields, Errors::default())))
+}
+
+fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, errors: Errors) -> FormPage {
+    let (types, _) = console.app.list_event_types(visitor.caller(), "", TYPES_LISTED, false);
+    let event_type = fields.get("event_type").to_owned();
+    let example = types
+        .iter()
+        .find(|row| row.name == event_type)
+        .and_then(|row| row.example.clone());
+    let payload = match fields.some("payload") {
+        Some(_) => fields.raw("payload").to_owned(),
+        None => example.unwrap_or_else(|| "{}".to_owned()),
+    };
+    FormPage {
+        frame: Frame::within(console, visitor, place, "events", "Publish a test event"),
+        types: types.into_iter().map(|row| row.name).collect(),
+        event_type,
+        payload,
+        attributes: fields.raw("attributes").to_owned(),
+        ordering_key: fields.get("ordering_key").to_owned(),
+        other_errors: errors.elsewhere(&["event_type", "payload", "attributes", "ordering_key"]),
+        errors,
+    }
+}
+
+/// Publishes it, and leads to what becomes of it.
+pub(super) async fn publish(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    match publish_event(&console, &visitor, &place, &fields).await {
+        Ok(event) => Ok(Redirect::to(&format!("{}/events/{event}?done=published", place.base())).into_response()),
+        Err(AppError::NotFound { name, hint, .. }) => {
+            let mut errors = Errors::default();
+            errors.add("event_type", format!("{name} is not registered{hint}"));
+            let page = page(&console, &visitor, &place, &fields, errors);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }
+        Err(error) => {
+            let errors = Errors::of(error, "event")?;
+            let page = page(&console, &visitor, &place, &fields, errors);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }
+    }
+}
+
+async fn publish_event(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields) -> AppResult<String> {
+    let event = NewEvent {
+        organization: place.name(),
+        event_type: fields.get("event_type").to_owned(),
+        payload: fields.get("payload").to_owned().into(),
+        payload_field: "payload",
+        request_id: String::new(),
+        occurred_at: None,
+        attributes: attributes(fields.get("attributes"))?,
+        ordering_key: fields.get("ordering_key").to_owned(),
+        trace: None,
+        tracestate: None,
+    };
+    let prepared = console.app.prepare_event(visitor.caller(), event)?;
+    let published = console.app.publish(vec![prepared.draft]).await.pop();
+    let published =
+        published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
+    Ok(published.event.to_string())
+}
+
+/// `name=value` on each line.
+fn attributes(text: &str) -> AppResult<BTreeMap<String, String>> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let pairs = lines.map(|line| match line.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => {
+            let rule = format!("`{line}` is no attribute; write it as name=value");
+            Err(AppError::invalid("attributes", "INVALID_ATTRIBUTE", rule))
+        }
+    });
+    pairs.collect()
+}

@@ -1,0 +1,351 @@
+//! Replays of many deliveries: asked for, counted, watched, stopped.
+
+use askama::Template;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_domain::{
+    id::{ReplayId, WebhookId},
+    outcome::{DeliveryState, ErrorClass},
+};
+use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_FAILED, REPLAY_RUNNING};
+
+use super::{
+    Answer, Console, ROWS, Shared,
+    deliveries::Pick,
+    errors::Errors,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, Place, html},
+    session::{Sent, Visitor},
+    show::{Badge, Time, count},
+    units,
+    webhooks::target,
+};
+use crate::app::{
+    access::Scope,
+    replays::{ReplaySpec, ReplayView},
+};
+
+/// A replay in a list, and on its page.
+struct Row {
+    id: String,
+    what: String,
+    state: Badge,
+    dry_run: bool,
+    examined: String,
+    matched: String,
+    replayed: String,
+    skipped: String,
+    /// How far it is, of a thousand.
+    progress: i64,
+    running: bool,
+    error: Option<String>,
+    created: Time,
+    ended: Option<Time>,
+}
+
+fn row(view: &ReplayView) -> Row {
+    let ReplayView { row, spec } = view;
+    let state = match row.state {
+        REPLAY_RUNNING => Badge::new("repeat", "warn", "under way"),
+        REPLAY_CANCELLED => Badge::new("ban", "calm", "stopped"),
+        REPLAY_FAILED => Badge::new("cross", "bad", "failed"),
+        _ => Badge::new("check", "good", "done"),
+    };
+    let whole = row.last_id.saturating_sub(row.first_id).saturating_add(1).max(1);
+    let passed = row
+        .cursor
+        .saturating_sub(row.first_id)
+        .saturating_add(1)
+        .clamp(0, whole);
+    // Ids grow with time: how far it is in ids is how far it is in time.
+    let progress = i64::try_from(i128::from(passed) * 1_000 / i128::from(whole)).unwrap_or(0);
+    Row {
+        id: ReplayId::from_raw(row.id).to_string(),
+        what: told(spec),
+        state,
+        dry_run: spec.dry_run,
+        examined: count(row.examined),
+        matched: count(row.matched),
+        replayed: count(row.replayed),
+        skipped: count(row.skipped),
+        progress: if row.state == REPLAY_RUNNING { progress } else { 1_000 },
+        running: row.state == REPLAY_RUNNING,
+        error: row.error.clone(),
+        created: Time(row.created_at),
+        ended: row.ended_at.map(Time),
+    }
+}
+
+/// What was asked for, as a sentence.
+fn told(spec: &ReplaySpec) -> String {
+    let mut parts = Vec::new();
+    if spec.missed {
+        parts.push("deliveries that were missed".to_owned());
+    } else if spec.states.is_empty() {
+        parts.push("deliveries that failed or were cancelled".to_owned());
+    } else {
+        parts.push(format!("deliveries that are {}", spec.states.join(" or ")));
+    }
+    if let Some(webhook) = spec.webhook {
+        parts.push(format!("to {}", WebhookId::from_raw(webhook)));
+    }
+    if !spec.event_types.is_empty() {
+        parts.push(format!("of {}", spec.event_types.join(", ")));
+    }
+    if !spec.error_classes.is_empty() {
+        parts.push(format!("for {}", spec.error_classes.join(", ").replace('_', " ")));
+    }
+    if let Some(start) = spec.start_us {
+        parts.push(format!("from {} UTC", Time(start).plain()));
+    }
+    if let Some(end) = spec.end_us {
+        parts.push(format!("before {} UTC", Time(end).plain()));
+    }
+    parts.join(" ")
+}
+
+#[derive(Template)]
+#[template(path = "replays.html")]
+struct ListPage {
+    frame: Frame,
+    replays: Vec<Row>,
+    next: Option<String>,
+    may_manage: bool,
+    is_paged: bool,
+}
+
+/// The list.
+pub(super) async fn list(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(organization): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let before = fields.some("before").and_then(|before| before.parse().ok());
+    let from = before.unwrap_or(i64::MAX);
+    let (views, next) = console
+        .app
+        .list_replays(visitor.caller(), &organization, from, ROWS)
+        .await?;
+    let page = ListPage {
+        frame: Frame::within(&console, &visitor, &place, "replays", "Replays").after(&fields),
+        replays: views.iter().map(row).collect(),
+        next,
+        may_manage: place.may_manage,
+        is_paged: before.is_some(),
+    };
+    Ok(html(&page))
+}
+
+#[derive(Template)]
+#[template(path = "replay_form.html")]
+struct FormPage {
+    frame: Frame,
+    missed: bool,
+    states: Vec<Pick>,
+    classes: Vec<Pick>,
+    webhooks: Vec<Pick>,
+    event_types: String,
+    start: String,
+    end: String,
+    rate: String,
+    errors: Errors,
+    other_errors: Vec<String>,
+}
+
+/// The form.
+pub(super) async fn form(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(organization): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    Ok(html(&form_page(
+        &console,
+        &visitor,
+        &place,
+        &fields,
+        Errors::default(),
+    )?))
+}
+
+fn form_page(
+    console: &Console,
+    visitor: &Visitor,
+    place: &Place,
+    fields: &Fields,
+    errors: Errors,
+) -> Result<FormPage, Fault> {
+    let pick = |name: &'static str, value: &str, label: &str| Pick {
+        picked: fields.all(name).any(|picked| picked == value),
+        value: value.to_owned(),
+        label: label.to_owned(),
+    };
+    let finals = DeliveryState::ALL.iter().filter(|state| state.is_final());
+    let mut webhooks: Vec<(i64, String)> = console.targets(visitor, place)?.into_iter().collect();
+    webhooks.sort();
+    let shown = [
+        "states",
+        "error_classes",
+        "webhook",
+        "event_types",
+        "start_time",
+        "end_time",
+        "deliveries_per_second",
+    ];
+    Ok(FormPage {
+        frame: Frame::within(console, visitor, place, "replays", "New replay"),
+        missed: fields.get("what") == "missed",
+        states: finals
+            .map(|state| pick("state", state.as_str(), state.as_str()))
+            .collect(),
+        classes: ErrorClass::ALL
+            .iter()
+            .map(|class| pick("error_class", class.as_str(), &class.as_str().replace('_', " ")))
+            .collect(),
+        webhooks: webhooks
+            .iter()
+            .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
+            .collect(),
+        event_types: fields.get("event_types").to_owned(),
+        start: fields.get("start").to_owned(),
+        end: fields.get("end").to_owned(),
+        rate: fields.get("rate").to_owned(),
+        other_errors: errors.elsewhere(&shown),
+        errors,
+    })
+}
+
+/// Begins one, or only counts.
+pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    let begun = match spec(&fields) {
+        Ok(spec) => {
+            let begun = console
+                .app
+                .replay_deliveries(visitor.caller(), &organization, spec, "")
+                .await;
+            begun.map_err(|error| Errors::of(error, "replay"))
+        }
+        Err(errors) => Err(Ok(errors)),
+    };
+    match begun {
+        Ok(view) => {
+            let id = ReplayId::from_raw(view.row.id);
+            Ok(Redirect::to(&format!("{}/replays/{id}", place.base())).into_response())
+        }
+        Err(errors) => {
+            let page = form_page(&console, &visitor, &place, &fields, errors?)?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }
+    }
+}
+
+fn spec(fields: &Fields) -> Result<ReplaySpec, Errors> {
+    let mut errors = Errors::default();
+    let mut time = |name: &str, field: &str| {
+        let text = fields.some(name)?;
+        units::instant(text)
+            .inspect_err(|error| errors.add(field, error.clone()))
+            .ok()
+    };
+    let (start_us, end_us) = (time("start", "start_time"), time("end", "end_time"));
+    let rate = fields.some("rate").map(str::parse::<f64>);
+    if let Some(Err(_)) = rate {
+        errors.add("deliveries_per_second", "must be a number, such as 10 or 0.5");
+    }
+    let webhook = fields.some("webhook").map(str::parse::<WebhookId>);
+    if let Some(Err(error)) = &webhook {
+        errors.add("webhook", error.to_string());
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let typed = fields.get("event_types").split([',', ' ', '\n', '\r']);
+    Ok(ReplaySpec {
+        missed: fields.get("what") == "missed",
+        webhook: webhook.and_then(Result::ok).map(WebhookId::raw),
+        event_types: typed.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        states: fields.all("state").map(str::to_owned).collect(),
+        error_classes: fields.all("error_class").map(str::to_owned).collect(),
+        start_us,
+        end_us,
+        dry_run: fields.get("intent") == "count",
+        rate: rate.and_then(Result::ok),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "replay.html")]
+struct ShowPage {
+    frame: Frame,
+    replay: Row,
+    may_manage: bool,
+    /// The form that does what was counted: names and values.
+    again: Vec<(&'static str, String)>,
+    target: Option<String>,
+}
+
+/// One of them.
+pub(super) async fn show(
+    State(console): Shared,
+    visitor: Visitor,
+    Path((organization, id)): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+    let view = console.app.get_replay(visitor.caller(), &organization, id).await?;
+    let webhook = view.spec.webhook.map(WebhookId::from_raw);
+    let webhook = webhook.and_then(|id| console.app.get_webhook(visitor.caller(), &organization, id).ok());
+    let page = ShowPage {
+        frame: Frame::within(&console, &visitor, &place, "replays", format!("Replay {id}")).after(&fields),
+        replay: row(&view),
+        may_manage: place.may_manage,
+        again: again(&view.spec),
+        target: webhook.map(|webhook| target(&webhook.row.payload_url)),
+    };
+    Ok(html(&page))
+}
+
+/// What the form held, to be sent again.
+fn again(spec: &ReplaySpec) -> Vec<(&'static str, String)> {
+    let mut fields = vec![("what", if spec.missed { "missed" } else { "made" }.to_owned())];
+    fields.extend(spec.states.iter().map(|state| ("state", state.clone())));
+    fields.extend(spec.error_classes.iter().map(|class| ("error_class", class.clone())));
+    fields.extend(spec.webhook.map(|id| ("webhook", WebhookId::from_raw(id).to_string())));
+    fields.push(("event_types", spec.event_types.join(",")));
+    fields.extend(
+        spec.start_us
+            .map(|start| ("start", Time(start).plain().replace(' ', "T"))),
+    );
+    fields.extend(spec.end_us.map(|end| ("end", Time(end).plain().replace(' ', "T"))));
+    fields.extend(spec.rate.map(|rate| ("rate", rate.to_string())));
+    fields
+}
+
+/// Stops one.
+pub(super) async fn cancel(
+    State(console): Shared,
+    Path((organization, id)): Path<(String, String)>,
+    sent: Sent,
+) -> Answer {
+    let place = console.enter(&sent.visitor, &organization)?;
+    let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
+    console
+        .app
+        .cancel_replay(sent.visitor.caller(), &organization, id)
+        .await?;
+    Ok(Redirect::to(&format!("{}/replays/{id}?done=stopped", place.base())).into_response())
+}

@@ -1,0 +1,191 @@
+//! Times, sizes, counts and states as people read them.
+
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+use hookwright_domain::outcome::DeliveryState;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+const INSTANT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const PLAIN: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]");
+
+/// A time in microseconds since the epoch. Shown in UTC; the script rewrites it in the reader's zone, and the instant in UTC
+/// stays to be seen on hover.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time(pub(super) i64);
+
+impl Time {
+    fn format(self, items: &[BorrowedFormatItem<'_>]) -> String {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000).ok();
+        time.and_then(|time| time.format(items).ok()).unwrap_or_default()
+    }
+
+    /// Date and time in UTC, for sentences.
+    pub(super) fn plain(self) -> String {
+        self.format(PLAIN)
+    }
+
+    /// Hour and minute in UTC, for charts.
+    pub(super) fn minute(self) -> String {
+        self.format(MINUTE)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (instant, plain) = (self.format(INSTANT), self.format(PLAIN));
+        write!(f, r#"<time datetime="{instant}" title="{instant}">{plain} UTC</time>"#)
+    }
+}
+
+// It writes digits and its own markup.
+impl HtmlSafe for Time {}
+
+/// A number with its thousands apart.
+pub(super) fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things: `1 webhook`, `2 webhooks`.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(i64::try_from(number).unwrap_or(i64::MAX)))
+}
+
+/// A size: `142 bytes`, `5.0 MiB`.
+pub(super) fn size(bytes: i64) -> String {
+    match bytes {
+        ..1_024 => format!("{bytes} bytes"),
+        ..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
+        _ => tenths(bytes * 10 / 1_048_576, "MiB"),
+    }
+}
+
+/// A duration in microseconds: `850 µs`, `12.3 ms`, `1.5 s`, `4 min`, `2 h`, `3 days`.
+pub(super) fn duration(us: i64) -> String {
+    match us {
+        ..1_000 => format!("{us} µs"),
+        ..1_000_000 => tenths(us / 100, "ms"),
+        ..120_000_000 => tenths(us / 100_000, "s"),
+        ..7_200_000_000 => format!("{} min", us / 60_000_000),
+        ..172_800_000_000 => format!("{} h", us / 3_600_000_000),
+        _ => format!("{} days", us / 86_400_000_000),
+    }
+}
+
+fn tenths(tenths: i64, unit: &str) -> String {
+    if tenths % 10 == 0 || tenths >= 1_000 {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A share in percent: `99.8 %`; nothing for a share of nothing.
+pub(super) fn percent(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "–".to_owned();
+    }
+    // Rounded down: what is not all is never shown as all.
+    let per_mille = part.saturating_mul(1_000) / whole;
+    tenths(per_mille, "%")
+}
+
+/// Where something stands: an icon and a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Badge {
+    /// The icon's name in the sprite.
+    pub(super) icon: &'static str,
+    /// The class that colours it.
+    pub(super) tone: &'static str,
+    pub(super) word: &'static str,
+}
+
+impl Badge {
+    pub(super) const fn new(icon: &'static str, tone: &'static str, word: &'static str) -> Self {
+        Self { icon, tone, word }
+    }
+}
+
+impl fmt::Display for Badge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { icon, tone, word } = self;
+        write!(
+            f,
+            r##"<span class="badge {tone}"><svg class="icon" aria-hidden="true"><use href="#i-{icon}"/></svg>{word}</span>"##
+        )
+    }
+}
+
+// It writes words of ours.
+impl HtmlSafe for Badge {}
+
+/// Where a delivery stands.
+pub(super) const fn state(state: DeliveryState) -> Badge {
+    match state {
+        DeliveryState::Pending => Badge::new("clock", "calm", "pending"),
+        DeliveryState::Retrying => Badge::new("repeat", "warn", "retrying"),
+        DeliveryState::Paused => Badge::new("pause", "warn", "paused"),
+        DeliveryState::Delivered => Badge::new("check", "good", "delivered"),
+        DeliveryState::Failed => Badge::new("cross", "bad", "failed"),
+        DeliveryState::Cancelled => Badge::new("ban", "calm", "cancelled"),
+    }
+}
+
+/// The first part of a text, and whether there is more.
+pub(super) fn beginning(text: &str, bytes_max: usize) -> (&str, bool) {
+    if text.len() <= bytes_max {
+        return (text, false);
+    }
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    (&text[..end], true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_can_read_it() {
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!((count(-1_000), count(999)), ("-1,000".to_owned(), "999".to_owned()));
+        assert_eq!(
+            (size(142), size(16_384), size(5_242_880)),
+            ("142 bytes".into(), "16 KiB".into(), "5 MiB".into())
+        );
+        assert_eq!(size(1_500), "1.4 KiB");
+        let durations = [850, 12_345, 1_500_000, 240_000_000, 7_200_000_000, 259_200_000_000].map(duration);
+        assert_eq!(durations, ["850 µs", "12.3 ms", "1.5 s", "4 min", "2 h", "3 days"]);
+        assert_eq!(
+            (percent(999, 1_000), percent(9_999, 10_000), percent(1, 0)),
+            ("99.9 %".into(), "99.9 %".into(), "–".into())
+        );
+    }
+
+    #[test]
+    fn times_name_their_instant() {
+        let shown = Time(1_795_455_823_123_000).to_string();
+        assert!(shown.contains(r#"datetime="2026-11-23T17:43:43.123Z""#), "{shown}");
+        assert!(shown.contains("2026-11-23 17:43:43 UTC<"), "{shown}");
+        assert!(
+            !Time(i64::MAX).to_string().contains('9'),
+            "a time that no calendar knows"
+        );
+    }
+
+    #[test]
+    fn letters_are_not_cut() {
+        assert_eq!(beginning("aäb", 2), ("a", true));
+        assert_eq!(beginning("aäb", 4), ("aäb", false));
+    }
+}

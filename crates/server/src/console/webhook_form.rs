@@ -1,0 +1,307 @@
+//! The form of a webhook: new ones and those that are there. Beside saving, it checks the URL and tries the filter.
+
+mod values;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::EventTypeRow;
+
+use self::values::Values;
+use super::{
+    Answer, Console, Shared,
+    errors::Errors,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, Place, html},
+    session::{Sent, Visitor},
+    webhooks::{self, Secret},
+};
+use crate::app::{
+    access::Scope,
+    error::{AppError, AppResult},
+    explain::Sample,
+    webhooks::{WebhookSpec, spec::UrlVerdict},
+};
+
+/// How many event types are listed; of more, names are typed.
+const TYPES_LISTED: usize = 500;
+/// The fields that have a place for what is wrong with them.
+const FIELDS: &[&str] = &[
+    "payload_url",
+    "events",
+    "filter",
+    "headers",
+    "timeout",
+    "requests_per_second",
+    "retry_schedule",
+    "insecure_skip_tls_verify",
+    "description",
+    "signing_secret",
+];
+
+#[derive(Template)]
+#[template(path = "webhook_form.html")]
+struct FormPage {
+    frame: Frame,
+    /// The webhook that is changed; `None` for a new one.
+    id: Option<String>,
+    values: Values,
+    types: Vec<Choice>,
+    more_types: bool,
+    errors: Errors,
+    other_errors: Vec<String>,
+    verdict: Option<UrlVerdict>,
+    trial: Option<Trial>,
+    /// What a filter is tried on.
+    sample: String,
+}
+
+/// An event type to tick.
+struct Choice {
+    name: String,
+    description: String,
+    archived: bool,
+    ticked: bool,
+}
+
+/// What a filter did with a sample.
+struct Trial {
+    matches: bool,
+    text: String,
+}
+
+/// An empty form.
+pub(super) async fn new(State(console): Shared, visitor: Visitor, Path(organization): Path<String>) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    Ok(html(&Form::new(&console, &visitor, &place).page(Values::default())))
+}
+
+/// The form of one that is there.
+pub(super) async fn edit(
+    State(console): Shared,
+    visitor: Visitor,
+    Path((organization, id)): Path<(String, String)>,
+) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
+    let view = console.app.get_webhook(visitor.caller(), &organization, id)?;
+    let form = Form {
+        id: Some(id),
+        ..Form::new(&console, &visitor, &place)
+    };
+    Ok(html(&form.page(Values::of(&view.spec, view.row.version))))
+}
+
+/// Installs a webhook, or answers what the form asks.
+pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    let values = Values::read(&fields);
+    let form = Form::new(&console, &visitor, &place);
+    if let Some(answer) = form.asked(&fields, &values).await {
+        return answer;
+    }
+    let spec = match values.spec() {
+        Ok(spec) => spec,
+        Err(errors) => return form.refused(values, errors),
+    };
+    let secret = fields.some("signing_secret");
+    match console
+        .app
+        .create_webhook(visitor.caller(), &organization, spec, secret)
+        .await
+    {
+        Ok(view) => {
+            let secret = view.signing_secret.as_ref().map(|secret| Secret {
+                text: secret.expose().to_owned(),
+                explanation:
+                    "The webhook is installed, and a ping is on its way to it. This is its signing secret, shown \
+                              this once: give it to the receiver, which checks with it that a request comes from here."
+                        .to_owned(),
+            });
+            let id = WebhookId::from_raw(view.row.id);
+            webhooks::page(&console, &visitor, &place, id, &Fields::default(), secret).await
+        }
+        Err(error) => form.refused(values, Errors::of(error, "webhook")?),
+    }
+}
+
+/// Changes a webhook, or answers what the form asks.
+pub(super) async fn update(
+    State(console): Shared,
+    Path((organization, id)): Path<(String, String)>,
+    sent: Sent,
+) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
+    let values = Values::read(&fields);
+    let form = Form {
+        id: Some(id),
+        ..Form::new(&console, &visitor, &place)
+    };
+    if let Some(answer) = form.asked(&fields, &values).await {
+        return answer;
+    }
+    let spec = match values.spec() {
+        Ok(spec) => spec,
+        Err(errors) => return form.refused(values, errors),
+    };
+    let change = |old: WebhookSpec| WebhookSpec { pull: old.pull, ..spec };
+    let version = Some(values.version);
+    match console
+        .app
+        .update_webhook(visitor.caller(), &organization, id, version, change)
+        .await
+    {
+        Ok(view) => {
+            let done = if view.row.active { "updated" } else { "saved" };
+            Ok(Redirect::to(&format!("{}/webhooks/{id}?done={done}", place.base())).into_response())
+        }
+        Err(error) => form.refused(values, Errors::of(error, "webhook")?),
+    }
+}
+
+/// What a form's page needs.
+struct Form<'a> {
+    console: &'a Console,
+    visitor: &'a Visitor,
+    place: &'a Place,
+    id: Option<WebhookId>,
+}
+
+impl<'a> Form<'a> {
+    fn new(console: &'a Console, visitor: &'a Visitor, place: &'a Place) -> Self {
+        Self {
+            console,
+            visitor,
+            place,
+            id: None,
+        }
+    }
+
+    fn page(&self, values: Values) -> FormPage {
+        let title = if self.id.is_some() {
+            "Edit webhook"
+        } else {
+            "New webhook"
+        };
+        let (types, next) = self
+            .console
+            .app
+            .list_event_types(self.visitor.caller(), "", TYPES_LISTED, true);
+        let choice = |row: EventTypeRow| Choice {
+            ticked: values.events.contains(&row.name),
+            name: row.name,
+            description: row.description,
+            archived: row.archived,
+        };
+        // What is archived is shown only where it is subscribed to.
+        let types = types
+            .into_iter()
+            .map(choice)
+            .filter(|choice| choice.ticked || !choice.archived);
+        FormPage {
+            frame: Frame::within(self.console, self.visitor, self.place, "webhooks", title),
+            id: self.id.map(|id| id.to_string()),
+            types: types.collect(),
+            more_types: next.is_some(),
+            values,
+            errors: Errors::default(),
+            other_errors: Vec::new(),
+            verdict: None,
+            trial: None,
+            sample: String::new(),
+        }
+    }
+
+    fn refused(&self, values: Values, errors: Errors) -> Answer {
+        let page = FormPage {
+            other_errors: errors.elsewhere(FIELDS),
+            errors,
+            ..self.page(values)
+        };
+        Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+    }
+
+    /// The answer to a question that the form's other buttons ask; `None` when it is to be saved.
+    async fn asked(&self, fields: &Fields, values: &Values) -> Option<Answer> {
+        match fields.get("intent") {
+            "check_url" => Some(self.checked(values)),
+            "test_filter" => Some(self.tried(fields, values).await),
+            _ => None,
+        }
+    }
+
+    fn checked(&self, values: &Values) -> Answer {
+        self.visitor.caller().require_for(Scope::Manage, self.place.row.id)?;
+        let page = FormPage {
+            verdict: Some(self.console.app.explain_url(&values.payload_url)),
+            ..self.page(values.clone())
+        };
+        Ok(html(&page))
+    }
+
+    async fn tried(&self, fields: &Fields, values: &Values) -> Answer {
+        let sample = fields.get("sample");
+        let mut page = FormPage {
+            sample: sample.to_owned(),
+            ..self.page(values.clone())
+        };
+        match self.try_filter(&values.filter, sample, fields.get("sample_type")).await {
+            Ok(outcome) => page.trial = Some(trial(outcome)),
+            Err(AppError::NotFound { .. }) => page.errors.add("sample", "there is no such event in this organization"),
+            Err(error) => page.errors = Errors::of(error, "webhook")?,
+        }
+        let status = if page.errors.is_empty() {
+            StatusCode::OK
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        };
+        Ok((status, html(&page)).into_response())
+    }
+
+    /// A sample is the id of an event that was published, or a payload.
+    async fn try_filter(&self, filter: &str, sample: &str, event_type: &str) -> AppResult<Result<bool, String>> {
+        let app = &self.console.app;
+        let caller = self.visitor.caller();
+        if filter.is_empty() {
+            return Err(AppError::invalid("filter", "FIELD_REQUIRED", "write a filter to try"));
+        }
+        if let Ok(event) = sample.parse() {
+            return app.test_filter_on_event(caller, filter, self.place.name(), event).await;
+        }
+        let sample = Sample {
+            event_type: event_type.to_owned(),
+            payload: sample.to_owned().into(),
+            payload_field: "sample".to_owned(),
+            attributes: Default::default(),
+            ordering_key: String::new(),
+        };
+        app.test_filter(caller, filter, &sample)
+    }
+}
+
+fn trial(outcome: Result<bool, String>) -> Trial {
+    match outcome {
+        Ok(true) => Trial {
+            matches: true,
+            text: "The filter matches: such an event is sent.".to_owned(),
+        },
+        Ok(false) => Trial {
+            matches: false,
+            text: "The filter does not match: such an event is not sent.".to_owned(),
+        },
+        Err(error) => Trial {
+            matches: false,
+            text: format!("The filter cannot be evaluated for it, so such an event is not sent: {error}"),
+        },
+    }
+}
