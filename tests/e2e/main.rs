@@ -13,6 +13,9 @@
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `steering` | finding deliveries, and cancelling them |
+//! | `replays` | deliveries made again, and those that a webhook missed |
+//! | `pull` | deliveries that receivers fetch |
+//! | `watching` | deliveries as they change, and what was counted of them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
@@ -35,6 +38,8 @@ mod isolation;
 mod ordering;
 mod outcomes;
 mod publishing;
+mod pull;
+mod replays;
 mod schemas;
 mod steering;
 mod subscriptions;
@@ -42,3 +47,4 @@ mod support;
 mod telemetry;
 mod torture;
 mod verifiers;
+mod watching;
