@@ -52,9 +52,18 @@ impl Watch {
     }
 
     async fn until(&mut self, expected: impl Fn(&BTreeMap<String, Delivery>) -> bool) {
+        let begun = std::time::Instant::now();
         while !expected(&self.seen) {
+            assert!(begun.elapsed() < DEADLINE, "only this was told: {:#?}", self.seen);
             self.next().await;
         }
+    }
+}
+
+fn of_clocking() -> WatchDeliveriesRequest {
+    WatchDeliveriesRequest {
+        event_type: "clocking".to_owned(),
+        ..WatchDeliveriesRequest::default()
     }
 }
 
@@ -86,7 +95,8 @@ on_both_stores! {
         let receiver = Receiver::start().await;
         let hook = installation.webhook(&receiver, &["clocking"]).await;
         installation.create_organization("other").await;
-        let mut watch = Watch::start(&installation, WatchDeliveriesRequest::default()).await;
+        // The outcome of the ping may become durable only now.
+        let mut watch = Watch::start(&installation, of_clocking()).await;
         let of_failures = WatchDeliveriesRequest {
             states: vec![DeliveryState::Retrying.into(), DeliveryState::Cancelled.into()],
             webhook: hook.name.clone(),
@@ -118,7 +128,7 @@ on_both_stores! {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
-        let mut watch = Watch::start(&installation, WatchDeliveriesRequest::default()).await;
+        let mut watch = Watch::start(&installation, of_clocking()).await;
         for _ in 0..20 {
             installation.publish("clocking", CLOCKING).await;
         }
@@ -130,7 +140,7 @@ on_both_stores! {
         for _ in 0..20 {
             installation.publish("clocking", CLOCKING).await;
         }
-        let mut again = Watch::start(&installation, WatchDeliveriesRequest { resume_token, ..Default::default() }).await;
+        let mut again = Watch::start(&installation, WatchDeliveriesRequest { resume_token, ..of_clocking() }).await;
         again.seen.append(&mut seen);
         again.until(|seen| count_in(seen, DeliveryState::Delivered) == 40).await;
         for resume_token in ["nonsense", &again.resume_token[1..]] {
@@ -168,8 +178,8 @@ on_both_stores! {
         for _ in 0..3 {
             installation.publish("clocking", CLOCKING).await;
         }
-        receiver.answer_with(|_| 500);
         wait_for_events(&receiver, 3).await;
+        receiver.answer_with(|_| 500);
         installation.publish("clocking", CLOCKING).await;
         wait_for_events(&receiver, 5).await;
         // Counts are stored at the latest when the server ends.
