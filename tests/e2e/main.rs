@@ -2,6 +2,7 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `clients` | the example clients, used as their READMEs tell |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
@@ -26,6 +27,7 @@
 
 mod access;
 mod bad_input;
+mod clients;
 mod cluster;
 mod command_line;
 mod contract;

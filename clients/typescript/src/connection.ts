@@ -29,15 +29,18 @@ export function connect(): Transport {
 
 /** What went wrong, for people: the code, the stable reason, and each field at fault. */
 export function explain(error: unknown): string {
-  const { code, rawMessage } = ConnectError.from(error);
   const answer = ConnectError.from(error);
-  const reason = answer.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
+  const info = answer.findDetails(ErrorInfoSchema)[0];
+  const reason = info ? ` ${info.reason}` : "";
   const fields = answer
     .findDetails(BadRequestSchema)
     .flatMap((request) => request.fieldViolations)
     .map((violation) => `\n  ${violation.field}: ${violation.description}`);
-  return `${Code[code]} ${reason}: ${rawMessage}${fields.join("")}`;
+  return `${Code[answer.code]}${reason}: ${answer.rawMessage}${fields.join("")}`;
 }
+
+/** What may pass by itself. Canceled is what Connect makes of a connection that broke off: nobody here cancels a call. */
+const passing = [Code.Unavailable, Code.DeadlineExceeded, Code.Canceled];
 
 /** How long to wait before the same call is made again; undefined where a repeat would not help. */
 export function retryDelayMs(error: unknown, attempt: number): number | undefined {
@@ -46,7 +49,7 @@ export function retryDelayMs(error: unknown, attempt: number): number | undefine
   if (delay) {
     return Number(delay.seconds) * 1000 + delay.nanos / 1e6;
   }
-  if (answer.code === Code.Unavailable || answer.code === Code.DeadlineExceeded) {
+  if (passing.includes(answer.code)) {
     return Math.min(10_000, 200 * 2 ** attempt) * (0.5 + Math.random() / 2);
   }
   return undefined;
