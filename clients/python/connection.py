@@ -9,7 +9,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from hookwright.v1 import event_service_pb2_grpc, organization_service_pb2_grpc, webhook_service_pb2_grpc
+from hookwright.v1 import event_service_pb2_grpc, event_type_service_pb2_grpc
+from hookwright.v1 import organization_service_pb2_grpc, webhook_service_pb2_grpc
 
 # Every call has a deadline: without one, a call to a machine that went silent never returns.
 TIMEOUT_SECONDS = 10
@@ -21,6 +22,7 @@ class Hookwright:
     def __init__(self, channel, token):
         self.metadata = [("authorization", f"Bearer {token}")]
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
+        self.event_types = event_type_service_pb2_grpc.EventTypeServiceStub(channel)
         self.organizations = organization_service_pb2_grpc.OrganizationServiceStub(channel)
         self.webhooks = webhook_service_pb2_grpc.WebhookServiceStub(channel)
 
