@@ -41,9 +41,9 @@ def ensure_event_type(hookwright, record):
 
 def ensure_organization_with_webhook(hookwright, record):
     organization_id = record["organizationId"]
-    ensure_organization(hookwright, organization_id, record.get("displayName", ""))
+    created = ensure_organization(hookwright, organization_id, record.get("displayName", ""))
     if "webhook" not in record:
-        return "exists", f"organizations/{organization_id}"
+        return "created" if created else "exists", f"organizations/{organization_id}"
     wanted = parse(record["webhook"], webhook_service_pb2.Webhook())
     webhook, created = ensure_webhook(hookwright, organization_id, wanted)
     return "created" if created else "exists", f"{webhook.name} {webhook.payload_url}"

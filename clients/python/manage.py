@@ -15,16 +15,18 @@ from hookwright.v1 import organization_service_pb2, webhook_service_pb2
 
 
 def ensure_organization(hookwright, organization_id, display_name=""):
-    """Creates the organization, unless it is there."""
+    """Creates the organization, unless it is there, and tells whether it did."""
     request = organization_service_pb2.CreateOrganizationRequest(
         organization_id=organization_id,
         organization=organization_service_pb2.Organization(display_name=display_name),
     )
     try:
         hookwright.call(hookwright.organizations.CreateOrganization, request)
+        return True
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.ALREADY_EXISTS:
             raise
+        return False
 
 
 def webhooks(hookwright, organization_id):

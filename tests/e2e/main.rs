@@ -9,6 +9,7 @@
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `filters` | which events a filter lets through, and why an event was sent or not |
+//! | `guides` | the commands of docs/guides, and what they say comes out |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
@@ -32,7 +33,9 @@ mod cluster;
 mod command_line;
 mod contract;
 mod durability;
+mod examples;
 mod filters;
+mod guides;
 mod isolation;
 mod ordering;
 mod outcomes;
