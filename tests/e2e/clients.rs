@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use hookwright_proto::v1::{ListDeliveriesRequest, ListEventsRequest, Webhook};
-use hookwright_testkit::Receiver;
+use hookwright_testkit::{Authority, Receiver, TestServer};
 
 use crate::{
     examples::{Environment, Example, Listening, breaking_proxy, text},
@@ -59,6 +59,7 @@ async fn walk_through(language: &str) {
     assert_eq!(installation.events().await, 4, "{language}: nothing was stored");
 
     retries(&example, publish, &environment).await;
+    trusts_an_authority(&example, publish, &environment).await;
     refuses_another_secret(&mut installation, &receiver).await;
     knows_a_repeat(&mut installation, &receiver).await;
     assert!(receiver.is_running(), "{language}: {:?}", receiver.lines());
@@ -116,6 +117,42 @@ async fn retries(example: &Example, publish: &str, environment: &Environment) {
     assert!(stdout.starts_with("repeated "), "{stdout}");
     assert!(stderr.contains("again in "), "{stderr}");
     assert_eq!(broken.load(Ordering::Relaxed), 2);
+}
+
+/// Over TLS a publisher reaches a server whose certificate is of an authority that it was told to trust, and no other.
+async fn trusts_an_authority(example: &Example, publish: &str, environment: &Environment) {
+    let authority = Authority::new();
+    let identity = authority.certificate(&["127.0.0.1"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let certificate = file("certificate.pem", &identity.certificate_pem);
+    let key = file("key.pem", &identity.key_pem);
+    let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .arg("--tls-certificate", &certificate)
+        .arg("--tls-private-key", &key)
+        .start()
+        .await
+        .unwrap();
+    let mut environment = environment.clone();
+    environment.set("HOOKWRIGHT_ADDRESS", &format!("https://{}", server.grpc_address()));
+    environment.set("HOOKWRIGHT_TOKEN", &server.token().unwrap());
+    let others = Authority::new().pem();
+    for (trusted, answer) in [(authority.pem(), "RESOURCE_NOT_FOUND"), (others, "CERTIFICATE")] {
+        let trusted = file("authority.pem", &trusted);
+        for variable in [
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+            "NODE_EXTRA_CA_CERTS",
+            "SSL_CERT_FILE",
+        ] {
+            environment.set(variable, &trusted);
+        }
+        let failed = example.fails(publish, &environment).await;
+        assert!(failed.to_uppercase().contains(answer), "{}: {failed}", example.language);
+    }
 }
 
 /// What is signed with a secret that the receiver does not have is refused, and the server is told so.

@@ -147,8 +147,9 @@ impl Environment {
         &self.0.iter().find(|(name, _)| name == wanted).unwrap().1
     }
 
-    pub(crate) fn set(&mut self, wanted: &str, value: &str) {
-        self.0.iter_mut().find(|(name, _)| name == wanted).unwrap().1 = value.to_owned();
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value.to_owned()));
     }
 }
 
