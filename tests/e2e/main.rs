@@ -2,12 +2,14 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `clients` | the example clients, used as their READMEs tell |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `filters` | which events a filter lets through, and why an event was sent or not |
+//! | `guides` | the commands of docs/guides, and what they say comes out |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
@@ -29,11 +31,14 @@
 
 mod access;
 mod bad_input;
+mod clients;
 mod cluster;
 mod command_line;
 mod contract;
 mod durability;
+mod examples;
 mod filters;
+mod guides;
 mod isolation;
 mod ordering;
 mod outcomes;

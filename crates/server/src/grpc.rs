@@ -104,6 +104,8 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(hookwright_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors, so that clients without generated code can show them.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     builder.add_service(reflection().build_v1()?);
     builder.add_service(reflection().build_v1alpha()?);
