@@ -1,14 +1,24 @@
 //! `hookwright publish`.
 
+mod batch;
+mod lines;
 mod stream;
+mod tally;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Args};
 use hookwright_proto::v1::{PublishEventRequest, PublishEventResponse, publish_event_request::Payload};
+use lines::Lines;
 use prost_types::Timestamp;
 
-use crate::client::{Client, ClientArgs, input, names};
+use crate::{
+    client::{
+        Client, ClientArgs, input,
+        names::{self, OrganizationArgs},
+    },
+    output,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,9 +35,8 @@ as an event of its own, over one stream, and waits until each is durable.";
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) client: ClientArgs,
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION", help_heading = "Event")]
-    organization: String,
+    #[command(flatten, next_help_heading = "Event")]
+    organization: OrganizationArgs,
     /// A registered event type, for example clocking
     #[arg(long, value_name = "TYPE", help_heading = "Event")]
     event_type: String,
@@ -37,6 +46,9 @@ pub(crate) struct PublishArgs {
     /// File (- for standard input) with one payload per line; blank lines are skipped
     #[arg(long, value_name = "FILE|-", help_heading = "Event")]
     json_lines: Option<PathBuf>,
+    /// Publish so many lines in each call, 1 to 1000, where the network does not let streams through
+    #[arg(long, value_name = "COUNT", requires = "json_lines", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Event")]
+    batch: Option<u16>,
     /// Makes it safe to repeat: at most 128 characters; with --json-lines, `-` and the line's number are added for each line
     #[arg(long, value_name = "ID", default_value = "", help_heading = "Event")]
     request_id: String,
@@ -53,9 +65,9 @@ pub(crate) struct PublishArgs {
 
 impl PublishArgs {
     /// The request, without payload.
-    fn request(&self) -> anyhow::Result<PublishEventRequest> {
+    fn request(&self, client: &Client) -> anyhow::Result<PublishEventRequest> {
         Ok(PublishEventRequest {
-            organization: names::organization(&self.organization)?,
+            organization: client.parent(&self.organization)?,
             event_type: self
                 .event_type
                 .strip_prefix("eventTypes/")
@@ -72,15 +84,31 @@ impl PublishArgs {
 
 /// Publishes.
 pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<ExitCode> {
-    let mut request = args.request()?;
+    let mut request = args.request(&client)?;
     if let Some(path) = args.json_lines {
-        return stream::run(&client, request, &path).await;
+        return publish_lines(&client, Lines::open(&path, request).await?, args.batch).await;
     }
     let json = input::read(args.json.as_deref().unwrap_or_default())?;
     request.payload = Some(Payload::Json(json.into()));
     let response = client.events().publish_event(request).await?.into_inner();
     client.output.message("PublishEventResponse", &response, show)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Publishes every line. The exit status is 1 when any was refused.
+async fn publish_lines(client: &Client, lines: Lines, batch: Option<u16>) -> anyhow::Result<ExitCode> {
+    let tally = match batch {
+        Some(size) => batch::run(client, lines, usize::from(size)).await?,
+        None => stream::run(client, lines).await?,
+    };
+    if client.output.for_people() {
+        output::print(&tally.summary())?;
+    }
+    Ok(if tally.refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn show(response: &PublishEventResponse) -> String {
