@@ -107,6 +107,9 @@ fn version() -> Str {
 }
 
 #[cfg(test)]
+mod coverage;
+
+#[cfg(test)]
 mod tests {
     use clap::FromArgMatches as _;
 

@@ -42,10 +42,15 @@ impl Patience {
                 output::printable(status.message())
             ));
         }
+        tokio::time::sleep(self.delay()).await;
+        Ok(())
+    }
+
+    /// How long to wait after one more failure.
+    fn delay(&mut self) -> Duration {
         let delay = DELAY_FIRST.saturating_mul(1 << self.failures.min(10)).min(DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
-        tokio::time::sleep(delay).await;
-        Ok(())
+        delay
     }
 
     /// Notes a success.
@@ -60,22 +65,22 @@ impl Patience {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_passes_is_waited_for_ever_longer() {
+    #[test]
+    fn the_wait_grows_to_its_end_and_begins_anew_after_a_success() {
         let mut patience = Patience::default();
-        let begun = tokio::time::Instant::now();
-        let mut last = Duration::ZERO;
-        for _ in 0..40 {
-            let before = begun.elapsed();
-            patience.wait_after(Status::unavailable("stopping")).await.unwrap();
-            let delay = begun.elapsed() - before;
-            assert!(
-                delay >= last.min(DELAY_MAX) && delay <= DELAY_MAX + Duration::from_millis(1),
-                "{delay:?}"
-            );
-            last = delay;
-        }
-        assert!(last >= DELAY_MAX);
-        assert!(patience.wait_after(Status::not_found("no such webhook")).await.is_err());
+        let delays: Vec<Duration> = (0..40).map(|_| patience.delay()).collect();
+        assert!(delays.is_sorted(), "{delays:?}");
+        assert_eq!((delays[0], delays[39]), (DELAY_FIRST, DELAY_MAX));
+        patience.succeeded();
+        assert_eq!(patience.delay(), DELAY_FIRST);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_is_returned() {
+        let lost = Status::from_error(Box::new(std::io::Error::other("the connection broke")));
+        assert!(passes(&lost) && passes(&Status::unavailable("stopping")));
+        let gone = Status::not_found("no such webhook");
+        assert!(!passes(&gone));
+        assert!(Patience::default().wait_after(gone).await.is_err());
     }
 }

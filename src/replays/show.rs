@@ -59,7 +59,7 @@ fn asked_for(request: &ReplayDeliveriesRequest) -> String {
     if request.selection() == ReplaySelection::Missed {
         parts.push("missed".to_owned());
     } else {
-        let states: Vec<String> = request.states().map(|state| state_name(state)).collect();
+        let states: Vec<String> = request.states().map(state_name).collect();
         parts.push(if states.is_empty() {
             "failed, cancelled".to_owned()
         } else {
