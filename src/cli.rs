@@ -21,8 +21,12 @@ Examples:
   hookwright listen --secret whsec_...
   hookwright publish --organization acme --event-type clocking --json @clocking.json
       Install a webhook, receive for it in another terminal, and publish.
+  hookwright deliveries watch --organization acme
+      See what is delivered as it happens.
+  hookwright listen --forward-to http://localhost:3000/hook --organization acme
+      Bring an organization's deliveries to a program on this machine.
 
-Exit status: 0 success; 1 the operation failed; 2 wrong usage.";
+Exit status: 0 success; 1 the operation failed; 2 wrong usage; 130 Ctrl-C while a replay was followed, which goes on.";
 
 /// Durable webhook delivery: publish events over gRPC, and every subscribed webhook receives a signed POST
 #[derive(Debug, Parser)]

@@ -51,7 +51,7 @@ pub(crate) enum DeliveriesCommand {
         #[command(flatten)]
         which: Which,
         /// Makes it safe to repeat: at most 100 characters
-        #[arg(long, value_name = "ID", default_value = "")]
+        #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
         request_id: String,
     },
     /// Make a delivery that waits or is paused due now

@@ -44,7 +44,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
     /// Only events of this type
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// Only events published at or after this time (RFC 3339), or not longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]

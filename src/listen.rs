@@ -34,9 +34,11 @@ Examples:
       Bring acme's deliveries to a program on this machine; nobody needs to reach it.
 
 Without --forward-to the server must be allowed to send here: hookwright serve --allow-target 127.0.0.0/8
-With --forward-to a temporary webhook is made, fetched from, and deleted at the end. Each delivery is posted as the server would
-have posted it, one after another, and acknowledged when it is answered with a 2xx status; else it is tried again, and after
---tries acknowledged all the same, which its line says.
+
+With --forward-to a temporary webhook is made, fetched from, and deleted at the end. Each delivery is posted as the \
+server would have posted it, one after another, and acknowledged when it is answered with a 2xx status; else it is tried \
+again, and after --tries acknowledged all the same, which its line says.
+
 With --secret or --forward-to, and with --count, the exit status is 1 when any of the requests did not verify.";
 
 /// Receive webhooks on this machine: verify and show them

@@ -16,11 +16,13 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-A profile holds what a client command would otherwise be told by flags: address, token or token file, certificate authorities,
-organization, output format. A flag wins over an environment variable, that over the profile, that over the default.
+A profile holds what a client command would otherwise be told by flags: address, token or token file, certificate \
+authorities, organization, output format. A flag wins over an environment variable, that over the profile, that over the \
+default.
 
 Examples:
-  hookwright profiles set production --address https://hooks.example.com:50051 --token-file ~/.secrets/hookwright --organization acme
+  hookwright profiles set production --address https://hooks.example.com:50051 \\
+      --token-file ~/.secrets/hookwright --organization acme
   hookwright profiles use production
   hookwright --profile production deliveries list --state failed
   hookwright profiles set production --unset organization

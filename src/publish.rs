@@ -26,8 +26,8 @@ Examples:
   hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
   generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
 
-The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each line
-as an event of its own, over one stream, and waits until each is durable.";
+The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each \
+line as an event of its own, over one stream, and waits until each is durable.";
 
 /// Publish one event, or one per line of a file
 #[derive(Args, Clone, Debug)]
@@ -50,7 +50,13 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "COUNT", requires = "json_lines", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Event")]
     batch: Option<u16>,
     /// Makes it safe to repeat: at most 128 characters; with --json-lines, `-` and the line's number are added for each line
-    #[arg(long, value_name = "ID", default_value = "", help_heading = "Event")]
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Event"
+    )]
     request_id: String,
     /// When it happened (RFC 3339), or how long ago (5m) [default: now]
     #[arg(long, value_name = "TIME", value_parser = input::time, help_heading = "Event")]
@@ -59,7 +65,13 @@ pub(crate) struct PublishArgs {
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair, help_heading = "Event")]
     attributes: Vec<(String, String)>,
     /// What ordered webhooks order it by, for example the id of the thing that changed; at most 128 bytes
-    #[arg(long, value_name = "KEY", default_value = "", help_heading = "Event")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Event"
+    )]
     ordering_key: String,
 }
 

@@ -88,7 +88,7 @@ pub(super) struct Choice {
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
     states: Vec<State>,
     /// Only deliveries of events of this type; `ping` for pings
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// Only deliveries whose last attempt failed for this reason, for example timeout; repeatable
     #[arg(long = "error", value_name = "CLASS", value_delimiter = ',')]

@@ -20,8 +20,8 @@ Examples:
   hookwright deliveries acknowledge wh_... --organization acme ACK_ID
   hookwright deliveries extend wh_... --organization acme ACK_ID --ack-timeout 10m
 
-With --output json each delivery has its headers and its body (in base64), as they would have been posted. To have them posted
-to a program on this machine, see `hookwright listen --forward-to`.";
+With --output json each delivery has its headers and its body (in base64), as they would have been posted. To have them \
+posted to a program on this machine, see `hookwright listen --forward-to`.";
 
 /// How much to fetch.
 #[derive(Args, Debug)]

@@ -17,7 +17,8 @@ Examples:
   hookwright deliveries stats --organization acme --webhook wh_... --period hour --since 7d
   hookwright deliveries stats --installation --output json
 
-Percentiles are right to about 6 %. LATENCY is the time from the publication of an event, or its replay, to its delivery.";
+Percentiles are right to about 6 %. LATENCY is the time from the publication of an event, or its replay, to its \
+delivery.";
 
 /// Of what, and when.
 #[derive(Args, Debug)]

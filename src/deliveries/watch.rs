@@ -23,8 +23,8 @@ Examples:
   hookwright deliveries watch --organization acme --state failed,retrying
   hookwright deliveries watch --organization acme --webhook wh_... --output json | jq .lastErrorClass
 
-Goes on by itself where it was when the server is restarted; a delivery may then be shown once more. With --output json each
-delivery is one line, with --output yaml one document.";
+Goes on by itself where it was when the server is restarted; a delivery may then be shown once more. With --output json \
+each delivery is one line, with --output yaml one document.";
 
 /// Which deliveries to watch.
 #[derive(Args, Debug)]

@@ -21,8 +21,8 @@ Examples:
   hookwright replays create --organization acme --webhook wh_... --missed --since 2026-01-31T09:00:00Z
       Deliver what was published while the webhook was inactive, or before it was installed.
 
-Ctrl-C ends the command and not the replay, which goes on in the server; the exit status is then 130. It is 1 where the replay
-was cancelled or failed.";
+Ctrl-C ends the command and not the replay, which goes on in the server; the exit status is then 130. It is 1 where the \
+replay was cancelled or failed.";
 
 /// What to replay.
 #[derive(Args, Debug)]
@@ -58,7 +58,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "RATE")]
     rate: Option<f64>,
     /// Makes it safe to repeat: at most 128 characters
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
     /// Return at once; the replay goes on in the server
     #[arg(long)]

@@ -48,7 +48,7 @@ pub(crate) struct UpdateFields {
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     clear: Vec<Clearable>,
     /// Change it only if it was not changed since this etag was read
-    #[arg(long, value_name = "ETAG", default_value = "")]
+    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
     etag: String,
     #[command(flatten)]
     common: CommonFields,

@@ -36,13 +36,13 @@ pub(crate) struct TestFilter {
     #[command(flatten)]
     organization: OrganizationArgs,
     /// The type of the event that goes with --json
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// An attribute of the event that goes with --json; repeatable
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair)]
     attributes: Vec<(String, String)>,
     /// The ordering key of the event that goes with --json
-    #[arg(long, value_name = "KEY", default_value = "")]
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     ordering_key: String,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hookwright_proto::v1::{CreateWebhookRequest, DeleteWebhookRequest, DeliveryMode, ListWebhooksRequest, Webhook};
+use hookwright_proto::v1::{CreateWebhookRequest, DeleteWebhookRequest, DeliveryMode, GetOrganizationRequest, ListWebhooksRequest, Webhook};
 use tonic::{Code, Status};
 
 use super::{
@@ -24,6 +24,8 @@ const URL_CHARS_MAX: usize = 300;
 /// See the module.
 pub(super) struct Temporary {
     session: Session,
+    /// Whether the server may have made the webhook by now.
+    asked: bool,
 }
 
 impl Temporary {
@@ -34,11 +36,14 @@ impl Temporary {
             UsageError::new("set HOME or XDG_STATE_HOME: a file there tells the next run what to clean up")
         })?;
         let session = Session::begin(&directory, &client.address, &organization)?;
-        Ok(Self { session })
+        Ok(Self { session, asked: false })
     }
 
     /// Makes the webhook, after those that were left behind are gone.
     pub(super) async fn make(&mut self, client: &Client, args: &ForwardArgs) -> anyhow::Result<Webhook> {
+        // A server that cannot be reached now is a mistake, and leaves nothing to clean up.
+        let name = self.session.left.organization.clone();
+        client.organizations().get_organization(GetOrganizationRequest { name }).await?;
         delete_abandoned(client).await;
         let events = if args.events.is_empty() {
             vec!["*".to_owned()]
@@ -56,12 +61,16 @@ impl Temporary {
             parent: self.session.left.organization.clone(),
             webhook: Some(webhook),
         };
+        self.asked = true;
         let webhook = client.webhooks().create_webhook(request).await;
         Ok(webhook.context("cannot make the temporary webhook")?.into_inner())
     }
 
     /// Deletes the webhook, also where nobody knows whether it was made.
     pub(super) async fn delete(self, client: &Client) {
+        if !self.asked {
+            return;
+        }
         let mut patience = Patience::default();
         let deleted = tokio::time::timeout(DELETION_MAX, async {
             while let Err(status) = delete(client, &self.session.left).await {
