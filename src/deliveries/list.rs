@@ -1,7 +1,7 @@
 //! `hookwright deliveries list`.
 
 use clap::Args;
-use hookwright_proto::v1::{ListDeliveriesRequest, ListDeliveriesResponse};
+use hookwright_proto::v1::{Delivery, ListDeliveriesRequest, ListDeliveriesResponse};
 use prost_types::Timestamp;
 
 use super::{choice::Choice, show};
@@ -82,7 +82,7 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
                     show::state(one),
                     one.attempt_count.to_string(),
                     show::last(one),
-                    output::time(one.create_time.as_ref()),
+                    made(one),
                     names::id(&one.webhook).to_owned(),
                 ]
             });
@@ -91,4 +91,14 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
                 rows.collect(),
             )
         })
+}
+
+/// When it was made, and whether by a replay.
+fn made(delivery: &Delivery) -> String {
+    let time = output::time(delivery.create_time.as_ref());
+    if delivery.replay {
+        format!("{time} (replay)")
+    } else {
+        time
+    }
 }

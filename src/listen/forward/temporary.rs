@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hookwright_proto::v1::{CreateWebhookRequest, DeleteWebhookRequest, DeliveryMode, GetOrganizationRequest, ListWebhooksRequest, Webhook};
+use hookwright_proto::v1::{
+    CreateWebhookRequest, DeleteWebhookRequest, DeliveryMode, GetOrganizationRequest, ListWebhooksRequest, Webhook,
+};
 use tonic::{Code, Status};
 
 use super::{
@@ -43,7 +45,10 @@ impl Temporary {
     pub(super) async fn make(&mut self, client: &Client, args: &ForwardArgs) -> anyhow::Result<Webhook> {
         // A server that cannot be reached now is a mistake, and leaves nothing to clean up.
         let name = self.session.left.organization.clone();
-        client.organizations().get_organization(GetOrganizationRequest { name }).await?;
+        client
+            .organizations()
+            .get_organization(GetOrganizationRequest { name })
+            .await?;
         delete_abandoned(client).await;
         let events = if args.events.is_empty() {
             vec!["*".to_owned()]
