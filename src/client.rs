@@ -135,7 +135,11 @@ impl Interceptor for Credentials {
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());
         }
-        if let Some(deadline) = self.deadline {
+        // A call that takes longer brings its own.
+        if let Some(deadline) = self
+            .deadline
+            .filter(|_| !request.metadata().contains_key("grpc-timeout"))
+        {
             request.set_timeout(deadline);
         }
         Ok(request)
@@ -255,10 +259,16 @@ impl Client {
         ReplayServiceClient::new(self.service(Some(self.timeout)))
     }
 
-    /// The pull service, for calls that may have the server wait for so long.
-    pub(crate) fn pulls(&self, wait: Duration) -> PullServiceClient<Service> {
-        let deadline = self.timeout.saturating_add(wait);
-        PullServiceClient::new(self.service(Some(deadline))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// The pull service.
+    pub(crate) fn pulls(&self) -> PullServiceClient<Service> {
+        PullServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// A call during which the server may wait for so long, in addition to what every call may take.
+    pub(crate) fn waiting<M>(&self, message: M, wait: Duration) -> Request<M> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout.saturating_add(wait));
+        request
     }
 }
 

@@ -71,8 +71,8 @@ pub(super) async fn pull(client: &Client, args: PullArgs) -> anyhow::Result<()> 
         ack_timeout: args.ack_timeout.map(input::duration),
         wait: args.wait.map(input::duration),
     };
-    let mut service = client.pulls(args.wait.unwrap_or_default());
-    let response = service.pull_deliveries(request).await?.into_inner();
+    let request = client.waiting(request, args.wait.unwrap_or_default());
+    let response = client.pulls().pull_deliveries(request).await?.into_inner();
     let list = List {
         length: response.deliveries.len(),
         rest: "",
@@ -105,8 +105,7 @@ pub(super) async fn acknowledge(client: &Client, args: AcknowledgeArgs) -> anyho
         webhook: args.which.name(client)?,
         ack_ids: args.ack_ids,
     };
-    let mut service = client.pulls(Duration::ZERO);
-    let response = service.acknowledge_deliveries(request).await?.into_inner();
+    let response = client.pulls().acknowledge_deliveries(request).await?.into_inner();
     client
         .output
         .message("AcknowledgeDeliveriesResponse", &response, |response| {
@@ -126,8 +125,7 @@ pub(super) async fn extend(client: &Client, args: ExtendArgs) -> anyhow::Result<
         ack_ids: args.ack_ids,
         ack_timeout: args.ack_timeout.map(input::duration),
     };
-    let mut service = client.pulls(Duration::ZERO);
-    let response = service.extend_deliveries(request).await?.into_inner();
+    let response = client.pulls().extend_deliveries(request).await?.into_inner();
     client
         .output
         .message("ExtendDeliveriesResponse", &response, |response| {

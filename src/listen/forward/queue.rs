@@ -54,7 +54,12 @@ impl<'a> Queue<'a> {
                 ack_timeout: Some(input::duration(self.ack_timeout)),
                 wait: Some(input::duration(WAIT)),
             };
-            match self.client.pulls(WAIT).pull_deliveries(request).await {
+            match self
+                .client
+                .pulls()
+                .pull_deliveries(self.client.waiting(request, WAIT))
+                .await
+            {
                 Ok(response) => {
                     self.patience.succeeded();
                     self.fetched.extend(response.into_inner().deliveries);
@@ -74,7 +79,7 @@ impl<'a> Queue<'a> {
                 webhook: self.webhook.clone(),
                 ack_ids: vec![delivery.ack_id.clone()],
             };
-            match self.client.pulls(Duration::ZERO).acknowledge_deliveries(request).await {
+            match self.client.pulls().acknowledge_deliveries(request).await {
                 Ok(response) => break response.into_inner().stale_ack_ids,
                 Err(status) => self.patience.wait_after(status).await?,
             }
@@ -112,7 +117,7 @@ impl<'a> Queue<'a> {
             ack_ids,
             ack_timeout: Some(input::duration(ack_timeout)),
         };
-        let response = self.client.pulls(Duration::ZERO).extend_deliveries(request).await?;
+        let response = self.client.pulls().extend_deliveries(request).await?;
         Ok(response.into_inner().stale_ack_ids)
     }
 
