@@ -7,7 +7,12 @@ pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod patience;
 
-use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -154,6 +159,8 @@ pub(crate) struct Client {
     token: Option<MetadataValue<Ascii>>,
     /// Where it is connected to.
     pub(crate) address: String,
+    /// Which authorities it trusts beside the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     /// The organization of commands that name none.
     organization: Option<String>,
     /// How long a call may take.
@@ -172,13 +179,14 @@ impl Client {
         failure::report_as(connection.format, &connection.address);
         let token = connection.token.as_deref().map(bearer).transpose()?;
         // Connected at the first call, so that wrong usage is told first.
-        let channel = endpoint(&connection.address, connection.ca_file)?
+        let channel = endpoint(&connection.address, connection.ca_file.as_deref())?
             .connect_timeout(connection.timeout)
             .connect_lazy();
         Ok(Self {
             channel,
             token,
             address: connection.address,
+            ca_file: connection.ca_file,
             organization: connection.organization,
             timeout: connection.timeout,
             output: Output::new(connection.format),
@@ -272,7 +280,7 @@ impl Client {
     }
 }
 
-fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint> {
+fn endpoint(address: &str, ca_file: Option<&Path>) -> anyhow::Result<Endpoint> {
     let tls = address.starts_with("https://");
     if !tls && !address.starts_with("http://") {
         return Err(UsageError::new(format!(
@@ -287,7 +295,7 @@ fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint>
     }
     let mut config = ClientTlsConfig::new().with_native_roots();
     if let Some(path) = ca_file {
-        let pem = std::fs::read(&path).with_context(|| format!("cannot read --ca-file {}", path.display()))?;
+        let pem = std::fs::read(path).with_context(|| format!("cannot read --ca-file {}", path.display()))?;
         config = config.ca_certificate(Certificate::from_pem(pem));
     }
     endpoint.tls_config(config).context("cannot set up TLS")

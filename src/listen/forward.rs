@@ -40,7 +40,7 @@ pub(super) async fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<Ex
     let client = Client::connect(client_args.or(root), &process_environment)?;
     let url = args.forward.forward_to.as_deref().unwrap_or_default();
     let mut forwarder = Forwarder {
-        target: Target::new(url, &args.forward)?,
+        target: Target::new(url, &args.forward, client.ca_file.as_deref())?,
         // Read before anything is made: a secret that is none is wrong usage.
         verifier: Verifier::new(&args.secrets, &args.header_prefix)?,
         retries: args.forward.retries(),

@@ -76,7 +76,7 @@ pub(super) struct ServerArgs {
     token_file: Option<PathBuf>,
     /// PEM file of certificate authorities to trust beside the system's, for the server and for --forward-to [env: HOOKWRIGHT_CA_FILE]
     #[arg(long, value_name = "FILE")]
-    pub(super) ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     /// How long each call may take, for example 5s or 2m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,

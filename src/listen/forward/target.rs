@@ -1,6 +1,6 @@
 //! Where deliveries are forwarded to: posted by the same sender, and with the same bytes, as the server posts them.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_delivery::{
@@ -28,13 +28,12 @@ pub(super) struct Target {
 
 impl Target {
     /// Checks the URL; nothing is connected to yet.
-    pub(super) fn new(url: &str, args: &ForwardArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(url: &str, args: &ForwardArgs, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let refused = |why: &dyn std::fmt::Display| UsageError::new(format!("--forward-to: the URL {why}"));
         let url = PayloadUrl::parse(url).map_err(|why| refused(&why))?;
         let policy = everywhere(&url);
         policy.check_url(&url).map_err(|why| refused(&why))?;
-        let extra_ca = args.server.ca_file.as_ref();
-        let extra_ca = extra_ca
+        let extra_ca = ca_file
             .map(|path| std::fs::read(path).with_context(|| format!("cannot read --ca-file {}", path.display())))
             .transpose()?;
         let options = ConnectorOptions {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use hookwright_testkit::{Receiver, RecordedRequest};
+use hookwright_testkit::{Authority, Receiver, RecordedRequest};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ async fn what_a_killed_run_left_behind_is_deleted_by_the_next() {
     let installation = Installation::start(On::Sqlite).await;
     let shell = Shell::at(&installation);
     let program = Receiver::start().await;
-    let url = program.url("/");
+    let url = program.url_as("localhost", "/");
     let mut killed = forward(&shell, &url, &[]);
     killed.line_with("ping").await;
     let mut living = forward(&shell, &url, &[]);
@@ -169,6 +169,26 @@ async fn a_webhook_of_somebodys_own_is_left_as_it_is() {
     listening.line_with("TT-Hook-Event: ping").await;
     assert_eq!(listening.wait().await.code(), Some(0), "{}", listening.stderr());
     assert_eq!(sessions(&shell), 0);
+}
+
+#[tokio::test]
+async fn a_url_with_tls_is_verified_unless_told_otherwise() {
+    let installation = Installation::start(On::Sqlite).await;
+    let shell = Shell::at(&installation);
+    let authority = Authority::new();
+    let program = Receiver::start_tls(authority.certificate(&["localhost"]).server_config()).await;
+    let url = program.url_as("localhost", "/");
+    let authority_file = authority.pem_file().to_str().unwrap();
+    for (more, part) in [
+        (&["--tries", "1"][..], "given up"),
+        (&["--ca-file", authority_file], " 200 "),
+        (&["--insecure-skip-tls-verify"], " 200 "),
+    ] {
+        let mut listening = forward(&shell, &url, &[more, &["--count", "1"]].concat());
+        let line = listening.line_with("ping").await;
+        assert!(line.contains(part), "{more:?}: {line}");
+        assert_eq!(listening.wait().await.code(), Some(0), "{}", listening.stderr());
+    }
 }
 
 #[tokio::test]
