@@ -1,7 +1,7 @@
 //! What a run of `listen --forward-to` leaves behind when it is killed: a file that names it, so that the next run can clean up.
 //!
 //! The file is locked for as long as its process lives, so whoever can lock it knows that the process is gone. It is removed
-//! when the run ends, unless its webhook could not be deleted.
+//! when its webhook is deleted.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -51,6 +51,8 @@ impl Session {
                 .prefix("")
                 .suffix(".json")
                 .rand_bytes(16)
+                // Nothing but `end` removes it: a panic is an end that cleaned up nothing.
+                .disable_cleanup(true)
                 .tempfile_in(directory)?;
             file.as_file().lock()?;
             let session = file
@@ -71,9 +73,9 @@ impl Session {
         begun().with_context(|| format!("cannot write into {}", directory.display()))
     }
 
-    /// Leaves the file for the next run to find.
-    pub(super) fn leave(self) {
-        let _ = self.file.keep();
+    /// Ends the session when there is nothing to clean up any more. Without it the next run finds the file.
+    pub(super) fn end(self) {
+        let _ = fs::remove_file(self.file.path());
     }
 }
 
@@ -132,7 +134,7 @@ mod tests {
         assert!(!left.session.is_empty());
         assert!(Abandoned::find(&path, ADDRESS).is_empty(), "it lives");
         // Its lock ends with it, as it does when a process is killed.
-        session.leave();
+        drop(session);
         assert!(Abandoned::find(&path, "http://elsewhere:1").is_empty());
         let found = Abandoned::find(&path, ADDRESS);
         assert_eq!(found.len(), 1);
@@ -147,7 +149,9 @@ mod tests {
     #[test]
     fn a_session_that_ends_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        drop(Session::begin(directory.path(), ADDRESS, "organizations/acme").unwrap());
+        Session::begin(directory.path(), ADDRESS, "organizations/acme")
+            .unwrap()
+            .end();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         assert!(Abandoned::find(Path::new("/does/not/exist"), ADDRESS).is_empty());
     }

@@ -74,7 +74,7 @@ impl Temporary {
     /// Deletes the webhook, also where nobody knows whether it was made.
     pub(super) async fn delete(self, client: &Client) {
         if !self.asked {
-            return;
+            return self.session.end();
         }
         let mut patience = Patience::default();
         let deleted = tokio::time::timeout(DELETION_MAX, async {
@@ -84,7 +84,7 @@ impl Temporary {
             Ok::<(), Status>(())
         });
         let why = match deleted.await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return self.session.end(),
             Ok(Err(status)) => output::printable(status.message()),
             Err(_) => "the server does not answer".to_owned(),
         };
@@ -92,7 +92,6 @@ impl Temporary {
             "the temporary webhook of {} could not be deleted ({why}); the next `hookwright listen --forward-to` does it",
             self.session.left.organization
         ));
-        self.session.leave();
     }
 }
 

@@ -52,6 +52,18 @@ on_both_stores! {
         assert_eq!(table.interrupt().await, Some(0), "{}", table.stderr());
         lines.signal(Signal::TERM);
         assert_eq!(lines.wait().await.code(), Some(0), "{}", lines.stderr());
+        let mut one = shell.start(&["deliveries", "watch", "--state", "retrying", "--count", "1"]);
+        assert!(one.line().await.contains("STATE"));
+        let ended = async {
+            loop {
+                installation.publish("clocking", CLOCKING).await;
+                let soon = std::time::Duration::from_secs(2);
+                if let Ok(status) = tokio::time::timeout(soon, one.wait()).await {
+                    break status;
+                }
+            }
+        };
+        assert_eq!(ended.await.code(), Some(0), "one was enough");
         let gone = shell.failure(1, &["deliveries", "watch", "--organization", "nobody"]).await;
         assert!(gone.contains("NOT_FOUND"), "{gone}");
     }
