@@ -10,7 +10,8 @@ use prost_types::Timestamp;
 
 use crate::{
     client::{
-        Client, input, names,
+        Client, input,
+        names::{self, OrganizationArgs},
         pages::{LimitArgs, collect},
     },
     output::{self, List},
@@ -23,17 +24,15 @@ pub(crate) enum EventsCommand {
     Get {
         /// `evt_...` with --organization, or the full resource name
         event: String,
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: Option<String>,
+        #[command(flatten)]
+        organization: OrganizationArgs,
     },
     /// Tell for every webhook of the organization why an event was sent to it or not
     Explain {
         /// `evt_...` with --organization, or the full resource name
         event: String,
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: Option<String>,
+        #[command(flatten)]
+        organization: OrganizationArgs,
     },
     /// List an organization's events, newest first, for example: hookwright events list --organization acme --since 2h
     List(ListArgs),
@@ -42,11 +41,10 @@ pub(crate) enum EventsCommand {
 /// Which events to list.
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-    organization: String,
+    #[command(flatten)]
+    organization: OrganizationArgs,
     /// Only events of this type
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// Only events published at or after this time (RFC 3339), or not longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]
@@ -62,12 +60,12 @@ pub(crate) struct ListArgs {
 pub(crate) async fn run(client: Client, command: EventsCommand) -> anyhow::Result<ExitCode> {
     match command {
         EventsCommand::Get { event, organization } => {
-            let name = names::within(organization.as_deref(), "events", &event)?;
+            let name = client.within(&organization, "events", &event)?;
             let event = client.events().get_event(GetEventRequest { name }).await?.into_inner();
             client.output.message("Event", &event, show)?;
         }
         EventsCommand::Explain { event, organization } => {
-            let name = names::within(organization.as_deref(), "events", &event)?;
+            let name = client.within(&organization, "events", &event)?;
             explain(&client, name).await?;
         }
         EventsCommand::List(args) => list(&client, args).await?,
@@ -109,7 +107,7 @@ async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
 async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     let service = client.events();
     let filter = ListEventsRequest {
-        parent: names::organization(&args.organization)?,
+        parent: client.parent(&args.organization)?,
         event_type: args
             .event_type
             .strip_prefix("eventTypes/")

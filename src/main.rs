@@ -8,12 +8,16 @@ mod deliveries;
 mod demo;
 mod event_types;
 mod events;
+mod interrupt;
 mod listen;
 mod migrate;
 mod nodes;
 mod organizations;
 mod output;
+mod profiles;
+mod progress;
 mod publish;
+mod replays;
 mod serve;
 mod settings;
 mod units;
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Listen(args) => listen::run(args),
+        Command::Listen(args) => listen::run(args, root),
         Command::Demo(args) => demo::run(args),
         Command::Organizations(group) => client::run(group.client.or(root), |client| {
             organizations::run(client, group.command)
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Replays(group) => client::run(group.client.or(root), |client| replays::run(client, group.command)),
+        Command::Profiles(args) => profiles::run(args, &root),
         Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {
             client::run(group.client.or(root), |client| deliveries::run(client, group.command))
