@@ -6,7 +6,7 @@ use crate::{
     client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
     demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
     nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
-    webhooks::WebhooksCommand,
+    tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Events(Group<EventsCommand>),
     /// Show deliveries and their attempts
     Deliveries(Group<DeliveriesCommand>),
+    /// Create, show and revoke tokens, which callers of the API show
+    Tokens(Group<TokensCommand>),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
     /// Write a script that completes commands and flags in a shell

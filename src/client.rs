@@ -13,7 +13,8 @@ use failure::UsageError;
 use hookwright_proto::v1::{
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
     event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, webhook_service_client::WebhookServiceClient,
+    organization_service_client::OrganizationServiceClient, token_service_client::TokenServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
 use hookwright_server::ADMIN_TOKEN_FILE;
 use tonic::{
@@ -181,6 +182,11 @@ impl Client {
     /// The event type service.
     pub(crate) fn event_types(&self) -> EventTypeServiceClient<Service> {
         EventTypeServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The token service.
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Service> {
+        TokenServiceClient::new(self.service(Some(self.timeout)))
     }
 
     /// The webhook service.

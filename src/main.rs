@@ -16,6 +16,7 @@ mod output;
 mod publish;
 mod serve;
 mod settings;
+mod tokens;
 mod units;
 mod webhooks;
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Tokens(group) => client::run(group.client.or(root), |client| tokens::run(client, group.command)),
         Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {
             client::run(group.client.or(root), |client| deliveries::run(client, group.command))

@@ -17,6 +17,7 @@
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
@@ -40,5 +41,6 @@ mod steering;
 mod subscriptions;
 mod support;
 mod telemetry;
+mod tokens;
 mod torture;
 mod verifiers;

@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
     event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
     organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    webhook_service_client::WebhookServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -75,6 +75,7 @@ pub(crate) struct Clients {
     pub(crate) events: EventServiceClient<Authorized>,
     pub(crate) deliveries: DeliveryServiceClient<Authorized>,
     pub(crate) nodes: NodeServiceClient<Authorized>,
+    pub(crate) tokens: TokenServiceClient<Authorized>,
 }
 
 impl Clients {
@@ -89,7 +90,8 @@ impl Clients {
             webhooks: WebhookServiceClient::new(service.clone()),
             events: EventServiceClient::new(service.clone()).max_decoding_message_size(MAX),
             deliveries: DeliveryServiceClient::new(service.clone()),
-            nodes: NodeServiceClient::new(service),
+            nodes: NodeServiceClient::new(service.clone()),
+            tokens: TokenServiceClient::new(service),
         }
     }
 }

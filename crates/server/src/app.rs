@@ -18,6 +18,7 @@ mod registry;
 pub mod replays;
 pub mod secrets;
 pub mod stats;
+pub mod tokens;
 pub mod watch;
 pub mod webhooks;
 
@@ -178,7 +179,7 @@ impl App {
         AuditRow {
             id: self.next_id(),
             at: clock::now_us(),
-            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.token.to_string()),
+            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.actor().to_string()),
             action: action.to_owned(),
             resource,
             details: "{}".to_owned(),

@@ -17,6 +17,7 @@ mod replays;
 mod stats;
 pub(crate) mod status;
 mod time;
+mod tokens;
 mod trace;
 mod watch;
 mod webhooks;
@@ -27,7 +28,8 @@ use hookwright_proto::v1::{
     delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
     event_type_service_server::EventTypeServiceServer, node_service_server::NodeServiceServer,
     organization_service_server::OrganizationServiceServer, pull_service_server::PullServiceServer,
-    replay_service_server::ReplayServiceServer, webhook_service_server::WebhookServiceServer,
+    replay_service_server::ReplayServiceServer, token_service_server::TokenServiceServer,
+    webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -89,6 +91,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(ReplayServiceServer);
     serve!(PullServiceServer);
     serve!(NodeServiceServer);
+    serve!(TokenServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrganizationServiceServer<Api>>().await;
@@ -99,6 +102,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<ReplayServiceServer<Api>>().await;
     health.set_serving::<PullServiceServer<Api>>().await;
     health.set_serving::<NodeServiceServer<Api>>().await;
+    health.set_serving::<TokenServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -5,6 +5,7 @@
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`] | what goes in and comes out |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
+//! | [`tokens`] | credentials of callers |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
@@ -31,6 +32,7 @@ mod seal;
 mod sqlite;
 pub mod stats;
 mod store;
+pub mod tokens;
 
 use std::time::Duration;
 

@@ -13,3 +13,4 @@ pub(crate) mod queue;
 pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod stats;
+pub(crate) mod tokens;

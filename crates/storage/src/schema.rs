@@ -239,3 +239,4 @@ table! {
 }
 
 allow_tables_to_appear_in_same_query!(pending_deliveries, events);
+allow_tables_to_appear_in_same_query!(organizations, tokens);

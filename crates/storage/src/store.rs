@@ -93,7 +93,7 @@ macro_rules! configure {
     };
 }
 
-pub(crate) use {read, write};
+pub(crate) use {configure, read, write};
 
 impl Store {
     /// Brings the schema up to date, creating it if there is none. Returns the names of the migrations that were run.
@@ -472,15 +472,6 @@ impl Store {
     pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
         configure!(self, None, expire_secrets(webhook, &audit))
-    }
-
-    /// Stores a token.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
-    pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
-        let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, insert_token(&row, &audit))
     }
 
     /// Appends to the audit log.

@@ -81,7 +81,7 @@ impl App {
         Ok(super::page(rows, size, |row| row.name.clone()))
     }
 
-    /// Deletes an organization; with `force`, its webhooks too.
+    /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too.
     ///
     /// # Errors
     /// When it does not exist, or has webhooks and `force` is not set.
@@ -105,6 +105,7 @@ impl App {
         for webhook in self.registry.remove_organization(&row) {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));
         }
+        self.tokens.remove_organization(row.id);
         changing.settle().await
     }
 

@@ -2,7 +2,7 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
-use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*};
+use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::queue::queue_queries!([], []);
@@ -13,6 +13,7 @@ crate::queries::changes::changes_queries!([], []);
 crate::queries::replays::replays_queries!([], []);
 crate::queries::pull::pull_queries!([], []);
 crate::queries::stats::stats_queries!([], []);
+crate::queries::tokens::tokens_queries!([], []);
 
 /// There is one writer at a time.
 fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {

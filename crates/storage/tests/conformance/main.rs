@@ -12,3 +12,4 @@ mod ordering;
 mod queue;
 mod retention;
 mod support;
+mod tokens;
