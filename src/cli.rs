@@ -3,9 +3,10 @@
 use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 
 use crate::{
-    client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
-    demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
-    nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
+    audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
+    deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
+    installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
+    organizations::OrganizationsCommand, portal::PortalCommand, publish::PublishArgs, serve::ServeArgs,
     tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
@@ -61,6 +62,12 @@ pub(crate) enum Command {
     Deliveries(Group<DeliveriesCommand>),
     /// Create, show and revoke tokens, which callers of the API show
     Tokens(Group<TokensCommand>),
+    /// Show who changed what
+    Audit(Group<AuditCommand>),
+    /// Let customers into the console
+    Portal(Group<PortalCommand>),
+    /// Show what the installation runs, and its settings
+    Installation(Group<InstallationCommand>),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
     /// Write a script that completes commands and flags in a shell

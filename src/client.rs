@@ -11,10 +11,11 @@ use anyhow::Context as _;
 use clap::Args;
 use failure::UsageError;
 use hookwright_proto::v1::{
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, token_service_client::TokenServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_server::ADMIN_TOKEN_FILE;
 use tonic::{
@@ -187,6 +188,21 @@ impl Client {
     /// The token service.
     pub(crate) fn tokens(&self) -> TokenServiceClient<Service> {
         TokenServiceClient::new(self.service(Some(self.timeout)))
+    }
+
+    /// The audit service.
+    pub(crate) fn audit(&self) -> AuditServiceClient<Service> {
+        AuditServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The portal service.
+    pub(crate) fn portal(&self) -> PortalServiceClient<Service> {
+        PortalServiceClient::new(self.service(Some(self.timeout)))
+    }
+
+    /// The installation service.
+    pub(crate) fn installation(&self) -> InstallationServiceClient<Service> {
+        InstallationServiceClient::new(self.service(Some(self.timeout)))
     }
 
     /// The webhook service.

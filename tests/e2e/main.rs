@@ -17,6 +17,9 @@
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `audit` | who changed what, for those who may know |
+//! | `portal` | links that let customers into the console |
+//! | `installation` | what an installation tells of itself |
 //! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
@@ -26,15 +29,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 mod access;
+mod audit;
 mod bad_input;
 mod cluster;
 mod command_line;
 mod contract;
 mod durability;
 mod filters;
+mod installation;
 mod isolation;
 mod ordering;
 mod outcomes;
+mod portal;
 mod publishing;
 mod schemas;
 mod steering;

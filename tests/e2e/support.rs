@@ -2,10 +2,11 @@
 
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState,
-    GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook,
+    GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook, audit_service_client::AuditServiceClient,
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
+    event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
+    node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
+    portal_service_client::PortalServiceClient, publish_event_request::Payload,
     token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
@@ -76,6 +77,9 @@ pub(crate) struct Clients {
     pub(crate) deliveries: DeliveryServiceClient<Authorized>,
     pub(crate) nodes: NodeServiceClient<Authorized>,
     pub(crate) tokens: TokenServiceClient<Authorized>,
+    pub(crate) audit: AuditServiceClient<Authorized>,
+    pub(crate) portal: PortalServiceClient<Authorized>,
+    pub(crate) installation: InstallationServiceClient<Authorized>,
 }
 
 impl Clients {
@@ -91,7 +95,10 @@ impl Clients {
             events: EventServiceClient::new(service.clone()).max_decoding_message_size(MAX),
             deliveries: DeliveryServiceClient::new(service.clone()),
             nodes: NodeServiceClient::new(service.clone()),
-            tokens: TokenServiceClient::new(service),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            portal: PortalServiceClient::new(service.clone()),
+            installation: InstallationServiceClient::new(service),
         }
     }
 }

@@ -474,15 +474,6 @@ impl Store {
         configure!(self, None, expire_secrets(webhook, &audit))
     }
 
-    /// Appends to the audit log.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
-    pub async fn append_audit(&self, audit: &AuditRow) -> Result<(), StoreError> {
-        let audit = audit.clone();
-        write!(self, append_audit(&audit))
-    }
-
     /// A value that the service keeps for itself.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hookwright_delivery::clock;
-use hookwright_domain::id::TokenId;
+use hookwright_domain::id::{PortalLinkId, TokenId};
 use hookwright_storage::TokenRow;
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
@@ -68,12 +68,15 @@ impl Scope {
 pub enum Actor {
     /// A token.
     Token(TokenId),
+    /// A portal link.
+    PortalLink(PortalLinkId),
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(id) => id.fmt(f),
+            Self::PortalLink(id) => id.fmt(f),
         }
     }
 }
@@ -90,6 +93,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Who may work with one organization for a time.
+    pub(super) fn new(actor: Actor, scope: Scope, organization: i64, expires_at: i64) -> Self {
+        Self {
+            actor,
+            scope,
+            organization: Some(organization),
+            expires_at: Some(expires_at),
+        }
+    }
+
     /// By what it calls.
     pub fn actor(&self) -> Actor {
         self.actor
@@ -175,13 +188,11 @@ impl InForce {
 
     fn retain(&mut self, keep: impl Fn(&Caller) -> bool) {
         self.by_hash.retain(|_, caller| keep(caller));
-        self.ids = self
-            .by_hash
-            .values()
-            .map(|caller| match caller.actor {
-                Actor::Token(id) => id,
-            })
-            .collect();
+        let ids = self.by_hash.values().filter_map(|caller| match caller.actor {
+            Actor::Token(id) => Some(id),
+            Actor::PortalLink(_) => None,
+        });
+        self.ids = ids.collect();
     }
 }
 
@@ -244,6 +255,8 @@ impl Tokens {
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
         let known = match caller.actor {
             Actor::Token(id) => self.in_force.load().ids.contains(&id),
+            // There is nothing to revoke: it lasts for its time.
+            Actor::PortalLink(_) => true,
         };
         if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
             Ok(())

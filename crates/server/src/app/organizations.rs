@@ -3,6 +3,7 @@
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::OrganizationRow;
+use serde_json::json;
 
 use super::{
     App,
@@ -51,7 +52,13 @@ impl App {
             updated_at: now,
             deleted_at: None,
         };
-        let audit = self.audit(Some(caller), "organization.create", format!("organizations/{name}"));
+        let audit = self.audit(
+            Some(caller),
+            "organization.create",
+            Some(row.id),
+            format!("organizations/{name}"),
+            json!({ "display_name": display_name }),
+        );
         changing.store().insert_organization(&row, &audit).await?;
         self.registry.put_organization(row.clone());
         changing.settle().await?;
@@ -97,7 +104,13 @@ impl App {
                 message: format!("organization `{name}` has webhooks ({webhooks}); delete them first, or set force"),
             });
         }
-        let audit = self.audit(Some(caller), "organization.delete", format!("organizations/{name}"));
+        let audit = self.audit(
+            Some(caller),
+            "organization.delete",
+            Some(row.id),
+            format!("organizations/{name}"),
+            json!({ "webhooks_deleted": webhooks }),
+        );
         changing
             .store()
             .delete_organization(row.id, clock::now_us(), &audit)

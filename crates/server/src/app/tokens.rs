@@ -6,10 +6,12 @@ use hookwright_storage::{
     OrganizationRow, TokenRow,
     tokens::{ListedToken, Revocation},
 };
+use serde_json::json;
 
 use super::{
     App,
     access::{self, Caller, Scope},
+    audit,
     error::{AppError, AppResult, Violation},
 };
 
@@ -97,7 +99,17 @@ impl App {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        let audit = self.audit(Some(caller), "token.create", resource(id));
+        let audit = self.audit(
+            Some(caller),
+            "token.create",
+            organization_id,
+            resource(id),
+            json!({
+                "display_name": row.name,
+                "scope": row.scope,
+                "expire_time": row.expires_at.map(audit::time),
+            }),
+        );
         changing.store().insert_token(&row, &audit).await?;
         self.tokens.put(&row);
         changing.settle().await?;
@@ -153,7 +165,13 @@ impl App {
             return Ok(TokenView::new(token, clock::now_us()));
         }
         let now = clock::now_us();
-        let audit = self.audit(Some(caller), "token.revoke", resource(id));
+        let audit = self.audit(
+            Some(caller),
+            "token.revoke",
+            token.row.organization_id,
+            resource(id),
+            json!({ "display_name": token.row.name }),
+        );
         let admin = Scope::Admin.as_str();
         let revocation = changing.store().revoke_token(id.raw(), admin, now, &audit).await?;
         if revocation == Revocation::LastAdmin {

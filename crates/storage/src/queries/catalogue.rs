@@ -1,4 +1,4 @@
-//! Configuration: organizations, event types, webhooks, secrets, settings, and the audit log.
+//! Configuration: organizations, event types, webhooks, secrets, settings.
 
 macro_rules! catalogue_queries {
     ($connection:ty, [$($asynchronous:tt)*], [$($wait:tt)*]) => {
@@ -17,10 +17,6 @@ macro_rules! catalogue_queries {
                 signing_secrets: signing_secrets::table.load(conn)$($wait)*?,
                 tokens: tokens::table.load(conn)$($wait)*?,
             })
-        }
-
-        pub(crate) $($asynchronous)* fn append_audit(conn: &mut Connection, row: &AuditRow) -> QueryResult<()> {
-            diesel::insert_into(audit_log::table).values(row).execute(conn)$($wait)*.map(drop)
         }
 
         pub(crate) $($asynchronous)* fn insert_organization(

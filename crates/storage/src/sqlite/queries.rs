@@ -2,9 +2,10 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
-use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
+use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
+crate::queries::audit::audit_queries!([], []);
 crate::queries::queue::queue_queries!([], []);
 crate::queries::history::history_queries!([], []);
 crate::queries::ordering::ordering_queries!([], []);

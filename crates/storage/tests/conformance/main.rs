@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
+mod audit;
 mod catalogue;
 mod commit;
 mod history;
