@@ -13,6 +13,9 @@
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `steering` | finding deliveries, and cancelling them |
+//! | `replays` | deliveries made again, and those that a webhook missed |
+//! | `pull` | deliveries that receivers fetch |
+//! | `watching` | deliveries as they change, and what was counted of them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
@@ -42,6 +45,8 @@ mod ordering;
 mod outcomes;
 mod portal;
 mod publishing;
+mod pull;
+mod replays;
 mod schemas;
 mod steering;
 mod subscriptions;
@@ -50,3 +55,4 @@ mod telemetry;
 mod tokens;
 mod torture;
 mod verifiers;
+mod watching;

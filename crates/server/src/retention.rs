@@ -50,8 +50,13 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
         }
     }
     let now = clock::now_us();
-    store.forget_changes(now - CHANGES_KEPT_US).await?;
-    store.forget_stats(now).await?;
+    loop {
+        let begun = Instant::now();
+        if store.forget_changes(now - CHANGES_KEPT_US).await? + store.forget_stats(now).await? == 0 {
+            break;
+        }
+        rest(begun).await;
+    }
     store.forget_replays(now - REPLAYS_KEPT_US).await?;
     store.forget_audit(now - AUDIT_KEPT_US).await?;
     store.forget_tokens(now - AUDIT_KEPT_US).await?;

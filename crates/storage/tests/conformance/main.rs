@@ -4,13 +4,17 @@
 
 mod audit;
 mod catalogue;
+mod changes;
 mod commit;
 mod history;
 mod nodes;
 mod nodes_model;
 mod opening;
 mod ordering;
+mod pull;
 mod queue;
+mod replays;
 mod retention;
+mod stats;
 mod support;
 mod tokens;
