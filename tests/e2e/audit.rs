@@ -65,8 +65,8 @@ on_both_stores! {
         let manager = token(&mut installation.clients, TokenScope::Manage, ACME).await;
         let mut clients = Clients::connect(&address, &manager.secret).await;
         let wanted = Webhook {
-            headers: [("X-Key".to_owned(), "hidden-in-header".to_owned())].into(),
-            ..webhook(&receiver.url("/payload?key=hidden-in-query"), &["clocking"])
+            headers: [("X-Key".to_owned(), "concealed-in-header".to_owned())].into(),
+            ..webhook(&receiver.url("/payload?key=concealed-in-query"), &["clocking"])
         };
         let request = CreateWebhookRequest { parent: ACME.to_owned(), webhook: Some(wanted) };
         let created = clients.webhooks.create_webhook(request).await.unwrap().into_inner();
@@ -74,7 +74,7 @@ on_both_stores! {
         let changed = Webhook {
             name: name.clone(),
             events: vec!["*".to_owned()],
-            headers: [("X-Key".to_owned(), "hidden-and-new".to_owned())].into(),
+            headers: [("X-Key".to_owned(), "concealed-and-new".to_owned())].into(),
             ..Webhook::default()
         };
         let mask = FieldMask { paths: vec!["events".to_owned(), "headers".to_owned()] };
@@ -98,7 +98,7 @@ on_both_stores! {
             assert!(entry.name.starts_with("auditEntries/aud_"), "{}", entry.name);
             assert!(entry.create_time.is_some());
             let told = format!("{entry:?}");
-            for secret in ["hidden", SECRET, &rotated.signing_secret, &manager.secret] {
+            for secret in ["concealed", SECRET, &rotated.signing_secret, &manager.secret] {
                 assert!(!told.contains(secret), "{secret}: {told}");
             }
         }

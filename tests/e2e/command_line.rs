@@ -1,5 +1,7 @@
 //! The binary as its users run it.
 
+mod operating;
+
 use std::{path::Path, process::Output};
 
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver};

@@ -12,6 +12,7 @@
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `schemas` | what becomes of events that do not fit their type |
+//! | `searching` | events found by key, request id and expression, page by page |
 //! | `steering` | finding deliveries, and cancelling them |
 //! | `replays` | deliveries made again, and those that a webhook missed |
 //! | `pull` | deliveries that receivers fetch |
@@ -48,6 +49,7 @@ mod publishing;
 mod pull;
 mod replays;
 mod schemas;
+mod searching;
 mod steering;
 mod subscriptions;
 mod support;

@@ -500,7 +500,8 @@ impl Store {
         read!(self, get_event(organization, id))
     }
 
-    /// Events of an organization below the id `before`, newest first; and the id to go on below, if there are more.
+    /// Events of an organization below the id `before`, newest first, without their payloads; and the id to go on below, if there
+    /// may be more. A page may come out short while there are more.
     ///
     /// # Errors
     /// When the store does not answer.

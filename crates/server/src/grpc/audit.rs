@@ -84,6 +84,7 @@ fn stored_actor(name: &str) -> AppResult<Option<String>> {
 
 fn entry(line: ListedAudit) -> AuditEntry {
     let row = line.row;
+    let id = AuditEntryId::from_raw(row.id);
     let actor = match row.actor.get(..4) {
         Some(TokenId::PREFIX) => format!("tokens/{}", row.actor),
         Some(PortalLinkId::PREFIX) => format!("portalLinks/{}", row.actor),
@@ -94,8 +95,9 @@ fn entry(line: ListedAudit) -> AuditEntry {
         _ => serde_json::Map::new(),
     };
     AuditEntry {
-        name: format!("auditEntries/{}", AuditEntryId::from_raw(row.id)),
-        create_time: Some(timestamp(row.at)),
+        name: format!("auditEntries/{id}"),
+        // What the times of a list are compared with.
+        create_time: Some(timestamp(id.time_us())),
         actor,
         action: row.action,
         resource: row.resource,
