@@ -30,7 +30,8 @@ pub(crate) enum TokensCommand {
     /// Show one token, without its secret
     Get {
         /// `tok_...` or `tokens/tok_...`
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        name: String,
     },
     /// List tokens, newest first, those that ended included
     List {
@@ -43,7 +44,8 @@ pub(crate) enum TokensCommand {
     /// Revoke a token: it stops working at once
     Revoke {
         /// `tok_...` or `tokens/tok_...`
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        name: String,
     },
 }
 
@@ -108,14 +110,14 @@ pub(crate) async fn run(client: Client, command: TokensCommand) -> anyhow::Resul
             let token = service.create_token(request).await?.into_inner();
             client.output.message("Token", &token, show)?;
         }
-        TokensCommand::Get { token } => {
-            let request = GetTokenRequest { name: name(&token) };
+        TokensCommand::Get { name } => {
+            let request = GetTokenRequest { name: full(&name) };
             let token = service.get_token(request).await?.into_inner();
             client.output.message("Token", &token, show)?;
         }
         TokensCommand::List { organization, limit } => list(&client, organization, limit).await?,
-        TokensCommand::Revoke { token } => {
-            let request = RevokeTokenRequest { name: name(&token) };
+        TokensCommand::Revoke { name } => {
+            let request = RevokeTokenRequest { name: full(&name) };
             let revoked = service.revoke_token(request).await?.into_inner().token;
             client.output.message("Token", &revoked.unwrap_or_default(), show)?;
         }
@@ -124,7 +126,7 @@ pub(crate) async fn run(client: Client, command: TokensCommand) -> anyhow::Resul
 }
 
 /// `tok_...` or `tokens/tok_...` as a resource name.
-fn name(text: &str) -> String {
+fn full(text: &str) -> String {
     format!("tokens/{}", text.strip_prefix("tokens/").unwrap_or(text))
 }
 

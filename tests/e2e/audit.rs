@@ -78,7 +78,7 @@ on_both_stores! {
             ..Webhook::default()
         };
         let mask = FieldMask { paths: vec!["events".to_owned(), "headers".to_owned()] };
-        let request = UpdateWebhookRequest { webhook: Some(changed), update_mask: Some(mask), ..Default::default() };
+        let request = UpdateWebhookRequest { webhook: Some(changed), update_mask: Some(mask) };
         clients.webhooks.update_webhook(request).await.unwrap();
         let request = RotateSigningSecretRequest { name: name.clone(), ..Default::default() };
         let rotated = clients.webhooks.rotate_signing_secret(request).await.unwrap().into_inner();

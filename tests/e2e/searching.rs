@@ -80,15 +80,15 @@ on_both_stores! {
         let [five, fifty, all] = [0, 1, 2].map(|index: usize| ids[index].clone());
         let installation = &mut installation;
         assert_eq!(found(installation, by("payload.total >= 50")).await, [all.clone(), fifty.clone()], "newest first");
-        assert_eq!(found(installation, by("attributes.region == 'us' && payload.total > 50")).await, [all.clone()]);
-        assert_eq!(found(installation, by("ordering_key == 'b'")).await, [fifty.clone()], "also without the payload");
+        assert_eq!(found(installation, by("attributes.region == 'us' && payload.total > 50")).await, [all.as_str()]);
+        assert_eq!(found(installation, by("ordering_key == 'b'")).await, [fifty.as_str()], "also without the payload");
         assert_eq!(found(installation, by("event_type == 'ping'")).await, [""; 0]);
         let of_key = ListEventsRequest { ordering_key: "a".to_owned(), ..ListEventsRequest::default() };
         assert_eq!(found(installation, of_key.clone()).await, [all.clone(), five.clone()]);
         let both = ListEventsRequest { filter: "payload.total < 50".to_owned(), ..of_key };
         assert_eq!(found(installation, both).await, [five]);
         let of_request = ListEventsRequest { request_id: "order-50".to_owned(), ..ListEventsRequest::default() };
-        assert_eq!(found(installation, of_request).await, [fifty.clone()]);
+        assert_eq!(found(installation, of_request).await, [fifty.as_str()]);
         let unknown = ListEventsRequest { request_id: "order-51".to_owned(), ..ListEventsRequest::default() };
         assert_eq!(found(installation, unknown).await, [""; 0]);
         let request = GetEventRequest { name: format!("{ACME}/events/{fifty}") };

@@ -1,9 +1,9 @@
 //! Tokens: what each may do, and that it ends at once.
 
 use hookwright_proto::v1::{
-    CreateTokenRequest, DeleteOrganizationRequest, GetOrganizationRequest, GetTokenRequest, ListOrganizationsRequest,
-    ListTokensRequest, PublishStreamRequest, RevokeTokenRequest, Token, TokenScope, TokenState, WatchDeliveriesRequest,
-    token::Expiration,
+    CreateTokenRequest, DeleteOrganizationRequest, DeliveryMode, GetOrganizationRequest, GetTokenRequest,
+    ListOrganizationsRequest, ListTokensRequest, PublishStreamRequest, PullDeliveriesRequest, RevokeTokenRequest,
+    Token, TokenScope, TokenState, WatchDeliveriesRequest, Webhook, token::Expiration,
 };
 use hookwright_testkit::DEADLINE;
 use prost_types::{Duration, Timestamp};
@@ -67,7 +67,7 @@ on_both_stores! {
         let refused = publisher.events.publish_event(event("clocking", CLOCKING)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
         assert_eq!(revoke(admin, &created.name).await.unwrap(), revoked, "once more changes nothing");
-        assert_eq!(list(admin, ACME).await.unwrap(), [revoked.clone()]);
+        assert_eq!(list(admin, ACME).await.unwrap(), std::slice::from_ref(&revoked));
         assert_eq!(list(admin, "").await.unwrap().len(), 2, "with the first admin token");
 
         installation.restart().await;
@@ -121,6 +121,26 @@ on_both_stores! {
         assert_eq!(refused.code(), Code::Unauthenticated);
         let mut second_clients = Clients::connect(&address, &second.secret).await;
         assert_eq!(revoke(&mut second_clients, &second.name).await.unwrap_err().code(), Code::FailedPrecondition);
+    }
+
+    async fn a_call_that_waits_ends_with_its_token(on: On) {
+        let mut installation = Installation::start(on).await;
+        let wanted_webhook = Webhook {
+            delivery_mode: DeliveryMode::Pull.into(),
+            events: vec!["clocking".to_owned()],
+            ..Webhook::default()
+        };
+        let webhook = installation.create_webhook(wanted_webhook).await.unwrap().name;
+        let address = installation.server.grpc_address().to_owned();
+        let token = create(&mut installation.clients, wanted(TokenScope::Manage, "")).await.unwrap();
+        let mut clients = Clients::connect(&address, &token.secret).await;
+        let request = PullDeliveriesRequest { webhook, wait: Some(Duration { seconds: 50, nanos: 0 }), ..Default::default() };
+        let pulled = clients.pull.pull_deliveries(request.clone()).await.unwrap().into_inner().deliveries;
+        assert_eq!(pulled.len(), 1, "the ping; after it there is nothing to wait for");
+        let waiting = tokio::spawn(async move { clients.pull.pull_deliveries(request).await });
+        revoke(&mut installation.clients, &token.name).await.unwrap();
+        let status = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
     }
 
     async fn streams_end_with_their_token(on: On) {

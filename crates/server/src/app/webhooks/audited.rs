@@ -1,5 +1,7 @@
 //! What the audit log shows of a webhook: everything that its owner set but what may be a credential.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -11,7 +13,7 @@ impl WebhookSpec {
     pub(super) fn shown(&self) -> Map<String, Value> {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         let delays = self.retry_delays.as_ref();
-        let delays = delays.map(|delays| delays.iter().map(|delay| delay.as_secs_f64()).collect::<Vec<_>>());
+        let delays = delays.map(|delays| delays.iter().map(Duration::as_secs_f64).collect::<Vec<_>>());
         let shown = json!({
             "payload_url": without_credentials(&self.payload_url),
             "pull": self.pull,
@@ -67,8 +69,6 @@ fn without_credentials(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn spec() -> WebhookSpec {
