@@ -142,6 +142,16 @@ impl Caller {
         self.require_scope(scope)
     }
 
+    /// Fails for who came by a portal link: what it opens ends with it, and must not be prolonged.
+    pub fn require_token(&self) -> AppResult<()> {
+        match self.actor {
+            Actor::Token(_) => Ok(()),
+            Actor::PortalLink(_) => Err(AppError::Denied(
+                "whoever came by a portal link makes no more of them; ask the application that gave it".to_owned(),
+            )),
+        }
+    }
+
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
         // `publish` and `read` stand beside each other: a publisher's token does not open what was published.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
@@ -385,6 +395,24 @@ mod tests {
         assert!(caller.require_for(Scope::Read, 8).is_err());
         assert!(caller.require_for(Scope::Admin, 7).is_err());
         assert!(caller.require(Scope::Read).is_err());
+    }
+
+    #[test]
+    fn who_came_by_a_portal_link_has_its_organization_and_its_time() {
+        let link = Actor::PortalLink(PortalLinkId::from_raw(17));
+        let customer = |scope| Caller::new(link, scope, 7, 10);
+        let manages = customer(Scope::Manage);
+        assert!(manages.require_for(Scope::Manage, 7).is_ok() && manages.require_for(Scope::Read, 7).is_ok());
+        assert!(manages.require_for(Scope::Read, 8).is_err(), "another organization");
+        assert!(manages.require(Scope::Read).is_err(), "the installation");
+        assert!(manages.require_for(Scope::Admin, 7).is_err(), "its tokens");
+        assert!(manages.require_token().is_err(), "more links");
+        let reads = customer(Scope::Read);
+        assert!(reads.require_for(Scope::Read, 7).is_ok() && reads.require_for(Scope::Manage, 7).is_err());
+        let tokens = Tokens::default();
+        assert!(tokens.check(&manages, 9).is_ok());
+        assert!(tokens.check(&manages, 10).is_err(), "its time is over");
+        assert_eq!(link.to_string(), PortalLinkId::from_raw(17).to_string());
     }
 
     #[test]

@@ -81,8 +81,9 @@ impl App {
     /// Creates a link.
     ///
     /// # Errors
-    /// When the organization does not exist, or a field is at fault.
+    /// When the organization does not exist, a field is at fault, or the caller came by a link itself.
     pub async fn create_portal_link(&self, caller: &Caller, new: NewPortalLink<'_>) -> AppResult<PortalLink> {
+        caller.require_token()?;
         let row = self.organization_for(caller, Scope::Manage, new.organization)?;
         if !TTL.contains(&new.ttl) {
             return Err(AppError::invalid("ttl", "INVALID_TTL", "must be 1 min to 24 h"));

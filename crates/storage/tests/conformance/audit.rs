@@ -1,6 +1,8 @@
 //! The audit log: found by organization, actor, action and time, page by page.
 
-use hookwright_storage::{AuditRow, audit::AuditFilter};
+use diesel::{Connection as _, connection::SimpleConnection as _};
+use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use hookwright_storage::{AuditRow, OrganizationRow, audit::AuditFilter};
 
 use crate::support::{Fixture, NOW, NOW_MS, ORGANIZATION, audit, on_both_stores, organization};
 
@@ -17,7 +19,48 @@ fn line(fixture: &Fixture, after_ms: i64, actor: &str, action: &str, organizatio
     }
 }
 
+/// Runs the statement of the migration that fills the column in, on lines that are there.
+async fn fill_in(fixture: &Fixture) {
+    let update = |up: &'static str| &up[up.find("UPDATE").unwrap()..up.find("CREATE INDEX").unwrap()];
+    match fixture.options.url.strip_prefix("sqlite://") {
+        Some(path) => {
+            let up = include_str!("../../migrations/sqlite/2026-11-25-000000_audit_organization/up.sql");
+            let mut conn = diesel::SqliteConnection::establish(path).unwrap();
+            conn.batch_execute(update(up)).unwrap();
+        }
+        None => {
+            let up = include_str!("../../migrations/postgres/2026-11-25-000000_audit_organization/up.sql");
+            let mut conn = diesel_async::AsyncPgConnection::establish(&fixture.options.url)
+                .await
+                .unwrap();
+            conn.batch_execute(update(up)).await.unwrap();
+        }
+    }
+}
+
 on_both_stores! {
+    async fn lines_of_before_get_their_organization(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let at = |at: i64, line: AuditRow, resource: &str| AuditRow { at, resource: resource.to_owned(), ..line };
+        let first = OrganizationRow { created_at: NOW, ..organization(ORGANIZATION, "acme") };
+        store.insert_organization(&first, &at(NOW, audit(1), "organizations/acme")).await.unwrap();
+        store.append_audit(&at(NOW + 1, audit(2), "organizations/acme/webhooks/wh_1")).await.unwrap();
+        store.delete_organization(ORGANIZATION, NOW + 5, &at(NOW + 4, audit(3), "organizations/acme")).await.unwrap();
+        let again = OrganizationRow { created_at: NOW + 9, ..organization(8, "acme") };
+        store.insert_organization(&again, &at(NOW + 9, audit(4), "organizations/acme")).await.unwrap();
+        store.append_audit(&at(NOW + 10, audit(5), "organizations/acme/webhooks/wh_2")).await.unwrap();
+        for (id, resource) in [(6, "organizations/acme-two"), (7, "eventTypes/acme"), (8, "webhooks/wh_1")] {
+            store.append_audit(&at(NOW + 11, audit(id), resource)).await.unwrap();
+        }
+        fill_in(fixture).await;
+        let (found, _) = store.list_audit(&AuditFilter::default(), i64::MAX, 10).await.unwrap();
+        let mut of: Vec<_> = found.iter().map(|found| (found.row.id, found.row.organization_id)).collect();
+        of.sort_unstable();
+        let (old, new) = (Some(ORGANIZATION), Some(8));
+        let expected = [(1, old), (2, old), (3, old), (4, new), (5, new), (6, None), (7, None), (8, None)];
+        assert_eq!(of, expected, "by name and time");
+    }
+
     async fn lines_are_found_by_what_they_say(fixture: &mut Fixture) {
         let store = fixture.store();
         store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
