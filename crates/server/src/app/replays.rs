@@ -1,6 +1,6 @@
 //! Replays: deliveries made again, one by one or by the thousand, and those that a webhook missed.
 //!
-//! A replay of many is a row in the store that says what was asked for and how far it is; [`runner`] works on it, and takes it
+//! A replay of many is a row in the store that says what was asked for and how far it is; `runner` works on it, and takes it
 //! up again after a restart. What is published for it carries a request id of its own, so that work done twice sends nothing
 //! twice.
 
