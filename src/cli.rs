@@ -3,10 +3,11 @@
 use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 
 use crate::{
-    client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
-    demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
-    nodes::NodesCommand, organizations::OrganizationsCommand, profiles::ProfilesArgs, publish::PublishArgs,
-    replays::ReplaysCommand, serve::ServeArgs, webhooks::WebhooksCommand,
+    audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
+    deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
+    installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
+    organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs, publish::PublishArgs,
+    replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -65,6 +66,14 @@ pub(crate) enum Command {
     Deliveries(Group<DeliveriesCommand>),
     /// Make deliveries again, many at once
     Replays(Group<ReplaysCommand>),
+    /// Create, show and revoke tokens, which callers of the API show
+    Tokens(Group<TokensCommand>),
+    /// Show who changed what
+    Audit(Group<AuditCommand>),
+    /// Let customers into the console
+    Portal(Group<PortalCommand>),
+    /// Show what the installation runs, and its settings
+    Installation(Group<InstallationCommand>),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
     /// Keep connection settings under names

@@ -19,10 +19,12 @@ use clap::Args;
 use connection::Connection;
 use failure::UsageError;
 use hookwright_proto::v1::{
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, pull_service_client::PullServiceClient,
-    replay_service_client::ReplayServiceClient, webhook_service_client::WebhookServiceClient,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use names::OrganizationArgs;
 use tonic::{
@@ -227,6 +229,26 @@ impl Client {
     /// The event type service.
     pub(crate) fn event_types(&self) -> EventTypeServiceClient<Service> {
         EventTypeServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The token service.
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Service> {
+        TokenServiceClient::new(self.service(Some(self.timeout)))
+    }
+
+    /// The audit service.
+    pub(crate) fn audit(&self) -> AuditServiceClient<Service> {
+        AuditServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The portal service.
+    pub(crate) fn portal(&self) -> PortalServiceClient<Service> {
+        PortalServiceClient::new(self.service(Some(self.timeout)))
+    }
+
+    /// The installation service.
+    pub(crate) fn installation(&self) -> InstallationServiceClient<Service> {
+        InstallationServiceClient::new(self.service(Some(self.timeout)))
     }
 
     /// The webhook service.

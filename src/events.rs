@@ -38,8 +38,15 @@ pub(crate) enum EventsCommand {
     List(ListArgs),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  hookwright events list --organization acme --since 2h
+  hookwright events list --organization acme --request-id order-17-created
+  hookwright events list --organization acme --event-type order --filter 'payload.total > 100'";
+
 /// Which events to list.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
@@ -52,6 +59,15 @@ pub(crate) struct ListArgs {
     /// Only events published before this time (RFC 3339), or longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
+    /// Only events with this ordering key
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    ordering_key: String,
+    /// Only the event that was published under this request id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Only events for which this expression in CEL is true, for example "payload.total > 100"
+    #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
+    filter: String,
     #[command(flatten)]
     limit: LimitArgs,
 }
@@ -115,6 +131,9 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
             .to_owned(),
         start_time: args.since,
         end_time: args.until,
+        ordering_key: args.ordering_key,
+        request_id: args.request_id,
+        filter: args.filter,
         ..ListEventsRequest::default()
     };
     let (events, rest) = collect(args.limit.limit, |page_size, page_token| {
@@ -168,6 +187,7 @@ fn show(event: &Event) -> String {
         ("happened", output::time(event.event_time.as_ref())),
         ("attributes", attributes.join(", ")),
         ("ordering key", event.ordering_key.clone()),
+        ("request id", event.request_id.clone()),
         ("deliveries", event.delivery_count.to_string()),
         ("bytes", event.payload_bytes.to_string()),
         ("payload", event.json.clone()),

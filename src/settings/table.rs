@@ -103,6 +103,20 @@ impl Setting {
 }
 
 fn without_password(url: &str) -> String {
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let shown = without_user_password(url);
+    if query.is_empty() {
+        return shown;
+    }
+    // PostgreSQL takes a password there too.
+    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{shown}?{}", parameters.collect::<Vec<_>>().join("&"))
+}
+
+fn without_user_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
@@ -183,6 +197,8 @@ pub(super) const SETTINGS: &[Setting] = &[
 
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),
     setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (/metrics, /healthz, /readyz); port 0 takes a free port"),
+    setting!(console_url, One, LISTENERS, "URL", "Where people reach the HTTP listener, for links to the console, for example https://hooks.example",
+        default = Some("http:// and the address of the HTTP listener")),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
     setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the gRPC listener then speaks TLS"),
     setting!(tls_private_key, One, LISTENERS, "FILE", "PEM file of the certificate's private key"),
@@ -237,6 +253,10 @@ mod tests {
                 "postgres://u:***@host:5432/db?x=a@b",
             ),
             ("postgres://u@host/db", "postgres://u@host/db"),
+            (
+                "postgres://host/db?user=u&password=secret&sslmode=require",
+                "postgres://host/db?user=u&password=***&sslmode=require",
+            ),
             ("http://proxy:3128", "http://proxy:3128"),
         ] {
             assert_eq!(without_password(url), shown);
@@ -254,7 +274,7 @@ mod tests {
             .filter_map(|line| line.split_once(": ").map(|(name, _)| name))
             .collect();
         assert!(fields.len() > 20, "{fields:?}");
-        for field in fields {
+        for field in fields.into_iter().filter(|field| *field != "about") {
             assert!(
                 SETTINGS.iter().any(|setting| setting.name == field),
                 "`{field}` cannot be set"

@@ -14,6 +14,8 @@ mod relay;
 mod shell;
 mod watching;
 
+mod operating;
+
 use std::{path::Path, process::Output};
 
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver};

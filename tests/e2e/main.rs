@@ -14,6 +14,7 @@
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `schemas` | what becomes of events that do not fit their type |
+//! | `searching` | events found by key, request id and expression, page by page |
 //! | `steering` | finding deliveries, and cancelling them |
 //! | `replays` | deliveries made again, and those that a webhook missed |
 //! | `pull` | deliveries that receivers fetch |
@@ -22,6 +23,10 @@
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `audit` | who changed what, for those who may know |
+//! | `portal` | links that let customers into the console |
+//! | `installation` | what an installation tells of itself |
+//! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
@@ -30,6 +35,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 mod access;
+mod audit;
 mod bad_input;
 mod clients;
 mod cluster;
@@ -39,17 +45,21 @@ mod durability;
 mod examples;
 mod filters;
 mod guides;
+mod installation;
 mod isolation;
 mod ordering;
 mod outcomes;
+mod portal;
 mod publishing;
 mod pull;
 mod replays;
 mod schemas;
+mod searching;
 mod steering;
 mod subscriptions;
 mod support;
 mod telemetry;
+mod tokens;
 mod torture;
 mod verifiers;
 mod watching;

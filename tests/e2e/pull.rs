@@ -103,7 +103,7 @@ on_both_stores! {
         assert_eq!(second.len(), 1, "the first is leased");
         assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [""; 0]);
         assert_eq!(installation.delivered(&first.delivery).await.attempt_count, 1);
-        assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [first.ack_id.clone()], "once");
+        assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [first.ack_id.as_str()], "once");
         // It survives a restart that it is leased, and that it waits.
         installation.restart().await;
         assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);

@@ -3,11 +3,12 @@
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState,
     GetDeliveryRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Webhook,
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    publish_event_request::Payload, pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -78,6 +79,10 @@ pub(crate) struct Clients {
     pub(crate) replays: ReplayServiceClient<Authorized>,
     pub(crate) pull: PullServiceClient<Authorized>,
     pub(crate) nodes: NodeServiceClient<Authorized>,
+    pub(crate) tokens: TokenServiceClient<Authorized>,
+    pub(crate) audit: AuditServiceClient<Authorized>,
+    pub(crate) portal: PortalServiceClient<Authorized>,
+    pub(crate) installation: InstallationServiceClient<Authorized>,
 }
 
 impl Clients {
@@ -94,7 +99,11 @@ impl Clients {
             deliveries: DeliveryServiceClient::new(service.clone()),
             replays: ReplayServiceClient::new(service.clone()),
             pull: PullServiceClient::new(service.clone()).max_decoding_message_size(MAX),
-            nodes: NodeServiceClient::new(service),
+            nodes: NodeServiceClient::new(service.clone()),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            portal: PortalServiceClient::new(service.clone()),
+            installation: InstallationServiceClient::new(service),
         }
     }
 }

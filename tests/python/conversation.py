@@ -130,6 +130,8 @@ def publish(api):
     assert [one["reason"] for one in explained] == ["EXPLANATION_REASON_FILTERED"], explained
     assert json.loads(api("EventService.GetEvent", {"name": first["event"]})["json"]) == {"total": 101}
     assert len(api("EventService.ListEvents", {"parent": "organizations/globex", "eventType": "order"})["events"]) == 4
+    wanted = {"parent": "organizations/globex", "filter": "payload.total == 102", "eventType": "order"}
+    assert [one["requestId"] for one in api("EventService.ListEvents", wanted)["events"]] == ["order-102"]
     return first["event"], batch[0]["published"]["event"], acks[0]["result"]["published"]["event"]
 
 
@@ -188,6 +190,26 @@ def fetch(api):
     return webhook
 
 
+def operate(api):
+    """Tokens, portal links, the audit log, the installation."""
+    wanted = {"displayName": "dashboard", "scope": "TOKEN_SCOPE_MANAGE", "organization": "organizations/globex", "ttl": "3600s"}
+    token = api("TokenService.CreateToken", {"token": wanted})
+    assert token["secret"].startswith("hw_") and "expireTime" in token, token
+    got = api("TokenService.GetToken", {"name": token["name"]})
+    assert got["state"] == "TOKEN_STATE_ACTIVE" and "secret" not in got, got
+    assert len(api("TokenService.ListTokens", {"organization": "organizations/globex"})["tokens"]) == 1
+    revoked = api("TokenService.RevokeToken", {"name": token["name"]})["token"]
+    assert revoked["state"] == "TOKEN_STATE_REVOKED", revoked
+    link = api("PortalService.CreatePortalLink", {"organization": "organizations/globex", "readOnly": True})
+    assert "/portal/" in link["url"] and link["portalLink"].startswith("portalLinks/lnk_"), link
+    log = api("AuditService.ListAuditEntries", {"parent": "organizations/globex", "pageSize": 2})
+    assert [one["action"] for one in log["auditEntries"]] == ["portal_link.create", "token.revoke"], log
+    assert log["auditEntries"][0]["details"]["read_only"] is True
+    installation = api("InstallationService.GetInstallation", {})
+    assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
+    assert "grpc_address" in [one["name"] for one in installation["settings"]]
+
+
 def main():
     wanted = json.load(sys.stdin)
     api = Api(wanted["address"], wanted["token"])
@@ -195,6 +217,7 @@ def main():
     steer(api, publish(api))
     repair(api, webhook)
     api("NodeService.ListNodes", {})
+    operate(api)
     for name in (webhook, fetch(api)):
         api("WebhookService.DeleteWebhook", {"name": name})
     api("OrganizationService.DeleteOrganization", {"name": "organizations/globex"})

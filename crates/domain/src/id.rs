@@ -123,6 +123,10 @@ ids! {
     ReplayId "rpl_"
     /// A token's id.
     TokenId "tok_"
+    /// The id of a line of the audit log.
+    AuditEntryId "aud_"
+    /// The id of a portal link.
+    PortalLinkId "lnk_"
 }
 
 impl EventId {

@@ -5,19 +5,23 @@
 //! call that made it returns. Changes are made one at a time, under one lock, store first.
 
 pub mod access;
+pub mod audit;
 mod changes;
 pub mod deliveries;
 pub mod error;
 pub mod event_types;
 pub mod events;
 pub mod explain;
+pub mod installation;
 pub mod nodes;
 pub mod organizations;
+pub mod portal;
 pub mod pull;
 mod registry;
 pub mod replays;
 pub mod secrets;
 pub mod stats;
+pub mod tokens;
 pub mod watch;
 pub mod webhooks;
 
@@ -29,7 +33,7 @@ use hookwright_delivery::{
     engine::{DisableReason, DisableRequest, Engine},
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
-use hookwright_storage::{AuditRow, MasterKey, Store, nodes::NodeOptions};
+use hookwright_storage::{MasterKey, Store, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -39,6 +43,7 @@ use self::{
     error::AppResult,
     registry::Registry,
 };
+use crate::options::About;
 
 /// The limits and policies that use cases apply.
 #[derive(Clone, Debug)]
@@ -53,6 +58,8 @@ pub struct Limits {
     pub header_prefix: String,
     /// The schedule of webhooks that set none.
     pub schedule: Arc<RetrySchedule>,
+    /// Where the web console is, without a slash at the end.
+    pub console_url: String,
 }
 
 /// The use cases over one store and one engine.
@@ -67,6 +74,9 @@ pub struct App {
     targets: Arc<TargetPolicy>,
     changes: Changes,
     node: NodeOptions,
+    about: About,
+    /// What portal links are sealed under.
+    portal_key: MasterKey,
     started_at: i64,
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
@@ -97,6 +107,8 @@ pub struct Parts {
     pub configuration: i64,
     /// Who this server is among those that share the store.
     pub node: NodeOptions,
+    /// What this server tells of itself.
+    pub about: About,
     /// Counts the events whose payload did not fit their type's schema.
     pub schema_mismatches: Counter,
     /// Becomes true when the server stops.
@@ -114,6 +126,8 @@ impl App {
         tokens.replace(&rows.tokens);
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
+            portal_key: portal::key(&parts.key),
+            about: parts.about,
             store: parts.store,
             engine: parts.engine,
             ids: parts.ids,
@@ -171,18 +185,6 @@ impl App {
 
     fn next_id(&self) -> i64 {
         self.ids.next(clock::now_us() / 1_000)
-    }
-
-    /// A line of the audit log.
-    fn audit(&self, caller: Option<&Caller>, action: &str, resource: String) -> AuditRow {
-        AuditRow {
-            id: self.next_id(),
-            at: clock::now_us(),
-            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.token.to_string()),
-            action: action.to_owned(),
-            resource,
-            details: "{}".to_owned(),
-        }
     }
 }
 

@@ -1,22 +1,26 @@
 //! The gRPC API `hookwright.v1`, one module a service. Each call authenticates, turns protobuf into what a use case takes,
 //! and its answer back; rules live in [`crate::app`].
 
+mod audit;
 mod conditions;
 mod deliveries;
 mod event_types;
 mod events;
 mod explain;
+mod installation;
 mod mask;
 mod name;
 mod nodes;
 mod organizations;
 mod page;
+mod portal;
 mod publish_stream;
 mod pull;
 mod replays;
 mod stats;
 pub(crate) mod status;
 mod time;
+mod tokens;
 mod trace;
 mod watch;
 mod webhooks;
@@ -24,10 +28,12 @@ mod webhooks;
 use std::{sync::Arc, time::Duration};
 
 use hookwright_proto::v1::{
-    delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
-    event_type_service_server::EventTypeServiceServer, node_service_server::NodeServiceServer,
-    organization_service_server::OrganizationServiceServer, pull_service_server::PullServiceServer,
-    replay_service_server::ReplayServiceServer, webhook_service_server::WebhookServiceServer,
+    audit_service_server::AuditServiceServer, delivery_service_server::DeliveryServiceServer,
+    event_service_server::EventServiceServer, event_type_service_server::EventTypeServiceServer,
+    installation_service_server::InstallationServiceServer, node_service_server::NodeServiceServer,
+    organization_service_server::OrganizationServiceServer, portal_service_server::PortalServiceServer,
+    pull_service_server::PullServiceServer, replay_service_server::ReplayServiceServer,
+    token_service_server::TokenServiceServer, webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -89,6 +95,10 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(ReplayServiceServer);
     serve!(PullServiceServer);
     serve!(NodeServiceServer);
+    serve!(TokenServiceServer);
+    serve!(AuditServiceServer);
+    serve!(PortalServiceServer);
+    serve!(InstallationServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrganizationServiceServer<Api>>().await;
@@ -99,6 +109,10 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<ReplayServiceServer<Api>>().await;
     health.set_serving::<PullServiceServer<Api>>().await;
     health.set_serving::<NodeServiceServer<Api>>().await;
+    health.set_serving::<TokenServiceServer<Api>>().await;
+    health.set_serving::<AuditServiceServer<Api>>().await;
+    health.set_serving::<PortalServiceServer<Api>>().await;
+    health.set_serving::<InstallationServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -2,7 +2,7 @@
 //! hot path pays for a row a commit and not for an index over attempts.
 //!
 //! A stream of rows has one writer at a time, which gives the positions: what is read up to a position is complete. On
-//! PostgreSQL each node has its stream, and changes that callers make share [`STEERED`]; on SQLite everything shares stream 0.
+//! PostgreSQL each node has its stream, and changes that callers make share `STEERED`; on SQLite everything shares stream 0.
 
 use std::collections::{BTreeMap, HashMap};
 

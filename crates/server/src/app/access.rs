@@ -1,20 +1,35 @@
 //! Who may call: API tokens and their scopes.
 //!
 //! A token is `hw_` and 32 random bytes in hex; the store keeps only its SHA-256 (a random token needs no slow hash). All
-//! tokens in force are in memory, so that a call costs one hash and one look-up.
+//! tokens in force are in memory, so that a call costs one hash and one look-up. A call or stream that lasts asks again
+//! whenever tokens change.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use hookwright_domain::id::TokenId;
+use hookwright_delivery::clock;
+use hookwright_domain::id::{PortalLinkId, TokenId};
 use hookwright_storage::TokenRow;
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
-use super::error::{AppError, AppResult};
+use super::{
+    App,
+    error::{AppError, AppResult},
+};
 
 /// What every token begins with.
 const PREFIX: &str = "hw_";
+/// What callers are told of a token that is not, or no more, in force.
+const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expired";
+/// How far ahead a timer is set for the end of a token: the wall clock may be set meanwhile.
+const LOOK_AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// What a token allows. Each scope allows what those after it allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,24 +55,72 @@ impl Scope {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The scope of a stored text.
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Read, Self::Publish, Self::Manage, Self::Admin]
             .into_iter()
             .find(|scope| scope.as_str() == text)
     }
 }
 
+/// By what a caller calls; written to the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A token.
+    Token(TokenId),
+    /// A portal link.
+    PortalLink(PortalLinkId),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(id) => id.fmt(f),
+            Self::PortalLink(id) => id.fmt(f),
+        }
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The token used; written to the audit log.
-    pub token: TokenId,
+    actor: Actor,
     scope: Scope,
-    /// The only organization that the token is good for, by raw id; `None` for all.
+    /// The only organization that the caller may work with, by raw id; `None` for all.
     organization: Option<i64>,
+    /// Until when it may.
+    expires_at: Option<i64>,
 }
 
 impl Caller {
+    /// Who may work with one organization for a time.
+    pub(super) fn new(actor: Actor, scope: Scope, organization: i64, expires_at: i64) -> Self {
+        Self {
+            actor,
+            scope,
+            organization: Some(organization),
+            expires_at: Some(expires_at),
+        }
+    }
+
+    /// By what it calls.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// What it may do.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Fails unless the caller has the scope for an organization, or, for `None`, for the whole installation.
+    pub fn require_at(&self, scope: Scope, organization: Option<i64>) -> AppResult<()> {
+        match organization {
+            Some(organization) => self.require_for(scope, organization),
+            None => self.require(scope),
+        }
+    }
+
     /// Fails unless the token has the scope for the whole installation.
     pub fn require(&self, scope: Scope) -> AppResult<()> {
         if self.organization.is_some() {
@@ -79,6 +142,16 @@ impl Caller {
         self.require_scope(scope)
     }
 
+    /// Fails for who came by a portal link: what it opens ends with it, and must not be prolonged.
+    pub fn require_token(&self) -> AppResult<()> {
+        match self.actor {
+            Actor::Token(_) => Ok(()),
+            Actor::PortalLink(_) => Err(AppError::Denied(
+                "whoever came by a portal link makes no more of them; ask the application that gave it".to_owned(),
+            )),
+        }
+    }
+
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
         // `publish` and `read` stand beside each other: a publisher's token does not open what was published.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
@@ -95,52 +168,140 @@ impl Caller {
 /// The tokens in force.
 #[derive(Default)]
 pub struct Tokens {
-    by_hash: ArcSwap<HashMap<[u8; 32], Entry>>,
+    in_force: ArcSwap<InForce>,
+    changed: watch::Sender<()>,
 }
 
-struct Entry {
-    caller: Caller,
-    expires_at: Option<i64>,
+#[derive(Clone, Default)]
+struct InForce {
+    by_hash: HashMap<[u8; 32], Caller>,
+    ids: HashSet<TokenId>,
+}
+
+impl InForce {
+    /// Takes a token in, unless it is revoked or of an unknown scope.
+    fn put(&mut self, row: &TokenRow) {
+        let hash = <[u8; 32]>::try_from(row.hash.as_slice());
+        let (Ok(hash), Some(scope), None) = (hash, Scope::parse(&row.scope), row.revoked_at) else {
+            return;
+        };
+        let id = TokenId::from_raw(row.id);
+        self.ids.insert(id);
+        let caller = Caller {
+            actor: Actor::Token(id),
+            scope,
+            organization: row.organization_id,
+            expires_at: row.expires_at,
+        };
+        self.by_hash.insert(hash, caller);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Caller) -> bool) {
+        self.by_hash.retain(|_, caller| keep(caller));
+        let ids = self.by_hash.values().filter_map(|caller| match caller.actor {
+            Actor::Token(id) => Some(id),
+            Actor::PortalLink(_) => None,
+        });
+        self.ids = ids.collect();
+    }
 }
 
 impl Tokens {
     /// Puts exactly these tokens in force; revoked ones and those with an unknown scope are left out.
     pub fn replace(&self, rows: &[TokenRow]) {
-        let entries = rows.iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
-            let hash: [u8; 32] = row.hash.as_slice().try_into().ok()?;
-            let caller = Caller {
-                token: TokenId::from_raw(row.id),
-                scope: Scope::parse(&row.scope)?,
-                organization: row.organization_id,
-            };
-            Some((
-                hash,
-                Entry {
-                    caller,
-                    expires_at: row.expires_at,
-                },
-            ))
-        });
-        self.by_hash.store(Arc::new(entries.collect()));
+        let mut in_force = InForce::default();
+        for row in rows {
+            in_force.put(row);
+        }
+        self.store(in_force);
+    }
+
+    /// Puts one more in force. Callers take turns.
+    pub(super) fn put(&self, row: &TokenRow) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.put(row);
+        self.store(in_force);
+    }
+
+    /// Takes one out of force. Callers take turns.
+    pub(super) fn remove(&self, id: TokenId) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.retain(|caller| caller.actor != Actor::Token(id));
+        self.store(in_force);
+    }
+
+    /// Takes those of an organization out of force. Callers take turns.
+    pub(super) fn remove_organization(&self, organization: i64) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.retain(|caller| caller.organization != Some(organization));
+        self.store(in_force);
+    }
+
+    fn store(&self, in_force: InForce) {
+        self.in_force.store(Arc::new(in_force));
+        self.changed.send_replace(());
     }
 
     /// Who calls with this value of `authorization`.
     pub fn authenticate(&self, authorization: Option<&str>, now_us: i64) -> AppResult<Caller> {
         const MISSING: &str = "no token; send the metadata `authorization: Bearer <token>`";
-        const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expired";
         let header = authorization.ok_or(AppError::Unauthenticated(MISSING))?;
         let token = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or(AppError::Unauthenticated(MISSING))?;
-        let tokens = self.by_hash.load();
+        let in_force = self.in_force.load();
         // The look-up is by hash: how long it takes tells nothing about tokens.
-        let entry = tokens.get(&hash(token)).ok_or(AppError::Unauthenticated(WRONG))?;
-        if entry.expires_at.is_some_and(|expires_at| expires_at <= now_us) {
-            return Err(AppError::Unauthenticated(WRONG));
+        let caller = in_force
+            .by_hash
+            .get(&hash(token))
+            .ok_or(AppError::Unauthenticated(WRONG))?;
+        self.check(caller, now_us)?;
+        Ok(caller.clone())
+    }
+
+    /// Fails when a caller that was let in may not go on: its token was revoked, or its time is over.
+    pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
+        let known = match caller.actor {
+            Actor::Token(id) => self.in_force.load().ids.contains(&id),
+            // There is nothing to revoke: it lasts for its time.
+            Actor::PortalLink(_) => true,
+        };
+        if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
+            Ok(())
+        } else {
+            Err(AppError::Unauthenticated(WRONG))
         }
-        Ok(entry.caller.clone())
+    }
+}
+
+impl App {
+    /// Fails when a caller that was let in may not go on.
+    ///
+    /// # Errors
+    /// When its token was revoked, or its time is over.
+    pub fn recheck(&self, caller: &Caller) -> AppResult<()> {
+        self.tokens.check(caller, clock::now_us())
+    }
+
+    /// Waits until a caller that was let in may not go on, and tells why.
+    pub async fn until_denied(&self, caller: &Caller) -> AppError {
+        let mut changed = self.tokens.changed.subscribe();
+        loop {
+            if let Err(error) = self.recheck(caller) {
+                return error;
+            }
+            let left = caller.expires_at.map(|expires_at| expires_at - clock::now_us());
+            let left = left.map_or(LOOK_AHEAD_MAX, |left| {
+                Duration::from_micros(left.max(1_000).unsigned_abs())
+            });
+            tokio::select! {
+                // The sender lives as long as this does.
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(left.min(LOOK_AHEAD_MAX)) => {}
+            }
+        }
     }
 }
 
@@ -210,6 +371,21 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_that_was_let_in_goes_when_its_token_does() {
+        let tokens = tokens("read", Some(7), Some(10), None);
+        let caller = tokens.authenticate(Some("Bearer hw_x"), 9).unwrap();
+        assert!(tokens.check(&caller, 9).is_ok());
+        assert!(tokens.check(&caller, 10).is_err(), "expired meanwhile");
+        tokens.remove_organization(8);
+        assert!(tokens.check(&caller, 9).is_ok(), "another organization's");
+        tokens.remove(TokenId::from_raw(2));
+        assert!(tokens.check(&caller, 9).is_ok(), "another token");
+        tokens.remove(TokenId::from_raw(1));
+        assert!(tokens.check(&caller, 9).is_err());
+        assert!(tokens.authenticate(Some("Bearer hw_x"), 9).is_err());
+    }
+
+    #[test]
     fn a_token_of_one_organization_is_good_for_no_other() {
         let caller = tokens("manage", Some(7), None, None)
             .authenticate(Some("Bearer hw_x"), 0)
@@ -219,6 +395,24 @@ mod tests {
         assert!(caller.require_for(Scope::Read, 8).is_err());
         assert!(caller.require_for(Scope::Admin, 7).is_err());
         assert!(caller.require(Scope::Read).is_err());
+    }
+
+    #[test]
+    fn who_came_by_a_portal_link_has_its_organization_and_its_time() {
+        let link = Actor::PortalLink(PortalLinkId::from_raw(17));
+        let customer = |scope| Caller::new(link, scope, 7, 10);
+        let manages = customer(Scope::Manage);
+        assert!(manages.require_for(Scope::Manage, 7).is_ok() && manages.require_for(Scope::Read, 7).is_ok());
+        assert!(manages.require_for(Scope::Read, 8).is_err(), "another organization");
+        assert!(manages.require(Scope::Read).is_err(), "the installation");
+        assert!(manages.require_for(Scope::Admin, 7).is_err(), "its tokens");
+        assert!(manages.require_token().is_err(), "more links");
+        let reads = customer(Scope::Read);
+        assert!(reads.require_for(Scope::Read, 7).is_ok() && reads.require_for(Scope::Manage, 7).is_err());
+        let tokens = Tokens::default();
+        assert!(tokens.check(&manages, 9).is_ok());
+        assert!(tokens.check(&manages, 10).is_err(), "its time is over");
+        assert_eq!(link.to_string(), PortalLinkId::from_raw(17).to_string());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
+mod audit;
 mod catalogue;
 mod changes;
 mod commit;
@@ -16,3 +17,4 @@ mod replays;
 mod retention;
 mod stats;
 mod support;
+mod tokens;
