@@ -15,7 +15,10 @@ use crate::{
 /// Programs decide by [`code`](Self::code), [`reason`](Self::reason) and [`is_transient`](Self::is_transient); `Display` is for
 /// people.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Error(Box<Facts>);
+
+#[derive(Clone, Debug)]
+struct Facts {
     code: Code,
     message: String,
     reason: Option<String>,
@@ -24,60 +27,59 @@ pub struct Error {
     retry_delay: Option<Duration>,
     transient: bool,
     /// None for one event of many, which has no status of its own.
-    status: Option<Box<Status>>,
+    status: Option<Status>,
 }
 
 impl Error {
     /// The gRPC status code, for example `INVALID_ARGUMENT`.
     #[must_use]
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// What is wrong and how to mend it.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The stable reason in UPPER_SNAKE_CASE (`google.rpc.ErrorInfo`), for example `REQUEST_ID_REUSED`; none for failures that
     /// were found on this side, such as a lost connection.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+        self.0.reason.as_deref()
     }
 
     /// What the reason is about, by name: for example `name` of what was not found.
     #[must_use]
     pub fn metadata(&self) -> &HashMap<String, String> {
-        &self.metadata
+        &self.0.metadata
     }
 
     /// Every field at fault; empty where none is.
     #[must_use]
     pub fn field_violations(&self) -> &[FieldViolation] {
-        &self.field_violations
+        &self.0.field_violations
     }
 
     /// How long the server asked to wait before a repeat.
     #[must_use]
     pub fn retry_delay(&self) -> Option<Duration> {
-        self.retry_delay
+        self.0.retry_delay
     }
 
     /// Whether it passes by itself: the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.transient
+        self.0.transient
     }
 
     /// The gRPC status; for one event of a batch or stream, one that is made of what is known.
     #[must_use]
     pub fn to_status(&self) -> Status {
-        self.status.as_ref().map_or_else(
-            || Status::new(self.code, self.message.clone()),
-            |status| (**status).clone(),
-        )
+        let Facts { code, message, .. } = &*self.0;
+        let made = || Status::new(*code, message.clone());
+        self.0.status.clone().unwrap_or_else(made)
     }
 }
 
@@ -97,7 +99,7 @@ impl From<Status> for Error {
                 one.reason.clone()
             },
         };
-        Self {
+        Self(Box::new(Facts {
             code: status.code(),
             message: status.message().to_owned(),
             reason: info.map(|info| info.reason.clone()),
@@ -105,8 +107,8 @@ impl From<Status> for Error {
             metadata,
             retry_delay: retry::delay(&status),
             transient: retry::is_transient(&status),
-            status: Some(Box::new(status)),
-        }
+            status: Some(status),
+        }))
     }
 }
 
@@ -114,7 +116,7 @@ impl From<Status> for Error {
 impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {
         let code = Code::from(error.code);
-        Self {
+        Self(Box::new(Facts {
             code,
             message: error.message,
             reason: (!error.reason.is_empty()).then_some(error.reason),
@@ -123,16 +125,16 @@ impl From<PublishError> for Error {
             retry_delay: None,
             transient: code == Code::Unavailable,
             status: None,
-        }
+        }))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `Code`'s own text is a sentence; its name is what documentation and logs are searched for.
-        write!(f, "{:?}: {}", self.code, self.message)?;
-        for FieldViolation { field, description, .. } in &self.field_violations {
-            let told = self.message.contains(description.as_str());
+        write!(f, "{:?}: {}", self.0.code, self.0.message)?;
+        for FieldViolation { field, description, .. } in &self.0.field_violations {
+            let told = self.0.message.contains(description.as_str());
             if !told {
                 write!(f, "; {field}: {description}")?;
             }
@@ -143,7 +145,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self.status.as_deref()?)
+        std::error::Error::source(self.0.status.as_ref()?)
     }
 }
 

@@ -25,7 +25,7 @@ const SEND_AHEAD: usize = 16;
 /// What handles ask for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Publish(Entry),
+    Publish(Box<Entry>),
     Flush(oneshot::Sender<Result<(), Error>>),
 }
 
@@ -42,12 +42,12 @@ impl Entry {
         event: PublishEventRequest,
         answer: oneshot::Sender<Result<PublishEventResponse, Error>>,
         room: Room,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             event,
             answer,
             _room: room,
-        }
+        })
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Worker {
     ack_timeout: Duration,
     give_up_after: Option<Duration>,
     /// By sequence, which counts on over all streams: the order in which they were taken.
-    waiting: BTreeMap<u64, Entry>,
+    waiting: BTreeMap<u64, Box<Entry>>,
     last_sequence: u64,
     flushes: Vec<Flush>,
     first_failure: Option<Error>,
@@ -194,7 +194,7 @@ impl Worker {
         failed.map_or(Ok(()), Err)
     }
 
-    fn settle_one(&mut self, entry: Entry, outcome: Result<PublishEventResponse, Error>) {
+    fn settle_one(&mut self, entry: Box<Entry>, outcome: Result<PublishEventResponse, Error>) {
         if let Err(error) = &outcome
             && self.first_failure.is_none()
         {
