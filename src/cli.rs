@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 use crate::{
     client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
     demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
-    nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
+    nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, relay::RelayArgs, serve::ServeArgs,
     webhooks::WebhooksCommand,
 };
 
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Webhooks(Group<WebhooksCommand>),
     /// Publish events
     Publish(PublishArgs),
+    /// Publish events from an outbox table in your own PostgreSQL, each exactly once
+    Relay(RelayArgs),
     /// Show published events
     Events(Group<EventsCommand>),
     /// Show deliveries and their attempts

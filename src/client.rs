@@ -7,32 +7,24 @@ pub(crate) mod pages;
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
+use crate::{
+    output::{Format, Output},
+    settings::{Environment, default_data_dir, process_environment},
+    units::parse_duration,
+};
 use anyhow::Context as _;
 use clap::Args;
 use failure::UsageError;
+use hookwright_client::{ConnectError, Transport};
 use hookwright_proto::v1::{
     delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
     event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
     organization_service_client::OrganizationServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_server::ADMIN_TOKEN_FILE;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
-
-use crate::{
-    output::{Format, Output},
-    settings::{Environment, default_data_dir, process_environment},
-    units::parse_duration,
-};
 
 const ADDRESS_DEFAULT: &str = "http://127.0.0.1:50051";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// An event with the largest payload that an operator may reasonably allow fits.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// How to reach the server. Environment variables are read in [`Client::connect`], so that a flag wins over them wherever
 /// on the line it stands.
@@ -102,31 +94,10 @@ where
     result
 }
 
-/// Adds token and deadline to each call.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    token: Option<MetadataValue<Ascii>>,
-    deadline: Option<Duration>,
-}
-
-impl Interceptor for Credentials {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        if let Some(deadline) = self.deadline {
-            request.set_timeout(deadline);
-        }
-        Ok(request)
-    }
-}
-
-type Service = InterceptedService<Channel, Credentials>;
-
 /// A connected client.
 pub(crate) struct Client {
-    channel: Channel,
-    token: Option<MetadataValue<Ascii>>,
+    /// The connection.
+    pub(crate) api: hookwright_client::Client,
     /// How long a call may take.
     pub(crate) timeout: Duration,
     /// Where results go.
@@ -149,85 +120,67 @@ impl Client {
         let ca_file = args
             .ca_file
             .or_else(|| environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from));
-        let token = match token(args.token, args.token_file, environment)? {
-            Some(text) => Some(bearer(&text)?),
-            None => None,
-        };
-        // Connected at the first call, so that wrong usage is told first.
-        let channel = endpoint(&address, ca_file)?.connect_timeout(timeout).connect_lazy();
+        let token = token(args.token, args.token_file, environment)?;
         Ok(Self {
-            channel,
-            token,
+            api: connect(address, token, ca_file, timeout)?,
             timeout,
             output: Output::new(format),
         })
     }
 
-    fn service(&self, deadline: Option<Duration>) -> Service {
-        InterceptedService::new(
-            self.channel.clone(),
-            Credentials {
-                token: self.token.clone(),
-                deadline,
-            },
-        )
-    }
-
     /// The organization service.
-    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Service> {
-        OrganizationServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Transport> {
+        self.api.organizations()
     }
 
     /// The event type service.
-    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Service> {
-        EventTypeServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Transport> {
+        self.api.event_types()
     }
 
     /// The webhook service.
-    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Service> {
-        WebhookServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Transport> {
+        self.api.webhooks()
     }
 
     /// The event service.
-    pub(crate) fn events(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
-    }
-
-    /// The event service without a deadline, for streams: they last as long as there are events, and their caller watches
-    /// that they go on.
-    pub(crate) fn event_stream(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(None)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn events(&self) -> EventServiceClient<Transport> {
+        self.api.events()
     }
 
     /// The delivery service.
-    pub(crate) fn nodes(&self) -> NodeServiceClient<Service> {
-        NodeServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Transport> {
+        self.api.deliveries()
     }
 
-    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Service> {
-        DeliveryServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// The node service.
+    pub(crate) fn nodes(&self) -> NodeServiceClient<Transport> {
+        self.api.nodes()
     }
 }
 
-fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint> {
-    let tls = address.starts_with("https://");
-    if !tls && !address.starts_with("http://") {
-        return Err(UsageError::new(format!(
-            "`{address}` is not an address: write http://HOST:PORT or https://HOST:PORT"
-        ))
-        .into());
+/// Prepares the connection, which is made at the first call. A command is not repeated: whoever typed it wants to know at once.
+fn connect(
+    address: String,
+    token: Option<String>,
+    ca_file: Option<PathBuf>,
+    timeout: Duration,
+) -> anyhow::Result<hookwright_client::Client> {
+    let mut builder = hookwright_client::Client::builder(address)
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .user_agent(concat!("hookwright/", env!("CARGO_PKG_VERSION")))
+        .no_retry();
+    if let Some(token) = token {
+        builder = builder.token(token);
     }
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|error| UsageError::new(format!("`{address}` is not an address: {error}")))?;
-    if !tls {
-        return Ok(endpoint);
-    }
-    let mut config = ClientTlsConfig::new().with_native_roots();
     if let Some(path) = ca_file {
-        let pem = std::fs::read(&path).with_context(|| format!("cannot read --ca-file {}", path.display()))?;
-        config = config.ca_certificate(Certificate::from_pem(pem));
+        builder = builder.ca_file(path);
     }
-    endpoint.tls_config(config).context("cannot set up TLS")
+    builder.connect().map_err(|error| match error {
+        ConnectError::Address(_) | ConnectError::Token => UsageError::new(error.to_string()).into(),
+        other => other.into(),
+    })
 }
 
 fn token(flag: Option<String>, file: Option<PathBuf>, environment: Environment<'_>) -> anyhow::Result<Option<String>> {
@@ -249,13 +202,6 @@ fn token(flag: Option<String>, file: Option<PathBuf>, environment: Environment<'
     Ok(default
         .and_then(|path| std::fs::read_to_string(path).ok())
         .map(|text| text.trim().to_owned()))
-}
-
-fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
-    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| UsageError::new("the token holds characters that no token has"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

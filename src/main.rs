@@ -14,6 +14,7 @@ mod nodes;
 mod organizations;
 mod output;
 mod publish;
+mod relay;
 mod serve;
 mod settings;
 mod units;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         }
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
+        Command::Relay(args) => relay::run(args, root),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
         Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {

@@ -157,7 +157,7 @@ async fn receive(
     sent: &AtomicU64,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    let mut service = client.event_stream();
+    let mut service = client.events();
     let mut stream = service
         .publish_stream(ReceiverStream::new(requests))
         .await?

@@ -76,7 +76,7 @@ pub use hookwright_proto::v1;
 pub use publish::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, event};
 pub use publisher::{Publisher, PublisherBuilder, Receipt};
 pub use pull::{Puller, PullerBuilder};
-pub use retry::RetryPolicy;
+pub use retry::{Backoff, RetryPolicy};
 pub use service::Client;
 /// The gRPC library that the generated clients are made with.
 pub use tonic;

@@ -27,7 +27,9 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    pub(crate) fn backoff(self) -> Backoff {
+    /// Starts to count pauses, for a loop of the caller's own.
+    #[must_use]
+    pub fn backoff(self) -> Backoff {
         Backoff {
             policy: self,
             next: self.first_pause,
@@ -35,16 +37,16 @@ impl RetryPolicy {
     }
 }
 
-/// The pauses of one call, or of one stream that is opened again and again.
+/// The pauses of one call, or of one stream that is opened again and again; made by [`RetryPolicy::backoff`].
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     policy: RetryPolicy,
     next: Duration,
 }
 
 impl Backoff {
     /// The next pause, and no less than what the server asked for.
-    pub(crate) fn pause(&mut self, at_least: Option<Duration>) -> Duration {
+    pub fn pause(&mut self, at_least: Option<Duration>) -> Duration {
         let whole = self.next.min(self.policy.pause_max);
         self.next = whole.saturating_mul(2);
         let half = whole / 2;
@@ -54,7 +56,7 @@ impl Backoff {
     }
 
     /// It went well: the next pause is short again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.policy.first_pause;
     }
 }
