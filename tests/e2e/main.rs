@@ -2,6 +2,7 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `client` | the Rust client: streams that survive, repeats, deadlines |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
@@ -11,6 +12,7 @@
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `steering` | finding deliveries, and cancelling them |
 //! | `publishing` | batches, streams, request ids |
@@ -26,6 +28,7 @@
 
 mod access;
 mod bad_input;
+mod client;
 mod cluster;
 mod command_line;
 mod contract;
@@ -35,6 +38,7 @@ mod isolation;
 mod ordering;
 mod outcomes;
 mod publishing;
+mod relay;
 mod schemas;
 mod steering;
 mod subscriptions;

@@ -143,11 +143,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self.0.status.as_ref()?)
-    }
-}
+/// What caused it is in the message.
+impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,11 @@ impl Transport {
         let deadline = Instant::now() + self.shared.timeout;
         match timeout_at(deadline, self.channel.oneshot(request)).await {
             Ok(answered) => answered.map_err(|error| broken(error.into())),
-            Err(_) => Err(late(self.shared.timeout, None)),
+            // Whoever wants a stream wants it for long: it is opened again.
+            Err(_) => Err(Status::unavailable(format!(
+                "the stream did not open within {:?}",
+                self.shared.timeout
+            ))),
         }
     }
 
