@@ -233,7 +233,7 @@ async fn rows_of_one_key_are_published_in_the_order_of_their_lock() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     let webhook = hookwright_proto::v1::Webhook {
-        ordering: hookwright_proto::v1::Ordering::Key.into(),
+        ordering: hookwright_proto::v1::Ordering::Ordered.into(),
         ..crate::support::webhook(&receiver.url("/payload"), &["clocking"])
     };
     installation.create_webhook(webhook).await.unwrap();
