@@ -292,9 +292,8 @@ async fn a_deadline_ends_a_call_that_gets_no_answer() {
         .timeout(Duration::from_millis(300))
         .connect()
         .unwrap();
-    let list = client
-        .organizations()
-        .list_organizations(ListOrganizationsRequest::default());
+    let mut organizations = client.organizations();
+    let list = organizations.list_organizations(ListOrganizationsRequest::default());
     let late = timeout(DEADLINE, list).await.unwrap().unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
     let publisher = client.publisher().give_up_after(Duration::from_millis(300)).start();

@@ -54,7 +54,7 @@ impl Shop {
     /// Inserts events of these numbers, in one transaction.
     async fn insert(&self, numbers: std::ops::Range<usize>) {
         let sql = "INSERT INTO hookwright_outbox (organization, event_type, payload, attributes) \
-                   SELECT 'acme', 'clocking', json_build_object('n', n), jsonb_build_object('n', n) \
+                   SELECT 'acme', 'shift', json_build_object('n', n), jsonb_build_object('n', n) \
                    FROM generate_series($1::bigint, $2::bigint - 1) AS n";
         let (from, to) = (as_bigint(numbers.start), as_bigint(numbers.end));
         self.sql.execute(sql, &[&from, &to]).await.unwrap();
@@ -81,6 +81,13 @@ impl Shop {
     async fn drained(&self) {
         self.count_until("true", |count| count == 0).await;
     }
+}
+
+/// An installation with an event type that takes any object.
+async fn installation(on: On) -> Installation {
+    let mut installation = Installation::start(on).await;
+    installation.register("shift").await;
+    installation
 }
 
 async fn connect(database: &TestDatabase) -> Client {
@@ -159,10 +166,18 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- a relay's standard error:\n{}---", self.log());
+        }
+    }
+}
+
 on_both_stores! {
     async fn a_backlog_comes_through_kills_of_both_sides_once(on: On) {
         const COUNT: usize = 20_000;
-        let mut installation = Installation::start(on).await;
+        let mut installation = installation(on).await;
         let shop = Shop::start().await;
         shop.insert(0..COUNT).await;
         let proxy = Proxy::start(installation.server.grpc_address().to_owned()).await.unwrap();
@@ -193,14 +208,14 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_smaller_id_that_commits_later_is_not_passed_over() {
-    let installation = Installation::start(On::Sqlite).await;
+    let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     let mut relay = Running::of(&shop, &installation, &["--poll-interval", NEVER]);
     relay.logged("relaying from").await;
     let mut slow = connect(&shop.database).await;
     let transaction = slow.transaction().await.unwrap();
     let insert = "INSERT INTO hookwright_outbox (organization, event_type, payload, attributes) \
-                  VALUES ('acme', 'clocking', '{}', '{\"n\":\"0\"}') RETURNING id";
+                  VALUES ('acme', 'shift', '{}', '{\"n\":\"0\"}') RETURNING id";
     let early: i64 = transaction.query_one(insert, &[]).await.unwrap().get(0);
     let mut rolled_back = connect(&shop.database).await;
     let undone = rolled_back.transaction().await.unwrap();
@@ -230,11 +245,11 @@ async fn a_smaller_id_that_commits_later_is_not_passed_over() {
 /// is the smaller one.
 #[tokio::test]
 async fn rows_of_one_key_are_published_in_the_order_of_their_lock() {
-    let mut installation = Installation::start(On::Sqlite).await;
+    let mut installation = installation(On::Sqlite).await;
     let receiver = Receiver::start().await;
     let webhook = hookwright_proto::v1::Webhook {
         ordering: hookwright_proto::v1::Ordering::Ordered.into(),
-        ..crate::support::webhook(&receiver.url("/payload"), &["clocking"])
+        ..crate::support::webhook(&receiver.url("/payload"), &["shift"])
     };
     installation.create_webhook(webhook).await.unwrap();
     let shop = Shop::start().await;
@@ -246,7 +261,7 @@ async fn rows_of_one_key_are_published_in_the_order_of_their_lock() {
         .unwrap();
     let change = "WITH changed AS (UPDATE things SET version = version + 1 WHERE id = 1 RETURNING version) \
                   INSERT INTO hookwright_outbox (organization, event_type, payload, ordering_key) \
-                  SELECT 'acme', 'clocking', json_build_object('version', version), 'thing-1' FROM changed";
+                  SELECT 'acme', 'shift', json_build_object('version', version), 'thing-1' FROM changed";
     let (mut first, mut second) = (connect(&shop.database).await, connect(&shop.database).await);
     let mut relay = Running::of(&shop, &installation, &["--poll-interval", NEVER]);
     relay.logged("relaying from").await;
@@ -272,11 +287,11 @@ async fn rows_of_one_key_are_published_in_the_order_of_their_lock() {
 
 #[tokio::test]
 async fn a_refused_row_is_marked_and_stops_nobody() {
-    let mut installation = Installation::start(On::Sqlite).await;
+    let mut installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     shop.insert(0..2).await;
     let unknown = "INSERT INTO hookwright_outbox (organization, event_type, payload, attributes) \
-                   VALUES ('acme', 'later', '{}', '{\"n\":\"4\"}'), ('nobody', 'clocking', '{}', NULL)";
+                   VALUES ('acme', 'later', '{}', '{\"n\":\"4\"}'), ('nobody', 'shift', '{}', NULL)";
     shop.sql.execute(unknown, &[]).await.unwrap();
     shop.insert(2..4).await;
     let mut relay = Running::of(&shop, &installation, &["--once"]);
@@ -324,7 +339,7 @@ async fn a_refused_row_is_marked_and_stops_nobody() {
 
 #[tokio::test]
 async fn a_wrong_token_refuses_no_rows() {
-    let installation = Installation::start(On::Sqlite).await;
+    let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     shop.insert(0..3).await;
     let address = installation.server.grpc_address().to_owned();
@@ -341,7 +356,7 @@ async fn a_wrong_token_refuses_no_rows() {
 
 #[tokio::test]
 async fn a_second_relay_stands_by_and_takes_over() {
-    let installation = Installation::start(On::Sqlite).await;
+    let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     let mut first = Running::of(&shop, &installation, &["--poll-interval", NEVER]);
     first.logged("relaying from").await;
@@ -367,7 +382,7 @@ async fn a_second_relay_stands_by_and_takes_over() {
 
 #[tokio::test]
 async fn lost_connections_to_postgresql_are_made_again() {
-    let installation = Installation::start(On::Sqlite).await;
+    let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     let mut relay = Running::of(&shop, &installation, &["--poll-interval", NEVER]);
     for n in 0..5 {
@@ -390,7 +405,7 @@ async fn lost_connections_to_postgresql_are_made_again() {
 
 #[tokio::test]
 async fn rows_without_a_notification_are_found_by_polling() {
-    let installation = Installation::start(On::Sqlite).await;
+    let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     shop.sql
         .batch_execute("DROP TRIGGER hookwright_outbox_notify ON hookwright_outbox")
@@ -406,19 +421,19 @@ async fn rows_without_a_notification_are_found_by_polling() {
 
 #[tokio::test]
 async fn everything_that_a_row_says_is_published() {
-    let mut installation = Installation::start(On::Sqlite).await;
+    let mut installation = installation(On::Sqlite).await;
     let receiver = Receiver::start().await;
-    installation.webhook(&receiver, &["clocking"]).await;
+    installation.webhook(&receiver, &["shift"]).await;
     let shop = Shop::start().await;
     let payload = r#"{"b": 1.50,  "a":"ä"}"#;
     let insert = "INSERT INTO hookwright_outbox \
                   (organization, event_type, payload, attributes, ordering_key, event_time, request_id) \
-                  VALUES ('organizations/acme', 'clocking', $1, '{\"region\":\"eu\",\"n\":7}', 'key', \
+                  VALUES ('organizations/acme', 'shift', $1, '{\"region\":\"eu\",\"n\":7}', 'key', \
                           '2024-05-06 07:08:09.123456Z', 'mine-1')";
     shop.sql.execute(insert, &[&payload]).await.unwrap();
     // Larger together than one batch.
     let large = "INSERT INTO hookwright_outbox (organization, event_type, payload) \
-                 SELECT 'acme', 'clocking', json_build_object('x', repeat('x', 4 << 20)) FROM generate_series(1, 5)";
+                 SELECT 'acme', 'shift', json_build_object('x', repeat('x', 4 << 20)) FROM generate_series(1, 5)";
     shop.sql.execute(large, &[]).await.unwrap();
     let mut relay = Running::of(&shop, &installation, &["--once"]);
     assert_eq!(relay.ended().await, Some(0), "{}", relay.log());
@@ -446,7 +461,7 @@ async fn everything_that_a_row_says_is_published() {
     assert_eq!((time.seconds, time.nanos), (1_714_979_289, 123_456_000));
     let again = hookwright_proto::v1::PublishEventRequest {
         request_id: "mine-1".to_owned(),
-        ..crate::support::event("clocking", "{}")
+        ..crate::support::event("shift", "{}")
     };
     let conflict = installation.try_publish(again).await.unwrap_err();
     assert_eq!(

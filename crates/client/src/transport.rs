@@ -22,6 +22,7 @@ use crate::{
 };
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
+const TIMEOUT_SLACK: Duration = Duration::from_millis(20);
 /// What a message may take beside its own bytes on the wire.
 const FRAMING_BYTES: usize = 1 << 10;
 
@@ -108,7 +109,9 @@ impl Transport {
     ) -> Result<Response<Collected<Bytes>>, Status> {
         let mut request = Request::from_parts(parts.clone(), Body::new(Full::new(body)));
         let left = deadline.saturating_duration_since(Instant::now());
-        request.headers_mut().insert(TIMEOUT_HEADER, timeout_value(left));
+        // The channel watches this as well; the timer around all tries is to be first, for it knows what went before.
+        let told = left.saturating_add(TIMEOUT_SLACK);
+        request.headers_mut().insert(TIMEOUT_HEADER, timeout_value(told));
         let answered = self.channel.clone().oneshot(request).await;
         let (parts, body) = answered.map_err(|error| broken(error.into()))?.into_parts();
         let limit = self.shared.message_bytes_max.saturating_add(FRAMING_BYTES);
