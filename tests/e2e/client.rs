@@ -72,7 +72,7 @@ on_both_stores! {
         let client = builder(&installation, &proxy.address().to_string()).connect().unwrap();
         let publisher = client.publisher().events_max(500).start();
         for n in 0..COUNT {
-            let _ = publisher.publish(numbered(n)).await;
+            publisher.send(numbered(n)).await;
             match n {
                 // Hundreds are under way at each of these.
                 2_000 | 4_500 => {

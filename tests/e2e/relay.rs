@@ -167,6 +167,10 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[expect(
+        clippy::print_stderr,
+        reason = "what the relay said belongs to the report of the test that failed"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- a relay's standard error:\n{}---", self.log());

@@ -15,7 +15,7 @@
 //! // Many events: a stream that survives a lost connection and a restarted server.
 //! let publisher = client.publisher().start();
 //! for n in 0..100_000 {
-//!     publisher.publish(event("acme", "clocking", format!(r#"{{"n":{n}}}"#))).await;
+//!     publisher.send(event("acme", "clocking", format!(r#"{{"n":{n}}}"#))).await;
 //! }
 //! publisher.close().await?;
 //!

@@ -111,8 +111,7 @@ impl PublisherBuilder {
 
 impl Publisher {
     /// Takes an event to publish, as soon as there is room; gives it a random request id if it has none. The event is durable when
-    /// the [`Receipt`] says so, which need not be awaited: [`flush`](Self::flush) and [`close`](Self::close) tell of the first
-    /// failure. A call that is dropped while it waits for room has taken nothing.
+    /// the [`Receipt`] says so. A call that is dropped while it waits for room has taken nothing.
     pub async fn publish(&self, mut event: PublishEventRequest) -> Receipt {
         ensure_request_id(&mut event);
         let room = self.window.room_for(&event).await;
@@ -120,6 +119,12 @@ impl Publisher {
         // Without a worker, the entry and its half of the receipt are dropped, which the receipt tells.
         let _ = self.commands.send(Command::Publish(Entry::new(event, answer, room)));
         Receipt(receipt)
+    }
+
+    /// [`publish`](Self::publish) for those who need no receipt: [`flush`](Self::flush) and [`close`](Self::close) tell of the first
+    /// failure.
+    pub async fn send(&self, event: PublishEventRequest) {
+        drop(self.publish(event).await);
     }
 
     /// Waits until every event that was taken before is settled.
@@ -144,7 +149,7 @@ impl Publisher {
 /// What becomes of one event: a future of the answer to PublishEvent. `repeated_request` is also true where the event was stored by
 /// an earlier try of this publisher whose acknowledgement was lost.
 #[derive(Debug)]
-#[must_use = "dropping a receipt is fine, but then only `flush` tells of a failure: write `let _ =`"]
+#[must_use = "await it, or use `send`"]
 pub struct Receipt(oneshot::Receiver<Result<PublishEventResponse, Error>>);
 
 impl Future for Receipt {
