@@ -55,7 +55,7 @@ impl Outbox {
         let number = number.ok_or_else(|| Missing(name.clone()))?.cast_signed();
         let prepare = async |sql: String| {
             let prepared = session.prepare(&sql).await;
-            prepared.with_context(|| format!("{name} is not as `hookwright relay init` makes it"))
+            prepared.with_context(|| format!("cannot work on {name}; is it as `hookwright relay init` makes it?"))
         };
         Ok(Self {
             read: prepare(read_sql(table)).await?,

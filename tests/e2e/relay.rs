@@ -78,6 +78,13 @@ impl Shop {
         }
     }
 
+    /// Ends the connections of relays to this database.
+    async fn end_relay_sessions(&self) {
+        let sql = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
+                   WHERE application_name = 'hookwright relay' AND datname = current_database()";
+        self.sql.execute(sql, &[]).await.unwrap();
+    }
+
     async fn drained(&self) {
         self.count_until("true", |count| count == 0).await;
     }
@@ -208,6 +215,60 @@ on_both_stores! {
         assert_eq!(relay.terminate().await, Some(0), "{}", relay.log());
         assert_each_once(numbers(&installation).await, COUNT);
     }
+}
+
+on_both_stores! {
+    async fn what_was_stored_before_the_answer_is_not_stored_again(on: On) {
+        const COUNT: usize = 250;
+        let directory = tempfile::tempdir().unwrap();
+        let (builder, _database) = crate::support::builder(on).await;
+        let builder = builder.data_directory(directory.path().join("data"));
+        let mut installation = Installation::of(builder.clone().start().await.unwrap()).await;
+        installation.create_organization("acme").await;
+        installation.register("shift").await;
+        installation.server.terminate().await.unwrap();
+
+        let mut dying = builder.clone().env("HOOKWRIGHT_FAILPOINT", "after-commit:2").start().await.unwrap();
+        let shop = Shop::start().await;
+        shop.insert(0..COUNT).await;
+        let proxy = Proxy::start(dying.grpc_address().to_owned()).await.unwrap();
+        let token = dying.token().unwrap();
+        let mut relay = Running::start(&shop, &proxy.address().to_string(), &token, &["--batch-rows", "100"]);
+        assert!(!dying.wait().await.unwrap().success());
+        assert_eq!(shop.count("true").await, 150, "the second hundred is stored, and nobody was told");
+        let installation = Installation::of(builder.start().await.unwrap()).await;
+        assert_eq!(numbers(&installation).await.len(), 200);
+        proxy.lead_to(installation.server.grpc_address());
+        shop.drained().await;
+        assert_each_once(numbers(&installation).await, COUNT);
+        assert_eq!(relay.terminate().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_and_not_removed_is_not_published_again() {
+    let installation = installation(On::Sqlite).await;
+    let shop = Shop::start().await;
+    shop.insert(0..250).await;
+    // Everything can be read, and one row not be removed.
+    let mut other = connect(&shop.database).await;
+    let lock = other.transaction().await.unwrap();
+    lock.batch_execute("SELECT FROM hookwright_outbox WHERE id = 50 FOR UPDATE")
+        .await
+        .unwrap();
+    let mut relay = Running::of(&shop, &installation, &["--batch-rows", "100"]);
+    let begun = Instant::now();
+    while numbers(&installation).await.len() < 100 {
+        assert!(begun.elapsed() < DEADLINE, "{}", relay.log());
+    }
+    relay.kill9().await;
+    // Its session would still remove them.
+    shop.end_relay_sessions().await;
+    lock.rollback().await.unwrap();
+    assert_eq!(shop.count("true").await, 250);
+    let mut relay = Running::of(&shop, &installation, &["--once"]);
+    assert_eq!(relay.ended().await, Some(0), "{}", relay.log());
+    assert_each_once(numbers(&installation).await, 250);
 }
 
 #[tokio::test]
@@ -391,14 +452,7 @@ async fn lost_connections_to_postgresql_are_made_again() {
     let mut relay = Running::of(&shop, &installation, &["--poll-interval", NEVER]);
     for n in 0..5 {
         relay.logged("relaying from").await;
-        shop.sql
-            .execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE application_name = 'hookwright relay' AND datname = current_database()",
-                &[],
-            )
-            .await
-            .unwrap();
+        shop.end_relay_sessions().await;
         shop.insert(n..n + 1).await;
         shop.drained().await;
     }
