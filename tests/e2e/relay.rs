@@ -213,7 +213,9 @@ on_both_stores! {
         }
         shop.drained().await;
         assert_eq!(relay.terminate().await, Some(0), "{}", relay.log());
-        assert_each_once(numbers(&installation).await, COUNT);
+        let numbers = numbers(&installation).await;
+        assert!(numbers.is_sorted(), "in the order of the outbox");
+        assert_each_once(numbers, COUNT);
     }
 }
 
@@ -400,6 +402,22 @@ async fn a_refused_row_is_marked_and_stops_nobody() {
         1
     );
     assert_eq!(shop.count("failed_at IS NOT NULL").await, 1, "the other one stays");
+}
+
+/// Larger than any message that the server takes: it refuses the call, and does not say for which row.
+#[tokio::test]
+async fn a_row_that_is_too_large_for_any_call_stops_nobody() {
+    let installation = installation(On::Sqlite).await;
+    let shop = Shop::start().await;
+    let large = "INSERT INTO hookwright_outbox (organization, event_type, payload, attributes) \
+                 VALUES ('acme', 'shift', '{}', json_build_object('x', repeat('x', 33 << 20)))";
+    shop.insert(0..5).await;
+    shop.sql.execute(large, &[]).await.unwrap();
+    shop.insert(5..10).await;
+    let mut relay = Running::of(&shop, &installation, &["--once"]);
+    assert_eq!(relay.ended().await, Some(1), "{}", relay.log());
+    assert_eq!(shop.count("failed_at IS NOT NULL").await, 1);
+    assert_each_once(numbers(&installation).await, 10);
 }
 
 #[tokio::test]
