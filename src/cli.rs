@@ -7,7 +7,7 @@ use crate::{
     deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
     installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
     organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs, publish::PublishArgs,
-    replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
+    relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Webhooks(Group<WebhooksCommand>),
     /// Publish events
     Publish(PublishArgs),
+    /// Publish events from an outbox table in your own PostgreSQL, each exactly once
+    Relay(RelayArgs),
     /// Show published events
     Events(Group<EventsCommand>),
     /// Show, watch and steer deliveries

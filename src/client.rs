@@ -7,17 +7,13 @@ pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod patience;
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
 use connection::Connection;
 use failure::UsageError;
+use hookwright_client::{ConnectError, Transport};
 use hookwright_proto::v1::{
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
@@ -27,21 +23,13 @@ use hookwright_proto::v1::{
     token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use names::OrganizationArgs;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::Request;
 
 use crate::{
     output::{Format, Output},
     settings::{Environment, process_environment},
     units::parse_duration,
 };
-
-/// An event with the largest payload that an operator may reasonably allow fits.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// How to reach the server. Environment variables and the profile are read in [`Client::connect`], so that a flag wins over
 /// them wherever on the line it stands.
@@ -130,35 +118,10 @@ where
     result
 }
 
-/// Adds token and deadline to each call.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    token: Option<MetadataValue<Ascii>>,
-    deadline: Option<Duration>,
-}
-
-impl Interceptor for Credentials {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        // A call that takes longer brings its own.
-        if let Some(deadline) = self
-            .deadline
-            .filter(|_| !request.metadata().contains_key("grpc-timeout"))
-        {
-            request.set_timeout(deadline);
-        }
-        Ok(request)
-    }
-}
-
-type Service = InterceptedService<Channel, Credentials>;
-
 /// A connected client.
 pub(crate) struct Client {
-    channel: Channel,
-    token: Option<MetadataValue<Ascii>>,
+    /// The connection.
+    pub(crate) api: hookwright_client::Client,
     /// Where it is connected to.
     pub(crate) address: String,
     /// Which authorities it trusts beside the system's.
@@ -179,14 +142,9 @@ impl Client {
         let connection = Connection::resolve(args, environment)
             .inspect_err(|_| failure::report_as(format.unwrap_or_default(), ""))?;
         failure::report_as(connection.format, &connection.address);
-        let token = connection.token.as_deref().map(bearer).transpose()?;
-        // Connected at the first call, so that wrong usage is told first.
-        let channel = endpoint(&connection.address, connection.ca_file.as_deref())?
-            .connect_timeout(connection.timeout)
-            .connect_lazy();
+        let api = connect(&connection)?;
         Ok(Self {
-            channel,
-            token,
+            api,
             address: connection.address,
             ca_file: connection.ca_file,
             organization: connection.organization,
@@ -211,87 +169,71 @@ impl Client {
         names::within(args.given(self.organization.as_deref()), collection, text)
     }
 
-    fn service(&self, deadline: Option<Duration>) -> Service {
-        InterceptedService::new(
-            self.channel.clone(),
-            Credentials {
-                token: self.token.clone(),
-                deadline,
-            },
-        )
-    }
-
     /// The organization service.
-    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Service> {
-        OrganizationServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Transport> {
+        self.api.organizations()
     }
 
     /// The event type service.
-    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Service> {
-        EventTypeServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Transport> {
+        self.api.event_types()
     }
 
     /// The token service.
-    pub(crate) fn tokens(&self) -> TokenServiceClient<Service> {
-        TokenServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Transport> {
+        self.api.tokens()
     }
 
     /// The audit service.
-    pub(crate) fn audit(&self) -> AuditServiceClient<Service> {
-        AuditServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn audit(&self) -> AuditServiceClient<Transport> {
+        self.api.audit()
     }
 
     /// The portal service.
-    pub(crate) fn portal(&self) -> PortalServiceClient<Service> {
-        PortalServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn portal(&self) -> PortalServiceClient<Transport> {
+        self.api.portal()
     }
 
     /// The installation service.
-    pub(crate) fn installation(&self) -> InstallationServiceClient<Service> {
-        InstallationServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn installation(&self) -> InstallationServiceClient<Transport> {
+        self.api.installation()
     }
 
     /// The webhook service.
-    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Service> {
-        WebhookServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Transport> {
+        self.api.webhooks()
     }
 
     /// The event service.
-    pub(crate) fn events(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
-    }
-
-    /// The event service without a deadline, for streams: they last as long as there are events, and their caller watches
-    /// that they go on.
-    pub(crate) fn event_stream(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(None)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn events(&self) -> EventServiceClient<Transport> {
+        self.api.events()
     }
 
     /// The node service.
-    pub(crate) fn nodes(&self) -> NodeServiceClient<Service> {
-        NodeServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn nodes(&self) -> NodeServiceClient<Transport> {
+        self.api.nodes()
     }
 
     /// The delivery service.
-    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Service> {
-        DeliveryServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Transport> {
+        self.api.deliveries()
     }
 
     /// The delivery service without a deadline, for the stream of [`WatchDeliveries`]: its caller watches that it goes on.
     ///
     /// [`WatchDeliveries`]: DeliveryServiceClient::watch_deliveries
-    pub(crate) fn delivery_stream(&self) -> DeliveryServiceClient<Service> {
-        DeliveryServiceClient::new(self.service(None)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn delivery_stream(&self) -> DeliveryServiceClient<Transport> {
+        self.api.deliveries()
     }
 
     /// The replay service.
-    pub(crate) fn replays(&self) -> ReplayServiceClient<Service> {
-        ReplayServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn replays(&self) -> ReplayServiceClient<Transport> {
+        self.api.replays()
     }
 
     /// The pull service.
-    pub(crate) fn pulls(&self) -> PullServiceClient<Service> {
-        PullServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn pulls(&self) -> PullServiceClient<Transport> {
+        self.api.pull()
     }
 
     /// A call during which the server may wait for so long, in addition to what every call may take.
@@ -302,30 +244,22 @@ impl Client {
     }
 }
 
-fn endpoint(address: &str, ca_file: Option<&Path>) -> anyhow::Result<Endpoint> {
-    let tls = address.starts_with("https://");
-    if !tls && !address.starts_with("http://") {
-        return Err(UsageError::new(format!(
-            "`{address}` is not an address: write http://HOST:PORT or https://HOST:PORT"
-        ))
-        .into());
+/// Prepares the connection, which is made at the first call, so that wrong usage is told first. A command is not repeated:
+/// whoever typed it wants to know at once.
+fn connect(connection: &Connection) -> anyhow::Result<hookwright_client::Client> {
+    let mut builder = hookwright_client::Client::builder(&connection.address)
+        .timeout(connection.timeout)
+        .connect_timeout(connection.timeout)
+        .user_agent(concat!("hookwright/", env!("CARGO_PKG_VERSION")))
+        .no_retry();
+    if let Some(token) = &connection.token {
+        builder = builder.token(token);
     }
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|error| UsageError::new(format!("`{address}` is not an address: {error}")))?;
-    if !tls {
-        return Ok(endpoint);
+    if let Some(path) = &connection.ca_file {
+        builder = builder.ca_file(path);
     }
-    let mut config = ClientTlsConfig::new().with_native_roots();
-    if let Some(path) = ca_file {
-        let pem = std::fs::read(path).with_context(|| format!("cannot read --ca-file {}", path.display()))?;
-        config = config.ca_certificate(Certificate::from_pem(pem));
-    }
-    endpoint.tls_config(config).context("cannot set up TLS")
-}
-
-fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
-    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| UsageError::new("the token holds characters that no token has"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    builder.connect().map_err(|error| match error {
+        ConnectError::Address(_) | ConnectError::Token => UsageError::new(error.to_string()).into(),
+        other => other.into(),
+    })
 }

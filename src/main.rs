@@ -20,6 +20,7 @@ mod portal;
 mod profiles;
 mod progress;
 mod publish;
+mod relay;
 mod replays;
 mod serve;
 mod settings;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         }
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
+        Command::Relay(args) => relay::run(args, root),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
         Command::Replays(group) => client::run(group.client.or(root), |client| replays::run(client, group.command)),
         Command::Profiles(args) => profiles::run(args, &root),

@@ -79,7 +79,7 @@ async fn receive(
     tally: &mut Tally,
     shown: &Shown,
 ) -> anyhow::Result<()> {
-    let mut service = client.event_stream();
+    let mut service = client.events();
     let mut stream = service
         .publish_stream(ReceiverStream::new(requests))
         .await?

@@ -3,6 +3,7 @@
 //! | module | what is shown |
 //! | --- | --- |
 //! | `clients` | the example clients, used as their READMEs tell |
+//! | `client` | the Rust client: streams that survive, repeats, deadlines |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
@@ -13,6 +14,7 @@
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `searching` | events found by key, request id and expression, page by page |
 //! | `steering` | finding deliveries, and cancelling them |
@@ -37,6 +39,7 @@
 mod access;
 mod audit;
 mod bad_input;
+mod client;
 mod clients;
 mod cluster;
 mod command_line;
@@ -52,6 +55,7 @@ mod outcomes;
 mod portal;
 mod publishing;
 mod pull;
+mod relay;
 mod replays;
 mod schemas;
 mod searching;
