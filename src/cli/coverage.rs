@@ -57,6 +57,13 @@ const COMMANDS: &[(&str, &str)] = &[
     ("PullService/AcknowledgeDeliveries", "deliveries acknowledge"),
     ("PullService/ExtendDeliveries", "deliveries extend"),
     ("NodeService/ListNodes", "nodes list"),
+    ("TokenService/CreateToken", "tokens create"),
+    ("TokenService/GetToken", "tokens get"),
+    ("TokenService/ListTokens", "tokens list"),
+    ("TokenService/RevokeToken", "tokens revoke"),
+    ("AuditService/ListAuditEntries", "audit list"),
+    ("PortalService/CreatePortalLink", "portal link"),
+    ("InstallationService/GetInstallation", "installation get"),
 ];
 
 /// Commands that are not about a resource of the API.
