@@ -197,8 +197,6 @@ pub(super) const SETTINGS: &[Setting] = &[
 
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),
     setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (/metrics, /healthz, /readyz); port 0 takes a free port"),
-    setting!(console_url, One, LISTENERS, "URL", "Where people reach the HTTP listener, for links to the console, for example https://hooks.example",
-        default = Some("http:// and the address of the HTTP listener")),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
     setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the gRPC listener then speaks TLS"),
     setting!(tls_private_key, One, LISTENERS, "FILE", "PEM file of the certificate's private key"),

@@ -13,9 +13,8 @@ use crate::{
         delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
         event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
         node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
-        portal_service_client::PortalServiceClient, pull_service_client::PullServiceClient,
-        replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
-        webhook_service_client::WebhookServiceClient,
+        pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+        token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
     },
     watch::DeliveryWatch,
 };
@@ -60,8 +59,6 @@ services! {
     tokens: TokenServiceClient,
     /// Who changed what.
     audit: AuditServiceClient,
-    /// Links that let customers into the console.
-    portal: PortalServiceClient,
     /// What the installation runs, and its settings.
     installation: InstallationServiceClient,
     /// The servers of the installation.

@@ -15,7 +15,6 @@ pub mod explain;
 pub mod installation;
 pub mod nodes;
 pub mod organizations;
-pub mod portal;
 pub mod pull;
 mod registry;
 pub mod replays;
@@ -58,8 +57,6 @@ pub struct Limits {
     pub header_prefix: String,
     /// The schedule of webhooks that set none.
     pub schedule: Arc<RetrySchedule>,
-    /// Where the web console is, without a slash at the end.
-    pub console_url: String,
 }
 
 /// The use cases over one store and one engine.
@@ -75,8 +72,6 @@ pub struct App {
     changes: Changes,
     node: NodeOptions,
     about: About,
-    /// What portal links are sealed under.
-    portal_key: MasterKey,
     started_at: i64,
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
@@ -126,7 +121,6 @@ impl App {
         tokens.replace(&rows.tokens);
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
-            portal_key: portal::key(&parts.key),
             about: parts.about,
             store: parts.store,
             engine: parts.engine,

@@ -166,7 +166,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     drop(first_start);
 
     let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
-    let limits = limits(&options, http_address)?;
+    let limits = limits(&options)?;
     let catalogue = Arc::new(Catalogue::default());
     let configuration = store.accept_configuration().await?;
     App::load(&store, &key, &limits, &catalogue).await?;
@@ -280,7 +280,7 @@ fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<Target
     })
 }
 
-fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits> {
+fn limits(options: &Options) -> anyhow::Result<Limits> {
     let schedule = RetrySchedule::new(options.retry_delays.clone()).context("retry-delay")?;
     Ok(Limits {
         payload_bytes_max: options.payload_bytes_max,
@@ -288,23 +288,7 @@ fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits>
         allow_insecure_tls: options.allow_insecure_tls,
         header_prefix: options.header_prefix.clone(),
         schedule: Arc::new(schedule),
-        console_url: console_url(options.console_url.as_deref(), http_address)?,
     })
-}
-
-/// Where people reach the web console, without a slash at the end.
-fn console_url(setting: Option<&str>, http_address: SocketAddr) -> anyhow::Result<String> {
-    let Some(text) = setting else {
-        return Ok(format!("http://{http_address}"));
-    };
-    let url = url::Url::parse(text).ok().filter(|url| {
-        let is_plain = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain
-    });
-    let url = url.with_context(|| {
-        format!("console-url `{text}` must be an http or https URL without query, for example https://hooks.example")
-    })?;
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {

@@ -13,8 +13,6 @@ pub struct Options {
     pub grpc_address: SocketAddr,
     /// Address of the HTTP listener: `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
     pub http_address: SocketAddr,
-    /// Where people reach the web console, for links to it: `https://hooks.example`; `None` for `http_address`.
-    pub console_url: Option<String>,
     /// Listen on an address other than loopback although no TLS is configured.
     pub allow_plaintext: bool,
     /// PEM files of certificate chain and private key: the gRPC listener then speaks TLS.
@@ -124,7 +122,6 @@ impl Options {
             database_url: None,
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            console_url: None,
             allow_plaintext: false,
             tls_certificate: None,
             tls_private_key: None,
