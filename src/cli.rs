@@ -3,10 +3,11 @@
 use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 
 use crate::{
-    client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs, deliveries::DeliveriesCommand,
-    demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand, listen::ListenArgs, migrate::MigrateArgs,
-    nodes::NodesCommand, organizations::OrganizationsCommand, publish::PublishArgs, serve::ServeArgs,
-    webhooks::WebhooksCommand,
+    audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
+    deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
+    installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
+    organizations::OrganizationsCommand, profiles::ProfilesArgs, publish::PublishArgs, relay::RelayArgs,
+    replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -21,8 +22,12 @@ Examples:
   hookwright listen --secret whsec_...
   hookwright publish --organization acme --event-type clocking --json @clocking.json
       Install a webhook, receive for it in another terminal, and publish.
+  hookwright deliveries watch --organization acme
+      See what is delivered as it happens.
+  hookwright listen --forward-to http://localhost:3000/hook --organization acme
+      Bring an organization's deliveries to a program on this machine.
 
-Exit status: 0 success; 1 the operation failed; 2 wrong usage.";
+Exit status: 0 success; 1 the operation failed; 2 wrong usage; 130 Ctrl-C while a replay was followed, which goes on.";
 
 /// Durable webhook delivery: publish events over gRPC, and every subscribed webhook receives a signed POST
 #[derive(Debug, Parser)]
@@ -55,12 +60,24 @@ pub(crate) enum Command {
     Webhooks(Group<WebhooksCommand>),
     /// Publish events
     Publish(PublishArgs),
+    /// Publish events from an outbox table in your own PostgreSQL, each exactly once
+    Relay(RelayArgs),
     /// Show published events
     Events(Group<EventsCommand>),
-    /// Show deliveries and their attempts
+    /// Show, watch and steer deliveries
     Deliveries(Group<DeliveriesCommand>),
+    /// Make deliveries again, many at once
+    Replays(Group<ReplaysCommand>),
+    /// Create, show and revoke tokens, which callers of the API show
+    Tokens(Group<TokensCommand>),
+    /// Show who changed what
+    Audit(Group<AuditCommand>),
+    /// Show what the installation runs, and its settings
+    Installation(Group<InstallationCommand>),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
+    /// Keep connection settings under names
+    Profiles(ProfilesArgs),
     /// Write a script that completes commands and flags in a shell
     Completions(CompletionsArgs),
 }
@@ -79,7 +96,7 @@ pub(crate) struct Group<C: Subcommand> {
 /// flags of the same names with another meaning, so they are not global to the whole program.
 pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommands(|group| {
-        if group.has_subcommands() {
+        if group.has_subcommands() && group.get_name() != "profiles" {
             group.mut_args(|arg| {
                 if ClientArgs::owns(arg.get_id().as_str()) {
                     arg.global(true)
@@ -101,6 +118,9 @@ fn version() -> Str {
         _ => version.into(),
     }
 }
+
+#[cfg(test)]
+mod coverage;
 
 #[cfg(test)]
 mod tests {

@@ -1,51 +1,49 @@
 //! The client commands' connection: address, credentials, deadline and output format.
 
+mod connection;
 pub(crate) mod failure;
 pub(crate) mod input;
 pub(crate) mod names;
 pub(crate) mod pages;
+pub(crate) mod patience;
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
+use connection::Connection;
 use failure::UsageError;
+use hookwright_client::{ConnectError, Transport};
 use hookwright_proto::v1::{
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, webhook_service_client::WebhookServiceClient,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, pull_service_client::PullServiceClient,
+    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
-use hookwright_server::ADMIN_TOKEN_FILE;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use names::OrganizationArgs;
+use tonic::Request;
 
 use crate::{
     output::{Format, Output},
-    settings::{Environment, default_data_dir, process_environment},
+    settings::{Environment, process_environment},
     units::parse_duration,
 };
 
-const ADDRESS_DEFAULT: &str = "http://127.0.0.1:50051";
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// An event with the largest payload that an operator may reasonably allow fits.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
-
-/// How to reach the server. Environment variables are read in [`Client::connect`], so that a flag wins over them wherever
-/// on the line it stands.
+/// How to reach the server. Environment variables and the profile are read in [`Client::connect`], so that a flag wins over
+/// them wherever on the line it stands.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ClientArgs {
-    /// The server's gRPC address [env: HOOKWRIGHT_ADDRESS] [default: http://127.0.0.1:50051]
+    /// The server's gRPC address [env: HOOKWRIGHT_ADDRESS] [default: the profile's, else http://127.0.0.1:50051]
     #[arg(long, value_name = "URL")]
     pub(crate) address: Option<String>,
     /// API token [env: HOOKWRIGHT_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// File that holds the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: admin-token in the data directory, if it exists]
+    /// File that holds the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: the profile's token; for a server on this machine
+    /// admin-token in the data directory, if it exists]
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
     /// PEM file of certificate authorities to trust beside the system's, for https addresses [env: HOOKWRIGHT_CA_FILE]
@@ -54,15 +52,31 @@ pub(crate) struct ClientArgs {
     /// How long each call may take, for example 5s or 2m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Tables for people, or the API's messages as JSON [default: table]
+    /// Tables for people, or the API's messages for programs [env: HOOKWRIGHT_OUTPUT] [default: the profile's, else table]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
+    /// The profile to use, see `hookwright profiles` [env: HOOKWRIGHT_PROFILE] [default: the default profile, if there is one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The file that holds the profiles [env: HOOKWRIGHT_CLIENT_CONFIG] [default: ~/.config/hookwright/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_config: Option<PathBuf>,
 }
 
 impl ClientArgs {
     /// Whether the argument of this id is one of these.
     pub(crate) fn owns(id: &str) -> bool {
-        ["address", "token", "token_file", "ca_file", "timeout", "output"].contains(&id)
+        const IDS: [&str; 8] = [
+            "address",
+            "token",
+            "token_file",
+            "ca_file",
+            "timeout",
+            "output",
+            "profile",
+            "client_config",
+        ];
+        IDS.contains(&id)
     }
 
     /// Takes what is not set here from `outer`, the flags that stood further left.
@@ -79,6 +93,8 @@ impl ClientArgs {
             ca_file: self.ca_file.or(outer.ca_file),
             timeout: self.timeout.or(outer.timeout),
             output: self.output.or(outer.output),
+            profile: self.profile.or(outer.profile),
+            client_config: self.client_config.or(outer.client_config),
         }
     }
 }
@@ -102,31 +118,16 @@ where
     result
 }
 
-/// Adds token and deadline to each call.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    token: Option<MetadataValue<Ascii>>,
-    deadline: Option<Duration>,
-}
-
-impl Interceptor for Credentials {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        if let Some(deadline) = self.deadline {
-            request.set_timeout(deadline);
-        }
-        Ok(request)
-    }
-}
-
-type Service = InterceptedService<Channel, Credentials>;
-
 /// A connected client.
 pub(crate) struct Client {
-    channel: Channel,
-    token: Option<MetadataValue<Ascii>>,
+    /// The connection.
+    pub(crate) api: hookwright_client::Client,
+    /// Where it is connected to.
+    pub(crate) address: String,
+    /// Which authorities it trusts beside the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The organization of commands that name none.
+    organization: Option<String>,
     /// How long a call may take.
     pub(crate) timeout: Duration,
     /// Where results go.
@@ -134,154 +135,126 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Prepares the connection, within a runtime. What no flag says comes from the environment, else from the defaults.
+    /// Prepares the connection, within a runtime. What no flag says comes from the environment, else from the profile, else
+    /// from the defaults.
     pub(crate) fn connect(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
-        let format = args.output.unwrap_or_default();
-        let address = args
-            .address
-            .or_else(|| environment("HOOKWRIGHT_ADDRESS"))
-            .unwrap_or_else(|| ADDRESS_DEFAULT.to_owned());
-        failure::report_as(format, &address);
-        let timeout = args.timeout.unwrap_or(TIMEOUT_DEFAULT);
-        if timeout.is_zero() {
-            return Err(UsageError::new("--timeout must be more than 0, for example 30s").into());
-        }
-        let ca_file = args
-            .ca_file
-            .or_else(|| environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from));
-        let token = match token(args.token, args.token_file, environment)? {
-            Some(text) => Some(bearer(&text)?),
-            None => None,
-        };
-        // Connected at the first call, so that wrong usage is told first.
-        let channel = endpoint(&address, ca_file)?.connect_timeout(timeout).connect_lazy();
+        let format = args.output;
+        let connection = Connection::resolve(args, environment)
+            .inspect_err(|_| failure::report_as(format.unwrap_or_default(), ""))?;
+        failure::report_as(connection.format, &connection.address);
+        let api = connect(&connection)?;
         Ok(Self {
-            channel,
-            token,
-            timeout,
-            output: Output::new(format),
+            api,
+            address: connection.address,
+            ca_file: connection.ca_file,
+            organization: connection.organization,
+            timeout: connection.timeout,
+            output: Output::new(connection.format),
         })
     }
 
-    fn service(&self, deadline: Option<Duration>) -> Service {
-        InterceptedService::new(
-            self.channel.clone(),
-            Credentials {
-                token: self.token.clone(),
-                deadline,
-            },
-        )
+    /// The organization that a command is about, as a resource name.
+    pub(crate) fn parent(&self, args: &OrganizationArgs) -> Result<String, UsageError> {
+        match args.given(self.organization.as_deref()) {
+            Some(text) => names::organization(text),
+            None => Err(UsageError::new(
+                "which organization? Give --organization, set HOOKWRIGHT_ORGANIZATION, or keep it in a profile: \
+                 hookwright profiles set NAME --organization acme",
+            )),
+        }
+    }
+
+    /// An id within that organization, or a full resource name, as a resource name.
+    pub(crate) fn within(&self, args: &OrganizationArgs, collection: &str, text: &str) -> Result<String, UsageError> {
+        names::within(args.given(self.organization.as_deref()), collection, text)
     }
 
     /// The organization service.
-    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Service> {
-        OrganizationServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Transport> {
+        self.api.organizations()
     }
 
     /// The event type service.
-    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Service> {
-        EventTypeServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn event_types(&self) -> EventTypeServiceClient<Transport> {
+        self.api.event_types()
+    }
+
+    /// The token service.
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Transport> {
+        self.api.tokens()
+    }
+
+    /// The audit service.
+    pub(crate) fn audit(&self) -> AuditServiceClient<Transport> {
+        self.api.audit()
+    }
+
+    /// The installation service.
+    pub(crate) fn installation(&self) -> InstallationServiceClient<Transport> {
+        self.api.installation()
     }
 
     /// The webhook service.
-    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Service> {
-        WebhookServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn webhooks(&self) -> WebhookServiceClient<Transport> {
+        self.api.webhooks()
     }
 
     /// The event service.
-    pub(crate) fn events(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn events(&self) -> EventServiceClient<Transport> {
+        self.api.events()
     }
 
-    /// The event service without a deadline, for streams: they last as long as there are events, and their caller watches
-    /// that they go on.
-    pub(crate) fn event_stream(&self) -> EventServiceClient<Service> {
-        EventServiceClient::new(self.service(None)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// The node service.
+    pub(crate) fn nodes(&self) -> NodeServiceClient<Transport> {
+        self.api.nodes()
     }
 
     /// The delivery service.
-    pub(crate) fn nodes(&self) -> NodeServiceClient<Service> {
-        NodeServiceClient::new(self.service(Some(self.timeout)))
+    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Transport> {
+        self.api.deliveries()
     }
 
-    pub(crate) fn deliveries(&self) -> DeliveryServiceClient<Service> {
-        DeliveryServiceClient::new(self.service(Some(self.timeout))).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// The delivery service without a deadline, for the stream of [`WatchDeliveries`]: its caller watches that it goes on.
+    ///
+    /// [`WatchDeliveries`]: DeliveryServiceClient::watch_deliveries
+    pub(crate) fn delivery_stream(&self) -> DeliveryServiceClient<Transport> {
+        self.api.deliveries()
+    }
+
+    /// The replay service.
+    pub(crate) fn replays(&self) -> ReplayServiceClient<Transport> {
+        self.api.replays()
+    }
+
+    /// The pull service.
+    pub(crate) fn pulls(&self) -> PullServiceClient<Transport> {
+        self.api.pull()
+    }
+
+    /// A call during which the server may wait for so long, in addition to what every call may take.
+    pub(crate) fn waiting<M>(&self, message: M, wait: Duration) -> Request<M> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout.saturating_add(wait));
+        request
     }
 }
 
-fn endpoint(address: &str, ca_file: Option<PathBuf>) -> anyhow::Result<Endpoint> {
-    let tls = address.starts_with("https://");
-    if !tls && !address.starts_with("http://") {
-        return Err(UsageError::new(format!(
-            "`{address}` is not an address: write http://HOST:PORT or https://HOST:PORT"
-        ))
-        .into());
+/// Prepares the connection, which is made at the first call, so that wrong usage is told first. A command is not repeated:
+/// whoever typed it wants to know at once.
+fn connect(connection: &Connection) -> anyhow::Result<hookwright_client::Client> {
+    let mut builder = hookwright_client::Client::builder(&connection.address)
+        .timeout(connection.timeout)
+        .connect_timeout(connection.timeout)
+        .user_agent(concat!("hookwright/", env!("CARGO_PKG_VERSION")))
+        .no_retry();
+    if let Some(token) = &connection.token {
+        builder = builder.token(token);
     }
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|error| UsageError::new(format!("`{address}` is not an address: {error}")))?;
-    if !tls {
-        return Ok(endpoint);
+    if let Some(path) = &connection.ca_file {
+        builder = builder.ca_file(path);
     }
-    let mut config = ClientTlsConfig::new().with_native_roots();
-    if let Some(path) = ca_file {
-        let pem = std::fs::read(&path).with_context(|| format!("cannot read --ca-file {}", path.display()))?;
-        config = config.ca_certificate(Certificate::from_pem(pem));
-    }
-    endpoint.tls_config(config).context("cannot set up TLS")
-}
-
-fn token(flag: Option<String>, file: Option<PathBuf>, environment: Environment<'_>) -> anyhow::Result<Option<String>> {
-    if flag.is_some() {
-        return Ok(flag);
-    }
-    if file.is_none()
-        && let Some(token) = environment("HOOKWRIGHT_TOKEN")
-    {
-        return Ok(Some(token));
-    }
-    if let Some(path) = file.or_else(|| environment("HOOKWRIGHT_TOKEN_FILE").map(PathBuf::from)) {
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read the token file {}", path.display()))?;
-        return Ok(Some(text.trim().to_owned()));
-    }
-    // Without one the call goes out as it is: the server's answer tells whether a token was needed.
-    let default = default_data_dir(environment).map(|directory| directory.join(ADMIN_TOKEN_FILE));
-    Ok(default
-        .and_then(|path| std::fs::read_to_string(path).ok())
-        .map(|text| text.trim().to_owned()))
-}
-
-fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
-    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| UsageError::new("the token holds characters that no token has"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_comes_from_the_nearest_place() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("admin-token"), "from-data-dir\n").unwrap();
-        std::fs::write(directory.path().join("other"), "from-file\n").unwrap();
-        let data_dir = directory.path().to_str().unwrap().to_owned();
-        let file = Some(directory.path().join("other"));
-        let with_token = |name: &str| match name {
-            "HOOKWRIGHT_TOKEN" => Some("from-environment".to_owned()),
-            "HOOKWRIGHT_DATA_DIR" => Some(data_dir.clone()),
-            _ => None,
-        };
-        let without_token = |name: &str| (name == "HOOKWRIGHT_DATA_DIR").then(|| data_dir.clone());
-        let text = |flag: Option<&str>, file, environment: Environment<'_>| {
-            token(flag.map(str::to_owned), file, environment).unwrap().unwrap()
-        };
-        assert_eq!(text(Some("from-flag"), None, &with_token), "from-flag");
-        assert_eq!(text(None, file, &with_token), "from-file");
-        assert_eq!(text(None, None, &with_token), "from-environment");
-        assert_eq!(text(None, None, &without_token), "from-data-dir");
-        assert!(token(None, None, &|_| None).unwrap().is_none());
-    }
+    builder.connect().map_err(|error| match error {
+        ConnectError::Address(_) | ConnectError::Token => UsageError::new(error.to_string()).into(),
+        other => other.into(),
+    })
 }

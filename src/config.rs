@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output::{self, Format},
+    output::{self, Format, Output},
     settings::{Effective, SettingsArgs, Shown, process_environment},
 };
 
@@ -23,7 +23,7 @@ Examples:
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// A table for people, or JSON
+    /// A table for people, or a document for programs
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -31,10 +31,7 @@ pub(crate) struct ConfigArgs {
 /// Shows the settings. Secrets are masked.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let shown = Effective::load(&args.settings, &process_environment)?.shown();
-    output::print(&match args.output {
-        Format::Table => table(&shown),
-        Format::Json => serde_json::to_string_pretty(&json(&shown))?,
-    })?;
+    Output::new(args.output).document(&json(&shown), || table(&shown))?;
     Ok(ExitCode::SUCCESS)
 }
 

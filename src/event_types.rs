@@ -1,5 +1,7 @@
 //! `hookwright event-types ...`.
 
+mod schemas;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -18,6 +20,13 @@ use crate::{
     },
     output::{self, List},
 };
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  hookwright event-types update clocking --schema @clocking.schema.json --validate-only
+      Tell whether receivers that know the schema as it is understand what the new one admits.
+  hookwright event-types update clocking --schema @clocking.schema.json --allow-breaking-schema
+  hookwright event-types update clocking --schema-mode warn";
 
 /// What to do with event types.
 #[derive(Debug, Subcommand)]
@@ -43,11 +52,25 @@ pub(crate) enum EventTypesCommand {
         limit: LimitArgs,
     },
     /// Change an event type: the fields that are given, also where they are empty
+    #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
         #[command(flatten)]
         fields: Fields,
+        /// Put the schema in force although it admits payloads that the one before did not, which receivers may not understand
+        #[arg(long)]
+        allow_breaking_schema: bool,
+        /// Check everything and change nothing: the event type is shown as it would be
+        #[arg(long)]
+        validate_only: bool,
+    },
+    /// List the schemas that an event type has had, newest first
+    Schemas {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+        #[command(flatten)]
+        limit: LimitArgs,
     },
     /// Archive an event type: it can no longer be published or newly subscribed to
     Archive {
@@ -141,7 +164,16 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
                 })
                 .await?
         }
-        EventTypesCommand::Update { event_type, fields } => {
+        EventTypesCommand::Schemas { event_type, limit } => {
+            schemas::list(&client, &event_type, limit).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        EventTypesCommand::Update {
+            event_type,
+            fields,
+            allow_breaking_schema,
+            validate_only,
+        } => {
             let (changed, paths) = fields.read()?;
             if paths.is_empty() {
                 return Err(UsageError::new(
@@ -158,7 +190,8 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
                 .update_event_type(UpdateEventTypeRequest {
                     event_type: Some(event_type),
                     update_mask,
-                    ..UpdateEventTypeRequest::default()
+                    allow_breaking_schema,
+                    validate_only,
                 })
                 .await?
         }
@@ -218,10 +251,14 @@ async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow:
                     names::id(&one.name).to_owned(),
                     state(one),
                     schema,
+                    version(one.schema_version),
                     one.description.clone(),
                 ]
             });
-            output::table(&["EVENT TYPE", "STATE", "SCHEMA", "DESCRIPTION"], rows.collect())
+            output::table(
+                &["EVENT TYPE", "STATE", "SCHEMA", "VERSION", "DESCRIPTION"],
+                rows.collect(),
+            )
         })
 }
 
@@ -231,6 +268,15 @@ fn state(event_type: &EventType) -> String {
 
 fn mode(event_type: &EventType) -> String {
     output::enum_name(event_type.schema_mode().as_str_name(), "SCHEMA_MODE_")
+}
+
+/// A schema's version; nothing before there was one.
+fn version(version: i32) -> String {
+    if version == 0 {
+        String::new()
+    } else {
+        version.to_string()
+    }
 }
 
 fn show(event_type: &EventType) -> String {
@@ -247,6 +293,7 @@ fn show(event_type: &EventType) -> String {
                 mode(event_type)
             },
         ),
+        ("schema version", version(event_type.schema_version)),
         ("schema", event_type.json_schema.clone()),
         ("created", output::time(event_type.create_time.as_ref())),
         ("updated", output::time(event_type.update_time.as_ref())),

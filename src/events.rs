@@ -10,7 +10,8 @@ use prost_types::Timestamp;
 
 use crate::{
     client::{
-        Client, input, names,
+        Client, input,
+        names::{self, OrganizationArgs},
         pages::{LimitArgs, collect},
     },
     output::{self, List},
@@ -23,30 +24,34 @@ pub(crate) enum EventsCommand {
     Get {
         /// `evt_...` with --organization, or the full resource name
         event: String,
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: Option<String>,
+        #[command(flatten)]
+        organization: OrganizationArgs,
     },
     /// Tell for every webhook of the organization why an event was sent to it or not
     Explain {
         /// `evt_...` with --organization, or the full resource name
         event: String,
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: Option<String>,
+        #[command(flatten)]
+        organization: OrganizationArgs,
     },
     /// List an organization's events, newest first, for example: hookwright events list --organization acme --since 2h
     List(ListArgs),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  hookwright events list --organization acme --since 2h
+  hookwright events list --organization acme --request-id order-17-created
+  hookwright events list --organization acme --event-type order --filter 'payload.total > 100'";
+
 /// Which events to list.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-    organization: String,
+    #[command(flatten)]
+    organization: OrganizationArgs,
     /// Only events of this type
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// Only events published at or after this time (RFC 3339), or not longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]
@@ -54,6 +59,15 @@ pub(crate) struct ListArgs {
     /// Only events published before this time (RFC 3339), or longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
+    /// Only events with this ordering key
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    ordering_key: String,
+    /// Only the event that was published under this request id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Only events for which this expression in CEL is true, for example "payload.total > 100"
+    #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
+    filter: String,
     #[command(flatten)]
     limit: LimitArgs,
 }
@@ -62,12 +76,12 @@ pub(crate) struct ListArgs {
 pub(crate) async fn run(client: Client, command: EventsCommand) -> anyhow::Result<ExitCode> {
     match command {
         EventsCommand::Get { event, organization } => {
-            let name = names::within(organization.as_deref(), "events", &event)?;
+            let name = client.within(&organization, "events", &event)?;
             let event = client.events().get_event(GetEventRequest { name }).await?.into_inner();
             client.output.message("Event", &event, show)?;
         }
         EventsCommand::Explain { event, organization } => {
-            let name = names::within(organization.as_deref(), "events", &event)?;
+            let name = client.within(&organization, "events", &event)?;
             explain(&client, name).await?;
         }
         EventsCommand::List(args) => list(&client, args).await?,
@@ -109,7 +123,7 @@ async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
 async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     let service = client.events();
     let filter = ListEventsRequest {
-        parent: names::organization(&args.organization)?,
+        parent: client.parent(&args.organization)?,
         event_type: args
             .event_type
             .strip_prefix("eventTypes/")
@@ -117,6 +131,9 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
             .to_owned(),
         start_time: args.since,
         end_time: args.until,
+        ordering_key: args.ordering_key,
+        request_id: args.request_id,
+        filter: args.filter,
         ..ListEventsRequest::default()
     };
     let (events, rest) = collect(args.limit.limit, |page_size, page_token| {
@@ -170,6 +187,7 @@ fn show(event: &Event) -> String {
         ("happened", output::time(event.event_time.as_ref())),
         ("attributes", attributes.join(", ")),
         ("ordering key", event.ordering_key.clone()),
+        ("request id", event.request_id.clone()),
         ("deliveries", event.delivery_count.to_string()),
         ("bytes", event.payload_bytes.to_string()),
         ("payload", event.json.clone()),

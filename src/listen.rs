@@ -1,5 +1,6 @@
 //! `hookwright listen`: a receiver of webhooks for development.
 
+mod forward;
 mod http;
 pub(crate) mod receiver;
 mod show;
@@ -13,10 +14,15 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use forward::ForwardArgs;
+use http::Request;
 use receiver::{Received, Receiver};
 use verify::Verifier;
 
-use crate::output::{self, Format};
+use crate::{
+    client::ClientArgs,
+    output::{self, Format},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,9 +30,16 @@ Examples:
   hookwright listen --address 127.0.0.1:0 --output json --count 1
   hookwright listen --status 503        answer so that deliveries are retried
   hookwright listen --raw               show requests byte for byte
+  hookwright listen --forward-to http://localhost:3000/hook --organization acme --event clocking
+      Bring acme's deliveries to a program on this machine; nobody needs to reach it.
 
-The server must be allowed to send here: hookwright serve --allow-target 127.0.0.0/8
-With --secret and --count, the exit status is 1 when any of the requests did not verify.";
+Without --forward-to the server must be allowed to send here: hookwright serve --allow-target 127.0.0.0/8
+
+With --forward-to a temporary webhook is made, fetched from, and deleted at the end. Each delivery is posted as the \
+server would have posted it, one after another, and acknowledged when it is answered with a 2xx status; else it is tried \
+again, and after --tries acknowledged all the same, which its line says.
+
+With --secret or --forward-to, and with --count, the exit status is 1 when any of the requests did not verify.";
 
 /// Receive webhooks on this machine: verify and show them
 #[derive(Args, Debug)]
@@ -46,9 +59,9 @@ pub(crate) struct ListenArgs {
     /// Prefix of the webhook headers, as the server's --header-prefix
     #[arg(long, value_name = "PREFIX", default_value = "TT-Hook-")]
     header_prefix: String,
-    /// Text for people, or JSON lines
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    output: Format,
+    /// Text for people, JSON lines, or YAML documents [default: table]
+    #[arg(long, value_name = "FORMAT")]
+    output: Option<Format>,
     /// Show the bytes of each request as they came, a newline after each; the verdict goes to standard error
     #[arg(long, conflicts_with = "output")]
     raw: bool,
@@ -58,14 +71,19 @@ pub(crate) struct ListenArgs {
     /// Exit after this many requests [default: never]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    #[command(flatten)]
+    forward: ForwardArgs,
 }
 
-/// Receives until `--count` requests came, or it is interrupted.
-pub(crate) fn run(args: ListenArgs) -> anyhow::Result<ExitCode> {
+/// Receives until `--count` requests came, or it is interrupted. `root` holds the flags that stood further left.
+pub(crate) fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?;
+    if args.forward.forward_to.is_some() {
+        return runtime.block_on(Box::pin(forward::run(args, root)));
+    }
     runtime.block_on(Box::pin(listen(args)))
 }
 
@@ -91,18 +109,26 @@ async fn listen(args: ListenArgs) -> anyhow::Result<ExitCode> {
 fn show(args: &ListenArgs, verifier: Option<&Verifier>, received: &Received) -> anyhow::Result<bool> {
     let verdict = verifier.map(|verifier| verifier.check(&received.request));
     if args.raw {
-        let mut out = io::stdout().lock();
-        out.write_all(&received.request.raw)?;
-        out.write_all(b"\n")?;
-        out.flush()?;
+        print_raw(&received.request)?;
         if let Some(verdict) = &verdict {
             output::note(&verdict.to_string());
         }
     } else {
-        output::print(&match args.output {
+        let format = args.output.unwrap_or_default();
+        output::print(&match format {
             Format::Table => show::text(received, &args.header_prefix, verdict.as_ref()),
-            Format::Json => show::json(received, &args.header_prefix, verdict.as_ref()).to_string(),
+            Format::Json | Format::Yaml => {
+                format.record(&show::json(received, &args.header_prefix, verdict.as_ref()))?
+            }
         })?;
     }
     Ok(verdict.is_none_or(|verdict| verdict.complete()))
+}
+
+/// Writes a request byte for byte, and a newline.
+fn print_raw(request: &Request) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(&request.raw)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
 }

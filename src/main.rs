@@ -1,5 +1,6 @@
 //! `hookwright`: the server and its command line. This file only wires; each subcommand has a file of its own.
 
+mod audit;
 mod cli;
 mod client;
 mod completions;
@@ -8,14 +9,21 @@ mod deliveries;
 mod demo;
 mod event_types;
 mod events;
+mod installation;
+mod interrupt;
 mod listen;
 mod migrate;
 mod nodes;
 mod organizations;
 mod output;
+mod profiles;
+mod progress;
 mod publish;
+mod relay;
+mod replays;
 mod serve;
 mod settings;
+mod tokens;
 mod units;
 mod webhooks;
 
@@ -37,7 +45,7 @@ fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Listen(args) => listen::run(args),
+        Command::Listen(args) => listen::run(args, root),
         Command::Demo(args) => demo::run(args),
         Command::Organizations(group) => client::run(group.client.or(root), |client| {
             organizations::run(client, group.command)
@@ -47,7 +55,15 @@ fn main() -> ExitCode {
         }
         Command::Webhooks(group) => client::run(group.client.or(root), |client| webhooks::run(client, group.command)),
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
+        Command::Relay(args) => relay::run(args, root),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Replays(group) => client::run(group.client.or(root), |client| replays::run(client, group.command)),
+        Command::Profiles(args) => profiles::run(args, &root),
+        Command::Tokens(group) => client::run(group.client.or(root), |client| tokens::run(client, group.command)),
+        Command::Audit(group) => client::run(group.client.or(root), |client| audit::run(client, group.command)),
+        Command::Installation(group) => {
+            client::run(group.client.or(root), |client| installation::run(client, group.command))
+        }
         Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {
             client::run(group.client.or(root), |client| deliveries::run(client, group.command))

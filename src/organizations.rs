@@ -24,7 +24,7 @@ pub(crate) enum OrganizationsCommand {
         /// Its id: 1 to 63 lower-case letters, digits and inner hyphens
         id: String,
         /// A name for people to read, at most 200 characters
-        #[arg(long, value_name = "TEXT", default_value = "")]
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         display_name: String,
     },
     /// Show one organization

@@ -1,14 +1,24 @@
 //! `hookwright publish`.
 
+mod batch;
+mod lines;
 mod stream;
+mod tally;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Args};
 use hookwright_proto::v1::{PublishEventRequest, PublishEventResponse, publish_event_request::Payload};
+use lines::Lines;
 use prost_types::Timestamp;
 
-use crate::client::{Client, ClientArgs, input, names};
+use crate::{
+    client::{
+        Client, ClientArgs, input,
+        names::{self, OrganizationArgs},
+    },
+    output,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,8 +26,8 @@ Examples:
   hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
   generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
 
-The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each line
-as an event of its own, over one stream, and waits until each is durable.";
+The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each \
+line as an event of its own, over one stream, and waits until each is durable.";
 
 /// Publish one event, or one per line of a file
 #[derive(Args, Clone, Debug)]
@@ -25,9 +35,8 @@ as an event of its own, over one stream, and waits until each is durable.";
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) client: ClientArgs,
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION", help_heading = "Event")]
-    organization: String,
+    #[command(flatten, next_help_heading = "Event")]
+    organization: OrganizationArgs,
     /// A registered event type, for example clocking
     #[arg(long, value_name = "TYPE", help_heading = "Event")]
     event_type: String,
@@ -37,8 +46,17 @@ pub(crate) struct PublishArgs {
     /// File (- for standard input) with one payload per line; blank lines are skipped
     #[arg(long, value_name = "FILE|-", help_heading = "Event")]
     json_lines: Option<PathBuf>,
+    /// Publish so many lines in each call, 1 to 1000, where the network does not let streams through
+    #[arg(long, value_name = "COUNT", requires = "json_lines", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Event")]
+    batch: Option<u16>,
     /// Makes it safe to repeat: at most 128 characters; with --json-lines, `-` and the line's number are added for each line
-    #[arg(long, value_name = "ID", default_value = "", help_heading = "Event")]
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Event"
+    )]
     request_id: String,
     /// When it happened (RFC 3339), or how long ago (5m) [default: now]
     #[arg(long, value_name = "TIME", value_parser = input::time, help_heading = "Event")]
@@ -47,15 +65,21 @@ pub(crate) struct PublishArgs {
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair, help_heading = "Event")]
     attributes: Vec<(String, String)>,
     /// What ordered webhooks order it by, for example the id of the thing that changed; at most 128 bytes
-    #[arg(long, value_name = "KEY", default_value = "", help_heading = "Event")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Event"
+    )]
     ordering_key: String,
 }
 
 impl PublishArgs {
     /// The request, without payload.
-    fn request(&self) -> anyhow::Result<PublishEventRequest> {
+    fn request(&self, client: &Client) -> anyhow::Result<PublishEventRequest> {
         Ok(PublishEventRequest {
-            organization: names::organization(&self.organization)?,
+            organization: client.parent(&self.organization)?,
             event_type: self
                 .event_type
                 .strip_prefix("eventTypes/")
@@ -72,15 +96,31 @@ impl PublishArgs {
 
 /// Publishes.
 pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<ExitCode> {
-    let mut request = args.request()?;
+    let mut request = args.request(&client)?;
     if let Some(path) = args.json_lines {
-        return stream::run(&client, request, &path).await;
+        return publish_lines(&client, Lines::open(&path, request).await?, args.batch).await;
     }
     let json = input::read(args.json.as_deref().unwrap_or_default())?;
     request.payload = Some(Payload::Json(json.into()));
     let response = client.events().publish_event(request).await?.into_inner();
     client.output.message("PublishEventResponse", &response, show)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Publishes every line. The exit status is 1 when any was refused.
+async fn publish_lines(client: &Client, lines: Lines, batch: Option<u16>) -> anyhow::Result<ExitCode> {
+    let tally = match batch {
+        Some(size) => batch::run(client, lines, usize::from(size)).await?,
+        None => stream::run(client, lines).await?,
+    };
+    if client.output.for_people() {
+        output::print(&tally.summary())?;
+    }
+    Ok(if tally.refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn show(response: &PublishEventResponse) -> String {

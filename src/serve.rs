@@ -56,7 +56,7 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Resolves on the first signal; a second one ends the process at once, with 128 + its number, as a shell would. Both are
 /// watched from now on, so that a start that hangs can be ended as well.
-fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+pub(crate) fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let (first, told) = oneshot::channel();

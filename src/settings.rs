@@ -11,7 +11,7 @@ mod table;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use hookwright_server::options::Options;
+use hookwright_server::options::{self, About, Options, SettingInForce};
 
 pub(crate) use args::SettingsArgs;
 use table::{SETTINGS, Setting};
@@ -59,6 +59,30 @@ pub(crate) struct Shown {
     pub(crate) list: bool,
     /// Where it came from.
     pub(crate) origin: Origin,
+}
+
+impl From<Shown> for SettingInForce {
+    fn from(shown: Shown) -> Self {
+        Self {
+            name: shown.name.to_owned(),
+            values: shown.values,
+            list: shown.list,
+            origin: match shown.origin {
+                Origin::Flag(flag) => options::Origin::Flag(flag),
+                Origin::Environment(variable) => options::Origin::Environment(variable),
+                Origin::File(path) => options::Origin::File(path.display().to_string()),
+                Origin::Default => options::Origin::Default,
+            },
+        }
+    }
+}
+
+/// The commit that the binary is built from, stamped by the build script; empty where it is not known.
+pub(crate) fn commit() -> &'static str {
+    match option_env!("HOOKWRIGHT_COMMIT") {
+        Some("unknown") | None => "",
+        Some(commit) => commit,
+    }
 }
 
 /// The settings in effect.
@@ -109,7 +133,12 @@ impl Effective {
                 "no data directory: set --data-dir or HOOKWRIGHT_DATA_DIR (HOME is not set)"
             ));
         }
-        Ok(Self { options, origins })
+        let mut effective = Self { options, origins };
+        effective.options.about = About {
+            commit: commit().to_owned(),
+            settings: effective.shown().into_iter().map(SettingInForce::from).collect(),
+        };
+        Ok(effective)
     }
 
     /// Every setting with its origin, in the order of the list.

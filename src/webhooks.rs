@@ -11,14 +11,15 @@ use fields::{CreateFields, UpdateFields};
 use filter::TestFilter;
 use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CompleteSigningSecretRotationRequest, CreateWebhookRequest, DeleteWebhookRequest,
-    GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, PingWebhookRequest, RevealSigningSecretRequest,
-    RotateSigningSecretRequest, UpdateWebhookRequest,
+    GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, PingWebhookRequest, ResumeWebhookRequest,
+    RevealSigningSecretRequest, RotateSigningSecretRequest, UpdateWebhookRequest,
 };
 use prost_types::FieldMask;
 
 use crate::{
     client::{
-        Client, input, names,
+        Client, input,
+        names::{self, OrganizationArgs},
         pages::{LimitArgs, collect},
     },
     deliveries,
@@ -26,14 +27,29 @@ use crate::{
     units::parse_duration,
 };
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  hookwright webhooks create --organization acme --event clocking --payload-url https://www.example.com/api/listener
+  hookwright webhooks create --organization acme --event '*' --payload-url https://www.example.com/hook \\
+      --filter \"attributes.region == 'eu'\" --header 'X-Key: 17' --ordering ordered
+  hookwright webhooks create --organization acme --event clocking --pull
+      Nothing is posted: the receiver fetches, see `hookwright deliveries pull`.";
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  hookwright webhooks update wh_... --organization acme --event clocking,checksheet
+  hookwright webhooks update wh_... --organization acme --active false
+      Pause it; `hookwright webhooks resume` makes it active again.
+  hookwright webhooks update wh_... --organization acme --clear filter";
+
 /// What to do with webhooks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhooksCommand {
     /// Install a webhook; it is sent a `ping` at once, and its signing secret is shown
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: String,
+        #[command(flatten)]
+        organization: OrganizationArgs,
         #[command(flatten)]
         fields: CreateFields,
     },
@@ -41,18 +57,29 @@ pub(crate) enum WebhooksCommand {
     Get(Which),
     /// List an organization's webhooks, oldest first
     List {
-        /// `acme` or `organizations/acme`
-        #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-        organization: String,
+        #[command(flatten)]
+        organization: OrganizationArgs,
         #[command(flatten)]
         limit: LimitArgs,
     },
     /// Change the fields that are given; a webhook that is active afterwards is sent a `ping`
+    #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         fields: UpdateFields,
+    },
+    /// Make an inactive webhook active again, for example one that the service disabled; it is sent a `ping`
+    ///
+    /// What was pending when it became inactive is sent. What was published while it was inactive was not queued: see
+    /// `hookwright replays create --missed`.
+    Resume {
+        #[command(flatten)]
+        which: Which,
+        /// Cancel what is pending, and begin anew
+        #[arg(long)]
+        discard_backlog: bool,
     },
     /// Delete a webhook; what is pending for it is cancelled
     Delete(Which),
@@ -96,14 +123,14 @@ pub(crate) enum WebhooksCommand {
 pub(crate) struct Which {
     /// `wh_...` with --organization, or the full resource name
     webhook: String,
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-    organization: Option<String>,
+    #[command(flatten)]
+    organization: OrganizationArgs,
 }
 
 impl Which {
-    fn name(&self) -> anyhow::Result<String> {
-        Ok(names::within(self.organization.as_deref(), "webhooks", &self.webhook)?)
+    /// Its resource name.
+    pub(crate) fn name(&self, client: &Client) -> anyhow::Result<String> {
+        Ok(client.within(&self.organization, "webhooks", &self.webhook)?)
     }
 }
 
@@ -112,7 +139,7 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
     let mut service = client.webhooks();
     let webhook = match command {
         WebhooksCommand::Create { organization, fields } => {
-            let parent = names::organization(&organization)?;
+            let parent = client.parent(&organization)?;
             service
                 .create_webhook(CreateWebhookRequest {
                     parent,
@@ -120,10 +147,16 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
                 })
                 .await?
         }
-        WebhooksCommand::Get(which) => service.get_webhook(GetWebhookRequest { name: which.name()? }).await?,
+        WebhooksCommand::Get(which) => {
+            service
+                .get_webhook(GetWebhookRequest {
+                    name: which.name(&client)?,
+                })
+                .await?
+        }
         WebhooksCommand::Update { which, fields } => {
             let (mut webhook, paths) = fields.read()?;
-            webhook.name = which.name()?;
+            webhook.name = which.name(&client)?;
             let update_mask = Some(FieldMask { paths });
             service
                 .update_webhook(UpdateWebhookRequest {
@@ -133,7 +166,9 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
                 .await?
         }
         WebhooksCommand::CompleteRotation(which) => {
-            let request = CompleteSigningSecretRotationRequest { name: which.name()? };
+            let request = CompleteSigningSecretRotationRequest {
+                name: which.name(&client)?,
+            };
             service.complete_signing_secret_rotation(request).await?
         }
         other => return run_other(client, other).await,
@@ -148,11 +183,21 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
     match command {
         WebhooksCommand::List { organization, limit } => list(&client, &organization, limit).await?,
         WebhooksCommand::Delete(which) => {
-            let name = which.name()?;
+            let name = which.name(&client)?;
             service
                 .delete_webhook(DeleteWebhookRequest { name: name.clone() })
                 .await?;
             client.output.done(&format!("Deleted {name}."))?;
+        }
+        WebhooksCommand::Resume { which, discard_backlog } => {
+            let request = ResumeWebhookRequest {
+                name: which.name(&client)?,
+                discard_backlog,
+            };
+            let resumed = service.resume_webhook(request).await?.into_inner();
+            client
+                .output
+                .message("ResumeWebhookResponse", &resumed, show::resumed)?;
         }
         WebhooksCommand::Ping { which, wait } => return ping(&client, &which, wait).await,
         WebhooksCommand::RotateSecret {
@@ -161,9 +206,9 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
             overlap,
         } => {
             let request = RotateSigningSecretRequest {
-                name: which.name()?,
+                name: which.name(&client)?,
                 signing_secret: signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
-                overlap: overlap.map(fields::duration),
+                overlap: overlap.map(input::duration),
             };
             let rotated = service.rotate_signing_secret(request).await?.into_inner();
             client
@@ -171,7 +216,9 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
                 .message("RotateSigningSecretResponse", &rotated, show::rotated)?;
         }
         WebhooksCommand::RevealSecret(which) => {
-            let request = RevealSigningSecretRequest { name: which.name()? };
+            let request = RevealSigningSecretRequest {
+                name: which.name(&client)?,
+            };
             let revealed = service.reveal_signing_secret(request).await?.into_inner();
             client
                 .output
@@ -200,7 +247,7 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
 
 async fn ping(client: &Client, which: &Which, wait: bool) -> anyhow::Result<ExitCode> {
     let request = PingWebhookRequest {
-        name: which.name()?,
+        name: which.name(client)?,
         wait,
     };
     let response = client.webhooks().ping_webhook(request).await?.into_inner();
@@ -217,9 +264,9 @@ async fn ping(client: &Client, which: &Which, wait: bool) -> anyhow::Result<Exit
     })
 }
 
-async fn list(client: &Client, organization: &str, limit: LimitArgs) -> anyhow::Result<()> {
+async fn list(client: &Client, organization: &OrganizationArgs, limit: LimitArgs) -> anyhow::Result<()> {
     let service = client.webhooks();
-    let parent = names::organization(organization)?;
+    let parent = client.parent(organization)?;
     let (webhooks, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
         let request = ListWebhooksRequest {

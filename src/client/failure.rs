@@ -56,25 +56,30 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let unreached = error
         .downcast_ref::<Status>()
         .and_then(|status| unreached(status, session?));
-    let json = session.is_some_and(|session| session.format == Format::Json);
-    let text = match error.downcast_ref::<Status>() {
-        Some(_) if let Some((message, fix)) = &unreached => {
-            if json {
-                json!({ "error": { "code": "UNAVAILABLE", "message": message, "fix": fix } }).to_string()
-            } else {
-                format!("error: {message}\n  fix: {fix}")
-            }
+    let structured = session
+        .map(|session| session.format)
+        .filter(|format| *format != Format::Table);
+    let text = match (structured, error.downcast_ref::<Status>()) {
+        (Some(format), status) => {
+            let value = match (status, &unreached) {
+                (Some(_), Some((message, fix))) => {
+                    json!({ "error": { "code": "UNAVAILABLE", "message": message, "fix": fix } })
+                }
+                (Some(status), None) => status_json(status),
+                (None, _) => json!({ "error": { "message": format!("{error:#}") } }),
+            };
+            // One line of JSON, also after a stream of them.
+            format.record(&value).unwrap_or_else(|_| value.to_string())
         }
-        Some(status) if json => status_json(status).to_string(),
-        Some(status) => status_text(status),
-        None if json => json!({ "error": { "message": format!("{error:#}") } }).to_string(),
-        None => format!("error: {error:#}"),
+        (None, Some(_)) if let Some((message, fix)) = &unreached => format!("error: {message}\n  fix: {fix}"),
+        (None, Some(status)) => status_text(status),
+        (None, None) => format!("error: {error:#}"),
     };
     // What was going on, where the status alone would not tell.
     let context = error
         .chain()
         .next()
-        .filter(|top| session.is_some() && !json && !top.is::<Status>());
+        .filter(|top| session.is_some() && structured.is_none() && !top.is::<Status>());
     match context.filter(|_| error.is::<Status>()) {
         Some(context) => crate::output::note(&format!("{text}\n  {context}")),
         None => crate::output::note(&text),

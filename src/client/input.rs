@@ -1,6 +1,6 @@
 //! Values that may be given on the command line, in a file (`@path`) or on standard input (`-`).
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use anyhow::Context as _;
 use prost_types::Timestamp;
@@ -61,6 +61,14 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp {
         seconds: time.unix_timestamp(),
         nanos: i32::try_from(time.nanosecond()).unwrap_or(0),
+    })
+}
+
+/// A duration as the API takes it. What is too long for it is refused by the server, so it need not be exact here.
+pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
     })
 }
 

@@ -1,6 +1,23 @@
 //! Resource names, which people may shorten to ids.
 
+use clap::Args;
+
 use super::failure::UsageError;
+
+/// Whose resources a command is about. [`Client`](super::Client) knows what holds where the flag is not given.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct OrganizationArgs {
+    /// `acme` or `organizations/acme` [env: HOOKWRIGHT_ORGANIZATION] [default: the profile's]
+    #[arg(long, value_name = "ORGANIZATION")]
+    organization: Option<String>,
+}
+
+impl OrganizationArgs {
+    /// What was given, else `default`.
+    pub(super) fn given<'a>(&'a self, default: Option<&'a str>) -> Option<&'a str> {
+        self.organization.as_deref().or(default)
+    }
+}
 
 /// `acme` or `organizations/acme` as a resource name.
 pub(crate) fn organization(text: &str) -> Result<String, UsageError> {

@@ -5,6 +5,11 @@ use std::future::Future;
 use clap::Args;
 use tonic::Status;
 
+use crate::{
+    output::{Format, Output},
+    progress::Progress,
+};
+
 /// The most that one page holds, by the API.
 const PAGE_MAX: usize = 1_000;
 
@@ -32,6 +37,7 @@ where
 {
     let mut items = Vec::new();
     let mut token = String::new();
+    let mut progress: Option<Progress> = None;
     loop {
         let page_size = i32::try_from((limit - items.len()).min(PAGE_MAX)).unwrap_or(i32::MAX);
         let (page, next) = fetch(page_size, token).await?;
@@ -41,6 +47,9 @@ where
             return Ok((items, next));
         }
         token = next;
+        // Long lists alone need one; what is shown goes by the length of the list, not by what it is of.
+        let bar = progress.get_or_insert_with(|| Progress::endless(Output::new(Format::Table)));
+        bar.say(format!("fetched {}", items.len()));
     }
 }
 

@@ -34,6 +34,31 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The POST that is sent with these headers and this body, as it would be received.
+    pub(super) fn post<'a>(
+        target: &str,
+        host: &str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        body: &[u8],
+    ) -> Self {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut all = vec![owned(("Host", host))];
+        all.extend(headers.map(owned));
+        all.push(owned(("Content-Length", &body.len().to_string())));
+        let lines: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut raw = format!("POST {target} HTTP/1.1\r\n{lines}\r\n").into_bytes();
+        let body_start = raw.len();
+        raw.extend_from_slice(body);
+        Self {
+            raw,
+            body_start,
+            method: "POST".to_owned(),
+            target: target.to_owned(),
+            headers: all,
+            keep_alive: true,
+        }
+    }
+
     /// The body.
     pub(crate) fn body(&self) -> &[u8] {
         &self.raw[self.body_start..]

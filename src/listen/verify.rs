@@ -80,7 +80,7 @@ impl Verdict {
     }
 
     /// One member per scheme: true or false.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::listen) fn to_json(&self) -> Value {
         let [sha1, sha256, v1] = self.schemes.map(|(_, check)| check == Check::Valid);
         json!({ "sha1": sha1, "sha256": sha256, "v1": v1 })
     }

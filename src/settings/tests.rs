@@ -156,3 +156,27 @@ fn secrets_are_masked_where_settings_are_shown() {
     assert!(!shown.contains("c2VjcmV0") && !shown.contains("u:secret"), "{shown}");
     assert_eq!(effective.options.master_key.as_deref(), Some("c2VjcmV0"));
 }
+
+#[test]
+fn the_server_knows_its_settings_with_their_origins() {
+    use hookwright_server::options::Origin as Told;
+
+    let file = file("log_filter = 'warn'\n");
+    let path = file.path().to_str().unwrap();
+    let effective = load(
+        &["--config", path, "--dns-server", "10.0.0.2,10.0.0.3"],
+        &[("HOOKWRIGHT_MASTER_KEY", "c2VjcmV0")],
+    )
+    .unwrap();
+    let settings = &effective.options.about.settings;
+    assert_eq!(settings.len(), effective.shown().len());
+    let told = |name: &str| settings.iter().find(|setting| setting.name == name).unwrap();
+    assert_eq!(told("log_filter").origin, Told::File(path.to_owned()));
+    assert_eq!(told("dns_servers").origin, Told::Flag("--dns-server".to_owned()));
+    assert_eq!(told("dns_servers").values, ["10.0.0.2:53", "10.0.0.3:53"]);
+    assert!(told("dns_servers").list);
+    let key = told("master_key");
+    assert_eq!(key.origin, Told::Environment("HOOKWRIGHT_MASTER_KEY".to_owned()));
+    assert_eq!(key.values, ["(set, not shown)"]);
+    assert_eq!(told("retention").origin, Told::Default);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hookwright_proto::v1::{OrderedFailure, Ordering, RetrySchedule, Webhook};
+use hookwright_proto::v1::{DeliveryMode, OrderedFailure, Ordering, RetrySchedule, Webhook};
 
 use crate::{
     client::{failure::UsageError, input},
@@ -14,8 +14,11 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct CreateFields {
     /// Where deliveries are posted, for example `https://www.example.com/api/listener`
-    #[arg(long, value_name = "URL")]
-    payload_url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "pull", conflicts_with = "pull")]
+    payload_url: Option<String>,
+    /// Post nothing: the receiver fetches its deliveries, see `hookwright deliveries pull`; cannot be changed later
+    #[arg(long)]
+    pull: bool,
     /// Event type to subscribe to, or `*` for all; repeatable
     #[arg(long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
     events: Vec<String>,
@@ -45,7 +48,7 @@ pub(crate) struct UpdateFields {
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     clear: Vec<Clearable>,
     /// Change it only if it was not changed since this etag was read
-    #[arg(long, value_name = "ETAG", default_value = "")]
+    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
     etag: String,
     #[command(flatten)]
     common: CommonFields,
@@ -133,7 +136,7 @@ impl CreateFields {
     /// The webhook to create.
     pub(super) fn read(self) -> anyhow::Result<Webhook> {
         let mut webhook = Webhook {
-            payload_url: self.payload_url,
+            payload_url: self.payload_url.unwrap_or_default(),
             events: self.events,
             active: Some(!self.inactive),
             signing_secret: self
@@ -141,6 +144,9 @@ impl CreateFields {
                 .map_or(Ok(String::new()), |value| input::read_line(&value))?,
             ..Webhook::default()
         };
+        if self.pull {
+            webhook.set_delivery_mode(DeliveryMode::Pull);
+        }
         self.common.put(&mut webhook)?;
         Ok(webhook)
     }
@@ -196,12 +202,12 @@ impl CommonFields {
             paths.push("headers");
         }
         if let Some(timeout) = self.attempt_timeout {
-            webhook.timeout = Some(duration(timeout));
+            webhook.timeout = Some(input::duration(timeout));
             paths.push("timeout");
         }
         if !self.retry_delays.is_empty() {
             webhook.retry_schedule = Some(RetrySchedule {
-                delays: self.retry_delays.into_iter().map(duration).collect(),
+                delays: self.retry_delays.into_iter().map(input::duration).collect(),
             });
             paths.push("retry_schedule");
         }
@@ -237,14 +243,6 @@ impl CommonFields {
         }
         Ok(paths)
     }
-}
-
-/// A duration as the API takes it. What is too long for it is refused by the server, so it need not be exact here.
-pub(super) fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
-        seconds: i64::MAX,
-        nanos: 0,
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use hookwright_proto::v1::{
 };
 
 use crate::{
-    client::{Client, input, names},
+    client::{Client, input, names::OrganizationArgs},
     output,
 };
 
@@ -33,17 +33,16 @@ pub(crate) struct TestFilter {
     /// A published event to try it on: `evt_...` with --organization, or the full resource name
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["event_type", "attributes", "ordering_key"])]
     event: Option<String>,
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION")]
-    organization: Option<String>,
+    #[command(flatten)]
+    organization: OrganizationArgs,
     /// The type of the event that goes with --json
-    #[arg(long, value_name = "TYPE", default_value = "")]
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
     /// An attribute of the event that goes with --json; repeatable
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair)]
     attributes: Vec<(String, String)>,
     /// The ordering key of the event that goes with --json
-    #[arg(long, value_name = "KEY", default_value = "")]
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     ordering_key: String,
 }
 
@@ -51,7 +50,7 @@ pub(crate) struct TestFilter {
 pub(super) async fn run(client: &Client, args: TestFilter) -> anyhow::Result<ExitCode> {
     let filter = input::read_line(&args.filter)?;
     let sample = match args.event {
-        Some(event) => Sample::Event(names::within(args.organization.as_deref(), "events", &event)?),
+        Some(event) => Sample::Event(client.within(&args.organization, "events", &event)?),
         None => Sample::Draft(PublishEventRequest {
             event_type: args.event_type,
             payload: Some(Payload::Json(

@@ -1,8 +1,8 @@
 //! Webhooks and their secrets for people.
 
 use hookwright_proto::v1::{
-    CheckWebhookUrlResponse, OrderedFailure, Ordering, RevealSigningSecretResponse, RotateSigningSecretResponse,
-    Webhook,
+    CheckWebhookUrlResponse, DeliveryMode, OrderedFailure, Ordering, ResumeWebhookResponse,
+    RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook,
 };
 
 use crate::{client::names, output, units::show_duration};
@@ -19,12 +19,23 @@ pub(super) fn state(webhook: &Webhook) -> String {
 
 /// The URL as people know it.
 pub(super) fn url(webhook: &Webhook) -> String {
+    if webhook.delivery_mode() == DeliveryMode::Pull {
+        return "(pull)".to_owned();
+    }
     if webhook.payload_url_unicode.is_empty() {
         &webhook.payload_url
     } else {
         &webhook.payload_url_unicode
     }
     .clone()
+}
+
+/// How deliveries get to the receiver, where they are not posted.
+fn delivery_mode(webhook: &Webhook) -> &'static str {
+    match webhook.delivery_mode() {
+        DeliveryMode::Pull => "pull: its receiver fetches, see `hookwright deliveries pull`",
+        DeliveryMode::Push | DeliveryMode::Unspecified => "",
+    }
 }
 
 /// One webhook.
@@ -51,6 +62,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("disabled at", output::time(webhook.disable_time.as_ref())),
         ("payload url", webhook.payload_url.clone()),
         ("in unicode", unicode.to_owned()),
+        ("delivery mode", delivery_mode(webhook).to_owned()),
         ("events", webhook.events.join(", ")),
         ("filter", webhook.filter.clone()),
         ("description", webhook.description.clone()),
@@ -86,6 +98,15 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ));
     }
     output::fields(rows)
+}
+
+/// The webhook that is active again, and what became of what waited.
+pub(super) fn resumed(response: &ResumeWebhookResponse) -> String {
+    let shown = response.webhook.as_ref().map(webhook).unwrap_or_default();
+    match response.discarded_count {
+        0 => shown,
+        count => format!("{shown}\n\nCancelled {count} deliveries that were pending."),
+    }
 }
 
 /// The new secret, and what holds until the old one ends.

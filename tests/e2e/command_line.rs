@@ -1,4 +1,20 @@
 //! The binary as its users run it.
+//!
+//! | module | what is shown |
+//! | --- | --- |
+//! | `formats` | each command on deliveries, replays and schemas, in each format |
+//! | `forwarding` | `listen --forward-to` |
+//! | `profiles` | named connection settings |
+//! | `watching` | `deliveries watch`, and following a replay |
+
+mod formats;
+mod forwarding;
+mod profiles;
+mod relay;
+mod shell;
+mod watching;
+
+mod operating;
 
 use std::{path::Path, process::Output};
 
@@ -12,6 +28,8 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
     command
         .args(arguments)
+        // Whoever runs the tests may have profiles of their own.
+        .env("XDG_CONFIG_HOME", "/nonexistent")
         .envs(environment.iter().copied())
         .kill_on_drop(true);
     tokio::time::timeout(DEADLINE, command.output())
@@ -258,14 +276,34 @@ async fn filters_are_tried_and_events_explained() {
 
 #[tokio::test]
 async fn the_completions_work_in_bash() {
-    let script = concat!(
-        "source <(\"$0\" completions bash)\n",
-        "COMP_WORDS=(hookwright webhooks test-f); COMP_CWORD=2\n",
-        "_hookwright hookwright test-f webhooks; echo \"${COMPREPLY[@]}\"",
-    );
-    let bash = Command::new("bash")
-        .args(["-c", script, env!("CARGO_BIN_EXE_hookwright")])
-        .output();
-    let output = tokio::time::timeout(DEADLINE, bash).await.expect("bash ends").unwrap();
-    assert_eq!(text(&output.stdout).trim(), "test-filter", "{}", text(&output.stderr));
+    for (words, completed) in [
+        (&["webhooks", "test-f"][..], "test-filter"),
+        (&["deliveries", "wat"], "watch"),
+        (&["replays", "create", "--miss"], "--missed"),
+        (&["deliveries", "watch", "--state", "ret"], "retrying"),
+        (&["deliveries", "list", "--error", "tls_e"], "tls_expired"),
+        (&["deliveries", "stats", "--period", "h"], "hour"),
+        (&["nodes", "list", "--output", "y"], "yaml"),
+        (&["profiles", "set", "a", "--unset", "org"], "organization"),
+        (&["listen", "--forw"], "--forward-to"),
+    ] {
+        let (last, before) = words.split_last().unwrap();
+        let previous = before.last().unwrap();
+        let script = format!(
+            "source <(\"$0\" completions bash)\nCOMP_WORDS=(hookwright {}); COMP_CWORD={}\n\
+             _hookwright hookwright {last} {previous}; echo \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len()
+        );
+        let bash = Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hookwright")])
+            .output();
+        let output = tokio::time::timeout(DEADLINE, bash).await.expect("bash ends").unwrap();
+        assert_eq!(
+            text(&output.stdout).trim(),
+            completed,
+            "{words:?}: {}",
+            text(&output.stderr)
+        );
+    }
 }

@@ -2,21 +2,32 @@
 //!
 //! | module | what is shown |
 //! | --- | --- |
+//! | `clients` | the example clients, used as their READMEs tell |
+//! | `client` | the Rust client: streams that survive, repeats, deadlines |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `filters` | which events a filter lets through, and why an event was sent or not |
+//! | `guides` | the commands of docs/guides, and what they say comes out |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
 //! | `schemas` | what becomes of events that do not fit their type |
+//! | `searching` | events found by key, request id and expression, page by page |
 //! | `steering` | finding deliveries, and cancelling them |
+//! | `replays` | deliveries made again, and those that a webhook missed |
+//! | `pull` | deliveries that receivers fetch |
+//! | `watching` | deliveries as they change, and what was counted of them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `audit` | who changed what, for those who may know |
+//! | `installation` | what an installation tells of itself |
+//! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
@@ -25,20 +36,32 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 mod access;
+mod audit;
 mod bad_input;
+mod client;
+mod clients;
 mod cluster;
 mod command_line;
 mod contract;
 mod durability;
+mod examples;
 mod filters;
+mod guides;
+mod installation;
 mod isolation;
 mod ordering;
 mod outcomes;
 mod publishing;
+mod pull;
+mod relay;
+mod replays;
 mod schemas;
+mod searching;
 mod steering;
 mod subscriptions;
 mod support;
 mod telemetry;
+mod tokens;
 mod torture;
 mod verifiers;
+mod watching;

@@ -1,11 +1,12 @@
 //! What becomes of an event that does not fit its type's schema.
 
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, CreateEventTypeRequest, EventType, SchemaMode, UpdateEventTypeRequest,
-    publish_result::Result as Published,
+    BatchPublishEventsRequest, CreateEventTypeRequest, EventType, ListEventTypeSchemasRequest, SchemaMode,
+    UpdateEventTypeRequest, publish_result::Result as Published,
 };
 use prost_types::FieldMask;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::support::{ACME, Installation, On, event, on_both_stores};
 
@@ -70,5 +71,64 @@ on_both_stores! {
         assert_eq!(installation.publish("order", MISFIT).await.schema_warnings, []);
         set_mode(&mut installation, SchemaMode::Reject).await;
         assert!(installation.try_publish(event("order", MISFIT)).await.is_err());
+    }
+
+    async fn a_schema_that_receivers_may_not_understand_is_refused_unless_told_to(on: On) {
+        let mut installation = Installation::start(on).await;
+        let request = CreateEventTypeRequest {
+            event_type_id: "order".to_owned(),
+            event_type: Some(EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() }),
+        };
+        let created = installation.clients.event_types.create_event_type(request).await.unwrap().into_inner();
+        assert_eq!(created.schema_version, 1);
+        let update = |schema: &str| UpdateEventTypeRequest {
+            event_type: Some(EventType {
+                name: "eventTypes/order".to_owned(),
+                json_schema: schema.to_owned(),
+                ..EventType::default()
+            }),
+            update_mask: Some(FieldMask { paths: vec!["json_schema".to_owned()] }),
+            ..UpdateEventTypeRequest::default()
+        };
+        let looser = r#"{"type":"object","properties":{"total":{"type":["number","string"]}}}"#;
+        let refused = installation.clients.event_types.update_event_type(update(looser)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        let details = refused.get_error_details();
+        let mut places: Vec<_> = details
+            .precondition_failure()
+            .unwrap()
+            .violations
+            .iter()
+            .map(|violation| violation.subject.clone())
+            .collect();
+        places.sort();
+        assert_eq!(places, ["eventTypes/order", "eventTypes/order/total"]);
+        assert_eq!(details.error_info().unwrap().reason, "SCHEMA_BREAKS_RECEIVERS");
+        assert!(installation.try_publish(event("order", r#"{"total":1}"#)).await.is_err(), "the schema is as it was");
+
+        let stricter = r#"{"type":"object","required":["id"],"properties":{"total":{"type":"integer"}}}"#;
+        let dry = UpdateEventTypeRequest { validate_only: true, ..update(stricter) };
+        let told = installation.clients.event_types.update_event_type(dry).await.unwrap().into_inner();
+        assert_eq!((told.schema_version, told.json_schema.as_str()), (2, stricter));
+        let updated = installation.clients.event_types.update_event_type(update(stricter)).await.unwrap().into_inner();
+        assert_eq!(updated.schema_version, 2);
+        let forced = UpdateEventTypeRequest { allow_breaking_schema: true, ..update("") };
+        let updated = installation.clients.event_types.update_event_type(forced).await.unwrap().into_inner();
+        assert_eq!((updated.schema_version, updated.json_schema.as_str()), (3, ""));
+        installation.publish("order", "{}").await;
+
+        let mut versions = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let list = ListEventTypeSchemasRequest { parent: "eventTypes/order".to_owned(), page_size: 2, page_token };
+            let page = installation.clients.event_types.list_event_type_schemas(list).await.unwrap().into_inner();
+            versions.extend(page.schemas.into_iter().map(|schema| (schema.version, schema.json_schema)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let expected = [(3, String::new()), (2, stricter.to_owned()), (1, SCHEMA.to_owned())];
+        assert_eq!(versions, expected);
     }
 }

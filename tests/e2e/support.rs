@@ -2,11 +2,13 @@
 
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState,
-    GetDeliveryRequest, PublishEventRequest, PublishEventResponse, Webhook,
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, node_service_client::NodeServiceClient,
+    GetDeliveryRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Webhook,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
     organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    webhook_service_client::WebhookServiceClient,
+    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
 use tonic::{
@@ -74,7 +76,12 @@ pub(crate) struct Clients {
     pub(crate) webhooks: WebhookServiceClient<Authorized>,
     pub(crate) events: EventServiceClient<Authorized>,
     pub(crate) deliveries: DeliveryServiceClient<Authorized>,
+    pub(crate) replays: ReplayServiceClient<Authorized>,
+    pub(crate) pull: PullServiceClient<Authorized>,
     pub(crate) nodes: NodeServiceClient<Authorized>,
+    pub(crate) tokens: TokenServiceClient<Authorized>,
+    pub(crate) audit: AuditServiceClient<Authorized>,
+    pub(crate) installation: InstallationServiceClient<Authorized>,
 }
 
 impl Clients {
@@ -89,7 +96,12 @@ impl Clients {
             webhooks: WebhookServiceClient::new(service.clone()),
             events: EventServiceClient::new(service.clone()).max_decoding_message_size(MAX),
             deliveries: DeliveryServiceClient::new(service.clone()),
-            nodes: NodeServiceClient::new(service),
+            replays: ReplayServiceClient::new(service.clone()),
+            pull: PullServiceClient::new(service.clone()).max_decoding_message_size(MAX),
+            nodes: NodeServiceClient::new(service.clone()),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            installation: InstallationServiceClient::new(service),
         }
     }
 }
@@ -228,6 +240,49 @@ impl Installation {
                 "the delivery stayed like this: {delivery:#?}"
             );
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// An organization's deliveries that fit, newest first: all pages.
+    pub(crate) async fn deliveries(&mut self, filter: ListDeliveriesRequest) -> Vec<Delivery> {
+        let mut found = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListDeliveriesRequest {
+                parent: ACME.to_owned(),
+                page_size: 1_000,
+                page_token,
+                ..filter.clone()
+            };
+            let page = self
+                .clients
+                .deliveries
+                .list_deliveries(request)
+                .await
+                .unwrap()
+                .into_inner();
+            found.extend(page.deliveries);
+            if page.next_page_token.is_empty() {
+                return found;
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Waits until so many deliveries fit, and returns them.
+    pub(crate) async fn deliveries_until(&mut self, filter: ListDeliveriesRequest, count: usize) -> Vec<Delivery> {
+        let begun = std::time::Instant::now();
+        loop {
+            let found = self.deliveries(filter.clone()).await;
+            if found.len() >= count {
+                return found;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "only {} of {count} fit {filter:?}",
+                found.len()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
 

@@ -22,6 +22,19 @@ fn as_json(request: &RecordedRequest, secret: &str, public_key: &str) -> Value {
     })
 }
 
+/// As a receiver in Rust verifies, with the library of Standard Webhooks: docs/guides/verify.md quotes it.
+fn verify(secret: &str, headers: &http::HeaderMap, body: &[u8]) -> Result<(), standardwebhooks::WebhookError> {
+    standardwebhooks::Webhook::new(secret)?.verify(body, headers)
+}
+
+fn header_map(request: &RecordedRequest) -> http::HeaderMap {
+    let header = |(name, value): &(String, String)| {
+        let name: http::HeaderName = name.parse().unwrap();
+        (name, value.parse().unwrap())
+    };
+    request.headers.iter().map(header).collect()
+}
+
 #[tokio::test]
 async fn standardwebhooks_gidgethub_and_cryptography_accept_what_is_sent() {
     let mut installation = Installation::start(On::Sqlite).await;
@@ -52,6 +65,10 @@ async fn standardwebhooks_gidgethub_and_cryptography_accept_what_is_sent() {
                 "standardwebhooks_altered": false, "gidgethub_altered": false, "ed25519_altered": false,
             });
             assert_eq!(verdict, expected, "{}", request.head);
+
+            let headers = header_map(&request);
+            verify(&standard_form, &headers, &request.body).unwrap();
+            assert!(verify(&standard_form, &headers, b"{}").is_err());
         }
     }
 }

@@ -42,14 +42,30 @@ class Api:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(described.output_type).FromString,
         )
-        parse = lambda given: json_format.ParseDict(
-            given, GetMessageClass(described.input_type)(), descriptor_pool=self.pool
-        )
-        read = lambda message: json_format.MessageToDict(message, descriptor_pool=self.pool)
         if streamed:
-            answers = send(iter([parse(one) for one in request]), metadata=self.metadata, timeout=30)
-            return [read(answer) for answer in answers]
-        return read(send(parse(request), metadata=self.metadata, timeout=30))
+            answers = send(iter([self.parse(described, one) for one in request]), metadata=self.metadata, timeout=30)
+            return [self.read(answer) for answer in answers]
+        return self.read(send(self.parse(described, request), metadata=self.metadata, timeout=30))
+
+    def watch(self, name, request):
+        """What a call that streams its answers says, for as long as somebody listens."""
+        service, method = name.split(".")
+        described = self.pool.FindServiceByName(f"{PACKAGE}.{service}").FindMethodByName(method)
+        self.called.add(name)
+        send = self.channel.unary_stream(
+            f"/{PACKAGE}.{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(described.output_type).FromString,
+        )
+        for answer in send(self.parse(described, request), metadata=self.metadata, timeout=30):
+            yield self.read(answer)
+
+    def parse(self, described, given):
+        message = GetMessageClass(described.input_type)()
+        return json_format.ParseDict(given, message, descriptor_pool=self.pool)
+
+    def read(self, message):
+        return json_format.MessageToDict(message, descriptor_pool=self.pool)
 
 
 def configure(api, wanted):
@@ -62,6 +78,10 @@ def configure(api, wanted):
     api("EventTypeService.CreateEventType", {"eventTypeId": "order", "eventType": {"schemaMode": "SCHEMA_MODE_WARN"}})
     changed = {"name": "eventTypes/order", "description": "An order"}
     api("EventTypeService.UpdateEventType", {"eventType": changed, "updateMask": "description"})
+    schema = {"name": "eventTypes/order", "jsonSchema": '{"type": "object"}'}
+    assert api("EventTypeService.UpdateEventType", {"eventType": schema})["schemaVersion"] == 1
+    schemas = api("EventTypeService.ListEventTypeSchemas", {"parent": "eventTypes/order"})["schemas"]
+    assert [one["version"] for one in schemas] == [1]
     assert api("EventTypeService.GetEventType", {"name": "eventTypes/order"})["description"] == "An order"
     api("EventTypeService.ArchiveEventType", {"name": "eventTypes/order"})
     api("EventTypeService.UnarchiveEventType", {"name": "eventTypes/order"})
@@ -81,6 +101,8 @@ def configure(api, wanted):
     assert api("WebhookService.UpdateWebhook", change)["filter"] == "payload.total > 100"
     assert api("WebhookService.GetWebhook", name)["events"] == ["order"]
     assert len(api("WebhookService.ListWebhooks", {"parent": "organizations/globex"})["webhooks"]) == 1
+    api("WebhookService.UpdateWebhook", {"webhook": name | {"active": False}, "updateMask": "active"})
+    assert api("WebhookService.ResumeWebhook", name)["webhook"]["active"]
     pinged = api("WebhookService.PingWebhook", name | {"wait": True})["delivery"]
     assert pinged["state"] == "DELIVERY_STATE_DELIVERED", pinged
     sample = {"draft": {"object": {"total": 120}}}
@@ -108,6 +130,8 @@ def publish(api):
     assert [one["reason"] for one in explained] == ["EXPLANATION_REASON_FILTERED"], explained
     assert json.loads(api("EventService.GetEvent", {"name": first["event"]})["json"]) == {"total": 101}
     assert len(api("EventService.ListEvents", {"parent": "organizations/globex", "eventType": "order"})["events"]) == 4
+    wanted = {"parent": "organizations/globex", "filter": "payload.total == 102", "eventType": "order"}
+    assert [one["requestId"] for one in api("EventService.ListEvents", wanted)["events"]] == ["order-102"]
     return first["event"], batch[0]["published"]["event"], acks[0]["result"]["published"]["event"]
 
 
@@ -129,13 +153,70 @@ def steer(api, events):
     assert [one["cancelReason"] for one in (skipped, cancelled)] == ["skipped", "cancelled"]
 
 
+def repair(api, webhook):
+    """What was skipped and cancelled is made again, one by one and all at once."""
+    organization = {"parent": "organizations/globex"}
+    watched = api.watch("DeliveryService.WatchDeliveries", organization | {"eventType": "order"})
+    assert next(watched)["resumeToken"]
+    ended = api("DeliveryService.ListDeliveries", organization | {"states": ["DELIVERY_STATE_CANCELLED"]})["deliveries"]
+    made = api("DeliveryService.ReplayDelivery", {"name": ended[0]["name"]})["delivery"]
+    assert made["replay"] and made["event"] == ended[0]["event"]
+    seen = next(one for answer in watched for one in answer.get("deliveries", []))
+    assert seen["eventType"] == "order", seen
+    replay = api("ReplayService.ReplayDeliveries", organization | {"webhook": webhook, "dryRun": True})
+    until = time.monotonic() + 30
+    while replay["state"] == "REPLAY_STATE_RUNNING":
+        assert time.monotonic() < until
+        replay = api("ReplayService.GetReplay", {"name": replay["name"]})
+    assert replay["matchedCount"] == "1", replay
+    slow = api("ReplayService.ReplayDeliveries", organization | {"deliveriesPerSecond": 0.01})
+    cancelled = api("ReplayService.CancelReplay", {"name": slow["name"]})["replay"]
+    assert cancelled["state"] == "REPLAY_STATE_CANCELLED", cancelled
+    assert len(api("ReplayService.ListReplays", organization)["replays"]) == 2
+    api("DeliveryService.QueryDeliveryStats", {"name": webhook, "period": "STATS_PERIOD_HOUR"})
+
+
+def fetch(api):
+    """Deliveries that are fetched instead of posted."""
+    wanted = {"deliveryMode": "DELIVERY_MODE_PULL", "events": ["order"]}
+    created = {"parent": "organizations/globex", "webhook": wanted}
+    webhook = api("WebhookService.CreateWebhook", created)["name"]
+    pulled = api("PullService.PullDeliveries", {"webhook": webhook, "wait": "5s"})["deliveries"]
+    assert [one["eventType"] for one in pulled] == ["ping"], pulled
+    taken = {"webhook": webhook, "ackIds": [one["ackId"] for one in pulled]}
+    assert api("PullService.ExtendDeliveries", taken | {"ackTimeout": "60s"}) == {}
+    assert api("PullService.AcknowledgeDeliveries", taken) == {}
+    assert api("PullService.AcknowledgeDeliveries", taken)["staleAckIds"] == taken["ackIds"]
+    return webhook
+
+
+def operate(api):
+    """Tokens, the audit log, the installation."""
+    wanted = {"displayName": "dashboard", "scope": "TOKEN_SCOPE_MANAGE", "organization": "organizations/globex", "ttl": "3600s"}
+    token = api("TokenService.CreateToken", {"token": wanted})
+    assert token["secret"].startswith("hw_") and "expireTime" in token, token
+    got = api("TokenService.GetToken", {"name": token["name"]})
+    assert got["state"] == "TOKEN_STATE_ACTIVE" and "secret" not in got, got
+    assert len(api("TokenService.ListTokens", {"organization": "organizations/globex"})["tokens"]) == 1
+    revoked = api("TokenService.RevokeToken", {"name": token["name"]})["token"]
+    assert revoked["state"] == "TOKEN_STATE_REVOKED", revoked
+    log = api("AuditService.ListAuditEntries", {"parent": "organizations/globex", "pageSize": 2})
+    assert [one["action"] for one in log["auditEntries"]] == ["token.revoke", "token.create"], log
+    installation = api("InstallationService.GetInstallation", {})
+    assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
+    assert "grpc_address" in [one["name"] for one in installation["settings"]]
+
+
 def main():
     wanted = json.load(sys.stdin)
     api = Api(wanted["address"], wanted["token"])
     webhook = configure(api, wanted)
     steer(api, publish(api))
+    repair(api, webhook)
     api("NodeService.ListNodes", {})
-    api("WebhookService.DeleteWebhook", {"name": webhook})
+    operate(api)
+    for name in (webhook, fetch(api)):
+        api("WebhookService.DeleteWebhook", {"name": name})
     api("OrganizationService.DeleteOrganization", {"name": "organizations/globex"})
     json.dump({"missed": sorted(api.all_calls() - api.called), "made": len(api.called)}, sys.stdout)
 

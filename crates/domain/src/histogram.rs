@@ -88,7 +88,8 @@ fn step_of(value: u64) -> u16 {
 }
 
 fn middle_of(step: u16) -> u64 {
-    let doubling = u32::from(step) >> STEP_BITS;
+    // No value has a higher step; bytes that were read may.
+    let doubling = (u32::from(step) >> STEP_BITS).min(u64::BITS - 1);
     let within = u64::from(step) & (LEAST - 1);
     let first = u128::from(LEAST + within) << doubling;
     let width = 1_u128 << doubling;

@@ -123,6 +123,8 @@ ids! {
     ReplayId "rpl_"
     /// A token's id.
     TokenId "tok_"
+    /// The id of a line of the audit log.
+    AuditEntryId "aud_"
 }
 
 impl EventId {

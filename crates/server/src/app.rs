@@ -5,6 +5,7 @@
 //! call that made it returns. Changes are made one at a time, under one lock, store first.
 
 pub mod access;
+pub mod audit;
 mod changes;
 pub mod deliveries;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod event_types;
 pub mod events;
 pub mod explain;
 pub mod health;
+pub mod installation;
 pub mod nodes;
 pub mod organizations;
 pub mod pull;
@@ -20,6 +22,7 @@ pub mod replays;
 pub mod secrets;
 pub mod sessions;
 pub mod stats;
+pub mod tokens;
 pub mod watch;
 pub mod webhooks;
 
@@ -31,7 +34,7 @@ use hookwright_delivery::{
     engine::{DisableReason, DisableRequest, Engine},
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
-use hookwright_storage::{AuditRow, MasterKey, Store, nodes::NodeOptions};
+use hookwright_storage::{MasterKey, Store, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -41,6 +44,7 @@ use self::{
     error::AppResult,
     registry::Registry,
 };
+use crate::options::About;
 
 /// The limits and policies that use cases apply.
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ pub struct App {
     targets: Arc<TargetPolicy>,
     changes: Changes,
     node: NodeOptions,
+    about: About,
     started_at: i64,
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
@@ -100,6 +105,8 @@ pub struct Parts {
     pub configuration: i64,
     /// Who this server is among those that share the store.
     pub node: NodeOptions,
+    /// What this server tells of itself.
+    pub about: About,
     /// Counts the events whose payload did not fit their type's schema.
     pub schema_mismatches: Counter,
     /// Becomes true when the server stops.
@@ -117,6 +124,7 @@ impl App {
         tokens.replace(&rows.tokens);
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
+            about: parts.about,
             store: parts.store,
             engine: parts.engine,
             ids: parts.ids,
@@ -175,18 +183,6 @@ impl App {
 
     fn next_id(&self) -> i64 {
         self.ids.next(clock::now_us() / 1_000)
-    }
-
-    /// A line of the audit log.
-    fn audit(&self, caller: Option<&Caller>, action: &str, resource: String) -> AuditRow {
-        AuditRow {
-            id: self.next_id(),
-            at: clock::now_us(),
-            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.token.to_string()),
-            action: action.to_owned(),
-            resource,
-            details: "{}".to_owned(),
-        }
     }
 }
 

@@ -13,7 +13,11 @@ use std::{
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookwright_delivery::clock;
-use hookwright_domain::{id::IdGenerator, outcome::SchemaMode, schema::SEEDED_EVENT_TYPES};
+use hookwright_domain::{
+    id::{IdGenerator, TokenId},
+    outcome::SchemaMode,
+    schema::SEEDED_EVENT_TYPES,
+};
 use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow, nodes::NodeOptions};
 
 use crate::{
@@ -162,7 +166,8 @@ pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow
             created_at: now,
             updated_at: now,
         };
-        let audit = audit(ids, "event_type.create", format!("eventTypes/{}", seed.name));
+        let details = serde_json::json!({ "description": seed.description, "schema_version": 1 });
+        let audit = audit(ids, "event_type.create", format!("eventTypes/{}", seed.name), &details);
         store.insert_event_type(&row, &audit).await?;
     }
     Ok(())
@@ -193,13 +198,15 @@ pub(crate) async fn admin_token(
         expires_at: None,
         revoked_at: None,
     };
+    let resource = format!("tokens/{}", TokenId::from_raw(row.id));
+    let details = serde_json::json!({ "display_name": row.name, "scope": row.scope });
     store
-        .insert_token(&row, &audit(ids, "token.create", "tokens/first-admin".to_owned()))
+        .insert_token(&row, &audit(ids, "token.create", resource, &details))
         .await?;
     Ok((path, token))
 }
 
-fn audit(ids: &IdGenerator, action: &str, resource: String) -> AuditRow {
+fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json::Value) -> AuditRow {
     let now = clock::now_us();
     AuditRow {
         id: ids.next(now / 1_000),
@@ -207,7 +214,8 @@ fn audit(ids: &IdGenerator, action: &str, resource: String) -> AuditRow {
         actor: "hookwright".to_owned(),
         action: action.to_owned(),
         resource,
-        details: "{}".to_owned(),
+        details: details.to_string(),
+        organization_id: None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! The gRPC API `hookwright.v1`, one module a service. Each call authenticates, turns protobuf into what a use case takes,
 //! and its answer back; rules live in [`crate::app`].
 
+mod audit;
 mod conditions;
 mod deliveries;
 mod event_types;
 mod events;
 mod explain;
+mod installation;
 mod mask;
 mod name;
 mod nodes;
@@ -17,6 +19,7 @@ mod replays;
 mod stats;
 pub(crate) mod status;
 mod time;
+mod tokens;
 mod trace;
 mod watch;
 mod webhooks;
@@ -24,10 +27,12 @@ mod webhooks;
 use std::{sync::Arc, time::Duration};
 
 use hookwright_proto::v1::{
-    delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
-    event_type_service_server::EventTypeServiceServer, node_service_server::NodeServiceServer,
+    audit_service_server::AuditServiceServer, delivery_service_server::DeliveryServiceServer,
+    event_service_server::EventServiceServer, event_type_service_server::EventTypeServiceServer,
+    installation_service_server::InstallationServiceServer, node_service_server::NodeServiceServer,
     organization_service_server::OrganizationServiceServer, pull_service_server::PullServiceServer,
-    replay_service_server::ReplayServiceServer, webhook_service_server::WebhookServiceServer,
+    replay_service_server::ReplayServiceServer, token_service_server::TokenServiceServer,
+    webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -89,6 +94,9 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(ReplayServiceServer);
     serve!(PullServiceServer);
     serve!(NodeServiceServer);
+    serve!(TokenServiceServer);
+    serve!(AuditServiceServer);
+    serve!(InstallationServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrganizationServiceServer<Api>>().await;
@@ -99,11 +107,16 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<ReplayServiceServer<Api>>().await;
     health.set_serving::<PullServiceServer<Api>>().await;
     health.set_serving::<NodeServiceServer<Api>>().await;
+    health.set_serving::<TokenServiceServer<Api>>().await;
+    health.set_serving::<AuditServiceServer<Api>>().await;
+    health.set_serving::<InstallationServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(hookwright_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors, so that clients without generated code can show them.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     builder.add_service(reflection().build_v1()?);
     builder.add_service(reflection().build_v1alpha()?);

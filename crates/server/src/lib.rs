@@ -206,6 +206,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         targets,
         configuration,
         node: store_options.node,
+        about: options.about.clone(),
         schema_mismatches,
         stopping: stopped.clone(),
     };

@@ -79,6 +79,43 @@ pub struct Options {
     pub allow_unsafe_durability: bool,
     /// `Hookwright/<version>`, as sent to receivers.
     pub user_agent: String,
+    /// What the server tells of itself. No setting: whoever starts the server knows it.
+    pub about: About,
+}
+
+/// What a server tells of itself to its operators.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The commit that it was built from; empty where that is not known.
+    pub commit: String,
+    /// Its settings, secrets masked.
+    pub settings: Vec<SettingInForce>,
+}
+
+/// A setting as it is in force, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingInForce {
+    /// Its key in the configuration file.
+    pub name: String,
+    /// Its value, or one value per element of a list. A secret is masked.
+    pub values: Vec<String>,
+    /// Whether it is a list.
+    pub list: bool,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a setting came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The configuration file of this path.
+    File(String),
+    /// An environment variable.
+    Environment(String),
+    /// A flag.
+    Flag(String),
 }
 
 impl Options {
@@ -124,6 +161,7 @@ impl Options {
             retention: Duration::from_secs(30 * 86_400),
             allow_unsafe_durability: false,
             user_agent: concat!("Hookwright/", env!("CARGO_PKG_VERSION")).to_owned(),
+            about: About::default(),
         }
     }
 }

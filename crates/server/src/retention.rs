@@ -17,6 +17,9 @@ const REST_MIN: Duration = Duration::from_millis(20);
 /// How long it is told of a replay that has ended, in microseconds: as long as its figures by the hour.
 const REPLAYS_KEPT_US: i64 = 90 * 86_400_000_000;
 
+/// How long the audit log is kept, in microseconds; and tokens that were revoked or have expired, which it names.
+const AUDIT_KEPT_US: i64 = 400 * 86_400_000_000;
+
 /// Runs until the server stops. Keeps everything where `retention` is zero, and looks after the store all the same.
 pub(crate) async fn run(store: Store, retention: Duration, removed: Counter) {
     let interval = if retention.is_zero() {
@@ -47,9 +50,16 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
         }
     }
     let now = clock::now_us();
-    store.forget_changes(now - CHANGES_KEPT_US).await?;
-    store.forget_stats(now).await?;
+    loop {
+        let begun = Instant::now();
+        if store.forget_changes(now - CHANGES_KEPT_US).await? + store.forget_stats(now).await? == 0 {
+            break;
+        }
+        rest(begun).await;
+    }
     store.forget_replays(now - REPLAYS_KEPT_US).await?;
+    store.forget_audit(now - AUDIT_KEPT_US).await?;
+    store.forget_tokens(now - AUDIT_KEPT_US).await?;
     loop {
         let begun = Instant::now();
         if !store.maintain(clock::now_us()).await? {

@@ -236,10 +236,27 @@ pub struct Expired {
 pub struct EventFilter {
     /// Only this type.
     pub event_type: Option<String>,
+    /// Only with this ordering key.
+    pub ordering_key: Option<String>,
+    /// Only published under this request id.
+    pub request_id: Option<String>,
     /// Only published at or after this time.
     pub start_us: Option<i64>,
     /// Only published before this time.
     pub end_us: Option<i64>,
+}
+
+impl EventFilter {
+    /// Whether there is a condition that no index answers.
+    pub(crate) fn is_selective(&self) -> bool {
+        self.event_type.is_some() || self.ordering_key.is_some()
+    }
+
+    /// Whether an event has the type and ordering key asked for; request id and times are looked for in the store.
+    pub(crate) fn matches(&self, event_type: &str, ordering_key: Option<&str>) -> bool {
+        self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
+            && (self.ordering_key.is_none() || self.ordering_key.as_deref() == ordering_key)
+    }
 }
 
 /// An event as history shows it.
@@ -251,6 +268,8 @@ pub struct EventRecord {
     pub created_at: i64,
     /// The payload's size.
     pub payload_bytes: i64,
+    /// The request id that it was published under.
+    pub request_id: Option<String>,
 }
 
 /// Which deliveries to list.

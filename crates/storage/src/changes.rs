@@ -2,7 +2,7 @@
 //! hot path pays for a row a commit and not for an index over attempts.
 //!
 //! A stream of rows has one writer at a time, which gives the positions: what is read up to a position is complete. On
-//! PostgreSQL each node has its stream, and changes that callers make share [`STEERED`]; on SQLite everything shares stream 0.
+//! PostgreSQL each node has its stream, and changes that callers make share `STEERED`; on SQLite everything shares stream 0.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) const STEERED: i32 = -1;
 /// How long changes are kept, in microseconds.
 pub const CHANGES_KEPT_US: i64 = 86_400_000_000;
+/// How many rows of a stream are removed at once: commits wait meanwhile.
+pub(crate) const FORGOTTEN_AT_ONCE: i64 = 500;
 /// How many rows are read at once.
 const ROWS: i64 = 64;
 
@@ -59,7 +61,7 @@ impl Store {
         read!(self, changes_after(organization, &filter, &positions, ROWS))
     }
 
-    /// Removes changes that were made before a time.
+    /// Removes some of the changes that were made before a time; none are left when it removes none.
     ///
     /// # Errors
     /// When the store does not answer.

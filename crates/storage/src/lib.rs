@@ -5,6 +5,7 @@
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`] | what goes in and comes out |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
+//! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
@@ -14,6 +15,7 @@
 //! Invariants: what [`Store::commit`] returned `Ok` for survives a crash of process and machine; it is stored whole or not at
 //! all; one server uses an SQLite file at a time, and one node owns a delivery; every operation ends within [`DEADLINE`].
 
+pub mod audit;
 pub mod batch;
 pub mod changes;
 mod error;
@@ -31,6 +33,7 @@ mod seal;
 mod sqlite;
 pub mod stats;
 mod store;
+pub mod tokens;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! Each module here is a macro whose parameters are the connection's type and the tokens that make a function wait (`async`
 //! and `.await`, or nothing). [`crate::sqlite`] and [`crate::postgres`] each call them once.
 
+pub(crate) mod audit;
 pub(crate) mod catalogue;
 pub(crate) mod changes;
 pub(crate) mod history;
@@ -13,3 +14,4 @@ pub(crate) mod queue;
 pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod stats;
+pub(crate) mod tokens;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use diesel::prelude::*;
+use hookwright_domain::id::time_us;
 
-use crate::batch::StoredEvent;
+use crate::batch::{EventRecord, StoredEvent};
 
 /// An event as its table has it.
 #[derive(Clone, Debug, Queryable)]
@@ -18,9 +19,46 @@ pub(crate) struct EventRow {
     pub(crate) attributes: Option<String>,
     pub(crate) trace: Option<Vec<u8>>,
     pub(crate) tracestate: Option<String>,
-    pub(crate) _request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     pub(crate) ordering_key: Option<String>,
     pub(crate) replay_of: Option<i64>,
+}
+
+/// An event as lists show it: of the payload the size alone.
+#[derive(Clone, Debug, Queryable)]
+pub(crate) struct EventHead {
+    pub(crate) id: i64,
+    pub(crate) event_type: String,
+    pub(crate) webhooks: Vec<u8>,
+    pub(crate) occurred_at: i64,
+    pub(crate) attributes: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) ordering_key: Option<String>,
+    pub(crate) payload_bytes: i64,
+}
+
+impl EventHead {
+    /// The event of an organization.
+    pub(crate) fn record(self, organization_id: i64) -> EventRecord {
+        EventRecord {
+            created_at: time_us(self.id),
+            payload_bytes: self.payload_bytes,
+            request_id: self.request_id,
+            event: StoredEvent {
+                id: self.id,
+                organization_id,
+                event_type: self.event_type,
+                payload: bytes::Bytes::new(),
+                webhooks: unpack(&self.webhooks),
+                occurred_at: self.occurred_at,
+                attributes: self.attributes,
+                trace: None,
+                tracestate: None,
+                ordering_key: self.ordering_key,
+                replay_of: None,
+            },
+        }
+    }
 }
 
 /// An event without what is long.

@@ -257,14 +257,16 @@ pub struct AuditRow {
     pub id: i64,
     /// When.
     pub at: i64,
-    /// Who: a token's id, or `hookwright`.
+    /// Who: the id of a token, or `hookwright`.
     pub actor: String,
     /// What was done.
     pub action: String,
     /// To what.
     pub resource: String,
-    /// More, as JSON.
+    /// More, as a JSON object. Never a secret.
     pub details: String,
+    /// The organization that it is about.
+    pub organization_id: Option<i64>,
 }
 
 /// All configuration.

@@ -228,6 +228,7 @@ table! {
         action -> Text,
         resource -> Text,
         details -> Text,
+        organization_id -> Nullable<BigInt>,
     }
 }
 
@@ -239,3 +240,5 @@ table! {
 }
 
 allow_tables_to_appear_in_same_query!(pending_deliveries, events);
+allow_tables_to_appear_in_same_query!(organizations, tokens);
+allow_tables_to_appear_in_same_query!(organizations, audit_log);

@@ -79,7 +79,7 @@ impl Store {
         read!(self, stats(subject, period, start, end))
     }
 
-    /// Removes what has been kept for long enough.
+    /// Removes some of what has been kept for long enough; none is left when it removes none.
     ///
     /// # Errors
     /// When the store refuses or does not answer.

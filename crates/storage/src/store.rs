@@ -93,7 +93,7 @@ macro_rules! configure {
     };
 }
 
-pub(crate) use {read, write};
+pub(crate) use {configure, read, write};
 
 impl Store {
     /// Brings the schema up to date, creating it if there is none. Returns the names of the migrations that were run.
@@ -474,24 +474,6 @@ impl Store {
         configure!(self, None, expire_secrets(webhook, &audit))
     }
 
-    /// Stores a token.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
-    pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
-        let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, insert_token(&row, &audit))
-    }
-
-    /// Appends to the audit log.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
-    pub async fn append_audit(&self, audit: &AuditRow) -> Result<(), StoreError> {
-        let audit = audit.clone();
-        write!(self, append_audit(&audit))
-    }
-
     /// A value that the service keeps for itself.
     ///
     /// # Errors
@@ -518,7 +500,8 @@ impl Store {
         read!(self, get_event(organization, id))
     }
 
-    /// Events of an organization below the id `before`, newest first; and the id to go on below, if there are more.
+    /// Events of an organization below the id `before`, newest first, without their payloads; and the id to go on below, if there
+    /// may be more. A page may come out short while there are more.
     ///
     /// # Errors
     /// When the store does not answer.

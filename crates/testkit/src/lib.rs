@@ -8,6 +8,7 @@
 //! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes that came and answers by a script |
 //! | [`server`] | [`TestServer`]: the real `hookwright` binary as a child process |
 //! | [`tls`] | [`Authority`]: a certificate authority of the test's own |
+//! | [`proxy`] | [`Proxy`]: a TCP proxy that can hold, slow down and cut connections |
 //! | [`python`] | verifiers written by others, run in the virtual environment of `scripts/setup-python` |
 //!
 //! Invariants:
@@ -20,6 +21,7 @@
 
 pub mod dns;
 pub mod postgres;
+pub mod proxy;
 pub mod python;
 pub mod receiver;
 pub mod server;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 pub use dns::DnsServer;
 pub use postgres::{PostgresCluster, TestDatabase};
+pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};
 pub use server::{TestServer, TestServerBuilder};
 pub use tls::Authority;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hookwright_testkit::postgres::StopMode;
+use hookwright_testkit::{postgres::StopMode, proxy::Mode};
 
-use crate::{Random, dump, history::Entry, nodes::Place, now_us, proxy::Mode, run::Run};
+use crate::{Random, dump, history::Entry, nodes::Place, now_us, run::Run};
 
 /// Points at which a server can be told to die.
 const FAILPOINTS: [&str; 4] = ["after-commit", "after-send", "adoption", "drain"];

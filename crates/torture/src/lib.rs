@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`history`] | what happened: one JSON line an entry |
 //! | [`run`] | a run from start to verdict |
-//! | `nodes`, `proxy` | the servers, and what stands between each and PostgreSQL |
+//! | `nodes` | the servers, each with its way to PostgreSQL |
 //! | `publisher`, `receivers` | the two ends |
 //! | `faults` | what goes wrong, and when |
 //! | `dump` | what the store says in the end |
@@ -20,7 +20,6 @@ mod faults;
 pub mod history;
 mod nodes;
 mod power_loss;
-mod proxy;
 mod publisher;
 mod receivers;
 pub mod run;

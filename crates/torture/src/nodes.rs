@@ -4,14 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_proto::v1::{ListNodesRequest, node_service_client::NodeServiceClient};
-use hookwright_testkit::{PostgresCluster, TestDatabase, TestServer};
+use hookwright_testkit::{PostgresCluster, Proxy, TestDatabase, TestServer};
 use parking_lot::Mutex;
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
 use crate::{
     history::{Entry, History},
     now_us,
-    proxy::Proxy,
 };
 
 /// All nodes of a run share it.

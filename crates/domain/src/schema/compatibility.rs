@@ -9,6 +9,8 @@ use super::SchemaViolation;
 
 /// References may lead in circles; no schema that people write is nested deeper.
 const DEPTH_MAX: usize = 48;
+/// Alternatives of alternatives multiply; those that people write need a few hundred steps.
+const STEPS_MAX: usize = 20_000;
 /// How many changes are told.
 const CHANGES_MAX: usize = 20;
 
@@ -44,16 +46,23 @@ pub fn breaking_changes(old: Option<&str>, new: Option<&str>) -> Vec<SchemaViola
         old_root: &old,
         new_root: &new,
         changes: Vec::new(),
+        steps: 0,
     };
     comparison.compare(&new, &old, "", DEPTH_MAX);
-    comparison.changes.truncate(CHANGES_MAX);
-    comparison.changes
+    let mut told: Vec<SchemaViolation> = Vec::new();
+    for change in comparison.changes {
+        if told.len() < CHANGES_MAX && !told.contains(&change) {
+            told.push(change);
+        }
+    }
+    told
 }
 
 struct Comparison<'a> {
     old_root: &'a Value,
     new_root: &'a Value,
     changes: Vec<SchemaViolation>,
+    steps: usize,
 }
 
 /// A schema that says nothing.
@@ -65,6 +74,10 @@ impl<'a> Comparison<'a> {
         let Some(depth) = depth.checked_sub(1) else {
             return self.change(pointer, "is nested too deep to be compared");
         };
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return self.change(pointer, "has too many alternatives to be compared");
+        }
         let old = resolve(self.old_root, old);
         let news = self.conjuncts(new);
         if news.iter().any(|new| **new == Value::Bool(false)) {
@@ -75,6 +88,10 @@ impl<'a> Comparison<'a> {
             Value::Object(old) => old,
             _ => return self.change(pointer, "was never admitted, and is now"),
         };
+        let is_there = |new: &&Value| new.as_object() == Some(old);
+        if news.iter().any(is_there) && !old.values().any(contains_reference) && !old.contains_key("$ref") {
+            return;
+        }
         // What every alternative keeps, the whole keeps.
         if let Some(branches) = alternatives(&news) {
             let before = self.changes.len();
@@ -180,6 +197,10 @@ impl<'a> Comparison<'a> {
         let Some(depth) = depth.checked_sub(1) else {
             return self.change(pointer, "is nested too deep to be compared");
         };
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return self.change(pointer, "has too many alternatives to be compared");
+        }
         match resolve(self.old_root, old) {
             Value::Bool(true) => {}
             Value::Object(old) => {
@@ -286,9 +307,8 @@ impl<'a> Comparison<'a> {
             pointer: pointer.to_owned(),
             message: message.to_owned(),
         };
-        if !self.changes.contains(&change) {
-            self.changes.push(change);
-        }
+        // Twice where it is found twice: whoever looks whether there are more than before must see it.
+        self.changes.push(change);
     }
 }
 

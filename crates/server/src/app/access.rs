@@ -1,20 +1,34 @@
 //! Who may call: API tokens and their scopes.
 //!
 //! A token is `hw_` and 32 random bytes in hex; the store keeps only its SHA-256 (a random token needs no slow hash). All
-//! tokens in force are in memory, so that a call costs one hash and one look-up.
+//! tokens in force are in memory, so that a call costs one hash and one look-up. A call or stream that lasts asks again
+//! whenever tokens change.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
+use hookwright_delivery::clock;
 use hookwright_domain::id::TokenId;
 use hookwright_storage::TokenRow;
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
-use super::error::{AppError, AppResult};
+use super::{
+    App,
+    error::{AppError, AppResult},
+};
 
 /// What every token begins with.
 const PREFIX: &str = "hw_";
+/// What callers are told of a token that is not, or no more, in force.
+const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expired";
+/// How far ahead a timer is set for the end of a token: the wall clock may be set meanwhile.
+const LOOK_AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// What a token allows. Each scope allows what those after it allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +54,8 @@ impl Scope {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The scope of a stored text.
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Read, Self::Publish, Self::Manage, Self::Admin]
             .into_iter()
             .find(|scope| scope.as_str() == text)
@@ -51,14 +66,21 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The token used; written to the audit log.
-    pub token: TokenId,
+    token: TokenId,
     scope: Scope,
-    /// The only organization that the token is good for, by raw id; `None` for all.
+    /// The only organization that the caller may work with, by raw id; `None` for all.
     organization: Option<i64>,
+    /// Until when it may.
+    expires_at: Option<i64>,
 }
 
 impl Caller {
-    /// What the token allows.
+    /// The token that it calls with.
+    pub fn token(&self) -> TokenId {
+        self.token
+    }
+
+    /// What it may do.
     pub fn scope(&self) -> Scope {
         self.scope
     }
@@ -66,6 +88,14 @@ impl Caller {
     /// The only organization that the token is good for, by raw id; `None` for all.
     pub fn organization(&self) -> Option<i64> {
         self.organization
+    }
+
+    /// Fails unless the caller has the scope for an organization, or, for `None`, for the whole installation.
+    pub fn require_at(&self, scope: Scope, organization: Option<i64>) -> AppResult<()> {
+        match organization {
+            Some(organization) => self.require_for(scope, organization),
+            None => self.require(scope),
+        }
     }
 
     /// Fails unless the token has the scope for the whole installation.
@@ -105,60 +135,139 @@ impl Caller {
 /// The tokens in force.
 #[derive(Default)]
 pub struct Tokens {
-    by_hash: ArcSwap<HashMap<[u8; 32], Entry>>,
+    in_force: ArcSwap<InForce>,
+    changed: watch::Sender<()>,
 }
 
-struct Entry {
-    caller: Caller,
-    expires_at: Option<i64>,
+#[derive(Clone, Default)]
+struct InForce {
+    by_hash: HashMap<[u8; 32], Caller>,
+    ids: HashSet<TokenId>,
+}
+
+impl InForce {
+    /// Takes a token in, unless it is revoked or of an unknown scope.
+    fn put(&mut self, row: &TokenRow) {
+        let hash = <[u8; 32]>::try_from(row.hash.as_slice());
+        let (Ok(hash), Some(scope), None) = (hash, Scope::parse(&row.scope), row.revoked_at) else {
+            return;
+        };
+        let id = TokenId::from_raw(row.id);
+        self.ids.insert(id);
+        let caller = Caller {
+            token: id,
+            scope,
+            organization: row.organization_id,
+            expires_at: row.expires_at,
+        };
+        self.by_hash.insert(hash, caller);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Caller) -> bool) {
+        self.by_hash.retain(|_, caller| keep(caller));
+        self.ids = self.by_hash.values().map(|caller| caller.token).collect();
+    }
 }
 
 impl Tokens {
     /// Puts exactly these tokens in force; revoked ones and those with an unknown scope are left out.
     pub fn replace(&self, rows: &[TokenRow]) {
-        let entries = rows.iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
-            let hash: [u8; 32] = row.hash.as_slice().try_into().ok()?;
-            let caller = Caller {
-                token: TokenId::from_raw(row.id),
-                scope: Scope::parse(&row.scope)?,
-                organization: row.organization_id,
-            };
-            Some((
-                hash,
-                Entry {
-                    caller,
-                    expires_at: row.expires_at,
-                },
-            ))
-        });
-        self.by_hash.store(Arc::new(entries.collect()));
+        let mut in_force = InForce::default();
+        for row in rows {
+            in_force.put(row);
+        }
+        self.store(in_force);
+    }
+
+    /// Puts one more in force. Callers take turns.
+    pub(super) fn put(&self, row: &TokenRow) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.put(row);
+        self.store(in_force);
+    }
+
+    /// Takes one out of force. Callers take turns.
+    pub(super) fn remove(&self, id: TokenId) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.retain(|caller| caller.token != id);
+        self.store(in_force);
+    }
+
+    /// Takes those of an organization out of force. Callers take turns.
+    pub(super) fn remove_organization(&self, organization: i64) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.retain(|caller| caller.organization != Some(organization));
+        self.store(in_force);
+    }
+
+    fn store(&self, in_force: InForce) {
+        self.in_force.store(Arc::new(in_force));
+        self.changed.send_replace(());
     }
 
     /// Who calls with this value of `authorization`.
     pub fn authenticate(&self, authorization: Option<&str>, now_us: i64) -> AppResult<Caller> {
         const MISSING: &str = "no token; send the metadata `authorization: Bearer <token>`";
-        const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expired";
         let header = authorization.ok_or(AppError::Unauthenticated(MISSING))?;
         let token = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or(AppError::Unauthenticated(MISSING))?;
-        let tokens = self.by_hash.load();
+        let in_force = self.in_force.load();
         // The look-up is by hash: how long it takes tells nothing about tokens.
-        let entry = tokens.get(&hash(token)).ok_or(AppError::Unauthenticated(WRONG))?;
-        if entry.expires_at.is_some_and(|expires_at| expires_at <= now_us) {
-            return Err(AppError::Unauthenticated(WRONG));
+        let caller = in_force
+            .by_hash
+            .get(&hash(token))
+            .ok_or(AppError::Unauthenticated(WRONG))?;
+        self.check(caller, now_us)?;
+        Ok(caller.clone())
+    }
+
+    /// Fails when a caller that was let in may not go on: its token was revoked, or its time is over.
+    pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
+        let known = self.in_force.load().ids.contains(&caller.token);
+        if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
+            Ok(())
+        } else {
+            Err(AppError::Unauthenticated(WRONG))
         }
-        Ok(entry.caller.clone())
     }
 
     /// Who calls with the token of this id, if that is in force.
-    pub fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
-        let tokens = self.by_hash.load();
-        let entry = tokens.values().find(|entry| entry.caller.token == token)?;
-        let expired = entry.expires_at.is_some_and(|expires_at| expires_at <= now_us);
-        (!expired).then(|| entry.caller.clone())
+    pub(super) fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
+        let in_force = self.in_force.load();
+        let caller = in_force.by_hash.values().find(|caller| caller.token == token)?;
+        self.check(caller, now_us).is_ok().then(|| caller.clone())
+    }
+}
+
+impl App {
+    /// Fails when a caller that was let in may not go on.
+    ///
+    /// # Errors
+    /// When its token was revoked, or its time is over.
+    pub fn recheck(&self, caller: &Caller) -> AppResult<()> {
+        self.tokens.check(caller, clock::now_us())
+    }
+
+    /// Waits until a caller that was let in may not go on, and tells why.
+    pub async fn until_denied(&self, caller: &Caller) -> AppError {
+        let mut changed = self.tokens.changed.subscribe();
+        loop {
+            if let Err(error) = self.recheck(caller) {
+                return error;
+            }
+            let left = caller.expires_at.map(|expires_at| expires_at - clock::now_us());
+            let left = left.map_or(LOOK_AHEAD_MAX, |left| {
+                Duration::from_micros(left.max(1_000).unsigned_abs())
+            });
+            tokio::select! {
+                // The sender lives as long as this does.
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(left.min(LOOK_AHEAD_MAX)) => {}
+            }
+        }
     }
 }
 
@@ -225,6 +334,21 @@ mod tests {
                 .is_err(),
             "revoked"
         );
+    }
+
+    #[test]
+    fn a_caller_that_was_let_in_goes_when_its_token_does() {
+        let tokens = tokens("read", Some(7), Some(10), None);
+        let caller = tokens.authenticate(Some("Bearer hw_x"), 9).unwrap();
+        assert!(tokens.check(&caller, 9).is_ok());
+        assert!(tokens.check(&caller, 10).is_err(), "expired meanwhile");
+        tokens.remove_organization(8);
+        assert!(tokens.check(&caller, 9).is_ok(), "another organization's");
+        tokens.remove(TokenId::from_raw(2));
+        assert!(tokens.check(&caller, 9).is_ok(), "another token");
+        tokens.remove(TokenId::from_raw(1));
+        assert!(tokens.check(&caller, 9).is_err());
+        assert!(tokens.authenticate(Some("Bearer hw_x"), 9).is_err());
     }
 
     #[test]

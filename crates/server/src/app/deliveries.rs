@@ -5,6 +5,7 @@ use std::time::Duration;
 use hookwright_delivery::clock;
 use hookwright_domain::id::{DeliveryId, WebhookId};
 use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord, Steered};
+use serde_json::json;
 
 use super::{
     App,
@@ -128,7 +129,13 @@ impl App {
         reason: &'static str,
     ) -> AppResult<DeliveryRecord> {
         let row = self.organization_for(caller, Scope::Manage, organization)?;
-        let audit = self.audit(Some(caller), action, resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            action,
+            Some(row.id),
+            resource(organization, id),
+            json!({}),
+        );
         let now = clock::now_us();
         let steered = self.store.end_delivery(row.id, id.raw(), reason, now, &audit).await?;
         if let Steered::Done { webhook } = steered {
@@ -148,7 +155,13 @@ impl App {
         id: DeliveryId,
     ) -> AppResult<DeliveryRecord> {
         let row = self.organization_for(caller, Scope::Manage, organization)?;
-        let audit = self.audit(Some(caller), "delivery.retry", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "delivery.retry",
+            Some(row.id),
+            resource(organization, id),
+            json!({}),
+        );
         let now = clock::now_us();
         let steered = self.store.retry_delivery(row.id, id.raw(), now, &audit).await?;
         self.steered(row.id, organization, id, steered).await

@@ -8,10 +8,12 @@ use hookwright_domain::{
     schema::{EventSchema, breaking_changes},
 };
 use hookwright_storage::{EventTypeRow, SchemaRow};
+use serde_json::{Value, json};
 
 use super::{
     App,
     access::{Caller, Scope},
+    audit,
     error::{AppError, AppResult, Violation},
 };
 
@@ -92,7 +94,13 @@ impl App {
             updated_at: now,
         };
         let row = patched(row, patch)?;
-        let audit = self.audit(Some(caller), "event_type.create", format!("eventTypes/{name}"));
+        let audit = self.audit(
+            Some(caller),
+            "event_type.create",
+            None,
+            format!("eventTypes/{name}"),
+            json!({ "description": row.description, "schema_mode": row.schema_mode, "schema_version": row.schema_version }),
+        );
         changing.store().insert_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
         changing.settle().await?;
@@ -216,12 +224,13 @@ impl App {
     ) -> AppResult<EventTypeRow> {
         caller.require(Scope::Admin)?;
         let mut changing = self.changing().await?;
-        let row = self.get_event_type(caller, name)?;
+        let old = self.get_event_type(caller, name)?;
         let row = EventTypeRow {
             updated_at: clock::now_us(),
-            ..change(row)?
+            ..change(old.clone())?
         };
-        let audit = self.audit(Some(caller), action, format!("eventTypes/{name}"));
+        let changed = audit::changed(&shown(&old), &shown(&row));
+        let audit = self.audit(Some(caller), action, None, format!("eventTypes/{name}"), changed);
         changing.store().update_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
         changing.settle().await?;
@@ -243,6 +252,17 @@ impl App {
             hint,
         }
     }
+}
+
+/// What the audit log shows of an event type: of a schema its version, under which it is kept.
+fn shown(row: &EventTypeRow) -> Value {
+    json!({
+        "description": row.description,
+        "schema_version": row.schema_version,
+        "schema_mode": row.schema_mode,
+        "example": row.example,
+        "archived": row.archived,
+    })
 }
 
 /// Receivers were written by the schema before: a new one must not admit what that one did not.

@@ -1,5 +1,7 @@
 //! Events: check what is published, match it with webhooks, hand it to the engine; and read what was published.
 
+mod search;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use hookwright_delivery::{
 use hookwright_domain::{
     filter::EventFacts, id::EventId, limits, name::EventTypeName, payload::check_payload, schema::SchemaViolation,
 };
-use hookwright_storage::{EventFilter, EventRecord, RequestKey};
+use hookwright_storage::{EventRecord, RequestKey};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -164,22 +166,6 @@ impl App {
                 format!("organizations/{organization}/events/{id}"),
             )
         })
-    }
-
-    /// An organization's events, newest first, from below `before`; and the id to go on from, if there are more.
-    ///
-    /// # Errors
-    /// When the organization does not exist.
-    pub async fn list_events(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        filter: &EventFilter,
-        before: i64,
-        size: usize,
-    ) -> AppResult<(Vec<EventRecord>, Option<i64>)> {
-        let row = self.organization_for(caller, Scope::Read, organization)?;
-        Ok(self.store.list_events(row.id, filter, before, size).await?)
     }
 }
 

@@ -167,7 +167,7 @@ impl App {
     }
 }
 
-fn compile(filter: &str) -> AppResult<WebhookFilter> {
+pub(super) fn compile(filter: &str) -> AppResult<WebhookFilter> {
     WebhookFilter::compile(filter).map_err(|error| AppError::invalid("filter", error.rule(), error.to_string()))
 }
 

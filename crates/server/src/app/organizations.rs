@@ -3,6 +3,7 @@
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::OrganizationRow;
+use serde_json::json;
 
 use super::{
     App,
@@ -51,7 +52,13 @@ impl App {
             updated_at: now,
             deleted_at: None,
         };
-        let audit = self.audit(Some(caller), "organization.create", format!("organizations/{name}"));
+        let audit = self.audit(
+            Some(caller),
+            "organization.create",
+            Some(row.id),
+            format!("organizations/{name}"),
+            json!({ "display_name": display_name }),
+        );
         changing.store().insert_organization(&row, &audit).await?;
         self.registry.put_organization(row.clone());
         changing.settle().await?;
@@ -91,7 +98,7 @@ impl App {
         Ok(super::page(rows, size, |row| row.name.clone()))
     }
 
-    /// Deletes an organization; with `force`, its webhooks too.
+    /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too.
     ///
     /// # Errors
     /// When it does not exist, or has webhooks and `force` is not set.
@@ -107,7 +114,13 @@ impl App {
                 message: format!("organization `{name}` has webhooks ({webhooks}); delete them first, or set force"),
             });
         }
-        let audit = self.audit(Some(caller), "organization.delete", format!("organizations/{name}"));
+        let audit = self.audit(
+            Some(caller),
+            "organization.delete",
+            Some(row.id),
+            format!("organizations/{name}"),
+            json!({ "webhooks_deleted": webhooks }),
+        );
         changing
             .store()
             .delete_organization(row.id, clock::now_us(), &audit)
@@ -115,6 +128,7 @@ impl App {
         for webhook in self.registry.remove_organization(&row) {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));
         }
+        self.tokens.remove_organization(row.id);
         changing.settle().await
     }
 

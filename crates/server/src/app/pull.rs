@@ -63,6 +63,7 @@ impl App {
         self.fetched_webhook(caller, organization, id)?;
         let arrivals = self.engine.arrivals(id);
         let mut stopping = self.stopping.clone();
+        let mut denied = pin!(self.until_denied(caller));
         loop {
             // Before the look, so that what arrives in between is not missed.
             let mut arrival = pin!(arrivals.notified());
@@ -74,6 +75,8 @@ impl App {
                 return Ok(pulled);
             }
             tokio::select! {
+                biased;
+                error = &mut denied => return Err(error),
                 () = arrival => {}
                 () = tokio::time::sleep_until(next_look) => {}
                 _ = stopping.changed() => {}

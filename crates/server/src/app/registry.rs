@@ -154,6 +154,13 @@ impl Registry {
         state.organizations.values().find(|row| row.id == id).cloned()
     }
 
+    /// The name of the organization of an id.
+    pub(super) fn organization_name(&self, id: i64) -> Option<String> {
+        let state = self.state.read();
+        let found = state.organizations.values().find(|row| row.id == id);
+        found.map(|row| row.name.clone())
+    }
+
     /// The names after `after`, sorted, `count` at most.
     pub(super) fn organizations(&self, after: &str, count: usize) -> Vec<OrganizationRow> {
         use std::ops::Bound::{Excluded, Unbounded};

@@ -1,6 +1,6 @@
 //! Replays: deliveries made again, one by one or by the thousand, and those that a webhook missed.
 //!
-//! A replay of many is a row in the store that says what was asked for and how far it is; [`runner`] works on it, and takes it
+//! A replay of many is a row in the store that says what was asked for and how far it is; `runner` works on it, and takes it
 //! up again after a restart. What is published for it carries a request id of its own, so that work done twice sends nothing
 //! twice.
 
@@ -20,6 +20,7 @@ use hookwright_storage::{
     replays::{REPLAY_CANCELLED, REPLAY_RUNNING, ReplayRow},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     App,
@@ -69,6 +70,16 @@ impl ReplaySpec {
         }
     }
 
+    /// What the audit log shows of it: what was asked for, by the names that callers use.
+    fn shown(&self) -> Value {
+        let mut shown = json!(self);
+        shown["webhook"] = json!(self.webhook.map(|id| WebhookId::from_raw(id).to_string()));
+        if let Value::Object(fields) = &mut shown {
+            fields.retain(|_, value| !value.is_null());
+        }
+        shown
+    }
+
     /// Which of the deliveries that were made it selects.
     pub fn conditions(&self) -> DeliveryFilter {
         let states: Vec<DeliveryState> = self.states.iter().filter_map(|state| state.parse().ok()).collect();
@@ -115,7 +126,13 @@ impl App {
         }
         let row = self.replay_row(&organization_row, &spec, request)?;
         let id = ReplayId::from_raw(row.id);
-        let audit = self.audit(Some(caller), "replay.create", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "replay.create",
+            Some(row.organization_id),
+            resource(organization, id),
+            spec.shown(),
+        );
         match self.store.insert_replay(&row, RUNNING_MAX, &audit).await {
             Ok(true) => {}
             Ok(false) => {
@@ -171,7 +188,13 @@ impl App {
     pub async fn cancel_replay(&self, caller: &Caller, organization: &str, id: ReplayId) -> AppResult<ReplayView> {
         let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
         self.replay(&organization_row, id).await?;
-        let audit = self.audit(Some(caller), "replay.cancel", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "replay.cancel",
+            Some(organization_row.id),
+            resource(organization, id),
+            json!({}),
+        );
         let ended = self
             .store
             .end_replay(id.raw(), REPLAY_CANCELLED, None, clock::now_us(), Some(&audit))

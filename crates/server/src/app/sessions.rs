@@ -120,7 +120,7 @@ impl App {
     /// Whether a session whose request goes on for long is still good.
     pub fn is_signed_in(&self, session: &Session) -> bool {
         let now = clock::now_us();
-        self.tokens.caller(session.caller.token, now).is_some()
+        self.tokens.caller(session.caller.token(), now).is_some()
             && now < session.began_at + LIFE_US
             && !self.ended_sessions.has(&session.id)
     }
@@ -135,7 +135,7 @@ impl App {
     pub fn seal_session(&self, session: &Session) -> String {
         let mut bytes = Vec::with_capacity(LENGTH);
         bytes.push(VERSION);
-        bytes.extend_from_slice(&session.caller.token.raw().to_le_bytes());
+        bytes.extend_from_slice(&session.caller.token().raw().to_le_bytes());
         bytes.extend_from_slice(&session.began_at.to_le_bytes());
         bytes.extend_from_slice(&clock::now_us().to_le_bytes());
         bytes.extend_from_slice(&session.id);

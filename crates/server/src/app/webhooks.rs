@@ -1,5 +1,6 @@
 //! Webhooks: install, get, list, update, delete, ping.
 
+mod audited;
 mod resume;
 pub mod rotation;
 pub mod spec;
@@ -16,6 +17,7 @@ use hookwright_domain::{
     signing::Ed25519Key,
 };
 use hookwright_storage::{NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow};
+use serde_json::{Value, json};
 
 pub use self::spec::WebhookSpec;
 use super::{
@@ -82,7 +84,13 @@ impl App {
             expires_at: None,
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "created"));
-        let audit = self.audit(Some(caller), "webhook.create", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.create",
+            Some(row.organization_id),
+            resource(organization, id),
+            Value::Object(checked.spec.shown()),
+        );
         changing
             .store()
             .insert_webhook(&row, &secret_row, ping.as_ref(), &audit)
@@ -155,8 +163,8 @@ impl App {
             return Err(stale());
         }
         let old_spec = self.spec_of(&old)?;
-        let subscribed = old_spec.events.clone();
-        let checked = self.check_spec(change(old_spec), None, Some(&subscribed))?;
+        let before = old_spec.clone();
+        let checked = self.check_spec(change(old_spec), None, Some(&before.events))?;
         let now = clock::now_us();
         let kept = secrets::open_ed25519(&self.key, &old).map_err(|error| AppError::internal(&error))?;
         let ed25519 = checked.spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));
@@ -181,7 +189,13 @@ impl App {
             }
         };
         let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "updated"));
-        let audit = self.audit(Some(caller), "webhook.update", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.update",
+            Some(row.organization_id),
+            resource(organization, id),
+            WebhookSpec::changed(&before, &checked.spec),
+        );
         match changing
             .store()
             .update_webhook(&row, old.version, ping.as_ref(), &audit)
@@ -209,7 +223,13 @@ impl App {
     pub async fn delete_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<()> {
         let mut changing = self.changing().await?;
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
-        let audit = self.audit(Some(caller), "webhook.delete", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.delete",
+            Some(rows.row.organization_id),
+            resource(organization, id),
+            json!({}),
+        );
         changing
             .store()
             .delete_webhook(rows.row.id, clock::now_us(), &audit)
@@ -267,7 +287,14 @@ impl App {
             updated_at: now,
             ..row.clone()
         };
-        let audit = self.audit(None, "webhook.disable", format!("webhooks/{id}"));
+        let organization = self.registry.organization_name(row.organization_id).unwrap_or_default();
+        let audit = self.audit(
+            None,
+            "webhook.disable",
+            Some(row.organization_id),
+            resource(&organization, id),
+            json!({ "reason": reason }),
+        );
         changing
             .store()
             .update_webhook(&disabled, row.version, None, &audit)

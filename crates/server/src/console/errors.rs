@@ -45,6 +45,13 @@ impl Errors {
         self.fields.push((field.to_owned(), sentence.into()));
     }
 
+    /// What is said of one field is said at another.
+    pub(super) fn move_to(&mut self, from: &str, to: &str) {
+        let fields = self.fields.iter_mut().filter(|(field, _)| field == from);
+        fields.for_each(|(field, _)| to.clone_into(field));
+    }
+
+    /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.problem.is_none()
     }

@@ -43,6 +43,9 @@ struct ListPage {
     start: String,
     end: String,
     id: String,
+    ordering_key: String,
+    request_id: String,
+    expression: String,
     errors: Errors,
     next: Option<String>,
     newest: String,
@@ -77,14 +80,25 @@ pub(super) async fn list(
         start_us: time("start"),
         end_us: time("end"),
         event_type: fields.some("event_type").map(str::to_owned),
+        ordering_key: fields.some("ordering_key").map(str::to_owned),
+        request_id: fields.some("request_id").map(str::to_owned),
     };
+    let expression = fields.get("expression");
     let before = fields.some("before").and_then(|before| before.parse().ok());
+    let from = before.unwrap_or(i64::MAX);
     let (records, next) = if errors.is_empty() {
-        let from = before.unwrap_or(i64::MAX);
-        console
+        let found = console
             .app
-            .list_events(visitor.caller(), &organization, &filter, from, ROWS)
-            .await?
+            .list_events(visitor.caller(), &organization, &filter, expression, from, ROWS)
+            .await;
+        match found {
+            Ok(found) => found,
+            Err(error) => {
+                errors = Errors::of(error, "event")?;
+                errors.move_to("filter", "expression");
+                (Vec::new(), None)
+            }
+        }
     } else {
         (Vec::new(), None)
     };
@@ -95,10 +109,13 @@ pub(super) async fn list(
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
         id: fields.get("id").to_owned(),
+        ordering_key: fields.get("ordering_key").to_owned(),
+        request_id: fields.get("request_id").to_owned(),
+        expression: expression.to_owned(),
         errors,
         next: next.map(|next| fields.query_with("before", &next.to_string())),
         newest: fields.query_without(&["before", "done"]),
-        is_filtered: filter != EventFilter::default(),
+        is_filtered: filter != EventFilter::default() || !expression.is_empty(),
         is_paged: before.is_some(),
         may_publish: place.may_publish,
     };

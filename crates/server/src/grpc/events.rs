@@ -121,20 +121,31 @@ impl EventService for Api {
             .map(|time| micros("end_time", time))
             .transpose()?;
         let times = format!("{start:?} {end:?}");
-        let arguments = page::Arguments::new(&["ListEvents", organization, &request.event_type, &times]);
+        let arguments = page::Arguments::new(&[
+            "ListEvents",
+            organization,
+            &request.event_type,
+            &request.ordering_key,
+            &request.request_id,
+            &request.filter,
+            &times,
+        ]);
         let before = arguments
             .place(&request.page_token)?
             .and_then(|place| place.parse().ok())
             .unwrap_or(i64::MAX);
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         let filter = EventFilter {
-            event_type: (!request.event_type.is_empty()).then(|| request.event_type.clone()),
+            event_type: given(&request.event_type),
+            ordering_key: given(&request.ordering_key),
+            request_id: given(&request.request_id),
             start_us: start,
             end_us: end,
         };
         let size = page::size(request.page_size)?;
         let (records, next) = self
             .app
-            .list_events(&caller, organization, &filter, before, size)
+            .list_events(&caller, organization, &filter, &request.filter, before, size)
             .await?;
         let next = next.map(|next| next.to_string());
         Ok(Response::new(ListEventsResponse {
@@ -379,6 +390,7 @@ fn event(organization: &str, record: EventRecord) -> Event {
         event,
         created_at,
         payload_bytes,
+        request_id,
     } = record;
     let attributes = event
         .attributes
@@ -395,6 +407,7 @@ fn event(organization: &str, record: EventRecord) -> Event {
         delivery_count: i32::try_from(event.webhooks.len()).unwrap_or(i32::MAX),
         payload_bytes,
         ordering_key: event.ordering_key.unwrap_or_default(),
+        request_id: request_id.unwrap_or_default(),
     }
 }
 

@@ -3,7 +3,10 @@
 //! What has arrived is published together, and read on only while fewer than [`WINDOW`] groups wait for their commit: a
 //! client that does not read its acknowledgements is slowed down by flow control, and memory stays bounded.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt as _, stream::FuturesOrdered};
 use hookwright_proto::v1::{PublishAck, PublishEventRequest, PublishStreamRequest, PublishStreamResponse};
@@ -22,7 +25,8 @@ const GROUP_MAX: usize = 256;
 /// How many groups may wait for their commit.
 const WINDOW: usize = 4;
 
-/// Serves one stream until the client has sent everything and every event is acknowledged.
+/// Serves one stream until the client has sent everything and every event is acknowledged, or its token ends: what was taken
+/// in by then is acknowledged all the same.
 pub(super) fn run(
     app: Arc<App>,
     caller: Caller,
@@ -49,8 +53,15 @@ async fn pump(
     let mut groups = incoming.ready_chunks(GROUP_MAX);
     let mut under_way = FuturesOrdered::new();
     let mut open = true;
+    let mut denied = pin!(app.until_denied(caller));
+    let mut end = Ok(());
     while open || !under_way.is_empty() {
         tokio::select! {
+            biased;
+            error = &mut denied, if open => {
+                open = false;
+                end = Err(error.into());
+            }
             Some(response) = under_way.next(), if !under_way.is_empty() => {
                 if acks.send(Ok(response)).await.is_err() {
                     // The client is gone. What was accepted is published all the same.
@@ -66,7 +77,7 @@ async fn pump(
             },
         }
     }
-    Ok(())
+    end
 }
 
 async fn publish_group(

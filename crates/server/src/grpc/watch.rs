@@ -1,6 +1,9 @@
 //! `WatchDeliveries`: deliveries out, as they change, for as long as the client likes.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use futures::Stream;
 use hookwright_proto::v1::{Delivery, WatchDeliveriesRequest, WatchDeliveriesResponse};
@@ -8,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use super::{Api, authorization, conditions::conditions, deliveries::delivery, name};
+use super::{Api, conditions::conditions, deliveries::delivery, name};
 use crate::app::{
     App,
+    access::Caller,
     error::AppResult,
     watch::{DeliveryWatch, Seen},
 };
@@ -27,14 +31,13 @@ const WINDOW: usize = 2;
 struct Client {
     app: Arc<App>,
     organization: String,
-    authorization: Option<String>,
+    caller: Caller,
     responses: mpsc::Sender<Result<WatchDeliveriesResponse, Status>>,
 }
 
 impl Api {
     pub(super) async fn watch(&self, request: &Request<WatchDeliveriesRequest>) -> AppResult<DeliveryStream> {
-        let authorization = authorization(request).map(str::to_owned);
-        let caller = self.app.authenticate(authorization.as_deref())?;
+        let caller = self.app.authenticate(super::authorization(request))?;
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let filter = conditions(
@@ -52,7 +55,7 @@ impl Api {
         let client = Client {
             app: Arc::clone(&self.app),
             organization: organization.to_owned(),
-            authorization,
+            caller,
             responses,
         };
         tokio::spawn(client.serve(watch));
@@ -65,13 +68,15 @@ impl Client {
     async fn serve(self, mut watch: DeliveryWatch) {
         let mut last_token = watch.resume_token();
         let mut open = self.send(Vec::new(), last_token.clone()).await;
+        // A stream outlives many a token.
+        let mut denied = pin!(self.app.until_denied(&self.caller));
         while open {
             let seen = tokio::select! {
+                biased;
+                error = &mut denied => Err(error),
                 seen = watch.next() => seen,
                 () = self.responses.closed() => return,
             };
-            // A stream outlives many a token.
-            let seen = seen.and_then(|seen| self.app.authenticate(self.authorization.as_deref()).map(|_| seen));
             match seen {
                 Ok(seen) => open = self.pass_on(seen, &mut last_token).await,
                 Err(error) => {

@@ -1,14 +1,15 @@
 //! The shared queries, for PostgreSQL.
 
 use diesel::{
-    ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
-    result::QueryResult,
+    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, NullableExpressionMethods as _,
+    OptionalExtension as _, QueryDsl as _, SelectableHelper as _, result::QueryResult,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*};
+use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
+crate::queries::audit::audit_queries!([async], [.await]);
 crate::queries::queue::queue_queries!([async], [.await]);
 crate::queries::history::history_queries!([async], [.await]);
 crate::queries::ordering::ordering_queries!([async], [.await]);
@@ -17,6 +18,7 @@ crate::queries::changes::changes_queries!([async], [.await]);
 crate::queries::replays::replays_queries!([async], [.await]);
 crate::queries::pull::pull_queries!([async], [.await]);
 crate::queries::stats::stats_queries!([async], [.await]);
+crate::queries::tokens::tokens_queries!([async], [.await]);
 
 /// Whoever appends to the stream of callers' changes holds this lock until its transaction ends.
 const STEERED_LOCK: i64 = 0x686f_6f6b_7772_0006;

@@ -1,4 +1,4 @@
-//! Configuration: organizations, event types, webhooks, secrets, tokens, settings, and the audit log.
+//! Configuration: organizations, event types, webhooks, secrets, settings.
 
 macro_rules! catalogue_queries {
     ($connection:ty, [$($asynchronous:tt)*], [$($wait:tt)*]) => {
@@ -19,10 +19,6 @@ macro_rules! catalogue_queries {
             })
         }
 
-        pub(crate) $($asynchronous)* fn append_audit(conn: &mut Connection, row: &AuditRow) -> QueryResult<()> {
-            diesel::insert_into(audit_log::table).values(row).execute(conn)$($wait)*.map(drop)
-        }
-
         pub(crate) $($asynchronous)* fn insert_organization(
             conn: &mut Connection,
             row: &OrganizationRow,
@@ -32,7 +28,7 @@ macro_rules! catalogue_queries {
             append_audit(conn, audit)$($wait)*
         }
 
-        /// Marks an organization and its webhooks as deleted, and cancels what is pending for them.
+        /// Marks an organization and its webhooks as deleted, cancels what is pending for them, and revokes its tokens.
         pub(crate) $($asynchronous)* fn delete_organization(
             conn: &mut Connection,
             id: i64,
@@ -50,6 +46,7 @@ macro_rules! catalogue_queries {
             for webhook in owned {
                 mark_webhook_deleted(conn, webhook, now)$($wait)*?;
             }
+            revoke_tokens_of(conn, id, now)$($wait)*?;
             append_audit(conn, audit)$($wait)*
         }
 
@@ -239,15 +236,6 @@ macro_rules! catalogue_queries {
                 .filter(signing_secrets::webhook_id.eq(webhook))
                 .filter(signing_secrets::expires_at.is_not_null());
             diesel::delete(old).execute(conn)$($wait)*?;
-            append_audit(conn, audit)$($wait)*
-        }
-
-        pub(crate) $($asynchronous)* fn insert_token(
-            conn: &mut Connection,
-            row: &TokenRow,
-            audit: &AuditRow,
-        ) -> QueryResult<()> {
-            diesel::insert_into(tokens::table).values(row).execute(conn)$($wait)*?;
             append_audit(conn, audit)$($wait)*
         }
 

@@ -118,17 +118,21 @@ macro_rules! changes_queries {
             Ok(records)
         }
 
-        /// Positions are times.
+        /// A step of it: positions are times, and of each stream only so many rows go at once.
         pub(crate) $($asynchronous)* fn forget_changes(conn: &mut Connection, before: i64) -> QueryResult<usize> {
             let mut forgotten = 0;
             for (stream, end) in change_positions(conn)$($wait)*? {
+                let of_stream = delivery_changes::table.filter(delivery_changes::stream.eq(stream));
+                let step: Option<i64> = of_stream
+                    .order(delivery_changes::position)
+                    .offset($crate::changes::FORGOTTEN_AT_ONCE)
+                    .select(delivery_changes::position)
+                    .first(conn)$($wait)*
+                    .optional()?;
                 // The last row of a stream stays: positions only ever grow.
-                forgotten += diesel::delete(
-                    delivery_changes::table
-                        .filter(delivery_changes::stream.eq(stream))
-                        .filter(delivery_changes::position.lt(before.min(end))),
-                )
-                .execute(conn)$($wait)*?;
+                let before = before.min(end).min(step.unwrap_or(i64::MAX));
+                forgotten += diesel::delete(of_stream.filter(delivery_changes::position.lt(before)))
+                    .execute(conn)$($wait)*?;
             }
             Ok(forgotten)
         }

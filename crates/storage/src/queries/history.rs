@@ -18,11 +18,17 @@ macro_rules! history_queries {
                 .optional()?;
             Ok(row.map(|row| {
                 let payload_bytes = i64::try_from(row.payload.len()).unwrap_or(i64::MAX);
-                EventRecord { created_at: hookwright_domain::id::time_us(row.id), payload_bytes, event: row.into() }
+                EventRecord {
+                    created_at: hookwright_domain::id::time_us(row.id),
+                    payload_bytes,
+                    request_id: row.request_id.clone(),
+                    event: row.into(),
+                }
             }))
         }
 
-        /// Events below `before`, newest first, without payloads; and the id to go on below, if there may be more.
+        /// Events below `before`, newest first, without payloads; and the id to go on below, if there may be more. Looks at a
+        /// bounded number of events: a page may come out short.
         pub(crate) $($asynchronous)* fn list_events(
             conn: &mut Connection,
             organization: i64,
@@ -31,53 +37,67 @@ macro_rules! history_queries {
             size: usize,
         ) -> QueryResult<(Vec<EventRecord>, Option<i64>)> {
             use hookwright_domain::id::first_at;
-            let before = filter.end_us.map_or(before, |end| before.min(first_at(end)));
+            let requested = match &filter.request_id {
+                None => None,
+                Some(request) => {
+                    let known: Option<i64> = idempotency_keys::table
+                        .find((organization, request))
+                        .select(idempotency_keys::event_id)
+                        .first(conn)$($wait)*
+                        .optional()?;
+                    if known.is_none() {
+                        return Ok((Vec::new(), None));
+                    }
+                    known
+                }
+            };
+            let mut found: Vec<EventRecord> = Vec::new();
+            let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
             let from = filter.start_us.map_or(0, first_at);
-            let mut query = events::table
-                .filter(events::organization_id.eq(organization))
-                .filter(events::replay_of.is_null())
-                .filter(events::id.lt(before))
-                .filter(events::id.ge(from))
-                .order(events::id.desc())
-                .limit(i64::try_from(size + 1).unwrap_or(i64::MAX))
-                .select((
-                    events::id,
-                    events::event_type,
-                    events::webhooks,
-                    events::occurred_at,
-                    events::attributes,
-                    events::ordering_key,
-                    diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(length(payload) AS BIGINT)"),
-                ))
-                .into_boxed();
-            if let Some(event_type) = &filter.event_type {
-                query = query.filter(events::event_type.eq(event_type));
+            let stretch = if filter.is_selective() {
+                $crate::queries::history::STRETCH
+            } else {
+                i64::try_from(size + 1).unwrap_or(i64::MAX)
+            };
+            for _ in 0..$crate::queries::history::STRETCHES_MAX {
+                let mut query = events::table
+                    .filter(events::organization_id.eq(organization))
+                    .filter(events::replay_of.is_null())
+                    .filter(events::id.lt(below))
+                    .filter(events::id.ge(from))
+                    .order(events::id.desc())
+                    .limit(stretch)
+                    .select((
+                        events::id,
+                        events::event_type,
+                        events::webhooks,
+                        events::occurred_at,
+                        events::attributes,
+                        events::request_id,
+                        events::ordering_key,
+                        diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(length(payload) AS BIGINT)"),
+                    ))
+                    .into_boxed();
+                if let Some(requested) = requested {
+                    query = query.filter(events::id.eq(requested));
+                }
+                let heads: Vec<EventHead> = query.load(conn)$($wait)*?;
+                let full = i64::try_from(heads.len()).unwrap_or(i64::MAX) == stretch;
+                for head in heads {
+                    // Only what comes after a full page tells that there is more.
+                    if found.len() == size {
+                        return Ok((found, Some(below)));
+                    }
+                    below = head.id;
+                    if filter.matches(&head.event_type, head.ordering_key.as_deref()) {
+                        found.push(head.record(organization));
+                    }
+                }
+                if !full {
+                    return Ok((found, None));
+                }
             }
-            let rows: Vec<(i64, String, Vec<u8>, i64, Option<String>, Option<String>, i64)> = query.load(conn)$($wait)*?;
-            let mut records: Vec<EventRecord> = rows
-                .into_iter()
-                .map(|(id, event_type, webhooks, occurred_at, attributes, ordering_key, payload_bytes)| EventRecord {
-                    created_at: hookwright_domain::id::time_us(id),
-                    payload_bytes,
-                    event: StoredEvent {
-                        id,
-                        organization_id: organization,
-                        event_type,
-                        payload: bytes::Bytes::new(),
-                        webhooks: $crate::row_event::unpack(&webhooks),
-                        occurred_at,
-                        attributes,
-                        trace: None,
-                        tracestate: None,
-                        ordering_key,
-                        replay_of: None,
-                    },
-                })
-                .collect();
-            let more = records.len() > size;
-            records.truncate(size);
-            let next = records.last().filter(|_| more).map(|record| record.event.id);
-            Ok((records, next))
+            Ok((found, Some(below)))
         }
 
         pub(crate) $($asynchronous)* fn get_delivery(

@@ -67,13 +67,18 @@ macro_rules! stats_queries {
             Ok(periods)
         }
 
+        /// A step of it: one period of each length, with what was counted of everybody.
         pub(crate) $($asynchronous)* fn forget_stats(conn: &mut Connection, now: i64) -> QueryResult<usize> {
             let mut forgotten = 0;
             for (period, kept_us) in $crate::stats::PERIODS {
-                let old = delivery_stats::table
-                    .filter(delivery_stats::period.eq(period))
-                    .filter(delivery_stats::started_at.lt(now - kept_us));
-                forgotten += diesel::delete(old).execute(conn)$($wait)*?;
+                let of_length = delivery_stats::table.filter(delivery_stats::period.eq(period));
+                let oldest: Option<i64> = of_length
+                    .select(diesel::dsl::min(delivery_stats::started_at))
+                    .first(conn)$($wait)*?;
+                if let Some(oldest) = oldest.filter(|oldest| *oldest < now - kept_us) {
+                    let old = of_length.filter(delivery_stats::started_at.eq(oldest));
+                    forgotten += diesel::delete(old).execute(conn)$($wait)*?;
+                }
             }
             Ok(forgotten)
         }

@@ -2,9 +2,10 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
-use crate::{batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*};
+use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
+crate::queries::audit::audit_queries!([], []);
 crate::queries::queue::queue_queries!([], []);
 crate::queries::history::history_queries!([], []);
 crate::queries::ordering::ordering_queries!([], []);
@@ -13,6 +14,7 @@ crate::queries::changes::changes_queries!([], []);
 crate::queries::replays::replays_queries!([], []);
 crate::queries::pull::pull_queries!([], []);
 crate::queries::stats::stats_queries!([], []);
+crate::queries::tokens::tokens_queries!([], []);
 
 /// There is one writer at a time.
 fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {

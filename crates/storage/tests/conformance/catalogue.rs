@@ -1,7 +1,7 @@
 //! Configuration, and what a change of it does to what is owed.
 
 use hookwright_domain::outcome::DeliveryState;
-use hookwright_storage::{Batch, NewEvent, UpdateOutcome, WebhookRow};
+use hookwright_storage::{Batch, EventTypeRow, NewEvent, UpdateOutcome, WebhookRow};
 
 use crate::support::{
     Fixture, NOW, ORGANIZATION, audit, delivery, event_type, on_both_stores, organization, pending, secret, webhook,
@@ -82,6 +82,48 @@ on_both_stores! {
         assert_eq!(expiries, [(22, Some(NOW + 9)), (23, None)]);
         store.expire_secrets(11, &audit(5)).await.unwrap();
         assert_eq!(store.load_catalogue().await.unwrap().signing_secrets, [secret(23, 11)]);
+    }
+
+    async fn the_schemas_of_an_event_type_are_kept(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let at = |schema_version, schema: Option<&str>| EventTypeRow {
+            json_schema: schema.map(str::to_owned),
+            schema_version,
+            updated_at: NOW + i64::from(schema_version),
+            ..event_type(2, "clocking")
+        };
+        store.insert_event_type(&at(1, Some("{}")), &audit(1)).await.unwrap();
+        store.insert_event_type(&EventTypeRow { name: "bare".to_owned(), id: 3, ..at(0, None) }, &audit(2)).await.unwrap();
+        store.update_event_type(&at(2, Some(r#"{"type":"object"}"#)), &audit(3)).await.unwrap();
+        let described = EventTypeRow { description: "again".to_owned(), ..at(2, Some(r#"{"type":"object"}"#)) };
+        store.update_event_type(&described, &audit(4)).await.unwrap();
+        store.update_event_type(&at(3, None), &audit(5)).await.unwrap();
+        let kept = store.event_type_schemas(2, i32::MAX, 10).await.unwrap();
+        let kept: Vec<_> = kept.iter().map(|row| (row.version, row.json_schema.as_deref(), row.created_at)).collect();
+        assert_eq!(kept, [(3, None, NOW + 3), (2, Some(r#"{"type":"object"}"#), NOW + 2), (1, Some("{}"), NOW + 1)]);
+        let page = store.event_type_schemas(2, 3, 1).await.unwrap();
+        assert_eq!(page.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
+        assert_eq!(store.event_type_schemas(3, i32::MAX, 10).await.unwrap(), []);
+    }
+
+    async fn a_webhook_is_resumed_with_its_backlog_or_without(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        store.insert_webhook(&WebhookRow { active: false, ..webhook(11) }, &secret(21, 11), None, &audit(2)).await.unwrap();
+        let event = fixture.event(&[11]);
+        let pend = vec![pending(&event, 0, NOW, 1)];
+        store.commit(&Batch { events: vec![event.clone()], pend, ..Batch::default() }).await.unwrap();
+        let ping = || NewEvent { spilled: vec![0], ..fixture.event_of(&[11], "ping", "{}") };
+        let at = |version| WebhookRow { version, ..webhook(11) };
+        let stale = store.resume_webhook(&at(9), 8, true, &ping(), &audit(3)).await.unwrap();
+        assert_eq!(stale, None);
+        let waiting = async || store.due(11, i64::MAX / 2, 10, 1 << 20).await.unwrap().rows.len();
+        let kept = store.resume_webhook(&at(2), 1, false, &ping(), &audit(4)).await.unwrap();
+        assert_eq!((kept, waiting().await), (Some(0), 3), "the delivery and two pings");
+        let discarded = store.resume_webhook(&at(3), 2, true, &ping(), &audit(5)).await.unwrap();
+        assert_eq!((discarded, waiting().await), (Some(3), 1), "the ping of the resumption is left");
+        let record = store.get_delivery(ORGANIZATION, delivery(&event, 0)).await.unwrap().unwrap();
+        assert_eq!(record.ending.unwrap().reason, "backlog_discarded");
     }
 
     async fn settings_are_replaced(fixture: &mut Fixture) {

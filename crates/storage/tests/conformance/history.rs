@@ -1,9 +1,13 @@
 //! What happened, read for people.
 
-use hookwright_domain::outcome::DeliveryState;
-use hookwright_storage::{Batch, DELIVERED, DeliveryFilter, EventFilter, FAILED, GOES_ON};
+use std::sync::Arc;
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending};
+use hookwright_domain::outcome::DeliveryState;
+use hookwright_storage::{
+    Batch, DELIVERED, DeliveryFilter, EventFilter, EventRecord, FAILED, GOES_ON, NewEvent, StoredEvent,
+};
+
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, with_request};
 
 on_both_stores! {
     async fn events_are_listed_by_type_and_time(fixture: &mut Fixture) {
@@ -23,6 +27,51 @@ on_both_stores! {
         assert_eq!(list(none, i64::MAX, 10).await.0, [0i64; 0]);
         let all = EventFilter { start_us: Some(NOW), end_us: Some(NOW + 1_000_000), ..EventFilter::default() };
         assert_eq!(list(all, i64::MAX, 10).await.0.len(), 5);
+    }
+
+    async fn events_are_found_by_ordering_key_and_request_id(fixture: &mut Fixture) {
+        let keyed = |key: &str| {
+            let new = fixture.event(&[11]);
+            let event = StoredEvent { ordering_key: Some(key.to_owned()), ..StoredEvent::clone(&new.event) };
+            NewEvent { event: Arc::new(event), ..new }
+        };
+        let events = vec![keyed("a"), with_request(keyed("b"), "first", 1), with_request(keyed("a"), "second", 2), fixture.event(&[11])];
+        fixture.commit_events(events.clone()).await;
+        let list = async |filter: EventFilter| {
+            let (records, next) = fixture.store().list_events(ORGANIZATION, &filter, i64::MAX, 10).await.unwrap();
+            assert_eq!(next, None);
+            records
+        };
+        let id = |index: usize| events[index].event.id;
+        let ids = |records: &[EventRecord]| records.iter().map(|record| record.event.id).collect::<Vec<_>>();
+        let of_key = EventFilter { ordering_key: Some("a".to_owned()), ..EventFilter::default() };
+        assert_eq!(ids(&list(of_key.clone()).await), [id(2), id(0)]);
+        let of_request = EventFilter { request_id: Some("first".to_owned()), ..EventFilter::default() };
+        let found = list(of_request.clone()).await;
+        assert_eq!((ids(&found), found[0].request_id.as_deref()), (vec![id(1)], Some("first")));
+        assert_eq!(ids(&list(EventFilter { request_id: of_request.request_id, ..of_key }).await), [0i64; 0], "both must hold");
+        let unknown = EventFilter { request_id: Some("third".to_owned()), ..EventFilter::default() };
+        assert_eq!(ids(&list(unknown).await), [0i64; 0]);
+        let got = fixture.store().get_event(ORGANIZATION, id(2)).await.unwrap().unwrap();
+        assert_eq!(got.request_id.as_deref(), Some("second"));
+    }
+
+    async fn a_rare_event_is_found_page_by_page(fixture: &mut Fixture) {
+        let rare = fixture.event_of(&[11], "rare", "{}");
+        fixture.commit_events(vec![rare.clone()]).await;
+        // More than one call looks at.
+        for _ in 0..26 {
+            fixture.commit_events((0..200).map(|_| fixture.event_of(&[11], "common", "{}")).collect()).await;
+        }
+        let filter = EventFilter { event_type: Some("rare".to_owned()), ..EventFilter::default() };
+        let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
+        while let Some(below) = before {
+            let (page, next) = fixture.store().list_events(ORGANIZATION, &filter, below, 10).await.unwrap();
+            found.extend(page.into_iter().map(|record| record.event.id));
+            before = next;
+            pages += 1;
+        }
+        assert_eq!((found, pages), (vec![rare.event.id], 2), "each looks at a bounded number of events");
     }
 
     async fn deliveries_stand_where_their_rows_say(fixture: &mut Fixture) {

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
+mod audit;
 mod catalogue;
+mod changes;
 mod commit;
 mod history;
 mod nodes;
 mod nodes_model;
 mod opening;
 mod ordering;
+mod pull;
 mod queue;
+mod replays;
 mod retention;
+mod stats;
 mod support;
+mod tokens;

@@ -203,6 +203,7 @@ pub(crate) fn audit(id: i64) -> AuditRow {
         action: text("test"),
         resource: text("test"),
         details: text("{}"),
+        organization_id: None,
     }
 }
 

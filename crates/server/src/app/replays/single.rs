@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hookwright_delivery::engine::Draft;
 use hookwright_domain::id::{DeliveryId, OrganizationId, WebhookId};
 use hookwright_storage::{DeliveryRecord, RequestKey, StoredEvent};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{
@@ -49,7 +50,9 @@ impl App {
         let audit = self.audit(
             Some(caller),
             "delivery.replay",
+            Some(row.id),
             super::super::deliveries::resource(organization, id),
+            json!({ "webhook": WebhookId::from_raw(record.webhook_id).to_string() }),
         );
         self.store.append_audit(&audit).await?;
         let draft = draft(&event, events::only(record.webhook_id), request);

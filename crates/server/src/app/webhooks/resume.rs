@@ -3,6 +3,7 @@
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::WebhookRow;
+use serde_json::json;
 
 use super::{
     super::{
@@ -45,7 +46,13 @@ impl App {
             ..old.clone()
         };
         let ping = self.ping_event(&row, &self.spec_of(&row)?, "updated");
-        let audit = self.audit(Some(caller), "webhook.resume", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.resume",
+            Some(old.organization_id),
+            resource(organization, id),
+            json!({ "discard_pending": discard, "disabled_reason": old.disabled_reason }),
+        );
         let discarded = changing
             .store()
             .resume_webhook(&row, old.version, discard, &ping, &audit)

@@ -5,11 +5,13 @@ use std::time::Duration;
 use hookwright_delivery::clock;
 use hookwright_domain::{id::WebhookId, secret::SigningSecret};
 use hookwright_storage::SecretRow;
+use serde_json::json;
 
 use super::{WebhookView, resource};
 use crate::app::{
     App,
     access::{Caller, Scope},
+    audit,
     error::{AppError, AppResult},
     registry::WebhookRows,
     secrets,
@@ -63,7 +65,13 @@ impl App {
             created_at: now,
             expires_at: None,
         };
-        let audit = self.audit(Some(caller), "webhook.rotate_secret", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.rotate_secret",
+            Some(row.organization_id),
+            resource(organization, id),
+            json!({ "old_secret_expire_time": audit::time(until) }),
+        );
         changing.store().rotate_secret(&new, until, &audit).await?;
         // Only the secret before this one may still sign: an older overlap ends here.
         rows.truncate(1);
@@ -89,7 +97,13 @@ impl App {
     ) -> AppResult<WebhookView> {
         let mut changing = self.changing().await?;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
-        let audit = self.audit(Some(caller), "webhook.complete_rotation", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.complete_rotation",
+            Some(row.organization_id),
+            resource(organization, id),
+            json!({}),
+        );
         changing.store().expire_secrets(id.raw(), &audit).await?;
         rows.truncate(1);
         self.registry.put_webhook(WebhookRows {
@@ -120,7 +134,13 @@ impl App {
             .secrets
             .first()
             .ok_or_else(|| AppError::internal(&"a webhook without a secret"))?;
-        let audit = self.audit(Some(caller), "webhook.reveal_secret", resource(organization, id));
+        let audit = self.audit(
+            Some(caller),
+            "webhook.reveal_secret",
+            Some(rows.row.organization_id),
+            resource(organization, id),
+            json!({}),
+        );
         self.store.append_audit(&audit).await?;
         secrets::open_secret(&self.key, newest).map_err(|error| AppError::internal(&error))
     }

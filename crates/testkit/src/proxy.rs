@@ -1,4 +1,4 @@
-//! What stands between one node and PostgreSQL: forwards bytes, and can stop, slow down or cut.
+//! What stands between two parties of a connection: forwards bytes, and can stop, slow down, cut, or lead elsewhere.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,11 +9,15 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    time::timeout,
 };
+
+use crate::DEADLINE;
 
 /// How it forwards now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
+    /// At once.
     Pass,
     /// Takes bytes and forwards none, as a network does that drops packets.
     Hold,
@@ -21,28 +25,41 @@ pub(crate) enum Mode {
     Slow(Duration),
 }
 
-pub(crate) struct Proxy {
+/// A TCP proxy on loopback, for as long as this value lives.
+#[derive(Debug)]
+pub struct Proxy {
     address: SocketAddr,
+    target: watch::Sender<String>,
     mode: watch::Sender<Mode>,
     /// Raised to cut every connection.
     cut: watch::Sender<u64>,
+    /// How many connections were taken.
+    taken: watch::Receiver<usize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(target: String) -> std::io::Result<Self> {
+    /// Starts to forward to an address such as `127.0.0.1:4711`. A connection while nothing listens there is closed.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn start(target: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        let target = watch::Sender::new(target);
         let (mode, cut) = (watch::Sender::new(Mode::Pass), watch::Sender::new(0));
-        let (modes, cuts) = (mode.subscribe(), cut.subscribe());
+        let (targets, modes, cuts) = (target.subscribe(), mode.subscribe(), cut.subscribe());
+        let (counter, taken) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (target, modes, mut cuts) = (target.clone(), modes.clone(), cuts.clone());
+                counter.send_modify(|count| *count += 1);
+                let target = targets.borrow().clone();
+                let (modes, mut cuts) = (modes.clone(), cuts.clone());
+                cuts.mark_unchanged();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(&target).await else {
                         return;
                     };
-                    cuts.mark_unchanged();
                     let (client_in, client_out) = client.into_split();
                     let (server_in, server_out) = server.into_split();
                     tokio::select! {
@@ -55,23 +72,44 @@ impl Proxy {
         });
         Ok(Self {
             address,
+            target,
             mode,
             cut,
+            taken,
             task,
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn set(&self, mode: Mode) {
+    /// Sets how bytes are forwarded from now on, on all connections.
+    pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
+    /// Leads new connections to another address.
+    pub fn lead_to(&self, target: impl Into<String>) {
+        self.target.send_replace(target.into());
+    }
+
     /// Cuts every connection that there is.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until so many connections have been made since the start.
+    ///
+    /// # Panics
+    /// When they are not made in time.
+    pub async fn wait_for_connections(&self, count: usize) {
+        let mut taken = self.taken.clone();
+        let enough = timeout(DEADLINE, taken.wait_for(|taken| *taken >= count)).await;
+        let enough = enough.map(|waited| waited.is_ok());
+        assert_eq!(enough, Ok(true), "there were {} connections", *self.taken.borrow());
     }
 }
 

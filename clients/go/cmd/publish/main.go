@@ -1,0 +1,67 @@
+// Publishes one event.
+//
+// The request id names what happened, for example `clocking-123-created`: a repeat of the call with the same id returns the
+// event that was published first, so that a call of which the outcome is unknown can simply be made again.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"example.com/hookwright-client/client"
+	hookwright "example.com/hookwright-client/hookwright/v1"
+)
+
+const attempts = 5
+
+func main() {
+	if len(os.Args) != 5 {
+		fail("usage: publish ORGANIZATION EVENT_TYPE JSON REQUEST_ID")
+	}
+	connection, err := client.Connect()
+	if err != nil {
+		fail(err.Error())
+	}
+	defer connection.Close()
+	published, err := publish(hookwright.NewEventServiceClient(connection), &hookwright.PublishEventRequest{
+		Organization: "organizations/" + os.Args[1],
+		EventType:    os.Args[2],
+		Payload:      &hookwright.PublishEventRequest_Json{Json: os.Args[3]}, // receivers get these bytes, unchanged
+		RequestId:    os.Args[4],
+	})
+	if err != nil {
+		fail(client.Explain(err))
+	}
+	what := "published"
+	if published.RepeatedRequest {
+		what = "repeated"
+	}
+	fmt.Printf("%s %s, owed to %d webhooks\n", what, published.Event, published.DeliveryCount)
+}
+
+// publish repeats what may pass by itself. It returns when the event is durable.
+func publish(
+	events hookwright.EventServiceClient, request *hookwright.PublishEventRequest,
+) (*hookwright.PublishEventResponse, error) {
+	for attempt := 1; ; attempt++ {
+		ctx, cancel := context.WithTimeout(context.Background(), client.Timeout)
+		published, err := events.PublishEvent(ctx, request)
+		cancel()
+		if err == nil {
+			return published, nil
+		}
+		delay, useful := client.RetryDelay(err, attempt)
+		if !useful || attempt == attempts {
+			return nil, err
+		}
+		fmt.Fprintf(os.Stderr, "%s, again in %s\n", client.Explain(err), delay.Round(time.Millisecond))
+		time.Sleep(delay)
+	}
+}
+
+func fail(message string) {
+	fmt.Fprintln(os.Stderr, message)
+	os.Exit(1)
+}

@@ -1,0 +1,299 @@
+//! How a client is set up.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::HeaderValue;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+
+use crate::{
+    retry::RetryPolicy,
+    service::Client,
+    transport::{Settings, Transport},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for an event with the largest payload that an operator may reasonably allow.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Describes a [`Client`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing before `connect`"]
+pub struct ClientBuilder {
+    address: String,
+    token: Option<Token>,
+    authorities: Vec<Authority>,
+    system_roots: bool,
+    timeout: Duration,
+    connect_timeout: Duration,
+    keep_alive: Option<(Duration, Duration)>,
+    user_agent: String,
+    message_bytes_max: usize,
+    retry: Option<RetryPolicy>,
+}
+
+#[derive(Clone)]
+enum Token {
+    Text(String),
+    File(PathBuf),
+}
+
+#[derive(Clone)]
+enum Authority {
+    Pem(Vec<u8>),
+    File(PathBuf),
+}
+
+/// Why a client could not be set up. Nothing was sent: a server that cannot be reached shows at the first call.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not of the form `http://HOST:PORT` or `https://HOST:PORT`.
+    #[error("`{0}` is not an address: write http://HOST:PORT or https://HOST:PORT")]
+    Address(String),
+    /// A file could not be read.
+    #[error("cannot read the {what} {}", path.display())]
+    File {
+        /// What the file holds: `token file` or `CA file`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The token is empty, or holds characters that no token has.
+    #[error("the token is empty, or holds characters that no token has")]
+    Token,
+    /// The user agent holds characters that no header may have.
+    #[error("the user agent holds characters that no header may have")]
+    UserAgent,
+    /// TLS could not be set up, for example because of a certificate that is not PEM.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[source] tonic::transport::Error),
+    /// A time limit of zero.
+    #[error("{0} must be more than 0")]
+    Zero(&'static str),
+    /// There is no Tokio runtime, or [`ClientBuilder::connect`] was called outside of it.
+    #[error("a client needs a Tokio runtime: call `connect` within one")]
+    Runtime,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(address: String) -> Self {
+        Self {
+            address,
+            token: None,
+            authorities: Vec::new(),
+            system_roots: true,
+            timeout: TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            keep_alive: Some((KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT)),
+            user_agent: concat!("hookwright-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            retry: Some(RetryPolicy::default()),
+        }
+    }
+
+    /// The token that every call carries. Without one, calls go out as they are, and most are refused as UNAUTHENTICATED.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token::Text(token.into()));
+        self
+    }
+
+    /// The file that holds the token; read once, by [`connect`](Self::connect), without the white space around it.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token = Some(Token::File(path.into()));
+        self
+    }
+
+    /// A certificate authority to trust beside the system's, as PEM, for https addresses. May be called several times.
+    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities.push(Authority::Pem(pem.into()));
+        self
+    }
+
+    /// A PEM file of certificate authorities to trust beside the system's, for https addresses.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authorities.push(Authority::File(path.into()));
+        self
+    }
+
+    /// Whether the system's certificate authorities are trusted: yes by default.
+    pub fn system_roots(mut self, trusted: bool) -> Self {
+        self.system_roots = trusted;
+        self
+    }
+
+    /// How long a call may take with all its repeats: 30 s by default. Of a stream, how long until it is open. A single call can
+    /// be given its own by [`tonic::Request::set_timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long one attempt to connect may take: 5 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often to ask a silent server for a sign of life, and how long to wait for it before the connection is given up:
+    /// every 20 s while calls or streams are under way, and 10 s, by default.
+    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.keep_alive = Some((interval, timeout));
+        self
+    }
+
+    /// What the server's log calls this client: `hookwright-client/VERSION` by default.
+    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
+        self.user_agent = text.into();
+        self
+    }
+
+    /// The largest message taken from the server, in bytes: 64 MiB by default. What the server takes is its own setting (32 MiB).
+    pub fn message_bytes_max(mut self, bytes: usize) -> Self {
+        self.message_bytes_max = bytes;
+        self
+    }
+
+    /// The pauses between the tries of a call, see the crate's page for what is repeated.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// Repeats no call. [`Publisher`](crate::Publisher) and [`DeliveryWatch`](crate::DeliveryWatch) open their stream again all
+    /// the same: that is what they are for.
+    pub fn no_retry(mut self) -> Self {
+        self.retry = None;
+        self
+    }
+
+    /// Makes the client, within a Tokio runtime. The connection is made at the first call, and again whenever it is lost.
+    ///
+    /// # Errors
+    /// When something of what was set is wrong, or a file cannot be read.
+    pub fn connect(self) -> Result<Client, ConnectError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(ConnectError::Runtime);
+        }
+        for (name, value) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
+            if value.is_zero() {
+                return Err(ConnectError::Zero(name));
+            }
+        }
+        let authorization = self.token.as_ref().map(authorization).transpose()?;
+        let channel = self.endpoint()?.connect_lazy();
+        let settings = Settings {
+            authorization,
+            timeout: self.timeout,
+            retry: self.retry,
+            message_bytes_max: self.message_bytes_max,
+        };
+        Ok(Client::new(Transport::new(channel, settings)))
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, ConnectError> {
+        let tls = self.address.starts_with("https://");
+        let bad = || ConnectError::Address(self.address.clone());
+        if !tls && !self.address.starts_with("http://") {
+            return Err(bad());
+        }
+        let mut endpoint = Endpoint::from_shared(self.address.clone())
+            .map_err(|_| bad())?
+            .user_agent(self.user_agent.clone())
+            .map_err(|_| ConnectError::UserAgent)?
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true);
+        if let Some((interval, timeout)) = self.keep_alive {
+            endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
+        }
+        if tls {
+            endpoint = endpoint.tls_config(self.tls()?).map_err(ConnectError::Tls)?;
+        }
+        Ok(endpoint)
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, ConnectError> {
+        let mut tls = ClientTlsConfig::new();
+        if self.system_roots {
+            tls = tls.with_native_roots();
+        }
+        for authority in &self.authorities {
+            let pem = match authority {
+                Authority::Pem(pem) => pem.clone(),
+                Authority::File(path) => read("CA file", path)?,
+            };
+            tls = tls.ca_certificate(Certificate::from_pem(pem));
+        }
+        Ok(tls)
+    }
+}
+
+fn authorization(token: &Token) -> Result<HeaderValue, ConnectError> {
+    let text = match token {
+        Token::Text(text) => text.clone(),
+        Token::File(path) => {
+            let bytes = read("token file", path)?;
+            String::from_utf8(bytes).map_err(|_| ConnectError::Token)?
+        }
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ConnectError::Token);
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| ConnectError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn read(what: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(path).map_err(|source| ConnectError::File {
+        what,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token.
+        f.debug_struct("ClientBuilder")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_before_anything_is_sent() {
+        let builder = || Client::builder("http://127.0.0.1:1");
+        assert!(matches!(
+            Client::builder("127.0.0.1:1").connect().unwrap_err(),
+            ConnectError::Address(_)
+        ));
+        for token in ["", "  ", "a\nb", "ä\u{0}"] {
+            assert!(matches!(
+                builder().token(token).connect().unwrap_err(),
+                ConnectError::Token
+            ));
+        }
+        let missing = builder().token_file("/nonexistent/token").connect().unwrap_err();
+        assert_eq!(missing.to_string(), "cannot read the token file /nonexistent/token");
+        let zero = builder().timeout(Duration::ZERO).connect().unwrap_err();
+        assert_eq!(zero.to_string(), "timeout must be more than 0");
+        assert!(!format!("{:?}", builder().token("secret")).contains("secret"));
+        let client = builder().token("secret").connect().unwrap();
+        assert!(!format!("{client:?}").contains("secret"), "{client:?}");
+    }
+
+    #[test]
+    fn outside_of_a_runtime_there_is_an_error_and_no_panic() {
+        let outside = Client::builder("http://127.0.0.1:1").connect().unwrap_err();
+        assert!(matches!(outside, ConnectError::Runtime));
+    }
+}

@@ -1,0 +1,162 @@
+//! Publishing by single calls and batches.
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+use tonic::Request;
+
+use crate::{
+    error::Error,
+    random,
+    service::Client,
+    transport::Repeatable,
+    v1::{
+        BatchPublishEventsRequest, PublishEventRequest, PublishEventResponse, PublishResult,
+        publish_event_request::Payload, publish_result,
+    },
+};
+
+/// How many events one batch may hold.
+pub const BATCH_EVENTS_MAX: usize = 1_000;
+/// How many bytes one batch may come to on the wire, unless the server was built with another limit.
+pub const BATCH_BYTES_MAX: usize = 32 << 20;
+
+/// Outcome of one event.
+type Published = Result<PublishEventResponse, Error>;
+
+/// An event without request id, attributes, ordering key and time: set those that matter on what is returned. `organization` may
+/// be the id or the name: `acme` or `organizations/acme`. `json` is sent to receivers byte for byte.
+#[must_use]
+pub fn event(
+    organization: impl AsRef<str>,
+    event_type: impl Into<String>,
+    json: impl Into<Bytes>,
+) -> PublishEventRequest {
+    let organization = organization.as_ref();
+    let organization = if organization.starts_with("organizations/") {
+        organization.to_owned()
+    } else {
+        format!("organizations/{organization}")
+    };
+    PublishEventRequest {
+        organization,
+        event_type: event_type.into(),
+        payload: Some(Payload::Json(json.into())),
+        ..PublishEventRequest::default()
+    }
+}
+
+/// Gives the event a random request id if it has none.
+pub(crate) fn ensure_request_id(event: &mut PublishEventRequest) {
+    if event.request_id.is_empty() {
+        event.request_id = random::request_id();
+    }
+}
+
+impl Client {
+    /// Publishes one event: durable when this returns. Repeated until the client's timeout while that helps; an event without a
+    /// request id is given a random one first. `repeated_request` of the answer is true where an earlier try had published it.
+    ///
+    /// # Errors
+    /// As PublishEvent: INVALID_ARGUMENT with the fields at fault, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, ... After
+    /// UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED the event may have been published or not: with a request id of your
+    /// own it is safe to publish it again.
+    pub async fn publish(&self, mut event: PublishEventRequest) -> Published {
+        ensure_request_id(&mut event);
+        let response = self.events().publish_event(repeatable(event)).await?;
+        Ok(response.into_inner())
+    }
+
+    /// Publishes 1 to [`BATCH_EVENTS_MAX`] events, together at most [`BATCH_BYTES_MAX`], by one call, in order. Each has its own
+    /// result, in the same order: a bad event does not hold back the good ones. Events that could not be stored for now are sent
+    /// again until the client's timeout; events without a request id are given random ones first.
+    ///
+    /// # Errors
+    /// When the call as a whole fails: the batch is empty or too large, the token is not valid, the server was not reached. Then
+    /// the events may have been published or not.
+    pub async fn publish_batch(&self, mut events: Vec<PublishEventRequest>) -> Result<Vec<Published>, Error> {
+        events.iter_mut().for_each(ensure_request_id);
+        let deadline = Instant::now() + self.timeout();
+        let mut backoff = self.transport().settings().retry.map(crate::RetryPolicy::backoff);
+        let mut results: Vec<Option<Published>> = events.iter().map(|_| None).collect();
+        // Places of the events that are not settled.
+        let mut open: Vec<usize> = (0..events.len()).collect();
+        loop {
+            let requests = open.iter().map(|index| events[*index].clone()).collect();
+            let answers = match self.batch(requests, deadline).await {
+                Ok(answers) => answers,
+                Err(error) if open.len() == events.len() => return Err(error),
+                // What was settled stays so; the others keep the failure that they had.
+                Err(_) => return Ok(settled(results)),
+            };
+            let mut again = Vec::new();
+            for (index, answer) in open.into_iter().zip(answers) {
+                if matches!(&answer, Err(error) if error.is_transient()) {
+                    again.push(index);
+                }
+                results[index] = Some(answer);
+            }
+            open = again;
+            let pause = backoff.as_mut().map(|backoff| backoff.pause(None));
+            match pause.filter(|pause| !open.is_empty() && Instant::now() + *pause < deadline) {
+                Some(pause) => sleep(pause).await,
+                None => return Ok(settled(results)),
+            }
+        }
+    }
+
+    async fn batch(&self, requests: Vec<PublishEventRequest>, deadline: Instant) -> Result<Vec<Published>, Error> {
+        let count = requests.len();
+        let organization = String::new();
+        let mut request = repeatable(BatchPublishEventsRequest { organization, requests });
+        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        let results = self.events().batch_publish_events(request).await?.into_inner().results;
+        // One for each, whatever the server sends.
+        let missing = std::iter::repeat_with(unanswered);
+        Ok(results.into_iter().map(outcome).chain(missing).take(count).collect())
+    }
+}
+
+fn settled(results: Vec<Option<Published>>) -> Vec<Published> {
+    results
+        .into_iter()
+        .map(|result| result.unwrap_or_else(unanswered))
+        .collect()
+}
+
+fn repeatable<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Repeatable);
+    request
+}
+
+/// What became of one event of a batch or stream.
+pub(crate) fn outcome(result: PublishResult) -> Published {
+    match result.result {
+        Some(publish_result::Result::Published(response)) => Ok(response),
+        Some(publish_result::Result::Error(error)) => Err(error.into()),
+        None => unanswered(),
+    }
+}
+
+fn unanswered() -> Published {
+    Err(tonic::Status::internal("the server's answer holds no result for this event").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_gets_a_request_id_once() {
+        let mut plain = event("acme", "clocking", "{}");
+        assert_eq!(plain, event("organizations/acme", "clocking", "{}"));
+        ensure_request_id(&mut plain);
+        let id = plain.request_id.clone();
+        assert_eq!(id.len(), 32);
+        ensure_request_id(&mut plain);
+        assert_eq!(plain.request_id, id);
+        let mut other = event("acme", "clocking", "{}");
+        ensure_request_id(&mut other);
+        assert_ne!(other.request_id, id);
+    }
+}

@@ -1,0 +1,49 @@
+//! How much may wait for its acknowledgement.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::v1::{PublishEventRequest, publish_event_request::Payload};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    events: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_max: u32,
+}
+
+/// What one event takes of the window, until it is dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their drop")]
+pub(super) struct Room(Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
+
+impl Window {
+    pub(super) fn new(events_max: u32, bytes_max: u32) -> Self {
+        let semaphore = |permits: u32| {
+            let permits = usize::try_from(permits).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+        };
+        Self {
+            events: semaphore(events_max),
+            bytes: semaphore(bytes_max),
+            bytes_max,
+        }
+    }
+
+    /// Waits for room, in turn.
+    pub(super) async fn room_for(&self, event: &PublishEventRequest) -> Room {
+        let bytes = match &event.payload {
+            Some(Payload::Json(json)) => json.len(),
+            // What a `Struct` takes is not known without walking through it.
+            Some(Payload::Object(_)) => 1 << 10,
+            None => 0,
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max);
+        // The semaphores are never closed: without a permit there would simply be no bound.
+        let event = Arc::clone(&self.events).acquire_owned().await.ok();
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok();
+        Room(event, bytes)
+    }
+}

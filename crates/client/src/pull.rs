@@ -1,0 +1,229 @@
+//! Pulling: for receivers that cannot be reached from the server.
+
+use std::{collections::HashMap, future::Future, time::Duration};
+
+use tokio::{task::JoinSet, time::sleep};
+use tonic::Request;
+
+use crate::{
+    error::Error,
+    retry::Backoff,
+    service::Client,
+    v1::{
+        AcknowledgeDeliveriesRequest, AcknowledgeDeliveriesResponse, ExtendDeliveriesRequest, PullDeliveriesRequest,
+        PulledDelivery,
+    },
+};
+
+const DELIVERIES_MAX: u16 = 100;
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(20);
+/// How many deliveries one call may acknowledge.
+const ACKS_MAX: usize = 1_000;
+
+/// Describes a [`Puller`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct PullerBuilder(Puller);
+
+/// Fetches the deliveries of one webhook, and acknowledges them. Cheap to clone; several may pull from one webhook at a time, and share
+/// what there is.
+///
+/// At least once: a delivery that is not acknowledged before its deadline is handed out again, to whoever asks. `webhook-id`
+/// among its headers is the same then. Its signatures can be verified as those of a POST.
+#[derive(Clone, Debug)]
+pub struct Puller {
+    client: Client,
+    webhook: String,
+    deliveries_max: u16,
+    ack_timeout: Duration,
+    wait: Duration,
+}
+
+impl PullerBuilder {
+    pub(crate) fn new(client: Client, webhook: String) -> Self {
+        Self(Puller {
+            client,
+            webhook,
+            deliveries_max: DELIVERIES_MAX,
+            ack_timeout: ACK_TIMEOUT,
+            wait: WAIT,
+        })
+    }
+
+    /// How many deliveries to fetch at a time, which [`Puller::run`] handles at the same time: 1 to 1,000; 100 by default.
+    pub fn deliveries_max(mut self, count: u16) -> Self {
+        self.0.deliveries_max = count;
+        self
+    }
+
+    /// How long there is to acknowledge what was fetched: 1 s to 12 h; 60 s by default.
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.0.ack_timeout = timeout;
+        self
+    }
+
+    /// How long a call waits for a first delivery while there is none: at most 50 s; 20 s by default.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// Makes the puller. What was set is checked by the server, at the first call.
+    #[must_use]
+    pub fn build(self) -> Puller {
+        self.0
+    }
+}
+
+impl Puller {
+    /// Fetches what waits, oldest first; nothing when nothing came within [`wait`](PullerBuilder::wait).
+    ///
+    /// # Errors
+    /// As PullDeliveries: FAILED_PRECONDITION for a webhook that is posted to or is inactive, NOT_FOUND, PERMISSION_DENIED (the
+    /// scope `manage` is needed), INVALID_ARGUMENT for what was set out of range.
+    pub async fn pull(&self) -> Result<Vec<PulledDelivery>, Error> {
+        let mut request = Request::new(PullDeliveriesRequest {
+            webhook: self.webhook.clone(),
+            max_deliveries: self.deliveries_max.into(),
+            ack_timeout: Some(duration(self.ack_timeout)),
+            wait: Some(duration(self.wait)),
+        });
+        request.set_timeout(self.wait + self.client.timeout());
+        Ok(self
+            .client
+            .pull()
+            .pull_deliveries(request)
+            .await?
+            .into_inner()
+            .deliveries)
+    }
+
+    /// Acknowledges deliveries by their `ack_id`s: they are delivered, durably, when this returns. Returns those that were not
+    /// acknowledged, because their time was over and they were handed out again, or because they were acknowledged or cancelled before.
+    ///
+    /// # Errors
+    /// As AcknowledgeDeliveries. After UNAVAILABLE it may be called again: what was acknowledged is then among the stale ones.
+    pub async fn acknowledge(&self, ack_ids: Vec<String>) -> Result<Vec<String>, Error> {
+        let mut stale = Vec::new();
+        for ack_ids in ack_ids.chunks(ACKS_MAX) {
+            let request = AcknowledgeDeliveriesRequest {
+                webhook: self.webhook.clone(),
+                ack_ids: ack_ids.to_vec(),
+            };
+            let AcknowledgeDeliveriesResponse { stale_ack_ids } =
+                self.client.pull().acknowledge_deliveries(request).await?.into_inner();
+            stale.extend(stale_ack_ids);
+        }
+        Ok(stale)
+    }
+
+    /// Gives deliveries more time from now on, up to 12 h; or, with no time at all, back to be handed out at once. Returns those
+    /// whose deadline was not moved.
+    ///
+    /// # Errors
+    /// As ExtendDeliveries.
+    pub async fn extend(&self, ack_ids: Vec<String>, ack_timeout: Duration) -> Result<Vec<String>, Error> {
+        let mut stale = Vec::new();
+        for ack_ids in ack_ids.chunks(ACKS_MAX) {
+            let request = ExtendDeliveriesRequest {
+                webhook: self.webhook.clone(),
+                ack_ids: ack_ids.to_vec(),
+                ack_timeout: Some(duration(ack_timeout)),
+            };
+            stale.extend(
+                self.client
+                    .pull()
+                    .extend_deliveries(request)
+                    .await?
+                    .into_inner()
+                    .stale_ack_ids,
+            );
+        }
+        Ok(stale)
+    }
+
+    /// Pulls for ever: hands each delivery to `handle`, those of one call at the same time, and acknowledges those for which it
+    /// returned true. The others, and those whose handling panicked, are handed out again when their time is over. Those that
+    /// take longer than half of [`ack_timeout`](PullerBuilder::ack_timeout) are given more time, again and again.
+    ///
+    /// While the server is away it is asked again and again. To stop, drop the future (`tokio::select!`): what was under way is
+    /// then handed out again.
+    ///
+    /// # Errors
+    /// When pulling cannot go on: the webhook was deleted, deactivated or is posted to, the token is no longer valid.
+    pub async fn run<H, F>(&self, handle: H) -> Result<(), Error>
+    where
+        H: Fn(PulledDelivery) -> F,
+        F: Future<Output = bool> + Send + 'static,
+    {
+        let mut backoff = self.client.retry_policy().backoff();
+        loop {
+            let deliveries = self.patiently(&mut backoff, || self.pull()).await?;
+            let mut under_way = JoinSet::new();
+            let mut ack_ids = HashMap::new();
+            for delivery in deliveries {
+                let ack_id = delivery.ack_id.clone();
+                let task = under_way.spawn(handle(delivery));
+                ack_ids.insert(task.id(), ack_id);
+            }
+            self.settle(under_way, ack_ids, &mut backoff).await?;
+        }
+    }
+
+    /// Acknowledges what has been handled, until everything has.
+    async fn settle(
+        &self,
+        mut under_way: JoinSet<bool>,
+        mut ack_ids: HashMap<tokio::task::Id, String>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Error> {
+        while !under_way.is_empty() {
+            let mut done = Vec::new();
+            tokio::select! {
+                Some(first) = under_way.join_next_with_id() => {
+                    let others = std::iter::from_fn(|| under_way.try_join_next_with_id());
+                    for ended in std::iter::once(first).chain(others) {
+                        let (id, handled) = ended.unwrap_or_else(|failed| (failed.id(), false));
+                        done.extend(ack_ids.remove(&id).filter(|_| handled));
+                    }
+                }
+                () = sleep(self.ack_timeout / 2) => {
+                    let slow = || self.extend(ack_ids.values().cloned().collect(), self.ack_timeout);
+                    self.patiently(backoff, slow).await?;
+                }
+            }
+            if !done.is_empty() {
+                self.patiently(backoff, || self.acknowledge(done.clone())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a call until it succeeds or fails for good.
+    async fn patiently<T, F>(&self, backoff: &mut Backoff, call: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match call().await {
+                Ok(answer) => {
+                    backoff.reset();
+                    return Ok(answer);
+                }
+                Err(error) if error.is_transient() || error.code() == tonic::Code::DeadlineExceeded => {
+                    sleep(backoff.pause(error.retry_delay())).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// What cannot be told in protobuf's form is longer than any limit: the server refuses it and names the field.
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    })
+}

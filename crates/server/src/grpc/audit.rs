@@ -1,0 +1,129 @@
+//! `AuditService`.
+
+use hookwright_domain::id::{AuditEntryId, TokenId};
+use hookwright_proto::v1::{
+    AuditEntry, ListAuditEntriesRequest, ListAuditEntriesResponse, audit_service_server::AuditService,
+};
+use hookwright_storage::audit::{AuditFilter, ListedAudit};
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use tonic::{Request, Response, Status};
+
+use super::{Api, conditions::optional_micros, name, page, time::timestamp};
+use crate::app::error::{AppError, AppResult};
+
+/// The actor of what the service does by itself.
+const SERVICE: &str = "hookwright";
+/// Longer than any action's name.
+const ACTION_CHARS_MAX: usize = 100;
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn list_audit_entries(
+        &self,
+        request: Request<ListAuditEntriesRequest>,
+    ) -> Result<Response<ListAuditEntriesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let organization = match request.parent.as_str() {
+            "organizations/-" | "-" => None,
+            parent => Some(name::organization("parent", parent)?),
+        };
+        let filter = filter(request)?;
+        let times = format!("{:?} {:?}", filter.start_us, filter.end_us);
+        let arguments = page::Arguments::new(&[
+            "ListAuditEntries",
+            organization.unwrap_or("-"),
+            &request.actor,
+            &request.action_prefix,
+            &times,
+        ]);
+        let before = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(i64::MAX);
+        let size = page::size(request.page_size)?;
+        let (lines, next) = self.app.list_audit(&caller, organization, filter, before, size).await?;
+        let next = next.map(|next| next.to_string());
+        Ok(Response::new(ListAuditEntriesResponse {
+            audit_entries: lines.into_iter().map(entry).collect(),
+            next_page_token: arguments.token(next.as_deref()),
+        }))
+    }
+}
+
+fn filter(request: &ListAuditEntriesRequest) -> AppResult<AuditFilter> {
+    if request.action_prefix.len() > ACTION_CHARS_MAX {
+        let rule = format!("must be at most {ACTION_CHARS_MAX} characters, `webhook.` for example");
+        return Err(AppError::invalid("action_prefix", "ACTION_PREFIX_TOO_LONG", rule));
+    }
+    Ok(AuditFilter {
+        organization_id: None,
+        actor: stored_actor(&request.actor)?,
+        action_prefix: request.action_prefix.clone(),
+        start_us: optional_micros("start_time", request.start_time.as_ref())?,
+        end_us: optional_micros("end_time", request.end_time.as_ref())?,
+    })
+}
+
+/// An actor's name as the store has it.
+fn stored_actor(name: &str) -> AppResult<Option<String>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let known = match name.split_once('/') {
+        None => (name == SERVICE).then(|| name.to_owned()),
+        Some(("tokens", id)) => id.parse::<TokenId>().ok().map(|id| id.to_string()),
+        Some(_) => None,
+    };
+    let rule = "is not an actor; it must be `tokens/{token_id}` or `hookwright`";
+    known
+        .map(Some)
+        .ok_or_else(|| AppError::invalid("actor", "INVALID_ACTOR", rule))
+}
+
+fn entry(line: ListedAudit) -> AuditEntry {
+    let row = line.row;
+    let id = AuditEntryId::from_raw(row.id);
+    let actor = match row.actor.get(..4) {
+        Some(TokenId::PREFIX) => format!("tokens/{}", row.actor),
+        _ => row.actor,
+    };
+    let details = match serde_json::from_str(&row.details) {
+        Ok(serde_json::Value::Object(members)) => members,
+        _ => serde_json::Map::new(),
+    };
+    AuditEntry {
+        name: format!("auditEntries/{id}"),
+        // What the times of a list are compared with.
+        create_time: Some(timestamp(id.time_us())),
+        actor,
+        action: row.action,
+        resource: row.resource,
+        organization: line
+            .organization
+            .map(|name| format!("organizations/{name}"))
+            .unwrap_or_default(),
+        details: Some(proto_struct(details)),
+    }
+}
+
+fn proto_struct(members: serde_json::Map<String, serde_json::Value>) -> Struct {
+    let fields = members.into_iter().map(|(name, value)| (name, proto_value(value)));
+    Struct {
+        fields: fields.collect(),
+    }
+}
+
+fn proto_value(value: serde_json::Value) -> Value {
+    let kind = match value {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(value) => Kind::BoolValue(value),
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Kind::StringValue(text),
+        serde_json::Value::Array(values) => Kind::ListValue(ListValue {
+            values: values.into_iter().map(proto_value).collect(),
+        }),
+        serde_json::Value::Object(members) => Kind::StructValue(proto_struct(members)),
+    };
+    Value { kind: Some(kind) }
+}

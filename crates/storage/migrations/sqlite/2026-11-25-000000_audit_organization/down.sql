@@ -1,0 +1,2 @@
+DROP INDEX audit_log_organization;
+ALTER TABLE audit_log DROP COLUMN organization_id;

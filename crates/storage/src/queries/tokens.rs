@@ -1,0 +1,104 @@
+//! Tokens: see [`crate::tokens`].
+
+macro_rules! tokens_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        pub(crate) $($asynchronous)* fn insert_token(
+            conn: &mut Connection,
+            row: &TokenRow,
+            audit: &AuditRow,
+        ) -> QueryResult<()> {
+            diesel::insert_into(tokens::table).values(row).execute(conn)$($wait)*?;
+            append_audit(conn, audit)$($wait)*
+        }
+
+        pub(crate) $($asynchronous)* fn get_token(conn: &mut Connection, id: i64) -> QueryResult<Option<ListedToken>> {
+            let found: Option<(TokenRow, Option<String>)> = tokens::table
+                .left_join(organizations::table.on(tokens::organization_id.eq(organizations::id.nullable())))
+                .filter(tokens::id.eq(id))
+                .select((tokens::all_columns, organizations::name.nullable()))
+                .first(conn)$($wait)*
+                .optional()?;
+            Ok(found.map(ListedToken::from))
+        }
+
+        /// Tokens below an id, newest first; those of one organization, if one is given.
+        pub(crate) $($asynchronous)* fn list_tokens(
+            conn: &mut Connection,
+            organization: Option<i64>,
+            before: i64,
+            size: i64,
+        ) -> QueryResult<Vec<ListedToken>> {
+            let mut query = tokens::table
+                .left_join(organizations::table.on(tokens::organization_id.eq(organizations::id.nullable())))
+                .filter(tokens::id.lt(before))
+                .order(tokens::id.desc())
+                .limit(size)
+                .select((tokens::all_columns, organizations::name.nullable()))
+                .into_boxed();
+            if let Some(organization) = organization {
+                query = query.filter(tokens::organization_id.eq(organization));
+            }
+            let found: Vec<(TokenRow, Option<String>)> = query.load(conn)$($wait)*?;
+            Ok(found.into_iter().map(ListedToken::from).collect())
+        }
+
+        /// How many tokens are in force of an organization, or of none.
+        pub(crate) $($asynchronous)* fn count_tokens(
+            conn: &mut Connection,
+            organization: Option<i64>,
+            now: i64,
+        ) -> QueryResult<i64> {
+            let mut query = tokens::table
+                .filter(tokens::revoked_at.is_null())
+                .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(now)))
+                .count()
+                .into_boxed();
+            query = match organization {
+                Some(organization) => query.filter(tokens::organization_id.eq(organization)),
+                None => query.filter(tokens::organization_id.is_null()),
+            };
+            query.get_result(conn)$($wait)*
+        }
+
+        /// Revokes a token that is not revoked yet, unless nobody could administer the installation any more.
+        pub(crate) $($asynchronous)* fn revoke_token(
+            conn: &mut Connection,
+            id: i64,
+            admin_scope: &str,
+            now: i64,
+            audit: &AuditRow,
+        ) -> QueryResult<Revocation> {
+            let admins: Vec<i64> = tokens::table
+                .filter(tokens::scope.eq(admin_scope))
+                .filter(tokens::organization_id.is_null())
+                .filter(tokens::revoked_at.is_null())
+                .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(now)))
+                .select(tokens::id)
+                .load(conn)$($wait)*?;
+            if admins == [id] {
+                return Ok(Revocation::LastAdmin);
+            }
+            let known = tokens::table.find(id).filter(tokens::revoked_at.is_null());
+            let revoked = diesel::update(known).set(tokens::revoked_at.eq(now)).execute(conn)$($wait)*?;
+            if revoked == 0 {
+                return Ok(Revocation::NothingToDo);
+            }
+            append_audit(conn, audit)$($wait)*?;
+            Ok(Revocation::Done)
+        }
+
+        $($asynchronous)* fn revoke_tokens_of(conn: &mut Connection, organization: i64, now: i64) -> QueryResult<()> {
+            let owned = tokens::table
+                .filter(tokens::organization_id.eq(organization))
+                .filter(tokens::revoked_at.is_null());
+            diesel::update(owned).set(tokens::revoked_at.eq(now)).execute(conn)$($wait)*.map(drop)
+        }
+
+        /// Removes tokens that were revoked, or expired, before a time.
+        pub(crate) $($asynchronous)* fn forget_tokens(conn: &mut Connection, before: i64) -> QueryResult<usize> {
+            let ended = tokens::table.filter(tokens::revoked_at.lt(before).or(tokens::expires_at.lt(before)));
+            diesel::delete(ended).execute(conn)$($wait)*
+        }
+    };
+}
+pub(crate) use tokens_queries;

@@ -1,0 +1,103 @@
+//! Deliveries that are fetched: leased, acknowledged, handed out again.
+
+use hookwright_domain::outcome::DeliveryState;
+use hookwright_storage::{
+    Batch, GOES_ON, NewEvent, Store,
+    pull::{Lease, Portion},
+};
+
+use crate::support::{Fixture, NOW, ORGANIZATION, delivery, on_both_stores};
+
+const HOOK: i64 = 11;
+
+fn portion(rows: usize, until: i64) -> Portion {
+    Portion {
+        rows,
+        bytes: 1 << 20,
+        until,
+    }
+}
+
+/// What is handed out at a time, leased for 10 microseconds.
+async fn pull(store: &Store, now: i64, rows: usize) -> Vec<Lease> {
+    let leased = store.hand_out(HOOK, now, portion(rows, now + 10)).await.unwrap();
+    leased.iter().map(|leased| (leased.delivery, leased.attempt)).collect()
+}
+
+/// Events for the webhook, whose deliveries wait.
+async fn waiting(fixture: &Fixture, count: usize) -> Vec<NewEvent> {
+    let wait = |event| NewEvent {
+        spilled: vec![0],
+        ..event
+    };
+    let events: Vec<NewEvent> = (0..count).map(|_| wait(fixture.event(&[HOOK]))).collect();
+    fixture.commit_events(events.clone()).await;
+    events
+}
+
+on_both_stores! {
+    async fn what_is_handed_out_is_nobody_elses_until_its_deadline(fixture: &mut Fixture) {
+        let events = waiting(fixture, 3).await;
+        let ids: Vec<i64> = events.iter().map(|event| delivery(event, 0)).collect();
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        assert_eq!(pull(store, now, 2).await, [(ids[0], 1), (ids[1], 1)], "oldest first");
+        assert_eq!(pull(store, now + 1, 5).await, [(ids[2], 1)]);
+        assert_eq!(pull(store, now + 1, 5).await, []);
+        let acknowledged = store.acknowledge(HOOK, &[(ids[0], 1), (ids[2], 2), (ids[2] + 9, 1)], now + 2).await.unwrap();
+        assert_eq!(acknowledged.iter().map(|one| one.delivery).collect::<Vec<_>>(), [ids[0]], "only what was leased so");
+        assert_eq!(acknowledged[0].event, events[0].event.id);
+        assert_eq!(store.acknowledge(HOOK, &[(ids[0], 1)], now + 2).await.unwrap(), [], "once");
+        assert_eq!(pull(store, now + 11, 5).await, [(ids[1], 2), (ids[2], 2)], "not acknowledged: again");
+        assert_eq!(store.acknowledge(HOOK, &[(ids[1], 1)], now + 12).await.unwrap(), [], "the first lease is over");
+        assert_eq!(store.acknowledge(HOOK + 1, &[(ids[1], 2)], now + 12).await.unwrap(), [], "another webhook");
+        assert_eq!(store.acknowledge(HOOK, &[(ids[1], 2)], now + 12).await.unwrap().len(), 1);
+        let attempts = store.list_attempts(ORGANIZATION, ids[1]).await.unwrap();
+        let told: Vec<_> = attempts.iter().map(|row| (row.number, row.delivery_state, row.error_class.as_deref())).collect();
+        assert_eq!(told, [(1, GOES_ON, Some("timeout")), (2, 1, None)]);
+        assert_eq!((attempts[0].duration_us, attempts[1].duration_us), (10, 1));
+        let record = store.get_delivery(ORGANIZATION, ids[1]).await.unwrap().unwrap();
+        assert_eq!((record.state, record.attempts_made), (DeliveryState::Delivered, 2));
+        assert_eq!(store.count_waiting().await.unwrap(), 1);
+    }
+
+    async fn a_deadline_can_be_moved(fixture: &mut Fixture) {
+        let id = delivery(&waiting(fixture, 1).await[0], 0);
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        let leased = pull(store, now, 1).await;
+        assert_eq!(store.extend_leases(HOOK, &leased, now + 1_000).await.unwrap(), leased);
+        assert_eq!(pull(store, now + 999, 1).await, [], "later");
+        assert_eq!(store.extend_leases(HOOK, &leased, now).await.unwrap(), leased);
+        assert_eq!(pull(store, now + 1, 1).await, [(id, 2)], "given back");
+        assert_eq!(store.extend_leases(HOOK, &leased, now + 1_000).await.unwrap(), [], "the first lease is over");
+    }
+
+    async fn bodies_are_handed_out_within_bounds(fixture: &mut Fixture) {
+        waiting(fixture, 3).await;
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        let small = Portion { bytes: 8, ..portion(3, now + 10) };
+        assert_eq!(store.hand_out(HOOK, now, small).await.unwrap().len(), 1, "two do not fit");
+        let none = Portion { bytes: 0, ..portion(3, now + 10) };
+        assert_eq!(store.hand_out(HOOK, now, none).await.unwrap().len(), 1, "at least one");
+    }
+
+    async fn ordered_deliveries_are_handed_out_one_of_a_key_at_a_time(fixture: &mut Fixture) {
+        let events: Vec<_> = ["a", "a", "b"].iter().map(|key| fixture.ordered(key)).collect();
+        fixture.commit_events(events.clone()).await;
+        let ids: Vec<i64> = events.iter().map(|event| delivery(event, 0)).collect();
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        assert_eq!(pull(store, now, 9).await, [(ids[0], 1), (ids[2], 1)]);
+        store.acknowledge(HOOK, &[(ids[0], 1)], now + 1).await.unwrap();
+        assert_eq!(pull(store, now + 2, 9).await, [(ids[1], 1)]);
+    }
+
+    async fn what_was_cancelled_is_not_acknowledged(fixture: &mut Fixture) {
+        let event = &waiting(fixture, 1).await[0];
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        let leased = pull(store, now, 1).await;
+        store.cancel_pending(HOOK, now).await.unwrap();
+        assert_eq!(store.acknowledge(HOOK, &leased, now + 1).await.unwrap(), []);
+        let record = store.get_delivery(ORGANIZATION, delivery(event, 0)).await.unwrap().unwrap();
+        assert_eq!(record.state, DeliveryState::Cancelled);
+        store.commit(&Batch::default()).await.unwrap();
+    }
+}

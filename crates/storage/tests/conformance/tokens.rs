@@ -1,0 +1,77 @@
+//! Tokens: listed, counted, revoked, forgotten.
+
+use hookwright_storage::{TokenRow, tokens::Revocation};
+
+use crate::support::{Fixture, NOW, ORGANIZATION, audit, on_both_stores, organization};
+
+fn token(id: i64, scope: &str, organization_id: Option<i64>, expires_at: Option<i64>) -> TokenRow {
+    TokenRow {
+        id,
+        hash: vec![u8::try_from(id).unwrap(); 32],
+        name: format!("token {id}"),
+        scope: scope.to_owned(),
+        organization_id,
+        created_at: NOW,
+        expires_at,
+        revoked_at: None,
+    }
+}
+
+on_both_stores! {
+    async fn tokens_are_listed_with_their_organization(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        let rows = [
+            token(11, "admin", None, None),
+            token(12, "manage", Some(ORGANIZATION), None),
+            token(13, "read", Some(ORGANIZATION), Some(NOW)),
+        ];
+        for (row, line) in rows.iter().zip(2..) {
+            store.insert_token(row, &audit(line)).await.unwrap();
+        }
+        let list = async |organization, before, size| {
+            let listed = store.list_tokens(organization, before, size).await.unwrap();
+            listed.into_iter().map(|token| (token.row.id, token.organization)).collect::<Vec<_>>()
+        };
+        let acme = || Some("acme".to_owned());
+        assert_eq!(list(None, i64::MAX, 10).await, [(13, acme()), (12, acme()), (11, None)]);
+        assert_eq!(list(None, 13, 1).await, [(12, acme())]);
+        assert_eq!(list(Some(ORGANIZATION), i64::MAX, 10).await, [(13, acme()), (12, acme())]);
+        assert_eq!(store.get_token(12).await.unwrap().unwrap().row, rows[1]);
+        assert_eq!(store.get_token(99).await.unwrap(), None);
+        assert_eq!(store.count_tokens(None, NOW).await.unwrap(), 1);
+        assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW).await.unwrap(), 1, "one has expired");
+        assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW - 1).await.unwrap(), 2);
+        store.delete_organization(ORGANIZATION, NOW, &audit(9)).await.unwrap();
+        assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW - 1).await.unwrap(), 0, "revoked with it");
+        assert_eq!(store.get_token(12).await.unwrap().unwrap().organization, acme(), "and still known");
+        assert_eq!(store.count_tokens(None, NOW).await.unwrap(), 1);
+    }
+
+    async fn the_last_admin_stays(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let rows = [
+            token(11, "admin", None, None),
+            token(12, "admin", Some(ORGANIZATION), None),
+            token(13, "admin", None, Some(NOW)),
+            token(14, "manage", None, None),
+            token(15, "admin", None, None),
+        ];
+        for (row, line) in rows.iter().zip(2..) {
+            store.insert_token(row, &audit(line)).await.unwrap();
+        }
+        let revoke = async |id: i64, line: i64| store.revoke_token(id, "admin", NOW, &audit(line)).await.unwrap();
+        assert_eq!(revoke(11, 21).await, Revocation::Done);
+        assert_eq!(revoke(11, 22).await, Revocation::NothingToDo);
+        assert_eq!(revoke(99, 22).await, Revocation::NothingToDo);
+        assert_eq!(revoke(15, 22).await, Revocation::LastAdmin, "limited, expired and revoked ones do not count");
+        for (id, line) in [(12, 22), (13, 23), (14, 24)] {
+            assert_eq!(revoke(id, line).await, Revocation::Done, "{id}");
+        }
+        assert_eq!(store.get_token(14).await.unwrap().unwrap().row.revoked_at, Some(NOW));
+        assert_eq!(store.get_token(15).await.unwrap().unwrap().row.revoked_at, None);
+        assert_eq!(store.forget_tokens(NOW).await.unwrap(), 0);
+        assert_eq!(store.forget_tokens(NOW + 1).await.unwrap(), 4, "those that ended before");
+        assert_eq!(store.load_catalogue().await.unwrap().tokens, [rows[4].clone()]);
+    }
+}

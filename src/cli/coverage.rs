@@ -1,0 +1,179 @@
+//! Every call of the API has a command, and every command on a resource is there for a call.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+/// The calls, each with the command that makes it.
+const COMMANDS: &[(&str, &str)] = &[
+    ("OrganizationService/CreateOrganization", "organizations create"),
+    ("OrganizationService/GetOrganization", "organizations get"),
+    ("OrganizationService/ListOrganizations", "organizations list"),
+    ("OrganizationService/DeleteOrganization", "organizations delete"),
+    ("EventTypeService/CreateEventType", "event-types create"),
+    ("EventTypeService/GetEventType", "event-types get"),
+    ("EventTypeService/ListEventTypes", "event-types list"),
+    ("EventTypeService/UpdateEventType", "event-types update"),
+    ("EventTypeService/ListEventTypeSchemas", "event-types schemas"),
+    ("EventTypeService/ArchiveEventType", "event-types archive"),
+    ("EventTypeService/UnarchiveEventType", "event-types unarchive"),
+    ("WebhookService/CreateWebhook", "webhooks create"),
+    ("WebhookService/GetWebhook", "webhooks get"),
+    ("WebhookService/ListWebhooks", "webhooks list"),
+    ("WebhookService/UpdateWebhook", "webhooks update"),
+    ("WebhookService/ResumeWebhook", "webhooks resume"),
+    ("WebhookService/DeleteWebhook", "webhooks delete"),
+    ("WebhookService/PingWebhook", "webhooks ping"),
+    ("WebhookService/CheckWebhookUrl", "webhooks check-url"),
+    ("WebhookService/TestWebhookFilter", "webhooks test-filter"),
+    ("WebhookService/RotateSigningSecret", "webhooks rotate-secret"),
+    (
+        "WebhookService/CompleteSigningSecretRotation",
+        "webhooks complete-rotation",
+    ),
+    ("WebhookService/RevealSigningSecret", "webhooks reveal-secret"),
+    ("EventService/PublishEvent", "publish"),
+    ("EventService/BatchPublishEvents", "publish"),
+    ("EventService/PublishStream", "publish"),
+    ("EventService/GetEvent", "events get"),
+    ("EventService/ListEvents", "events list"),
+    ("EventService/ExplainEvent", "events explain"),
+    ("DeliveryService/GetDelivery", "deliveries get"),
+    ("DeliveryService/ListDeliveries", "deliveries list"),
+    ("DeliveryService/ListAttempts", "deliveries attempts"),
+    ("DeliveryService/SkipDelivery", "deliveries skip"),
+    ("DeliveryService/CancelDelivery", "deliveries cancel"),
+    ("DeliveryService/RetryDelivery", "deliveries retry"),
+    ("DeliveryService/ReplayDelivery", "deliveries replay"),
+    ("DeliveryService/WatchDeliveries", "deliveries watch"),
+    ("DeliveryService/QueryDeliveryStats", "deliveries stats"),
+    ("ReplayService/ReplayDeliveries", "replays create"),
+    ("ReplayService/GetReplay", "replays get"),
+    ("ReplayService/GetReplay", "replays follow"),
+    ("ReplayService/ListReplays", "replays list"),
+    ("ReplayService/CancelReplay", "replays cancel"),
+    ("PullService/PullDeliveries", "deliveries pull"),
+    ("PullService/AcknowledgeDeliveries", "deliveries acknowledge"),
+    ("PullService/ExtendDeliveries", "deliveries extend"),
+    ("NodeService/ListNodes", "nodes list"),
+    ("TokenService/CreateToken", "tokens create"),
+    ("TokenService/GetToken", "tokens get"),
+    ("TokenService/ListTokens", "tokens list"),
+    ("TokenService/RevokeToken", "tokens revoke"),
+    ("AuditService/ListAuditEntries", "audit list"),
+    ("InstallationService/GetInstallation", "installation get"),
+];
+
+/// Commands that are not about a resource of the API.
+const OTHERS: &[&str] = &[
+    "serve",
+    "migrate",
+    "config",
+    "listen",
+    "demo",
+    "completions",
+    "profiles list",
+    "profiles show",
+    "profiles set",
+    "profiles remove",
+    "profiles use",
+];
+
+/// The commands that can be run, by their names from the left.
+fn leaves() -> BTreeSet<String> {
+    fn collect(command: &clap::Command, path: &str, leaves: &mut BTreeSet<String>) {
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            let path = format!("{path} {}", child.get_name()).trim().to_owned();
+            if child.has_subcommands() {
+                collect(child, &path, leaves);
+            } else {
+                leaves.insert(path);
+            }
+        }
+    }
+    let mut leaves = BTreeSet::new();
+    collect(&super::command(), "", &mut leaves);
+    leaves
+}
+
+/// The calls of the API, `SERVICE/METHOD`.
+fn calls() -> BTreeSet<String> {
+    let set = FileDescriptorSet::decode(hookwright_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let files = set.file.iter().filter(|file| file.package() == "hookwright.v1");
+    let services = files.flat_map(|file| &file.service);
+    services
+        .flat_map(|service| {
+            service
+                .method
+                .iter()
+                .map(|method| format!("{}/{}", service.name(), method.name()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_call_has_a_command_and_every_command_a_call() {
+    let named = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(calls(), named(&mut COMMANDS.iter().map(|(call, _)| *call)));
+    let with_call = COMMANDS.iter().map(|(_, command)| *command);
+    assert_eq!(leaves(), named(&mut with_call.chain(OTHERS.iter().copied())));
+}
+
+/// What people read first must be there: a line for each command, a text for each flag, an example for what has many flags.
+#[test]
+fn every_command_and_flag_is_explained() {
+    fn check(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        assert!(command.get_about().is_some(), "{path} says nothing of itself");
+        let own = |arg: &&clap::Arg| !matches!(arg.get_id().as_str(), "help" | "version");
+        for arg in command.get_arguments().filter(own) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty(), "{path}: {} is not explained", arg.get_id());
+            assert!(
+                !help.ends_with('.'),
+                "{path}: {}: `{help}` ends in a full stop",
+                arg.get_id()
+            );
+        }
+        let flags = command
+            .get_arguments()
+            .filter(|arg| !super::ClientArgs::owns(arg.get_id().as_str()));
+        let many = flags.count() > 5 && !command.has_subcommands() && command.get_name() != "migrate";
+        let explained = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            !many || explained.contains("Examples:"),
+            "{path} has many flags and no example"
+        );
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            check(child, &path);
+        }
+    }
+    check(&super::command(), "");
+}
+
+/// A flag means the same everywhere, so it completes and reads the same.
+#[test]
+fn what_takes_one_of_a_list_says_so_to_shells() {
+    let command = super::command();
+    let values = |path: &[&str], flag: &str| {
+        let command = path
+            .iter()
+            .fold(&command, |command, name| command.find_subcommand(name).unwrap());
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(flag))
+            .unwrap();
+        arg.get_possible_values()
+            .iter()
+            .map(|value| value.get_name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(values(&["deliveries"], "output"), ["table", "json", "yaml"]);
+    assert_eq!(values(&["deliveries", "stats"], "period"), ["minute", "hour"]);
+    for path in [["deliveries", "list"], ["deliveries", "watch"], ["replays", "create"]] {
+        assert!(values(&path, "state").contains(&"failed".to_owned()), "{path:?}");
+        assert!(values(&path, "error").contains(&"tls_name".to_owned()), "{path:?}");
+    }
+    assert_eq!(values(&["profiles", "set"], "unset").len(), 6);
+}

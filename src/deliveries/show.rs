@@ -1,0 +1,94 @@
+//! Deliveries and attempts for people.
+
+use hookwright_proto::v1::{Attempt, Delivery, ListAttemptsResponse};
+
+use crate::{client::names, output};
+
+/// Where it stands.
+pub(super) fn state(delivery: &Delivery) -> String {
+    output::enum_name(delivery.state().as_str_name(), "DELIVERY_STATE_")
+}
+
+/// What came of the last attempt: a status, an error class, or both.
+pub(super) fn last(delivery: &Delivery) -> String {
+    let class = output::enum_name(delivery.last_error_class().as_str_name(), "ERROR_CLASS_");
+    match (delivery.last_response_status, class) {
+        (0, class) => class,
+        (status, class) if class.is_empty() || class == "status" => status.to_string(),
+        (status, class) => format!("{status} {class}"),
+    }
+}
+
+/// One delivery.
+pub(crate) fn show(delivery: &Delivery) -> String {
+    output::fields(vec![
+        ("delivery", names::id(&delivery.name).to_owned()),
+        ("name", delivery.name.clone()),
+        ("state", state(delivery)),
+        ("event", names::id(&delivery.event).to_owned()),
+        ("type", delivery.event_type.clone()),
+        ("webhook", names::id(&delivery.webhook).to_owned()),
+        ("attempts", delivery.attempt_count.to_string()),
+        ("last outcome", last(delivery)),
+        ("last attempt", output::time(delivery.last_attempt_time.as_ref())),
+        ("next attempt", output::time(delivery.next_attempt_time.as_ref())),
+        ("cancelled", delivery.cancel_reason.clone()),
+        ("made", output::time(delivery.create_time.as_ref())),
+        ("by", if delivery.replay { "a replay" } else { "" }.to_owned()),
+    ])
+}
+
+/// The attempts of one delivery.
+pub(super) fn attempts(response: &ListAttemptsResponse) -> String {
+    response.attempts.iter().map(attempt).collect::<Vec<_>>().join("\n\n")
+}
+
+fn attempt(attempt: &Attempt) -> String {
+    let class = output::enum_name(attempt.error_class().as_str_name(), "ERROR_CLASS_");
+    let outcome = match (attempt.response_status, class.as_str()) {
+        (0, class) => class.to_owned(),
+        (status, "") => status.to_string(),
+        (status, class) => format!("{status} ({class})"),
+    };
+    let headers = |headers: &[hookwright_proto::v1::Header]| {
+        headers
+            .iter()
+            .map(|header| format!("{}: {}", header.name, header.value))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let mut body = String::from_utf8_lossy(&attempt.response_body).into_owned();
+    if attempt.response_body_truncated {
+        body.push_str("\n(cut off: the rest was not kept)");
+    }
+    let mut rows = vec![
+        ("attempt", attempt.number.to_string()),
+        ("outcome", outcome),
+        ("error", attempt.error_message.clone()),
+        ("began", output::time(attempt.start_time.as_ref())),
+        ("took", output::milliseconds(attempt.duration.as_ref())),
+    ];
+    if let Some(phases) = &attempt.phases {
+        let phases = [
+            ("dns", &phases.dns),
+            ("connect", &phases.connect),
+            ("tls", &phases.tls),
+            ("wait", &phases.wait),
+            ("body", &phases.body),
+        ];
+        let phases = phases.into_iter().filter_map(|(name, duration)| {
+            duration
+                .as_ref()
+                .map(|duration| format!("{name} {}", output::milliseconds(Some(duration))))
+        });
+        rows.push(("phases", phases.collect::<Vec<_>>().join(", ")));
+    }
+    rows.extend([
+        ("url", attempt.url.clone()),
+        ("remote address", attempt.remote_address.clone()),
+        ("request headers", headers(&attempt.request_headers)),
+        ("response headers", headers(&attempt.response_headers)),
+        ("response body", body),
+    ]);
+    output::fields(rows)
+}

@@ -1,0 +1,32 @@
+//! Ctrl-C and its kin, for commands that last until somebody ends them.
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Watches for SIGINT, SIGTERM and SIGHUP, which a closed terminal sends, from when it was made.
+pub(crate) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupt {
+    /// Begins to watch, within a runtime.
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        let watch = |kind, name: &str| signal(kind).with_context(|| format!("cannot watch for {name}"));
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt(), "SIGINT")?,
+            terminate: watch(SignalKind::terminate(), "SIGTERM")?,
+            hangup: watch(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+
+    /// Resolves when the next of them comes.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Where deliveries are forwarded to: posted by the same sender, and with the same bytes, as the server posts them.
+
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hookwright_delivery::{
+    connector::ConnectorOptions,
+    request::HeaderLine,
+    sender::{AttemptReport, AttemptRequest, Connection, Sender},
+};
+use hookwright_domain::{target::TargetPolicy, url::PayloadUrl};
+use hookwright_proto::v1::PulledDelivery;
+
+use super::args::ForwardArgs;
+use crate::{client::failure::UsageError, listen::http::Request};
+
+/// Headers that belong to the connection, which is another one here.
+const FRAMING: [&str; 5] = ["host", "content-length", "connection", "transfer-encoding", "expect"];
+
+/// See the module.
+pub(super) struct Target {
+    url: PayloadUrl,
+    sender: Sender,
+    slot: Option<Connection>,
+    timeout: Duration,
+    skip_verify: bool,
+}
+
+impl Target {
+    /// Checks the URL; nothing is connected to yet.
+    pub(super) fn new(url: &str, args: &ForwardArgs, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let refused = |why: &dyn std::fmt::Display| UsageError::new(format!("--forward-to: the URL {why}"));
+        let url = PayloadUrl::parse(url).map_err(|why| refused(&why))?;
+        let policy = everywhere(&url);
+        policy.check_url(&url).map_err(|why| refused(&why))?;
+        let extra_ca = ca_file
+            .map(|path| std::fs::read(path).with_context(|| format!("cannot read --ca-file {}", path.display())))
+            .transpose()?;
+        let options = ConnectorOptions {
+            extra_ca,
+            ..ConnectorOptions::default()
+        };
+        Ok(Self {
+            sender: Sender::new(options, Arc::new(policy)).context("cannot set up the connection to --forward-to")?,
+            url,
+            slot: None,
+            timeout: args.attempt_timeout,
+            skip_verify: args.insecure_skip_tls_verify,
+        })
+    }
+
+    /// The URL in its normal form.
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The request that is sent for a delivery.
+    pub(super) fn request(&self, delivery: &PulledDelivery) -> Request {
+        let headers = headers(delivery);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
+        Request::post(self.url.path_and_query(), self.url.authority(), headers, &delivery.body)
+    }
+
+    /// Posts a delivery.
+    pub(super) async fn post(&mut self, delivery: &PulledDelivery) -> AttemptReport {
+        let request = AttemptRequest {
+            url: &self.url,
+            skip_verify: self.skip_verify,
+            timeout: self.timeout,
+            headers: &headers(delivery),
+            body: delivery.body.clone(),
+        };
+        self.sender.attempt(&mut self.slot, &request).await
+    }
+}
+
+fn headers(delivery: &PulledDelivery) -> Vec<HeaderLine<'_>> {
+    let headers = delivery.headers.iter();
+    let kept = headers.filter(|header| !FRAMING.iter().any(|name| header.name.eq_ignore_ascii_case(name)));
+    kept.map(|header| (header.name.as_str(), Cow::Borrowed(header.value.as_str())))
+        .collect()
+}
+
+/// It is the person at this machine who says where to: their own machine and network among it.
+fn everywhere(url: &PayloadUrl) -> TargetPolicy {
+    let rules = ["0.0.0.0/0", "::/0", url.host()];
+    TargetPolicy {
+        allow: rules.iter().filter_map(|rule| rule.parse().ok()).collect(),
+        ..TargetPolicy::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_and_its_network_are_allowed() {
+        for url in [
+            "http://localhost:3000/hook",
+            "http://127.0.0.1:3000",
+            "http://[::1]:8080/",
+            "http://192.168.1.7:8080/",
+            "https://app.internal/hook",
+            "http://printer/",
+        ] {
+            let url = PayloadUrl::parse(url).unwrap();
+            assert!(everywhere(&url).check_url(&url).is_ok(), "{}", url.as_str());
+        }
+    }
+
+    #[test]
+    fn the_framing_is_that_of_the_new_connection() {
+        let header = |name: &str, value: &str| hookwright_proto::v1::Header {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let delivery = PulledDelivery {
+            headers: vec![
+                header("TT-Hook-Event", "clocking"),
+                header("Content-Length", "7"),
+                header("X-Key", "17"),
+            ],
+            ..PulledDelivery::default()
+        };
+        let names: Vec<&str> = headers(&delivery).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["TT-Hook-Event", "X-Key"]);
+    }
+}

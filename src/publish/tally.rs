@@ -1,0 +1,76 @@
+//! What became of the lines.
+
+use anyhow::anyhow;
+use hookwright_proto::v1::{PublishAck, publish_result::Result as Outcome};
+use tonic::Code;
+
+use crate::{
+    client::{Client, failure::code_name},
+    output::{self, printable},
+    progress::Progress,
+};
+
+/// How many lines came to what.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) published: u64,
+    repeated: u64,
+    pub(super) refused: u64,
+    deliveries: u64,
+}
+
+impl Tally {
+    /// How many lines were answered.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.published + self.repeated + self.refused
+    }
+
+    /// All of it in a line.
+    pub(super) fn summary(&self) -> String {
+        let mut text = format!(
+            "published {} events, owed to webhooks {} times",
+            self.published, self.deliveries
+        );
+        if self.repeated > 0 {
+            text.push_str(&format!("; {} had been published before", self.repeated));
+        }
+        if self.refused > 0 {
+            text.push_str(&format!("; {} were refused", self.refused));
+        }
+        text
+    }
+
+    /// Counts one acknowledgement. Programs are shown each, people those that were refused.
+    pub(super) fn count(&mut self, client: &Client, ack: &PublishAck, progress: &Progress) -> anyhow::Result<()> {
+        if !client.output.for_people() {
+            client.output.record("PublishAck", ack, |_| String::new())?;
+        }
+        match ack.result.as_ref().and_then(|result| result.result.as_ref()) {
+            Some(Outcome::Published(response)) if response.repeated_request => self.repeated += 1,
+            Some(Outcome::Published(response)) => {
+                self.published += 1;
+                self.deliveries += u64::try_from(response.delivery_count).unwrap_or(0);
+            }
+            Some(Outcome::Error(error)) => {
+                self.refused += 1;
+                let code = code_name(Code::from(error.code));
+                let mut text = format!("line {}: {code}: {}", ack.sequence, printable(&error.message));
+                for violation in &error.field_violations {
+                    text.push_str(&format!(
+                        "\n  {}: {}",
+                        violation.field,
+                        printable(&violation.description)
+                    ));
+                }
+                progress.suspend(|| output::note(&text));
+            }
+            None => {
+                return Err(anyhow!(
+                    "the server's acknowledgement of line {} holds no result",
+                    ack.sequence
+                ));
+            }
+        }
+        Ok(())
+    }
+}

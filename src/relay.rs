@@ -1,0 +1,231 @@
+//! `hookwright relay`: from an outbox table in the user's own PostgreSQL into Hookwright.
+//!
+//! A service writes its events into the outbox in the transaction of its business change; the relay publishes what was
+//! committed, and then removes it. The relay keeps no position: a row is to be published for as long as it is there, so none is passed over
+//! whatever order transactions commit in. Each row has a request id of its own, so a row that is published
+//! twice, because the relay ended in between, is stored once.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | `table` | the table's name, and the SQL that makes it |
+//! | `database` | the connection to PostgreSQL |
+//! | `outbox` | reading rows and settling them |
+//! | `verdict` | what is to become of rows after a publish call |
+//! | `work` | the loop: one leader, rounds, waiting, backing off |
+//! | `progress` | log lines |
+
+mod database;
+mod outbox;
+mod progress;
+mod table;
+mod verdict;
+mod work;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use self::{database::Database, outbox::Outbox, table::Table, work::Relay};
+use crate::{
+    client::{self, ClientArgs, failure::UsageError},
+    output::{self, Format, fields},
+    serve,
+    settings::process_environment,
+    units::{parse_duration, show_duration},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  hookwright relay init | psql \"$DATABASE_URL\"
+      Make the table, its index and its trigger.
+  hookwright relay --database-url postgres://relay@db/shop
+      Publish what services insert, until a signal comes.
+  hookwright relay --once
+      Publish what is there, and stop.
+  hookwright relay status
+  hookwright relay retry-failed
+
+A second relay on the same table stands by and takes over. Connect it to PostgreSQL directly, not through a pooler that shares
+connections between transactions: being the only one, and hearing of new rows, belong to a connection.
+
+TLS to PostgreSQL is as the URL's sslmode says; to trust authorities of your own, name their PEM file in SSL_CERT_FILE.
+
+Exit status: 0 stopped by a signal, or with --once everything is published; 1 with --once when something was refused or could
+not be published, or the table does not exist; 2 wrong usage. Without --once, a PostgreSQL or a Hookwright that is away is
+waited for. The guide: docs/guides/outbox.md";
+
+/// Publish events from an outbox table in your own PostgreSQL, each exactly once
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, arg_required_else_help = false)]
+pub(crate) struct RelayArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    outbox: OutboxArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(subcommand)]
+    command: Option<RelayCommand>,
+}
+
+/// Which outbox.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Outbox")]
+struct OutboxArgs {
+    /// The PostgreSQL database that the outbox is in: your service's, not Hookwright's [env: HOOKWRIGHT_RELAY_DATABASE_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// The table, perhaps with its schema: shop.hookwright_outbox [default: hookwright_outbox]
+    #[arg(long, value_name = "NAME", global = true, value_parser = Table::parse)]
+    table: Option<Table>,
+}
+
+impl OutboxArgs {
+    fn table(&self) -> Table {
+        self.table.clone().unwrap_or_default()
+    }
+
+    fn database(&self) -> anyhow::Result<Database> {
+        let given = self.database_url.clone();
+        let Some(url) = given.or_else(|| process_environment("HOOKWRIGHT_RELAY_DATABASE_URL")) else {
+            let text = "which database is the outbox in? Give --database-url or HOOKWRIGHT_RELAY_DATABASE_URL";
+            return Err(UsageError::new(text).into());
+        };
+        Database::new(&url)
+    }
+}
+
+/// How to relay.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Relaying")]
+struct RunArgs {
+    /// Publish what is there, and stop
+    #[arg(long)]
+    once: bool,
+    /// Keep published rows, with `published_at` and `event` set, instead of deleting them
+    #[arg(long)]
+    keep: bool,
+    /// How often to look for rows of which no notification came [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    poll_interval: Option<Duration>,
+    /// How many rows to publish by one call, 1 to 1000 [default: 1000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    batch_rows: Option<u16>,
+}
+
+/// What else to do with an outbox.
+#[derive(Debug, Subcommand)]
+enum RelayCommand {
+    /// Print the SQL that makes the outbox; run it with your migrations
+    Init {
+        /// Run it on the database instead
+        #[arg(long)]
+        apply: bool,
+        /// Leave the trigger out that tells the relay of new rows: they are then found every --poll-interval
+        #[arg(long)]
+        no_notify: bool,
+    },
+    /// Show how much waits, since when, and what was refused
+    Status,
+    /// Put refused rows back, to be published next
+    RetryFailed {
+        /// Only the row of this id; repeatable
+        #[arg(long = "id", value_name = "ID")]
+        ids: Vec<i64>,
+    },
+}
+
+/// Relays, or does what the subcommand says.
+pub(crate) fn run(args: RelayArgs, root: ClientArgs) -> anyhow::Result<ExitCode> {
+    let connection = args.client.or(root);
+    let table = args.outbox.table();
+    let Some(command) = args.command else {
+        let database = args.outbox.database()?;
+        let RunArgs { once, keep, .. } = args.run;
+        let options = work::Options {
+            once,
+            keep,
+            poll_interval: args.run.poll_interval.unwrap_or(work::POLL_INTERVAL),
+            batch_rows: args.run.batch_rows.unwrap_or(work::BATCH_ROWS),
+        };
+        if options.poll_interval.is_zero() {
+            return Err(UsageError::new("--poll-interval must be more than 0, for example 5s").into());
+        }
+        return client::run(connection, |client| async move {
+            let stop = serve::shutdown()?;
+            Relay::new(client.api, database, table, options, stop).run().await
+        });
+    };
+    if args.run != RunArgs::default() {
+        let text = "--once, --keep, --poll-interval and --batch-rows are for `hookwright relay` without a subcommand";
+        return Err(UsageError::new(text).into());
+    }
+    let format = connection.output.unwrap_or_default();
+    client::failure::report_as(format, "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start")?.block_on(async {
+        match command {
+            RelayCommand::Init { apply, no_notify } => init(&args.outbox, &table.create(!no_notify), apply).await,
+            RelayCommand::Status => status(&args.outbox, &table, format).await,
+            RelayCommand::RetryFailed { ids } => retry_failed(&args.outbox, &table, &ids, format).await,
+        }
+    })
+}
+
+async fn init(args: &OutboxArgs, sql: &str, apply: bool) -> anyhow::Result<ExitCode> {
+    if apply {
+        let session = args.database()?.connect("hookwright relay init").await?;
+        session.run(sql).await.context("cannot make the outbox")?;
+        output::note(&format!("the outbox {} is there", args.table()));
+    } else {
+        output::print(sql.trim_end())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn status(args: &OutboxArgs, table: &Table, format: Format) -> anyhow::Result<ExitCode> {
+    let outbox = open(args, table).await?;
+    let status = outbox.status().await?;
+    let age = status
+        .oldest_seconds
+        .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+    if format == Format::Json {
+        let status = json!({
+            "waiting": status.waiting,
+            "oldestSeconds": status.oldest_seconds,
+            "failed": status.failed,
+            "relayed": status.led,
+        });
+        output::print(&status.to_string())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let relayed = if status.led {
+        "yes"
+    } else {
+        "no: no relay works on this table"
+    };
+    output::print(&fields(vec![
+        ("waiting", status.waiting.to_string()),
+        ("oldest", age.map(show_duration).unwrap_or_default()),
+        ("refused", status.failed.to_string()),
+        ("relayed", relayed.to_owned()),
+    ]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn retry_failed(args: &OutboxArgs, table: &Table, ids: &[i64], format: Format) -> anyhow::Result<ExitCode> {
+    let count = open(args, table).await?.retry_failed(ids).await?;
+    if format == Format::Json {
+        output::print(&json!({ "rows": count }).to_string())?;
+    } else {
+        output::print(&format!("{count} rows were put back"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(args: &OutboxArgs, table: &Table) -> anyhow::Result<Outbox> {
+    let session = args.database()?.connect("hookwright relay").await?;
+    Outbox::open(session, table).await
+}

@@ -1,0 +1,101 @@
+//! `hookwright replays create`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use hookwright_proto::v1::{ReplayDeliveriesRequest, ReplaySelection};
+use prost_types::Timestamp;
+
+use super::{follow, show};
+use crate::{
+    client::{Client, input, names::OrganizationArgs},
+    deliveries::choice::{self, Class, State},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  hookwright replays create --organization acme --webhook wh_... --since 24h --dry-run
+      Count what failed or was cancelled in the last day; nothing is sent.
+  hookwright replays create --organization acme --webhook wh_... --state delivered --since 2h --rate 50
+      The receiver lost what it was sent: deliver it again, 50 a second.
+  hookwright replays create --organization acme --webhook wh_... --missed --since 2026-01-31T09:00:00Z
+      Deliver what was published while the webhook was inactive, or before it was installed.
+
+Ctrl-C ends the command and not the replay, which goes on in the server; the exit status is then 130. It is 1 where the \
+replay was cancelled or failed.";
+
+/// What to replay.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    organization: OrganizationArgs,
+    /// What was never delivered because the webhook was inactive or did not exist; needs --webhook
+    #[arg(long, requires = "webhook", conflicts_with_all = ["states", "errors"])]
+    missed: bool,
+    /// Only to this webhook: `wh_...` or a resource name
+    #[arg(long, value_name = "WEBHOOK")]
+    webhook: Option<String>,
+    /// Only of events of this type; repeatable
+    #[arg(long = "event-type", value_name = "TYPE", value_delimiter = ',')]
+    event_types: Vec<String>,
+    /// Only deliveries in this state, which must be a final one; repeatable [default: failed, cancelled]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
+    states: Vec<State>,
+    /// Only deliveries whose last attempt failed for this reason, for example timeout; repeatable
+    #[arg(long = "error", value_name = "CLASS", value_delimiter = ',')]
+    errors: Vec<Class>,
+    /// Only of events published at or after this time (RFC 3339), or not longer ago than this (2h)
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    since: Option<Timestamp>,
+    /// Only of events published before this time (RFC 3339), or longer ago than this (2h) [default: now]
+    #[arg(long, value_name = "TIME", value_parser = input::time)]
+    until: Option<Timestamp>,
+    /// Only count: nothing is sent
+    #[arg(long)]
+    dry_run: bool,
+    /// At most this many deliveries per second, 0.01 to 10000 [default: as many as the server can take in]
+    #[arg(long, value_name = "RATE")]
+    rate: Option<f64>,
+    /// Makes it safe to repeat: at most 128 characters
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Return at once; the replay goes on in the server
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Begins a replay, and follows it.
+pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<ExitCode> {
+    let webhook = args.webhook.as_deref();
+    let selection = if args.missed {
+        ReplaySelection::Missed
+    } else {
+        ReplaySelection::Made
+    };
+    let request = ReplayDeliveriesRequest {
+        parent: client.parent(&args.organization)?,
+        selection: selection.into(),
+        webhook: webhook.map_or(Ok(String::new()), |id| {
+            client.within(&args.organization, "webhooks", id)
+        })?,
+        event_types: args
+            .event_types
+            .iter()
+            .map(|name| choice::event_type_id(name))
+            .collect(),
+        states: choice::states(&args.states),
+        error_classes: choice::classes(&args.errors),
+        start_time: args.since,
+        end_time: args.until,
+        dry_run: args.dry_run,
+        deliveries_per_second: args.rate,
+        request_id: args.request_id,
+    };
+    let replay = client.replays().replay_deliveries(request).await?.into_inner();
+    if args.no_wait {
+        client.output.message("Replay", &replay, show::replay)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    follow::run(client, replay).await
+}

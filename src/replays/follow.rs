@@ -1,0 +1,64 @@
+//! Following a replay until it ends.
+
+use std::{process::ExitCode, time::Duration};
+
+use hookwright_proto::v1::{GetReplayRequest, Replay, ReplayState};
+
+use super::show;
+use crate::{
+    client::{Client, patience::Patience},
+    interrupt::Interrupt,
+    output,
+    progress::Progress,
+};
+
+/// How soon to look again: at first, and at most. Most replays are short, and the long ones are followed for long.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// What a shell says of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Shows how far the replay is until it ends, then what came of it. The first interrupt leaves it running.
+pub(super) async fn run(client: &Client, replay: Replay) -> anyhow::Result<ExitCode> {
+    let mut interrupt = Interrupt::watch()?;
+    let name = replay.name.clone();
+    let ended = tokio::select! {
+        ended = until_it_ends(client, replay) => ended?,
+        () = interrupt.told() => {
+            output::note(&format!(
+                "The replay goes on. Look at it: hookwright replays get {name}\n\
+                 follow it: hookwright replays follow {name}\ncancel it: hookwright replays cancel {name}"
+            ));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    client.output.message("Replay", &ended, show::replay)?;
+    Ok(if ended.state() == ReplayState::Succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn until_it_ends(client: &Client, mut replay: Replay) -> anyhow::Result<Replay> {
+    let progress = Progress::share(client.output);
+    let mut service = client.replays();
+    let mut patience = Patience::default();
+    let (mut pause, pause_max) = LOOK_AGAIN;
+    while replay.state() == ReplayState::Running {
+        progress.set_share(replay.progress);
+        progress.say(show::so_far(&replay));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(pause_max);
+        let request = GetReplayRequest {
+            name: replay.name.clone(),
+        };
+        match service.get_replay(request).await {
+            Ok(response) => {
+                progress.suspend(|| patience.succeeded());
+                replay = response.into_inner();
+            }
+            Err(status) => patience.wait_after(status).await?,
+        }
+    }
+    Ok(replay)
+}

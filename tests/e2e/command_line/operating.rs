@@ -1,0 +1,100 @@
+//! What operators do: tokens, the audit log, the installation; and events found by what they hold.
+
+use super::{client, run, text};
+use crate::support::{CLOCKING, Installation, On};
+
+#[tokio::test]
+async fn operators_work_by_the_command_line() {
+    let installation = Installation::start(On::Sqlite).await;
+    let create = [
+        "tokens",
+        "create",
+        "billing",
+        "--scope",
+        "publish",
+        "--organization",
+        "acme",
+        "--ttl",
+        "90d",
+    ];
+    let token = client(&installation, &create).await;
+    let (name, secret) = (token["name"].as_str().unwrap(), token["secret"].as_str().unwrap());
+    assert_eq!(
+        (&token["scope"], &token["organization"]),
+        (&"TOKEN_SCOPE_PUBLISH".into(), &"organizations/acme".into())
+    );
+    let publish = [
+        "publish",
+        "--organization",
+        "acme",
+        "--event-type",
+        "clocking",
+        "--json",
+        CLOCKING,
+    ];
+    let publish = [&publish[..], &["--request-id", "first", "--ordering-key", "a"]].concat();
+    let address = format!("http://{}", installation.server.grpc_address());
+    let environment = [("HOOKWRIGHT_ADDRESS", address.as_str()), ("HOOKWRIGHT_TOKEN", secret)];
+    let published = run(&publish, &environment).await;
+    assert!(published.status.success(), "{}", text(&published.stderr));
+
+    let id = name.strip_prefix("tokens/").unwrap();
+    assert_eq!(
+        client(&installation, &["tokens", "get", id]).await["state"],
+        "TOKEN_STATE_ACTIVE"
+    );
+    assert_eq!(
+        client(&installation, &["tokens", "revoke", name]).await["state"],
+        "TOKEN_STATE_REVOKED"
+    );
+    assert!(!run(&publish, &environment).await.status.success());
+    let listed = client(&installation, &["tokens", "list", "--organization", "acme"]).await;
+    assert_eq!(listed["tokens"][0]["state"], "TOKEN_STATE_REVOKED", "{listed}");
+
+    for filter in [
+        ["--ordering-key", "a"],
+        ["--request-id", "first"],
+        ["--filter", "payload.clocking.isClockIn"],
+    ] {
+        let found = client(
+            &installation,
+            &[&["events", "list", "--organization", "acme"][..], &filter].concat(),
+        )
+        .await;
+        assert_eq!(found["events"].as_array().unwrap().len(), 1, "{filter:?}: {found}");
+    }
+
+    let log = client(
+        &installation,
+        &["audit", "list", "--organization", "acme", "--action", "token."],
+    )
+    .await;
+    let actions: Vec<&str> = log["auditEntries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["action"].as_str())
+        .collect();
+    assert_eq!(actions, ["token.revoke", "token.create"]);
+    let told = client(&installation, &["installation", "get"]).await;
+    assert_eq!(told["store"], "STORE_KIND_SQLITE");
+
+    let admin = installation.server.token().unwrap();
+    let environment = [
+        ("HOOKWRIGHT_ADDRESS", address.as_str()),
+        ("HOOKWRIGHT_TOKEN", admin.as_str()),
+    ];
+    for (command, expected) in [
+        (["tokens", "list"], "revoked"),
+        (["audit", "list"], "display_name=billing"),
+        (["installation", "get"], "grpc_address"),
+    ] {
+        let shown = run(&command, &environment).await;
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        let shown = text(&shown.stdout);
+        assert!(
+            shown.contains(expected) && !shown.contains(secret),
+            "{command:?}: {shown}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! `deliveries watch`, and following a replay.
+
+use hookwright_testkit::{DEADLINE, Receiver};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{
+    relay::Relay,
+    shell::{BINARY, Shell, text},
+};
+use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events};
+
+on_both_stores! {
+    async fn deliveries_are_watched_through_a_restart(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        let webhook = installation.webhook(&receiver, &["clocking"]).await;
+        let relay = Relay::start(installation.server.grpc_address()).await;
+        let shell = Shell::at_address(&installation, &relay.address.to_string());
+
+        let mut table = shell.start(&["deliveries", "watch"]);
+        assert!(table.line().await.contains("STATE"));
+        let mut lines = shell.start(&["deliveries", "watch", "--event-type", "clocking", "--output", "json"]);
+        let mut failed = shell.start(&["deliveries", "watch", "--error", "status", "--output", "yaml"]);
+        // They watch from when the server knows of them; until then what happens is not theirs.
+        let mut first = None;
+        while first.is_none() {
+            installation.publish("clocking", CLOCKING).await;
+            let soon = std::time::Duration::from_secs(2);
+            first = tokio::time::timeout(soon, lines.line()).await.ok();
+        }
+        let first: Value = serde_json::from_str(&first.unwrap()).unwrap();
+        assert_eq!(first["webhook"], webhook.name.as_str());
+        assert!(table.line_with("clocking").await.contains("delivered"));
+
+        installation.restart().await;
+        relay.point(installation.server.grpc_address());
+        receiver.respond(500);
+        let published = installation.publish("clocking", CLOCKING).await;
+        let event = loop {
+            let seen: Value = serde_json::from_str(&lines.line().await).unwrap();
+            if seen["event"] == published.event.as_str() && seen["state"] == "DELIVERY_STATE_RETRYING" {
+                break seen;
+            }
+        };
+        assert_eq!(event["lastResponseStatus"], 500);
+        assert!(table.line_with("retrying").await.contains(id_of(event["name"].as_str().unwrap())));
+        assert_eq!(failed.line().await, "---");
+        failed.line_with("lastErrorClass: ERROR_CLASS_STATUS").await;
+        lines.said("answers again").await;
+
+        assert_eq!(table.interrupt().await, Some(0), "{}", table.stderr());
+        lines.signal(Signal::TERM);
+        assert_eq!(lines.wait().await.code(), Some(0), "{}", lines.stderr());
+        let mut one = shell.start(&["deliveries", "watch", "--state", "retrying", "--count", "1"]);
+        assert!(one.line().await.contains("STATE"));
+        let ended = async {
+            loop {
+                installation.publish("clocking", CLOCKING).await;
+                let soon = std::time::Duration::from_secs(2);
+                if let Ok(status) = tokio::time::timeout(soon, one.wait()).await {
+                    break status;
+                }
+            }
+        };
+        assert_eq!(ended.await.code(), Some(0), "one was enough");
+        let gone = shell.failure(1, &["deliveries", "watch", "--organization", "nobody"]).await;
+        assert!(gone.contains("NOT_FOUND"), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_when_nobody_follows_it() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    for _ in 0..4 {
+        installation.publish("clocking", CLOCKING).await;
+    }
+    wait_for_events(&receiver, 4).await;
+    let shell = Shell::at(&installation);
+    let create = ["replays", "create", "--state", "delivered"];
+    let mut following = shell.start(&[&create[..], &["--rate", "0.01"]].concat());
+    let replay = loop {
+        let list = shell.json(&["replays", "list"]).await;
+        if let Some(name) = list["replays"][0]["name"].as_str() {
+            break name.to_owned();
+        }
+    };
+    // Interrupted while it is followed, and not before it was begun.
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while shell.json(&["replays", "get", &replay]).await["replayedCount"] != "1" {
+        assert!(std::time::Instant::now() < deadline, "nothing is replayed");
+    }
+    assert_eq!(following.interrupt().await, Some(130));
+    let said = following.stderr();
+    for command in ["get", "follow", "cancel"] {
+        assert!(
+            said.contains(&format!("hookwright replays {command} {replay}")),
+            "{said}"
+        );
+    }
+    assert_eq!(
+        shell.json(&["replays", "get", &replay]).await["state"],
+        "REPLAY_STATE_RUNNING"
+    );
+    let mut following = shell.start(&["replays", "follow", &replay]);
+    let cancelled = shell.text(&["replays", "cancel", id_of(&replay)]).await;
+    assert!(cancelled.contains("cancelled"), "{cancelled}");
+    assert_eq!(following.wait().await.code(), Some(1), "it did not succeed");
+}
+
+#[tokio::test]
+async fn a_bar_is_drawn_on_a_terminal_alone() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    installation.publish("clocking", CLOCKING).await;
+    wait_for_events(&receiver, 1).await;
+    let shell = Shell::at(&installation);
+    let create = ["replays", "create", "--state", "delivered", "--rate", "1"];
+    // `script` runs a command on a terminal of its own.
+    let line = format!("{BINARY} {}", create.join(" "));
+    let on_terminal = shell.program("script", &["-qec", &line, "/dev/null"]).output();
+    let on_terminal = tokio::time::timeout(DEADLINE, on_terminal).await.unwrap().unwrap();
+    let drawn = text(&on_terminal.stdout);
+    assert!(on_terminal.status.success(), "{drawn}");
+    assert!(drawn.contains(" replayed") && drawn.contains('\u{1b}'), "{drawn:?}");
+    let piped = shell.run(&create).await;
+    assert_eq!(text(&piped.stderr), "");
+    assert!(!text(&piped.stdout).contains('\u{1b}'));
+}

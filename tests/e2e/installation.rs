@@ -1,0 +1,71 @@
+//! What an installation tells of itself.
+
+use hookwright_proto::v1::{
+    CreateTokenRequest, GetInstallationRequest, Installation as Told, Setting, SettingOrigin, StoreKind, Token,
+    TokenScope,
+};
+use tonic::{Code, Status};
+
+use crate::support::{ACME, Clients, Installation, On, on_both_stores};
+
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+async fn get(clients: &mut Clients, name: &str) -> Result<Told, Status> {
+    let request = GetInstallationRequest { name: name.to_owned() };
+    Ok(clients.installation.get_installation(request).await?.into_inner())
+}
+
+fn setting<'a>(told: &'a Told, name: &str) -> &'a Setting {
+    told.settings.iter().find(|setting| setting.name == name).unwrap()
+}
+
+on_both_stores! {
+    async fn it_tells_what_it_runs_and_its_settings_without_secrets(on: On) {
+        let mut installation = Installation::start_with(on, |builder| {
+            builder.arg("--header-prefix", "Acme-").env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+        })
+        .await;
+        let told = get(&mut installation.clients, "installation").await.unwrap();
+        assert_eq!(get(&mut installation.clients, "").await.unwrap(), told);
+        let kind = if on == On::Sqlite { StoreKind::Sqlite } else { StoreKind::Postgresql };
+        assert_eq!((told.name.as_str(), told.store(), told.node_count, told.node.as_str()), ("installation", kind, 1, "nodes/0"));
+        assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
+        assert!(told.start_time.is_some());
+        let prefix = setting(&told, "header_prefix");
+        assert_eq!(prefix.values, ["Acme-"]);
+        assert_eq!((prefix.origin(), prefix.source.as_str()), (SettingOrigin::Flag, "--header-prefix"));
+        let key = setting(&told, "master_key");
+        assert_eq!((key.origin(), key.source.as_str()), (SettingOrigin::Environment, "HOOKWRIGHT_MASTER_KEY"));
+        assert!(!format!("{told:?}").contains(MASTER_KEY));
+        let retries = setting(&told, "retry_delays");
+        assert!(retries.list && retries.values.len() == 11, "{retries:?}");
+        assert_eq!((retries.origin(), retries.source.as_str()), (SettingOrigin::Default, ""));
+    }
+}
+
+#[tokio::test]
+async fn it_tells_administrators_alone() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.grpc_address().to_owned();
+    for (scope, organization) in [(TokenScope::Manage, ""), (TokenScope::Admin, ACME)] {
+        let token = Token {
+            display_name: "test".to_owned(),
+            scope: scope.into(),
+            organization: organization.to_owned(),
+            ..Token::default()
+        };
+        let request = CreateTokenRequest { token: Some(token) };
+        let token = installation
+            .clients
+            .tokens
+            .create_token(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut clients = Clients::connect(&address, &token.secret).await;
+        let denied = get(&mut clients, "installation").await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied, "{scope:?} {organization}");
+    }
+    let refused = get(&mut installation.clients, "installations/x").await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}

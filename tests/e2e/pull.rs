@@ -1,0 +1,237 @@
+//! Deliveries that receivers fetch.
+
+use hookwright_proto::v1::{
+    AcknowledgeDeliveriesRequest, DeliveryMode, DeliveryState, ExtendDeliveriesRequest, ListAttemptsRequest,
+    ListDeliveriesRequest, Ordering, PublishEventRequest, PullDeliveriesRequest, PulledDelivery, Webhook,
+};
+use hookwright_testkit::DEADLINE;
+use prost_types::Duration as ProtoDuration;
+use tonic::{Code, Status};
+
+use crate::support::{ACME, CLOCKING, Installation, On, SECRET, event, id_of, on_both_stores};
+
+fn fetched(events: &[&str]) -> Webhook {
+    Webhook {
+        delivery_mode: DeliveryMode::Pull.into(),
+        events: events.iter().map(|event| (*event).to_owned()).collect(),
+        signing_secret: SECRET.to_owned(),
+        ..Webhook::default()
+    }
+}
+
+fn seconds(seconds: i64) -> Option<ProtoDuration> {
+    Some(ProtoDuration { seconds, nanos: 0 })
+}
+
+fn header<'a>(delivery: &'a PulledDelivery, name: &str) -> &'a str {
+    let found = delivery.headers.iter().find(|header| header.name == name);
+    &found
+        .unwrap_or_else(|| panic!("{name} is not among {:?}", delivery.headers))
+        .value
+}
+
+impl Installation {
+    async fn pull(&mut self, webhook: &str, max: i32) -> Result<Vec<PulledDelivery>, Status> {
+        let request = PullDeliveriesRequest {
+            webhook: webhook.to_owned(),
+            max_deliveries: max,
+            ..PullDeliveriesRequest::default()
+        };
+        Ok(self
+            .clients
+            .pull
+            .pull_deliveries(request)
+            .await?
+            .into_inner()
+            .deliveries)
+    }
+
+    /// Acknowledges, and returns what could not be.
+    async fn acknowledge(&mut self, webhook: &str, deliveries: &[PulledDelivery]) -> Vec<String> {
+        let request = AcknowledgeDeliveriesRequest {
+            webhook: webhook.to_owned(),
+            ack_ids: deliveries.iter().map(|one| one.ack_id.clone()).collect(),
+        };
+        let acknowledged = self.clients.pull.acknowledge_deliveries(request).await.unwrap();
+        acknowledged.into_inner().stale_ack_ids
+    }
+
+    async fn extend(&mut self, webhook: &str, delivery: &PulledDelivery, timeout: i64) -> Vec<String> {
+        let request = ExtendDeliveriesRequest {
+            webhook: webhook.to_owned(),
+            ack_ids: vec![delivery.ack_id.clone()],
+            ack_timeout: seconds(timeout),
+        };
+        self.clients
+            .pull
+            .extend_deliveries(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .stale_ack_ids
+    }
+
+    /// A webhook whose ping has been fetched.
+    async fn pulled_webhook(&mut self, webhook: Webhook) -> String {
+        let name = self.create_webhook(webhook).await.unwrap().name;
+        let pings = self.pull(&name, 10).await.unwrap();
+        assert_eq!(
+            pings.iter().map(|ping| ping.event_type.as_str()).collect::<Vec<_>>(),
+            ["ping"]
+        );
+        assert_eq!(self.acknowledge(&name, &pings).await, [""; 0]);
+        name
+    }
+}
+
+on_both_stores! {
+    async fn what_waits_is_fetched_as_it_would_be_posted_and_acknowledged(on: On) {
+        let mut installation = Installation::start(on).await;
+        let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
+        assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);
+        let published = installation.publish("clocking", CLOCKING).await;
+        installation.publish("clocking", CLOCKING).await;
+        let first = installation.pull(&hook, 1).await.unwrap().remove(0);
+        assert_eq!((first.event.as_str(), first.event_type.as_str(), first.attempt), (published.event.as_str(), "clocking", 1));
+        assert_eq!(first.body, CLOCKING.as_bytes());
+        assert_eq!(header(&first, "TT-Hook-Event"), "clocking");
+        assert_eq!(header(&first, "TT-Hook-Delivery"), id_of(&first.delivery));
+        assert_eq!(header(&first, "webhook-id"), id_of(&published.event));
+        assert!(header(&first, "webhook-signature").starts_with("v1,"));
+        assert_eq!(header(&first, "Content-Type"), "application/json");
+        let second = installation.pull(&hook, 10).await.unwrap();
+        assert_eq!(second.len(), 1, "the first is leased");
+        assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [""; 0]);
+        assert_eq!(installation.delivered(&first.delivery).await.attempt_count, 1);
+        assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [first.ack_id.as_str()], "once");
+        // It survives a restart that it is leased, and that it waits.
+        installation.restart().await;
+        assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);
+        assert_eq!(installation.extend(&hook, &second[0], 0).await, [""; 0], "given back");
+        let again = installation.pull(&hook, 10).await.unwrap().remove(0);
+        assert_eq!((again.delivery.as_str(), again.attempt), (second[0].delivery.as_str(), 2));
+        assert_eq!(installation.acknowledge(&hook, &second).await, [second[0].ack_id.clone()], "the first lease is over");
+        assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&again)).await, [""; 0]);
+        let parent = again.delivery.clone();
+        let attempts = installation.clients.deliveries.list_attempts(ListAttemptsRequest { parent }).await.unwrap();
+        assert_eq!(attempts.into_inner().attempts.len(), 2);
+    }
+
+    async fn a_delivery_that_is_not_acknowledged_in_time_is_handed_out_again(on: On) {
+        let mut installation = Installation::start(on).await;
+        let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
+        installation.publish("clocking", CLOCKING).await;
+        let request = PullDeliveriesRequest {
+            webhook: hook.clone(),
+            ack_timeout: seconds(1),
+            wait: seconds(10),
+            ..PullDeliveriesRequest::default()
+        };
+        let first = installation.clients.pull.pull_deliveries(request.clone()).await.unwrap().into_inner();
+        // The second call waits for the deadline of the first.
+        let second = installation.clients.pull.pull_deliveries(request).await.unwrap().into_inner();
+        assert_eq!(second.deliveries[0].delivery, first.deliveries[0].delivery);
+        assert_eq!(second.deliveries[0].attempt, 2);
+        let until = second.deliveries[0].ack_deadline.unwrap();
+        assert!(until.seconds > first.deliveries[0].ack_deadline.unwrap().seconds);
+        assert_eq!(installation.extend(&hook, &second.deliveries[0], 600).await, [""; 0]);
+        assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);
+    }
+
+    async fn a_call_that_waits_hears_of_what_arrives(on: On) {
+        let mut installation = Installation::start(on).await;
+        let hook = installation.pulled_webhook(fetched(&["*"])).await;
+        let request = PullDeliveriesRequest { webhook: hook, wait: seconds(50), ..Default::default() };
+        let mut pull = installation.clients.pull.clone();
+        let waiting = tokio::spawn(async move { pull.pull_deliveries(request).await });
+        let published = installation.publish("clocking", CLOCKING).await;
+        let pulled = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap().into_inner();
+        assert_eq!(pulled.deliveries[0].event, published.event);
+    }
+
+    async fn a_waiting_call_is_answered_when_the_server_stops(on: On) {
+        let mut installation = Installation::start(on).await;
+        let hook = installation.pulled_webhook(fetched(&["checksheet"])).await;
+        let request = PullDeliveriesRequest { webhook: hook, wait: seconds(50), ..Default::default() };
+        let mut pull = installation.clients.pull.clone();
+        let waiting = tokio::spawn(async move { pull.pull_deliveries(request).await });
+        tokio::task::yield_now().await;
+        // The server has the call when it has answered a later one on the same connection.
+        installation.publish("clocking", CLOCKING).await;
+        assert!(installation.server.terminate().await.unwrap().success());
+        let answer = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap();
+        assert_eq!(answer.into_inner().deliveries, []);
+    }
+
+    async fn ordered_deliveries_are_fetched_one_of_a_key_at_a_time(on: On) {
+        let mut installation = Installation::start(on).await;
+        let ordered = Webhook { ordering: Ordering::Ordered.into(), ..fetched(&["clocking"]) };
+        let hook = installation.pulled_webhook(ordered).await;
+        let mut events = Vec::new();
+        for key in ["a", "a", "b"] {
+            let keyed = PublishEventRequest { ordering_key: key.to_owned(), ..event("clocking", CLOCKING) };
+            events.push(installation.try_publish(keyed).await.unwrap().event);
+        }
+        let names = |pulled: &[PulledDelivery]| pulled.iter().map(|one| one.event.clone()).collect::<Vec<_>>();
+        let first = installation.pull(&hook, 10).await.unwrap();
+        assert_eq!(names(&first), [events[0].clone(), events[2].clone()]);
+        assert_eq!(installation.acknowledge(&hook, &first).await, [""; 0]);
+        assert_eq!(names(&installation.pull(&hook, 10).await.unwrap()), [events[1].clone()]);
+    }
+
+    async fn what_cannot_be_fetched_says_why(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = hookwright_testkit::Receiver::start().await;
+        let pushed = installation.webhook(&receiver, &["clocking"]).await.name;
+        let refused = installation.pull(&pushed, 1).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("DELIVERY_MODE_PULL"), "{}", refused.message());
+        let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
+        for (max, timeout, wait, field) in [(-1, 60, 0, "max_deliveries"), (1, 0, 0, "ack_timeout"), (1, 60, 51, "wait")] {
+            let request = PullDeliveriesRequest {
+                webhook: hook.clone(),
+                max_deliveries: max,
+                ack_timeout: seconds(timeout),
+                wait: seconds(wait),
+            };
+            let refused = installation.clients.pull.pull_deliveries(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument);
+            assert!(refused.message().starts_with(field), "{}", refused.message());
+        }
+        let nonsense = AcknowledgeDeliveriesRequest { webhook: hook, ack_ids: vec!["nonsense".to_owned()] };
+        let refused = installation.clients.pull.acknowledge_deliveries(nonsense).await.unwrap_err();
+        assert!(refused.message().contains("ack_ids[0]"), "{}", refused.message());
+        let posted = Webhook { payload_url: receiver.url("/x"), requests_per_second: Some(1.0), ..fetched(&["*"]) };
+        let refused = installation.create_webhook(posted).await.unwrap_err();
+        assert!(refused.message().contains("payload_url") && refused.message().contains("1 more"), "{}", refused.message());
+    }
+
+    async fn nothing_is_lost_when_the_server_is_killed_while_deliveries_are_fetched(on: On) {
+        let mut installation = Installation::start(on).await;
+        let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
+        let mut expected = Vec::new();
+        for _ in 0..40 {
+            expected.push(installation.publish("clocking", CLOCKING).await.event);
+        }
+        let acknowledged = installation.pull(&hook, 10).await.unwrap();
+        installation.acknowledge(&hook, &acknowledged).await;
+        let leased = installation.pull(&hook, 10).await.unwrap();
+        installation.server.kill9().await.unwrap();
+        installation.restart().await;
+        for delivery in &leased {
+            installation.extend(&hook, delivery, 0).await;
+        }
+        let rest = installation.pull(&hook, 100).await.unwrap();
+        installation.acknowledge(&hook, &rest).await;
+        let mut got: Vec<_> = acknowledged.into_iter().chain(rest).map(|one| one.event).collect();
+        got.sort();
+        assert_eq!(got, expected, "each acknowledged exactly once");
+        let delivered = ListDeliveriesRequest {
+            states: vec![DeliveryState::Delivered.into()],
+            event_type: "clocking".to_owned(),
+            parent: ACME.to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(installation.deliveries(delivered).await.len(), 40);
+    }
+}

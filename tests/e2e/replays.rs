@@ -1,0 +1,249 @@
+//! Deliveries made again: one, many, and those that a webhook missed.
+
+use hookwright_proto::v1::{
+    CancelReplayRequest, DeliveryState, ErrorClass, ExplainEventRequest, ExplanationReason, GetReplayRequest,
+    ListDeliveriesRequest, ListReplaysRequest, Replay, ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection,
+    ReplayState, Webhook,
+};
+use hookwright_testkit::{DEADLINE, Receiver};
+use tonic::{Code, Status};
+
+use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events, webhook};
+
+/// An installation whose deliveries fail for good after a second attempt.
+async fn impatient(on: On) -> Installation {
+    Installation::start_with(on, |builder| builder.arg("--retry-delay", "1s")).await
+}
+
+fn in_state(state: DeliveryState) -> ListDeliveriesRequest {
+    ListDeliveriesRequest {
+        states: vec![state.into()],
+        event_type: "clocking".to_owned(),
+        ..ListDeliveriesRequest::default()
+    }
+}
+
+impl Installation {
+    async fn replay(&mut self, request: ReplayDeliveriesRequest) -> Result<Replay, Status> {
+        let request = ReplayDeliveriesRequest {
+            parent: ACME.to_owned(),
+            ..request
+        };
+        Ok(self.clients.replays.replay_deliveries(request).await?.into_inner())
+    }
+
+    async fn replay_until(&mut self, name: &str, expected: impl Fn(&Replay) -> bool) -> Replay {
+        let begun = std::time::Instant::now();
+        loop {
+            let request = GetReplayRequest { name: name.to_owned() };
+            let replay = self.clients.replays.get_replay(request).await.unwrap().into_inner();
+            if expected(&replay) {
+                return replay;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the replay stayed like this: {replay:#?}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn replayed(&mut self, request: ReplayDeliveriesRequest) -> Replay {
+        let begun = self.replay(request).await.unwrap();
+        self.replay_until(&begun.name, |replay| replay.state() == ReplayState::Succeeded)
+            .await
+    }
+
+    /// Publishes events whose deliveries fail for good.
+    async fn failed_events(&mut self, receiver: &Receiver, count: usize) -> Vec<String> {
+        receiver.respond(500);
+        let mut events = Vec::new();
+        for _ in 0..count {
+            events.push(self.publish("clocking", CLOCKING).await.event);
+        }
+        self.deliveries_until(in_state(DeliveryState::Failed), count).await;
+        receiver.respond(200);
+        receiver.forget_requests();
+        events
+    }
+}
+
+on_both_stores! {
+    async fn a_delivery_is_made_again_as_the_same_event(on: On) {
+        let mut installation = impatient(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let event = installation.failed_events(&receiver, 1).await.remove(0);
+        let failed = installation.deliveries(in_state(DeliveryState::Failed)).await.remove(0);
+        let request = ReplayDeliveryRequest { name: failed.name.clone(), request_id: "again".to_owned() };
+        let replay = async |installation: &mut Installation| {
+            let replayed = installation.clients.deliveries.replay_delivery(request.clone()).await.unwrap();
+            replayed.into_inner().delivery.unwrap()
+        };
+        let made = replay(&mut installation).await;
+        assert!(made.replay && made.name != failed.name);
+        assert_eq!((&made.event, &made.webhook), (&event, &failed.webhook));
+        assert_eq!(replay(&mut installation).await.name, made.name, "a repeat of the call replays nothing");
+        installation.delivered(&made.name).await;
+        let requests = wait_for_events(&receiver, 1).await;
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].header("webhook-id"), Some(id_of(&event)));
+        assert_eq!(requests[0].header("TT-Hook-Delivery"), Some(id_of(&made.name)));
+        assert_eq!(requests[0].body, CLOCKING.as_bytes());
+        // Both are deliveries of the event, and the last one tells.
+        let of_event = ListDeliveriesRequest { event: event.clone(), ..ListDeliveriesRequest::default() };
+        assert_eq!(installation.deliveries(of_event).await.len(), 2);
+        let explain = ExplainEventRequest { name: event };
+        let explained = installation.clients.events.explain_event(explain).await.unwrap().into_inner().explanations;
+        assert_eq!((explained.len(), explained[0].reason()), (1, ExplanationReason::Owed));
+        assert_eq!(explained[0].delivery, made.name);
+    }
+
+    async fn what_cannot_be_made_again_says_why(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let pings = ListDeliveriesRequest { event_type: "ping".to_owned(), ..ListDeliveriesRequest::default() };
+        let ping = installation.deliveries_until(pings, 1).await.remove(0);
+        receiver.respond(500);
+        installation.publish("clocking", CLOCKING).await;
+        let retrying = installation.deliveries_until(in_state(DeliveryState::Retrying), 1).await.remove(0);
+        for (name, code, reason) in [
+            (ping.name, Code::FailedPrecondition, "a ping is not replayed"),
+            (retrying.name, Code::FailedPrecondition, "not final"),
+            (format!("{ACME}/deliveries/dlv_0000000000001"), Code::NotFound, "does not exist"),
+        ] {
+            let request = ReplayDeliveryRequest { name, ..ReplayDeliveryRequest::default() };
+            let refused = installation.clients.deliveries.replay_delivery(request).await.unwrap_err();
+            assert_eq!(refused.code(), code);
+            assert!(refused.message().contains(reason), "{}", refused.message());
+        }
+        let pending = vec![DeliveryState::Retrying.into()];
+        let webhook = format!("{ACME}/webhooks/wh_0000000000001");
+        for (request, part) in [
+            (ReplayDeliveriesRequest { states: pending, ..Default::default() }, "states"),
+            (ReplayDeliveriesRequest { selection: 9, ..Default::default() }, "selection"),
+            (ReplayDeliveriesRequest { selection: ReplaySelection::Missed.into(), ..Default::default() }, "webhook"),
+            (ReplayDeliveriesRequest { deliveries_per_second: Some(0.0), ..Default::default() }, "deliveries_per_second"),
+            (ReplayDeliveriesRequest { event_types: vec!["a b".to_owned()], ..Default::default() }, "event_types[0]"),
+            (ReplayDeliveriesRequest { request_id: "\n".to_owned(), ..Default::default() }, "request_id"),
+            (ReplayDeliveriesRequest { webhook, ..Default::default() }, "wh_0000000000001"),
+        ] {
+            let refused = installation.replay(request).await.unwrap_err();
+            assert!(refused.message().contains(part), "{}", refused.message());
+        }
+    }
+
+    async fn many_deliveries_are_made_again_at_once(on: On) {
+        let mut installation = impatient(on).await;
+        let receiver = Receiver::start().await;
+        let hook = installation.webhook(&receiver, &["clocking"]).await;
+        let events = installation.failed_events(&receiver, 30).await;
+        installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 1).await;
+        receiver.forget_requests();
+        let all = ReplayDeliveriesRequest { request_id: "all".to_owned(), ..Default::default() };
+        let dry = installation.replayed(ReplayDeliveriesRequest { dry_run: true, ..Default::default() }).await;
+        assert_eq!((dry.examined_count, dry.matched_count, dry.replayed_count), (31, 30, 0));
+        let none = ReplayDeliveriesRequest { error_classes: vec![ErrorClass::Timeout.into()], ..Default::default() };
+        assert_eq!(installation.replayed(none).await.matched_count, 0);
+        let done = installation.replayed(all.clone()).await;
+        assert_eq!((done.matched_count, done.replayed_count, done.skipped_count), (30, 30, 0));
+        assert_eq!((done.progress, done.request.clone().unwrap().request_id), (1.0, "all".to_owned()));
+        let mut arrived: Vec<_> = wait_for_events(&receiver, 30)
+            .await
+            .iter()
+            .map(|request| request.header("webhook-id").unwrap().to_owned())
+            .collect();
+        arrived.sort();
+        let mut expected: Vec<_> = events.iter().map(|event| id_of(event).to_owned()).collect();
+        expected.sort();
+        assert_eq!(arrived, expected, "each once, and what was delivered not again");
+        assert_eq!(installation.replay(all).await.unwrap().name, done.name, "a repeat of the call is the first one");
+        let other = ReplayDeliveriesRequest { request_id: "all".to_owned(), webhook: hook.name, ..Default::default() };
+        assert_eq!(installation.replay(other).await.unwrap_err().code(), Code::AlreadyExists);
+        installation.deliveries_until(in_state(DeliveryState::Delivered), 31).await;
+        let again = installation.replayed(ReplayDeliveriesRequest::default()).await;
+        assert_eq!(again.matched_count, 0, "the last delivery of each event is delivered");
+        let list = ListReplaysRequest { parent: ACME.to_owned(), page_size: 3, ..Default::default() };
+        let page = installation.clients.replays.list_replays(list).await.unwrap().into_inner();
+        assert_eq!((page.replays.len(), page.replays[0].name.as_str()), (3, again.name.as_str()));
+        assert!(!page.next_page_token.is_empty());
+    }
+
+    async fn a_webhook_gets_what_it_missed(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.register("other").await;
+        for number in 0..20 {
+            installation.publish("clocking", &format!(r#"{{"action":"created","clocking":{{"id":"{number}"}}}}"#)).await;
+            installation.publish("other", "{}").await;
+        }
+        let late = Webhook {
+            filter: "int(payload.clocking.id) >= 15".to_owned(),
+            ..webhook(&receiver.url("/late"), &["clocking"])
+        };
+        let hook = installation.create_webhook(late).await.unwrap();
+        receiver.wait_for(1).await;
+        let missed = ReplayDeliveriesRequest {
+            selection: ReplaySelection::Missed.into(),
+            webhook: hook.name.clone(),
+            ..Default::default()
+        };
+        let dry = installation.replayed(ReplayDeliveriesRequest { dry_run: true, ..missed.clone() }).await;
+        assert_eq!((dry.matched_count, dry.replayed_count), (5, 0));
+        let done = installation.replayed(missed.clone()).await;
+        assert_eq!((done.matched_count, done.replayed_count), (5, 5));
+        let requests = wait_for_events(&receiver, 5).await;
+        let ids: Vec<_> = requests.iter().map(|request| request.json()["clocking"]["id"].clone()).collect();
+        assert!((15..20).all(|number| ids.contains(&number.to_string().into())), "{ids:?}");
+        assert_eq!(installation.replayed(missed).await.matched_count, 0, "it has them now");
+    }
+
+    async fn a_replay_goes_on_after_a_kill_and_makes_nothing_twice(on: On) {
+        let mut installation = impatient(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let events = installation.failed_events(&receiver, 120).await;
+        let request = ReplayDeliveriesRequest { deliveries_per_second: Some(40.0), ..Default::default() };
+        let replay = installation.replay(request).await.unwrap();
+        installation.replay_until(&replay.name, |replay| replay.replayed_count >= 16).await;
+        installation.server.kill9().await.unwrap();
+        installation.restart().await;
+        let done = installation.replay_until(&replay.name, |replay| replay.state() == ReplayState::Succeeded).await;
+        assert_eq!((done.examined_count, done.matched_count, done.replayed_count), (120, 120, 120));
+        let mut made: Vec<String> = installation
+            .deliveries_until(in_state(DeliveryState::Delivered), 120)
+            .await
+            .into_iter()
+            .map(|delivery| delivery.event)
+            .collect();
+        made.sort();
+        let mut expected = events;
+        expected.sort();
+        assert_eq!(made, expected, "one replay of each event");
+    }
+
+    async fn a_replay_can_be_stopped(on: On) {
+        let mut installation = impatient(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        installation.failed_events(&receiver, 20).await;
+        let slow = ReplayDeliveriesRequest { deliveries_per_second: Some(0.01), ..Default::default() };
+        let replay = installation.replay(slow.clone()).await.unwrap();
+        let under_way = installation.replay_until(&replay.name, |replay| replay.replayed_count == 1).await;
+        assert_eq!(under_way.state(), ReplayState::Running);
+        let cancel = CancelReplayRequest { name: replay.name.clone() };
+        let cancelled = installation.clients.replays.cancel_replay(cancel.clone()).await.unwrap().into_inner();
+        let cancelled = cancelled.replay.unwrap();
+        assert_eq!((cancelled.state(), cancelled.replayed_count), (ReplayState::Cancelled, 1));
+        assert!(cancelled.end_time.is_some());
+        let again = installation.clients.replays.cancel_replay(cancel).await.unwrap_err();
+        assert_eq!(again.code(), Code::FailedPrecondition);
+        assert_eq!(wait_for_events(&receiver, 1).await.len(), 1);
+        // As many as may be under way.
+        for _ in 0..10 {
+            installation.replay(slow.clone()).await.unwrap();
+        }
+        let refused = installation.replay(slow).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("10 replays under way"), "{}", refused.message());
+    }
+}
