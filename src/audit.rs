@@ -34,7 +34,7 @@ pub(crate) struct ListArgs {
     /// Only about this organization: `acme` or `organizations/acme`; about all without
     #[arg(long, value_name = "ORGANIZATION")]
     organization: Option<String>,
-    /// Only what this one did: `tokens/tok_...` or `hookwright`
+    /// Only what this one did: `tokens/tok_...`, `portalLinks/lnk_...` or `hookwright`
     #[arg(long, value_name = "ACTOR", default_value = "", hide_default_value = true)]
     actor: String,
     /// Only actions that begin with this, for example `webhook.`

@@ -6,8 +6,8 @@ use crate::{
     audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
     deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
     installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
-    organizations::OrganizationsCommand, profiles::ProfilesArgs, publish::PublishArgs, relay::RelayArgs,
-    replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
+    organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs, publish::PublishArgs,
+    relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Tokens(Group<TokensCommand>),
     /// Show who changed what
     Audit(Group<AuditCommand>),
+    /// Let customers into the console
+    Portal(Group<PortalCommand>),
     /// Show what the installation runs, and its settings
     Installation(Group<InstallationCommand>),
     /// Show the servers of the installation

@@ -18,9 +18,9 @@ use hookwright_proto::v1::{
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, pull_service_client::PullServiceClient,
-    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use names::OrganizationArgs;
 use tonic::Request;
@@ -187,6 +187,11 @@ impl Client {
     /// The audit service.
     pub(crate) fn audit(&self) -> AuditServiceClient<Transport> {
         self.api.audit()
+    }
+
+    /// The portal service.
+    pub(crate) fn portal(&self) -> PortalServiceClient<Transport> {
+        self.api.portal()
     }
 
     /// The installation service.

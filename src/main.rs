@@ -16,6 +16,7 @@ mod migrate;
 mod nodes;
 mod organizations;
 mod output;
+mod portal;
 mod profiles;
 mod progress;
 mod publish;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Command::Profiles(args) => profiles::run(args, &root),
         Command::Tokens(group) => client::run(group.client.or(root), |client| tokens::run(client, group.command)),
         Command::Audit(group) => client::run(group.client.or(root), |client| audit::run(client, group.command)),
+        Command::Portal(group) => client::run(group.client.or(root), |client| portal::run(client, group.command)),
         Command::Installation(group) => {
             client::run(group.client.or(root), |client| installation::run(client, group.command))
         }

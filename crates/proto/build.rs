@@ -5,7 +5,7 @@ use std::{env, error::Error, path::PathBuf};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "hookwright/v1/organization_service.proto",
     "hookwright/v1/event_type_service.proto",
     "hookwright/v1/webhook_service.proto",
@@ -16,6 +16,7 @@ const PROTOS: [&str; 11] = [
     "hookwright/v1/replay_service.proto",
     "hookwright/v1/token_service.proto",
     "hookwright/v1/audit_service.proto",
+    "hookwright/v1/portal_service.proto",
     "hookwright/v1/installation_service.proto",
 ];
 

@@ -62,6 +62,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("TokenService/ListTokens", "tokens list"),
     ("TokenService/RevokeToken", "tokens revoke"),
     ("AuditService/ListAuditEntries", "audit list"),
+    ("PortalService/CreatePortalLink", "portal link"),
     ("InstallationService/GetInstallation", "installation get"),
 ];
 

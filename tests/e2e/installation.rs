@@ -22,7 +22,7 @@ fn setting<'a>(told: &'a Told, name: &str) -> &'a Setting {
 on_both_stores! {
     async fn it_tells_what_it_runs_and_its_settings_without_secrets(on: On) {
         let mut installation = Installation::start_with(on, |builder| {
-            builder.arg("--header-prefix", "Acme-").env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+            builder.arg("--console-url", "https://hooks.example").env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
         })
         .await;
         let told = get(&mut installation.clients, "installation").await.unwrap();
@@ -31,9 +31,9 @@ on_both_stores! {
         assert_eq!((told.name.as_str(), told.store(), told.node_count, told.node.as_str()), ("installation", kind, 1, "nodes/0"));
         assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
         assert!(told.start_time.is_some());
-        let prefix = setting(&told, "header_prefix");
-        assert_eq!(prefix.values, ["Acme-"]);
-        assert_eq!((prefix.origin(), prefix.source.as_str()), (SettingOrigin::Flag, "--header-prefix"));
+        let console = setting(&told, "console_url");
+        assert_eq!(console.values, ["https://hooks.example"]);
+        assert_eq!((console.origin(), console.source.as_str()), (SettingOrigin::Flag, "--console-url"));
         let key = setting(&told, "master_key");
         assert_eq!((key.origin(), key.source.as_str()), (SettingOrigin::Environment, "HOOKWRIGHT_MASTER_KEY"));
         assert!(!format!("{told:?}").contains(MASTER_KEY));

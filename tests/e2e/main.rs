@@ -26,6 +26,7 @@
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
 //! | `audit` | who changed what, for those who may know |
+//! | `portal` | links that let customers into the console |
 //! | `installation` | what an installation tells of itself |
 //! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
@@ -51,6 +52,7 @@ mod installation;
 mod isolation;
 mod ordering;
 mod outcomes;
+mod portal;
 mod publishing;
 mod pull;
 mod relay;

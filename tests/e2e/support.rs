@@ -6,8 +6,8 @@ use hookwright_proto::v1::{
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, publish_event_request::Payload,
-    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    publish_event_request::Payload, pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
     token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
@@ -81,6 +81,7 @@ pub(crate) struct Clients {
     pub(crate) nodes: NodeServiceClient<Authorized>,
     pub(crate) tokens: TokenServiceClient<Authorized>,
     pub(crate) audit: AuditServiceClient<Authorized>,
+    pub(crate) portal: PortalServiceClient<Authorized>,
     pub(crate) installation: InstallationServiceClient<Authorized>,
 }
 
@@ -101,6 +102,7 @@ impl Clients {
             nodes: NodeServiceClient::new(service.clone()),
             tokens: TokenServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
+            portal: PortalServiceClient::new(service.clone()),
             installation: InstallationServiceClient::new(service),
         }
     }

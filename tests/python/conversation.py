@@ -191,7 +191,7 @@ def fetch(api):
 
 
 def operate(api):
-    """Tokens, the audit log, the installation."""
+    """Tokens, portal links, the audit log, the installation."""
     wanted = {"displayName": "dashboard", "scope": "TOKEN_SCOPE_MANAGE", "organization": "organizations/globex", "ttl": "3600s"}
     token = api("TokenService.CreateToken", {"token": wanted})
     assert token["secret"].startswith("hw_") and "expireTime" in token, token
@@ -200,8 +200,11 @@ def operate(api):
     assert len(api("TokenService.ListTokens", {"organization": "organizations/globex"})["tokens"]) == 1
     revoked = api("TokenService.RevokeToken", {"name": token["name"]})["token"]
     assert revoked["state"] == "TOKEN_STATE_REVOKED", revoked
+    link = api("PortalService.CreatePortalLink", {"organization": "organizations/globex", "readOnly": True})
+    assert "/portal/" in link["url"] and link["portalLink"].startswith("portalLinks/lnk_"), link
     log = api("AuditService.ListAuditEntries", {"parent": "organizations/globex", "pageSize": 2})
-    assert [one["action"] for one in log["auditEntries"]] == ["token.revoke", "token.create"], log
+    assert [one["action"] for one in log["auditEntries"]] == ["portal_link.create", "token.revoke"], log
+    assert log["auditEntries"][0]["details"]["read_only"] is True
     installation = api("InstallationService.GetInstallation", {})
     assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
     assert "grpc_address" in [one["name"] for one in installation["settings"]]

@@ -13,8 +13,9 @@ use crate::{
         delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
         event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
         node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
-        pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
-        token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
+        portal_service_client::PortalServiceClient, pull_service_client::PullServiceClient,
+        replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
     watch::DeliveryWatch,
 };
@@ -59,6 +60,8 @@ services! {
     tokens: TokenServiceClient,
     /// Who changed what.
     audit: AuditServiceClient,
+    /// Links that let customers into the console.
+    portal: PortalServiceClient,
     /// What the installation runs, and its settings.
     installation: InstallationServiceClient,
     /// The servers of the installation.

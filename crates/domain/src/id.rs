@@ -125,6 +125,8 @@ ids! {
     TokenId "tok_"
     /// The id of a line of the audit log.
     AuditEntryId "aud_"
+    /// The id of a portal link.
+    PortalLinkId "lnk_"
 }
 
 impl EventId {

@@ -16,6 +16,7 @@ pub mod health;
 pub mod installation;
 pub mod nodes;
 pub mod organizations;
+pub mod portal;
 pub mod pull;
 mod registry;
 pub mod replays;
@@ -59,6 +60,8 @@ pub struct Limits {
     pub header_prefix: String,
     /// The schedule of webhooks that set none.
     pub schedule: Arc<RetrySchedule>,
+    /// Where the web console is, without a slash at the end.
+    pub console_url: String,
 }
 
 /// The use cases over one store and one engine.
@@ -74,6 +77,9 @@ pub struct App {
     changes: Changes,
     node: NodeOptions,
     about: About,
+    /// What portal links are sealed under.
+    portal_key: MasterKey,
+    session_key: MasterKey,
     started_at: i64,
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
@@ -124,6 +130,8 @@ impl App {
         tokens.replace(&rows.tokens);
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
+            portal_key: portal::key(&parts.key),
+            session_key: sessions::key(&parts.key),
             about: parts.about,
             store: parts.store,
             engine: parts.engine,

@@ -17,6 +17,7 @@
 
 mod assets;
 mod attempts;
+mod audit;
 mod charts;
 mod deliveries;
 mod errors;
@@ -30,10 +31,13 @@ mod live;
 mod organizations;
 mod overview;
 mod page;
+mod portal;
 mod publish;
 mod replays;
 mod session;
+mod settings;
 mod show;
+mod tokens;
 mod units;
 mod webhook_actions;
 mod webhook_form;
@@ -60,8 +64,10 @@ const ROWS: usize = 50;
 /// What an operator set of the console.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConsoleOptions {
-    /// Where browsers find it, if that is not the listener itself.
-    pub(crate) url: Option<url::Url>,
+    /// The origin at which browsers find it, if that is not the listener itself.
+    pub(crate) origin: Option<String>,
+    /// The origins of pages that may show the portal in a frame.
+    pub(crate) portal_parents: Vec<String>,
 }
 
 /// What every page rests on.
@@ -87,6 +93,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .merge(installation())
         .merge(organization())
         .merge(webhook())
+        .route("/portal/{link}", get(portal::open))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&console), guard::guard));
     Router::new()
@@ -107,6 +114,13 @@ fn installation() -> Router<Arc<Console>> {
             "/console/organizations",
             get(organizations::list).post(organizations::create),
         )
+        .route("/console/tokens", get(tokens::list).post(tokens::create))
+        .route(
+            "/console/tokens/{token}/revoke",
+            get(tokens::confirm_revoke).post(tokens::revoke),
+        )
+        .route("/console/audit", get(audit::list))
+        .route("/console/settings", get(settings::show))
         .route("/console/event-types", get(event_types::list))
         .route("/console/event-types/{event_type}", get(event_types::show))
         .route("/console/{*rest}", get(fault::no_such_page))
@@ -132,6 +146,9 @@ fn organization() -> Router<Arc<Console>> {
             get(attempts::response),
         )
         .route("/deliveries/{delivery}/{action}", post(deliveries::steer))
+        .route("/audit", get(audit::list_of_organization))
+        .route("/tokens", get(tokens::list_of_organization))
+        .route("/portal-links", get(portal::form).post(portal::create))
         .route("/replays", get(replays::list).post(replays::create))
         .route("/replays/new", get(replays::form))
         .route("/replays/{replay}", get(replays::show))

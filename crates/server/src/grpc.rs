@@ -13,6 +13,7 @@ mod name;
 mod nodes;
 mod organizations;
 mod page;
+mod portal;
 mod publish_stream;
 mod pull;
 mod replays;
@@ -30,9 +31,9 @@ use hookwright_proto::v1::{
     audit_service_server::AuditServiceServer, delivery_service_server::DeliveryServiceServer,
     event_service_server::EventServiceServer, event_type_service_server::EventTypeServiceServer,
     installation_service_server::InstallationServiceServer, node_service_server::NodeServiceServer,
-    organization_service_server::OrganizationServiceServer, pull_service_server::PullServiceServer,
-    replay_service_server::ReplayServiceServer, token_service_server::TokenServiceServer,
-    webhook_service_server::WebhookServiceServer,
+    organization_service_server::OrganizationServiceServer, portal_service_server::PortalServiceServer,
+    pull_service_server::PullServiceServer, replay_service_server::ReplayServiceServer,
+    token_service_server::TokenServiceServer, webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -96,6 +97,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(NodeServiceServer);
     serve!(TokenServiceServer);
     serve!(AuditServiceServer);
+    serve!(PortalServiceServer);
     serve!(InstallationServiceServer);
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -109,6 +111,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<TokenServiceServer<Api>>().await;
     health.set_serving::<AuditServiceServer<Api>>().await;
+    health.set_serving::<PortalServiceServer<Api>>().await;
     health.set_serving::<InstallationServiceServer<Api>>().await;
     builder.add_service(health_service);
     let reflection = || {

@@ -168,7 +168,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     drop(first_start);
 
     let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
-    let limits = limits(&options)?;
+    let limits = limits(&options, http_address)?;
     let catalogue = Arc::new(Catalogue::default());
     let configuration = store.accept_configuration().await?;
     App::load(&store, &key, &limits, &catalogue).await?;
@@ -284,7 +284,7 @@ fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<Target
     })
 }
 
-fn limits(options: &Options) -> anyhow::Result<Limits> {
+fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits> {
     let schedule = RetrySchedule::new(options.retry_delays.clone()).context("retry-delay")?;
     Ok(Limits {
         payload_bytes_max: options.payload_bytes_max,
@@ -292,20 +292,38 @@ fn limits(options: &Options) -> anyhow::Result<Limits> {
         allow_insecure_tls: options.allow_insecure_tls,
         header_prefix: options.header_prefix.clone(),
         schedule: Arc::new(schedule),
+        console_url: console_url(options.console_url.as_deref(), http_address)?,
     })
 }
 
-fn console_options(options: &Options) -> anyhow::Result<console::ConsoleOptions> {
-    let url = options.console_url.as_deref().map(url::Url::parse).transpose();
-    let url = url.context("console-url")?;
-    if let Some(url) = &url {
-        let is_origin = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
-        anyhow::ensure!(
-            is_origin,
-            "console-url must be scheme and host alone, for example https://hooks.example.com"
-        );
+/// Where browsers reach the web console, without a slash at the end.
+fn console_url(setting: Option<&str>, http_address: SocketAddr) -> anyhow::Result<String> {
+    match setting {
+        Some(text) => origin("console-url", text),
+        None => Ok(format!("http://{http_address}")),
     }
-    Ok(console::ConsoleOptions { url })
+}
+
+fn console_options(options: &Options) -> anyhow::Result<console::ConsoleOptions> {
+    let url = options.console_url.as_deref().map(|text| origin("console-url", text));
+    let parents = options.portal_parents.iter().map(|text| origin("portal-parent", text));
+    Ok(console::ConsoleOptions {
+        origin: url.transpose()?,
+        portal_parents: parents.collect::<anyhow::Result<_>>()?,
+    })
+}
+
+/// Scheme, host and port of a setting that may hold nothing else.
+fn origin(setting: &str, text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).ok().filter(|url| {
+        let is_plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain && url.path() == "/"
+    });
+    let url = url.with_context(|| {
+        format!("{setting} `{text}` must be scheme and host alone, for example https://hooks.example.com")
+    })?;
+    Ok(url.origin().ascii_serialization())
 }
 
 fn connector_options(options: &Options) -> anyhow::Result<ConnectorOptions> {

@@ -257,7 +257,7 @@ pub struct AuditRow {
     pub id: i64,
     /// When.
     pub at: i64,
-    /// Who: the id of a token, or `hookwright`.
+    /// Who: the id of a token or a portal link, or `hookwright`.
     pub actor: String,
     /// What was done.
     pub action: String,

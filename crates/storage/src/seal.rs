@@ -5,6 +5,7 @@
 
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf,
     rand::{SecureRandom, SystemRandom},
 };
 
@@ -54,6 +55,21 @@ impl MasterKey {
         &self.bytes
     }
 
+    /// A key of its own for one purpose (HKDF with SHA-256, RFC 5869): what is sealed under it opens under no other.
+    ///
+    /// # Panics
+    /// Never: a key of 32 bytes is not too long for HKDF.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Self {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"hookwright");
+        let mut bytes = [0; 32];
+        salt.extract(&self.bytes)
+            .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|material| material.fill(&mut bytes))
+            .expect("32 bytes are what the hash gives");
+        Self::new(bytes)
+    }
+
     /// Seals a value for a place.
     ///
     /// # Panics
@@ -97,6 +113,26 @@ impl MasterKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_derived_key_opens_what_it_sealed_alone() {
+        let key = MasterKey::generate();
+        let derived = key.derive("a");
+        let sealed = derived.seal(b"secret", b"place");
+        assert_eq!(
+            MasterKey::new(key.bytes).derive("a").open(&sealed, b"place").unwrap(),
+            b"secret",
+            "the same every time"
+        );
+        for other in [
+            &key,
+            &key.derive("b"),
+            &derived.derive("a"),
+            &MasterKey::generate().derive("a"),
+        ] {
+            assert_eq!(other.open(&sealed, b"place"), Err(UnsealError));
+        }
+    }
 
     #[test]
     fn f12_a_sealed_value_opens_only_unaltered_in_its_place_under_its_key() {

@@ -1,4 +1,4 @@
-//! What operators do: tokens, the audit log, the installation; and events found by what they hold.
+//! What operators do: tokens, the audit log, portal links, the installation; and events found by what they hold.
 
 use super::{client, run, text};
 use crate::support::{CLOCKING, Installation, On};
@@ -64,6 +64,17 @@ async fn operators_work_by_the_command_line() {
         assert_eq!(found["events"].as_array().unwrap().len(), 1, "{filter:?}: {found}");
     }
 
+    let link = [
+        "portal",
+        "link",
+        "--organization",
+        "acme",
+        "--read-only",
+        "--ttl",
+        "15m",
+    ];
+    let link = client(&installation, &link).await;
+    assert!(link["url"].as_str().unwrap().contains("/portal/"), "{link}");
     let log = client(
         &installation,
         &["audit", "list", "--organization", "acme", "--action", "token."],

@@ -6,13 +6,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use hookwright_delivery::clock;
-use hookwright_domain::id::TokenId;
+use hookwright_domain::id::{PortalLinkId, TokenId};
 use hookwright_storage::TokenRow;
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
@@ -62,11 +63,28 @@ impl Scope {
     }
 }
 
+/// By what a caller calls; written to the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A token.
+    Token(TokenId),
+    /// A portal link.
+    PortalLink(PortalLinkId),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(id) => id.fmt(f),
+            Self::PortalLink(id) => id.fmt(f),
+        }
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The token used; written to the audit log.
-    token: TokenId,
+    actor: Actor,
     scope: Scope,
     /// The only organization that the caller may work with, by raw id; `None` for all.
     organization: Option<i64>,
@@ -75,9 +93,19 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The token that it calls with.
-    pub fn token(&self) -> TokenId {
-        self.token
+    /// Who may work with one organization for a time.
+    pub(super) fn new(actor: Actor, scope: Scope, organization: i64, expires_at: i64) -> Self {
+        Self {
+            actor,
+            scope,
+            organization: Some(organization),
+            expires_at: Some(expires_at),
+        }
+    }
+
+    /// By what it calls.
+    pub fn actor(&self) -> Actor {
+        self.actor
     }
 
     /// What it may do.
@@ -119,6 +147,16 @@ impl Caller {
         self.require_scope(scope)
     }
 
+    /// Fails for who came by a portal link: what it opens ends with it, and must not be prolonged.
+    pub fn require_token(&self) -> AppResult<()> {
+        match self.actor {
+            Actor::Token(_) => Ok(()),
+            Actor::PortalLink(_) => Err(AppError::Denied(
+                "whoever came by a portal link makes no more of them; ask the application that gave it".to_owned(),
+            )),
+        }
+    }
+
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
         // `publish` and `read` stand beside each other: a publisher's token does not open what was published.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
@@ -155,7 +193,7 @@ impl InForce {
         let id = TokenId::from_raw(row.id);
         self.ids.insert(id);
         let caller = Caller {
-            token: id,
+            actor: Actor::Token(id),
             scope,
             organization: row.organization_id,
             expires_at: row.expires_at,
@@ -165,7 +203,11 @@ impl InForce {
 
     fn retain(&mut self, keep: impl Fn(&Caller) -> bool) {
         self.by_hash.retain(|_, caller| keep(caller));
-        self.ids = self.by_hash.values().map(|caller| caller.token).collect();
+        let ids = self.by_hash.values().filter_map(|caller| match caller.actor {
+            Actor::Token(id) => Some(id),
+            Actor::PortalLink(_) => None,
+        });
+        self.ids = ids.collect();
     }
 }
 
@@ -189,7 +231,7 @@ impl Tokens {
     /// Takes one out of force. Callers take turns.
     pub(super) fn remove(&self, id: TokenId) {
         let mut in_force = InForce::clone(&self.in_force.load());
-        in_force.retain(|caller| caller.token != id);
+        in_force.retain(|caller| caller.actor != Actor::Token(id));
         self.store(in_force);
     }
 
@@ -226,7 +268,11 @@ impl Tokens {
 
     /// Fails when a caller that was let in may not go on: its token was revoked, or its time is over.
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
-        let known = self.in_force.load().ids.contains(&caller.token);
+        let known = match caller.actor {
+            Actor::Token(id) => self.in_force.load().ids.contains(&id),
+            // There is nothing to revoke: it lasts for its time.
+            Actor::PortalLink(_) => true,
+        };
         if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
             Ok(())
         } else {
@@ -237,7 +283,10 @@ impl Tokens {
     /// Who calls with the token of this id, if that is in force.
     pub(super) fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
         let in_force = self.in_force.load();
-        let caller = in_force.by_hash.values().find(|caller| caller.token == token)?;
+        let caller = in_force
+            .by_hash
+            .values()
+            .find(|caller| caller.actor == Actor::Token(token))?;
         self.check(caller, now_us).is_ok().then(|| caller.clone())
     }
 }
@@ -361,6 +410,24 @@ mod tests {
         assert!(caller.require_for(Scope::Read, 8).is_err());
         assert!(caller.require_for(Scope::Admin, 7).is_err());
         assert!(caller.require(Scope::Read).is_err());
+    }
+
+    #[test]
+    fn who_came_by_a_portal_link_has_its_organization_and_its_time() {
+        let link = Actor::PortalLink(PortalLinkId::from_raw(17));
+        let customer = |scope| Caller::new(link, scope, 7, 10);
+        let manages = customer(Scope::Manage);
+        assert!(manages.require_for(Scope::Manage, 7).is_ok() && manages.require_for(Scope::Read, 7).is_ok());
+        assert!(manages.require_for(Scope::Read, 8).is_err(), "another organization");
+        assert!(manages.require(Scope::Read).is_err(), "the installation");
+        assert!(manages.require_for(Scope::Admin, 7).is_err(), "its tokens");
+        assert!(manages.require_token().is_err(), "more links");
+        let reads = customer(Scope::Read);
+        assert!(reads.require_for(Scope::Read, 7).is_ok() && reads.require_for(Scope::Manage, 7).is_err());
+        let tokens = Tokens::default();
+        assert!(tokens.check(&manages, 9).is_ok());
+        assert!(tokens.check(&manages, 10).is_err(), "its time is over");
+        assert_eq!(link.to_string(), PortalLinkId::from_raw(17).to_string());
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl App {
         AuditRow {
             id: self.next_id(),
             at: clock::now_us(),
-            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.token().to_string()),
+            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.actor().to_string()),
             action: action.to_owned(),
             resource,
             details: details.to_string(),

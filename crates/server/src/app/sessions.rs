@@ -1,24 +1,27 @@
-//! Sessions of the console: who signed in with which token.
+//! Sessions of the console: who signed in, with a token or by a portal link.
 //!
-//! A session is what its cookie says: the token's id and two times, sealed under the master key, so that every node can
-//! read it and no node must remember it. The token is looked up again for every request: once it is revoked or expired
-//! the session is over. What a node remembers is which sessions were ended before their time.
+//! A session is what its cookie says, sealed under a key that is derived from the master key for this alone: every node can
+//! read it, and no node must remember it. Token or link are looked up again for every request: once the token is revoked, or
+//! the time of either is over, so is the session. What a node remembers is which sessions were ended before their time.
 
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hookwright_delivery::clock;
 use hookwright_domain::id::TokenId;
+use hookwright_storage::MasterKey;
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     App,
-    access::{Caller, Scope},
+    access::{Actor, Caller, Scope},
     error::{AppError, AppResult},
 };
 
+/// What the key of sessions is derived for; a change of their form changes it.
+const PURPOSE: &str = "console-session/1";
 /// How long a session lasts without a request.
 const IDLE_US: i64 = 2 * 3_600 * 1_000_000;
 /// How long a session lasts whatever happens.
@@ -27,21 +30,23 @@ const LIFE_US: i64 = 12 * 3_600 * 1_000_000;
 const NOTE_AFTER_US: i64 = 60 * 1_000_000;
 /// How many ended sessions are remembered.
 const ENDED_MAX: usize = 10_000;
-const PLACE: &[u8] = b"console.sessions";
+/// More than the longest cookie that a browser keeps.
+const COOKIE_CHARS_MAX: usize = 8_192;
 const OVER: &str = "the session is over; sign in again";
-/// The form of sealed sessions.
-const VERSION: u8 = 1;
-const LENGTH: usize = 1 + 8 + 8 + 8 + 16;
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Who that is.
     pub caller: Caller,
+    /// Where the link back points, for those who came by a portal link that has one.
+    pub return_url: Option<String>,
     began_at: i64,
     seen_at: i64,
     /// Random, so that no two sessions are alike, and known to nobody but the server: the cookie is sealed.
     id: [u8; 16],
+    /// The portal link, for those who came by one; empty for others.
+    link: String,
 }
 
 impl Session {
@@ -52,6 +57,11 @@ impl Session {
         hash.update(self.id);
         hex::encode(hash.finalize())
     }
+
+    /// Whether it was begun by a portal link.
+    pub fn is_portal(&self) -> bool {
+        !self.link.is_empty()
+    }
 }
 
 /// Sessions that were ended, until they would have ended by themselves.
@@ -61,7 +71,9 @@ pub(super) struct Ended(Mutex<HashMap<[u8; 16], i64>>);
 impl Ended {
     fn put(&self, id: [u8; 16], until: i64, now: i64) {
         let mut ended = self.0.lock();
-        ended.retain(|_, until| *until > now);
+        if ended.len() >= ENDED_MAX {
+            ended.retain(|_, until| *until > now);
+        }
         if ended.len() < ENDED_MAX {
             ended.insert(id, until);
         } else {
@@ -72,6 +84,17 @@ impl Ended {
     fn has(&self, id: &[u8; 16]) -> bool {
         self.0.lock().contains_key(id)
     }
+}
+
+/// What a cookie says.
+#[derive(Debug, PartialEq, Eq)]
+struct Sealed {
+    /// Zero for those who came by a portal link.
+    token: i64,
+    began_at: i64,
+    seen_at: i64,
+    id: [u8; 16],
+    link: String,
 }
 
 impl App {
@@ -85,22 +108,16 @@ impl App {
             let message = "this token may publish and see nothing; sign in with one of scope read, manage or admin";
             return Err(AppError::Denied(message.to_owned()));
         }
-        self.begin_session(caller)
+        begin(caller, None, String::new())
     }
 
-    /// Begins a session for somebody whose right to it was checked.
-    pub(super) fn begin_session(&self, caller: Caller) -> AppResult<Session> {
-        let mut id = [0; 16];
-        SystemRandom::new()
-            .fill(&mut id)
-            .map_err(|_| AppError::internal(&"the operating system gives no randomness"))?;
-        let now = clock::now_us();
-        Ok(Session {
-            caller,
-            began_at: now,
-            seen_at: now,
-            id,
-        })
+    /// Begins a session by a portal link.
+    ///
+    /// # Errors
+    /// When the link does not open.
+    pub fn sign_in_by_link(&self, link: &str) -> AppResult<Session> {
+        let opened = self.open_portal_link(link)?;
+        begin(opened.caller, opened.return_url, link.to_owned())
     }
 
     /// The session of a cookie.
@@ -109,37 +126,54 @@ impl App {
     /// When it is none, or over.
     pub fn session(&self, cookie: &str) -> AppResult<Session> {
         let now = clock::now_us();
-        let session = self.read_session(cookie, now).ok_or(AppError::Unauthenticated(OVER))?;
-        let fresh = now < session.seen_at + IDLE_US && now < session.began_at + LIFE_US;
-        if !fresh || self.ended_sessions.has(&session.id) {
+        let sealed = Sealed::open(&self.session_key, cookie).ok_or(AppError::Unauthenticated(OVER))?;
+        let is_fresh = now < sealed.seen_at + IDLE_US && now < sealed.began_at + LIFE_US;
+        if !is_fresh || self.ended_sessions.has(&sealed.id) {
             return Err(AppError::Unauthenticated(OVER));
         }
-        Ok(session)
+        let (caller, return_url) = if sealed.link.is_empty() {
+            let caller = self.tokens.caller(TokenId::from_raw(sealed.token), now);
+            (caller.ok_or(AppError::Unauthenticated(OVER))?, None)
+        } else {
+            let opened = self.open_portal_link(&sealed.link)?;
+            (opened.caller, opened.return_url)
+        };
+        Ok(Session {
+            caller,
+            return_url,
+            began_at: sealed.began_at,
+            seen_at: sealed.seen_at,
+            id: sealed.id,
+            link: sealed.link,
+        })
     }
 
     /// Whether a session whose request goes on for long is still good.
     pub fn is_signed_in(&self, session: &Session) -> bool {
-        let now = clock::now_us();
-        self.tokens.caller(session.caller.token(), now).is_some()
-            && now < session.began_at + LIFE_US
+        self.recheck(&session.caller).is_ok()
+            && clock::now_us() < session.began_at + LIFE_US
             && !self.ended_sessions.has(&session.id)
     }
 
-    /// The session's cookie, if the browser has none yet or one that grows old.
+    /// The session's cookie, if the browser has one that grows old.
     pub fn noted_session(&self, session: &Session) -> Option<String> {
-        let now = clock::now_us();
-        (now >= session.seen_at + NOTE_AFTER_US).then(|| self.seal_session(session))
+        let is_old = clock::now_us() >= session.seen_at + NOTE_AFTER_US;
+        is_old.then(|| self.seal_session(session))
     }
 
     /// The value of the session's cookie.
     pub fn seal_session(&self, session: &Session) -> String {
-        let mut bytes = Vec::with_capacity(LENGTH);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&session.caller.token().raw().to_le_bytes());
-        bytes.extend_from_slice(&session.began_at.to_le_bytes());
-        bytes.extend_from_slice(&clock::now_us().to_le_bytes());
-        bytes.extend_from_slice(&session.id);
-        URL_SAFE_NO_PAD.encode(self.key.seal(&bytes, PLACE))
+        let sealed = Sealed {
+            token: match session.caller.actor() {
+                Actor::Token(id) => id.raw(),
+                Actor::PortalLink(_) => 0,
+            },
+            began_at: session.began_at,
+            seen_at: clock::now_us(),
+            id: session.id,
+            link: session.link.clone(),
+        };
+        sealed.seal(&self.session_key)
     }
 
     /// Ends a session on this node; elsewhere it ends with its cookie, or when its time is over.
@@ -147,18 +181,111 @@ impl App {
         self.ended_sessions
             .put(session.id, session.began_at + LIFE_US, clock::now_us());
     }
+}
 
-    fn read_session(&self, cookie: &str, now: i64) -> Option<Session> {
-        let sealed = URL_SAFE_NO_PAD.decode(cookie).ok()?;
-        let plain = self.key.open(&sealed, PLACE).ok()?;
-        let bytes: [u8; LENGTH] = plain.as_slice().try_into().ok()?;
-        let number = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-        let caller = self.tokens.caller(TokenId::from_raw(number(1)), now)?;
-        (bytes[0] == VERSION).then_some(Session {
-            caller,
-            began_at: number(9),
-            seen_at: number(17),
-            id: bytes[25..].try_into().unwrap_or_default(),
+/// Begins a session, unlike any other.
+fn begin(caller: Caller, return_url: Option<String>, link: String) -> AppResult<Session> {
+    let mut id = [0; 16];
+    SystemRandom::new()
+        .fill(&mut id)
+        .map_err(|_| AppError::internal(&"the operating system gives no randomness"))?;
+    let now = clock::now_us();
+    Ok(Session {
+        caller,
+        return_url,
+        began_at: now,
+        seen_at: now,
+        id,
+        link,
+    })
+}
+
+/// The key of sessions.
+pub(super) fn key(master: &MasterKey) -> MasterKey {
+    master.derive(PURPOSE)
+}
+
+impl Sealed {
+    fn seal(&self, key: &MasterKey) -> String {
+        let mut plain = Vec::with_capacity(40 + self.link.len());
+        for number in [self.token, self.began_at, self.seen_at] {
+            plain.extend_from_slice(&number.to_le_bytes());
+        }
+        plain.extend_from_slice(&self.id);
+        plain.extend_from_slice(self.link.as_bytes());
+        URL_SAFE_NO_PAD.encode(key.seal(&plain, PURPOSE.as_bytes()))
+    }
+
+    fn open(key: &MasterKey, cookie: &str) -> Option<Self> {
+        let cookie = Some(cookie).filter(|cookie| cookie.len() <= COOKIE_CHARS_MAX)?;
+        let plain = key
+            .open(&URL_SAFE_NO_PAD.decode(cookie).ok()?, PURPOSE.as_bytes())
+            .ok()?;
+        let (token, rest) = plain.split_first_chunk::<8>()?;
+        let (began_at, rest) = rest.split_first_chunk::<8>()?;
+        let (seen_at, rest) = rest.split_first_chunk::<8>()?;
+        let (id, link) = rest.split_first_chunk::<16>()?;
+        Some(Self {
+            token: i64::from_le_bytes(*token),
+            began_at: i64::from_le_bytes(*began_at),
+            seen_at: i64::from_le_bytes(*seen_at),
+            id: *id,
+            link: std::str::from_utf8(link).ok()?.to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_that_was_forged_altered_or_cut_is_none() {
+        let master = MasterKey::generate();
+        let key = key(&master);
+        let sealed = |link: &str| Sealed {
+            token: 7,
+            began_at: 8,
+            seen_at: 9,
+            id: [3; 16],
+            link: link.to_owned(),
+        };
+        for link in ["", "a-link"] {
+            let cookie = sealed(link).seal(&key);
+            assert_eq!(Sealed::open(&key, &cookie), Some(sealed(link)));
+            for cut in 0..cookie.len() {
+                assert_eq!(Sealed::open(&key, &cookie[..cut]), None, "cut to {cut}");
+            }
+            let bytes = URL_SAFE_NO_PAD.decode(&cookie).unwrap();
+            for at in 0..bytes.len() {
+                let mut altered = bytes.clone();
+                altered[at] ^= 1;
+                assert_eq!(
+                    Sealed::open(&key, &URL_SAFE_NO_PAD.encode(altered)),
+                    None,
+                    "altered at {at}"
+                );
+            }
+            assert_eq!(
+                Sealed::open(&master.derive("portal-link/1"), &cookie),
+                None,
+                "another purpose"
+            );
+            assert_eq!(
+                Sealed::open(&super::key(&MasterKey::generate()), &cookie),
+                None,
+                "another installation"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_ended_sessions_is_bounded() {
+        let ended = Ended::default();
+        let id = |number: usize| u128::try_from(number).unwrap().to_le_bytes();
+        (0..=ENDED_MAX).for_each(|number| ended.put(id(number), 10, 0));
+        assert!(ended.has(&id(0)) && !ended.has(&id(ENDED_MAX)));
+        ended.put(id(ENDED_MAX), 20, 10);
+        assert!(ended.has(&id(ENDED_MAX)), "those whose time is over make room");
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     SignIn(Option<String>),
     /// There is no such thing that the visitor may know of.
     NotFound,
+    /// A portal link does not open; why.
+    Link(&'static str),
     /// The post was not made by a page of ours.
     Forged,
     /// A form lacks what every form has, or cannot be read.
@@ -65,6 +67,10 @@ impl IntoResponse for Fault {
             Self::NotFound => {
                 let message = "There is nothing at this address, or your token may not see it.".to_owned();
                 Self::page(StatusCode::NOT_FOUND, "Not found", message, Vec::new())
+            }
+            Self::Link(why) => {
+                let message = format!("{}.", capitalized(why));
+                Self::page(StatusCode::UNAUTHORIZED, "This link does not open", message, Vec::new())
             }
             Self::Forged => {
                 let message = "The form was not sent by a page of this console, so nothing was changed. Open the page here, and \

@@ -20,32 +20,33 @@ use axum::{
 };
 
 use super::{Console, fault::Fault};
+use crate::app::sessions::Session;
 
-/// No script, style or connection but our own; no frame around the console.
+/// No script, style or connection but our own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
-                      connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; base-uri 'none'";
 
 /// Refuses forged posts and adds the headers.
 pub(super) async fn guard(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
-    let renewed = console.renewed(request.headers());
+    let session = console.session(request.headers());
+    let is_portal = request.uri().path().starts_with("/portal/") || session.as_ref().is_some_and(Session::is_portal);
     let mut response = if changes && !console.is_own(request.headers()) {
         Fault::Forged.into_response()
     } else {
         next.run(request).await
     };
     let headers = response.headers_mut();
+    headers.extend(console.framing(is_portal));
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_FRAME_OPTIONS, "DENY"),
         // Other sites learn nothing; our own posts must name their origin, which `no-referrer` would take from them.
         (REFERRER_POLICY, "same-origin"),
     ];
     for (name, value) in fixed {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if let Some(cookie) = renewed {
+    if let Some(cookie) = session.and_then(|session| console.renewed(&session)) {
         headers.entry(SET_COOKIE).or_insert(cookie);
     }
     headers
@@ -55,6 +56,22 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, request: Request,
 }
 
 impl Console {
+    /// The policy; and whether a frame may hold the page: none but the portal's, on the pages that the operator named.
+    fn framing(&self, is_portal: bool) -> HeaderMap {
+        let parents = &self.options.portal_parents;
+        let mut headers = HeaderMap::new();
+        let ancestors = if is_portal && !parents.is_empty() {
+            parents.join(" ")
+        } else {
+            headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            "'none'".to_owned()
+        };
+        let policy = format!("{POLICY}; frame-ancestors {ancestors}");
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        headers
+    }
+
     /// Whether a request that changes something comes from a page of ours, by what the browser says of it.
     fn is_own(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -70,9 +87,7 @@ impl Console {
     }
 
     fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
-        if let Some(url) = &self.options.url
-            && url.origin().ascii_serialization() == origin
-        {
+        if self.options.origin.as_deref() == Some(origin) {
             return true;
         }
         let authority = origin

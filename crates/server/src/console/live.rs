@@ -104,8 +104,13 @@ pub(super) async fn deliveries(
 impl Tail {
     /// What is told next; `None` when nothing more is.
     async fn next(&mut self) -> Option<Event> {
+        let console = Arc::clone(&self.console);
         while self.told.is_empty() {
-            let found = self.look().await;
+            let caller = self.visitor.caller().clone();
+            let found = tokio::select! {
+                found = self.look() => found,
+                denied = console.app.until_denied(&caller) => Err(denied),
+            };
             // The stream ends with the session, with the server, or where the store does not answer: the browser asks again.
             self.told = found.ok()?;
             self.told.reverse();

@@ -37,6 +37,14 @@ pub(super) struct Who {
     pub(super) is_admin: bool,
     /// Whether they see the whole installation.
     pub(super) sees_all: bool,
+    /// Whether they may look after the tokens of what they see.
+    pub(super) has_tokens: bool,
+    /// Whether they may read the audit log of what they see.
+    pub(super) has_audit: bool,
+    /// Whether they came by a portal link.
+    pub(super) is_portal: bool,
+    /// Where the link back points.
+    pub(super) return_url: Option<String>,
 }
 
 /// The organization that a page is about.
@@ -69,6 +77,10 @@ impl Frame {
                 form_token: visitor.form_token(),
                 is_admin: caller.require(Scope::Admin).is_ok(),
                 sees_all: caller.organization().is_none(),
+                has_tokens: caller.require_any(Scope::Admin).is_ok(),
+                has_audit: caller.require_any(Scope::Manage).is_ok(),
+                is_portal: visitor.is_portal(),
+                return_url: visitor.return_url().map(str::to_owned),
             }),
             organization: None,
             done: None,

@@ -22,9 +22,12 @@ use super::{
 };
 use crate::app::{access::Caller, error::AppError, sessions::Session};
 
-/// The cookie's name where TLS protects it: browsers then take it from this host alone.
-const SECURE_NAME: &str = "__Host-hookwright";
-const PLAIN_NAME: &str = "hookwright";
+/// What a cookie's name begins with where TLS protects it: browsers then take it from this host alone.
+const SECURE_PREFIX: &str = "__Host-";
+/// The cookie of those who signed in with a token.
+const TOKEN_COOKIE: &str = "hookwright";
+/// The cookie of those who came by a portal link. It counts where the other is missing, so that no link takes a session's place.
+const PORTAL_COOKIE: &str = "hookwright-portal";
 
 /// Somebody who is signed in and asks for a page.
 pub(super) struct Visitor {
@@ -42,6 +45,16 @@ impl Visitor {
         console.app.is_signed_in(&self.session)
     }
 
+    /// Where the link back points, for those who came by a portal link.
+    pub(super) fn return_url(&self) -> Option<&str> {
+        self.session.return_url.as_deref()
+    }
+
+    /// Whether they came by a portal link.
+    pub(super) fn is_portal(&self) -> bool {
+        self.session.is_portal()
+    }
+
     /// What their forms carry.
     pub(super) fn form_token(&self) -> String {
         self.session.form_token()
@@ -57,9 +70,10 @@ impl FromRequestParts<Arc<Console>> for Visitor {
             let address = asked.path_and_query().map(ToString::to_string);
             address.filter(|_| parts.method == Method::GET)
         };
-        let cookie = console.cookie(&parts.headers).ok_or_else(|| Fault::SignIn(back()))?;
-        let session = console.app.session(cookie).map_err(|_| Fault::SignIn(back()))?;
-        Ok(Self { session })
+        let session = console.session(&parts.headers);
+        session
+            .map(|session| Self { session })
+            .ok_or_else(|| Fault::SignIn(back()))
     }
 }
 
@@ -94,40 +108,58 @@ async fn read_form(request: Request) -> Result<Fields, Fault> {
 impl Console {
     /// Whether browsers speak TLS with the console.
     fn is_secure(&self) -> bool {
-        self.options.url.as_ref().is_some_and(|url| url.scheme() == "https")
+        let origin = self.options.origin.as_deref();
+        origin.is_some_and(|origin| origin.starts_with("https://"))
     }
 
-    fn cookie_name(&self) -> &'static str {
-        if self.is_secure() { SECURE_NAME } else { PLAIN_NAME }
+    /// Who asks.
+    pub(super) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        let mut names = [TOKEN_COOKIE, PORTAL_COOKIE].into_iter();
+        names.find_map(|name| self.app.session(self.cookie(headers, name)?).ok())
     }
 
-    fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+    fn cookie<'a>(&self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
         pairs.find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            (name == self.cookie_name()).then_some(value)
+            let (known, value) = pair.trim().split_once('=')?;
+            let known = if self.is_secure() {
+                known.strip_prefix(SECURE_PREFIX)?
+            } else {
+                known
+            };
+            (known == name).then_some(value)
         })
     }
 
-    fn set_cookie(&self, value: &str, attributes: &str) -> HeaderValue {
-        let secure = if self.is_secure() { "; Secure" } else { "" };
-        let name = self.cookie_name();
-        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{attributes}");
+    /// The cookie as browsers are told to keep it: until they are closed, unless `ending` says otherwise.
+    fn cookie_header(&self, is_portal: bool, value: &str, ending: &str) -> HeaderValue {
+        let (prefix, secure) = if self.is_secure() {
+            (SECURE_PREFIX, "; Secure")
+        } else {
+            ("", "")
+        };
+        let (name, site) = match (is_portal, self.is_secure() && !self.options.portal_parents.is_empty()) {
+            (false, _) => (TOKEN_COOKIE, "Strict"),
+            // Whoever comes from another site by a link is to arrive signed in.
+            (true, false) => (PORTAL_COOKIE, "Lax"),
+            // In a frame of another site, and in that site's frames alone.
+            (true, true) => (PORTAL_COOKIE, "None; Partitioned"),
+        };
+        let text = format!("{prefix}{name}={value}; Path=/; HttpOnly; SameSite={site}{secure}{ending}");
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// Has the browser keep the session's cookie for as long as it is open.
-    fn keep(&self, response: &mut Response, session: &Session) {
-        let cookie = self.set_cookie(&self.app.seal_session(session), "");
+    /// Has the browser keep the session's cookie.
+    pub(super) fn keep(&self, response: &mut Response, session: &Session) {
+        let cookie = self.cookie_header(session.is_portal(), &self.app.seal_session(session), "");
         response.headers_mut().append(SET_COOKIE, cookie);
     }
 
     /// A new cookie for a session whose cookie grows old.
-    pub(super) fn renewed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let session = self.app.session(self.cookie(headers)?).ok()?;
-        let sealed = self.app.noted_session(&session)?;
-        Some(self.set_cookie(&sealed, ""))
+    pub(super) fn renewed(&self, session: &Session) -> Option<HeaderValue> {
+        let sealed = self.app.noted_session(session)?;
+        Some(self.cookie_header(session.is_portal(), &sealed, ""))
     }
 }
 
@@ -192,8 +224,10 @@ pub(super) async fn sign_in(
 /// Ends the session.
 pub(super) async fn sign_out(State(console): Shared, sent: Sent) -> Answer {
     console.app.end_session(&sent.visitor.session);
-    let mut response = Redirect::to("/console/sign-in").into_response();
-    let gone = console.set_cookie("", "; Max-Age=0");
+    let session = &sent.visitor.session;
+    let next = session.return_url.as_deref().unwrap_or("/console/sign-in");
+    let mut response = Redirect::to(next).into_response();
+    let gone = console.cookie_header(session.is_portal(), "", "; Max-Age=0");
     response.headers_mut().append(SET_COOKIE, gone);
     Ok(response)
 }

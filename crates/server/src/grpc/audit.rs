@@ -1,6 +1,6 @@
 //! `AuditService`.
 
-use hookwright_domain::id::{AuditEntryId, TokenId};
+use hookwright_domain::id::{AuditEntryId, PortalLinkId, TokenId};
 use hookwright_proto::v1::{
     AuditEntry, ListAuditEntriesRequest, ListAuditEntriesResponse, audit_service_server::AuditService,
 };
@@ -73,9 +73,10 @@ fn stored_actor(name: &str) -> AppResult<Option<String>> {
     let known = match name.split_once('/') {
         None => (name == SERVICE).then(|| name.to_owned()),
         Some(("tokens", id)) => id.parse::<TokenId>().ok().map(|id| id.to_string()),
+        Some(("portalLinks", id)) => id.parse::<PortalLinkId>().ok().map(|id| id.to_string()),
         Some(_) => None,
     };
-    let rule = "is not an actor; it must be `tokens/{token_id}` or `hookwright`";
+    let rule = "is not an actor; it must be `tokens/{token_id}`, `portalLinks/{portal_link_id}` or `hookwright`";
     known
         .map(Some)
         .ok_or_else(|| AppError::invalid("actor", "INVALID_ACTOR", rule))
@@ -86,6 +87,7 @@ fn entry(line: ListedAudit) -> AuditEntry {
     let id = AuditEntryId::from_raw(row.id);
     let actor = match row.actor.get(..4) {
         Some(TokenId::PREFIX) => format!("tokens/{}", row.actor),
+        Some(PortalLinkId::PREFIX) => format!("portalLinks/{}", row.actor),
         _ => row.actor,
     };
     let details = match serde_json::from_str(&row.details) {

@@ -1,0 +1,109 @@
+//! The portal: links that let a customer into the pages of one organization, made here and opened here.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+
+use super::{
+    Answer, Console, Shared,
+    errors::Errors,
+    fault::Fault,
+    fields::Fields,
+    page::{Frame, Place, html},
+    session::{Sent, Visitor},
+    show::Time,
+    units,
+};
+use crate::app::{
+    access::Scope,
+    error::{AppError, AppResult},
+    portal::{NewPortalLink, PortalLink},
+};
+
+/// Begins the session that a link opens, and leads to its organization.
+pub(super) async fn open(State(console): Shared, Path(link): Path<String>) -> Answer {
+    let session = console.app.sign_in_by_link(&link).map_err(|error| match error {
+        AppError::Unauthenticated(message) => Fault::Link(message),
+        error => error.into(),
+    })?;
+    let own = console.app.own_organization(&session.caller).ok_or(Fault::NotFound)?;
+    let mut response = Redirect::to(&format!("/console/organizations/{}", own.name)).into_response();
+    console.keep(&mut response, &session);
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "portal_links.html")]
+struct FormPage {
+    frame: Frame,
+    ttl: String,
+    read_only: bool,
+    return_url: String,
+    errors: Errors,
+    made: Option<Made>,
+}
+
+/// A link that was just made.
+struct Made {
+    url: String,
+    expires: Time,
+}
+
+/// The form.
+pub(super) async fn form(State(console): Shared, visitor: Visitor, Path(organization): Path<String>) -> Answer {
+    let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_token()?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    let page = page(&console, &visitor, &place, &Fields::default(), Errors::default());
+    Ok(html(&page))
+}
+
+fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, errors: Errors) -> FormPage {
+    FormPage {
+        frame: Frame::within(console, visitor, place, "portal", "Portal links"),
+        ttl: fields.some("ttl").unwrap_or("1h").to_owned(),
+        read_only: fields.has("read_only"),
+        return_url: fields.get("return_url").to_owned(),
+        errors,
+        made: None,
+    }
+}
+
+/// Makes a link, and shows it.
+pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    match make(&console, &visitor, &place, &fields).await {
+        Ok(link) => {
+            let made = Made {
+                url: link.url,
+                expires: Time(link.expires_at),
+            };
+            let page = FormPage {
+                made: Some(made),
+                ..page(&console, &visitor, &place, &fields, Errors::default())
+            };
+            Ok(html(&page))
+        }
+        Err(error) => {
+            let errors = Errors::of(error, "portal_link")?;
+            let page = page(&console, &visitor, &place, &fields, errors);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }
+    }
+}
+
+async fn make(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields) -> AppResult<PortalLink> {
+    let ttl =
+        units::duration(fields.get("ttl")).map_err(|error| AppError::invalid("ttl", "INVALID_DURATION", error))?;
+    let new = NewPortalLink {
+        organization: place.name(),
+        ttl,
+        read_only: fields.has("read_only"),
+        return_url: fields.get("return_url"),
+    };
+    console.app.create_portal_link(visitor.caller(), new).await
+}

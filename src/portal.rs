@@ -1,0 +1,64 @@
+//! `hookwright portal ...`.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, Subcommand};
+use hookwright_proto::v1::{CreatePortalLinkRequest, CreatePortalLinkResponse};
+
+use crate::{
+    client::{Client, names},
+    output,
+    units::parse_duration,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  hookwright portal link --organization acme
+  hookwright portal link --organization acme --read-only --ttl 15m --return-url https://app.example/settings";
+
+/// What to do with the portal.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PortalCommand {
+    /// Create a link that lets a customer into the console, for one organization and a short time
+    Link(LinkArgs),
+}
+
+/// The link to create.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct LinkArgs {
+    /// `acme` or `organizations/acme`
+    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION", value_name = "ORGANIZATION")]
+    organization: String,
+    /// How long the link is good for, 1m to 24h; 1h without
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    ttl: Option<Duration>,
+    /// Let the customer look, and change nothing
+    #[arg(long)]
+    read_only: bool,
+    /// Where the console's link back points
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    return_url: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(client: Client, command: PortalCommand) -> anyhow::Result<ExitCode> {
+    let PortalCommand::Link(args) = command;
+    let request = CreatePortalLinkRequest {
+        organization: names::organization(&args.organization)?,
+        ttl: args.ttl.map(prost_types::Duration::try_from).transpose()?,
+        read_only: args.read_only,
+        return_url: args.return_url,
+    };
+    let link = client.portal().create_portal_link(request).await?.into_inner();
+    client.output.message("CreatePortalLinkResponse", &link, show)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(link: &CreatePortalLinkResponse) -> String {
+    output::fields(vec![
+        ("link", names::id(&link.portal_link).to_owned()),
+        ("expires", output::time(link.expire_time.as_ref())),
+        ("url", link.url.clone()),
+    ])
+}

@@ -1,0 +1,152 @@
+//! Portal links, as an application that asks for them sees them.
+
+use hookwright_proto::v1::{
+    CreatePortalLinkRequest, CreatePortalLinkResponse, CreateTokenRequest, ListAuditEntriesRequest, Token, TokenScope,
+};
+use prost_types::Duration;
+use tonic::{Code, Status};
+
+use crate::support::{ACME, Clients, Installation, On, on_both_stores};
+
+async fn create(clients: &mut Clients, request: CreatePortalLinkRequest) -> Result<CreatePortalLinkResponse, Status> {
+    Ok(clients.portal.create_portal_link(request).await?.into_inner())
+}
+
+fn to_acme() -> CreatePortalLinkRequest {
+    CreatePortalLinkRequest {
+        organization: ACME.to_owned(),
+        ..CreatePortalLinkRequest::default()
+    }
+}
+
+fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}
+
+on_both_stores! {
+    async fn a_link_leads_to_the_console_and_is_audited(on: On) {
+        let mut installation =
+            Installation::start_with(on, |builder| builder.arg("--console-url", "https://hooks.example/")).await;
+        let request = CreatePortalLinkRequest {
+            ttl: seconds(60),
+            read_only: true,
+            return_url: "https://app.example/settings".to_owned(),
+            ..to_acme()
+        };
+        let link = create(&mut installation.clients, request.clone()).await.unwrap();
+        let token = link.url.strip_prefix("https://hooks.example/portal/").unwrap();
+        assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{token}");
+        let again = create(&mut installation.clients, request).await.unwrap();
+        assert!(again.url != link.url && again.portal_link != link.portal_link, "each is its own");
+        let brief = link.expire_time.unwrap().seconds;
+        let hour = create(&mut installation.clients, to_acme()).await.unwrap().expire_time.unwrap().seconds;
+        assert!(hour - brief >= 3_540, "an hour where nothing is said: {brief} {hour}");
+
+        let log = ListAuditEntriesRequest { parent: ACME.to_owned(), action_prefix: "portal_link.".to_owned(), ..Default::default() };
+        let entries = installation.clients.audit.list_audit_entries(log).await.unwrap().into_inner().audit_entries;
+        let resources: Vec<&str> = entries.iter().map(|entry| entry.resource.as_str()).collect();
+        assert_eq!(resources[1..], [&again.portal_link, &link.portal_link]);
+        assert!(!format!("{entries:?}").contains(token), "the log does not let in who reads it");
+    }
+
+    async fn a_link_needs_the_scope_for_its_organization(on: On) {
+        let mut installation = Installation::start(on).await;
+        installation.create_organization("globex").await;
+        let address = installation.server.grpc_address().to_owned();
+        let http = installation.server.http_address().to_owned();
+        for (scope, organization, allowed) in [
+            (TokenScope::Manage, ACME, true),
+            (TokenScope::Read, ACME, false),
+            (TokenScope::Publish, ACME, false),
+            (TokenScope::Manage, "organizations/globex", false),
+        ] {
+            let token = Token {
+                display_name: "test".to_owned(),
+                scope: scope.into(),
+                organization: organization.to_owned(),
+                ..Token::default()
+            };
+            let request = CreateTokenRequest { token: Some(token) };
+            let token = installation.clients.tokens.create_token(request).await.unwrap().into_inner();
+            let mut clients = Clients::connect(&address, &token.secret).await;
+            match create(&mut clients, to_acme()).await {
+                Ok(link) => {
+                    assert!(allowed, "{scope:?} {organization}");
+                    assert!(link.url.starts_with(&format!("http://{http}/portal/")), "{}", link.url);
+                    // It is no token of the API.
+                    let portal = link.url.rsplit('/').next().unwrap();
+                    let mut stranger = Clients::connect(&address, portal).await;
+                    assert_eq!(create(&mut stranger, to_acme()).await.unwrap_err().code(), Code::Unauthenticated);
+                }
+                Err(status) => assert_eq!((allowed, status.code()), (false, Code::PermissionDenied), "{scope:?} {organization}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let with_return = |url: &str| CreatePortalLinkRequest {
+        return_url: url.to_owned(),
+        ..to_acme()
+    };
+    for (request, field, code) in [
+        (
+            CreatePortalLinkRequest::default(),
+            "organization",
+            Code::InvalidArgument,
+        ),
+        (
+            CreatePortalLinkRequest {
+                ttl: seconds(59),
+                ..to_acme()
+            },
+            "ttl",
+            Code::InvalidArgument,
+        ),
+        (
+            CreatePortalLinkRequest {
+                ttl: seconds(86_401),
+                ..to_acme()
+            },
+            "ttl",
+            Code::InvalidArgument,
+        ),
+        (
+            CreatePortalLinkRequest {
+                ttl: seconds(-1),
+                ..to_acme()
+            },
+            "ttl",
+            Code::InvalidArgument,
+        ),
+        (with_return("javascript:alert(1)"), "return_url", Code::InvalidArgument),
+        (with_return("/settings"), "return_url", Code::InvalidArgument),
+        (
+            CreatePortalLinkRequest {
+                organization: "organizations/nobody".to_owned(),
+                ..to_acme()
+            },
+            "organizations/nobody",
+            Code::NotFound,
+        ),
+    ] {
+        let refused = create(&mut installation.clients, request.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{request:?}: {refused:?}");
+        assert!(refused.message().contains(field), "{request:?}: {}", refused.message());
+    }
+}
+
+#[tokio::test]
+async fn a_console_url_that_is_none_is_refused_at_start() {
+    for bad in ["hooks.example", "ftp://hooks.example", "https://hooks.example/?a=b"] {
+        let exited = hookwright_testkit::TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+            .sqlite()
+            .arg("--console-url", bad)
+            .start_to_fail()
+            .await
+            .unwrap();
+        assert!(exited.stderr.contains("console-url"), "{bad}: {}", exited.stderr);
+    }
+}
