@@ -45,10 +45,11 @@ test: test-setup ## Run all tests, against real SQLite and PostgreSQL (ARGS=... 
 	fi
 
 .PHONY: test-setup
-test-setup: ## Install what the tests need: PostgreSQL, Python packages, the example clients
+test-setup: ## Install what the tests need: PostgreSQL, Python packages, the example clients, a browser
 	@scripts/find-postgres --install >/dev/null
 	@scripts/setup-python
 	@scripts/setup-clients
+	@scripts/setup-browser
 
 .PHONY: reference
 reference: ## Write docs/reference from the comments in proto/
@@ -138,4 +139,4 @@ fmt: ## Format the code
 
 .PHONY: clean-test
 clean-test: ## Remove what test-setup and lint installed under target/
-	rm -rf target/python target/examples target/tools
+	rm -rf target/python target/examples target/browser target/tools

@@ -6,6 +6,7 @@
 //! | `client` | the Rust client: streams that survive, repeats, deadlines |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
+//! | `console` | the web console |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
@@ -43,6 +44,7 @@ mod client;
 mod clients;
 mod cluster;
 mod command_line;
+mod console;
 mod contract;
 mod durability;
 mod examples;

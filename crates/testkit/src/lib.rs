@@ -3,7 +3,9 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | [`browser`] | [`Browser`]: Chromium without a screen |
 //! | [`dns`] | [`DnsServer`]: a DNS server that answers by a script |
+//! | [`http`] | a plain HTTP client that shows what came back |
 //! | [`postgres`] | [`PostgresCluster`]: a real PostgreSQL cluster in a temporary directory, and empty databases in it |
 //! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes that came and answers by a script |
 //! | [`server`] | [`TestServer`]: the real `hookwright` binary as a child process |
@@ -19,7 +21,9 @@
 //! * What depends on the machine (is PostgreSQL there?) returns a `Result`; what is a test's
 //!   expectation (did the request come?) panics with a message.
 
+pub mod browser;
 pub mod dns;
+pub mod http;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
@@ -30,7 +34,9 @@ pub mod tls;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use browser::Browser;
 pub use dns::DnsServer;
+pub use http::HttpResponse;
 pub use postgres::{PostgresCluster, TestDatabase};
 pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};

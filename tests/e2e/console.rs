@@ -1,0 +1,110 @@
+//! The console as people use it: in a real browser where it matters, by plain HTTP where what goes over the wire does.
+//!
+//! | module | what is shown |
+//! | --- | --- |
+//! | `journey` | a person's way from signing in to signing out |
+//! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
+//! | `isolation` | a token of one organization sees nothing of another |
+//! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
+//! | `portal` | customers who come by a link |
+
+mod isolation;
+mod journey;
+mod pages;
+mod portal;
+mod security;
+
+use hookwright_proto::v1::{CreateTokenRequest, Token, TokenScope};
+use hookwright_testkit::{Browser, HttpResponse, http};
+
+use crate::support::Installation;
+
+/// Starts a browser and signs in with a token.
+async fn browser(installation: &Installation, token: &str) -> Browser {
+    let browser = Browser::start().await.unwrap();
+    browser.open(&address(installation, "/console/")).await.unwrap();
+    browser.fill("#token", token).await.unwrap();
+    browser.click_css("main button").await.unwrap();
+    browser.wait_for("Sign out").await;
+    browser
+}
+
+fn address(installation: &Installation, path: &str) -> String {
+    format!("http://{}{path}", installation.server.http_address())
+}
+
+/// Creates a token of an organization, or of the installation.
+async fn token(installation: &mut Installation, scope: TokenScope, organization: &str) -> String {
+    let token = Token {
+        display_name: "test".to_owned(),
+        scope: scope.into(),
+        organization: organization.to_owned(),
+        ..Token::default()
+    };
+    let request = CreateTokenRequest { token: Some(token) };
+    let created = installation.clients.tokens.create_token(request).await.unwrap();
+    created.into_inner().secret
+}
+
+/// Somebody who looks at the console without a browser.
+struct Reader {
+    address: String,
+    cookie: String,
+}
+
+impl Reader {
+    async fn sign_in(installation: &Installation, token: &str) -> Self {
+        let address = installation.server.http_address().to_owned();
+        let answer = sign_in(&address, token, "").await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        Self {
+            cookie: cookie_of(&answer),
+            address,
+        }
+    }
+
+    async fn get(&self, path: &str) -> HttpResponse {
+        let headers = [("Cookie", self.cookie.as_str())];
+        http::request(&self.address, "GET", path, &headers, b"").await.unwrap()
+    }
+
+    /// Sends a form as the page at `page` would.
+    async fn post_from(&self, page: &str, path: &str, fields: &str) -> HttpResponse {
+        let form_token = form_token(&self.get(page).await.text()).unwrap_or_else(|| panic!("{page} has a form"));
+        self.post(path, &format!("form_token={form_token}&{fields}"), &self.origin()).await
+    }
+
+    async fn post(&self, path: &str, body: &str, origin: &str) -> HttpResponse {
+        let headers = [
+            ("Cookie", self.cookie.as_str()),
+            ("Origin", origin),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        http::request(&self.address, "POST", path, &headers, body.as_bytes()).await.unwrap()
+    }
+
+    fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+async fn sign_in(address: &str, token: &str, next: &str) -> HttpResponse {
+    let origin = format!("http://{address}");
+    let headers = [
+        ("Origin", origin.as_str()),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    let body = format!("token={token}&next={next}");
+    http::request(address, "POST", "/console/sign-in", &headers, body.as_bytes()).await.unwrap()
+}
+
+/// `name=value` of the cookie that an answer sets.
+fn cookie_of(answer: &HttpResponse) -> String {
+    let cookie = answer.header("set-cookie").expect("a cookie is set");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+fn form_token(page: &str) -> Option<String> {
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"")?;
+    Some(rest.split('"').next()?.to_owned())
+}
