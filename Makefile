@@ -51,6 +51,11 @@ test-setup: ## Install what the tests need: PostgreSQL, Python packages, the exa
 	@scripts/setup-clients
 	@scripts/setup-browser
 
+.PHONY: screenshots
+screenshots: ## Write pictures of the console's pages to docs/console
+	@scripts/setup-browser
+	cargo test --locked --test e2e -- --ignored console::pages::screenshots
+
 .PHONY: reference
 reference: ## Write docs/reference from the comments in proto/
 	cargo run --quiet --locked -p hookwright-reference -- docs/reference

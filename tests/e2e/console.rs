@@ -71,7 +71,8 @@ impl Reader {
     /// Sends a form as the page at `page` would.
     async fn post_from(&self, page: &str, path: &str, fields: &str) -> HttpResponse {
         let form_token = form_token(&self.get(page).await.text()).unwrap_or_else(|| panic!("{page} has a form"));
-        self.post(path, &format!("form_token={form_token}&{fields}"), &self.origin()).await
+        self.post(path, &format!("form_token={form_token}&{fields}"), &self.origin())
+            .await
     }
 
     async fn post(&self, path: &str, body: &str, origin: &str) -> HttpResponse {
@@ -80,7 +81,9 @@ impl Reader {
             ("Origin", origin),
             ("Content-Type", "application/x-www-form-urlencoded"),
         ];
-        http::request(&self.address, "POST", path, &headers, body.as_bytes()).await.unwrap()
+        http::request(&self.address, "POST", path, &headers, body.as_bytes())
+            .await
+            .unwrap()
     }
 
     fn origin(&self) -> String {
@@ -95,7 +98,9 @@ async fn sign_in(address: &str, token: &str, next: &str) -> HttpResponse {
         ("Content-Type", "application/x-www-form-urlencoded"),
     ];
     let body = format!("token={token}&next={next}");
-    http::request(address, "POST", "/console/sign-in", &headers, body.as_bytes()).await.unwrap()
+    http::request(address, "POST", "/console/sign-in", &headers, body.as_bytes())
+        .await
+        .unwrap()
 }
 
 /// `name=value` of the cookie that an answer sets.

@@ -2,6 +2,7 @@
 //! Chromium's own).
 
 mod driver;
+mod picture;
 
 use std::time::Instant;
 
@@ -85,7 +86,11 @@ impl Browser {
     /// # Errors
     /// When there is none after a while.
     pub async fn click(&self, text: &str) -> anyhow::Result<()> {
-        let literal = if text.contains('\'') { format!("\"{text}\"") } else { format!("'{text}'") };
+        let literal = if text.contains('\'') {
+            format!("\"{text}\"")
+        } else {
+            format!("'{text}'")
+        };
         let path = format!(
             "//*[self::a or self::button or self::summary or self::label][starts-with(normalize-space(.), {literal})]"
         );
@@ -163,7 +168,9 @@ impl Browser {
     /// When the browser does not answer.
     pub async fn let_scripts_run(&self, run: bool) -> anyhow::Result<()> {
         let value = json!({ "value": !run });
-        self.chromium("Emulation.setScriptExecutionDisabled", value).await.map(drop)
+        self.chromium("Emulation.setScriptExecutionDisabled", value)
+            .await
+            .map(drop)
     }
 
     /// The whole page as a PNG, `height_max` at most.
@@ -171,12 +178,17 @@ impl Browser {
     /// # Errors
     /// When the browser does not answer.
     pub async fn screenshot(&self, width: u32, height_max: u32) -> anyhow::Result<Vec<u8>> {
-        let height = self.run("return document.documentElement.scrollHeight", json!([])).await?;
-        let height = height.as_u64().unwrap_or(u64::from(height_max)).min(u64::from(height_max));
+        let height = self
+            .run("return document.documentElement.scrollHeight", json!([]))
+            .await?;
+        let height = height
+            .as_u64()
+            .unwrap_or(u64::from(height_max))
+            .min(u64::from(height_max));
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let settings = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let shot = self.chromium("Page.captureScreenshot", settings).await?;
-        Ok(STANDARD.decode(shot["data"].as_str().context("a picture")?)?)
+        picture::with_palette(&STANDARD.decode(shot["data"].as_str().context("a picture")?)?)
     }
 
     async fn chromium(&self, command: &str, parameters: Value) -> anyhow::Result<Value> {

@@ -115,7 +115,10 @@ fn is_whole(bytes: &[u8]) -> bool {
 fn joined(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let line = rest.windows(2).position(|window| window == b"\r\n").context("a chunk's size")?;
+        let line = rest
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .context("a chunk's size")?;
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..line])?, 16)?;
         rest = &rest[line + 2..];
         if size == 0 {

@@ -55,15 +55,36 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
     browser.click_css("input[value='order.sent']").await.unwrap();
     browser.click("Install the webhook").await.unwrap();
     let shown = browser.wait_for("shown this once").await;
-    assert!(shown.contains("whsec_") && shown.contains("order.paid") && shown.contains("order.sent"), "{shown}");
+    assert!(
+        shown.contains("whsec_") && shown.contains("order.paid") && shown.contains("order.sent"),
+        "{shown}"
+    );
     // The ping comes in by itself: nobody loads the page again.
-    browser.wait_until("the ping's outcome", |shown| shown.contains("ping") && shown.contains("delivered")).await;
+    browser
+        .wait_until("the ping's outcome", |shown| {
+            shown.contains("ping") && shown.contains("delivered")
+        })
+        .await;
     let pings = receiver.requests();
-    assert_eq!(pings.iter().map(|ping| ping.header("TT-Hook-Event")).collect::<Vec<_>>(), [Some("ping")]);
+    assert_eq!(
+        pings
+            .iter()
+            .map(|ping| ping.header("TT-Hook-Event"))
+            .collect::<Vec<_>>(),
+        [Some("ping")]
+    );
     browser.run("location.reload()", serde_json::json!([])).await.unwrap();
-    browser.wait_until("the secret is gone", |shown| shown.contains("Settings") && !shown.contains("shown this once")).await;
+    browser
+        .wait_until("the secret is gone", |shown| {
+            shown.contains("Settings") && !shown.contains("shown this once")
+        })
+        .await;
     assert!(!browser.text().await.unwrap().contains("whsec_"));
-    assert_eq!(receiver.request_count(), 1, "a page that is loaded again installs nothing");
+    assert_eq!(
+        receiver.request_count(),
+        1,
+        "a page that is loaded again installs nothing"
+    );
 }
 
 async fn switch_to_the_wildcard(browser: &Browser) {
@@ -73,7 +94,11 @@ async fn switch_to_the_wildcard(browser: &Browser) {
     let ticked = async || browser.run(ticked, serde_json::json!([])).await.unwrap();
     assert_eq!(ticked().await, "order.paid,order.sent");
     browser.click_css("#all-events").await.unwrap();
-    assert_eq!(ticked().await, "*", "the wildcard replaces the others where one sees it");
+    assert_eq!(
+        ticked().await,
+        "*",
+        "the wildcard replaces the others where one sees it"
+    );
     browser.click_css("#all-events").await.unwrap();
     assert_eq!(ticked().await, "order.paid,order.sent", "and gives them back");
     browser.click_css("#all-events").await.unwrap();
@@ -82,14 +107,19 @@ async fn switch_to_the_wildcard(browser: &Browser) {
 }
 
 async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installation, receiver: &Receiver) {
-    browser.open(&address(installation, "/console/organizations/acme/deliveries")).await.unwrap();
+    browser
+        .open(&address(installation, "/console/organizations/acme/deliveries"))
+        .await
+        .unwrap();
     browser.wait_for("Live: changes appear by themselves").await;
     let mut publisher = installation.clients.clone();
     let event = crate::support::event("order.returned", r#"{"order":"A-17"}"#);
     publisher.events.publish_event(event).await.unwrap();
     browser
         .wait_until("the delivery comes in live", |shown| {
-            shown.lines().any(|line| line.contains("order.returned") || line.contains("delivered")) && shown.contains("order.returned")
+            shown
+                .lines()
+                .any(|line| line.contains("order.returned") && line.contains("delivered"))
         })
         .await;
     crate::support::wait_for_events(receiver, 1).await;
@@ -103,11 +133,16 @@ async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installa
 async fn see_it_fail_and_be_tried_again(browser: &Browser, installation: &Installation, receiver: &Receiver) {
     receiver.answer(Response::new(503));
     let before = receiver.request_count();
-    browser.open(&address(installation, "/console/organizations/acme/events/new")).await.unwrap();
+    browser
+        .open(&address(installation, "/console/organizations/acme/events/new"))
+        .await
+        .unwrap();
     browser.fill("#event_type", "order.paid").await.unwrap();
     browser.fill("#payload", "{\"total\": 12").await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
-    browser.wait_until("what is wrong with the payload", |shown| shown.contains("offset")).await;
+    browser
+        .wait_until("what is wrong with the payload", |shown| shown.contains("offset"))
+        .await;
     browser.fill("#payload", "{\"total\": 12}").await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
     browser.wait_for("What became of it, webhook by webhook").await;
@@ -116,27 +151,34 @@ async fn see_it_fail_and_be_tried_again(browser: &Browser, installation: &Instal
     browser.wait_for("retrying").await;
     receiver.wait_until(|requests| requests.len() >= before + 2).await;
     // The page follows by itself.
-    browser.wait_until("the second attempt", |shown| shown.contains("Attempt 2")).await;
-    browser.wait_until("the end of it", |shown| shown.contains("failed\n") && !shown.contains("retrying")).await;
+    browser
+        .wait_until("the second attempt", |shown| shown.contains("Attempt 2"))
+        .await;
+    browser
+        .wait_until("the end of it", |shown| {
+            shown.contains("failed\n") && !shown.contains("retrying")
+        })
+        .await;
     let shown = browser.text().await.unwrap();
     assert!(shown.contains("HTTP 503"), "{shown}");
 }
 
 async fn replay_it(browser: &Browser, receiver: &Receiver) {
     receiver.answer(Response::new(200));
-    let failed = browser.url().await.unwrap();
-    browser.click("Replay").await.unwrap();
-    // The navigation has an entry of this name: the button is the form's.
-    if !browser.text().await.unwrap().contains("Replayed") {
-        browser.open(failed.split('?').next().unwrap()).await.unwrap();
-        browser.click_css("button[formaction$='/replay']").await.unwrap();
-    }
+    let before = receiver.request_count();
+    browser.click_css("button[formaction$='/replay']").await.unwrap();
     browser.wait_for("Replayed: this is the new delivery").await;
-    browser.wait_until("it is delivered", |shown| shown.contains("delivered")).await;
+    browser
+        .wait_until("it is delivered", |shown| shown.contains("HTTP 200"))
+        .await;
+    assert_eq!(receiver.request_count(), before + 1);
 }
 
 async fn rotate_the_secret(browser: &Browser, installation: &Installation) {
-    browser.open(&address(installation, "/console/organizations/acme/webhooks")).await.unwrap();
+    browser
+        .open(&address(installation, "/console/organizations/acme/webhooks"))
+        .await
+        .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
     browser.click("Rotate the secret").await.unwrap();
     browser.click_css("form[action$='/rotate'] button").await.unwrap();

@@ -1,1 +1,137 @@
-//! Placeholder
+//! Every page: that anybody can use it, that it fits its screen, and what it looks like.
+
+mod installed;
+
+use std::path::PathBuf;
+
+use hookwright_testkit::{Browser, workspace_directory};
+use serde_json::{Value, json};
+
+use self::installed::Installed;
+use super::{address, browser};
+use crate::support::On;
+
+/// Screens: name, width, height, dark.
+const SCREENS: [(&str, u32, u32, bool); 4] = [
+    ("desktop-light", 1280, 800, false),
+    ("desktop-dark", 1280, 800, true),
+    ("phone-light", 390, 844, false),
+    ("phone-dark", 390, 844, true),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_kept_out() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let axe = std::fs::read_to_string(workspace_directory().join("target/browser/node_modules/axe-core/axe.min.js"));
+    let axe = axe.expect("`make test-setup` installs axe-core");
+    let mut faults = Vec::new();
+    for (name, path) in installed.pages() {
+        // Both layouts and both schemes.
+        for (screen, width, height, dark) in [SCREENS[0], SCREENS[3]] {
+            browser.look_like(width, height, dark).await.unwrap();
+            browser.open(&address(&installed.installation, &path)).await.unwrap();
+            let found = violations(&browser, &axe).await;
+            faults.extend(found.into_iter().map(|fault| format!("{name} ({screen}): {fault}")));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What axe-core finds that keeps people out.
+async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
+    browser.run(axe, json!([])).await.unwrap();
+    let run = "const done = arguments[arguments.length - 1]; \
+               axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations));";
+    let found = browser.run_async(run).await.unwrap();
+    let found = found.as_array().expect("a list").clone();
+    let severe = found
+        .iter()
+        .filter(|fault| matches!(fault["impact"].as_str(), Some("serious" | "critical")));
+    let told = severe.map(|fault| {
+        let nodes: Vec<&Value> = fault["nodes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|node| &node["html"])
+            .take(3)
+            .collect();
+        format!("{} {}: {nodes:?}", fault["impact"], fault["help"])
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_fit_their_screens_and_run_only_our_script() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    for (name, path) in installed.pages() {
+        for (screen, width, height, dark) in [SCREENS[0], SCREENS[2]] {
+            browser.look_like(width, height, dark).await.unwrap();
+            browser.open(&address(&installed.installation, &path)).await.unwrap();
+            let wide = browser
+                .run("return document.documentElement.scrollWidth", json!([]))
+                .await
+                .unwrap();
+            assert!(
+                wide.as_u64().unwrap() <= u64::from(width),
+                "{name} is {wide} wide on {screen}"
+            );
+            let inline = "return document.querySelectorAll('[style], script:not([src]), style').length";
+            assert_eq!(browser.run(inline, json!([])).await.unwrap(), 0, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_are_the_readers_and_tell_utc() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let path = installed.path("audit");
+    browser.open(&address(&installed.installation, &path)).await.unwrap();
+    let script = "const time = document.querySelector('tbody time'); \
+                  const shown = new Date(time.dateTime).toLocaleTimeString('en-US', { timeZone: 'Europe/Amsterdam', \
+                  hour: '2-digit', minute: '2-digit', second: '2-digit' }); return [time.textContent, time.title, shown]";
+    let told = browser.run(script, json!([])).await.unwrap();
+    let [text, title, local] = [0, 1, 2].map(|at| told[at].as_str().unwrap().to_owned());
+    assert!(text.contains(&local), "{told}");
+    assert!(title.ends_with('Z') && title.contains('T'), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes docs/console, for people to look at: make screenshots"]
+async fn screenshots() {
+    let installed = Installed::start(On::Sqlite).await;
+    let signed_in = installed.browser().await;
+    let stranger = Browser::start().await.unwrap();
+    let directory = workspace_directory().join("docs/console");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut written = 0;
+    for (screen, width, height, dark) in SCREENS {
+        let shoot = async |browser: &Browser, name: &str, path: &str| {
+            browser.look_like(width, height, dark).await.unwrap();
+            browser.open(&address(&installed.installation, path)).await.unwrap();
+            let picture = browser.screenshot(width, 1_100).await.unwrap();
+            let file: PathBuf = directory.join(format!("{name}-{screen}.png"));
+            std::fs::write(&file, &picture).unwrap();
+            assert!(
+                picture.len() < 150_000,
+                "{} has {} bytes",
+                file.display(),
+                picture.len()
+            );
+            picture.len()
+        };
+        written += shoot(&stranger, "sign-in", "/console/sign-in").await;
+        for (name, path) in installed.pages() {
+            written += shoot(&signed_in, name, &path).await;
+        }
+    }
+    assert!(written < 5_000_000, "all pictures have {written} bytes");
+}
+
+impl Installed {
+    async fn browser(&self) -> Browser {
+        browser(&self.installation, &self.installation.server.token().unwrap()).await
+    }
+}

@@ -17,8 +17,6 @@ const MINUTE_US: i64 = 60_000_000;
 /// The chart's measures.
 const WIDTH: i64 = 720;
 const HEIGHT: i64 = 120;
-/// Room for the scale above and the times below.
-const TOP: i64 = 16;
 
 /// The last hour.
 pub(super) struct Summary {
@@ -103,7 +101,7 @@ fn chart(rows: &[StatsRow], first: i64) -> Chart {
     let step = WIDTH / MINUTES;
     let bars = rows.iter().map(|row| {
         let (good, bad) = (height(row.tally.delivered), height(row.tally.failed_attempts));
-        let good_y = TOP + HEIGHT - good;
+        let good_y = HEIGHT - good;
         Bar {
             x: (row.started_at - first) / MINUTE_US * step + 1,
             good_y,
@@ -169,7 +167,7 @@ mod tests {
         let chart = chart(&[row(0, 3, 0), row(59, 1, 1_000_000)], 0);
         for bar in &chart.bars {
             assert!(
-                bar.bad_y >= TOP - 1 && bar.good_y + bar.good_height == TOP + HEIGHT,
+                bar.bad_y >= -1 && bar.good_y + bar.good_height == HEIGHT,
                 "{}",
                 bar.title
             );

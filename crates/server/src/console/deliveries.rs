@@ -105,10 +105,10 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
     let Some(attempt) = &record.last_attempt else {
         return String::new();
     };
-    match (attempt.status, &attempt.error_class) {
-        (Some(status), None) => status.to_string(),
+    match (attempt.status, attempt.error_class.as_deref()) {
+        (Some(status), None | Some("status")) => status.to_string(),
         (Some(status), Some(class)) => format!("{status} {class}"),
-        (None, Some(class)) => class.clone(),
+        (None, Some(class)) => class.replace('_', " "),
         (None, None) => String::new(),
     }
 }

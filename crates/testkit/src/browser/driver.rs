@@ -33,6 +33,7 @@ const ARGUMENTS: &[&str] = &[
     "--disable-sync",
     "--disable-extensions",
     "--hide-scrollbars",
+    "--disable-lcd-text",
     "--lang=en-US",
 ];
 
@@ -60,7 +61,12 @@ impl Driver {
         let port = port.await.context("chromedriver did not say its port")??;
         let profile = tempfile::tempdir()?;
         let directory = format!("--user-data-dir={}", profile.path().display());
-        let arguments: Vec<&str> = ARGUMENTS.iter().chain(more).copied().chain([directory.as_str()]).collect();
+        let arguments: Vec<&str> = ARGUMENTS
+            .iter()
+            .chain(more)
+            .copied()
+            .chain([directory.as_str()])
+            .collect();
         let wanted = json!({ "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments },
@@ -88,7 +94,11 @@ impl Driver {
     }
 
     async fn send(&self, method: &str, path: &str, body: Value) -> anyhow::Result<Value> {
-        let body = if method == "GET" { String::new() } else { body.to_string() };
+        let body = if method == "GET" {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let kind = [("Content-Type", "application/json; charset=utf-8")];
         let answer = http::request(&self.address, method, path, &kind, body.as_bytes()).await?;
         let mut value: Value = serde_json::from_slice(&answer.body)?;

@@ -1,0 +1,214 @@
+//! An installation that has something to show on every page.
+
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, CreateOrganizationRequest, EventType, ListDeliveriesRequest, Organization,
+    QueryDeliveryStatsRequest, StatsPeriod, Webhook,
+};
+use hookwright_testkit::{DEADLINE, Receiver, Response};
+
+use super::super::Reader;
+use crate::support::{ACME, Installation, On, event, id_of, webhook};
+
+const SCHEMA: &str = r#"{"type":"object","required":["order"],"properties":{"order":{"type":"string"},"total":{"type":"number","minimum":0},"region":{"enum":["eu","us"]}}}"#;
+const EXAMPLE: &str = r#"{"order":"A-17","total":129.5,"region":"eu"}"#;
+
+pub(super) struct Installed {
+    pub(super) installation: Installation,
+    pages: Vec<(&'static str, String)>,
+    _receivers: [Receiver; 2],
+}
+
+impl Installed {
+    pub(super) async fn start(on: On) -> Self {
+        let settings = |builder: hookwright_testkit::TestServerBuilder| builder.arg("--retry-delay", "1s,1s");
+        let mut installation = Installation::start_with(on, settings).await;
+        organizations_and_types(&mut installation).await;
+        let (good, bad) = (Receiver::start().await, Receiver::start().await);
+        bad.answer_with(|request| match request.header("TT-Hook-Event") {
+            Some("ping") => Response::new(200),
+            _ => Response::new(503).body("{\"error\":\"the database is down for maintenance\"}"),
+        });
+        let all = Webhook {
+            description: "The shop's own system".to_owned(),
+            ..webhook(&good.url("/hooks/orders"), &["*"])
+        };
+        let all = installation.create_webhook(all).await.unwrap();
+        let failing = Webhook {
+            description: "Warehouse, large orders".to_owned(),
+            filter: "payload.total > 100".to_owned(),
+            ..webhook(&bad.url("/warehouse"), &["order.paid", "order.sent"])
+        };
+        let failing = installation.create_webhook(failing).await.unwrap();
+        let paused = Webhook {
+            description: "Old accounting".to_owned(),
+            active: Some(false),
+            ..webhook(&good.url("/accounting/v1"), &["order.returned"])
+        };
+        installation.create_webhook(paused).await.unwrap();
+        let first = publish(&mut installation).await;
+        let failed = failed_delivery(&mut installation, &failing).await;
+        counted(&mut installation).await;
+        let replay = counted_replay(&installation).await;
+        let acme = "/console/organizations/acme";
+        let pages = vec![
+            ("overview", "/console/".to_owned()),
+            ("organizations", "/console/organizations".to_owned()),
+            ("organization", acme.to_owned()),
+            ("organization-empty", "/console/organizations/globex".to_owned()),
+            ("organization-delete", format!("{acme}/delete")),
+            ("webhooks", format!("{acme}/webhooks")),
+            ("webhook", format!("{acme}/webhooks/{}", id_of(&failing.name))),
+            ("webhook-new", format!("{acme}/webhooks/new")),
+            ("webhook-edit", format!("{acme}/webhooks/{}/edit", id_of(&all.name))),
+            ("webhook-delete", format!("{acme}/webhooks/{}/delete", id_of(&all.name))),
+            ("events", format!("{acme}/events")),
+            ("events-empty", "/console/organizations/globex/events".to_owned()),
+            ("event", format!("{acme}/events/{first}")),
+            ("publish", format!("{acme}/events/new?event_type=order.paid")),
+            ("deliveries", format!("{acme}/deliveries")),
+            (
+                "deliveries-none",
+                format!("{acme}/deliveries?state=paused&start=2020-01-01T00:00"),
+            ),
+            ("delivery", format!("{acme}/deliveries/{failed}")),
+            ("replays", format!("{acme}/replays")),
+            ("replay-new", format!("{acme}/replays/new")),
+            ("replay", replay),
+            ("event-types", "/console/event-types".to_owned()),
+            ("event-type", "/console/event-types/order.paid".to_owned()),
+            ("tokens", "/console/tokens".to_owned()),
+            ("portal-links", format!("{acme}/portal-links")),
+            ("audit", format!("{acme}/audit")),
+            ("settings", "/console/settings".to_owned()),
+            ("not-found", "/console/nothing".to_owned()),
+        ];
+        Self {
+            installation,
+            pages,
+            _receivers: [good, bad],
+        }
+    }
+
+    /// Names and addresses.
+    pub(super) fn pages(&self) -> Vec<(&'static str, String)> {
+        self.pages.clone()
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        let page = self.pages.iter().find(|(known, _)| *known == name);
+        page.unwrap().1.clone()
+    }
+}
+
+async fn organizations_and_types(installation: &mut Installation) {
+    let request = CreateOrganizationRequest {
+        organization_id: "globex".to_owned(),
+        organization: Some(Organization {
+            display_name: "Globex Corporation".to_owned(),
+            ..Organization::default()
+        }),
+    };
+    installation
+        .clients
+        .organizations
+        .create_organization(request)
+        .await
+        .unwrap();
+    for (name, description) in [
+        ("order.paid", "An order was paid in full"),
+        ("order.sent", "A parcel of an order left the warehouse"),
+        ("order.returned", "A parcel came back"),
+    ] {
+        let event_type = EventType {
+            description: description.to_owned(),
+            json_schema: SCHEMA.to_owned(),
+            example: EXAMPLE.to_owned(),
+            ..EventType::default()
+        };
+        let request = CreateEventTypeRequest {
+            event_type_id: name.to_owned(),
+            event_type: Some(event_type),
+        };
+        installation
+            .clients
+            .event_types
+            .create_event_type(request)
+            .await
+            .unwrap();
+    }
+}
+
+/// Publishes some, and returns the id of one.
+async fn publish(installation: &mut Installation) -> String {
+    let mut first = String::new();
+    for (number, event_type) in ["order.paid", "order.sent", "order.returned"]
+        .iter()
+        .cycle()
+        .take(8)
+        .enumerate()
+    {
+        let json = format!(r#"{{"order":"A-{number}","total":{},"region":"eu"}}"#, 40 * number);
+        let mut event = event(event_type, &json);
+        event.attributes.insert("region".to_owned(), "eu".to_owned());
+        event.ordering_key = format!("A-{number}");
+        let published = installation.try_publish(event).await.unwrap();
+        // One that is owed to both webhooks.
+        if number == 3 {
+            id_of(&published.event).clone_into(&mut first);
+        }
+    }
+    first
+}
+
+/// A delivery that was tried as often as it may be.
+async fn failed_delivery(installation: &mut Installation, webhook: &Webhook) -> String {
+    let request = ListDeliveriesRequest {
+        parent: ACME.to_owned(),
+        webhook: webhook.name.clone(),
+        event_type: "order.paid".to_owned(),
+        ..ListDeliveriesRequest::default()
+    };
+    let listed = installation.clients.deliveries.list_deliveries(request).await.unwrap();
+    let delivery = listed.into_inner().deliveries.pop().expect("it is owed").name;
+    let is_final = |delivery: &hookwright_proto::v1::Delivery| delivery.attempt_count == 3;
+    installation.delivery_until(&delivery, is_final).await;
+    id_of(&delivery).to_owned()
+}
+
+/// Waits until the statistics tell of what was delivered: they are stored every few seconds.
+async fn counted(installation: &mut Installation) {
+    let begun = std::time::Instant::now();
+    loop {
+        let request = QueryDeliveryStatsRequest {
+            name: ACME.to_owned(),
+            period: StatsPeriod::Minute.into(),
+            ..QueryDeliveryStatsRequest::default()
+        };
+        let stats = installation
+            .clients
+            .deliveries
+            .query_delivery_stats(request)
+            .await
+            .unwrap();
+        if stats
+            .into_inner()
+            .total
+            .is_some_and(|total| total.delivered_count >= 8 && total.failed_count > 0)
+        {
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "the statistics do not tell of it");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// A replay that only counts, asked for as people do; returns its page.
+async fn counted_replay(installation: &Installation) -> String {
+    let reader = Reader::sign_in(installation, &installation.server.token().unwrap()).await;
+    let replays = "/console/organizations/acme/replays";
+    let begun = reader
+        .post_from(&format!("{replays}/new"), replays, "what=made&intent=count")
+        .await;
+    assert_eq!(begun.status, 303, "{}", begun.text());
+    begun.header("location").unwrap().to_owned()
+}
