@@ -222,6 +222,14 @@ impl Lane {
         true
     }
 
+    /// Keeps a delivery that goes into the store for want of room: between its commit and the news of it, a refill may read the
+    /// row, and must not take it in.
+    pub(super) fn keep_until_settled(&self, place: Place, bytes: usize, now: i64) {
+        let mut state = self.state.lock();
+        state.hold(place, false, bytes, now);
+        self.memory.add(bytes);
+    }
+
     /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
     /// memory that others use.
     fn fits(&self, state: &State, bytes: usize) -> bool {
