@@ -219,13 +219,6 @@ impl Client {
         self.api.deliveries()
     }
 
-    /// The delivery service without a deadline, for the stream of [`WatchDeliveries`]: its caller watches that it goes on.
-    ///
-    /// [`WatchDeliveries`]: DeliveryServiceClient::watch_deliveries
-    pub(crate) fn delivery_stream(&self) -> DeliveryServiceClient<Transport> {
-        self.api.deliveries()
-    }
-
     /// The replay service.
     pub(crate) fn replays(&self) -> ReplayServiceClient<Transport> {
         self.api.replays()

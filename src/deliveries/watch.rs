@@ -92,7 +92,7 @@ async fn follow(client: &Client, mut request: WatchDeliveriesRequest, count: Opt
 }
 
 async fn open(client: &Client, request: &WatchDeliveriesRequest) -> Result<Streaming<WatchDeliveriesResponse>, Status> {
-    let mut service = client.delivery_stream();
+    let mut service = client.deliveries();
     let opening = timeout(client.timeout, service.watch_deliveries(request.clone()));
     let response = opening
         .await

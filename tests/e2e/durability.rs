@@ -16,7 +16,22 @@ async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<Strin
     for request in &requests {
         *arrived.entry(request.header("webhook-id").unwrap()).or_default() += 1;
     }
-    assert!(arrived.values().all(|count| *count == 1), "some arrived more than once");
+    let places = |id: &str| -> Vec<usize> {
+        let found = requests
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| request.header("webhook-id") == Some(id));
+        found.map(|(place, _)| place).collect()
+    };
+    let twice = arrived
+        .iter()
+        .filter(|(_, count)| **count > 1)
+        .map(|(id, _)| (*id, places(id)));
+    assert_eq!(
+        twice.collect::<Vec<_>>(),
+        [],
+        "these arrived more than once, as requests of these numbers"
+    );
     let arrived: HashSet<String> = arrived.into_keys().map(str::to_owned).collect();
     assert_eq!(arrived.symmetric_difference(published).count(), 0);
 }

@@ -217,9 +217,19 @@ impl Lane {
         {
             return false;
         }
-        state.hold(place, false, bytes, now);
-        self.memory.add(bytes);
+        self.hold(&mut state, place, false, bytes, now);
         true
+    }
+
+    /// Keeps a delivery that goes into the store for want of room: between its commit and the news of it, a refill may read the
+    /// row, and must not take it in.
+    pub(super) fn keep_until_settled(&self, place: Place, bytes: usize, now: i64) {
+        self.hold(&mut self.state.lock(), place, false, bytes, now);
+    }
+
+    fn hold(&self, state: &mut State, place: Place, stored: bool, bytes: usize, now: i64) {
+        state.hold(place, stored, bytes, now);
+        self.memory.add(bytes);
     }
 
     /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
@@ -493,8 +503,7 @@ impl Lane {
                 event: job.event.id,
                 organization: job.event.organization_id,
             };
-            state.hold(place, true, bytes, now);
-            self.memory.add(bytes);
+            self.hold(&mut state, place, true, bytes, now);
             state.ready.push_back(job);
         }
         state.next_due = match (next_due, notes.due) {

@@ -96,10 +96,12 @@ impl Inner {
             event: job.event.id,
             organization: job.event.organization_id,
         };
-        if lane.reserve(place, memory_of(job.event.payload.len(), job.event.webhooks.len()), now) {
+        let bytes = memory_of(job.event.payload.len(), job.event.webhooks.len());
+        if lane.reserve(place, bytes, now) {
             let wants = lane.enqueue(job, now);
             self.act(&lane, wants);
         } else {
+            lane.keep_until_settled(place, bytes, now);
             self.record(super::park(&lane, &job, now)).await;
         }
     }

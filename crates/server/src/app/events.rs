@@ -10,9 +10,14 @@ use hookwright_delivery::{
     engine::{Draft, Published},
 };
 use hookwright_domain::{
-    filter::EventFacts, id::EventId, limits, name::EventTypeName, payload::check_payload, schema::SchemaViolation,
+    filter::{EventFacts, WebhookFilter},
+    id::EventId,
+    limits,
+    name::EventTypeName,
+    payload::check_payload,
+    schema::SchemaViolation,
 };
-use hookwright_storage::{EventRecord, RequestKey};
+use hookwright_storage::{EventRecord, RequestKey, StoredEvent};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -153,6 +158,15 @@ impl App {
             .collect()
     }
 
+    /// Publishes one event.
+    ///
+    /// # Errors
+    /// When it could not be stored, or the server is shutting down.
+    pub async fn publish_one(&self, draft: Draft) -> AppResult<Published> {
+        let published = self.publish(vec![draft]).await.pop();
+        published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))
+    }
+
     /// One event with its payload.
     ///
     /// # Errors
@@ -189,6 +203,25 @@ pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T)
     } else {
         work()
     }
+}
+
+/// Whether a filter matches a stored event; not where it cannot be evaluated. The payload may be left out where the filter does
+/// not read it.
+pub(super) fn filter_matches(filter: &WebhookFilter, event: &StoredEvent, payload: Option<&[u8]>) -> bool {
+    let Ok(attributes) = attributes_of(event) else {
+        return false;
+    };
+    let key = event.ordering_key.as_deref().unwrap_or_default();
+    while_others_are_served(payload.map_or(0, <[u8]>::len), || {
+        EventFacts::new(&event.event_type, &attributes, key, payload)
+            .is_ok_and(|facts| filter.matches(&facts) == Ok(true))
+    })
+}
+
+/// The attributes of a stored event.
+pub(super) fn attributes_of(event: &StoredEvent) -> serde_json::Result<BTreeMap<String, String>> {
+    let attributes = event.attributes.as_deref().map(serde_json::from_str).transpose()?;
+    Ok(attributes.unwrap_or_default())
 }
 
 /// What is wrong with a request id.

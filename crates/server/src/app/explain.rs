@@ -18,7 +18,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
-    events::while_others_are_served,
+    events::{attributes_of, while_others_are_served},
 };
 
 /// An event to try a filter on.
@@ -39,14 +39,12 @@ pub struct Sample {
 impl Sample {
     /// A published event.
     fn of(event: StoredEvent) -> AppResult<Self> {
-        let attributes = event.attributes.as_deref().map(serde_json::from_str).transpose();
+        let attributes = attributes_of(&event).map_err(|error| AppError::internal(&error))?;
         Ok(Self {
             event_type: event.event_type,
             payload: event.payload,
             payload_field: "payload".to_owned(),
-            attributes: attributes
-                .map_err(|error| AppError::internal(&error))?
-                .unwrap_or_default(),
+            attributes,
             ordering_key: event.ordering_key.unwrap_or_default(),
         })
     }

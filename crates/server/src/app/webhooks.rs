@@ -7,10 +7,7 @@ pub mod spec;
 
 use std::{sync::Arc, time::Duration};
 
-use hookwright_delivery::{
-    clock,
-    engine::{Draft, Published},
-};
+use hookwright_delivery::{clock, engine::Draft};
 use hookwright_domain::{
     id::{DeliveryId, EventId, OrganizationId, WebhookId},
     secret::SigningSecret,
@@ -262,11 +259,7 @@ impl App {
             replay_of: None,
             request: None,
         };
-        let mut results = self.publish(vec![draft]).await;
-        let Some(Published { event, .. }) = results.pop().transpose()? else {
-            return Err(AppError::Unavailable("the server is shutting down".to_owned()));
-        };
-        Ok(event.delivery(0))
+        Ok(self.publish_one(draft).await?.event.delivery(0))
     }
 
     /// Disables a webhook because of what its receiver did. No ping is sent; what is pending stays.

@@ -8,7 +8,10 @@ use hookwright_storage::audit::{AuditFilter, ListedAudit};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use tonic::{Request, Response, Status};
 
-use super::{Api, conditions::optional_micros, name, page, time::timestamp};
+use super::{
+    Api, name, page,
+    time::{optional_micros, timestamp},
+};
 use crate::app::error::{AppError, AppResult};
 
 /// The actor of what the service does by itself.
@@ -37,10 +40,7 @@ impl AuditService for Api {
             &request.action_prefix,
             &times,
         ]);
-        let before = arguments
-            .place(&request.page_token)?
-            .and_then(|place| place.parse().ok())
-            .unwrap_or(i64::MAX);
+        let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (lines, next) = self.app.list_audit(&caller, organization, filter, before, size).await?;
         let next = next.map(|next| next.to_string());

@@ -3,9 +3,8 @@
 use hookwright_domain::outcome;
 use hookwright_proto::v1::{DeliveryState, ErrorClass};
 use hookwright_storage::DeliveryFilter;
-use prost_types::Timestamp;
 
-use super::{name, time::micros};
+use super::name;
 use crate::app::error::{AppError, AppResult};
 
 /// The conditions on webhook, type, state and error class.
@@ -39,10 +38,6 @@ pub(super) fn same_organization(field: &str, owner: &str, organization: &str) ->
     }
     let rule = "must belong to the organization in parent";
     Err(AppError::invalid(field, "ORGANIZATION_MISMATCH", rule))
-}
-
-pub(super) fn optional_micros(field: &str, time: Option<&Timestamp>) -> AppResult<Option<i64>> {
-    time.map(|time| micros(field, time)).transpose()
 }
 
 fn stored_state(number: i32) -> AppResult<outcome::DeliveryState> {

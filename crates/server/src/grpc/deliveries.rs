@@ -14,9 +14,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Api,
-    conditions::{conditions, error_class, optional_micros, same_organization, state},
+    conditions::{conditions, error_class, same_organization, state},
     name, page,
-    time::{duration_us, timestamp},
+    time::{duration_us, optional_micros, timestamp},
     watch::DeliveryStream,
 };
 use crate::app::error::AppResult;
@@ -49,10 +49,7 @@ impl DeliveryService for Api {
             &lists,
             &times,
         ]);
-        let before = arguments
-            .place(&request.page_token)?
-            .and_then(|place| place.parse().ok())
-            .unwrap_or(i64::MAX);
+        let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (records, next) = self
             .app

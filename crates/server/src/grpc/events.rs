@@ -20,7 +20,7 @@ use super::{
     Api, explain, name, page,
     publish_stream::{self, AckStream},
     status,
-    time::{micros, timestamp},
+    time::{optional_micros, timestamp},
     trace,
 };
 use crate::app::{
@@ -44,9 +44,7 @@ impl EventService for Api {
         let request = request.into_inner();
         let organization = request.organization.clone();
         let PreparedEvent { draft, warnings } = prepare(&self.app, &caller, &origin, "", request)?;
-        let published = self.app.publish(vec![draft]).await.pop();
-        let published =
-            published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
+        let published = self.app.publish_one(draft).await?;
         Ok(Response::new(response(&organization, &published, &warnings)))
     }
 
@@ -110,16 +108,8 @@ impl EventService for Api {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
-        let start = request
-            .start_time
-            .as_ref()
-            .map(|time| micros("start_time", time))
-            .transpose()?;
-        let end = request
-            .end_time
-            .as_ref()
-            .map(|time| micros("end_time", time))
-            .transpose()?;
+        let start = optional_micros("start_time", request.start_time.as_ref())?;
+        let end = optional_micros("end_time", request.end_time.as_ref())?;
         let times = format!("{start:?} {end:?}");
         let arguments = page::Arguments::new(&[
             "ListEvents",
@@ -130,10 +120,7 @@ impl EventService for Api {
             &request.filter,
             &times,
         ]);
-        let before = arguments
-            .place(&request.page_token)?
-            .and_then(|place| place.parse().ok())
-            .unwrap_or(i64::MAX);
+        let before = arguments.before(&request.page_token)?;
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         let filter = EventFilter {
             event_type: given(&request.event_type),
@@ -210,11 +197,7 @@ fn prepare(
     };
     let organization = name::organization("organization", named)?;
     let (payload, payload_field) = payload_of(request.payload)?;
-    let occurred_at = request
-        .event_time
-        .as_ref()
-        .map(|time| micros("event_time", time))
-        .transpose()?;
+    let occurred_at = optional_micros("event_time", request.event_time.as_ref())?;
     let event = NewEvent {
         organization,
         event_type: request.event_type,

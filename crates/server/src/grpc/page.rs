@@ -65,6 +65,12 @@ impl Arguments {
         }
     }
 
+    /// The id that a page of a list begins below: that of the token, or one above all for an empty token.
+    pub(super) fn before(&self, token: &str) -> AppResult<i64> {
+        let place = self.place(token)?.and_then(|place| place.parse().ok());
+        Ok(place.unwrap_or(i64::MAX))
+    }
+
     /// Binds a place to the arguments.
     fn seal(&self, place: &str) -> [u8; 8] {
         Self::new(&[&hex::encode(self.0), place]).0

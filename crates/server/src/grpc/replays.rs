@@ -10,9 +10,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Api,
-    conditions::{conditions, error_class, optional_micros, state},
+    conditions::{conditions, error_class, state},
     name, page,
-    time::timestamp,
+    time::{optional_micros, timestamp},
 };
 use crate::app::{
     error::{AppError, AppResult},
@@ -48,10 +48,7 @@ impl ReplayService for Api {
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let arguments = page::Arguments::new(&["ListReplays", organization]);
-        let before = arguments
-            .place(&request.page_token)?
-            .and_then(|place| place.parse().ok())
-            .unwrap_or(i64::MAX);
+        let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_replays(&caller, organization, before, size).await?;
         Ok(Response::new(ListReplaysResponse {

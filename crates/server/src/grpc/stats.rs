@@ -8,7 +8,7 @@ use hookwright_storage::stats::Tally;
 
 use super::{
     Api, name,
-    time::{duration_us, micros, timestamp},
+    time::{duration_us, optional_micros, timestamp},
 };
 use crate::app::{
     access::Caller,
@@ -33,11 +33,10 @@ impl Api {
                 return Err(AppError::invalid("period", "UNKNOWN_VALUE", rule));
             }
         };
-        let time = |field, time: Option<&prost_types::Timestamp>| time.map(|time| micros(field, time)).transpose();
         let query = StatsQuery {
             period,
-            start: time("start_time", request.start_time.as_ref())?,
-            end: time("end_time", request.end_time.as_ref())?,
+            start: optional_micros("start_time", request.start_time.as_ref())?,
+            end: optional_micros("end_time", request.end_time.as_ref())?,
         };
         let (rows, total) = self.app.delivery_stats(caller, subject(&request.name)?, query).await?;
         Ok(QueryDeliveryStatsResponse {

@@ -29,6 +29,11 @@ pub(super) fn micros(field: &str, timestamp: &Timestamp) -> AppResult<i64> {
     Ok(timestamp.seconds * 1_000_000 + i64::from(timestamp.nanos) / 1_000)
 }
 
+/// A timestamp that may be left out, as microseconds since the epoch.
+pub(super) fn optional_micros(field: &str, time: Option<&Timestamp>) -> AppResult<Option<i64>> {
+    time.map(|time| micros(field, time)).transpose()
+}
+
 /// A duration from microseconds.
 pub(super) fn duration_us(us: i64) -> ProtoDuration {
     let nanos = us.rem_euclid(1_000_000) * 1_000;

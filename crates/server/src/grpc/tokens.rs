@@ -49,10 +49,7 @@ impl TokenService for Api {
         let request = request.get_ref();
         let organization = optional_organization("organization", &request.organization)?;
         let arguments = page::Arguments::new(&["ListTokens", &request.organization]);
-        let before = arguments
-            .place(&request.page_token)?
-            .and_then(|place| place.parse().ok())
-            .unwrap_or(i64::MAX);
+        let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_tokens(&caller, organization, before, size).await?;
         Ok(Response::new(ListTokensResponse {

@@ -113,7 +113,7 @@ macro_rules! changes_queries {
             }
             let of: Vec<i64> = of.into_iter().collect();
             let outlines = outlines_of(conn, &of)$($wait)*?;
-            let mut records = scattered_records(conn, outlines)$($wait)*?;
+            let mut records = delivery_records(conn, outlines)$($wait)*?;
             records.retain(|record| ids.binary_search(&record.delivery_id).is_ok());
             Ok(records)
         }

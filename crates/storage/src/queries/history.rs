@@ -131,6 +131,10 @@ macro_rules! history_queries {
             let mut found = Vec::new();
             let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
             let from = filter.start_us.map_or(0, first_at);
+            let of_event = match filter.event_id {
+                Some(event) => Some(rows_of_event(conn, event)$($wait)*?),
+                None => None,
+            };
             for _ in 0..$crate::queries::history::STRETCHES_MAX {
                 let mut query = events::table
                     .filter(events::organization_id.eq(organization))
@@ -140,12 +144,7 @@ macro_rules! history_queries {
                     .limit($crate::queries::history::STRETCH)
                     .select($crate::queries::history::OUTLINE)
                     .into_boxed();
-                if let Some(event) = filter.event_id {
-                    let mut rows: Vec<i64> = event_replays::table
-                        .filter(event_replays::event_id.eq(event))
-                        .select(event_replays::replay_id)
-                        .load(conn)$($wait)*?;
-                    rows.push(event);
+                if let Some(rows) = &of_event {
                     query = query.filter(events::id.eq_any(rows));
                 }
                 if let Some(event_type) = &filter.event_type {
@@ -171,33 +170,9 @@ macro_rules! history_queries {
             Ok((found, Some(below)))
         }
 
-        /// The deliveries of events, in order of id, with where each stands.
+        /// The deliveries of events, in order of id, with where each stands. Events may lie far apart: rows are looked up by
+        /// id, for a stretch between two may hold any number of others'. The stretch itself tells which partitions matter.
         $($asynchronous)* fn delivery_records(
-            conn: &mut Connection,
-            mut outlines: Vec<EventOutline>,
-        ) -> QueryResult<Vec<DeliveryRecord>> {
-            outlines.sort_by_key(|event| event.id);
-            let (Some(first), Some(end)) = (outlines.as_slice().first(), outlines.as_slice().last()) else { return Ok(Vec::new()) };
-            let (first, last) = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
-            let organization = end.organization_id;
-            let tried: Vec<AttemptSummary> = attempts::table
-                .filter(attempts::delivery_id.between(first, last))
-                .filter(attempts::organization_id.eq(organization))
-                .order((attempts::delivery_id, attempts::number))
-                .select($crate::queries::history::SUMMARY)
-                .load(conn)$($wait)*?;
-            let pending: Vec<PendingRow> = pending_deliveries::table
-                .filter(pending_deliveries::delivery_id.between(first, last))
-                .select(PendingRow::as_select())
-                .load(conn)$($wait)*?;
-            let endings: Vec<EndingRow> = delivery_endings::table
-                .filter(delivery_endings::delivery_id.between(first, last))
-                .load(conn)$($wait)*?;
-            Ok($crate::queries::history::assemble(outlines, tried, pending, endings))
-        }
-
-        /// The deliveries of events that may lie far apart, in order of id.
-        $($asynchronous)* fn scattered_records(
             conn: &mut Connection,
             mut outlines: Vec<EventOutline>,
         ) -> QueryResult<Vec<DeliveryRecord>> {
@@ -205,7 +180,9 @@ macro_rules! history_queries {
             let ids: Vec<i64> = outlines.iter().flat_map(EventOutline::delivery_ids).collect();
             let (mut tried, mut pending, mut endings) = (Vec::new(), Vec::new(), Vec::new());
             for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let (first, last) = (ids[0], ids[ids.len() - 1]);
                 let found: Vec<AttemptSummary> = attempts::table
+                    .filter(attempts::delivery_id.between(first, last))
                     .filter(attempts::delivery_id.eq_any(ids))
                     .order((attempts::delivery_id, attempts::number))
                     .select($crate::queries::history::SUMMARY)
@@ -217,6 +194,7 @@ macro_rules! history_queries {
                     .load(conn)$($wait)*?;
                 pending.extend(found);
                 let found: Vec<EndingRow> = delivery_endings::table
+                    .filter(delivery_endings::delivery_id.between(first, last))
                     .filter(delivery_endings::delivery_id.eq_any(ids))
                     .load(conn)$($wait)*?;
                 endings.extend(found);
@@ -230,14 +208,20 @@ macro_rules! history_queries {
             organization: i64,
             event: i64,
         ) -> QueryResult<Vec<DeliveryRecord>> {
+            let rows = rows_of_event(conn, event)$($wait)*?;
+            let outlines = outlines_of(conn, &rows)$($wait)*?;
+            let owned = outlines.into_iter().filter(|event| event.organization_id == organization);
+            delivery_records(conn, owned.collect())$($wait)*
+        }
+
+        /// The ids of an event's rows: its own, and those of its replays.
+        $($asynchronous)* fn rows_of_event(conn: &mut Connection, event: i64) -> QueryResult<Vec<i64>> {
             let mut rows: Vec<i64> = event_replays::table
                 .filter(event_replays::event_id.eq(event))
                 .select(event_replays::replay_id)
                 .load(conn)$($wait)*?;
             rows.push(event);
-            let outlines = outlines_of(conn, &rows)$($wait)*?;
-            let owned = outlines.into_iter().filter(|event| event.organization_id == organization);
-            scattered_records(conn, owned.collect())$($wait)*
+            Ok(rows)
         }
 
         $($asynchronous)* fn outlines_of(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<EventOutline>> {

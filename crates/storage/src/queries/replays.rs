@@ -153,7 +153,7 @@ macro_rules! replays_queries {
             let mut records = delivery_records(conn, outlines)$($wait)*?;
             let again = outlines_of(conn, &replayed)$($wait)*?;
             // In order of time: replays come after what they replay.
-            records.extend(scattered_records(conn, again)$($wait)*?);
+            records.extend(delivery_records(conn, again)$($wait)*?);
             for record in records {
                 let Ok(at) = ids.binary_search(&record.event_id) else { continue };
                 let of_event = &mut candidates[at].deliveries;

@@ -396,3 +396,37 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
         "nothing begins without a lease"
     );
 }
+
+/// A delivery that was recovered goes into the store because there is no room. Its row is durable before the lane hears of it, and a
+/// refill reads the row in between: taken in then, it would be sent from there, and once more after the news.
+#[test]
+fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
+    let mut world = World::new();
+    let place = Place {
+        delivery: 2_001,
+        event: 2_000,
+        organization: 1,
+    };
+    world.lane.keep_until_settled(place, memory_of(2, 1), world.now);
+    // Something else that is due has the lane read the store, which has the row already.
+    world.rows.insert(2_001, (world.now, 0));
+    world.rows.insert(3_001, (world.now, 0));
+    let lane = Arc::clone(&world.lane);
+    let wants = lane.note_due(world.now, world.now);
+    world.act(wants);
+    let (jobs, next_due) = world.reading.take().unwrap();
+    assert!(jobs.iter().any(|job| job.delivery == 2_001), "the row is read");
+    let wants = lane.refilled(jobs, next_due, world.now);
+    world.act(wants);
+    assert_eq!(world.working.len(), 1, "the other one");
+    assert!(
+        world.working.iter().all(|job| job.delivery != 2_001),
+        "{:?}",
+        world.working
+    );
+    // Now the news: it waits in the store alone, and is read from there.
+    let wants = lane.settle(2_001, Some(world.now), world.now);
+    world.act(wants);
+    let (jobs, _) = world.reading.take().unwrap();
+    assert!(jobs.iter().any(|job| job.delivery == 2_001), "it is not forgotten");
+}

@@ -3,12 +3,12 @@
 //! No index knows an expression, so one call asks it about a bounded number of events and reads a bounded amount of payload; the
 //! next page goes on from there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use hookwright_domain::filter::{EventFacts, WebhookFilter};
+use hookwright_domain::filter::WebhookFilter;
 use hookwright_storage::{EventFilter, EventRecord, StoredEvent};
 
-use super::{super::explain, while_others_are_served};
+use super::{super::explain, filter_matches};
 use crate::app::{
     App,
     access::{Caller, Scope},
@@ -116,21 +116,7 @@ impl Search<'_> {
             None if self.filter.reads_payload() => return false,
             None => None,
         };
-        let attributes = event
-            .attributes
-            .as_deref()
-            .map(serde_json::from_str::<BTreeMap<String, String>>);
-        let Ok(attributes) = attributes.transpose() else {
-            return false;
-        };
-        let (attributes, key) = (
-            attributes.unwrap_or_default(),
-            event.ordering_key.as_deref().unwrap_or_default(),
-        );
-        while_others_are_served(payload.map_or(0, <[u8]>::len), || {
-            EventFacts::new(&event.event_type, &attributes, key, payload)
-                .is_ok_and(|facts| self.filter.matches(&facts) == Ok(true))
-        })
+        filter_matches(&self.filter, event, payload)
     }
 }
 

@@ -1,13 +1,12 @@
 //! What a replay selects of a stretch of events.
 
-use hookwright_domain::filter::EventFacts;
 use hookwright_storage::{
     DeliveryFilter, StoredEvent,
     replays::{ReplayCandidate, ReplayRow},
 };
 
 use super::ReplaySpec;
-use crate::app::{App, events::while_others_are_served};
+use crate::app::{App, events::filter_matches};
 
 /// What a replay looks for.
 pub(super) struct Selection {
@@ -85,14 +84,6 @@ impl Selection {
         else {
             return true;
         };
-        let attributes = event.attributes.as_deref().map(serde_json::from_str).transpose();
-        let (Ok(attributes), key) = (attributes, event.ordering_key.as_deref().unwrap_or_default()) else {
-            return false;
-        };
-        while_others_are_served(event.payload.len(), || {
-            let attributes = attributes.unwrap_or_default();
-            let facts = EventFacts::new(&event.event_type, &attributes, key, Some(&event.payload));
-            facts.is_ok_and(|facts| filter.matches(&facts) == Ok(true))
-        })
+        filter_matches(&filter, event, Some(&event.payload))
     }
 }

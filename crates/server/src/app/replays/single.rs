@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::app::{
     App,
     access::{Caller, Scope},
+    deliveries,
     error::{AppError, AppResult},
     events::{self, check_request_id},
     webhooks,
@@ -40,7 +41,7 @@ impl App {
         let event = self.store.events(&[record.event_id]).await?.pop();
         let event = event.ok_or_else(|| AppError::Precondition {
             reason: "EVENT_EXPIRED",
-            subject: super::super::deliveries::resource(organization, id),
+            subject: deliveries::resource(organization, id),
             message: "the event is not kept any more: its retention is over".to_owned(),
         })?;
         let request = (!request_id.is_empty()).then(|| RequestKey {
@@ -51,14 +52,12 @@ impl App {
             Some(caller),
             "delivery.replay",
             Some(row.id),
-            super::super::deliveries::resource(organization, id),
+            deliveries::resource(organization, id),
             json!({ "webhook": WebhookId::from_raw(record.webhook_id).to_string() }),
         );
         self.store.append_audit(&audit).await?;
         let draft = draft(&event, events::only(record.webhook_id), request);
-        let published = self.publish(vec![draft]).await.pop();
-        let published =
-            published.unwrap_or_else(|| Err(AppError::Unavailable("the server is shutting down".to_owned())))?;
+        let published = self.publish_one(draft).await?;
         self.get_delivery_as(row.id, organization, published.event.delivery(0))
             .await
     }
@@ -67,7 +66,7 @@ impl App {
         let refused = |reason, message: &str| {
             Err(AppError::Precondition {
                 reason,
-                subject: super::super::deliveries::resource(organization, id),
+                subject: deliveries::resource(organization, id),
                 message: message.to_owned(),
             })
         };

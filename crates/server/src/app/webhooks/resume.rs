@@ -64,9 +64,6 @@ impl App {
         });
         self.engine.webhook_changed(id);
         self.engine.stored(id);
-        if discarded > 0 {
-            self.engine.changed();
-        }
         changing.settle().await?;
         Ok((self.view(row)?, discarded))
     }
