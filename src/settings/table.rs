@@ -197,8 +197,10 @@ pub(super) const SETTINGS: &[Setting] = &[
 
     setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),
     setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (console, /metrics, /healthz, /readyz); port 0 takes a free port"),
+    setting!(http_tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the HTTP listener then speaks TLS"),
+    setting!(http_tls_private_key, One, LISTENERS, "FILE", "PEM file of the private key of http-tls-certificate"),
     setting!(console_url, One, LISTENERS, "URL", "Where browsers find the console, for example https://hooks.example.com, where a proxy stands before the HTTP listener",
-        default = Some("http:// and the address of the HTTP listener")),
+        default = Some("the address of the HTTP listener, with http:// or https://")),
     setting!(portal_parents, List, LISTENERS, "ORIGIN", "Origin of pages that may show the portal in a frame, for example https://app.example.com",
         singular = Some("portal-parent")),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),

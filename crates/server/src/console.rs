@@ -64,8 +64,8 @@ const ROWS: usize = 50;
 /// What an operator set of the console.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConsoleOptions {
-    /// The origin at which browsers find it, if that is not the listener itself.
-    pub(crate) origin: Option<String>,
+    /// The origin at which browsers find it.
+    pub(crate) origin: String,
     /// The origins of pages that may show the portal in a frame.
     pub(crate) portal_parents: Vec<String>,
 }

@@ -1,4 +1,6 @@
-//! The HTTP listener: `/metrics`, `/healthz` and `/readyz`.
+//! The HTTP listener: its connections, and `/metrics`, `/healthz` and `/readyz`.
+
+pub(crate) mod connections;
 
 use std::sync::Arc;
 

@@ -169,6 +169,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 
     let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
     let limits = limits(&options, http_address)?;
+    let http_tls = tls::http(&options)?;
     let catalogue = Arc::new(Catalogue::default());
     let configuration = store.accept_configuration().await?;
     App::load(&store, &key, &limits, &catalogue).await?;
@@ -216,7 +217,10 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
 
     tokio::spawn(Arc::clone(&app).run_replays());
 
-    let pages = console::router(Arc::clone(&app), console_options(&options)?);
+    let pages = console::router(
+        Arc::clone(&app),
+        console_options(&options, console_url(&options, http_address)?)?,
+    );
     let http_router = http::router(telemetry).merge(pages);
     let listeners = vec![
         tokio::spawn(grpc::serve(
@@ -225,7 +229,12 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             tls::grpc(&options)?,
             wait(stopped.clone()),
         )),
-        tokio::spawn(serve_http(http_listener, http_router, wait(stopped))),
+        tokio::spawn(http::connections::serve(
+            http_listener,
+            http_tls,
+            http_router,
+            wait(stopped),
+        )),
     ];
     let running = Running {
         grpc_address,
@@ -252,8 +261,8 @@ fn check_exposure(options: &Options) -> anyhow::Result<()> {
         options.grpc_address
     );
     anyhow::ensure!(
-        !is_open(options.http_address),
-        "http-address {} is not a loopback address and has no TLS: put a proxy before it, or set allow-plaintext",
+        options.http_tls_certificate.is_some() || !is_open(options.http_address),
+        "http-address {} is not a loopback address: configure http-tls-certificate and http-tls-private-key, put a proxy before it, or set allow-plaintext to serve the console and its sign-in unencrypted",
         options.http_address
     );
     Ok(())
@@ -292,23 +301,27 @@ fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits>
         allow_insecure_tls: options.allow_insecure_tls,
         header_prefix: options.header_prefix.clone(),
         schedule: Arc::new(schedule),
-        console_url: console_url(options.console_url.as_deref(), http_address)?,
+        console_url: console_url(options, http_address)?,
     })
 }
 
 /// Where browsers reach the web console, without a slash at the end.
-fn console_url(setting: Option<&str>, http_address: SocketAddr) -> anyhow::Result<String> {
-    match setting {
+fn console_url(options: &Options, http_address: SocketAddr) -> anyhow::Result<String> {
+    let scheme = if options.http_tls_certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    match &options.console_url {
         Some(text) => origin("console-url", text),
-        None => Ok(format!("http://{http_address}")),
+        None => Ok(format!("{scheme}://{http_address}")),
     }
 }
 
-fn console_options(options: &Options) -> anyhow::Result<console::ConsoleOptions> {
-    let url = options.console_url.as_deref().map(|text| origin("console-url", text));
+fn console_options(options: &Options, url: String) -> anyhow::Result<console::ConsoleOptions> {
     let parents = options.portal_parents.iter().map(|text| origin("portal-parent", text));
     Ok(console::ConsoleOptions {
-        origin: url.transpose()?,
+        origin: url,
         portal_parents: parents.collect::<anyhow::Result<_>>()?,
     })
 }
@@ -354,17 +367,6 @@ fn engine_options(options: &Options, configuration: i64) -> EngineOptions {
 async fn wait(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    // Signing in is limited by address.
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
-    Ok(())
 }
 
 /// Says where everything is, in the log and in the ready file.

@@ -13,6 +13,10 @@ pub struct Options {
     pub grpc_address: SocketAddr,
     /// Address of the HTTP listener: the console, `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
     pub http_address: SocketAddr,
+    /// PEM files of certificate chain and private key: the HTTP listener then speaks TLS.
+    pub http_tls_certificate: Option<PathBuf>,
+    /// The private key of `http_tls_certificate`.
+    pub http_tls_private_key: Option<PathBuf>,
     /// Where browsers find the console, for example `https://hooks.example.com`, where a proxy stands before the HTTP listener.
     pub console_url: Option<String>,
     /// Origins of pages that may show the portal in a frame, for example `https://app.example.com`.
@@ -126,6 +130,8 @@ impl Options {
             database_url: None,
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            http_tls_certificate: None,
+            http_tls_private_key: None,
             console_url: None,
             portal_parents: Vec::new(),
             allow_plaintext: false,

@@ -87,7 +87,7 @@ impl Console {
     }
 
     fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
-        if self.options.origin.as_deref() == Some(origin) {
+        if self.options.origin == origin {
             return true;
         }
         let authority = origin

@@ -1,10 +1,11 @@
 //! Signing in and out, the session's cookie, and who asks.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use askama::Template;
 use axum::{
-    extract::{ConnectInfo, FromRequest, FromRequestParts, OriginalUri, Request, State},
+    Extension,
+    extract::{FromRequest, FromRequestParts, OriginalUri, Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{COOKIE, RETRY_AFTER, SET_COOKIE},
@@ -20,7 +21,10 @@ use super::{
     fields::{Fields, encoded},
     page::{Frame, html},
 };
-use crate::app::{access::Caller, error::AppError, sessions::Session};
+use crate::{
+    app::{access::Caller, error::AppError, sessions::Session},
+    http::connections::Peer,
+};
 
 /// What a cookie's name begins with where TLS protects it: browsers then take it from this host alone.
 const SECURE_PREFIX: &str = "__Host-";
@@ -108,8 +112,7 @@ async fn read_form(request: Request) -> Result<Fields, Fault> {
 impl Console {
     /// Whether browsers speak TLS with the console.
     fn is_secure(&self) -> bool {
-        let origin = self.options.origin.as_deref();
-        origin.is_some_and(|origin| origin.starts_with("https://"))
+        self.options.origin.starts_with("https://")
     }
 
     /// Who asks.
@@ -189,13 +192,13 @@ pub(super) async fn form(request: Request) -> Response {
 /// Begins a session, always a new one: what cookie the browser brought does not matter.
 pub(super) async fn sign_in(
     State(console): Shared,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(Peer(address)): Extension<Peer>,
     request: Request,
 ) -> Answer {
     let fields = read_form(request).await?;
     let next = local(fields.get("next"));
     let now = Instant::now();
-    if let Some(wait) = console.limit.wait(address.ip(), now) {
+    if let Some(wait) = console.limit.wait(address, now) {
         let seconds = wait.as_secs() + 1;
         let message = format!("Too many attempts from this address failed. Try again in {seconds} seconds.");
         let mut response = page(StatusCode::TOO_MANY_REQUESTS, next, Some(message));
@@ -210,7 +213,7 @@ pub(super) async fn sign_in(
             Ok(response)
         }
         Err(error @ (AppError::Unauthenticated(_) | AppError::Denied(_))) => {
-            console.limit.failed(address.ip(), now);
+            console.limit.failed(address, now);
             let message = match error {
                 AppError::Denied(message) => super::fault::capitalized(&message),
                 _ => "The token is not valid: it may be mistyped, revoked or expired.".to_owned(),
