@@ -52,14 +52,14 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     let caller = visitor.caller();
     if caller.organization().is_some() {
         let own = console.app.own_organization(caller).ok_or(Fault::NotFound)?;
-        return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
+        return Ok(Redirect::to(&format!("{}/organizations/{}", visitor.site().root(), own.name)).into_response());
     }
     let frame = Frame::new(&console, &visitor, "overview", "Overview");
     let nodes = match &frame.who {
         Some(who) if who.is_admin => Some(console.app.list_nodes(caller, None, NODES).await?.0),
         _ => None,
     };
-    let due = nodes.iter().flatten().filter_map(|view| view.row.oldest_due_at).min();
+    let due = console.app.oldest_due(caller).await?;
     let page = OverviewPage {
         summary: console.summary(&visitor, Subject::Installation).await?,
         oldest_due: due.map_or_else(|| "nothing is late".to_owned(), |due| duration(clock::now_us() - due)),
