@@ -14,7 +14,7 @@ mod pages;
 mod portal;
 mod security;
 
-use hookwright_proto::v1::{CreateTokenRequest, Token, TokenScope};
+use hookwright_proto::v1::{CreateTokenRequest, ListDeliveriesRequest, Token, TokenScope};
 use hookwright_testkit::{Browser, HttpResponse, http};
 
 use crate::support::Installation;
@@ -44,6 +44,15 @@ async fn token(installation: &mut Installation, scope: TokenScope, organization:
     let request = CreateTokenRequest { token: Some(token) };
     let created = installation.clients.tokens.create_token(request).await.unwrap();
     created.into_inner().secret
+}
+
+/// The delivery of an event that is owed to one webhook.
+async fn delivery_of(installation: &mut Installation, event: &str) -> String {
+    let of_event = ListDeliveriesRequest {
+        event: event.to_owned(),
+        ..ListDeliveriesRequest::default()
+    };
+    installation.deliveries_until(of_event, 1).await.remove(0).name
 }
 
 /// Somebody who looks at the console without a browser.

@@ -117,6 +117,7 @@ pub(super) async fn edit(
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
     let values = Values::read(&fields);
     let form = Form::new(&console, &visitor, &place);
     if let Some(answer) = form.asked(&fields, &values).await {
@@ -155,7 +156,9 @@ pub(super) async fn update(
 ) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
     let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
+    console.app.get_webhook(visitor.caller(), &organization, id)?;
     let values = Values::read(&fields);
     let form = Form {
         id: Some(id),
