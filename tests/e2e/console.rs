@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `journey` | a person's way from signing in to signing out |
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
+//! | `content` | large payloads in part, commands that work, forms that lose nothing |
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
 //! | `portal` | customers who come by a link |
 
+mod content;
 mod isolation;
 mod journey;
 mod pages;
