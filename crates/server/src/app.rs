@@ -134,9 +134,11 @@ impl App {
     /// # Errors
     /// When the store cannot be read.
     pub async fn new(parts: Parts) -> AppResult<Self> {
-        let rows = parts.store.load_catalogue().await?;
+        let mut rows = parts.store.load_catalogue().await?;
         let tokens = Tokens::default();
         tokens.replace(&rows.tokens);
+        let ended_sessions = sessions::Ended::default();
+        ended_sessions.learn(std::mem::take(&mut rows.ended_sessions), clock::now_us());
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
             portal_key: portal::key(&parts.key),
@@ -156,7 +158,7 @@ impl App {
             schema_mismatches: parts.schema_mismatches,
             replays_begun: Notify::new(),
             watchers: watch::Places::default(),
-            ended_sessions: sessions::Ended::default(),
+            ended_sessions,
             ended_portal_sessions: sessions::Ended::default(),
             stopping: parts.stopping,
         })

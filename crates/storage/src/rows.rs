@@ -282,6 +282,8 @@ pub struct CatalogueRows {
     pub signing_secrets: Vec<SecretRow>,
     /// Every token.
     pub tokens: Vec<TokenRow>,
+    /// Sessions of the console that were ended, and until when that matters.
+    pub ended_sessions: Vec<(Vec<u8>, i64)>,
 }
 
 /// Whether an update found the row as its caller knew it.

@@ -208,6 +208,13 @@ table! {
 }
 
 table! {
+    ended_sessions (id) {
+        id -> Binary,
+        ended_until -> BigInt,
+    }
+}
+
+table! {
     tokens (id) {
         id -> BigInt,
         hash -> Binary,

@@ -1,4 +1,4 @@
-//! Tokens: what callers show. Those in force are in memory too; here all are, also those that ended.
+//! Tokens, and sessions that were ended: what callers show. Those in force are in memory too; here all are, also those that ended.
 
 use crate::{
     error::StoreError,
@@ -42,6 +42,15 @@ impl Store {
     pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(self, None, insert_token(&row, &audit))
+    }
+
+    /// Notes that a session of the console was ended, which matters until a time.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_ended_session(&self, id: &[u8], until: i64, now: i64) -> Result<(), StoreError> {
+        let id = id.to_vec();
+        configure!(self, None, insert_ended_session(&id, until, now))
     }
 
     /// One token.

@@ -236,7 +236,43 @@ on_both_stores! {
         let answer = sign_in(&revoked.address, &manage, "").await;
         assert_eq!(answer.status, 401);
         assert!(answer.text().contains("revoked or expired"), "{}", answer.text());
+
+        installation.restart().await;
+        let later = Reader { address: installation.server.http_address().to_owned(), ..left };
+        assert_eq!(later.get("/console/").await.status, 303, "what was left stays left");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_is_left_on_one_node_is_over_on_all() {
+    const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let (first, database) = crate::support::builder(On::Postgres).await;
+    let database = database.unwrap();
+    let first = first.env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY).start().await.unwrap();
+    let second = hookwright_testkit::TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .postgres(database.url())
+        .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+        .start()
+        .await
+        .unwrap();
+    let installation = Installation::of(first).await;
+    let here = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let there = Reader {
+        address: second.http_address().to_owned(),
+        cookie: here.cookie.clone(),
+    };
+    assert_eq!(
+        there.get("/console/organizations").await.status,
+        200,
+        "any node takes the cookie"
+    );
+    let page = here.get("/console/").await.text();
+    let form = format!("form_token={}", form_token(&page).unwrap());
+    assert_eq!(
+        there.post("/console/sign-out", &form, &there.origin()).await.status,
+        303
+    );
+    assert_eq!(here.get("/console/organizations").await.status, 303);
 }
 
 #[tokio::test]

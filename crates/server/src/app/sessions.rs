@@ -2,8 +2,9 @@
 //!
 //! A session is what its cookie says, sealed under a key that is derived from the master key for this alone: every node can
 //! read it, and no node must remember it. Token or link are looked up again for every request: once the token is revoked, or
-//! the time of either is over, so is the session. What a node remembers is which sessions were ended before their time; those
-//! of customers apart, so that nobody who has a link can make it forget those of operators.
+//! the time of either is over, so is the session. Sessions that operators end before their time are noted in the store, and known
+//! to every node before the answer. Those of customers are known to the node that was asked alone: they are short, and nobody
+//! who has a link is to make all nodes work.
 
 use std::collections::HashMap;
 
@@ -80,6 +81,15 @@ impl Ended {
             ended.remove(&next);
         }
         ended.insert(id, until);
+    }
+
+    /// Takes in what the store knows.
+    pub(super) fn learn(&self, rows: Vec<(Vec<u8>, i64)>, now: i64) {
+        for (id, until) in rows {
+            if let Ok(id) = id.try_into() {
+                self.put(id, until, now);
+            }
+        }
     }
 
     fn has(&self, id: &[u8; 16]) -> bool {
@@ -213,14 +223,25 @@ impl App {
         sealed.seal(&self.session_key)
     }
 
-    /// Ends a session on this node; elsewhere it ends with its cookie, or when its time is over.
-    pub fn end_session(&self, session: &Session) {
+    /// Ends a session: one of a token on every node; one of a portal link here, and elsewhere with its cookie, or when its time
+    /// is over.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn end_session(&self, session: &Session) -> AppResult<()> {
         let life = session.began_at + LIFE_US;
         let until = session
             .caller
             .expires_at()
             .map_or(life, |expires_at| life.min(expires_at));
-        self.ended(session.is_portal()).put(session.id, until, clock::now_us());
+        let now = clock::now_us();
+        self.ended(session.is_portal()).put(session.id, until, now);
+        if session.is_portal() {
+            return Ok(());
+        }
+        let mut changing = self.changing().await?;
+        changing.store().insert_ended_session(&session.id, until, now).await?;
+        changing.settle().await
     }
 }
 

@@ -20,7 +20,10 @@ use super::{
     page::{Frame, html},
     session::{Sent, read_form},
 };
-use crate::{app::error::AppError, http::connections::Peer};
+use crate::{
+    app::error::{AppError, AppResult},
+    http::connections::Peer,
+};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -98,7 +101,7 @@ impl Console {
 /// Ends the session.
 pub(super) async fn sign_out(State(console): Shared, sent: Sent) -> Answer {
     let mut response = Redirect::to("/console/sign-in").into_response();
-    end(&console, &sent, &mut response);
+    end(&console, &sent, &mut response).await?;
     Ok(response)
 }
 
@@ -116,14 +119,15 @@ pub(super) async fn leave(State(console): Shared, sent: Sent) -> Answer {
         return_url: sent.visitor.session().return_url.clone(),
     };
     let mut response = html(&page);
-    end(&console, &sent, &mut response);
+    end(&console, &sent, &mut response).await?;
     Ok(response)
 }
 
-fn end(console: &Console, sent: &Sent, response: &mut Response) {
+async fn end(console: &Console, sent: &Sent, response: &mut Response) -> AppResult<()> {
     let session = sent.visitor.session();
-    console.app.end_session(session);
+    console.app.end_session(session).await?;
     console.forget(response, session);
+    Ok(())
 }
 
 /// The address of the form, which leads to another one afterwards.

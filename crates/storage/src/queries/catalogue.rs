@@ -16,6 +16,7 @@ macro_rules! catalogue_queries {
                 webhooks: webhooks::table.filter(webhooks::deleted_at.is_null()).load(conn)$($wait)*?,
                 signing_secrets: signing_secrets::table.load(conn)$($wait)*?,
                 tokens: tokens::table.load(conn)$($wait)*?,
+                ended_sessions: ended_sessions::table.load(conn)$($wait)*?,
             })
         }
 

@@ -11,6 +11,21 @@ macro_rules! tokens_queries {
             append_audit(conn, audit)$($wait)*
         }
 
+        /// Notes that a session was ended, and forgets those that would have ended by themselves.
+        pub(crate) $($asynchronous)* fn insert_ended_session(
+            conn: &mut Connection,
+            id: &[u8],
+            until: i64,
+            now: i64,
+        ) -> QueryResult<()> {
+            diesel::delete(ended_sessions::table.filter(ended_sessions::ended_until.le(now))).execute(conn)$($wait)*?;
+            diesel::insert_into(ended_sessions::table)
+                .values((ended_sessions::id.eq(id), ended_sessions::ended_until.eq(until)))
+                .on_conflict_do_nothing()
+                .execute(conn)$($wait)*
+                .map(drop)
+        }
+
         pub(crate) $($asynchronous)* fn get_token(conn: &mut Connection, id: i64) -> QueryResult<Option<ListedToken>> {
             let found: Option<(TokenRow, Option<String>)> = tokens::table
                 .left_join(organizations::table.on(tokens::organization_id.eq(organizations::id.nullable())))

@@ -41,6 +41,18 @@ on_both_stores! {
         assert_eq!(store.stats(INSTALLATION, 60, NOW, NOW + MINUTE).await.unwrap(), []);
     }
 
+    async fn several_are_asked_for_at_once(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let rows = [(11, NOW), (11, NOW + MINUTE), (12, NOW), (13, NOW)];
+        store.add_stats(rows.map(|(subject, at)| row(subject, 3_600, at, tally(2, 1_000))).into()).await.unwrap();
+        store.add_stats(vec![row(11, 60, NOW, tally(9, 1_000))]).await.unwrap();
+        let found = store.stats_of(vec![11, 12, 14], 3_600, NOW, NOW + MINUTE + 1).await.unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[&11].attempts, found[&11].durations.count(), found[&12].attempts), (4, 4, 2));
+        let none = store.stats_of(vec![11], 3_600, NOW - MINUTE, NOW).await.unwrap();
+        assert!(none.is_empty(), "the end is not in it");
+    }
+
     async fn minutes_are_forgotten_before_hours(fixture: &mut Fixture) {
         let store = fixture.store();
         store.add_stats(vec![row(11, 60, NOW, tally(1, 1)), row(11, 3_600, NOW, tally(1, 1))]).await.unwrap();

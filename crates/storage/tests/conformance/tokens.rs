@@ -18,6 +18,21 @@ fn token(id: i64, scope: &str, organization_id: Option<i64>, expires_at: Option<
 }
 
 on_both_stores! {
+    async fn ended_sessions_are_known_until_they_would_have_ended(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_ended_session(&[1; 16], NOW + 5, NOW).await.unwrap();
+        store.insert_ended_session(&[1; 16], NOW + 5, NOW).await.unwrap();
+        store.insert_ended_session(&[2; 16], NOW + 9, NOW).await.unwrap();
+        let known = async || {
+            let mut rows = store.load_catalogue().await.unwrap().ended_sessions;
+            rows.sort();
+            rows
+        };
+        assert_eq!(known().await, [(vec![1; 16], NOW + 5), (vec![2; 16], NOW + 9)]);
+        store.insert_ended_session(&[3; 16], NOW + 20, NOW + 5).await.unwrap();
+        assert_eq!(known().await, [(vec![2; 16], NOW + 9), (vec![3; 16], NOW + 20)]);
+    }
+
     async fn tokens_are_listed_with_their_organization(fixture: &mut Fixture) {
         let store = fixture.store();
         store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
