@@ -164,6 +164,50 @@ async fn publishing_and_rotating_by_the_command_line() {
     assert_eq!(signatures.split(' ').count(), 2, "one of each secret: {signatures}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_is_set_up_as_its_guide_says() {
+    let installation = Installation::start(On::Sqlite).await;
+    let guide = Guide::read("console.md");
+    let directory = tempfile::tempdir().unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_hookwright"));
+    std::os::unix::fs::symlink(binary, directory.path().join("hookwright")).unwrap();
+    let address = format!("http://{}", installation.server.grpc_address());
+    let token = installation.server.token().unwrap();
+    let environment = [("HOOKWRIGHT_ADDRESS", address.as_str()), ("HOOKWRIGHT_TOKEN", &token)];
+    let commands = guide.commands();
+    let command = |beginning: &str| {
+        let found = commands.lines().find(|line| line.starts_with(beginning));
+        found
+            .unwrap_or_else(|| panic!("`{beginning}` is in the guide"))
+            .to_owned()
+    };
+    let link = bash(&command("hookwright portal link"), directory.path(), &environment).await;
+    assert!(link.contains("/portal/"), "{link}");
+    // What `serve` is given there is what `config` understands, as those settings.
+    let settings = command("hookwright serve").replace("hookwright serve", "hookwright config");
+    let settings = bash(&settings, directory.path(), &environment).await;
+    for value in ["https://hooks.example.com", "https://app.example.com"] {
+        assert!(settings.contains(value), "{settings}");
+    }
+    let help = bash("hookwright serve --help", directory.path(), &environment).await;
+    let table = guide
+        .0
+        .split("## Settings")
+        .nth(1)
+        .unwrap()
+        .split("A proxy passes")
+        .next()
+        .unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let named: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+        .collect();
+    assert!(named.len() >= 6, "{named:?}");
+    for setting in named {
+        assert!(help.contains(&format!("--{setting}")), "{setting}");
+    }
+}
+
 /// Puts tests/python/grpcurl into a directory as `grpcurl`.
 fn stand_in_for_grpcurl(directory: &Path) {
     let python = python_executable().unwrap();
