@@ -8,12 +8,14 @@
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
 //! | `portal` | customers who come by a link |
+//! | `rare` | a filter that little matches leads further back, page by page |
 
 mod content;
 mod isolation;
 mod journey;
 mod pages;
 mod portal;
+mod rare;
 mod security;
 
 use hookwright_proto::v1::{CreateTokenRequest, ListDeliveriesRequest, Token, TokenScope};

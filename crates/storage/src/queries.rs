@@ -7,6 +7,7 @@
 pub(crate) mod audit;
 pub(crate) mod catalogue;
 pub(crate) mod changes;
+pub(crate) mod deliveries;
 pub(crate) mod history;
 pub(crate) mod ordering;
 pub(crate) mod pull;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use diesel::prelude::*;
-use hookwright_domain::id::time_us;
+use hookwright_domain::id::{EventId, time_us};
 
 use crate::batch::{EventRecord, StoredEvent};
 
@@ -34,6 +34,7 @@ pub(crate) struct EventHead {
     pub(crate) attributes: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) ordering_key: Option<String>,
+    pub(crate) replay_of: Option<i64>,
     pub(crate) payload_bytes: i64,
 }
 
@@ -71,10 +72,28 @@ pub(crate) struct EventOutline {
     pub(crate) replay_of: Option<i64>,
 }
 
+/// A delivery that an event is owed to a webhook by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed<'a> {
+    pub(crate) event: &'a EventOutline,
+    pub(crate) delivery_id: i64,
+    pub(crate) webhook_id: i64,
+}
+
 impl EventOutline {
-    /// The ids of its deliveries.
-    pub(crate) fn delivery_ids(&self) -> std::ops::RangeInclusive<i64> {
-        self.id + 1..=self.id + i64::try_from(self.webhooks.len() / 8).unwrap_or(0)
+    /// How many webhooks it is owed to.
+    pub(crate) fn fanout(&self) -> usize {
+        self.webhooks.len() / 8
+    }
+
+    /// Its deliveries, in order of id.
+    pub(crate) fn owed(&self) -> impl DoubleEndedIterator<Item = Owed<'_>> {
+        let webhooks = self.webhooks.as_chunks::<8>().0.iter().enumerate();
+        webhooks.map(|(position, webhook)| Owed {
+            event: self,
+            delivery_id: EventId::from_raw(self.id).delivery(position).raw(),
+            webhook_id: i64::from_le_bytes(*webhook),
+        })
     }
 }
 

@@ -89,6 +89,8 @@ pub(super) const TARGETS: &[Target] = &[
     most("idle", "*", "cpu_percent_of_a_core", 0.2, 0.2),
     most("start_with_backlog", "*", "ready_ms", 1_000.0, 300.0),
     least("aged_store", "*", "rate_ratio_to_empty", 0.9, 0.95),
+    most("lists", "*", "list_ms_max", 100.0, 50.0),
+    most("lists", "*", "console_ms_max", 100.0, 50.0),
     least("two_nodes", "*", "rate_ratio_to_one_node", 1.7, 1.9),
 ];
 

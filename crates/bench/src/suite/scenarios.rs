@@ -4,12 +4,14 @@ mod aged;
 mod backlog;
 mod idle;
 mod latency;
+mod lists;
 mod neighbours;
+mod past;
 mod raw_sender;
 mod throughput;
 mod two_nodes;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 use super::{Figures, Store, world::Site};
 
@@ -19,7 +21,7 @@ pub(super) struct Scenario {
     /// How often it is run unless told.
     pub(super) runs: usize,
     on: On,
-    run: for<'a> fn(&'a mut Site, Store) -> BoxFuture<'a, anyhow::Result<Figures>>,
+    run: for<'a> fn(&'a mut Site, Store) -> LocalBoxFuture<'a, anyhow::Result<Figures>>,
 }
 
 /// Which stores a scenario has to do with.
@@ -69,6 +71,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("start_with_backlog", 1, Both, backlog::start),
     scenario!("idle", 1, Both, idle::run),
     scenario!("aged_store", 1, Both, aged::run),
+    scenario!("lists", 1, Both, lists::run),
     scenario!("two_nodes", 3, Postgres, two_nodes::run),
 ];
 

@@ -128,7 +128,7 @@ impl World {
             channel,
             token,
         };
-        world.create_organization().await?;
+        world.organization(ORGANIZATION).await?;
         Ok(world)
     }
 
@@ -140,16 +140,28 @@ impl World {
         Ok(())
     }
 
-    fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+    /// The way to the server, for clients of its services.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The admin token.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// A call with the admin token.
+    pub(super) fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
         let mut request = Request::new(message);
         let bearer = format!("Bearer {}", self.token).parse()?;
         request.metadata_mut().insert("authorization", bearer);
         Ok(request)
     }
 
-    async fn create_organization(&self) -> anyhow::Result<()> {
+    /// Creates an organization of this name: `organizations/acme`.
+    pub(super) async fn organization(&self, name: &str) -> anyhow::Result<()> {
         let request = CreateOrganizationRequest {
-            organization_id: ORGANIZATION.trim_start_matches("organizations/").to_owned(),
+            organization_id: name.trim_start_matches("organizations/").to_owned(),
             organization: None,
         };
         let mut client = OrganizationServiceClient::new(self.channel.clone());
@@ -175,13 +187,23 @@ impl World {
 
     /// Installs a webhook on a host of the sink for one event type.
     pub(super) async fn webhook(&self, host: usize, event_type: &str) -> anyhow::Result<Webhook> {
+        self.webhook_of(ORGANIZATION, host, event_type).await
+    }
+
+    /// The same for any organization.
+    pub(super) async fn webhook_of(
+        &self,
+        organization: &str,
+        host: usize,
+        event_type: &str,
+    ) -> anyhow::Result<Webhook> {
         let webhook = Webhook {
             payload_url: format!("http://{}/payload", self.addresses[host]),
             events: vec![event_type.to_owned()],
             ..Webhook::default()
         };
         let request = CreateWebhookRequest {
-            parent: ORGANIZATION.to_owned(),
+            parent: organization.to_owned(),
             webhook: Some(webhook),
         };
         let mut client = WebhookServiceClient::new(self.channel.clone());

@@ -11,6 +11,7 @@ use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, s
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
 crate::queries::audit::audit_queries!([async], [.await]);
 crate::queries::queue::queue_queries!([async], [.await]);
+crate::queries::deliveries::deliveries_queries!([async], [.await]);
 crate::queries::history::history_queries!([async], [.await]);
 crate::queries::ordering::ordering_queries!([async], [.await]);
 crate::queries::retention::retention_queries!([async], [.await]);

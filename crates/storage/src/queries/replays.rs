@@ -121,22 +121,31 @@ macro_rules! replays_queries {
             after: i64,
             last: i64,
         ) -> QueryResult<ReplayStretch> {
-            let mut query = events::table
-                .filter(events::organization_id.eq(organization))
-                .filter(events::id.gt(after))
-                .filter(events::id.le(last))
-                .filter(events::replay_of.is_null())
-                .filter(events::event_type.ne("ping"))
-                .order(events::id)
-                .limit($crate::queries::history::STRETCH)
-                .select($crate::queries::history::OUTLINE)
-                .into_boxed();
-            if !event_types.is_empty() {
-                query = query.filter(events::event_type.eq_any(event_types));
-            }
-            let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
-            let full = i64::try_from(outlines.len()).unwrap_or(i64::MAX) == $crate::queries::history::STRETCH;
-            let end = outlines.as_slice().last().filter(|_| full).map_or(last, |event| event.id);
+            let is_candidate = |event: &EventOutline| {
+                event.replay_of.is_none()
+                    && event.event_type != "ping"
+                    && (event_types.is_empty() || event_types.contains(&event.event_type))
+            };
+            let mut end = after;
+            // Types may be rare: this looks at a bounded number of events, and the next call goes on from there.
+            let mut work = $crate::queries::history::Work::default();
+            let outlines = loop {
+                let mut looked_at: Vec<EventOutline> = events::table
+                    .filter(events::organization_id.eq(organization))
+                    .filter(events::id.gt(end))
+                    .filter(events::id.le(last))
+                    .order(events::id)
+                    .limit($crate::queries::history::STRETCH)
+                    .select($crate::queries::deliveries::OUTLINE)
+                    .load(conn)$($wait)*?;
+                let full = i64::try_from(looked_at.len()).unwrap_or(i64::MAX) == $crate::queries::history::STRETCH;
+                end = looked_at.as_slice().last().filter(|_| full).map_or(last, |event| event.id);
+                work.looked_at(looked_at.len());
+                looked_at.retain(is_candidate);
+                if !full || !looked_at.is_empty() || work.is_enough() {
+                    break looked_at;
+                }
+            };
             let ids: Vec<i64> = outlines.iter().map(|event| event.id).collect();
             let mut candidates: Vec<ReplayCandidate> = outlines
                 .iter()

@@ -7,6 +7,7 @@ use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, s
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::audit::audit_queries!([], []);
 crate::queries::queue::queue_queries!([], []);
+crate::queries::deliveries::deliveries_queries!([], []);
 crate::queries::history::history_queries!([], []);
 crate::queries::ordering::ordering_queries!([], []);
 crate::queries::retention::retention_queries!([], []);

@@ -56,24 +56,6 @@ on_both_stores! {
         assert_eq!(got.request_id.as_deref(), Some("second"));
     }
 
-    async fn a_rare_event_is_found_page_by_page(fixture: &mut Fixture) {
-        let rare = fixture.event_of(&[11], "rare", "{}");
-        fixture.commit_events(vec![rare.clone()]).await;
-        // More than one call looks at.
-        for _ in 0..26 {
-            fixture.commit_events((0..200).map(|_| fixture.event_of(&[11], "common", "{}")).collect()).await;
-        }
-        let filter = EventFilter { event_type: Some("rare".to_owned()), ..EventFilter::default() };
-        let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
-        while let Some(below) = before {
-            let (page, next) = fixture.store().list_events(ORGANIZATION, &filter, below, 10).await.unwrap();
-            found.extend(page.into_iter().map(|record| record.event.id));
-            before = next;
-            pages += 1;
-        }
-        assert_eq!((found, pages), (vec![rare.event.id], 2), "each looks at a bounded number of events");
-    }
-
     async fn deliveries_stand_where_their_rows_say(fixture: &mut Fixture) {
         let event = fixture.event(&[11, 12, 13, 14]);
         fixture.commit_events(vec![event.clone()]).await;

@@ -13,6 +13,7 @@ mod opening;
 mod ordering;
 mod pull;
 mod queue;
+mod rare;
 mod replays;
 mod retention;
 mod stats;

@@ -1,0 +1,311 @@
+//! Deliveries, read for people.
+//!
+//! A delivery has no row of its own. Its event's row says that it is owed; attempts, pending and ending rows say what came
+//! of it. A list walks the events of an organization, newest first, takes of each the deliveries that may be meant by what
+//! the event's row tells, and looks up where those stand. However many events are stored, and however many webhooks one is
+//! owed to, a call does a bounded amount of this: what is rare is found page by page.
+
+macro_rules! deliveries_queries {
+    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        pub(crate) $($asynchronous)* fn get_delivery(
+            conn: &mut Connection,
+            organization: i64,
+            id: i64,
+        ) -> QueryResult<Option<DeliveryRecord>> {
+            // The event is the last one below the delivery: an event's deliveries use the ids after its own.
+            let event: Option<EventOutline> = events::table
+                .filter(events::id.lt(id))
+                .order(events::id.desc())
+                .select($crate::queries::deliveries::OUTLINE)
+                .first(conn)$($wait)*
+                .optional()?;
+            let Some(event) = event.filter(|event| event.organization_id == organization) else { return Ok(None) };
+            let owed: Vec<_> = event.owed().filter(|owed| owed.delivery_id == id).collect();
+            Ok(records_of(conn, &owed)$($wait)*?.pop())
+        }
+
+        /// Deliveries below `before`, newest first; and the id to go on below, if there may be more. A page may come out
+        /// short.
+        pub(crate) $($asynchronous)* fn list_deliveries(
+            conn: &mut Connection,
+            organization: i64,
+            filter: &DeliveryFilter,
+            before: i64,
+            size: usize,
+        ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
+            use hookwright_domain::id::first_at;
+            use $crate::queries::{deliveries::{BROAD, OUTLINE}, history::{Work, next_stretch}};
+            let mut found = Vec::new();
+            let mut work = Work::default();
+            let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
+            let from = filter.start_us.map_or(0, first_at);
+            let of_event = match filter.event_id {
+                Some(event) => Some(rows_of_event(conn, event)$($wait)*?),
+                None => None,
+            };
+            let mut stretch = filter.stretch(size);
+            loop {
+                let mut query = events::table
+                    .filter(events::organization_id.eq(organization))
+                    .filter(events::id.lt(below))
+                    .filter(events::id.ge(from))
+                    .order(events::id.desc())
+                    .limit(stretch)
+                    .select(OUTLINE)
+                    .into_boxed();
+                if let Some(rows) = &of_event {
+                    query = query.filter(events::id.eq_any(rows));
+                }
+                let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
+                let deliveries: usize = outlines.iter().map(EventOutline::fanout).sum();
+                work.looked_at(outlines.len() + deliveries / BROAD);
+                let owed = filter.may_be_meant(&outlines, before);
+                let mut rest = owed.as_slice();
+                while let Some(last) = rest.last() {
+                    let (portion, others) = rest.split_at(filter.portion(size - found.len()).min(rest.len()));
+                    let last = portion.last().unwrap_or(last).delivery_id;
+                    rest = others;
+                    work.looked_up(portion.len());
+                    for record in records_of(conn, portion)$($wait)*? {
+                        if !filter.matches(&record) {
+                            continue;
+                        }
+                        let id = record.delivery_id;
+                        found.push(record);
+                        if found.len() == size {
+                            // The next page begins below this delivery, which may be in the middle of its event's.
+                            return Ok((found, Some(id)));
+                        }
+                    }
+                    if work.is_enough() {
+                        return Ok((found, Some(last)));
+                    }
+                }
+                let full = i64::try_from(outlines.len()).unwrap_or(i64::MAX) == stretch;
+                match outlines.as_slice().last() {
+                    Some(last) if full => below = last.id,
+                    _ => return Ok((found, None)),
+                }
+                if work.is_enough() {
+                    return Ok((found, Some(below)));
+                }
+                if deliveries < outlines.len() * BROAD {
+                    stretch = next_stretch(stretch);
+                }
+            }
+        }
+
+        /// Deliveries with where each stands, in the order given. Their events may lie far apart: rows are looked up by id, for
+        /// a stretch between two may hold any number of others'. The stretch itself tells which partitions matter.
+        $($asynchronous)* fn records_of(conn: &mut Connection, owed: &[Owed<'_>]) -> QueryResult<Vec<DeliveryRecord>> {
+            let (mut tried, mut pending, mut endings) = (Vec::new(), Vec::new(), Vec::new());
+            for owed in owed.chunks($crate::queries::queue::ID_CHUNK) {
+                let mut ids: Vec<i64> = owed.iter().map(|owed| owed.delivery_id).collect();
+                ids.sort_unstable();
+                let (first, last) = (ids[0], ids[ids.len() - 1]);
+                let found: Vec<AttemptSummary> = attempts::table
+                    .filter(attempts::delivery_id.between(first, last))
+                    .filter(attempts::delivery_id.eq_any(&ids))
+                    .order((attempts::delivery_id, attempts::number))
+                    .select($crate::queries::deliveries::SUMMARY)
+                    .load(conn)$($wait)*?;
+                tried.extend(found);
+                let found: Vec<PendingRow> = pending_deliveries::table
+                    .filter(pending_deliveries::delivery_id.eq_any(&ids))
+                    .select(PendingRow::as_select())
+                    .load(conn)$($wait)*?;
+                pending.extend(found);
+                let found: Vec<EndingRow> = delivery_endings::table
+                    .filter(delivery_endings::delivery_id.between(first, last))
+                    .filter(delivery_endings::delivery_id.eq_any(&ids))
+                    .load(conn)$($wait)*?;
+                endings.extend(found);
+            }
+            Ok($crate::queries::deliveries::assemble(owed, tried, pending, endings))
+        }
+
+        /// All deliveries of events, in order of id.
+        $($asynchronous)* fn delivery_records(
+            conn: &mut Connection,
+            mut outlines: Vec<EventOutline>,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            outlines.sort_by_key(|event| event.id);
+            let owed: Vec<Owed<'_>> = outlines.iter().flat_map(EventOutline::owed).collect();
+            records_of(conn, &owed)$($wait)*
+        }
+
+        /// Every delivery of an event, those that replays made included, in order of id.
+        pub(crate) $($asynchronous)* fn deliveries_of_event(
+            conn: &mut Connection,
+            organization: i64,
+            event: i64,
+        ) -> QueryResult<Vec<DeliveryRecord>> {
+            let rows = rows_of_event(conn, event)$($wait)*?;
+            let outlines = outlines_of(conn, &rows)$($wait)*?;
+            let owned = outlines.into_iter().filter(|event| event.organization_id == organization);
+            delivery_records(conn, owned.collect())$($wait)*
+        }
+
+        /// The ids of an event's rows: its own, and those of its replays.
+        $($asynchronous)* fn rows_of_event(conn: &mut Connection, event: i64) -> QueryResult<Vec<i64>> {
+            let mut rows: Vec<i64> = event_replays::table
+                .filter(event_replays::event_id.eq(event))
+                .select(event_replays::replay_id)
+                .load(conn)$($wait)*?;
+            rows.push(event);
+            Ok(rows)
+        }
+
+        $($asynchronous)* fn outlines_of(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<EventOutline>> {
+            let mut outlines = Vec::new();
+            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                let found: Vec<EventOutline> = events::table
+                    .filter(events::id.eq_any(ids))
+                    .select($crate::queries::deliveries::OUTLINE)
+                    .load(conn)$($wait)*?;
+                outlines.extend(found);
+            }
+            Ok(outlines)
+        }
+    };
+}
+pub(crate) use deliveries_queries;
+
+use std::collections::HashMap;
+
+use hookwright_domain::{id::time_us, outcome::DeliveryState};
+
+use super::history::STRETCH;
+use crate::{
+    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
+    row_event::{EventOutline, Owed},
+    rows::{DELIVERED, EndingRow, FAILED, PAUSED, PendingRow},
+    schema::{attempts, events},
+};
+
+/// The columns of an [`EventOutline`].
+pub(crate) const OUTLINE: (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+) = (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+);
+
+/// The columns of an [`AttemptSummary`].
+pub(crate) const SUMMARY: (
+    attempts::delivery_id,
+    attempts::number,
+    attempts::started_at,
+    attempts::status,
+    attempts::error_class,
+    attempts::delivery_state,
+) = (
+    attempts::delivery_id,
+    attempts::number,
+    attempts::started_at,
+    attempts::status,
+    attempts::error_class,
+    attempts::delivery_state,
+);
+
+/// Events that are owed to so many webhooks on average are not read in large stretches: their rows are large.
+pub(crate) const BROAD: usize = 32;
+/// How many deliveries are looked up together.
+const PORTION: usize = 400;
+impl DeliveryFilter {
+    /// How many events to look at together, for a page of so many deliveries.
+    pub(crate) fn stretch(&self, size: usize) -> i64 {
+        let is_selective = self.webhook_id.is_some() || self.event_type.is_some() || self.asks_where_they_stand();
+        // All are meant, and most events are owed to a webhook.
+        let few = i64::try_from(size).unwrap_or(STRETCH).clamp(1, STRETCH);
+        if is_selective { STRETCH } else { few }
+    }
+
+    /// How many deliveries to look up together, where so many are missing to a page.
+    pub(crate) fn portion(&self, missing: usize) -> usize {
+        if self.asks_where_they_stand() {
+            PORTION
+        } else {
+            missing.clamp(1, PORTION)
+        }
+    }
+
+    fn asks_where_they_stand(&self) -> bool {
+        !self.states.is_empty() || !self.error_classes.is_empty()
+    }
+
+    /// The deliveries of events, newest first, that match as far as the events' rows tell.
+    pub(crate) fn may_be_meant<'a>(&self, newest_first: &'a [EventOutline], before: i64) -> Vec<Owed<'a>> {
+        let of_type = |event: &&EventOutline| {
+            self.event_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == event.event_type)
+        };
+        let deliveries = newest_first.iter().filter(of_type).flat_map(|event| event.owed().rev());
+        let meant = deliveries.filter(|owed| {
+            owed.delivery_id < before && self.webhook_id.is_none_or(|webhook| webhook == owed.webhook_id)
+        });
+        meant.collect()
+    }
+}
+
+/// Puts deliveries together from the rows of their kinds. Attempts come in order.
+pub(crate) fn assemble(
+    owed: &[Owed<'_>],
+    tried: Vec<AttemptSummary>,
+    pending: Vec<PendingRow>,
+    endings: Vec<EndingRow>,
+) -> Vec<DeliveryRecord> {
+    let mut last_attempts: HashMap<i64, AttemptSummary> = tried
+        .into_iter()
+        .map(|attempt| (attempt.delivery_id, attempt))
+        .collect();
+    let mut pending: HashMap<i64, PendingRow> = pending.into_iter().map(|row| (row.delivery_id, row)).collect();
+    let mut endings: HashMap<i64, EndingRow> = endings.into_iter().map(|row| (row.delivery_id, row)).collect();
+    let records = owed.iter().map(|owed| {
+        let Owed {
+            event,
+            delivery_id,
+            webhook_id,
+        } = *owed;
+        let last_attempt = last_attempts.remove(&delivery_id);
+        let ending = endings.remove(&delivery_id);
+        let pending = pending.remove(&delivery_id);
+        DeliveryRecord {
+            delivery_id,
+            event_id: event.replay_of.unwrap_or(event.id),
+            event_type: event.event_type.clone(),
+            webhook_id,
+            created_at: time_us(event.id),
+            replay: event.replay_of.is_some(),
+            state: state(last_attempt.as_ref(), ending.as_ref(), pending.as_ref()),
+            attempts_made: last_attempt.as_ref().map_or(0, |attempt| attempt.number),
+            last_attempt,
+            pending,
+            ending,
+        }
+    });
+    records.collect()
+}
+
+fn state(
+    last_attempt: Option<&AttemptSummary>,
+    ending: Option<&EndingRow>,
+    pending: Option<&PendingRow>,
+) -> DeliveryState {
+    match (ending, last_attempt.map(|attempt| attempt.delivery_state)) {
+        (_, Some(DELIVERED)) => DeliveryState::Delivered,
+        (_, Some(FAILED)) => DeliveryState::Failed,
+        (Some(_), _) => DeliveryState::Cancelled,
+        (None, Some(_)) if pending.is_some_and(|row| row.due_at == PAUSED) => DeliveryState::Paused,
+        (None, Some(_)) => DeliveryState::Retrying,
+        (None, None) => DeliveryState::Pending,
+    }
+}

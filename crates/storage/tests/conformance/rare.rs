@@ -1,0 +1,143 @@
+//! What is rare is found page by page: one call does a bounded amount of work, however much is stored.
+
+use hookwright_domain::outcome::{DeliveryState, ErrorClass};
+use hookwright_storage::{Batch, DELIVERED, DeliveryFilter, EventFilter, FAILED, NewEvent};
+
+use crate::support::{Fixture, ORGANIZATION, attempt, delivery, on_both_stores};
+
+/// More events than one call looks at.
+const MANY: usize = 9_000;
+
+impl Fixture {
+    async fn commit_many(&self, make: impl Fn(usize) -> NewEvent) -> Vec<NewEvent> {
+        let events: Vec<NewEvent> = (0..MANY).map(make).collect();
+        for events in events.chunks(500) {
+            self.commit_events(events.to_vec()).await;
+        }
+        events
+    }
+
+    /// The events that all pages hold together, and how many pages there are.
+    async fn all_events(&self, filter: &EventFilter, size: usize) -> (Vec<i64>, usize) {
+        let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
+        while let Some(below) = before {
+            let (page, next) = self
+                .store()
+                .list_events(ORGANIZATION, filter, below, size)
+                .await
+                .unwrap();
+            assert!(
+                page.len() <= size && next.is_none_or(|next| next < below),
+                "{next:?} after {below}"
+            );
+            found.extend(page.into_iter().map(|record| record.event.id));
+            (before, pages) = (next, pages + 1);
+        }
+        (found, pages)
+    }
+
+    /// The same of deliveries.
+    async fn all_deliveries(&self, filter: &DeliveryFilter, size: usize) -> (Vec<i64>, usize) {
+        let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
+        while let Some(below) = before {
+            let (page, next) = self
+                .store()
+                .list_deliveries(ORGANIZATION, filter, below, size)
+                .await
+                .unwrap();
+            assert!(
+                page.len() <= size && next.is_none_or(|next| next < below),
+                "{next:?} after {below}"
+            );
+            found.extend(page.into_iter().map(|record| record.delivery_id));
+            (before, pages) = (next, pages + 1);
+        }
+        (found, pages)
+    }
+}
+
+on_both_stores! {
+    async fn a_rare_event_is_found_page_by_page(fixture: &mut Fixture) {
+        let rare = fixture.event_of(&[11, 99], "rare", "{}");
+        fixture.commit_events(vec![rare.clone()]).await;
+        fixture.commit_many(|_| fixture.event_of(&[11], "common", "{}")).await;
+        let of_type = EventFilter { event_type: Some("rare".to_owned()), ..EventFilter::default() };
+        assert_eq!(fixture.all_events(&of_type, 10).await, (vec![rare.event.id], 2));
+        let deliveries = vec![delivery(&rare, 1), delivery(&rare, 0)];
+        let of_type = DeliveryFilter { event_type: Some("rare".to_owned()), ..DeliveryFilter::default() };
+        assert_eq!(fixture.all_deliveries(&of_type, 10).await, (deliveries.clone(), 2));
+        let to_webhook = DeliveryFilter { webhook_id: Some(99), ..DeliveryFilter::default() };
+        assert_eq!(fixture.all_deliveries(&to_webhook, 10).await, (deliveries[..1].to_vec(), 2));
+        let neither = DeliveryFilter { webhook_id: Some(98), event_type: Some("none".to_owned()), ..DeliveryFilter::default() };
+        assert_eq!(fixture.all_deliveries(&neither, 10).await, (vec![], 2));
+        let replay = fixture.store().replay_stretch(ORGANIZATION, &["last".to_owned()], 0, i64::MAX).await.unwrap();
+        assert!(replay.candidates.is_empty() && replay.cursor < i64::MAX, "a replay goes on from {}", replay.cursor);
+    }
+
+    async fn a_rare_outcome_is_found_page_by_page(fixture: &mut Fixture) {
+        // Two of three thousand failed, and all that lie between were delivered.
+        let events: Vec<NewEvent> = (0..1_500).map(|_| fixture.event(&[11, 12])).collect();
+        for (at, chunk) in events.chunks(250).enumerate() {
+            let attempts = chunk.iter().enumerate().flat_map(|(place, event)| {
+                let failed = (at, place) == (0, 0) || (at, place) == (4, 17);
+                [attempt(event, 0, 1, DELIVERED), attempt(event, 1, 1, if failed { FAILED } else { DELIVERED })]
+            });
+            let batch = Batch { events: chunk.to_vec(), attempts: attempts.collect(), ..Batch::default() };
+            fixture.store().commit(&batch).await.unwrap();
+        }
+        let failed = vec![delivery(&events[1_017], 1), delivery(&events[0], 1)];
+        let in_state = DeliveryFilter { states: vec![DeliveryState::Failed], ..DeliveryFilter::default() };
+        let for_reason = DeliveryFilter { error_classes: vec![ErrorClass::Status], ..DeliveryFilter::default() };
+        let of_webhook = DeliveryFilter { webhook_id: Some(12), ..in_state.clone() };
+        for filter in [in_state.clone(), for_reason, of_webhook.clone()] {
+            for size in [1, 10] {
+                let (found, pages) = fixture.all_deliveries(&filter, size).await;
+                assert_eq!(found, failed);
+                let few = if filter == of_webhook { 1 } else { 2 };
+                assert!(pages >= few, "{pages} pages of {filter:?}");
+            }
+        }
+        let other = DeliveryFilter { webhook_id: Some(11), ..in_state };
+        assert_eq!(fixture.all_deliveries(&other, 10).await.0, [0i64; 0]);
+        assert_eq!(fixture.all_deliveries(&DeliveryFilter::default(), 700).await.0.len(), 3_000);
+    }
+
+    async fn the_deliveries_of_a_broad_event_need_several_pages(fixture: &mut Fixture) {
+        let webhooks: Vec<i64> = (0..4_000).collect();
+        let event = fixture.event(&webhooks);
+        let last = fixture.event(&[7]);
+        let batch = Batch {
+            events: vec![event.clone(), last.clone()],
+            attempts: vec![attempt(&event, 5, 1, FAILED), attempt(&last, 0, 1, FAILED)],
+            ..Batch::default()
+        };
+        fixture.store().commit(&batch).await.unwrap();
+        let in_state = DeliveryFilter { states: vec![DeliveryState::Failed], ..DeliveryFilter::default() };
+        let (found, pages) = fixture.all_deliveries(&in_state, 10).await;
+        assert_eq!(found, [delivery(&last, 0), delivery(&event, 5)]);
+        assert!(pages >= 2, "where each of its deliveries stands is not looked up at once");
+        let of_webhook = DeliveryFilter { webhook_id: Some(7), ..DeliveryFilter::default() };
+        assert_eq!(fixture.all_deliveries(&of_webhook, 10).await, (vec![delivery(&last, 0), delivery(&event, 7)], 1));
+        let all: Vec<i64> = (0..4_000).rev().map(|position| delivery(&event, position)).collect();
+        assert_eq!(fixture.all_deliveries(&DeliveryFilter::default(), 999).await.0[1..], all);
+        let one = fixture.store().get_delivery(ORGANIZATION, delivery(&event, 5)).await.unwrap().unwrap();
+        assert_eq!((one.webhook_id, one.state), (5, DeliveryState::Failed));
+    }
+
+    async fn events_are_found_behind_many_replays(fixture: &mut Fixture) {
+        let event = fixture.event(&[11]);
+        fixture.commit_events(vec![event.clone()]).await;
+        let again = |_| {
+            let new = fixture.event(&[11]);
+            let mut made = (*new.event).clone();
+            made.replay_of = Some(event.event.id);
+            NewEvent { event: std::sync::Arc::new(made), ..new }
+        };
+        fixture.commit_many(again).await;
+        let last = fixture.event(&[11]);
+        fixture.commit_events(vec![last.clone()]).await;
+        let (found, pages) = fixture.all_events(&EventFilter::default(), 1).await;
+        assert_eq!(found, [last.event.id, event.event.id]);
+        assert!(pages >= 3, "one call does not look at all replays: {pages} pages");
+    }
+}

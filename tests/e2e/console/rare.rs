@@ -1,0 +1,37 @@
+//! A filter that little matches: a page looks at a bounded number of events, and leads further back.
+
+use hookwright_testkit::Receiver;
+
+use super::Reader;
+use crate::{
+    searching::publish_all,
+    support::{CLOCKING, Installation, On, event, id_of, on_both_stores},
+};
+
+/// Where a link of a page leads.
+fn link(page: &str, text: &str) -> Option<String> {
+    let (before, _) = page.split_once(&format!("\">{text}</a>"))?;
+    let (_, address) = before.rsplit_once("<a href=\"")?;
+    Some(address.replace("&#38;", "&").replace("&amp;", "&"))
+}
+
+on_both_stores! {
+    async fn a_rare_delivery_is_looked_for_further_back(on: On) {
+        let receiver = Receiver::start().await.unwrap();
+        let mut installation = Installation::start(on).await;
+        for event_type in ["order", "clocking"] {
+            installation.register(event_type).await;
+        }
+        installation.webhook(&receiver, &["clocking"]).await;
+        let published = installation.publish("clocking", CLOCKING).await;
+        publish_all(&mut installation, (0..9_000).map(|_| event("order", "{}")).collect()).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let first = reader.get("/console/organizations/acme/deliveries?event_type=clocking").await.text();
+        assert!(first.contains("No delivery matches among those that were looked at"), "{first}");
+        let further = link(&first, "Look further back").expect("a link that leads on");
+        let second = reader.get(&further).await.text();
+        assert!(second.contains(id_of(&published.event)), "{second}");
+        let none = reader.get("/console/organizations/acme/deliveries?event_type=none&before=1").await.text();
+        assert!(none.contains("<strong>No delivery matches</strong>") && !none.contains("Look further back"), "{none}");
+    }
+}
