@@ -16,3 +16,4 @@ pub(crate) mod replays;
 pub(crate) mod retention;
 pub(crate) mod stats;
 pub(crate) mod tokens;
+pub(crate) mod troubled;

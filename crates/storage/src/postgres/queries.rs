@@ -6,12 +6,14 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use crate::queries::troubled::TroubledId;
 use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
 crate::queries::audit::audit_queries!([async], [.await]);
 crate::queries::queue::queue_queries!([async], [.await]);
 crate::queries::deliveries::deliveries_queries!([async], [.await]);
+crate::queries::troubled::troubled_queries!([async], [.await]);
 crate::queries::history::history_queries!([async], [.await]);
 crate::queries::ordering::ordering_queries!([async], [.await]);
 crate::queries::retention::retention_queries!([async], [.await]);

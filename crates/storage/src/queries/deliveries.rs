@@ -2,7 +2,8 @@
 //!
 //! A delivery has no row of its own. Its event's row says that it is owed; attempts, pending and ending rows say what came
 //! of it. A list walks the events of an organization, newest first, takes of each the deliveries that may be meant by what
-//! the event's row tells, and looks up where those stand. However many events are stored, and however many webhooks one is
+//! the event's row tells, and looks up where those stand; for those that did not simply go through see
+//! [`super::troubled`]. However many events are stored, and however many webhooks one is
 //! owed to, a call does a bounded amount of this: what is rare is found page by page.
 
 macro_rules! deliveries_queries {
@@ -35,6 +36,9 @@ macro_rules! deliveries_queries {
         ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
             use hookwright_domain::id::first_at;
             use $crate::queries::{deliveries::{BROAD, OUTLINE}, history::{Work, next_stretch}};
+            if let Some(kinds) = filter.kinds() {
+                return list_troubled(conn, organization, (filter, kinds), before, size)$($wait)*;
+            }
             let mut found = Vec::new();
             let mut work = Work::default();
             let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));

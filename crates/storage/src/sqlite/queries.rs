@@ -2,12 +2,14 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
+use crate::queries::troubled::TroubledId;
 use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::audit::audit_queries!([], []);
 crate::queries::queue::queue_queries!([], []);
 crate::queries::deliveries::deliveries_queries!([], []);
+crate::queries::troubled::troubled_queries!([], []);
 crate::queries::history::history_queries!([], []);
 crate::queries::ordering::ordering_queries!([], []);
 crate::queries::retention::retention_queries!([], []);
