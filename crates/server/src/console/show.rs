@@ -27,10 +27,6 @@ impl Time {
         self.format(PLAIN)
     }
 
-    /// Hour and minute in UTC, for charts.
-    pub(super) fn minute(self) -> String {
-        self.format(MINUTE)
-    }
 }
 
 impl fmt::Display for Time {
@@ -42,6 +38,23 @@ impl fmt::Display for Time {
 
 // It writes digits and its own markup.
 impl HtmlSafe for Time {}
+
+/// A time of which hour and minute are shown, for charts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Minute(pub(super) i64);
+
+impl fmt::Display for Minute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (instant, minute) = (Time(self.0).format(INSTANT), Time(self.0).format(MINUTE));
+        write!(
+            f,
+            r#"<time datetime="{instant}" title="{instant}" data-show="minute">{minute} UTC</time>"#
+        )
+    }
+}
+
+// As with times.
+impl HtmlSafe for Minute {}
 
 /// A number with its thousands apart.
 pub(super) fn count(number: i64) -> String {
@@ -88,6 +101,16 @@ fn tenths(tenths: i64, unit: &str) -> String {
         format!("{} {unit}", tenths / 10)
     } else {
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A number of things in each of some periods, on average: `0.9`, `12`.
+pub(super) fn rate(number: i64, periods: i64) -> String {
+    let tenths = (number.saturating_mul(10) + periods / 2) / periods;
+    if tenths < 100 {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    } else {
+        count(number / periods)
     }
 }
 
@@ -166,6 +189,8 @@ mod tests {
         assert_eq!(size(1_500), "1.4 KiB");
         let durations = [850, 12_345, 1_500_000, 240_000_000, 7_200_000_000, 259_200_000_000].map(duration);
         assert_eq!(durations, ["850 µs", "12.3 ms", "1.5 s", "4 min", "2 h", "3 days"]);
+        let rates = [0, 3, 59, 596, 597, 60_000_000].map(|number| rate(number, 60));
+        assert_eq!(rates, ["0.0", "0.1", "1.0", "9.9", "10", "1,000,000"]);
         assert_eq!(
             (percent(999, 1_000), percent(9_999, 10_000), percent(1, 0)),
             ("99.9 %".into(), "99.9 %".into(), "–".into())

@@ -15,6 +15,7 @@ use super::{
     deliveries::{Row, rows},
     fault::Fault,
     fields::Fields,
+    live,
     page::{Frame, Place, html},
     session::Visitor,
     show::{Badge, Time, count, duration, percent},
@@ -264,6 +265,7 @@ pub(super) async fn page(
         webhook_id: Some(id.raw()),
         ..DeliveryFilter::default()
     };
+    let live = live::address(console, visitor, place, &format!("webhook={id}")).await?;
     let (records, _) = console
         .app
         .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)
@@ -277,7 +279,7 @@ pub(super) async fn page(
         show_webhook: false,
         may_manage: place.may_manage,
         secret,
-        live: format!("{}/deliveries/live?webhook={id}", place.base()),
+        live,
     };
     Ok(html(&page))
 }
