@@ -3,6 +3,8 @@
 //! | module | what is shown |
 //! | --- | --- |
 //! | `journey` | a person's way from signing in to signing out |
+//! | `live` | pages that follow what happens |
+//! | `scriptless` | the same way in a browser that runs no script |
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
@@ -10,8 +12,10 @@
 
 mod isolation;
 mod journey;
+mod live;
 mod pages;
 mod portal;
+mod scriptless;
 mod security;
 
 use hookwright_proto::v1::{CreateTokenRequest, Token, TokenScope};

@@ -17,6 +17,7 @@ function show() {
   if (!line) return;
   button.hidden = false;
   button.textContent = isPaused ? "Go on" : "Pause";
+  button.setAttribute("aria-label", isPaused ? "Go on with the changes" : "Pause the changes");
   if (isPaused) say("Paused: changes do not appear");
   else if ([...followers.values()].includes(false)) say("Not live now; trying again");
   else say("Live: changes appear by themselves");

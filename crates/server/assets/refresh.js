@@ -27,14 +27,18 @@ export function refresh() {
   const parts = () => [...document.querySelectorAll("[data-refresh]")];
   let wait = Math.min(...parts().map((part) => Number(part.dataset.refresh) * 1000));
   let timer = 0;
+  let isOld = false;
   const follower = {
+    // What was stopped for a while is looked at at once.
     go() {
       clearTimeout(timer);
-      timer = setTimeout(again, wait);
+      timer = setTimeout(again, isOld ? 0 : wait);
+      isOld = false;
     },
     stop() {
       clearTimeout(timer);
       timer = 0;
+      isOld = true;
     },
   };
   const again = async () => {
