@@ -146,7 +146,10 @@ impl Browser {
     /// When the browser does not answer.
     pub async fn open_tab(&self) -> anyhow::Result<String> {
         let before = self.driver.call("GET", "/window", Value::Null).await?;
-        let opened = self.driver.call("POST", "/window/new", json!({ "type": "tab" })).await?;
+        let opened = self
+            .driver
+            .call("POST", "/window/new", json!({ "type": "tab" }))
+            .await?;
         self.show_tab(opened["handle"].as_str().context("a tab")?).await?;
         Ok(before.as_str().unwrap_or_default().to_owned())
     }

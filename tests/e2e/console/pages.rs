@@ -1,6 +1,8 @@
 //! Every page: that anybody can use it, that it fits its screen, and what it looks like.
 
+mod forms;
 mod installed;
+mod keyboard;
 
 use std::path::PathBuf;
 
@@ -81,6 +83,54 @@ async fn pages_fit_their_screens_and_run_only_our_script() {
             assert_eq!(browser.run(inline, json!([])).await.unwrap(), 0, "{name}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_tables_where_they_look_like_cards() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let lost = "const roles = { TABLE: 'table', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TH: 'columnheader', TD: 'cell' }; \
+                const parts = document.querySelectorAll(':not(.nothing) > table.cards, :not(.nothing) > table.cards *'); \
+                return [...parts].filter((part) => roles[part.tagName] && (part.getAttribute('role') !== roles[part.tagName] || \
+                getComputedStyle(part).visibility !== 'visible' || (part.tagName !== 'TR' && part.tagName !== 'TBODY' && \
+                getComputedStyle(part).display === 'none'))).map((part) => part.outerHTML.slice(0, 100))";
+    for (name, path) in installed.pages() {
+        let (_, width, height, dark) = SCREENS[2];
+        browser.look_like(width, height, dark).await.unwrap();
+        browser.open(&address(&installed.installation, &path)).await.unwrap();
+        assert_eq!(browser.run(lost, json!([])).await.unwrap(), json!([]), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charts_tell_deliveries_and_failures_apart_without_colour() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let path = installed.path("organization");
+    browser.open(&address(&installed.installation, &path)).await.unwrap();
+    let script = "const local = (time) => new Date(time.dateTime).toLocaleTimeString('en-US', \
+                  { timeZone: 'Europe/Amsterdam', hour: '2-digit', minute: '2-digit' }); \
+                  return [...document.querySelectorAll('.chart g')].map((bar) => { \
+                  const [good, bad] = bar.querySelectorAll('rect'); const time = bar.querySelector('title time'); \
+                  return { both: good.height.baseVal.value > 0 && bad.height.baseVal.value > 0, \
+                  gap: good.y.baseVal.value - bad.y.baseVal.value - bad.height.baseVal.value, fill: bad.getAttribute('fill'), \
+                  title: bar.textContent, local: local(time) }; })";
+    let bars = browser.run(script, json!([])).await.unwrap();
+    let bars = bars.as_array().unwrap();
+    assert!(bars.iter().any(|bar| bar["both"] == true), "{bars:?}");
+    for bar in bars {
+        assert!(bar["both"] == false || bar["gap"].as_f64() >= Some(1.0), "{bar}");
+        assert_eq!(bar["fill"], "url(#failed)");
+        let title = bar["title"].as_str().unwrap();
+        assert!(title.starts_with(bar["local"].as_str().unwrap()), "{bar}");
+    }
+    let axis =
+        "return [...document.querySelectorAll('figure .scale time')].map((time) => [time.textContent, time.title])";
+    let axis = browser.run(axis, json!([])).await.unwrap();
+    assert!(
+        axis[1][1].as_str().unwrap().ends_with('Z') && !axis[1][0].as_str().unwrap().contains("UTC"),
+        "{axis}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

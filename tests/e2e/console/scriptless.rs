@@ -35,7 +35,10 @@ on_both_stores! {
 async fn refresh_until(browser: &Browser, text: &str) {
     let mut shown = browser.text().await.unwrap();
     while !shown.contains(text) {
-        assert!(shown.contains("Refresh"), "nothing more happens, and {text} is not in\n{shown}");
+        assert!(
+            shown.contains("Refresh"),
+            "nothing more happens, and {text} is not in\n{shown}"
+        );
         browser.click("Refresh").await.unwrap();
         shown = browser.text().await.unwrap();
     }
@@ -56,7 +59,10 @@ async fn install_and_edit(browser: &Browser, receiver: &Receiver) {
     for part in ["shown this once", "order.paid", "order.sent", "5s"] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
-    assert!(!shown.contains("Go on") && !shown.contains("Live"), "what needs script is not shown:\n{shown}");
+    assert!(
+        !shown.contains("Go on") && !shown.contains("Live"),
+        "what needs script is not shown:\n{shown}"
+    );
     browser.click("Edit").await.unwrap();
     browser.click_css("#all-events").await.unwrap();
     browser.click("Save").await.unwrap();
@@ -68,7 +74,11 @@ async fn ping(browser: &Browser, receiver: &Receiver) {
     browser.wait_for("The ping is on its way").await;
     refresh_until(browser, "HTTP 200").await;
     receiver
-        .wait_until(|requests| requests.iter().any(|request| request.header("TT-Hook-Event") == Some("ping")))
+        .wait_until(|requests| {
+            requests
+                .iter()
+                .any(|request| request.header("TT-Hook-Event") == Some("ping"))
+        })
         .await;
 }
 
@@ -93,12 +103,18 @@ async fn publish_retry_and_replay(browser: &Browser, installation: &Installation
 }
 
 async fn rotate_and_reveal(browser: &Browser, installation: &Installation) {
-    browser.open(&address(installation, "/console/organizations/acme/webhooks")).await.unwrap();
+    browser
+        .open(&address(installation, "/console/organizations/acme/webhooks"))
+        .await
+        .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
     browser.click("Rotate the secret").await.unwrap();
     browser.click_css("form[action$='/rotate'] button").await.unwrap();
     let rotated = secret(&browser.wait_for("A rotation is under way").await);
-    browser.open(&address(installation, "/console/organizations/acme/webhooks")).await.unwrap();
+    browser
+        .open(&address(installation, "/console/organizations/acme/webhooks"))
+        .await
+        .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
     browser.click("Show the secret").await.unwrap();
     assert_eq!(secret(&browser.wait_for("whsec_").await), rotated);

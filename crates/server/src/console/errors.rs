@@ -136,12 +136,19 @@ mod tests {
         assert_eq!(errors.at("time"), None);
         let elsewhere = errors.elsewhere(&["headers", "timeout"]);
         assert_eq!(elsewhere, ["parent: is odd"]);
-        let links: Vec<_> = errors.links(&elsewhere).into_iter().map(|link| (link.id, link.sentence)).collect();
+        let links: Vec<_> = errors
+            .links(&elsewhere)
+            .into_iter()
+            .map(|link| (link.id, link.sentence))
+            .collect();
         let expected = [
             (Some("headers"), "Headers: is ours"),
             (Some("timeout"), "Timeout: is too long"),
             (None, "parent: is odd"),
         ];
-        assert_eq!(links, expected.map(|(id, sentence)| (id.map(str::to_owned), sentence.to_owned())));
+        assert_eq!(
+            links,
+            expected.map(|(id, sentence)| (id.map(str::to_owned), sentence.to_owned()))
+        );
     }
 }

@@ -26,7 +26,6 @@ impl Time {
     pub(super) fn plain(self) -> String {
         self.format(PLAIN)
     }
-
 }
 
 impl fmt::Display for Time {
