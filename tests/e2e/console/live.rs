@@ -205,7 +205,13 @@ async fn whoever_reads_can_stop_what_moves() {
     watched.browser.wait_for(LIVE).await;
     watched.browser.click("Pause").await.unwrap();
     watched.browser.wait_for("Paused: changes do not appear").await;
+    // Somebody else sees it come in.
+    let token = watched.installation.server.token().unwrap();
+    let witness = browser(&watched.installation, &token).await;
+    witness.open(&address(&watched.installation, DELIVERIES)).await.unwrap();
+    witness.wait_for(LIVE).await;
     let missed = watched.publish(DeliveryState::Delivered).await;
+    witness.wait_for_result(IDS, |rows| ids(rows).len() == 2).await;
     assert_eq!(watched.ids().await.len(), 1);
     watched.browser.click("Go on").await.unwrap();
     watched.browser.wait_for(LIVE).await;

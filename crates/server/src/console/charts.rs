@@ -19,6 +19,8 @@ const WIDTH: i64 = 720;
 const HEIGHT: i64 = 120;
 /// What lies between deliveries and failures, so that they are not told apart by their colours alone.
 const GAP: i64 = 2;
+/// The least that is drawn of what is not nothing: failures are striped, and no bar may lie between two stripes.
+const HEIGHT_MIN: i64 = 2;
 
 /// The last hour.
 pub(super) struct Summary {
@@ -103,7 +105,10 @@ fn percentile(tally: &Tally, share: f64) -> String {
 fn chart(rows: &[StatsRow], first: i64) -> Chart {
     let amount = |row: &StatsRow| row.tally.delivered + row.tally.failed_attempts;
     let most = rows.iter().map(amount).max().unwrap_or(0).max(1);
-    let height = |amount: i64| (amount * (HEIGHT - GAP) + most - 1) / most;
+    let height = |amount: i64| match amount {
+        0 => 0,
+        _ => (amount * (HEIGHT - GAP - HEIGHT_MIN) / most).max(HEIGHT_MIN),
+    };
     let step = WIDTH / MINUTES;
     let bars = rows.iter().map(|row| {
         let (good, bad) = (height(row.tally.delivered), height(row.tally.failed_attempts));
@@ -173,7 +178,7 @@ mod tests {
         let chart = chart(&[row(0, 3, 0), row(1, 0, 7), row(59, 1, 1_000_000)], 0);
         for bar in &chart.bars {
             assert!(
-                bar.bad_y >= -1 && bar.bad_y + bar.bad_height <= bar.good_y && bar.good_y + bar.good_height == HEIGHT,
+                bar.bad_y >= 0 && bar.bad_y + bar.bad_height <= bar.good_y && bar.good_y + bar.good_height == HEIGHT,
                 "{}",
                 bar.title
             );

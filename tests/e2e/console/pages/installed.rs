@@ -58,7 +58,7 @@ impl Installed {
             ..webhook(&good.url("/reports"), &["order.sent"])
         };
         let late = installation.create_webhook(late).await.unwrap();
-        let missed = format!("what=missed&webhook={}&rate=0.1&intent=replay", id_of(&late.name));
+        let missed = format!("what=missed&webhook={}&rate=0.01&intent=replay", id_of(&late.name));
         let missed = replay(&reader, &missed).await;
         let token = token(&mut installation).await;
         let portal = portal_link(&mut installation).await;
