@@ -23,11 +23,11 @@ function show() {
   else say("Live: changes appear by themselves");
 }
 
-// A follower goes on and stops as it is told. It begins at once.
+// A follower goes on and stops as it is told. It begins at once, or as soon as somebody sees the page.
 export function follow(follower) {
   followers.set(follower, true);
   show();
-  follower.go();
+  if (!document.hidden) follower.go();
 }
 
 export function tell(follower, isLive) {

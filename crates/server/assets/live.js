@@ -15,6 +15,8 @@ function rowOf(markup) {
 
 export function watch(part) {
   const rows = liveRows(part);
+  // So that a row can light up again.
+  part.addEventListener("animationend", (event) => event.target.classList.remove("fresh"));
   let source = null;
   let timer = 0;
   let pause = PAUSE_MS;

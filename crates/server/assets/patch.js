@@ -25,10 +25,18 @@ function patchAttributes(current, fresh) {
 
 // Children that have an id are known by it, others by where they stand.
 function patchChildren(current, fresh) {
+  const ids = new Set([...fresh.children].map((child) => child.id));
+  for (const child of [...current.children]) {
+    if (child.id && !ids.has(child.id)) child.remove();
+  }
   let at = current.firstChild;
   for (const node of [...fresh.childNodes]) {
     let known = at;
-    if (node.id) known = [...current.children].find((child) => child.id === node.id);
+    if (node.id) {
+      known = [...current.children].find((child) => child.id === node.id);
+      // Moving it would take the focus from it: rather make anew what stands before it.
+      while (known && at && at !== known && !at.id) at = remove(at);
+    }
     if (known?.nodeName !== node.nodeName || known.id !== node.id) {
       current.insertBefore(node, at);
     } else {
@@ -37,9 +45,12 @@ function patchChildren(current, fresh) {
       patch(known, node);
     }
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = remove(at);
+}
+
+// Gives back what comes after it.
+function remove(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
