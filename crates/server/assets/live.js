@@ -37,7 +37,7 @@ export function watch(part) {
         pause = PAUSE_MS;
         tell(follower, true);
         // What happened since the page was shown is no longer known: the page is.
-        if (event.data === "anew") look([part]).catch(() => {});
+        if (event.data === "anew") look([part, ...document.querySelectorAll("#pages")]).catch(() => {});
       });
       source.addEventListener("delivery", (event) => take(event, true));
       source.addEventListener("other", (event) => take(event, false));

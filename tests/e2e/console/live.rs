@@ -7,7 +7,7 @@ use hookwright_proto::v1::{
 use hookwright_testkit::{Browser, Receiver, Response};
 use serde_json::{Value, json};
 
-use super::{address, browser};
+use super::{Reader, address, browser};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores};
 
 const DELIVERIES: &str = "/console/organizations/acme/deliveries";
@@ -126,6 +126,38 @@ async fn no_delivery_is_lost_between_a_list_and_its_next_page() {
     watched.ids_until(|ids| ids == &newest[..50]).await;
     watched.browser.click_css("[data-older]").await.unwrap();
     watched.ids_until(|ids| ids == &newest[50..]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_begins_where_its_page_was_made() {
+    let mut watched = Watched::start(On::Sqlite).await;
+    let reader = Reader::sign_in(&watched.installation, &watched.installation.server.token().unwrap()).await;
+    let page = reader.get(DELIVERIES).await.text();
+    let (_, rest) = page.split_once("data-live=\"").expect("it is live");
+    let stream = rest
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&#38;", "&")
+        .replace("&amp;", "&");
+    // Between the page and the stream.
+    let made = watched.publish(DeliveryState::Delivered).await;
+    watched.open("/console/").await;
+    let begin = async |stream: &str| {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; const source = new EventSource('{stream}'); let begun; \
+             const end = (row) => {{ source.close(); done([begun, row]); }}; \
+             source.addEventListener('begun', (event) => {{ begun = event.data; if (begun === 'anew') end(''); }}); \
+             source.addEventListener('delivery', (event) => end(event.data));"
+        );
+        watched.browser.run_async(&script).await.unwrap()
+    };
+    let told = begin(&stream).await;
+    assert_eq!(told[0], "live");
+    assert!(told[1].as_str().unwrap().contains(id_of(&made.name)), "{told}");
+    // Where a place is not known any more, the page is told that it is not the whole truth.
+    let (address, _) = stream.split_once("after=").expect("it names its place");
+    assert_eq!(begin(&format!("{address}after=AAAA")).await[0], "anew");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

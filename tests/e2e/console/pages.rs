@@ -21,45 +21,56 @@ const SCREENS: [(&str, u32, u32, bool); 4] = [
     ("phone-dark", 390, 844, true),
 ];
 
-/// Pages that a form leads to: their name, the form's page, what is typed, the button, and what is shown then.
-const ANSWERS: [(&str, &str, &[(&str, &str)], &str, &str); 3] = [
-    (
-        "webhook-errors",
-        "webhook-new",
-        &[
+/// A page that a form leads to.
+struct Answer {
+    name: &'static str,
+    /// The form's page.
+    page: &'static str,
+    /// Fields and what is typed.
+    typed: &'static [(&'static str, &'static str)],
+    button: &'static str,
+    /// What is shown then.
+    shown: &'static str,
+}
+
+const ANSWERS: &[Answer] = &[
+    Answer {
+        name: "webhook-errors",
+        page: "webhook-new",
+        typed: &[
             ("#payload_url", "https://example.com/payload"),
             ("#timeout", "5 years"),
             ("#requests_per_second", "many"),
         ],
-        "button[value=save]",
-        "This was not accepted",
-    ),
-    (
-        "publish-error",
-        "publish",
-        &[("#payload", "{\"order\": 17}")],
-        "main form button.primary",
-        "This was not accepted",
-    ),
-    (
-        "webhook-secret",
-        "webhook",
-        &[],
-        "button[formaction$='/reveal']",
-        "whsec_",
-    ),
+        button: "button[value=save]",
+        shown: "This was not accepted",
+    },
+    Answer {
+        name: "publish-error",
+        page: "publish",
+        typed: &[("#payload", "{\"order\": 17}")],
+        button: "main form button.primary",
+        shown: "This was not accepted",
+    },
+    Answer {
+        name: "webhook-secret",
+        page: "webhook",
+        typed: &[],
+        button: "button[formaction$='/reveal']",
+        shown: "whsec_",
+    },
 ];
 
-/// Goes to one of them.
-async fn answer(installed: &Installed, browser: &Browser, which: usize) {
-    let (_, page, typed, button, shown) = ANSWERS[which];
-    let path = installed.path(page);
-    browser.open(&address(&installed.installation, &path)).await.unwrap();
-    for (field, text) in typed {
-        browser.fill(field, text).await.unwrap();
+impl Answer {
+    async fn open(&self, installed: &Installed, browser: &Browser) {
+        let path = installed.path(self.page);
+        browser.open(&address(&installed.installation, &path)).await.unwrap();
+        for (field, text) in self.typed {
+            browser.fill(field, text).await.unwrap();
+        }
+        browser.click_css(self.button).await.unwrap();
+        browser.wait_for(self.shown).await;
     }
-    browser.click_css(button).await.unwrap();
-    browser.wait_for(shown).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,10 +89,10 @@ async fn nobody_is_kept_out() {
             faults.extend(found.into_iter().map(|fault| format!("{name} ({screen}): {fault}")));
         }
     }
-    for (which, (name, ..)) in ANSWERS.iter().enumerate() {
-        answer(&installed, &browser, which).await;
+    for answer in ANSWERS {
+        answer.open(&installed, &browser).await;
         let found = violations(&browser, &axe).await;
-        faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", answer.name)));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -232,9 +243,9 @@ async fn screenshots() {
             signed_in.open(&address(&installed.installation, &path)).await.unwrap();
             written += shoot(&signed_in, name).await;
         }
-        for (which, (name, ..)) in ANSWERS.iter().enumerate() {
-            answer(&installed, &signed_in, which).await;
-            written += shoot(&signed_in, name).await;
+        for answer in ANSWERS {
+            answer.open(&installed, &signed_in).await;
+            written += shoot(&signed_in, answer.name).await;
         }
     }
     assert!(written < 6_000_000, "all pictures have {written} bytes");

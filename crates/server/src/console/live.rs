@@ -17,7 +17,7 @@ use hookwright_storage::DeliveryFilter;
 
 use super::{
     Answer, Console, Shared,
-    deliveries::{self, Row, filter, row},
+    deliveries::{Row, filter, row},
     fault::Fault,
     fields::Fields,
     page::Place,
@@ -144,10 +144,7 @@ impl Tail {
         if !self.visitor.is_signed_in(&self.console) {
             return Err(AppError::Unauthenticated("the session is over"));
         }
-        let targets = match self.console.targets(&self.visitor, &self.place) {
-            Ok(targets) => targets,
-            Err(_) => deliveries::Targets::new(),
-        };
+        let targets = self.console.targets(&self.visitor, &self.place).unwrap_or_default();
         let now = clock::now_us();
         let count = seen.deliveries.len();
         let events = seen.deliveries.into_iter().enumerate().filter_map(|(index, record)| {

@@ -60,7 +60,7 @@ pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -78,7 +78,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
 pub(super) fn size(bytes: i64) -> String {
     match bytes {
         ..1_024 => format!("{bytes} bytes"),
-        ..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
+        1_024..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
         _ => tenths(bytes * 10 / 1_048_576, "MiB"),
     }
 }
@@ -87,10 +87,10 @@ pub(super) fn size(bytes: i64) -> String {
 pub(super) fn duration(us: i64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
-        ..1_000_000 => tenths(us / 100, "ms"),
-        ..120_000_000 => tenths(us / 100_000, "s"),
-        ..7_200_000_000 => format!("{} min", us / 60_000_000),
-        ..172_800_000_000 => format!("{} h", us / 3_600_000_000),
+        1_000..1_000_000 => tenths(us / 100, "ms"),
+        1_000_000..120_000_000 => tenths(us / 100_000, "s"),
+        120_000_000..7_200_000_000 => format!("{} min", us / 60_000_000),
+        7_200_000_000..172_800_000_000 => format!("{} h", us / 3_600_000_000),
         _ => format!("{} days", us / 86_400_000_000),
     }
 }
