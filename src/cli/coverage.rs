@@ -181,3 +181,48 @@ fn what_takes_one_of_a_list_says_so_to_shells() {
     }
     assert_eq!(values(&["profiles", "set"], "unset").len(), 6);
 }
+
+/// The console tells people commands where there is nothing to see yet: each is one that this binary takes.
+#[test]
+fn what_the_console_tells_to_run_can_be_run() {
+    let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/server/templates");
+    let mut told = 0;
+    for file in std::fs::read_dir(templates).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for part in text.split("<code>hookwright ").skip(1) {
+            let command = plain(part.split("</code>").next().unwrap());
+            let script = format!("for word in {command}; do printf '%s\\0' \"$word\"; done");
+            let words = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let words = String::from_utf8(words.stdout).unwrap();
+            let words = std::iter::once("hookwright").chain(words.split_terminator('\0'));
+            let taken = super::command().try_get_matches_from(words);
+            // One that is only named lacks what it needs.
+            let named = matches!(&taken, Err(error) if error.kind() == clap::error::ErrorKind::MissingRequiredArgument);
+            assert!(
+                taken.is_ok() || named && !command.contains(" -"),
+                "{command}: {:?}",
+                taken.err()
+            );
+            told += 1;
+        }
+    }
+    assert!(told >= 8, "{told} commands are told");
+}
+
+/// A part of a template as a reader sees it, with `acme` for what is filled in.
+fn plain(template: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{']) {
+        let (before, code) = rest.split_at(at);
+        plain.push_str(before);
+        let (end, shown) = match &code[..2] {
+            "{{" => ("}}", "acme"),
+            "{%" => ("%}", ""),
+            _ => ("{", "{"),
+        };
+        plain.push_str(shown);
+        rest = &code[code.find(end).unwrap() + end.len()..];
+    }
+    plain + rest
+}

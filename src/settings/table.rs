@@ -203,6 +203,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         default = Some("the address of the HTTP listener, with http:// or https://")),
     setting!(portal_parents, List, LISTENERS, "ORIGIN", "Origin of pages that may show the portal in a frame, for example https://app.example.com",
         singular = Some("portal-parent")),
+    setting!(trusted_proxies, List, LISTENERS, "NETWORK", "Proxy before the HTTP listener, as an address or a network, that is believed in X-Forwarded-For where a request came from",
+        singular = Some("trusted-proxy")),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
     setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the gRPC listener then speaks TLS"),
     setting!(tls_private_key, One, LISTENERS, "FILE", "PEM file of the certificate's private key"),

@@ -6,10 +6,12 @@
 //! | `live` | pages that follow what happens |
 //! | `scriptless` | the same way in a browser that runs no script |
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
+//! | `content` | large payloads in part, commands that work, forms that lose nothing |
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
 //! | `portal` | customers who come by a link |
 
+mod content;
 mod isolation;
 mod journey;
 mod live;
@@ -18,7 +20,7 @@ mod portal;
 mod scriptless;
 mod security;
 
-use hookwright_proto::v1::{CreateTokenRequest, Token, TokenScope};
+use hookwright_proto::v1::{CreateTokenRequest, ListDeliveriesRequest, Token, TokenScope};
 use hookwright_testkit::{Browser, HttpResponse, http};
 
 use crate::support::Installation;
@@ -48,6 +50,15 @@ async fn token(installation: &mut Installation, scope: TokenScope, organization:
     let request = CreateTokenRequest { token: Some(token) };
     let created = installation.clients.tokens.create_token(request).await.unwrap();
     created.into_inner().secret
+}
+
+/// The delivery of an event that is owed to one webhook.
+async fn delivery_of(installation: &mut Installation, event: &str) -> String {
+    let of_event = ListDeliveriesRequest {
+        event: event.to_owned(),
+        ..ListDeliveriesRequest::default()
+    };
+    installation.deliveries_until(of_event, 1).await.remove(0).name
 }
 
 /// Somebody who looks at the console without a browser.

@@ -44,19 +44,30 @@ export function end(follower) {
   line.hidden = true;
 }
 
+// Whether an answer says that the session is over: nothing but signing in is led to from a page that was there, and customers
+// are told so.
+export function isOver(answer) {
+  return answer.type === "opaqueredirect" || answer.status === 401;
+}
+
 // Nothing can be followed without a session.
 export function sessionIsOver() {
   const all = [...followers.keys()];
   followers.clear();
   all.forEach((follower) => follower.stop());
   if (!line) return;
+  const focused = document.activeElement === button;
+  button.hidden = true;
+  if (location.pathname.startsWith("/portal/")) {
+    say("Your time here is over: open this page again from the application that led you here");
+    return;
+  }
   say("Your session is over. ");
   const link = document.createElement("a");
   link.href = `/console/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
   link.textContent = "Sign in again";
   words.append(link);
-  if (document.activeElement === button) link.focus();
-  button.hidden = true;
+  if (focused) link.focus();
 }
 
 button?.addEventListener("click", () => {

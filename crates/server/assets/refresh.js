@@ -1,5 +1,5 @@
 // Parts of a page that are asked for again until the server says that nothing more happens to them.
-import { end, follow, sessionIsOver, tell } from "./following.js";
+import { end, follow, isOver, sessionIsOver, tell } from "./following.js";
 import { patch } from "./patch.js";
 import { prepare } from "./forms.js";
 
@@ -10,8 +10,7 @@ const DEADLINE_MS = 10_000;
 export async function look(parts) {
   const asked = { headers: { accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(DEADLINE_MS) };
   const answer = await fetch(location.href, asked);
-  // Nothing but signing in is led to from a page that was there.
-  if (answer.type === "opaqueredirect") return sessionIsOver();
+  if (isOver(answer)) return sessionIsOver();
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {

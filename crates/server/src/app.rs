@@ -23,6 +23,7 @@ pub mod replays;
 pub mod secrets;
 pub mod sessions;
 pub mod stats;
+mod texts;
 pub mod tokens;
 pub mod watch;
 pub mod webhooks;
@@ -37,7 +38,7 @@ use hookwright_delivery::{
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
 use hookwright_storage::{MasterKey, Store, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use self::{
     access::{Caller, Tokens},
@@ -60,6 +61,8 @@ pub struct Limits {
     pub header_prefix: String,
     /// The schedule of webhooks that set none.
     pub schedule: Arc<RetrySchedule>,
+    /// For how long events are kept.
+    pub retention: std::time::Duration,
     /// Where the web console is, without a slash at the end.
     pub console_url: String,
 }
@@ -85,8 +88,9 @@ pub struct App {
     /// Told when a replay was asked for.
     replays_begun: Notify,
     /// Places for those who watch deliveries.
-    watchers: Arc<Semaphore>,
+    watchers: watch::Places,
     ended_sessions: sessions::Ended,
+    ended_portal_sessions: sessions::Ended,
     /// True from when the server stops: calls that wait end.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
@@ -120,6 +124,11 @@ pub struct Parts {
 }
 
 impl App {
+    /// What the names of our headers begin with.
+    pub fn header_prefix(&self) -> &str {
+        &self.limits.header_prefix
+    }
+
     /// Makes the use cases over what the store holds. The catalogue must have been filled by [`App::load`].
     ///
     /// # Errors
@@ -146,8 +155,9 @@ impl App {
             started_at: clock::now_us(),
             schema_mismatches: parts.schema_mismatches,
             replays_begun: Notify::new(),
-            watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            watchers: watch::Places::default(),
             ended_sessions: sessions::Ended::default(),
+            ended_portal_sessions: sessions::Ended::default(),
             stopping: parts.stopping,
         })
     }

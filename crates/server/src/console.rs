@@ -3,8 +3,12 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `session` | signing in and out, the cookie, who asks |
-//! | `guard` | what every answer says to browsers, and which posts are forged |
+//! | `site` | the console and the portal: two sites with the same pages |
+//! | `session` | who asks |
+//! | `sign_in` | signing in and out |
+//! | `cookies` | what browsers keep for us |
+//! | `proxies` | where a request came from |
+//! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
 //! | `page` | the frame of every page |
 //! | `fault` | what is shown when something cannot be done |
 //! | `fields` | what a form or an address holds |
@@ -19,6 +23,7 @@ mod assets;
 mod attempts;
 mod audit;
 mod charts;
+mod cookies;
 mod deliveries;
 mod errors;
 mod event_types;
@@ -32,11 +37,14 @@ mod organizations;
 mod overview;
 mod page;
 mod portal;
+mod proxies;
 mod publish;
 mod replays;
 mod session;
 mod settings;
 mod show;
+mod sign_in;
+mod site;
 mod tokens;
 mod units;
 mod webhook_actions;
@@ -53,11 +61,14 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use self::proxies::Proxies;
 use self::{fault::Fault, limit::SignInLimit};
 use crate::app::App;
 
 /// The largest form that is read.
 const FORM_BYTES_MAX: usize = 2 << 20;
+/// The largest form that is read of somebody who is not signed in yet.
+const SIGN_IN_BYTES_MAX: usize = 16 << 10;
 /// How many rows a list shows at once.
 const ROWS: usize = 50;
 
@@ -68,6 +79,8 @@ pub(crate) struct ConsoleOptions {
     pub(crate) origin: String,
     /// The origins of pages that may show the portal in a frame.
     pub(crate) portal_parents: Vec<String>,
+    /// The proxies that are believed where a request came from.
+    pub(crate) proxies: Proxies,
 }
 
 /// What every page rests on.
@@ -90,10 +103,11 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         limit: SignInLimit::default(),
     });
     let pages = Router::new()
-        .merge(installation())
-        .merge(organization())
-        .merge(webhook())
-        .route("/portal/{link}", get(portal::open))
+        .route("/console/", get(overview::overview))
+        .nest("/console", console_pages())
+        .route("/portal/", get(overview::overview))
+        .nest("/portal", portal_pages())
+        .fallback(fault::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&console), guard::guard));
     Router::new()
@@ -104,31 +118,46 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .with_state(console)
 }
 
-/// What concerns the installation.
-fn installation() -> Router<Arc<Console>> {
+/// The console: the installation, and every organization.
+fn console_pages() -> Router<Arc<Console>> {
+    let sign_in = post(sign_in::sign_in).layer(DefaultBodyLimit::max(SIGN_IN_BYTES_MAX));
+    let operators = Router::new()
+        .route("/audit", get(audit::list_of_organization))
+        .route("/tokens", get(tokens::list_of_organization))
+        .route("/portal-links", get(portal::form).post(portal::create));
     Router::new()
-        .route("/console/", get(overview::overview))
-        .route("/console/sign-in", get(session::form).post(session::sign_in))
-        .route("/console/sign-out", post(session::sign_out))
+        .route("/sign-in", get(sign_in::form).merge(sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/organizations", get(organizations::list).post(organizations::create))
+        .route("/tokens", get(tokens::list).post(tokens::create))
         .route(
-            "/console/organizations",
-            get(organizations::list).post(organizations::create),
-        )
-        .route("/console/tokens", get(tokens::list).post(tokens::create))
-        .route(
-            "/console/tokens/{token}/revoke",
+            "/tokens/{token}/revoke",
             get(tokens::confirm_revoke).post(tokens::revoke),
         )
-        .route("/console/audit", get(audit::list))
-        .route("/console/settings", get(settings::show))
-        .route("/console/event-types", get(event_types::list))
-        .route("/console/event-types/{event_type}", get(event_types::show))
-        .route("/console/{*rest}", get(fault::no_such_page))
+        .route("/audit", get(audit::list))
+        .route("/settings", get(settings::show))
+        .merge(event_types())
+        .nest("/organizations/{organization}", operators.merge(organization()))
+}
+
+/// The portal: one organization, without what is the operator's.
+fn portal_pages() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/leave", post(sign_in::leave))
+        .route("/{link}", get(portal::open))
+        .merge(event_types())
+        .nest("/organizations/{organization}", organization())
+}
+
+fn event_types() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/event-types", get(event_types::list))
+        .route("/event-types/{event_type}", get(event_types::show))
 }
 
 /// What concerns an organization.
 fn organization() -> Router<Arc<Console>> {
-    let pages = Router::new()
+    Router::new()
         .route("/", get(organizations::show))
         .route(
             "/delete",
@@ -146,19 +175,16 @@ fn organization() -> Router<Arc<Console>> {
             get(attempts::response),
         )
         .route("/deliveries/{delivery}/{action}", post(deliveries::steer))
-        .route("/audit", get(audit::list_of_organization))
-        .route("/tokens", get(tokens::list_of_organization))
-        .route("/portal-links", get(portal::form).post(portal::create))
         .route("/replays", get(replays::list).post(replays::create))
         .route("/replays/new", get(replays::form))
         .route("/replays/{replay}", get(replays::show))
-        .route("/replays/{replay}/cancel", post(replays::cancel));
-    Router::new().nest("/console/organizations/{organization}", pages)
+        .route("/replays/{replay}/cancel", post(replays::cancel))
+        .nest("/webhooks", webhook())
 }
 
 /// What concerns an organization's webhooks.
 fn webhook() -> Router<Arc<Console>> {
-    let pages = Router::new()
+    Router::new()
         .route("/", get(webhooks::list).post(webhook_form::create))
         .route("/new", get(webhook_form::new))
         .route("/{webhook}", get(webhooks::show))
@@ -172,6 +198,5 @@ fn webhook() -> Router<Arc<Console>> {
         .route("/{webhook}/ping", post(webhook_actions::ping))
         .route("/{webhook}/rotate", post(webhook_actions::rotate))
         .route("/{webhook}/complete-rotation", post(webhook_actions::complete_rotation))
-        .route("/{webhook}/reveal", post(webhook_actions::reveal));
-    Router::new().nest("/console/organizations/{organization}/webhooks", pages)
+        .route("/{webhook}/reveal", post(webhook_actions::reveal))
 }

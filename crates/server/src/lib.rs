@@ -301,6 +301,7 @@ fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits>
         allow_insecure_tls: options.allow_insecure_tls,
         header_prefix: options.header_prefix.clone(),
         schedule: Arc::new(schedule),
+        retention: options.retention,
         console_url: console_url(options, http_address)?,
     })
 }
@@ -323,6 +324,7 @@ fn console_options(options: &Options, url: String) -> anyhow::Result<console::Co
     Ok(console::ConsoleOptions {
         origin: url,
         portal_parents: parents.collect::<anyhow::Result<_>>()?,
+        proxies: console::Proxies::parse(&options.trusted_proxies)?,
     })
 }
 

@@ -21,6 +21,8 @@ pub struct Options {
     pub console_url: Option<String>,
     /// Origins of pages that may show the portal in a frame, for example `https://app.example.com`.
     pub portal_parents: Vec<String>,
+    /// Proxies before the HTTP listener, as addresses or networks: what they say in `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// Listen on an address other than loopback although no TLS is configured.
     pub allow_plaintext: bool,
     /// PEM files of certificate chain and private key: the gRPC listener then speaks TLS.
@@ -134,6 +136,7 @@ impl Options {
             http_tls_private_key: None,
             console_url: None,
             portal_parents: Vec::new(),
+            trusted_proxies: ["127.0.0.0/8", "::1/128"].map(str::to_owned).into(),
             allow_plaintext: false,
             tls_certificate: None,
             tls_private_key: None,

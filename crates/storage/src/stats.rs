@@ -1,5 +1,7 @@
 //! Statistics: what happened in each minute and hour, as small rows that are added to.
 
+use std::collections::HashMap;
+
 use hookwright_domain::histogram::Histogram;
 
 use crate::{
@@ -77,6 +79,20 @@ impl Store {
     /// When the store does not answer.
     pub async fn stats(&self, subject: i64, period: i64, start: i64, end: i64) -> Result<Vec<StatsRow>, StoreError> {
         read!(self, stats(subject, period, start, end))
+    }
+
+    /// What was counted of some subjects, from `start` to before `end`, all periods and nodes together.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stats_of(
+        &self,
+        subjects: Vec<i64>,
+        period: i64,
+        start: i64,
+        end: i64,
+    ) -> Result<HashMap<i64, Tally>, StoreError> {
+        read!(self, stats_of(&subjects, period, start, end))
     }
 
     /// Removes some of what has been kept for long enough; none is left when it removes none.

@@ -337,6 +337,14 @@ impl Store {
         read!(self, failing_webhooks())
     }
 
+    /// What is known of those of some webhooks that fail.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn health_of(&self, webhooks: Vec<i64>) -> Result<Vec<HealthRow>, StoreError> {
+        read!(self, health_of(&webhooks))
+    }
+
     /// All configuration.
     ///
     /// # Errors

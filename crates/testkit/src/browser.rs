@@ -233,6 +233,22 @@ impl Browser {
             .map(drop)
     }
 
+    /// Looks into the page's first frame: what is read and clicked next is in it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn enter_frame(&self) -> anyhow::Result<()> {
+        self.driver.call("POST", "/frame", json!({ "id": 0 })).await.map(drop)
+    }
+
+    /// The cookies that the page is sent with, each as WebDriver describes it.
+    ///
+    /// # Errors
+    /// When the browser does not answer.
+    pub async fn cookies(&self) -> anyhow::Result<Value> {
+        self.driver.call("GET", "/cookie", Value::Null).await
+    }
+
     /// Lets pages run scripts, or not.
     ///
     /// # Errors

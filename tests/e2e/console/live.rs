@@ -2,12 +2,13 @@
 //! they take no more than a browser has to give, and whoever reads them can make them stand still.
 
 use hookwright_proto::v1::{
-    Delivery, DeliveryState, ListDeliveriesRequest, RetryDeliveryRequest, WatchDeliveriesRequest,
+    CreatePortalLinkRequest, Delivery, DeliveryState, ListDeliveriesRequest, RetryDeliveryRequest,
+    WatchDeliveriesRequest,
 };
 use hookwright_testkit::{Browser, Receiver, Response};
 use serde_json::{Value, json};
 
-use super::{Reader, address, browser};
+use super::{Reader, address, browser, delivery_of};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores};
 
 const DELIVERIES: &str = "/console/organizations/acme/deliveries";
@@ -44,13 +45,9 @@ impl Watched {
     /// Publishes, and waits until its one delivery stands somewhere.
     async fn publish(&mut self, state: DeliveryState) -> Delivery {
         let published = self.installation.publish("order.paid", r#"{"total":1}"#).await;
-        let of_event = ListDeliveriesRequest {
-            event: published.event,
-            ..ListDeliveriesRequest::default()
-        };
-        let made = self.installation.deliveries_until(of_event, 1).await.remove(0);
+        let made = delivery_of(&mut self.installation, &published.event).await;
         let stands = |delivery: &Delivery| delivery.state() == state;
-        self.installation.delivery_until(&made.name, stands).await
+        self.installation.delivery_until(&made, stands).await
     }
 
     async fn retry(&mut self, delivery: &Delivery) {
@@ -228,6 +225,31 @@ async fn a_page_says_that_its_session_is_over() {
             address(&watched.installation, path)
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customers_page_says_that_their_time_is_over() {
+    let mut watched = Watched::start(On::Sqlite).await;
+    let request = CreatePortalLinkRequest {
+        organization: ACME.to_owned(),
+        ..CreatePortalLinkRequest::default()
+    };
+    let link = watched
+        .installation
+        .clients
+        .portal
+        .create_portal_link(request)
+        .await
+        .unwrap();
+    watched.browser.open(&link.into_inner().url).await.unwrap();
+    watched.browser.click("Deliveries").await.unwrap();
+    watched.browser.wait_for(LIVE).await;
+    let address = watched.browser.url().await.unwrap();
+    let page = watched.browser.open_tab().await.unwrap();
+    watched.browser.open(&address).await.unwrap();
+    watched.browser.click("Leave").await.unwrap();
+    watched.browser.show_tab(&page).await.unwrap();
+    watched.browser.wait_for("Your time here is over").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

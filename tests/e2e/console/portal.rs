@@ -1,1 +1,183 @@
-//! Placeholder
+//! Customers who come by a link: at a page of their own, and in a frame of the product that they use.
+
+use hookwright_proto::v1::CreatePortalLinkRequest;
+use hookwright_testkit::{Authority, Browser, Receiver, Response, TestServerBuilder, http};
+
+use super::{Reader, browser, cookie_of};
+use crate::support::{ACME, Installation, On, id_of, on_both_stores};
+
+const PAGES: &str = "/portal/organizations/acme";
+
+async fn link(installation: &mut Installation, read_only: bool, return_url: &str) -> String {
+    let request = CreatePortalLinkRequest {
+        organization: ACME.to_owned(),
+        read_only,
+        return_url: return_url.to_owned(),
+        ..CreatePortalLinkRequest::default()
+    };
+    let link = installation.clients.portal.create_portal_link(request).await.unwrap();
+    link.into_inner().url
+}
+
+async fn customer(installation: &mut Installation, read_only: bool) -> Reader {
+    let url = link(installation, read_only, "").await;
+    let address = installation.server.http_address().to_owned();
+    let path = url.strip_prefix(&format!("http://{address}")).unwrap();
+    let opened = http::request(&address, "GET", path, &[], b"").await.unwrap();
+    assert_eq!(
+        (opened.status, opened.header("location")),
+        (303, Some(PAGES)),
+        "{}",
+        opened.text()
+    );
+    let cookie = opened.header("set-cookie").unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
+        "{cookie}"
+    );
+    Reader {
+        cookie: cookie_of(&opened),
+        address,
+    }
+}
+
+on_both_stores! {
+    async fn a_customer_looks_after_webhooks_and_nothing_else(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        let made = installation.webhook(&receiver, &["*"]).await;
+        let id = id_of(&made.name);
+        let reader = customer(&mut installation, false).await;
+        let home = reader.get(PAGES).await.text();
+        for there in ["Webhooks", "Events", "Deliveries", "Replays", "Leave", "New webhook"] {
+            assert!(home.contains(there), "{there} is not in\n{home}");
+        }
+        for not_there in ["Tokens", "Audit log", "Portal links", "Settings", "Sign out", "hookwright webhooks"] {
+            assert!(!home.contains(not_there), "{not_there} is in\n{home}");
+        }
+        assert!(!reader.get(&format!("{PAGES}/events")).await.text().contains("Publish a test event"));
+        let page = format!("{PAGES}/webhooks/{id}");
+        assert_eq!(reader.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
+        assert_eq!(reader.post_from(&page, &format!("{page}/resume"), "backlog=send").await.status, 303);
+        let forge = reader.post_from(&page, &format!("{PAGES}/events/new"), "event_type=clocking&payload=%7B%7D").await;
+        assert_eq!(forge.status, 403, "{}", forge.text());
+        for operators in ["tokens", "audit", "portal-links"] {
+            assert_eq!(reader.get(&format!("{PAGES}/{operators}")).await.status, 404, "{operators}");
+            let elsewhere = reader.get(&format!("/console/organizations/acme/{operators}")).await;
+            assert_eq!(elsewhere.status, 303, "a link signs nobody in to the console: {operators}");
+        }
+        let log = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let log = log.get("/console/organizations/acme/audit").await.text();
+        assert!(log.contains("ptl_") || log.contains("portalLinks"), "the link is the actor: {log}");
+
+        let looker = customer(&mut installation, true).await;
+        let shown = looker.get(&page).await.text();
+        assert!(!shown.contains("Pause") && !shown.contains("Show the secret"), "{shown}");
+        assert_eq!(looker.get(&format!("{PAGES}/webhooks/new")).await.status, 403);
+        assert_eq!(looker.post_from(&page, &format!("{page}/pause"), "").await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_does_not_open_says_where_to_get_another() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.http_address().to_owned();
+    for path in ["/portal/AAAA", "/portal/hw_0000"] {
+        let answer = http::request(&address, "GET", path, &[], b"").await.unwrap();
+        assert_eq!(answer.status, 401, "{path}");
+        assert!(
+            answer.text().contains("ask the application that gave it"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let over = http::request(&address, "GET", PAGES, &[("Cookie", "hookwright-portal=x")], b"")
+        .await
+        .unwrap();
+    assert_eq!(over.status, 401);
+    let text = over.text();
+    assert!(
+        text.contains("Your time here is over") && !text.contains("API token"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_session_and_a_customers_stand_side_by_side() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let url = link(&mut installation, false, "https://app.example/settings").await;
+    let browser = browser(&installation, &installation.server.token().unwrap()).await;
+    browser.open(&url).await.unwrap();
+    let portal = browser.wait_for("Leave").await;
+    assert!(!portal.contains("Organizations"), "no operator's view: {portal}");
+    browser.open(&super::address(&installation, "/console/")).await.unwrap();
+    browser.wait_for("Organizations").await;
+    browser.open(&super::address(&installation, PAGES)).await.unwrap();
+    browser.click("Leave").await.unwrap();
+    browser.wait_for("You have left").await;
+    let back = browser
+        .run("return document.querySelector('main a').href", serde_json::json!([]))
+        .await
+        .unwrap();
+    assert_eq!(back, "https://app.example/settings");
+    browser.open(&super::address(&installation, PAGES)).await.unwrap();
+    browser.wait_for("Your time here is over").await;
+    browser.open(&super::address(&installation, "/console/")).await.unwrap();
+    browser.wait_for("Sign out").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_product_embeds_the_portal_where_the_operator_lets_it() {
+    let authority = Authority::new();
+    let identity = authority.certificate(&["127.0.0.1"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = (
+        file("certificate.pem", &identity.certificate_pem),
+        file("key.pem", &identity.key_pem),
+    );
+    // The product: another site than the console's.
+    let (product, stranger, receiver) = (
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    );
+    let parent = product.url_as("localhost", "");
+    let settings = |builder: TestServerBuilder| {
+        builder
+            .arg("--http-tls-certificate", &certificate)
+            .arg("--http-tls-private-key", &key)
+            .arg("--portal-parent", parent.trim_end_matches('/'))
+    };
+    let mut installation = Installation::start_with(On::Sqlite, settings).await;
+    let url = link(&mut installation, false, "").await;
+    assert!(url.starts_with("https://"), "{url}");
+    for page in [&product, &stranger] {
+        let html = format!(
+            "<!doctype html><title>The product</title><h1>Settings</h1><iframe width=1000 height=800 src=\"{url}\"></iframe>"
+        );
+        page.answer(Response::new(200).header("Content-Type", "text/html").body(html));
+    }
+    let browser = Browser::start_with(&["--ignore-certificate-errors"]).await.unwrap();
+    browser.open(&product.url_as("localhost", "/settings")).await.unwrap();
+    browser.enter_frame().await.unwrap();
+    browser.wait_for("No webhook yet").await;
+    // The cookie comes along in the frame: forms work there.
+    browser.click("New webhook").await.unwrap();
+    browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
+    browser.click_css("input[value='clocking']").await.unwrap();
+    browser.click("Install the webhook").await.unwrap();
+    let shown = browser.wait_for("shown this once").await;
+    assert!(shown.contains("whsec_"), "{shown}");
+    receiver.wait_for(1).await;
+
+    browser.open(&stranger.url_as("localhost", "/settings")).await.unwrap();
+    browser.enter_frame().await.unwrap();
+    let shown = browser.text().await.unwrap_or_default();
+    assert!(!shown.contains("Webhooks"), "another page may not show it: {shown}");
+}

@@ -1,1 +1,462 @@
-//! Placeholder
+//! What hostile pages, networks and texts try with the console.
+
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, CreateOrganizationRequest, EventType, GetWebhookRequest, ListTokensRequest,
+    ListWebhooksRequest, Organization, TokenScope, Webhook,
+};
+use hookwright_testkit::{Authority, Browser, Receiver, Response, http};
+
+use super::{Reader, address, cookie_of, delivery_of, form_token, sign_in, token};
+use crate::support::{ACME, Installation, On, event, id_of, on_both_stores, webhook};
+
+/// What would be a part of the page if it were not escaped, in text and in attributes.
+const STORED: &str = r#""'><b id=stored><script>document.title='stored'</script>"#;
+const ACME_PAGES: &str = "/console/organizations/acme";
+
+on_both_stores! {
+    async fn c01_what_was_stored_is_shown_and_does_nothing(on: On) {
+        let mut installation = Installation::start(on).await;
+        let paths = hostile_texts(&mut installation).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let mut shown = 0;
+        for path in paths {
+            let answer = reader.get(&path).await;
+            assert_eq!(answer.status, 200, "{path}");
+            let page = answer.text();
+            assert!(!page.contains("<b id=stored") && !page.contains("<b/id=stored") && !page.contains("<script>document"), "{path}:\n{page}");
+            shown += usize::from(page.contains("b id=stored"));
+            let policy = answer.header("content-security-policy").unwrap();
+            assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        }
+        assert!(shown >= 8, "what was stored is shown on {shown} pages");
+    }
+}
+
+/// Puts hostile texts wherever texts are taken, and returns the pages that show them.
+async fn hostile_texts(installation: &mut Installation) -> Vec<String> {
+    let receiver = Receiver::start().await;
+    receiver.answer(Response::new(500).header("X-Evil", STORED).body(STORED));
+    let json = serde_json::json!({ "text": STORED }).to_string();
+    let event_type = EventType {
+        description: STORED.to_owned(),
+        example: json.clone(),
+        json_schema: serde_json::json!({ "title": STORED }).to_string(),
+        ..EventType::default()
+    };
+    let request = CreateEventTypeRequest {
+        event_type_id: "order.paid".to_owned(),
+        event_type: Some(event_type),
+    };
+    installation
+        .clients
+        .event_types
+        .create_event_type(request)
+        .await
+        .unwrap();
+    let request = CreateOrganizationRequest {
+        organization_id: "named".to_owned(),
+        organization: Some(Organization {
+            display_name: STORED.to_owned(),
+            ..Organization::default()
+        }),
+    };
+    installation
+        .clients
+        .organizations
+        .create_organization(request)
+        .await
+        .unwrap();
+    let hostile = Webhook {
+        description: STORED.to_owned(),
+        headers: [("X-Note".to_owned(), STORED.to_owned())].into(),
+        filter: format!("payload.text != {}", serde_json::json!(format!("{STORED}!"))),
+        ..webhook(&receiver.url("/'><b/id=stored>?a=\"><b/id=stored>"), &["*"])
+    };
+    let made = installation.create_webhook(hostile).await.unwrap();
+    let mut published = event("order.paid", &json);
+    published.attributes.insert("note".to_owned(), STORED.to_owned());
+    published.ordering_key = "a'><b/id=stored>".to_owned();
+    let published = installation.try_publish(published).await.unwrap();
+    let delivery = delivery_of(installation, &published.event).await;
+    installation
+        .delivery_until(&delivery, |delivery| delivery.attempt_count > 0)
+        .await;
+    let (webhook, event) = (id_of(&made.name), id_of(&published.event));
+    let reflected = "%22%27%3E%3Cb%20id=stored%3E";
+    vec![
+        "/console/".to_owned(),
+        "/console/organizations".to_owned(),
+        "/console/organizations/named".to_owned(),
+        ACME_PAGES.to_owned(),
+        format!("{ACME_PAGES}/webhooks"),
+        format!("{ACME_PAGES}/webhooks/{webhook}"),
+        format!("{ACME_PAGES}/webhooks/{webhook}/edit"),
+        format!("{ACME_PAGES}/webhooks/{webhook}/delete"),
+        format!("{ACME_PAGES}/events?event_type={reflected}&expression={reflected}&id={reflected}&start={reflected}"),
+        format!("{ACME_PAGES}/events/{event}"),
+        format!("{ACME_PAGES}/events/new?event_type=order.paid&payload={reflected}&attributes={reflected}"),
+        format!("{ACME_PAGES}/deliveries?event_type={reflected}&state={reflected}"),
+        format!("{ACME_PAGES}/deliveries/{}", id_of(&delivery)),
+        format!("{ACME_PAGES}/replays/new?event_types={reflected}&start={reflected}"),
+        format!("{ACME_PAGES}/audit?actor={reflected}"),
+        "/console/event-types".to_owned(),
+        "/console/event-types/order.paid".to_owned(),
+        "/console/audit".to_owned(),
+        "/console/tokens?display_name=%22%3E%3Cb%20id=stored%3E".to_owned(),
+        format!("/console/sign-in?next=/console/{reflected}"),
+    ]
+}
+
+#[tokio::test]
+async fn c02_forged_forms_change_nothing() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let made = installation.webhook(&receiver, &["*"]).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
+    let pause = format!("{page}/pause");
+    let own = form_token(&reader.get(&page).await.text()).unwrap();
+    let with_token = format!("form_token={own}");
+    for (body, origin) in [
+        (with_token.as_str(), "https://evil.example"),
+        (with_token.as_str(), "null"),
+        ("form_token=", reader.origin().as_str()),
+        ("", reader.origin().as_str()),
+        (&format!("form_token={}", "0".repeat(64)), reader.origin().as_str()),
+    ] {
+        let refused = reader.post(&pause, body, origin).await;
+        assert_eq!(refused.status, 403, "{body} from {origin}");
+        assert!(refused.text().contains("nothing was changed"), "{}", refused.text());
+    }
+    let cookie = [("Cookie", reader.cookie.as_str())];
+    let silent = http::request(&reader.address, "POST", &pause, &cookie, with_token.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(silent.status, 403, "without an origin");
+    let cross = [
+        ("Cookie", reader.cookie.as_str()),
+        ("Origin", &reader.origin()),
+        ("Sec-Fetch-Site", "same-site"),
+    ];
+    let cross = http::request(&reader.address, "POST", &pause, &cross, with_token.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(cross.status, 403, "from a sister site");
+    let request = GetWebhookRequest {
+        name: made.name.clone(),
+    };
+    let webhook = installation
+        .clients
+        .webhooks
+        .get_webhook(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(webhook.active, Some(true), "nothing of it was done");
+    assert_eq!(
+        reader.post(&pause, &with_token, &reader.origin()).await.status,
+        303,
+        "the page's own form is"
+    );
+}
+
+#[tokio::test]
+async fn c02_signing_in_is_no_way_for_others() {
+    let installation = Installation::start(On::Sqlite).await;
+    let http_address = installation.server.http_address().to_owned();
+    let admin = installation.server.token().unwrap();
+    // Login CSRF.
+    let body = format!("token={admin}");
+    let evil = [("Origin", "https://evil.example")];
+    let forged = http::request(&http_address, "POST", "/console/sign-in", &evil, body.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!((forged.status, forged.header("set-cookie")), (403, None));
+    // Open redirects.
+    for next in [
+        "//evil.example/",
+        "https://evil.example/",
+        "/%5Cevil.example",
+        "/console/%2E./..//evil.example",
+    ] {
+        let answer = sign_in(&http_address, &admin, next).await;
+        assert_eq!(answer.header("location"), Some("/console/"), "{next}");
+    }
+    let deep = "/console/organizations/acme/events?event_type=a";
+    let answer = sign_in(&http_address, &admin, &deep.replace('?', "%3F")).await;
+    assert_eq!(answer.header("location"), Some(deep));
+    // The cookie.
+    let cookie = answer.header("set-cookie").unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(
+        !cookie.contains("Secure") && !cookie.contains("Domain") && !cookie.contains(&admin),
+        "{cookie}"
+    );
+    // Fixation: what a browser brings is never what it is given.
+    let reader = Reader::sign_in(&installation, &admin).await;
+    let again = Reader::sign_in(&installation, &admin).await;
+    assert_ne!(reader.cookie, again.cookie);
+    // Clickjacking.
+    let page = reader.get("/console/").await;
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .contains("frame-ancestors 'none'")
+    );
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+}
+
+on_both_stores! {
+    async fn a_session_ends_with_its_token_and_when_it_is_left(on: On) {
+        let mut installation = Installation::start(on).await;
+        let left = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        assert_eq!(left.get("/console/").await.status, 200);
+        let out = left.post_from("/console/", "/console/sign-out", "").await;
+        assert_eq!(out.header("location"), Some("/console/sign-in"));
+        assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+        let kept = left.get("/console/organizations").await;
+        assert_eq!(kept.header("location"), Some("/console/sign-in?next=%2Fconsole%2Forganizations"), "a copy of the cookie is no good");
+
+        let manage = token(&mut installation, TokenScope::Manage, "").await;
+        let revoked = Reader::sign_in(&installation, &manage).await;
+        assert_eq!(revoked.get(ACME_PAGES).await.status, 200);
+        let tokens = installation.clients.tokens.list_tokens(ListTokensRequest::default()).await.unwrap().into_inner().tokens;
+        let made = tokens.iter().find(|token| token.display_name == "test").unwrap();
+        let admin = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let revoke = format!("/console/tokens/{}/revoke", id_of(&made.name));
+        assert_eq!(admin.post_from(&revoke, &revoke, "").await.status, 303);
+        assert_eq!(revoked.get(ACME_PAGES).await.status, 303);
+        let form = revoked.post(&format!("{ACME_PAGES}/webhooks"), "form_token=x", &revoked.origin()).await;
+        assert_eq!(form.status, 401);
+        assert!(form.text().contains("what you filled in is kept"), "{}", form.text());
+        let answer = sign_in(&revoked.address, &manage, "").await;
+        assert_eq!(answer.status, 401);
+        assert!(answer.text().contains("revoked or expired"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_only_publishes_does_not_sign_in() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let publisher = token(&mut installation, TokenScope::Publish, "").await;
+    let answer = sign_in(installation.server.http_address(), &publisher, "").await;
+    assert_eq!(answer.status, 401);
+    assert!(
+        answer.text().contains("scope read, manage or admin"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
+async fn who_fails_to_sign_in_often_waits_and_nobody_else_does() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.http_address().to_owned();
+    let origin = format!("http://{address}");
+    let attempt = async |token: &str, from: &str| {
+        // Loopback is a trusted proxy.
+        let headers = [("Origin", origin.as_str()), ("X-Forwarded-For", from)];
+        let body = format!("token={token}");
+        http::request(&address, "POST", "/console/sign-in", &headers, body.as_bytes())
+            .await
+            .unwrap()
+    };
+    let admin = installation.server.token().unwrap();
+    for _ in 0..10 {
+        assert_eq!(attempt("hw_wrong", "192.0.2.7").await.status, 401);
+    }
+    let refused = attempt(&admin, "192.0.2.7").await;
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(refused.text().contains("192.0.2.7"), "{}", refused.text());
+    assert_eq!(attempt(&admin, "192.0.2.8").await.status, 303, "another address");
+    assert_eq!(
+        attempt(&admin, "192.0.2.7, 198.51.100.1").await.status,
+        303,
+        "what a client says of itself"
+    );
+}
+
+#[tokio::test]
+async fn odd_addresses_and_forms_get_a_page_that_says_so() {
+    let installation = Installation::start(On::Sqlite).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    for (path, status) in [
+        ("/console/nothing", 404),
+        ("/nothing", 404),
+        ("/console/organizations/%FF", 400),
+        ("/console/organizations/nobody", 404),
+        ("/console/organizations/acme/webhooks/wh_0", 404),
+        ("/console/organizations/acme/webhooks/../../../etc", 404),
+        ("/console/organizations/acme/deliveries/dlv_7zzzzzzzzzzzzzzzzzzz", 404),
+        ("/console/organizations/acme/deliveries/x/attempts/y/response", 400),
+        ("/console/organizations/acme/webhooks/wh_0/rotate", 405),
+        ("/console/organizations/acme/deliveries?before=abc", 200),
+        (
+            "/console/organizations/acme/deliveries?before=-9223372036854775808",
+            200,
+        ),
+        ("/console/organizations/acme/deliveries?state=faild", 200),
+        ("/console/organizations/acme/deliveries?event_type=%00", 200),
+        (
+            "/console/organizations/acme/events?request_id=%00&ordering_key=%00",
+            200,
+        ),
+        (
+            "/console/organizations/acme/events?start=yesterday&before=99999999999999999999",
+            200,
+        ),
+        ("/console/organizations/acme/events?expression=payload.(", 200),
+        ("/console/organizations/acme/audit?actor=%00", 200),
+        ("/console/organizations/acme/webhooks?after=9223372036854775807", 200),
+        ("/console/event-types?after=%FF%00", 200),
+        ("/console/tokens?before=x", 200),
+        ("/console/organizations/acme/deliveries/live?state=faild", 400),
+    ] {
+        let answer = reader.get(path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains("<main"), "{path} is a page: {}", answer.text());
+    }
+    assert!(
+        reader
+            .get("/console/organizations/acme/deliveries?state=faild")
+            .await
+            .text()
+            .contains("is none of those")
+    );
+    let large = format!("token={}", "x".repeat(20_000));
+    let headers = [("Origin", reader.origin())];
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let refused = http::request(&reader.address, "POST", "/console/sign-in", &headers, large.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(refused.status, 400, "{}", refused.text());
+}
+
+#[tokio::test]
+async fn what_is_sent_twice_by_one_page_is_done_once() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    installation.register("shift.ended").await;
+    let receiver = Receiver::start().await;
+    let made = installation.webhook(&receiver, &["*"]).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = format!("{ACME_PAGES}/events/new");
+    let own = form_token(&reader.get(&page).await.text()).unwrap();
+    let send = async |nonce: &str| {
+        let fields = format!("form_token={own}&nonce={nonce}&event_type=shift.ended&payload=%7B%7D");
+        let answer = reader.post(&page, &fields, &reader.origin()).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        answer.header("location").unwrap().to_owned()
+    };
+    assert_eq!(send("a").await, send("a").await);
+    assert_ne!(send("a").await, send("b").await);
+    // A secret that is shown once is in no page that is loaded again.
+    let webhook = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
+    let revealed = reader.post_from(&webhook, &format!("{webhook}/reveal"), "").await;
+    assert_eq!(
+        (revealed.status, revealed.header("location")),
+        (303, Some(webhook.as_str()))
+    );
+    let once = cookie_of(&revealed);
+    assert!(!once.contains("whsec_"), "{once}");
+    let both = Reader {
+        address: reader.address.clone(),
+        cookie: format!("{}; {once}", reader.cookie),
+    };
+    let shown = both.get(&webhook).await;
+    assert!(shown.text().contains(crate::support::SECRET));
+    assert!(
+        shown.header("set-cookie").unwrap().contains("Max-Age=0"),
+        "the browser forgets it"
+    );
+    assert!(!reader.get(&webhook).await.text().contains(crate::support::SECRET));
+    let other = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let other = Reader {
+        address: other.address,
+        cookie: format!("{}; {once}", other.cookie),
+    };
+    assert!(
+        !other.get(&webhook).await.text().contains(crate::support::SECRET),
+        "it is for one session"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_cookies_go_nowhere_else() {
+    let authority = Authority::new();
+    let identity = authority.certificate(&["127.0.0.1"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = file("certificate.pem", &identity.certificate_pem);
+    let key = file("key.pem", &identity.key_pem);
+    let settings = |builder: hookwright_testkit::TestServerBuilder| {
+        builder
+            .arg("--http-tls-certificate", &certificate)
+            .arg("--http-tls-private-key", &key)
+    };
+    let installation = Installation::start_with(On::Sqlite, settings).await;
+    let browser = Browser::start_with(&["--ignore-certificate-errors"]).await.unwrap();
+    browser
+        .open(&address(&installation, "/console/").replace("http://", "https://"))
+        .await
+        .unwrap();
+    browser
+        .fill("#token", &installation.server.token().unwrap())
+        .await
+        .unwrap();
+    browser.click_css("main button").await.unwrap();
+    browser.wait_for("Sign out").await;
+    let cookies = browser.cookies().await.unwrap();
+    let cookie = &cookies[0];
+    assert_eq!(cookie["name"], "__Host-hookwright", "{cookies}");
+    assert_eq!(
+        (&cookie["secure"], &cookie["httpOnly"], &cookie["sameSite"]),
+        (&true.into(), &true.into(), &"Strict".into())
+    );
+    let exited = hookwright_testkit::TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .sqlite()
+        .arg("--http-tls-certificate", &certificate)
+        .start_to_fail()
+        .await
+        .unwrap();
+    assert!(exited.stderr.contains("http-tls-private-key"), "{}", exited.stderr);
+}
+
+#[tokio::test]
+async fn a_webhook_that_would_not_be_accepted_any_more_can_be_stopped() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let made = installation.webhook(&receiver, &["*"]).await;
+    installation
+        .server
+        .restart_with("--deny-target", "127.0.0.1")
+        .await
+        .unwrap();
+    let mut installation = Installation::of(installation.server).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
+    let paused = reader.post_from(&page, &format!("{page}/pause"), "").await;
+    assert_eq!(paused.status, 303, "{}", paused.text());
+    let listed = ListWebhooksRequest {
+        parent: ACME.to_owned(),
+        ..ListWebhooksRequest::default()
+    };
+    let webhooks = installation
+        .clients
+        .webhooks
+        .list_webhooks(listed)
+        .await
+        .unwrap()
+        .into_inner()
+        .webhooks;
+    assert_eq!(webhooks[0].active, Some(false));
+}

@@ -4,12 +4,7 @@
 //! tokens in force are in memory, so that a call costs one hash and one look-up. A call or stream that lasts asks again
 //! whenever tokens change.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use hookwright_delivery::clock;
@@ -108,6 +103,11 @@ impl Caller {
         self.actor
     }
 
+    /// Until when it may; `None` for ever.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.expires_at
+    }
+
     /// What it may do.
     pub fn scope(&self) -> Scope {
         self.scope
@@ -147,17 +147,21 @@ impl Caller {
         self.require_scope(scope)
     }
 
-    /// Fails for who came by a portal link: what it opens ends with it, and must not be prolonged.
+    /// Fails for who came by a portal link: what is the operator's alone, links among it, is not the customer's.
     pub fn require_token(&self) -> AppResult<()> {
         match self.actor {
             Actor::Token(_) => Ok(()),
             Actor::PortalLink(_) => Err(AppError::Denied(
-                "whoever came by a portal link makes no more of them; ask the application that gave it".to_owned(),
+                "this needs a token; a portal link does not open it".to_owned(),
             )),
         }
     }
 
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
+        // Receivers trust what is signed: customers look after webhooks, and publish nothing.
+        if scope == Scope::Publish {
+            self.require_token()?;
+        }
         // `publish` and `read` stand beside each other: a publisher's token does not open what was published.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
         if allowed {
@@ -180,7 +184,7 @@ pub struct Tokens {
 #[derive(Clone, Default)]
 struct InForce {
     by_hash: HashMap<[u8; 32], Caller>,
-    ids: HashSet<TokenId>,
+    hashes: HashMap<TokenId, [u8; 32]>,
 }
 
 impl InForce {
@@ -191,7 +195,7 @@ impl InForce {
             return;
         };
         let id = TokenId::from_raw(row.id);
-        self.ids.insert(id);
+        self.hashes.insert(id, hash);
         let caller = Caller {
             actor: Actor::Token(id),
             scope,
@@ -203,11 +207,8 @@ impl InForce {
 
     fn retain(&mut self, keep: impl Fn(&Caller) -> bool) {
         self.by_hash.retain(|_, caller| keep(caller));
-        let ids = self.by_hash.values().filter_map(|caller| match caller.actor {
-            Actor::Token(id) => Some(id),
-            Actor::PortalLink(_) => None,
-        });
-        self.ids = ids.collect();
+        let by_hash = &self.by_hash;
+        self.hashes.retain(|_, hash| by_hash.contains_key(hash));
     }
 }
 
@@ -269,7 +270,7 @@ impl Tokens {
     /// Fails when a caller that was let in may not go on: its token was revoked, or its time is over.
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
         let known = match caller.actor {
-            Actor::Token(id) => self.in_force.load().ids.contains(&id),
+            Actor::Token(id) => self.in_force.load().hashes.contains_key(&id),
             // There is nothing to revoke: it lasts for its time.
             Actor::PortalLink(_) => true,
         };
@@ -283,10 +284,7 @@ impl Tokens {
     /// Who calls with the token of this id, if that is in force.
     pub(super) fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
         let in_force = self.in_force.load();
-        let caller = in_force
-            .by_hash
-            .values()
-            .find(|caller| caller.actor == Actor::Token(token))?;
+        let caller = in_force.by_hash.get(in_force.hashes.get(&token)?)?;
         self.check(caller, now_us).is_ok().then(|| caller.clone())
     }
 }

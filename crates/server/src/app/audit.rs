@@ -28,10 +28,16 @@ impl App {
         before: i64,
         size: usize,
     ) -> AppResult<(Vec<ListedAudit>, Option<i64>)> {
+        // It names the operator's tokens.
+        caller.require_token()?;
         let organization_id = match organization {
             Some(name) => Some(self.organization_for(caller, Scope::Manage, name)?.id),
             None => caller.require(Scope::Admin).map(|()| None)?,
         };
+        super::texts::check_sought([
+            ("actor", filter.actor.as_deref().unwrap_or_default()),
+            ("action", filter.action_prefix.as_str()),
+        ])?;
         let filter = AuditFilter {
             organization_id,
             ..filter

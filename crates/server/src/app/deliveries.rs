@@ -71,6 +71,7 @@ impl App {
         size: usize,
     ) -> AppResult<(Vec<DeliveryRecord>, Option<i64>)> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
+        super::texts::check_sought([("event_type", filter.event_type.as_deref().unwrap_or_default())])?;
         Ok(self.store.list_deliveries(row.id, filter, before, size).await?)
     }
 

@@ -7,7 +7,7 @@ use hookwright_domain::{
     outcome::SchemaMode,
     schema::{EventSchema, breaking_changes},
 };
-use hookwright_storage::{EventTypeRow, SchemaRow};
+use hookwright_storage::{EventTypeRow, SchemaRow, WebhookRow};
 use serde_json::{Value, json};
 
 use super::{
@@ -179,14 +179,21 @@ impl App {
         Ok(super::page(rows, size, |row| row.version.to_string()))
     }
 
-    /// The webhooks that are subscribed to an event type, of those that the caller may see, `size` at most.
+    /// The webhooks with ids above `after` that are subscribed to an event type, of those that the caller may see, oldest first;
+    /// and the id to go on from, if there are more.
     ///
     /// # Errors
     /// When the caller may see none.
-    pub fn subscribers(&self, caller: &Caller, name: &str, size: usize) -> AppResult<Vec<Subscriber>> {
+    pub fn subscribers(
+        &self,
+        caller: &Caller,
+        name: &str,
+        after: i64,
+        size: usize,
+    ) -> AppResult<(Vec<Subscriber>, Option<String>)> {
         caller.require_any(Scope::Read)?;
         let snapshot = self.registry.snapshot();
-        let mut subscribers = self.registry.filter_webhooks(|organization, row| {
+        let subscriber = |organization: &str, row: &WebhookRow| {
             let seen = caller.require_for(Scope::Read, row.organization_id).is_ok();
             let webhook = snapshot.webhooks.get(&row.id).filter(|_| seen)?;
             webhook.subscription.matches(name).then(|| Subscriber {
@@ -196,9 +203,11 @@ impl App {
                 wildcard: webhook.subscription.is_all(),
                 active: row.active,
             })
-        });
-        subscribers.truncate(size);
-        Ok(subscribers)
+        };
+        let subscribers = self.registry.filter_webhooks(after, size + 1, subscriber);
+        Ok(super::page(subscribers, size, |subscriber| {
+            subscriber.webhook.raw().to_string()
+        }))
     }
 
     /// Archives an event type, or brings it back.
@@ -303,9 +312,8 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
         example: patch.example.map_or(row.example, non_empty),
         ..row
     };
-    if row.description.chars().count() > DESCRIPTION_CHARS_MAX {
-        let rule = format!("must be at most {DESCRIPTION_CHARS_MAX} characters");
-        violate("description", "DESCRIPTION_TOO_LONG", rule);
+    if let Err((reason, rule)) = super::texts::check(&row.description, DESCRIPTION_CHARS_MAX, "DESCRIPTION_TOO_LONG") {
+        violate("description", reason, rule);
     }
     let schema = row.json_schema.as_deref().map(EventSchema::compile).transpose();
     if let Err(error) = &schema {

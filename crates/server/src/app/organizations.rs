@@ -26,21 +26,15 @@ impl App {
         display_name: &str,
     ) -> AppResult<OrganizationRow> {
         caller.require(Scope::Admin)?;
-        if display_name.chars().count() > DISPLAY_NAME_CHARS_MAX {
-            let rule = format!("must be at most {DISPLAY_NAME_CHARS_MAX} characters");
-            return Err(AppError::invalid(
-                "organization.display_name",
-                "DISPLAY_NAME_TOO_LONG",
-                rule,
-            ));
-        }
+        super::texts::check(display_name, DISPLAY_NAME_CHARS_MAX, "DISPLAY_NAME_TOO_LONG")
+            .map_err(|(reason, rule)| AppError::invalid("organization.display_name", reason, rule))?;
         let mut changing = self.changing().await?;
         if self.registry.organization(name).is_some() {
             return Err(AppError::AlreadyExists {
                 reason: "ORGANIZATION_EXISTS",
                 kind: KIND,
                 name: format!("organizations/{name}"),
-                message: format!("organization `{name}` exists already; choose another organization_id"),
+                message: format!("organization `{name}` exists already; choose another name"),
             });
         }
         let now = clock::now_us();

@@ -88,7 +88,7 @@ impl App {
         if !TTL.contains(&new.ttl) {
             return Err(AppError::invalid("ttl", "INVALID_TTL", "must be 1 min to 24 h"));
         }
-        check_return_url(new.return_url)?;
+        let return_url = return_url(new.return_url)?;
         let ttl = i64::try_from(new.ttl.as_micros()).unwrap_or_default();
         let id = PortalLinkId::from_raw(self.next_id());
         let grant = Grant {
@@ -96,7 +96,7 @@ impl App {
             organization: row.id,
             expires_at: clock::now_us() + ttl,
             read_only: new.read_only,
-            return_url: new.return_url.to_owned(),
+            return_url,
         };
         let audit = self.audit(
             Some(caller),
@@ -175,16 +175,17 @@ impl Grant {
     }
 }
 
-/// A link back must lead to a page, and run nothing in the console.
-fn check_return_url(text: &str) -> AppResult<()> {
-    let is_good = text.is_empty()
-        || text.len() <= RETURN_URL_CHARS_MAX
-            && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if is_good {
-        return Ok(());
+/// A link back must lead to a page, and run nothing in the console. Returns it as browsers read it, without what they drop.
+fn return_url(text: &str) -> AppResult<String> {
+    if text.is_empty() {
+        return Ok(String::new());
     }
-    let rule = format!("must be an http or https URL of at most {RETURN_URL_CHARS_MAX} characters, or empty");
-    Err(AppError::invalid("return_url", "INVALID_RETURN_URL", rule))
+    let url = Some(text).filter(|text| text.len() <= RETURN_URL_CHARS_MAX);
+    let url = url.and_then(|text| Url::parse(text).ok());
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let rule = || format!("must be an http or https URL of at most {RETURN_URL_CHARS_MAX} characters, or empty");
+    let url = url.ok_or_else(|| AppError::invalid("return_url", "INVALID_RETURN_URL", rule()))?;
+    Ok(url.into())
 }
 
 #[cfg(test)]
@@ -269,9 +270,10 @@ mod tests {
 
     #[test]
     fn a_link_back_leads_to_a_page() {
-        for good in ["", "https://app.example", "http://127.0.0.1:3000/x?y=z#a"] {
-            assert!(check_return_url(good).is_ok(), "{good}");
+        for good in ["", "https://app.example/", "http://127.0.0.1:3000/x?y=z#a"] {
+            assert_eq!(return_url(good).unwrap(), good);
         }
+        assert_eq!(return_url(" https://a.example/\nb\t").unwrap(), "https://a.example/b");
         let long = format!("https://app.example/{}", "x".repeat(1_000));
         for bad in [
             "javascript:alert(1)",
@@ -281,7 +283,7 @@ mod tests {
             "https://",
             &long,
         ] {
-            assert!(check_return_url(bad).is_err(), "{bad}");
+            assert!(return_url(bad).is_err(), "{bad}");
         }
     }
 }

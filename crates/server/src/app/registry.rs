@@ -1,7 +1,7 @@
 //! The configuration in memory: rows as stored, for answers, and the snapshot that the engine matches and sends by.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -62,8 +62,42 @@ pub(super) struct WebhookRows {
 #[derive(Default)]
 struct State {
     organizations: BTreeMap<String, OrganizationRow>,
+    /// The names of organizations by id.
+    names: HashMap<i64, String>,
     webhooks: BTreeMap<i64, WebhookRows>,
+    /// The webhooks of each organization that has some.
+    owned: HashMap<i64, BTreeSet<i64>>,
     runtimes: HashMap<i64, Arc<Webhook>>,
+}
+
+impl State {
+    fn put_organization(&mut self, row: OrganizationRow) {
+        self.names.insert(row.id, row.name.clone());
+        self.organizations.insert(row.name.clone(), row);
+    }
+
+    fn put_rows(&mut self, rows: WebhookRows) {
+        let owned = self.owned.entry(rows.row.organization_id).or_default();
+        owned.insert(rows.row.id);
+        self.webhooks.insert(rows.row.id, rows);
+    }
+
+    fn remove_webhook(&mut self, id: i64) {
+        self.runtimes.remove(&id);
+        let Some(rows) = self.webhooks.remove(&id) else { return };
+        if let Some(owned) = self.owned.get_mut(&rows.row.organization_id) {
+            owned.remove(&id);
+        }
+    }
+
+    /// An organization's webhooks with ids above `after`, oldest first.
+    fn webhooks_of(&self, organization: i64, after: i64) -> impl Iterator<Item = &WebhookRows> {
+        let owned = self.owned.get(&organization);
+        let later = owned
+            .into_iter()
+            .flat_map(move |owned| owned.range(after.saturating_add(1)..));
+        later.filter_map(|id| self.webhooks.get(id))
+    }
 }
 
 /// See the module.
@@ -105,7 +139,7 @@ impl Registry {
         let mut changed = HashSet::new();
         let mut state = State::default();
         for row in rows.organizations {
-            state.organizations.insert(row.name.clone(), row);
+            state.put_organization(row);
         }
         for row in rows.webhooks {
             let mut secrets = secrets.remove(&row.id).unwrap_or_default();
@@ -116,7 +150,7 @@ impl Registry {
             match same.and_then(|_| before.runtimes.get(&rows.row.id)) {
                 Some(runtime) => {
                     state.runtimes.insert(rows.row.id, Arc::clone(runtime));
-                    state.webhooks.insert(rows.row.id, rows);
+                    state.put_rows(rows);
                 }
                 None => {
                     changed.insert(rows.row.id);
@@ -151,14 +185,12 @@ impl Registry {
 
     pub(super) fn organization_of_id(&self, id: i64) -> Option<OrganizationRow> {
         let state = self.state.read();
-        state.organizations.values().find(|row| row.id == id).cloned()
+        state.organizations.get(state.names.get(&id)?).cloned()
     }
 
     /// The name of the organization of an id.
     pub(super) fn organization_name(&self, id: i64) -> Option<String> {
-        let state = self.state.read();
-        let found = state.organizations.values().find(|row| row.id == id);
-        found.map(|row| row.name.clone())
+        self.state.read().names.get(&id).cloned()
     }
 
     /// The names after `after`, sorted, `count` at most.
@@ -171,7 +203,7 @@ impl Registry {
 
     pub(super) fn put_organization(&self, row: OrganizationRow) {
         let mut state = self.state.write();
-        state.organizations.insert(row.name.clone(), row);
+        state.put_organization(row);
         self.publish(&state);
     }
 
@@ -179,15 +211,10 @@ impl Registry {
     pub(super) fn remove_organization(&self, row: &OrganizationRow) -> Vec<i64> {
         let mut state = self.state.write();
         state.organizations.remove(&row.name);
-        let removed: Vec<i64> = state
-            .webhooks
-            .values()
-            .filter(|webhook| webhook.row.organization_id == row.id)
-            .map(|webhook| webhook.row.id)
-            .collect();
+        state.names.remove(&row.id);
+        let removed: Vec<i64> = state.owned.remove(&row.id).into_iter().flatten().collect();
         for id in &removed {
-            state.webhooks.remove(id);
-            state.runtimes.remove(id);
+            state.remove_webhook(*id);
         }
         self.publish(&state);
         removed
@@ -209,36 +236,36 @@ impl Registry {
     /// An organization's webhooks with ids above `after`, oldest first, `count` at most.
     pub(super) fn webhooks(&self, organization: i64, after: i64, count: usize) -> Vec<WebhookRows> {
         let state = self.state.read();
-        let later = state.webhooks.range(after.saturating_add(1)..);
-        later
-            .filter(|(_, rows)| rows.row.organization_id == organization)
-            .take(count)
-            .map(|(_, rows)| rows.clone())
+        state.webhooks_of(organization, after).take(count).cloned().collect()
+    }
+
+    /// What an organization's webhooks post to, by id.
+    pub(super) fn payload_urls(&self, organization: i64) -> BTreeMap<i64, String> {
+        let state = self.state.read();
+        let webhooks = state.webhooks_of(organization, i64::MIN);
+        webhooks
+            .map(|rows| (rows.row.id, rows.row.payload_url.clone()))
             .collect()
     }
 
-    /// What is made of each webhook and its organization's name, where something is.
-    pub(super) fn filter_webhooks<T>(&self, mut make: impl FnMut(&str, &WebhookRow) -> Option<T>) -> Vec<T> {
+    /// What is made of each webhook with an id above `after` and its organization's name, where something is, `count` at most.
+    pub(super) fn filter_webhooks<T>(
+        &self,
+        after: i64,
+        count: usize,
+        mut make: impl FnMut(&str, &WebhookRow) -> Option<T>,
+    ) -> Vec<T> {
         let state = self.state.read();
-        let names: HashMap<i64, &str> = state
-            .organizations
-            .values()
-            .map(|row| (row.id, row.name.as_str()))
-            .collect();
-        let made = state.webhooks.values().filter_map(|rows| {
-            let organization = names.get(&rows.row.organization_id)?;
+        let later = state.webhooks.range(after.saturating_add(1)..);
+        let made = later.filter_map(|(_, rows)| {
+            let organization = state.names.get(&rows.row.organization_id)?;
             make(organization, &rows.row)
         });
-        made.collect()
+        made.take(count).collect()
     }
 
     pub(super) fn webhook_count(&self, organization: i64) -> usize {
-        self.state
-            .read()
-            .webhooks
-            .values()
-            .filter(|rows| rows.row.organization_id == organization)
-            .count()
+        self.state.read().owned.get(&organization).map_or(0, BTreeSet::len)
     }
 
     pub(super) fn put_webhook(&self, rows: WebhookRows) {
@@ -249,8 +276,7 @@ impl Registry {
 
     pub(super) fn remove_webhook(&self, id: WebhookId) {
         let mut state = self.state.write();
-        state.webhooks.remove(&id.raw());
-        state.runtimes.remove(&id.raw());
+        state.remove_webhook(id.raw());
         self.publish(&state);
     }
 
@@ -263,7 +289,7 @@ impl Registry {
                 state.runtimes.remove(&rows.row.id);
             }
         }
-        state.webhooks.insert(rows.row.id, rows);
+        state.put_rows(rows);
     }
 
     /// Puts the state in force for the engine.

@@ -17,7 +17,7 @@ use hookwright_domain::{
 };
 use hookwright_storage::{
     DeliveryFilter, OrganizationRow,
-    replays::{REPLAY_CANCELLED, REPLAY_RUNNING, ReplayRow},
+    replays::{REPLAY_CANCELLED, REPLAY_RUNNING, REPLAY_SUCCEEDED, ReplayRow},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -104,6 +104,8 @@ pub struct ReplayView {
     pub row: ReplayRow,
     /// What was asked for.
     pub spec: ReplaySpec,
+    /// How far it has come through the time that it looks at: 0 to 1.
+    pub progress: f64,
 }
 
 impl App {
@@ -151,7 +153,7 @@ impl App {
             },
         }
         self.replays_begun.notify_one();
-        Ok(ReplayView { row, spec })
+        self.view_of_replay(row)
     }
 
     /// One replay.
@@ -177,7 +179,8 @@ impl App {
         let organization_row = self.organization_for(caller, Scope::Read, organization)?;
         let rows = self.store.list_replays(organization_row.id, before, size + 1).await?;
         let (rows, next) = super::page(rows, size, |row| row.id.to_string());
-        let views = rows.into_iter().map(view).collect::<AppResult<_>>()?;
+        let views = rows.into_iter().map(|row| self.view_of_replay(row));
+        let views = views.collect::<AppResult<_>>()?;
         Ok((views, next))
     }
 
@@ -213,7 +216,7 @@ impl App {
         let row = self.store.get_replay(organization.id, id.raw()).await?;
         row.map_or_else(
             || Err(AppError::not_found(KIND, resource(&organization.name, id))),
-            view,
+            |row| self.view_of_replay(row),
         )
     }
 
@@ -228,7 +231,7 @@ impl App {
         let Some(row) = self.store.replay_of_request(organization.id, request_id).await? else {
             return Ok(None);
         };
-        let first = view(row)?;
+        let first = self.view_of_replay(row)?;
         if first.spec == *spec {
             return Ok(Some(first));
         }
@@ -268,6 +271,19 @@ impl App {
             leased_until: 0,
             created_at: clock::now_us(),
             ended_at: None,
+        })
+    }
+
+    /// No event is older than its organization, nor, give or take a little, than events are kept: what a replay says of its
+    /// progress begins there, whatever it was asked for.
+    fn view_of_replay(&self, row: ReplayRow) -> AppResult<ReplayView> {
+        let spec = serde_json::from_str(&row.spec).map_err(|error| AppError::internal(&error))?;
+        let kept = i64::try_from(self.limits.retention.as_micros()).unwrap_or(i64::MAX);
+        let oldest = first_at(row.created_at.saturating_sub(kept)).max(row.organization_id);
+        Ok(ReplayView {
+            progress: progress(&row, oldest),
+            row,
+            spec,
         })
     }
 
@@ -338,9 +354,15 @@ fn check_spec(spec: &ReplaySpec) -> Vec<Violation> {
     violations
 }
 
-fn view(row: ReplayRow) -> AppResult<ReplayView> {
-    let spec = serde_json::from_str(&row.spec).map_err(|error| AppError::internal(&error))?;
-    Ok(ReplayView { row, spec })
+/// The share of the time between two ids, which are times, that was looked at.
+fn progress(row: &ReplayRow, oldest: i64) -> f64 {
+    if row.state == REPLAY_SUCCEEDED {
+        return 1.0;
+    }
+    let first = row.first_id.max(oldest);
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+    let share = (row.cursor.saturating_sub(first)) as f64 / (row.last_id.saturating_sub(first)).max(1) as f64;
+    share.clamp(0.0, 1.0)
 }
 
 fn resource(organization: &str, id: ReplayId) -> String {

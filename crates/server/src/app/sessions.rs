@@ -2,7 +2,8 @@
 //!
 //! A session is what its cookie says, sealed under a key that is derived from the master key for this alone: every node can
 //! read it, and no node must remember it. Token or link are looked up again for every request: once the token is revoked, or
-//! the time of either is over, so is the session. What a node remembers is which sessions were ended before their time.
+//! the time of either is over, so is the session. What a node remembers is which sessions were ended before their time; those
+//! of customers apart, so that nobody who has a link can make it forget those of operators.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,6 @@ use hookwright_domain::id::TokenId;
 use hookwright_storage::MasterKey;
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     App,
@@ -28,7 +28,7 @@ const IDLE_US: i64 = 2 * 3_600 * 1_000_000;
 const LIFE_US: i64 = 12 * 3_600 * 1_000_000;
 /// A session that was last noted longer ago than this is noted again.
 const NOTE_AFTER_US: i64 = 60 * 1_000_000;
-/// How many ended sessions are remembered.
+/// How many ended sessions of each kind are remembered.
 const ENDED_MAX: usize = 10_000;
 /// More than the longest cookie that a browser keeps.
 const COOKIE_CHARS_MAX: usize = 8_192;
@@ -45,17 +45,16 @@ pub struct Session {
     seen_at: i64,
     /// Random, so that no two sessions are alike, and known to nobody but the server: the cookie is sealed.
     id: [u8; 16],
+    /// Whether it began over TLS: then its cookie never goes anywhere else.
+    secure: bool,
     /// The portal link, for those who came by one; empty for others.
     link: String,
 }
 
 impl Session {
-    /// What forms of this session carry, so that no other site can make them up.
-    pub fn form_token(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(b"form token");
-        hash.update(self.id);
-        hex::encode(hash.finalize())
+    /// Whether it began over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Whether it was begun by a portal link.
@@ -74,11 +73,13 @@ impl Ended {
         if ended.len() >= ENDED_MAX {
             ended.retain(|_, until| *until > now);
         }
-        if ended.len() < ENDED_MAX {
-            ended.insert(id, until);
-        } else {
-            tracing::warn!("too many sessions were ended at once: this one ends with its cookie");
+        // The one that would end next by itself makes room.
+        if ended.len() >= ENDED_MAX
+            && let Some(next) = ended.iter().min_by_key(|(_, until)| **until).map(|(id, _)| *id)
+        {
+            ended.remove(&next);
         }
+        ended.insert(id, until);
     }
 
     fn has(&self, id: &[u8; 16]) -> bool {
@@ -94,30 +95,31 @@ struct Sealed {
     began_at: i64,
     seen_at: i64,
     id: [u8; 16],
+    secure: bool,
     link: String,
 }
 
 impl App {
-    /// Begins a session with a token.
+    /// Begins a session with a token; `secure` if it came over TLS.
     ///
     /// # Errors
     /// When the token is not valid, or may not look at anything.
-    pub fn sign_in(&self, token: &str) -> AppResult<Session> {
+    pub fn sign_in(&self, token: &str, secure: bool) -> AppResult<Session> {
         let caller = self.authenticate(Some(&format!("Bearer {}", token.trim())))?;
         if caller.require_any(Scope::Read).is_err() {
             let message = "this token may publish and see nothing; sign in with one of scope read, manage or admin";
             return Err(AppError::Denied(message.to_owned()));
         }
-        begin(caller, None, String::new())
+        begin(caller, None, String::new(), secure)
     }
 
-    /// Begins a session by a portal link.
+    /// Begins a session by a portal link; `secure` if it came over TLS.
     ///
     /// # Errors
     /// When the link does not open.
-    pub fn sign_in_by_link(&self, link: &str) -> AppResult<Session> {
+    pub fn sign_in_by_link(&self, link: &str, secure: bool) -> AppResult<Session> {
         let opened = self.open_portal_link(link)?;
-        begin(opened.caller, opened.return_url, link.to_owned())
+        begin(opened.caller, opened.return_url, link.to_owned(), secure)
     }
 
     /// The session of a cookie.
@@ -128,7 +130,7 @@ impl App {
         let now = clock::now_us();
         let sealed = Sealed::open(&self.session_key, cookie).ok_or(AppError::Unauthenticated(OVER))?;
         let is_fresh = now < sealed.seen_at + IDLE_US && now < sealed.began_at + LIFE_US;
-        if !is_fresh || self.ended_sessions.has(&sealed.id) {
+        if !is_fresh || self.ended(!sealed.link.is_empty()).has(&sealed.id) {
             return Err(AppError::Unauthenticated(OVER));
         }
         let (caller, return_url) = if sealed.link.is_empty() {
@@ -144,15 +146,49 @@ impl App {
             began_at: sealed.began_at,
             seen_at: sealed.seen_at,
             id: sealed.id,
+            secure: sealed.secure,
             link: sealed.link,
         })
     }
 
+    /// What forms carry, so that no other site can make them up: the same for all sessions of a token or link, so that a form
+    /// outlives the session that it was opened in, and another one for every stretch of a session's greatest age. The one that
+    /// is given to forms comes first, then the one before.
+    pub fn form_tokens(&self, session: &Session) -> [String; 2] {
+        let stretch = clock::now_us() / LIFE_US;
+        [stretch, stretch - 1].map(|stretch| {
+            let purpose = format!("{PURPOSE}/form/{stretch}/{}", session.caller.actor());
+            hex::encode(self.session_key.derive(&purpose).expose())
+        })
+    }
+
+    /// Seals what the next page of a session is to show once.
+    pub fn seal_once(&self, session: &Session, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.session_key.seal(text.as_bytes(), &once_place(session)))
+    }
+
+    /// Opens what was sealed for a session.
+    pub fn open_once(&self, session: &Session, sealed: &str) -> Option<String> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let plain = self.session_key.open(&sealed, &once_place(session)).ok()?;
+        String::from_utf8(plain).ok()
+    }
+
+    fn ended(&self, is_portal: bool) -> &Ended {
+        if is_portal {
+            &self.ended_portal_sessions
+        } else {
+            &self.ended_sessions
+        }
+    }
+
     /// Whether a session whose request goes on for long is still good.
     pub fn is_signed_in(&self, session: &Session) -> bool {
+        let now = clock::now_us();
         self.recheck(&session.caller).is_ok()
-            && clock::now_us() < session.began_at + LIFE_US
-            && !self.ended_sessions.has(&session.id)
+            && now < session.began_at + LIFE_US
+            && now < session.seen_at + IDLE_US
+            && !self.ended(session.is_portal()).has(&session.id)
     }
 
     /// The session's cookie, if the browser has one that grows old.
@@ -171,6 +207,7 @@ impl App {
             began_at: session.began_at,
             seen_at: clock::now_us(),
             id: session.id,
+            secure: session.secure,
             link: session.link.clone(),
         };
         sealed.seal(&self.session_key)
@@ -178,13 +215,17 @@ impl App {
 
     /// Ends a session on this node; elsewhere it ends with its cookie, or when its time is over.
     pub fn end_session(&self, session: &Session) {
-        self.ended_sessions
-            .put(session.id, session.began_at + LIFE_US, clock::now_us());
+        let life = session.began_at + LIFE_US;
+        let until = session
+            .caller
+            .expires_at()
+            .map_or(life, |expires_at| life.min(expires_at));
+        self.ended(session.is_portal()).put(session.id, until, clock::now_us());
     }
 }
 
 /// Begins a session, unlike any other.
-fn begin(caller: Caller, return_url: Option<String>, link: String) -> AppResult<Session> {
+fn begin(caller: Caller, return_url: Option<String>, link: String, secure: bool) -> AppResult<Session> {
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)
@@ -196,8 +237,14 @@ fn begin(caller: Caller, return_url: Option<String>, link: String) -> AppResult<
         began_at: now,
         seen_at: now,
         id,
+        secure,
         link,
     })
+}
+
+/// What is sealed for one session opens in no other.
+fn once_place(session: &Session) -> Vec<u8> {
+    [b"once", session.id.as_slice()].concat()
 }
 
 /// The key of sessions.
@@ -207,11 +254,12 @@ pub(super) fn key(master: &MasterKey) -> MasterKey {
 
 impl Sealed {
     fn seal(&self, key: &MasterKey) -> String {
-        let mut plain = Vec::with_capacity(40 + self.link.len());
+        let mut plain = Vec::with_capacity(41 + self.link.len());
         for number in [self.token, self.began_at, self.seen_at] {
             plain.extend_from_slice(&number.to_le_bytes());
         }
         plain.extend_from_slice(&self.id);
+        plain.push(u8::from(self.secure));
         plain.extend_from_slice(self.link.as_bytes());
         URL_SAFE_NO_PAD.encode(key.seal(&plain, PURPOSE.as_bytes()))
     }
@@ -224,12 +272,14 @@ impl Sealed {
         let (token, rest) = plain.split_first_chunk::<8>()?;
         let (began_at, rest) = rest.split_first_chunk::<8>()?;
         let (seen_at, rest) = rest.split_first_chunk::<8>()?;
-        let (id, link) = rest.split_first_chunk::<16>()?;
+        let (id, rest) = rest.split_first_chunk::<16>()?;
+        let (secure, link) = rest.split_first()?;
         Some(Self {
             token: i64::from_le_bytes(*token),
             began_at: i64::from_le_bytes(*began_at),
             seen_at: i64::from_le_bytes(*seen_at),
             id: *id,
+            secure: *secure != 0,
             link: std::str::from_utf8(link).ok()?.to_owned(),
         })
     }
@@ -248,6 +298,7 @@ mod tests {
             began_at: 8,
             seen_at: 9,
             id: [3; 16],
+            secure: !link.is_empty(),
             link: link.to_owned(),
         };
         for link in ["", "a-link"] {
@@ -283,9 +334,18 @@ mod tests {
     fn what_is_remembered_of_ended_sessions_is_bounded() {
         let ended = Ended::default();
         let id = |number: usize| u128::try_from(number).unwrap().to_le_bytes();
-        (0..=ENDED_MAX).for_each(|number| ended.put(id(number), 10, 0));
-        assert!(ended.has(&id(0)) && !ended.has(&id(ENDED_MAX)));
-        ended.put(id(ENDED_MAX), 20, 10);
-        assert!(ended.has(&id(ENDED_MAX)), "those whose time is over make room");
+        let until = |number: usize| 10 + i64::try_from(number).unwrap();
+        (0..ENDED_MAX).for_each(|number| ended.put(id(number), until(number), 0));
+        ended.put(id(ENDED_MAX), 100_000, 0);
+        assert!(ended.has(&id(ENDED_MAX)), "the newest is never left out");
+        assert!(
+            !ended.has(&id(0)) && ended.has(&id(1)),
+            "the one that ends next made room"
+        );
+        ended.put(id(ENDED_MAX + 1), 100_000, until(5));
+        assert!(
+            !ended.has(&id(5)) && ended.has(&id(6)),
+            "and then those whose time is over"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Statistics: what was counted of deliveries over time.
 
+use std::collections::HashMap;
+
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::stats::{INSTALLATION, StatsRow, Tally};
@@ -10,6 +12,9 @@ use super::{
     error::{AppError, AppResult},
 };
 
+/// In seconds.
+const HOUR: i64 = 3_600;
+const DAY_US: i64 = 86_400_000_000;
 /// How many periods are told when nothing else is asked for.
 const PERIODS_DEFAULT: i64 = 60;
 /// How many periods one answer holds: hours are kept for as many.
@@ -74,5 +79,23 @@ impl App {
         let mut total = Tally::default();
         rows.iter().for_each(|row| total.add(&row.tally));
         Ok((rows, total))
+    }
+
+    /// What was counted of some of an organization's webhooks over the last 24 hours, by id; those of which nothing was are left
+    /// out.
+    ///
+    /// # Errors
+    /// When the caller may not see the organization, or there is none.
+    pub async fn webhooks_day(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        webhooks: &[i64],
+    ) -> AppResult<HashMap<i64, Tally>> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let own = webhooks.iter().copied();
+        let own = own.filter(|id| self.registry.webhook(row.id, WebhookId::from_raw(*id)).is_some());
+        let now = clock::now_us();
+        Ok(self.store.stats_of(own.collect(), HOUR, now - DAY_US, now).await?)
     }
 }

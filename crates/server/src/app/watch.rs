@@ -1,6 +1,8 @@
 //! Deliveries as they change, for those who watch: read from what each commit left, so that nothing is missed and whoever
 //! comes back goes on where it was.
 
+mod places;
+
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,19 +11,16 @@ use hookwright_storage::{
     DeliveryFilter, DeliveryRecord,
     changes::{CHANGES_KEPT_US, Positions},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
+use self::places::Place;
+pub(super) use self::places::Places;
 use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
 };
 
-/// How many watch one server at most.
-pub(super) const WATCHERS_MAX: usize = 256;
 /// How long nothing may be said.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often other nodes' changes are looked for.
@@ -39,7 +38,7 @@ pub struct DeliveryWatch {
     positions: Positions,
     changes: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What there was to see.
@@ -63,14 +62,7 @@ impl App {
         resume_token: &str,
     ) -> AppResult<DeliveryWatch> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let place = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| AppError::Exhausted {
-                subject: "WatchDeliveries".to_owned(),
-                message: format!(
-                    "{WATCHERS_MAX} streams watch deliveries on this server, the most it serves; end some"
-                ),
-            })?;
+        let place = self.watchers.take(row.id)?;
         // Before the positions, so that what happens in between is not missed.
         let changes = self.engine.changes();
         let positions = if resume_token.is_empty() {
@@ -159,7 +151,7 @@ fn positions_of(token: &str, now: i64) -> AppResult<Positions> {
         let rule = "is no resume token; pass one that WatchDeliveries returned, unchanged, or none to begin now";
         return Err(AppError::invalid("resume_token", "INVALID_RESUME_TOKEN", rule));
     };
-    if now - issued > CHANGES_KEPT_US {
+    if now.saturating_sub(issued) > CHANGES_KEPT_US {
         return Err(AppError::Precondition {
             reason: "RESUME_TOKEN_EXPIRED",
             subject: "resume_token".to_owned(),
@@ -204,6 +196,10 @@ mod tests {
                 ..
             }
         ));
+        assert!(
+            positions_of(&token(&Positions::new(), i64::MIN), 2_000).is_err(),
+            "before all time"
+        );
         for bad in ["", "!", "AQ", &told[1..], &told[..told.len() - 2]] {
             assert!(positions_of(bad, 2_000).is_err(), "{bad}");
         }

@@ -5,7 +5,7 @@ mod resume;
 pub mod rotation;
 pub mod spec;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hookwright_delivery::{clock, engine::Draft};
 use hookwright_domain::{
@@ -138,6 +138,15 @@ impl App {
         Ok((views.collect::<AppResult<_>>()?, next))
     }
 
+    /// What an organization's webhooks post to, by id; empty for those whose deliveries are fetched.
+    ///
+    /// # Errors
+    /// When the organization does not exist.
+    pub fn payload_urls(&self, caller: &Caller, organization: &str) -> AppResult<BTreeMap<i64, String>> {
+        let organization_row = self.organization_for(caller, Scope::Read, organization)?;
+        Ok(self.registry.payload_urls(organization_row.id))
+    }
+
     /// Changes a webhook by `change`, if its version is still the one that `version` names, and sends a ping unless it is
     /// inactive afterwards.
     ///
@@ -161,7 +170,18 @@ impl App {
         }
         let old_spec = self.spec_of(&old)?;
         let before = old_spec.clone();
-        let checked = self.check_spec(change(old_spec), None, Some(&before.events))?;
+        let spec = change(old_spec);
+        // Stopping is always possible, also where what is set would not be accepted any more.
+        let stops = spec
+            == WebhookSpec {
+                active: false,
+                ..before.clone()
+            };
+        let checked = if stops {
+            spec::CheckedSpec { spec, secret: None }
+        } else {
+            self.check_spec(spec, None, Some(&before.events))?
+        };
         let now = clock::now_us();
         let kept = secrets::open_ed25519(&self.key, &old).map_err(|error| AppError::internal(&error))?;
         let ed25519 = checked.spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));

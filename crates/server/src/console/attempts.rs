@@ -18,6 +18,7 @@ use hookwright_storage::{AttemptRow, DeliveryRecord, FOLLOWS};
 use super::{
     Answer, Shared,
     deliveries::{Row, row},
+    events,
     fault::Fault,
     fields::Fields,
     page::{Frame, html},
@@ -145,6 +146,7 @@ pub(super) async fn show(
         Err(error) => return Err(error.into()),
     };
     let payload = event.as_deref().unwrap_or_default();
+    let payload_file = events::payload_file(EventId::from_raw(record.event_id));
     let chosen = fields.get("attempt").parse().ok();
     let attempt = attempts
         .iter()
@@ -159,7 +161,12 @@ pub(super) async fn show(
         next_at: next_at
             .filter(|due| *due < FOLLOWS - 1 && !record.state.is_final())
             .map(Time),
-        attempt: attempt.map(|row| shown(row, payload)),
+        attempt: attempt.map(|row| {
+            let event = event
+                .as_deref()
+                .map(|payload| (payload, payload_file.as_str(), app.header_prefix()));
+            shown(row, event)
+        }),
         attempts: attempts.iter().map(|row| line(row, number)).collect(),
         payload: Body::new(payload),
         payload_gone: event.is_none(),
@@ -195,11 +202,20 @@ fn line(row: &AttemptRow, shown: Option<i32>) -> Line {
     }
 }
 
-fn shown(row: &AttemptRow, payload: &[u8]) -> Shown {
+/// An attempt in full; with the event's payload, the file that it is saved as and the prefix of our headers, if it still is kept.
+fn shown(row: &AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
     let details: AttemptDetails = serde_json::from_str(&row.details).unwrap_or_default();
+    let curl = event.map(|(payload, file, prefix)| {
+        curl::commands(&curl::Request {
+            details: &details,
+            payload,
+            file,
+            prefix,
+        })
+    });
     Shown {
         number: row.number,
-        curl: curl::command(&details, payload),
+        curl: curl.unwrap_or_default(),
         phases: phases(&details, row.duration_us),
         url: details.url,
         remote: details.remote.unwrap_or_default(),

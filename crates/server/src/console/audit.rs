@@ -12,7 +12,6 @@ use super::{
     page::{Frame, Place, html},
     session::Visitor,
     show::{Time, beginning},
-    units,
 };
 
 /// How much of a line's details is shown.
@@ -75,30 +74,25 @@ pub(super) async fn list_of_organization(
 
 async fn page(console: &Console, visitor: &Visitor, place: Option<&Place>, fields: &Fields) -> Answer {
     let mut errors = Errors::default();
-    let mut time = |name: &str| {
-        let text = fields.some(name)?;
-        units::instant(text)
-            .inspect_err(|error| errors.add(name, error.clone()))
-            .ok()
-    };
+    let (start_us, end_us) = fields.times(&mut errors);
     let filter = AuditFilter {
         organization_id: None,
         actor: fields
             .some("actor")
             .map(|actor| actor.trim_start_matches("tokens/").to_owned()),
         action_prefix: fields.get("action").to_owned(),
-        start_us: time("start"),
-        end_us: time("end"),
+        start_us,
+        end_us,
     };
     let is_filtered = filter != AuditFilter::default();
-    let before = fields.some("before").and_then(|before| before.parse().ok());
+    let before = fields.before(&mut errors);
     let (entries, next) = if errors.is_empty() {
         let from = before.unwrap_or(i64::MAX);
         let organization = place.map(Place::name);
-        console
+        let found = console
             .app
-            .list_audit(visitor.caller(), organization, filter, from, ROWS)
-            .await?
+            .list_audit(visitor.caller(), organization, filter, from, ROWS);
+        errors.unless(found.await, "audit_entry")?
     } else {
         (Vec::new(), None)
     };

@@ -1,6 +1,6 @@
 //! Deliveries: found by state, webhook, type, error class and time; and what can be done with one.
 
-use std::collections::HashMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use askama::Template;
 use axum::{
@@ -23,7 +23,6 @@ use super::{
     page::{Frame, Place, html},
     session::{Sent, Visitor},
     show::{Badge, Time, duration, state},
-    units,
     webhooks::target,
 };
 
@@ -51,34 +50,21 @@ pub(super) struct Row {
 }
 
 /// What an organization's webhooks post to, by id.
-pub(super) type Targets = HashMap<i64, String>;
+pub(super) type Targets = BTreeMap<i64, String>;
 
 impl Console {
     /// What an organization's webhooks post to.
     pub(super) fn targets(&self, visitor: &Visitor, place: &Place) -> Result<Targets, Fault> {
-        let (views, _) = self
-            .app
-            .list_webhooks(visitor.caller(), place.name(), 0, WEBHOOKS_LISTED)?;
-        Ok(views
-            .into_iter()
-            .map(|view| (view.row.id, target(&view.row.payload_url)))
-            .collect())
+        let urls = self.app.payload_urls(visitor.caller(), place.name())?;
+        Ok(urls.into_iter().map(|(id, url)| (id, target(&url))).collect())
     }
 }
 
 /// Deliveries as a list shows them.
-pub(super) fn rows(
-    console: &Console,
-    visitor: &Visitor,
-    place: &Place,
-    records: Vec<DeliveryRecord>,
-) -> Result<Vec<Row>, Fault> {
-    let targets = console.targets(visitor, place)?;
+pub(super) fn rows(place: &Place, targets: &Targets, records: Vec<DeliveryRecord>) -> Vec<Row> {
     let now = clock::now_us();
-    Ok(records
-        .into_iter()
-        .map(|record| row(place, &targets, record, now))
-        .collect())
+    let rows = records.into_iter().map(|record| row(place, targets, record, now));
+    rows.collect()
 }
 
 /// A delivery as a list shows it.
@@ -145,6 +131,7 @@ struct ListPage {
     /// Where what is new comes from; only the first page is live.
     live: Option<String>,
     is_filtered: bool,
+    may_publish: bool,
     newest: String,
 }
 
@@ -174,8 +161,9 @@ pub(super) async fn list(
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
-    let (asked, errors) = filter(&fields);
-    let before = fields.some("before").and_then(|before| before.parse().ok());
+    let (asked, mut errors) = filter(&fields);
+    let before = fields.before(&mut errors);
+    let (app, caller) = (&console.app, visitor.caller());
     let is_live = before.is_none()
         && errors.is_empty()
         && asked.start_us.is_none()
@@ -188,23 +176,22 @@ pub(super) async fn list(
         None
     };
     let (records, next) = if errors.is_empty() {
-        let from = before.unwrap_or(i64::MAX);
-        console
-            .app
-            .list_deliveries(visitor.caller(), &organization, &asked, from, ROWS)
-            .await?
+        let found = app.list_deliveries(caller, &organization, &asked, before.unwrap_or(i64::MAX), ROWS);
+        errors.unless(found.await, "delivery")?
     } else {
         (Vec::new(), None)
     };
+    let targets = console.targets(&visitor, &place)?;
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", "Deliveries").after(&fields),
-        deliveries: rows(&console, &visitor, &place, records)?,
+        deliveries: rows(&place, &targets, records),
         show_webhook: true,
-        filter: shown(&fields, &console.targets(&visitor, &place)?),
-        errors,
+        filter: shown(&fields, &targets),
         older: fields.query_with("before", &next.unwrap_or_default().to_string()),
         has_older: next.is_some(),
-        live,
+        live: live.filter(|_| errors.is_empty()),
+        errors,
+        may_publish: place.may_publish,
         is_filtered: asked != DeliveryFilter::default() || before.is_some(),
         newest: fields.query_without(&["before", "done"]),
     };
@@ -214,13 +201,7 @@ pub(super) async fn list(
 /// What is asked for; and what of it means nothing.
 pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
     let mut errors = Errors::default();
-    let mut time = |name: &str| {
-        let text = fields.some(name)?;
-        units::instant(text)
-            .inspect_err(|error| errors.add(name, error.clone()))
-            .ok()
-    };
-    let (start_us, end_us) = (time("start"), time("end"));
+    let (start_us, end_us) = fields.times(&mut errors);
     let mut id = |name: &str, raw: Option<Option<i64>>| {
         if raw == Some(None) {
             errors.add(name, "is no id");
@@ -233,22 +214,32 @@ pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
     let event = fields
         .some("event")
         .map(|text| text.parse::<EventId>().ok().map(EventId::raw));
+    let (webhook_id, event_id) = (id("webhook", webhook), id("event", event));
+    let states = known(fields, "state", &mut errors);
+    let error_classes = known(fields, "error_class", &mut errors);
     let filter = DeliveryFilter {
-        webhook_id: id("webhook", webhook),
-        event_id: id("event", event),
+        webhook_id,
+        event_id,
         event_type: fields.some("event_type").map(str::to_owned),
         start_us,
         end_us,
-        states: fields
-            .all("state")
-            .filter_map(|text| text.parse::<DeliveryState>().ok())
-            .collect(),
-        error_classes: fields
-            .all("error_class")
-            .filter_map(|text| text.parse::<ErrorClass>().ok())
-            .collect(),
+        states,
+        error_classes,
     };
     (filter, errors)
+}
+
+/// The values of a name; one that is none of those there are is said.
+fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T> {
+    let given = fields.all(name).filter(|text| !text.is_empty());
+    let read = given.filter_map(|text| {
+        let read = text.parse().ok();
+        if read.is_none() {
+            errors.add(name, format!("`{text}` is none of those that there are"));
+        }
+        read
+    });
+    read.collect()
 }
 
 /// The form as it was sent.
@@ -258,8 +249,6 @@ pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
         value: value.to_owned(),
         label: label.to_owned(),
     };
-    let mut webhooks: Vec<(&i64, &String)> = targets.iter().collect();
-    webhooks.sort();
     Filter {
         states: DeliveryState::ALL
             .iter()
@@ -269,8 +258,9 @@ pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
             .iter()
             .map(|class| pick("error_class", class.as_str(), &class.as_str().replace('_', " ")))
             .collect(),
-        webhooks: webhooks
-            .into_iter()
+        webhooks: targets
+            .iter()
+            .take(WEBHOOKS_LISTED)
             .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
             .collect(),
         event_type: fields.get("event_type").to_owned(),
@@ -293,7 +283,7 @@ pub(super) async fn steer(
         "skip" => app.skip_delivery(caller, &organization, id).await?,
         "cancel" => app.cancel_delivery(caller, &organization, id).await?,
         "replay" => {
-            app.replay_delivery(caller, &organization, id, sent.fields.get("request_id"))
+            app.replay_delivery(caller, &organization, id, &sent.fields.request_id())
                 .await?
         }
         _ => return Err(Fault::NotFound),

@@ -47,6 +47,17 @@ impl Errors {
         }
     }
 
+    /// What a list holds; empty where it cannot be asked for like this, which is said here then.
+    pub(super) fn unless<T: Default>(&mut self, found: Result<T, AppError>, message: &str) -> Result<T, AppError> {
+        match found {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                *self = Self::of(error, message)?;
+                Ok(T::default())
+            }
+        }
+    }
+
     /// Adds a sentence.
     pub(super) fn add(&mut self, field: &str, sentence: impl Into<String>) {
         self.fields.push((field.to_owned(), sentence.into()));

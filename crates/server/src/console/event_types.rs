@@ -17,7 +17,7 @@ use crate::app::error::AppError;
 
 /// How many versions of a schema are shown.
 const VERSIONS: usize = 20;
-/// How many subscribers are shown.
+/// How many subscribers are shown at once.
 const SUBSCRIBERS: usize = 100;
 
 #[derive(Template)]
@@ -26,6 +26,9 @@ struct ListPage {
     frame: Frame,
     types: Vec<Row>,
     next: Option<String>,
+    is_paged: bool,
+    /// Whether there is one at all.
+    any: bool,
     archived_too: bool,
 }
 
@@ -61,6 +64,7 @@ pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(u
     let (rows, next) = console
         .app
         .list_event_types(visitor.caller(), fields.get("after"), ROWS, archived_too);
+    let any = !console.app.list_event_types(visitor.caller(), "", 1, true).0.is_empty();
     let types = rows.into_iter().map(|row| Row {
         schema: schema(&row),
         state: state(&row),
@@ -71,6 +75,8 @@ pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(u
         frame: Frame::new(&console, &visitor, "event-types", "Event types").after(&fields),
         types: types.collect(),
         next: next.map(|next| fields.query_with("after", &next)),
+        is_paged: fields.some("after").is_some(),
+        any,
         archived_too,
     };
     Ok(html(&page))
@@ -88,6 +94,7 @@ struct ShowPage {
     example: Option<String>,
     versions: Vec<Version>,
     subscribers: Vec<Subscriber>,
+    next: Option<String>,
     created: Time,
     updated: Time,
     publish: Option<String>,
@@ -108,12 +115,19 @@ struct Subscriber {
 }
 
 /// One of them.
-pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>) -> Answer {
+pub(super) async fn show(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(name): Path<String>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer {
+    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let (app, caller) = (&console.app, visitor.caller());
     let row = app.get_event_type(caller, &name)?;
     let (versions, _) = app.list_event_type_schemas(caller, &name, i32::MAX, VERSIONS).await?;
-    let subscribers = app.subscribers(caller, &name, SUBSCRIBERS);
-    let subscribers = subscribers.map_err(|error| match error {
+    let after = fields.get("after").parse().unwrap_or(0);
+    let subscribers = app.subscribers(caller, &name, after, SUBSCRIBERS);
+    let (subscribers, next) = subscribers.map_err(|error| match error {
         AppError::Denied(_) => Fault::NotFound,
         error => error.into(),
     })?;
@@ -136,9 +150,17 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
                 active: subscriber.active,
             })
             .collect(),
+        next,
         created: Time(row.created_at),
         updated: Time(row.updated_at),
-        publish: publish.map(|own| format!("/console/organizations/{}/events/new?event_type={}", own.name, row.name)),
+        publish: publish.map(|own| {
+            format!(
+                "{}/organizations/{}/events/new?event_type={}",
+                visitor.site().root(),
+                own.name,
+                row.name
+            )
+        }),
         name: row.name,
         description: row.description,
     };

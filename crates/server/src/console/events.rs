@@ -19,7 +19,6 @@ use super::{
     page::{Frame, html},
     session::Visitor,
     show::{Badge, Time, size, state},
-    units,
 };
 use crate::app::explain::{Explanation, Reason};
 
@@ -70,35 +69,23 @@ pub(super) async fn list(
             Err(error) => errors.add("id", error.to_string()),
         }
     }
-    let mut time = |name: &str| {
-        let text = fields.some(name)?;
-        units::instant(text)
-            .inspect_err(|error| errors.add(name, error.clone()))
-            .ok()
-    };
+    let (start_us, end_us) = fields.times(&mut errors);
     let filter = EventFilter {
-        start_us: time("start"),
-        end_us: time("end"),
+        start_us,
+        end_us,
         event_type: fields.some("event_type").map(str::to_owned),
         ordering_key: fields.some("ordering_key").map(str::to_owned),
         request_id: fields.some("request_id").map(str::to_owned),
     };
     let expression = fields.get("expression");
-    let before = fields.some("before").and_then(|before| before.parse().ok());
-    let from = before.unwrap_or(i64::MAX);
+    let before = fields.before(&mut errors);
+    let (app, caller) = (&console.app, visitor.caller());
     let (records, next) = if errors.is_empty() {
-        let found = console
-            .app
-            .list_events(visitor.caller(), &organization, &filter, expression, from, ROWS)
-            .await;
-        match found {
-            Ok(found) => found,
-            Err(error) => {
-                errors = Errors::of(error, "event")?;
-                errors.move_to("filter", "expression");
-                (Vec::new(), None)
-            }
-        }
+        let from = before.unwrap_or(i64::MAX);
+        let found = app.list_events(caller, &organization, &filter, expression, from, ROWS);
+        let found = errors.unless(found.await, "event")?;
+        errors.move_to("filter", "expression");
+        found
     } else {
         (Vec::new(), None)
     };
@@ -243,6 +230,11 @@ fn reason(explanation: &Explanation) -> (Badge, String) {
     (badge, format!("{sentence}{now}"))
 }
 
+/// The file that an event's payload is saved as.
+pub(super) fn payload_file(id: EventId) -> String {
+    format!("{id}.json")
+}
+
 /// The payload as it was published.
 pub(super) async fn payload(
     State(console): Shared,
@@ -253,7 +245,7 @@ pub(super) async fn payload(
     let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
     let record = console.app.get_event(visitor.caller(), &organization, id).await?;
     Ok(download(
-        &format!("{id}.json"),
+        &payload_file(id),
         "application/json",
         record.event.payload.to_vec(),
     ))

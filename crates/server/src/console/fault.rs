@@ -1,24 +1,39 @@
 //! What is shown when something cannot be done.
 //!
-//! What does not exist and what the visitor may not know of look the same: one page, without a word of what was asked for.
+//! What does not exist and what the visitor may not know of look the same: one page, without a word of what was asked for. A
+//! fault knows why; the guard, which knows who asked and where, makes it a page with the navigation around it.
 
 use askama::Template;
 use axum::{
-    http::{StatusCode, header::RETRY_AFTER},
+    extract::Request,
+    http::{
+        StatusCode, Uri,
+        header::{CONTENT_TYPE, REFERER, RETRY_AFTER},
+    },
     response::{IntoResponse, Redirect, Response},
 };
 
 use super::{
+    Console,
     page::{Frame, html},
     session::Visitor,
+    sign_in,
+    site::Site,
 };
-use crate::app::error::{AppError, Violation};
+use crate::app::{
+    error::{AppError, Violation},
+    sessions::Session,
+};
 
 /// Why there is no page.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// Nobody is signed in; the address to come back to afterwards.
     SignIn(Option<String>),
+    /// Somebody sent a form, and is not signed in any more.
+    SessionOver,
+    /// A customer's time is over.
+    PortalOver,
     /// There is no such thing that the visitor may know of.
     NotFound,
     /// A portal link does not open; why.
@@ -27,6 +42,8 @@ pub(super) enum Fault {
     Forged,
     /// A form lacks what every form has, or cannot be read.
     Form(String),
+    /// The answer takes too long.
+    Late,
     /// A use case says no.
     App(AppError),
 }
@@ -41,46 +58,79 @@ impl From<AppError> for Fault {
     }
 }
 
-#[derive(Template)]
-#[template(path = "fault.html")]
-struct FaultPage {
-    frame: Frame,
+/// What a fault says, on its way to the guard.
+#[derive(Clone, Debug)]
+struct Told {
+    title: &'static str,
     message: String,
     violations: Vec<Violation>,
-}
-
-impl Fault {
-    fn page(status: StatusCode, title: &str, message: String, violations: Vec<Violation>) -> Response {
-        let page = FaultPage {
-            frame: Frame::bare(title),
-            message,
-            violations,
-        };
-        (status, html(&page)).into_response()
-    }
+    /// Whether the way on is to sign in, in another tab so that what was filled in is kept.
+    sign_in: bool,
 }
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
+        let told = |status: StatusCode, title: &'static str, message: &str| {
+            let told = Told {
+                title,
+                message: message.to_owned(),
+                violations: Vec::new(),
+                sign_in: false,
+            };
+            respond(status, told)
+        };
         match self {
-            Self::SignIn(next) => Redirect::to(&super::session::sign_in_address(next.as_deref())).into_response(),
-            Self::NotFound => {
-                let message = "There is nothing at this address, or your token may not see it.".to_owned();
-                Self::page(StatusCode::NOT_FOUND, "Not found", message, Vec::new())
-            }
-            Self::Link(why) => {
-                let message = format!("{}.", capitalized(why));
-                Self::page(StatusCode::UNAUTHORIZED, "This link does not open", message, Vec::new())
-            }
-            Self::Forged => {
-                let message = "The form was not sent by a page of this console, so nothing was changed. Open the page here, and \
-                               send it again. If a proxy stands before the server, set console-url to the address in your browser.";
-                Self::page(StatusCode::FORBIDDEN, "Refused", message.to_owned(), Vec::new())
-            }
-            Self::Form(message) => Self::page(StatusCode::BAD_REQUEST, "Not understood", message, Vec::new()),
+            Self::SignIn(next) => Redirect::to(&sign_in::address(next.as_deref())).into_response(),
+            Self::SessionOver => respond(StatusCode::UNAUTHORIZED, session_over()),
+            Self::PortalOver => told(
+                StatusCode::UNAUTHORIZED,
+                "Your time here is over",
+                "Open this page again from the application that led you here.",
+            ),
+            Self::NotFound => told(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "There is nothing at this address, or you may not see it.",
+            ),
+            Self::Link(why) => told(
+                StatusCode::UNAUTHORIZED,
+                "This link does not open",
+                &format!("{}.", capitalized(why)),
+            ),
+            Self::Forged => told(
+                StatusCode::FORBIDDEN,
+                "Refused",
+                "The form was not sent by a page of this console, or by one that was open for too long, so nothing was changed. Open \
+                 the page again, and send it from there. If a proxy stands before the server, set console-url to the address in \
+                 your browser.",
+            ),
+            Self::Form(message) => told(StatusCode::BAD_REQUEST, "Not understood", &message),
+            Self::Late => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not possible now",
+                "The answer took too long. Try again; if it stays so, the server's log tells why.",
+            ),
             Self::App(error) => app_fault(error),
         }
     }
+}
+
+fn session_over() -> Told {
+    Told {
+        title: "Your session is over",
+        message: "So nothing was changed. Sign in again, then come back to this tab and load it again to send the form once more: what \
+                  you filled in is kept."
+            .to_owned(),
+        violations: Vec::new(),
+        sign_in: true,
+    }
+}
+
+/// The page itself is made by the guard.
+fn respond(status: StatusCode, told: Told) -> Response {
+    let mut response = status.into_response();
+    response.extensions_mut().insert(told);
+    response
 }
 
 fn app_fault(error: AppError) -> Response {
@@ -101,11 +151,120 @@ fn app_fault(error: AppError) -> Response {
         AppError::Invalid(violations) => violations,
         _ => Vec::new(),
     };
-    let mut response = Fault::page(status, title, message, violations);
+    let told = Told {
+        title,
+        message,
+        violations,
+        sign_in: false,
+    };
+    let mut response = respond(status, told);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, 1.into());
     }
     response
+}
+
+/// Where somebody is: the organization of the address, and the page that led there.
+pub(super) struct Place {
+    organization: Option<String>,
+    back: Option<String>,
+}
+
+impl Place {
+    pub(super) fn of(request: &Request) -> Self {
+        let mut parts = request.uri().path().split('/').skip(2);
+        let organization = (parts.next() == Some("organizations")).then(|| parts.next().unwrap_or_default());
+        let referrer = request.headers().get(REFERER).and_then(|value| value.to_str().ok());
+        let back = referrer.and_then(|referrer| referrer.parse::<Uri>().ok());
+        let back = back.and_then(|uri| uri.path_and_query().map(ToString::to_string));
+        let ours = |back: &String| ["/console/", "/portal/"].iter().any(|root| back.starts_with(root));
+        Self {
+            organization: organization.map(str::to_owned),
+            back: back.filter(ours),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "fault.html")]
+struct FaultPage {
+    frame: Frame,
+    told: Told,
+    back: Option<String>,
+    home: Option<&'static str>,
+}
+
+impl Console {
+    /// A fault as a page; so too what the router refuses by itself. Any other answer is left as it is.
+    pub(super) fn shown(
+        &self,
+        mut response: Response,
+        session: Option<Session>,
+        site: Site,
+        place: &Place,
+    ) -> Response {
+        let status = response.status();
+        let is_plain = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+        let told = match response.extensions_mut().remove::<Told>() {
+            Some(told) => told,
+            None if is_plain && (status.is_client_error() || status.is_server_error()) => refused(status),
+            None => return response,
+        };
+        let visitor = session.map(|session| Visitor::new(self, session, site));
+        let page = FaultPage {
+            frame: self.frame_of_fault(visitor.as_ref(), place, told.title),
+            back: place.back.clone(),
+            home: match (&visitor, site) {
+                (Some(_), _) | (None, Site::Console) => Some(site.root()),
+                (None, Site::Portal) => None,
+            },
+            told,
+        };
+        let (mut parts, body) = (status, html(&page)).into_response().into_parts();
+        parts.headers.extend(
+            response
+                .headers()
+                .iter()
+                .filter(|(name, _)| **name != CONTENT_TYPE)
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        Response::from_parts(parts, body)
+    }
+
+    fn frame_of_fault(&self, visitor: Option<&Visitor>, place: &Place, title: &str) -> Frame {
+        let Some(visitor) = visitor else {
+            return Frame::bare(title);
+        };
+        let entered = place
+            .organization
+            .as_ref()
+            .and_then(|name| self.enter(visitor, name).ok());
+        match entered {
+            Some(entered) => Frame::within(self, visitor, &entered, "", title),
+            None => Frame::new(self, visitor, "", title),
+        }
+    }
+}
+
+/// What the router refuses: an address that cannot be read, or a method that a page does not have.
+fn refused(status: StatusCode) -> Told {
+    let (title, message) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "Nothing to see here",
+            "This address takes what a form sends, and shows nothing by itself.",
+        ),
+        StatusCode::NOT_FOUND => ("Not found", "There is nothing at this address, or you may not see it."),
+        _ => ("Not understood", "The address cannot be read."),
+    };
+    Told {
+        title,
+        message: message.to_owned(),
+        violations: Vec::new(),
+        sign_in: false,
+    }
 }
 
 /// A message as a sentence.

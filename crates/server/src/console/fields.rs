@@ -1,6 +1,9 @@
 //! What a form or an address holds: names and values, in order, some more than once.
 
+use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
+
+use super::{errors::Errors, units};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -9,7 +12,9 @@ pub(super) struct Fields(Vec<(String, String)>);
 impl Fields {
     /// Reads `a=1&b=2`.
     pub(super) fn parse(text: &[u8]) -> Self {
-        Self(form_urlencoded::parse(text).into_owned().collect())
+        // Browsers send lines with the ends that they have on paper terminals; what is stored has those of Unix.
+        let fields = form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
+        Self(fields.collect())
     }
 
     /// The first value of a name without the blanks around it; empty if it is not there.
@@ -17,7 +22,7 @@ impl Fields {
         self.raw(name).trim()
     }
 
-    /// The first value of a name; empty if it is not there. Lines end as they do on Unix.
+    /// The first value of a name; empty if it is not there.
     pub(super) fn raw(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()
     }
@@ -28,6 +33,28 @@ impl Fields {
         values.map(|(_, value)| value.as_str())
     }
 
+    /// The times from which and before which something is looked for.
+    pub(super) fn times(&self, errors: &mut Errors) -> (Option<i64>, Option<i64>) {
+        let mut time = |name: &str| {
+            let text = self.some(name)?;
+            units::instant(text)
+                .inspect_err(|error| errors.add(name, error.clone()))
+                .ok()
+        };
+        (time("start"), time("end"))
+    }
+
+    /// The id below which a list goes on, on any page but its first.
+    pub(super) fn before(&self, errors: &mut Errors) -> Option<i64> {
+        let text = self.some("before")?;
+        let read = text.parse().ok();
+        if read.is_none() {
+            let sentence = "The address names no place in the list to go on from. Begin with the newest.";
+            errors.problem = Some(sentence.to_owned());
+        }
+        read
+    }
+
     /// Whether a box was ticked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
@@ -36,6 +63,21 @@ impl Fields {
     /// The value of a name, if there is one that is not empty.
     pub(super) fn some(&self, name: &str) -> Option<&str> {
         Some(self.get(name)).filter(|value| !value.is_empty())
+    }
+
+    /// The request id of a form: the same when the same page sends the same once more, another for anything else.
+    pub(super) fn request_id(&self) -> String {
+        if self.get("nonce").is_empty() {
+            return String::new();
+        }
+        let mut hash = Sha256::new();
+        for (name, value) in &self.0 {
+            hash.update(name.len().to_le_bytes());
+            hash.update(name.as_bytes());
+            hash.update(value.len().to_le_bytes());
+            hash.update(value.as_bytes());
+        }
+        format!("console-{}", hex::encode(&hash.finalize()[..16]))
     }
 
     /// As a query without those names, for the address of another page of the same list.
@@ -66,6 +108,16 @@ pub(super) fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_twice_has_one_request_id() {
+        let id = |text: &str| Fields::parse(text.as_bytes()).request_id();
+        assert_eq!(id("nonce=1&a=b"), id("nonce=1&a=b"));
+        assert_ne!(id("nonce=1&a=b"), id("nonce=2&a=b"));
+        assert_ne!(id("nonce=1&a=b&c="), id("nonce=1&a=bc&="));
+        assert_eq!(id("a=b"), "");
+        assert_eq!(Fields::parse(b"a=1%0D%0A2").get("a"), "1\n2");
+    }
 
     #[test]
     fn names_may_repeat_and_queries_keep_what_they_held() {

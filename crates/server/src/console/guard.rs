@@ -1,10 +1,10 @@
-//! What stands between browsers and the pages: headers that every answer carries, and a check that a post comes from a
-//! page of ours.
+//! What stands between browsers and the pages: who asks, how long an answer may take, headers that every answer carries, and a
+//! check that a post comes from a page of ours.
 //!
-//! A forged post is refused twice: its origin is not ours, and it lacks the session's form token ([`super::session`]). The
-//! first also covers signing in, where there is no session yet.
+//! A forged post is refused twice: its origin is not ours, and it lacks the form token ([`super::session`]). The first also
+//! covers signing in, where there is no session yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -18,26 +18,43 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use tokio::time::timeout;
 
-use super::{Console, fault::Fault};
-use crate::app::sessions::Session;
+use super::{
+    Console,
+    fault::{Fault, Place},
+    session::Asked,
+    site::Site,
+};
 
+/// How long an answer may take to begin, a form's slow arrival included.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// No script, style or connection but our own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
                       connect-src 'self'; base-uri 'none'";
 
-/// Refuses forged posts and adds the headers.
-pub(super) async fn guard(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+/// Finds out who asks, refuses forged posts, shows faults as pages and adds the headers.
+pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
-    let session = console.session(request.headers());
-    let is_portal = request.uri().path().starts_with("/portal/") || session.as_ref().is_some_and(Session::is_portal);
-    let mut response = if changes && !console.is_own(request.headers()) {
+    let site = Site::of(request.uri().path());
+    let session = console.session(request.headers(), site);
+    let place = Place::of(&request);
+    let renewed = session
+        .as_ref()
+        .and_then(|session| console.renewed(session, request.headers()));
+    request.extensions_mut().insert(Asked {
+        site,
+        session: session.clone(),
+    });
+    let response = if changes && !console.is_own(request.headers()) {
         Fault::Forged.into_response()
     } else {
-        next.run(request).await
+        let answer = timeout(ANSWER_MAX, next.run(request)).await;
+        answer.unwrap_or_else(|_| Fault::Late.into_response())
     };
+    let mut response = console.shown(response, session, site, &place);
     let headers = response.headers_mut();
-    headers.extend(console.framing(is_portal));
+    headers.extend(console.framing(site));
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Other sites learn nothing; our own posts must name their origin, which `no-referrer` would take from them.
@@ -46,8 +63,10 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, request: Request,
     for (name, value) in fixed {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if let Some(cookie) = session.and_then(|session| console.renewed(&session)) {
-        headers.entry(SET_COOKIE).or_insert(cookie);
+    if let Some(cookie) = renewed
+        && !headers.contains_key(SET_COOKIE)
+    {
+        headers.insert(SET_COOKIE, cookie);
     }
     headers
         .entry(CACHE_CONTROL)
@@ -57,10 +76,10 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, request: Request,
 
 impl Console {
     /// The policy; and whether a frame may hold the page: none but the portal's, on the pages that the operator named.
-    fn framing(&self, is_portal: bool) -> HeaderMap {
+    fn framing(&self, site: Site) -> HeaderMap {
         let parents = &self.options.portal_parents;
         let mut headers = HeaderMap::new();
-        let ancestors = if is_portal && !parents.is_empty() {
+        let ancestors = if site == Site::Portal && !parents.is_empty() {
             parents.join(" ")
         } else {
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

@@ -31,6 +31,7 @@ struct ListPage {
     frame: Frame,
     rows: Vec<Row>,
     next: Option<String>,
+    is_paged: bool,
     may_create: bool,
     name: String,
     display_name: String,
@@ -66,6 +67,7 @@ fn list_page(console: &Console, visitor: &Visitor, fields: &Fields, errors: Erro
         frame: Frame::new(console, visitor, "organizations", "Organizations").after(fields),
         rows: rows.collect(),
         next,
+        is_paged: fields.some("after").is_some(),
         may_create: caller.require(Scope::Admin).is_ok(),
         name: fields.get("name").to_owned(),
         display_name: fields.get("display_name").to_owned(),
@@ -103,6 +105,8 @@ struct ShowPage {
     frame: Frame,
     summary: Summary,
     webhooks: Vec<Line>,
+    /// Whether there are more.
+    more: bool,
     may_manage: bool,
     may_delete: bool,
 }
@@ -116,11 +120,12 @@ pub(super) async fn show(
 ) -> Answer {
     let place = console.enter(&visitor, &name)?;
     let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
-    let (webhooks, _) = console.app.list_webhooks(visitor.caller(), &name, 0, ROWS)?;
+    let (webhooks, next) = console.app.list_webhooks(visitor.caller(), &name, 0, ROWS)?;
     let page = ShowPage {
         frame: Frame::within(&console, &visitor, &place, "home", place.name()).after(&fields),
         summary: console.summary(&visitor, Subject::Organization(&name)).await?,
         webhooks: lines(&console, &visitor, &place, webhooks).await?,
+        more: next.is_some(),
         may_manage: place.may_manage,
         may_delete: visitor.caller().require(Scope::Admin).is_ok(),
     };

@@ -51,15 +51,16 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     let caller = visitor.caller();
     if caller.organization().is_some() {
         let own = console.app.own_organization(caller).ok_or(Fault::NotFound)?;
-        return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
+        return Ok(Redirect::to(&format!("{}/organizations/{}", visitor.site().root(), own.name)).into_response());
     }
     let frame = Frame::new(&console, &visitor, "overview", "Overview");
     let nodes = match &frame.who {
         Some(who) if who.is_admin => Some(console.app.list_nodes(caller, None, NODES).await?.0),
         _ => None,
     };
+    let due = console.app.oldest_due(caller).await?;
     let mut summary = console.summary(&visitor, Subject::Installation).await?;
-    summary.oldest_due = nodes.as_deref().map(oldest_due);
+    summary.oldest_due = Some(oldest_due(due));
     let page = OverviewPage {
         summary,
         troubles: troubles(&console, &visitor).await?,
@@ -71,8 +72,7 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
 }
 
 /// How long the delivery has been due that is due for longest.
-fn oldest_due(nodes: &[NodeView]) -> String {
-    let due = nodes.iter().filter_map(|view| view.row.oldest_due_at).min();
+fn oldest_due(due: Option<i64>) -> String {
     due.map_or_else(|| "none is late".to_owned(), |due| duration(clock::now_us() - due))
 }
 

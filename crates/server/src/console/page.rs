@@ -3,8 +3,9 @@
 use askama::Template;
 use axum::response::{Html, IntoResponse as _, Response};
 use hookwright_storage::OrganizationRow;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::{Console, assets, fault::Fault, fields::Fields, session::Visitor};
+use super::{Console, assets, fault::Fault, fields::Fields, session::Visitor, site::Site};
 use crate::app::{access::Scope, error::AppError};
 
 /// Renders a page.
@@ -19,6 +20,8 @@ pub(super) fn html(template: &impl Template) -> Response {
 /// What surrounds a page's own part.
 pub(super) struct Frame {
     pub(super) title: String,
+    /// What the site's addresses begin with.
+    pub(super) root: &'static str,
     /// Which entry of the navigation is where the page is.
     pub(super) section: &'static str,
     pub(super) who: Option<Who>,
@@ -58,6 +61,7 @@ impl Frame {
     pub(super) fn bare(title: &str) -> Self {
         Self {
             title: title.to_owned(),
+            root: Site::Console.root(),
             section: "",
             who: None,
             organization: None,
@@ -70,17 +74,18 @@ impl Frame {
         let caller = visitor.caller();
         Self {
             title: title.into(),
+            root: visitor.site().root(),
             section,
             who: Some(Who {
                 scope: caller.scope().as_str(),
                 only: console.app.own_organization(caller).map(|row| row.name),
-                form_token: visitor.form_token(),
+                form_token: visitor.form_token().to_owned(),
                 is_admin: caller.require(Scope::Admin).is_ok(),
                 sees_all: caller.organization().is_none(),
                 has_tokens: caller.require_any(Scope::Admin).is_ok(),
-                has_audit: caller.require_any(Scope::Manage).is_ok(),
-                is_portal: visitor.is_portal(),
-                return_url: visitor.return_url().map(str::to_owned),
+                has_audit: caller.require_any(Scope::Manage).is_ok() && visitor.site() == Site::Console,
+                is_portal: visitor.site() == Site::Portal,
+                return_url: visitor.session().return_url.clone(),
             }),
             organization: None,
             done: None,
@@ -113,6 +118,19 @@ impl Frame {
         }
     }
 
+    /// Whether a customer looks at it.
+    pub(super) fn is_portal(&self) -> bool {
+        self.root == Site::Portal.root()
+    }
+
+    /// Tells this page from any other, so that what it sends twice is done once.
+    pub(super) fn nonce(&self) -> String {
+        let mut nonce = [0; 12];
+        // Without randomness a form that is sent again is done again, as it would be without this.
+        let _ = SystemRandom::new().fill(&mut nonce);
+        hex::encode(nonce)
+    }
+
     /// What goes into every form.
     pub(super) fn form_token(&self) -> &str {
         self.who.as_ref().map_or("", |who| &who.form_token)
@@ -121,7 +139,9 @@ impl Frame {
     /// The address of the organization's pages.
     pub(super) fn base(&self) -> String {
         let organization = self.organization.as_ref();
-        organization.map_or_else(String::new, |tenant| format!("/console/organizations/{}", tenant.name))
+        organization.map_or_else(String::new, |tenant| {
+            format!("{}/organizations/{}", self.root, tenant.name)
+        })
     }
 
     pub(super) fn style(&self) -> String {
@@ -171,6 +191,7 @@ const DONE: &[(&str, &str)] = &[
 
 /// An organization that the visitor may see, and what they may do in it.
 pub(super) struct Place {
+    root: &'static str,
     pub(super) row: OrganizationRow,
     pub(super) may_manage: bool,
     pub(super) may_publish: bool,
@@ -183,7 +204,7 @@ impl Place {
 
     /// The address of the organization's pages.
     pub(super) fn base(&self) -> String {
-        format!("/console/organizations/{}", self.row.name)
+        format!("{}/organizations/{}", self.root, self.row.name)
     }
 }
 
@@ -196,6 +217,7 @@ impl Console {
             answer => answer?,
         };
         Ok(Place {
+            root: visitor.site().root(),
             may_manage: caller.require_for(Scope::Manage, row.id).is_ok(),
             may_publish: caller.require_for(Scope::Publish, row.id).is_ok(),
             row,

@@ -3,12 +3,13 @@
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Redirect},
 };
 
 use super::{
     Answer, Console, Shared,
+    cookies::{Once, OnceKind},
     errors::Errors,
     fault::Fault,
     fields::Fields,
@@ -25,12 +26,16 @@ use crate::app::{
 
 /// Begins the session that a link opens, and leads to its organization.
 pub(super) async fn open(State(console): Shared, Path(link): Path<String>) -> Answer {
-    let session = console.app.sign_in_by_link(&link).map_err(|error| match error {
-        AppError::Unauthenticated(message) => Fault::Link(message),
-        error => error.into(),
-    })?;
+    let secure = console.options.origin.starts_with("https://");
+    let session = console
+        .app
+        .sign_in_by_link(&link, secure)
+        .map_err(|error| match error {
+            AppError::Unauthenticated(message) => Fault::Link(message),
+            error => error.into(),
+        })?;
     let own = console.app.own_organization(&session.caller).ok_or(Fault::NotFound)?;
-    let mut response = Redirect::to(&format!("/console/organizations/{}", own.name)).into_response();
+    let mut response = Redirect::to(&format!("/portal/organizations/{}", own.name)).into_response();
     console.keep(&mut response, &session);
     Ok(response)
 }
@@ -53,12 +58,26 @@ struct Made {
 }
 
 /// The form.
-pub(super) async fn form(State(console): Shared, visitor: Visitor, Path(organization): Path<String>) -> Answer {
+pub(super) async fn form(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(organization): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     visitor.caller().require_token()?;
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
-    let page = page(&console, &visitor, &place, &Fields::default(), Errors::default());
-    Ok(html(&page))
+    let mut page = page(&console, &visitor, &place, &Fields::default(), Errors::default());
+    page.made = console.once(&visitor, &headers).map(|once| Made {
+        url: once.text,
+        expires: Time(once.note.parse().unwrap_or_default()),
+    });
+    let shows = page.made.is_some();
+    Ok(console.shown_once(&visitor, &address(&place), html(&page), shows))
+}
+
+fn address(place: &Place) -> String {
+    format!("{}/portal-links", place.base())
 }
 
 fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, errors: Errors) -> FormPage {
@@ -78,15 +97,12 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
     let place = console.enter(&visitor, &organization)?;
     match make(&console, &visitor, &place, &fields).await {
         Ok(link) => {
-            let made = Made {
-                url: link.url,
-                expires: Time(link.expires_at),
+            let once = Once {
+                kind: OnceKind::PortalLink,
+                text: link.url,
+                note: link.expires_at.to_string(),
             };
-            let page = FormPage {
-                made: Some(made),
-                ..page(&console, &visitor, &place, &fields, Errors::default())
-            };
-            Ok(html(&page))
+            Ok(console.show_once(&visitor, &address(&place), &once))
         }
         Err(error) => {
             let errors = Errors::of(error, "portal_link")?;

@@ -100,7 +100,7 @@ async fn publish_event(console: &Console, visitor: &Visitor, place: &Place, fiel
         event_type: fields.get("event_type").to_owned(),
         payload: fields.get("payload").to_owned().into(),
         payload_field: "payload",
-        request_id: String::new(),
+        request_id: fields.request_id(),
         occurred_at: None,
         attributes: attributes(fields.get("attributes"))?,
         ordering_key: fields.get("ordering_key").to_owned(),

@@ -10,11 +10,11 @@ use hookwright_domain::{
     id::{ReplayId, WebhookId},
     outcome::{DeliveryState, ErrorClass},
 };
-use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_FAILED, REPLAY_RUNNING};
+use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_FAILED, REPLAY_RUNNING, REPLAY_SUCCEEDED};
 
 use super::{
     Answer, Console, ROWS, Shared,
-    deliveries::Pick,
+    deliveries::{Pick, WEBHOOKS_LISTED},
     errors::Errors,
     fault::Fault,
     fields::Fields,
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::app::{
     access::Scope,
+    error::AppError,
     replays::{ReplaySpec, ReplayView},
 };
 
@@ -42,27 +43,21 @@ struct Row {
     /// How far it is, of a thousand.
     progress: i64,
     running: bool,
+    /// Whether it came to its end.
+    succeeded: bool,
     error: Option<String>,
     created: Time,
     ended: Option<Time>,
 }
 
 fn row(view: &ReplayView) -> Row {
-    let ReplayView { row, spec } = view;
+    let ReplayView { row, spec, progress } = view;
     let state = match row.state {
         REPLAY_RUNNING => Badge::new("repeat", "warn", "under way"),
         REPLAY_CANCELLED => Badge::new("ban", "calm", "stopped"),
         REPLAY_FAILED => Badge::new("cross", "bad", "failed"),
         _ => Badge::new("check", "good", "done"),
     };
-    let whole = row.last_id.saturating_sub(row.first_id).saturating_add(1).max(1);
-    let passed = row
-        .cursor
-        .saturating_sub(row.first_id)
-        .saturating_add(1)
-        .clamp(0, whole);
-    // Ids grow with time: how far it is in ids is how far it is in time.
-    let progress = i64::try_from(i128::from(passed) * 1_000 / i128::from(whole)).unwrap_or(0);
     Row {
         id: ReplayId::from_raw(row.id).to_string(),
         what: told(spec),
@@ -72,12 +67,18 @@ fn row(view: &ReplayView) -> Row {
         matched: count(row.matched),
         replayed: count(row.replayed),
         skipped: count(row.skipped),
-        progress: if row.state == REPLAY_RUNNING { progress } else { 1_000 },
+        progress: per_mille(*progress),
         running: row.state == REPLAY_RUNNING,
+        succeeded: row.state == REPLAY_SUCCEEDED,
         error: row.error.clone(),
         created: Time(row.created_at),
         ended: row.ended_at.map(Time),
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it is 0 to 1")]
+fn per_mille(share: f64) -> i64 {
+    (share * 1_000.0) as i64
 }
 
 /// What was asked for, as a sentence.
@@ -191,8 +192,7 @@ fn form_page(
         label: label.to_owned(),
     };
     let finals = DeliveryState::ALL.iter().filter(|state| state.is_final());
-    let mut webhooks: Vec<(i64, String)> = console.targets(visitor, place)?.into_iter().collect();
-    webhooks.sort();
+    let webhooks = console.targets(visitor, place)?;
     let shown = [
         "states",
         "error_classes",
@@ -214,6 +214,7 @@ fn form_page(
             .collect(),
         webhooks: webhooks
             .iter()
+            .take(WEBHOOKS_LISTED)
             .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
             .collect(),
         event_types: fields.get("event_types").to_owned(),
@@ -233,9 +234,16 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
         Ok(spec) => {
             let begun = console
                 .app
-                .replay_deliveries(visitor.caller(), &organization, spec, "")
+                .replay_deliveries(visitor.caller(), &organization, spec, &fields.request_id())
                 .await;
-            begun.map_err(|error| Errors::of(error, "replay"))
+            begun.map_err(|error| match error {
+                AppError::NotFound { .. } => {
+                    let mut errors = Errors::default();
+                    errors.add("webhook", "there is no such webhook any more; choose another");
+                    Ok(errors)
+                }
+                error => Errors::of(error, "replay"),
+            })
         }
         Err(errors) => Err(Ok(errors)),
     };
@@ -313,14 +321,15 @@ pub(super) async fn show(
         frame: Frame::within(&console, &visitor, &place, "replays", format!("Replay {id}")).after(&fields),
         replay: row(&view),
         may_manage: place.may_manage,
-        again: again(&view.spec),
+        again: again(&view),
         target: webhook.map(|webhook| target(&webhook.row.payload_url)),
     };
     Ok(html(&page))
 }
 
-/// What the form held, to be sent again.
-fn again(spec: &ReplaySpec) -> Vec<(&'static str, String)> {
+/// What the form held, to be sent again for what was counted: not for what was published since.
+fn again(view: &ReplayView) -> Vec<(&'static str, String)> {
+    let spec = &view.spec;
     let mut fields = vec![("what", if spec.missed { "missed" } else { "made" }.to_owned())];
     fields.extend(spec.states.iter().map(|state| ("state", state.clone())));
     fields.extend(spec.error_classes.iter().map(|class| ("error_class", class.clone())));
@@ -330,7 +339,10 @@ fn again(spec: &ReplaySpec) -> Vec<(&'static str, String)> {
         spec.start_us
             .map(|start| ("start", Time(start).plain().replace(' ', "T"))),
     );
-    fields.extend(spec.end_us.map(|end| ("end", Time(end).plain().replace(' ', "T"))));
+    // Forms know whole seconds; none that was counted may be left out.
+    let counted = (view.row.created_at.div_euclid(1_000_000) + 1) * 1_000_000;
+    let end = spec.end_us.unwrap_or(counted);
+    fields.push(("end", Time(end).plain().replace(' ', "T")));
     fields.extend(spec.rate.map(|rate| ("rate", rate.to_string())));
     fields
 }

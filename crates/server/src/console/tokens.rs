@@ -1,9 +1,11 @@
 //! Tokens: of the installation or of one organization; created, shown once, revoked.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::{
     extract::{OriginalUri, Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_delivery::clock;
@@ -11,6 +13,7 @@ use hookwright_domain::id::TokenId;
 
 use super::{
     Answer, Console, ROWS, Shared,
+    cookies::{Once, OnceKind},
     errors::Errors,
     fault::Fault,
     fields::Fields,
@@ -24,6 +27,9 @@ use crate::app::{
     error::{AppError, AppResult},
     tokens::{NewToken, TokenState, TokenView},
 };
+
+/// The longest time for which a token is made, if it is not for ever.
+const TTL_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
 #[derive(Template)]
 #[template(path = "tokens.html")]
@@ -76,12 +82,38 @@ fn row(visitor: &Visitor, view: TokenView) -> Row {
 }
 
 /// Those of the installation.
-pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
+pub(super) async fn list(
+    State(console): Shared,
+    visitor: Visitor,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Answer {
     let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     if visitor.caller().organization().is_some() {
         return Err(Fault::NotFound);
     }
-    Ok(html(&page(&console, &visitor, None, &fields, Errors::default()).await?))
+    shown(&console, &visitor, None, &fields, &headers).await
+}
+
+/// The list, with a token that was just made.
+async fn shown(
+    console: &Console,
+    visitor: &Visitor,
+    place: Option<&Place>,
+    fields: &Fields,
+    headers: &HeaderMap,
+) -> Answer {
+    let mut page = page(console, visitor, place, fields, Errors::default()).await?;
+    page.made = console.once(visitor, headers).map(|once| (once.note, once.text));
+    let shows = page.made.is_some();
+    Ok(console.shown_once(visitor, &address(place), html(&page), shows))
+}
+
+fn address(place: Option<&Place>) -> String {
+    place.map_or_else(
+        || "/console/tokens".to_owned(),
+        |place| format!("{}/tokens", place.base()),
+    )
 }
 
 /// Those of an organization.
@@ -90,12 +122,11 @@ pub(super) async fn list_of_organization(
     visitor: Visitor,
     Path(organization): Path<String>,
     OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
-    Ok(html(
-        &page(&console, &visitor, Some(&place), &fields, Errors::default()).await?,
-    ))
+    shown(&console, &visitor, Some(&place), &fields, &headers).await
 }
 
 async fn page(
@@ -138,19 +169,12 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
         .transpose()?;
     match make(&console, &visitor, place.as_ref(), &fields).await {
         Ok(view) => {
-            let made = view.secret.clone().map(|secret| (view.row.name.clone(), secret));
-            let page = ListPage {
-                made,
-                ..page(
-                    &console,
-                    &visitor,
-                    place.as_ref(),
-                    &Fields::default(),
-                    Errors::default(),
-                )
-                .await?
+            let once = Once {
+                kind: OnceKind::Token,
+                text: view.secret.unwrap_or_default(),
+                note: view.row.name,
             };
-            Ok(html(&page))
+            Ok(console.show_once(&visitor, &address(place.as_ref()), &once))
         }
         Err(error) => {
             let errors = match error {
@@ -170,8 +194,11 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
 async fn make(console: &Console, visitor: &Visitor, place: Option<&Place>, fields: &Fields) -> AppResult<TokenView> {
     let scope = Scope::parse(fields.get("scope"));
     let scope = scope.ok_or_else(|| AppError::invalid("scope", "UNKNOWN_VALUE", "choose one"))?;
-    let ttl = fields.some("ttl").map(units::duration).transpose();
-    let ttl = ttl.map_err(|error| AppError::invalid("expire_time", "INVALID_DURATION", error))?;
+    let invalid = |rule: String| AppError::invalid("expire_time", "INVALID_DURATION", rule);
+    let ttl = fields.some("ttl").map(units::duration).transpose().map_err(invalid)?;
+    if ttl.is_some_and(|ttl| ttl > TTL_MAX) {
+        return Err(invalid("must be at most 36500d; empty for ever".to_owned()));
+    }
     let expires_at = ttl.map(|ttl| clock::now_us().saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX)));
     let new = NewToken {
         display_name: fields.get("display_name"),

@@ -1,7 +1,5 @@
 //! What can be done with a webhook: pause, resume, ping, rotate its secret, show it, delete it.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -12,14 +10,14 @@ use hookwright_domain::id::WebhookId;
 
 use super::{
     Answer, Console, Shared,
+    cookies::{Once, OnceKind},
     errors::Errors,
     fault::Fault,
-    fields::Fields,
     page::{Frame, Place, html},
     session::{Sent, Visitor},
     show::Time,
     units,
-    webhooks::{self, Secret, target},
+    webhooks::{self, Rotation, target},
 };
 use crate::app::{error::AppError, webhooks::WebhookSpec};
 
@@ -76,28 +74,35 @@ pub(super) async fn ping(State(console): Shared, Path(which_one): Which, sent: S
 pub(super) async fn rotate(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let (place, id) = which(&console, &visitor, which_one)?;
-    let overlap = match fields.get("overlap") {
-        "" => Duration::ZERO,
-        text => units::duration(text).map_err(|error| AppError::invalid("overlap", "INVALID_DURATION", error))?,
+    let overlap = fields.get("overlap");
+    let rotated = match units::duration(overlap) {
+        Ok(overlap) => {
+            let caller = visitor.caller();
+            let secret = fields.some("signing_secret");
+            console
+                .app
+                .rotate_secret(caller, place.name(), id, secret, overlap)
+                .await
+        }
+        Err(error) => Err(AppError::invalid("overlap", "INVALID_DURATION", error)),
     };
-    let rotation = console
-        .app
-        .rotate_secret(
-            visitor.caller(),
-            place.name(),
-            id,
-            fields.some("signing_secret"),
-            overlap,
-        )
-        .await?;
-    let secret = Secret {
-        text: rotation.secret.expose().to_owned(),
-        explanation: format!(
-            "This is the new signing secret, shown this once. Give it to the receiver; until {} UTC every request is signed with the old one too.",
-            Time(rotation.old_expires_at).plain()
-        ),
-    };
-    webhooks::page(&console, &visitor, &place, id, &Fields::default(), Some(secret)).await
+    match rotated {
+        Ok(rotation) => {
+            let once = Once {
+                kind: OnceKind::Rotated,
+                text: rotation.secret.expose().to_owned(),
+                note: Time(rotation.old_expires_at).plain(),
+            };
+            Ok(console.show_once(&visitor, &webhooks::address(&place, id), &once))
+        }
+        Err(error) => {
+            let rotation = Rotation {
+                overlap: overlap.to_owned(),
+                errors: Errors::of(error, "webhook")?,
+            };
+            webhooks::not_rotated(&console, &visitor, &place, id, rotation).await
+        }
+    }
 }
 
 /// Ends the overlap of a rotation.
@@ -117,11 +122,12 @@ pub(super) async fn reveal(State(console): Shared, Path(which_one): Which, sent:
         .app
         .reveal_secret(sent.visitor.caller(), place.name(), id)
         .await?;
-    let secret = Secret {
+    let once = Once {
+        kind: OnceKind::Revealed,
         text: secret.expose().to_owned(),
-        explanation: "This is the signing secret. That it was shown is in the audit log.".to_owned(),
+        note: String::new(),
     };
-    webhooks::page(&console, &sent.visitor, &place, id, &Fields::default(), Some(secret)).await
+    Ok(console.show_once(&sent.visitor, &webhooks::address(&place, id), &once))
 }
 
 #[derive(Template)]

@@ -2,6 +2,8 @@
 
 mod values;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -14,12 +16,13 @@ use hookwright_storage::EventTypeRow;
 use self::values::Values;
 use super::{
     Answer, Console, Shared,
+    cookies::{Once, OnceKind},
     errors::Errors,
     fault::Fault,
     fields::Fields,
     page::{Frame, Place, html},
     session::{Sent, Visitor},
-    webhooks::{self, Secret},
+    webhooks,
 };
 use crate::app::{
     access::Scope,
@@ -69,6 +72,17 @@ struct Choice {
     ticked: bool,
 }
 
+impl Choice {
+    fn ticked(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            archived: false,
+            ticked: true,
+        }
+    }
+}
+
 /// What a filter did with a sample.
 struct Trial {
     matches: bool,
@@ -103,6 +117,7 @@ pub(super) async fn edit(
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
     let values = Values::read(&fields);
     let form = Form::new(&console, &visitor, &place);
     if let Some(answer) = form.asked(&fields, &values).await {
@@ -119,15 +134,15 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
         .await
     {
         Ok(view) => {
-            let secret = view.signing_secret.as_ref().map(|secret| Secret {
-                text: secret.expose().to_owned(),
-                explanation:
-                    "The webhook is installed, and a ping is on its way to it. This is its signing secret, shown \
-                              this once: give it to the receiver, which checks with it that a request comes from here."
-                        .to_owned(),
-            });
+            let secret = view.signing_secret.as_ref();
+            let pings = view.row.active && !view.spec.pull;
+            let once = Once {
+                kind: OnceKind::Installed,
+                text: secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+                note: if pings { ", and a ping is on its way to it" } else { "" }.to_owned(),
+            };
             let id = WebhookId::from_raw(view.row.id);
-            webhooks::page(&console, &visitor, &place, id, &Fields::default(), secret).await
+            Ok(console.show_once(&visitor, &webhooks::address(&place, id), &once))
         }
         Err(error) => form.refused(values, Errors::of(error, "webhook")?),
     }
@@ -141,7 +156,9 @@ pub(super) async fn update(
 ) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
     let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
+    console.app.get_webhook(visitor.caller(), &organization, id)?;
     let values = Values::read(&fields);
     let form = Form {
         id: Some(id),
@@ -165,6 +182,7 @@ pub(super) async fn update(
             let done = if view.row.active { "updated" } else { "saved" };
             Ok(Redirect::to(&format!("{}/webhooks/{id}?done={done}", place.base())).into_response())
         }
+        Err(AppError::Aborted(_)) => form.overtaken(values),
         Err(error) => form.refused(values, Errors::of(error, "webhook")?),
     }
 }
@@ -203,11 +221,18 @@ impl<'a> Form<'a> {
             description: row.description,
             archived: row.archived,
         };
+        let listed: BTreeSet<&str> = types.iter().map(|row| row.name.as_str()).collect();
+        let typed: BTreeSet<&str> = values.typed().collect();
+        // What is subscribed to and has no place in the list keeps its tick all the same.
+        let unlisted = values.events.iter().map(String::as_str);
+        let unlisted = unlisted.filter(|name| !listed.contains(name) && !typed.contains(name));
+        let unlisted: Vec<Choice> = unlisted.map(Choice::ticked).collect();
         // What is archived is shown only where it is subscribed to.
         let types = types
             .into_iter()
             .map(choice)
-            .filter(|choice| choice.ticked || !choice.archived);
+            .filter(|choice| choice.ticked || !choice.archived)
+            .chain(unlisted);
         FormPage {
             frame: Frame::within(self.console, self.visitor, self.place, "webhooks", title),
             id: self.id.map(|id| id.to_string()),
@@ -229,6 +254,26 @@ impl<'a> Form<'a> {
             ..self.page(values)
         };
         Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+    }
+
+    /// What was filled in, to be saved over what somebody else saved meanwhile, once that was looked at.
+    fn overtaken(&self, values: Values) -> Answer {
+        let id = self.id.ok_or(Fault::NotFound)?;
+        let view = self
+            .console
+            .app
+            .get_webhook(self.visitor.caller(), self.place.name(), id)?;
+        let values = Values {
+            version: view.row.version,
+            ..values
+        };
+        let mut errors = Errors::default();
+        errors.problem = Some(
+            "Somebody else changed the webhook while this form was open, so nothing was saved. Compare it with the webhook's page \
+             in another tab; saving again replaces what they changed."
+                .to_owned(),
+        );
+        self.refused(values, errors)
     }
 
     /// The answer to a question that the form's other buttons ask; `None` when it is to be saved.

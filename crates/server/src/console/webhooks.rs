@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::extract::{OriginalUri, Path, State};
-use futures::future::try_join_all;
-use hookwright_delivery::clock;
+use axum::{
+    extract::{OriginalUri, Path, State},
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse as _,
+};
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::{DeliveryFilter, HealthRow, stats::Tally};
 
 use super::{
     Answer, Console, ROWS, Shared,
     charts::Summary,
+    cookies::{Once, OnceKind},
     deliveries::{Row, rows},
+    errors::Errors,
     fault::Fault,
     fields::Fields,
     live,
@@ -21,10 +25,7 @@ use super::{
     show::{Badge, Time, count, duration, percent},
     units,
 };
-use crate::app::{
-    stats::{StatsQuery, Subject},
-    webhooks::WebhookView,
-};
+use crate::app::{stats::Subject, webhooks::WebhookView};
 
 /// How many event types of a webhook a list names.
 const TYPES_NAMED: usize = 4;
@@ -32,7 +33,6 @@ const TYPES_NAMED: usize = 4;
 const RECENT: usize = 10;
 /// How many webhooks in trouble the overview shows.
 const TROUBLES: usize = 20;
-const DAY_US: i64 = 86_400_000_000;
 
 /// A webhook in a list.
 pub(super) struct Line {
@@ -117,23 +117,15 @@ pub(super) async fn lines(
     place: &Place,
     views: Vec<WebhookView>,
 ) -> Result<Vec<Line>, Fault> {
-    let failing = console.app.failing_webhooks(visitor.caller(), place.name()).await?;
-    let days = views
-        .iter()
-        .map(|view| day(console, visitor, place, WebhookId::from_raw(view.row.id)));
-    let days = try_join_all(days).await?;
-    let lines = views.into_iter().zip(days).map(|(view, day)| line(view, day, &failing));
+    let ids: Vec<i64> = views.iter().map(|view| view.row.id).collect();
+    let (app, caller) = (&console.app, visitor.caller());
+    let failing = app.failing_webhooks(caller, place.name(), &ids).await?;
+    let mut days = app.webhooks_day(caller, place.name(), &ids).await?;
+    let lines = views.into_iter().map(|view| {
+        let day = days.remove(&view.row.id).unwrap_or_default();
+        line(view, day, &failing)
+    });
     Ok(lines.collect())
-}
-
-async fn day(console: &Console, visitor: &Visitor, place: &Place, id: WebhookId) -> Result<Tally, Fault> {
-    let query = StatsQuery {
-        period: 3_600,
-        start: Some(clock::now_us() - DAY_US),
-        end: None,
-    };
-    let subject = Subject::Webhook(place.name(), id);
-    Ok(console.app.delivery_stats(visitor.caller(), subject, query).await?.1)
 }
 
 fn line(view: WebhookView, tally: Tally, failing: &HashMap<i64, HealthRow>) -> Line {
@@ -164,6 +156,7 @@ struct ListPage {
     frame: Frame,
     webhooks: Vec<Line>,
     next: Option<String>,
+    is_paged: bool,
     may_manage: bool,
 }
 
@@ -184,6 +177,7 @@ pub(super) async fn list(
         frame: Frame::within(&console, &visitor, &place, "webhooks", "Webhooks").after(&fields),
         webhooks: lines(&console, &visitor, &place, views).await?,
         next,
+        is_paged: after != 0,
         may_manage: place.may_manage,
     };
     Ok(html(&page))
@@ -200,13 +194,36 @@ struct ShowPage {
     may_manage: bool,
     /// The signing secret, where it was just made or asked for.
     secret: Option<Secret>,
+    rotation: Rotation,
     live: String,
 }
 
 /// A secret that is shown this once.
-pub(super) struct Secret {
-    pub(super) text: String,
-    pub(super) explanation: String,
+struct Secret {
+    text: String,
+    explanation: String,
+}
+
+impl Secret {
+    fn of(once: Once) -> Self {
+        let explanation = match once.kind {
+            OnceKind::Rotated => format!(
+                "This is the new signing secret, shown this once. Give it to the receiver; until {} UTC every request is signed \
+                 with the old one too.",
+                once.note
+            ),
+            OnceKind::Installed => format!(
+                "The webhook is installed{}. This is its signing secret, shown this once: give it to the receiver, which checks \
+                 with it that a request comes from here.",
+                once.note
+            ),
+            _ => "This is the signing secret. That it was shown is in the audit log.".to_owned(),
+        };
+        Self {
+            text: once.text,
+            explanation,
+        }
+    }
 }
 
 /// A webhook as its page shows it.
@@ -242,25 +259,70 @@ pub(super) async fn show(
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
     OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
 ) -> Answer {
     let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let place = console.enter(&visitor, &organization)?;
     let id = id.parse().map_err(|_| Fault::NotFound)?;
-    page(&console, &visitor, &place, id, &fields, None).await
+    let once = console.once(&visitor, &headers);
+    let shows = once.is_some();
+    let page = page(
+        &console,
+        &visitor,
+        &place,
+        id,
+        &fields,
+        once.map(Secret::of),
+        Rotation::default(),
+    )
+    .await?;
+    Ok(console.shown_once(&visitor, &address(&place, id), page, shows))
 }
 
-/// The page of a webhook, with a secret where there is one to show.
-pub(super) async fn page(
+/// The address of a webhook's page.
+pub(super) fn address(place: &Place, id: WebhookId) -> String {
+    format!("{}/webhooks/{id}", place.base())
+}
+
+/// The form that rotates the secret, as it was sent.
+pub(super) struct Rotation {
+    pub(super) overlap: String,
+    pub(super) errors: Errors,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            overlap: "1d".to_owned(),
+            errors: Errors::default(),
+        }
+    }
+}
+
+/// The page of a webhook whose secret could not be rotated.
+pub(super) async fn not_rotated(
+    console: &Console,
+    visitor: &Visitor,
+    place: &Place,
+    id: WebhookId,
+    rotation: Rotation,
+) -> Answer {
+    let page = page(console, visitor, place, id, &Fields::default(), None, rotation).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn page(
     console: &Console,
     visitor: &Visitor,
     place: &Place,
     id: WebhookId,
     fields: &Fields,
     secret: Option<Secret>,
+    rotation: Rotation,
 ) -> Answer {
     let caller = visitor.caller();
     let view = console.app.get_webhook(caller, place.name(), id)?;
-    let failing = console.app.failing_webhooks(caller, place.name()).await?;
+    let failing = console.app.failing_webhooks(caller, place.name(), &[id.raw()]).await?;
     let filter = DeliveryFilter {
         webhook_id: Some(id.raw()),
         ..DeliveryFilter::default()
@@ -275,11 +337,12 @@ pub(super) async fn page(
         frame: Frame::within(console, visitor, place, "webhooks", target(&view.row.payload_url)).after(fields),
         webhook: shown(view, failing.get(&id.raw()), overlap),
         summary: console.summary(visitor, Subject::Webhook(place.name(), id)).await?,
-        deliveries: rows(console, visitor, place, records)?,
+        deliveries: rows(place, &console.targets(visitor, place)?, records),
         show_webhook: false,
         may_manage: place.may_manage,
         secret,
         live,
+        rotation,
     };
     Ok(html(&page))
 }

@@ -5,7 +5,7 @@ use hookwright_proto::v1::{
     CancelReplayRequest, CancelReplayResponse, GetReplayRequest, ListReplaysRequest, ListReplaysResponse, Replay,
     ReplayDeliveriesRequest, ReplaySelection, ReplayState, replay_service_server::ReplayService,
 };
-use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_RUNNING, REPLAY_SUCCEEDED, ReplayRow};
+use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_RUNNING, REPLAY_SUCCEEDED};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -98,7 +98,7 @@ fn spec(organization: &str, request: &ReplayDeliveriesRequest) -> AppResult<Repl
 }
 
 fn replay(organization: &str, view: ReplayView) -> Replay {
-    let ReplayView { row, spec } = view;
+    let ReplayView { row, spec, progress } = view;
     let replay_state = match row.state {
         REPLAY_RUNNING => ReplayState::Running,
         REPLAY_SUCCEEDED => ReplayState::Succeeded,
@@ -112,22 +112,12 @@ fn replay(organization: &str, view: ReplayView) -> Replay {
         matched_count: row.matched,
         replayed_count: row.replayed,
         skipped_count: row.skipped,
-        progress: progress(&row),
+        progress,
         create_time: Some(timestamp(row.created_at)),
         end_time: row.ended_at.map(timestamp),
         error_message: row.error.unwrap_or_default(),
         request: Some(asked(organization, spec, row.request_id.unwrap_or_default())),
     }
-}
-
-/// The share of the time that was looked at; ids are times.
-fn progress(row: &ReplayRow) -> f64 {
-    if row.state == REPLAY_SUCCEEDED {
-        return 1.0;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
-    let share = (row.cursor - row.first_id) as f64 / (row.last_id - row.first_id).max(1) as f64;
-    share.clamp(0.0, 1.0)
 }
 
 fn asked(organization: &str, spec: ReplaySpec, request_id: String) -> ReplayDeliveriesRequest {

@@ -173,12 +173,25 @@ macro_rules! queue_queries {
 
         pub(crate) $($asynchronous)* fn failing_webhooks(conn: &mut Connection) -> QueryResult<Vec<HealthRow>> {
             let rows: Vec<(i64, i64, i32)> = webhook_health::table.load(conn)$($wait)*?;
-            let row = |(webhook_id, since, failures)| HealthRow { webhook_id, failing_since: Some(since), failures };
-            Ok(rows.into_iter().map(row).collect())
+            Ok(rows.into_iter().map($crate::queries::queue::health).collect())
+        }
+
+        pub(crate) $($asynchronous)* fn health_of(conn: &mut Connection, webhooks: &[i64]) -> QueryResult<Vec<HealthRow>> {
+            let asked = webhook_health::table.filter(webhook_health::webhook_id.eq_any(webhooks));
+            let rows: Vec<(i64, i64, i32)> = asked.load(conn)$($wait)*?;
+            Ok(rows.into_iter().map($crate::queries::queue::health).collect())
         }
     };
 }
 pub(crate) use queue_queries;
+
+pub(crate) fn health((webhook_id, since, failures): (i64, i64, i32)) -> crate::HealthRow {
+    crate::HealthRow {
+        webhook_id,
+        failing_since: Some(since),
+        failures,
+    }
+}
 
 /// How many events' payloads are read at once.
 pub(crate) const PAYLOAD_CHUNK: usize = 64;

@@ -67,6 +67,27 @@ macro_rules! stats_queries {
             Ok(periods)
         }
 
+        pub(crate) $($asynchronous)* fn stats_of(
+            conn: &mut Connection,
+            subjects: &[i64],
+            period: i64,
+            start: i64,
+            end: i64,
+        ) -> QueryResult<std::collections::HashMap<i64, Tally>> {
+            let rows: Vec<(i64, $crate::queries::stats::Columns)> = delivery_stats::table
+                .filter(delivery_stats::subject_id.eq_any(subjects))
+                .filter(delivery_stats::period.eq(period))
+                .filter(delivery_stats::started_at.ge(start))
+                .filter(delivery_stats::started_at.lt(end))
+                .select((delivery_stats::subject_id, $crate::queries::stats::COLUMNS))
+                .load(conn)$($wait)*?;
+            let mut tallies = std::collections::HashMap::<i64, Tally>::new();
+            for (subject, columns) in rows {
+                tallies.entry(subject).or_default().add(&$crate::queries::stats::tally(columns));
+            }
+            Ok(tallies)
+        }
+
         /// A step of it: one period of each length, with what was counted of everybody.
         pub(crate) $($asynchronous)* fn forget_stats(conn: &mut Connection, now: i64) -> QueryResult<usize> {
             let mut forgotten = 0;

@@ -40,6 +40,11 @@ impl App {
         size: usize,
     ) -> AppResult<(Vec<EventRecord>, Option<i64>)> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
+        crate::app::texts::check_sought([
+            ("event_type", conditions.event_type.as_deref().unwrap_or_default()),
+            ("ordering_key", conditions.ordering_key.as_deref().unwrap_or_default()),
+            ("request_id", conditions.request_id.as_deref().unwrap_or_default()),
+        ])?;
         if expression.is_empty() {
             return Ok(self.store.list_events(row.id, conditions, before, size).await?);
         }

@@ -106,9 +106,13 @@ impl App {
             let rule = "the operator's configuration does not allow it (allow-insecure-tls)";
             faults.add("insecure_skip_tls_verify", "INSECURE_TLS_NOT_ALLOWED", rule);
         }
-        if spec.description.chars().count() > DESCRIPTION_CHARS_MAX {
-            let rule = format!("must be at most {DESCRIPTION_CHARS_MAX} characters");
-            faults.add("description", "DESCRIPTION_TOO_LONG", rule);
+        if let Err((reason, rule)) =
+            crate::app::texts::check(&spec.description, DESCRIPTION_CHARS_MAX, "DESCRIPTION_TOO_LONG")
+        {
+            faults.add("description", reason, rule);
+        }
+        if let Err((reason, rule)) = crate::app::texts::check(&spec.filter, usize::MAX, "") {
+            faults.add("filter", reason, rule);
         }
         let secret = secret.and_then(|text| {
             SigningSecret::parse(text)
@@ -233,7 +237,8 @@ fn check_nothing_is_posted(spec: &WebhookSpec, faults: &mut Faults) {
         ("insecure_skip_tls_verify", spec.skip_verify),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let rule = "has no meaning where delivery_mode is DELIVERY_MODE_PULL, for nothing is posted; leave it out";
+        let rule =
+            "has no meaning where deliveries are fetched (DELIVERY_MODE_PULL), for nothing is posted; leave it out";
         faults.add(field, "NOT_FOR_PULL", rule);
     }
 }

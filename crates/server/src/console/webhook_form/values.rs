@@ -80,10 +80,7 @@ impl Values {
 
     /// What was sent.
     pub(super) fn read(fields: &Fields) -> Self {
-        let typed = fields
-            .get("more_events")
-            .split([',', ' ', '\n', '\r'])
-            .filter(|name| !name.is_empty());
+        let typed = names(fields.get("more_events"));
         Self {
             payload_url: fields.get("payload_url").to_owned(),
             pull: fields.get("mode") == "pull",
@@ -108,6 +105,11 @@ impl Values {
             ed25519: fields.has("ed25519"),
             version: fields.get("version").parse().unwrap_or(0),
         }
+    }
+
+    /// The event types that were typed.
+    pub(super) fn typed(&self) -> impl Iterator<Item = &str> {
+        names(&self.more_events)
     }
 
     /// What it means; or which texts mean nothing.
@@ -162,6 +164,11 @@ impl Values {
         });
         pairs.collect()
     }
+}
+
+/// Names with commas or blanks between them.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ', '\n', '\r']).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! Where a request came from, if proxies stand before the server.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+/// The proxies whose word counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proxies(Vec<IpNet>);
+
+impl Proxies {
+    /// Reads the operator's list: addresses and networks.
+    pub(crate) fn parse(texts: &[String]) -> anyhow::Result<Self> {
+        let network = |text: &String| {
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            let wrong = || anyhow::anyhow!("trusted-proxy `{text}` must be an address or a network such as 10.0.0.0/8");
+            text.parse::<IpNet>().or_else(|_| address()).map_err(|_| wrong())
+        };
+        Ok(Self(texts.iter().map(network).collect::<anyhow::Result<_>>()?))
+    }
+
+    /// The address that a request came from: that of the peer, or what a trusted peer says in `X-Forwarded-For`, from the end,
+    /// as far as those are trusted too.
+    pub(super) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let told = headers.get_all("x-forwarded-for").iter();
+        let told = told
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        let told: Vec<&str> = told.collect();
+        let mut address = peer.to_canonical();
+        for hop in told.into_iter().rev() {
+            let Some(before) = read(hop.trim()).filter(|_| self.trusts(address)) else {
+                break;
+            };
+            address = before;
+        }
+        address
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address, with or without a port.
+fn read(text: &str) -> Option<IpAddr> {
+    let address = text.parse().ok();
+    let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let proxies = Proxies::parse(&["127.0.0.0/8".to_owned(), "10.0.0.7".to_owned()]).unwrap();
+        let address = |peer: &str, told: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in told {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            proxies.address(peer.parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(
+            address("192.0.2.1", &["198.51.100.9"]),
+            "192.0.2.1",
+            "a stranger's word"
+        );
+        assert_eq!(address("127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(
+            address("127.0.0.1", &["1.1.1.1, 198.51.100.9"]),
+            "198.51.100.9",
+            "what its client said before"
+        );
+        assert_eq!(
+            address("127.0.0.1", &["198.51.100.9", "10.0.0.7"]),
+            "198.51.100.9",
+            "two proxies"
+        );
+        assert_eq!(address("127.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(address("::ffff:127.0.0.1", &["198.51.100.9:80"]), "198.51.100.9");
+        assert_eq!(address("127.0.0.1", &["198.51.100.9, unknown"]), "127.0.0.1");
+        assert!(Proxies::parse(&["proxy.example".to_owned()]).is_err());
+    }
+}

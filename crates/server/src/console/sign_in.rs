@@ -1,0 +1,170 @@
+//! Signing in with a token, and out again.
+
+use std::time::Instant;
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ORIGIN, RETRY_AFTER},
+    },
+    response::{IntoResponse as _, Redirect, Response},
+};
+
+use super::{
+    Answer, Console, Shared,
+    fault::capitalized,
+    fields::{Fields, encoded},
+    page::{Frame, html},
+    session::{Sent, read_form},
+};
+use crate::{app::error::AppError, http::connections::Peer};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    frame: Frame,
+    next: String,
+    error: Option<String>,
+}
+
+fn page(status: StatusCode, next: &str, error: Option<String>) -> Response {
+    let page = SignInPage {
+        frame: Frame::bare("Sign in"),
+        next: next.to_owned(),
+        error,
+    };
+    (status, html(&page)).into_response()
+}
+
+/// The form.
+pub(super) async fn form(request: Request) -> Response {
+    let fields = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
+    page(StatusCode::OK, local(fields.get("next")), None)
+}
+
+/// Begins a session, always a new one: what cookie the browser brought does not matter.
+pub(super) async fn sign_in(
+    State(console): Shared,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    let address = console.options.proxies.address(peer, &headers);
+    let now = Instant::now();
+    if let Some(wait) = console.limit.wait(address, now) {
+        let seconds = wait.as_secs() + 1;
+        let message = format!(
+            "Too many attempts from the address {address} failed. Try again in {seconds} seconds. If that is the address of a \
+             proxy before this server, name it in the setting trusted-proxy."
+        );
+        let mut response = page(StatusCode::TOO_MANY_REQUESTS, "", Some(message));
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        return Ok(response);
+    }
+    let fields = read_form(request).await?;
+    let next = local(fields.get("next"));
+    match console.app.sign_in(fields.get("token"), console.is_secure(&headers)) {
+        Ok(session) => {
+            let home = if next.is_empty() { "/console/" } else { next };
+            let mut response = Redirect::to(home).into_response();
+            console.keep(&mut response, &session);
+            Ok(response)
+        }
+        Err(error @ (AppError::Unauthenticated(_) | AppError::Denied(_))) => {
+            console.limit.failed(address, now);
+            let message = match error {
+                AppError::Denied(message) => capitalized(&message),
+                _ => "The token is not valid: it may be mistyped, revoked or expired.".to_owned(),
+            };
+            Ok(page(StatusCode::UNAUTHORIZED, next, Some(message)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Console {
+    /// Whether browsers speak TLS with the console, by what is set or by what they say.
+    pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let said = headers
+            .get(ORIGIN)
+            .map(|origin| origin.as_bytes().starts_with(b"https://"));
+        self.options.origin.starts_with("https://") || said == Some(true)
+    }
+}
+
+/// Ends the session.
+pub(super) async fn sign_out(State(console): Shared, sent: Sent) -> Answer {
+    let mut response = Redirect::to("/console/sign-in").into_response();
+    end(&console, &sent, &mut response);
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "left.html")]
+struct LeftPage {
+    frame: Frame,
+    return_url: Option<String>,
+}
+
+/// Ends a customer's session, and shows the way back: a page of ours may not lead elsewhere by itself, nor out of its frame.
+pub(super) async fn leave(State(console): Shared, sent: Sent) -> Answer {
+    let page = LeftPage {
+        frame: Frame::bare("You have left"),
+        return_url: sent.visitor.session().return_url.clone(),
+    };
+    let mut response = html(&page);
+    end(&console, &sent, &mut response);
+    Ok(response)
+}
+
+fn end(console: &Console, sent: &Sent, response: &mut Response) {
+    let session = sent.visitor.session();
+    console.app.end_session(session);
+    console.forget(response, session);
+}
+
+/// The address of the form, which leads to another one afterwards.
+pub(super) fn address(next: Option<&str>) -> String {
+    match next.map(local).filter(|next| !next.is_empty()) {
+        Some(next) => format!("/console/sign-in?next={}", encoded(next)),
+        None => "/console/sign-in".to_owned(),
+    }
+}
+
+/// An address of ours; empty for any other, so that nobody is led elsewhere after they signed in.
+fn local(address: &str) -> &str {
+    let plain = address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if address.starts_with("/console/") && plain && !address.contains("//") && !address.contains("/../") {
+        address
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c02_only_addresses_of_ours_are_gone_to_after_sign_in() {
+        for ours in ["/console/", "/console/organizations/acme/events?type=a&before=7"] {
+            assert_eq!(local(ours), ours);
+        }
+        for theirs in [
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example",
+            "/console/..//evil.example",
+            "/console/\r\nLocation: x",
+            "/console/../metrics",
+            "javascript:alert(1)",
+            "/metrics",
+            "",
+        ] {
+            assert_eq!(local(theirs), "", "{theirs}");
+        }
+    }
+}
