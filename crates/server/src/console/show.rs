@@ -109,7 +109,7 @@ pub(super) fn rate(number: i64, periods: i64) -> String {
     if tenths < 100 {
         format!("{}.{}", tenths / 10, tenths % 10)
     } else {
-        count(number / periods)
+        count(tenths / 10)
     }
 }
 
