@@ -3,6 +3,8 @@
 //! | module | what is shown |
 //! | --- | --- |
 //! | `journey` | a person's way from signing in to signing out |
+//! | `live` | pages that follow what happens |
+//! | `scriptless` | the same way in a browser that runs no script |
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
 //! | `content` | large payloads in part, commands that work, forms that lose nothing |
 //! | `isolation` | a token of one organization sees nothing of another |
@@ -13,9 +15,11 @@
 mod content;
 mod isolation;
 mod journey;
+mod live;
 mod pages;
 mod portal;
 mod rare;
+mod scriptless;
 mod security;
 
 use hookwright_proto::v1::{CreateTokenRequest, ListDeliveriesRequest, Token, TokenScope};

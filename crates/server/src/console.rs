@@ -113,7 +113,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/console/") }))
         .route("/console", get(|| async { Redirect::permanent("/console/") }))
-        .route("/console/assets/{name}", get(assets::asset))
+        .route("/console/assets/{version}/{name}", get(assets::asset))
         .merge(pages)
         .with_state(console)
 }

@@ -13,6 +13,11 @@ use serde_json::{Value, json};
 use self::driver::Driver;
 use crate::{DEADLINE, POLL};
 
+/// The keys that people go through a page with, as WebDriver names them.
+pub const TAB: &str = "\u{E004}";
+/// See [`TAB`].
+pub const ENTER: &str = "\u{E007}";
+
 /// A browser with an empty profile, ended when this value is dropped.
 pub struct Browser {
     driver: Driver,
@@ -119,6 +124,72 @@ impl Browser {
             .call("POST", &format!("/element/{element}/value"), body)
             .await
             .map(drop)
+    }
+
+    /// Presses a key.
+    ///
+    /// # Errors
+    /// When the browser does not answer.
+    pub async fn press(&self, key: &str) -> anyhow::Result<()> {
+        let strokes = [
+            json!({ "type": "keyDown", "value": key }),
+            json!({ "type": "keyUp", "value": key }),
+        ];
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        let body = json!({ "actions": [keyboard] });
+        self.driver.call("POST", "/actions", body).await.map(drop)
+    }
+
+    /// Opens another tab and shows it; returns the one that was shown before.
+    ///
+    /// # Errors
+    /// When the browser does not answer.
+    pub async fn open_tab(&self) -> anyhow::Result<String> {
+        let before = self.driver.call("GET", "/window", Value::Null).await?;
+        let opened = self
+            .driver
+            .call("POST", "/window/new", json!({ "type": "tab" }))
+            .await?;
+        self.show_tab(opened["handle"].as_str().context("a tab")?).await?;
+        Ok(before.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Shows a tab; the others are hidden.
+    ///
+    /// # Errors
+    /// When it was closed.
+    pub async fn show_tab(&self, tab: &str) -> anyhow::Result<()> {
+        self.driver.call("POST", "/window", json!({ "handle": tab })).await?;
+        self.chromium("Page.bringToFront", json!({})).await.map(drop)
+    }
+
+    /// Refuses pages something that they need a permission for, such as `clipboard-write`.
+    ///
+    /// # Errors
+    /// When the browser knows no such permission.
+    pub async fn refuse(&self, permission: &str) -> anyhow::Result<()> {
+        let refused = json!({ "permission": { "name": permission }, "setting": "denied" });
+        self.chromium("Browser.setPermission", refused).await.map(drop)
+    }
+
+    /// Waits until a script's result is as expected, and returns it.
+    ///
+    /// # Panics
+    /// When it does not come to be so in time.
+    pub async fn wait_for_result(&self, script: &str, expected: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            // A page that is just being replaced runs nothing.
+            let result = self.run(script, json!([])).await.unwrap_or_default();
+            if expected(&result) {
+                return result;
+            }
+            if begun.elapsed() > DEADLINE {
+                let text = self.text().await.unwrap_or_default();
+                panic!("{script}\nstill gives {result} on\n{text}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Waits until the page shows a text, and returns all that it shows.

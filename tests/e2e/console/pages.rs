@@ -1,6 +1,8 @@
 //! Every page: that anybody can use it, that it fits its screen, and what it looks like.
 
+mod forms;
 mod installed;
+mod keyboard;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,58 @@ const SCREENS: [(&str, u32, u32, bool); 4] = [
     ("phone-dark", 390, 844, true),
 ];
 
+/// A page that a form leads to.
+struct Answer {
+    name: &'static str,
+    /// The form's page.
+    page: &'static str,
+    /// Fields and what is typed.
+    typed: &'static [(&'static str, &'static str)],
+    button: &'static str,
+    /// What is shown then.
+    shown: &'static str,
+}
+
+const ANSWERS: &[Answer] = &[
+    Answer {
+        name: "webhook-errors",
+        page: "webhook-new",
+        typed: &[
+            ("#payload_url", "https://example.com/payload"),
+            ("#timeout", "5 years"),
+            ("#requests_per_second", "many"),
+        ],
+        button: "button[value=save]",
+        shown: "This was not accepted",
+    },
+    Answer {
+        name: "publish-error",
+        page: "publish",
+        typed: &[("#payload", "{\"order\": 17}")],
+        button: "main form button.primary",
+        shown: "This was not accepted",
+    },
+    Answer {
+        name: "webhook-secret",
+        page: "webhook",
+        typed: &[],
+        button: "button[formaction$='/reveal']",
+        shown: "whsec_",
+    },
+];
+
+impl Answer {
+    async fn open(&self, installed: &Installed, browser: &Browser) {
+        let path = installed.path(self.page);
+        browser.open(&address(&installed.installation, &path)).await.unwrap();
+        for (field, text) in self.typed {
+            browser.fill(field, text).await.unwrap();
+        }
+        browser.click_css(self.button).await.unwrap();
+        browser.wait_for(self.shown).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_kept_out() {
     let installed = Installed::start(On::Sqlite).await;
@@ -34,6 +88,11 @@ async fn nobody_is_kept_out() {
             let found = violations(&browser, &axe).await;
             faults.extend(found.into_iter().map(|fault| format!("{name} ({screen}): {fault}")));
         }
+    }
+    for answer in ANSWERS {
+        answer.open(&installed, &browser).await;
+        let found = violations(&browser, &axe).await;
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", answer.name)));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -84,6 +143,54 @@ async fn pages_fit_their_screens_and_run_only_our_script() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_tables_where_they_look_like_cards() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let lost = "const roles = { TABLE: 'table', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TH: 'columnheader', TD: 'cell' }; \
+                const parts = document.querySelectorAll(':not(.nothing) > table.cards, :not(.nothing) > table.cards *'); \
+                return [...parts].filter((part) => roles[part.tagName] && (part.getAttribute('role') !== roles[part.tagName] || \
+                getComputedStyle(part).visibility !== 'visible' || (part.tagName !== 'TR' && part.tagName !== 'TBODY' && \
+                getComputedStyle(part).display === 'none'))).map((part) => part.outerHTML.slice(0, 100))";
+    for (name, path) in installed.pages() {
+        let (_, width, height, dark) = SCREENS[2];
+        browser.look_like(width, height, dark).await.unwrap();
+        browser.open(&address(&installed.installation, &path)).await.unwrap();
+        assert_eq!(browser.run(lost, json!([])).await.unwrap(), json!([]), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charts_tell_deliveries_and_failures_apart_without_colour() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let path = installed.path("organization");
+    browser.open(&address(&installed.installation, &path)).await.unwrap();
+    let script = "const local = (time) => new Date(time.dateTime).toLocaleTimeString('en-US', \
+                  { timeZone: 'Europe/Amsterdam', hour: '2-digit', minute: '2-digit' }); \
+                  return [...document.querySelectorAll('.chart g')].map((bar) => { \
+                  const [good, bad] = bar.querySelectorAll('rect'); const time = bar.querySelector('title time'); \
+                  return { both: good.height.baseVal.value > 0 && bad.height.baseVal.value > 0, \
+                  gap: good.y.baseVal.value - bad.y.baseVal.value - bad.height.baseVal.value, fill: bad.getAttribute('fill'), \
+                  title: bar.textContent, local: local(time) }; })";
+    let bars = browser.run(script, json!([])).await.unwrap();
+    let bars = bars.as_array().unwrap();
+    assert!(bars.iter().any(|bar| bar["both"] == true), "{bars:?}");
+    for bar in bars {
+        assert!(bar["both"] == false || bar["gap"].as_f64() >= Some(1.0), "{bar}");
+        assert_eq!(bar["fill"], "url(#failed)");
+        let title = bar["title"].as_str().unwrap();
+        assert!(title.starts_with(bar["local"].as_str().unwrap()), "{bar}");
+    }
+    let axis =
+        "return [...document.querySelectorAll('figure .scale time')].map((time) => [time.textContent, time.title])";
+    let axis = browser.run(axis, json!([])).await.unwrap();
+    assert!(
+        axis[1][1].as_str().unwrap().ends_with('Z') && !axis[1][0].as_str().unwrap().contains("UTC"),
+        "{axis}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn times_are_the_readers_and_tell_utc() {
     let installed = Installed::start(On::Sqlite).await;
     let browser = installed.browser().await;
@@ -106,28 +213,42 @@ async fn screenshots() {
     let stranger = Browser::start().await.unwrap();
     let directory = workspace_directory().join("docs/console");
     std::fs::create_dir_all(&directory).unwrap();
+    let customer = Browser::start().await.unwrap();
     let mut written = 0;
     for (screen, width, height, dark) in SCREENS {
-        let shoot = async |browser: &Browser, name: &str, path: &str| {
-            browser.look_like(width, height, dark).await.unwrap();
-            browser.open(&address(&installed.installation, path)).await.unwrap();
-            let picture = browser.screenshot(width, 1_100).await.unwrap();
+        let shoot = async |browser: &Browser, name: &str| {
+            let picture = browser.screenshot(width, 2_000).await.unwrap();
             let file: PathBuf = directory.join(format!("{name}-{screen}.png"));
             std::fs::write(&file, &picture).unwrap();
             assert!(
-                picture.len() < 150_000,
+                picture.len() < 200_000,
                 "{} has {} bytes",
                 file.display(),
                 picture.len()
             );
             picture.len()
         };
-        written += shoot(&stranger, "sign-in", "/console/sign-in").await;
+        for browser in [&stranger, &signed_in, &customer] {
+            browser.look_like(width, height, dark).await.unwrap();
+        }
+        stranger
+            .open(&address(&installed.installation, "/console/sign-in"))
+            .await
+            .unwrap();
+        written += shoot(&stranger, "sign-in").await;
+        customer.open(&installed.portal).await.unwrap();
+        customer.wait_for("Leave").await;
+        written += shoot(&customer, "portal").await;
         for (name, path) in installed.pages() {
-            written += shoot(&signed_in, name, &path).await;
+            signed_in.open(&address(&installed.installation, &path)).await.unwrap();
+            written += shoot(&signed_in, name).await;
+        }
+        for answer in ANSWERS {
+            answer.open(&installed, &signed_in).await;
+            written += shoot(&signed_in, answer.name).await;
         }
     }
-    assert!(written < 5_000_000, "all pictures have {written} bytes");
+    assert!(written < 6_000_000, "all pictures have {written} bytes");
 }
 
 impl Installed {

@@ -1,5 +1,5 @@
-//! Stylesheet, script and icon, part of the binary. Their addresses hold a hash of what they are: browsers may keep them for
-//! ever, and a new binary's are new ones.
+//! Stylesheet, scripts and icon, part of the binary. Their addresses hold a hash of what they are: browsers may keep them for
+//! ever, and a new binary's are new ones. It is one hash for all, so that a script finds those that it imports beside it.
 
 use std::sync::LazyLock;
 
@@ -13,63 +13,66 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// One file.
-struct Asset {
-    name: String,
-    kind: &'static str,
-    text: &'static str,
-}
+/// Names and texts.
+const ASSETS: &[(&str, &str)] = &[
+    ("console.css", include_str!("../../assets/console.css")),
+    ("console.js", include_str!("../../assets/console.js")),
+    ("following.js", include_str!("../../assets/following.js")),
+    ("forms.js", include_str!("../../assets/forms.js")),
+    ("icon.svg", include_str!("../../assets/icon.svg")),
+    ("live.js", include_str!("../../assets/live.js")),
+    ("patch.js", include_str!("../../assets/patch.js")),
+    ("refresh.js", include_str!("../../assets/refresh.js")),
+    ("times.js", include_str!("../../assets/times.js")),
+];
 
-impl Asset {
-    fn new(stem: &str, ending: &str, kind: &'static str, text: &'static str) -> Self {
-        let hash = hex::encode(&Sha256::digest(text.as_bytes())[..8]);
-        Self {
-            name: format!("{stem}-{hash}.{ending}"),
-            kind,
-            text,
-        }
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for (name, text) in ASSETS {
+        hash.update(name);
+        hash.update(text);
     }
-}
+    hex::encode(&hash.finalize()[..8])
+});
 
-static STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    let text = include_str!("../../assets/console.css");
-    Asset::new("console", "css", "text/css; charset=utf-8", text)
-});
-static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    let text = include_str!("../../assets/console.js");
-    Asset::new("console", "js", "text/javascript; charset=utf-8", text)
-});
-static ICON: LazyLock<Asset> = LazyLock::new(|| {
-    let text = include_str!("../../assets/icon.svg");
-    Asset::new("icon", "svg", "image/svg+xml", text)
-});
+fn address(name: &str) -> String {
+    format!("/console/assets/{}/{name}", *VERSION)
+}
 
 /// The address of the stylesheet.
 pub(super) fn style() -> String {
-    format!("/console/assets/{}", STYLE.name)
+    address("console.css")
 }
 
 /// The address of the script.
 pub(super) fn script() -> String {
-    format!("/console/assets/{}", SCRIPT.name)
+    address("console.js")
 }
 
 /// The address of the icon.
 pub(super) fn icon() -> String {
-    format!("/console/assets/{}", ICON.name)
+    address("icon.svg")
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        _ => "image/svg+xml",
+    }
 }
 
 /// Answers with a file.
-pub(super) async fn asset(Path(name): Path<String>) -> Response {
-    let known = [&*STYLE, &*SCRIPT, &*ICON].into_iter().find(|asset| asset.name == name);
+pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
+    let known = ASSETS.iter().find(|(known, _)| *known == name && version == *VERSION);
     match known {
-        Some(asset) => {
+        Some((name, text)) => {
             let headers = [
-                (CONTENT_TYPE, asset.kind),
+                (CONTENT_TYPE, kind(name)),
                 (CACHE_CONTROL, "public, max-age=31536000, immutable"),
                 (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             ];
-            (headers, asset.text).into_response()
+            (headers, *text).into_response()
         }
         None => (StatusCode::NOT_FOUND, "no such file\n").into_response(),
     }

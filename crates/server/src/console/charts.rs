@@ -7,7 +7,7 @@ use super::{
     Console,
     fault::Fault,
     session::Visitor,
-    show::{Time, count, duration, percent},
+    show::{Minute, Time, count, duration, percent, rate},
 };
 use crate::app::stats::{StatsQuery, Subject};
 
@@ -17,6 +17,10 @@ const MINUTE_US: i64 = 60_000_000;
 /// The chart's measures.
 const WIDTH: i64 = 720;
 const HEIGHT: i64 = 120;
+/// What lies between deliveries and failures, so that they are not told apart by their colours alone.
+const GAP: i64 = 2;
+/// The least that is drawn of what is not nothing: failures are striped, and no bar may lie between two stripes.
+const HEIGHT_MIN: i64 = 2;
 
 /// The last hour.
 pub(super) struct Summary {
@@ -28,14 +32,16 @@ pub(super) struct Summary {
     pub(super) p50: String,
     pub(super) p99: String,
     pub(super) chart: Chart,
+    /// How long the delivery that is due for longest has been, where that is told.
+    pub(super) oldest_due: Option<String>,
 }
 
 /// Deliveries by minute.
 pub(super) struct Chart {
     pub(super) bars: Vec<Bar>,
     pub(super) most: String,
-    pub(super) first: String,
-    pub(super) last: String,
+    pub(super) first: Minute,
+    pub(super) last: Minute,
     pub(super) description: String,
     /// Minutes in which something happened, newest first.
     pub(super) rows: Vec<Row>,
@@ -48,6 +54,7 @@ pub(super) struct Bar {
     pub(super) good_height: i64,
     pub(super) bad_y: i64,
     pub(super) bad_height: i64,
+    pub(super) minute: Minute,
     pub(super) title: String,
 }
 
@@ -81,11 +88,12 @@ fn summary(rows: &[StatsRow], total: &Tally, first: i64) -> Summary {
         delivered: count(delivered),
         failed: count(total.failed),
         attempts: count(total.attempts),
-        per_minute: count(delivered / MINUTES),
+        per_minute: rate(delivered, MINUTES),
         success: percent(total.attempts - total.failed_attempts, total.attempts),
         p50: percentile(total, 0.5),
         p99: percentile(total, 0.99),
         chart: chart(rows, first),
+        oldest_due: None,
     }
 }
 
@@ -97,7 +105,10 @@ fn percentile(tally: &Tally, share: f64) -> String {
 fn chart(rows: &[StatsRow], first: i64) -> Chart {
     let amount = |row: &StatsRow| row.tally.delivered + row.tally.failed_attempts;
     let most = rows.iter().map(amount).max().unwrap_or(0).max(1);
-    let height = |amount: i64| (amount * HEIGHT + most - 1) / most;
+    let height = |amount: i64| match amount {
+        0 => 0,
+        _ => (amount * (HEIGHT - GAP - HEIGHT_MIN) / most).max(HEIGHT_MIN),
+    };
     let step = WIDTH / MINUTES;
     let bars = rows.iter().map(|row| {
         let (good, bad) = (height(row.tally.delivered), height(row.tally.failed_attempts));
@@ -106,11 +117,11 @@ fn chart(rows: &[StatsRow], first: i64) -> Chart {
             x: (row.started_at - first) / MINUTE_US * step + 1,
             good_y,
             good_height: good,
-            bad_y: good_y - bad,
+            bad_y: good_y - bad - if good > 0 { GAP } else { 0 },
             bad_height: bad,
+            minute: Minute(row.started_at),
             title: format!(
-                "{} UTC: {} delivered, {} failed attempts",
-                Time(row.started_at).minute(),
+                "{} delivered, {} failed attempts",
                 count(row.tally.delivered),
                 count(row.tally.failed_attempts)
             ),
@@ -125,8 +136,8 @@ fn chart(rows: &[StatsRow], first: i64) -> Chart {
     Chart {
         bars: bars.collect(),
         most: count(most),
-        first: Time(first).minute(),
-        last: Time(first + (MINUTES - 1) * MINUTE_US).minute(),
+        first: Minute(first),
+        last: Minute(first + (MINUTES - 1) * MINUTE_US),
         description: format!(
             "{} deliveries and {} failed attempts in {MINUTES} minutes; at most {} in one minute.",
             count(total),
@@ -164,15 +175,17 @@ mod tests {
                 ..Tally::default()
             },
         };
-        let chart = chart(&[row(0, 3, 0), row(59, 1, 1_000_000)], 0);
+        let chart = chart(&[row(0, 3, 0), row(1, 0, 7), row(59, 1, 1_000_000)], 0);
         for bar in &chart.bars {
             assert!(
-                bar.bad_y >= -1 && bar.good_y + bar.good_height == HEIGHT,
+                bar.bad_y >= 0 && bar.bad_y + bar.bad_height <= bar.good_y && bar.good_y + bar.good_height == HEIGHT,
                 "{}",
                 bar.title
             );
             assert!(bar.x >= 0 && bar.x < WIDTH);
         }
         assert!(chart.bars[0].good_height > 0, "what is small is still seen");
+        let both = &chart.bars[2];
+        assert_eq!(both.good_y - both.bad_y - both.bad_height, GAP, "they do not touch");
     }
 }

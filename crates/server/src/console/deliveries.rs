@@ -19,6 +19,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
+    live,
     page::{Frame, Place, html},
     session::{Sent, Visitor},
     show::{Badge, Time, duration, state},
@@ -31,6 +32,8 @@ pub(super) const WEBHOOKS_LISTED: usize = 1_000;
 /// A delivery in a list.
 pub(super) struct Row {
     pub(super) id: String,
+    /// Its id as the address of the next page has it.
+    pub(super) raw: i64,
     pub(super) base: String,
     pub(super) state: Badge,
     pub(super) created: Time,
@@ -69,6 +72,7 @@ pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now:
     let deleted = || "a webhook that was deleted".to_owned();
     Row {
         id: DeliveryId::from_raw(record.delivery_id).to_string(),
+        raw: record.delivery_id,
         base: place.base(),
         state: state(record.state),
         created: Time(record.created_at),
@@ -121,7 +125,9 @@ struct ListPage {
     show_webhook: bool,
     filter: Filter,
     errors: Errors,
-    next: Option<String>,
+    /// The next page, even where there is none yet: rows that come in live push others there.
+    older: String,
+    has_older: bool,
     /// Where what is new comes from; only the first page is live.
     live: Option<String>,
     is_filtered: bool,
@@ -158,32 +164,33 @@ pub(super) async fn list(
     let (asked, mut errors) = filter(&fields);
     let before = fields.before(&mut errors);
     let (app, caller) = (&console.app, visitor.caller());
+    let is_live = before.is_none()
+        && errors.is_empty()
+        && asked.start_us.is_none()
+        && asked.end_us.is_none()
+        && asked.event_id.is_none();
+    let live = if is_live {
+        let query = fields.query_with("webhook_column", "yes");
+        Some(live::address(&console, &visitor, &place, &query).await?)
+    } else {
+        None
+    };
     let (records, next) = if errors.is_empty() {
         let found = app.list_deliveries(caller, &organization, &asked, before.unwrap_or(i64::MAX), ROWS);
         errors.unless(found.await, "delivery")?
     } else {
         (Vec::new(), None)
     };
-    let live = before.is_none()
-        && errors.is_empty()
-        && asked.start_us.is_none()
-        && asked.end_us.is_none()
-        && asked.event_id.is_none();
     let targets = console.targets(&visitor, &place)?;
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", "Deliveries").after(&fields),
         deliveries: rows(&place, &targets, records),
         show_webhook: true,
         filter: shown(&fields, &targets),
+        older: fields.query_with("before", &next.unwrap_or_default().to_string()),
+        has_older: next.is_some(),
+        live: live.filter(|_| errors.is_empty()),
         errors,
-        next: next.map(|next| fields.query_with("before", &next.to_string())),
-        live: live.then(|| {
-            format!(
-                "{}/deliveries/live?{}",
-                place.base(),
-                fields.query_with("webhook_column", "yes")
-            )
-        }),
         may_publish: place.may_publish,
         is_filtered: asked != DeliveryFilter::default() || before.is_some(),
         newest: fields.query_without(&["before", "done"]),

@@ -10,6 +10,13 @@ pub(super) struct Errors {
     pub(super) problem: Option<String>,
 }
 
+/// What is wrong with one field, for the summary at a page's top.
+pub(super) struct Link {
+    /// The field's id in the page, if the page shows it.
+    pub(super) id: Option<String>,
+    pub(super) sentence: String,
+}
+
 impl Errors {
     /// Takes what a use case said; gives back what no form can mend. `message` is what its fields are part of.
     pub(super) fn of(error: AppError, message: &str) -> Result<Self, AppError> {
@@ -80,6 +87,31 @@ impl Errors {
         (!sentences.is_empty()).then(|| sentences.join(" · "))
     }
 
+    /// What is wrong, field by field, where the form shows each of them.
+    pub(super) fn all_links(&self) -> Vec<Link> {
+        self.links(&[])
+    }
+
+    /// What is wrong, field by field, but for what is said of fields that the form does not show: `elsewhere`.
+    pub(super) fn links(&self, elsewhere: &[String]) -> Vec<Link> {
+        let link = |(field, sentence): &(String, String)| {
+            let hidden = format!("{field}: {sentence}");
+            if elsewhere.contains(&hidden) {
+                return Link {
+                    id: None,
+                    sentence: hidden,
+                };
+            }
+            let id = field.split(['[', '.', '/']).next().unwrap_or_default();
+            let name = super::fault::capitalized(&id.replace('_', " "));
+            Link {
+                id: Some(id.to_owned()),
+                sentence: format!("{name}: {sentence}"),
+            }
+        };
+        self.fields.iter().map(link).collect()
+    }
+
     /// What is wrong with fields that the form does not show.
     pub(super) fn elsewhere(&self, shown: &[&str]) -> Vec<String> {
         let hidden = self.fields.iter().filter(|(field, _)| {
@@ -113,6 +145,21 @@ mod tests {
         assert_eq!(errors.at("headers").as_deref(), Some("Is ours"));
         assert_eq!(errors.at("timeout").as_deref(), Some("Is too long"));
         assert_eq!(errors.at("time"), None);
-        assert_eq!(errors.elsewhere(&["headers", "timeout"]), ["parent: is odd"]);
+        let elsewhere = errors.elsewhere(&["headers", "timeout"]);
+        assert_eq!(elsewhere, ["parent: is odd"]);
+        let links: Vec<_> = errors
+            .links(&elsewhere)
+            .into_iter()
+            .map(|link| (link.id, link.sentence))
+            .collect();
+        let expected = [
+            (Some("headers"), "Headers: is ours"),
+            (Some("timeout"), "Timeout: is too long"),
+            (None, "parent: is odd"),
+        ];
+        assert_eq!(
+            links,
+            expected.map(|(id, sentence)| (id.map(str::to_owned), sentence.to_owned()))
+        );
     }
 }

@@ -13,10 +13,11 @@ use axum::{
 };
 use futures::stream;
 use hookwright_delivery::clock;
+use hookwright_storage::DeliveryFilter;
 
 use super::{
     Answer, Console, Shared,
-    deliveries::{self, Row, filter, row},
+    deliveries::{Row, filter, row},
     fault::Fault,
     fields::Fields,
     page::Place,
@@ -43,12 +44,32 @@ struct Tail {
     visitor: Visitor,
     place: Place,
     watch: DeliveryWatch,
+    /// What the list shows.
+    listed: DeliveryFilter,
     show_webhook: bool,
     /// What is told next, last first.
     told: Vec<Event>,
 }
 
-/// The stream. A browser that lost it goes on where it was, by the id of what it saw last.
+/// The address of the stream of what changes in a list from now on. Ask for it before the list is read, so that nothing that
+/// happens until the browser connects is missed.
+pub(super) async fn address(console: &Console, visitor: &Visitor, place: &Place, query: &str) -> AppResult<String> {
+    let nothing = DeliveryFilter::default();
+    let watch = console
+        .app
+        .watch_deliveries(visitor.caller(), place.name(), nothing, "")
+        .await;
+    let after = match watch {
+        Ok(watch) => watch.resume_token(),
+        // Nobody else can watch now: the page is shown all the same, and asks again.
+        Err(AppError::Exhausted { .. }) => String::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(format!("{}/deliveries/live?{query}&after={after}", place.base()))
+}
+
+/// The stream. A browser that lost it goes on where it was, by the id of what it saw last; a page that opens it anew cannot
+/// send that id as a header, and names it as `after`.
 pub(super) async fn deliveries(
     State(console): Shared,
     visitor: Visitor,
@@ -63,34 +84,34 @@ pub(super) async fn deliveries(
         return Err(Fault::Form("The filter of this stream means nothing.".to_owned()));
     }
     let show_webhook = asked.webhook_id.is_none() || fields.has("webhook_column");
-    let seen = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let watch = match console
-        .app
-        .watch_deliveries(visitor.caller(), &organization, asked.clone(), seen)
-        .await
-    {
-        // A place that is no longer known: begin where everything is now.
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let seen = header.unwrap_or_else(|| fields.get("after"));
+    // What leaves the list by its state or error is told too: rows that are on the page show how they stand.
+    let watched = DeliveryFilter {
+        states: Vec::new(),
+        error_classes: Vec::new(),
+        ..asked.clone()
+    };
+    let (app, caller) = (&console.app, visitor.caller());
+    let (watch, how) = match app.watch_deliveries(caller, &organization, watched.clone(), seen).await {
+        // A place that is no longer known: begin where everything is now, and say so.
         Err(AppError::Invalid(_) | AppError::Precondition { .. }) if !seen.is_empty() => {
-            console
-                .app
-                .watch_deliveries(visitor.caller(), &organization, asked, "")
-                .await?
+            let watch = app.watch_deliveries(caller, &organization, watched, "").await?;
+            (watch, "anew")
         }
-        watch => watch?,
+        watch => (watch?, "live"),
     };
     let begun = Event::default()
         .event("begun")
         .id(watch.resume_token())
         .retry(AGAIN)
-        .data("live");
+        .data(how);
     let tail = Tail {
         console,
         visitor,
         place,
         watch,
+        listed: asked,
         show_webhook,
         told: vec![begun],
     };
@@ -123,20 +144,22 @@ impl Tail {
         if !self.visitor.is_signed_in(&self.console) {
             return Err(AppError::Unauthenticated("the session is over"));
         }
-        let targets = match self.console.targets(&self.visitor, &self.place) {
-            Ok(targets) => targets,
-            Err(_) => deliveries::Targets::new(),
-        };
+        let targets = self.console.targets(&self.visitor, &self.place).unwrap_or_default();
         let now = clock::now_us();
         let count = seen.deliveries.len();
         let events = seen.deliveries.into_iter().enumerate().filter_map(|(index, record)| {
+            let name = if self.listed.matches(&record) {
+                "delivery"
+            } else {
+                "other"
+            };
             let row = row(&self.place, &targets, record, now);
             let page = RowPage {
                 delivery: &row,
                 show_webhook: self.show_webhook,
             };
             let text = page.render().ok()?;
-            let event = Event::default().event("delivery").data(text.trim());
+            let event = Event::default().event(name).data(text.trim());
             // Only the last one moves the place to go on from: whoever is cut off before it is told all of them again.
             Some(if index + 1 == count {
                 event.id(&seen.resume_token)

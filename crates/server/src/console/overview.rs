@@ -27,7 +27,6 @@ const NODES: usize = 100;
 struct OverviewPage {
     frame: Frame,
     summary: Summary,
-    oldest_due: String,
     troubles: Vec<Trouble>,
     /// `None` for those who may not see them.
     nodes: Option<Vec<Node>>,
@@ -60,15 +59,21 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
         _ => None,
     };
     let due = console.app.oldest_due(caller).await?;
+    let mut summary = console.summary(&visitor, Subject::Installation).await?;
+    summary.oldest_due = Some(oldest_due(due));
     let page = OverviewPage {
-        summary: console.summary(&visitor, Subject::Installation).await?,
-        oldest_due: due.map_or_else(|| "nothing is late".to_owned(), |due| duration(clock::now_us() - due)),
+        summary,
         troubles: troubles(&console, &visitor).await?,
         nodes: nodes.map(|views| views.into_iter().map(node).collect()),
         organizations: !console.app.list_organizations(caller, "", 1)?.0.is_empty(),
         frame,
     };
     Ok(html(&page))
+}
+
+/// How long the delivery has been due that is due for longest.
+fn oldest_due(due: Option<i64>) -> String {
+    due.map_or_else(|| "none is late".to_owned(), |due| duration(clock::now_us() - due))
 }
 
 fn node(view: NodeView) -> Node {

@@ -26,11 +26,6 @@ impl Time {
     pub(super) fn plain(self) -> String {
         self.format(PLAIN)
     }
-
-    /// Hour and minute in UTC, for charts.
-    pub(super) fn minute(self) -> String {
-        self.format(MINUTE)
-    }
 }
 
 impl fmt::Display for Time {
@@ -43,12 +38,29 @@ impl fmt::Display for Time {
 // It writes digits and its own markup.
 impl HtmlSafe for Time {}
 
+/// A time of which hour and minute are shown, for charts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Minute(pub(super) i64);
+
+impl fmt::Display for Minute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (instant, minute) = (Time(self.0).format(INSTANT), Time(self.0).format(MINUTE));
+        write!(
+            f,
+            r#"<time datetime="{instant}" title="{instant}" data-show="minute">{minute} UTC</time>"#
+        )
+    }
+}
+
+// As with times.
+impl HtmlSafe for Minute {}
+
 /// A number with its thousands apart.
 pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -66,7 +78,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
 pub(super) fn size(bytes: i64) -> String {
     match bytes {
         ..1_024 => format!("{bytes} bytes"),
-        ..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
+        1_024..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
         _ => tenths(bytes * 10 / 1_048_576, "MiB"),
     }
 }
@@ -75,10 +87,10 @@ pub(super) fn size(bytes: i64) -> String {
 pub(super) fn duration(us: i64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
-        ..1_000_000 => tenths(us / 100, "ms"),
-        ..120_000_000 => tenths(us / 100_000, "s"),
-        ..7_200_000_000 => format!("{} min", us / 60_000_000),
-        ..172_800_000_000 => format!("{} h", us / 3_600_000_000),
+        1_000..1_000_000 => tenths(us / 100, "ms"),
+        1_000_000..120_000_000 => tenths(us / 100_000, "s"),
+        120_000_000..7_200_000_000 => format!("{} min", us / 60_000_000),
+        7_200_000_000..172_800_000_000 => format!("{} h", us / 3_600_000_000),
         _ => format!("{} days", us / 86_400_000_000),
     }
 }
@@ -88,6 +100,16 @@ fn tenths(tenths: i64, unit: &str) -> String {
         format!("{} {unit}", tenths / 10)
     } else {
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A number of things in each of some periods, on average: `0.9`, `12`.
+pub(super) fn rate(number: i64, periods: i64) -> String {
+    let tenths = (number.saturating_mul(10) + periods / 2) / periods;
+    if tenths < 100 {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    } else {
+        count(tenths / 10)
     }
 }
 
@@ -166,6 +188,8 @@ mod tests {
         assert_eq!(size(1_500), "1.4 KiB");
         let durations = [850, 12_345, 1_500_000, 240_000_000, 7_200_000_000, 259_200_000_000].map(duration);
         assert_eq!(durations, ["850 µs", "12.3 ms", "1.5 s", "4 min", "2 h", "3 days"]);
+        let rates = [0, 3, 59, 596, 597, 60_000_000].map(|number| rate(number, 60));
+        assert_eq!(rates, ["0.0", "0.1", "1.0", "9.9", "10", "1,000,000"]);
         assert_eq!(
             (percent(999, 1_000), percent(9_999, 10_000), percent(1, 0)),
             ("99.9 %".into(), "99.9 %".into(), "–".into())

@@ -29,7 +29,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.iter().find(|(length, _)| millis > 0 && millis % length == 0);
+    let unit = units
+        .iter()
+        .find(|(length, _)| millis > 0 && millis.is_multiple_of(*length));
     unit.map_or_else(
         || format!("{millis}ms"),
         |(length, unit)| format!("{}{unit}", millis / length),

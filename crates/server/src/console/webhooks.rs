@@ -19,6 +19,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
+    live,
     page::{Frame, Place, html},
     session::Visitor,
     show::{Badge, Time, count, duration, percent},
@@ -326,6 +327,7 @@ async fn page(
         webhook_id: Some(id.raw()),
         ..DeliveryFilter::default()
     };
+    let live = live::address(console, visitor, place, &format!("webhook={id}")).await?;
     let (records, _) = console
         .app
         .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)
@@ -339,8 +341,8 @@ async fn page(
         show_webhook: false,
         may_manage: place.may_manage,
         secret,
+        live,
         rotation,
-        live: format!("{}/deliveries/live?webhook={id}", place.base()),
     };
     Ok(html(&page))
 }

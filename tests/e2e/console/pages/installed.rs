@@ -1,8 +1,8 @@
 //! An installation that has something to show on every page.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, EventType, ListDeliveriesRequest, Organization,
-    QueryDeliveryStatsRequest, StatsPeriod, Webhook,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, CreateTokenRequest, EventType,
+    ListDeliveriesRequest, Organization, QueryDeliveryStatsRequest, StatsPeriod, Token, TokenScope, Webhook,
 };
 use hookwright_testkit::{DEADLINE, Receiver, Response};
 
@@ -15,6 +15,8 @@ const EXAMPLE: &str = r#"{"order":"A-17","total":129.5,"region":"eu"}"#;
 pub(super) struct Installed {
     pub(super) installation: Installation,
     pages: Vec<(&'static str, String)>,
+    /// The link of a customer.
+    pub(super) portal: String,
     _receivers: [Receiver; 2],
 }
 
@@ -48,7 +50,18 @@ impl Installed {
         let first = publish(&mut installation).await;
         let failed = failed_delivery(&mut installation, &failing).await;
         counted(&mut installation).await;
-        let replay = counted_replay(&installation).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let counted = replay(&reader, "what=made&intent=count").await;
+        // One that missed all of it, and is given it back slowly.
+        let late = Webhook {
+            description: "Reports".to_owned(),
+            ..webhook(&good.url("/reports"), &["order.sent"])
+        };
+        let late = installation.create_webhook(late).await.unwrap();
+        let missed = format!("what=missed&webhook={}&rate=0.01&intent=replay", id_of(&late.name));
+        let missed = replay(&reader, &missed).await;
+        let token = token(&mut installation).await;
+        let portal = portal_link(&mut installation).await;
         let acme = "/console/organizations/acme";
         let pages = vec![
             ("overview", "/console/".to_owned()),
@@ -73,10 +86,12 @@ impl Installed {
             ("delivery", format!("{acme}/deliveries/{failed}")),
             ("replays", format!("{acme}/replays")),
             ("replay-new", format!("{acme}/replays/new")),
-            ("replay", replay),
+            ("replay", counted),
+            ("replay-missed", missed),
             ("event-types", "/console/event-types".to_owned()),
             ("event-type", "/console/event-types/order.paid".to_owned()),
             ("tokens", "/console/tokens".to_owned()),
+            ("token-revoke", format!("/console/{token}/revoke")),
             ("portal-links", format!("{acme}/portal-links")),
             ("audit", format!("{acme}/audit")),
             ("settings", "/console/settings".to_owned()),
@@ -85,6 +100,7 @@ impl Installed {
         Self {
             installation,
             pages,
+            portal,
             _receivers: [good, bad],
         }
     }
@@ -202,13 +218,33 @@ async fn counted(installation: &mut Installation) {
     }
 }
 
-/// A replay that only counts, asked for as people do; returns its page.
-async fn counted_replay(installation: &Installation) -> String {
-    let reader = Reader::sign_in(installation, &installation.server.token().unwrap()).await;
+/// Begins a replay as people do; returns its page.
+async fn replay(reader: &Reader, fields: &str) -> String {
     let replays = "/console/organizations/acme/replays";
-    let begun = reader
-        .post_from(&format!("{replays}/new"), replays, "what=made&intent=count")
-        .await;
+    let begun = reader.post_from(&format!("{replays}/new"), replays, fields).await;
     assert_eq!(begun.status, 303, "{}", begun.text());
     begun.header("location").unwrap().to_owned()
+}
+
+/// A token that nobody uses; returns its name.
+async fn token(installation: &mut Installation) -> String {
+    let token = Token {
+        display_name: "billing service".to_owned(),
+        scope: TokenScope::Publish.into(),
+        organization: ACME.to_owned(),
+        ..Token::default()
+    };
+    let request = CreateTokenRequest { token: Some(token) };
+    let created = installation.clients.tokens.create_token(request).await.unwrap();
+    created.into_inner().name
+}
+
+async fn portal_link(installation: &mut Installation) -> String {
+    let request = CreatePortalLinkRequest {
+        organization: ACME.to_owned(),
+        return_url: "https://shop.example/settings".to_owned(),
+        ..CreatePortalLinkRequest::default()
+    };
+    let made = installation.clients.portal.create_portal_link(request).await.unwrap();
+    made.into_inner().url
 }

@@ -1,0 +1,58 @@
+// Parts of a page that are asked for again until the server says that nothing more happens to them.
+import { end, follow, isOver, sessionIsOver, tell } from "./following.js";
+import { patch } from "./patch.js";
+import { prepare } from "./forms.js";
+
+const LONGEST_MS = 15_000;
+const DEADLINE_MS = 10_000;
+
+// Brings parts up to date, by id.
+export async function look(parts) {
+  const asked = { headers: { accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(DEADLINE_MS) };
+  const answer = await fetch(location.href, asked);
+  if (isOver(answer)) return sessionIsOver();
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of parts) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh) continue;
+    prepare(fresh);
+    patch(part, fresh);
+  }
+}
+
+// Less often the longer it takes.
+export function refresh() {
+  const parts = () => [...document.querySelectorAll("[data-refresh]")];
+  let wait = Math.min(...parts().map((part) => Number(part.dataset.refresh) * 1000));
+  let timer = 0;
+  let isOld = false;
+  const follower = {
+    // What was stopped for a while is looked at at once.
+    go() {
+      clearTimeout(timer);
+      timer = setTimeout(again, isOld ? 0 : wait);
+      isOld = false;
+    },
+    stop() {
+      clearTimeout(timer);
+      timer = 0;
+      isOld = true;
+    },
+  };
+  const again = async () => {
+    const mine = timer;
+    try {
+      await look(parts());
+      tell(follower, true);
+    } catch {
+      // The server may be restarting; it is asked again.
+      tell(follower, false);
+    }
+    if (parts().length === 0) return end(follower);
+    wait = Math.min(wait * 1.3, LONGEST_MS);
+    // Unless it was stopped meanwhile.
+    if (timer === mine) follower.go();
+  };
+  follow(follower);
+}

@@ -1,0 +1,39 @@
+// Times in the reader's zone: those that are shown, and those that are typed.
+
+const formats = {
+  full: new Intl.DateTimeFormat(undefined, {
+    year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  }),
+  minute: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
+};
+
+// The instant in UTC stays in the title, to be seen on hover.
+export function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const instant = new Date(time.dateTime);
+    const format = formats[time.dataset.show] ?? formats.full;
+    if (!Number.isNaN(instant.getTime())) time.textContent = format.format(instant);
+  }
+}
+
+// What a field for date and time holds for an instant, in the reader's zone.
+function local(instant) {
+  return new Date(instant.getTime() - instant.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+// Fields hold UTC as the server sends them. They are shown and taken in the reader's zone; what is sent is UTC again.
+export function localFields(root) {
+  for (const field of root.querySelectorAll("input[data-utc]")) {
+    const sent = field.value;
+    const instant = new Date(`${sent}Z`);
+    if (!Number.isNaN(instant.getTime())) field.value = local(instant);
+    const shown = field.value;
+    const zone = root.querySelector(`label[for="${field.id}"] [data-zone]`);
+    if (zone) zone.textContent = `(${Intl.DateTimeFormat().resolvedOptions().timeZone})`;
+    field.form.addEventListener("formdata", ({ formData }) => {
+      // What was left as it was is sent as it came: an hour that the clock shows twice stays the one that it is.
+      if (field.value === shown) formData.set(field.name, sent);
+      else if (field.value) formData.set(field.name, new Date(field.value).toISOString().slice(0, 19));
+    });
+  }
+}

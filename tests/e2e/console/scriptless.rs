@@ -1,0 +1,127 @@
+//! The console without script: all that a person comes for can be done, by forms and links alone.
+
+use hookwright_testkit::{Browser, Receiver, Response};
+
+use super::address;
+use crate::support::{Installation, On, on_both_stores};
+
+on_both_stores! {
+    async fn everything_can_be_done_without_script(on: On) {
+        let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1h")).await;
+        for event_type in ["order.paid", "order.sent"] {
+            installation.register(event_type).await;
+        }
+        let receiver = Receiver::start().await;
+        let browser = Browser::start().await.unwrap();
+        browser.let_scripts_run(false).await.unwrap();
+
+        browser.open(&address(&installation, "/console/organizations/acme/webhooks")).await.unwrap();
+        browser.fill("#token", &installation.server.token().unwrap()).await.unwrap();
+        browser.click_css("main button").await.unwrap();
+        browser.wait_for("No webhook yet").await;
+
+        install_and_edit(&browser, &receiver).await;
+        ping(&browser, &receiver).await;
+        publish_retry_and_replay(&browser, &installation, &receiver).await;
+        rotate_and_reveal(&browser, &installation).await;
+
+        browser.click("Sign out").await.unwrap();
+        browser.wait_for("API token").await;
+        assert_eq!(receiver.problems(), Vec::<String>::new());
+    }
+}
+
+/// Follows "Refresh" until the page shows a text.
+async fn refresh_until(browser: &Browser, text: &str) {
+    let mut shown = browser.text().await.unwrap();
+    while !shown.contains(text) {
+        assert!(
+            shown.contains("Refresh"),
+            "nothing more happens, and {text} is not in\n{shown}"
+        );
+        browser.click("Refresh").await.unwrap();
+        shown = browser.text().await.unwrap();
+    }
+}
+
+async fn install_and_edit(browser: &Browser, receiver: &Receiver) {
+    browser.click("New webhook").await.unwrap();
+    browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
+    browser.click_css("input[value='order.paid']").await.unwrap();
+    browser.click_css("input[value='order.sent']").await.unwrap();
+    // What is wrong is said, and what was typed is kept.
+    browser.fill("#timeout", "a while").await.unwrap();
+    browser.click("Install the webhook").await.unwrap();
+    browser.wait_for("This was not accepted").await;
+    browser.fill("#timeout", "5s").await.unwrap();
+    browser.click("Install the webhook").await.unwrap();
+    let shown = browser.wait_for("whsec_").await;
+    for part in ["shown this once", "order.paid", "order.sent", "5s"] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(
+        !shown.contains("Go on") && !shown.contains("Live"),
+        "what needs script is not shown:\n{shown}"
+    );
+    browser.click("Edit").await.unwrap();
+    browser.click_css("#all-events").await.unwrap();
+    browser.click("Save").await.unwrap();
+    browser.wait_for("all events, whatever types are added").await;
+}
+
+async fn ping(browser: &Browser, receiver: &Receiver) {
+    browser.click("Ping").await.unwrap();
+    browser.wait_for("The ping is on its way").await;
+    refresh_until(browser, "HTTP 200").await;
+    receiver
+        .wait_until(|requests| {
+            requests
+                .iter()
+                .any(|request| request.header("TT-Hook-Event") == Some("ping"))
+        })
+        .await;
+}
+
+async fn publish_retry_and_replay(browser: &Browser, installation: &Installation, receiver: &Receiver) {
+    receiver.answer(Response::new(503));
+    let form = "/console/organizations/acme/events/new";
+    browser.open(&address(installation, form)).await.unwrap();
+    browser.fill("#event_type", "order.paid").await.unwrap();
+    browser.fill("#payload", r#"{"order":"A-17"}"#).await.unwrap();
+    browser.click_css("main form button.primary").await.unwrap();
+    browser.wait_for("What became of it, webhook by webhook").await;
+    refresh_until(browser, "dlv_").await;
+    browser.click("dlv_").await.unwrap();
+    refresh_until(browser, "HTTP 503").await;
+    receiver.answer(Response::new(200));
+    browser.click("Retry now").await.unwrap();
+    browser.wait_for("The delivery is due now").await;
+    refresh_until(browser, "HTTP 200").await;
+    browser.click_css("button[formaction$='/replay']").await.unwrap();
+    browser.wait_for("Replayed: this is the new delivery").await;
+    refresh_until(browser, "HTTP 200").await;
+}
+
+async fn rotate_and_reveal(browser: &Browser, installation: &Installation) {
+    browser
+        .open(&address(installation, "/console/organizations/acme/webhooks"))
+        .await
+        .unwrap();
+    browser.click("http://127.0.0.1").await.unwrap();
+    browser.click("Rotate the secret").await.unwrap();
+    browser.click_css("form[action$='/rotate'] button").await.unwrap();
+    let rotated = secret(&browser.wait_for("A rotation is under way").await);
+    browser
+        .open(&address(installation, "/console/organizations/acme/webhooks"))
+        .await
+        .unwrap();
+    browser.click("http://127.0.0.1").await.unwrap();
+    browser.click("Show the secret").await.unwrap();
+    assert_eq!(secret(&browser.wait_for("whsec_").await), rotated);
+}
+
+/// The secret that a page shows.
+fn secret(shown: &str) -> String {
+    let secret = shown.split_whitespace().find(|word| word.starts_with("whsec_"));
+    secret.unwrap_or_else(|| panic!("no secret in\n{shown}")).to_owned()
+}
