@@ -315,8 +315,7 @@ async fn tls_trusts_who_it_is_told_to_trust() {
         std::fs::write(&path, pem).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let certificate = file("certificate.pem", &identity.certificate_pem);
-    let key = file("key.pem", &identity.key_pem);
+    let (certificate, key) = identity.files(directory.path());
     let (builder, _) = crate::support::builder(On::Sqlite).await;
     let server = builder
         .arg("--tls-certificate", &certificate)

@@ -129,8 +129,7 @@ async fn trusts_an_authority(example: &Example, publish: &str, environment: &Env
         std::fs::write(&path, pem).unwrap();
         path
     };
-    let certificate = file("certificate.pem", &identity.certificate_pem);
-    let key = file("key.pem", &identity.key_pem);
+    let (certificate, key) = identity.files(directory.path());
     let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
         .arg("--tls-certificate", &certificate)
         .arg("--tls-private-key", &key)

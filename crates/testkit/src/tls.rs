@@ -106,6 +106,23 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Writes certificate and key into a directory, as two PEM files, and returns their paths.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    #[must_use]
+    pub fn files(&self, directory: &Path) -> (String, String) {
+        let file = |name: &str, pem: &str| {
+            let path = directory.join(name);
+            std::fs::write(&path, pem).expect("the directory takes files");
+            path.to_str().expect("a path of the test's own").to_owned()
+        };
+        (
+            file("certificate.pem", &self.certificate_pem),
+            file("key.pem", &self.key_pem),
+        )
+    }
+
     /// A server's TLS configuration that shows this certificate, speaks TLS 1.2 and 1.3, and offers
     /// `http/1.1` by ALPN: what [`crate::Receiver::start_tls`] takes.
     ///

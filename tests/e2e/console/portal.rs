@@ -132,15 +132,7 @@ async fn a_product_embeds_the_portal_where_the_operator_lets_it() {
     let authority = Authority::new();
     let identity = authority.certificate(&["127.0.0.1"]);
     let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, pem: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, pem).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let (certificate, key) = (
-        file("certificate.pem", &identity.certificate_pem),
-        file("key.pem", &identity.key_pem),
-    );
+    let (certificate, key) = identity.files(directory.path());
     // The product: another site than the console's.
     let (product, stranger, receiver) = (
         Receiver::start().await,

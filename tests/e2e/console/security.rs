@@ -427,13 +427,7 @@ async fn over_tls_cookies_go_nowhere_else() {
     let authority = Authority::new();
     let identity = authority.certificate(&["127.0.0.1"]);
     let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, pem: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, pem).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let certificate = file("certificate.pem", &identity.certificate_pem);
-    let key = file("key.pem", &identity.key_pem);
+    let (certificate, key) = identity.files(directory.path());
     let settings = |builder: hookwright_testkit::TestServerBuilder| {
         builder
             .arg("--http-tls-certificate", &certificate)

@@ -4,7 +4,7 @@ mod curl;
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     response::IntoResponse as _,
 };
@@ -129,11 +129,10 @@ pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let (app, caller) = (&console.app, visitor.caller());
     let record = app.get_delivery(caller, &organization, id).await?;
     let attempts = app.list_attempts(caller, &organization, id).await?;

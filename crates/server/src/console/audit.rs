@@ -1,7 +1,7 @@
 //! The audit log: who changed what, of the installation or of one organization.
 
 use askama::Template;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use hookwright_storage::audit::{AuditFilter, ListedAudit};
 
 use super::{
@@ -52,11 +52,10 @@ struct Detail {
 }
 
 /// That of the installation.
-pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
+pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     if visitor.caller().organization().is_some() {
         return Err(Fault::NotFound);
     }
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     page(&console, &visitor, None, &fields).await
 }
 
@@ -65,10 +64,9 @@ pub(super) async fn list_of_organization(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     page(&console, &visitor, Some(&place), &fields).await
 }
 

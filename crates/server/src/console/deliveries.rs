@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_delivery::clock;
@@ -27,7 +27,7 @@ use super::{
 };
 
 /// How many webhooks can be chosen from.
-pub(super) const WEBHOOKS_LISTED: usize = 1_000;
+const WEBHOOKS_LISTED: usize = 1_000;
 
 /// A delivery in a list.
 pub(super) struct Row {
@@ -157,10 +157,9 @@ pub(super) async fn list(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let (asked, mut errors) = filter(&fields);
     let before = fields.before(&mut errors);
     let (app, caller) = (&console.app, visitor.caller());
@@ -244,28 +243,44 @@ fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T>
 
 /// The form as it was sent.
 pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
-    let pick = |name: &'static str, value: &str, label: &str| Pick {
-        picked: fields.all(name).any(|picked| picked == value),
-        value: value.to_owned(),
-        label: label.to_owned(),
-    };
     Filter {
-        states: DeliveryState::ALL
-            .iter()
-            .map(|state| pick("state", state.as_str(), state.as_str()))
-            .collect(),
-        classes: ErrorClass::ALL
-            .iter()
-            .map(|class| pick("error_class", class.as_str(), &class.as_str().replace('_', " ")))
-            .collect(),
-        webhooks: targets
-            .iter()
-            .take(WEBHOOKS_LISTED)
-            .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
-            .collect(),
+        states: state_picks(fields, &DeliveryState::ALL),
+        classes: class_picks(fields),
+        webhooks: webhook_picks(fields, targets),
         event_type: fields.get("event_type").to_owned(),
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
+    }
+}
+
+/// States to choose from.
+pub(super) fn state_picks(fields: &Fields, states: &[DeliveryState]) -> Vec<Pick> {
+    let states = states.iter().map(|state| state.as_str());
+    states.map(|state| Pick::new(fields, "state", state, state)).collect()
+}
+
+/// Error classes to choose from.
+pub(super) fn class_picks(fields: &Fields) -> Vec<Pick> {
+    let classes = ErrorClass::ALL.iter().map(|class| class.as_str());
+    let pick = |class: &str| Pick::new(fields, "error_class", class, &class.replace('_', " "));
+    classes.map(pick).collect()
+}
+
+/// Webhooks to choose from.
+pub(super) fn webhook_picks(fields: &Fields, targets: &Targets) -> Vec<Pick> {
+    let webhooks = targets.iter().take(WEBHOOKS_LISTED);
+    let pick =
+        |(id, target): (&i64, &String)| Pick::new(fields, "webhook", &WebhookId::from_raw(*id).to_string(), target);
+    webhooks.map(pick).collect()
+}
+
+impl Pick {
+    fn new(fields: &Fields, name: &str, value: &str, label: &str) -> Self {
+        Self {
+            picked: fields.all(name).any(|picked| picked == value),
+            value: value.to_owned(),
+            label: label.to_owned(),
+        }
     }
 }
 

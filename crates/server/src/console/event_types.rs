@@ -1,7 +1,7 @@
 //! Event types: the list, and one with its schema, its versions, its example and who is subscribed to it.
 
 use askama::Template;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use hookwright_storage::{EventTypeRow, SchemaRow};
 
 use super::{
@@ -58,8 +58,7 @@ fn schema(row: &EventTypeRow) -> String {
 }
 
 /// The list.
-pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     let archived_too = fields.has("archived");
     let (rows, next) = console
         .app
@@ -115,13 +114,7 @@ struct Subscriber {
 }
 
 /// One of them.
-pub(super) async fn show(
-    State(console): Shared,
-    visitor: Visitor,
-    Path(name): Path<String>,
-    OriginalUri(uri): OriginalUri,
-) -> Answer {
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>, fields: Fields) -> Answer {
     let (app, caller) = (&console.app, visitor.caller());
     let row = app.get_event_type(caller, &name)?;
     let (versions, _) = app.list_event_type_schemas(caller, &name, i32::MAX, VERSIONS).await?;

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_delivery::clock;
@@ -58,10 +58,9 @@ pub(super) async fn list(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let mut errors = Errors::default();
     if let Some(text) = fields.some("id") {
         match text.parse::<EventId>() {
@@ -153,11 +152,10 @@ pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let record = console.app.get_event(visitor.caller(), &organization, id).await?;
     let explanations = console.app.explain_event(visitor.caller(), &organization, id).await?;
     let targets = console.targets(&visitor, &place)?;

@@ -1,5 +1,8 @@
 //! What a form or an address holds: names and values, in order, some more than once.
 
+use std::convert::Infallible;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
 use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
@@ -97,6 +100,15 @@ impl Fields {
         let mut query = form_urlencoded::Serializer::new(rest);
         query.append_pair(name, value);
         query.finish()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Fields {
+    type Rejection = Infallible;
+
+    /// What the address holds.
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::HeaderMap,
     response::{
         IntoResponse as _, Sse,
@@ -74,11 +74,10 @@ pub(super) async fn deliveries(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
     headers: HeaderMap,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let (asked, errors) = filter(&fields);
     if !errors.is_empty() {
         return Err(Fault::Form("The filter of this stream means nothing.".to_owned()));

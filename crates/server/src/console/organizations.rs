@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
@@ -46,8 +46,7 @@ struct Row {
 }
 
 /// The list.
-pub(super) async fn list(State(console): Shared, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     if let Some(own) = console.app.own_organization(visitor.caller()) {
         return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
     }
@@ -112,14 +111,8 @@ struct ShowPage {
 }
 
 /// One at a glance.
-pub(super) async fn show(
-    State(console): Shared,
-    visitor: Visitor,
-    Path(name): Path<String>,
-    OriginalUri(uri): OriginalUri,
-) -> Answer {
+pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>, fields: Fields) -> Answer {
     let place = console.enter(&visitor, &name)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let (webhooks, next) = console.app.list_webhooks(visitor.caller(), &name, 0, ROWS)?;
     let page = ShowPage {
         frame: Frame::within(&console, &visitor, &place, "home", place.name()).after(&fields),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
@@ -43,11 +43,10 @@ pub(super) async fn form(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     visitor.caller().require_for(Scope::Publish, place.row.id)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     Ok(html(&page(&console, &visitor, &place, &fields, Errors::default())))
 }
 

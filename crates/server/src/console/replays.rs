@@ -2,19 +2,19 @@
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_domain::{
     id::{ReplayId, WebhookId},
-    outcome::{DeliveryState, ErrorClass},
+    outcome::DeliveryState,
 };
 use hookwright_storage::replays::{REPLAY_CANCELLED, REPLAY_FAILED, REPLAY_RUNNING, REPLAY_SUCCEEDED};
 
 use super::{
     Answer, Console, ROWS, Shared,
-    deliveries::{Pick, WEBHOOKS_LISTED},
+    deliveries::{Pick, class_picks, state_picks, webhook_picks},
     errors::Errors,
     fault::Fault,
     fields::Fields,
@@ -124,10 +124,9 @@ pub(super) async fn list(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let before = fields.some("before").and_then(|before| before.parse().ok());
     let from = before.unwrap_or(i64::MAX);
     let (views, next) = console
@@ -165,11 +164,10 @@ pub(super) async fn form(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     Ok(html(&form_page(
         &console,
         &visitor,
@@ -186,12 +184,11 @@ fn form_page(
     fields: &Fields,
     errors: Errors,
 ) -> Result<FormPage, Fault> {
-    let pick = |name: &'static str, value: &str, label: &str| Pick {
-        picked: fields.all(name).any(|picked| picked == value),
-        value: value.to_owned(),
-        label: label.to_owned(),
-    };
-    let finals = DeliveryState::ALL.iter().filter(|state| state.is_final());
+    let finals: Vec<DeliveryState> = DeliveryState::ALL
+        .iter()
+        .copied()
+        .filter(|state| state.is_final())
+        .collect();
     let webhooks = console.targets(visitor, place)?;
     let shown = [
         "states",
@@ -205,18 +202,9 @@ fn form_page(
     Ok(FormPage {
         frame: Frame::within(console, visitor, place, "replays", "New replay"),
         missed: fields.get("what") == "missed",
-        states: finals
-            .map(|state| pick("state", state.as_str(), state.as_str()))
-            .collect(),
-        classes: ErrorClass::ALL
-            .iter()
-            .map(|class| pick("error_class", class.as_str(), &class.as_str().replace('_', " ")))
-            .collect(),
-        webhooks: webhooks
-            .iter()
-            .take(WEBHOOKS_LISTED)
-            .map(|(id, target)| pick("webhook", &WebhookId::from_raw(*id).to_string(), target))
-            .collect(),
+        states: state_picks(fields, &finals),
+        classes: class_picks(fields),
+        webhooks: webhook_picks(fields, &webhooks),
         event_types: fields.get("event_types").to_owned(),
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
@@ -309,11 +297,10 @@ pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let view = console.app.get_replay(visitor.caller(), &organization, id).await?;
     let webhook = view.spec.webhook.map(WebhookId::from_raw);
     let webhook = webhook.and_then(|id| console.app.get_webhook(visitor.caller(), &organization, id).ok());

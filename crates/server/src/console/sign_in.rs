@@ -43,8 +43,7 @@ fn page(status: StatusCode, next: &str, error: Option<String>) -> Response {
 }
 
 /// The form.
-pub(super) async fn form(request: Request) -> Response {
-    let fields = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
+pub(super) async fn form(fields: Fields) -> Response {
     page(StatusCode::OK, local(fields.get("next")), None)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Redirect},
 };
@@ -82,13 +82,7 @@ fn row(visitor: &Visitor, view: TokenView) -> Row {
 }
 
 /// Those of the installation.
-pub(super) async fn list(
-    State(console): Shared,
-    visitor: Visitor,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Answer {
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
+pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields, headers: HeaderMap) -> Answer {
     if visitor.caller().organization().is_some() {
         return Err(Fault::NotFound);
     }
@@ -121,11 +115,10 @@ pub(super) async fn list_of_organization(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
     headers: HeaderMap,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     shown(&console, &visitor, Some(&place), &fields, &headers).await
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Path, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::IntoResponse as _,
 };
@@ -165,10 +165,9 @@ pub(super) async fn list(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let after = fields.get("after").parse().unwrap_or(0);
     let (views, next) = console
         .app
@@ -258,10 +257,9 @@ pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
-    OriginalUri(uri): OriginalUri,
+    fields: Fields,
     headers: HeaderMap,
 ) -> Answer {
-    let fields = Fields::parse(uri.query().unwrap_or_default().as_bytes());
     let place = console.enter(&visitor, &organization)?;
     let id = id.parse().map_err(|_| Fault::NotFound)?;
     let once = console.once(&visitor, &headers);
