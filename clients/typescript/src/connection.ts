@@ -39,8 +39,11 @@ export function explain(error: unknown): string {
   return `${Code[answer.code]}${reason}: ${answer.rawMessage}${fields.join("")}`;
 }
 
-/** What may pass by itself. Canceled is what Connect makes of a connection that broke off: nobody here cancels a call. */
-const passing = [Code.Unavailable, Code.DeadlineExceeded, Code.Canceled];
+/**
+ * What may pass by itself. Canceled and Aborted are what Connect makes of a connection that broke off or was reset: nobody here
+ * cancels a call, and the server aborts only updates that name an etag, which are not made here.
+ */
+const passing = [Code.Unavailable, Code.DeadlineExceeded, Code.Canceled, Code.Aborted];
 
 /** How long to wait before the same call is made again; undefined where a repeat would not help. */
 export function retryDelayMs(error: unknown, attempt: number): number | undefined {

@@ -276,7 +276,7 @@ pub(super) fn capitalized(message: &str) -> String {
     }
 }
 
-/// Whatever else is asked for.
-pub(super) async fn no_such_page(_visitor: Visitor) -> Fault {
+/// Whatever else is asked for, by whoever asks: that there is no such page is no secret.
+pub(super) async fn no_such_page() -> Fault {
     Fault::NotFound
 }
