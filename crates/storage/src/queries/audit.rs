@@ -23,7 +23,6 @@ macro_rules! audit_queries {
                 let mut query = audit_log::table
                     .left_join(organizations::table.on(audit_log::organization_id.eq(organizations::id.nullable())))
                     .filter(audit_log::id.lt(below))
-                    .filter(audit_log::id.ge(from))
                     .order(audit_log::id.desc())
                     .limit(STRETCH)
                     .select((audit_log::all_columns, organizations::name.nullable()))
@@ -31,8 +30,8 @@ macro_rules! audit_queries {
                 if let Some(organization) = filter.organization_id {
                     query = query.filter(audit_log::organization_id.eq(organization));
                 }
-                let lines: Vec<(AuditRow, Option<String>)> = query.load(conn)$($wait)*?;
-                let full = i64::try_from(lines.len()).unwrap_or(i64::MAX) == STRETCH;
+                let mut lines: Vec<(AuditRow, Option<String>)> = query.load(conn)$($wait)*?;
+                let full = $crate::queries::history::cut(&mut lines, STRETCH, |(row, _)| row.id >= from);
                 for (row, organization) in lines {
                     below = row.id;
                     if !filter.matches(&row) {

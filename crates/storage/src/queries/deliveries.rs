@@ -35,7 +35,7 @@ macro_rules! deliveries_queries {
             size: usize,
         ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
             use hookwright_domain::id::first_at;
-            use $crate::queries::{deliveries::{BROAD, OUTLINE}, history::{Work, next_stretch}};
+            use $crate::queries::{deliveries::{BROAD, OUTLINE}, history::{Work, cut, next_stretch}};
             if let Some(kinds) = filter.kinds() {
                 return list_troubled(conn, organization, (filter, kinds), before, size)$($wait)*;
             }
@@ -52,7 +52,6 @@ macro_rules! deliveries_queries {
                 let mut query = events::table
                     .filter(events::organization_id.eq(organization))
                     .filter(events::id.lt(below))
-                    .filter(events::id.ge(from))
                     .order(events::id.desc())
                     .limit(stretch)
                     .select(OUTLINE)
@@ -60,7 +59,8 @@ macro_rules! deliveries_queries {
                 if let Some(rows) = &of_event {
                     query = query.filter(events::id.eq_any(rows));
                 }
-                let outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
+                let mut outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
+                let full = cut(&mut outlines, stretch, |event| event.id >= from);
                 let deliveries: usize = outlines.iter().map(EventOutline::fanout).sum();
                 work.looked_at(outlines.len() + deliveries / BROAD);
                 let owed = filter.may_be_meant(&outlines, before);
@@ -85,7 +85,6 @@ macro_rules! deliveries_queries {
                         return Ok((found, Some(last)));
                     }
                 }
-                let full = i64::try_from(outlines.len()).unwrap_or(i64::MAX) == stretch;
                 match outlines.as_slice().last() {
                     Some(last) if full => below = last.id,
                     _ => return Ok((found, None)),

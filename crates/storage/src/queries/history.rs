@@ -64,7 +64,6 @@ macro_rules! history_queries {
                 let mut query = events::table
                     .filter(events::organization_id.eq(organization))
                     .filter(events::id.lt(below))
-                    .filter(events::id.ge(from))
                     .order(events::id.desc())
                     .limit(stretch)
                     .select((
@@ -82,9 +81,9 @@ macro_rules! history_queries {
                 if let Some(requested) = requested {
                     query = query.filter(events::id.eq(requested));
                 }
-                let heads: Vec<EventHead> = query.load(conn)$($wait)*?;
-                let full = i64::try_from(heads.len()).unwrap_or(i64::MAX) == stretch;
+                let mut heads: Vec<EventHead> = query.load(conn)$($wait)*?;
                 work.looked_at(heads.len());
+                let full = $crate::queries::history::cut(&mut heads, stretch, |head| head.id >= from);
                 for head in heads {
                     // Only what comes after a full page tells that there is more.
                     if found.len() == size {
@@ -130,6 +129,19 @@ const STRETCH_MAX: i64 = 2_000;
 /// it sooner. A look has a price of its own, above all where the store is made of many partitions.
 pub(crate) fn next_stretch(last: i64) -> i64 {
     (last * 2).clamp(STRETCH, STRETCH_MAX)
+}
+
+/// Leaves what lies within a range whose lower end was not asked of the store, and tells whether there may be more of it: whether
+/// the stretch is full, and ends within the range.
+///
+/// The store is not asked for two reasons. Rows come newest first, and few below the range are read. And PostgreSQL takes a range
+/// with two ends, when it plans for values that it does not know, for a narrow one: it then walks the ids of all
+/// organizations instead of the index of one.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, stretch: i64, is_within: impl Fn(&T) -> bool) -> bool {
+    let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) == stretch;
+    let ends_within = rows.last().is_some_and(&is_within);
+    rows.retain(is_within);
+    full && ends_within
 }
 
 /// How much one call does: so many events looked at, or a third as many deliveries looked up.

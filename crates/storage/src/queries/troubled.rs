@@ -27,7 +27,7 @@ macro_rules! troubled_queries {
                 let mut events: Vec<i64> = meant.iter().map(|id| id.event).collect();
                 events.dedup();
                 let outlines = outlines_of(conn, &events)$($wait)*?;
-                let owed = $crate::queries::troubled::owed(&outlines, &meant);
+                let owed = $crate::queries::troubled::owed(&outlines, &meant, filter);
                 let mut rest_of_them = owed.as_slice();
                 while !rest_of_them.is_empty() {
                     let (portion, others) = rest_of_them.split_at(filter.portion(size).min(rest_of_them.len()));
@@ -152,6 +152,10 @@ impl DeliveryFilter {
         })
     }
 
+    fn is_of(&self, event_type: &str) -> bool {
+        self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
+    }
+
     pub(crate) fn is_to(&self, webhook: i64) -> bool {
         self.webhook_id.is_none_or(|wanted| wanted == webhook)
     }
@@ -199,10 +203,13 @@ pub(crate) fn merge(sources: Vec<Vec<TroubledId>>, stretch: i64) -> (Vec<Trouble
     (all, rest)
 }
 
-/// The deliveries with their events, in the order given; those whose event is gone are left out.
-pub(crate) fn owed<'a>(outlines: &'a [EventOutline], ids: &[TroubledId]) -> Vec<Owed<'a>> {
-    let events: std::collections::HashMap<i64, &EventOutline> =
-        outlines.iter().map(|event| (event.id, event)).collect();
+/// The deliveries with their events, in the order given; those whose event is gone, or of another type, are left out.
+pub(crate) fn owed<'a>(outlines: &'a [EventOutline], ids: &[TroubledId], filter: &DeliveryFilter) -> Vec<Owed<'a>> {
+    let events: std::collections::HashMap<i64, &EventOutline> = outlines
+        .iter()
+        .filter(|event| filter.is_of(&event.event_type))
+        .map(|event| (event.id, event))
+        .collect();
     let owed = ids.iter().filter_map(|id| {
         Some(Owed {
             event: events.get(&id.event)?,
