@@ -244,7 +244,7 @@ fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T>
 /// The form as it was sent.
 pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
     Filter {
-        states: state_picks(fields, &DeliveryState::ALL),
+        states: state_picks(fields, DeliveryState::ALL),
         classes: class_picks(fields),
         webhooks: webhook_picks(fields, targets),
         event_type: fields.get("event_type").to_owned(),
