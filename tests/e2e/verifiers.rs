@@ -23,11 +23,16 @@ fn as_json(request: &RecordedRequest, secret: &str, public_key: &str) -> Value {
 }
 
 /// As a receiver in Rust verifies, with the library of Standard Webhooks: docs/guides/verify.md quotes it.
-fn verify(secret: &str, headers: &http::HeaderMap, body: &[u8]) -> Result<(), standardwebhooks::WebhookError> {
+pub(crate) fn verify(
+    secret: &str,
+    headers: &http::HeaderMap,
+    body: &[u8],
+) -> Result<(), standardwebhooks::WebhookError> {
     standardwebhooks::Webhook::new(secret)?.verify(body, headers)
 }
 
-fn header_map(request: &RecordedRequest) -> http::HeaderMap {
+/// Its headers as libraries take them.
+pub(crate) fn header_map(request: &RecordedRequest) -> http::HeaderMap {
     let header = |(name, value): &(String, String)| {
         let name: http::HeaderName = name.parse().unwrap();
         (name, value.parse().unwrap())

@@ -292,13 +292,20 @@ pub struct DeliveryFilter {
 }
 
 impl DeliveryFilter {
+    /// Whether deliveries to a webhook are asked for.
+    pub(crate) fn is_to(&self, webhook: i64) -> bool {
+        self.webhook_id.is_none_or(|wanted| wanted == webhook)
+    }
+
+    /// Whether deliveries of events of a type are asked for.
+    pub(crate) fn is_of(&self, event_type: &str) -> bool {
+        self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
+    }
+
     /// Whether a delivery has the webhook, type, state and error class asked for; event and times are looked for in the store.
     pub fn matches(&self, record: &DeliveryRecord) -> bool {
-        self.webhook_id.is_none_or(|webhook| webhook == record.webhook_id)
-            && self
-                .event_type
-                .as_ref()
-                .is_none_or(|event_type| *event_type == record.event_type)
+        self.is_to(record.webhook_id)
+            && self.is_of(&record.event_type)
             && (self.states.is_empty() || self.states.contains(&record.state))
             && (self.error_classes.is_empty()
                 || record

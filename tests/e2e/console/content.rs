@@ -4,7 +4,10 @@ use hookwright_proto::v1::{GetWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::{Receiver, Response};
 
 use super::{Reader, delivery_of};
-use crate::support::{Installation, On, SECRET, event, id_of, webhook};
+use crate::{
+    support::{Installation, On, SECRET, event, id_of, webhook},
+    verifiers::{header_map, verify},
+};
 
 const PAGES: &str = "/console/organizations/acme";
 
@@ -95,14 +98,7 @@ async fn the_command_of_an_attempt_makes_its_request_again_and_signs_it() {
         ] {
             assert_eq!(again.header(name), sent.header(name), "{name}: {command}");
         }
-        let headers = again
-            .headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let headers: http::HeaderMap = headers.collect();
-        let verified = standardwebhooks::Webhook::new(SECRET)
-            .unwrap()
-            .verify(&again.body, &headers);
+        let verified = verify(SECRET, &header_map(&again), &again.body);
         assert!(verified.is_ok(), "{verified:?}: {command}");
     }
 }

@@ -7,7 +7,7 @@ use super::{
     Console,
     fault::Fault,
     session::Visitor,
-    show::{Minute, Time, count, duration, percent, rate},
+    show::{Minute, Time, count, percent, percentile, rate},
 };
 use crate::app::stats::{StatsQuery, Subject};
 
@@ -90,16 +90,11 @@ fn summary(rows: &[StatsRow], total: &Tally, first: i64) -> Summary {
         attempts: count(total.attempts),
         per_minute: rate(delivered, MINUTES),
         success: percent(total.attempts - total.failed_attempts, total.attempts),
-        p50: percentile(total, 0.5),
-        p99: percentile(total, 0.99),
+        p50: percentile(&total.latencies, 0.5),
+        p99: percentile(&total.latencies, 0.99),
         chart: chart(rows, first),
         oldest_due: None,
     }
-}
-
-fn percentile(tally: &Tally, share: f64) -> String {
-    let us = tally.latencies.percentile(share);
-    us.map_or_else(|| "–".to_owned(), |us| duration(i64::try_from(us).unwrap_or(i64::MAX)))
 }
 
 fn chart(rows: &[StatsRow], first: i64) -> Chart {
@@ -153,8 +148,8 @@ fn minute(row: &StatsRow) -> Row {
         time: Time(row.started_at),
         delivered: count(row.tally.delivered),
         failed_attempts: count(row.tally.failed_attempts),
-        p50: percentile(&row.tally, 0.5),
-        p99: percentile(&row.tally, 0.99),
+        p50: percentile(&row.tally.latencies, 0.5),
+        p99: percentile(&row.tally.latencies, 0.99),
     }
 }
 

@@ -76,11 +76,7 @@ impl Errors {
 
     /// What is wrong with a field or a part of it.
     pub(super) fn at(&self, field: &str) -> Option<String> {
-        let about = |known: &str| {
-            let rest = known.strip_prefix(field);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
-        };
-        let sentences = self.fields.iter().filter(|(known, _)| about(known));
+        let sentences = self.fields.iter().filter(|(known, _)| is_within(known, field));
         let sentences: Vec<String> = sentences
             .map(|(_, sentence)| super::fault::capitalized(sentence))
             .collect();
@@ -114,15 +110,16 @@ impl Errors {
 
     /// What is wrong with fields that the form does not show.
     pub(super) fn elsewhere(&self, shown: &[&str]) -> Vec<String> {
-        let hidden = self.fields.iter().filter(|(field, _)| {
-            !shown.iter().any(|shown| {
-                field
-                    .strip_prefix(shown)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
-            })
-        });
+        let is_hidden = |field: &str| !shown.iter().any(|shown| is_within(field, shown));
+        let hidden = self.fields.iter().filter(|(field, _)| is_hidden(field));
         hidden.map(|(field, sentence)| format!("{field}: {sentence}")).collect()
     }
+}
+
+/// Whether a path names a field or a part of it.
+fn is_within(path: &str, field: &str) -> bool {
+    let rest = path.strip_prefix(field);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
 }
 
 #[cfg(test)]

@@ -44,8 +44,6 @@ pub(super) struct Who {
     pub(super) has_tokens: bool,
     /// Whether they may read the audit log of what they see.
     pub(super) has_audit: bool,
-    /// Whether they came by a portal link.
-    pub(super) is_portal: bool,
     /// Where the link back points.
     pub(super) return_url: Option<String>,
 }
@@ -84,7 +82,6 @@ impl Frame {
                 sees_all: caller.organization().is_none(),
                 has_tokens: caller.require_any(Scope::Admin).is_ok(),
                 has_audit: caller.require_any(Scope::Manage).is_ok() && visitor.site() == Site::Console,
-                is_portal: visitor.site() == Site::Portal,
                 return_url: visitor.session().return_url.clone(),
             }),
             organization: None,

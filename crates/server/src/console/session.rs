@@ -24,16 +24,15 @@ pub(super) struct Asked {
 pub(super) struct Visitor {
     session: Session,
     site: Site,
-    form_token: String,
+    form_tokens: [String; 2],
 }
 
 impl Visitor {
     pub(super) fn new(console: &Console, session: Session, site: Site) -> Self {
-        let [form_token, _] = console.app.form_tokens(&session);
         Self {
+            form_tokens: console.app.form_tokens(&session),
             session,
             site,
-            form_token,
         }
     }
 
@@ -59,7 +58,7 @@ impl Visitor {
 
     /// What their forms carry.
     pub(super) fn form_token(&self) -> &str {
-        &self.form_token
+        &self.form_tokens[0]
     }
 }
 
@@ -94,9 +93,12 @@ impl FromRequest<Arc<Console>> for Sent {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, console).await?;
         let fields = read_form(Request::from_parts(parts, body)).await?;
-        let expected = console.app.form_tokens(&visitor.session);
         // Both are made from a key: what a comparison's time tells of them is of no use.
-        if !expected.iter().any(|token| fields.get("form_token") == token) {
+        if !visitor
+            .form_tokens
+            .iter()
+            .any(|token| fields.get("form_token") == token)
+        {
             return Err(Fault::Forged);
         }
         Ok(Self { visitor, fields })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use askama::filters::HtmlSafe;
-use hookwright_domain::outcome::DeliveryState;
+use hookwright_domain::{histogram::Histogram, outcome::DeliveryState};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 const INSTANT: &[BorrowedFormatItem<'_>] =
@@ -93,6 +93,12 @@ pub(super) fn duration(us: i64) -> String {
         7_200_000_000..172_800_000_000 => format!("{} h", us / 3_600_000_000),
         _ => format!("{} days", us / 86_400_000_000),
     }
+}
+
+/// The duration below which a share of those that were counted lie; nothing where none was.
+pub(super) fn percentile(durations: &Histogram, share: f64) -> String {
+    let us = durations.percentile(share);
+    us.map_or_else(|| "–".to_owned(), |us| duration(i64::try_from(us).unwrap_or(i64::MAX)))
 }
 
 fn tenths(tenths: i64, unit: &str) -> String {

@@ -22,7 +22,7 @@ use super::{
     live,
     page::{Frame, Place, html},
     session::Visitor,
-    show::{Badge, Time, count, duration, percent},
+    show::{Badge, Time, count, percent, percentile},
     units,
 };
 use crate::app::{stats::Subject, webhooks::WebhookView};
@@ -130,7 +130,6 @@ pub(super) async fn lines(
 
 fn line(view: WebhookView, tally: Tally, failing: &HashMap<i64, HealthRow>) -> Line {
     let health = failing.get(&view.row.id);
-    let p50 = tally.durations.percentile(0.5);
     Line {
         id: WebhookId::from_raw(view.row.id).to_string(),
         target: target(&view.row.payload_url),
@@ -143,7 +142,7 @@ fn line(view: WebhookView, tally: Tally, failing: &HashMap<i64, HealthRow>) -> L
         day: Day {
             attempts: count(tally.attempts),
             success: percent(tally.attempts - tally.failed_attempts, tally.attempts),
-            p50: p50.map_or_else(|| "–".to_owned(), |us| duration(i64::try_from(us).unwrap_or(i64::MAX))),
+            p50: percentile(&tally.durations, 0.5),
             is_empty: tally.attempts == 0,
         },
         failing_since: health.and_then(|health| health.failing_since).map(Time),

@@ -246,15 +246,9 @@ impl DeliveryFilter {
 
     /// The deliveries of events, newest first, that match as far as the events' rows tell.
     pub(crate) fn may_be_meant<'a>(&self, newest_first: &'a [EventOutline], before: i64) -> Vec<Owed<'a>> {
-        let of_type = |event: &&EventOutline| {
-            self.event_type
-                .as_ref()
-                .is_none_or(|wanted| *wanted == event.event_type)
-        };
-        let deliveries = newest_first.iter().filter(of_type).flat_map(|event| event.owed().rev());
-        let meant = deliveries.filter(|owed| {
-            owed.delivery_id < before && self.webhook_id.is_none_or(|webhook| webhook == owed.webhook_id)
-        });
+        let of_type = newest_first.iter().filter(|event| self.is_of(&event.event_type));
+        let deliveries = of_type.flat_map(|event| event.owed().rev());
+        let meant = deliveries.filter(|owed| owed.delivery_id < before && self.is_to(owed.webhook_id));
         meant.collect()
     }
 }

@@ -151,14 +151,6 @@ impl DeliveryFilter {
             ended: all || any(&[DeliveryState::Cancelled]),
         })
     }
-
-    fn is_of(&self, event_type: &str) -> bool {
-        self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
-    }
-
-    pub(crate) fn is_to(&self, webhook: i64) -> bool {
-        self.webhook_id.is_none_or(|wanted| wanted == webhook)
-    }
 }
 
 /// The index's own words: a database uses it for no others.
