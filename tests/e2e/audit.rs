@@ -1,15 +1,14 @@
 //! The audit log: what was changed, by whom, for those who may know.
 
 use hookwright_proto::v1::{
-    AuditEntry, CreateTokenRequest, CreateWebhookRequest, DeleteWebhookRequest, GetWebhookRequest,
-    ListAuditEntriesRequest, RevealSigningSecretRequest, RotateSigningSecretRequest, Token, TokenScope,
-    UpdateWebhookRequest, Webhook,
+    AuditEntry, CreateWebhookRequest, DeleteWebhookRequest, GetWebhookRequest, ListAuditEntriesRequest,
+    RevealSigningSecretRequest, RotateSigningSecretRequest, TokenScope, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::Receiver;
 use prost_types::{FieldMask, Struct, Value, value::Kind};
 use tonic::{Code, Status};
 
-use crate::support::{ACME, Clients, Installation, On, SECRET, on_both_stores, webhook};
+use crate::support::{ACME, Clients, Installation, On, SECRET, on_both_stores, token, webhook};
 
 const ALL: &str = "organizations/-";
 
@@ -27,17 +26,6 @@ fn of(parent: &str) -> ListAuditEntriesRequest {
 
 fn actions(entries: &[AuditEntry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.action.as_str()).collect()
-}
-
-async fn token(clients: &mut Clients, scope: TokenScope, organization: &str) -> Token {
-    let token = Token {
-        display_name: "test".to_owned(),
-        scope: scope.into(),
-        organization: organization.to_owned(),
-        ..Token::default()
-    };
-    let request = CreateTokenRequest { token: Some(token) };
-    clients.tokens.create_token(request).await.unwrap().into_inner()
 }
 
 fn field<'a>(details: &'a Struct, path: &[&str]) -> &'a Value {
@@ -62,7 +50,7 @@ on_both_stores! {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         let address = installation.server.grpc_address().to_owned();
-        let manager = token(&mut installation.clients, TokenScope::Manage, ACME).await;
+        let manager = installation.clients.create_token(token(TokenScope::Manage, ACME)).await.unwrap();
         let mut clients = Clients::connect(&address, &manager.secret).await;
         let wanted = Webhook {
             headers: [("X-Key".to_owned(), "concealed-in-header".to_owned())].into(),
@@ -116,7 +104,7 @@ on_both_stores! {
         installation.create_organization("globex").await;
         let address = installation.server.grpc_address().to_owned();
         installation.register("order").await;
-        let manager = token(&mut installation.clients, TokenScope::Manage, ACME).await;
+        let manager = installation.clients.create_token(token(TokenScope::Manage, ACME)).await.unwrap();
         let admin = &mut installation.clients;
         let all = list(admin, of(ALL)).await.unwrap();
         assert_eq!(
@@ -155,7 +143,7 @@ on_both_stores! {
             let denied = list(&mut manages, of(parent)).await.unwrap_err();
             assert_eq!(denied.code(), Code::PermissionDenied, "{parent}");
         }
-        let reader = token(&mut installation.clients, TokenScope::Read, "").await;
+        let reader = installation.clients.create_token(token(TokenScope::Read, "")).await.unwrap();
         let mut reads = Clients::connect(&address, &reader.secret).await;
         for parent in [ALL, ACME] {
             assert_eq!(list(&mut reads, of(parent)).await.unwrap_err().code(), Code::PermissionDenied, "{parent}");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hookwright_proto::v1::{DeleteWebhookRequest, UpdateWebhookRequest, Webhook};
-use hookwright_testkit::{Receiver, Response, TestDatabase, TestServer, receiver::Gate};
+use hookwright_testkit::{Receiver, Response, TestDatabase, TestServer, receiver::Gate, until};
 
 use crate::support::{
     CLOCKING, Clients, Installation, On, builder, event, id_of, wait_for_events, webhook, without_pings,
@@ -159,6 +159,27 @@ async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
     wait_for_all(&receiver, &published).await;
 }
 
+/// Waits until so many deliveries of events are made.
+async fn all_delivered(installation: &mut Installation, count: usize) {
+    let request = hookwright_proto::v1::ListDeliveriesRequest {
+        parent: crate::support::ACME.to_owned(),
+        states: vec![hookwright_proto::v1::DeliveryState::Delivered.into()],
+        ..Default::default()
+    };
+    until("all to be delivered", async || {
+        let listed = installation
+            .clients
+            .deliveries
+            .list_deliveries(request.clone())
+            .await
+            .unwrap();
+        let deliveries = listed.into_inner().deliveries;
+        let delivered = deliveries.iter().filter(|one| one.event_type == "clocking").count();
+        if delivered == count { Ok(()) } else { Err(delivered) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f09_a_node_that_is_stopped_hands_over_at_once() {
     // With a lease so long that nobody waits for its end.
@@ -173,25 +194,7 @@ async fn f09_a_node_that_is_stopped_hands_over_at_once() {
     wait_for_events(&receiver, 1).await;
     receiver.respond(200);
     other.server.terminate().await.unwrap();
-    let request = hookwright_proto::v1::ListDeliveriesRequest {
-        parent: crate::support::ACME.to_owned(),
-        states: vec![hookwright_proto::v1::DeliveryState::Delivered.into()],
-        ..Default::default()
-    };
-    let begun = std::time::Instant::now();
-    loop {
-        let listed = first.clients.deliveries.list_deliveries(request.clone()).await.unwrap();
-        let deliveries = listed.into_inner().deliveries;
-        let delivered = deliveries.iter().filter(|one| one.event_type == "clocking").count();
-        if delivered == published.len() {
-            break;
-        }
-        assert!(
-            begun.elapsed() < hookwright_testkit::DEADLINE,
-            "{delivered} were delivered"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    all_delivered(&mut first, published.len()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,18 +206,16 @@ async fn f07_a_frozen_node_is_taken_over_and_comes_back_as_another() {
     other.server.freeze().unwrap();
     receiver.answer(200);
     gate.open();
-    receiver.forget_requests();
-    wait_for_all(&receiver, &published).await;
+    // What came may still be the frozen node's: what counts is that the other one is through with it.
+    all_delivered(&mut first, published.len()).await;
     receiver.forget_requests();
     other.server.thaw().unwrap();
     // It notices, joins again, and serves.
-    let again = loop {
-        match other.publish().await {
-            Ok(event) => break event,
-            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+    let again = until("the node to be back", async || {
+        let published = other.publish().await;
+        published.inspect_err(|status| assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"))
+    })
+    .await;
     wait_for_all(&receiver, &HashSet::from([again])).await;
     // Each of those that were under way when it froze may end there, and none begins.
     let repeated = without_pings(&receiver.requests())
@@ -260,22 +261,30 @@ async fn nodes_are_shown_with_what_they_own() {
         let request = hookwright_proto::v1::ListNodesRequest::default();
         clients.nodes.list_nodes(request).await.unwrap().into_inner().nodes
     };
-    let held = loop {
+    let held = until("5 deliveries at the other node", async || {
         let listed = nodes(&mut first.clients).await;
         if listed.len() == 2 && listed[1].deliveries_in_memory == 5 {
-            break listed;
+            Ok(listed)
+        } else {
+            Err(format!("{listed:#?}"))
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+    })
+    .await;
     assert_eq!((held[0].name.as_str(), held[1].name.as_str()), ("nodes/0", "nodes/1"));
     assert!(held[0].answering && !held[1].answering);
     assert_eq!(held[0].grpc_address, address);
     assert_ne!(held[1].lease_expire_time, held[1].heartbeat_time);
     gate.open();
     other.server.terminate().await.unwrap();
-    while nodes(&mut first.clients).await.len() > 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("the other node to be gone", async || {
+        let listed = nodes(&mut first.clients).await;
+        if listed.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{listed:#?}"))
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,15 +303,23 @@ async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;
     let address = installation.server.http_address().to_owned();
-    let is_ready = async || crate::access::get(&address, "/readyz").await.contains("200 OK");
-    assert!(is_ready().await);
+    let ready_is = async |expected: bool| {
+        until("readiness to be told", async || {
+            let answer = crate::access::get(&address, "/readyz").await;
+            if answer.contains("200 OK") == expected {
+                Ok(())
+            } else {
+                Err(answer)
+            }
+        })
+        .await;
+    };
+    ready_is(true).await;
     cluster
         .stop(hookwright_testkit::postgres::StopMode::Immediate)
         .await
         .unwrap();
-    while is_ready().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    ready_is(false).await;
     let refused = installation
         .try_publish(event("clocking", CLOCKING))
         .await
@@ -310,14 +327,11 @@ async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
         .unwrap();
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
     cluster.resume().await.unwrap();
-    while !is_ready().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    ready_is(true).await;
     receiver.forget_requests();
-    let published = loop {
-        if let Ok(published) = installation.try_publish(event("clocking", CLOCKING)).await {
-            break published;
-        }
-    };
+    let published = until("an event to be taken", async || {
+        installation.try_publish(event("clocking", CLOCKING)).await
+    })
+    .await;
     wait_for_all(&receiver, &HashSet::from([id_of(&published.event).to_owned()])).await;
 }

@@ -22,7 +22,7 @@ mod rare;
 mod scriptless;
 mod security;
 
-use hookwright_proto::v1::{CreateTokenRequest, ListDeliveriesRequest, Token, TokenScope};
+use hookwright_proto::v1::{ListDeliveriesRequest, TokenScope};
 use hookwright_testkit::{Browser, HttpResponse, http};
 
 use crate::support::Installation;
@@ -31,27 +31,39 @@ use crate::support::Installation;
 async fn browser(installation: &Installation, token: &str) -> Browser {
     let browser = Browser::start().await.unwrap();
     browser.open(&address(installation, "/console/")).await.unwrap();
-    browser.fill("#token", token).await.unwrap();
-    browser.click_css("main button").await.unwrap();
+    enter(&browser, token).await;
     browser.wait_for("Sign out").await;
     browser
+}
+
+/// Signs in on the page that asks for a token.
+async fn enter(browser: &Browser, token: &str) {
+    browser.fill("#token", token).await.unwrap();
+    browser.click_css("main button").await.unwrap();
 }
 
 fn address(installation: &Installation, path: &str) -> String {
     format!("http://{}{path}", installation.server.http_address())
 }
 
-/// Creates a token of an organization, or of the installation.
+/// Creates a token of an organization, or of the installation; returns its secret.
 async fn token(installation: &mut Installation, scope: TokenScope, organization: &str) -> String {
-    let token = Token {
-        display_name: "test".to_owned(),
-        scope: scope.into(),
-        organization: organization.to_owned(),
-        ..Token::default()
-    };
-    let request = CreateTokenRequest { token: Some(token) };
-    let created = installation.clients.tokens.create_token(request).await.unwrap();
-    created.into_inner().secret
+    let token = crate::support::token(scope, organization);
+    installation.clients.create_token(token).await.unwrap().secret
+}
+
+/// What a page's source stands for.
+fn unescaped(html: &str) -> String {
+    let named = [
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#38;", "&"),
+    ];
+    named
+        .iter()
+        .fold(html.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
 /// The delivery of an event that is owed to one webhook.
@@ -109,21 +121,12 @@ impl Reader {
 }
 
 async fn sign_in(address: &str, token: &str, next: &str) -> HttpResponse {
-    let origin = format!("http://{address}");
-    let headers = [
-        ("Origin", origin.as_str()),
-        ("Content-Type", "application/x-www-form-urlencoded"),
-    ];
-    let body = format!("token={token}&next={next}");
-    http::request(address, "POST", "/console/sign-in", &headers, body.as_bytes())
-        .await
-        .unwrap()
+    http::sign_in(address, token, next).await.unwrap()
 }
 
 /// `name=value` of the cookie that an answer sets.
 fn cookie_of(answer: &HttpResponse) -> String {
-    let cookie = answer.header("set-cookie").expect("a cookie is set");
-    cookie.split(';').next().unwrap().to_owned()
+    answer.cookie().expect("a cookie is set").to_owned()
 }
 
 fn form_token(page: &str) -> Option<String> {

@@ -1,12 +1,11 @@
 //! What an installation tells of itself.
 
 use hookwright_proto::v1::{
-    CreateTokenRequest, GetInstallationRequest, Installation as Told, Setting, SettingOrigin, StoreKind, Token,
-    TokenScope,
+    GetInstallationRequest, Installation as Told, Setting, SettingOrigin, StoreKind, TokenScope,
 };
 use tonic::{Code, Status};
 
-use crate::support::{ACME, Clients, Installation, On, on_both_stores};
+use crate::support::{ACME, Clients, Installation, On, on_both_stores, token};
 
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
@@ -48,20 +47,11 @@ async fn it_tells_administrators_alone() {
     let mut installation = Installation::start(On::Sqlite).await;
     let address = installation.server.grpc_address().to_owned();
     for (scope, organization) in [(TokenScope::Manage, ""), (TokenScope::Admin, ACME)] {
-        let token = Token {
-            display_name: "test".to_owned(),
-            scope: scope.into(),
-            organization: organization.to_owned(),
-            ..Token::default()
-        };
-        let request = CreateTokenRequest { token: Some(token) };
         let token = installation
             .clients
-            .tokens
-            .create_token(request)
+            .create_token(token(scope, organization))
             .await
-            .unwrap()
-            .into_inner();
+            .unwrap();
         let mut clients = Clients::connect(&address, &token.secret).await;
         let denied = get(&mut clients, "installation").await.unwrap_err();
         assert_eq!(denied.code(), Code::PermissionDenied, "{scope:?} {organization}");

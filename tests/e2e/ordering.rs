@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
     DeliveryState, ListDeliveriesRequest, OrderedFailure, Ordering, PublishEventRequest, RetryDeliveryRequest,
     SkipDeliveryRequest, Webhook,
 };
-use hookwright_testkit::{Receiver, RecordedRequest, Response, receiver::Gate};
+use hookwright_testkit::{Receiver, RecordedRequest, Response, receiver::Gate, until};
 
 use crate::support::{ACME, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings};
 
@@ -72,6 +72,15 @@ async fn deliveries(installation: &mut Installation, state: DeliveryState) -> Ve
     names
 }
 
+/// Waits until there are paused deliveries.
+async fn paused(installation: &mut Installation) -> Vec<String> {
+    until("a delivery to be paused", async || {
+        let paused = deliveries(installation, DeliveryState::Paused).await;
+        if paused.is_empty() { Err("none is") } else { Ok(paused) }
+    })
+    .await
+}
+
 on_both_stores! {
     async fn a_key_waits_for_its_retries_and_other_keys_go_on(on: On) {
         let receiver = Receiver::start().await;
@@ -130,13 +139,7 @@ on_both_stores! {
         publish(&mut installation, "a", 1..=3).await;
         // Three attempts: then it is paused, and the others wait.
         receiver.wait_until(|requests| count(requests, "a") == 3).await;
-        let paused = loop {
-            let paused = deliveries(&mut installation, DeliveryState::Paused).await;
-            if !paused.is_empty() {
-                break paused;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+        let paused = paused(&mut installation).await;
         let waiting = deliveries(&mut installation, DeliveryState::Pending).await;
         assert_eq!((paused.len(), waiting.len()), (1, 2));
         let retry = RetryDeliveryRequest { name: waiting[0].clone() };
@@ -148,9 +151,7 @@ on_both_stores! {
         installation.clients.deliveries.retry_delivery(retry).await.unwrap();
         let requests = receiver.wait_until(|requests| count(requests, "a") == 4).await;
         assert_eq!(arrived(&requests)["a"], [1, 1, 1, 1]);
-        while deliveries(&mut installation, DeliveryState::Paused).await.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        self::paused(&mut installation).await;
         let skip = SkipDeliveryRequest { name: paused[0].clone() };
         let skipped = installation.clients.deliveries.skip_delivery(skip.clone()).await.unwrap().into_inner();
         let skipped = skipped.delivery.unwrap();

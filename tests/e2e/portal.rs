@@ -1,23 +1,10 @@
 //! Portal links, as an application that asks for them sees them.
 
-use hookwright_proto::v1::{
-    CreatePortalLinkRequest, CreatePortalLinkResponse, CreateTokenRequest, ListAuditEntriesRequest, Token, TokenScope,
-};
+use hookwright_proto::v1::{CreatePortalLinkRequest, ListAuditEntriesRequest, TokenScope};
 use prost_types::Duration;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use crate::support::{ACME, Clients, Installation, On, on_both_stores};
-
-async fn create(clients: &mut Clients, request: CreatePortalLinkRequest) -> Result<CreatePortalLinkResponse, Status> {
-    Ok(clients.portal.create_portal_link(request).await?.into_inner())
-}
-
-fn to_acme() -> CreatePortalLinkRequest {
-    CreatePortalLinkRequest {
-        organization: ACME.to_owned(),
-        ..CreatePortalLinkRequest::default()
-    }
-}
+use crate::support::{ACME, Clients, Installation, On, on_both_stores, portal_link, token};
 
 fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
@@ -31,15 +18,15 @@ on_both_stores! {
             ttl: seconds(60),
             read_only: true,
             return_url: "https://app.example/settings".to_owned(),
-            ..to_acme()
+            ..portal_link(ACME)
         };
-        let link = create(&mut installation.clients, request.clone()).await.unwrap();
+        let link = installation.clients.create_portal_link(request.clone()).await.unwrap();
         let token = link.url.strip_prefix("https://hooks.example/portal/").unwrap();
         assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{token}");
-        let again = create(&mut installation.clients, request).await.unwrap();
+        let again = installation.clients.create_portal_link(request).await.unwrap();
         assert!(again.url != link.url && again.portal_link != link.portal_link, "each is its own");
         let brief = link.expire_time.unwrap().seconds;
-        let hour = create(&mut installation.clients, to_acme()).await.unwrap().expire_time.unwrap().seconds;
+        let hour = installation.clients.create_portal_link(portal_link(ACME)).await.unwrap().expire_time.unwrap().seconds;
         assert!(hour - brief >= 3_540, "an hour where nothing is said: {brief} {hour}");
 
         let log = ListAuditEntriesRequest { parent: ACME.to_owned(), action_prefix: "portal_link.".to_owned(), ..Default::default() };
@@ -60,23 +47,16 @@ on_both_stores! {
             (TokenScope::Publish, ACME, false),
             (TokenScope::Manage, "organizations/globex", false),
         ] {
-            let token = Token {
-                display_name: "test".to_owned(),
-                scope: scope.into(),
-                organization: organization.to_owned(),
-                ..Token::default()
-            };
-            let request = CreateTokenRequest { token: Some(token) };
-            let token = installation.clients.tokens.create_token(request).await.unwrap().into_inner();
+            let token = installation.clients.create_token(token(scope, organization)).await.unwrap();
             let mut clients = Clients::connect(&address, &token.secret).await;
-            match create(&mut clients, to_acme()).await {
+            match clients.create_portal_link(portal_link(ACME)).await {
                 Ok(link) => {
                     assert!(allowed, "{scope:?} {organization}");
                     assert!(link.url.starts_with(&format!("http://{http}/portal/")), "{}", link.url);
                     // It is no token of the API.
                     let portal = link.url.rsplit('/').next().unwrap();
                     let mut stranger = Clients::connect(&address, portal).await;
-                    assert_eq!(create(&mut stranger, to_acme()).await.unwrap_err().code(), Code::Unauthenticated);
+                    assert_eq!(stranger.create_portal_link(portal_link(ACME)).await.unwrap_err().code(), Code::Unauthenticated);
                 }
                 Err(status) => assert_eq!((allowed, status.code()), (false, Code::PermissionDenied), "{scope:?} {organization}"),
             }
@@ -89,7 +69,7 @@ async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
     let mut installation = Installation::start(On::Sqlite).await;
     let with_return = |url: &str| CreatePortalLinkRequest {
         return_url: url.to_owned(),
-        ..to_acme()
+        ..portal_link(ACME)
     };
     for (request, field, code) in [
         (
@@ -100,7 +80,7 @@ async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
         (
             CreatePortalLinkRequest {
                 ttl: seconds(59),
-                ..to_acme()
+                ..portal_link(ACME)
             },
             "ttl",
             Code::InvalidArgument,
@@ -108,7 +88,7 @@ async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
         (
             CreatePortalLinkRequest {
                 ttl: seconds(86_401),
-                ..to_acme()
+                ..portal_link(ACME)
             },
             "ttl",
             Code::InvalidArgument,
@@ -116,7 +96,7 @@ async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
         (
             CreatePortalLinkRequest {
                 ttl: seconds(-1),
-                ..to_acme()
+                ..portal_link(ACME)
             },
             "ttl",
             Code::InvalidArgument,
@@ -126,13 +106,17 @@ async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
         (
             CreatePortalLinkRequest {
                 organization: "organizations/nobody".to_owned(),
-                ..to_acme()
+                ..portal_link(ACME)
             },
             "organizations/nobody",
             Code::NotFound,
         ),
     ] {
-        let refused = create(&mut installation.clients, request.clone()).await.unwrap_err();
+        let refused = installation
+            .clients
+            .create_portal_link(request.clone())
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), code, "{request:?}: {refused:?}");
         assert!(refused.message().contains(field), "{request:?}: {}", refused.message());
     }

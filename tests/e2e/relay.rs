@@ -3,15 +3,14 @@
 use std::{
     path::PathBuf,
     process::{Output, Stdio},
-    time::Duration,
 };
 
-use hookwright_testkit::{DEADLINE, PostgresCluster, Proxy, Receiver, TestDatabase};
+use hookwright_testkit::{DEADLINE, PostgresCluster, Proxy, Receiver, TestDatabase, until};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 use tokio_postgres::{Client, NoTls};
 
@@ -67,15 +66,11 @@ impl Shop {
 
     /// Waits until so many rows fulfil a condition.
     async fn count_until(&self, condition: &str, expected: impl Fn(i64) -> bool) -> i64 {
-        let begun = Instant::now();
-        loop {
+        until(&format!("rows that are {condition}"), async || {
             let count = self.count(condition).await;
-            if expected(count) {
-                return count;
-            }
-            assert!(begun.elapsed() < DEADLINE, "{count} rows were {condition}");
-            sleep(Duration::from_millis(10)).await;
-        }
+            if expected(count) { Ok(count) } else { Err(count) }
+        })
+        .await
     }
 
     /// Ends the connections of relays to this database.
@@ -150,11 +145,11 @@ impl Running {
     }
 
     async fn logged(&self, what: &str) {
-        let begun = Instant::now();
-        while !self.log().contains(what) {
-            assert!(begun.elapsed() < DEADLINE, "never said {what:?}: {}", self.log());
-            sleep(Duration::from_millis(10)).await;
-        }
+        until(what, async || {
+            let log = self.log();
+            if log.contains(what) { Ok(()) } else { Err(log) }
+        })
+        .await;
     }
 
     async fn ended(&mut self) -> Option<i32> {
@@ -259,10 +254,11 @@ async fn what_was_published_and_not_removed_is_not_published_again() {
         .await
         .unwrap();
     let mut relay = Running::of(&shop, &installation, &["--batch-rows", "100"]);
-    let begun = Instant::now();
-    while numbers(&installation).await.len() < 100 {
-        assert!(begun.elapsed() < DEADLINE, "{}", relay.log());
-    }
+    until("the first events", async || {
+        let published = numbers(&installation).await.len();
+        if published >= 100 { Ok(()) } else { Err(relay.log()) }
+    })
+    .await;
     relay.kill9().await;
     // Its session would still remove them.
     shop.end_relay_sessions().await;

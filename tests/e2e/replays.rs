@@ -5,7 +5,7 @@ use hookwright_proto::v1::{
     ListDeliveriesRequest, ListReplaysRequest, Replay, ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection,
     ReplayState, Webhook,
 };
-use hookwright_testkit::{DEADLINE, Receiver};
+use hookwright_testkit::{Receiver, until};
 use tonic::{Code, Status};
 
 use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events, webhook};
@@ -33,16 +33,16 @@ impl Installation {
     }
 
     async fn replay_until(&mut self, name: &str, expected: impl Fn(&Replay) -> bool) -> Replay {
-        let begun = std::time::Instant::now();
-        loop {
+        until("the replay to go on", async || {
             let request = GetReplayRequest { name: name.to_owned() };
             let replay = self.clients.replays.get_replay(request).await.unwrap().into_inner();
             if expected(&replay) {
-                return replay;
+                Ok(replay)
+            } else {
+                Err(format!("{replay:#?}"))
             }
-            assert!(begun.elapsed() < DEADLINE, "the replay stayed like this: {replay:#?}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        })
+        .await
     }
 
     async fn replayed(&mut self, request: ReplayDeliveriesRequest) -> Replay {

@@ -1,16 +1,17 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, Delivery, DeliveryState,
-    GetDeliveryRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Webhook,
-    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
-    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
-    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
-    publish_event_request::Payload, pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
-    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, CreatePortalLinkResponse,
+    CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, ListDeliveriesRequest,
+    PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook, audit_service_client::AuditServiceClient,
+    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
+    event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
+    node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
+    portal_service_client::PortalServiceClient, publish_event_request::Payload, pull_service_client::PullServiceClient,
+    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
-use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder};
+use hookwright_testkit::{PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder, until};
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -86,6 +87,20 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// Makes a token; its secret is in it.
+    pub(crate) async fn create_token(&mut self, token: Token) -> Result<Token, Status> {
+        let request = CreateTokenRequest { token: Some(token) };
+        Ok(self.tokens.create_token(request).await?.into_inner())
+    }
+
+    /// Makes a link for customers.
+    pub(crate) async fn create_portal_link(
+        &mut self,
+        request: CreatePortalLinkRequest,
+    ) -> Result<CreatePortalLinkResponse, Status> {
+        Ok(self.portal.create_portal_link(request).await?.into_inner())
+    }
+
     pub(crate) async fn connect(address: &str, token: &str) -> Self {
         let channel = channel(address).await;
         let bearer = Bearer(format!("Bearer {token}").parse().unwrap());
@@ -224,25 +239,17 @@ impl Installation {
 
     /// Waits until a delivery looks as expected.
     pub(crate) async fn delivery_until(&mut self, name: &str, expected: impl Fn(&Delivery) -> bool) -> Delivery {
-        let begun = std::time::Instant::now();
-        loop {
+        until("the delivery to change", async || {
             let request = GetDeliveryRequest { name: name.to_owned() };
-            let delivery = self
-                .clients
-                .deliveries
-                .get_delivery(request)
-                .await
-                .unwrap()
-                .into_inner();
+            let found = self.clients.deliveries.get_delivery(request).await.unwrap();
+            let delivery = found.into_inner();
             if expected(&delivery) {
-                return delivery;
+                Ok(delivery)
+            } else {
+                Err(format!("{delivery:#?}"))
             }
-            assert!(
-                begun.elapsed() < DEADLINE,
-                "the delivery stayed like this: {delivery:#?}"
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        })
+        .await
     }
 
     /// An organization's deliveries that fit, newest first: all pages.
@@ -273,24 +280,38 @@ impl Installation {
 
     /// Waits until so many deliveries fit, and returns them.
     pub(crate) async fn deliveries_until(&mut self, filter: ListDeliveriesRequest, count: usize) -> Vec<Delivery> {
-        let begun = std::time::Instant::now();
-        loop {
+        until(&format!("{count} that fit {filter:?}"), async || {
             let found = self.deliveries(filter.clone()).await;
             if found.len() >= count {
-                return found;
+                Ok(found)
+            } else {
+                Err(found.len())
             }
-            assert!(
-                begun.elapsed() < DEADLINE,
-                "only {} of {count} fit {filter:?}",
-                found.len()
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 
     pub(crate) async fn delivered(&mut self, name: &str) -> Delivery {
         self.delivery_until(name, |delivery| delivery.state() == DeliveryState::Delivered)
             .await
+    }
+}
+
+/// A token as one asks for it: of an organization, or of the installation.
+pub(crate) fn token(scope: TokenScope, organization: &str) -> Token {
+    Token {
+        display_name: "test".to_owned(),
+        scope: scope.into(),
+        organization: organization.to_owned(),
+        ..Token::default()
+    }
+}
+
+/// A link as one asks for it.
+pub(crate) fn portal_link(organization: &str) -> CreatePortalLinkRequest {
+    CreatePortalLinkRequest {
+        organization: organization.to_owned(),
+        ..CreatePortalLinkRequest::default()
     }
 }
 

@@ -1,29 +1,15 @@
 //! Tokens: what each may do, and that it ends at once.
 
 use hookwright_proto::v1::{
-    CreateTokenRequest, DeleteOrganizationRequest, DeliveryMode, GetOrganizationRequest, GetTokenRequest,
-    ListOrganizationsRequest, ListTokensRequest, PublishStreamRequest, PullDeliveriesRequest, RevokeTokenRequest,
-    Token, TokenScope, TokenState, WatchDeliveriesRequest, Webhook, token::Expiration,
+    DeleteOrganizationRequest, DeliveryMode, GetOrganizationRequest, GetTokenRequest, ListOrganizationsRequest,
+    ListTokensRequest, PublishStreamRequest, PullDeliveriesRequest, RevokeTokenRequest, Token, TokenScope, TokenState,
+    WatchDeliveriesRequest, Webhook, token::Expiration,
 };
 use hookwright_testkit::DEADLINE;
 use prost_types::{Duration, Timestamp};
 use tonic::{Code, Status};
 
-use crate::support::{ACME, CLOCKING, Clients, Installation, On, builder, event, on_both_stores};
-
-fn wanted(scope: TokenScope, organization: &str) -> Token {
-    Token {
-        display_name: "test".to_owned(),
-        scope: scope.into(),
-        organization: organization.to_owned(),
-        ..Token::default()
-    }
-}
-
-async fn create(clients: &mut Clients, token: Token) -> Result<Token, Status> {
-    let request = CreateTokenRequest { token: Some(token) };
-    Ok(clients.tokens.create_token(request).await?.into_inner())
-}
+use crate::support::{ACME, CLOCKING, Clients, Installation, On, builder, event, on_both_stores, token};
 
 async fn revoke(clients: &mut Clients, name: &str) -> Result<Token, Status> {
     let request = RevokeTokenRequest { name: name.to_owned() };
@@ -50,13 +36,13 @@ on_both_stores! {
         let mut installation = Installation::start(on).await;
         let address = installation.server.grpc_address().to_owned();
         let admin = &mut installation.clients;
-        let created = create(admin, wanted(TokenScope::Publish, ACME)).await.unwrap();
+        let created = admin.create_token(token(TokenScope::Publish, ACME)).await.unwrap();
         assert!(created.secret.starts_with("hw_") && created.secret.len() == 67, "{created:?}");
         assert_eq!((created.state(), created.scope(), created.organization.as_str()), (TokenState::Active, TokenScope::Publish, ACME));
         let mut publisher = Clients::connect(&address, &created.secret).await;
         publisher.events.publish_event(event("clocking", CLOCKING)).await.unwrap();
         assert_eq!(can_read(&mut publisher).await.unwrap_err().code(), Code::PermissionDenied);
-        let denied = create(&mut publisher, wanted(TokenScope::Read, ACME)).await.unwrap_err();
+        let denied = publisher.create_token(token(TokenScope::Read, ACME)).await.unwrap_err();
         assert_eq!(denied.code(), Code::PermissionDenied);
 
         let get = GetTokenRequest { name: created.name.clone() };
@@ -83,14 +69,14 @@ on_both_stores! {
         let globex = "organizations/globex";
         let address = installation.server.grpc_address().to_owned();
         let admin = &mut installation.clients;
-        let other = create(admin, wanted(TokenScope::Read, globex)).await.unwrap();
-        let limited = create(admin, wanted(TokenScope::Admin, ACME)).await.unwrap();
+        let other = admin.create_token(token(TokenScope::Read, globex)).await.unwrap();
+        let limited = admin.create_token(token(TokenScope::Admin, ACME)).await.unwrap();
         let mut limited = Clients::connect(&address, &limited.secret).await;
-        let own = create(&mut limited, wanted(TokenScope::Manage, ACME)).await.unwrap();
+        let own = limited.create_token(token(TokenScope::Manage, ACME)).await.unwrap();
         let names: Vec<String> = list(&mut limited, ACME).await.unwrap().into_iter().map(|token| token.name).collect();
         assert_eq!((names.len(), &names[0]), (2, &own.name));
         for organization in ["", globex] {
-            let denied = create(&mut limited, wanted(TokenScope::Read, organization)).await.unwrap_err();
+            let denied = limited.create_token(token(TokenScope::Read, organization)).await.unwrap_err();
             assert_eq!(denied.code(), Code::PermissionDenied, "{organization}");
             assert_eq!(list(&mut limited, organization).await.unwrap_err().code(), Code::PermissionDenied, "{organization}");
         }
@@ -115,7 +101,7 @@ on_both_stores! {
         let first = list(&mut installation.clients, "").await.unwrap().remove(0);
         let refused = revoke(&mut installation.clients, &first.name).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
-        let second = create(&mut installation.clients, wanted(TokenScope::Admin, "")).await.unwrap();
+        let second = installation.clients.create_token(token(TokenScope::Admin, "")).await.unwrap();
         assert_eq!(revoke(&mut installation.clients, &first.name).await.unwrap().state(), TokenState::Revoked, "its own");
         let refused = list(&mut installation.clients, "").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
@@ -132,7 +118,7 @@ on_both_stores! {
         };
         let webhook = installation.create_webhook(wanted_webhook).await.unwrap().name;
         let address = installation.server.grpc_address().to_owned();
-        let token = create(&mut installation.clients, wanted(TokenScope::Manage, "")).await.unwrap();
+        let token = installation.clients.create_token(token(TokenScope::Manage, "")).await.unwrap();
         let mut clients = Clients::connect(&address, &token.secret).await;
         let request = PullDeliveriesRequest { webhook, wait: Some(Duration { seconds: 50, nanos: 0 }), ..Default::default() };
         let pulled = clients.pull.pull_deliveries(request.clone()).await.unwrap().into_inner().deliveries;
@@ -146,7 +132,7 @@ on_both_stores! {
     async fn streams_end_with_their_token(on: On) {
         let mut installation = Installation::start(on).await;
         let address = installation.server.grpc_address().to_owned();
-        let token = create(&mut installation.clients, wanted(TokenScope::Manage, "")).await.unwrap();
+        let token = installation.clients.create_token(token(TokenScope::Manage, "")).await.unwrap();
         let mut clients = Clients::connect(&address, &token.secret).await;
         let request = WatchDeliveriesRequest { parent: ACME.to_owned(), ..WatchDeliveriesRequest::default() };
         let mut watched = clients.deliveries.watch_deliveries(request).await.unwrap().into_inner();
@@ -187,7 +173,7 @@ async fn a_revoked_token_is_good_on_no_node() {
         .await
         .unwrap();
     let mut admin = Clients::connect(first.grpc_address(), &first.token().unwrap()).await;
-    let token = create(&mut admin, wanted(TokenScope::Read, "")).await.unwrap();
+    let token = admin.create_token(token(TokenScope::Read, "")).await.unwrap();
     let mut there = Clients::connect(other.grpc_address(), &token.secret).await;
     let request = ListOrganizationsRequest::default();
     there.organizations.list_organizations(request.clone()).await.unwrap();
@@ -210,9 +196,9 @@ async fn a_token_ends_with_its_time() {
     let second = Duration { seconds: 1, nanos: 0 };
     let brief = Token {
         expiration: Some(Expiration::Ttl(second)),
-        ..wanted(TokenScope::Manage, ACME)
+        ..token(TokenScope::Manage, ACME)
     };
-    let brief = create(admin, brief).await.unwrap();
+    let brief = admin.create_token(brief).await.unwrap();
     assert!(matches!(brief.expiration, Some(Expiration::ExpireTime(_))), "{brief:?}");
     let mut clients = Clients::connect(&address, &brief.secret).await;
     let request = WatchDeliveriesRequest {
@@ -237,7 +223,7 @@ async fn a_token_ends_with_its_time() {
 async fn a_token_that_makes_no_sense_is_refused_with_its_field() {
     let mut installation = Installation::start(On::Sqlite).await;
     let admin = &mut installation.clients;
-    let good = || wanted(TokenScope::Read, ACME);
+    let good = || token(TokenScope::Read, ACME);
     let past = Timestamp {
         seconds: 1_514_797_313,
         nanos: 0,
@@ -294,7 +280,7 @@ async fn a_token_that_makes_no_sense_is_refused_with_its_field() {
             Code::NotFound,
         ),
     ] {
-        let refused = create(admin, token.clone()).await.unwrap_err();
+        let refused = admin.create_token(token.clone()).await.unwrap_err();
         assert_eq!(refused.code(), code, "{token:?}: {refused:?}");
         assert!(refused.message().contains(field), "{token:?}: {}", refused.message());
     }

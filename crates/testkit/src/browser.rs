@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use self::driver::Driver;
-use crate::{DEADLINE, POLL};
+use crate::{DEADLINE, POLL, until};
 
 /// The keys that people go through a page with, as WebDriver names them.
 pub const TAB: &str = "\u{E004}";
@@ -177,19 +177,15 @@ impl Browser {
     /// # Panics
     /// When it does not come to be so in time.
     pub async fn wait_for_result(&self, script: &str, expected: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
+        until(script, async || {
             // A page that is just being replaced runs nothing.
             let result = self.run(script, json!([])).await.unwrap_or_default();
             if expected(&result) {
-                return result;
+                return Ok(result);
             }
-            if begun.elapsed() > DEADLINE {
-                let text = self.text().await.unwrap_or_default();
-                panic!("{script}\nstill gives {result} on\n{text}");
-            }
-            tokio::time::sleep(POLL).await;
-        }
+            Err(format!("{result} on\n{}", self.text().await.unwrap_or_default()))
+        })
+        .await
     }
 
     /// Waits until the page shows a text, and returns all that it shows.
@@ -205,19 +201,15 @@ impl Browser {
     /// # Panics
     /// When it does not come to be so in time.
     pub async fn wait_until(&self, what: &str, expected: impl Fn(&str) -> bool) -> String {
-        let begun = Instant::now();
-        loop {
+        until(what, async || {
             // A page that is just being replaced has no text.
             let shown = self.text().await.unwrap_or_default();
             if expected(&shown) {
-                return shown;
+                return Ok(shown);
             }
-            if begun.elapsed() > DEADLINE {
-                let url = self.url().await.unwrap_or_default();
-                panic!("waited in vain for: {what}\n{url} shows:\n{shown}");
-            }
-            tokio::time::sleep(POLL).await;
-        }
+            Err(format!("{}:\n{shown}", self.url().await.unwrap_or_default()))
+        })
+        .await
     }
 
     /// Shows pages as on a screen of this size, in light or dark.

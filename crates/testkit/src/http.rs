@@ -34,6 +34,12 @@ impl HttpResponse {
         named.map(|(_, value)| value.as_str())
     }
 
+    /// `name=value` of the first cookie that it sets.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        self.header("set-cookie")?.split(';').next()
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -84,6 +90,20 @@ pub async fn request(
     };
     let answered = timeout(DEADLINE, exchange).await;
     answered.with_context(|| format!("{method} {path}: no answer after {DEADLINE:?}"))?
+}
+
+/// Sends the console's sign-in form; `next` is where it shall lead.
+///
+/// # Errors
+/// As [`request`].
+pub async fn sign_in(address: &str, token: &str, next: &str) -> anyhow::Result<HttpResponse> {
+    let origin = format!("http://{address}");
+    let headers = [
+        ("Origin", origin.as_str()),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    let body = format!("token={token}&next={next}");
+    request(address, "POST", "/console/sign-in", &headers, body.as_bytes()).await
 }
 
 /// The beginning of a request.

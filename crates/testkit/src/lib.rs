@@ -12,6 +12,7 @@
 //! | [`tls`] | [`Authority`]: a certificate authority of the test's own |
 //! | [`proxy`] | [`Proxy`]: a TCP proxy that can hold, slow down and cut connections |
 //! | [`python`] | verifiers written by others, run in the virtual environment of `scripts/setup-python` |
+//! | [`until`] | waiting for what nothing announces |
 //!
 //! Invariants:
 //! * Nothing outlives the test process: not a server, not a cluster, not a directory.
@@ -30,6 +31,7 @@ pub mod python;
 pub mod receiver;
 pub mod server;
 pub mod tls;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};
 pub use server::{TestServer, TestServerBuilder};
 pub use tls::Authority;
+pub use wait::until;
 
 /// How long anything is waited for: far longer than it takes on a busy machine, and shorter than
 /// the test runner's own limit, so that the message of the wait is what a person sees.

@@ -1,6 +1,6 @@
 //! Each command of the deliveries, replays and schemas in each format.
 
-use hookwright_testkit::{DEADLINE, Receiver};
+use hookwright_testkit::{Receiver, until};
 use serde_json::Value;
 
 use super::shell::Shell;
@@ -28,7 +28,7 @@ on_both_stores! {
         let published = installation.publish("clocking", CLOCKING).await;
         let shell = Shell::at(&installation);
         receiver.wait_for(2).await;
-        let delivery = until(&shell, &["deliveries", "list", "--event", id_of(&published.event)], |list| {
+        let delivery = answered(&shell, &["deliveries", "list", "--event", id_of(&published.event)], |list| {
             let one = &list["deliveries"][0];
             (one["state"] == "DELIVERY_STATE_DELIVERED").then(|| one["name"].as_str().unwrap().to_owned())
         })
@@ -69,7 +69,7 @@ on_both_stores! {
 
         // The figures are written every ten seconds.
         let stats = ["deliveries", "stats", "--webhook", id_of(&webhook.name)];
-        until(&shell, &stats, |stats| (stats["total"]["deliveredCount"] == "6").then_some(())).await;
+        answered(&shell, &stats, |stats| (stats["total"]["deliveredCount"] == "6").then_some(())).await;
         let (table, stats) = in_every_format(&shell, &stats).await;
         assert_shows(&table, &["ATTEMPTS", "SUCCESS", "P95", "LATENCY P50", "TOTAL", "100.0 %", " ms"]);
         assert!(stats["total"]["attemptDuration"]["p99"].is_string(), "{stats}");
@@ -130,7 +130,7 @@ async fn webhooks_are_paused_and_resumed() {
     let shell = Shell::at(&installation);
     let one = id_of(&created.name);
     let waiting = ["deliveries", "list", "--state", "retrying"];
-    until(&shell, &waiting, |list| list["deliveries"].is_array().then_some(())).await;
+    answered(&shell, &waiting, |list| list["deliveries"].is_array().then_some(())).await;
     shell.text(&["webhooks", "update", one, "--active", "false"]).await;
     let resumed = shell.json(&["webhooks", "resume", one, "--discard-backlog"]).await;
     assert_eq!(
@@ -225,14 +225,10 @@ async fn lines_are_published_over_a_stream_or_in_batches() {
 }
 
 /// Asks until the answer is as expected.
-async fn until<T>(shell: &Shell, arguments: &[&str], found: impl Fn(&Value) -> Option<T>) -> T {
-    let begun = std::time::Instant::now();
-    loop {
+async fn answered<T>(shell: &Shell, arguments: &[&str], found: impl Fn(&Value) -> Option<T>) -> T {
+    until(&format!("an answer to {arguments:?}"), async || {
         let answer = shell.json(arguments).await;
-        if let Some(found) = found(&answer) {
-            return found;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{arguments:?} stayed like this: {answer:#}");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        found(&answer).ok_or(answer)
+    })
+    .await
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hookwright_testkit::DEADLINE;
+use hookwright_testkit::{DEADLINE, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -174,13 +174,11 @@ impl Running {
 
     /// Waits until it said something on standard error.
     pub(super) async fn said(&self, part: &str) {
-        let said = async {
-            while !self.stderr().contains(part) {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        let in_time = timeout(DEADLINE, said).await.is_ok();
-        assert!(in_time, "`{part}` was not said, but: {}", self.stderr());
+        until(part, async || {
+            let said = self.stderr();
+            if said.contains(part) { Ok(()) } else { Err(said) }
+        })
+        .await;
     }
 
     pub(super) fn signal(&self, signal: Signal) {

@@ -3,7 +3,7 @@
 use hookwright_proto::v1::{GetWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::{Receiver, Response};
 
-use super::{Reader, delivery_of};
+use super::{Reader, delivery_of, unescaped};
 use crate::{
     support::{Installation, On, SECRET, event, id_of, webhook},
     verifiers::{header_map, verify},
@@ -101,19 +101,6 @@ async fn the_command_of_an_attempt_makes_its_request_again_and_signs_it() {
         let verified = verify(SECRET, &header_map(&again), &again.body);
         assert!(verified.is_ok(), "{verified:?}: {command}");
     }
-}
-
-fn unescaped(text: &str) -> String {
-    let named = [
-        ("&#60;", "<"),
-        ("&#62;", ">"),
-        ("&#34;", "\""),
-        ("&#39;", "'"),
-        ("&#38;", "&"),
-    ];
-    named
-        .iter()
-        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
 #[tokio::test]

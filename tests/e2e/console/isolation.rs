@@ -1,6 +1,6 @@
 //! What belongs to one organization is nowhere on the pages of another, and looks there like what does not exist.
 
-use hookwright_proto::v1::{CreatePortalLinkRequest, ReplayDeliveriesRequest, TokenScope};
+use hookwright_proto::v1::{ReplayDeliveriesRequest, TokenScope};
 use hookwright_testkit::{DEADLINE, Receiver};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{Reader, cookie_of, delivery_of, token};
-use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, webhook};
+use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, portal_link, webhook};
 
 const ACME_PAGES: &str = "/console/organizations/acme";
 /// What each of acme's things has in its text, and nothing of globex has.
@@ -21,6 +21,8 @@ struct Theirs {
     event: String,
     delivery: String,
     replay: String,
+    /// Its name: `tokens/tok_…`.
+    token: String,
 }
 
 impl Theirs {
@@ -46,11 +48,14 @@ impl Theirs {
             .await
             .unwrap()
             .into_inner();
+        let mut named = crate::support::token(TokenScope::Read, ACME);
+        named.display_name = MARK.to_owned();
         Self {
             webhook: id_of(&made.name).to_owned(),
             event: id_of(&published.event).to_owned(),
             delivery: id_of(&delivery).to_owned(),
             replay: id_of(&replay.name).to_owned(),
+            token: installation.clients.create_token(named).await.unwrap().name,
         }
     }
 
@@ -61,6 +66,7 @@ impl Theirs {
             event,
             delivery,
             replay,
+            ..
         } = self;
         [
             "",
@@ -73,6 +79,9 @@ impl Theirs {
             "/replays",
             "/replays/new",
             "/delete",
+            "/tokens",
+            "/audit",
+            "/portal-links",
         ]
         .map(str::to_owned)
         .into_iter()
@@ -102,6 +111,7 @@ impl Theirs {
             "/events/new".to_owned(),
             "/replays".to_owned(),
             "/delete".to_owned(),
+            "/portal-links".to_owned(),
         ];
         let of_webhook = [
             "edit",
@@ -156,6 +166,14 @@ on_both_stores! {
                     assert_eq!(answer.status, 404, "{path}: {}", answer.text());
                 }
             }
+            // Tokens are made and revoked at an address of the installation's.
+            for (path, fields) in [
+                (format!("{root}/tokens"), "display_name=x&scope=manage&organization=acme"),
+                (format!("{root}/{}/revoke", theirs.token), "confirmed=yes"),
+            ] {
+                let answer = reader.post_from(&format!("{root}/organizations/globex"), &path, fields).await;
+                assert!(matches!(answer.status, 403 | 404 | 405 | 422), "{path}: {}", answer.status);
+            }
             for installations in ["", "tokens", "audit", "settings", "organizations"] {
                 let answer = reader.get(&format!("{root}/{installations}")).await;
                 assert!(matches!(answer.status, 303 | 307 | 404 | 403 | 401), "{installations}: {}", answer.status);
@@ -170,7 +188,7 @@ on_both_stores! {
         let webhook = admin.get(&format!("{ACME_PAGES}/webhooks/{}", theirs.webhook)).await.text();
         assert!(webhook.contains(MARK) && webhook.contains("active"), "{webhook}");
         let log = admin.get(&format!("{ACME_PAGES}/audit")).await.text();
-        for action in ["webhook.update", "webhook.rotate_secret", "webhook.reveal_secret", "webhook.delete", "delivery."] {
+        for action in ["webhook.update", "webhook.rotate_secret", "webhook.reveal_secret", "webhook.delete", "delivery.", "token.revoke", "portal_link."] {
             assert!(!log.contains(action), "{action}");
         }
     }
@@ -206,17 +224,11 @@ on_both_stores! {
 
 /// Somebody who came by a link to globex.
 async fn customer(installation: &mut Installation) -> Reader {
-    let request = CreatePortalLinkRequest {
-        organization: "organizations/globex".to_owned(),
-        ..CreatePortalLinkRequest::default()
-    };
     let link = installation
         .clients
-        .portal
-        .create_portal_link(request)
+        .create_portal_link(portal_link("organizations/globex"))
         .await
-        .unwrap()
-        .into_inner();
+        .unwrap();
     let address = installation.server.http_address().to_owned();
     let path = link.url.strip_prefix(&format!("http://{address}")).unwrap();
     let opened = hookwright_testkit::http::request(&address, "GET", path, &[], b"")

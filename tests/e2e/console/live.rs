@@ -2,14 +2,13 @@
 //! they take no more than a browser has to give, and whoever reads them can make them stand still.
 
 use hookwright_proto::v1::{
-    CreatePortalLinkRequest, Delivery, DeliveryState, ListDeliveriesRequest, RetryDeliveryRequest,
-    WatchDeliveriesRequest,
+    Delivery, DeliveryState, ListDeliveriesRequest, RetryDeliveryRequest, WatchDeliveriesRequest,
 };
 use hookwright_testkit::{Browser, Receiver, Response};
 use serde_json::{Value, json};
 
-use super::{Reader, address, browser, delivery_of};
-use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores};
+use super::{Reader, address, browser, delivery_of, enter, unescaped};
+use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, portal_link};
 
 const DELIVERIES: &str = "/console/organizations/acme/deliveries";
 const LIVE: &str = "Live: changes appear by themselves";
@@ -131,12 +130,7 @@ async fn a_stream_begins_where_its_page_was_made() {
     let reader = Reader::sign_in(&watched.installation, &watched.installation.server.token().unwrap()).await;
     let page = reader.get(DELIVERIES).await.text();
     let (_, rest) = page.split_once("data-live=\"").expect("it is live");
-    let stream = rest
-        .split('"')
-        .next()
-        .unwrap()
-        .replace("&#38;", "&")
-        .replace("&amp;", "&");
+    let stream = unescaped(rest.split('"').next().unwrap());
     // Between the page and the stream.
     let made = watched.publish(DeliveryState::Delivered).await;
     watched.open("/console/").await;
@@ -216,9 +210,7 @@ async fn a_page_says_that_its_session_is_over() {
         watched.browser.wait_for("Your session is over.").await;
         watched.browser.click("Sign in again").await.unwrap();
         watched.browser.wait_for("API token").await;
-        let token = watched.installation.server.token().unwrap();
-        watched.browser.fill("#token", &token).await.unwrap();
-        watched.browser.click_css("main button").await.unwrap();
+        enter(&watched.browser, &watched.installation.server.token().unwrap()).await;
         watched.browser.wait_for(LIVE).await;
         assert_eq!(
             watched.browser.url().await.unwrap(),
@@ -230,18 +222,13 @@ async fn a_page_says_that_its_session_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_customers_page_says_that_their_time_is_over() {
     let mut watched = Watched::start(On::Sqlite).await;
-    let request = CreatePortalLinkRequest {
-        organization: ACME.to_owned(),
-        ..CreatePortalLinkRequest::default()
-    };
     let link = watched
         .installation
         .clients
-        .portal
-        .create_portal_link(request)
+        .create_portal_link(portal_link(ACME))
         .await
         .unwrap();
-    watched.browser.open(&link.into_inner().url).await.unwrap();
+    watched.browser.open(&link.url).await.unwrap();
     watched.browser.click("Deliveries").await.unwrap();
     watched.browser.wait_for(LIVE).await;
     let address = watched.browser.url().await.unwrap();

@@ -2,7 +2,7 @@
 
 use hookwright_testkit::Receiver;
 
-use super::Reader;
+use super::{Reader, unescaped};
 use crate::{
     searching::publish_all,
     support::{CLOCKING, Installation, On, event, id_of, on_both_stores},
@@ -12,7 +12,7 @@ use crate::{
 fn link(page: &str, text: &str) -> Option<String> {
     let (before, _) = page.split_once(&format!("\">{text}</a>"))?;
     let (_, address) = before.rsplit_once("<a href=\"")?;
-    Some(address.replace("&#38;", "&").replace("&amp;", "&"))
+    Some(unescaped(address))
 }
 
 on_both_stores! {

@@ -1,8 +1,8 @@
 //! The console without script: all that a person comes for can be done, by forms and links alone.
 
-use hookwright_testkit::{Browser, Receiver, Response};
+use hookwright_testkit::{Browser, Receiver, Response, until};
 
-use super::address;
+use super::{address, enter};
 use crate::support::{Installation, On, on_both_stores};
 
 on_both_stores! {
@@ -16,8 +16,7 @@ on_both_stores! {
         browser.let_scripts_run(false).await.unwrap();
 
         browser.open(&address(&installation, "/console/organizations/acme/webhooks")).await.unwrap();
-        browser.fill("#token", &installation.server.token().unwrap()).await.unwrap();
-        browser.click_css("main button").await.unwrap();
+        enter(&browser, &installation.server.token().unwrap()).await;
         browser.wait_for("No webhook yet").await;
 
         install_and_edit(&browser, &receiver).await;
@@ -33,15 +32,19 @@ on_both_stores! {
 
 /// Follows "Refresh" until the page shows a text.
 async fn refresh_until(browser: &Browser, text: &str) {
-    let mut shown = browser.text().await.unwrap();
-    while !shown.contains(text) {
+    until(text, async || {
+        let shown = browser.text().await.unwrap();
+        if shown.contains(text) {
+            return Ok(());
+        }
         assert!(
             shown.contains("Refresh"),
             "nothing more happens, and {text} is not in\n{shown}"
         );
         browser.click("Refresh").await.unwrap();
-        shown = browser.text().await.unwrap();
-    }
+        Err(shown)
+    })
+    .await;
 }
 
 async fn install_and_edit(browser: &Browser, receiver: &Receiver) {

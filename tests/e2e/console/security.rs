@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
 };
 use hookwright_testkit::{Authority, Browser, Receiver, Response, http};
 
-use super::{Reader, address, cookie_of, delivery_of, form_token, sign_in, token};
+use super::{Reader, address, cookie_of, delivery_of, enter, form_token, sign_in, token};
 use crate::support::{ACME, Installation, On, event, id_of, on_both_stores, webhook};
 
 /// What would be a part of the page if it were not escaped, in text and in attributes.
@@ -439,11 +439,7 @@ async fn over_tls_cookies_go_nowhere_else() {
         .open(&address(&installation, "/console/").replace("http://", "https://"))
         .await
         .unwrap();
-    browser
-        .fill("#token", &installation.server.token().unwrap())
-        .await
-        .unwrap();
-    browser.click_css("main button").await.unwrap();
+    enter(&browser, &installation.server.token().unwrap()).await;
     browser.wait_for("Sign out").await;
     let cookies = browser.cookies().await.unwrap();
     let cookie = &cookies[0];

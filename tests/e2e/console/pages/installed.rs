@@ -1,13 +1,13 @@
 //! An installation that has something to show on every page.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, CreateTokenRequest, EventType,
-    ListDeliveriesRequest, Organization, QueryDeliveryStatsRequest, StatsPeriod, Token, TokenScope, Webhook,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, EventType, ListDeliveriesRequest,
+    Organization, QueryDeliveryStatsRequest, StatsPeriod, Token, TokenScope, Webhook,
 };
-use hookwright_testkit::{DEADLINE, Receiver, Response};
+use hookwright_testkit::{Receiver, Response, until};
 
 use super::super::Reader;
-use crate::support::{ACME, Installation, On, event, id_of, webhook};
+use crate::support::{ACME, Installation, On, event, id_of, portal_link, token, webhook};
 
 const SCHEMA: &str = r#"{"type":"object","required":["order"],"properties":{"order":{"type":"string"},"total":{"type":"number","minimum":0},"region":{"enum":["eu","us"]}}}"#;
 const EXAMPLE: &str = r#"{"order":"A-17","total":129.5,"region":"eu"}"#;
@@ -60,43 +60,16 @@ impl Installed {
         let late = installation.create_webhook(late).await.unwrap();
         let missed = format!("what=missed&webhook={}&rate=0.01&intent=replay", id_of(&late.name));
         let missed = replay(&reader, &missed).await;
-        let token = token(&mut installation).await;
-        let portal = portal_link(&mut installation).await;
-        let acme = "/console/organizations/acme";
-        let pages = vec![
-            ("overview", "/console/".to_owned()),
-            ("organizations", "/console/organizations".to_owned()),
-            ("organization", acme.to_owned()),
-            ("organization-empty", "/console/organizations/globex".to_owned()),
-            ("organization-delete", format!("{acme}/delete")),
-            ("webhooks", format!("{acme}/webhooks")),
-            ("webhook", format!("{acme}/webhooks/{}", id_of(&failing.name))),
-            ("webhook-new", format!("{acme}/webhooks/new")),
-            ("webhook-edit", format!("{acme}/webhooks/{}/edit", id_of(&all.name))),
-            ("webhook-delete", format!("{acme}/webhooks/{}/delete", id_of(&all.name))),
-            ("events", format!("{acme}/events")),
-            ("events-empty", "/console/organizations/globex/events".to_owned()),
-            ("event", format!("{acme}/events/{first}")),
-            ("publish", format!("{acme}/events/new?event_type=order.paid")),
-            ("deliveries", format!("{acme}/deliveries")),
-            (
-                "deliveries-none",
-                format!("{acme}/deliveries?state=paused&start=2020-01-01T00:00"),
-            ),
-            ("delivery", format!("{acme}/deliveries/{failed}")),
-            ("replays", format!("{acme}/replays")),
-            ("replay-new", format!("{acme}/replays/new")),
-            ("replay", counted),
-            ("replay-missed", missed),
-            ("event-types", "/console/event-types".to_owned()),
-            ("event-type", "/console/event-types/order.paid".to_owned()),
-            ("tokens", "/console/tokens".to_owned()),
-            ("token-revoke", format!("/console/{token}/revoke")),
-            ("portal-links", format!("{acme}/portal-links")),
-            ("audit", format!("{acme}/audit")),
-            ("settings", "/console/settings".to_owned()),
-            ("not-found", "/console/nothing".to_owned()),
-        ];
+        let token = unused_token(&mut installation).await;
+        let portal = portal(&mut installation).await;
+        let pages = Ids {
+            all,
+            failing,
+            event: first,
+            delivery: failed,
+            token,
+        }
+        .pages(counted, missed);
         Self {
             installation,
             pages,
@@ -105,7 +78,7 @@ impl Installed {
         }
     }
 
-    /// Names and addresses.
+    /// Names and addresses: those of the console, and of what a customer sees.
     pub(super) fn pages(&self) -> Vec<(&'static str, String)> {
         self.pages.clone()
     }
@@ -113,6 +86,67 @@ impl Installed {
     pub(super) fn path(&self, name: &str) -> String {
         let page = self.pages.iter().find(|(known, _)| *known == name);
         page.unwrap().1.clone()
+    }
+}
+
+/// What the addresses of pages are made of.
+struct Ids {
+    all: Webhook,
+    failing: Webhook,
+    event: String,
+    delivery: String,
+    token: String,
+}
+
+impl Ids {
+    fn pages(&self, counted: String, missed: String) -> Vec<(&'static str, String)> {
+        let (console, portal) = ("/console/organizations/acme", "/portal/organizations/acme");
+        let Self {
+            event, delivery, token, ..
+        } = self;
+        let [all, failing] = [&self.all, &self.failing].map(|webhook| id_of(&webhook.name));
+        vec![
+            ("overview", "/console/".to_owned()),
+            ("organizations", "/console/organizations".to_owned()),
+            ("organization", console.to_owned()),
+            ("organization-empty", "/console/organizations/globex".to_owned()),
+            ("organization-delete", format!("{console}/delete")),
+            ("webhooks", format!("{console}/webhooks")),
+            ("webhook", format!("{console}/webhooks/{failing}")),
+            ("webhook-new", format!("{console}/webhooks/new")),
+            ("webhook-edit", format!("{console}/webhooks/{all}/edit")),
+            ("webhook-delete", format!("{console}/webhooks/{all}/delete")),
+            ("events", format!("{console}/events")),
+            ("events-empty", "/console/organizations/globex/events".to_owned()),
+            ("event", format!("{console}/events/{event}")),
+            ("publish", format!("{console}/events/new?event_type=order.paid")),
+            ("deliveries", format!("{console}/deliveries")),
+            (
+                "deliveries-none",
+                format!("{console}/deliveries?state=paused&start=2020-01-01T00:00"),
+            ),
+            ("delivery", format!("{console}/deliveries/{delivery}")),
+            ("replays", format!("{console}/replays")),
+            ("replay-new", format!("{console}/replays/new")),
+            ("replay", counted),
+            ("replay-missed", missed),
+            ("event-types", "/console/event-types".to_owned()),
+            ("event-type", "/console/event-types/order.paid".to_owned()),
+            ("tokens", "/console/tokens".to_owned()),
+            ("organization-tokens", format!("{console}/tokens")),
+            ("token-revoke", format!("/console/{token}/revoke")),
+            ("portal-links", format!("{console}/portal-links")),
+            ("audit", format!("{console}/audit")),
+            ("settings", "/console/settings".to_owned()),
+            ("not-found", "/console/nothing".to_owned()),
+            ("portal", portal.to_owned()),
+            ("portal-webhook", format!("{portal}/webhooks/{failing}")),
+            ("portal-webhook-new", format!("{portal}/webhooks/new")),
+            ("portal-event", format!("{portal}/events/{event}")),
+            ("portal-delivery", format!("{portal}/deliveries/{delivery}")),
+            ("portal-event-types", "/portal/event-types".to_owned()),
+            ("portal-not-found", format!("{portal}/nothing")),
+        ]
     }
 }
 
@@ -193,8 +227,7 @@ async fn failed_delivery(installation: &mut Installation, webhook: &Webhook) -> 
 
 /// Waits until the statistics tell of what was delivered: they are stored every few seconds.
 async fn counted(installation: &mut Installation) {
-    let begun = std::time::Instant::now();
-    loop {
+    until("statistics that tell of it", async || {
         let request = QueryDeliveryStatsRequest {
             name: ACME.to_owned(),
             period: StatsPeriod::Minute.into(),
@@ -206,16 +239,12 @@ async fn counted(installation: &mut Installation) {
             .query_delivery_stats(request)
             .await
             .unwrap();
-        if stats
-            .into_inner()
-            .total
-            .is_some_and(|total| total.delivered_count >= 8 && total.failed_count > 0)
-        {
-            return;
+        match stats.into_inner().total {
+            Some(total) if total.delivered_count >= 8 && total.failed_count > 0 => Ok(()),
+            total => Err(format!("{total:#?}")),
         }
-        assert!(begun.elapsed() < DEADLINE, "the statistics do not tell of it");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    })
+    .await;
 }
 
 /// Begins a replay as people do; returns its page.
@@ -227,24 +256,18 @@ async fn replay(reader: &Reader, fields: &str) -> String {
 }
 
 /// A token that nobody uses; returns its name.
-async fn token(installation: &mut Installation) -> String {
+async fn unused_token(installation: &mut Installation) -> String {
     let token = Token {
         display_name: "billing service".to_owned(),
-        scope: TokenScope::Publish.into(),
-        organization: ACME.to_owned(),
-        ..Token::default()
+        ..token(TokenScope::Publish, ACME)
     };
-    let request = CreateTokenRequest { token: Some(token) };
-    let created = installation.clients.tokens.create_token(request).await.unwrap();
-    created.into_inner().name
+    installation.clients.create_token(token).await.unwrap().name
 }
 
-async fn portal_link(installation: &mut Installation) -> String {
+async fn portal(installation: &mut Installation) -> String {
     let request = CreatePortalLinkRequest {
-        organization: ACME.to_owned(),
         return_url: "https://shop.example/settings".to_owned(),
-        ..CreatePortalLinkRequest::default()
+        ..portal_link(ACME)
     };
-    let made = installation.clients.portal.create_portal_link(request).await.unwrap();
-    made.into_inner().url
+    installation.clients.create_portal_link(request).await.unwrap().url
 }

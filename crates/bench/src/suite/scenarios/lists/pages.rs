@@ -11,11 +11,12 @@ use crate::suite::world::{ORGANIZATION, World};
 
 pub(super) async fn visit(world: &World, stored: &Stored, watch: &mut Stopwatch) -> anyhow::Result<()> {
     let address = world.server.http_address();
-    let cookie = sign_in(address, world.token()).await?;
+    let answer = http::sign_in(address, world.token(), "").await?;
+    let cookie = answer.cookie().context("signing in sets a cookie")?;
     for path in paths(stored) {
         watch
             .time(&format!("/console{path}"), async || {
-                let headers = [("Cookie", cookie.as_str())];
+                let headers = [("Cookie", cookie)];
                 let page = http::request(address, "GET", &format!("/console{path}"), &headers, b"").await?;
                 if page.status == 503 {
                     return Err(tonic::Status::unavailable("the console gave up").into());
@@ -27,19 +28,6 @@ pub(super) async fn visit(world: &World, stored: &Stored, watch: &mut Stopwatch)
             .await?;
     }
     Ok(())
-}
-
-/// Returns the cookie.
-async fn sign_in(address: &str, token: &str) -> anyhow::Result<String> {
-    let origin = format!("http://{address}");
-    let headers = [
-        ("Origin", origin.as_str()),
-        ("Content-Type", "application/x-www-form-urlencoded"),
-    ];
-    let body = format!("token={token}&next=");
-    let answer = http::request(address, "POST", "/console/sign-in", &headers, body.as_bytes()).await?;
-    let cookie = answer.header("set-cookie").context("signing in sets a cookie")?;
-    Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
 fn paths(stored: &Stored) -> Vec<String> {
