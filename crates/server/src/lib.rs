@@ -30,18 +30,25 @@ use hookwright_delivery::{
     catalogue::Catalogue,
     clock,
     connector::ConnectorOptions,
-    engine::{Engine, EngineOptions},
+    engine::{DisableRequest, Engine, EngineOptions},
     request::RequestFormat,
     sender::Sender,
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
-use hookwright_storage::{Store, StoreOptions};
+use hookwright_storage::{MasterKey, Store, StoreOptions, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::ServerTlsConfig;
 
 pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts},
+    console::ConsoleOptions,
     options::Options,
     telemetry::Telemetry,
 };
@@ -54,7 +61,7 @@ pub struct Running {
     admin_token: String,
     engine: Engine,
     shutdown: watch::Sender<bool>,
-    housekeeping: tokio::task::JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     listeners: Vec<JoinHandle<anyhow::Result<()>>>,
     shutdown_timeout: Duration,
     traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
@@ -148,108 +155,174 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     check_exposure(&options)?;
     let traces = telemetry::init(&options)?;
     boot::make_data_dir(&options.data_dir)?;
-    let grpc_listener = bind(options.grpc_address, "grpc-address").await?;
-    let http_listener = bind(options.http_address, "http-address").await?;
-    let (grpc_address, http_address) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+    let doors = Doors::open(&options).await?;
+    let opened = open(&options, doors.grpc_address).await?;
+    let console = console_options(&options, doors.http_address)?;
+    let limits = limits(&options, &console)?;
+    let targets = Arc::new(target_policy(&options, &[doors.grpc_address, doors.http_address])?);
+    let working = work(&options, &opened, &limits, &targets).await?;
 
-    let store_options = StoreOptions {
-        node: boot::node(&options, grpc_address)?,
-        ..boot::store_options(&options)
-    };
-    Store::migrate(&store_options).await?;
-    let store = Store::open(&store_options).await?;
-    let key = Arc::new(boot::master_key(&options)?);
-    let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
-    // Servers that start at once make what every installation has one after another.
-    let first_start = store.change_configuration().await?;
-    boot::check_master_key(&store, &key).await?;
-    boot::seed_event_types(&store, &ids).await?;
-    let (admin_token_file, admin_token) = boot::admin_token(&options, &store, &ids).await?;
-    drop(first_start);
-
-    let targets = Arc::new(target_policy(&options, &[grpc_address, http_address])?);
-    let limits = limits(&options, http_address)?;
-    let http_tls = tls::http(&options)?;
-    let catalogue = Arc::new(Catalogue::default());
-    let configuration = store.accept_configuration().await?;
-    App::load(&store, &key, &limits, &catalogue).await?;
-    let (mut registry, metrics) = telemetry::registry();
-    let expired = Counter::default();
-    registry.register("events_expired", "Events removed by retention", expired.clone());
-    let schema_mismatches = Counter::default();
-    let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
-    registry.register("schema_mismatches", help, schema_mismatches.clone());
-    let sender = Sender::new(connector_options(&options)?, Arc::clone(&targets))?;
-    let (engine, disable_requests) = Engine::start(
-        store.clone(),
-        Arc::clone(&catalogue),
-        Arc::clone(&ids),
-        sender,
-        metrics,
-        engine_options(&options, configuration),
-    )
-    .await?;
-    let housekeeping = tokio::spawn(retention::run(store.clone(), options.retention, expired));
-    let telemetry = Arc::new(Telemetry::new(
-        registry,
-        engine.clone(),
-        store.clone(),
-        options.stalled_after,
-    ));
     let (shutdown, stopped) = watch::channel(false);
-    let parts = Parts {
-        store,
-        engine: engine.clone(),
-        catalogue,
-        ids,
-        key,
-        limits,
-        targets,
-        configuration,
-        node: store_options.node,
-        about: options.about.clone(),
-        schema_mismatches,
-        stopping: stopped.clone(),
-    };
-    let app = Arc::new(App::new(parts).await?);
-    tokio::spawn(Arc::clone(&app).disable_as_asked(disable_requests));
+    let engine = working.engine.clone();
+    let app = Arc::new(
+        App::new(Parts {
+            store: opened.store,
+            engine: working.engine,
+            catalogue: working.catalogue,
+            ids: opened.ids,
+            key: opened.key,
+            limits,
+            targets,
+            configuration: working.configuration,
+            node: opened.node,
+            about: options.about.clone(),
+            schema_mismatches: working.schema_mismatches,
+            stopping: stopped.clone(),
+        })
+        .await?,
+    );
+    tokio::spawn(Arc::clone(&app).disable_as_asked(working.disable_requests));
     tokio::spawn(Arc::clone(&app).follow_configuration(engine.configurations()));
-
     tokio::spawn(Arc::clone(&app).run_replays());
 
-    let pages = console::router(
-        Arc::clone(&app),
-        console_options(&options, console_url(&options, http_address)?)?,
-    );
-    let http_router = http::router(telemetry).merge(pages);
-    let listeners = vec![
-        tokio::spawn(grpc::serve(
-            grpc::routes(app).await?,
-            grpc_listener,
-            tls::grpc(&options)?,
-            wait(stopped.clone()),
-        )),
-        tokio::spawn(http::connections::serve(
-            http_listener,
-            http_tls,
-            http_router,
-            wait(stopped),
-        )),
-    ];
     let running = Running {
-        grpc_address,
-        http_address,
-        admin_token_file,
-        admin_token,
+        grpc_address: doors.grpc_address,
+        http_address: doors.http_address,
+        admin_token_file: opened.admin_token_file,
+        admin_token: opened.admin_token,
         engine,
-        housekeeping,
+        housekeeping: working.housekeeping,
         shutdown,
-        listeners,
+        listeners: doors.let_in(app, console, working.telemetry, &stopped).await?,
         shutdown_timeout: options.shutdown_timeout,
         traces,
     };
     announce(&options, &running)?;
     Ok(running)
+}
+
+/// The store, and what every installation has from its first start.
+struct Opened {
+    store: Store,
+    node: NodeOptions,
+    key: Arc<MasterKey>,
+    ids: Arc<IdGenerator>,
+    admin_token_file: PathBuf,
+    admin_token: String,
+}
+
+async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Opened> {
+    let store_options = StoreOptions {
+        node: boot::node(options, grpc_address)?,
+        ..boot::store_options(options)
+    };
+    Store::migrate(&store_options).await?;
+    let store = Store::open(&store_options).await?;
+    let key = Arc::new(boot::master_key(options)?);
+    let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
+    // Servers that start at once make what every installation has one after another.
+    let first_start = store.change_configuration().await?;
+    boot::check_master_key(&store, &key).await?;
+    boot::seed_event_types(&store, &ids).await?;
+    let (admin_token_file, admin_token) = boot::admin_token(options, &store, &ids).await?;
+    drop(first_start);
+    Ok(Opened {
+        store,
+        node: store_options.node,
+        key,
+        ids,
+        admin_token_file,
+        admin_token,
+    })
+}
+
+/// The engine at work by the configuration that is in force, and what is counted of it.
+struct Working {
+    engine: Engine,
+    catalogue: Arc<Catalogue>,
+    /// The version of the configuration.
+    configuration: i64,
+    disable_requests: mpsc::Receiver<DisableRequest>,
+    schema_mismatches: Counter,
+    telemetry: Arc<Telemetry>,
+    housekeeping: JoinHandle<()>,
+}
+
+async fn work(
+    options: &Options,
+    opened: &Opened,
+    limits: &Limits,
+    targets: &Arc<TargetPolicy>,
+) -> anyhow::Result<Working> {
+    let store = &opened.store;
+    let catalogue = Arc::new(Catalogue::default());
+    let configuration = store.accept_configuration().await?;
+    App::load(store, &opened.key, limits, &catalogue).await?;
+    let (mut registry, metrics) = telemetry::registry();
+    let (expired, schema_mismatches) = (Counter::default(), Counter::default());
+    registry.register("events_expired", "Events removed by retention", expired.clone());
+    let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
+    registry.register("schema_mismatches", help, schema_mismatches.clone());
+    let (engine, disable_requests) = Engine::start(
+        store.clone(),
+        Arc::clone(&catalogue),
+        Arc::clone(&opened.ids),
+        Sender::new(connector_options(options)?, Arc::clone(targets))?,
+        metrics,
+        engine_options(options, configuration),
+    )
+    .await?;
+    let telemetry = Telemetry::new(registry, engine.clone(), store.clone(), options.stalled_after);
+    Ok(Working {
+        engine,
+        catalogue,
+        configuration,
+        disable_requests,
+        schema_mismatches,
+        telemetry: Arc::new(telemetry),
+        housekeeping: tokio::spawn(retention::run(store.clone(), options.retention, expired)),
+    })
+}
+
+/// The listeners, with nobody let in yet.
+struct Doors {
+    grpc: TcpListener,
+    http: TcpListener,
+    grpc_address: SocketAddr,
+    http_address: SocketAddr,
+    grpc_tls: Option<ServerTlsConfig>,
+    http_tls: Option<TlsAcceptor>,
+}
+
+impl Doors {
+    async fn open(options: &Options) -> anyhow::Result<Self> {
+        let grpc = bind(options.grpc_address, "grpc-address").await?;
+        let http = bind(options.http_address, "http-address").await?;
+        Ok(Self {
+            grpc_address: grpc.local_addr()?,
+            http_address: http.local_addr()?,
+            grpc_tls: tls::grpc(options)?,
+            http_tls: tls::http(options)?,
+            grpc,
+            http,
+        })
+    }
+
+    /// Serves callers and browsers until the server stops.
+    async fn let_in(
+        self,
+        app: Arc<App>,
+        console: ConsoleOptions,
+        telemetry: Arc<Telemetry>,
+        stopped: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+        let pages = console::router(Arc::clone(&app), console);
+        let router = http::router(telemetry).merge(pages);
+        let routes = grpc::routes(app).await?;
+        let calls = grpc::serve(routes, self.grpc, self.grpc_tls, wait(stopped.clone()));
+        let requests = http::connections::serve(self.http, self.http_tls, router, wait(stopped.clone()));
+        Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])
+    }
 }
 
 /// Nothing listens on a public address without TLS unless told to in so many words.
@@ -293,7 +366,7 @@ fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<Target
     })
 }
 
-fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits> {
+fn limits(options: &Options, console: &ConsoleOptions) -> anyhow::Result<Limits> {
     let schedule = RetrySchedule::new(options.retry_delays.clone()).context("retry-delay")?;
     Ok(Limits {
         payload_bytes_max: options.payload_bytes_max,
@@ -302,7 +375,7 @@ fn limits(options: &Options, http_address: SocketAddr) -> anyhow::Result<Limits>
         header_prefix: options.header_prefix.clone(),
         schedule: Arc::new(schedule),
         retention: options.retention,
-        console_url: console_url(options, http_address)?,
+        console_url: console.origin.clone(),
     })
 }
 
@@ -319,10 +392,10 @@ fn console_url(options: &Options, http_address: SocketAddr) -> anyhow::Result<St
     }
 }
 
-fn console_options(options: &Options, url: String) -> anyhow::Result<console::ConsoleOptions> {
+fn console_options(options: &Options, http_address: SocketAddr) -> anyhow::Result<ConsoleOptions> {
     let parents = options.portal_parents.iter().map(|text| origin("portal-parent", text));
-    Ok(console::ConsoleOptions {
-        origin: url,
+    Ok(ConsoleOptions {
+        origin: console_url(options, http_address)?,
         portal_parents: parents.collect::<anyhow::Result<_>>()?,
         proxies: console::Proxies::parse(&options.trusted_proxies)?,
     })
