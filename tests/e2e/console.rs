@@ -10,12 +10,14 @@
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
 //! | `portal` | customers who come by a link |
+//! | `long` | many attempts of a delivery, and many webhooks that fail |
 //! | `rare` | a filter that little matches leads further back, page by page |
 
 mod content;
 mod isolation;
 mod journey;
 mod live;
+mod long;
 mod pages;
 mod portal;
 mod rare;

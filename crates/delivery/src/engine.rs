@@ -180,7 +180,7 @@ impl Engine {
     ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
         let (disable, disable_requests) = mpsc::channel(256);
         let known_health = store
-            .failing_webhooks()
+            .all_failing_webhooks()
             .await?
             .into_iter()
             .map(|row| {

@@ -46,6 +46,7 @@ mod show;
 mod sign_in;
 mod site;
 mod tokens;
+mod troubles;
 mod units;
 mod webhook_actions;
 mod webhook_form;
@@ -128,6 +129,7 @@ fn console_pages() -> Router<Arc<Console>> {
     Router::new()
         .route("/sign-in", get(sign_in::form).merge(sign_in))
         .route("/sign-out", post(sign_in::sign_out))
+        .route("/failing-webhooks", get(troubles::list))
         .route("/organizations", get(organizations::list).post(organizations::create))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route(

@@ -10,8 +10,7 @@ use hookwright_delivery::{
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
 };
-use hookwright_domain::id::WebhookId;
-use hookwright_storage::{Store, Waiting};
+use hookwright_storage::Store;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -19,7 +18,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::options::Options;
+use crate::{app::health::OldestDue, options::Options};
 
 /// How long a span may take to reach the collector before it is dropped.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,12 +129,12 @@ impl Telemetry {
         add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
         add(
             "oldest_due_seconds",
-            "Age of the oldest delivery that is due and waits in the store for this node, to a webhook that is active",
+            "Age of the oldest delivery that is due to a webhook that is active, and waits at this node",
             &gauges.oldest_due_seconds,
         );
         add(
             "installation_oldest_due_seconds",
-            "The same over all nodes",
+            "The same over all nodes, of what waits in the store; and at this node",
             &gauges.installation_oldest_due_seconds,
         );
         add(
@@ -177,17 +176,11 @@ impl Telemetry {
         self.gauges
             .stalled_seconds
             .set(self.engine.stall().map_or(0, |stall| age_seconds(stall.since)));
-        if let Ok(Ok(waiting)) = tokio::time::timeout(READY_TIMEOUT, self.store.waiting()).await {
-            let node = i32::from(self.store.node());
-            let active = |waiting: &&Waiting| self.engine.is_active(WebhookId::from_raw(waiting.webhook));
-            let oldest = |waiting: &mut dyn Iterator<Item = &Waiting>| {
-                waiting.map(|waiting| age_seconds(waiting.due_at)).max().unwrap_or(0)
-            };
-            let mut mine = waiting.iter().filter(active).filter(|waiting| waiting.node == node);
-            self.gauges.oldest_due_seconds.set(oldest(&mut mine));
-            self.gauges
-                .installation_oldest_due_seconds
-                .set(oldest(&mut waiting.iter().filter(active)));
+        let oldest = OldestDue::find(&self.store, &self.engine);
+        if let Ok(Ok(oldest)) = tokio::time::timeout(READY_TIMEOUT, oldest).await {
+            let age = |since: Option<i64>| since.map_or(0, age_seconds);
+            self.gauges.oldest_due_seconds.set(age(oldest.here));
+            self.gauges.installation_oldest_due_seconds.set(age(oldest.anywhere));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())?;

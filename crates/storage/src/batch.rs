@@ -6,7 +6,7 @@ use bytes::Bytes;
 use diesel::prelude::*;
 use hookwright_domain::outcome::{DeliveryState, ErrorClass};
 
-use crate::rows::{AttemptRow, EndingRow, HealthRow, PendingRow};
+use crate::rows::{AttemptRow, EndingRow, HealthRow, NextAttempt, PendingRow};
 
 /// An event as stored. Cheap to share: the payload is never copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,11 +262,11 @@ impl EventFilter {
 /// An event as history shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRecord {
-    /// The event; its payload is empty in lists.
+    /// The event; in lists without its payload, and with the beginning of it where no more was asked for.
     pub event: StoredEvent,
     /// When it was published.
     pub created_at: i64,
-    /// The payload's size.
+    /// The whole payload's size.
     pub payload_bytes: i64,
     /// The request id that it was published under.
     pub request_id: Option<String>,
@@ -323,6 +323,8 @@ pub struct AttemptSummary {
     pub number: i32,
     /// When it began.
     pub started_at: i64,
+    /// How long it took.
+    pub duration_us: i64,
     /// The HTTP status, if one came.
     pub status: Option<i32>,
     /// Why it failed.
@@ -359,6 +361,14 @@ pub struct DeliveryRecord {
 }
 
 impl DeliveryRecord {
+    /// What its next attempt waits for.
+    pub fn next_attempt(&self) -> NextAttempt {
+        match &self.pending {
+            Some(row) if !self.state.is_final() => row.next_attempt(),
+            _ => NextAttempt::Unknown,
+        }
+    }
+
     /// Why its last attempt failed.
     fn failed_for(&self) -> Option<ErrorClass> {
         self.last_attempt.as_ref()?.error_class.as_deref()?.parse().ok()

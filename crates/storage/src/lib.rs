@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`] | what goes in and comes out |
+//! | `catalogue`, `history` | of [`Store`]: configuration; what happened, read for people |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
 //! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
@@ -17,9 +18,11 @@
 
 pub mod audit;
 pub mod batch;
+mod catalogue;
 pub mod changes;
 mod error;
 pub mod fault;
+mod history;
 mod members;
 pub mod nodes;
 mod postgres;
@@ -45,7 +48,8 @@ pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, FOLLOWS,
-    GOES_ON, HealthRow, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+    GOES_ON, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow,
+    UpdateOutcome, WebhookRow,
 };
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};

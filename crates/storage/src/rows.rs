@@ -196,6 +196,40 @@ pub const FOLLOWS: i64 = i64::MAX;
 /// The due time of an ordered delivery that failed for good and holds up its key until somebody decides.
 pub const PAUSED: i64 = i64::MAX - 1;
 
+/// What the next attempt of a delivery waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// For this time.
+    DueAt(i64),
+    /// For the end of another delivery of its key.
+    Follows,
+    /// For somebody to decide.
+    Paused,
+    /// The store does not say: the delivery is in some node's memory, or no attempt is made any more.
+    Unknown,
+}
+
+impl NextAttempt {
+    /// The time that it is due at, if there is one.
+    pub fn due_at(self) -> Option<i64> {
+        match self {
+            Self::DueAt(due_at) => Some(due_at),
+            _ => None,
+        }
+    }
+}
+
+impl PendingRow {
+    /// What the next attempt waits for.
+    pub fn next_attempt(&self) -> NextAttempt {
+        match self.due_at {
+            FOLLOWS => NextAttempt::Follows,
+            PAUSED => NextAttempt::Paused,
+            due_at => NextAttempt::DueAt(due_at),
+        }
+    }
+}
+
 /// A delivery that ended without an attempt's doing.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = delivery_endings)]

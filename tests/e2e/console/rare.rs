@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Where a link of a page leads.
-fn link(page: &str, text: &str) -> Option<String> {
+pub(super) fn link(page: &str, text: &str) -> Option<String> {
     let (before, _) = page.split_once(&format!("\">{text}</a>"))?;
     let (_, address) = before.rsplit_once("<a href=\"")?;
     Some(unescaped(address))

@@ -14,7 +14,7 @@ use std::{
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX};
-use hookwright_storage::{CommitError, Committed, NewEvent, PAUSED, Repeat, StoreError, StoredEvent, fault};
+use hookwright_storage::{CommitError, Committed, NewEvent, Repeat, StoreError, StoredEvent, fault};
 use tokio::sync::oneshot;
 
 use super::{
@@ -315,7 +315,7 @@ impl Committer {
         } in records
         {
             let due_at = match &change {
-                Change::Attempted { retry, .. } => retry.as_ref().map(|row| row.due_at).filter(|due| *due < PAUSED),
+                Change::Attempted { retry, .. } => retry.as_ref().and_then(|row| row.next_attempt().due_at()),
                 Change::Ended(_) => None,
                 Change::Noted(_) => continue,
                 Change::Parked(row) => Some(row.due_at),

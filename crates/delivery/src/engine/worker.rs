@@ -12,7 +12,9 @@ use hookwright_domain::{
     outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
-use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PAUSED, PendingRow, fault};
+use hookwright_storage::{
+    AttemptRow, DELIVERED, ENDING_CANCELLED, EndingRow, FAILED, GOES_ON, HealthRow, PAUSED, PendingRow, fault,
+};
 use tracing::Instrument as _;
 
 use super::{
@@ -273,9 +275,9 @@ fn attempt_row(
         // PostgreSQL's text cannot hold NUL, and one row that it refuses would hold up all others.
         error_message: report.error_message().map(|message| message.replace('\0', "")),
         delivery_state: match verdict.state {
-            DeliveryState::Delivered => 1,
-            DeliveryState::Failed => 2,
-            _ => 0,
+            DeliveryState::Delivered => DELIVERED,
+            DeliveryState::Failed => FAILED,
+            _ => GOES_ON,
         },
         details: details::to_json(webhook, prepared, report),
         response_body: report.body().filter(|body| !body.is_empty()).map(|body| body.to_vec()),
@@ -303,7 +305,7 @@ impl Job {
             event_id: self.event.id,
             organization_id: self.event.organization_id,
             webhook_id: self.webhook,
-            state: hookwright_storage::ENDING_CANCELLED,
+            state: ENDING_CANCELLED,
             reason: reason.to_owned(),
             ended_at: now,
         }

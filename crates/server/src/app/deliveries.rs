@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::{DeliveryId, WebhookId};
-use hookwright_storage::{AttemptRow, DeliveryFilter, DeliveryRecord, Steered};
+use hookwright_storage::{AttemptRow, AttemptSummary, DeliveryFilter, DeliveryRecord, Steered};
 use serde_json::json;
 
 use super::{
@@ -58,7 +58,8 @@ impl App {
         }
     }
 
-    /// An organization's deliveries, newest first, from below `before`; and the id to go on from, if there are more.
+    /// An organization's deliveries, newest first, from below `before`; and the id to go on from, if there may be more. A page
+    /// may come out short, or empty, while there are more.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -75,7 +76,7 @@ impl App {
         Ok(self.store.list_deliveries(row.id, filter, before, size).await?)
     }
 
-    /// The attempts of a delivery, first to last.
+    /// The attempts of a delivery, first to last, with all that is kept of them.
     ///
     /// # Errors
     /// When there is no such delivery in the organization.
@@ -91,6 +92,47 @@ impl App {
             return Err(not_found(organization, id));
         }
         Ok(attempts)
+    }
+
+    /// The last attempts of a delivery below the number `before`, in order and in short; and the number to go on below, if there
+    /// are earlier ones.
+    ///
+    /// # Errors
+    /// When the organization does not exist.
+    pub async fn last_attempts(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+        before: i32,
+        size: usize,
+    ) -> AppResult<(Vec<AttemptSummary>, Option<i32>)> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let mut attempts = self.store.last_attempts(row.id, id.raw(), before, size + 1).await?;
+        let more = attempts.len() > size;
+        attempts.truncate(size);
+        let earlier = attempts.last().filter(|_| more).map(|attempt| attempt.number);
+        attempts.reverse();
+        Ok((attempts, earlier))
+    }
+
+    /// One attempt, with all that is kept of it.
+    ///
+    /// # Errors
+    /// When there is none of that number, or no such delivery in the organization.
+    pub async fn get_attempt(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: DeliveryId,
+        number: i32,
+    ) -> AppResult<AttemptRow> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let attempt = self.store.get_attempt(row.id, id.raw(), number).await?;
+        attempt.ok_or_else(|| {
+            let name = format!("{}/attempts/{number}", resource(organization, id));
+            AppError::not_found("hookwright.v1.Attempt", name)
+        })
     }
 
     /// Ends a delivery that waits, and returns it.

@@ -174,13 +174,31 @@ impl App {
     pub async fn get_event(&self, caller: &Caller, organization: &str, id: EventId) -> AppResult<EventRecord> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let record = self.store.get_event(row.id, id.raw()).await?;
-        record.ok_or_else(|| {
-            AppError::not_found(
-                "hookwright.v1.Event",
-                format!("organizations/{organization}/events/{id}"),
-            )
-        })
+        record.ok_or_else(|| not_found(organization, id))
     }
+
+    /// One event with the first bytes of its payload.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization.
+    pub async fn event_beginning(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: EventId,
+        bytes: usize,
+    ) -> AppResult<EventRecord> {
+        let row = self.organization_for(caller, Scope::Read, organization)?;
+        let record = self.store.event_beginning(row.id, id.raw(), bytes).await?;
+        record.ok_or_else(|| not_found(organization, id))
+    }
+}
+
+fn not_found(organization: &str, id: EventId) -> AppError {
+    AppError::not_found(
+        "hookwright.v1.Event",
+        format!("organizations/{organization}/events/{id}"),
+    )
 }
 
 /// The webhooks that an event is owed to: of the subscribers those whose filter it matches.

@@ -51,13 +51,26 @@ impl Sample {
 
     /// Asks filters about the event.
     fn with_facts<T>(&self, ask: impl FnOnce(&EventFacts<'_>) -> T) -> AppResult<T> {
-        while_others_are_served(self.payload.len(), || {
-            let payload = Some(&self.payload[..]);
+        self.with_facts_of(Some(&self.payload[..]), ask)
+    }
+
+    /// Asks filters about the event; none of them reads the payload if there is none.
+    fn with_facts_of<T>(&self, payload: Option<&[u8]>, ask: impl FnOnce(&EventFacts<'_>) -> T) -> AppResult<T> {
+        while_others_are_served(payload.map_or(0, <[u8]>::len), || {
             let facts = EventFacts::new(&self.event_type, &self.attributes, &self.ordering_key, payload)
                 .map_err(|error| AppError::invalid(&self.payload_field, "INVALID_JSON", error.to_string()))?;
             Ok(ask(&facts))
         })
     }
+}
+
+/// An event, and what became of it.
+#[derive(Clone, Debug)]
+pub struct ExplainedEvent {
+    /// The event; of its payload the beginning.
+    pub record: EventRecord,
+    /// Webhook by webhook.
+    pub explanations: Vec<Explanation>,
 }
 
 /// What became of an event for one webhook.
@@ -92,31 +105,45 @@ pub enum Reason {
 
 impl App {
     /// For every webhook of the organization why an event was sent to it or not, oldest webhook first; a webhook that was
-    /// deleted only if the event was owed to it.
+    /// deleted only if the event was owed to it. Of the payload the first `payload_bytes` come with it.
     ///
     /// # Errors
     /// When there is no such event in the organization.
-    pub async fn explain_event(&self, caller: &Caller, organization: &str, id: EventId) -> AppResult<Vec<Explanation>> {
-        let EventRecord { event, created_at, .. } = self.get_event(caller, organization, id).await?;
+    pub async fn explain_event(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: EventId,
+        payload_bytes: usize,
+    ) -> AppResult<ExplainedEvent> {
+        let record = self.event_beginning(caller, organization, id, payload_bytes).await?;
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let records = self.store.deliveries_of_event(row.id, event.id).await?;
+        let records = self.store.deliveries_of_event(row.id, record.event.id).await?;
         // Of a delivery that was replayed the last one tells.
         let mut owed: HashMap<i64, DeliveryRecord> =
             records.into_iter().map(|record| (record.webhook_id, record)).collect();
-        let is_ping = event.event_type == "ping";
-        let sample = Sample::of(event)?;
+        let is_ping = record.event.event_type == "ping";
         let webhooks = self.registry.webhooks(row.id, i64::MIN, usize::MAX);
-        let snapshot = self.registry.snapshot();
-        let mut explanations = sample.with_facts(|facts| {
+        let snapshot = Arc::clone(&self.registry.snapshot());
+        let known = |webhook: &WebhookRow| snapshot.webhooks.get(&webhook.id);
+        // The whole payload may be large: it is read only where a filter that did not let the event through asks about it.
+        let not_owed = webhooks.iter().filter(|rows| !owed.contains_key(&rows.row.id));
+        let payload = if not_owed.filter_map(|rows| known(&rows.row)).any(reads_payload) {
+            Some(self.get_event(caller, organization, id).await?.event.payload)
+        } else {
+            None
+        };
+        let sample = Sample::of(record.event.clone())?;
+        let mut explanations = sample.with_facts_of(payload.as_deref(), |facts| {
             let explain = |webhook: &WebhookRow, delivery: Option<DeliveryRecord>| Explanation {
                 webhook: WebhookId::from_raw(webhook.id),
                 reason: match &delivery {
                     Some(_) => Reason::Owed,
-                    None if webhook.created_at > created_at => Reason::CreatedLater,
-                    None => judge(snapshot.webhooks.get(&webhook.id), &sample.event_type, facts),
+                    None if webhook.created_at > record.created_at => Reason::CreatedLater,
+                    None => judge(known(webhook), &sample.event_type, facts),
                 },
                 delivery,
-                changed_since: webhook.updated_at > created_at,
+                changed_since: webhook.updated_at > record.created_at,
             };
             let explained = webhooks.iter().filter_map(|rows| {
                 let delivery = owed.remove(&rows.row.id);
@@ -132,7 +159,7 @@ impl App {
             changed_since: true,
         }));
         explanations.sort_by_key(|explanation| explanation.webhook);
-        Ok(explanations)
+        Ok(ExplainedEvent { record, explanations })
     }
 
     /// Whether a filter matches a published event; or why it could not be evaluated for it.
@@ -167,6 +194,12 @@ impl App {
 
 pub(super) fn compile(filter: &str) -> AppResult<WebhookFilter> {
     WebhookFilter::compile(filter).map_err(|error| AppError::invalid("filter", error.rule(), error.to_string()))
+}
+
+/// Whether a webhook is active and its filter reads payloads.
+fn reads_payload(webhook: &Arc<Webhook>) -> bool {
+    let filter = webhook.filter.as_ref().filter(|_| webhook.active);
+    filter.is_some_and(|filter| filter.reads_payload())
 }
 
 /// Why an event is not owed to a webhook, by what the webhook is now; `None` for one that cannot be read, which is sent nothing.

@@ -1,10 +1,10 @@
-//! Which webhooks fail, for those who look after them.
+//! Which webhooks fail, and what is due for the longest, for those who look after them.
 
 use std::collections::HashMap;
 
-use hookwright_delivery::clock;
+use hookwright_delivery::{clock, engine::Engine};
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::HealthRow;
+use hookwright_storage::{HealthRow, Store, StoreError, Waiting};
 
 use super::{
     App,
@@ -29,6 +29,77 @@ pub struct TroubledWebhook {
     pub disabled: Option<(String, i64)>,
 }
 
+/// The place of a webhook among those in trouble: since when, and its id.
+pub type TroublePlace = (i64, i64);
+
+impl TroubledWebhook {
+    /// Since when it has been in trouble.
+    pub fn since(&self) -> Option<i64> {
+        self.failing_since.or(self.disabled.as_ref().map(|(_, at)| *at))
+    }
+
+    fn place(&self) -> TroublePlace {
+        (self.since().unwrap_or_default(), self.webhook.raw())
+    }
+}
+
+/// A page of the webhooks in trouble.
+#[derive(Clone, Debug)]
+pub struct Troubles {
+    /// Those who have been in trouble for the longest first.
+    pub webhooks: Vec<TroubledWebhook>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// The place to go on after, if there are more.
+    pub next: Option<TroublePlace>,
+}
+
+impl Troubles {
+    fn page(mut all: Vec<TroubledWebhook>, after: Option<TroublePlace>, size: usize) -> Self {
+        let total = all.len();
+        all.retain(|webhook| after.is_none_or(|after| webhook.place() > after));
+        all.sort_by_key(TroubledWebhook::place);
+        let more = all.len() > size;
+        all.truncate(size);
+        Self {
+            next: all.last().filter(|_| more).map(TroubledWebhook::place),
+            webhooks: all,
+            total,
+        }
+    }
+}
+
+/// Since when the delivery is due that has been due for the longest, of those to webhooks that are active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OldestDue {
+    /// Of those that this node sends.
+    pub(crate) here: Option<i64>,
+    /// Of those that wait at any node.
+    pub(crate) anywhere: Option<i64>,
+}
+
+impl OldestDue {
+    /// What waits in the store; and what this node has in memory, if it does not get on with that.
+    pub(crate) async fn find(store: &Store, engine: &Engine) -> Result<Self, StoreError> {
+        let mut waiting = store.waiting().await?;
+        waiting.retain(|waiting| engine.is_active(WebhookId::from_raw(waiting.webhook)));
+        let stalled = engine.stall().map(|stall| stall.since);
+        Ok(Self::of(&waiting, stalled, store.node(), clock::now_us()))
+    }
+
+    fn of(waiting: &[Waiting], stalled: Option<i64>, node: u16, now: i64) -> Self {
+        let oldest = |is_meant: &dyn Fn(&Waiting) -> bool| {
+            let waiting = waiting.iter().filter(|waiting| is_meant(waiting));
+            let due = waiting.map(|waiting| waiting.due_at).chain(stalled);
+            due.filter(|due| *due <= now).min()
+        };
+        Self {
+            here: oldest(&|waiting| waiting.node == i32::from(node)),
+            anywhere: oldest(&|_| true),
+        }
+    }
+}
+
 impl App {
     /// Which of these webhooks of an organization fail now, by id.
     ///
@@ -41,7 +112,7 @@ impl App {
         webhooks: &[i64],
     ) -> AppResult<HashMap<i64, HealthRow>> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let failing = self.store.health_of(webhooks.to_vec()).await?.into_iter();
+        let failing = self.store.failing_webhooks(webhooks.to_vec()).await?.into_iter();
         let own = failing.filter(|health| {
             let id = WebhookId::from_raw(health.webhook_id);
             health.failing_since.is_some() && self.registry.webhook(row.id, id).is_some()
@@ -55,39 +126,100 @@ impl App {
     /// When the caller may not see the installation, or the store does not answer.
     pub async fn oldest_due(&self, caller: &Caller) -> AppResult<Option<i64>> {
         caller.require(Scope::Read)?;
-        let waiting = self.store.waiting().await?.into_iter();
-        let active = waiting.filter(|waiting| self.engine.is_active(WebhookId::from_raw(waiting.webhook)));
-        let stalled = self.engine.stall().map(|stall| stall.since);
-        let due = active.map(|waiting| waiting.due_at).chain(stalled);
-        let now = clock::now_us();
-        Ok(due.filter(|due| *due <= now).min())
+        Ok(OldestDue::find(&self.store, &self.engine).await?.anywhere)
     }
 
-    /// The webhooks of the installation that fail now or were disabled, the longest first, `size` at most.
+    /// The webhooks of the installation that fail now or were disabled, the longest first, from after a place: `size` at most.
     ///
     /// # Errors
     /// When the caller may not see them, or the store does not answer.
-    pub async fn troubled_webhooks(&self, caller: &Caller, size: usize) -> AppResult<Vec<TroubledWebhook>> {
+    pub async fn troubled_webhooks(
+        &self,
+        caller: &Caller,
+        after: Option<TroublePlace>,
+        size: usize,
+    ) -> AppResult<Troubles> {
         caller.require(Scope::Read)?;
-        let rows = self.store.failing_webhooks().await?;
+        let rows = self.store.all_failing_webhooks().await?;
         let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
-        let mut troubled: Vec<TroubledWebhook> =
-            self.registry
-                .filter_webhooks(i64::MIN, usize::MAX, |organization, row| {
-                    let health = failing.get(&row.id).filter(|health| health.failing_since.is_some());
-                    let disabled = row.disabled_reason.clone().zip(row.disabled_at);
-                    (health.is_some() || disabled.is_some()).then(|| TroubledWebhook {
-                        organization: organization.to_owned(),
-                        webhook: WebhookId::from_raw(row.id),
-                        payload_url: row.payload_url.clone(),
-                        failing_since: health.and_then(|health| health.failing_since),
-                        failures: health.map_or(0, |health| health.failures),
-                        disabled,
-                    })
-                });
-        let since = |webhook: &TroubledWebhook| webhook.failing_since.or(webhook.disabled.as_ref().map(|(_, at)| *at));
-        troubled.sort_by_key(since);
-        troubled.truncate(size);
-        Ok(troubled)
+        let troubled = self
+            .registry
+            .filter_webhooks(i64::MIN, usize::MAX, |organization, row| {
+                let health = failing.get(&row.id).filter(|health| health.failing_since.is_some());
+                let disabled = row.disabled_reason.clone().zip(row.disabled_at);
+                (health.is_some() || disabled.is_some()).then(|| TroubledWebhook {
+                    organization: organization.to_owned(),
+                    webhook: WebhookId::from_raw(row.id),
+                    payload_url: row.payload_url.clone(),
+                    failing_since: health.and_then(|health| health.failing_since),
+                    failures: health.map_or(0, |health| health.failures),
+                    disabled,
+                })
+            });
+        Ok(Troubles::page(troubled, after, size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_in_trouble_come_page_by_page_the_longest_first() {
+        let troubled = |id: i64, since: Option<i64>, disabled: Option<i64>| TroubledWebhook {
+            organization: "acme".to_owned(),
+            webhook: WebhookId::from_raw(id),
+            payload_url: String::new(),
+            failing_since: since,
+            failures: 1,
+            disabled: disabled.map(|at| ("gone".to_owned(), at)),
+        };
+        let all = vec![
+            troubled(1, Some(30), None),
+            troubled(2, Some(10), Some(50)),
+            troubled(3, None, Some(20)),
+            troubled(4, Some(10), None),
+            troubled(5, Some(10), None),
+        ];
+        let (mut ids, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = Troubles::page(all.clone(), after, 2);
+            assert_eq!(page.total, 5);
+            ids.extend(page.webhooks.iter().map(|webhook| webhook.webhook.raw()));
+            pages += 1;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((ids, pages), (vec![2, 4, 5, 3, 1], 3));
+        assert_eq!(
+            Troubles::page(all, None, 5).next,
+            None,
+            "a full page that is the last one"
+        );
+    }
+
+    #[test]
+    fn what_is_due_for_the_longest_waits_in_the_store_or_in_a_node_that_stalls() {
+        let waiting = |node, due_at| Waiting {
+            webhook: 1,
+            node,
+            due_at,
+        };
+        let now = 1_000;
+        let of = |waiting: &[Waiting], stalled| {
+            let oldest = OldestDue::of(waiting, stalled, 7, now);
+            (oldest.here, oldest.anywhere)
+        };
+        let both = [waiting(7, 500), waiting(8, 400), waiting(7, now + 1)];
+        assert_eq!(of(&both, None), (Some(500), Some(400)));
+        assert_eq!(
+            of(&both, Some(300)),
+            (Some(300), Some(300)),
+            "in memory, and not attempted"
+        );
+        assert_eq!(of(&both, Some(450)), (Some(450), Some(400)));
+        assert_eq!(of(&[waiting(7, hookwright_storage::FOLLOWS)], None), (None, None));
     }
 }

@@ -13,10 +13,10 @@ use hookwright_domain::{
     id::{DeliveryId, EventId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{AttemptRow, DeliveryRecord, FOLLOWS};
+use hookwright_storage::{AttemptRow, AttemptSummary, DeliveryRecord};
 
 use super::{
-    Answer, Shared,
+    Answer, ROWS, Shared,
     deliveries::{Row, row},
     events,
     fault::Fault,
@@ -25,7 +25,7 @@ use super::{
     session::Visitor,
     show::{Badge, Time, beginning, duration, size},
 };
-use crate::app::error::AppError;
+use crate::app::error::{AppError, AppResult};
 
 /// How much of a body a page shows.
 pub(super) const BODY_SHOWN: usize = 4 << 10;
@@ -36,7 +36,11 @@ struct ShowPage {
     frame: Frame,
     delivery: Row,
     next_at: Option<Time>,
+    /// Some of them, in order.
     attempts: Vec<Line>,
+    /// The addresses of the lists of earlier ones and of the last ones, where those are others.
+    earlier: Option<String>,
+    last: Option<String>,
     attempt: Option<Shown>,
     payload: Body,
     payload_gone: bool,
@@ -61,7 +65,8 @@ struct Line {
     error: String,
     started: Time,
     duration: String,
-    shown: bool,
+    /// The address of the page that shows it; `None` on that page.
+    address: Option<String>,
 }
 
 /// An attempt in full.
@@ -99,19 +104,25 @@ pub(super) struct Body {
 impl Body {
     /// As text where it is text, else as hexadecimal bytes.
     pub(super) fn new(bytes: &[u8]) -> Self {
-        let full_size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        let (text, cut, binary) = match std::str::from_utf8(bytes) {
-            Ok(text) if !text.contains('\0') => {
+        Self::of_size(bytes, i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+    }
+
+    /// The same of a body of which there may be more than these first bytes.
+    pub(super) fn of_size(bytes: &[u8], full_size: i64) -> Self {
+        let rest = i64::try_from(bytes.len()).unwrap_or(i64::MAX) < full_size;
+        let (text, cut, binary) = match text_of(bytes, rest) {
+            Some(text) => {
                 let (text, cut) = beginning(text, BODY_SHOWN);
-                (text.to_owned(), cut, false)
+                (text.to_owned(), cut || rest, false)
             }
-            _ => {
+            None => {
                 let shown = &bytes[..bytes.len().min(BODY_SHOWN / 4)];
                 let lines = shown.chunks(16).map(|line| {
                     let line: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
                     line.join(" ")
                 });
-                (lines.collect::<Vec<_>>().join("\n"), shown.len() < bytes.len(), true)
+                let cut = rest || shown.len() < bytes.len();
+                (lines.collect::<Vec<_>>().join("\n"), cut, true)
             }
         };
         Self {
@@ -119,9 +130,21 @@ impl Body {
             size: size(full_size),
             cut,
             binary,
-            is_empty: bytes.is_empty(),
+            is_empty: full_size == 0,
         }
     }
+}
+
+/// Bytes as text; if more of them follow, without the character that they end within.
+fn text_of(bytes: &[u8], more_follow: bool) -> Option<&str> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if more_follow && error.error_len().is_none() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return None,
+    };
+    (!text.contains('\0')).then_some(text)
 }
 
 /// The page.
@@ -135,44 +158,50 @@ pub(super) async fn show(
     let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
     let (app, caller) = (&console.app, visitor.caller());
     let record = app.get_delivery(caller, &organization, id).await?;
-    let attempts = app.list_attempts(caller, &organization, id).await?;
-    let event = match app
-        .get_event(caller, &organization, EventId::from_raw(record.event_id))
-        .await
-    {
-        Ok(event) => Some(event.event.payload),
-        Err(AppError::NotFound { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let payload = event.as_deref().unwrap_or_default();
-    let payload_file = events::payload_file(EventId::from_raw(record.event_id));
-    let chosen = fields.get("attempt").parse().ok();
-    let attempt = attempts
-        .iter()
-        .find(|row| Some(row.number) == chosen)
-        .or(attempts.last());
-    let number = attempt.map(|row| row.number);
-    let may = may(&record, place.may_manage);
-    let next_at = record.pending.as_ref().map(|pending| pending.due_at);
+    let before = fields.get("attempts_before").parse().unwrap_or(i32::MAX);
+    let (attempts, earlier) = app.last_attempts(caller, &organization, id, before, ROWS).await?;
+    let last = attempts.last().map(|attempt| attempt.number);
+    let mut attempt = None;
+    for number in [fields.get("attempt").parse().ok(), last].into_iter().flatten() {
+        if attempt.is_none() {
+            attempt = unless_gone(app.get_attempt(caller, &organization, id, number).await)?;
+        }
+    }
+    let number = attempt.as_ref().map(|row| row.number);
+    let event_id = EventId::from_raw(record.event_id);
+    let event = app.event_beginning(caller, &organization, event_id, BODY_SHOWN).await;
+    let event = unless_gone(event)?;
+    let payload = event.as_ref().map(|record| &record.event.payload[..]);
+    let payload_file = events::payload_file(event_id);
     let page = ShowPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", format!("Delivery {id}")).after(&fields),
         open: !record.state.is_final() && record.state != DeliveryState::Paused,
-        next_at: next_at
-            .filter(|due| *due < FOLLOWS - 1 && !record.state.is_final())
-            .map(Time),
+        next_at: record.next_attempt().due_at().map(Time),
         attempt: attempt.map(|row| {
-            let event = event
-                .as_deref()
-                .map(|payload| (payload, payload_file.as_str(), app.header_prefix()));
+            let event = payload.map(|payload| (payload, payload_file.as_str(), app.header_prefix()));
             shown(row, event)
         }),
-        attempts: attempts.iter().map(|row| line(row, number)).collect(),
-        payload: Body::new(payload),
+        attempts: attempts.iter().map(|row| line(row, number, &fields)).collect(),
+        earlier: earlier.map(|earlier| fields.query_with("attempts_before", &earlier.to_string())),
+        last: (before != i32::MAX).then(|| fields.query_without(&["attempts_before", "attempt", "done"])),
+        payload: Body::of_size(
+            payload.unwrap_or_default(),
+            event.as_ref().map_or(0, |record| record.payload_bytes),
+        ),
         payload_gone: event.is_none(),
-        may,
+        may: may(&record, place.may_manage),
         delivery: row(&place, &console.targets(&visitor, &place)?, record, clock::now_us()),
     };
     Ok(html(&page))
+}
+
+/// `None` for what is not there, or not any more.
+fn unless_gone<T>(answer: AppResult<T>) -> Result<Option<T>, Fault> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(AppError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn may(record: &DeliveryRecord, may_manage: bool) -> May {
@@ -185,7 +214,7 @@ fn may(record: &DeliveryRecord, may_manage: bool) -> May {
     }
 }
 
-fn line(row: &AttemptRow, shown: Option<i32>) -> Line {
+fn line(row: &AttemptSummary, shown: Option<i32>, fields: &Fields) -> Line {
     Line {
         number: row.number,
         outcome: if row.error_class.is_none() {
@@ -197,12 +226,13 @@ fn line(row: &AttemptRow, shown: Option<i32>) -> Line {
         error: row.error_class.as_deref().unwrap_or_default().replace('_', " "),
         started: Time(row.started_at),
         duration: duration(row.duration_us),
-        shown: Some(row.number) == shown,
+        address: (Some(row.number) != shown).then(|| fields.with("attempt", &row.number.to_string())),
     }
 }
 
-/// An attempt in full; with the event's payload, the file that it is saved as and the prefix of our headers, if it still is kept.
-fn shown(row: &AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
+/// An attempt in full; with the beginning of the event's payload, the file that it is saved as and the prefix of our headers, if it
+/// still is kept.
+fn shown(row: AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
     let details: AttemptDetails = serde_json::from_str(&row.details).unwrap_or_default();
     let curl = event.map(|(payload, file, prefix)| {
         curl::commands(&curl::Request {
@@ -218,7 +248,7 @@ fn shown(row: &AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
         phases: phases(&details, row.duration_us),
         url: details.url,
         remote: details.remote.unwrap_or_default(),
-        message: row.error_message.clone(),
+        message: row.error_message,
         request: details.request,
         status: row.status,
         response: details.response,
@@ -262,11 +292,10 @@ pub(super) async fn response(
 ) -> Answer {
     console.enter(&visitor, &organization)?;
     let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
-    let attempts = console.app.list_attempts(visitor.caller(), &organization, id).await?;
-    let attempt = attempts
-        .into_iter()
-        .find(|row| row.number == number)
-        .ok_or(Fault::NotFound)?;
+    let attempt = console
+        .app
+        .get_attempt(visitor.caller(), &organization, id, number)
+        .await?;
     let name = format!("{id}-{number}.bin");
     Ok(download(
         &name,
@@ -297,6 +326,16 @@ mod tests {
         assert!(binary.cut && binary.binary && binary.text.len() <= BODY_SHOWN);
         let small = Body::new(b"{}");
         assert!(!small.cut && !small.binary && small.text == "{}");
+    }
+
+    #[test]
+    fn the_beginning_of_a_body_may_end_within_a_character() {
+        let text = "\u{e4}".repeat(BODY_SHOWN);
+        let body = Body::of_size(&text.as_bytes()[..BODY_SHOWN - 1], 8 << 10);
+        assert!(body.cut && !body.binary && body.size == "8 KiB", "{}", body.size);
+        assert_eq!(body.text, text[..BODY_SHOWN - 2]);
+        let whole = Body::new(&text.as_bytes()[..3]);
+        assert!(whole.binary && !whole.cut, "of which there is no more is no text");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hookwright_domain::{
     id::{DeliveryId, EventId, WebhookId},
     outcome::{DeliveryState, ErrorClass},
 };
-use hookwright_storage::{DeliveryFilter, DeliveryRecord, FOLLOWS};
+use hookwright_storage::{DeliveryFilter, DeliveryRecord, NextAttempt};
 
 use super::{
     Answer, Console, ROWS, Shared,
@@ -105,15 +105,12 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
 
 /// When the next attempt is made, in few words.
 pub(super) fn next(record: &DeliveryRecord, now: i64) -> String {
-    let Some(pending) = &record.pending else {
-        return String::new();
-    };
-    match (record.state, pending.due_at) {
-        (DeliveryState::Paused, _) => "waits for a decision".to_owned(),
-        (_, FOLLOWS) => "waits behind another of its key".to_owned(),
-        (DeliveryState::Pending | DeliveryState::Retrying, due) if due > now => format!("in {}", duration(due - now)),
-        (DeliveryState::Pending | DeliveryState::Retrying, _) => "now".to_owned(),
-        _ => String::new(),
+    match record.next_attempt() {
+        NextAttempt::Paused => "waits for a decision".to_owned(),
+        NextAttempt::Follows => "waits behind another of its key".to_owned(),
+        NextAttempt::DueAt(due) if due > now => format!("in {}", duration(due - now)),
+        NextAttempt::DueAt(_) => "now".to_owned(),
+        NextAttempt::Unknown => String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use hookwright_storage::{EventFilter, EventRecord};
 
 use super::{
     Answer, ROWS, Shared,
-    attempts::{Body, download},
+    attempts::{BODY_SHOWN, Body, download},
     deliveries::{outcome, row},
     errors::Errors,
     fault::Fault,
@@ -20,7 +20,7 @@ use super::{
     session::Visitor,
     show::{Badge, Time, size, state},
 };
-use crate::app::explain::{Explanation, Reason};
+use crate::app::explain::{ExplainedEvent, Explanation, Reason};
 
 /// An event in a list.
 struct Row {
@@ -156,8 +156,10 @@ pub(super) async fn show(
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
-    let record = console.app.get_event(visitor.caller(), &organization, id).await?;
-    let explanations = console.app.explain_event(visitor.caller(), &organization, id).await?;
+    let explained = console
+        .app
+        .explain_event(visitor.caller(), &organization, id, BODY_SHOWN);
+    let ExplainedEvent { record, explanations } = explained.await?;
     let targets = console.targets(&visitor, &place)?;
     let open = explanations.iter().any(|explanation| {
         let delivery = explanation.delivery.as_ref();
@@ -194,7 +196,7 @@ pub(super) async fn show(
         ordering_key: record.event.ordering_key.unwrap_or_default(),
         attributes: attributes.into_iter().collect(),
         replay_of: record.event.replay_of.map(|id| EventId::from_raw(id).to_string()),
-        payload: Body::new(&record.event.payload),
+        payload: Body::of_size(&record.event.payload, record.payload_bytes),
         open,
     };
     Ok(html(&page))

@@ -94,7 +94,14 @@ impl Fields {
         query.finish()
     }
 
-    /// As a query with another value for one name.
+    /// As a query with another value for one name, and all else as it is.
+    pub(super) fn with(&self, name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(self.query_without(&[name, "done"]));
+        query.append_pair(name, value);
+        query.finish()
+    }
+
+    /// As a query with another value for one name, for another page of the same list.
     pub(super) fn query_with(&self, name: &str, value: &str) -> String {
         let rest = self.query_without(&[name, "before", "after", "done"]);
         let mut query = form_urlencoded::Serializer::new(rest);
@@ -140,5 +147,6 @@ mod tests {
             fields.query_with("before", "5"),
             "state=failed&state=paused&q=a%26b&before=5"
         );
+        assert_eq!(fields.with("q", "b"), "state=failed&state=paused&before=7&q=b");
     }
 }

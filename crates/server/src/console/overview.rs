@@ -15,12 +15,14 @@ use super::{
     page::{Frame, html},
     session::Visitor,
     show::{Badge, Time, count, duration},
-    webhooks::{Trouble, troubles},
+    troubles::Trouble,
 };
 use crate::app::{nodes::NodeView, stats::Subject};
 
 /// How many nodes are shown.
 const NODES: usize = 100;
+/// How many webhooks in trouble are shown.
+const TROUBLES: usize = 20;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -28,6 +30,8 @@ struct OverviewPage {
     frame: Frame,
     summary: Summary,
     troubles: Vec<Trouble>,
+    /// How many there are, where not all are shown.
+    all_troubles: Option<String>,
     /// `None` for those who may not see them.
     nodes: Option<Vec<Node>>,
     organizations: bool,
@@ -61,9 +65,12 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     let due = console.app.oldest_due(caller).await?;
     let mut summary = console.summary(&visitor, Subject::Installation).await?;
     summary.oldest_due = Some(oldest_due(due));
+    let troubled = console.app.troubled_webhooks(caller, None, TROUBLES).await?;
+    let all = i64::try_from(troubled.total).unwrap_or(i64::MAX);
     let page = OverviewPage {
         summary,
-        troubles: troubles(&console, &visitor).await?,
+        all_troubles: troubled.next.map(|_| count(all)),
+        troubles: troubled.webhooks.into_iter().map(Trouble::from).collect(),
         nodes: nodes.map(|views| views.into_iter().map(node).collect()),
         organizations: !console.app.list_organizations(caller, "", 1)?.0.is_empty(),
         frame,

@@ -31,8 +31,6 @@ use crate::app::{stats::Subject, webhooks::WebhookView};
 const TYPES_NAMED: usize = 4;
 /// How many deliveries a webhook's page shows.
 const RECENT: usize = 10;
-/// How many webhooks in trouble the overview shows.
-const TROUBLES: usize = 20;
 
 /// A webhook in a list.
 pub(super) struct Line {
@@ -56,36 +54,10 @@ pub(super) struct Day {
     pub(super) is_empty: bool,
 }
 
-/// A webhook that somebody should look at.
-pub(super) struct Trouble {
-    pub(super) organization: String,
-    pub(super) id: String,
-    pub(super) target: String,
-    pub(super) state: Badge,
-    pub(super) since: Option<Time>,
-    pub(super) failures: String,
-}
+pub(super) const FAILING: Badge = Badge::new("alert", "warn", "failing");
 
-/// The installation's webhooks in trouble.
-pub(super) async fn troubles(console: &Console, visitor: &Visitor) -> Result<Vec<Trouble>, Fault> {
-    let troubled = console.app.troubled_webhooks(visitor.caller(), TROUBLES).await?;
-    let troubles = troubled.into_iter().map(|webhook| Trouble {
-        organization: webhook.organization,
-        id: webhook.webhook.to_string(),
-        target: target(&webhook.payload_url),
-        state: match &webhook.disabled {
-            Some((reason, _)) => disabled(reason),
-            None => FAILING,
-        },
-        since: webhook.failing_since.or(webhook.disabled.map(|(_, at)| at)).map(Time),
-        failures: count(i64::from(webhook.failures)),
-    });
-    Ok(troubles.collect())
-}
-
-const FAILING: Badge = Badge::new("alert", "warn", "failing");
-
-fn disabled(reason: &str) -> Badge {
+/// Why the service disabled one.
+pub(super) fn disabled(reason: &str) -> Badge {
     match reason {
         "gone" => Badge::new("cross", "bad", "disabled: answered 410"),
         _ => Badge::new("cross", "bad", "disabled: kept failing"),

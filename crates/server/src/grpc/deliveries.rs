@@ -168,11 +168,8 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
     let state = state(record.state);
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
-    let next = record
-        .pending
-        .as_ref()
-        .filter(|_| waits && record.attempts_made > 0)
-        .map(|row| timestamp(row.due_at));
+    let next = record.next_attempt().due_at();
+    let next = next.filter(|_| waits && record.attempts_made > 0).map(timestamp);
     Delivery {
         name: format!(
             "organizations/{organization}/deliveries/{}",

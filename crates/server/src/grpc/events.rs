@@ -95,7 +95,7 @@ impl EventService for Api {
     ) -> Result<Response<ExplainEventResponse>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::event("name", &request.get_ref().name)?;
-        let explanations = self.app.explain_event(&caller, organization, id).await?;
+        let explanations = self.app.explain_event(&caller, organization, id, 0).await?.explanations;
         let explanations = explanations
             .into_iter()
             .map(|one| explain::explanation(organization, one));

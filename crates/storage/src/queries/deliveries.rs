@@ -35,12 +35,11 @@ macro_rules! deliveries_queries {
             size: usize,
         ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
             use hookwright_domain::id::first_at;
-            use $crate::queries::{deliveries::{BROAD, OUTLINE}, history::{Work, cut, next_stretch}};
+            use $crate::queries::{deliveries::{BROAD, OUTLINE, Page}, history::{cut, next_stretch}};
             if let Some(kinds) = filter.kinds() {
                 return list_troubled(conn, organization, (filter, kinds), before, size)$($wait)*;
             }
-            let mut found = Vec::new();
-            let mut work = Work::default();
+            let mut page = Page::new(filter, size);
             let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
             let from = filter.start_us.map_or(0, first_at);
             let of_event = match filter.event_id {
@@ -62,40 +61,41 @@ macro_rules! deliveries_queries {
                 let mut outlines: Vec<EventOutline> = query.load(conn)$($wait)*?;
                 let full = cut(&mut outlines, stretch, |event| event.id >= from);
                 let deliveries: usize = outlines.iter().map(EventOutline::fanout).sum();
-                work.looked_at(outlines.len() + deliveries / BROAD);
+                page.work.looked_at(outlines.len() + deliveries / BROAD);
                 let owed = filter.may_be_meant(&outlines, before);
-                let mut rest = owed.as_slice();
-                while let Some(last) = rest.last() {
-                    let (portion, others) = rest.split_at(filter.portion(size - found.len()).min(rest.len()));
-                    let last = portion.last().unwrap_or(last).delivery_id;
-                    rest = others;
-                    work.looked_up(portion.len());
-                    for record in records_of(conn, portion)$($wait)*? {
-                        if !filter.matches(&record) {
-                            continue;
-                        }
-                        let id = record.delivery_id;
-                        found.push(record);
-                        if found.len() == size {
-                            // The next page begins below this delivery, which may be in the middle of its event's.
-                            return Ok((found, Some(id)));
-                        }
-                    }
-                    if work.is_enough() {
-                        return Ok((found, Some(last)));
-                    }
+                if let Some(below) = fill(conn, &mut page, &owed)$($wait)*? {
+                    return Ok((page.found, Some(below)));
                 }
                 match outlines.as_slice().last() {
                     Some(last) if full => below = last.id,
-                    _ => return Ok((found, None)),
+                    _ => return Ok((page.found, None)),
                 }
-                if work.is_enough() {
-                    return Ok((found, Some(below)));
+                if page.work.is_enough() {
+                    return Ok((page.found, Some(below)));
                 }
                 if deliveries < outlines.len() * BROAD {
                     stretch = next_stretch(stretch);
                 }
             }
+        }
+
+        /// Looks up where deliveries stand, portion by portion in the order given, and puts those that match on the page. Returns
+        /// the id that the next page goes on below, once this one is full or has cost enough.
+        $($asynchronous)* fn fill(
+            conn: &mut Connection,
+            page: &mut $crate::queries::deliveries::Page<'_>,
+            owed: &[Owed<'_>],
+        ) -> QueryResult<Option<i64>> {
+            let mut rest = owed;
+            while !rest.is_empty() {
+                let (portion, others) = rest.split_at(page.portion().min(rest.len()));
+                rest = others;
+                let records = records_of(conn, portion)$($wait)*?;
+                if let Some(below) = page.take(records) {
+                    return Ok(Some(below));
+                }
+            }
+            Ok(None)
         }
 
         /// Deliveries with where each stands, in the order given. Their events may lie far apart: rows are looked up by id, for
@@ -178,7 +178,7 @@ use std::collections::HashMap;
 
 use hookwright_domain::{id::time_us, outcome::DeliveryState};
 
-use super::history::STRETCH;
+use super::history::{STRETCH, Work};
 use crate::{
     batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
     row_event::{EventOutline, Owed},
@@ -206,6 +206,7 @@ pub(crate) const SUMMARY: (
     attempts::delivery_id,
     attempts::number,
     attempts::started_at,
+    attempts::duration_us,
     attempts::status,
     attempts::error_class,
     attempts::delivery_state,
@@ -213,6 +214,7 @@ pub(crate) const SUMMARY: (
     attempts::delivery_id,
     attempts::number,
     attempts::started_at,
+    attempts::duration_us,
     attempts::status,
     attempts::error_class,
     attempts::delivery_state,
@@ -222,6 +224,48 @@ pub(crate) const SUMMARY: (
 pub(crate) const BROAD: usize = 32;
 /// How many deliveries are looked up together.
 const PORTION: usize = 400;
+
+/// A page of deliveries that is being filled.
+pub(crate) struct Page<'a> {
+    filter: &'a DeliveryFilter,
+    size: usize,
+    pub(crate) found: Vec<DeliveryRecord>,
+    pub(crate) work: Work,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(filter: &'a DeliveryFilter, size: usize) -> Self {
+        Self {
+            filter,
+            size,
+            found: Vec::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// How many deliveries to look up together next.
+    pub(crate) fn portion(&self) -> usize {
+        self.filter.portion(self.size.saturating_sub(self.found.len()))
+    }
+
+    /// Takes those of a portion that match. Returns the id that the next page goes on below, which may be in the middle of an
+    /// event's deliveries, if this one is full or has cost enough.
+    pub(crate) fn take(&mut self, portion: Vec<DeliveryRecord>) -> Option<i64> {
+        self.work.looked_up(portion.len());
+        let mut last = None;
+        for record in portion {
+            last = Some(record.delivery_id);
+            if self.filter.matches(&record) {
+                self.found.push(record);
+            }
+            if self.found.len() >= self.size {
+                return last;
+            }
+        }
+        last.filter(|_| self.work.is_enough())
+    }
+}
+
 impl DeliveryFilter {
     /// How many events to look at together, for a page of so many deliveries.
     pub(crate) fn stretch(&self, size: usize) -> i64 {
@@ -232,7 +276,7 @@ impl DeliveryFilter {
     }
 
     /// How many deliveries to look up together, where so many are missing to a page.
-    pub(crate) fn portion(&self, missing: usize) -> usize {
+    fn portion(&self, missing: usize) -> usize {
         if self.asks_where_they_stand() {
             PORTION
         } else {

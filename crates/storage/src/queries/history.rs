@@ -27,6 +27,28 @@ macro_rules! history_queries {
             }))
         }
 
+        /// One event, and of its payload the first bytes alone.
+        pub(crate) $($asynchronous)* fn event_beginning(
+            conn: &mut Connection,
+            organization: i64,
+            id: i64,
+            bytes: usize,
+        ) -> QueryResult<Option<EventRecord>> {
+            use $crate::queries::history::{beginning, head};
+            let found: Option<(EventHead, Vec<u8>)> = events::table
+                .find(id)
+                .filter(events::organization_id.eq(organization))
+                .filter(events::replay_of.is_null())
+                .select((head(), beginning(bytes)))
+                .first(conn)$($wait)*
+                .optional()?;
+            Ok(found.map(|(head, payload)| {
+                let mut record = head.record(organization);
+                record.event.payload = payload.into();
+                record
+            }))
+        }
+
         /// Events below `before`, newest first, without payloads; and the id to go on below, if there may be more. Looks at a
         /// bounded number of events: a page may come out short.
         pub(crate) $($asynchronous)* fn list_events(
@@ -37,53 +59,33 @@ macro_rules! history_queries {
             size: usize,
         ) -> QueryResult<(Vec<EventRecord>, Option<i64>)> {
             use hookwright_domain::id::first_at;
+            use $crate::queries::history::{Work, cut, head, next_stretch};
             let requested = match &filter.request_id {
                 None => None,
-                Some(request) => {
-                    let known: Option<i64> = idempotency_keys::table
-                        .find((organization, request))
-                        .select(idempotency_keys::event_id)
-                        .first(conn)$($wait)*
-                        .optional()?;
-                    if known.is_none() {
-                        return Ok((Vec::new(), None));
-                    }
-                    known
-                }
+                Some(request) => match event_of_request(conn, organization, request)$($wait)*? {
+                    None => return Ok((Vec::new(), None)),
+                    known => known,
+                },
             };
             let mut found: Vec<EventRecord> = Vec::new();
             let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
             let from = filter.start_us.map_or(0, first_at);
-            let mut stretch = if filter.is_selective() {
-                $crate::queries::history::STRETCH
-            } else {
-                i64::try_from(size + 1).unwrap_or(i64::MAX)
-            };
-            let mut work = $crate::queries::history::Work::default();
+            let mut stretch = filter.stretch(size);
+            let mut work = Work::default();
             loop {
                 let mut query = events::table
                     .filter(events::organization_id.eq(organization))
                     .filter(events::id.lt(below))
                     .order(events::id.desc())
                     .limit(stretch)
-                    .select((
-                        events::id,
-                        events::event_type,
-                        events::webhooks,
-                        events::occurred_at,
-                        events::attributes,
-                        events::request_id,
-                        events::ordering_key,
-                        events::replay_of,
-                        diesel::dsl::sql::<diesel::sql_types::BigInt>("CAST(length(payload) AS BIGINT)"),
-                    ))
+                    .select(head())
                     .into_boxed();
                 if let Some(requested) = requested {
                     query = query.filter(events::id.eq(requested));
                 }
                 let mut heads: Vec<EventHead> = query.load(conn)$($wait)*?;
                 work.looked_at(heads.len());
-                let full = $crate::queries::history::cut(&mut heads, stretch, |head| head.id >= from);
+                let full = cut(&mut heads, stretch, |head| head.id >= from);
                 for head in heads {
                     // Only what comes after a full page tells that there is more.
                     if found.len() == size {
@@ -101,8 +103,21 @@ macro_rules! history_queries {
                 if work.is_enough() {
                     return Ok((found, Some(below)));
                 }
-                stretch = $crate::queries::history::next_stretch(stretch);
+                stretch = next_stretch(stretch);
             }
+        }
+
+        /// The event that was published under a request id.
+        $($asynchronous)* fn event_of_request(
+            conn: &mut Connection,
+            organization: i64,
+            request: &str,
+        ) -> QueryResult<Option<i64>> {
+            idempotency_keys::table
+                .find((organization, request))
+                .select(idempotency_keys::event_id)
+                .first(conn)$($wait)*
+                .optional()
         }
 
         pub(crate) $($asynchronous)* fn list_attempts(
@@ -116,9 +131,91 @@ macro_rules! history_queries {
                 .order(attempts::number)
                 .load(conn)$($wait)*
         }
+
+        /// Attempts with numbers below `before`, the last first, in short.
+        pub(crate) $($asynchronous)* fn last_attempts(
+            conn: &mut Connection,
+            organization: i64,
+            delivery: i64,
+            before: i32,
+            size: i64,
+        ) -> QueryResult<Vec<AttemptSummary>> {
+            attempts::table
+                .filter(attempts::delivery_id.eq(delivery))
+                .filter(attempts::organization_id.eq(organization))
+                .filter(attempts::number.lt(before))
+                .order(attempts::number.desc())
+                .limit(size)
+                .select($crate::queries::deliveries::SUMMARY)
+                .load(conn)$($wait)*
+        }
+
+        pub(crate) $($asynchronous)* fn get_attempt(
+            conn: &mut Connection,
+            organization: i64,
+            delivery: i64,
+            number: i32,
+        ) -> QueryResult<Option<AttemptRow>> {
+            attempts::table
+                .find((delivery, number))
+                .filter(attempts::organization_id.eq(organization))
+                .first(conn)$($wait)*
+                .optional()
+        }
     };
 }
 pub(crate) use history_queries;
+
+use diesel::{
+    dsl::sql,
+    expression::SqlLiteral,
+    sql_types::{BigInt, Binary},
+};
+
+use crate::{batch::EventFilter, schema::events};
+
+/// The columns of an [`EventHead`](crate::row_event::EventHead).
+pub(crate) type Head = (
+    events::id,
+    events::event_type,
+    events::webhooks,
+    events::occurred_at,
+    events::attributes,
+    events::request_id,
+    events::ordering_key,
+    events::replay_of,
+    SqlLiteral<BigInt>,
+);
+
+pub(crate) fn head() -> Head {
+    (
+        events::id,
+        events::event_type,
+        events::webhooks,
+        events::occurred_at,
+        events::attributes,
+        events::request_id,
+        events::ordering_key,
+        events::replay_of,
+        sql("CAST(length(payload) AS BIGINT)"),
+    )
+}
+
+/// The first bytes of a payload.
+pub(crate) fn beginning(bytes: usize) -> SqlLiteral<Binary> {
+    sql(&format!("substr(payload, 1, {bytes})"))
+}
+
+impl EventFilter {
+    /// How many events to look at together first, for a page of so many.
+    pub(crate) fn stretch(&self, size: usize) -> i64 {
+        if self.is_selective() {
+            STRETCH
+        } else {
+            i64::try_from(size + 1).unwrap_or(i64::MAX)
+        }
+    }
+}
 
 /// How many events the first look at the store takes in.
 pub(crate) const STRETCH: i64 = 200;

@@ -171,12 +171,15 @@ macro_rules! queue_queries {
             Ok(others.into_iter().flatten().chain(events).max().unwrap_or(0))
         }
 
-        pub(crate) $($asynchronous)* fn failing_webhooks(conn: &mut Connection) -> QueryResult<Vec<HealthRow>> {
+        pub(crate) $($asynchronous)* fn all_failing_webhooks(conn: &mut Connection) -> QueryResult<Vec<HealthRow>> {
             let rows: Vec<(i64, i64, i32)> = webhook_health::table.load(conn)$($wait)*?;
             Ok(rows.into_iter().map($crate::queries::queue::health).collect())
         }
 
-        pub(crate) $($asynchronous)* fn health_of(conn: &mut Connection, webhooks: &[i64]) -> QueryResult<Vec<HealthRow>> {
+        pub(crate) $($asynchronous)* fn failing_webhooks(
+            conn: &mut Connection,
+            webhooks: &[i64],
+        ) -> QueryResult<Vec<HealthRow>> {
             let asked = webhook_health::table.filter(webhook_health::webhook_id.eq_any(webhooks));
             let rows: Vec<(i64, i64, i32)> = asked.load(conn)$($wait)*?;
             Ok(rows.into_iter().map($crate::queries::queue::health).collect())

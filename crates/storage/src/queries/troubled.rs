@@ -13,45 +13,29 @@ macro_rules! troubled_queries {
             before: i64,
             size: usize,
         ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
-            use $crate::queries::{history::{Work, next_stretch}, troubled::{Range, merge}};
+            use $crate::queries::{deliveries::Page, history::{STRETCH, next_stretch}, troubled::{Range, merge, owed}};
             let range = Range::of(filter);
-            let mut found = Vec::new();
-            let mut work = Work::default();
+            let mut page = Page::new(filter, size);
             let mut below = before.min(range.deliveries_end());
-            let mut stretch = $crate::queries::history::STRETCH;
+            let mut stretch = STRETCH;
             loop {
                 let sources = troubled_ids(conn, organization, kinds, below, stretch)$($wait)*?;
-                work.looked_at(sources.iter().map(|source| source.len()).sum());
+                page.work.looked_at(sources.iter().map(|source| source.len()).sum());
                 let (mut meant, rest) = merge(sources, stretch);
                 meant.retain(|id| range.holds(id) && id.organization == organization && filter.is_to(id.webhook));
                 let mut events: Vec<i64> = meant.iter().map(|id| id.event).collect();
                 events.dedup();
+                page.work.looked_at(events.len());
                 let outlines = outlines_of(conn, &events)$($wait)*?;
-                let owed = $crate::queries::troubled::owed(&outlines, &meant, filter);
-                let mut rest_of_them = owed.as_slice();
-                while !rest_of_them.is_empty() {
-                    let (portion, others) = rest_of_them.split_at(filter.portion(size).min(rest_of_them.len()));
-                    rest_of_them = others;
-                    work.looked_up(portion.len());
-                    for record in records_of(conn, portion)$($wait)*? {
-                        below = record.delivery_id;
-                        if filter.matches(&record) {
-                            found.push(record);
-                        }
-                        if found.len() == size {
-                            return Ok((found, Some(below)));
-                        }
-                    }
-                    if work.is_enough() {
-                        return Ok((found, Some(below)));
-                    }
+                if let Some(below) = fill(conn, &mut page, &owed(&outlines, &meant, filter))$($wait)*? {
+                    return Ok((page.found, Some(below)));
                 }
                 match rest {
-                    None => return Ok((found, None)),
-                    Some(rest) => below = rest,
+                    Some(rest) if range.may_hold_below(rest) => below = rest,
+                    _ => return Ok((page.found, None)),
                 }
-                if work.is_enough() {
-                    return Ok((found, Some(below)));
+                if page.work.is_enough() {
+                    return Ok((page.found, Some(below)));
                 }
                 stretch = next_stretch(stretch);
             }
@@ -175,6 +159,11 @@ impl Range {
     /// No delivery of theirs has this id or one above.
     pub(crate) fn deliveries_end(&self) -> i64 {
         self.end.saturating_add(SPREAD)
+    }
+
+    /// Whether a delivery of theirs may have an id below this one: it is above its event's.
+    pub(crate) fn may_hold_below(&self, delivery: i64) -> bool {
+        delivery > self.from
     }
 
     pub(crate) fn holds(&self, id: &TroubledId) -> bool {

@@ -80,14 +80,14 @@ on_both_stores! {
         let batch = Batch { health: vec![failing(Some(NOW), 3)], checkpoint: Some(42), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
         fixture.reopen().await;
-        assert_eq!(fixture.store().failing_webhooks().await.unwrap(), [failing(Some(NOW), 3)]);
+        assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), [failing(Some(NOW), 3)]);
         let webhook = failing(Some(NOW), 3).webhook_id;
-        assert_eq!(fixture.store().health_of(vec![webhook, 99]).await.unwrap(), [failing(Some(NOW), 3)]);
-        assert_eq!(fixture.store().health_of(vec![99]).await.unwrap(), []);
+        assert_eq!(fixture.store().failing_webhooks(vec![webhook, 99]).await.unwrap(), [failing(Some(NOW), 3)]);
+        assert_eq!(fixture.store().failing_webhooks(vec![99]).await.unwrap(), []);
         assert_eq!(fixture.store().checkpoint().await.unwrap(), 42);
         let batch = Batch { health: vec![failing(None, 0)], checkpoint: Some(43), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
-        assert_eq!(fixture.store().failing_webhooks().await.unwrap(), []);
+        assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), []);
         assert_eq!(fixture.store().checkpoint().await.unwrap(), 43);
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
-    Batch, DELIVERED, DeliveryFilter, EventFilter, EventRecord, FAILED, GOES_ON, NewEvent, StoredEvent,
+    Batch, DELIVERED, DeliveryFilter, EventFilter, EventRecord, FAILED, FOLLOWS, GOES_ON, NewEvent, NextAttempt,
+    PAUSED, StoredEvent,
 };
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, with_request};
@@ -96,5 +97,61 @@ on_both_stores! {
         let attempts = fixture.store().list_attempts(ORGANIZATION, delivery(&event, 1)).await.unwrap();
         assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(attempts[0].response_body.as_deref(), Some(&b"\0\xff"[..]), "bytes that are no text survive");
+    }
+
+    async fn attempts_are_read_from_the_last_and_one_by_one(fixture: &mut Fixture) {
+        let event = fixture.event(&[11, 12]);
+        let attempts = (1..=5).map(|number| attempt(&event, 1, number, if number < 5 { GOES_ON } else { DELIVERED }));
+        let batch = Batch { events: vec![event.clone()], attempts: attempts.collect(), ..Batch::default() };
+        fixture.store().commit(&batch).await.unwrap();
+        let id = delivery(&event, 1);
+        let last = async |organization: i64, before: i32, size: usize| {
+            let attempts = fixture.store().last_attempts(organization, id, before, size).await.unwrap();
+            attempts.into_iter().map(|attempt| (attempt.number, attempt.status, attempt.duration_us)).collect::<Vec<_>>()
+        };
+        assert_eq!(last(ORGANIZATION, i32::MAX, 2).await, [(5, Some(200), 1_000), (4, Some(500), 1_000)]);
+        assert_eq!(last(ORGANIZATION, 4, 10).await.len(), 3);
+        assert_eq!(last(ORGANIZATION + 1, i32::MAX, 10).await, []);
+        let all = fixture.store().list_attempts(ORGANIZATION, id).await.unwrap();
+        let one = async |organization: i64, number: i32| fixture.store().get_attempt(organization, id, number).await.unwrap();
+        assert_eq!(one(ORGANIZATION, 3).await.as_ref(), Some(&all[2]));
+        assert_eq!((one(ORGANIZATION, 6).await, one(ORGANIZATION + 1, 3).await), (None, None));
+    }
+
+    async fn of_a_payload_the_beginning_can_be_read_alone(fixture: &mut Fixture) {
+        let payload = format!(r#"{{"text":"{}"}}"#, "\u{e9}".repeat(100_000));
+        let keyed = fixture.event_of(&[11], "clocking", &payload);
+        let event = StoredEvent { ordering_key: Some("a".to_owned()), ..StoredEvent::clone(&keyed.event) };
+        let event = with_request(NewEvent { event: Arc::new(event), ..keyed }, "first", 1);
+        fixture.commit_events(vec![event.clone()]).await;
+        let id = event.event.id;
+        let whole = fixture.store().get_event(ORGANIZATION, id).await.unwrap().unwrap();
+        for bytes in [0, 10, payload.len(), payload.len() + 1] {
+            let beginning = fixture.store().event_beginning(ORGANIZATION, id, bytes).await.unwrap().unwrap();
+            assert_eq!(beginning.event.payload, payload.as_bytes()[..bytes.min(payload.len())]);
+            let rest = StoredEvent { payload: whole.event.payload.clone(), ..beginning.event.clone() };
+            assert_eq!(EventRecord { event: rest, ..beginning }, whole, "all else is the same");
+        }
+        assert_eq!(fixture.store().event_beginning(ORGANIZATION + 1, id, 10).await.unwrap(), None);
+        assert_eq!(fixture.store().event_beginning(ORGANIZATION, id + 1, 10).await.unwrap(), None);
+    }
+
+    async fn a_delivery_says_what_its_next_attempt_waits_for(fixture: &mut Fixture) {
+        let event = fixture.event(&[11, 12, 13, 14, 15]);
+        let tried = |position, state| attempt(&event, position, 1, state);
+        let batch = Batch {
+            events: vec![event.clone()],
+            attempts: vec![tried(0, GOES_ON), tried(1, GOES_ON), tried(3, FAILED)],
+            pend: vec![pending(&event, 0, NOW + 5, 1), pending(&event, 1, PAUSED, 1), pending(&event, 2, FOLLOWS, 0)],
+            ..Batch::default()
+        };
+        fixture.store().commit(&batch).await.unwrap();
+        let mut waits = Vec::new();
+        for position in 0..5 {
+            let record = fixture.store().get_delivery(ORGANIZATION, delivery(&event, position)).await.unwrap().unwrap();
+            waits.push(record.next_attempt());
+        }
+        use NextAttempt::{DueAt, Follows, Paused, Unknown};
+        assert_eq!(waits, [DueAt(NOW + 5), Paused, Follows, Unknown, Unknown], "the last two are final, and in memory");
     }
 }

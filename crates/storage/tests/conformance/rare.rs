@@ -5,7 +5,7 @@ use hookwright_storage::{
     AttemptRow, Batch, DELIVERED, DeliveryFilter, EventFilter, FAILED, NewEvent, PAUSED, StoredEvent,
 };
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, audit, delivery, on_both_stores, pending};
+use crate::support::{Fixture, NOW, NOW_MS, ORGANIZATION, attempt, audit, delivery, on_both_stores, pending};
 
 /// More events than one call looks at.
 const MANY: usize = 9_000;
@@ -146,6 +146,31 @@ on_both_stores! {
         assert!(all_of_the_millisecond.iter().all(|id| [failed, retrying, paused].contains(id)));
         let before = DeliveryFilter { end_us: Some(time_us(events[0].event.id)), ..any() };
         assert_eq!(all(&[Failed], before).await, [0i64; 0]);
+    }
+
+    async fn what_failed_since_a_time_is_found_without_what_failed_before(fixture: &mut Fixture) {
+        // Before that time more failed than one call looks at.
+        let before: Vec<NewEvent> = (0..MANY).map(|_| fixture.event(&[11])).collect();
+        for events in before.chunks(500) {
+            let attempts = events.iter().map(|event| attempt(event, 0, 1, FAILED)).collect();
+            let batch = Batch { events: events.to_vec(), attempts, ..Batch::default() };
+            fixture.store().commit(&batch).await.unwrap();
+        }
+        let hour = 3_600_000;
+        let new = fixture.event(&[11]);
+        let after = StoredEvent { id: fixture.ids.reserve(2, NOW_MS + 2 * hour), ..StoredEvent::clone(&new.event) };
+        let after = NewEvent { event: std::sync::Arc::new(after), ..new };
+        let batch = Batch { events: vec![after.clone()], attempts: vec![attempt(&after, 0, 1, FAILED)], ..Batch::default() };
+        fixture.store().commit(&batch).await.unwrap();
+        let since = |hours: i64| DeliveryFilter {
+            states: vec![DeliveryState::Failed, DeliveryState::Retrying],
+            start_us: Some(NOW + hours * hour * 1_000),
+            ..DeliveryFilter::default()
+        };
+        assert_eq!(fixture.all_deliveries(&since(1), 10).await, (vec![delivery(&after, 0)], 1));
+        assert_eq!(fixture.all_deliveries(&since(2), 1).await.0, [delivery(&after, 0)], "at the very time");
+        assert_eq!(fixture.all_deliveries(&since(3), 10).await, (vec![], 1));
+        assert!(fixture.all_deliveries(&since(-1), 1_000).await.0.len() > MANY, "the time is before all of them");
     }
 
     async fn the_deliveries_of_a_broad_event_need_several_pages(fixture: &mut Fixture) {

@@ -107,6 +107,7 @@ impl Ids {
         let [all, failing] = [&self.all, &self.failing].map(|webhook| id_of(&webhook.name));
         vec![
             ("overview", "/console/".to_owned()),
+            ("failing-webhooks", "/console/failing-webhooks".to_owned()),
             ("organizations", "/console/organizations".to_owned()),
             ("organization", console.to_owned()),
             ("organization-empty", "/console/organizations/globex".to_owned()),

@@ -20,6 +20,7 @@ pub(super) const PLACEHOLDER: &str = "the signing secret";
 /// A request to make again.
 pub(super) struct Request<'a> {
     pub(super) details: &'a AttemptDetails,
+    /// The payload; of one that is too large for a command the beginning will do.
     pub(super) payload: &'a [u8],
     /// The file that a large payload is saved as.
     pub(super) file: &'a str,

@@ -39,6 +39,7 @@ fn paths(stored: &Stored) -> Vec<String> {
     let rare_type = &stored.rare_type;
     let mut paths = [
         "/",
+        "/failing-webhooks",
         "/organizations",
         "/audit",
         "/audit?action=organization.rename",

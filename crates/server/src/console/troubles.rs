@@ -1,0 +1,67 @@
+//! The installation's webhooks that fail or were disabled.
+
+use askama::Template;
+use axum::extract::State;
+
+use super::{
+    Answer, ROWS, Shared,
+    fields::Fields,
+    page::{Frame, html},
+    session::Visitor,
+    show::{Badge, Time, count, counted},
+    webhooks::{FAILING, disabled, target},
+};
+use crate::app::health::{TroublePlace, TroubledWebhook};
+
+/// A webhook that somebody should look at.
+pub(super) struct Trouble {
+    pub(super) organization: String,
+    pub(super) id: String,
+    pub(super) target: String,
+    pub(super) state: Badge,
+    pub(super) since: Option<Time>,
+    pub(super) failures: String,
+}
+
+impl From<TroubledWebhook> for Trouble {
+    fn from(webhook: TroubledWebhook) -> Self {
+        Self {
+            since: webhook.since().map(Time),
+            id: webhook.webhook.to_string(),
+            target: target(&webhook.payload_url),
+            state: webhook.disabled.map_or(FAILING, |(reason, _)| disabled(&reason)),
+            failures: count(i64::from(webhook.failures)),
+            organization: webhook.organization,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "troubles.html")]
+struct ListPage {
+    frame: Frame,
+    troubles: Vec<Trouble>,
+    total: String,
+    next: Option<String>,
+    is_paged: bool,
+}
+
+/// The list.
+pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
+    let after = place(&fields);
+    let found = console.app.troubled_webhooks(visitor.caller(), after, ROWS).await?;
+    let page = ListPage {
+        frame: Frame::new(&console, &visitor, "overview", "Webhooks that need somebody"),
+        troubles: found.webhooks.into_iter().map(Trouble::from).collect(),
+        total: counted(found.total, "webhook"),
+        next: found.next.map(|(since, id)| format!("since={since}&after={id}")),
+        is_paged: after.is_some(),
+    };
+    Ok(html(&page))
+}
+
+/// The place in the list to go on after, on any page but its first.
+fn place(fields: &Fields) -> Option<TroublePlace> {
+    let number = |name| fields.get(name).parse().ok();
+    number("since").zip(number("after"))
+}

@@ -1,0 +1,149 @@
+//! Configuration: organizations, event types, webhooks and their secrets.
+
+use crate::{
+    batch::NewEvent,
+    error::StoreError,
+    postgres,
+    rows::*,
+    sqlite,
+    store::{Backend, Store, configure, read},
+};
+
+impl Store {
+    /// All configuration.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn load_catalogue(&self) -> Result<CatalogueRows, StoreError> {
+        read!(self, load_catalogue())
+    }
+
+    /// Stores an organization.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        configure!(self, None, insert_organization(&row, &audit))
+    }
+
+    /// Deletes an organization and its webhooks, and cancels what waits for them in the store.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        configure!(self, None, delete_organization(id, now, &audit))
+    }
+
+    /// Stores an event type.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        configure!(self, None, insert_event_type(&row, &audit))
+    }
+
+    /// Changes an event type.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn update_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        configure!(self, None, update_event_type(&row, &audit))
+    }
+
+    /// The schemas that an event type has had, below a version, newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn event_type_schemas(
+        &self,
+        event_type: i64,
+        before: i32,
+        size: usize,
+    ) -> Result<Vec<SchemaRow>, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        read!(self, event_type_schemas_of(event_type, before, size))
+    }
+
+    /// Makes a webhook active again if its version is still `version`, cancels what waits for it if `discard` says so, and
+    /// stores its ping: all or nothing. Returns how many deliveries were cancelled; `None` if the version is another one.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn resume_webhook(
+        &self,
+        row: &WebhookRow,
+        version: i64,
+        discard: bool,
+        ping: &NewEvent,
+        audit: &AuditRow,
+    ) -> Result<Option<usize>, StoreError> {
+        let (row, ping, audit) = (row.clone(), Some(ping.clone()), audit.clone());
+        configure!(self, ping, resume_webhook(&row, version, discard, &audit))
+    }
+
+    /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_webhook(
+        &self,
+        row: &WebhookRow,
+        secret: &SecretRow,
+        ping: Option<&NewEvent>,
+        audit: &AuditRow,
+    ) -> Result<(), StoreError> {
+        let (row, secret, ping, audit) = (row.clone(), secret.clone(), ping.cloned(), audit.clone());
+        configure!(self, ping, insert_webhook(&row, &secret, &audit))
+    }
+
+    /// Changes a webhook if its version is still `version`, and stores its ping if there is one: all or nothing.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn update_webhook(
+        &self,
+        row: &WebhookRow,
+        version: i64,
+        ping: Option<&NewEvent>,
+        audit: &AuditRow,
+    ) -> Result<UpdateOutcome, StoreError> {
+        let (row, ping, audit) = (row.clone(), ping.cloned(), audit.clone());
+        configure!(self, ping, update_webhook(&row, version, &audit))
+    }
+
+    /// Deletes a webhook, and cancels what waits for it in the store.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        configure!(self, None, delete_webhook(id, now, &audit))
+    }
+
+    /// Adds a secret; the one before it signs until `old_expires_at`.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn rotate_secret(
+        &self,
+        new: &SecretRow,
+        old_expires_at: i64,
+        audit: &AuditRow,
+    ) -> Result<(), StoreError> {
+        let (new, audit) = (new.clone(), audit.clone());
+        configure!(self, None, rotate_secret(&new, old_expires_at, &audit))
+    }
+
+    /// Removes the secrets of a webhook but for the newest.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        configure!(self, None, expire_secrets(webhook, &audit))
+    }
+}

@@ -1,0 +1,133 @@
+//! What happened, read for people: events, deliveries, attempts, and which webhooks fail.
+
+use crate::{
+    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord},
+    error::StoreError,
+    postgres,
+    rows::{AttemptRow, HealthRow},
+    sqlite,
+    store::{Backend, Store, read},
+};
+
+impl Store {
+    /// One event of an organization, with its payload.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get_event(&self, organization: i64, id: i64) -> Result<Option<EventRecord>, StoreError> {
+        read!(self, get_event(organization, id))
+    }
+
+    /// One event of an organization, and of its payload the first bytes alone.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn event_beginning(
+        &self,
+        organization: i64,
+        id: i64,
+        bytes: usize,
+    ) -> Result<Option<EventRecord>, StoreError> {
+        read!(self, event_beginning(organization, id, bytes))
+    }
+
+    /// Events of an organization below the id `before`, newest first, without their payloads; and the id to go on below, if there
+    /// may be more. A page may come out short while there are more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_events(
+        &self,
+        organization: i64,
+        filter: &EventFilter,
+        before: i64,
+        size: usize,
+    ) -> Result<(Vec<EventRecord>, Option<i64>), StoreError> {
+        let filter = filter.clone();
+        read!(self, list_events(organization, &filter, before, size))
+    }
+
+    /// One delivery of an organization.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get_delivery(&self, organization: i64, id: i64) -> Result<Option<DeliveryRecord>, StoreError> {
+        read!(self, get_delivery(organization, id))
+    }
+
+    /// Deliveries of an organization below the id `before`, newest first; and the id to go on below, if there may be more. A
+    /// page may come out short while there are more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_deliveries(
+        &self,
+        organization: i64,
+        filter: &DeliveryFilter,
+        before: i64,
+        size: usize,
+    ) -> Result<(Vec<DeliveryRecord>, Option<i64>), StoreError> {
+        let filter = filter.clone();
+        read!(self, list_deliveries(organization, &filter, before, size))
+    }
+
+    /// Every delivery of an event, those that replays made included, in order of id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn deliveries_of_event(&self, organization: i64, event: i64) -> Result<Vec<DeliveryRecord>, StoreError> {
+        read!(self, deliveries_of_event(organization, event))
+    }
+
+    /// The attempts of a delivery, first to last, with all that is kept of them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list_attempts(&self, organization: i64, delivery: i64) -> Result<Vec<AttemptRow>, StoreError> {
+        read!(self, list_attempts(organization, delivery))
+    }
+
+    /// Attempts of a delivery with numbers below `before`, the last first, in short: `size` at most.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn last_attempts(
+        &self,
+        organization: i64,
+        delivery: i64,
+        before: i32,
+        size: usize,
+    ) -> Result<Vec<AttemptSummary>, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        read!(self, last_attempts(organization, delivery, before, size))
+    }
+
+    /// One attempt of a delivery.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get_attempt(
+        &self,
+        organization: i64,
+        delivery: i64,
+        number: i32,
+    ) -> Result<Option<AttemptRow>, StoreError> {
+        read!(self, get_attempt(organization, delivery, number))
+    }
+
+    /// What is known of all webhooks that fail.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn all_failing_webhooks(&self) -> Result<Vec<HealthRow>, StoreError> {
+        read!(self, all_failing_webhooks())
+    }
+
+    /// What is known of those of some webhooks that fail.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn failing_webhooks(&self, webhooks: Vec<i64>) -> Result<Vec<HealthRow>, StoreError> {
+        read!(self, failing_webhooks(&webhooks))
+    }
+}
