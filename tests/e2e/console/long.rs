@@ -8,7 +8,7 @@ use crate::support::{ACME, CLOCKING, Installation, On, id_of, webhook};
 
 #[tokio::test]
 async fn of_many_attempts_the_last_are_listed_and_earlier_ones_a_page_further() {
-    let delays = vec!["1h"; 60].join(",");
+    let delays = ["1h"; 60].join(",");
     let mut installation = Installation::start_with(On::Sqlite, |server| server.arg("--retry-delay", &delays)).await;
     let receiver = Receiver::start().await;
     receiver.respond(500);
