@@ -1,7 +1,7 @@
 //! What may be long: the attempts of a delivery, the webhooks that fail.
 
 use hookwright_proto::v1::{RetryDeliveryRequest, TokenScope};
-use hookwright_testkit::{DEADLINE, Receiver};
+use hookwright_testkit::{Receiver, until};
 
 use super::{Reader, delivery_of, rare::link, token};
 use crate::support::{ACME, CLOCKING, Installation, On, id_of, webhook};
@@ -60,15 +60,15 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
         installation.create_webhook(failing).await.unwrap();
     }
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
-    let begun = std::time::Instant::now();
-    let overview = loop {
+    let overview = until("all of them on the overview", async || {
         let page = reader.get("/console/").await.text();
         if link(&page, "All 22").is_some() {
-            break page;
+            Ok(page)
+        } else {
+            Err(page)
         }
-        assert!(begun.elapsed() < DEADLINE, "{page}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+    })
+    .await;
     let rows = |page: &str| page.matches("data-label=\"Failures\"").count();
     assert_eq!(rows(&overview), 20);
     let address = link(&overview, "All 22").unwrap();
