@@ -161,69 +161,29 @@ impl App {
         change: impl FnOnce(WebhookSpec) -> WebhookSpec,
     ) -> AppResult<WebhookView> {
         let mut changing = self.changing().await?;
-        let WebhookRows {
-            row: old,
-            secrets: secret_rows,
-        } = self.webhook_for(caller, Scope::Manage, organization, id)?;
+        let WebhookRows { row: old, secrets } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         if version.is_some_and(|version| version != old.version) {
             return Err(stale());
         }
-        let old_spec = self.spec_of(&old)?;
-        let before = old_spec.clone();
-        let spec = change(old_spec);
-        // Stopping is always possible, also where what is set would not be accepted any more.
-        let stops = spec
-            == WebhookSpec {
-                active: false,
-                ..before.clone()
-            };
-        let checked = if stops {
-            spec::CheckedSpec { spec, secret: None }
-        } else {
-            self.check_spec(spec, None, Some(&before.events))?
-        };
-        let now = clock::now_us();
-        let kept = secrets::open_ed25519(&self.key, &old).map_err(|error| AppError::internal(&error))?;
-        let ed25519 = checked.spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));
-        let row = WebhookRow {
-            created_at: old.created_at,
-            ..self.row(
-                id,
-                old.organization_id,
-                &checked.spec,
-                ed25519.as_ref(),
-                old.version + 1,
-                now,
-            )
-        };
-        let row = if row.active {
-            row
-        } else {
-            WebhookRow {
-                disabled_reason: old.disabled_reason,
-                disabled_at: old.disabled_at,
-                ..row
-            }
-        };
-        let ping = row.active.then(|| self.ping_event(&row, &checked.spec, "updated"));
+        let before = self.spec_of(&old)?;
+        let spec = self.check_change(&before, change(before.clone()))?;
+        let row = self.changed_row(&old, &spec)?;
+        let ping = row.active.then(|| self.ping_event(&row, &spec, "updated"));
         let audit = self.audit(
             Some(caller),
             "webhook.update",
             Some(row.organization_id),
             resource(organization, id),
-            WebhookSpec::changed(&before, &checked.spec),
+            WebhookSpec::changed(&before, &spec),
         );
-        match changing
-            .store()
-            .update_webhook(&row, old.version, ping.as_ref(), &audit)
-            .await?
-        {
+        let store = changing.store();
+        match store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
             UpdateOutcome::Updated => {}
             UpdateOutcome::Stale => return Err(stale()),
         }
         self.registry.put_webhook(WebhookRows {
             row: row.clone(),
-            secrets: secret_rows,
+            secrets,
         });
         self.engine.webhook_changed(id);
         if ping.is_some() {
@@ -231,6 +191,34 @@ impl App {
         }
         changing.settle().await?;
         self.view(row)
+    }
+
+    /// A change as it is stored, if it keeps all rules.
+    fn check_change(&self, before: &WebhookSpec, spec: WebhookSpec) -> AppResult<WebhookSpec> {
+        let stopped = WebhookSpec {
+            active: false,
+            ..before.clone()
+        };
+        // Stopping is always possible, also where what is set would not be accepted any more.
+        if spec == stopped {
+            return Ok(spec);
+        }
+        Ok(self.check_spec(spec, None, Some(&before.events))?.spec)
+    }
+
+    /// The row of a webhook of which this is set now. Its key stays, and so does why it was disabled until it is active again.
+    fn changed_row(&self, old: &WebhookRow, spec: &WebhookSpec) -> AppResult<WebhookRow> {
+        let id = WebhookId::from_raw(old.id);
+        let kept = secrets::open_ed25519(&self.key, old).map_err(|error| AppError::internal(&error))?;
+        let ed25519 = spec.ed25519.then(|| kept.unwrap_or_else(Ed25519Key::generate));
+        let now = clock::now_us();
+        let row = self.row(id, old.organization_id, spec, ed25519.as_ref(), old.version + 1, now);
+        Ok(WebhookRow {
+            created_at: old.created_at,
+            disabled_reason: old.disabled_reason.clone().filter(|_| !row.active),
+            disabled_at: old.disabled_at.filter(|_| !row.active),
+            ..row
+        })
     }
 
     /// Deletes a webhook and cancels what is pending for it.
