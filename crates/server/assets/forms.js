@@ -1,4 +1,4 @@
-// The wildcard that replaces the other event types, and buttons that copy.
+// The wildcard that replaces the other event types, buttons that copy, and forms that are sent anew.
 import { localize } from "./times.js";
 
 // What is done to all that comes from the server before it is shown or compared with what is shown.
@@ -24,6 +24,15 @@ export function wildcard(fieldset) {
   all.addEventListener("change", show);
   show();
 }
+
+// What a form sends twice is done once. Whoever goes back to a page that the browser kept means to send it anew.
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const input of document.querySelectorAll('input[name="nonce"]')) {
+    const bytes = crypto.getRandomValues(new Uint8Array(12));
+    input.value = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+});
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

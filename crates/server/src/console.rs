@@ -9,6 +9,7 @@
 //! | `cookies` | what browsers keep for us |
 //! | `proxies` | where a request came from |
 //! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
+//! | `twice` | forms that are sent twice and done once |
 //! | `page` | the frame of every page |
 //! | `fault` | what is shown when something cannot be done |
 //! | `fields` | what a form or an address holds |
@@ -47,6 +48,7 @@ mod sign_in;
 mod site;
 mod tokens;
 mod troubles;
+mod twice;
 mod units;
 mod webhook_actions;
 mod webhook_form;
@@ -63,7 +65,7 @@ use axum::{
 };
 
 pub(crate) use self::proxies::Proxies;
-use self::{fault::Fault, limit::SignInLimit};
+use self::{fault::Fault, limit::SignInLimit, twice::Sendings};
 use crate::app::App;
 
 /// The largest form that is read.
@@ -89,6 +91,7 @@ pub(crate) struct Console {
     app: Arc<App>,
     options: ConsoleOptions,
     limit: SignInLimit,
+    sendings: Arc<Sendings>,
 }
 
 /// What handlers answer.
@@ -102,6 +105,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         app,
         options,
         limit: SignInLimit::default(),
+        sendings: Arc::default(),
     });
     let pages = Router::new()
         .route("/console/", get(overview::overview))
@@ -109,6 +113,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/portal/", get(overview::overview))
         .nest("/portal", portal_pages())
         .fallback(fault::no_such_page)
+        .layer(middleware::from_fn_with_state(Arc::clone(&console), twice::once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&console), guard::guard));
     Router::new()

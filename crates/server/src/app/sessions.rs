@@ -58,6 +58,11 @@ impl Session {
         self.secure
     }
 
+    /// What tells it from every other session.
+    pub fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
     /// Whether it was begun by a portal link.
     pub fn is_portal(&self) -> bool {
         !self.link.is_empty()

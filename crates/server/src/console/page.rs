@@ -120,12 +120,12 @@ impl Frame {
         self.root == Site::Portal.root()
     }
 
-    /// Tells this page from any other, so that what it sends twice is done once.
+    /// Tells this form from any other, so that what it sends twice is done once. Empty without randomness: a form that is
+    /// sent again is done again then.
     pub(super) fn nonce(&self) -> String {
         let mut nonce = [0; 12];
-        // Without randomness a form that is sent again is done again, as it would be without this.
-        let _ = SystemRandom::new().fill(&mut nonce);
-        hex::encode(nonce)
+        let filled = SystemRandom::new().fill(&mut nonce);
+        filled.map(|()| hex::encode(nonce)).unwrap_or_default()
     }
 
     /// What goes into every form.
