@@ -10,9 +10,12 @@
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
 //! | `portal` | customers who come by a link |
+//! | `confirm` | what asks before it is done |
 //! | `long` | many attempts of a delivery, and many webhooks that fail |
 //! | `rare` | a filter that little matches leads further back, page by page |
+//! | `twice` | forms that are sent twice and done once |
 
+mod confirm;
 mod content;
 mod isolation;
 mod journey;
@@ -23,6 +26,7 @@ mod portal;
 mod rare;
 mod scriptless;
 mod security;
+mod twice;
 
 use hookwright_proto::v1::{ListDeliveriesRequest, TokenScope};
 use hookwright_testkit::{Browser, HttpResponse, http};

@@ -13,6 +13,7 @@
 //! | `page` | the frame of every page |
 //! | `fault` | what is shown when something cannot be done |
 //! | `fields` | what a form or an address holds |
+//! | `labels` | what webhooks are called |
 //! | `show` | times, sizes, counts, states as people read them |
 //! | the others | a page or two each |
 //!
@@ -24,6 +25,7 @@ mod assets;
 mod attempts;
 mod audit;
 mod charts;
+mod confirm;
 mod cookies;
 mod deliveries;
 mod errors;
@@ -32,6 +34,7 @@ mod events;
 mod fault;
 mod fields;
 mod guard;
+mod labels;
 mod limit;
 mod live;
 mod organizations;
@@ -181,6 +184,10 @@ fn organization() -> Router<Arc<Console>> {
             "/deliveries/{delivery}/attempts/{number}/response",
             get(attempts::response),
         )
+        .route(
+            "/deliveries/{delivery}/cancel",
+            get(confirm::delivery).post(confirm::cancel_delivery),
+        )
         .route("/deliveries/{delivery}/{action}", post(deliveries::steer))
         .route("/replays", get(replays::list).post(replays::create))
         .route("/replays/new", get(replays::form))
@@ -201,6 +208,7 @@ fn webhook() -> Router<Arc<Console>> {
             get(webhook_actions::confirm_delete).post(webhook_actions::delete),
         )
         .route("/{webhook}/pause", post(webhook_actions::pause))
+        .route("/{webhook}/discard", get(confirm::discard))
         .route("/{webhook}/resume", post(webhook_actions::resume))
         .route("/{webhook}/ping", post(webhook_actions::ping))
         .route("/{webhook}/rotate", post(webhook_actions::rotate))

@@ -238,6 +238,15 @@ impl Store {
         read!(self, count_waiting())
     }
 
+    /// How many deliveries wait for a webhook, over all nodes; `most` for as many or more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_waiting_for(&self, webhook: i64, most: usize) -> Result<usize, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, count_waiting_for(webhook, most))
+    }
+
     /// Moves what is due at this node after `after` by so many microseconds: the clock was set. Returns how many deliveries.
     ///
     /// # Errors

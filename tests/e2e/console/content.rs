@@ -1,11 +1,13 @@
 //! What pages hold: large payloads in part, commands that work, forms that lose nothing.
 
-use hookwright_proto::v1::{GetWebhookRequest, UpdateWebhookRequest, Webhook};
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, DeliveryMode, EventType, GetWebhookRequest, UpdateWebhookRequest, Webhook,
+};
 use hookwright_testkit::{Receiver, Response};
 
-use super::{Reader, delivery_of, unescaped};
+use super::{Reader, cookie_of, delivery_of, unescaped};
 use crate::{
-    support::{Installation, On, SECRET, event, id_of, webhook},
+    support::{CLOCKING, Installation, On, SECRET, event, id_of, webhook},
     verifiers::{header_map, verify},
 };
 
@@ -191,6 +193,134 @@ async fn a_form_keeps_what_it_cannot_list_and_what_others_changed() {
         .unwrap()
         .into_inner();
     assert_eq!((webhook.description.as_str(), webhook.events.len()), ("mine", 2));
+}
+
+#[tokio::test]
+async fn the_part_of_a_field_that_is_wrong_is_named() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let schema = r#"{"type":"object","properties":{"order":{"type":"string"}}}"#;
+    let request = CreateEventTypeRequest {
+        event_type_id: "order.paid".to_owned(),
+        event_type: Some(EventType {
+            json_schema: schema.to_owned(),
+            ..EventType::default()
+        }),
+    };
+    installation
+        .clients
+        .event_types
+        .create_event_type(request)
+        .await
+        .unwrap();
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let publish = format!("{PAGES}/events/new");
+    let fields = "event_type=order.paid&payload=%7B%22order%22%3A17%7D";
+    let refused = unescaped(&reader.post_from(&publish, &publish, fields).await.text());
+    for told in ["Payload /order: ", "/order: does not fit", "17 is not of type"] {
+        assert!(refused.contains(told), "{told} is not in\n{refused}");
+    }
+    let new = format!("{PAGES}/webhooks/new");
+    let fields = "payload_url=https%3A%2F%2Fexample.com%2F&event=*&timeout=10s&headers=Host%3A%20a&intent=save";
+    let refused = reader
+        .post_from(&new, &format!("{PAGES}/webhooks"), fields)
+        .await
+        .text();
+    for told in ["Headers Host: cannot be set", "</svg>Host: cannot be set"] {
+        assert!(refused.contains(told), "{told} is not in\n{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_is_tried_on_a_payload_of_a_type() {
+    let installation = Installation::start(On::Sqlite).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let new = format!("{PAGES}/webhooks/new");
+    assert!(reader.get(&new).await.text().contains("name=\"sample_type\""));
+    for (event_type, told) in [("order.paid", "The filter matches"), ("order.sent", "does not match")] {
+        let fields = format!(
+            "filter=event_type%20%3D%3D%20'order.paid'&sample=%7B%7D&sample_type={event_type}&intent=test_filter"
+        );
+        let tried = reader.post_from(&new, &format!("{PAGES}/webhooks"), &fields).await;
+        let text = tried.text();
+        assert!(
+            text.contains(told) && text.contains(&format!("value=\"{event_type}\"")),
+            "{text}"
+        );
+    }
+    let fields = "filter=true&sample=evt_0000000000001&intent=test_filter";
+    let tried = reader.post_from(&new, &format!("{PAGES}/webhooks"), fields).await;
+    assert_eq!(tried.status, 422);
+    assert!(tried.text().contains("There is no such event"), "{}", tried.text());
+}
+
+#[tokio::test]
+async fn webhooks_are_told_apart() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let same = receiver.url("/same");
+    let noted = |description: &str| Webhook {
+        description: description.to_owned(),
+        ..webhook(&same, &["*"])
+    };
+    let fetched = |description: &str| Webhook {
+        delivery_mode: DeliveryMode::Pull.into(),
+        payload_url: String::new(),
+        ..noted(description)
+    };
+    let mut ids = Vec::new();
+    for webhook in [noted("the shop"), noted(""), fetched("stock"), fetched("")] {
+        let made = installation.create_webhook(webhook).await.unwrap();
+        ids.push(id_of(&made.name).to_owned());
+    }
+    let called = [
+        format!("{same} (the shop)"),
+        format!("{same} ({})", ids[1]),
+        "fetched: stock".to_owned(),
+        format!("fetched: {}", ids[3]),
+    ];
+    let published = installation.publish("clocking", CLOCKING).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    for page in [
+        "".to_owned(),
+        "/webhooks".to_owned(),
+        "/deliveries".to_owned(),
+        "/replays/new".to_owned(),
+        format!("/events/{}", id_of(&published.event)),
+    ] {
+        let text = reader.get(&format!("{PAGES}{page}")).await.text();
+        for called in &called {
+            assert!(
+                text.contains(&format!(">{called}<")),
+                "{called} is not on {page}\n{text}"
+            );
+        }
+    }
+    for (id, called) in ids.iter().zip(&called) {
+        let text = reader.get(&format!("{PAGES}/webhooks/{id}")).await.text();
+        assert!(text.contains(&format!("<h1>{called}</h1>")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_secret_says_until_when_the_old_one_signs() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let made = installation.webhook(&Receiver::start().await, &["*"]).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = format!("{PAGES}/webhooks/{}", id_of(&made.name));
+    for (overlap, told) in [("0s", "with it alone from now on"), ("1d", "until <time datetime=")] {
+        let rotated = reader
+            .post_from(&page, &format!("{page}/rotate"), &format!("overlap={overlap}"))
+            .await;
+        assert_eq!(rotated.status, 303, "{}", rotated.text());
+        let both = Reader {
+            address: reader.address.clone(),
+            cookie: format!("{}; {}", reader.cookie, cookie_of(&rotated)),
+        };
+        let shown = both.get(&page).await.text();
+        let (_, shown) = shown.split_once("This is the new signing secret").expect("it is shown");
+        let (told_of_it, _) = shown.split_once("</p>").unwrap();
+        assert!(told_of_it.contains(told), "{told_of_it}");
+    }
 }
 
 fn url_encoded(text: &str) -> String {

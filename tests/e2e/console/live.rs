@@ -274,20 +274,20 @@ async fn a_page_that_is_brought_up_to_date_leaves_its_reader_alone() {
     watched.browser.wait_for("Attempt 1").await;
     let mark = "document.querySelector('#delivery [role=status]').mark = true; \
                 getSelection().selectAllChildren(document.querySelector('#delivery h1')); \
-                document.querySelector('button[formaction$=cancel]').focus(); return getSelection().toString()";
+                document.querySelector('a[href$=cancel]').focus(); return getSelection().toString()";
     let selected = watched.browser.run(mark, json!([])).await.unwrap();
     assert!(selected.as_str().unwrap().starts_with("order.paid"), "{selected}");
     watched.retry(&delivery).await;
     watched.browser.wait_for("Attempt 2").await;
     let kept = "return [document.querySelector('#delivery [role=status]').mark, getSelection().toString(), \
-                document.activeElement.getAttribute('formaction')]";
+                document.activeElement.getAttribute('href')]";
     let kept = watched.browser.run(kept, json!([])).await.unwrap();
     assert_eq!((&kept[0], &kept[1]), (&json!(true), &selected));
     assert!(
         kept[2].as_str().is_some_and(|action| action.ends_with("/cancel")),
         "{kept}"
     );
-    // A button that has focus never turns into another; and the end is told.
+    // A link that has focus never turns into another; and the end is told.
     watched.receiver.answer(Response::new(200));
     watched.retry(&delivery).await;
     watched.browser.wait_for("Attempt 3").await;

@@ -2,7 +2,6 @@
 
 use hookwright_delivery::clock;
 use hookwright_domain::{
-    id::WebhookId,
     name,
     outcome::SchemaMode,
     schema::{EventSchema, breaking_changes},
@@ -15,6 +14,7 @@ use super::{
     access::{Caller, Scope},
     audit,
     error::{AppError, AppResult, Violation},
+    webhooks::WebhookName,
 };
 
 const KIND: &str = "hookwright.v1.EventType";
@@ -41,9 +41,7 @@ pub struct Subscriber {
     /// The organization's name.
     pub organization: String,
     /// The webhook.
-    pub webhook: WebhookId,
-    /// Where it posts to.
-    pub payload_url: String,
+    pub webhook: WebhookName,
     /// Whether it is subscribed to every type.
     pub wildcard: bool,
     /// Whether events are sent to it.
@@ -198,15 +196,14 @@ impl App {
             let webhook = snapshot.webhooks.get(&row.id).filter(|_| seen)?;
             webhook.subscription.matches(name).then(|| Subscriber {
                 organization: organization.to_owned(),
-                webhook: WebhookId::from_raw(row.id),
-                payload_url: row.payload_url.clone(),
+                webhook: WebhookName::of(row),
                 wildcard: webhook.subscription.is_all(),
                 active: row.active,
             })
         };
         let subscribers = self.registry.filter_webhooks(after, size + 1, subscriber);
         Ok(super::page(subscribers, size, |subscriber| {
-            subscriber.webhook.raw().to_string()
+            subscriber.webhook.id.to_string()
         }))
     }
 

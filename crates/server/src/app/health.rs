@@ -10,6 +10,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::AppResult,
+    webhooks::WebhookName,
 };
 
 /// A webhook that fails, or was disabled because it did.
@@ -18,9 +19,7 @@ pub struct TroubledWebhook {
     /// The organization's name.
     pub organization: String,
     /// The webhook.
-    pub webhook: WebhookId,
-    /// Where it posts to.
-    pub payload_url: String,
+    pub webhook: WebhookName,
     /// When it first failed after its last success.
     pub failing_since: Option<i64>,
     /// How often it has failed since.
@@ -39,7 +38,7 @@ impl TroubledWebhook {
     }
 
     fn place(&self) -> TroublePlace {
-        (self.since().unwrap_or_default(), self.webhook.raw())
+        (self.since().unwrap_or_default(), self.webhook.id)
     }
 }
 
@@ -149,8 +148,7 @@ impl App {
                 let disabled = row.disabled_reason.clone().zip(row.disabled_at);
                 (health.is_some() || disabled.is_some()).then(|| TroubledWebhook {
                     organization: organization.to_owned(),
-                    webhook: WebhookId::from_raw(row.id),
-                    payload_url: row.payload_url.clone(),
+                    webhook: WebhookName::of(row),
                     failing_since: health.and_then(|health| health.failing_since),
                     failures: health.map_or(0, |health| health.failures),
                     disabled,
@@ -168,8 +166,11 @@ mod tests {
     fn webhooks_in_trouble_come_page_by_page_the_longest_first() {
         let troubled = |id: i64, since: Option<i64>, disabled: Option<i64>| TroubledWebhook {
             organization: "acme".to_owned(),
-            webhook: WebhookId::from_raw(id),
-            payload_url: String::new(),
+            webhook: WebhookName {
+                id,
+                payload_url: String::new(),
+                description: String::new(),
+            },
             failing_since: since,
             failures: 1,
             disabled: disabled.map(|at| ("gone".to_owned(), at)),
@@ -185,7 +186,7 @@ mod tests {
         loop {
             let page = Troubles::page(all.clone(), after, 2);
             assert_eq!(page.total, 5);
-            ids.extend(page.webhooks.iter().map(|webhook| webhook.webhook.raw()));
+            ids.extend(page.webhooks.iter().map(|webhook| webhook.webhook.id));
             pages += 1;
             after = page.next;
             if after.is_none() {

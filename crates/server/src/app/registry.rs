@@ -20,7 +20,7 @@ use hookwright_domain::{
 use hookwright_storage::{CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow};
 use parking_lot::RwLock;
 
-use super::{Limits, secrets};
+use super::{Limits, secrets, webhooks::WebhookName};
 
 /// A registered event type with its schema compiled.
 pub(super) struct EventType {
@@ -240,12 +240,10 @@ impl Registry {
     }
 
     /// What an organization's webhooks post to, by id.
-    pub(super) fn payload_urls(&self, organization: i64) -> BTreeMap<i64, String> {
+    pub(super) fn webhook_names(&self, organization: i64) -> Vec<WebhookName> {
         let state = self.state.read();
         let webhooks = state.webhooks_of(organization, i64::MIN);
-        webhooks
-            .map(|rows| (rows.row.id, rows.row.payload_url.clone()))
-            .collect()
+        webhooks.map(|rows| WebhookName::of(&rows.row)).collect()
     }
 
     /// What is made of each webhook with an id above `after` and its organization's name, where something is, `count` at most.

@@ -1,11 +1,11 @@
 //! Webhooks: install, get, list, update, delete, ping.
 
 mod audited;
-mod resume;
+pub mod resume;
 pub mod rotation;
 pub mod spec;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hookwright_delivery::{clock, engine::Draft};
 use hookwright_domain::{
@@ -41,6 +41,28 @@ pub struct WebhookView {
     pub ed25519_public_key: Option<String>,
     /// The signing secret, on creation only.
     pub signing_secret: Option<SigningSecret>,
+}
+
+/// By what a webhook is known to people.
+#[derive(Clone, Debug)]
+pub struct WebhookName {
+    /// Its id.
+    pub id: i64,
+    /// Where it posts to; empty for one whose deliveries are fetched.
+    pub payload_url: String,
+    /// The note for people.
+    pub description: String,
+}
+
+impl WebhookName {
+    /// That of a row.
+    pub(super) fn of(row: &WebhookRow) -> Self {
+        Self {
+            id: row.id,
+            payload_url: row.payload_url.clone(),
+            description: row.description.clone(),
+        }
+    }
 }
 
 impl App {
@@ -138,13 +160,13 @@ impl App {
         Ok((views.collect::<AppResult<_>>()?, next))
     }
 
-    /// What an organization's webhooks post to, by id; empty for those whose deliveries are fetched.
+    /// By what an organization's webhooks are known to people, oldest first.
     ///
     /// # Errors
     /// When the organization does not exist.
-    pub fn payload_urls(&self, caller: &Caller, organization: &str) -> AppResult<BTreeMap<i64, String>> {
+    pub fn webhook_names(&self, caller: &Caller, organization: &str) -> AppResult<Vec<WebhookName>> {
         let organization_row = self.organization_for(caller, Scope::Read, organization)?;
-        Ok(self.registry.payload_urls(organization_row.id))
+        Ok(self.registry.webhook_names(organization_row.id))
     }
 
     /// Changes a webhook by `change`, if its version is still the one that `version` names, and sends a ping unless it is

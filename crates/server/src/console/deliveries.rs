@@ -19,11 +19,11 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
+    labels::labels,
     live,
     page::{Frame, Place, html},
     session::{Sent, Visitor},
     show::{Badge, Time, duration, state},
-    webhooks::target,
 };
 
 /// How many webhooks can be chosen from.
@@ -49,15 +49,24 @@ pub(super) struct Row {
     pub(super) replay: bool,
 }
 
-/// What an organization's webhooks post to, by id.
+/// What an organization's webhooks are called, by id.
 pub(super) type Targets = BTreeMap<i64, String>;
 
 impl Console {
-    /// What an organization's webhooks post to.
+    /// What an organization's webhooks are called.
     pub(super) fn targets(&self, visitor: &Visitor, place: &Place) -> Result<Targets, Fault> {
-        let urls = self.app.payload_urls(visitor.caller(), place.name())?;
-        Ok(urls.into_iter().map(|(id, url)| (id, target(&url))).collect())
+        Ok(labels(&self.app.webhook_names(visitor.caller(), place.name())?))
     }
+
+    /// What one of them is called.
+    pub(super) fn target(&self, visitor: &Visitor, place: &Place, id: WebhookId) -> Result<String, Fault> {
+        let mut targets = self.targets(visitor, place)?;
+        Ok(targets.remove(&id.raw()).unwrap_or_else(deleted))
+    }
+}
+
+fn deleted() -> String {
+    "a webhook that was deleted".to_owned()
 }
 
 /// Deliveries as a list shows them.
@@ -69,7 +78,6 @@ pub(super) fn rows(place: &Place, targets: &Targets, records: Vec<DeliveryRecord
 
 /// A delivery as a list shows it.
 pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now: i64) -> Row {
-    let deleted = || "a webhook that was deleted".to_owned();
     Row {
         id: DeliveryId::from_raw(record.delivery_id).to_string(),
         raw: record.delivery_id,
@@ -281,7 +289,7 @@ impl Pick {
     }
 }
 
-/// Retries, skips, cancels or replays one.
+/// Retries, skips or replays one. Cancelling asks first.
 pub(super) async fn steer(
     State(console): Shared,
     Path((organization, id, action)): Path<(String, String, String)>,
@@ -293,7 +301,6 @@ pub(super) async fn steer(
     let record = match action.as_str() {
         "retry" => app.retry_delivery(caller, &organization, id).await?,
         "skip" => app.skip_delivery(caller, &organization, id).await?,
-        "cancel" => app.cancel_delivery(caller, &organization, id).await?,
         "replay" => {
             app.replay_delivery(caller, &organization, id, &sent.fields.request_id())
                 .await?

@@ -1,13 +1,48 @@
 //! What is wrong with a form, said at the field that it is wrong with.
 
+use super::show::capitalized;
 use crate::app::error::{AppError, Violation};
 
 /// Sentences by field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Errors {
-    fields: Vec<(String, String)>,
+    fields: Vec<Wrong>,
     /// What concerns no one field.
     pub(super) problem: Option<String>,
+    /// The fields that the form shows, where there are others; `None` where it shows each of them.
+    shown: Option<&'static [&'static str]>,
+}
+
+/// What is wrong with a field or with a part of it.
+#[derive(Clone, Debug)]
+struct Wrong {
+    /// The field's path: `payload/order`, `headers["Host"]`.
+    path: String,
+    sentence: String,
+}
+
+impl Wrong {
+    /// The field's name, which is its id in the page.
+    fn field(&self) -> &str {
+        self.path.split(['[', '.', '/']).next().unwrap_or_default()
+    }
+
+    /// Which part of the field, where that tells people something: a place in a document, or a name among several.
+    fn part(&self) -> Option<&str> {
+        let rest = &self.path[self.field().len()..];
+        let named = rest.strip_prefix("[\"").and_then(|rest| rest.strip_suffix("\"]"));
+        named
+            .or(Some(rest).filter(|rest| rest.starts_with('/')))
+            .filter(|part| !part.is_empty())
+    }
+
+    /// What stands at the field.
+    fn told(&self) -> String {
+        match self.part() {
+            Some(part) => format!("{part}: {}", self.sentence),
+            None => capitalized(&self.sentence),
+        }
+    }
 }
 
 /// What is wrong with one field, for the summary at a page's top.
@@ -29,21 +64,47 @@ impl Errors {
             | AppError::Aborted(_)
             | AppError::Exhausted { .. }
             | AppError::Unavailable(_) => Ok(Self {
-                fields: Vec::new(),
-                problem: Some(super::fault::capitalized(&error.to_string())),
+                problem: Some(capitalized(&error.to_string())),
+                ..Self::default()
             }),
             other => Err(other),
         }
     }
 
+    /// The same, where what does not exist is what one field names. The sentence says so there; what may help follows it.
+    pub(super) fn of_missing(error: AppError, message: &str, field: &str, sentence: &str) -> Result<Self, AppError> {
+        match error {
+            AppError::NotFound { hint, .. } => Ok(Self::one(field, format!("{sentence}{hint}"))),
+            error => Self::of(error, message),
+        }
+    }
+
+    /// One field at fault.
+    pub(super) fn one(field: &str, sentence: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.add(field, sentence);
+        errors
+    }
+
     fn from_violations(violations: Vec<Violation>, prefix: &str) -> Self {
         let fields = violations.into_iter().map(|violation| {
-            let field = violation.field.strip_prefix(prefix).unwrap_or(&violation.field);
-            (field.to_owned(), violation.description)
+            let path = violation.field.strip_prefix(prefix).unwrap_or(&violation.field);
+            Wrong {
+                path: path.to_owned(),
+                sentence: violation.description,
+            }
         });
         Self {
             fields: fields.collect(),
-            problem: None,
+            ..Self::default()
+        }
+    }
+
+    /// For a form that shows these fields and no others: what is wrong with others is said by their names.
+    pub(super) fn shown_at(self, fields: &'static [&'static str]) -> Self {
+        Self {
+            shown: Some(fields),
+            ..self
         }
     }
 
@@ -60,13 +121,16 @@ impl Errors {
 
     /// Adds a sentence.
     pub(super) fn add(&mut self, field: &str, sentence: impl Into<String>) {
-        self.fields.push((field.to_owned(), sentence.into()));
+        self.fields.push(Wrong {
+            path: field.to_owned(),
+            sentence: sentence.into(),
+        });
     }
 
     /// What is said of one field is said at another.
     pub(super) fn move_to(&mut self, from: &str, to: &str) {
-        let fields = self.fields.iter_mut().filter(|(field, _)| field == from);
-        fields.for_each(|(field, _)| to.clone_into(field));
+        let fields = self.fields.iter_mut().filter(|wrong| wrong.path == from);
+        fields.for_each(|wrong| to.clone_into(&mut wrong.path));
     }
 
     /// Whether nothing is wrong.
@@ -76,87 +140,112 @@ impl Errors {
 
     /// What is wrong with a field or a part of it.
     pub(super) fn at(&self, field: &str) -> Option<String> {
-        let sentences = self.fields.iter().filter(|(known, _)| is_within(known, field));
-        let sentences: Vec<String> = sentences
-            .map(|(_, sentence)| super::fault::capitalized(sentence))
-            .collect();
-        (!sentences.is_empty()).then(|| sentences.join(" · "))
+        let wrong = self.fields.iter().filter(|wrong| wrong.field() == field);
+        let told: Vec<String> = wrong.map(Wrong::told).collect();
+        (!told.is_empty()).then(|| told.join(" · "))
     }
 
-    /// What is wrong, field by field, where the form shows each of them.
-    pub(super) fn all_links(&self) -> Vec<Link> {
-        self.links(&[])
+    /// What is wrong, field by field.
+    pub(super) fn links(&self) -> Vec<Link> {
+        self.fields.iter().map(|wrong| self.link(wrong)).collect()
     }
 
-    /// What is wrong, field by field, but for what is said of fields that the form does not show: `elsewhere`.
-    pub(super) fn links(&self, elsewhere: &[String]) -> Vec<Link> {
-        let link = |(field, sentence): &(String, String)| {
-            let hidden = format!("{field}: {sentence}");
-            if elsewhere.contains(&hidden) {
-                return Link {
-                    id: None,
-                    sentence: hidden,
-                };
-            }
-            let id = field.split(['[', '.', '/']).next().unwrap_or_default();
-            let name = super::fault::capitalized(&id.replace('_', " "));
-            Link {
-                id: Some(id.to_owned()),
-                sentence: format!("{name}: {sentence}"),
-            }
-        };
-        self.fields.iter().map(link).collect()
+    fn link(&self, wrong: &Wrong) -> Link {
+        let field = wrong.field();
+        if self.shown.is_some_and(|shown| !shown.contains(&field)) {
+            return Link {
+                id: None,
+                sentence: format!("{}: {}", wrong.path, wrong.sentence),
+            };
+        }
+        let name = capitalized(&field.replace('_', " "));
+        let part = wrong.part().map(|part| format!(" {part}")).unwrap_or_default();
+        Link {
+            id: Some(field.to_owned()),
+            sentence: format!("{name}{part}: {}", wrong.sentence),
+        }
     }
-
-    /// What is wrong with fields that the form does not show.
-    pub(super) fn elsewhere(&self, shown: &[&str]) -> Vec<String> {
-        let is_hidden = |field: &str| !shown.iter().any(|shown| is_within(field, shown));
-        let hidden = self.fields.iter().filter(|(field, _)| is_hidden(field));
-        hidden.map(|(field, sentence)| format!("{field}: {sentence}")).collect()
-    }
-}
-
-/// Whether a path names a field or a part of it.
-fn is_within(path: &str, field: &str) -> bool {
-    let rest = path.strip_prefix(field);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.', '/']))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn errors(violations: &[(&str, &str)]) -> Errors {
+        let violations = violations.iter().map(|(field, description)| Violation {
+            field: (*field).to_owned(),
+            description: (*description).to_owned(),
+            reason: "X",
+        });
+        Errors::of(AppError::Invalid(violations.collect()), "webhook").unwrap()
+    }
+
+    fn links(errors: &Errors) -> Vec<(Option<String>, String)> {
+        let links = errors.links().into_iter();
+        links.map(|link| (link.id, link.sentence)).collect()
+    }
+
     #[test]
     fn sentences_stand_at_their_fields() {
-        let violation = |field: &str, description: &str| Violation {
-            field: field.to_owned(),
-            description: description.to_owned(),
-            reason: "X",
-        };
-        let error = AppError::Invalid(vec![
-            violation("webhook.headers[\"Host\"]", "is ours"),
-            violation("webhook.timeout", "is too long"),
-            violation("parent", "is odd"),
+        let errors = errors(&[
+            ("webhook.retry_schedule.delays", "are too long"),
+            ("webhook.timeout", "is too long"),
+            ("parent", "is odd"),
         ]);
-        let errors = Errors::of(error, "webhook").unwrap();
-        assert_eq!(errors.at("headers").as_deref(), Some("Is ours"));
+        let errors = errors.shown_at(&["retry_schedule", "timeout"]);
+        assert_eq!(errors.at("retry_schedule").as_deref(), Some("Are too long"));
         assert_eq!(errors.at("timeout").as_deref(), Some("Is too long"));
         assert_eq!(errors.at("time"), None);
-        let elsewhere = errors.elsewhere(&["headers", "timeout"]);
-        assert_eq!(elsewhere, ["parent: is odd"]);
-        let links: Vec<_> = errors
-            .links(&elsewhere)
-            .into_iter()
-            .map(|link| (link.id, link.sentence))
-            .collect();
         let expected = [
-            (Some("headers"), "Headers: is ours"),
+            (Some("retry_schedule"), "Retry schedule: are too long"),
             (Some("timeout"), "Timeout: is too long"),
             (None, "parent: is odd"),
         ];
+        let expected = expected.map(|(id, sentence)| (id.map(str::to_owned), sentence.to_owned()));
+        assert_eq!(links(&errors), expected);
+    }
+
+    #[test]
+    fn the_part_that_is_wrong_is_named() {
+        let errors = errors(&[
+            ("webhook.headers[\"Host\"]", "cannot be set"),
+            ("webhook.headers[\"\"]", "must be at most 32 headers"),
+            ("payload/order", "17 is not a string"),
+            ("payload/lines/0", "is null"),
+            ("payload", "is no object"),
+        ]);
         assert_eq!(
-            links,
-            expected.map(|(id, sentence)| (id.map(str::to_owned), sentence.to_owned()))
+            errors.at("headers").as_deref(),
+            Some("Host: cannot be set · Must be at most 32 headers")
+        );
+        assert_eq!(
+            errors.at("payload").as_deref(),
+            Some("/order: 17 is not a string · /lines/0: is null · Is no object")
+        );
+        let told: Vec<String> = links(&errors).into_iter().map(|(_, sentence)| sentence).collect();
+        assert_eq!(
+            told,
+            [
+                "Headers Host: cannot be set",
+                "Headers: must be at most 32 headers",
+                "Payload /order: 17 is not a string",
+                "Payload /lines/0: is null",
+                "Payload: is no object",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_field_names_and_is_not_there_is_said_at_it() {
+        let missing = AppError::NotFound {
+            kind: "hookwright.v1.EventType",
+            name: "eventTypes/a".to_owned(),
+            hint: "; did you mean `b`?".to_owned(),
+        };
+        let errors = Errors::of_missing(missing, "event", "event_type", "is not registered").unwrap();
+        assert_eq!(
+            errors.at("event_type").as_deref(),
+            Some("Is not registered; did you mean `b`?")
         );
     }
 }

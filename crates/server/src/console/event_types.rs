@@ -2,16 +2,17 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
+use hookwright_domain::id::WebhookId;
 use hookwright_storage::{EventTypeRow, SchemaRow};
 
 use super::{
     Answer, ROWS, Shared,
     fault::Fault,
     fields::Fields,
+    labels::label,
     page::{Frame, html},
     session::Visitor,
     show::{Badge, Time},
-    webhooks::target,
 };
 use crate::app::error::AppError;
 
@@ -137,8 +138,8 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
             .into_iter()
             .map(|subscriber| Subscriber {
                 organization: subscriber.organization,
-                webhook: subscriber.webhook.to_string(),
-                target: target(&subscriber.payload_url),
+                webhook: WebhookId::from_raw(subscriber.webhook.id).to_string(),
+                target: label(&subscriber.webhook),
                 wildcard: subscriber.wildcard,
                 active: subscriber.active,
             })

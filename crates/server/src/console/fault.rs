@@ -17,6 +17,7 @@ use super::{
     Console,
     page::{Frame, html},
     session::Visitor,
+    show::capitalized,
     sign_in,
     site::Site,
 };
@@ -68,17 +69,24 @@ struct Told {
     sign_in: bool,
 }
 
+impl Told {
+    fn new(title: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            title,
+            message: message.into(),
+            violations: Vec::new(),
+            sign_in: false,
+        }
+    }
+
+    fn not_found() -> Self {
+        Self::new("Not found", "There is nothing at this address, or you may not see it.")
+    }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let told = |status: StatusCode, title: &'static str, message: &str| {
-            let told = Told {
-                title,
-                message: message.to_owned(),
-                violations: Vec::new(),
-                sign_in: false,
-            };
-            respond(status, told)
-        };
+        let told = |status: StatusCode, title: &'static str, message: &str| respond(status, Told::new(title, message));
         match self {
             Self::SignIn(next) => Redirect::to(&sign_in::address(next.as_deref())).into_response(),
             Self::SessionOver => respond(StatusCode::UNAUTHORIZED, session_over()),
@@ -87,11 +95,7 @@ impl IntoResponse for Fault {
                 "Your time here is over",
                 "Open this page again from the application that led you here.",
             ),
-            Self::NotFound => told(
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "There is nothing at this address, or you may not see it.",
-            ),
+            Self::NotFound => respond(StatusCode::NOT_FOUND, Told::not_found()),
             Self::Link(why) => told(
                 StatusCode::UNAUTHORIZED,
                 "This link does not open",
@@ -116,13 +120,11 @@ impl IntoResponse for Fault {
 }
 
 fn session_over() -> Told {
+    let message = "So nothing was changed. Sign in again, then come back to this tab and load it again to send the form once more: \
+                   what you filled in is kept.";
     Told {
-        title: "Your session is over",
-        message: "So nothing was changed. Sign in again, then come back to this tab and load it again to send the form once more: what \
-                  you filled in is kept."
-            .to_owned(),
-        violations: Vec::new(),
         sign_in: true,
+        ..Told::new("Your session is over", message)
     }
 }
 
@@ -152,10 +154,8 @@ fn app_fault(error: AppError) -> Response {
         _ => Vec::new(),
     };
     let told = Told {
-        title,
-        message,
         violations,
-        sign_in: false,
+        ..Told::new(title, message)
     };
     let mut response = respond(status, told);
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -165,12 +165,12 @@ fn app_fault(error: AppError) -> Response {
 }
 
 /// Where somebody is: the organization of the address, and the page that led there.
-pub(super) struct Place {
+pub(super) struct Whence {
     organization: Option<String>,
     back: Option<String>,
 }
 
-impl Place {
+impl Whence {
     pub(super) fn of(request: &Request) -> Self {
         let mut parts = request.uri().path().split('/').skip(2);
         let organization = (parts.next() == Some("organizations")).then(|| parts.next().unwrap_or_default());
@@ -201,7 +201,7 @@ impl Console {
         mut response: Response,
         session: Option<Session>,
         site: Site,
-        place: &Place,
+        whence: &Whence,
     ) -> Response {
         let status = response.status();
         let is_plain = response
@@ -215,8 +215,8 @@ impl Console {
         };
         let visitor = session.map(|session| Visitor::new(self, session, site));
         let page = FaultPage {
-            frame: self.frame_of_fault(visitor.as_ref(), place, told.title),
-            back: place.back.clone(),
+            frame: self.frame_of_fault(visitor.as_ref(), whence, told.title),
+            back: whence.back.clone(),
             home: match (&visitor, site) {
                 (Some(_), _) | (None, Site::Console) => Some(site.root()),
                 (None, Site::Portal) => None,
@@ -234,11 +234,11 @@ impl Console {
         Response::from_parts(parts, body)
     }
 
-    fn frame_of_fault(&self, visitor: Option<&Visitor>, place: &Place, title: &str) -> Frame {
+    fn frame_of_fault(&self, visitor: Option<&Visitor>, whence: &Whence, title: &str) -> Frame {
         let Some(visitor) = visitor else {
             return Frame::bare(title);
         };
-        let entered = place
+        let entered = whence
             .organization
             .as_ref()
             .and_then(|name| self.enter(visitor, name).ok());
@@ -251,28 +251,13 @@ impl Console {
 
 /// What the router refuses: an address that cannot be read, or a method that a page does not have.
 fn refused(status: StatusCode) -> Told {
-    let (title, message) = match status {
-        StatusCode::METHOD_NOT_ALLOWED => (
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => Told::new(
             "Nothing to see here",
             "This address takes what a form sends, and shows nothing by itself.",
         ),
-        StatusCode::NOT_FOUND => ("Not found", "There is nothing at this address, or you may not see it."),
-        _ => ("Not understood", "The address cannot be read."),
-    };
-    Told {
-        title,
-        message: message.to_owned(),
-        violations: Vec::new(),
-        sign_in: false,
-    }
-}
-
-/// A message as a sentence.
-pub(super) fn capitalized(message: &str) -> String {
-    let mut letters = message.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
+        StatusCode::NOT_FOUND => Told::not_found(),
+        _ => Told::new("Not understood", "The address cannot be read."),
     }
 }
 

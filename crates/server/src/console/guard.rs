@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{
     Console,
-    fault::{Fault, Place},
+    fault::{Fault, Whence},
     session::Asked,
     site::Site,
 };
@@ -38,7 +38,7 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
     let site = Site::of(request.uri().path());
     let session = console.session(request.headers(), site);
-    let place = Place::of(&request);
+    let whence = Whence::of(&request);
     let renewed = session
         .as_ref()
         .and_then(|session| console.renewed(session, request.headers()));
@@ -52,7 +52,7 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
         let answer = timeout(ANSWER_MAX, next.run(request)).await;
         answer.unwrap_or_else(|_| Fault::Late.into_response())
     };
-    let mut response = console.shown(response, session, site, &place);
+    let mut response = console.shown(response, session, site, &whence);
     let headers = response.headers_mut();
     headers.extend(console.framing(site));
     let fixed = [

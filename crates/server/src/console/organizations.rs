@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_domain::name::OrganizationName;
@@ -14,7 +13,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, html},
+    page::{Frame, html, refused},
     session::{Sent, Visitor},
     show::{Time, counted},
     webhooks::{Line, lines},
@@ -92,8 +91,7 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
         Ok(row) => Ok(Redirect::to(&format!("/console/organizations/{}?done=created", row.name)).into_response()),
         Err(error) => {
             let errors = Errors::of(error, "organization")?;
-            let page = list_page(&console, &visitor, &fields, errors)?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+            Ok(refused(&list_page(&console, &visitor, &fields, errors)?))
         }
     }
 }
@@ -153,10 +151,8 @@ pub(super) async fn delete(State(console): Shared, Path(name): Path<String>, sen
     let Sent { visitor, fields } = sent;
     console.enter(&visitor, &name)?;
     if fields.get("confirmation") != name {
-        let mut errors = Errors::default();
-        errors.add("confirmation", format!("type `{name}` to say that you mean it"));
-        let page = delete_page(&console, &visitor, &name, errors)?;
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response());
+        let errors = Errors::one("confirmation", format!("type `{name}` to say that you mean it"));
+        return Ok(refused(&delete_page(&console, &visitor, &name, errors)?));
     }
     console.app.delete_organization(visitor.caller(), &name, true).await?;
     Ok(Redirect::to("/console/organizations?done=deleted").into_response())

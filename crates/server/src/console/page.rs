@@ -1,7 +1,12 @@
 //! The frame of every page: title, navigation, who is signed in, what was just done.
 
+use std::str::FromStr;
+
 use askama::Template;
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse as _, Response},
+};
 use hookwright_storage::OrganizationRow;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -17,6 +22,11 @@ pub(super) fn html(template: &impl Template) -> Response {
     }
 }
 
+/// Renders the page of a form that is not accepted.
+pub(super) fn refused(template: &impl Template) -> Response {
+    (StatusCode::UNPROCESSABLE_ENTITY, html(template)).into_response()
+}
+
 /// What surrounds a page's own part.
 pub(super) struct Frame {
     pub(super) title: String,
@@ -28,6 +38,8 @@ pub(super) struct Frame {
     pub(super) organization: Option<Tenant>,
     /// What was just done, as a sentence.
     pub(super) done: Option<&'static str>,
+    /// The page's own address, where it answers a form that was sent to another one: the one to load again.
+    pub(super) address: Option<String>,
 }
 
 /// Who looks at a page.
@@ -64,6 +76,7 @@ impl Frame {
             who: None,
             organization: None,
             done: None,
+            address: None,
         }
     }
 
@@ -86,6 +99,7 @@ impl Frame {
             }),
             organization: None,
             done: None,
+            address: None,
         }
     }
 
@@ -111,6 +125,14 @@ impl Frame {
         let done = DONE.iter().find(|(name, _)| *name == fields.get("done"));
         Self {
             done: done.map(|(_, sentence)| *sentence),
+            ..self
+        }
+    }
+
+    /// Of a page whose own address is this, whichever form it answers.
+    pub(super) fn at(self, address: impl Into<String>) -> Self {
+        Self {
+            address: Some(address.into()),
             ..self
         }
     }
@@ -206,6 +228,17 @@ impl Place {
 }
 
 impl Console {
+    /// The organization and the thing of it that an address names. What is no id names nothing.
+    pub(super) fn enter_at<Id: FromStr>(
+        &self,
+        visitor: &Visitor,
+        (organization, id): (String, String),
+    ) -> Result<(Place, Id), Fault> {
+        let place = self.enter(visitor, &organization)?;
+        let id = id.parse().map_err(|_| Fault::NotFound)?;
+        Ok((place, id))
+    }
+
     /// The organization, if the visitor may see it. For one that is limited to another it does not exist.
     pub(super) fn enter(&self, visitor: &Visitor, name: &str) -> Result<Place, Fault> {
         let caller = visitor.caller();

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::{IntoResponse as _, Redirect},
 };
 
@@ -13,7 +13,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
     show::Time,
     units,
@@ -106,8 +106,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
         }
         Err(error) => {
             let errors = Errors::of(error, "portal_link")?;
-            let page = page(&console, &visitor, &place, &fields, errors);
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+            Ok(refused(&page(&console, &visitor, &place, &fields, errors)))
         }
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
 
@@ -13,7 +12,7 @@ use super::{
     Answer, Console, Shared,
     errors::Errors,
     fields::Fields,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
 };
 use crate::app::{
@@ -35,7 +34,6 @@ struct FormPage {
     attributes: String,
     ordering_key: String,
     errors: Errors,
-    other_errors: Vec<String>,
 }
 
 /// The form; with a type in the address, its example is the payload.
@@ -68,8 +66,7 @@ fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, er
         payload,
         attributes: fields.raw("attributes").to_owned(),
         ordering_key: fields.get("ordering_key").to_owned(),
-        other_errors: errors.elsewhere(&["event_type", "payload", "attributes", "ordering_key"]),
-        errors,
+        errors: errors.shown_at(&["event_type", "payload", "attributes", "ordering_key"]),
     }
 }
 
@@ -79,16 +76,9 @@ pub(super) async fn publish(State(console): Shared, Path(organization): Path<Str
     let place = console.enter(&visitor, &organization)?;
     match publish_event(&console, &visitor, &place, &fields).await {
         Ok(event) => Ok(Redirect::to(&format!("{}/events/{event}?done=published", place.base())).into_response()),
-        Err(AppError::NotFound { name, hint, .. }) => {
-            let mut errors = Errors::default();
-            errors.add("event_type", format!("{name} is not registered{hint}"));
-            let page = page(&console, &visitor, &place, &fields, errors);
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
-        }
         Err(error) => {
-            let errors = Errors::of(error, "event")?;
-            let page = page(&console, &visitor, &place, &fields, errors);
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+            let errors = Errors::of_missing(error, "event", "event_type", "is not registered")?;
+            Ok(refused(&page(&console, &visitor, &place, &fields, errors)))
         }
     }
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_domain::{
@@ -18,15 +17,13 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
     show::{Badge, Time, count},
     units,
-    webhooks::target,
 };
 use crate::app::{
     access::Scope,
-    error::AppError,
     replays::{ReplaySpec, ReplayView},
 };
 
@@ -38,6 +35,8 @@ struct Row {
     dry_run: bool,
     examined: String,
     matched: String,
+    /// Whether any was selected.
+    any: bool,
     replayed: String,
     skipped: String,
     /// How far it is, of a thousand.
@@ -65,6 +64,7 @@ fn row(view: &ReplayView) -> Row {
         dry_run: spec.dry_run,
         examined: count(row.examined),
         matched: count(row.matched),
+        any: row.matched > 0,
         replayed: count(row.replayed),
         skipped: count(row.skipped),
         progress: per_mille(*progress),
@@ -143,6 +143,17 @@ pub(super) async fn list(
     Ok(html(&page))
 }
 
+/// The fields that have a place for what is wrong with them.
+const FIELDS: &[&str] = &[
+    "states",
+    "error_classes",
+    "webhook",
+    "event_types",
+    "start_time",
+    "end_time",
+    "deliveries_per_second",
+];
+
 #[derive(Template)]
 #[template(path = "replay_form.html")]
 struct FormPage {
@@ -156,7 +167,6 @@ struct FormPage {
     end: String,
     rate: String,
     errors: Errors,
-    other_errors: Vec<String>,
 }
 
 /// The form.
@@ -190,15 +200,6 @@ fn form_page(
         .filter(|state| state.is_final())
         .collect();
     let webhooks = console.targets(visitor, place)?;
-    let shown = [
-        "states",
-        "error_classes",
-        "webhook",
-        "event_types",
-        "start_time",
-        "end_time",
-        "deliveries_per_second",
-    ];
     Ok(FormPage {
         frame: Frame::within(console, visitor, place, "replays", "New replay"),
         missed: fields.get("what") == "missed",
@@ -209,8 +210,7 @@ fn form_page(
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
         rate: fields.get("rate").to_owned(),
-        other_errors: errors.elsewhere(&shown),
-        errors,
+        errors: errors.shown_at(FIELDS),
     })
 }
 
@@ -218,31 +218,23 @@ fn form_page(
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
-    let begun = match spec(&fields) {
-        Ok(spec) => {
-            let begun = console
-                .app
-                .replay_deliveries(visitor.caller(), &organization, spec, &fields.request_id())
-                .await;
-            begun.map_err(|error| match error {
-                AppError::NotFound { .. } => {
-                    let mut errors = Errors::default();
-                    errors.add("webhook", "there is no such webhook any more; choose another");
-                    Ok(errors)
-                }
-                error => Errors::of(error, "replay"),
-            })
-        }
-        Err(errors) => Err(Ok(errors)),
+    let spec = match spec(&fields) {
+        Ok(spec) => spec,
+        Err(errors) => return Ok(refused(&form_page(&console, &visitor, &place, &fields, errors)?)),
     };
-    match begun {
+    let (app, caller) = (&console.app, visitor.caller());
+    match app
+        .replay_deliveries(caller, &organization, spec, &fields.request_id())
+        .await
+    {
         Ok(view) => {
             let id = ReplayId::from_raw(view.row.id);
             Ok(Redirect::to(&format!("{}/replays/{id}", place.base())).into_response())
         }
-        Err(errors) => {
-            let page = form_page(&console, &visitor, &place, &fields, errors?)?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        Err(error) => {
+            let missing = "there is no such webhook any more; choose another";
+            let errors = Errors::of_missing(error, "replay", "webhook", missing)?;
+            Ok(refused(&form_page(&console, &visitor, &place, &fields, errors)?))
         }
     }
 }
@@ -303,13 +295,13 @@ pub(super) async fn show(
     let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
     let view = console.app.get_replay(visitor.caller(), &organization, id).await?;
     let webhook = view.spec.webhook.map(WebhookId::from_raw);
-    let webhook = webhook.and_then(|id| console.app.get_webhook(visitor.caller(), &organization, id).ok());
+    let target = webhook.map(|id| console.target(&visitor, &place, id)).transpose()?;
     let page = ShowPage {
         frame: Frame::within(&console, &visitor, &place, "replays", format!("Replay {id}")).after(&fields),
         replay: row(&view),
         may_manage: place.may_manage,
         again: again(&view),
-        target: webhook.map(|webhook| target(&webhook.row.payload_url)),
+        target,
     };
     Ok(html(&page))
 }

@@ -170,6 +170,15 @@ pub(super) const fn state(state: DeliveryState) -> Badge {
     }
 }
 
+/// A message as a sentence.
+pub(super) fn capitalized(message: &str) -> String {
+    let mut letters = message.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
 /// The first part of a text, and whether there is more.
 pub(super) fn beginning(text: &str, bytes_max: usize) -> (&str, bool) {
     if text.len() <= bytes_max {

@@ -15,10 +15,10 @@ use axum::{
 
 use super::{
     Answer, Console, Shared,
-    fault::capitalized,
     fields::{Fields, encoded},
     page::{Frame, html},
     session::{Sent, read_form},
+    show::capitalized,
 };
 use crate::{
     app::error::{AppError, AppResult},

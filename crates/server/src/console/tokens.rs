@@ -17,7 +17,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
     show::{Badge, Time},
     units,
@@ -170,16 +170,10 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
             Ok(console.show_once(&visitor, &address(place.as_ref()), &once))
         }
         Err(error) => {
-            let errors = match error {
-                AppError::NotFound { .. } => {
-                    let mut errors = Errors::default();
-                    errors.add("for_organization", "there is no such organization");
-                    errors
-                }
-                error => Errors::of(error, "token")?,
-            };
+            let errors = Errors::of_missing(error, "token", "for_organization", "there is no such organization")?;
             let page = page(&console, &visitor, place.as_ref(), &fields, errors).await?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+            let frame = page.frame.at(address(place.as_ref()));
+            Ok(refused(&ListPage { frame, ..page }))
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use askama::Template;
 use axum::extract::State;
+use hookwright_domain::id::WebhookId;
 
 use super::{
     Answer, ROWS, Shared,
     fields::Fields,
+    labels::label,
     page::{Frame, html},
     session::Visitor,
     show::{Badge, Time, count, counted},
-    webhooks::{FAILING, disabled, target},
+    webhooks::{FAILING, disabled},
 };
 use crate::app::health::{TroublePlace, TroubledWebhook};
 
@@ -27,8 +29,8 @@ impl From<TroubledWebhook> for Trouble {
     fn from(webhook: TroubledWebhook) -> Self {
         Self {
             since: webhook.since().map(Time),
-            id: webhook.webhook.to_string(),
-            target: target(&webhook.payload_url),
+            id: WebhookId::from_raw(webhook.webhook.id).to_string(),
+            target: label(&webhook.webhook),
             state: webhook.disabled.map_or(FAILING, |(reason, _)| disabled(&reason)),
             failures: count(i64::from(webhook.failures)),
             organization: webhook.organization,

@@ -3,9 +3,9 @@
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
+use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 
 use super::{
@@ -13,34 +13,31 @@ use super::{
     cookies::{Once, OnceKind},
     errors::Errors,
     fault::Fault,
-    page::{Frame, Place, html},
+    fields::Fields,
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
-    show::Time,
     units,
-    webhooks::{self, Rotation, target},
+    webhooks::{self, Rotation},
 };
-use crate::app::{error::AppError, webhooks::WebhookSpec};
+use crate::app::{
+    access::Scope,
+    error::{AppError, AppResult},
+    webhooks::{
+        WebhookSpec,
+        rotation::{self, NewSecret, UNDER_WAY},
+    },
+};
 
 type Which = Path<(String, String)>;
 
-/// The organization and webhook of an address.
-fn which(
-    console: &Console,
-    visitor: &Visitor,
-    (organization, id): (String, String),
-) -> Result<(Place, WebhookId), Fault> {
-    let place = console.enter(visitor, &organization)?;
-    let id = id.parse().map_err(|_| Fault::NotFound)?;
-    Ok((place, id))
-}
-
-fn back(place: &Place, id: WebhookId, done: &str) -> Response {
-    Redirect::to(&format!("{}/webhooks/{id}?done={done}", place.base())).into_response()
+/// Leads to the webhook's page, which says what was done.
+pub(super) fn back(place: &Place, id: WebhookId, done: &str) -> Response {
+    Redirect::to(&format!("{}?done={done}", webhooks::address(place, id))).into_response()
 }
 
 /// Stops sending.
-pub(super) async fn pause(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
-    let (place, id) = which(&console, &sent.visitor, which_one)?;
+pub(super) async fn pause(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let change = |spec| WebhookSpec { active: false, ..spec };
     console
         .app
@@ -50,9 +47,12 @@ pub(super) async fn pause(State(console): Shared, Path(which_one): Which, sent: 
 }
 
 /// Sends again, with what waits or without.
-pub(super) async fn resume(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
-    let (place, id) = which(&console, &sent.visitor, which_one)?;
+pub(super) async fn resume(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let discard = sent.fields.get("backlog") == "discard";
+    if discard && !sent.fields.has("confirmed") {
+        return Ok(Redirect::to(&format!("{}/discard", webhooks::address(&place, id))).into_response());
+    }
     console
         .app
         .resume_webhook(sent.visitor.caller(), place.name(), id, discard)
@@ -61,8 +61,8 @@ pub(super) async fn resume(State(console): Shared, Path(which_one): Which, sent:
 }
 
 /// Sends a ping, and leads to its delivery.
-pub(super) async fn ping(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
-    let (place, id) = which(&console, &sent.visitor, which_one)?;
+pub(super) async fn ping(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let delivery = console
         .app
         .ping_webhook(sent.visitor.caller(), place.name(), id)
@@ -71,43 +71,61 @@ pub(super) async fn ping(State(console): Shared, Path(which_one): Which, sent: S
 }
 
 /// Makes a new signing secret and shows it.
-pub(super) async fn rotate(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
+pub(super) async fn rotate(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
-    let (place, id) = which(&console, &visitor, which_one)?;
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     let overlap = fields.get("overlap");
-    let rotated = match units::duration(overlap) {
-        Ok(overlap) => {
-            let caller = visitor.caller();
-            let secret = fields.some("signing_secret");
-            console
-                .app
-                .rotate_secret(caller, place.name(), id, secret, overlap)
-                .await
-        }
-        Err(error) => Err(AppError::invalid("overlap", "INVALID_DURATION", error)),
-    };
-    match rotated {
+    match rotated(&console, &visitor, &place, id, &fields).await {
         Ok(rotation) => {
+            let signs_on = rotation.old_expires_at > clock::now_us();
             let once = Once {
                 kind: OnceKind::Rotated,
                 text: rotation.secret.expose().to_owned(),
-                note: Time(rotation.old_expires_at).plain(),
+                note: if signs_on {
+                    rotation.old_expires_at.to_string()
+                } else {
+                    String::new()
+                },
             };
             Ok(console.show_once(&visitor, &webhooks::address(&place, id), &once))
         }
         Err(error) => {
+            let errors = match error {
+                AppError::Precondition { reason: UNDER_WAY, .. } => Errors::one(
+                    "ends_older",
+                    "a rotation is under way: tick this to end the older secret now, or complete the rotation first",
+                ),
+                error => Errors::of(error, "webhook")?,
+            };
             let rotation = Rotation {
                 overlap: overlap.to_owned(),
-                errors: Errors::of(error, "webhook")?,
+                errors,
             };
             webhooks::not_rotated(&console, &visitor, &place, id, rotation).await
         }
     }
 }
 
+async fn rotated(
+    console: &Console,
+    visitor: &Visitor,
+    place: &Place,
+    id: WebhookId,
+    fields: &Fields,
+) -> AppResult<rotation::Rotation> {
+    let overlap = units::duration(fields.get("overlap"));
+    let overlap = overlap.map_err(|error| AppError::invalid("overlap", "INVALID_DURATION", error))?;
+    let new = NewSecret {
+        secret: fields.some("signing_secret"),
+        overlap,
+        ends_older: fields.has("ends_older"),
+    };
+    console.app.rotate_secret(visitor.caller(), place.name(), id, new).await
+}
+
 /// Ends the overlap of a rotation.
-pub(super) async fn complete_rotation(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
-    let (place, id) = which(&console, &sent.visitor, which_one)?;
+pub(super) async fn complete_rotation(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     console
         .app
         .complete_rotation(sent.visitor.caller(), place.name(), id)
@@ -116,8 +134,8 @@ pub(super) async fn complete_rotation(State(console): Shared, Path(which_one): W
 }
 
 /// Shows the signing secret.
-pub(super) async fn reveal(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
-    let (place, id) = which(&console, &sent.visitor, which_one)?;
+pub(super) async fn reveal(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let secret = console
         .app
         .reveal_secret(sent.visitor.caller(), place.name(), id)
@@ -140,8 +158,8 @@ struct DeletePage {
 }
 
 /// Asks whether it is meant.
-pub(super) async fn confirm_delete(State(console): Shared, visitor: Visitor, Path(which_one): Which) -> Answer {
-    let (place, id) = which(&console, &visitor, which_one)?;
+pub(super) async fn confirm_delete(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     Ok(html(&delete_page(&console, &visitor, &place, id, Errors::default())?))
 }
 
@@ -152,24 +170,23 @@ fn delete_page(
     id: WebhookId,
     errors: Errors,
 ) -> Result<DeletePage, Fault> {
-    let view = console.app.get_webhook(visitor.caller(), place.name(), id)?;
+    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    console.app.get_webhook(visitor.caller(), place.name(), id)?;
     Ok(DeletePage {
         frame: Frame::within(console, visitor, place, "webhooks", "Delete a webhook"),
         id: id.to_string(),
-        target: target(&view.row.payload_url),
+        target: console.target(visitor, place, id)?,
         errors,
     })
 }
 
 /// Deletes it, if that was confirmed.
-pub(super) async fn delete(State(console): Shared, Path(which_one): Which, sent: Sent) -> Answer {
+pub(super) async fn delete(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
-    let (place, id) = which(&console, &visitor, which_one)?;
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     if !fields.has("confirmed") {
-        let mut errors = Errors::default();
-        errors.add("confirmed", "tick the box to say that you mean it");
-        let page = delete_page(&console, &visitor, &place, id, errors)?;
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response());
+        let errors = Errors::one("confirmed", "tick the box to say that you mean it");
+        return Ok(refused(&delete_page(&console, &visitor, &place, id, errors)?));
     }
     console.app.delete_webhook(visitor.caller(), place.name(), id).await?;
     Ok(Redirect::to(&format!("{}/webhooks?done=deleted", place.base())).into_response())

@@ -5,11 +5,7 @@ mod values;
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse as _, Redirect},
-};
+use axum::extract::{Path, State};
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::EventTypeRow;
 
@@ -20,9 +16,9 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
-    webhooks,
+    webhook_actions, webhooks,
 };
 use crate::app::{
     access::Scope,
@@ -45,6 +41,7 @@ const FIELDS: &[&str] = &[
     "insecure_skip_tls_verify",
     "description",
     "signing_secret",
+    "sample",
 ];
 
 #[derive(Template)]
@@ -57,11 +54,11 @@ struct FormPage {
     types: Vec<Choice>,
     more_types: bool,
     errors: Errors,
-    other_errors: Vec<String>,
     verdict: Option<UrlVerdict>,
     trial: Option<Trial>,
     /// What a filter is tried on.
     sample: String,
+    sample_type: String,
 }
 
 /// An event type to tick.
@@ -97,15 +94,10 @@ pub(super) async fn new(State(console): Shared, visitor: Visitor, Path(organizat
 }
 
 /// The form of one that is there.
-pub(super) async fn edit(
-    State(console): Shared,
-    visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
-) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
+pub(super) async fn edit(State(console): Shared, visitor: Visitor, Path(which): Path<(String, String)>) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
-    let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
-    let view = console.app.get_webhook(visitor.caller(), &organization, id)?;
+    let view = console.app.get_webhook(visitor.caller(), place.name(), id)?;
     let form = Form {
         id: Some(id),
         ..Form::new(&console, &visitor, &place)
@@ -149,16 +141,11 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
 }
 
 /// Changes a webhook, or answers what the form asks.
-pub(super) async fn update(
-    State(console): Shared,
-    Path((organization, id)): Path<(String, String)>,
-    sent: Sent,
-) -> Answer {
+pub(super) async fn update(State(console): Shared, Path(which): Path<(String, String)>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
-    let place = console.enter(&visitor, &organization)?;
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
-    let id: WebhookId = id.parse().map_err(|_| Fault::NotFound)?;
-    console.app.get_webhook(visitor.caller(), &organization, id)?;
+    console.app.get_webhook(visitor.caller(), place.name(), id)?;
     let values = Values::read(&fields);
     let form = Form {
         id: Some(id),
@@ -175,12 +162,12 @@ pub(super) async fn update(
     let version = Some(values.version);
     match console
         .app
-        .update_webhook(visitor.caller(), &organization, id, version, change)
+        .update_webhook(visitor.caller(), place.name(), id, version, change)
         .await
     {
         Ok(view) => {
             let done = if view.row.active { "updated" } else { "saved" };
-            Ok(Redirect::to(&format!("{}/webhooks/{id}?done={done}", place.base())).into_response())
+            Ok(webhook_actions::back(&place, id, done))
         }
         Err(AppError::Aborted(_)) => form.overtaken(values),
         Err(error) => form.refused(values, Errors::of(error, "webhook")?),
@@ -240,20 +227,18 @@ impl<'a> Form<'a> {
             more_types: next.is_some(),
             values,
             errors: Errors::default(),
-            other_errors: Vec::new(),
             verdict: None,
             trial: None,
             sample: String::new(),
+            sample_type: String::new(),
         }
     }
 
     fn refused(&self, values: Values, errors: Errors) -> Answer {
-        let page = FormPage {
-            other_errors: errors.elsewhere(FIELDS),
-            errors,
+        Ok(refused(&FormPage {
+            errors: errors.shown_at(FIELDS),
             ..self.page(values)
-        };
-        Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+        }))
     }
 
     /// What was filled in, to be saved over what somebody else saved meanwhile, once that was looked at.
@@ -286,7 +271,6 @@ impl<'a> Form<'a> {
     }
 
     fn checked(&self, values: &Values) -> Answer {
-        self.visitor.caller().require_for(Scope::Manage, self.place.row.id)?;
         let page = FormPage {
             verdict: Some(self.console.app.explain_url(&values.payload_url)),
             ..self.page(values.clone())
@@ -295,22 +279,23 @@ impl<'a> Form<'a> {
     }
 
     async fn tried(&self, fields: &Fields, values: &Values) -> Answer {
-        let sample = fields.get("sample");
-        let mut page = FormPage {
+        let (sample, sample_type) = (fields.get("sample"), fields.get("sample_type"));
+        let page = FormPage {
             sample: sample.to_owned(),
+            sample_type: sample_type.to_owned(),
             ..self.page(values.clone())
         };
-        match self.try_filter(&values.filter, sample, fields.get("sample_type")).await {
-            Ok(outcome) => page.trial = Some(trial(outcome)),
-            Err(AppError::NotFound { .. }) => page.errors.add("sample", "there is no such event in this organization"),
-            Err(error) => page.errors = Errors::of(error, "webhook")?,
+        match self.try_filter(&values.filter, sample, sample_type).await {
+            Ok(outcome) => Ok(html(&FormPage {
+                trial: Some(trial(outcome)),
+                ..page
+            })),
+            Err(error) => {
+                let missing = "there is no such event in this organization";
+                let errors = Errors::of_missing(error, "webhook", "sample", missing)?.shown_at(FIELDS);
+                Ok(refused(&FormPage { errors, ..page }))
+            }
         }
-        let status = if page.errors.is_empty() {
-            StatusCode::OK
-        } else {
-            StatusCode::UNPROCESSABLE_ENTITY
-        };
-        Ok((status, html(&page)).into_response())
     }
 
     /// A sample is the id of an event that was published, or a payload.

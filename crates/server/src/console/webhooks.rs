@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
-    response::IntoResponse as _,
+    http::HeaderMap,
 };
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::{DeliveryFilter, HealthRow, stats::Tally};
@@ -20,7 +19,7 @@ use super::{
     fault::Fault,
     fields::Fields,
     live,
-    page::{Frame, Place, html},
+    page::{Frame, Place, html, refused},
     session::Visitor,
     show::{Badge, Time, count, percent, percentile},
     units,
@@ -64,15 +63,6 @@ pub(super) fn disabled(reason: &str) -> Badge {
     }
 }
 
-/// Where a webhook posts to, for people.
-pub(super) fn target(payload_url: &str) -> String {
-    if payload_url.is_empty() {
-        "deliveries are fetched".to_owned()
-    } else {
-        payload_url.to_owned()
-    }
-}
-
 fn state(view: &WebhookView, health: Option<&HealthRow>) -> Badge {
     match &view.row.disabled_reason {
         Some(reason) if !view.row.active => disabled(reason),
@@ -93,22 +83,31 @@ pub(super) async fn lines(
     let (app, caller) = (&console.app, visitor.caller());
     let failing = app.failing_webhooks(caller, place.name(), &ids).await?;
     let mut days = app.webhooks_day(caller, place.name(), &ids).await?;
+    let mut targets = console.targets(visitor, place)?;
     let lines = views.into_iter().map(|view| {
         let day = days.remove(&view.row.id).unwrap_or_default();
-        line(view, day, &failing)
+        let target = targets.remove(&view.row.id).unwrap_or_default();
+        line(view, target, day, &failing)
     });
     Ok(lines.collect())
 }
 
-fn line(view: WebhookView, tally: Tally, failing: &HashMap<i64, HealthRow>) -> Line {
+/// The note for people, where what the webhook is called does not hold it.
+fn note(target: &str, description: String) -> String {
+    Some(description)
+        .filter(|note| !target.contains(note))
+        .unwrap_or_default()
+}
+
+fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, HealthRow>) -> Line {
     let health = failing.get(&view.row.id);
     Line {
         id: WebhookId::from_raw(view.row.id).to_string(),
-        target: target(&view.row.payload_url),
         state: state(&view, health),
         more_types: view.spec.events.len().saturating_sub(TYPES_NAMED),
         types: view.spec.events.into_iter().take(TYPES_NAMED).collect(),
-        description: view.spec.description,
+        description: note(&target, view.spec.description),
+        target,
         has_filter: !view.spec.filter.is_empty(),
         ordered: view.spec.ordered,
         day: Day {
@@ -172,16 +171,20 @@ struct ShowPage {
 struct Secret {
     text: String,
     explanation: String,
+    /// Of a new one, until when the old one signs too.
+    until: Option<Time>,
 }
 
 impl Secret {
     fn of(once: Once) -> Self {
+        let until = Some(once.kind).filter(|kind| *kind == OnceKind::Rotated);
+        let until = until.and_then(|_| once.note.parse().ok()).map(Time);
         let explanation = match once.kind {
-            OnceKind::Rotated => format!(
-                "This is the new signing secret, shown this once. Give it to the receiver; until {} UTC every request is signed \
-                 with the old one too.",
-                once.note
-            ),
+            OnceKind::Rotated => {
+                "This is the new signing secret, shown this once. Every request is signed with it alone from now on: give it to \
+                 the receiver now."
+                    .to_owned()
+            }
             OnceKind::Installed => format!(
                 "The webhook is installed{}. This is its signing secret, shown this once: give it to the receiver, which checks \
                  with it that a request comes from here.",
@@ -192,6 +195,7 @@ impl Secret {
         Self {
             text: once.text,
             explanation,
+            until,
         }
     }
 }
@@ -227,12 +231,11 @@ struct Shown {
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
+    Path(which): Path<(String, String)>,
     fields: Fields,
     headers: HeaderMap,
 ) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id = id.parse().map_err(|_| Fault::NotFound)?;
+    let (place, id) = console.enter_at(&visitor, which)?;
     let once = console.once(&visitor, &headers);
     let shows = once.is_some();
     let page = page(
@@ -245,7 +248,7 @@ pub(super) async fn show(
         Rotation::default(),
     )
     .await?;
-    Ok(console.shown_once(&visitor, &address(&place, id), page, shows))
+    Ok(console.shown_once(&visitor, &address(&place, id), html(&page), shows))
 }
 
 /// The address of a webhook's page.
@@ -277,7 +280,8 @@ pub(super) async fn not_rotated(
     rotation: Rotation,
 ) -> Answer {
     let page = page(console, visitor, place, id, &Fields::default(), None, rotation).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+    let frame = page.frame.at(address(place, id));
+    Ok(refused(&ShowPage { frame, ..page }))
 }
 
 async fn page(
@@ -288,7 +292,7 @@ async fn page(
     fields: &Fields,
     secret: Option<Secret>,
     rotation: Rotation,
-) -> Answer {
+) -> Result<ShowPage, Fault> {
     let caller = visitor.caller();
     let view = console.app.get_webhook(caller, place.name(), id)?;
     let failing = console.app.failing_webhooks(caller, place.name(), &[id.raw()]).await?;
@@ -302,21 +306,22 @@ async fn page(
         .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)
         .await?;
     let overlap = console.app.overlap_until(caller, place.name(), id)?;
-    let page = ShowPage {
-        frame: Frame::within(console, visitor, place, "webhooks", target(&view.row.payload_url)).after(fields),
-        webhook: shown(view, failing.get(&id.raw()), overlap),
+    let targets = console.targets(visitor, place)?;
+    let target = targets.get(&id.raw()).cloned().unwrap_or_default();
+    Ok(ShowPage {
+        frame: Frame::within(console, visitor, place, "webhooks", target.as_str()).after(fields),
+        webhook: shown(view, target, failing.get(&id.raw()), overlap),
         summary: console.summary(visitor, Subject::Webhook(place.name(), id)).await?,
-        deliveries: rows(place, &console.targets(visitor, place)?, records),
+        deliveries: rows(place, &targets, records),
         show_webhook: false,
         may_manage: place.may_manage,
         secret,
         live,
         rotation,
-    };
-    Ok(html(&page))
+    })
 }
 
-fn shown(view: WebhookView, health: Option<&HealthRow>, overlap_until: Option<i64>) -> Shown {
+fn shown(view: WebhookView, target: String, health: Option<&HealthRow>, overlap_until: Option<i64>) -> Shown {
     let state = state(&view, health);
     let WebhookView { row, spec, .. } = view;
     let delays = spec.retry_delays.as_ref().map(|delays| {
@@ -325,9 +330,9 @@ fn shown(view: WebhookView, health: Option<&HealthRow>, overlap_until: Option<i6
     });
     Shown {
         id: WebhookId::from_raw(row.id).to_string(),
-        target: target(&row.payload_url),
         pull: spec.pull,
-        description: spec.description,
+        description: note(&target, spec.description),
+        target,
         state,
         active: row.active,
         disabled_at: row.disabled_at.filter(|_| !row.active).map(Time),

@@ -20,7 +20,7 @@ use super::{
 use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
-    webhooks::{WebhookSpec, WebhookView},
+    webhooks::{WebhookSpec, WebhookView, rotation::NewSecret},
 };
 
 const FIELDS: [&str; 13] = [
@@ -193,10 +193,12 @@ impl WebhookService for Api {
             .as_ref()
             .map_or(Ok(OVERLAP_DEFAULT), |overlap| std_duration("overlap", overlap))?;
         let secret = (!request.signing_secret.is_empty()).then_some(request.signing_secret.as_str());
-        let rotation = self
-            .app
-            .rotate_secret(&caller, organization, id, secret, overlap)
-            .await?;
+        let new = NewSecret {
+            secret,
+            overlap,
+            ends_older: true,
+        };
+        let rotation = self.app.rotate_secret(&caller, organization, id, new).await?;
         Ok(Response::new(RotateSigningSecretResponse {
             signing_secret: rotation.secret.expose().to_owned(),
             standard_form: rotation.secret.standard_form(),

@@ -77,6 +77,20 @@ macro_rules! queue_queries {
             pending_deliveries::table.count().get_result(conn)$($wait)*
         }
 
+        /// How many deliveries wait for a webhook, of at most so many.
+        pub(crate) $($asynchronous)* fn count_waiting_for(
+            conn: &mut Connection,
+            webhook: i64,
+            most: i64,
+        ) -> QueryResult<usize> {
+            let waiting: Vec<i64> = pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
+                .select(pending_deliveries::delivery_id)
+                .limit(most)
+                .load(conn)$($wait)*?;
+            Ok(waiting.len())
+        }
+
         /// Moves what is due at a node after `after` by so many microseconds.
         pub(crate) $($asynchronous)* fn shift_due(
             conn: &mut Connection,

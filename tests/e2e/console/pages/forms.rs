@@ -125,3 +125,24 @@ async fn what_cannot_be_copied_is_selected() {
         .unwrap();
     assert!(selected.as_str().unwrap().contains("curl -i -X POST"), "{selected}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_says_what_is_wrong_goes_on_as_the_page_that_it_is() {
+    let installed = Installed::start(On::Sqlite).await;
+    let browser = installed.browser().await;
+    let path = installed.path("webhook");
+    browser.open(&address(&installed.installation, &path)).await.unwrap();
+    browser.click("Rotate the secret").await.unwrap();
+    browser.fill("#overlap", "a while").await.unwrap();
+    browser.click_css("form[action$='/rotate'] button").await.unwrap();
+    browser.wait_for("This was not accepted").await;
+    browser.wait_for("Live: changes appear by themselves").await;
+    let at = browser.run("return location.pathname", json!([])).await.unwrap();
+    assert_eq!(at, path.as_str());
+    // What keeps itself up to date asks for that page too.
+    let script = "const done = arguments[arguments.length - 1]; \
+                  import(document.querySelector('script[type=module]').src.replace('console.js', 'refresh.js')) \
+                  .then(({ look }) => look([...document.querySelectorAll('[data-refresh]')])) \
+                  .then(() => done('looked'), (error) => done(String(error)));";
+    assert_eq!(browser.run_async(script).await.unwrap(), "looked");
+}

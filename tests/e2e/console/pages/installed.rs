@@ -46,7 +46,7 @@ impl Installed {
             active: Some(false),
             ..webhook(&good.url("/accounting/v1"), &["order.returned"])
         };
-        installation.create_webhook(paused).await.unwrap();
+        let paused = installation.create_webhook(paused).await.unwrap();
         let first = publish(&mut installation).await;
         let failed = failed_delivery(&mut installation, &failing).await;
         counted(&mut installation).await;
@@ -65,6 +65,7 @@ impl Installed {
         let pages = Ids {
             all,
             failing,
+            paused,
             event: first,
             delivery: failed,
             token,
@@ -93,6 +94,7 @@ impl Installed {
 struct Ids {
     all: Webhook,
     failing: Webhook,
+    paused: Webhook,
     event: String,
     delivery: String,
     token: String,
@@ -104,7 +106,7 @@ impl Ids {
         let Self {
             event, delivery, token, ..
         } = self;
-        let [all, failing] = [&self.all, &self.failing].map(|webhook| id_of(&webhook.name));
+        let [all, failing, paused] = [&self.all, &self.failing, &self.paused].map(|webhook| id_of(&webhook.name));
         vec![
             ("overview", "/console/".to_owned()),
             ("failing-webhooks", "/console/failing-webhooks".to_owned()),
@@ -117,6 +119,7 @@ impl Ids {
             ("webhook-new", format!("{console}/webhooks/new")),
             ("webhook-edit", format!("{console}/webhooks/{all}/edit")),
             ("webhook-delete", format!("{console}/webhooks/{all}/delete")),
+            ("webhook-discard", format!("{console}/webhooks/{paused}/discard")),
             ("events", format!("{console}/events")),
             ("events-empty", "/console/organizations/globex/events".to_owned()),
             ("event", format!("{console}/events/{event}")),

@@ -15,7 +15,19 @@ use super::{
     WebhookView, resource, stale,
 };
 
+/// So many deliveries that wait are counted; of more it is known that they are more.
+pub const COUNTED_MAX: usize = 10_000;
+
 impl App {
+    /// How many deliveries wait for a webhook: `COUNTED_MAX` + 1 for more than are counted.
+    ///
+    /// # Errors
+    /// When there is none of that id in the organization, or the store does not answer.
+    pub async fn count_waiting_for(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<usize> {
+        self.webhook_for(caller, Scope::Manage, organization, id)?;
+        Ok(self.store.count_waiting_for(id.raw(), COUNTED_MAX + 1).await?)
+    }
+
     /// Makes an inactive webhook active and sends it a ping; with `discard`, what is pending for it is cancelled. Returns how
     /// many deliveries that were.
     ///

@@ -20,6 +20,19 @@ use crate::app::{
 /// How long an old secret may stay valid beside the new one.
 const OVERLAP_MAX: Duration = Duration::from_secs(7 * 86_400);
 
+/// What a rotation is asked to do.
+pub struct NewSecret<'a> {
+    /// The new secret; one is made when `None`.
+    pub secret: Option<&'a str>,
+    /// How long the old one signs beside it.
+    pub overlap: Duration,
+    /// Whether to rotate also while a rotation is under way: the secret before the old one then signs no more.
+    pub ends_older: bool,
+}
+
+/// Why a rotation is refused that would end another one.
+pub const UNDER_WAY: &str = "ROTATION_UNDER_WAY";
+
 /// What a rotation did.
 pub struct Rotation {
     /// The new secret.
@@ -32,15 +45,19 @@ impl App {
     /// Replaces the signing secret; the old one stays valid for the overlap.
     ///
     /// # Errors
-    /// When there is no such webhook, or a field is at fault.
+    /// When there is no such webhook, a field is at fault, or a rotation is under way that must not be ended.
     pub async fn rotate_secret(
         &self,
         caller: &Caller,
         organization: &str,
         id: WebhookId,
-        secret: Option<&str>,
-        overlap: Duration,
+        new: NewSecret<'_>,
     ) -> AppResult<Rotation> {
+        let NewSecret {
+            secret,
+            overlap,
+            ends_older,
+        } = new;
         if overlap > OVERLAP_MAX {
             return Err(AppError::invalid(
                 "overlap",
@@ -56,6 +73,14 @@ impl App {
         let mut changing = self.changing().await?;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let now = clock::now_us();
+        if !ends_older && overlap_of(&rows, now).is_some() {
+            return Err(AppError::Precondition {
+                reason: UNDER_WAY,
+                subject: resource(organization, id),
+                message: "a rotation is under way; complete it first, or say that the older secret may end now"
+                    .to_owned(),
+            });
+        }
         let until = now + i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX);
         let new_id = self.next_id();
         let new = SecretRow {
@@ -120,8 +145,7 @@ impl App {
     /// When there is no such webhook.
     pub fn overlap_until(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<Option<i64>> {
         let rows = self.webhook_for(caller, Scope::Read, organization, id)?;
-        let until = rows.secrets.get(1).and_then(|old| old.expires_at);
-        Ok(until.filter(|until| *until > clock::now_us()))
+        Ok(overlap_of(&rows.secrets, clock::now_us()))
     }
 
     /// The newest signing secret. Every call is audited.
@@ -144,4 +168,10 @@ impl App {
         self.store.append_audit(&audit).await?;
         secrets::open_secret(&self.key, newest).map_err(|error| AppError::internal(&error))
     }
+}
+
+/// Until when the secret before the newest one signs too.
+fn overlap_of(secrets: &[SecretRow], now: i64) -> Option<i64> {
+    let until = secrets.get(1).and_then(|old| old.expires_at);
+    until.filter(|until| *until > now)
 }

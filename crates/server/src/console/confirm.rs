@@ -1,0 +1,111 @@
+//! Pages that ask whether it is meant, and say how much it concerns, before something is cancelled that then is not sent.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse as _, Redirect},
+};
+use hookwright_domain::id::{DeliveryId, WebhookId};
+
+use super::{
+    Answer, Shared,
+    page::{Frame, html},
+    session::{Sent, Visitor},
+    show::count,
+    webhooks,
+};
+use crate::app::{access::Scope, webhooks::resume::COUNTED_MAX};
+
+type Which = Path<(String, String)>;
+
+const NOT_SENT: &str = "What is cancelled is not sent; a replay can make it again.";
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    frame: Frame,
+    /// What is done, up to the webhook's name.
+    sentence: String,
+    target: String,
+    /// What follows from it.
+    rest: &'static str,
+    action: String,
+    fields: Vec<(&'static str, &'static str)>,
+    button: String,
+    back: String,
+    keep: &'static str,
+}
+
+/// Asks whether what waits for a webhook is to be cancelled when it is resumed.
+pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
+    let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
+    let caller = visitor.caller();
+    caller.require_for(Scope::Manage, place.row.id)?;
+    let view = console.app.get_webhook(caller, place.name(), id)?;
+    let back = webhooks::address(&place, id);
+    if view.row.active {
+        return Ok(Redirect::to(&back).into_response());
+    }
+    let waiting = console.app.count_waiting_for(caller, place.name(), id).await?;
+    let waiting = deliveries(waiting);
+    let page = ConfirmPage {
+        frame: Frame::within(&console, &visitor, &place, "webhooks", "Resume and cancel what waits"),
+        sentence: format!("This makes the webhook active again, and cancels {waiting} to"),
+        target: console.target(&visitor, &place, id)?,
+        rest: NOT_SENT,
+        action: format!("{back}/resume"),
+        fields: vec![("backlog", "discard"), ("confirmed", "yes")],
+        button: format!("Resume, cancel {waiting}"),
+        back,
+        keep: "Leave it paused",
+    };
+    Ok(html(&page))
+}
+
+fn deliveries(waiting: usize) -> String {
+    match waiting {
+        1 => "the 1 delivery that waits".to_owned(),
+        0..=COUNTED_MAX => format!(
+            "the {} deliveries that wait",
+            count(i64::try_from(waiting).unwrap_or(i64::MAX))
+        ),
+        _ => format!("the more than {} deliveries that wait", count(COUNTED_MAX as i64)),
+    }
+}
+
+/// Asks whether a delivery is to be cancelled.
+pub(super) async fn delivery(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
+    let (place, id) = console.enter_at::<DeliveryId>(&visitor, which)?;
+    let caller = visitor.caller();
+    caller.require_for(Scope::Manage, place.row.id)?;
+    let record = console.app.get_delivery(caller, place.name(), id).await?;
+    let back = format!("{}/deliveries/{id}", place.base());
+    if record.state.is_final() {
+        return Ok(Redirect::to(&back).into_response());
+    }
+    let page = ConfirmPage {
+        frame: Frame::within(&console, &visitor, &place, "deliveries", "Cancel a delivery"),
+        sentence: format!("This cancels the delivery {id} of {} to", record.event_type),
+        target: console.target(&visitor, &place, WebhookId::from_raw(record.webhook_id))?,
+        rest: NOT_SENT,
+        action: format!("{back}/cancel"),
+        fields: vec![("confirmed", "yes")],
+        button: "Cancel the delivery".to_owned(),
+        back,
+        keep: "Keep it",
+    };
+    Ok(html(&page))
+}
+
+/// Cancels a delivery, if that was confirmed.
+pub(super) async fn cancel_delivery(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<DeliveryId>(&sent.visitor, which)?;
+    let caller = sent.visitor.caller();
+    let address = format!("{}/deliveries/{id}", place.base());
+    if !sent.fields.has("confirmed") {
+        console.app.get_delivery(caller, place.name(), id).await?;
+        return Ok(Redirect::to(&format!("{address}/cancel")).into_response());
+    }
+    console.app.cancel_delivery(caller, place.name(), id).await?;
+    Ok(Redirect::to(&format!("{address}?done=cancel")).into_response())
+}

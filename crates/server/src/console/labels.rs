@@ -1,0 +1,109 @@
+//! What webhooks are called where people see them in a list or choose between them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hookwright_domain::id::WebhookId;
+
+use super::show::beginning;
+use crate::app::webhooks::WebhookName;
+
+/// So much of the note for people is part of what a webhook is called.
+const NOTE_BYTES_MAX: usize = 80;
+
+/// What a webhook is called by itself: where it posts to; one whose deliveries are fetched by its note, or by its id.
+pub(super) fn label(webhook: &WebhookName) -> String {
+    if webhook.payload_url.is_empty() {
+        format!("fetched: {}", note(webhook).unwrap_or_else(|| id(webhook)))
+    } else {
+        webhook.payload_url.clone()
+    }
+}
+
+/// What webhooks are called beside each other, by id: those that would be called the same by their notes too, and by their ids
+/// where these do not tell them apart either.
+pub(super) fn labels(webhooks: &[WebhookName]) -> BTreeMap<i64, String> {
+    let plain: Vec<String> = webhooks.iter().map(label).collect();
+    let with_note = |(webhook, plain): (&WebhookName, &String)| {
+        // Of one whose deliveries are fetched it is said already.
+        let note = note(webhook).filter(|_| !webhook.payload_url.is_empty());
+        note.map(|note| format!("{plain} ({note})"))
+    };
+    let noted: Vec<Option<String>> = webhooks.iter().zip(&plain).map(with_note).collect();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for label in plain.iter().chain(noted.iter().flatten()) {
+        *known.entry(label).or_default() += 1;
+    }
+    let is_alone = |label: &&String| known.get(label.as_str()) == Some(&1);
+    let labels = webhooks
+        .iter()
+        .zip(&plain)
+        .zip(&noted)
+        .map(|((webhook, plain), noted)| {
+            let label = Some(plain).filter(is_alone).or(noted.as_ref().filter(is_alone));
+            let with_id = || format!("{plain} ({})", id(webhook));
+            (webhook.id, label.cloned().unwrap_or_else(with_id))
+        });
+    labels.collect()
+}
+
+fn id(webhook: &WebhookName) -> String {
+    WebhookId::from_raw(webhook.id).to_string()
+}
+
+fn note(webhook: &WebhookName) -> Option<String> {
+    let (note, cut) = beginning(&webhook.description, NOTE_BYTES_MAX);
+    let more = if cut { "…" } else { "" };
+    (!note.is_empty()).then(|| format!("{note}{more}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_webhooks_are_called_the_same() {
+        let url = "https://example.com/";
+        let webhooks = [
+            (1, url, "the shop"),
+            (2, url, "the shop"),
+            (3, url, "reports"),
+            (4, url, ""),
+            (5, "https://example.com/own", "reports"),
+            (6, "", "orders"),
+            (7, "", ""),
+            (8, "", "stock"),
+            (9, "", "stock"),
+        ];
+        let webhooks = webhooks.map(|(id, payload_url, description)| WebhookName {
+            id,
+            payload_url: payload_url.to_owned(),
+            description: description.to_owned(),
+        });
+        let id = |id| WebhookId::from_raw(id).to_string();
+        let called: Vec<String> = labels(&webhooks).into_values().collect();
+        assert_eq!(
+            called,
+            [
+                format!("{url} ({})", id(1)),
+                format!("{url} ({})", id(2)),
+                format!("{url} (reports)"),
+                format!("{url} ({})", id(4)),
+                "https://example.com/own".to_owned(),
+                "fetched: orders".to_owned(),
+                format!("fetched: {}", id(7)),
+                format!("fetched: stock ({})", id(8)),
+                format!("fetched: stock ({})", id(9)),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_note_is_cut() {
+        let webhook = WebhookName {
+            id: 1,
+            payload_url: String::new(),
+            description: "x".repeat(1_000),
+        };
+        assert_eq!(label(&webhook), format!("fetched: {}…", "x".repeat(80)));
+    }
+}

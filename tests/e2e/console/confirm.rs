@@ -1,0 +1,111 @@
+//! What cancels deliveries asks first, says how many, and does nothing before it was confirmed.
+
+use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest, TokenScope};
+use hookwright_testkit::{Receiver, Response};
+
+use super::{Reader, delivery_of, token};
+use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores};
+
+const ACME_PAGES: &str = "/console/organizations/acme";
+
+/// An installation with a webhook and so many deliveries to it that wait for their second attempt.
+async fn with_waiting(on: On, count: usize) -> (Installation, Receiver, String, Vec<String>) {
+    let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1h")).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|request| match request.header("TT-Hook-Event") {
+        Some("ping") => Response::new(200),
+        _ => Response::new(503),
+    });
+    let made = installation.webhook(&receiver, &["*"]).await;
+    let mut deliveries = Vec::new();
+    for _ in 0..count {
+        let published = installation.publish("clocking", CLOCKING).await;
+        let delivery = delivery_of(&mut installation, &published.event).await;
+        let retrying = |delivery: &hookwright_proto::v1::Delivery| delivery.state() == DeliveryState::Retrying;
+        installation.delivery_until(&delivery, retrying).await;
+        deliveries.push(delivery);
+    }
+    (installation, receiver, id_of(&made.name).to_owned(), deliveries)
+}
+
+async fn cancelled(installation: &mut Installation) -> usize {
+    let cancelled = ListDeliveriesRequest {
+        parent: ACME.to_owned(),
+        states: vec![DeliveryState::Cancelled.into()],
+        ..ListDeliveriesRequest::default()
+    };
+    installation.deliveries(cancelled).await.len()
+}
+
+on_both_stores! {
+    async fn what_waits_is_counted_before_it_is_cancelled(on: On) {
+        let (mut installation, _receiver, webhook, _) = with_waiting(on, 3).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let page = format!("{ACME_PAGES}/webhooks/{webhook}");
+        let (asks, resume) = (format!("{page}/discard"), format!("{page}/resume"));
+        assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "it is active");
+        assert_eq!(reader.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
+        assert!(reader.get(&page).await.text().contains(&format!("href=\"{asks}\"")));
+        let asked = reader.get(&asks).await.text();
+        assert!(asked.contains("cancels the 3 deliveries that wait"), "{asked}");
+        let at_once = reader.post_from(&page, &resume, "backlog=discard").await;
+        assert_eq!(at_once.header("location"), Some(asks.as_str()));
+        assert_eq!(cancelled(&mut installation).await, 0);
+        let done = reader.post_from(&asks, &resume, "backlog=discard&confirmed=yes").await;
+        assert_eq!(done.header("location"), Some(format!("{page}?done=discarded").as_str()));
+        assert_eq!(cancelled(&mut installation).await, 3);
+    }
+
+    async fn a_delivery_is_cancelled_where_that_is_confirmed(on: On) {
+        let (mut installation, _receiver, _, deliveries) = with_waiting(on, 1).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let page = format!("{ACME_PAGES}/deliveries/{}", id_of(&deliveries[0]));
+        let asks = format!("{page}/cancel");
+        assert!(reader.get(&page).await.text().contains(&format!("href=\"{asks}\"")));
+        assert!(reader.get(&asks).await.text().contains("Cancel a delivery"));
+        let at_once = reader.post_from(&page, &asks, "").await;
+        assert_eq!(at_once.header("location"), Some(asks.as_str()));
+        assert_eq!(cancelled(&mut installation).await, 0);
+        let done = reader.post_from(&asks, &asks, "confirmed=yes").await;
+        assert_eq!(done.header("location"), Some(format!("{page}?done=cancel").as_str()));
+        assert_eq!(cancelled(&mut installation).await, 1);
+        assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "nothing is left to cancel");
+    }
+}
+
+#[tokio::test]
+async fn no_form_is_shown_to_who_may_only_look() {
+    let (mut installation, _receiver, webhook, deliveries) = with_waiting(On::Sqlite, 1).await;
+    let admin = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let paused = format!("{ACME_PAGES}/webhooks/{webhook}");
+    assert_eq!(
+        admin.post_from(&paused, &format!("{paused}/pause"), "").await.status,
+        303
+    );
+    let read = token(&mut installation, TokenScope::Read, "").await;
+    let reader = Reader::sign_in(&installation, &read).await;
+    for form in [
+        "/webhooks/new".to_owned(),
+        format!("/webhooks/{webhook}/edit"),
+        format!("/webhooks/{webhook}/delete"),
+        format!("/webhooks/{webhook}/discard"),
+        format!("/deliveries/{}/cancel", id_of(&deliveries[0])),
+        "/events/new".to_owned(),
+        "/replays/new".to_owned(),
+        "/portal-links".to_owned(),
+        "/tokens".to_owned(),
+        "/delete".to_owned(),
+    ] {
+        let answer = reader.get(&format!("{ACME_PAGES}{form}")).await;
+        assert_eq!(answer.status, 403, "{form}: {}", answer.text());
+    }
+    for shown in [
+        format!("/webhooks/{webhook}"),
+        "/webhooks".to_owned(),
+        "/replays".to_owned(),
+    ] {
+        let page = reader.get(&format!("{ACME_PAGES}{shown}")).await.text();
+        // Signing out is a form too.
+        assert_eq!(page.matches("<form").count(), 1, "{shown}: {page}");
+    }
+}
