@@ -99,11 +99,21 @@ pub(crate) async fn run(client: Client, command: AuditCommand) -> anyhow::Result
 fn row(entry: &AuditEntry) -> Vec<String> {
     vec![
         output::time(entry.create_time.as_ref()),
-        names::id(&entry.actor).to_owned(),
+        actor(entry),
         entry.action.clone(),
         entry.resource.clone(),
         entry.details.as_ref().map(members).unwrap_or_default(),
     ]
+}
+
+/// An id, and the name that people know it by.
+fn actor(entry: &AuditEntry) -> String {
+    let id = names::id(&entry.actor);
+    match entry.actor_display_name.as_str() {
+        "" => id.to_owned(),
+        _ if id == entry.actor => id.to_owned(),
+        name => format!("{id} ({name})"),
+    }
 }
 
 /// `a=1 b=x`, sorted.

@@ -48,6 +48,9 @@ pub(crate) enum EventTypesCommand {
         /// List archived ones too
         #[arg(long)]
         show_archived: bool,
+        /// Only those whose id begins with this, for example `invoice.`
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        prefix: String,
         #[command(flatten)]
         limit: LimitArgs,
     },
@@ -145,8 +148,12 @@ impl Fields {
 pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::Result<ExitCode> {
     let mut service = client.event_types();
     let event_type = match command {
-        EventTypesCommand::List { show_archived, limit } => {
-            list(&client, show_archived, limit).await?;
+        EventTypesCommand::List {
+            show_archived,
+            prefix,
+            limit,
+        } => {
+            list(&client, show_archived, &prefix, limit).await?;
             return Ok(ExitCode::SUCCESS);
         }
         EventTypesCommand::Create { id, fields } => {
@@ -214,16 +221,17 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow::Result<()> {
+async fn list(client: &Client, show_archived: bool, prefix: &str, limit: LimitArgs) -> anyhow::Result<()> {
     let service = client.event_types();
     let (event_types, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
+        let request = ListEventTypesRequest {
+            page_size,
+            page_token,
+            show_archived,
+            event_type_id_prefix: prefix.to_owned(),
+        };
         async move {
-            let request = ListEventTypesRequest {
-                page_size,
-                page_token,
-                show_archived,
-            };
             let page = service.list_event_types(request).await?.into_inner();
             Ok((page.event_types, page.next_page_token))
         }
@@ -232,7 +240,11 @@ async fn list(client: &Client, show_archived: bool, limit: LimitArgs) -> anyhow:
     let list = List {
         length: event_types.len(),
         rest: &rest.clone(),
-        empty: "No event types are in use. Register one: hookwright event-types create NAME; see archived ones with --show-archived",
+        empty: if prefix.is_empty() {
+            "No event types are in use. Register one: hookwright event-types create NAME; see archived ones with --show-archived"
+        } else {
+            "None whose id begins like this is in use."
+        },
     };
     let response = ListEventTypesResponse {
         event_types,

@@ -34,6 +34,9 @@ pub(crate) enum OrganizationsCommand {
     },
     /// List organizations, sorted by name
     List {
+        /// Only those whose id begins with this, for example `acme-`
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        prefix: String,
         #[command(flatten)]
         limit: LimitArgs,
     },
@@ -70,7 +73,7 @@ pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow
             let organization = service.get_organization(request).await?.into_inner();
             client.output.message("Organization", &organization, show)?;
         }
-        OrganizationsCommand::List { limit } => list(&client, limit).await?,
+        OrganizationsCommand::List { prefix, limit } => list(&client, &prefix, limit).await?,
         OrganizationsCommand::Delete { organization, force } => {
             let name = names::organization(&organization)?;
             service
@@ -85,15 +88,17 @@ pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(client: &Client, limit: LimitArgs) -> anyhow::Result<()> {
+async fn list(client: &Client, prefix: &str, limit: LimitArgs) -> anyhow::Result<()> {
     let service = client.organizations();
     let (organizations, rest) = collect(limit.limit, |page_size, page_token| {
         let mut service = service.clone();
+        let request = ListOrganizationsRequest {
+            page_size,
+            page_token,
+            organization_id_prefix: prefix.to_owned(),
+        };
         async move {
-            let page = service
-                .list_organizations(ListOrganizationsRequest { page_size, page_token })
-                .await?
-                .into_inner();
+            let page = service.list_organizations(request).await?.into_inner();
             Ok((page.organizations, page.next_page_token))
         }
     })
@@ -101,7 +106,11 @@ async fn list(client: &Client, limit: LimitArgs) -> anyhow::Result<()> {
     let list = List {
         length: organizations.len(),
         rest: &rest.clone(),
-        empty: "There are no organizations yet. Create one: hookwright organizations create acme",
+        empty: if prefix.is_empty() {
+            "There are no organizations yet. Create one: hookwright organizations create acme"
+        } else {
+            "There are none whose id begins like this."
+        },
     };
     let response = ListOrganizationsResponse {
         organizations,

@@ -3,6 +3,7 @@
 //! | module | what is shown |
 //! | --- | --- |
 //! | `journey` | a person's way from signing in to signing out |
+//! | `lists` | the ways on and back, names, who the audit log names |
 //! | `live` | pages that follow what happens |
 //! | `scriptless` | the same way in a browser that runs no script |
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
@@ -19,6 +20,7 @@ mod confirm;
 mod content;
 mod isolation;
 mod journey;
+mod lists;
 mod live;
 mod long;
 mod pages;

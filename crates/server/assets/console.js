@@ -1,7 +1,7 @@
-// What the console does beyond plain pages: times in the reader's zone, rows that come in live, pages that keep themselves up
-// to date, the wildcard that replaces the other event types, copying, and forms that are sent anew from a page that is gone back
-// to. Every page works without it.
-import { localFields } from "./times.js";
+// What the console does beyond plain pages: times in the reader's zone and counted down to, rows that come in live, pages that
+// keep themselves up to date, the wildcard that replaces the other event types, copying, and forms that are sent anew from a
+// page that is gone back to. Every page works without it.
+import { countDown, localFields } from "./times.js";
 import { prepare, wildcard } from "./forms.js";
 import { refresh } from "./refresh.js";
 import { watch } from "./live.js";
@@ -12,6 +12,7 @@ if (address) history.replaceState(null, "", address);
 
 prepare(document);
 localFields(document);
+countDown();
 document.querySelectorAll("[data-events]").forEach(wildcard);
 document.querySelectorAll("[data-live]").forEach(watch);
 if (document.querySelector("[data-refresh]")) refresh();

@@ -75,7 +75,7 @@ export function watch(part) {
 // A list sorted newest first, which is the order of ids.
 function liveRows(part) {
   const body = part.querySelector("tbody");
-  const limit = Number(part.dataset.liveRows || 50);
+  const limit = Number(part.dataset.liveRows);
   const older = document.querySelector("[data-older]");
 
   // Whether there is a place for it on this page.

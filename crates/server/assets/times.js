@@ -1,4 +1,4 @@
-// Times in the reader's zone: those that are shown, and those that are typed.
+// Times in the reader's zone: those that are shown, those that are counted down to, and those that are typed.
 
 const formats = {
   full: new Intl.DateTimeFormat(undefined, {
@@ -9,11 +9,30 @@ const formats = {
 
 // The instant in UTC stays in the title, to be seen on hover.
 export function localize(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) {
-    const instant = new Date(time.dateTime);
-    const format = formats[time.dataset.show] ?? formats.full;
-    if (!Number.isNaN(instant.getTime())) time.textContent = format.format(instant);
-  }
+  root.querySelectorAll("time[datetime]").forEach(show);
+}
+
+function show(time) {
+  const instant = new Date(time.dateTime);
+  if (Number.isNaN(instant.getTime())) return;
+  const format = formats[time.dataset.show] ?? formats.full;
+  const text = time.dataset.show === "until" ? until(instant) : format.format(instant);
+  if (time.textContent !== text) time.textContent = text;
+}
+
+// How long it is until an instant, in the words of the server.
+function until(instant) {
+  const seconds = Math.ceil((instant.getTime() - Date.now()) / 1000);
+  if (seconds <= 0) return "now";
+  if (seconds < 120) return `in ${seconds} s`;
+  if (seconds < 7_200) return `in ${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `in ${Math.floor(seconds / 3_600)} h`;
+  return `in ${Math.floor(seconds / 86_400)} days`;
+}
+
+// Keeps up what is counted down.
+export function countDown() {
+  setInterval(() => document.querySelectorAll('time[data-show="until"]').forEach(show), 1_000);
 }
 
 // What a field for date and time holds for an instant, in the reader's zone.

@@ -23,7 +23,7 @@ pub mod replays;
 pub mod secrets;
 pub mod sessions;
 pub mod stats;
-mod texts;
+pub mod texts;
 pub mod tokens;
 pub mod watch;
 pub mod webhooks;

@@ -11,10 +11,17 @@
 //! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
 //! | `twice` | forms that are sent twice and done once |
 //! | `page` | the frame of every page |
+//! | `pages` | the next page of a list, and its first |
 //! | `fault` | what is shown when something cannot be done |
 //! | `fields` | what a form or an address holds |
+//! | `errors` | what is wrong with it, said at its field |
+//! | `units` | durations, times and names as people type them |
 //! | `labels` | what webhooks are called |
 //! | `show` | times, sizes, counts, states as people read them |
+//! | `charts` | figures and the chart of the last hour |
+//! | `live` | what changes in a list, to pages that are open |
+//! | `limit` | how often an address may fail to sign in |
+//! | `assets` | script, stylesheet, icon |
 //! | the others | a page or two each |
 //!
 //! Invariants: nothing that somebody stored reaches a page unescaped (templates escape, and the policy that is sent with
@@ -40,6 +47,7 @@ mod live;
 mod organizations;
 mod overview;
 mod page;
+mod pages;
 mod portal;
 mod proxies;
 mod publish;

@@ -1,5 +1,7 @@
 //! Tokens, and sessions that were ended: what callers show. Those in force are in memory too; here all are, also those that ended.
 
+use std::collections::HashMap;
+
 use crate::{
     error::StoreError,
     postgres,
@@ -73,6 +75,17 @@ impl Store {
     ) -> Result<Vec<ListedToken>, StoreError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         read!(self, list_tokens(organization, before, size))
+    }
+
+    /// The names of tokens that are known, by id, also of those that ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn token_names(&self, ids: Vec<i64>) -> Result<HashMap<i64, String>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        read!(self, token_names(&ids))
     }
 
     /// How many tokens are in force that are limited to an organization, or to none.

@@ -336,3 +336,23 @@ async fn overviews_keep_themselves_up_to_date() {
         watched.browser.wait_for_result(delivered, more).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_until_the_next_attempt_runs_down() {
+    let mut watched = Watched::start(On::Sqlite).await;
+    watched.receiver.answer(Response::new(503));
+    watched.publish(DeliveryState::Retrying).await;
+    watched.open(DELIVERIES).await;
+    watched.browser.wait_for(LIVE).await;
+    // The list is sent no row meanwhile: its script counts alone. What is counted down to is set near first.
+    let near = "const time = document.querySelector('tbody tr [data-label=Next] time'); \
+                const hours = time.innerText; \
+                time.dateTime = new Date(Date.now() + 3000).toISOString(); \
+                return [hours, time.title]";
+    let shown = watched.browser.run(near, json!([])).await.unwrap();
+    let (hours, title) = (shown[0].as_str().unwrap(), shown[1].as_str().unwrap());
+    assert!(hours.starts_with("in ") && hours.ends_with(" min"), "{hours}");
+    assert!(title.ends_with('Z'), "the instant in UTC: {title}");
+    let text = "return document.querySelector('tbody tr [data-label=Next] time').innerText";
+    watched.browser.wait_for_result(text, |text| text == "now").await;
+}

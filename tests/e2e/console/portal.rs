@@ -67,7 +67,7 @@ on_both_stores! {
         let log = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let log = log.get("/console/organizations/acme/audit").await.text();
         let mut lines = log.split("<tr");
-        assert!(lines.any(|line| line.contains("webhook.update") && line.contains("lnk_")), "the link is the actor: {log}");
+        assert!(lines.any(|line| line.contains("webhook.update") && line.contains(">Portal link</a>")), "the link is the actor: {log}");
 
         let looker = customer(&mut installation, true).await;
         let shown = looker.get(&page).await.text();

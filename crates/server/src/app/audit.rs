@@ -1,6 +1,7 @@
 //! The audit log: every change leaves a line, in the transaction that makes it. No line holds a secret.
 
 use hookwright_delivery::clock;
+use hookwright_domain::id::{PortalLinkId, TokenId};
 use hookwright_storage::{
     AuditRow,
     audit::{AuditFilter, ListedAudit},
@@ -11,38 +12,114 @@ use serde_json::{Map, Value, json};
 use super::{
     App,
     access::{Caller, Scope},
-    error::AppResult,
+    error::{AppError, AppResult, Violation},
 };
+
+/// The actor of what the service does by itself.
+const SERVICE: &str = "hookwright";
+/// Longer than any action's name.
+const ACTION_CHARS_MAX: usize = 100;
+
+/// Which lines are asked for, in the caller's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery<'a> {
+    /// Only what this one did: `tokens/tok_…`, `portalLinks/lnk_…`, such an id alone, or `hookwright`.
+    pub actor: &'a str,
+    /// Only actions that begin like this.
+    pub action_prefix: &'a str,
+    /// Only at or after this time.
+    pub start_us: Option<i64>,
+    /// Only before this time.
+    pub end_us: Option<i64>,
+}
+
+impl AuditQuery<'_> {
+    /// As the store is asked.
+    fn filter(&self, organization_id: Option<i64>) -> AppResult<AuditFilter> {
+        let mut violations = Vec::new();
+        let mut violate = |field: &str, reason, description: String| {
+            violations.push(Violation {
+                field: field.to_owned(),
+                description,
+                reason,
+            });
+        };
+        let actor = Some(self.actor).filter(|actor| !actor.is_empty()).map(stored_actor);
+        if actor == Some(None) {
+            let rule =
+                "is not an actor; it must be `tokens/{token_id}`, `portalLinks/{portal_link_id}` or `hookwright`";
+            violate("actor", "INVALID_ACTOR", rule.to_owned());
+        }
+        if self.action_prefix.chars().count() > ACTION_CHARS_MAX {
+            let rule = format!("must be at most {ACTION_CHARS_MAX} characters, `webhook.` for example");
+            violate("action_prefix", "ACTION_PREFIX_TOO_LONG", rule);
+        }
+        if !violations.is_empty() {
+            return Err(AppError::Invalid(violations));
+        }
+        super::texts::check_sought([("action_prefix", self.action_prefix)])?;
+        Ok(AuditFilter {
+            organization_id,
+            actor: actor.flatten(),
+            action_prefix: self.action_prefix.to_owned(),
+            start_us: self.start_us,
+            end_us: self.end_us,
+        })
+    }
+}
+
+/// A line of the audit log, for those who may read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditLine {
+    /// The line.
+    pub row: AuditRow,
+    /// The name of the organization that it is about, also of one that was deleted.
+    pub organization: Option<String>,
+    /// The name of who made the change: `tokens/tok_…`, `portalLinks/lnk_…` or `hookwright`.
+    pub actor: String,
+    /// Who made it, for people; empty for a token that is not known any more.
+    pub actor_display_name: String,
+}
 
 impl App {
     /// Lines of the audit log, newest first, from below `before`: those about one organization, if one is named; and the id to
     /// go on from, if there may be more.
     ///
     /// # Errors
-    /// When the organization does not exist, or the caller may not see its log.
+    /// When the organization does not exist, the caller may not see its log, or the query asks for what cannot be.
     pub async fn list_audit(
         &self,
         caller: &Caller,
         organization: Option<&str>,
-        filter: AuditFilter,
+        query: AuditQuery<'_>,
         before: i64,
         size: usize,
-    ) -> AppResult<(Vec<ListedAudit>, Option<i64>)> {
+    ) -> AppResult<(Vec<AuditLine>, Option<i64>)> {
         // It names the operator's tokens.
         caller.require_token()?;
         let organization_id = match organization {
             Some(name) => Some(self.organization_for(caller, Scope::Manage, name)?.id),
             None => caller.require(Scope::Admin).map(|()| None)?,
         };
-        super::texts::check_sought([
-            ("actor", filter.actor.as_deref().unwrap_or_default()),
-            ("action", filter.action_prefix.as_str()),
-        ])?;
-        let filter = AuditFilter {
-            organization_id,
-            ..filter
+        let filter = query.filter(organization_id)?;
+        let (listed, next) = self.store.list_audit(&filter, before, size).await?;
+        let mut tokens: Vec<i64> = listed.iter().filter_map(|line| token(&line.row.actor)).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        // Tokens are kept for as long as what they did.
+        let names = self.store.token_names(tokens).await?;
+        let name = |actor: &str| match token(actor) {
+            Some(id) => names.get(&id).cloned().unwrap_or_default(),
+            None if actor == SERVICE => "Hookwright".to_owned(),
+            None => "Portal link".to_owned(),
         };
-        Ok(self.store.list_audit(&filter, before, size).await?)
+        let line = |ListedAudit { row, organization }: ListedAudit| AuditLine {
+            actor: actor_name(&row.actor),
+            actor_display_name: name(&row.actor),
+            row,
+            organization,
+        };
+        Ok((listed.into_iter().map(line).collect(), next))
     }
 
     /// A line for the audit log; `None` for what the service does by itself.
@@ -57,12 +134,39 @@ impl App {
         AuditRow {
             id: self.next_id(),
             at: clock::now_us(),
-            actor: caller.map_or_else(|| "hookwright".to_owned(), |caller| caller.actor().to_string()),
+            actor: caller.map_or_else(|| SERVICE.to_owned(), |caller| caller.actor().to_string()),
             action: action.to_owned(),
             resource,
             details: details.to_string(),
             organization_id,
         }
+    }
+}
+
+/// The token that an actor is, if it is one.
+fn token(stored: &str) -> Option<i64> {
+    stored.parse::<TokenId>().ok().map(TokenId::raw)
+}
+
+/// An actor's name as callers have it.
+fn actor_name(stored: &str) -> String {
+    match stored.get(..4) {
+        Some(TokenId::PREFIX) => format!("tokens/{stored}"),
+        Some(PortalLinkId::PREFIX) => format!("portalLinks/{stored}"),
+        _ => stored.to_owned(),
+    }
+}
+
+/// An actor's name, or its id, as the store has it; `None` for what is no actor.
+fn stored_actor(name: &str) -> Option<String> {
+    let token = |id: &str| id.parse::<TokenId>().ok().map(|id| id.to_string());
+    let link = |id: &str| id.parse::<PortalLinkId>().ok().map(|id| id.to_string());
+    match name.split_once('/') {
+        None if name == SERVICE => Some(name.to_owned()),
+        None => token(name).or_else(|| link(name)),
+        Some(("tokens", id)) => token(id),
+        Some(("portalLinks", id)) => link(id),
+        Some(_) => None,
     }
 }
 
@@ -94,6 +198,44 @@ mod tests {
         let expected = json!({ "b": { "from": "x", "to": "y" }, "c": { "from": null, "to": [2] } });
         assert_eq!(changed(&before, &after), expected);
         assert_eq!(changed(&before, &before), json!({}));
+    }
+
+    #[test]
+    fn an_actor_is_a_token_a_portal_link_or_the_service() {
+        let (token, link) = (
+            TokenId::from_raw(17).to_string(),
+            PortalLinkId::from_raw(17).to_string(),
+        );
+        for stored in [&token, &link, SERVICE] {
+            assert_eq!(stored_actor(&actor_name(stored)).as_deref(), Some(stored));
+            assert_eq!(stored_actor(stored).as_deref(), Some(stored), "the id alone");
+        }
+        assert_eq!(actor_name(&token), format!("tokens/{token}"));
+        for wrong in [
+            "",
+            "tok_x",
+            "Hookwright",
+            &format!("tokens/{link}"),
+            &format!("webhooks/{token}"),
+            &format!("tokens/{token}/x"),
+        ] {
+            assert_eq!(stored_actor(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_said_at_once() {
+        let long = "a".repeat(ACTION_CHARS_MAX + 1);
+        let query = AuditQuery {
+            actor: "me",
+            action_prefix: &long,
+            ..AuditQuery::default()
+        };
+        let Err(AppError::Invalid(wrong)) = query.filter(None) else {
+            panic!("it was taken");
+        };
+        let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+        assert_eq!(fields, ["actor", "action_prefix"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     access::{Caller, Scope},
     audit,
     error::{AppError, AppResult, Violation},
+    texts::NamePrefix,
     webhooks::WebhookName,
 };
 
@@ -115,18 +116,19 @@ impl App {
         known.ok_or_else(|| self.unknown_event_type(name))
     }
 
-    /// Event types after a name, sorted; and the place to go on from, if there are more.
+    /// Event types after a name, sorted, of those whose names begin with the prefix; and the place to go on from, if there are more.
     pub fn list_event_types(
         &self,
         _caller: &Caller,
+        prefix: NamePrefix<'_>,
         after: &str,
         size: usize,
         archived_too: bool,
     ) -> (Vec<EventTypeRow>, Option<String>) {
-        use std::ops::Bound::{Excluded, Unbounded};
         let event_types = self.registry.event_types();
         let rows = event_types
-            .range::<str, _>((Excluded(after), Unbounded))
+            .range::<str, _>(prefix.range(after))
+            .take_while(|(name, _)| prefix.begins(name))
             .map(|(_, event_type)| &event_type.row)
             .filter(|row| archived_too || !row.archived)
             .take(size + 1)

@@ -84,6 +84,8 @@ pub struct Explanation {
     pub delivery: Option<DeliveryRecord>,
     /// Whether the webhook was changed after the event was published: then the reason is judged by what it is now.
     pub changed_since: bool,
+    /// Whether the webhook has a filter now.
+    pub has_filter: bool,
 }
 
 /// Why an event is owed to a webhook or not.
@@ -144,6 +146,7 @@ impl App {
                 },
                 delivery,
                 changed_since: webhook.updated_at > record.created_at,
+                has_filter: !webhook.filter.is_empty(),
             };
             let explained = webhooks.iter().filter_map(|rows| {
                 let delivery = owed.remove(&rows.row.id);
@@ -157,6 +160,7 @@ impl App {
             reason: Reason::Owed,
             delivery: Some(record),
             changed_since: true,
+            has_filter: false,
         }));
         explanations.sort_by_key(|explanation| explanation.webhook);
         Ok(ExplainedEvent { record, explanations })

@@ -1,6 +1,6 @@
 //! Which webhooks fail, and what is due for the longest, for those who look after them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
 use hookwright_delivery::{clock, engine::Engine};
 use hookwright_domain::id::WebhookId;
@@ -28,8 +28,24 @@ pub struct TroubledWebhook {
     pub disabled: Option<(String, i64)>,
 }
 
-/// The place of a webhook among those in trouble: since when, and its id.
-pub type TroublePlace = (i64, i64);
+/// The place of a webhook among those in trouble: since when, and its id. As text `since.id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TroublePlace(i64, i64);
+
+impl fmt::Display for TroublePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl FromStr for TroublePlace {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (since, id) = text.split_once('.').unwrap_or((text, ""));
+        Ok(Self(since.parse()?, id.parse()?))
+    }
+}
 
 impl TroubledWebhook {
     /// Since when it has been in trouble.
@@ -38,7 +54,7 @@ impl TroubledWebhook {
     }
 
     fn place(&self) -> TroublePlace {
-        (self.since().unwrap_or_default(), self.webhook.id)
+        TroublePlace(self.since().unwrap_or_default(), self.webhook.id)
     }
 }
 

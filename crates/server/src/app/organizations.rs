@@ -9,6 +9,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
+    texts::NamePrefix,
 };
 
 const KIND: &str = "hookwright.v1.Organization";
@@ -77,18 +78,19 @@ impl App {
         self.registry.webhook_count(organization.id)
     }
 
-    /// Organizations after a name, sorted; and the place to go on from, if there are more.
+    /// Organizations after a name, sorted, of those whose names begin with the prefix; and the place to go on from, if there are more.
     ///
     /// # Errors
     /// When the caller may not see all organizations.
     pub fn list_organizations(
         &self,
         caller: &Caller,
+        prefix: NamePrefix<'_>,
         after: &str,
         size: usize,
     ) -> AppResult<(Vec<OrganizationRow>, Option<String>)> {
         caller.require(Scope::Read)?;
-        let rows = self.registry.organizations(after, size + 1);
+        let rows = self.registry.organizations(prefix, after, size + 1);
         Ok(super::page(rows, size, |row| row.name.clone()))
     }
 

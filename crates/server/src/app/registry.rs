@@ -20,7 +20,7 @@ use hookwright_domain::{
 use hookwright_storage::{CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow};
 use parking_lot::RwLock;
 
-use super::{Limits, secrets, webhooks::WebhookName};
+use super::{Limits, secrets, texts::NamePrefix, webhooks::WebhookName};
 
 /// A registered event type with its schema compiled.
 pub(super) struct EventType {
@@ -193,12 +193,12 @@ impl Registry {
         self.state.read().names.get(&id).cloned()
     }
 
-    /// The names after `after`, sorted, `count` at most.
-    pub(super) fn organizations(&self, after: &str, count: usize) -> Vec<OrganizationRow> {
-        use std::ops::Bound::{Excluded, Unbounded};
+    /// Those whose names come after `after`, sorted, `count` at most.
+    pub(super) fn organizations(&self, prefix: NamePrefix<'_>, after: &str, count: usize) -> Vec<OrganizationRow> {
         let state = self.state.read();
-        let range = state.organizations.range::<str, _>((Excluded(after), Unbounded));
-        range.take(count).map(|(_, row)| row.clone()).collect()
+        let range = state.organizations.range::<str, _>(prefix.range(after));
+        let listed = range.take_while(|(name, _)| prefix.begins(name));
+        listed.take(count).map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn put_organization(&self, row: OrganizationRow) {

@@ -2,7 +2,46 @@
 //!
 //! Control characters are refused where text comes in: PostgreSQL's `text` holds no NUL, and the others are of no use to readers.
 
+use std::ops::Bound;
+
 use super::error::{AppError, AppResult, Violation};
+
+/// As long as the longest name that is looked for.
+const PREFIX_CHARS_MAX: usize = 128;
+
+/// What the names begin with that are listed; all of them by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamePrefix<'a>(&'a str);
+
+impl<'a> NamePrefix<'a> {
+    /// That of a field of a request.
+    ///
+    /// # Errors
+    /// When no name can begin like this.
+    pub fn new(field: &'static str, text: &'a str) -> AppResult<Self> {
+        if text.chars().count() > PREFIX_CHARS_MAX {
+            let rule = format!("must be at most {PREFIX_CHARS_MAX} characters, the beginning of a name");
+            return Err(AppError::invalid(field, "PREFIX_TOO_LONG", rule));
+        }
+        check_sought([(field, text)])?;
+        Ok(Self(text))
+    }
+
+    /// Where sorted names begin that are listed after `after`.
+    pub(super) fn range(self, after: &'a str) -> (Bound<&'a str>, Bound<&'a str>) {
+        let from = if self.0 > after {
+            Bound::Included(self.0)
+        } else {
+            Bound::Excluded(after)
+        };
+        (from, Bound::Unbounded)
+    }
+
+    /// Whether a name is listed. Of sorted names none is after the first that is not.
+    pub(super) fn begins(self, name: &str) -> bool {
+        name.starts_with(self.0)
+    }
+}
 
 /// What is wrong with a text that people wrote: a reason, and the rule.
 pub(super) fn check(text: &str, chars_max: usize, too_long: &'static str) -> Result<(), (&'static str, String)> {
@@ -41,6 +80,26 @@ pub(super) fn check_sought<'a>(fields: impl IntoIterator<Item = (&'static str, &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_found_by_their_beginning() {
+        let names: std::collections::BTreeSet<&str> = ["a", "acme", "acme-two", "acmf", "b"].into();
+        let found = |prefix: &str, after: &str| {
+            let prefix = NamePrefix::new("prefix", prefix).unwrap();
+            let range = names.range::<str, _>(prefix.range(after));
+            range
+                .copied()
+                .take_while(|name| prefix.begins(name))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found("", ""), ["a", "acme", "acme-two", "acmf", "b"]);
+        assert_eq!(found("acme", ""), ["acme", "acme-two"]);
+        assert_eq!(found("acme", "acme"), ["acme-two"]);
+        assert_eq!(found("", "acme-two"), ["acmf", "b"]);
+        assert_eq!(found("acme", "b"), [""; 0], "a place of another list");
+        assert!(NamePrefix::new("prefix", &"a".repeat(129)).is_err());
+        assert!(NamePrefix::new("prefix", "a\0").is_err());
+    }
 
     #[test]
     fn people_may_write_lines() {

@@ -23,7 +23,7 @@ use super::{
     fields::Fields,
     page::{Frame, html},
     session::Visitor,
-    show::{Badge, Time, beginning, duration, size},
+    show::{Badge, Time, beginning, duration, size, words},
 };
 use crate::app::error::{AppError, AppResult};
 
@@ -44,6 +44,8 @@ struct ShowPage {
     attempt: Option<Shown>,
     payload: Body,
     payload_gone: bool,
+    /// The largest payload that stands in the command itself.
+    inline_max: String,
     may: May,
     /// Whether more will happen by itself, so that the page looks again.
     open: bool,
@@ -189,6 +191,7 @@ pub(super) async fn show(
             event.as_ref().map_or(0, |record| record.payload_bytes),
         ),
         payload_gone: event.is_none(),
+        inline_max: size(i64::try_from(curl::INLINE_MAX).unwrap_or(i64::MAX)),
         may: may(&record, place.may_manage),
         delivery: row(&place, &console.targets(&visitor, &place)?, record, clock::now_us()),
     };
@@ -223,7 +226,7 @@ fn line(row: &AttemptSummary, shown: Option<i32>, fields: &Fields) -> Line {
             Badge::new("cross", "bad", "failed")
         },
         status: row.status,
-        error: row.error_class.as_deref().unwrap_or_default().replace('_', " "),
+        error: words(row.error_class.as_deref().unwrap_or_default()),
         started: Time(row.started_at),
         duration: duration(row.duration_us),
         address: (Some(row.number) != shown).then(|| fields.with("attempt", &row.number.to_string())),

@@ -2,19 +2,19 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use hookwright_storage::audit::{AuditFilter, ListedAudit};
 
 use super::{
     Answer, Console, ROWS, Shared,
     errors::Errors,
-    fault::Fault,
-    fields::Fields,
-    page::{Frame, Place, html},
+    fields::{Fields, encoded},
+    page::{self, Frame, Place, html},
+    pages::{Cursor, Pages},
     session::Visitor,
     show::{Time, beginning},
 };
+use crate::app::audit::{AuditLine, AuditQuery};
 
-/// How much of a line's details is shown.
+/// How much of each of a line's details is shown.
 const DETAILS_SHOWN: usize = 4 << 10;
 
 #[derive(Template)]
@@ -28,19 +28,21 @@ struct ListPage {
     end: String,
     errors: Errors,
     address: String,
-    next: Option<String>,
-    newest: String,
+    pages: Pages,
     is_filtered: bool,
-    is_paged: bool,
     with_organization: bool,
 }
 
 /// A line of the log.
 struct Entry {
     at: Time,
+    /// Who made the change: a name for people, and the id; the service has none.
     actor: String,
+    actor_id: Option<String>,
     action: String,
     resource: String,
+    /// Where to see it, or what it did; `None` for what is not there any more.
+    seen_at: Option<String>,
     organization: String,
     details: Vec<Detail>,
 }
@@ -48,14 +50,21 @@ struct Entry {
 /// A member of a line's details.
 struct Detail {
     name: String,
-    value: String,
+    /// What it was before a change.
+    was: Option<Value>,
+    value: Value,
+}
+
+/// What stands in a line's details.
+#[derive(Debug)]
+enum Value {
+    Text(String),
+    Time(Time),
 }
 
 /// That of the installation.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
-    if visitor.caller().organization().is_some() {
-        return Err(Fault::NotFound);
-    }
+    console.enter_installation(&visitor)?;
     page(&console, &visitor, None, &fields).await
 }
 
@@ -73,95 +82,139 @@ pub(super) async fn list_of_organization(
 async fn page(console: &Console, visitor: &Visitor, place: Option<&Place>, fields: &Fields) -> Answer {
     let mut errors = Errors::default();
     let (start_us, end_us) = fields.times(&mut errors);
-    let filter = AuditFilter {
-        organization_id: None,
-        actor: fields
-            .some("actor")
-            .map(|actor| actor.trim_start_matches("tokens/").to_owned()),
-        action_prefix: fields.get("action").to_owned(),
+    let query = AuditQuery {
+        actor: fields.get("actor"),
+        action_prefix: fields.get("action"),
         start_us,
         end_us,
     };
-    let is_filtered = filter != AuditFilter::default();
-    let before = fields.before(&mut errors);
-    let (entries, next) = if errors.is_empty() {
-        let from = before.unwrap_or(i64::MAX);
-        let organization = place.map(Place::name);
-        let found = console
-            .app
-            .list_audit(visitor.caller(), organization, filter, from, ROWS);
-        errors.unless(found.await, "audit_entry")?
-    } else {
-        (Vec::new(), None)
-    };
-    let (frame, address) = match place {
-        Some(place) => {
-            let frame = Frame::within(console, visitor, place, "audit", "Audit log");
-            (frame, format!("{}/audit", place.base()))
-        }
-        None => (
-            Frame::new(console, visitor, "audit", "Audit log"),
-            "/console/audit".to_owned(),
-        ),
-    };
+    let cursor = Cursor::before(fields, &mut errors);
+    let asked = console
+        .app
+        .list_audit(visitor.caller(), place.map(Place::name), query, cursor.below(), ROWS);
+    let (lines, next) = errors.found(asked, "audit_entry").await?;
+    errors.move_to("action_prefix", "action");
+    let address = page::address(place, "audit");
     let page = ListPage {
-        frame,
-        entries: entries.into_iter().map(entry).collect(),
-        actor: fields.get("actor").to_owned(),
-        action: fields.get("action").to_owned(),
+        frame: Frame::at(console, visitor, place, "audit", "Audit log"),
+        entries: lines
+            .into_iter()
+            .map(|line| entry(console, visitor, &address, line))
+            .collect(),
+        actor: query.actor.to_owned(),
+        action: query.action_prefix.to_owned(),
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
         errors,
+        pages: cursor.pages(&address, fields, next),
         address,
-        next: next.map(|next| fields.query_with("before", &next.to_string())),
-        newest: fields.query_without(&["before", "done"]),
-        is_filtered,
-        is_paged: before.is_some(),
+        is_filtered: query != AuditQuery::default(),
         with_organization: place.is_none(),
     };
     Ok(html(&page))
 }
 
-fn entry(listed: ListedAudit) -> Entry {
-    let ListedAudit { row, organization } = listed;
+fn entry(console: &Console, visitor: &Visitor, log: &str, line: AuditLine) -> Entry {
+    let AuditLine {
+        row,
+        organization,
+        actor,
+        actor_display_name,
+    } = line;
     let details: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&row.details).unwrap_or_default();
     Entry {
         at: Time(row.at),
-        actor: row.actor,
+        actor: actor_display_name,
+        actor_id: actor.contains('/').then_some(row.actor),
         action: row.action,
+        seen_at: seen_at(console, visitor, log, &row.resource),
         resource: row.resource,
         organization: organization.unwrap_or_default(),
         details: details.into_iter().map(|(name, value)| detail(name, &value)).collect(),
     }
 }
 
+/// Where to see what a line is about. Tokens and portal links have no page: what they did is shown.
+fn seen_at(console: &Console, visitor: &Visitor, log: &str, resource: &str) -> Option<String> {
+    let (app, caller) = (&console.app, visitor.caller());
+    let parts: Vec<&str> = resource.split('/').collect();
+    match parts[..] {
+        ["tokens" | "portalLinks", id] => Some(format!("{log}?actor={}", encoded(id))),
+        ["eventTypes", name] => {
+            app.get_event_type(caller, name).ok()?;
+            Some(format!("{}/event-types/{name}", visitor.site().root()))
+        }
+        ["organizations", name, ref rest @ ..] => {
+            let base = console.enter(visitor, name).ok()?.base();
+            match *rest {
+                [] => Some(base),
+                ["webhooks", id] => {
+                    app.get_webhook(caller, name, id.parse().ok()?).ok()?;
+                    Some(format!("{base}/webhooks/{id}"))
+                }
+                [kind @ ("deliveries" | "replays" | "events"), id] => Some(format!("{base}/{kind}/{id}")),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 /// A change as what was and what is, anything else as it stands.
 fn detail(name: String, value: &serde_json::Value) -> Detail {
-    let plain = |value: &serde_json::Value| match value {
+    let is_time = name.ends_with("_time");
+    let (was, value) = match (value.get("from"), value.get("to")) {
+        (Some(from), Some(to)) => (Some(shown(from, is_time)), shown(to, is_time)),
+        _ => (None, shown(value, is_time)),
+    };
+    Detail { name, was, value }
+}
+
+fn shown(value: &serde_json::Value, is_time: bool) -> Value {
+    let text = match value {
         serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "none".to_owned(),
         other => other.to_string(),
     };
-    let text = match (value.get("from"), value.get("to")) {
-        (Some(from), Some(to)) => format!("{} → {}", plain(from), plain(to)),
-        _ => plain(value),
-    };
-    let (shown, cut) = beginning(&text, DETAILS_SHOWN);
-    Detail {
-        name,
-        value: if cut { format!("{shown} …") } else { text },
+    let time = is_time.then(|| Time::parse(&text)).flatten();
+    let (beginning, cut) = beginning(&text, DETAILS_SHOWN);
+    match time {
+        Some(time) => Value::Time(time),
+        None if cut => Value::Text(format!("{beginning} …")),
+        None => Value::Text(text),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn texts(name: &str, value: serde_json::Value) -> (Option<String>, String) {
+        let text = |value: Value| match value {
+            Value::Text(text) => text,
+            Value::Time(time) => time.plain(),
+        };
+        let detail = detail(name.to_owned(), &value);
+        (detail.was.map(text), text(detail.value))
+    }
 
     #[test]
     fn a_change_is_what_was_and_what_is() {
-        let changed = detail("active".to_owned(), &serde_json::json!({ "from": true, "to": false }));
-        assert_eq!(changed.value, "true → false");
-        assert_eq!(detail("name".to_owned(), &serde_json::json!("x")).value, "x");
-        let long = detail("filter".to_owned(), &serde_json::json!("ä".repeat(10_000)));
-        assert!(long.value.len() < DETAILS_SHOWN + 8);
+        let changed = texts("active", json!({ "from": true, "to": false }));
+        assert_eq!(changed, (Some("true".to_owned()), "false".to_owned()));
+        assert_eq!(texts("name", json!("x")), (None, "x".to_owned()));
+        assert_eq!(texts("expire_time", json!(null)), (None, "none".to_owned()));
+        let (_, long) = texts("filter", json!("ä".repeat(10_000)));
+        assert!(long.len() < DETAILS_SHOWN + 8);
+    }
+
+    #[test]
+    fn times_are_times() {
+        let at = "2026-11-23T17:43:43Z";
+        assert_eq!(texts("expire_time", json!(at)).1, "2026-11-23 17:43:43");
+        assert_eq!(texts("display_name", json!(at)).1, at, "what somebody typed");
+        assert_eq!(texts("expire_time", json!("soon")).1, "soon");
     }
 }

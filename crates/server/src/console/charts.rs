@@ -39,12 +39,20 @@ pub(super) struct Summary {
 /// Deliveries by minute.
 pub(super) struct Chart {
     pub(super) bars: Vec<Bar>,
+    pub(super) measures: Measures,
     pub(super) most: String,
     pub(super) first: Minute,
     pub(super) last: Minute,
     pub(super) description: String,
     /// Minutes in which something happened, newest first.
     pub(super) rows: Vec<Row>,
+}
+
+/// What the chart is drawn with.
+pub(super) struct Measures {
+    pub(super) width: i64,
+    pub(super) height: i64,
+    pub(super) bar_width: i64,
 }
 
 /// One minute: delivered below, failed attempts above.
@@ -130,6 +138,11 @@ fn chart(rows: &[StatsRow], first: i64) -> Chart {
         .filter(|row| row.tally.attempts > 0 || row.tally.delivered > 0);
     Chart {
         bars: bars.collect(),
+        measures: Measures {
+            width: WIDTH,
+            height: HEIGHT,
+            bar_width: step - GAP,
+        },
         most: count(most),
         first: Minute(first),
         last: Minute(first + (MINUTES - 1) * MINUTE_US),

@@ -22,8 +22,9 @@ use super::{
     labels::labels,
     live,
     page::{Frame, Place, html},
+    pages::{Cursor, Pages},
     session::{Sent, Visitor},
-    show::{Badge, Time, duration, state},
+    show::{Badge, Next, Time, state, words},
 };
 
 /// How many webhooks can be chosen from.
@@ -45,7 +46,7 @@ pub(super) struct Row {
     /// What came of the last attempt.
     pub(super) outcome: String,
     /// What happens next.
-    pub(super) next: String,
+    pub(super) next: Next,
     pub(super) replay: bool,
 }
 
@@ -60,13 +61,8 @@ impl Console {
 
     /// What one of them is called.
     pub(super) fn target(&self, visitor: &Visitor, place: &Place, id: WebhookId) -> Result<String, Fault> {
-        let mut targets = self.targets(visitor, place)?;
-        Ok(targets.remove(&id.raw()).unwrap_or_else(deleted))
+        Ok(target_of(&self.targets(visitor, place)?, id))
     }
-}
-
-fn deleted() -> String {
-    "a webhook that was deleted".to_owned()
 }
 
 /// Deliveries as a list shows them.
@@ -76,8 +72,15 @@ pub(super) fn rows(place: &Place, targets: &Targets, records: Vec<DeliveryRecord
     rows.collect()
 }
 
+/// What a webhook is called; also one that was deleted since.
+pub(super) fn target_of(targets: &Targets, webhook: WebhookId) -> String {
+    let deleted = || "a webhook that was deleted".to_owned();
+    targets.get(&webhook.raw()).cloned().unwrap_or_else(deleted)
+}
+
 /// A delivery as a list shows it.
 pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now: i64) -> Row {
+    let webhook = WebhookId::from_raw(record.webhook_id);
     Row {
         id: DeliveryId::from_raw(record.delivery_id).to_string(),
         raw: record.delivery_id,
@@ -85,8 +88,8 @@ pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now:
         state: state(record.state),
         created: Time(record.created_at),
         event: EventId::from_raw(record.event_id).to_string(),
-        webhook: WebhookId::from_raw(record.webhook_id).to_string(),
-        target: targets.get(&record.webhook_id).cloned().unwrap_or_else(deleted),
+        webhook: webhook.to_string(),
+        target: target_of(targets, webhook),
         attempts: record.attempts_made,
         outcome: outcome(&record),
         next: next(&record, now),
@@ -98,27 +101,26 @@ pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now:
 /// What came of the last attempt, in few words.
 pub(super) fn outcome(record: &DeliveryRecord) -> String {
     if let Some(ending) = &record.ending {
-        return ending.reason.replace('_', " ");
+        return words(&ending.reason);
     }
     let Some(attempt) = &record.last_attempt else {
         return String::new();
     };
     match (attempt.status, attempt.error_class.as_deref()) {
         (Some(status), None | Some("status")) => status.to_string(),
-        (Some(status), Some(class)) => format!("{status} {class}"),
-        (None, Some(class)) => class.replace('_', " "),
+        (Some(status), Some(class)) => format!("{status} {}", words(class)),
+        (None, Some(class)) => words(class),
         (None, None) => String::new(),
     }
 }
 
 /// When the next attempt is made, in few words.
-pub(super) fn next(record: &DeliveryRecord, now: i64) -> String {
+fn next(record: &DeliveryRecord, now: i64) -> Next {
     match record.next_attempt() {
-        NextAttempt::Paused => "waits for a decision".to_owned(),
-        NextAttempt::Follows => "waits behind another of its key".to_owned(),
-        NextAttempt::DueAt(due) if due > now => format!("in {}", duration(due - now)),
-        NextAttempt::DueAt(_) => "now".to_owned(),
-        NextAttempt::Unknown => String::new(),
+        NextAttempt::Paused => Next::Waits("waits for a decision"),
+        NextAttempt::Follows => Next::Waits("waits behind another of its key"),
+        NextAttempt::DueAt(due) => Next::Due { due, now },
+        NextAttempt::Unknown => Next::Nothing,
     }
 }
 
@@ -128,16 +130,15 @@ struct ListPage {
     frame: Frame,
     deliveries: Vec<Row>,
     show_webhook: bool,
+    /// How many rows there is a place for.
+    rows: usize,
     filter: Filter,
     errors: Errors,
-    /// The next page, even where there is none yet: rows that come in live push others there.
-    older: String,
-    has_older: bool,
+    pages: Pages,
     /// Where what is new comes from; only the first page is live.
     live: Option<String>,
     is_filtered: bool,
     may_publish: bool,
-    newest: String,
 }
 
 /// A word to choose.
@@ -166,9 +167,9 @@ pub(super) async fn list(
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     let (asked, mut errors) = filter(&fields);
-    let before = fields.before(&mut errors);
+    let cursor = Cursor::before(&fields, &mut errors);
     let (app, caller) = (&console.app, visitor.caller());
-    let is_live = before.is_none()
+    let is_live = cursor.at.is_none()
         && errors.is_empty()
         && asked.start_us.is_none()
         && asked.end_us.is_none()
@@ -179,25 +180,20 @@ pub(super) async fn list(
     } else {
         None
     };
-    let (records, next) = if errors.is_empty() {
-        let found = app.list_deliveries(caller, &organization, &asked, before.unwrap_or(i64::MAX), ROWS);
-        errors.unless(found.await, "delivery")?
-    } else {
-        (Vec::new(), None)
-    };
+    let found = app.list_deliveries(caller, &organization, &asked, cursor.below(), ROWS);
+    let (records, next) = errors.found(found, "delivery").await?;
     let targets = console.targets(&visitor, &place)?;
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", "Deliveries").after(&fields),
         deliveries: rows(&place, &targets, records),
         show_webhook: true,
         filter: shown(&fields, &targets),
-        older: fields.query_with("before", &next.unwrap_or_default().to_string()),
-        has_older: next.is_some(),
+        pages: cursor.pages(&format!("{}/deliveries", place.base()), &fields, next),
         live: live.filter(|_| errors.is_empty()),
         errors,
         may_publish: place.may_publish,
-        is_filtered: asked != DeliveryFilter::default() || before.is_some(),
-        newest: fields.query_without(&["before", "done"]),
+        is_filtered: asked != DeliveryFilter::default(),
+        rows: ROWS,
     };
     Ok(html(&page))
 }
@@ -267,7 +263,7 @@ pub(super) fn state_picks(fields: &Fields, states: &[DeliveryState]) -> Vec<Pick
 /// Error classes to choose from.
 pub(super) fn class_picks(fields: &Fields) -> Vec<Pick> {
     let classes = ErrorClass::ALL.iter().map(|class| class.as_str());
-    let pick = |class: &str| Pick::new(fields, "error_class", class, &class.replace('_', " "));
+    let pick = |class: &str| Pick::new(fields, "error_class", class, &words(class));
     classes.map(pick).collect()
 }
 

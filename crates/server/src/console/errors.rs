@@ -108,9 +108,17 @@ impl Errors {
         }
     }
 
-    /// What a list holds; empty where it cannot be asked for like this, which is said here then.
-    pub(super) fn unless<T: Default>(&mut self, found: Result<T, AppError>, message: &str) -> Result<T, AppError> {
-        match found {
+    /// What a list holds; empty where it cannot be asked for like this, which is said here then. It is not asked for where
+    /// something is wrong already.
+    pub(super) async fn found<T: Default>(
+        &mut self,
+        asked: impl Future<Output = Result<T, AppError>>,
+        message: &str,
+    ) -> Result<T, AppError> {
+        if !self.is_empty() {
+            return Ok(T::default());
+        }
+        match asked.await {
             Ok(found) => Ok(found),
             Err(error) => {
                 *self = Self::of(error, message)?;

@@ -7,15 +7,19 @@ use hookwright_storage::{EventTypeRow, SchemaRow};
 
 use super::{
     Answer, ROWS, Shared,
+    errors::Errors,
     fault::Fault,
     fields::Fields,
     labels::label,
     page::{Frame, html},
+    pages::{Cursor, Pages},
     session::Visitor,
     show::{Badge, Time},
 };
-use crate::app::error::AppError;
+use crate::app::{error::AppError, texts::NamePrefix};
 
+/// How many event types a form lists.
+pub(super) const TYPES_LISTED: usize = 500;
 /// How many versions of a schema are shown.
 const VERSIONS: usize = 20;
 /// How many subscribers are shown at once.
@@ -26,11 +30,15 @@ const SUBSCRIBERS: usize = 100;
 struct ListPage {
     frame: Frame,
     types: Vec<Row>,
-    next: Option<String>,
-    is_paged: bool,
+    /// What the names begin with that are listed.
+    prefix: String,
+    pages: Pages,
     /// Whether there is one at all.
     any: bool,
     archived_too: bool,
+    /// The address of the same with the archived, or without.
+    other_way: String,
+    errors: Errors,
 }
 
 struct Row {
@@ -61,10 +69,21 @@ fn schema(row: &EventTypeRow) -> String {
 /// The list.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     let archived_too = fields.has("archived");
-    let (rows, next) = console
-        .app
-        .list_event_types(visitor.caller(), fields.get("after"), ROWS, archived_too);
-    let any = !console.app.list_event_types(visitor.caller(), "", 1, true).0.is_empty();
+    let (app, caller) = (&console.app, visitor.caller());
+    let mut errors = Errors::default();
+    let cursor = Cursor::<String>::after(&fields, &mut errors);
+    let found = async {
+        let prefix = NamePrefix::new("prefix", fields.get("prefix"))?;
+        let after = cursor.at.as_deref().unwrap_or_default();
+        Ok(app.list_event_types(caller, prefix, after, ROWS, archived_too))
+    };
+    let (rows, next) = errors.found(found, "event_type").await?;
+    let any = app.list_event_types(caller, NamePrefix::default(), "", 1, true);
+    let address = format!("{}/event-types", visitor.site().root());
+    let (with, without) = (
+        fields.query_with("archived", "yes"),
+        fields.query_without(&["archived", "after", "done"]),
+    );
     let types = rows.into_iter().map(|row| Row {
         schema: schema(&row),
         state: state(&row),
@@ -74,10 +93,14 @@ pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Field
     let page = ListPage {
         frame: Frame::new(&console, &visitor, "event-types", "Event types").after(&fields),
         types: types.collect(),
-        next: next.map(|next| fields.query_with("after", &next)),
-        is_paged: fields.some("after").is_some(),
-        any,
+        prefix: fields.get("prefix").to_owned(),
+        pages: cursor.pages(&address, &fields, next),
+        any: !any.0.is_empty(),
         archived_too,
+        other_way: format!("{address}?{}", if archived_too { without } else { with })
+            .trim_end_matches('?')
+            .to_owned(),
+        errors,
     };
     Ok(html(&page))
 }
@@ -94,7 +117,8 @@ struct ShowPage {
     example: Option<String>,
     versions: Vec<Version>,
     subscribers: Vec<Subscriber>,
-    next: Option<String>,
+    pages: Pages,
+    errors: Errors,
     created: Time,
     updated: Time,
     publish: Option<String>,
@@ -119,8 +143,10 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
     let (app, caller) = (&console.app, visitor.caller());
     let row = app.get_event_type(caller, &name)?;
     let (versions, _) = app.list_event_type_schemas(caller, &name, i32::MAX, VERSIONS).await?;
-    let after = fields.get("after").parse().unwrap_or(0);
-    let subscribers = app.subscribers(caller, &name, after, SUBSCRIBERS);
+    let mut errors = Errors::default();
+    let cursor = Cursor::<i64>::after(&fields, &mut errors);
+    let subscribers = async { app.subscribers(caller, &name, cursor.at.unwrap_or(0), SUBSCRIBERS) };
+    let subscribers = errors.found(subscribers, "event_type").await;
     let (subscribers, next) = subscribers.map_err(|error| match error {
         AppError::Denied(_) => Fault::NotFound,
         error => error.into(),
@@ -144,16 +170,13 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
                 active: subscriber.active,
             })
             .collect(),
-        next,
+        pages: cursor.pages(&format!("{}/event-types/{name}", visitor.site().root()), &fields, next),
+        errors,
         created: Time(row.created_at),
         updated: Time(row.updated_at),
         publish: publish.map(|own| {
-            format!(
-                "{}/organizations/{}/events/new?event_type={}",
-                visitor.site().root(),
-                own.name,
-                row.name
-            )
+            let own = visitor.site().organization(&own.name);
+            format!("{own}/events/new?event_type={}", row.name)
         }),
         name: row.name,
         description: row.description,

@@ -5,18 +5,18 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Redirect},
 };
-use hookwright_delivery::clock;
-use hookwright_domain::id::EventId;
+use hookwright_domain::id::{DeliveryId, EventId};
 use hookwright_storage::{EventFilter, EventRecord};
 
 use super::{
     Answer, ROWS, Shared,
     attempts::{BODY_SHOWN, Body, download},
-    deliveries::{outcome, row},
+    deliveries::{outcome, target_of},
     errors::Errors,
     fault::Fault,
     fields::Fields,
     page::{Frame, html},
+    pages::{Cursor, Pages},
     session::Visitor,
     show::{Badge, Time, size, state},
 };
@@ -46,10 +46,8 @@ struct ListPage {
     request_id: String,
     expression: String,
     errors: Errors,
-    next: Option<String>,
-    newest: String,
+    pages: Pages,
     is_filtered: bool,
-    is_paged: bool,
     may_publish: bool,
 }
 
@@ -77,17 +75,11 @@ pub(super) async fn list(
         request_id: fields.some("request_id").map(str::to_owned),
     };
     let expression = fields.get("expression");
-    let before = fields.before(&mut errors);
+    let cursor = Cursor::before(&fields, &mut errors);
     let (app, caller) = (&console.app, visitor.caller());
-    let (records, next) = if errors.is_empty() {
-        let from = before.unwrap_or(i64::MAX);
-        let found = app.list_events(caller, &organization, &filter, expression, from, ROWS);
-        let found = errors.unless(found.await, "event")?;
-        errors.move_to("filter", "expression");
-        found
-    } else {
-        (Vec::new(), None)
-    };
+    let asked = app.list_events(caller, &organization, &filter, expression, cursor.below(), ROWS);
+    let (records, next) = errors.found(asked, "event").await?;
+    errors.move_to("filter", "expression");
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "events", "Events").after(&fields),
         events: records.into_iter().map(list_row).collect(),
@@ -99,10 +91,8 @@ pub(super) async fn list(
         request_id: fields.get("request_id").to_owned(),
         expression: expression.to_owned(),
         errors,
-        next: next.map(|next| fields.query_with("before", &next.to_string())),
-        newest: fields.query_without(&["before", "done"]),
+        pages: cursor.pages(&format!("{}/events", place.base()), &fields, next),
         is_filtered: filter != EventFilter::default() || !expression.is_empty(),
-        is_paged: before.is_some(),
         may_publish: place.may_publish,
     };
     Ok(html(&page))
@@ -165,19 +155,18 @@ pub(super) async fn show(
         let delivery = explanation.delivery.as_ref();
         delivery.is_some_and(|delivery| !delivery.state.is_final())
     });
-    let now = clock::now_us();
+    let is_ping = record.event.event_type == "ping";
     let explanations = explanations.into_iter().map(|explanation| {
-        let target = targets.get(&explanation.webhook.raw()).cloned();
-        let (verdict, reason) = reason(&explanation);
+        let (verdict, reason) = reason(&explanation, is_ping);
         let Explanation { webhook, delivery, .. } = explanation;
         Explained {
+            target: target_of(&targets, webhook),
             webhook: webhook.to_string(),
-            target: target.unwrap_or_else(|| "a webhook that was deleted".to_owned()),
             verdict,
             reason,
             state: delivery.as_ref().map(|delivery| state(delivery.state)),
             outcome: delivery.as_ref().map(outcome).unwrap_or_default(),
-            delivery: delivery.map(|delivery| row(&place, &targets, delivery, now).id),
+            delivery: delivery.map(|delivery| DeliveryId::from_raw(delivery.delivery_id).to_string()),
         }
     });
     let attributes = record
@@ -202,32 +191,47 @@ pub(super) async fn show(
     Ok(html(&page))
 }
 
-/// Why, as a sentence.
-fn reason(explanation: &Explanation) -> (Badge, String) {
-    const NO: Badge = Badge::new("ban", "calm", "not sent");
-    let now = if explanation.changed_since {
-        " The webhook was changed after the event was published: this is judged by what it is now."
-    } else {
-        ""
+const SENT: Badge = Badge::new("check", "good", "sent");
+const NOT_SENT: Badge = Badge::new("ban", "calm", "not sent");
+
+/// Why, as a sentence or two.
+fn reason(explanation: &Explanation, is_ping: bool) -> (Badge, String) {
+    // What a webhook was is not kept: why it was not sent the event is told by what it is now.
+    let judged = |sentence: String| {
+        let now = if explanation.changed_since {
+            " It was changed after the event was published: this is told by what it is now."
+        } else {
+            ""
+        };
+        (NOT_SENT, format!("{sentence}{now}"))
     };
-    let (badge, sentence) = match &explanation.reason {
-        Reason::Owed => {
-            return (
-                Badge::new("check", "good", "sent"),
-                "It is subscribed, and its filter lets the event through.".to_owned(),
-            );
-        }
+    match &explanation.reason {
+        Reason::Owed => (SENT, owed(explanation, is_ping).to_owned()),
         Reason::CreatedLater => (
-            NO,
+            NOT_SENT,
             "The webhook was installed after the event was published.".to_owned(),
         ),
-        Reason::Inactive => (NO, "The webhook is paused or disabled.".to_owned()),
-        Reason::NotSubscribed => (NO, "The webhook is not subscribed to this type.".to_owned()),
-        Reason::Filtered(None) => (NO, "The webhook's filter does not match the event.".to_owned()),
-        Reason::Filtered(Some(error)) => (NO, format!("The webhook's filter cannot be evaluated for it: {error}.")),
-        Reason::ChangedSince => (NO, "The webhook would be sent such an event now.".to_owned()),
-    };
-    (badge, format!("{sentence}{now}"))
+        Reason::Inactive => judged("The webhook is paused or disabled.".to_owned()),
+        Reason::NotSubscribed => judged("The webhook is not subscribed to this type.".to_owned()),
+        Reason::Filtered(None) => judged("The webhook's filter does not match the event.".to_owned()),
+        Reason::Filtered(Some(error)) => judged(format!("The webhook's filter cannot be evaluated for it: {error}.")),
+        Reason::ChangedSince => (
+            NOT_SENT,
+            "The webhook was changed after the event was published: it would be sent such an event now.".to_owned(),
+        ),
+    }
+}
+
+/// Why an event was sent. A delivery is there: what else is told of the webhook is of then, as far as it is known.
+fn owed(explanation: &Explanation, is_ping: bool) -> &'static str {
+    let is_replay = explanation.delivery.as_ref().is_some_and(|delivery| delivery.replay);
+    match (is_ping, is_replay) {
+        (true, _) => "The ping was for this webhook.",
+        (_, true) => "A replay made the delivery.",
+        _ if explanation.changed_since => "It was subscribed when the event was published.",
+        _ if explanation.has_filter => "It is subscribed, and its filter lets the event through.",
+        _ => "It is subscribed to this type.",
+    }
 }
 
 /// The file that an event's payload is saved as.
@@ -249,4 +253,39 @@ pub(super) async fn payload(
         "application/json",
         record.event.payload.to_vec(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use hookwright_domain::id::WebhookId;
+
+    use super::*;
+
+    #[test]
+    fn what_a_webhook_is_now_is_said_where_it_was_judged_by_it() {
+        let told = |reason_of: Reason, changed_since: bool, has_filter: bool| {
+            let explanation = Explanation {
+                webhook: WebhookId::from_raw(1),
+                reason: reason_of,
+                delivery: None,
+                changed_since,
+                has_filter,
+            };
+            reason(&explanation, false).1
+        };
+        const NOW: &str = "by what it is now";
+        for judged in [Reason::Inactive, Reason::NotSubscribed, Reason::Filtered(None)] {
+            assert!(told(judged.clone(), true, true).contains(NOW), "{judged:?}");
+            assert!(!told(judged.clone(), false, true).contains(NOW), "{judged:?}");
+        }
+        for known in [Reason::CreatedLater, Reason::ChangedSince, Reason::Owed] {
+            assert!(!told(known.clone(), true, true).contains(NOW), "{known:?}");
+        }
+        assert!(told(Reason::Owed, false, true).contains("filter"));
+        assert!(!told(Reason::Owed, false, false).contains("filter"));
+        assert!(
+            !told(Reason::Owed, true, true).contains("filter"),
+            "it may have had none then"
+        );
+    }
 }

@@ -215,7 +215,7 @@ impl Console {
         };
         let visitor = session.map(|session| Visitor::new(self, session, site));
         let page = FaultPage {
-            frame: self.frame_of_fault(visitor.as_ref(), whence, told.title),
+            frame: self.frame_of_fault(visitor.as_ref(), site, whence, told.title),
             back: whence.back.clone(),
             home: match (&visitor, site) {
                 (Some(_), _) | (None, Site::Console) => Some(site.root()),
@@ -234,9 +234,9 @@ impl Console {
         Response::from_parts(parts, body)
     }
 
-    fn frame_of_fault(&self, visitor: Option<&Visitor>, whence: &Whence, title: &str) -> Frame {
+    fn frame_of_fault(&self, visitor: Option<&Visitor>, site: Site, whence: &Whence, title: &str) -> Frame {
         let Some(visitor) = visitor else {
-            return Frame::bare(title);
+            return Frame::bare(site, title);
         };
         let entered = whence
             .organization

@@ -47,17 +47,6 @@ impl Fields {
         (time("start"), time("end"))
     }
 
-    /// The id below which a list goes on, on any page but its first.
-    pub(super) fn before(&self, errors: &mut Errors) -> Option<i64> {
-        let text = self.some("before")?;
-        let read = text.parse().ok();
-        if read.is_none() {
-            let sentence = "The address names no place in the list to go on from. Begin with the newest.";
-            errors.problem = Some(sentence.to_owned());
-        }
-        read
-    }
-
     /// Whether a box was ticked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)

@@ -14,14 +14,17 @@ use super::{
     fault::Fault,
     fields::Fields,
     page::{Frame, html, refused},
+    pages::{Cursor, Pages},
     session::{Sent, Visitor},
     show::{Time, counted},
+    site::Site,
     webhooks::{Line, lines},
 };
 use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
     stats::Subject,
+    texts::NamePrefix,
 };
 
 #[derive(Template)]
@@ -29,8 +32,9 @@ use crate::app::{
 struct ListPage {
     frame: Frame,
     rows: Vec<Row>,
-    next: Option<String>,
-    is_paged: bool,
+    /// What the names begin with that are listed.
+    prefix: String,
+    pages: Pages,
     may_create: bool,
     name: String,
     display_name: String,
@@ -47,14 +51,33 @@ struct Row {
 /// The list.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     if let Some(own) = console.app.own_organization(visitor.caller()) {
-        return Ok(Redirect::to(&format!("/console/organizations/{}", own.name)).into_response());
+        return Ok(Redirect::to(&Site::Console.organization(&own.name)).into_response());
     }
-    Ok(html(&list_page(&console, &visitor, &fields, Errors::default())?))
+    Ok(html(
+        &list_page(&console, &visitor, &fields, &Fields::default(), Errors::default()).await?,
+    ))
 }
 
-fn list_page(console: &Console, visitor: &Visitor, fields: &Fields, errors: Errors) -> AppResult<ListPage> {
+/// The list, with the form that creates one as it was sent.
+async fn list_page(
+    console: &Console,
+    visitor: &Visitor,
+    asked: &Fields,
+    sent: &Fields,
+    mut errors: Errors,
+) -> AppResult<ListPage> {
     let caller = visitor.caller();
-    let (rows, next) = console.app.list_organizations(caller, fields.get("after"), ROWS)?;
+    let mut wrong = Errors::default();
+    let cursor = Cursor::<String>::after(asked, &mut wrong);
+    let found = async {
+        let prefix = NamePrefix::new("prefix", asked.get("prefix"))?;
+        let after = cursor.at.as_deref().unwrap_or_default();
+        console.app.list_organizations(caller, prefix, after, ROWS)
+    };
+    let (rows, next) = wrong.found(found, "organization").await?;
+    if errors.is_empty() {
+        errors = wrong;
+    }
     let rows = rows.into_iter().map(|row| Row {
         webhooks: counted(console.app.webhook_count(&row), "webhook"),
         name: row.name,
@@ -62,13 +85,13 @@ fn list_page(console: &Console, visitor: &Visitor, fields: &Fields, errors: Erro
         created: Time(row.created_at),
     });
     Ok(ListPage {
-        frame: Frame::new(console, visitor, "organizations", "Organizations").after(fields),
+        frame: Frame::new(console, visitor, "organizations", "Organizations").after(asked),
         rows: rows.collect(),
-        next,
-        is_paged: fields.some("after").is_some(),
+        prefix: asked.get("prefix").to_owned(),
+        pages: cursor.pages("/console/organizations", asked, next),
         may_create: caller.require(Scope::Admin).is_ok(),
-        name: fields.get("name").to_owned(),
-        display_name: fields.get("display_name").to_owned(),
+        name: sent.get("name").to_owned(),
+        display_name: sent.get("display_name").to_owned(),
         errors,
     })
 }
@@ -88,10 +111,14 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
         Err(error) => Err(AppError::invalid("organization.name", error.rule(), error.to_string())),
     };
     match created {
-        Ok(row) => Ok(Redirect::to(&format!("/console/organizations/{}?done=created", row.name)).into_response()),
+        Ok(row) => {
+            let own = Site::Console.organization(&row.name);
+            Ok(Redirect::to(&format!("{own}?done=created")).into_response())
+        }
         Err(error) => {
             let errors = Errors::of(error, "organization")?;
-            Ok(refused(&list_page(&console, &visitor, &fields, errors)?))
+            let asked = Fields::default();
+            Ok(refused(&list_page(&console, &visitor, &asked, &fields, errors).await?))
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     show::{Badge, Time, count, duration},
     troubles::Trouble,
 };
-use crate::app::{nodes::NodeView, stats::Subject};
+use crate::app::{nodes::NodeView, stats::Subject, texts::NamePrefix};
 
 /// How many nodes are shown.
 const NODES: usize = 100;
@@ -55,7 +55,7 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     let caller = visitor.caller();
     if caller.organization().is_some() {
         let own = console.app.own_organization(caller).ok_or(Fault::NotFound)?;
-        return Ok(Redirect::to(&format!("{}/organizations/{}", visitor.site().root(), own.name)).into_response());
+        return Ok(Redirect::to(&visitor.site().organization(&own.name)).into_response());
     }
     let frame = Frame::new(&console, &visitor, "overview", "Overview");
     let nodes = match &frame.who {
@@ -72,7 +72,11 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
         all_troubles: troubled.next.map(|_| count(all)),
         troubles: troubled.webhooks.into_iter().map(Trouble::from).collect(),
         nodes: nodes.map(|views| views.into_iter().map(node).collect()),
-        organizations: !console.app.list_organizations(caller, "", 1)?.0.is_empty(),
+        organizations: !console
+            .app
+            .list_organizations(caller, NamePrefix::default(), "", 1)?
+            .0
+            .is_empty(),
         frame,
     };
     Ok(html(&page))

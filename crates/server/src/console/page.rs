@@ -30,8 +30,7 @@ pub(super) fn refused(template: &impl Template) -> Response {
 /// What surrounds a page's own part.
 pub(super) struct Frame {
     pub(super) title: String,
-    /// What the site's addresses begin with.
-    pub(super) root: &'static str,
+    pub(super) site: Site,
     /// Which entry of the navigation is where the page is.
     pub(super) section: &'static str,
     pub(super) who: Option<Who>,
@@ -54,8 +53,8 @@ pub(super) struct Who {
     pub(super) sees_all: bool,
     /// Whether they may look after the tokens of what they see.
     pub(super) has_tokens: bool,
-    /// Whether they may read the audit log of what they see.
-    pub(super) has_audit: bool,
+    /// Whether they look after what they see from the operator's side, not as a customer who came by a link.
+    pub(super) is_operator: bool,
     /// Where the link back points.
     pub(super) return_url: Option<String>,
 }
@@ -68,10 +67,10 @@ pub(super) struct Tenant {
 
 impl Frame {
     /// The frame of a page for nobody in particular.
-    pub(super) fn bare(title: &str) -> Self {
+    pub(super) fn bare(site: Site, title: &str) -> Self {
         Self {
             title: title.to_owned(),
-            root: Site::Console.root(),
+            site,
             section: "",
             who: None,
             organization: None,
@@ -85,7 +84,7 @@ impl Frame {
         let caller = visitor.caller();
         Self {
             title: title.into(),
-            root: visitor.site().root(),
+            site: visitor.site(),
             section,
             who: Some(Who {
                 scope: caller.scope().as_str(),
@@ -94,7 +93,7 @@ impl Frame {
                 is_admin: caller.require(Scope::Admin).is_ok(),
                 sees_all: caller.organization().is_none(),
                 has_tokens: caller.require_any(Scope::Admin).is_ok(),
-                has_audit: caller.require_any(Scope::Manage).is_ok() && visitor.site() == Site::Console,
+                is_operator: caller.require_any(Scope::Manage).is_ok() && visitor.site() == Site::Console,
                 return_url: visitor.session().return_url.clone(),
             }),
             organization: None,
@@ -120,6 +119,20 @@ impl Frame {
         }
     }
 
+    /// The frame of a page that the installation has, and each organization.
+    pub(super) fn at(
+        console: &Console,
+        visitor: &Visitor,
+        place: Option<&Place>,
+        section: &'static str,
+        title: &str,
+    ) -> Self {
+        match place {
+            Some(place) => Self::within(console, visitor, place, section, title),
+            None => Self::new(console, visitor, section, title),
+        }
+    }
+
     /// With what was just done, as the address says.
     pub(super) fn after(self, fields: &Fields) -> Self {
         let done = DONE.iter().find(|(name, _)| *name == fields.get("done"));
@@ -130,7 +143,7 @@ impl Frame {
     }
 
     /// Of a page whose own address is this, whichever form it answers.
-    pub(super) fn at(self, address: impl Into<String>) -> Self {
+    pub(super) fn with_address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
             ..self
@@ -139,7 +152,17 @@ impl Frame {
 
     /// Whether a customer looks at it.
     pub(super) fn is_portal(&self) -> bool {
-        self.root == Site::Portal.root()
+        self.site == Site::Portal
+    }
+
+    /// Whether it is for somebody who administers the installation.
+    pub(super) fn is_admin(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| who.is_admin)
+    }
+
+    /// What the site's addresses begin with.
+    pub(super) fn root(&self) -> &'static str {
+        self.site.root()
     }
 
     /// Tells this form from any other, so that what it sends twice is done once. Empty without randomness: a form that is
@@ -158,9 +181,7 @@ impl Frame {
     /// The address of the organization's pages.
     pub(super) fn base(&self) -> String {
         let organization = self.organization.as_ref();
-        organization.map_or_else(String::new, |tenant| {
-            format!("{}/organizations/{}", self.root, tenant.name)
-        })
+        organization.map_or_else(String::new, |tenant| self.site.organization(&tenant.name))
     }
 
     pub(super) fn style(&self) -> String {
@@ -210,7 +231,7 @@ const DONE: &[(&str, &str)] = &[
 
 /// An organization that the visitor may see, and what they may do in it.
 pub(super) struct Place {
-    root: &'static str,
+    site: Site,
     pub(super) row: OrganizationRow,
     pub(super) may_manage: bool,
     pub(super) may_publish: bool,
@@ -223,11 +244,25 @@ impl Place {
 
     /// The address of the organization's pages.
     pub(super) fn base(&self) -> String {
-        format!("{}/organizations/{}", self.root, self.row.name)
+        self.site.organization(&self.row.name)
     }
 }
 
+/// The address of a page that the installation has, and each organization.
+pub(super) fn address(place: Option<&Place>, page: &str) -> String {
+    let base = place.map_or_else(|| Site::Console.root().to_owned(), Place::base);
+    format!("{base}/{page}")
+}
+
 impl Console {
+    /// Lets those in who may see the installation. For those who are limited to an organization its pages do not exist.
+    pub(super) fn enter_installation(&self, visitor: &Visitor) -> Result<(), Fault> {
+        match visitor.caller().organization() {
+            None => Ok(()),
+            Some(_) => Err(Fault::NotFound),
+        }
+    }
+
     /// The organization and the thing of it that an address names. What is no id names nothing.
     pub(super) fn enter_at<Id: FromStr>(
         &self,
@@ -247,7 +282,7 @@ impl Console {
             answer => answer?,
         };
         Ok(Place {
-            root: visitor.site().root(),
+            site: visitor.site(),
             may_manage: caller.require_for(Scope::Manage, row.id).is_ok(),
             may_publish: caller.require_for(Scope::Publish, row.id).is_ok(),
             row,

@@ -16,6 +16,7 @@ use super::{
     page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
     show::Time,
+    site::Site,
     units,
 };
 use crate::app::{
@@ -35,7 +36,7 @@ pub(super) async fn open(State(console): Shared, Path(link): Path<String>) -> An
             error => error.into(),
         })?;
     let own = console.app.own_organization(&session.caller).ok_or(Fault::NotFound)?;
-    let mut response = Redirect::to(&format!("/portal/organizations/{}", own.name)).into_response();
+    let mut response = Redirect::to(&Site::Portal.organization(&own.name)).into_response();
     console.keep(&mut response, &session);
     Ok(response)
 }

@@ -11,6 +11,7 @@ use axum::{
 use super::{
     Answer, Console, Shared,
     errors::Errors,
+    event_types::TYPES_LISTED,
     fields::Fields,
     page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
@@ -19,10 +20,8 @@ use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
     events::NewEvent,
+    texts::NamePrefix,
 };
-
-/// How many event types can be chosen from.
-const TYPES_LISTED: usize = 500;
 
 #[derive(Template)]
 #[template(path = "publish.html")]
@@ -49,7 +48,9 @@ pub(super) async fn form(
 }
 
 fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, errors: Errors) -> FormPage {
-    let (types, _) = console.app.list_event_types(visitor.caller(), "", TYPES_LISTED, false);
+    let (types, _) = console
+        .app
+        .list_event_types(visitor.caller(), NamePrefix::default(), "", TYPES_LISTED, false);
     let event_type = fields.get("event_type").to_owned();
     let example = types
         .iter()

@@ -18,8 +18,9 @@ use super::{
     fault::Fault,
     fields::Fields,
     page::{Frame, Place, html, refused},
+    pages::{Cursor, Pages},
     session::{Sent, Visitor},
-    show::{Badge, Time, count},
+    show::{Badge, Time, count, words},
     units,
 };
 use crate::app::{
@@ -31,6 +32,9 @@ use crate::app::{
 struct Row {
     id: String,
     what: String,
+    /// Of which time, after `what`.
+    start: Option<Time>,
+    end: Option<Time>,
     state: Badge,
     dry_run: bool,
     examined: String,
@@ -60,6 +64,8 @@ fn row(view: &ReplayView) -> Row {
     Row {
         id: ReplayId::from_raw(row.id).to_string(),
         what: told(spec),
+        start: spec.start_us.map(Time),
+        end: spec.end_us.map(Time),
         state,
         dry_run: spec.dry_run,
         examined: count(row.examined),
@@ -81,7 +87,7 @@ fn per_mille(share: f64) -> i64 {
     (share * 1_000.0) as i64
 }
 
-/// What was asked for, as a sentence.
+/// What was asked for, in words; but for its times.
 fn told(spec: &ReplaySpec) -> String {
     let mut parts = Vec::new();
     if spec.missed {
@@ -98,13 +104,7 @@ fn told(spec: &ReplaySpec) -> String {
         parts.push(format!("of {}", spec.event_types.join(", ")));
     }
     if !spec.error_classes.is_empty() {
-        parts.push(format!("for {}", spec.error_classes.join(", ").replace('_', " ")));
-    }
-    if let Some(start) = spec.start_us {
-        parts.push(format!("from {} UTC", Time(start).plain()));
-    }
-    if let Some(end) = spec.end_us {
-        parts.push(format!("before {} UTC", Time(end).plain()));
+        parts.push(format!("for {}", words(&spec.error_classes.join(", "))));
     }
     parts.join(" ")
 }
@@ -114,9 +114,9 @@ fn told(spec: &ReplaySpec) -> String {
 struct ListPage {
     frame: Frame,
     replays: Vec<Row>,
-    next: Option<String>,
+    pages: Pages,
     may_manage: bool,
-    is_paged: bool,
+    errors: Errors,
 }
 
 /// The list.
@@ -127,18 +127,17 @@ pub(super) async fn list(
     fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let before = fields.some("before").and_then(|before| before.parse().ok());
-    let from = before.unwrap_or(i64::MAX);
-    let (views, next) = console
-        .app
-        .list_replays(visitor.caller(), &organization, from, ROWS)
-        .await?;
+    let mut errors = Errors::default();
+    let cursor = Cursor::before(&fields, &mut errors);
+    let (app, caller) = (&console.app, visitor.caller());
+    let asked = app.list_replays(caller, &organization, cursor.below(), ROWS);
+    let (views, next) = errors.found(asked, "replay").await?;
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "replays", "Replays").after(&fields),
         replays: views.iter().map(row).collect(),
-        next,
+        pages: cursor.pages(&format!("{}/replays", place.base()), &fields, next),
         may_manage: place.may_manage,
-        is_paged: before.is_some(),
+        errors,
     };
     Ok(html(&page))
 }
@@ -149,8 +148,8 @@ const FIELDS: &[&str] = &[
     "error_classes",
     "webhook",
     "event_types",
-    "start_time",
-    "end_time",
+    "start",
+    "end",
     "deliveries_per_second",
 ];
 
@@ -233,7 +232,9 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
         }
         Err(error) => {
             let missing = "there is no such webhook any more; choose another";
-            let errors = Errors::of_missing(error, "replay", "webhook", missing)?;
+            let mut errors = Errors::of_missing(error, "replay", "webhook", missing)?;
+            errors.move_to("start_time", "start");
+            errors.move_to("end_time", "end");
             Ok(refused(&form_page(&console, &visitor, &place, &fields, errors)?))
         }
     }
@@ -241,13 +242,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
 
 fn spec(fields: &Fields) -> Result<ReplaySpec, Errors> {
     let mut errors = Errors::default();
-    let mut time = |name: &str, field: &str| {
-        let text = fields.some(name)?;
-        units::instant(text)
-            .inspect_err(|error| errors.add(field, error.clone()))
-            .ok()
-    };
-    let (start_us, end_us) = (time("start", "start_time"), time("end", "end_time"));
+    let (start_us, end_us) = fields.times(&mut errors);
     let rate = fields.some("rate").map(str::parse::<f64>);
     if let Some(Err(_)) = rate {
         errors.add("deliveries_per_second", "must be a number, such as 10 or 0.5");
@@ -259,11 +254,10 @@ fn spec(fields: &Fields) -> Result<ReplaySpec, Errors> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let typed = fields.get("event_types").split([',', ' ', '\n', '\r']);
     Ok(ReplaySpec {
         missed: fields.get("what") == "missed",
         webhook: webhook.and_then(Result::ok).map(WebhookId::raw),
-        event_types: typed.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        event_types: units::names(fields.get("event_types")).map(str::to_owned).collect(),
         states: fields.all("state").map(str::to_owned).collect(),
         error_classes: fields.all("error_class").map(str::to_owned).collect(),
         start_us,

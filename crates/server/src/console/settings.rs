@@ -5,7 +5,6 @@ use axum::extract::State;
 
 use super::{
     Answer, Shared,
-    fault::Fault,
     page::{Frame, html},
     session::Visitor,
     show::Time,
@@ -34,9 +33,7 @@ struct Row {
 
 /// The page.
 pub(super) async fn show(State(console): Shared, visitor: Visitor) -> Answer {
-    if visitor.caller().organization().is_some() {
-        return Err(Fault::NotFound);
-    }
+    console.enter_installation(&visitor)?;
     let view = console.app.get_installation(visitor.caller()).await?;
     let page = SettingsPage {
         frame: Frame::new(&console, &visitor, "settings", "Settings in force"),

@@ -4,7 +4,11 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 use hookwright_domain::{histogram::Histogram, outcome::DeliveryState};
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use time::{
+    OffsetDateTime,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
 
 const INSTANT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -17,6 +21,12 @@ const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]")
 pub(super) struct Time(pub(super) i64);
 
 impl Time {
+    /// That of an instant in UTC, as the audit log has it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(time.unix_timestamp_nanos() / 1_000).ok().map(Self)
+    }
+
     fn format(self, items: &[BorrowedFormatItem<'_>]) -> String {
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000).ok();
         time.and_then(|time| time.format(items).ok()).unwrap_or_default()
@@ -54,6 +64,44 @@ impl fmt::Display for Minute {
 
 // As with times.
 impl HtmlSafe for Minute {}
+
+/// What happens next to a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Nothing,
+    /// It waits for something else than a time.
+    Waits(&'static str),
+    /// It is due, seen from a time. The script counts on from there; the instant in UTC stays to be seen on hover.
+    Due { due: i64, now: i64 },
+}
+
+impl Next {
+    pub(super) fn is_nothing(self) -> bool {
+        self == Self::Nothing
+    }
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Nothing => Ok(()),
+            Self::Waits(words) => f.write_str(words),
+            Self::Due { due, now } => {
+                let instant = Time(due).format(INSTANT);
+                write!(f, r#"<time datetime="{instant}" title="{instant}" data-show="until">"#)?;
+                if due > now {
+                    write!(f, "in {}</time>", duration(due - now))
+                } else {
+                    f.write_str("now</time>")
+                }
+            }
+        }
+    }
+}
+
+// It writes digits and words of ours.
+impl HtmlSafe for Next {}
 
 /// A number with its thousands apart.
 pub(super) fn count(number: i64) -> String {
@@ -127,6 +175,11 @@ pub(super) fn percent(part: i64, whole: i64) -> String {
     // Rounded down: what is not all is never shown as all.
     let per_mille = part.saturating_mul(1_000) / whole;
     tenths(per_mille, "%")
+}
+
+/// What is stored in one word, as people read it: `connect_failed` is `connect failed`.
+pub(super) fn words(stored: &str) -> String {
+    stored.replace('_', " ")
 }
 
 /// Where something stands: an icon and a word.
@@ -216,6 +269,19 @@ mod tests {
         let shown = Time(1_795_455_823_123_000).to_string();
         assert!(shown.contains(r#"datetime="2026-11-23T17:43:43.123Z""#), "{shown}");
         assert!(shown.contains("2026-11-23 17:43:43 UTC<"), "{shown}");
+        let next = |due: i64| {
+            Next::Due {
+                due,
+                now: 1_795_455_823_123_000,
+            }
+            .to_string()
+        };
+        let soon = next(1_795_455_826_123_000);
+        assert!(
+            soon.contains(r#"datetime="2026-11-23T17:43:46.123Z""#) && soon.contains(">in 3 s<"),
+            "{soon}"
+        );
+        assert!(next(0).contains(">now<"));
         assert!(
             !Time(i64::MAX).to_string().contains('9'),
             "a time that no calendar knows"

@@ -19,6 +19,7 @@ use super::{
     page::{Frame, html},
     session::{Sent, read_form},
     show::capitalized,
+    site::Site,
 };
 use crate::{
     app::error::{AppError, AppResult},
@@ -35,7 +36,7 @@ struct SignInPage {
 
 fn page(status: StatusCode, next: &str, error: Option<String>) -> Response {
     let page = SignInPage {
-        frame: Frame::bare("Sign in"),
+        frame: Frame::bare(Site::Console, "Sign in"),
         next: next.to_owned(),
         error,
     };
@@ -114,7 +115,7 @@ struct LeftPage {
 /// Ends a customer's session, and shows the way back: a page of ours may not lead elsewhere by itself, nor out of its frame.
 pub(super) async fn leave(State(console): Shared, sent: Sent) -> Answer {
     let page = LeftPage {
-        frame: Frame::bare("You have left"),
+        frame: Frame::bare(Site::Portal, "You have left"),
         return_url: sent.visitor.session().return_url.clone(),
     };
     let mut response = html(&page);

@@ -27,6 +27,11 @@ impl Site {
         }
     }
 
+    /// The address of an organization's pages.
+    pub(super) fn organization(self, name: &str) -> String {
+        format!("{}/organizations/{name}", self.root())
+    }
+
     /// The name of the session's cookie.
     pub(super) const fn cookie(self) -> &'static str {
         match self {

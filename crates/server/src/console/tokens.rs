@@ -17,7 +17,8 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    page::{Frame, Place, html, refused},
+    page::{self, Frame, Place, html, refused},
+    pages::{Cursor, Pages},
     session::{Sent, Visitor},
     show::{Badge, Time},
     units,
@@ -36,7 +37,7 @@ const TTL_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 struct ListPage {
     frame: Frame,
     tokens: Vec<Row>,
-    next: Option<String>,
+    pages: Pages,
     /// The organization whose tokens these are; `None` for all.
     organization: Option<String>,
     errors: Errors,
@@ -83,9 +84,7 @@ fn row(visitor: &Visitor, view: TokenView) -> Row {
 
 /// Those of the installation.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields, headers: HeaderMap) -> Answer {
-    if visitor.caller().organization().is_some() {
-        return Err(Fault::NotFound);
-    }
+    console.enter_installation(&visitor)?;
     shown(&console, &visitor, None, &fields, &headers).await
 }
 
@@ -97,17 +96,14 @@ async fn shown(
     fields: &Fields,
     headers: &HeaderMap,
 ) -> Answer {
-    let mut page = page(console, visitor, place, fields, Errors::default()).await?;
+    let mut page = list_page(console, visitor, place, fields, Errors::default()).await?;
     page.made = console.once(visitor, headers).map(|once| (once.note, once.text));
     let shows = page.made.is_some();
     Ok(console.shown_once(visitor, &address(place), html(&page), shows))
 }
 
 fn address(place: Option<&Place>) -> String {
-    place.map_or_else(
-        || "/console/tokens".to_owned(),
-        |place| format!("{}/tokens", place.base()),
-    )
+    page::address(place, "tokens")
 }
 
 /// Those of an organization.
@@ -122,27 +118,32 @@ pub(super) async fn list_of_organization(
     shown(&console, &visitor, Some(&place), &fields, &headers).await
 }
 
-async fn page(
+/// The list, also with what was wrong with a form.
+async fn list_page(
     console: &Console,
     visitor: &Visitor,
     place: Option<&Place>,
     fields: &Fields,
-    errors: Errors,
+    mut errors: Errors,
 ) -> AppResult<ListPage> {
-    let before = fields.some("before").and_then(|before| before.parse().ok());
+    visitor.caller().require_any(Scope::Admin)?;
+    // A form that is wrong stands above the list's first page.
+    let of_list = if errors.is_empty() { fields } else { &Fields::default() };
+    let mut wrong = Errors::default();
+    let cursor = Cursor::before(of_list, &mut wrong);
     let organization = place.map(Place::name);
-    let (views, next) = console
+    let asked = console
         .app
-        .list_tokens(visitor.caller(), organization, before.unwrap_or(i64::MAX), ROWS)
-        .await?;
-    let frame = match place {
-        Some(place) => Frame::within(console, visitor, place, "tokens", "Tokens"),
-        None => Frame::new(console, visitor, "tokens", "Tokens"),
-    };
+        .list_tokens(visitor.caller(), organization, cursor.below(), ROWS);
+    let (views, next) = wrong.found(asked, "token").await?;
+    if errors.is_empty() {
+        errors = wrong;
+    }
+    let address = address(place);
     Ok(ListPage {
-        frame: frame.after(fields),
+        frame: Frame::at(console, visitor, place, "tokens", "Tokens").after(fields),
         tokens: views.into_iter().map(|view| row(visitor, view)).collect(),
-        next,
+        pages: cursor.pages(&address, of_list, next),
         organization: organization.map(str::to_owned),
         errors,
         display_name: fields.get("display_name").to_owned(),
@@ -156,10 +157,8 @@ async fn page(
 /// Makes one, and shows it this once.
 pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
-    let place = fields
-        .some("organization")
-        .map(|name| console.enter(&visitor, name))
-        .transpose()?;
+    let named = fields.some("organization");
+    let place = named.map(|name| console.enter(&visitor, name)).transpose()?;
     match make(&console, &visitor, place.as_ref(), &fields).await {
         Ok(view) => {
             let once = Once {
@@ -171,8 +170,8 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
         }
         Err(error) => {
             let errors = Errors::of_missing(error, "token", "for_organization", "there is no such organization")?;
-            let page = page(&console, &visitor, place.as_ref(), &fields, errors).await?;
-            let frame = page.frame.at(address(place.as_ref()));
+            let page = list_page(&console, &visitor, place.as_ref(), &fields, errors).await?;
+            let frame = page.frame.with_address(address(place.as_ref()));
             Ok(refused(&ListPage { frame, ..page }))
         }
     }
@@ -201,32 +200,56 @@ async fn make(console: &Console, visitor: &Visitor, place: Option<&Place>, field
 struct RevokePage {
     frame: Frame,
     token: Row,
+    /// The list to come back to: its address, and the organization whose it is.
+    list: String,
+    organization: Option<String>,
     errors: Errors,
 }
 
 /// Asks whether it is meant.
-pub(super) async fn confirm_revoke(State(console): Shared, visitor: Visitor, Path(id): Path<String>) -> Answer {
-    Ok(html(&revoke_page(&console, &visitor, &id, Errors::default()).await?))
+pub(super) async fn confirm_revoke(
+    State(console): Shared,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Answer {
+    let page = revoke_page(&console, &visitor, &id, &fields, Errors::default());
+    Ok(html(&page.await?))
 }
 
-async fn revoke_page(console: &Console, visitor: &Visitor, id: &str, errors: Errors) -> Result<RevokePage, Fault> {
+async fn revoke_page(
+    console: &Console,
+    visitor: &Visitor,
+    id: &str,
+    fields: &Fields,
+    errors: Errors,
+) -> Result<RevokePage, Fault> {
     let id = id.parse().map_err(|_| Fault::NotFound)?;
     let view = console.app.get_token(visitor.caller(), id).await?;
+    let place = list_of(console, visitor, fields)?;
     Ok(RevokePage {
-        frame: Frame::new(console, visitor, "tokens", "Revoke a token"),
+        frame: Frame::at(console, visitor, place.as_ref(), "tokens", "Revoke a token"),
         token: row(visitor, view),
+        list: address(place.as_ref()),
+        organization: place.map(|place| place.name().to_owned()),
         errors,
     })
+}
+
+/// The organization from whose list a token is revoked, if it is not that of the installation.
+fn list_of(console: &Console, visitor: &Visitor, fields: &Fields) -> Result<Option<Place>, Fault> {
+    let own = console.app.own_organization(visitor.caller()).map(|row| row.name);
+    let named = fields.some("organization").map(str::to_owned).or(own);
+    named.map(|name| console.enter(visitor, &name)).transpose()
 }
 
 /// Revokes it.
 pub(super) async fn revoke(State(console): Shared, Path(id): Path<String>, sent: Sent) -> Answer {
     let token: TokenId = id.parse().map_err(|_| Fault::NotFound)?;
+    let list = list_of(&console, &sent.visitor, &sent.fields)?;
     match console.app.revoke_token(sent.visitor.caller(), token).await {
-        Ok(view) => {
-            let all = "/console/tokens".to_owned();
-            let own = sent.visitor.caller().organization().and(view.organization);
-            let list = own.map_or(all, |name| format!("/console/organizations/{name}/tokens"));
+        Ok(_) => {
+            let list = address(list.as_ref());
             Ok(Redirect::to(&format!("{list}?done=revoked")).into_response())
         }
         Err(error) => {
@@ -234,7 +257,7 @@ pub(super) async fn revoke(State(console): Shared, Path(id): Path<String>, sent:
                 AppError::NotFound { .. } => return Err(Fault::NotFound),
                 error => Errors::of(error, "token")?,
             };
-            let page = revoke_page(&console, &sent.visitor, &id, errors).await?;
+            let page = revoke_page(&console, &sent.visitor, &id, &sent.fields, errors).await?;
             Ok((StatusCode::CONFLICT, html(&page)).into_response())
         }
     }

@@ -6,9 +6,11 @@ use hookwright_domain::id::WebhookId;
 
 use super::{
     Answer, ROWS, Shared,
+    errors::Errors,
     fields::Fields,
     labels::label,
     page::{Frame, html},
+    pages::{Cursor, Pages},
     session::Visitor,
     show::{Badge, Time, count, counted},
     webhooks::{FAILING, disabled},
@@ -44,26 +46,21 @@ struct ListPage {
     frame: Frame,
     troubles: Vec<Trouble>,
     total: String,
-    next: Option<String>,
-    is_paged: bool,
+    pages: Pages,
+    errors: Errors,
 }
 
 /// The list.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
-    let after = place(&fields);
-    let found = console.app.troubled_webhooks(visitor.caller(), after, ROWS).await?;
+    let mut errors = Errors::default();
+    let cursor = Cursor::<TroublePlace>::after(&fields, &mut errors);
+    let found = console.app.troubled_webhooks(visitor.caller(), cursor.at, ROWS).await?;
     let page = ListPage {
         frame: Frame::new(&console, &visitor, "overview", "Webhooks that need somebody"),
         troubles: found.webhooks.into_iter().map(Trouble::from).collect(),
         total: counted(found.total, "webhook"),
-        next: found.next.map(|(since, id)| format!("since={since}&after={id}")),
-        is_paged: after.is_some(),
+        pages: cursor.pages("/console/failing-webhooks", &fields, found.next),
+        errors,
     };
     Ok(html(&page))
-}
-
-/// The place in the list to go on after, on any page but its first.
-fn place(fields: &Fields) -> Option<TroublePlace> {
-    let number = |name| fields.get(name).parse().ok();
-    number("since").zip(number("after"))
 }

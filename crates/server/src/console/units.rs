@@ -40,8 +40,13 @@ pub(super) fn shown(duration: Duration) -> String {
 
 /// Durations with commas or blanks between them.
 pub(super) fn durations(text: &str) -> Result<Vec<Duration>, String> {
-    let parts = text.split([',', ' ', '\n', '\t', '\r']).filter(|part| !part.is_empty());
-    parts.map(duration).collect()
+    names(text).map(duration).collect()
+}
+
+/// Words with commas or blanks between them.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split([',', ' ', '\n', '\t', '\r']);
+    parts.filter(|part| !part.is_empty())
 }
 
 /// What a browser's field for date and time gives, taken as UTC, in microseconds since the epoch.
@@ -61,6 +66,7 @@ mod tests {
             assert_eq!(shown(duration(text).unwrap()), text);
         }
         assert_eq!(durations("5s, 30s 2m").unwrap().len(), 3);
+        assert_eq!(names(" a,b\tc\r\n,d ").collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         for bad in [
             "",
             "s",

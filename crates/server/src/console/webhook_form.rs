@@ -14,6 +14,7 @@ use super::{
     Answer, Console, Shared,
     cookies::{Once, OnceKind},
     errors::Errors,
+    event_types::TYPES_LISTED,
     fault::Fault,
     fields::Fields,
     page::{Frame, Place, html, refused},
@@ -24,11 +25,10 @@ use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
     explain::Sample,
+    texts::NamePrefix,
     webhooks::{WebhookSpec, spec::UrlVerdict},
 };
 
-/// How many event types are listed; of more, names are typed.
-const TYPES_LISTED: usize = 500;
 /// The fields that have a place for what is wrong with them.
 const FIELDS: &[&str] = &[
     "payload_url",
@@ -198,10 +198,10 @@ impl<'a> Form<'a> {
         } else {
             "New webhook"
         };
-        let (types, next) = self
-            .console
-            .app
-            .list_event_types(self.visitor.caller(), "", TYPES_LISTED, true);
+        let (types, next) =
+            self.console
+                .app
+                .list_event_types(self.visitor.caller(), NamePrefix::default(), "", TYPES_LISTED, true);
         let choice = |row: EventTypeRow| Choice {
             ticked: values.events.contains(&row.name),
             name: row.name,

@@ -20,6 +20,7 @@ use super::{
     fields::Fields,
     live,
     page::{Frame, Place, html, refused},
+    pages::{Cursor, Pages},
     session::Visitor,
     show::{Badge, Time, count, percent, percentile},
     units,
@@ -125,9 +126,9 @@ fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, 
 struct ListPage {
     frame: Frame,
     webhooks: Vec<Line>,
-    next: Option<String>,
-    is_paged: bool,
+    pages: Pages,
     may_manage: bool,
+    errors: Errors,
 }
 
 /// The list.
@@ -138,16 +139,17 @@ pub(super) async fn list(
     fields: Fields,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
-    let after = fields.get("after").parse().unwrap_or(0);
-    let (views, next) = console
-        .app
-        .list_webhooks(visitor.caller(), &organization, after, ROWS)?;
+    let mut errors = Errors::default();
+    let cursor = Cursor::<i64>::after(&fields, &mut errors);
+    let (app, caller) = (&console.app, visitor.caller());
+    let asked = async { app.list_webhooks(caller, &organization, cursor.at.unwrap_or(0), ROWS) };
+    let (views, next) = errors.found(asked, "webhook").await?;
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "webhooks", "Webhooks").after(&fields),
         webhooks: lines(&console, &visitor, &place, views).await?,
-        next,
-        is_paged: after != 0,
+        pages: cursor.pages(&format!("{}/webhooks", place.base()), &fields, next),
         may_manage: place.may_manage,
+        errors,
     };
     Ok(html(&page))
 }
@@ -159,6 +161,8 @@ struct ShowPage {
     webhook: Shown,
     summary: Summary,
     deliveries: Vec<Row>,
+    /// How many rows there is a place for.
+    rows: usize,
     show_webhook: bool,
     may_manage: bool,
     /// The signing secret, where it was just made or asked for.
@@ -280,7 +284,7 @@ pub(super) async fn not_rotated(
     rotation: Rotation,
 ) -> Answer {
     let page = page(console, visitor, place, id, &Fields::default(), None, rotation).await?;
-    let frame = page.frame.at(address(place, id));
+    let frame = page.frame.with_address(address(place, id));
     Ok(refused(&ShowPage { frame, ..page }))
 }
 
@@ -313,6 +317,7 @@ async fn page(
         webhook: shown(view, target, failing.get(&id.raw()), overlap),
         summary: console.summary(visitor, Subject::Webhook(place.name(), id)).await?,
         deliveries: rows(place, &targets, records),
+        rows: RECENT,
         show_webhook: false,
         may_manage: place.may_manage,
         secret,

@@ -1,10 +1,9 @@
 //! `AuditService`.
 
-use hookwright_domain::id::{AuditEntryId, PortalLinkId, TokenId};
+use hookwright_domain::id::AuditEntryId;
 use hookwright_proto::v1::{
     AuditEntry, ListAuditEntriesRequest, ListAuditEntriesResponse, audit_service_server::AuditService,
 };
-use hookwright_storage::audit::{AuditFilter, ListedAudit};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use tonic::{Request, Response, Status};
 
@@ -12,12 +11,7 @@ use super::{
     Api, name, page,
     time::{optional_micros, timestamp},
 };
-use crate::app::error::{AppError, AppResult};
-
-/// The actor of what the service does by itself.
-const SERVICE: &str = "hookwright";
-/// Longer than any action's name.
-const ACTION_CHARS_MAX: usize = 100;
+use crate::app::audit::{AuditLine, AuditQuery};
 
 #[tonic::async_trait]
 impl AuditService for Api {
@@ -31,8 +25,13 @@ impl AuditService for Api {
             "organizations/-" | "-" => None,
             parent => Some(name::organization("parent", parent)?),
         };
-        let filter = filter(request)?;
-        let times = format!("{:?} {:?}", filter.start_us, filter.end_us);
+        let query = AuditQuery {
+            actor: &request.actor,
+            action_prefix: &request.action_prefix,
+            start_us: optional_micros("start_time", request.start_time.as_ref())?,
+            end_us: optional_micros("end_time", request.end_time.as_ref())?,
+        };
+        let times = format!("{:?} {:?}", query.start_us, query.end_us);
         let arguments = page::Arguments::new(&[
             "ListAuditEntries",
             organization.unwrap_or("-"),
@@ -42,7 +41,7 @@ impl AuditService for Api {
         ]);
         let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
-        let (lines, next) = self.app.list_audit(&caller, organization, filter, before, size).await?;
+        let (lines, next) = self.app.list_audit(&caller, organization, query, before, size).await?;
         let next = next.map(|next| next.to_string());
         Ok(Response::new(ListAuditEntriesResponse {
             audit_entries: lines.into_iter().map(entry).collect(),
@@ -51,45 +50,9 @@ impl AuditService for Api {
     }
 }
 
-fn filter(request: &ListAuditEntriesRequest) -> AppResult<AuditFilter> {
-    if request.action_prefix.len() > ACTION_CHARS_MAX {
-        let rule = format!("must be at most {ACTION_CHARS_MAX} characters, `webhook.` for example");
-        return Err(AppError::invalid("action_prefix", "ACTION_PREFIX_TOO_LONG", rule));
-    }
-    Ok(AuditFilter {
-        organization_id: None,
-        actor: stored_actor(&request.actor)?,
-        action_prefix: request.action_prefix.clone(),
-        start_us: optional_micros("start_time", request.start_time.as_ref())?,
-        end_us: optional_micros("end_time", request.end_time.as_ref())?,
-    })
-}
-
-/// An actor's name as the store has it.
-fn stored_actor(name: &str) -> AppResult<Option<String>> {
-    if name.is_empty() {
-        return Ok(None);
-    }
-    let known = match name.split_once('/') {
-        None => (name == SERVICE).then(|| name.to_owned()),
-        Some(("tokens", id)) => id.parse::<TokenId>().ok().map(|id| id.to_string()),
-        Some(("portalLinks", id)) => id.parse::<PortalLinkId>().ok().map(|id| id.to_string()),
-        Some(_) => None,
-    };
-    let rule = "is not an actor; it must be `tokens/{token_id}`, `portalLinks/{portal_link_id}` or `hookwright`";
-    known
-        .map(Some)
-        .ok_or_else(|| AppError::invalid("actor", "INVALID_ACTOR", rule))
-}
-
-fn entry(line: ListedAudit) -> AuditEntry {
+fn entry(line: AuditLine) -> AuditEntry {
     let row = line.row;
     let id = AuditEntryId::from_raw(row.id);
-    let actor = match row.actor.get(..4) {
-        Some(TokenId::PREFIX) => format!("tokens/{}", row.actor),
-        Some(PortalLinkId::PREFIX) => format!("portalLinks/{}", row.actor),
-        _ => row.actor,
-    };
     let details = match serde_json::from_str(&row.details) {
         Ok(serde_json::Value::Object(members)) => members,
         _ => serde_json::Map::new(),
@@ -98,7 +61,8 @@ fn entry(line: ListedAudit) -> AuditEntry {
         name: format!("auditEntries/{id}"),
         // What the times of a list are compared with.
         create_time: Some(timestamp(id.time_us())),
-        actor,
+        actor: line.actor,
+        actor_display_name: line.actor_display_name,
         action: row.action,
         resource: row.resource,
         organization: line

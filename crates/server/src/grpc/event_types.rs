@@ -13,6 +13,7 @@ use super::{Api, mask, name, page, time::timestamp};
 use crate::app::{
     error::{AppError, AppResult},
     event_types::{EventTypePatch, UpdateOptions},
+    texts::NamePrefix,
 };
 
 const FIELDS: [&str; 4] = ["description", "json_schema", "example", "schema_mode"];
@@ -45,10 +46,13 @@ impl EventTypeService for Api {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let archived_too = if request.show_archived { "archived" } else { "" };
-        let arguments = page::Arguments::new(&["ListEventTypes", archived_too]);
+        let prefix = NamePrefix::new("event_type_id_prefix", &request.event_type_id_prefix)?;
+        let arguments = page::Arguments::new(&["ListEventTypes", archived_too, &request.event_type_id_prefix]);
         let after = arguments.place(&request.page_token)?.unwrap_or_default();
         let size = page::size(request.page_size)?;
-        let (rows, next) = self.app.list_event_types(&caller, &after, size, request.show_archived);
+        let (rows, next) = self
+            .app
+            .list_event_types(&caller, prefix, &after, size, request.show_archived);
         Ok(Response::new(ListEventTypesResponse {
             event_types: rows.into_iter().map(event_type).collect(),
             next_page_token: arguments.token(next.as_deref()),

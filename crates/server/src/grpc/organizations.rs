@@ -9,7 +9,7 @@ use hookwright_storage::OrganizationRow;
 use tonic::{Request, Response, Status};
 
 use super::{Api, name, page, time::timestamp};
-use crate::app::error::AppError;
+use crate::app::{error::AppError, texts::NamePrefix};
 
 #[tonic::async_trait]
 impl OrganizationService for Api {
@@ -44,11 +44,12 @@ impl OrganizationService for Api {
     ) -> Result<Response<ListOrganizationsResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
-        let arguments = page::Arguments::new(&["ListOrganizations"]);
+        let prefix = NamePrefix::new("organization_id_prefix", &request.organization_id_prefix)?;
+        let arguments = page::Arguments::new(&["ListOrganizations", &request.organization_id_prefix]);
         let after = arguments.place(&request.page_token)?.unwrap_or_default();
         let (rows, next) = self
             .app
-            .list_organizations(&caller, &after, page::size(request.page_size)?)?;
+            .list_organizations(&caller, prefix, &after, page::size(request.page_size)?)?;
         Ok(Response::new(ListOrganizationsResponse {
             organizations: rows.into_iter().map(organization).collect(),
             next_page_token: arguments.token(next.as_deref()),

@@ -57,6 +57,15 @@ macro_rules! tokens_queries {
             Ok(found.into_iter().map(ListedToken::from).collect())
         }
 
+        pub(crate) $($asynchronous)* fn token_names(
+            conn: &mut Connection,
+            ids: &[i64],
+        ) -> QueryResult<std::collections::HashMap<i64, String>> {
+            let known = tokens::table.filter(tokens::id.eq_any(ids)).select((tokens::id, tokens::name));
+            let named: Vec<(i64, String)> = known.load(conn)$($wait)*?;
+            Ok(named.into_iter().collect())
+        }
+
         /// How many tokens are in force of an organization, or of none.
         pub(crate) $($asynchronous)* fn count_tokens(
             conn: &mut Connection,

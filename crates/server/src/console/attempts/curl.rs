@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use hookwright_delivery::details::{AttemptDetails, REDACTED};
 
 /// A payload that is larger is read from a file.
-const INLINE_MAX: usize = 2 << 10;
+pub(super) const INLINE_MAX: usize = 2 << 10;
 /// What curl finds out by itself.
 const LEFT_OUT: [&str; 3] = ["host", "content-length", "accept-encoding"];
 /// What the request was signed for; it is signed for now.

@@ -80,7 +80,7 @@ impl Values {
 
     /// What was sent.
     pub(super) fn read(fields: &Fields) -> Self {
-        let typed = names(fields.get("more_events"));
+        let typed = units::names(fields.get("more_events"));
         Self {
             payload_url: fields.get("payload_url").to_owned(),
             pull: fields.get("mode") == "pull",
@@ -109,7 +109,7 @@ impl Values {
 
     /// The event types that were typed.
     pub(super) fn typed(&self) -> impl Iterator<Item = &str> {
-        names(&self.more_events)
+        units::names(&self.more_events)
     }
 
     /// What it means; or which texts mean nothing.
@@ -164,11 +164,6 @@ impl Values {
         });
         pairs.collect()
     }
-}
-
-/// Names with commas or blanks between them.
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', '\n', '\r']).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

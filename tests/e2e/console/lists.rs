@@ -1,0 +1,246 @@
+//! Lists: the ways on and back, what is found by its name, who and what the audit log names, and where forms lead.
+
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, CreatePortalLinkRequest, CreateTokenRequest, RevokeTokenRequest, Token, TokenScope,
+};
+use hookwright_testkit::{Receiver, http};
+use prost_types::Timestamp;
+
+use super::{Reader, cookie_of};
+use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, webhook};
+
+const PAGES: &str = "/console/organizations/acme";
+
+async fn admin(installation: &Installation) -> Reader {
+    Reader::sign_in(installation, &installation.server.token().unwrap()).await
+}
+
+async fn named_token(installation: &mut Installation, display_name: &str, expire_time: Option<Timestamp>) -> Token {
+    let token = Token {
+        display_name: display_name.to_owned(),
+        scope: TokenScope::Manage.into(),
+        organization: ACME.to_owned(),
+        expire_time,
+        ..Token::default()
+    };
+    let request = CreateTokenRequest { token: Some(token) };
+    let created = installation.clients.tokens.create_token(request).await.unwrap();
+    created.into_inner()
+}
+
+/// A customer's session, by a link.
+async fn customer(installation: &mut Installation) -> Reader {
+    let request = CreatePortalLinkRequest {
+        organization: ACME.to_owned(),
+        ..CreatePortalLinkRequest::default()
+    };
+    let made = installation.clients.portal.create_portal_link(request).await.unwrap();
+    let address = installation.server.http_address().to_owned();
+    let url = made.into_inner().url;
+    let path = url.strip_prefix(&format!("http://{address}")).unwrap();
+    let opened = http::request(&address, "GET", path, &[], b"").await.unwrap();
+    Reader {
+        cookie: cookie_of(&opened),
+        address,
+    }
+}
+
+on_both_stores! {
+    async fn the_audit_log_names_who_and_leads_to_what(on: On) {
+        let mut installation = Installation::start(on).await;
+        let address = installation.server.grpc_address().to_owned();
+        let receiver = Receiver::start().await;
+        let soon = Timestamp { seconds: 4_000_000_000, nanos: 0 };
+        let token = named_token(&mut installation, "billing & service", Some(soon)).await;
+        let mut theirs = Clients::connect(&address, &token.secret).await;
+        let request = hookwright_proto::v1::CreateWebhookRequest {
+            parent: ACME.to_owned(),
+            webhook: Some(webhook(&receiver.url("/"), &["clocking"])),
+        };
+        let made = theirs.webhooks.create_webhook(request).await.unwrap().into_inner();
+        let request = RevokeTokenRequest { name: token.name.clone() };
+        installation.clients.tokens.revoke_token(request).await.unwrap();
+
+        let reader = admin(&installation).await;
+        for log in ["/console/audit".to_owned(), format!("{PAGES}/audit")] {
+            let (id, webhook) = (id_of(&token.name), id_of(&made.name));
+            let shown = reader.get(&format!("{log}?actor={}", token.name)).await.text();
+            assert!(shown.contains(&format!("href=\"{log}?actor={id}\">billing &#38; service</a>")), "{shown}");
+            assert!(shown.contains(&format!("href=\"{PAGES}/webhooks/{webhook}\">{}</a>", made.name)), "{shown}");
+            let created = reader.get(&format!("{log}?action=token.create")).await.text();
+            assert!(created.contains(">expire_time</span> <time datetime=\"2096-10-02T07:06:40.000Z\""), "{created}");
+            assert!(created.contains(&format!("href=\"{log}?actor={id}\">{}</a>", token.name)), "{created}");
+            let wrong = reader.get(&format!("{log}?actor=tok_typo&action={}", "a".repeat(101))).await.text();
+            assert!(wrong.contains("id=\"actor-error\"") && wrong.contains("id=\"action-error\""), "{wrong}");
+        }
+        let customer = customer(&mut installation).await;
+        let page = format!("/portal/organizations/acme/webhooks/{}", id_of(&made.name));
+        assert_eq!(customer.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
+        let shown = reader.get(&format!("{PAGES}/audit?action=webhook.")).await.text();
+        assert!(shown.contains(">Portal link</a>"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_means_nothing_is_said_by_every_list() {
+    let installation = Installation::start(On::Sqlite).await;
+    let reader = admin(&installation).await;
+    for list in [
+        "/console/tokens?before=x",
+        "/console/audit?before=x",
+        "/console/organizations/acme/audit?before=x",
+        "/console/organizations/acme/events?before=x",
+        "/console/organizations/acme/deliveries?before=x",
+        "/console/organizations/acme/replays?before=x",
+        "/console/organizations/acme/webhooks?after=x",
+        "/console/event-types/clocking?after=x",
+    ] {
+        let shown = reader.get(list).await.text();
+        assert!(
+            shown.contains("names no place in the list to go on from"),
+            "{list}: {shown}"
+        );
+        assert!(
+            shown.contains(">Newest</a>") || shown.contains(">First page</a>"),
+            "{list}: {shown}"
+        );
+    }
+    let filtered = reader
+        .get("/console/organizations/acme/deliveries?state=failed")
+        .await
+        .text();
+    assert!(!filtered.contains(">Newest</a>"), "this is the first page: {filtered}");
+}
+
+#[tokio::test]
+async fn what_has_a_name_is_found_by_its_beginning_page_by_page() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    for number in 0..51 {
+        installation.create_organization(&format!("shop-{number:02}")).await;
+        let request = CreateEventTypeRequest {
+            event_type_id: format!("order.n{number:02}"),
+            ..CreateEventTypeRequest::default()
+        };
+        installation
+            .clients
+            .event_types
+            .create_event_type(request)
+            .await
+            .unwrap();
+    }
+    let reader = admin(&installation).await;
+    for (list, prefix, first, last, other) in [
+        ("/console/organizations", "shop-", "/shop-00\"", "/shop-50\"", "/acme\""),
+        (
+            "/console/event-types",
+            "order.",
+            "/order.n00\"",
+            "/order.n50\"",
+            "/clocking\"",
+        ),
+    ] {
+        let page = reader.get(&format!("{list}?prefix={prefix}")).await.text();
+        assert!(
+            page.contains(first) && !page.contains(last) && !page.contains(other),
+            "{page}"
+        );
+        assert!(
+            page.contains(">Next page</a>") && !page.contains(">First page</a>"),
+            "{page}"
+        );
+        let (before, _) = page.split_once("\" rel=\"next\"").unwrap();
+        let (_, next) = before.rsplit_once("href=\"").unwrap();
+        let page = reader.get(&next.replace("&#38;", "&")).await.text();
+        assert!(page.contains(last) && !page.contains(first), "{page}");
+        let back = format!("href=\"{list}?prefix={prefix}\">First page</a>");
+        assert!(page.contains(&back), "{back} is not in {page}");
+        let none = reader.get(&format!("{list}?prefix=none")).await.text();
+        assert!(
+            none.contains("begins with that") && !none.contains("hookwright "),
+            "{none}"
+        );
+        let wrong = reader.get(&format!("{list}?prefix=%00")).await.text();
+        assert!(wrong.contains("id=\"prefix-error\""), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_organizations_tokens_stay_its_own_through_forms() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let list = format!("{PAGES}/tokens");
+    let mut last = None;
+    for _ in 0..51 {
+        last = Some(named_token(&mut installation, "billing service", None).await);
+    }
+    let id = id_of(&last.unwrap().name).to_owned();
+    let reader = admin(&installation).await;
+    let form = "organization=acme&display_name=&scope=read&ttl=";
+    let wrong = reader.post_from(&list, "/console/tokens", form).await;
+    assert_eq!(wrong.status, 422);
+    let wrong = wrong.text();
+    assert!(
+        wrong.contains(&format!("href=\"{list}?before=")),
+        "it leads on in its own list: {wrong}"
+    );
+    let revoke = format!("/console/tokens/{id}/revoke");
+    assert!(
+        wrong.contains(&format!("href=\"{revoke}?organization=acme\"")),
+        "{wrong}"
+    );
+    let asked = reader.get(&format!("{revoke}?organization=acme")).await.text();
+    assert!(asked.contains(&format!("href=\"{list}\">Keep it</a>")), "{asked}");
+    let revoked = reader.post_from(&list, &revoke, "organization=acme").await;
+    assert_eq!(
+        revoked.header("location"),
+        Some(format!("{list}?done=revoked").as_str())
+    );
+}
+
+#[tokio::test]
+async fn a_replay_tells_its_times_in_the_readers_zone() {
+    let installation = Installation::start(On::Sqlite).await;
+    let reader = admin(&installation).await;
+    let replays = format!("{PAGES}/replays");
+    let form = "what=made&intent=count&start=2026-01-31T12:00:00";
+    let begun = reader.post_from(&format!("{replays}/new"), &replays, form).await;
+    assert_eq!(begun.status, 303, "{}", begun.text());
+    for page in [begun.header("location").unwrap(), &replays] {
+        let shown = reader.get(page).await.text();
+        assert!(
+            shown.contains(" from <time datetime=\"2026-01-31T12:00:00.000Z\""),
+            "{shown}"
+        );
+    }
+    let wrong = "what=made&intent=count&start=2026-01-31T12:00:00&end=2026-01-30T12:00:00";
+    let wrong = reader
+        .post_from(&format!("{replays}/new"), &replays, wrong)
+        .await
+        .text();
+    assert!(wrong.contains("id=\"start-error\""), "{wrong}");
+}
+
+#[tokio::test]
+async fn customers_see_nothing_of_the_operators() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let reader = customer(&mut installation).await;
+    for page in [
+        "/portal/event-types",
+        "/portal/event-types/clocking",
+        "/portal/event-types?archived=yes",
+    ] {
+        let shown = reader.get(page).await.text();
+        assert!(!shown.contains("<code>hookwright"), "{page}: {shown}");
+        assert!(!shown.contains("href=\"/console/\""), "{page}: {shown}");
+    }
+    // The console's own pages are refused in a product's frame.
+    let over = http::request(&reader.address, "GET", "/portal/organizations/acme", &[], b"")
+        .await
+        .unwrap();
+    let left = reader
+        .post_from("/portal/organizations/acme", "/portal/leave", "")
+        .await;
+    for page in [over.text(), left.text()] {
+        assert!(page.contains("class=\"brand\" href=\"/portal/\""), "{page}");
+        assert!(!page.contains("href=\"/console/\""), "{page}");
+    }
+}
