@@ -82,6 +82,7 @@ on_both_stores! {
         assert_eq!(actions(&entries), expected, "newest first");
         for entry in &entries {
             assert_eq!((entry.actor.as_str(), entry.organization.as_str()), (manager.name.as_str(), ACME));
+            assert_eq!(entry.actor_display_name, "test");
             assert_eq!(entry.resource, name);
             assert!(entry.name.starts_with("auditEntries/aud_"), "{}", entry.name);
             assert!(entry.create_time.is_some());
@@ -112,6 +113,7 @@ on_both_stores! {
             ["token.create", "event_type.create", "organization.create", "organization.create"]
         );
         assert_eq!(all.last().unwrap().actor, "hookwright", "what the first start made");
+        assert_eq!(all.last().unwrap().actor_display_name, "Hookwright");
         assert_eq!(actions(&list(admin, of(ACME)).await.unwrap()), ["token.create", "organization.create"]);
         let by_admin = ListAuditEntriesRequest { actor: all[0].actor.clone(), ..of(ALL) };
         assert_eq!(list(admin, by_admin).await.unwrap(), all[..4]);

@@ -1,6 +1,6 @@
 //! What is wrong with a form, said at the field that it is wrong with.
 
-use super::show::capitalized;
+use super::show::{capitalized, words};
 use crate::app::error::{AppError, Violation};
 
 /// Sentences by field.
@@ -166,7 +166,7 @@ impl Errors {
                 sentence: format!("{}: {}", wrong.path, wrong.sentence),
             };
         }
-        let name = capitalized(&field.replace('_', " "));
+        let name = capitalized(&words(field));
         let part = wrong.part().map(|part| format!(" {part}")).unwrap_or_default();
         Link {
             id: Some(field.to_owned()),

@@ -60,6 +60,8 @@ on_both_stores! {
         store.delete_organization(ORGANIZATION, NOW, &audit(9)).await.unwrap();
         assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW - 1).await.unwrap(), 0, "revoked with it");
         assert_eq!(store.get_token(12).await.unwrap().unwrap().organization, acme(), "and still known");
+        let names = store.token_names(vec![11, 12, 99]).await.unwrap();
+        assert_eq!(names, [(11, rows[0].name.clone()), (12, rows[1].name.clone())].into(), "so is its name");
         assert_eq!(store.count_tokens(None, NOW).await.unwrap(), 1);
     }
 
