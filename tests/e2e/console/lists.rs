@@ -1,10 +1,12 @@
 //! Lists: the ways on and back, what is found by its name, who and what the audit log names, and where forms lead.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreatePortalLinkRequest, CreateTokenRequest, RevokeTokenRequest, Token, TokenScope,
+    CreateEventTypeRequest, CreatePortalLinkRequest, CreateTokenRequest, CreateWebhookRequest, ListEventTypesRequest,
+    ListOrganizationsRequest, RevokeTokenRequest, Token, TokenScope, token::Expiration,
 };
 use hookwright_testkit::{Receiver, http};
 use prost_types::Timestamp;
+use tonic::Code;
 
 use super::{Reader, cookie_of};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, webhook};
@@ -20,7 +22,7 @@ async fn named_token(installation: &mut Installation, display_name: &str, expire
         display_name: display_name.to_owned(),
         scope: TokenScope::Manage.into(),
         organization: ACME.to_owned(),
-        expire_time,
+        expiration: expire_time.map(Expiration::ExpireTime),
         ..Token::default()
     };
     let request = CreateTokenRequest { token: Some(token) };
@@ -53,7 +55,7 @@ on_both_stores! {
         let soon = Timestamp { seconds: 4_000_000_000, nanos: 0 };
         let token = named_token(&mut installation, "billing & service", Some(soon)).await;
         let mut theirs = Clients::connect(&address, &token.secret).await;
-        let request = hookwright_proto::v1::CreateWebhookRequest {
+        let request = CreateWebhookRequest {
             parent: ACME.to_owned(),
             webhook: Some(webhook(&receiver.url("/"), &["clocking"])),
         };
@@ -128,6 +130,7 @@ async fn what_has_a_name_is_found_by_its_beginning_page_by_page() {
             .await
             .unwrap();
     }
+    beginnings_over_the_api(&mut installation).await;
     let reader = admin(&installation).await;
     for (list, prefix, first, last, other) in [
         ("/console/organizations", "shop-", "/shop-00\"", "/shop-50\"", "/acme\""),
@@ -162,6 +165,60 @@ async fn what_has_a_name_is_found_by_its_beginning_page_by_page() {
         let wrong = reader.get(&format!("{list}?prefix=%00")).await.text();
         assert!(wrong.contains("id=\"prefix-error\""), "{wrong}");
     }
+}
+
+async fn beginnings_over_the_api(installation: &mut Installation) {
+    let organizations = &mut installation.clients.organizations;
+    let all = ListOrganizationsRequest {
+        organization_id_prefix: "shop-".to_owned(),
+        page_size: 50,
+        ..ListOrganizationsRequest::default()
+    };
+    let page = organizations
+        .list_organizations(all.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(page.organizations.len(), 50);
+    let rest = ListOrganizationsRequest {
+        page_token: page.next_page_token,
+        ..all
+    };
+    let other = ListOrganizationsRequest {
+        organization_id_prefix: "s".to_owned(),
+        ..rest.clone()
+    };
+    let refused = organizations.list_organizations(other).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let page = organizations.list_organizations(rest).await.unwrap().into_inner();
+    let names: Vec<_> = page.organizations.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(
+        (names, page.next_page_token.as_str()),
+        (vec!["organizations/shop-50"], "")
+    );
+    let some = ListEventTypesRequest {
+        event_type_id_prefix: "order.n5".to_owned(),
+        ..ListEventTypesRequest::default()
+    };
+    let page = installation
+        .clients
+        .event_types
+        .list_event_types(some)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(page.event_types.len(), 1);
+    let long = ListEventTypesRequest {
+        event_type_id_prefix: "o".repeat(129),
+        ..ListEventTypesRequest::default()
+    };
+    let refused = installation
+        .clients
+        .event_types
+        .list_event_types(long)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
 
 #[tokio::test]
