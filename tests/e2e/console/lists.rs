@@ -1,15 +1,15 @@
 //! Lists: the ways on and back, what is found by its name, who and what the audit log names, and where forms lead.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreatePortalLinkRequest, CreateTokenRequest, CreateWebhookRequest, ListEventTypesRequest,
-    ListOrganizationsRequest, RevokeTokenRequest, Token, TokenScope, token::Expiration,
+    CreateEventTypeRequest, CreateWebhookRequest, ListEventTypesRequest, ListOrganizationsRequest, RevokeTokenRequest,
+    Token, TokenScope, token::Expiration,
 };
 use hookwright_testkit::{Receiver, http};
 use prost_types::Timestamp;
 use tonic::Code;
 
-use super::{Reader, cookie_of};
-use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, webhook};
+use super::{Reader, portal::customer};
+use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, token, webhook};
 
 const PAGES: &str = "/console/organizations/acme";
 
@@ -20,31 +20,10 @@ async fn admin(installation: &Installation) -> Reader {
 async fn named_token(installation: &mut Installation, display_name: &str, expire_time: Option<Timestamp>) -> Token {
     let token = Token {
         display_name: display_name.to_owned(),
-        scope: TokenScope::Manage.into(),
-        organization: ACME.to_owned(),
         expiration: expire_time.map(Expiration::ExpireTime),
-        ..Token::default()
+        ..token(TokenScope::Manage, ACME)
     };
-    let request = CreateTokenRequest { token: Some(token) };
-    let created = installation.clients.tokens.create_token(request).await.unwrap();
-    created.into_inner()
-}
-
-/// A customer's session, by a link.
-async fn customer(installation: &mut Installation) -> Reader {
-    let request = CreatePortalLinkRequest {
-        organization: ACME.to_owned(),
-        ..CreatePortalLinkRequest::default()
-    };
-    let made = installation.clients.portal.create_portal_link(request).await.unwrap();
-    let address = installation.server.http_address().to_owned();
-    let url = made.into_inner().url;
-    let path = url.strip_prefix(&format!("http://{address}")).unwrap();
-    let opened = http::request(&address, "GET", path, &[], b"").await.unwrap();
-    Reader {
-        cookie: cookie_of(&opened),
-        address,
-    }
+    installation.clients.create_token(token).await.unwrap()
 }
 
 on_both_stores! {
@@ -75,7 +54,7 @@ on_both_stores! {
             let wrong = reader.get(&format!("{log}?actor=tok_typo&action={}", "a".repeat(101))).await.text();
             assert!(wrong.contains("id=\"actor-error\"") && wrong.contains("id=\"action-error\""), "{wrong}");
         }
-        let customer = customer(&mut installation).await;
+        let customer = customer(&mut installation, false).await;
         let page = format!("/portal/organizations/acme/webhooks/{}", id_of(&made.name));
         assert_eq!(customer.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
         let shown = reader.get(&format!("{PAGES}/audit?action=webhook.")).await.text();
@@ -279,7 +258,7 @@ async fn a_replay_tells_its_times_in_the_readers_zone() {
 #[tokio::test]
 async fn customers_see_nothing_of_the_operators() {
     let mut installation = Installation::start(On::Sqlite).await;
-    let reader = customer(&mut installation).await;
+    let reader = customer(&mut installation, false).await;
     for page in [
         "/portal/event-types",
         "/portal/event-types/clocking",

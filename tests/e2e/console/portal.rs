@@ -17,7 +17,8 @@ async fn link(installation: &mut Installation, read_only: bool, return_url: &str
     installation.clients.create_portal_link(request).await.unwrap().url
 }
 
-async fn customer(installation: &mut Installation, read_only: bool) -> Reader {
+/// A customer's session, by a link.
+pub(super) async fn customer(installation: &mut Installation, read_only: bool) -> Reader {
     let url = link(installation, read_only, "").await;
     let address = installation.server.http_address().to_owned();
     let path = url.strip_prefix(&format!("http://{address}")).unwrap();
