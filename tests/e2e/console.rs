@@ -31,9 +31,9 @@ mod security;
 mod twice;
 
 use hookwright_proto::v1::{ListDeliveriesRequest, TokenScope};
-use hookwright_testkit::{Browser, HttpResponse, http};
+use hookwright_testkit::{Browser, HttpResponse, TestDatabase, TestServer, http};
 
-use crate::support::Installation;
+use crate::support::{Installation, On};
 
 /// Starts a browser and signs in with a token.
 async fn browser(installation: &Installation, token: &str) -> Browser {
@@ -52,6 +52,20 @@ async fn enter(browser: &Browser, token: &str) {
 
 fn address(installation: &Installation, path: &str) -> String {
     format!("http://{}{path}", installation.server.http_address())
+}
+
+/// Two nodes on one database, and what keeps that there.
+async fn two_nodes() -> (Installation, TestServer, Option<TestDatabase>) {
+    const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let (first, database) = crate::support::builder(On::Postgres).await;
+    let first = first.env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY).start().await.unwrap();
+    let second = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .postgres(database.as_ref().unwrap().url())
+        .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+        .start()
+        .await
+        .unwrap();
+    (Installation::of(first).await, second, database)
 }
 
 /// Creates a token of an organization, or of the installation; returns its secret.

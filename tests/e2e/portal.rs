@@ -65,6 +65,35 @@ on_both_stores! {
 }
 
 #[tokio::test]
+async fn a_link_lasts_no_longer_than_the_token_that_made_it() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let now = std::time::SystemTime::now();
+    let token = Token {
+        display_name: "test".to_owned(),
+        scope: TokenScope::Manage.into(),
+        expire_time: Some((now + std::time::Duration::from_secs(600)).into()),
+        ..Token::default()
+    };
+    let request = CreateTokenRequest { token: Some(token) };
+    let token = installation
+        .clients
+        .tokens
+        .create_token(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut clients = Clients::connect(installation.server.grpc_address(), &token.secret).await;
+    let ends = create(&mut clients, to_acme()).await.unwrap().expire_time;
+    assert_eq!(ends, token.expire_time);
+    let brief = CreatePortalLinkRequest {
+        ttl: seconds(60),
+        ..to_acme()
+    };
+    let sooner = create(&mut clients, brief).await.unwrap().expire_time.unwrap();
+    assert!(sooner.seconds < ends.unwrap().seconds, "{sooner:?}");
+}
+
+#[tokio::test]
 async fn a_link_that_makes_no_sense_is_refused_with_its_field() {
     let mut installation = Installation::start(On::Sqlite).await;
     let with_return = |url: &str| CreatePortalLinkRequest {

@@ -1,5 +1,8 @@
 // Whether the page follows what happens: a line that says so, and a button that stops all that moves by itself.
 
+// Goes with all that a page asks for by itself: that keeps nobody signed in.
+export const FOLLOWS = { "hookwright-follows": "1" };
+
 const line = document.querySelector("[data-following]");
 const words = line?.querySelector("span");
 const button = line?.querySelector("button");

@@ -1,5 +1,5 @@
 // Rows of a list as they change: each is told by the server as its markup, whether it belongs to the list or no longer does.
-import { follow, isOver, sessionIsOver, tell } from "./following.js";
+import { follow, FOLLOWS, isOver, sessionIsOver, tell } from "./following.js";
 import { localize } from "./times.js";
 import { look } from "./refresh.js";
 import { patch } from "./patch.js";
@@ -61,7 +61,7 @@ export function watch(part) {
   // The browser does not say why: ask.
   const refused = async () => {
     const mine = source;
-    const asked = { method: "HEAD", redirect: "manual", signal: AbortSignal.timeout(pause) };
+    const asked = { method: "HEAD", headers: FOLLOWS, redirect: "manual", signal: AbortSignal.timeout(pause) };
     const answer = await fetch(address(), asked).catch(() => null);
     if (answer && isOver(answer)) return sessionIsOver();
     // Unless it was stopped meanwhile.

@@ -1,5 +1,5 @@
 // Parts of a page that are asked for again until the server says that nothing more happens to them.
-import { end, follow, isOver, sessionIsOver, tell } from "./following.js";
+import { end, follow, FOLLOWS, isOver, sessionIsOver, tell } from "./following.js";
 import { patch } from "./patch.js";
 import { prepare } from "./forms.js";
 
@@ -8,7 +8,7 @@ const DEADLINE_MS = 10_000;
 
 // Brings parts up to date, by id.
 export async function look(parts) {
-  const asked = { headers: { accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(DEADLINE_MS) };
+  const asked = { headers: { accept: "text/html", ...FOLLOWS }, redirect: "manual", signal: AbortSignal.timeout(DEADLINE_MS) };
   const answer = await fetch(location.href, asked);
   if (isOver(answer)) return sessionIsOver();
   if (!answer.ok) throw new Error(`status ${answer.status}`);

@@ -20,6 +20,7 @@ pub mod portal;
 pub mod pull;
 mod registry;
 pub mod replays;
+mod sealed;
 pub mod secrets;
 pub mod sessions;
 pub mod stats;
@@ -45,6 +46,7 @@ use self::{
     changes::Changes,
     error::AppResult,
     registry::Registry,
+    sealed::Seal,
 };
 use crate::options::About;
 
@@ -80,9 +82,8 @@ pub struct App {
     changes: Changes,
     node: NodeOptions,
     about: About,
-    /// What portal links are sealed under.
-    portal_key: MasterKey,
-    session_key: MasterKey,
+    portal_seal: Seal,
+    session_seal: Seal,
     started_at: i64,
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
@@ -138,11 +139,11 @@ impl App {
         let tokens = Tokens::default();
         tokens.replace(&rows.tokens);
         let ended_sessions = sessions::Ended::default();
-        ended_sessions.learn(std::mem::take(&mut rows.ended_sessions), clock::now_us());
+        ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);
         Ok(Self {
-            portal_key: portal::key(&parts.key),
-            session_key: sessions::key(&parts.key),
+            portal_seal: portal::seal(&parts.key),
+            session_seal: sessions::seal(&parts.key),
             about: parts.about,
             store: parts.store,
             engine: parts.engine,

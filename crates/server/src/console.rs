@@ -7,7 +7,8 @@
 //! | `session` | who asks |
 //! | `sign_in` | signing in and out |
 //! | `cookies` | what browsers keep for us |
-//! | `proxies` | where a request came from |
+//! | `limit` | how often anybody may sign in |
+//! | `downloads` | how many large answers there may be at once |
 //! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
 //! | `twice` | forms that are sent twice and done once |
 //! | `page` | the frame of every page |
@@ -20,7 +21,6 @@
 //! | `show` | times, sizes, counts, states as people read them |
 //! | `charts` | figures and the chart of the last hour |
 //! | `live` | what changes in a list, to pages that are open |
-//! | `limit` | how often an address may fail to sign in |
 //! | `assets` | script, stylesheet, icon |
 //! | the others | a page or two each |
 //!
@@ -35,6 +35,7 @@ mod charts;
 mod confirm;
 mod cookies;
 mod deliveries;
+mod downloads;
 mod errors;
 mod event_types;
 mod events;
@@ -49,7 +50,6 @@ mod overview;
 mod page;
 mod pages;
 mod portal;
-mod proxies;
 mod publish;
 mod replays;
 mod session;
@@ -75,9 +75,8 @@ use axum::{
     routing::{get, post},
 };
 
-pub(crate) use self::proxies::Proxies;
-use self::{fault::Fault, limit::SignInLimit, twice::Sendings};
-use crate::app::App;
+use self::{downloads::Downloads, fault::Fault, limit::SignInLimits, twice::Sendings};
+use crate::{app::App, http::proxies::Proxies};
 
 /// The largest form that is read.
 const FORM_BYTES_MAX: usize = 2 << 20;
@@ -97,11 +96,19 @@ pub(crate) struct ConsoleOptions {
     pub(crate) proxies: Proxies,
 }
 
+impl ConsoleOptions {
+    /// Whether browsers speak TLS with the console.
+    fn is_https(&self) -> bool {
+        self.origin.starts_with("https://")
+    }
+}
+
 /// What every page rests on.
 pub(crate) struct Console {
     app: Arc<App>,
     options: ConsoleOptions,
-    limit: SignInLimit,
+    limits: SignInLimits,
+    downloads: Downloads,
     sendings: Arc<Sendings>,
 }
 
@@ -115,7 +122,8 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
     let console = Arc::new(Console {
         app,
         options,
-        limit: SignInLimit::default(),
+        limits: SignInLimits::default(),
+        downloads: Downloads::default(),
         sendings: Arc::default(),
     });
     let pages = Router::new()

@@ -49,6 +49,7 @@ pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts},
     console::ConsoleOptions,
+    http::{connections::Listener, proxies::Proxies},
     options::Options,
     telemetry::Telemetry,
 };
@@ -316,11 +317,17 @@ impl Doors {
         telemetry: Arc<Telemetry>,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+        let door = Listener {
+            tcp: self.http,
+            tls: self.http_tls,
+            proxies: console.proxies.clone(),
+            limits: http::connections::Limits::default(),
+        };
         let pages = console::router(Arc::clone(&app), console);
         let router = http::router(telemetry).merge(pages);
         let routes = grpc::routes(app).await?;
         let calls = grpc::serve(routes, self.grpc, self.grpc_tls, wait(stopped.clone()));
-        let requests = http::connections::serve(self.http, self.http_tls, router, wait(stopped.clone()));
+        let requests = door.serve(router, wait(stopped.clone()));
         Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])
     }
 }
@@ -397,7 +404,7 @@ fn console_options(options: &Options, http_address: SocketAddr) -> anyhow::Resul
     Ok(ConsoleOptions {
         origin: console_url(options, http_address)?,
         portal_parents: parents.collect::<anyhow::Result<_>>()?,
-        proxies: console::Proxies::parse(&options.trusted_proxies)?,
+        proxies: Proxies::parse(&options.trusted_proxies)?,
     })
 }
 

@@ -47,8 +47,8 @@ pub use batch::{
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
 pub use rows::{
-    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndingRow, EventTypeRow, FAILED, FOLLOWS,
-    GOES_ON, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow,
+    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndedSessionRow, EndingRow, EventTypeRow, FAILED,
+    FOLLOWS, GOES_ON, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow,
     UpdateOutcome, WebhookRow,
 };
 pub use seal::{MasterKey, UnsealError};

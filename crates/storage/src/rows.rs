@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 
 use crate::schema::{
-    attempts, audit_log, delivery_endings, event_types, organizations, pending_deliveries, signing_secrets, tokens,
-    webhooks,
+    attempts, audit_log, delivery_endings, ended_sessions, event_types, organizations, pending_deliveries,
+    signing_secrets, tokens, webhooks,
 };
 
 /// An organization.
@@ -283,6 +283,22 @@ pub struct TokenRow {
     pub revoked_at: Option<i64>,
 }
 
+/// A session of the console that was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = ended_sessions)]
+pub struct EndedSessionRow {
+    /// Its id.
+    pub id: Vec<u8>,
+    /// The token that it was begun with.
+    pub token_id: i64,
+    /// When it began.
+    pub began_at: i64,
+    /// Until when this matters: it would have ended by itself then.
+    pub ended_until: i64,
+    /// Whether every session of the token that began earlier is over too.
+    pub and_earlier: bool,
+}
+
 /// A line of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = audit_log)]
@@ -316,8 +332,8 @@ pub struct CatalogueRows {
     pub signing_secrets: Vec<SecretRow>,
     /// Every token.
     pub tokens: Vec<TokenRow>,
-    /// Sessions of the console that were ended, and until when that matters.
-    pub ended_sessions: Vec<(Vec<u8>, i64)>,
+    /// Sessions of the console that were ended.
+    pub ended_sessions: Vec<EndedSessionRow>,
 }
 
 /// Whether an update found the row as its caller knew it.

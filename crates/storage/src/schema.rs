@@ -210,7 +210,10 @@ table! {
 table! {
     ended_sessions (id) {
         id -> Binary,
+        token_id -> BigInt,
+        began_at -> BigInt,
         ended_until -> BigInt,
+        and_earlier -> Bool,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     error::StoreError,
     postgres,
-    rows::{AuditRow, TokenRow},
+    rows::{AuditRow, EndedSessionRow, TokenRow},
     sqlite,
     store::{Backend, Store, configure, read, write},
 };
@@ -46,13 +46,20 @@ impl Store {
         configure!(self, None, insert_token(&row, &audit))
     }
 
-    /// Notes that a session of the console was ended, which matters until a time.
+    /// Notes that a session of the console was ended, and forgets those that would have ended by themselves before `over`. If
+    /// `and_before` says when a session of its token began that was ended too, all that began earlier are over with that one,
+    /// and no longer noted one by one.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn insert_ended_session(&self, id: &[u8], until: i64, now: i64) -> Result<(), StoreError> {
-        let id = id.to_vec();
-        configure!(self, None, insert_ended_session(&id, until, now))
+    pub async fn insert_ended_session(
+        &self,
+        row: &EndedSessionRow,
+        and_before: Option<i64>,
+        over: i64,
+    ) -> Result<(), StoreError> {
+        let row = row.clone();
+        configure!(self, None, insert_ended_session(&row, and_before, over))
     }
 
     /// One token.

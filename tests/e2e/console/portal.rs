@@ -1,10 +1,10 @@
 //! Customers who come by a link: at a page of their own, and in a frame of the product that they use.
 
-use hookwright_proto::v1::CreatePortalLinkRequest;
+use hookwright_proto::v1::{CreatePortalLinkRequest, ListTokensRequest, RevokeTokenRequest, TokenScope};
 use hookwright_testkit::{Authority, Browser, Receiver, Response, TestServerBuilder, http};
 
-use super::{Reader, browser, cookie_of};
-use crate::support::{ACME, Installation, On, id_of, on_both_stores, portal_link};
+use super::{Reader, browser, cookie_of, token, two_nodes};
+use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, portal_link};
 
 const PAGES: &str = "/portal/organizations/acme";
 
@@ -75,6 +75,57 @@ on_both_stores! {
         assert!(!shown.contains("Pause") && !shown.contains("Show the secret"), "{shown}");
         assert_eq!(looker.get(&format!("{PAGES}/webhooks/new")).await.status, 403);
         assert_eq!(looker.post_from(&page, &format!("{page}/pause"), "").await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
+    let (mut installation, second, _database) = two_nodes().await;
+    let maker = token(&mut installation, TokenScope::Manage, ACME).await;
+    let mut clients = Clients::connect(installation.server.grpc_address(), &maker).await;
+    std::mem::swap(&mut installation.clients, &mut clients);
+    let url = link(&mut installation, false, "").await;
+    std::mem::swap(&mut installation.clients, &mut clients);
+    let other = link(&mut installation, false, "").await;
+    let nodes = [installation.server.http_address(), second.http_address()].map(str::to_owned);
+    let open = async |node: &str, url: &str| {
+        let path = &url[url.find("/portal/").unwrap()..];
+        http::request(node, "GET", path, &[], b"").await.unwrap()
+    };
+    let opened = open(&nodes[0], &url).await;
+    let cookie = cookie_of(&opened);
+    let customers = nodes.clone().map(|address| Reader {
+        address,
+        cookie: cookie.clone(),
+    });
+    for customer in &customers {
+        assert_eq!(customer.get(PAGES).await.status, 200);
+    }
+
+    let listed = ListTokensRequest::default();
+    let tokens = installation
+        .clients
+        .tokens
+        .list_tokens(listed)
+        .await
+        .unwrap()
+        .into_inner()
+        .tokens;
+    let made = tokens.iter().find(|token| token.display_name == "test").unwrap();
+    let revoke = RevokeTokenRequest {
+        name: made.name.clone(),
+    };
+    installation.clients.tokens.revoke_token(revoke).await.unwrap();
+    for (node, customer) in nodes.iter().zip(&customers) {
+        let refused = open(node, &url).await;
+        assert_eq!((refused.status, refused.header("set-cookie")), (401, None));
+        assert!(
+            refused.text().contains("ask the application that gave it"),
+            "{}",
+            refused.text()
+        );
+        assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
+        assert_eq!(open(node, &other).await.status, 303, "another token's link");
     }
 }
 

@@ -59,7 +59,7 @@ impl Scope {
 }
 
 /// By what a caller calls; written to the audit log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A token.
     Token(TokenId),
@@ -80,6 +80,8 @@ impl fmt::Display for Actor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     actor: Actor,
+    /// The token that all rests on: the actor's own, or the one that made the link.
+    token: TokenId,
     scope: Scope,
     /// The only organization that the caller may work with, by raw id; `None` for all.
     organization: Option<i64>,
@@ -88,10 +90,17 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Who may work with one organization for a time.
-    pub(super) fn new(actor: Actor, scope: Scope, organization: i64, expires_at: i64) -> Self {
+    /// Who came by a link that was made with a token: for one organization and a time.
+    pub(super) fn by_link(
+        link: PortalLinkId,
+        token: TokenId,
+        scope: Scope,
+        organization: i64,
+        expires_at: i64,
+    ) -> Self {
         Self {
-            actor,
+            actor: Actor::PortalLink(link),
+            token,
             scope,
             organization: Some(organization),
             expires_at: Some(expires_at),
@@ -147,10 +156,10 @@ impl Caller {
         self.require_scope(scope)
     }
 
-    /// Fails for who came by a portal link: what is the operator's alone, links among it, is not the customer's.
-    pub fn require_token(&self) -> AppResult<()> {
+    /// The token. Fails for who came by a portal link: what is the operator's alone, links among it, is not the customer's.
+    pub fn require_token(&self) -> AppResult<TokenId> {
         match self.actor {
-            Actor::Token(_) => Ok(()),
+            Actor::Token(id) => Ok(id),
             Actor::PortalLink(_) => Err(AppError::Denied(
                 "this needs a token; a portal link does not open it".to_owned(),
             )),
@@ -198,6 +207,7 @@ impl InForce {
         self.hashes.insert(id, hash);
         let caller = Caller {
             actor: Actor::Token(id),
+            token: id,
             scope,
             organization: row.organization_id,
             expires_at: row.expires_at,
@@ -267,13 +277,10 @@ impl Tokens {
         Ok(caller.clone())
     }
 
-    /// Fails when a caller that was let in may not go on: its token was revoked, or its time is over.
+    /// Fails when a caller that was let in may not go on: the token that it rests on was revoked, or its time is over. A link
+    /// ends with its token at the latest, so there is one time to look at.
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
-        let known = match caller.actor {
-            Actor::Token(id) => self.in_force.load().hashes.contains_key(&id),
-            // There is nothing to revoke: it lasts for its time.
-            Actor::PortalLink(_) => true,
-        };
+        let known = self.in_force.load().hashes.contains_key(&caller.token);
         if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
             Ok(())
         } else {
@@ -412,8 +419,8 @@ mod tests {
 
     #[test]
     fn who_came_by_a_portal_link_has_its_organization_and_its_time() {
-        let link = Actor::PortalLink(PortalLinkId::from_raw(17));
-        let customer = |scope| Caller::new(link, scope, 7, 10);
+        let link = PortalLinkId::from_raw(17);
+        let customer = |scope| Caller::by_link(link, TokenId::from_raw(1), scope, 7, 10);
         let manages = customer(Scope::Manage);
         assert!(manages.require_for(Scope::Manage, 7).is_ok() && manages.require_for(Scope::Read, 7).is_ok());
         assert!(manages.require_for(Scope::Read, 8).is_err(), "another organization");
@@ -422,10 +429,17 @@ mod tests {
         assert!(manages.require_token().is_err(), "more links");
         let reads = customer(Scope::Read);
         assert!(reads.require_for(Scope::Read, 7).is_ok() && reads.require_for(Scope::Manage, 7).is_err());
-        let tokens = Tokens::default();
+        let tokens = tokens("manage", None, None, None);
         assert!(tokens.check(&manages, 9).is_ok());
         assert!(tokens.check(&manages, 10).is_err(), "its time is over");
-        assert_eq!(link.to_string(), PortalLinkId::from_raw(17).to_string());
+        assert_eq!(manages.actor().to_string(), link.to_string());
+        tokens.remove(TokenId::from_raw(2));
+        assert!(tokens.check(&manages, 9).is_ok(), "another token");
+        tokens.remove(TokenId::from_raw(1));
+        assert!(
+            tokens.check(&manages, 9).is_err(),
+            "the token that made the link is gone"
+        );
     }
 
     #[test]

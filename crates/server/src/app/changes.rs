@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
 use hookwright_storage::{ConfigurationChange, Store};
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
@@ -94,8 +93,7 @@ impl App {
     async fn reload(&self, version: i64) -> AppResult<()> {
         let mut rows = self.store.load_catalogue().await?;
         self.tokens.replace(&rows.tokens);
-        self.ended_sessions
-            .learn(std::mem::take(&mut rows.ended_sessions), clock::now_us());
+        self.ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
         let changed: HashSet<i64> = self.registry.replace(rows);
         for webhook in changed {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));

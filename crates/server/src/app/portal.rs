@@ -1,31 +1,31 @@
 //! Portal links: a customer's way into the console, for one organization and a short time.
 //!
-//! A link carries all that it grants, sealed under a key that is derived from the master key for this alone: no row, and no
-//! other token of the installation opens as one. What it grants ends with it.
+//! A link carries all that it grants, sealed for this alone ([`super::sealed`]): no row, and no other token of the installation
+//! opens as one. It rests on the API token that it was made with: once that is revoked or expires, neither the link nor what it
+//! opened is good on any node.
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hookwright_delivery::clock;
-use hookwright_domain::id::PortalLinkId;
+use hookwright_domain::id::{PortalLinkId, TokenId};
 use hookwright_storage::MasterKey;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
 use super::{
     App,
-    access::{Actor, Caller, Scope},
+    access::{Caller, Scope},
     audit,
     error::{AppError, AppResult},
+    sealed::Seal,
 };
 
-/// What the key of links is derived for; a change of their form changes it.
-const PURPOSE: &str = "portal-link/1";
+/// What links are sealed for; a change of their form changes it.
+const PURPOSE: &str = "portal-link/2";
 /// How long a link may be good for.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 const RETURN_URL_CHARS_MAX: usize = 1_000;
-/// More than the longest token.
-const TOKEN_CHARS_MAX: usize = 8_192;
 const WRONG: &str = "the portal link is not valid, or has expired; ask the application that gave it for a new one";
 
 /// A link to create.
@@ -55,22 +55,18 @@ pub struct PortalLink {
 /// What a link opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortalSession {
-    /// Who came by it: limited to the organization, and to the time of the link.
+    /// Who came by it: limited to the organization, to the time of the link, and to that of the token that made it.
     pub caller: Caller,
-    /// The link. It is made once, so that whoever opens links can note which were.
-    pub link: PortalLinkId,
-    /// The organization's name.
-    pub organization: String,
     /// Where the link back points.
     pub return_url: Option<String>,
-    /// When it ends.
-    pub expires_at: i64,
 }
 
-/// What a token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a link says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Grant {
     link: i64,
+    /// The token that it was made with.
+    token: i64,
     organization: i64,
     expires_at: i64,
     read_only: bool,
@@ -83,7 +79,7 @@ impl App {
     /// # Errors
     /// When the organization does not exist, a field is at fault, or the caller came by a link itself.
     pub async fn create_portal_link(&self, caller: &Caller, new: NewPortalLink<'_>) -> AppResult<PortalLink> {
-        caller.require_token()?;
+        let token = caller.require_token()?;
         let row = self.organization_for(caller, Scope::Manage, new.organization)?;
         if !TTL.contains(&new.ttl) {
             return Err(AppError::invalid("ttl", "INVALID_TTL", "must be 1 min to 24 h"));
@@ -91,10 +87,12 @@ impl App {
         let return_url = return_url(new.return_url)?;
         let ttl = i64::try_from(new.ttl.as_micros()).unwrap_or_default();
         let id = PortalLinkId::from_raw(self.next_id());
+        let end = clock::now_us() + ttl;
         let grant = Grant {
             link: id.raw(),
+            token: token.raw(),
             organization: row.id,
-            expires_at: clock::now_us() + ttl,
+            expires_at: caller.expires_at().map_or(end, |expires_at| end.min(expires_at)),
             read_only: new.read_only,
             return_url,
         };
@@ -108,7 +106,7 @@ impl App {
         self.store.append_audit(&audit).await?;
         Ok(PortalLink {
             id,
-            url: format!("{}/portal/{}", self.limits.console_url, grant.seal(&self.portal_key)),
+            url: format!("{}/portal/{}", self.limits.console_url, grant.seal(&self.portal_seal)),
             expires_at: grant.expires_at,
         })
     }
@@ -116,62 +114,41 @@ impl App {
     /// What a link opens, by its token: the part of its URL after `/portal/`.
     ///
     /// # Errors
-    /// When the token is none of this installation, was altered, or has expired, or its organization was deleted.
-    pub fn open_portal_link(&self, token: &str) -> AppResult<PortalSession> {
-        let grant = Grant::open(&self.portal_key, token, clock::now_us())?;
-        let organization = self.registry.organization_name(grant.organization);
-        let link = PortalLinkId::from_raw(grant.link);
-        let scope = if grant.read_only { Scope::Read } else { Scope::Manage };
+    /// When it is none of this installation, was altered, or has expired, or its organization was deleted, or the API token that
+    /// it was made with is no longer in force.
+    pub fn open_portal_link(&self, link: &str) -> AppResult<PortalSession> {
+        let now = clock::now_us();
+        let grant = Grant::open(&self.portal_seal, link, now).ok_or(AppError::Unauthenticated(WRONG))?;
+        let caller = grant.caller();
+        let is_good = self.tokens.check(&caller, now).is_ok();
+        if !is_good || self.registry.organization_name(grant.organization).is_none() {
+            return Err(AppError::Unauthenticated(WRONG));
+        }
         Ok(PortalSession {
-            caller: Caller::new(Actor::PortalLink(link), scope, grant.organization, grant.expires_at),
-            link,
-            organization: organization.ok_or(AppError::Unauthenticated(WRONG))?,
+            caller,
             return_url: Some(grant.return_url).filter(|url| !url.is_empty()),
-            expires_at: grant.expires_at,
         })
     }
 }
 
-/// The key of links.
-pub(super) fn key(master: &MasterKey) -> MasterKey {
-    master.derive(PURPOSE)
+/// What links are sealed with.
+pub(super) fn seal(master: &MasterKey) -> Seal {
+    Seal::new(master, PURPOSE)
 }
 
 impl Grant {
-    fn seal(&self, key: &MasterKey) -> String {
-        let mut plain = Vec::with_capacity(25 + self.return_url.len());
-        for number in [self.link, self.organization, self.expires_at] {
-            plain.extend_from_slice(&number.to_le_bytes());
-        }
-        plain.push(u8::from(self.read_only));
-        plain.extend_from_slice(self.return_url.as_bytes());
-        URL_SAFE_NO_PAD.encode(key.seal(&plain, PURPOSE.as_bytes()))
+    fn seal(&self, seal: &Seal) -> String {
+        seal.seal(self, b"")
     }
 
-    fn open(key: &MasterKey, token: &str, now_us: i64) -> AppResult<Self> {
-        let sealed = Some(token)
-            .filter(|token| token.len() <= TOKEN_CHARS_MAX)
-            .and_then(|token| URL_SAFE_NO_PAD.decode(token).ok());
-        let plain = sealed.and_then(|sealed| key.open(&sealed, PURPOSE.as_bytes()).ok());
-        plain
-            .as_deref()
-            .and_then(Self::read)
-            .filter(|grant| now_us < grant.expires_at)
-            .ok_or(AppError::Unauthenticated(WRONG))
+    fn open(seal: &Seal, link: &str, now_us: i64) -> Option<Self> {
+        seal.open(link, b"").filter(|grant: &Self| now_us < grant.expires_at)
     }
 
-    fn read(plain: &[u8]) -> Option<Self> {
-        let (link, rest) = plain.split_first_chunk::<8>()?;
-        let (organization, rest) = rest.split_first_chunk::<8>()?;
-        let (expires_at, rest) = rest.split_first_chunk::<8>()?;
-        let (read_only, return_url) = rest.split_first()?;
-        Some(Self {
-            link: i64::from_le_bytes(*link),
-            organization: i64::from_le_bytes(*organization),
-            expires_at: i64::from_le_bytes(*expires_at),
-            read_only: *read_only != 0,
-            return_url: std::str::from_utf8(return_url).ok()?.to_owned(),
-        })
+    fn caller(&self) -> Caller {
+        let scope = if self.read_only { Scope::Read } else { Scope::Manage };
+        let (link, token) = (PortalLinkId::from_raw(self.link), TokenId::from_raw(self.token));
+        Caller::by_link(link, token, scope, self.organization, self.expires_at)
     }
 }
 
@@ -180,12 +157,33 @@ fn return_url(text: &str) -> AppResult<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let url = Some(text).filter(|text| text.len() <= RETURN_URL_CHARS_MAX);
-    let url = url.and_then(|text| Url::parse(text).ok());
+    let url = Url::parse(text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let rule = || format!("must be an http or https URL of at most {RETURN_URL_CHARS_MAX} characters, or empty");
-    let url = url.ok_or_else(|| AppError::invalid("return_url", "INVALID_RETURN_URL", rule()))?;
-    Ok(url.into())
+    // As it is sealed: browsers keep no cookie that grows with it beyond 4,096 characters.
+    let url = url.map(|url| url.as_str().replace('\\', "%5C"));
+    let url = url.filter(|url| url.len() <= RETURN_URL_CHARS_MAX);
+    let rule = || {
+        format!(
+            "must be an http or https URL of at most {RETURN_URL_CHARS_MAX} characters when percent-encoded, or empty"
+        )
+    };
+    url.ok_or_else(|| AppError::invalid("return_url", "INVALID_RETURN_URL", rule()))
+}
+
+/// A link as long as there can be one.
+#[cfg(test)]
+pub(super) fn longest_link(master: &MasterKey) -> String {
+    let start = "https://app.example/";
+    let longest = format!("{start}{}", "x".repeat(RETURN_URL_CHARS_MAX - start.len()));
+    let grant = Grant {
+        link: i64::MAX,
+        token: i64::MAX,
+        organization: i64::MAX,
+        expires_at: i64::MAX,
+        read_only: false,
+        return_url: return_url(&longest).expect("it is as long as it may be"),
+    };
+    grant.seal(&seal(master))
 }
 
 #[cfg(test)]
@@ -194,78 +192,20 @@ mod tests {
 
     const NOW: i64 = 1_795_455_823_000_000;
 
-    fn grant() -> Grant {
-        Grant {
+    #[test]
+    fn a_link_opens_until_it_expires() {
+        let seal = seal(&MasterKey::generate());
+        let grant = Grant {
             link: 17,
+            token: 3,
             organization: 7,
             expires_at: NOW + 1,
             read_only: true,
             return_url: "https://app.example/settings?tab=hooks".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_link_opens_until_it_expires() {
-        let key = key(&MasterKey::generate());
-        for grant in [
-            grant(),
-            Grant {
-                return_url: String::new(),
-                read_only: false,
-                ..grant()
-            },
-        ] {
-            let token = grant.seal(&key);
-            assert_eq!(Grant::open(&key, &token, NOW).unwrap(), grant);
-            assert!(Grant::open(&key, &token, NOW + 1).is_err(), "expired");
-            assert!(
-                token
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-                "{token}"
-            );
-        }
-        assert_ne!(grant().seal(&key), grant().seal(&key), "each has a nonce");
-    }
-
-    #[test]
-    fn a_link_that_was_forged_altered_or_cut_does_not_open() {
-        let master = MasterKey::generate();
-        let key = key(&master);
-        let token = grant().seal(&key);
-        let refused = |token: &str| matches!(Grant::open(&key, token, NOW), Err(AppError::Unauthenticated(WRONG)));
-        for cut in 0..token.len() {
-            assert!(refused(&token[..cut]), "cut to {cut}");
-        }
-        let sealed = URL_SAFE_NO_PAD.decode(&token).unwrap();
-        for at in 0..sealed.len() {
-            let mut altered = sealed.clone();
-            altered[at] ^= 1;
-            assert!(refused(&URL_SAFE_NO_PAD.encode(altered)), "altered at {at}");
-        }
-        let plain = b"\x11\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\x7f\0";
-        for (forged, why) in [
-            (URL_SAFE_NO_PAD.encode(plain), "not sealed"),
-            (
-                URL_SAFE_NO_PAD.encode(master.seal(plain, PURPOSE.as_bytes())),
-                "sealed under the master key itself",
-            ),
-            (
-                URL_SAFE_NO_PAD.encode(key.seal(plain, b"signing_secrets/1")),
-                "sealed for another place",
-            ),
-            (
-                grant().seal(&super::key(&MasterKey::generate())),
-                "of another installation",
-            ),
-            (grant().seal(&master.derive("another purpose")), "of another purpose"),
-            (format!("{token}AAAA"), "longer"),
-            ("A".repeat(TOKEN_CHARS_MAX + 1), "far too long"),
-            ("hw_0000".to_owned(), "an API token"),
-            (String::new(), "nothing"),
-        ] {
-            assert!(refused(&forged), "{why}");
-        }
+        };
+        let link = grant.seal(&seal);
+        assert_eq!(Grant::open(&seal, &link, NOW), Some(grant));
+        assert_eq!(Grant::open(&seal, &link, NOW + 1), None, "expired");
     }
 
     #[test]
@@ -274,7 +214,14 @@ mod tests {
             assert_eq!(return_url(good).unwrap(), good);
         }
         assert_eq!(return_url(" https://a.example/\nb\t").unwrap(), "https://a.example/b");
+        // Sealed, a backslash would take twice its room.
+        assert_eq!(return_url(r"https://a.example/#\").unwrap(), "https://a.example/#%5C");
         let long = format!("https://app.example/{}", "x".repeat(1_000));
+        let encoded = format!("https://app.example/{}", "ä".repeat(200));
+        assert!(
+            encoded.len() < RETURN_URL_CHARS_MAX,
+            "it is long only where browsers send it"
+        );
         for bad in [
             "javascript:alert(1)",
             "/settings",
@@ -282,6 +229,7 @@ mod tests {
             "data:text/html,x",
             "https://",
             &long,
+            &encoded,
         ] {
             assert!(return_url(bad).is_err(), "{bad}");
         }

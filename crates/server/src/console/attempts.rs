@@ -3,11 +3,7 @@
 mod curl;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::IntoResponse as _,
-};
+use axum::extract::{Path, State};
 use hookwright_delivery::{clock, details::AttemptDetails};
 use hookwright_domain::{
     id::{DeliveryId, EventId},
@@ -293,28 +289,16 @@ pub(super) async fn response(
     visitor: Visitor,
     Path((organization, id, number)): Path<(String, String, i32)>,
 ) -> Answer {
-    console.enter(&visitor, &organization)?;
+    let place = console.enter(&visitor, &organization)?;
     let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let download = console.downloads.begin(place.row.id)?;
     let attempt = console
         .app
         .get_attempt(visitor.caller(), &organization, id, number)
         .await?;
     let name = format!("{id}-{number}.bin");
-    Ok(download(
-        &name,
-        "application/octet-stream",
-        attempt.response_body.unwrap_or_default(),
-    ))
-}
-
-/// Something to save: never shown by the browser, for others wrote it.
-pub(super) fn download(name: &str, kind: &'static str, bytes: Vec<u8>) -> axum::response::Response {
-    let disposition = format!("attachment; filename=\"{name}\"");
-    (
-        [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, disposition)],
-        bytes,
-    )
-        .into_response()
+    let body = attempt.response_body.unwrap_or_default();
+    Ok(download.answer(&name, "application/octet-stream", body.into()))
 }
 
 #[cfg(test)]

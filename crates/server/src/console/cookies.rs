@@ -2,6 +2,10 @@
 //!
 //! A page that answers a form leads on to an address of its own, so that loading it again sends nothing again. What only that
 //! answer may show, such as a new secret, travels in a sealed cookie of a minute, for that address and session alone.
+//!
+//! With TLS the name of a cookie has a prefix, for which browsers promise that nobody but this host set it, over TLS. What was begun
+//! over TLS is believed under that name alone, and where browsers speak TLS with the console, nothing else is: a sister site, or
+//! somebody on the way, can set any other. They can add cookies of the right name too where there is no TLS, so each one is tried.
 
 use axum::{
     http::{
@@ -15,10 +19,6 @@ use serde::{Deserialize, Serialize};
 use super::{Console, session::Visitor, site::Site};
 use crate::app::sessions::Session;
 
-/// What a cookie's name begins with where TLS protects it: browsers then take it from this host alone.
-const SECURE_PREFIX: &str = "__Host-";
-/// The same for a cookie of one address.
-const SECURE_PATH_PREFIX: &str = "__Secure-";
 const ONCE: &str = "hookwright-once";
 
 /// What a page shows once.
@@ -41,37 +41,55 @@ pub(super) enum OnceKind {
     PortalLink,
 }
 
-/// The value of a cookie. With TLS it has a prefix, without it has none.
-pub(super) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The values of the cookies of a name: browsers send one for each path and domain that it was set for.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|cookies| cookies.split(';'));
-    let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
-    let plain = |known: &str| {
-        let bare = known
-            .strip_prefix(SECURE_PREFIX)
-            .or_else(|| known.strip_prefix(SECURE_PATH_PREFIX));
-        bare.unwrap_or(known) == name
-    };
-    pairs.find_map(|(known, value)| plain(known).then_some(value))
+    let pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter_map(move |(known, value)| (known == name).then_some(value))
+}
+
+/// The name of a session's cookie. With the prefix browsers take it from this host alone.
+fn session_name(site: Site, secure: bool) -> String {
+    let prefix = if secure { "__Host-" } else { "" };
+    format!("{prefix}{}", site.cookie())
+}
+
+/// The name of the cookie that holds what a page shows once. It is for one address: another prefix.
+fn once_name(secure: bool) -> String {
+    let prefix = if secure { "__Secure-" } else { "" };
+    format!("{prefix}{ONCE}")
 }
 
 impl Console {
+    /// The session of a request to a site.
+    pub(super) fn session(&self, headers: &HeaderMap, site: Site) -> Option<Session> {
+        let session = |secure: bool| {
+            let name = session_name(site, secure);
+            let is_its_own = |session: &Session| session.is_secure() == secure && of(session) == site;
+            values(headers, &name)
+                .filter_map(|value| self.app.session(value).ok())
+                .find(is_its_own)
+        };
+        let without_tls = || (!self.options.is_https()).then(|| session(false)).flatten();
+        session(true).or_else(without_tls)
+    }
+
     /// The session's cookie as browsers are told to keep it: until they are closed.
     pub(super) fn session_cookie(&self, session: &Session, value: &str) -> HeaderValue {
-        let prefix = if session.is_secure() { SECURE_PREFIX } else { "" };
-        self.cookie(session, &format!("{prefix}{}={value}; Path=/", site(session).cookie()))
+        let name = session_name(of(session), session.is_secure());
+        self.cookie(session, &format!("{name}={value}; Path=/"))
     }
 
     /// Has the browser drop the session's cookie.
     pub(super) fn forget(&self, response: &mut Response, session: &Session) {
-        let prefix = if session.is_secure() { SECURE_PREFIX } else { "" };
-        let gone = format!("{prefix}{}=; Path=/; Max-Age=0", site(session).cookie());
-        append(response, self.cookie(session, &gone));
+        let name = session_name(of(session), session.is_secure());
+        append(response, self.cookie(session, &format!("{name}=; Path=/; Max-Age=0")));
     }
 
     fn cookie(&self, session: &Session, pair_and_path: &str) -> HeaderValue {
         let secure = session.is_secure();
-        let same_site = match site(session) {
+        let same_site = match of(session) {
             Site::Console => "Strict",
             // In a frame of another site, and in that site's frames alone.
             Site::Portal if secure && !self.options.portal_parents.is_empty() => "None; Partitioned",
@@ -86,16 +104,16 @@ impl Console {
     /// Leads to a page of ours, which shows something once.
     pub(super) fn show_once(&self, visitor: &Visitor, address: &str, once: &Once) -> Response {
         let mut response = Redirect::to(address).into_response();
-        let text = serde_json::to_string(once).unwrap_or_default();
-        let sealed = self.app.seal_once(visitor.session(), &text);
+        let sealed = self.app.seal_once(visitor.session(), once);
         append(&mut response, self.once_cookie(visitor, address, &sealed, 60));
         response
     }
 
     /// What the page at an address is to show once.
     pub(super) fn once(&self, visitor: &Visitor, headers: &HeaderMap) -> Option<Once> {
-        let text = self.app.open_once(visitor.session(), value(headers, ONCE)?)?;
-        serde_json::from_str(&text).ok()
+        let session = visitor.session();
+        let name = once_name(session.is_secure());
+        values(headers, &name).find_map(|sealed| self.app.open_once(session, sealed))
     }
 
     /// The page at an address; if it shows something once, that is gone afterwards.
@@ -108,11 +126,8 @@ impl Console {
 
     fn once_cookie(&self, visitor: &Visitor, address: &str, sealed: &str, seconds: u32) -> HeaderValue {
         let session = visitor.session();
-        let prefix = if session.is_secure() { SECURE_PATH_PREFIX } else { "" };
-        self.cookie(
-            session,
-            &format!("{prefix}{ONCE}={sealed}; Path={address}; Max-Age={seconds}"),
-        )
+        let name = once_name(session.is_secure());
+        self.cookie(session, &format!("{name}={sealed}; Path={address}; Max-Age={seconds}"))
     }
 }
 
@@ -120,7 +135,8 @@ fn append(response: &mut Response, cookie: HeaderValue) {
     response.headers_mut().append(SET_COOKIE, cookie);
 }
 
-fn site(session: &Session) -> Site {
+/// The site that a session is of.
+fn of(session: &Session) -> Site {
     if session.is_portal() {
         Site::Portal
     } else {
@@ -133,16 +149,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_found_among_others() {
+    fn cookies_of_a_name_are_found_among_others() {
         let mut headers = HeaderMap::new();
-        headers.append(
-            COOKIE,
-            HeaderValue::from_static("a=b; hookwright-portal=1; __Host-hookwright=x=y"),
-        );
-        headers.append(COOKIE, HeaderValue::from_static("__Secure-hookwright-once=z"));
-        assert_eq!(value(&headers, "hookwright"), Some("x=y"));
-        assert_eq!(value(&headers, "hookwright-portal"), Some("1"));
-        assert_eq!(value(&headers, "hookwright-once"), Some("z"));
-        assert_eq!(value(&headers, "other"), None);
+        let first = "a=b; hookwright-portal=1; __Host-hookwright=x=y; hookwright=z; Hookwright=0; =; hookwright";
+        headers.append(COOKIE, HeaderValue::from_static(first));
+        headers.append(COOKIE, HeaderValue::from_static("__Host-hookwright=v"));
+        let found = |site, secure| values(&headers, &session_name(site, secure)).collect::<Vec<_>>();
+        assert_eq!(found(Site::Console, true), ["x=y", "v"]);
+        assert_eq!(found(Site::Console, false), ["z"], "the names are two");
+        assert_eq!(found(Site::Portal, false), ["1"]);
+        assert!(found(Site::Portal, true).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use hookwright_storage::{EventFilter, EventRecord};
 
 use super::{
     Answer, ROWS, Shared,
-    attempts::{BODY_SHOWN, Body, download},
+    attempts::{BODY_SHOWN, Body},
     deliveries::{outcome, target_of},
     errors::Errors,
     fault::Fault,
@@ -245,14 +245,11 @@ pub(super) async fn payload(
     visitor: Visitor,
     Path((organization, id)): Path<(String, String)>,
 ) -> Answer {
-    console.enter(&visitor, &organization)?;
+    let place = console.enter(&visitor, &organization)?;
     let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
+    let download = console.downloads.begin(place.row.id)?;
     let record = console.app.get_event(visitor.caller(), &organization, id).await?;
-    Ok(download(
-        &payload_file(id),
-        "application/json",
-        record.event.payload.to_vec(),
-    ))
+    Ok(download.answer(&payload_file(id), "application/json", record.event.payload))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use axum::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
             X_FRAME_OPTIONS,
         },
+        uri::Authority,
     },
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -21,7 +22,7 @@ use axum::{
 use tokio::time::timeout;
 
 use super::{
-    Console,
+    Console, ConsoleOptions,
     fault::{Fault, Whence},
     session::Asked,
     site::Site,
@@ -46,7 +47,7 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
         site,
         session: session.clone(),
     });
-    let response = if changes && !console.is_own(request.headers()) {
+    let response = if changes && !console.is_own(&request) {
         Fault::Forged.into_response()
     } else {
         let answer = timeout(ANSWER_MAX, next.run(request)).await;
@@ -74,6 +75,17 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
     response
 }
 
+impl ConsoleOptions {
+    /// Whether an origin is where browsers find the console: as is set, or at the host that was asked. Where TLS protects the
+    /// console, a page that came without is not ours, whatever its host: anybody on the way can have written it.
+    fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
+        let with_tls = origin.strip_prefix("https://");
+        let without = origin.strip_prefix("http://").filter(|_| !self.is_https());
+        let authority = with_tls.or(without);
+        self.origin == origin || authority.is_some() && authority == host
+    }
+}
+
 impl Console {
     /// The policy; and whether a frame may hold the page: none but the portal's, on the pages that the operator named.
     fn framing(&self, site: Site) -> HeaderMap {
@@ -92,7 +104,8 @@ impl Console {
     }
 
     /// Whether a request that changes something comes from a page of ours, by what the browser says of it.
-    fn is_own(&self, headers: &HeaderMap) -> bool {
+    fn is_own(&self, request: &Request) -> bool {
+        let headers = request.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(site) = text("sec-fetch-site")
             && site != "same-origin"
@@ -100,18 +113,42 @@ impl Console {
             return false;
         }
         match text(ORIGIN.as_str()) {
-            Some(origin) => self.is_own_origin(origin, text(HOST.as_str())),
+            Some(origin) => {
+                // HTTP/2 has no such header: what was asked for is in the address.
+                let host = text(HOST.as_str()).or_else(|| request.uri().authority().map(Authority::as_str));
+                self.options.is_own_origin(origin, host)
+            }
             None => text("sec-fetch-site").is_some(),
         }
     }
+}
 
-    fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
-        if self.options.origin == origin {
-            return true;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c02_only_an_origin_of_ours_sends_forms() {
+        let at = |origin: &str| ConsoleOptions {
+            origin: origin.to_owned(),
+            ..ConsoleOptions::default()
+        };
+        let (with_tls, without) = (at("https://hooks.example"), at("http://127.0.0.1:8080"));
+        for (console, origin, host, expected) in [
+            (&with_tls, "https://hooks.example", Some("10.0.0.1"), true),
+            (&with_tls, "https://hooks.internal", Some("hooks.internal"), true),
+            (&with_tls, "http://hooks.internal", Some("hooks.internal"), false),
+            (&with_tls, "http://hooks.example", Some("hooks.example"), false),
+            (&with_tls, "https://evil.example", Some("hooks.example"), false),
+            (&without, "http://127.0.0.1:8080", None, true),
+            (&without, "http://localhost:8080", Some("localhost:8080"), true),
+            (&without, "https://hooks.example", Some("hooks.example"), true),
+            (&without, "http://localhost", Some("localhost:8080"), false),
+            (&without, "http://evil.example", None, false),
+            (&without, "null", Some("null"), false),
+            (&without, "", Some(""), false),
+        ] {
+            assert_eq!(console.is_own_origin(origin, host), expected, "{origin} at {host:?}");
         }
-        let authority = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
-        authority.is_some() && authority == host
     }
 }

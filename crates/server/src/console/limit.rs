@@ -1,71 +1,131 @@
-//! How often an address may fail to sign in.
+//! How often an address may fail to sign in, and a token be signed in with.
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    hash::Hash,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-/// So many failures in a window are borne.
-const FAILURES_MAX: u32 = 10;
-const WINDOW: Duration = Duration::from_secs(60);
-/// So many addresses are remembered.
-const ADDRESSES_MAX: usize = 4_096;
+use crate::{app::access::Actor, http::slots::network};
 
-/// Failures by address.
-#[derive(Default)]
-pub(super) struct SignInLimit(Mutex<HashMap<IpAddr, Failures>>);
+/// See the module.
+pub(super) struct SignInLimits {
+    addresses: Limit<IpAddr>,
+    tokens: Limit<Actor>,
+}
 
-struct Failures {
+impl Default for SignInLimits {
+    fn default() -> Self {
+        Self {
+            addresses: Limit::new(10, Duration::from_secs(60)),
+            // Each session that begins may be ended, which every node has to remember.
+            tokens: Limit::new(120, Duration::from_secs(3_600)),
+        }
+    }
+}
+
+impl SignInLimits {
+    /// Counts an attempt of an address, as if it failed: one that is still being read counts too.
+    ///
+    /// # Errors
+    /// With how long the address has to wait, if too many failed.
+    pub(super) fn attempt(&self, address: IpAddr, now: Instant) -> Result<Attempt<'_>, Duration> {
+        let address = network(address);
+        let since = self.addresses.count(address, now)?;
+        Ok(Attempt {
+            limits: self,
+            address,
+            since,
+        })
+    }
+}
+
+/// An attempt that was counted.
+pub(super) struct Attempt<'a> {
+    limits: &'a SignInLimits,
+    address: IpAddr,
+    since: Instant,
+}
+
+impl Attempt<'_> {
+    /// It did not fail: it is counted for its token instead.
+    ///
+    /// # Errors
+    /// With how long nobody can sign in with the token, if many did.
+    pub(super) fn succeeded(self, token: Actor, now: Instant) -> Result<(), Duration> {
+        self.limits.addresses.give_back(self.address, self.since);
+        self.limits.tokens.count(token, now).map(drop)
+    }
+}
+
+/// So many in a window are borne, for each of a bounded number of keys.
+struct Limit<K> {
+    max: u32,
+    window: Duration,
+    known: Mutex<HashMap<K, Counted>>,
+}
+
+struct Counted {
     since: Instant,
     count: u32,
 }
 
-impl SignInLimit {
-    /// For how long the address must wait before it may try again.
-    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let known = self.0.lock();
-        let failures = known.get(&network(address))?;
-        let passed = now.saturating_duration_since(failures.since);
-        (failures.count >= FAILURES_MAX && passed < WINDOW).then(|| WINDOW - passed)
+impl<K: Copy + Eq + Hash> Limit<K> {
+    /// So many keys are remembered.
+    const KEYS_MAX: usize = 4_096;
+
+    fn new(max: u32, window: Duration) -> Self {
+        Self {
+            max,
+            window,
+            known: Mutex::default(),
+        }
     }
 
-    /// Notes a failure.
-    pub(super) fn failed(&self, address: IpAddr, now: Instant) {
-        let mut known = self.0.lock();
-        let address = network(address);
-        if known.len() >= ADDRESSES_MAX && !known.contains_key(&address) {
-            known.retain(|_, failures| now.saturating_duration_since(failures.since) < WINDOW);
-            if known.len() >= ADDRESSES_MAX
-                && let Some(oldest) = known
-                    .iter()
-                    .min_by_key(|(_, failures)| failures.since)
-                    .map(|(at, _)| *at)
-            {
+    /// Counts one more, and tells when its window began; if there were too many, nothing, but how long to wait.
+    fn count(&self, key: K, now: Instant) -> Result<Instant, Duration> {
+        let mut known = self.known.lock();
+        let passed = |counted: &Counted| now.saturating_duration_since(counted.since);
+        if known.len() >= Self::KEYS_MAX && !known.contains_key(&key) {
+            known.retain(|_, counted| passed(counted) < self.window);
+            let oldest = known
+                .iter()
+                .min_by_key(|(_, counted)| counted.since)
+                .map(|(key, _)| *key);
+            if let Some(oldest) = oldest.filter(|_| known.len() >= Self::KEYS_MAX) {
                 known.remove(&oldest);
             }
         }
-        let failures = known.entry(address).or_insert(Failures { since: now, count: 0 });
-        if now.saturating_duration_since(failures.since) >= WINDOW {
-            *failures = Failures { since: now, count: 0 };
+        let counted = known.entry(key).or_insert(Counted { since: now, count: 0 });
+        if passed(counted) >= self.window {
+            *counted = Counted { since: now, count: 0 };
         }
-        failures.count += 1;
+        if counted.count >= self.max {
+            return Err(self.window - passed(counted));
+        }
+        counted.count += 1;
+        Ok(counted.since)
     }
-}
 
-/// Whoever has an IPv6 address has the 2^64 beside it too.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    /// Takes one back of the window that began then.
+    fn give_back(&self, key: K, since: Instant) {
+        let mut known = self.known.lock();
+        if let Some(counted) = known.get_mut(&key).filter(|counted| counted.since == since) {
+            counted.count = counted.count.saturating_sub(1);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hookwright_domain::id::TokenId;
+
     use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -73,30 +133,49 @@ mod tests {
 
     #[test]
     fn ten_failures_in_a_minute_are_enough() {
-        let limit = SignInLimit::default();
-        let now = Instant::now();
-        let here = address("2001:db8::1");
-        (0..FAILURES_MAX - 1).for_each(|_| limit.failed(here, now));
-        assert_eq!(limit.wait(here, now), None);
-        limit.failed(address("2001:db8::ffff"), now);
-        assert_eq!(
-            limit.wait(here, now),
-            Some(WINDOW),
-            "the network counts, not the address"
-        );
-        assert_eq!(limit.wait(address("192.0.2.1"), now), None, "others are not concerned");
-        assert_eq!(limit.wait(here, now + WINDOW), None);
-        limit.failed(here, now + WINDOW);
-        assert_eq!(limit.wait(here, now + WINDOW), None, "the count begins anew");
+        let limits = SignInLimits::default();
+        let (now, here) = (Instant::now(), address("2001:db8::1"));
+        let attempt = |address, at| limits.attempt(address, at).map(drop);
+        (0..9).for_each(|_| attempt(here, now).unwrap());
+        attempt(address("2001:db8::ffff"), now).unwrap();
+        assert_eq!(attempt(here, now), Err(MINUTE), "the network counts, not the address");
+        assert_eq!(attempt(address("192.0.2.1"), now), Ok(()), "others are not concerned");
+        (0..10).for_each(|_| attempt(here, now + MINUTE).unwrap());
+        assert_eq!(attempt(here, now + MINUTE), Err(MINUTE), "the count began anew");
+    }
+
+    #[test]
+    fn an_attempt_counts_before_it_is_known_to_fail() {
+        let limits = SignInLimits::default();
+        let (now, here) = (Instant::now(), address("192.0.2.1"));
+        let mut under_way: Vec<Attempt<'_>> = (0..10).map(|_| limits.attempt(here, now).ok().unwrap()).collect();
+        assert!(limits.attempt(here, now).is_err(), "all may still fail");
+        let token = Actor::Token(TokenId::from_raw(1));
+        under_way.pop().unwrap().succeeded(token, now).unwrap();
+        assert!(limits.attempt(here, now).is_ok(), "one did not");
+        drop(under_way);
+        assert!(limits.attempt(here, now).is_err(), "those that were given up count");
+    }
+
+    #[test]
+    fn a_token_is_signed_in_with_so_often() {
+        let limits = SignInLimits::default();
+        let (now, here) = (Instant::now(), address("192.0.2.1"));
+        let sign_in = |token: i64| {
+            let token = Actor::Token(TokenId::from_raw(token));
+            limits.attempt(here, now).ok().unwrap().succeeded(token, now)
+        };
+        (0..120).for_each(|_| sign_in(1).unwrap());
+        assert_eq!(sign_in(1), Err(60 * MINUTE));
+        assert_eq!(sign_in(2), Ok(()), "another token is not concerned");
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let limit = SignInLimit::default();
+        let limit = Limit::new(1, MINUTE);
         let now = Instant::now();
-        for number in 0..2 * u32::try_from(ADDRESSES_MAX).unwrap() {
-            limit.failed(IpAddr::V4(number.into()), now);
-        }
-        assert_eq!(limit.0.lock().len(), ADDRESSES_MAX);
+        let keys = 2 * Limit::<usize>::KEYS_MAX;
+        (0..keys).for_each(|key| drop(limit.count(key, now)));
+        assert_eq!(limit.known.lock().len(), Limit::<usize>::KEYS_MAX);
     }
 }

@@ -27,10 +27,9 @@ use crate::app::{
 
 /// Begins the session that a link opens, and leads to its organization.
 pub(super) async fn open(State(console): Shared, Path(link): Path<String>) -> Answer {
-    let secure = console.options.origin.starts_with("https://");
     let session = console
         .app
-        .sign_in_by_link(&link, secure)
+        .sign_in_by_link(&link, console.options.is_https())
         .map_err(|error| match error {
             AppError::Unauthenticated(message) => Fault::Link(message),
             error => error.into(),

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, OriginalUri, Request},
-    http::{HeaderMap, HeaderValue, Method, header::SET_COOKIE, request::Parts},
+    http::{
+        HeaderMap, HeaderValue, Method,
+        header::{ACCEPT, SET_COOKIE},
+        request::Parts,
+    },
     response::Response,
 };
 use bytes::Bytes;
 
-use super::{Console, cookies, fault::Fault, fields::Fields, site::Site};
+use super::{Console, fault::Fault, fields::Fields, site::Site};
 use crate::app::{access::Caller, sessions::Session};
+
+/// The header by which our script says that a page asks by itself.
+const FOLLOWS: &str = "hookwright-follows";
 
 /// What the guard found out of a request, for the pages.
 #[derive(Clone)]
@@ -113,26 +120,51 @@ pub(super) async fn read_form(request: Request) -> Result<Fields, Fault> {
 }
 
 impl Console {
-    /// The session of a request to a site.
-    pub(super) fn session(&self, headers: &HeaderMap, site: Site) -> Option<Session> {
-        let session = self.app.session(cookies::value(headers, site.cookie())?).ok()?;
-        (session.is_portal() == (site == Site::Portal)).then_some(session)
-    }
-
     /// Has the browser keep the session's cookie.
     pub(super) fn keep(&self, response: &mut Response, session: &Session) {
         let cookie = self.session_cookie(session, &self.app.seal_session(session));
         response.headers_mut().append(SET_COOKIE, cookie);
     }
 
-    /// A new cookie for a session whose cookie grows old, where somebody opened a page: what a page asks for by itself keeps
-    /// nobody signed in.
+    /// A new cookie for a session whose cookie grows old, where somebody opened a page.
     pub(super) fn renewed(&self, session: &Session, headers: &HeaderMap) -> Option<HeaderValue> {
-        let mode = headers.get("sec-fetch-mode");
-        if mode.is_some_and(|mode| mode != "navigate") {
-            return None;
-        }
-        let sealed = self.app.noted_session(session)?;
+        let sealed = Some(session).filter(|_| is_by_somebody(headers))?;
+        let sealed = self.app.noted_session(sealed)?;
         Some(self.session_cookie(session, &sealed))
+    }
+}
+
+/// Whether somebody asked, rather than a page that follows what happens: that keeps nobody signed in. Our script says so where it
+/// can, and what a browser opens by itself says what it takes; what browsers say of navigation they say over TLS alone.
+fn is_by_somebody(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_stream = text(ACCEPT.as_str()).is_some_and(|kinds| kinds.contains("text/event-stream"));
+    let navigates = text("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    navigates && !is_stream && !headers.contains_key(FOLLOWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+        let asked = |named: &[(&'static str, &'static str)]| {
+            let headers = named.iter().map(|(name, value)| {
+                let value = HeaderValue::from_static(value);
+                (axum::http::HeaderName::from_static(name), value)
+            });
+            is_by_somebody(&headers.collect())
+        };
+        assert!(asked(&[("sec-fetch-mode", "navigate"), ("accept", "text/html")]));
+        assert!(asked(&[("accept", "text/html")]), "without TLS");
+        for named in [
+            &[("sec-fetch-mode", "cors")][..],
+            &[(FOLLOWS, "1"), ("accept", "text/html")],
+            &[("sec-fetch-mode", "navigate"), (FOLLOWS, "1")],
+            &[("accept", "text/event-stream")],
+        ] {
+            assert!(!asked(named), "{named:?}");
+        }
     }
 }

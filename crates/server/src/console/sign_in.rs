@@ -1,6 +1,6 @@
 //! Signing in with a token, and out again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::{
@@ -56,28 +56,29 @@ pub(super) async fn sign_in(
     request: Request,
 ) -> Answer {
     let address = console.options.proxies.address(peer, &headers);
-    let now = Instant::now();
-    if let Some(wait) = console.limit.wait(address, now) {
-        let seconds = wait.as_secs() + 1;
-        let message = format!(
-            "Too many attempts from the address {address} failed. Try again in {seconds} seconds. If that is the address of a \
-             proxy before this server, name it in the setting trusted-proxy."
-        );
-        let mut response = page(StatusCode::TOO_MANY_REQUESTS, "", Some(message));
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        return Ok(response);
-    }
+    let attempt = console.limits.attempt(address, Instant::now());
     let fields = read_form(request).await?;
     let next = local(fields.get("next"));
+    let attempt = match attempt {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            let why = format!("Too many attempts from the address {address} failed.");
+            let hint = " If that is the address of a proxy before this server, name it in the setting trusted-proxy.";
+            return Ok(too_often(next, &why, wait, hint));
+        }
+    };
     match console.app.sign_in(fields.get("token"), console.is_secure(&headers)) {
         Ok(session) => {
+            if let Err(wait) = attempt.succeeded(session.caller.actor(), Instant::now()) {
+                let why = "This token was signed in with too often within an hour.";
+                return Ok(too_often(next, why, wait, ""));
+            }
             let home = if next.is_empty() { "/console/" } else { next };
             let mut response = Redirect::to(home).into_response();
             console.keep(&mut response, &session);
             Ok(response)
         }
         Err(error @ (AppError::Unauthenticated(_) | AppError::Denied(_))) => {
-            console.limit.failed(address, now);
             let message = match error {
                 AppError::Denied(message) => capitalized(&message),
                 _ => "The token is not valid: it may be mistyped, revoked or expired.".to_owned(),
@@ -88,13 +89,22 @@ pub(super) async fn sign_in(
     }
 }
 
+/// The form, with why it has to wait.
+fn too_often(next: &str, why: &str, wait: Duration, hint: &str) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let message = format!("{why} Try again in {seconds} seconds.{hint}");
+    let mut response = page(StatusCode::TOO_MANY_REQUESTS, next, Some(message));
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
+}
+
 impl Console {
     /// Whether browsers speak TLS with the console, by what is set or by what they say.
     pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
         let said = headers
             .get(ORIGIN)
             .map(|origin| origin.as_bytes().starts_with(b"https://"));
-        self.options.origin.starts_with("https://") || said == Some(true)
+        self.options.is_https() || said == Some(true)
     }
 }
 

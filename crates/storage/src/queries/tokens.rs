@@ -11,17 +11,25 @@ macro_rules! tokens_queries {
             append_audit(conn, audit)$($wait)*
         }
 
-        /// Notes that a session was ended, and forgets those that would have ended by themselves.
+        /// Notes that a session was ended, and forgets what need not be noted.
         pub(crate) $($asynchronous)* fn insert_ended_session(
             conn: &mut Connection,
-            id: &[u8],
-            until: i64,
-            now: i64,
+            row: &EndedSessionRow,
+            and_before: Option<i64>,
+            over: i64,
         ) -> QueryResult<()> {
-            diesel::delete(ended_sessions::table.filter(ended_sessions::ended_until.le(now))).execute(conn)$($wait)*?;
+            diesel::delete(ended_sessions::table.filter(ended_sessions::ended_until.le(over))).execute(conn)$($wait)*?;
             diesel::insert_into(ended_sessions::table)
-                .values((ended_sessions::id.eq(id), ended_sessions::ended_until.eq(until)))
+                .values(row)
                 .on_conflict_do_nothing()
+                .execute(conn)$($wait)*?;
+            let Some(began_at) = and_before else { return Ok(()) };
+            let of_token = ended_sessions::table.filter(ended_sessions::token_id.eq(row.token_id));
+            diesel::update(of_token.filter(ended_sessions::began_at.eq(began_at)))
+                .set(ended_sessions::and_earlier.eq(true))
+                .execute(conn)$($wait)*?;
+            let of_token = ended_sessions::table.filter(ended_sessions::token_id.eq(row.token_id));
+            diesel::delete(of_token.filter(ended_sessions::began_at.lt(began_at)))
                 .execute(conn)$($wait)*
                 .map(drop)
         }

@@ -1,6 +1,6 @@
 //! Tokens: listed, counted, revoked, forgotten.
 
-use hookwright_storage::{TokenRow, tokens::Revocation};
+use hookwright_storage::{EndedSessionRow, TokenRow, tokens::Revocation};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, audit, on_both_stores, organization};
 
@@ -20,17 +20,28 @@ fn token(id: i64, scope: &str, organization_id: Option<i64>, expires_at: Option<
 on_both_stores! {
     async fn ended_sessions_are_known_until_they_would_have_ended(fixture: &mut Fixture) {
         let store = fixture.store();
-        store.insert_ended_session(&[1; 16], NOW + 5, NOW).await.unwrap();
-        store.insert_ended_session(&[1; 16], NOW + 5, NOW).await.unwrap();
-        store.insert_ended_session(&[2; 16], NOW + 9, NOW).await.unwrap();
-        let known = async || {
-            let mut rows = store.load_catalogue().await.unwrap().ended_sessions;
-            rows.sort();
-            rows
+        let ended = |id: u8, began_at: i64| EndedSessionRow {
+            id: vec![id; 16],
+            token_id: 7,
+            began_at,
+            ended_until: began_at + 100,
+            and_earlier: false,
         };
-        assert_eq!(known().await, [(vec![1; 16], NOW + 5), (vec![2; 16], NOW + 9)]);
-        store.insert_ended_session(&[3; 16], NOW + 20, NOW + 5).await.unwrap();
-        assert_eq!(known().await, [(vec![2; 16], NOW + 9), (vec![3; 16], NOW + 20)]);
+        let known = async || {
+            let rows = store.load_catalogue().await.unwrap().ended_sessions;
+            let mut known: Vec<_> = rows.into_iter().map(|row| (row.id[0], row.and_earlier)).collect();
+            known.sort_unstable();
+            known
+        };
+        for row in [ended(1, NOW), ended(1, NOW), ended(2, NOW + 4), EndedSessionRow { token_id: 8, ..ended(3, NOW + 1) }] {
+            store.insert_ended_session(&row, None, NOW).await.unwrap();
+        }
+        assert_eq!(store.load_catalogue().await.unwrap().ended_sessions[0], ended(1, NOW));
+        assert_eq!(known().await, [(1, false), (2, false), (3, false)]);
+        store.insert_ended_session(&ended(4, NOW + 6), Some(NOW + 4), NOW).await.unwrap();
+        assert_eq!(known().await, [(2, true), (3, false), (4, false)], "one stands for those before it, of its token alone");
+        store.insert_ended_session(&ended(5, NOW + 7), None, NOW + 104).await.unwrap();
+        assert_eq!(known().await, [(4, false), (5, false)]);
     }
 
     async fn tokens_are_listed_with_their_organization(fixture: &mut Fixture) {

@@ -22,7 +22,7 @@ impl Proxies {
 
     /// The address that a request came from: that of the peer, or what a trusted peer says in `X-Forwarded-For`, from the end,
     /// as far as those are trusted too.
-    pub(super) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let told = headers.get_all("x-forwarded-for").iter();
         let told = told
             .filter_map(|value| value.to_str().ok())
@@ -30,7 +30,7 @@ impl Proxies {
         let told: Vec<&str> = told.collect();
         let mut address = peer.to_canonical();
         for hop in told.into_iter().rev() {
-            let Some(before) = read(hop.trim()).filter(|_| self.trusts(address)) else {
+            let Some(before) = read(hop.trim()).filter(|_| self.trust(address)) else {
                 break;
             };
             address = before;
@@ -38,7 +38,9 @@ impl Proxies {
         address
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is one of theirs.
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 }

@@ -1,0 +1,102 @@
+//! What browsers and applications carry for us: values as text that nobody else can read, make up or alter.
+//!
+//! Each kind has a purpose, and a key that is derived from the master key for that alone: what was sealed for one purpose opens for
+//! no other. A change of the form of what is sealed changes the purpose, so that nobody reads the old form as the new one.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hookwright_storage::MasterKey;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// More than the longest text that anybody is given: a browser keeps no cookie of more than half of it.
+const CHARS_MAX: usize = 8_192;
+
+/// Seals and opens for one purpose.
+pub(super) struct Seal(MasterKey);
+
+impl Seal {
+    pub(super) fn new(master: &MasterKey, purpose: &str) -> Self {
+        Self(master.derive(purpose))
+    }
+
+    /// A value as text, of letters, digits, `-` and `_` alone; `place` tells apart what is of one kind.
+    pub(super) fn seal(&self, value: &impl Serialize, place: &[u8]) -> String {
+        // Only a map with odd keys or a failing writer could be refused, and there is neither; nothing opens as a value.
+        let plain = serde_json::to_vec(value).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(self.0.seal(&plain, place))
+    }
+
+    /// What was sealed for the place; `None` for anything else.
+    pub(super) fn open<T: DeserializeOwned>(&self, text: &str, place: &[u8]) -> Option<T> {
+        let text = Some(text).filter(|text| text.len() <= CHARS_MAX)?;
+        let plain = self.0.open(&URL_SAFE_NO_PAD.decode(text).ok()?, place).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// A text that nobody else can make up, always the same for a subject.
+    pub(super) fn mark(&self, subject: &str) -> String {
+        hex::encode(self.0.derive(subject).expose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: (i64, &str) = (7, "a-link");
+
+    fn open(seal: &Seal, text: &str) -> Option<(i64, String)> {
+        seal.open(text, b"place")
+    }
+
+    #[test]
+    fn what_is_sealed_opens_and_is_no_text_twice() {
+        let master = MasterKey::generate();
+        let seal = Seal::new(&master, "a/1");
+        let text = seal.seal(&VALUE, b"place");
+        assert_eq!(open(&Seal::new(&master, "a/1"), &text), Some((7, "a-link".to_owned())));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        assert!(text.bytes().all(is_plain), "{text}");
+        assert_ne!(seal.seal(&VALUE, b"place"), text, "each has a nonce");
+        assert_eq!(seal.mark("a"), Seal::new(&master, "a/1").mark("a"));
+        assert_ne!(seal.mark("a"), seal.mark("b"));
+        assert_ne!(seal.mark("a"), Seal::new(&master, "b/1").mark("a"));
+    }
+
+    #[test]
+    fn what_was_forged_altered_or_cut_does_not_open() {
+        let master = MasterKey::generate();
+        let seal = Seal::new(&master, "a/1");
+        let text = seal.seal(&VALUE, b"place");
+        for cut in 0..text.len() {
+            assert_eq!(open(&seal, &text[..cut]), None, "cut to {cut}");
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            let altered = URL_SAFE_NO_PAD.encode(altered);
+            assert_eq!(open(&seal, &altered), None, "altered at {at}");
+        }
+        let plain = serde_json::to_vec(&VALUE).unwrap();
+        for (forged, why) in [
+            (URL_SAFE_NO_PAD.encode(&plain), "not sealed"),
+            (
+                URL_SAFE_NO_PAD.encode(master.seal(&plain, b"place")),
+                "sealed under the master key itself",
+            ),
+            (seal.seal(&VALUE, b"elsewhere"), "of another place"),
+            (Seal::new(&master, "b/1").seal(&VALUE, b"place"), "of another purpose"),
+            (
+                Seal::new(&MasterKey::generate(), "a/1").seal(&VALUE, b"place"),
+                "of another installation",
+            ),
+            (seal.seal(&"text", b"place"), "of another form"),
+            (format!("{text}AAAA"), "longer"),
+            (seal.seal(&(7, "x".repeat(CHARS_MAX)), b"place"), "far too long"),
+            ("hw_0000".to_owned(), "an API token"),
+            (String::new(), "nothing"),
+        ] {
+            assert_eq!(open(&seal, &forged), None, "{why}");
+        }
+    }
+}

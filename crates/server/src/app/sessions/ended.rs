@@ -1,0 +1,164 @@
+//! Sessions that were ended before their time: never one of them comes back.
+//!
+//! They are noted one by one, each until it would have ended by itself. Of an owner (a token; for customers the organization) so
+//! many are noted and no more: from then on one of them stands for all of that owner's that began before it, ended or not. So what
+//! is noted is bounded, and whoever makes it grow signs out those who share the owner with them, and nobody else.
+
+use std::collections::HashMap;
+
+use hookwright_storage::EndedSessionRow;
+use parking_lot::Mutex;
+
+use super::Id;
+
+/// How many are noted one by one of an owner.
+const NOTED_MAX: usize = 256;
+
+/// The ended sessions of every owner.
+#[derive(Default)]
+pub(in crate::app) struct Ended(Mutex<HashMap<i64, Owner>>);
+
+/// Those of one.
+#[derive(Default)]
+struct Owner {
+    noted: HashMap<Id, Times>,
+    /// What began before this is over.
+    before: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    began_at: i64,
+    until: i64,
+}
+
+impl Owner {
+    fn put(&mut self, id: Id, times: Times, and_before: Option<i64>) {
+        self.noted.insert(id, times);
+        if let Some(before) = and_before {
+            self.before = self.before.max(before);
+            self.noted.retain(|_, times| times.began_at >= before);
+        }
+    }
+}
+
+impl Ended {
+    /// When a session of the owner began that is to stand for those before it, should one more be noted.
+    pub(super) fn crowded(&self, owner: i64, now: i64) -> Option<i64> {
+        let mut owners = self.0.lock();
+        let noted = &mut owners.get_mut(&owner)?.noted;
+        noted.retain(|_, times| times.until > now);
+        if noted.len() < NOTED_MAX {
+            return None;
+        }
+        let mut began: Vec<i64> = noted.values().map(|times| times.began_at).collect();
+        began.sort_unstable();
+        // Half of them, so that this is rare.
+        began.get(began.len() / 2).copied()
+    }
+
+    /// Notes one, and what [`Self::crowded`] said before.
+    pub(super) fn put(&self, owner: i64, id: Id, began_at: i64, until: i64, and_before: Option<i64>) {
+        let times = Times { began_at, until };
+        self.0.lock().entry(owner).or_default().put(id, times, and_before);
+    }
+
+    /// Knows exactly what the store knows.
+    pub(in crate::app) fn replace(&self, rows: Vec<EndedSessionRow>) {
+        let mut owners: HashMap<i64, Owner> = HashMap::new();
+        for row in rows {
+            let Ok(id) = row.id.try_into() else { continue };
+            let times = Times {
+                began_at: row.began_at,
+                until: row.ended_until,
+            };
+            let and_before = row.and_earlier.then_some(row.began_at);
+            owners.entry(row.token_id).or_default().put(id, times, and_before);
+        }
+        *self.0.lock() = owners;
+    }
+
+    pub(super) fn has(&self, owner: i64, id: &Id, began_at: i64) -> bool {
+        let owners = self.0.lock();
+        let owner = owners.get(&owner);
+        owner.is_some_and(|owner| began_at < owner.before || owner.noted.contains_key(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: i64 = 1_000_000;
+
+    fn id(number: i64) -> Id {
+        i128::from(number).to_le_bytes()
+    }
+
+    /// Ends the session that began at a time, and returns its row.
+    fn end(ended: &Ended, owner: i64, began_at: i64) -> (EndedSessionRow, Option<i64>) {
+        let and_before = ended.crowded(owner, began_at);
+        ended.put(owner, id(began_at), began_at, began_at + LIFE, and_before);
+        let row = EndedSessionRow {
+            id: id(began_at).to_vec(),
+            token_id: owner,
+            began_at,
+            ended_until: began_at + LIFE,
+            and_earlier: false,
+        };
+        (row, and_before)
+    }
+
+    #[test]
+    fn no_ended_session_comes_back_however_many_there_are() {
+        let ended = Ended::default();
+        end(&ended, 8, 1);
+        for began_at in 0..10_000 {
+            end(&ended, 7, began_at);
+            assert!(ended.0.lock()[&7].noted.len() <= NOTED_MAX);
+        }
+        for began_at in 0..10_000 {
+            assert!(ended.has(7, &id(began_at), began_at), "{began_at}");
+        }
+        assert!(
+            !ended.has(7, &id(20_000), 20_000),
+            "who signed in later is not concerned"
+        );
+        assert!(
+            ended.has(7, &id(20_000), 1),
+            "who signed in long before with that token is"
+        );
+        assert!(ended.has(8, &id(1), 1) && !ended.has(8, &id(2), 0), "nor any other's");
+    }
+
+    #[test]
+    fn what_would_have_ended_by_itself_makes_room_first() {
+        let ended = Ended::default();
+        let count = i64::try_from(NOTED_MAX).unwrap();
+        (0..count).for_each(|began_at| drop(end(&ended, 7, began_at)));
+        assert_eq!(ended.crowded(7, LIFE), None);
+        assert!(ended.has(7, &id(1), 1) && !ended.has(7, &id(count), 0));
+    }
+
+    #[test]
+    fn another_node_learns_the_same_from_the_store() {
+        let (here, there) = (Ended::default(), Ended::default());
+        let mut stored: Vec<EndedSessionRow> = Vec::new();
+        for began_at in 0..2_000 {
+            let (row, and_before) = end(&here, 7, began_at);
+            stored.push(row);
+            if let Some(before) = and_before {
+                stored.retain(|row| row.began_at >= before);
+                stored[0].and_earlier = true;
+            }
+        }
+        there.replace(stored);
+        for began_at in 0..2_100 {
+            assert_eq!(
+                there.has(7, &id(began_at), began_at),
+                here.has(7, &id(began_at), began_at),
+                "{began_at}"
+            );
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Clients that say nothing, read nothing, or never leave.
+
+use std::net::SocketAddr;
+
+use axum::{body::Bytes, response::IntoResponse, routing::get};
+use http::Response;
+use hyper::client::conn::http2;
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::http::pulse::UntilSent;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(50);
+/// More than the system keeps of what nobody reads.
+const LARGE: usize = 32 << 20;
+/// The beginning of HTTP/2, with empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// Nothing ends by itself; a test shortens what it is about.
+fn patient() -> Limits {
+    Limits {
+        places: Places {
+            all: 100,
+            of_address: 100,
+            reserved: 0,
+        },
+        patience: Patience {
+            head: LONG,
+            idle: LONG,
+            reading: LONG,
+        },
+        handshake: LONG,
+        farewell: LONG,
+        age: LONG,
+        ending: LONG,
+    }
+}
+
+/// A listener that tells of its health, gives a large answer, and a live one.
+struct Served {
+    address: SocketAddr,
+    /// Resolve when a large answer was sent or given up, the first one's first.
+    given_up: mpsc::UnboundedReceiver<oneshot::Receiver<()>>,
+    /// What the live answer says.
+    live: mpsc::Sender<Result<Bytes, Infallible>>,
+}
+
+impl Served {
+    async fn start(limits: Limits) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let (begun, given_up) = mpsc::unbounded_channel();
+        let (live, lines) = mpsc::channel(1);
+        let lines = Arc::new(Mutex::new(Some(lines)));
+        let router = Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/large", get(async move || large(&begun)))
+            .route(
+                "/live",
+                get(async move || {
+                    let lines = lines.lock().take().unwrap();
+                    Body::from_stream(ReceiverStream::new(lines)).into_response()
+                }),
+            );
+        let listener = Listener {
+            tcp,
+            tls: None,
+            proxies: Proxies::default(),
+            limits,
+        };
+        tokio::spawn(listener.serve(router, std::future::pending()));
+        Self {
+            address,
+            given_up,
+            live,
+        }
+    }
+
+    async fn connect(&self, first: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // It may have been closed already.
+        let _ = stream.write_all(first).await;
+        stream
+    }
+
+    /// A connection that speaks HTTP/2, pings included, and ends when its task does.
+    async fn speak_http2(&self, window: u32) -> (http2::SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+        let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(stream).await.unwrap();
+        (sender, tokio::spawn(connection))
+    }
+
+    /// Waits until a large answer is given up that nobody reads.
+    async fn given_up(&mut self) {
+        let given_up = within(self.given_up.recv()).await.unwrap();
+        assert!(within(given_up).await.is_err(), "what it holds is dropped");
+    }
+}
+
+fn large(begun: &mpsc::UnboundedSender<oneshot::Receiver<()>>) -> Response<Body> {
+    let (held, given_up) = oneshot::channel::<()>();
+    let _ = begun.send(given_up);
+    let mut response = vec![b'x'; LARGE].into_response();
+    // A sender is not `Sync`.
+    response.extensions_mut().insert(UntilSent::new(Mutex::new(held)));
+    response
+}
+
+async fn within<T>(done: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, done).await.expect("it happens in time")
+}
+
+/// Reads until the other end closes.
+async fn read(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset ends it too.
+    let _ = within(stream.read_to_end(&mut bytes)).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn request(path: &str) -> Request<Body> {
+    Request::builder()
+        .uri(format!("http://a{path}"))
+        .body(Body::empty())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn g05_who_asks_nothing_is_left() {
+    let mut limits = patient();
+    (limits.patience.head, limits.farewell) = (SHORT, SHORT);
+    let served = Served::start(limits).await;
+    for first in [&b""[..], b"P", b"GET / HTTP/1.1\r\nHost: a", &PREFACE[..24], PREFACE] {
+        let mut stream = served.connect(first).await;
+        read(&mut stream).await;
+    }
+    let (_sender, connection) = served.speak_http2(1 << 16).await;
+    let _ = within(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn g05_who_asks_nothing_more_is_left() {
+    let mut limits = patient();
+    (limits.patience.idle, limits.farewell) = (SHORT, SHORT);
+    let served = Served::start(limits).await;
+    let mut stream = served.connect(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(read(&mut stream).await.ends_with("ok\n"));
+    let (mut sender, connection) = served.speak_http2(1 << 16).await;
+    within(sender.send_request(request("/healthz"))).await.unwrap();
+    let _ = within(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn g05_health_is_told_while_others_hold_connections_for_nothing() {
+    let mut limits = patient();
+    limits.places.all = 4;
+    let served = Served::start(limits).await;
+    let mut silent = Vec::new();
+    for first in [&b""[..], PREFACE].repeat(8) {
+        silent.push(served.connect(first).await);
+    }
+    let mut probe = served.connect(HEALTH.as_bytes()).await;
+    assert!(read(&mut probe).await.ends_with("ok\n"));
+    read(&mut silent[0]).await;
+}
+
+#[tokio::test]
+async fn g05_one_address_takes_its_share_alone() {
+    let mut limits = patient();
+    limits.places.of_address = 2;
+    let served = Served::start(limits).await;
+    let mut first = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut second = served.connect(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // Both are under way.
+    within(first.read_u8()).await.unwrap();
+    within(second.read_u8()).await.unwrap();
+    let mut third = served.connect(HEALTH.as_bytes()).await;
+    assert_eq!(read(&mut third).await, "", "refused");
+}
+
+#[tokio::test]
+async fn g05_who_does_not_read_is_left_and_what_waits_for_us_is_not() {
+    let mut limits = patient();
+    limits.patience.reading = SHORT;
+    let mut served = Served::start(limits).await;
+    let mut live = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(live.read_u8()).await.unwrap();
+
+    let _unread = served.connect(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.given_up().await;
+    let (mut sender, connection) = served.speak_http2(1).await;
+    let unread = within(sender.send_request(request("/large"))).await.unwrap();
+    served.given_up().await;
+    let _ = within(connection).await.unwrap();
+    drop(unread);
+
+    served.live.send(Ok(Bytes::from_static(b"news"))).await.unwrap();
+    let mut told = Vec::new();
+    while !told.ends_with(b"news\r\n") {
+        assert_ne!(within(live.read_buf(&mut told)).await.unwrap(), 0, "it is still there");
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_arrives_whole() {
+    let served = Served::start(patient()).await;
+    let mut stream = served
+        .connect(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    let answer = read(&mut stream).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.to_ascii_lowercase().contains(&format!("content-length: {LARGE}")),
+        "{head}"
+    );
+    assert!(body.len() == LARGE && body.bytes().all(|byte| byte == b'x'));
+}
+
+#[tokio::test]
+async fn g11_a_connection_ends_when_it_is_old_after_what_is_under_way() {
+    let mut limits = patient();
+    // Time enough to ask for something first.
+    limits.age = 20 * SHORT;
+    let served = Served::start(limits).await;
+    let (mut sender, connection) = served.speak_http2(1 << 16).await;
+    let answer = within(sender.send_request(request("/live"))).await.unwrap();
+    let idle = served.speak_http2(1 << 16).await.1;
+    let _ = within(idle).await.unwrap();
+    assert!(!connection.is_finished(), "an answer is under way");
+    drop(answer);
+    let _ = within(connection).await.unwrap();
+}

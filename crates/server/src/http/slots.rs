@@ -1,0 +1,180 @@
+//! Places for connections: so many in all, and so many for one address. Where all are taken, the one that has done nothing for longest
+//! makes room: whoever has something to ask, a probe of our health for one, gets in however many hold a place for nothing.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::pulse::Pulse;
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// In all.
+    pub(crate) all: usize,
+    /// For one address. Proxies that are trusted speak for many, and have no such limit.
+    pub(crate) of_address: usize,
+    /// Beside them, for proxies that are trusted and for this machine.
+    pub(crate) reserved: usize,
+}
+
+/// See the module.
+pub(super) struct Slots {
+    places: Places,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    slots: HashMap<u64, (IpAddr, Arc<Pulse>)>,
+    given: u64,
+}
+
+/// A connection's place, until it is dropped.
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    number: u64,
+    pulse: Arc<Pulse>,
+}
+
+impl Slots {
+    pub(super) fn new(places: Places) -> Self {
+        Self {
+            places,
+            held: Mutex::default(),
+        }
+    }
+
+    /// A place for a connection from an address; `None` if all are taken and in use.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, is_trusted: bool) -> Option<Slot> {
+        let address = network(address);
+        let mut held = self.held.lock();
+        if !is_trusted && held.of(address) >= self.places.of_address && !held.evict(Some(address)) {
+            return None;
+        }
+        let reserved = if is_trusted { self.places.reserved } else { 0 };
+        if held.slots.len() >= self.places.all && !held.evict(None) && held.slots.len() >= self.places.all + reserved {
+            return None;
+        }
+        let (number, pulse) = (held.given, Arc::new(Pulse::default()));
+        held.given += 1;
+        held.slots.insert(number, (address, Arc::clone(&pulse)));
+        Some(Slot {
+            slots: Arc::clone(self),
+            number,
+            pulse,
+        })
+    }
+}
+
+impl Held {
+    fn of(&self, address: IpAddr) -> usize {
+        self.slots.values().filter(|(known, _)| *known == address).count()
+    }
+
+    /// Ends the connection that has done nothing for longest, among those of an address or all; false if there is none.
+    fn evict(&mut self, address: Option<IpAddr>) -> bool {
+        let among = self.slots.iter();
+        let among = among.filter(|(_, (known, _))| address.is_none_or(|address| *known == address));
+        let resting = among.filter_map(|(number, (_, pulse))| Some((pulse.rests_since()?, *number)));
+        let Some((_, number)) = resting.min() else { return false };
+        if let Some((_, pulse)) = self.slots.remove(&number) {
+            pulse.evict();
+        }
+        true
+    }
+}
+
+impl Slot {
+    pub(super) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Counts up from one place to the next.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.held.lock().slots.remove(&self.number);
+    }
+}
+
+/// Whoever has an IPv6 address has the 2^64 beside it too.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn slots(all: usize, of_address: usize, reserved: usize) -> Arc<Slots> {
+        Arc::new(Slots::new(Places {
+            all,
+            of_address,
+            reserved,
+        }))
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn numbers(slots: &Slots) -> Vec<u64> {
+        let mut numbers: Vec<u64> = slots.held.lock().slots.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[test]
+    fn who_does_nothing_for_longest_makes_room() {
+        let slots = slots(2, 2, 0);
+        let take = |text: &str| slots.take(address(text), false).unwrap();
+        let first = take("192.0.2.1");
+        let under_way = first.pulse().begin();
+        let second = take("192.0.2.2");
+        let third = take("192.0.2.3");
+        assert_eq!(
+            numbers(&slots),
+            [first.number, third.number],
+            "the second is told to go"
+        );
+        assert!(second.pulse().evicted().now_or_never().is_some());
+        assert!(third.pulse().evicted().now_or_never().is_none());
+        drop((second, under_way));
+        assert_eq!(numbers(&slots), [first.number, third.number]);
+        drop((first, third));
+        assert!(numbers(&slots).is_empty(), "what ends leaves nothing behind");
+    }
+
+    #[test]
+    fn who_uses_a_place_keeps_it_and_an_address_has_its_share() {
+        let slots = slots(3, 2, 1);
+        let take = |text: &str, is_trusted| slots.take(address(text), is_trusted);
+        let busy = |slot: &Slot| slot.pulse().begin();
+        let first = take("2001:db8::1", false).unwrap();
+        let second = take("2001:db8::2", false).unwrap();
+        let mut under_way = vec![busy(&first), busy(&second)];
+        assert!(take("2001:db8::3", false).is_none(), "its network has two already");
+        let other = take("192.0.2.1", false).unwrap();
+        under_way.push(busy(&other));
+        assert!(take("192.0.2.2", false).is_none(), "all are in use");
+        let reserved = take("127.0.0.1", true).unwrap();
+        under_way.push(busy(&reserved));
+        assert!(take("127.0.0.1", true).is_none(), "the reserved one is too");
+        drop(under_way.remove(1));
+        assert!(take("2001:db8::3", false).is_some(), "one of its own makes room");
+    }
+}
