@@ -1,6 +1,6 @@
 //! Portal links, as an application that asks for them sees them.
 
-use hookwright_proto::v1::{CreatePortalLinkRequest, ListAuditEntriesRequest, TokenScope};
+use hookwright_proto::v1::{CreatePortalLinkRequest, ListAuditEntriesRequest, Token, TokenScope, token::Expiration};
 use prost_types::Duration;
 use tonic::Code;
 
@@ -67,30 +67,21 @@ on_both_stores! {
 #[tokio::test]
 async fn a_link_lasts_no_longer_than_the_token_that_made_it() {
     let mut installation = Installation::start(On::Sqlite).await;
-    let now = std::time::SystemTime::now();
-    let token = Token {
-        display_name: "test".to_owned(),
-        scope: TokenScope::Manage.into(),
-        expire_time: Some((now + std::time::Duration::from_secs(600)).into()),
-        ..Token::default()
+    let end = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
+    let made = Token {
+        expiration: Some(Expiration::ExpireTime(end.into())),
+        ..token(TokenScope::Manage, "")
     };
-    let request = CreateTokenRequest { token: Some(token) };
-    let token = installation
-        .clients
-        .tokens
-        .create_token(request)
-        .await
-        .unwrap()
-        .into_inner();
-    let mut clients = Clients::connect(installation.server.grpc_address(), &token.secret).await;
-    let ends = create(&mut clients, to_acme()).await.unwrap().expire_time;
-    assert_eq!(ends, token.expire_time);
+    let made = installation.clients.create_token(made).await.unwrap();
+    let mut clients = Clients::connect(installation.server.grpc_address(), &made.secret).await;
+    let link = clients.create_portal_link(portal_link(ACME)).await.unwrap();
+    assert_eq!(link.expire_time.map(Expiration::ExpireTime), made.expiration);
     let brief = CreatePortalLinkRequest {
         ttl: seconds(60),
-        ..to_acme()
+        ..portal_link(ACME)
     };
-    let sooner = create(&mut clients, brief).await.unwrap().expire_time.unwrap();
-    assert!(sooner.seconds < ends.unwrap().seconds, "{sooner:?}");
+    let sooner = clients.create_portal_link(brief).await.unwrap();
+    assert!(sooner.expire_time.unwrap().seconds < link.expire_time.unwrap().seconds);
 }
 
 #[tokio::test]

@@ -266,6 +266,17 @@ async fn whoever_reads_can_stop_what_moves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_asks_by_itself_says_so() {
+    let watched = Watched::start(On::Sqlite).await;
+    watched.open("/console/organizations/acme").await;
+    let listen = "const ask = window.fetch; window.fetch = (address, how) => { \
+                  window.said = new Headers(how?.headers).get('hookwright-follows'); return ask(address, how); }";
+    watched.browser.run(listen, json!([])).await.unwrap();
+    let said = |said: &Value| *said == json!("1");
+    watched.browser.wait_for_result("return window.said", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_that_is_brought_up_to_date_leaves_its_reader_alone() {
     let mut watched = Watched::start(On::Sqlite).await;
     watched.receiver.answer(Response::new(503));

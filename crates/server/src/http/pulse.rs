@@ -95,28 +95,27 @@ impl Pulse {
 
     /// Waits until the connection tries our patience, and tells how.
     pub(super) async fn overdue(&self, patience: Patience) -> Overdue {
+        // What begins while this sleeps is overdue no earlier than that.
+        let shortest = patience.head.min(patience.idle).min(patience.reading);
         loop {
-            let (what, since, limit) = self.waits_for(patience);
-            let left = limit.saturating_sub(since.elapsed());
-            match what {
-                Some(what) if left.is_zero() => return what,
-                _ => sleep(left).await,
-            }
+            let left = match self.waits_for(patience) {
+                Some((what, left)) if left.is_zero() => return what,
+                Some((_, left)) => left.min(shortest),
+                None => shortest,
+            };
+            sleep(left).await;
         }
     }
 
-    /// What would be overdue next, since when it lasts and how long it may; where nothing is, when to look again: what begins
-    /// from now on cannot be overdue before.
-    fn waits_for(&self, patience: Patience) -> (Option<Overdue>, Instant, Duration) {
+    /// What would be overdue next, and in what time.
+    fn waits_for(&self, patience: Patience) -> Option<(Overdue, Duration)> {
         let state = self.state.lock();
         if state.under_way.is_empty() {
             let limit = if state.begun == 0 { patience.head } else { patience.idle };
-            return (Some(Overdue::Idle), state.rests_since, limit);
+            return Some((Overdue::Idle, limit.saturating_sub(state.rests_since.elapsed())));
         }
-        match state.under_way.values().flatten().min() {
-            Some(since) => (Some(Overdue::Unread), *since, patience.reading),
-            None => (None, Instant::now(), patience.idle.min(patience.reading)),
-        }
+        let since = state.under_way.values().flatten().min()?;
+        Some((Overdue::Unread, patience.reading.saturating_sub(since.elapsed())))
     }
 }
 

@@ -174,7 +174,7 @@ mod tests {
         let reserved = take("127.0.0.1", true).unwrap();
         under_way.push(busy(&reserved));
         assert!(take("127.0.0.1", true).is_none(), "the reserved one is too");
-        drop(under_way.remove(1));
+        drop((under_way.pop(), reserved, under_way.remove(1)));
         assert!(take("2001:db8::3", false).is_some(), "one of its own makes room");
     }
 }
