@@ -211,63 +211,62 @@ async fn c02_signing_in_is_no_way_for_others() {
 
 #[tokio::test]
 async fn c02_no_cookie_that_others_set_takes_the_place_of_a_session() {
-    let with_tls =
-        |builder: hookwright_testkit::TestServerBuilder| builder.arg("--console-url", "https://hooks.example");
-    for (prefix, mut installation) in [
-        ("", Installation::start(On::Sqlite).await),
-        ("__Host-", Installation::start_with(On::Sqlite, with_tls).await),
-    ] {
-        let name = format!("{prefix}hookwright");
-        let own = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
-        let value = own.cookie.strip_prefix(&format!("{name}=")).unwrap();
-        let opens = async |cookie: String| {
-            let reader = Reader {
-                address: own.address.clone(),
-                cookie,
-            };
-            reader.get("/console/tokens").await.status == 200
-        };
-        // Cookies that a sister site or somebody on the way can set lock nobody out.
-        for garbage in [
-            "x".to_owned(),
-            String::new(),
-            value.replace('A', "B"),
-            value[1..].to_owned(),
-        ] {
-            assert!(opens(format!("{name}={garbage}; {}", own.cookie)).await, "{garbage}");
+    without_and_with_tls("", "http://127.0.0.1").await;
+    without_and_with_tls("__Host-", "https://hooks.example").await;
+}
+
+/// A console whose cookies have a prefix if browsers find it at an origin with TLS.
+async fn without_and_with_tls(prefix: &str, origin: &str) {
+    let settings = |builder: hookwright_testkit::TestServerBuilder| builder.arg("--console-url", origin);
+    let mut installation = Installation::start_with(On::Sqlite, settings).await;
+    let admin = installation.server.token().unwrap();
+    let reads = token(&mut installation, TokenScope::Read, ACME).await;
+    let address = installation.server.http_address().to_owned();
+    let enter = async |token: &str, cookie: &str| {
+        let headers = [("Cookie", cookie), ("Origin", origin)];
+        let body = format!("token={token}");
+        let answer = http::request(&address, "POST", "/console/sign-in", &headers, body.as_bytes()).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        Reader {
+            address: address.clone(),
+            cookie: cookie_of(&answer),
         }
-        // Nor do they sign anybody in: with TLS the name alone protects, and browsers keep others from setting that one.
-        let planted = token(&mut installation, TokenScope::Read, ACME).await;
-        let planted = Reader::sign_in(&installation, &planted).await;
-        if !prefix.is_empty() {
-            let bare = planted.cookie.strip_prefix(prefix).unwrap();
-            let answer = Reader {
-                address: own.address.clone(),
-                cookie: bare.to_owned(),
-            }
-            .get(ACME_PAGES)
-            .await;
-            assert_eq!(answer.status, 303, "without the prefix");
-            assert!(opens(format!("{bare}; {}", own.cookie)).await);
-        }
-        // Whoever signs in where one was planted gets a session of their own, which does not end with the planted one.
-        let origin = own.origin();
-        let headers = [("Cookie", planted.cookie.as_str()), ("Origin", &origin)];
-        let body = format!("token={}", installation.server.token().unwrap());
-        let answer = http::request(&own.address, "POST", "/console/sign-in", &headers, body.as_bytes())
-            .await
-            .unwrap();
-        let given = cookie_of(&answer);
-        assert_ne!(given, planted.cookie);
-        assert_eq!(
-            planted.get("/console/tokens").await.status,
-            403,
-            "whoever planted it has what they had"
-        );
-        assert_eq!(planted.post_from(ACME_PAGES, "/console/sign-out", "").await.status, 303);
-        assert_eq!(planted.get(ACME_PAGES).await.status, 303);
-        assert!(opens(given).await);
+    };
+    let status = async |cookie: String, path: &str| {
+        let address = address.clone();
+        Reader { address, cookie }.get(path).await.status
+    };
+    let name = format!("{prefix}hookwright=");
+    let own = enter(&admin, "").await.cookie;
+    let value = own.strip_prefix(&name).unwrap();
+    // What a sister site or somebody on the way can set locks nobody out.
+    for garbage in ["x", "", &value[1..], &value[..value.len() - 1]] {
+        let both = format!("{name}{garbage}; {own}");
+        assert_eq!(status(both, "/console/tokens").await, 200, "{garbage}");
     }
+    // Nor does it sign anybody in: browsers keep others from setting a cookie with the prefix.
+    let planted = enter(&reads, "").await;
+    let bare = planted.cookie.strip_prefix(prefix).unwrap();
+    if !prefix.is_empty() {
+        assert_eq!(status(bare.to_owned(), ACME_PAGES).await, 303);
+        assert_eq!(status(format!("{bare}; {own}"), "/console/tokens").await, 200);
+    }
+    // Whoever signs in where one was planted gets a session of their own, which does not end with the planted one.
+    let given = enter(&admin, &planted.cookie).await;
+    assert_ne!(given.cookie, planted.cookie);
+    assert_eq!(
+        planted.get("/console/tokens").await.status,
+        403,
+        "who planted it sees no more than before"
+    );
+    let form = form_token(&planted.get(ACME_PAGES).await.text()).unwrap();
+    let out = planted
+        .post("/console/sign-out", &format!("form_token={form}"), origin)
+        .await;
+    assert_eq!(out.status, 303);
+    assert_eq!(planted.get(ACME_PAGES).await.status, 303);
+    assert_eq!(given.get("/console/tokens").await.status, 200);
 }
 
 #[tokio::test]
