@@ -81,6 +81,7 @@ on_both_stores! {
 #[tokio::test]
 async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
     let (mut installation, second, _database) = two_nodes().await;
+    installation.create_organization("acme").await;
     let maker = token(&mut installation, TokenScope::Manage, ACME).await;
     let mut clients = Clients::connect(installation.server.grpc_address(), &maker).await;
     std::mem::swap(&mut installation.clients, &mut clients);
