@@ -75,7 +75,7 @@ impl Session {
 
     /// What tells it from every other session.
     pub fn id(&self) -> &[u8; 16] {
-        &self.id
+        &self.cookie.id
     }
 
     /// Whether it was begun by a portal link.
