@@ -1,6 +1,6 @@
 //! Portal links: a customer's way into the console, for one organization and a short time.
 //!
-//! A link carries all that it grants, sealed for this alone ([`super::sealed`]): no row, and no other token of the installation
+//! A link carries all that it grants, sealed for this alone (`app::sealed`): no row, and no other token of the installation
 //! opens as one. It rests on the API token that it was made with: once that is revoked or expires, neither the link nor what it
 //! opened is good on any node.
 

@@ -3,7 +3,7 @@
 //! A session is what its cookie says, sealed under a key that is derived from the master key for this alone: every node can
 //! read it, and no node must remember it. Token or link are looked up again for every request: once the token is revoked, or
 //! the time of either is over, so is the session. Sessions that operators end before their time are noted in the store, and known
-//! to every node before the answer ([`ended`]). Those of customers are known to the node that was asked alone: they are short, and
+//! to every node before the answer (`ended`). Those of customers are known to the node that was asked alone: they are short, and
 //! nobody who has a link is to make all nodes work.
 
 mod ended;
