@@ -9,7 +9,8 @@
 //! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
 //! | `content` | large payloads in part, commands that work, forms that lose nothing |
 //! | `isolation` | a token of one organization sees nothing of another |
-//! | `security` | cookies, forged forms, redirects, stored scripts, framing, limits |
+//! | `security` | cookies, forged forms, redirects, stored scripts, framing |
+//! | `sessions` | who is let in, how often one may try, when it is over |
 //! | `portal` | customers who come by a link |
 //! | `confirm` | what asks before it is done |
 //! | `long` | many attempts of a delivery, and many webhooks that fail |
@@ -28,6 +29,7 @@ mod portal;
 mod rare;
 mod scriptless;
 mod security;
+mod sessions;
 mod twice;
 
 use hookwright_proto::v1::{ListDeliveriesRequest, TokenScope};

@@ -147,12 +147,7 @@ async fn a_payload_of_exactly_five_megabytes_arrives() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["*"]).await;
-    let mut types = installation.clients.event_types.clone();
-    let create = hookwright_proto::v1::CreateEventTypeRequest {
-        event_type_id: "big".to_owned(),
-        event_type: None,
-    };
-    types.create_event_type(create).await.unwrap();
+    installation.register("big").await;
     let json = format!(r#"{{"filler":"{}"}}"#, "x".repeat(5_242_880 - 13));
     assert_eq!(json.len(), 5_242_880);
     installation.publish("big", &json).await;

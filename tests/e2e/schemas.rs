@@ -1,8 +1,8 @@
 //! What becomes of an event that does not fit its type's schema.
 
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, CreateEventTypeRequest, EventType, ListEventTypeSchemasRequest, SchemaMode,
-    UpdateEventTypeRequest, publish_result::Result as Published,
+    BatchPublishEventsRequest, EventType, ListEventTypeSchemasRequest, SchemaMode, UpdateEventTypeRequest,
+    publish_result::Result as Published,
 };
 use prost_types::FieldMask;
 use tonic::Code;
@@ -37,11 +37,8 @@ async fn set_mode(installation: &mut Installation, mode: SchemaMode) {
 on_both_stores! {
     async fn a_misfit_is_refused_told_of_or_let_through_as_the_type_says(on: On) {
         let mut installation = Installation::start(on).await;
-        let request = CreateEventTypeRequest {
-            event_type_id: "order".to_owned(),
-            event_type: Some(EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() }),
-        };
-        let created = installation.clients.event_types.create_event_type(request).await.unwrap().into_inner();
+        let order = EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() };
+        let created = installation.register_as("order", order).await;
         assert_eq!(created.schema_mode(), SchemaMode::Reject, "the strictest unless told");
         let refused = installation.try_publish(event("order", MISFIT)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
@@ -75,11 +72,8 @@ on_both_stores! {
 
     async fn a_schema_that_receivers_may_not_understand_is_refused_unless_told_to(on: On) {
         let mut installation = Installation::start(on).await;
-        let request = CreateEventTypeRequest {
-            event_type_id: "order".to_owned(),
-            event_type: Some(EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() }),
-        };
-        let created = installation.clients.event_types.create_event_type(request).await.unwrap().into_inner();
+        let order = EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() };
+        let created = installation.register_as("order", order).await;
         assert_eq!(created.schema_version, 1);
         let update = |schema: &str| UpdateEventTypeRequest {
             event_type: Some(EventType {

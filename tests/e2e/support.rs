@@ -2,14 +2,14 @@
 
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, CreatePortalLinkResponse,
-    CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, GetDeliveryRequest, ListDeliveriesRequest,
-    PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook, audit_service_client::AuditServiceClient,
-    delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
-    event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
-    node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
-    portal_service_client::PortalServiceClient, publish_event_request::Payload, pull_service_client::PullServiceClient,
-    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, EventType, GetDeliveryRequest,
+    ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook,
+    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
+    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+    publish_event_request::Payload, pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder, until};
 use tonic::{
@@ -199,11 +199,17 @@ impl Installation {
 
     /// Registers an event type without a schema.
     pub(crate) async fn register(&mut self, event_type: &str) {
+        self.register_as(event_type, EventType::default()).await;
+    }
+
+    /// Registers an event type as it is told.
+    pub(crate) async fn register_as(&mut self, name: &str, event_type: EventType) -> EventType {
         let request = CreateEventTypeRequest {
-            event_type_id: event_type.to_owned(),
-            event_type: None,
+            event_type_id: name.to_owned(),
+            event_type: Some(event_type),
         };
-        self.clients.event_types.create_event_type(request).await.unwrap();
+        let created = self.clients.event_types.create_event_type(request).await.unwrap();
+        created.into_inner()
     }
 
     /// Installs a webhook with the test's secret and waits for its ping.

@@ -16,6 +16,7 @@ pub mod health;
 pub mod installation;
 pub mod nodes;
 pub mod organizations;
+pub(crate) mod places;
 pub mod portal;
 pub mod pull;
 mod registry;
@@ -89,7 +90,7 @@ pub struct App {
     /// Told when a replay was asked for.
     replays_begun: Notify,
     /// Places for those who watch deliveries.
-    watchers: watch::Places,
+    watchers: places::Places,
     ended_sessions: sessions::Ended,
     ended_portal_sessions: sessions::Ended,
     /// True from when the server stops: calls that wait end.
@@ -158,7 +159,7 @@ impl App {
             started_at: clock::now_us(),
             schema_mismatches: parts.schema_mismatches,
             replays_begun: Notify::new(),
-            watchers: watch::Places::default(),
+            watchers: watch::places(),
             ended_sessions,
             ended_portal_sessions: sessions::Ended::default(),
             stopping: parts.stopping,

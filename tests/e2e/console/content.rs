@@ -1,8 +1,6 @@
 //! What pages hold: large payloads in part, commands that work, forms that lose nothing.
 
-use hookwright_proto::v1::{
-    CreateEventTypeRequest, DeliveryMode, EventType, GetWebhookRequest, UpdateWebhookRequest, Webhook,
-};
+use hookwright_proto::v1::{DeliveryMode, EventType, GetWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::{Receiver, Response};
 
 use super::{Reader, cookie_of, delivery_of, unescaped};
@@ -199,19 +197,11 @@ async fn a_form_keeps_what_it_cannot_list_and_what_others_changed() {
 async fn the_part_of_a_field_that_is_wrong_is_named() {
     let mut installation = Installation::start(On::Sqlite).await;
     let schema = r#"{"type":"object","properties":{"order":{"type":"string"}}}"#;
-    let request = CreateEventTypeRequest {
-        event_type_id: "order.paid".to_owned(),
-        event_type: Some(EventType {
-            json_schema: schema.to_owned(),
-            ..EventType::default()
-        }),
+    let event_type = EventType {
+        json_schema: schema.to_owned(),
+        ..EventType::default()
     };
-    installation
-        .clients
-        .event_types
-        .create_event_type(request)
-        .await
-        .unwrap();
+    installation.register_as("order.paid", event_type).await;
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
     let publish = format!("{PAGES}/events/new");
     let fields = "event_type=order.paid&payload=%7B%22order%22%3A17%7D";

@@ -1,8 +1,8 @@
 //! Lists: the ways on and back, what is found by its name, who and what the audit log names, and where forms lead.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateWebhookRequest, ListEventTypesRequest, ListOrganizationsRequest, RevokeTokenRequest,
-    Token, TokenScope, token::Expiration,
+    CreateWebhookRequest, ListEventTypesRequest, ListOrganizationsRequest, RevokeTokenRequest, Token, TokenScope,
+    token::Expiration,
 };
 use hookwright_testkit::{Receiver, http};
 use prost_types::Timestamp;
@@ -98,16 +98,7 @@ async fn what_has_a_name_is_found_by_its_beginning_page_by_page() {
     let mut installation = Installation::start(On::Sqlite).await;
     for number in 0..51 {
         installation.create_organization(&format!("shop-{number:02}")).await;
-        let request = CreateEventTypeRequest {
-            event_type_id: format!("order.n{number:02}"),
-            ..CreateEventTypeRequest::default()
-        };
-        installation
-            .clients
-            .event_types
-            .create_event_type(request)
-            .await
-            .unwrap();
+        installation.register(&format!("order.n{number:02}")).await;
     }
     beginnings_over_the_api(&mut installation).await;
     let reader = admin(&installation).await;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     App,
     access::{Caller, Scope},
-    error::{AppError, AppResult, Violation},
+    error::{AppResult, Faults},
 };
 
 /// The actor of what the service does by itself.
@@ -36,27 +36,18 @@ pub struct AuditQuery<'a> {
 impl AuditQuery<'_> {
     /// As the store is asked.
     fn filter(&self, organization_id: Option<i64>) -> AppResult<AuditFilter> {
-        let mut violations = Vec::new();
-        let mut violate = |field: &str, reason, description: String| {
-            violations.push(Violation {
-                field: field.to_owned(),
-                description,
-                reason,
-            });
-        };
+        let mut faults = Faults::of("");
         let actor = Some(self.actor).filter(|actor| !actor.is_empty()).map(stored_actor);
         if actor == Some(None) {
             let rule =
                 "is not an actor; it must be `tokens/{token_id}`, `portalLinks/{portal_link_id}` or `hookwright`";
-            violate("actor", "INVALID_ACTOR", rule.to_owned());
+            faults.add("actor", "INVALID_ACTOR", rule);
         }
         if self.action_prefix.chars().count() > ACTION_CHARS_MAX {
             let rule = format!("must be at most {ACTION_CHARS_MAX} characters, `webhook.` for example");
-            violate("action_prefix", "ACTION_PREFIX_TOO_LONG", rule);
+            faults.add("action_prefix", "ACTION_PREFIX_TOO_LONG", rule);
         }
-        if !violations.is_empty() {
-            return Err(AppError::Invalid(violations));
-        }
+        faults.check()?;
         super::texts::check_sought([("action_prefix", self.action_prefix)])?;
         Ok(AuditFilter {
             organization_id,
@@ -189,7 +180,7 @@ pub(super) fn time(us: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::error::AppError, *};
 
     #[test]
     fn what_changed_is_told_with_both_values() {

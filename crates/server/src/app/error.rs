@@ -22,6 +22,43 @@ pub struct Violation {
     pub reason: &'static str,
 }
 
+/// Collects every field at fault.
+pub(super) struct Faults {
+    /// What the message's fields are below: `webhook.`; empty where they are the request's own.
+    message: &'static str,
+    violations: Vec<Violation>,
+}
+
+impl Faults {
+    pub(super) const fn of(message: &'static str) -> Self {
+        Self {
+            message,
+            violations: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, field: impl AsRef<str>, reason: &'static str, description: impl ToString) {
+        self.violations.push(Violation {
+            field: format!("{}{}", self.message, field.as_ref()),
+            description: description.to_string(),
+            reason,
+        });
+    }
+
+    pub(super) fn extend(&mut self, others: impl IntoIterator<Item = Violation>) {
+        self.violations.extend(others);
+    }
+
+    /// # Errors
+    /// When any field is at fault.
+    pub(super) fn check(self) -> AppResult<()> {
+        match self.violations.is_empty() {
+            true => Ok(()),
+            false => Err(AppError::Invalid(self.violations)),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {

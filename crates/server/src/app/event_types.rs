@@ -13,7 +13,7 @@ use super::{
     App,
     access::{Caller, Scope},
     audit,
-    error::{AppError, AppResult, Violation},
+    error::{AppError, AppResult, Faults},
     texts::NamePrefix,
     webhooks::WebhookName,
 };
@@ -291,14 +291,7 @@ fn check_compatible(row: &EventTypeRow, before: Option<&str>) -> AppResult<()> {
 
 /// Applies new values after checking them; a new schema counts up its version.
 fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> {
-    let mut violations = Vec::new();
-    let mut violate = |field: &str, reason, description: String| {
-        violations.push(Violation {
-            field: format!("event_type.{field}"),
-            description,
-            reason,
-        });
-    };
+    let mut faults = Faults::of("event_type.");
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
     let json_schema = patch.json_schema.map_or_else(|| row.json_schema.clone(), non_empty);
     let row = EventTypeRow {
@@ -312,15 +305,15 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
         ..row
     };
     if let Err((reason, rule)) = super::texts::check(&row.description, DESCRIPTION_CHARS_MAX, "DESCRIPTION_TOO_LONG") {
-        violate("description", reason, rule);
+        faults.add("description", reason, rule);
     }
     let schema = row.json_schema.as_deref().map(EventSchema::compile).transpose();
     if let Err(error) = &schema {
-        violate("json_schema", error.rule(), error.to_string());
+        faults.add("json_schema", error.rule(), error);
     }
     if let Some(example) = &row.example {
         if let Err(error) = hookwright_domain::payload::check_payload(example.as_bytes(), EXAMPLE_BYTES_MAX) {
-            violate("example", error.rule(), error.to_string());
+            faults.add("example", error.rule(), error);
         } else if let Ok(Some(schema)) = &schema
             && let Err(misfits) = schema.validate(example.as_bytes())
         {
@@ -328,16 +321,13 @@ fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> 
                 .iter()
                 .map(|misfit| format!("{}: {}", misfit.pointer, misfit.message))
                 .collect();
-            violate(
+            faults.add(
                 "example",
                 "SCHEMA_MISMATCH",
                 format!("does not fit the schema: {}", misfits.join("; ")),
             );
         }
     }
-    if violations.is_empty() {
-        Ok(row)
-    } else {
-        Err(AppError::Invalid(violations))
-    }
+    faults.check()?;
+    Ok(row)
 }

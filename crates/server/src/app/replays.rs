@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     access::{Caller, Scope},
-    error::{AppError, AppResult, Violation},
+    error::{AppError, AppResult, Faults},
     events::check_request_id,
 };
 
@@ -288,31 +288,20 @@ impl App {
     }
 
     fn check_replay(&self, spec: &ReplaySpec, organization: &OrganizationRow, request_id: &str) -> AppResult<()> {
-        let mut violations = check_spec(spec);
-        violations.extend(check_request_id(request_id));
+        let mut faults = check_spec(spec);
+        faults.extend(check_request_id(request_id));
         if let Some(webhook) = spec.webhook.map(WebhookId::from_raw)
             && self.registry.webhook(organization.id, webhook).is_none()
         {
             let name = format!("organizations/{}/webhooks/{webhook}", organization.name);
             return Err(AppError::not_found("hookwright.v1.Webhook", name));
         }
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(AppError::Invalid(violations))
-        }
+        faults.check()
     }
 }
 
-fn check_spec(spec: &ReplaySpec) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut violate = |field: &str, reason, description: String| {
-        violations.push(Violation {
-            field: field.to_owned(),
-            description,
-            reason,
-        });
-    };
+fn check_spec(spec: &ReplaySpec) -> Faults {
+    let mut faults = Faults::of("");
     if spec.missed {
         let only_made = [
             ("states", spec.states.is_empty()),
@@ -320,11 +309,11 @@ fn check_spec(spec: &ReplaySpec) -> Vec<Violation> {
         ];
         for (field, _) in only_made.into_iter().filter(|(_, empty)| !empty) {
             let rule = "has no meaning for deliveries that were never made; leave it out";
-            violate(field, "NOT_FOR_MISSED", rule.to_owned());
+            faults.add(field, "NOT_FOR_MISSED", rule);
         }
         if spec.webhook.is_none() {
             let rule = "is required to select what a webhook missed";
-            violate("webhook", "FIELD_REQUIRED", rule.to_owned());
+            faults.add("webhook", "FIELD_REQUIRED", rule);
         }
     }
     let open = spec.states.iter().find(|state| {
@@ -333,25 +322,25 @@ fn check_spec(spec: &ReplaySpec) -> Vec<Violation> {
     });
     if let Some(open) = open {
         let rule = format!("`{open}` is not final; replay deliveries that are delivered, failed or cancelled");
-        violate("states", "STATE_NOT_FINAL", rule);
+        faults.add("states", "STATE_NOT_FINAL", rule);
     }
     if spec.event_types.len() > EVENT_TYPES_MAX {
-        violate("event_types", "TOO_MANY", format!("must be at most {EVENT_TYPES_MAX}"));
+        faults.add("event_types", "TOO_MANY", format!("must be at most {EVENT_TYPES_MAX}"));
     }
     for (index, event_type) in spec.event_types.iter().enumerate() {
         if let Err(error) = EventTypeName::parse(event_type) {
-            violate(&format!("event_types[{index}]"), error.rule(), error.to_string());
+            faults.add(format!("event_types[{index}]"), error.rule(), error);
         }
     }
     if let (Some(start), Some(end)) = (spec.start_us, spec.end_us)
         && start >= end
     {
-        violate("start_time", "OUT_OF_RANGE", "must be before end_time".to_owned());
+        faults.add("start_time", "OUT_OF_RANGE", "must be before end_time");
     }
     if let Some(Err(error)) = spec.rate.map(limits::check_rate) {
-        violate("deliveries_per_second", error.rule(), error.to_string());
+        faults.add("deliveries_per_second", error.rule(), error);
     }
-    violations
+    faults
 }
 
 /// The share of the time between two ids, which are times, that was looked at.

@@ -12,7 +12,7 @@ use super::{
     App,
     access::{self, Caller, Scope},
     audit,
-    error::{AppError, AppResult, Violation},
+    error::{AppError, AppResult, Faults},
 };
 
 const KIND: &str = "hookwright.v1.Token";
@@ -227,14 +227,7 @@ fn resource(id: TokenId) -> String {
 }
 
 fn check(new: &NewToken<'_>, now: i64) -> AppResult<()> {
-    let mut violations = Vec::new();
-    let mut violate = |field: &str, reason, description: String| {
-        violations.push(Violation {
-            field: format!("token.{field}"),
-            description,
-            reason,
-        });
-    };
+    let mut faults = Faults::of("token.");
     let chars = new.display_name.chars().count();
     if new.display_name.trim().is_empty()
         || chars > DISPLAY_NAME_CHARS_MAX
@@ -243,14 +236,10 @@ fn check(new: &NewToken<'_>, now: i64) -> AppResult<()> {
         let rule = format!(
             "is required: 1 to {DISPLAY_NAME_CHARS_MAX} characters that tell people who uses the token, none of them a control character"
         );
-        violate("display_name", "INVALID_DISPLAY_NAME", rule);
+        faults.add("display_name", "INVALID_DISPLAY_NAME", rule);
     }
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
-        violate("expire_time", "EXPIRE_TIME_PAST", "must be in the future".to_owned());
+        faults.add("expire_time", "EXPIRE_TIME_PAST", "must be in the future");
     }
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(AppError::Invalid(violations))
-    }
+    faults.check()
 }

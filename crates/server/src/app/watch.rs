@@ -1,8 +1,6 @@
 //! Deliveries as they change, for those who watch: read from what each commit left, so that nothing is missed and whoever
 //! comes back goes on where it was.
 
-mod places;
-
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -13,14 +11,17 @@ use hookwright_storage::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::places::Place;
-pub(super) use self::places::Places;
 use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
+    places::{Full, Place, Places},
 };
 
+/// How many watch one server at most.
+const ALL_MAX: usize = 256;
+/// How many of them one organization.
+const ORGANIZATION_MAX: usize = 64;
 /// How long nothing may be said.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often other nodes' changes are looked for.
@@ -62,7 +63,7 @@ impl App {
         resume_token: &str,
     ) -> AppResult<DeliveryWatch> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let place = self.watchers.take(row.id)?;
+        let place = self.watchers.take(row.id).map_err(no_place)?;
         // Before the positions, so that what happens in between is not missed.
         let changes = self.engine.changes();
         let positions = if resume_token.is_empty() {
@@ -79,6 +80,24 @@ impl App {
             stopping: self.stopping.clone(),
             _place: place,
         })
+    }
+}
+
+/// The places of those who watch.
+pub(super) fn places() -> Places {
+    Places::new(ALL_MAX, ORGANIZATION_MAX)
+}
+
+fn no_place(full: Full) -> AppError {
+    let message = match full {
+        Full::All => format!("{ALL_MAX} streams watch deliveries on this server, the most it serves; end some"),
+        Full::Organization => format!(
+            "{ORGANIZATION_MAX} streams watch the organization's deliveries on this server, the most it serves of one; end some"
+        ),
+    };
+    AppError::Exhausted {
+        subject: "WatchDeliveries".to_owned(),
+        message,
     }
 }
 

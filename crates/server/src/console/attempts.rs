@@ -149,25 +149,24 @@ fn text_of(bytes: &[u8], more_follow: bool) -> Option<&str> {
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
     fields: Fields,
 ) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let (place, id) = console.enter_at::<DeliveryId>(&visitor, path)?;
     let (app, caller) = (&console.app, visitor.caller());
-    let record = app.get_delivery(caller, &organization, id).await?;
+    let record = app.get_delivery(caller, place.name(), id).await?;
     let before = fields.get("attempts_before").parse().unwrap_or(i32::MAX);
-    let (attempts, earlier) = app.last_attempts(caller, &organization, id, before, ROWS).await?;
+    let (attempts, earlier) = app.last_attempts(caller, place.name(), id, before, ROWS).await?;
     let last = attempts.last().map(|attempt| attempt.number);
     let mut attempt = None;
     for number in [fields.get("attempt").parse().ok(), last].into_iter().flatten() {
         if attempt.is_none() {
-            attempt = unless_gone(app.get_attempt(caller, &organization, id, number).await)?;
+            attempt = unless_gone(app.get_attempt(caller, place.name(), id, number).await)?;
         }
     }
     let number = attempt.as_ref().map(|row| row.number);
     let event_id = EventId::from_raw(record.event_id);
-    let event = app.event_beginning(caller, &organization, event_id, BODY_SHOWN).await;
+    let event = app.event_beginning(caller, place.name(), event_id, BODY_SHOWN).await;
     let event = unless_gone(event)?;
     let payload = event.as_ref().map(|record| &record.event.payload[..]);
     let payload_file = events::payload_file(event_id);
@@ -289,12 +288,11 @@ pub(super) async fn response(
     visitor: Visitor,
     Path((organization, id, number)): Path<(String, String, i32)>,
 ) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let (place, id) = console.enter_at::<DeliveryId>(&visitor, (organization, id))?;
     let download = console.downloads.begin(place.row.id)?;
     let attempt = console
         .app
-        .get_attempt(visitor.caller(), &organization, id, number)
+        .get_attempt(visitor.caller(), place.name(), id, number)
         .await?;
     let name = format!("{id}-{number}.bin");
     let body = attempt.response_body.unwrap_or_default();

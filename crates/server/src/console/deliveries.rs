@@ -291,14 +291,13 @@ pub(super) async fn steer(
     Path((organization, id, action)): Path<(String, String, String)>,
     sent: Sent,
 ) -> Answer {
-    let place = console.enter(&sent.visitor, &organization)?;
-    let id: DeliveryId = id.parse().map_err(|_| Fault::NotFound)?;
+    let (place, id) = console.enter_at::<DeliveryId>(&sent.visitor, (organization, id))?;
     let (app, caller) = (&console.app, sent.visitor.caller());
     let record = match action.as_str() {
-        "retry" => app.retry_delivery(caller, &organization, id).await?,
-        "skip" => app.skip_delivery(caller, &organization, id).await?,
+        "retry" => app.retry_delivery(caller, place.name(), id).await?,
+        "skip" => app.skip_delivery(caller, place.name(), id).await?,
         "replay" => {
-            app.replay_delivery(caller, &organization, id, &sent.fields.request_id())
+            app.replay_delivery(caller, place.name(), id, &sent.fields.request_id())
                 .await?
         }
         _ => return Err(Fault::NotFound),

@@ -13,7 +13,6 @@ use super::{
     attempts::{BODY_SHOWN, Body},
     deliveries::{outcome, target_of},
     errors::Errors,
-    fault::Fault,
     fields::Fields,
     page::{Frame, html},
     pages::{Cursor, Pages},
@@ -141,14 +140,13 @@ struct Explained {
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
     fields: Fields,
 ) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
+    let (place, id) = console.enter_at::<EventId>(&visitor, path)?;
     let explained = console
         .app
-        .explain_event(visitor.caller(), &organization, id, BODY_SHOWN);
+        .explain_event(visitor.caller(), place.name(), id, BODY_SHOWN);
     let ExplainedEvent { record, explanations } = explained.await?;
     let targets = console.targets(&visitor, &place)?;
     let open = explanations.iter().any(|explanation| {
@@ -240,15 +238,10 @@ pub(super) fn payload_file(id: EventId) -> String {
 }
 
 /// The payload as it was published.
-pub(super) async fn payload(
-    State(console): Shared,
-    visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
-) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id: EventId = id.parse().map_err(|_| Fault::NotFound)?;
+pub(super) async fn payload(State(console): Shared, visitor: Visitor, Path(path): Path<(String, String)>) -> Answer {
+    let (place, id) = console.enter_at::<EventId>(&visitor, path)?;
     let download = console.downloads.begin(place.row.id)?;
-    let record = console.app.get_event(visitor.caller(), &organization, id).await?;
+    let record = console.app.get_event(visitor.caller(), place.name(), id).await?;
     Ok(download.answer(&payload_file(id), "application/json", record.event.payload))
 }
 

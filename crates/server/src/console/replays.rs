@@ -282,12 +282,11 @@ struct ShowPage {
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
-    Path((organization, id)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
     fields: Fields,
 ) -> Answer {
-    let place = console.enter(&visitor, &organization)?;
-    let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
-    let view = console.app.get_replay(visitor.caller(), &organization, id).await?;
+    let (place, id) = console.enter_at::<ReplayId>(&visitor, path)?;
+    let view = console.app.get_replay(visitor.caller(), place.name(), id).await?;
     let webhook = view.spec.webhook.map(WebhookId::from_raw);
     let target = webhook.map(|id| console.target(&visitor, &place, id)).transpose()?;
     let page = ShowPage {
@@ -321,16 +320,11 @@ fn again(view: &ReplayView) -> Vec<(&'static str, String)> {
 }
 
 /// Stops one.
-pub(super) async fn cancel(
-    State(console): Shared,
-    Path((organization, id)): Path<(String, String)>,
-    sent: Sent,
-) -> Answer {
-    let place = console.enter(&sent.visitor, &organization)?;
-    let id: ReplayId = id.parse().map_err(|_| Fault::NotFound)?;
+pub(super) async fn cancel(State(console): Shared, Path(path): Path<(String, String)>, sent: Sent) -> Answer {
+    let (place, id) = console.enter_at::<ReplayId>(&sent.visitor, path)?;
     console
         .app
-        .cancel_replay(sent.visitor.caller(), &organization, id)
+        .cancel_replay(sent.visitor.caller(), place.name(), id)
         .await?;
     Ok(Redirect::to(&format!("{}/replays/{id}?done=stopped", place.base())).into_response())
 }

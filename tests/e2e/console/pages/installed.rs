@@ -1,8 +1,8 @@
 //! An installation that has something to show on every page.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, EventType, ListDeliveriesRequest,
-    Organization, QueryDeliveryStatsRequest, StatsPeriod, Token, TokenScope, Webhook,
+    CreateOrganizationRequest, CreatePortalLinkRequest, EventType, ListDeliveriesRequest, Organization,
+    QueryDeliveryStatsRequest, StatsPeriod, Token, TokenScope, Webhook,
 };
 use hookwright_testkit::{Receiver, Response, until};
 
@@ -179,16 +179,7 @@ async fn organizations_and_types(installation: &mut Installation) {
             example: EXAMPLE.to_owned(),
             ..EventType::default()
         };
-        let request = CreateEventTypeRequest {
-            event_type_id: name.to_owned(),
-            event_type: Some(event_type),
-        };
-        installation
-            .clients
-            .event_types
-            .create_event_type(request)
-            .await
-            .unwrap();
+        installation.register_as(name, event_type).await;
     }
 }
 

@@ -10,7 +10,7 @@ use hookwright_storage::WebhookRow;
 
 use crate::app::{
     App,
-    error::{AppError, AppResult, Violation},
+    error::{AppError, AppResult, Faults},
     secrets,
 };
 
@@ -55,21 +55,6 @@ pub(super) struct CheckedSpec {
     pub(super) secret: Option<SigningSecret>,
 }
 
-/// Collects every field at fault.
-#[derive(Default)]
-struct Faults(Vec<Violation>);
-
-impl Faults {
-    fn add(&mut self, field: impl AsRef<str>, reason: &'static str, description: impl ToString) {
-        let field = format!("webhook.{}", field.as_ref());
-        self.0.push(Violation {
-            field,
-            description: description.to_string(),
-            reason,
-        });
-    }
-}
-
 impl App {
     /// Checks every field and brings the spec into its normal form. Event types in `subscribed` may be archived: an update
     /// of something else must not fail on them.
@@ -79,7 +64,7 @@ impl App {
         secret: Option<&str>,
         subscribed: Option<&[String]>,
     ) -> AppResult<CheckedSpec> {
-        let mut faults = Faults::default();
+        let mut faults = Faults::of("webhook.");
         let payload_url = if spec.pull {
             check_nothing_is_posted(&spec, &mut faults);
             String::new()
@@ -119,18 +104,15 @@ impl App {
                 .inspect_err(|error| faults.add("signing_secret", error.rule(), error))
                 .ok()
         });
-        if faults.0.is_empty() {
-            Ok(CheckedSpec {
-                spec: WebhookSpec {
-                    payload_url,
-                    events,
-                    ..spec
-                },
-                secret,
-            })
-        } else {
-            Err(AppError::Invalid(faults.0))
-        }
+        faults.check()?;
+        Ok(CheckedSpec {
+            spec: WebhookSpec {
+                payload_url,
+                events,
+                ..spec
+            },
+            secret,
+        })
     }
 
     fn check_url(&self, text: &str, faults: &mut Faults) -> Option<String> {

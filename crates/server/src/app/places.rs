@@ -1,0 +1,90 @@
+//! Places that there are a number of, and for each organization a share of that: nobody takes the others'.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+/// The places of one kind.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Taken>);
+
+struct Taken {
+    most: usize,
+    of_organization: usize,
+    by_organization: Mutex<HashMap<i64, usize>>,
+}
+
+/// A place, until it is dropped.
+pub(crate) struct Place {
+    places: Places,
+    organization: i64,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All are taken.
+    All,
+    /// The organization has its share.
+    Organization,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize, of_organization: usize) -> Self {
+        Self(Arc::new(Taken {
+            most,
+            of_organization,
+            by_organization: Mutex::default(),
+        }))
+    }
+
+    /// Takes one.
+    pub(crate) fn take(&self, organization: i64) -> Result<Place, Full> {
+        let mut taken = self.0.by_organization.lock();
+        if taken.values().sum::<usize>() >= self.0.most {
+            return Err(Full::All);
+        }
+        let own = taken.entry(organization).or_default();
+        if *own >= self.0.of_organization {
+            return Err(Full::Organization);
+        }
+        *own += 1;
+        Ok(Place {
+            places: self.clone(),
+            organization,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.by_organization.lock();
+        if let Some(own) = taken.get_mut(&self.organization) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.organization);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_the_places_of_others() {
+        let places = Places::new(8, 2);
+        let mut held: Vec<Place> = (0..2).map(|_| places.take(1).ok().unwrap()).collect();
+        assert_eq!(places.take(1).err(), Some(Full::Organization));
+        for other in 2..=4 {
+            held.extend((0..2).map(|_| places.take(other).ok().unwrap()));
+        }
+        assert_eq!(places.take(99).err(), Some(Full::All));
+        held.pop();
+        assert!(places.take(99).is_ok());
+        held.clear();
+        let remembered = places.0.by_organization.lock();
+        assert!(remembered.is_empty(), "nothing is remembered of who left");
+    }
+}
