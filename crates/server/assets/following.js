@@ -33,6 +33,11 @@ export function follow(follower) {
   if (!document.hidden) follower.go();
 }
 
+// Whether what moves by itself may.
+export function mayMove() {
+  return !isPaused && !document.hidden;
+}
+
 export function tell(follower, isLive) {
   if (!followers.has(follower)) return;
   followers.set(follower, isLive);

@@ -1,4 +1,5 @@
 // Times in the reader's zone: those that are shown, those that are counted down to, and those that are typed.
+import { mayMove } from "./following.js";
 
 const formats = {
   full: new Intl.DateTimeFormat(undefined, {
@@ -30,9 +31,11 @@ function until(instant) {
   return `in ${Math.floor(seconds / 86_400)} days`;
 }
 
-// Keeps up what is counted down.
+// Keeps up what is counted down, while the page may move and somebody sees it.
 export function countDown() {
-  setInterval(() => document.querySelectorAll('time[data-show="until"]').forEach(show), 1_000);
+  setInterval(() => {
+    if (mayMove()) document.querySelectorAll('time[data-show="until"]').forEach(show);
+  }, 1_000);
 }
 
 // What a field for date and time holds for an instant, in the reader's zone.

@@ -26,7 +26,8 @@
 //!
 //! Invariants: nothing that somebody stored reaches a page unescaped (templates escape, and the policy that is sent with
 //! each page runs no script but ours); what belongs to an organization that the visitor may not see looks exactly like what
-//! does not exist; every list is a page of bounded size; every change needs a form that this server made for this session.
+//! does not exist; every list is a page of bounded size; every change needs a form that this server made
+//! for whoever is signed in.
 
 mod assets;
 mod attempts;
@@ -202,7 +203,11 @@ fn organization() -> Router<Arc<Console>> {
         )
         .route(
             "/deliveries/{delivery}/cancel",
-            get(confirm::delivery).post(confirm::cancel_delivery),
+            get(confirm::cancel).post(confirm::cancel_delivery),
+        )
+        .route(
+            "/deliveries/{delivery}/skip",
+            get(confirm::skip).post(confirm::skip_delivery),
         )
         .route("/deliveries/{delivery}/{action}", post(deliveries::steer))
         .route("/replays", get(replays::list).post(replays::create))

@@ -56,20 +56,22 @@ on_both_stores! {
         assert_eq!(cancelled(&mut installation).await, 3);
     }
 
-    async fn a_delivery_is_cancelled_where_that_is_confirmed(on: On) {
-        let (mut installation, _receiver, _, deliveries) = with_waiting(on, 1).await;
+    async fn a_delivery_is_ended_where_that_is_confirmed(on: On) {
+        let (mut installation, _receiver, _, deliveries) = with_waiting(on, 2).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
-        let page = format!("{ACME_PAGES}/deliveries/{}", id_of(&deliveries[0]));
-        let asks = format!("{page}/cancel");
-        assert!(reader.get(&page).await.text().contains(&format!("href=\"{asks}\"")));
-        assert!(reader.get(&asks).await.text().contains("Cancel a delivery"));
-        let at_once = reader.post_from(&page, &asks, "").await;
-        assert_eq!(at_once.header("location"), Some(asks.as_str()));
-        assert_eq!(cancelled(&mut installation).await, 0);
-        let done = reader.post_from(&asks, &asks, "confirmed=yes").await;
-        assert_eq!(done.header("location"), Some(format!("{page}?done=cancel").as_str()));
-        assert_eq!(cancelled(&mut installation).await, 1);
-        assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "nothing is left to cancel");
+        for (count, (name, title)) in [("cancel", "Cancel a delivery"), ("skip", "Skip a delivery")].iter().enumerate() {
+            let page = format!("{ACME_PAGES}/deliveries/{}", id_of(&deliveries[count]));
+            let asks = format!("{page}/{name}");
+            assert!(reader.get(&page).await.text().contains(&format!("href=\"{asks}\"")), "{name}");
+            assert!(reader.get(&asks).await.text().contains(title));
+            let at_once = reader.post_from(&page, &asks, "").await;
+            assert_eq!(at_once.header("location"), Some(asks.as_str()));
+            assert_eq!(cancelled(&mut installation).await, count, "{name}");
+            let done = reader.post_from(&asks, &asks, "confirmed=yes").await;
+            assert_eq!(done.header("location"), Some(format!("{page}?done={name}").as_str()));
+            assert_eq!(cancelled(&mut installation).await, count + 1, "{name}");
+            assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "nothing is left to end");
+        }
     }
 }
 
@@ -90,6 +92,7 @@ async fn no_form_is_shown_to_who_may_only_look() {
         format!("/webhooks/{webhook}/delete"),
         format!("/webhooks/{webhook}/discard"),
         format!("/deliveries/{}/cancel", id_of(&deliveries[0])),
+        format!("/deliveries/{}/skip", id_of(&deliveries[0])),
         "/events/new".to_owned(),
         "/replays/new".to_owned(),
         "/portal-links".to_owned(),

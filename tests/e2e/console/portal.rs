@@ -3,7 +3,7 @@
 use hookwright_proto::v1::{CreatePortalLinkRequest, ListTokensRequest, RevokeTokenRequest, TokenScope};
 use hookwright_testkit::{Authority, Browser, Receiver, Response, TestServerBuilder, http};
 
-use super::{Reader, browser, cookie_of, token, two_nodes};
+use super::{Reader, browser, cookie_of, form_token, token, two_nodes};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, portal_link};
 
 const PAGES: &str = "/portal/organizations/acme";
@@ -20,6 +20,10 @@ async fn link(installation: &mut Installation, read_only: bool, return_url: &str
 /// A customer's session, by a link.
 pub(super) async fn customer(installation: &mut Installation, read_only: bool) -> Reader {
     let url = link(installation, read_only, "").await;
+    open(installation, &url).await
+}
+
+async fn open(installation: &Installation, url: &str) -> Reader {
     let address = installation.server.http_address().to_owned();
     let path = url.strip_prefix(&format!("http://{address}")).unwrap();
     let opened = http::request(&address, "GET", path, &[], b"").await.unwrap();
@@ -128,6 +132,24 @@ async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
         assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
         assert_eq!(open(node, &other).await.status, 303, "another token's link");
     }
+}
+
+#[tokio::test]
+async fn who_leaves_twice_finds_the_way_back_all_the_same() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let url = link(&mut installation, false, "https://app.example/settings").await;
+    let reader = open(&installation, &url).await;
+    let form = format!("form_token={}", form_token(&reader.get(PAGES).await.text()).unwrap());
+    for time in ["first", "second"] {
+        let left = reader.post("/portal/leave", &form, &reader.origin()).await;
+        assert_eq!(left.status, 200, "{time}: {}", left.text());
+        assert!(
+            left.text().contains("You have left") && left.text().contains("href=\"https://app.example/settings\""),
+            "{time}: {}",
+            left.text()
+        );
+    }
+    assert_eq!(reader.get(PAGES).await.status, 401);
 }
 
 #[tokio::test]

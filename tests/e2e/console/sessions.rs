@@ -61,6 +61,9 @@ async fn a_session_that_is_left_on_one_node_is_over_on_all() {
         303
     );
     assert_eq!(here.get("/console/organizations").await.status, 303);
+    // A second click changes nothing.
+    let again = there.post("/console/sign-out", &form, &there.origin()).await;
+    assert_eq!(again.header("location"), Some("/console/sign-in"), "{}", again.text());
 }
 
 #[tokio::test]

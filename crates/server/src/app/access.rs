@@ -67,6 +67,16 @@ pub enum Actor {
     PortalLink(PortalLinkId),
 }
 
+impl Actor {
+    /// The number of its id.
+    pub const fn raw(self) -> i64 {
+        match self {
+            Self::Token(id) => id.raw(),
+            Self::PortalLink(id) => id.raw(),
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

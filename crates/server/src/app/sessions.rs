@@ -139,6 +139,15 @@ impl App {
         }
     }
 
+    /// Where the link back points of a customer whose session may be over.
+    pub fn return_url_of(&self, cookie: &str) -> Option<String> {
+        let cookie: Cookie = self.session_seal.open(cookie, b"")?;
+        match cookie.by {
+            By::Token(_) => None,
+            By::Link(link) => self.open_portal_link(&link).ok()?.return_url,
+        }
+    }
+
     /// Whether a session has neither been ended nor grown too old, whatever became of what it was begun by.
     fn lasts(&self, session: &Session) -> bool {
         let (cookie, now) = (&session.cookie, clock::now_us());
@@ -152,11 +161,7 @@ impl App {
     fn ended(&self, session: &Session) -> (&Ended, i64) {
         match &session.cookie.by {
             By::Token(id) => (&self.ended_sessions, *id),
-            // Every link is limited to one.
-            By::Link(_) => {
-                let organization = session.caller.organization().unwrap_or_default();
-                (&self.ended_portal_sessions, organization)
-            }
+            By::Link(_) => (&self.ended_portal_sessions, session.caller.actor().raw()),
         }
     }
 

@@ -73,8 +73,50 @@ fn deliveries(waiting: usize) -> String {
     }
 }
 
+/// How a delivery is ended before it was delivered.
+#[derive(Clone, Copy)]
+enum Ending {
+    Cancel,
+    Skip,
+}
+
+impl Ending {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Skip => "skip",
+        }
+    }
+
+    /// Title, what it does, and the button that does it.
+    const fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Cancel => ("Cancel a delivery", "cancels", "Cancel the delivery"),
+            Self::Skip => ("Skip a delivery", "skips", "Skip the delivery"),
+        }
+    }
+
+    const fn rest(self) -> &'static str {
+        match self {
+            Self::Cancel => NOT_SENT,
+            Self::Skip => {
+                "What is skipped is not sent, and those that wait behind it follow; a replay can make it again."
+            }
+        }
+    }
+}
+
 /// Asks whether a delivery is to be cancelled.
-pub(super) async fn delivery(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
+pub(super) async fn cancel(console: Shared, visitor: Visitor, which: Which) -> Answer {
+    ask(console, visitor, which, Ending::Cancel).await
+}
+
+/// Asks whether a delivery is to be skipped.
+pub(super) async fn skip(console: Shared, visitor: Visitor, which: Which) -> Answer {
+    ask(console, visitor, which, Ending::Skip).await
+}
+
+async fn ask(State(console): Shared, visitor: Visitor, Path(which): Which, ending: Ending) -> Answer {
     let (place, id) = console.enter_at::<DeliveryId>(&visitor, which)?;
     let caller = visitor.caller();
     caller.require_for(Scope::Manage, place.row.id)?;
@@ -83,14 +125,15 @@ pub(super) async fn delivery(State(console): Shared, visitor: Visitor, Path(whic
     if record.state.is_final() {
         return Ok(Redirect::to(&back).into_response());
     }
+    let (title, does, button) = ending.words();
     let page = ConfirmPage {
-        frame: Frame::within(&console, &visitor, &place, "deliveries", "Cancel a delivery"),
-        sentence: format!("This cancels the delivery {id} of {} to", record.event_type),
+        frame: Frame::within(&console, &visitor, &place, "deliveries", title),
+        sentence: format!("This {does} the delivery {id} of {} to", record.event_type),
         target: console.target(&visitor, &place, WebhookId::from_raw(record.webhook_id))?,
-        rest: NOT_SENT,
-        action: format!("{back}/cancel"),
+        rest: ending.rest(),
+        action: format!("{back}/{}", ending.name()),
         fields: vec![("confirmed", "yes")],
-        button: "Cancel the delivery".to_owned(),
+        button: button.to_owned(),
         back,
         keep: "Keep it",
     };
@@ -98,14 +141,26 @@ pub(super) async fn delivery(State(console): Shared, visitor: Visitor, Path(whic
 }
 
 /// Cancels a delivery, if that was confirmed.
-pub(super) async fn cancel_delivery(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
+pub(super) async fn cancel_delivery(console: Shared, which: Which, sent: Sent) -> Answer {
+    end(console, which, sent, Ending::Cancel).await
+}
+
+/// Skips a delivery, if that was confirmed.
+pub(super) async fn skip_delivery(console: Shared, which: Which, sent: Sent) -> Answer {
+    end(console, which, sent, Ending::Skip).await
+}
+
+async fn end(State(console): Shared, Path(which): Which, sent: Sent, ending: Ending) -> Answer {
     let (place, id) = console.enter_at::<DeliveryId>(&sent.visitor, which)?;
-    let caller = sent.visitor.caller();
+    let (app, caller, name) = (&console.app, sent.visitor.caller(), ending.name());
     let address = format!("{}/deliveries/{id}", place.base());
     if !sent.fields.has("confirmed") {
-        console.app.get_delivery(caller, place.name(), id).await?;
-        return Ok(Redirect::to(&format!("{address}/cancel")).into_response());
+        app.get_delivery(caller, place.name(), id).await?;
+        return Ok(Redirect::to(&format!("{address}/{name}")).into_response());
     }
-    console.app.cancel_delivery(caller, place.name(), id).await?;
-    Ok(Redirect::to(&format!("{address}?done=cancel")).into_response())
+    match ending {
+        Ending::Cancel => app.cancel_delivery(caller, place.name(), id).await?,
+        Ending::Skip => app.skip_delivery(caller, place.name(), id).await?,
+    };
+    Ok(Redirect::to(&format!("{address}?done={name}")).into_response())
 }

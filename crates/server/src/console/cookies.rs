@@ -75,6 +75,15 @@ impl Console {
         session(true).or_else(without_tls)
     }
 
+    /// Where a customer who has left came from.
+    pub(super) fn way_back(&self, headers: &HeaderMap) -> Option<String> {
+        let way_back = |secure: bool| {
+            let name = session_name(Site::Portal, secure);
+            values(headers, &name).find_map(|value| self.app.return_url_of(value))
+        };
+        way_back(true).or_else(|| way_back(false))
+    }
+
     /// The session's cookie as browsers are told to keep it: until they are closed.
     pub(super) fn session_cookie(&self, session: &Session, value: &str) -> HeaderValue {
         let name = session_name(of(session), session.is_secure());

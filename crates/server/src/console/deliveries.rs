@@ -285,7 +285,7 @@ impl Pick {
     }
 }
 
-/// Retries, skips or replays one. Cancelling asks first.
+/// Retries or replays one. What ends one asks first: [`super::confirm`].
 pub(super) async fn steer(
     State(console): Shared,
     Path((organization, id, action)): Path<(String, String, String)>,
@@ -295,7 +295,6 @@ pub(super) async fn steer(
     let (app, caller) = (&console.app, sent.visitor.caller());
     let record = match action.as_str() {
         "retry" => app.retry_delivery(caller, place.name(), id).await?,
-        "skip" => app.skip_delivery(caller, place.name(), id).await?,
         "replay" => {
             app.replay_delivery(caller, place.name(), id, &sent.fields.request_id())
                 .await?

@@ -46,6 +46,11 @@ pub(super) fn labels(webhooks: &[WebhookName]) -> BTreeMap<i64, String> {
     labels.collect()
 }
 
+/// Whether what a webhook is called was made of its whole note.
+pub(super) fn is_called_by(label: &str, note: &str) -> bool {
+    label == format!("fetched: {note}") || label.ends_with(&format!(" ({note})"))
+}
+
 fn id(webhook: &WebhookName) -> String {
     WebhookId::from_raw(webhook.id).to_string()
 }

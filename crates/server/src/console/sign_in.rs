@@ -15,6 +15,7 @@ use axum::{
 
 use super::{
     Answer, Console, Shared,
+    fault::Fault,
     fields::{Fields, encoded},
     page::{Frame, html},
     session::{Sent, read_form},
@@ -108,10 +109,13 @@ impl Console {
     }
 }
 
-/// Ends the session.
-pub(super) async fn sign_out(State(console): Shared, sent: Sent) -> Answer {
+/// Ends the session. Who is signed out already, as by a second click, gets the same answer.
+pub(super) async fn sign_out(State(console): Shared, sent: Result<Sent, Fault>) -> Answer {
     let mut response = Redirect::to("/console/sign-in").into_response();
-    end(&console, &sent, &mut response).await?;
+    match sent {
+        Err(Fault::SessionOver) => {}
+        sent => end(&console, &sent?, &mut response).await?,
+    }
     Ok(response)
 }
 
@@ -122,15 +126,22 @@ struct LeftPage {
     return_url: Option<String>,
 }
 
-/// Ends a customer's session, and shows the way back: a page of ours may not lead elsewhere by itself, nor out of its frame.
-pub(super) async fn leave(State(console): Shared, sent: Sent) -> Answer {
-    let page = LeftPage {
+/// Ends a customer's session, and shows the way back: a page of ours may not lead elsewhere by itself, nor out of its frame. Who
+/// has left already, as by a second click, is shown the same.
+pub(super) async fn leave(State(console): Shared, headers: HeaderMap, sent: Result<Sent, Fault>) -> Answer {
+    let page = |return_url| LeftPage {
         frame: Frame::bare(Site::Portal, "You have left"),
-        return_url: sent.visitor.session().return_url.clone(),
+        return_url,
     };
-    let mut response = html(&page);
-    end(&console, &sent, &mut response).await?;
-    Ok(response)
+    match sent {
+        Err(Fault::PortalOver) => Ok(html(&page(console.way_back(&headers)))),
+        sent => {
+            let sent = sent?;
+            let mut response = html(&page(sent.visitor.session().return_url.clone()));
+            end(&console, &sent, &mut response).await?;
+            Ok(response)
+        }
+    }
 }
 
 async fn end(console: &Console, sent: &Sent, response: &mut Response) -> AppResult<()> {

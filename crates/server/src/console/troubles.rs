@@ -52,11 +52,12 @@ struct ListPage {
 
 /// The list.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
+    console.enter_installation(&visitor)?;
     let mut errors = Errors::default();
     let cursor = Cursor::<TroublePlace>::after(&fields, &mut errors);
     let found = console.app.troubled_webhooks(visitor.caller(), cursor.at, ROWS).await?;
     let page = ListPage {
-        frame: Frame::new(&console, &visitor, "overview", "Webhooks that need somebody"),
+        frame: Frame::new(&console, &visitor, "overview", "Failing webhooks"),
         troubles: found.webhooks.into_iter().map(Trouble::from).collect(),
         total: counted(found.total, "webhook"),
         pages: cursor.pages("/console/failing-webhooks", &fields, found.next),

@@ -18,7 +18,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    live,
+    labels, live,
     page::{Frame, Place, html, refused},
     pages::{Cursor, Pages},
     session::Visitor,
@@ -93,10 +93,10 @@ pub(super) async fn lines(
     Ok(lines.collect())
 }
 
-/// The note for people, where what the webhook is called does not hold it.
+/// The note for people, where the webhook is not called by it already.
 fn note(target: &str, description: String) -> String {
     Some(description)
-        .filter(|note| !target.contains(note))
+        .filter(|note| !labels::is_called_by(target, note))
         .unwrap_or_default()
 }
 

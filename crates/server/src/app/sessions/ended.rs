@@ -1,7 +1,7 @@
 //! Sessions that were ended before their time: never one of them comes back.
 //!
-//! They are noted one by one, each until it would have ended by itself. Of an owner (a token; for customers the organization) so
-//! many are noted and no more: from then on one of them stands for all of that owner's that began before it, ended or not. So what
+//! They are noted one by one, each until it would have ended by itself. Of an owner (a token, a portal link) so many are noted and no
+//! more: from then on one of them stands for all of that owner's that began before it, ended or not. So what
 //! is noted is bounded, and whoever makes it grow signs out those who share the owner with them, and nobody else.
 
 use std::collections::HashMap;
@@ -9,14 +9,23 @@ use std::collections::HashMap;
 use hookwright_storage::EndedSessionRow;
 use parking_lot::Mutex;
 
-use super::Id;
+use super::{CLOCKS_US, Id, LIFE_US};
 
 /// How many are noted one by one of an owner.
 const NOTED_MAX: usize = 256;
 
+/// How often what would have ended by itself is forgotten, of all owners.
+const SWEEP_EVERY_US: i64 = 60 * 1_000_000;
+
 /// The ended sessions of every owner.
 #[derive(Default)]
-pub(in crate::app) struct Ended(Mutex<HashMap<i64, Owner>>);
+pub(in crate::app) struct Ended(Mutex<Owners>);
+
+#[derive(Default)]
+struct Owners {
+    all: HashMap<i64, Owner>,
+    swept_at: i64,
+}
 
 /// Those of one.
 #[derive(Default)]
@@ -42,11 +51,25 @@ impl Owner {
     }
 }
 
+impl Owners {
+    fn sweep(&mut self, now: i64) {
+        if now < self.swept_at + SWEEP_EVERY_US {
+            return;
+        }
+        self.swept_at = now;
+        self.all.retain(|_, owner| {
+            owner.noted.retain(|_, times| times.until > now);
+            !owner.noted.is_empty() || owner.before + LIFE_US + CLOCKS_US > now
+        });
+    }
+}
+
 impl Ended {
     /// When a session of the owner began that is to stand for those before it, should one more be noted.
     pub(super) fn crowded(&self, owner: i64, now: i64) -> Option<i64> {
         let mut owners = self.0.lock();
-        let noted = &mut owners.get_mut(&owner)?.noted;
+        owners.sweep(now);
+        let noted = &mut owners.all.get_mut(&owner)?.noted;
         noted.retain(|_, times| times.until > now);
         if noted.len() < NOTED_MAX {
             return None;
@@ -60,7 +83,8 @@ impl Ended {
     /// Notes one, and what [`Self::crowded`] said before.
     pub(super) fn put(&self, owner: i64, id: Id, began_at: i64, until: i64, and_before: Option<i64>) {
         let times = Times { began_at, until };
-        self.0.lock().entry(owner).or_default().put(id, times, and_before);
+        let mut owners = self.0.lock();
+        owners.all.entry(owner).or_default().put(id, times, and_before);
     }
 
     /// Knows exactly what the store knows.
@@ -75,12 +99,12 @@ impl Ended {
             let and_before = row.and_earlier.then_some(row.began_at);
             owners.entry(row.token_id).or_default().put(id, times, and_before);
         }
-        *self.0.lock() = owners;
+        self.0.lock().all = owners;
     }
 
     pub(super) fn has(&self, owner: i64, id: &Id, began_at: i64) -> bool {
         let owners = self.0.lock();
-        let owner = owners.get(&owner);
+        let owner = owners.all.get(&owner);
         owner.is_some_and(|owner| began_at < owner.before || owner.noted.contains_key(id))
     }
 }
@@ -115,7 +139,7 @@ mod tests {
         end(&ended, 8, 1);
         for began_at in 0..10_000 {
             end(&ended, 7, began_at);
-            assert!(ended.0.lock()[&7].noted.len() <= NOTED_MAX);
+            assert!(ended.0.lock().all[&7].noted.len() <= NOTED_MAX);
         }
         for began_at in 0..10_000 {
             assert!(ended.has(7, &id(began_at), began_at), "{began_at}");
@@ -138,6 +162,19 @@ mod tests {
         (0..count).for_each(|began_at| drop(end(&ended, 7, began_at)));
         assert_eq!(ended.crowded(7, LIFE), None);
         assert!(ended.has(7, &id(1), 1) && !ended.has(7, &id(count), 0));
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_owners_whose_sessions_would_all_be_over() {
+        let ended = Ended::default();
+        for began_at in 0..300 {
+            end(&ended, 7, began_at);
+        }
+        end(&ended, 8, 300);
+        let later = LIFE_US + CLOCKS_US + SWEEP_EVERY_US;
+        end(&ended, 9, later);
+        let owners: Vec<i64> = ended.0.lock().all.keys().copied().collect();
+        assert_eq!(owners, [9]);
     }
 
     #[test]
