@@ -174,8 +174,10 @@ on_both_stores! {
                 let answer = reader.post_from(&format!("{root}/organizations/globex"), &path, fields).await;
                 assert!(matches!(answer.status, 403 | 404 | 405 | 422), "{path}: {}", answer.status);
             }
+            // In the portal these are links that do not open.
+            let nothing = if *root == "/portal" { 401 } else { 404 };
             for installations in ["tokens", "audit", "settings", "failing-webhooks"] {
-                assert_eq!(reader.get(&format!("{root}/{installations}")).await.status, 404, "{root} {installations}");
+                assert_eq!(reader.get(&format!("{root}/{installations}")).await.status, nothing, "{root} {installations}");
             }
             for led_on in ["", "organizations"] {
                 let answer = reader.get(&format!("{root}/{led_on}")).await;

@@ -78,7 +78,7 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
     let customer = Reader::sign_in(&installation, &limited).await;
     assert_eq!(
         customer.get(&address).await.status,
-        403,
+        404,
         "it is about the whole installation"
     );
 }
