@@ -181,7 +181,7 @@ on_both_stores! {
             }
             for led_on in ["", "organizations"] {
                 let answer = reader.get(&format!("{root}/{led_on}")).await;
-                assert!(matches!(answer.status, 303 | 307 | 404), "{root} {led_on}: {}", answer.status);
+                assert!(matches!(answer.status, 303 | 307 | 401), "{root} {led_on}: {}", answer.status);
                 assert!(!answer.text().contains("acme"), "{root} {led_on}");
             }
             let types = reader.get(&format!("{root}/event-types/clocking")).await;
