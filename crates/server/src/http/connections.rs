@@ -1,14 +1,15 @@
 //! The connections of the HTTP listener: TLS, and what bounds what others can take of us.
 //!
-//! - There are so many connections in all and for one address; where all are taken, one that does nothing makes room ([`super::slots`]).
-//!   Health is told however many others hold a connection for nothing.
+//! - There are so many connections in all and for one address; where all are taken, one that does nothing makes room, or one that we
+//!   wait for ([`super::slots`]). Health is told however many others hold a connection for nothing.
 //! - A connection ends when no request came for a time, be it that it says nothing, that its TLS or its head does not come to an end, or
 //!   that it speaks HTTP/2 and opens no stream. Pings do not count.
-//! - It ends when an answer, or a part of one, is not read for a time ([`super::pulse`]), whoever holds it up: TCP, or HTTP/2's
-//!   windows. An answer that waits for us, such as a live stream, may take as long as it likes.
+//! - It ends when nothing more of a request comes, or an answer, or a part of one, is not read for a time ([`super::pulse`]), whoever
+//!   holds it up: TCP, or HTTP/2's windows. A large answer has a time in all too. One that waits for us, such as a live stream, may
+//!   take as long as it likes.
 //! - It ends when it is old: what is under way gets a time to end, and live pages connect again.
 //! - Heads, streams and what is buffered for them have a size and a number; how long a page may take to begin, and a form to arrive,
-//!   is the guard's to say (`console::guard`), how many large answers there may be, `console::downloads`'.
+//!   is the guard's to say (`console::guard`), how many forms there may be, `console::forms`', how many large answers, `downloads`'.
 
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -42,6 +43,9 @@ const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// is there.
 const STREAMS_MAX: u32 = 32;
 const STREAM_BYTES_MAX: usize = 64 << 10;
+/// HTTP/2: what may come ahead of whoever reads it here, of one stream and of all of a connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
 const PING: Duration = Duration::from_secs(30);
 /// How long accepting pauses when the system has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +78,8 @@ impl Default for Limits {
                 head: Duration::from_secs(30),
                 // Longer than proxies keep a connection that they may use again: it is they who close it.
                 idle: Duration::from_secs(90),
-                reading: Duration::from_secs(60),
+                progress: Duration::from_secs(60),
+                rate: 8 << 10,
             },
             handshake: Duration::from_secs(10),
             farewell: Duration::from_secs(5),
@@ -114,6 +119,11 @@ impl Listener {
         Ok(())
     }
 
+    /// Whether others cannot take all places from an address. Whoever is on this machine needs no proxy's name for that.
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.proxies.trust(peer) || peer.to_canonical().is_loopback()
+    }
+
     async fn accept(&self, router: Router, stopping: watch::Receiver<()>) -> Infallible {
         let slots = Arc::new(Slots::new(self.limits.places));
         let builder = Arc::new(builder(self.limits.patience));
@@ -127,7 +137,7 @@ impl Listener {
                 }
             };
             let peer = peer.ip();
-            let Some(slot) = slots.take(peer, self.proxies.trust(peer)) else {
+            let Some(slot) = slots.take(peer, self.is_trusted(peer)) else {
                 tracing::debug!(%peer, "too many connections; one more was refused");
                 continue;
             };
@@ -157,6 +167,8 @@ fn builder(patience: Patience) -> Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_send_buf_size(STREAM_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     builder
@@ -193,14 +205,15 @@ impl Connection {
 
     async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let (router, peer, pulse) = (self.router.clone(), self.peer, Arc::clone(self.slot.pulse()));
+        let patience = self.limits.patience;
         let service = service_fn(move |request: Request<Incoming>| {
             let exchange = pulse.begin();
             let router = router.clone();
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(exchange.question(body)));
             request.extensions_mut().insert(peer);
             async move {
                 let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-                Ok::<_, Infallible>(exchange.answer(answer))
+                Ok::<_, Infallible>(exchange.answer(answer, patience))
             }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -225,7 +238,7 @@ impl Connection {
             () = sleep(age) => self.limits.ending,
             overdue = self.slot.pulse().overdue(self.limits.patience) => match overdue {
                 Overdue::Idle => self.limits.farewell,
-                Overdue::Unread => Duration::ZERO,
+                Overdue::Stalled => Duration::ZERO,
             }
         }
     }

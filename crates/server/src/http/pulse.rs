@@ -1,5 +1,6 @@
 //! What happens on a connection: which requests are under way, and for whom each of them waits. Whoever serves the connection reads
-//! here when it has been idle, or an answer has not been read, for too long.
+//! here when it has been idle, or what it asked has not arrived, or an answer has not been read, for too long; and whoever needs its
+//! place, since when nothing but its other end holds it up.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 
 use axum::body::{Body, Bytes};
 use http::Response;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 
@@ -26,8 +27,18 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     /// Between requests.
     pub(crate) idle: Duration,
-    /// Without taking the next piece of an answer.
-    pub(crate) reading: Duration,
+    /// Without sending more of a request, or taking the next piece of an answer.
+    pub(crate) progress: Duration,
+    /// How many bytes of an answer that is large it takes in a second at least, over the whole of it.
+    pub(crate) rate: u32,
+}
+
+impl Patience {
+    /// How long so many bytes may take to be read.
+    fn for_reading(self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.progress + Duration::from_secs(bytes / u64::from(self.rate.max(1)))
+    }
 }
 
 /// What a connection did for too long.
@@ -35,8 +46,8 @@ pub(crate) struct Patience {
 pub(super) enum Overdue {
     /// Nothing.
     Idle,
-    /// It asked, and does not read the answer.
-    Unread,
+    /// It does not send the rest of what it asks, or does not read the answer.
+    Stalled,
 }
 
 /// See the module.
@@ -47,11 +58,28 @@ pub(super) struct Pulse {
 }
 
 struct State {
-    /// The requests under way, by number; for those whose answer waits to be read, since when.
-    under_way: HashMap<u64, Option<Instant>>,
+    /// The requests under way, by number.
+    under_way: HashMap<u64, UnderWay>,
     begun: u64,
     /// When the last one ended, or the connection began.
     rests_since: Instant,
+}
+
+/// A request that is under way.
+struct UnderWay {
+    begun: Instant,
+    /// Whether there is an answer.
+    is_answered: bool,
+    /// Since when it waits for the other end: to send the rest of the request, or to read more of the answer.
+    waits_since: Option<Instant>,
+}
+
+impl UnderWay {
+    /// Since when it is the other end that holds it up. A request does so from its beginning: a byte now and then changes nothing.
+    fn held_up_since(&self) -> Option<Instant> {
+        let since = self.waits_since?;
+        Some(if self.is_answered { since } else { self.begun })
+    }
 }
 
 impl Default for State {
@@ -70,17 +98,26 @@ impl Pulse {
         let mut state = self.state.lock();
         let number = state.begun;
         state.begun += 1;
-        state.under_way.insert(number, None);
+        let under_way = UnderWay {
+            begun: Instant::now(),
+            is_answered: false,
+            waits_since: None,
+        };
+        state.under_way.insert(number, under_way);
         Exchange {
             pulse: Arc::clone(self),
             number,
         }
     }
 
-    /// Since when nothing is under way.
+    /// Since when there is nothing for us to do: nothing is under way, or only what the other end holds up.
     pub(super) fn rests_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        state.under_way.is_empty().then_some(state.rests_since)
+        let mut since = None;
+        for under_way in state.under_way.values() {
+            since = since.max(Some(under_way.held_up_since()?));
+        }
+        Some(since.unwrap_or(state.rests_since))
     }
 
     /// Tells whoever serves the connection that its place is needed.
@@ -96,7 +133,7 @@ impl Pulse {
     /// Waits until the connection tries our patience, and tells how.
     pub(super) async fn overdue(&self, patience: Patience) -> Overdue {
         // What begins while this sleeps is overdue no earlier than that.
-        let shortest = patience.head.min(patience.idle).min(patience.reading);
+        let shortest = patience.head.min(patience.idle).min(patience.progress);
         loop {
             let left = match self.waits_for(patience) {
                 Some((what, left)) if left.is_zero() => return what,
@@ -114,8 +151,9 @@ impl Pulse {
             let limit = if state.begun == 0 { patience.head } else { patience.idle };
             return Some((Overdue::Idle, limit.saturating_sub(state.rests_since.elapsed())));
         }
-        let since = state.under_way.values().flatten().min()?;
-        Some((Overdue::Unread, patience.reading.saturating_sub(since.elapsed())))
+        let waiting = state.under_way.values().filter_map(|request| request.waits_since);
+        let since = waiting.min()?;
+        Some((Overdue::Stalled, patience.progress.saturating_sub(since.elapsed())))
     }
 }
 
@@ -126,20 +164,34 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// What the request says, as it is to be read.
+    pub(super) fn question(&self, body: Incoming) -> Question {
+        Question {
+            body,
+            pulse: Arc::clone(&self.pulse),
+            number: self.number,
+        }
+    }
+
     /// The answer as it is to be sent.
-    pub(super) fn answer(self, mut response: Response<Body>) -> Response<Answer> {
+    pub(super) fn answer(self, mut response: Response<Body>, patience: Patience) -> Response<Answer> {
         let kept = response.extensions_mut().remove::<UntilSent>();
         self.note(Some(Instant::now()));
         response.map(|body| Answer {
             body,
             rest: Bytes::new(),
+            rest_until: None,
+            patience,
             exchange: self,
             _kept: kept,
         })
     }
 
     fn note(&self, waits_since: Option<Instant>) {
-        self.pulse.state.lock().under_way.insert(self.number, waits_since);
+        if let Some(under_way) = self.pulse.state.lock().under_way.get_mut(&self.number) {
+            under_way.is_answered = true;
+            under_way.waits_since = waits_since;
+        }
     }
 }
 
@@ -150,6 +202,50 @@ impl Drop for Exchange {
         if state.under_way.is_empty() {
             state.rests_since = Instant::now();
         }
+    }
+}
+
+/// The body of a request. While somebody wants more of it than is there, the request waits for the other end.
+pub(super) struct Question {
+    body: Incoming,
+    pulse: Arc<Pulse>,
+    number: u64,
+}
+
+impl Question {
+    fn note(&self, waits: bool) {
+        let mut state = self.pulse.state.lock();
+        let under_way = state.under_way.get_mut(&self.number);
+        // Once there is an answer, that is what is waited for.
+        if let Some(under_way) = under_way.filter(|under_way| !under_way.is_answered) {
+            let since = || under_way.waits_since.unwrap_or_else(Instant::now);
+            under_way.waits_since = waits.then(since);
+        }
+    }
+}
+
+impl HttpBody for Question {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.note(frame.is_pending());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.note(false);
     }
 }
 
@@ -170,11 +266,19 @@ pub(super) struct Answer {
     body: Body,
     /// What was not handed on yet of a large frame.
     rest: Bytes,
+    /// Until when it has to be read.
+    rest_until: Option<Instant>,
+    patience: Patience,
     exchange: Exchange,
     _kept: Option<UntilSent>,
 }
 
 impl Answer {
+    /// Whether what is handed on piece by piece is read so slowly, if steadily, that it would be held for too long.
+    fn is_late(&self) -> bool {
+        self.rest_until.is_some_and(|until| Instant::now() >= until)
+    }
+
     fn piece(&mut self) -> Bytes {
         // What is in flight is a copy, so that it does not hold on to all of which it is a part.
         Bytes::copy_from_slice(&self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
@@ -196,9 +300,15 @@ impl HttpBody for Answer {
                 }
             };
             match frame.into_data() {
-                Ok(data) => self.rest = data,
+                Ok(data) => {
+                    let is_large = data.len() > PIECE_BYTES;
+                    self.rest_until = is_large.then(|| Instant::now() + self.patience.for_reading(data.len()));
+                    self.rest = data;
+                }
                 Err(frame) => return Poll::Ready(Some(Ok(frame))),
             }
+        } else if self.is_late() {
+            return Poll::Ready(Some(Err(axum::Error::new("the answer is read too slowly"))));
         }
         let piece = self.piece();
         self.exchange.note(Some(Instant::now()));
@@ -218,5 +328,53 @@ impl HttpBody for Answer {
             hint.set_upper(upper.saturating_add(rest));
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, future::poll_fn};
+
+    use super::*;
+
+    fn answer(pulse: &Arc<Pulse>, progress: Duration) -> Answer {
+        let patience = Patience {
+            head: progress,
+            idle: progress,
+            progress,
+            rate: u32::MAX,
+        };
+        let body = Body::from(vec![b'x'; 2 * PIECE_BYTES]);
+        pulse.begin().answer(Response::new(body), patience).into_body()
+    }
+
+    /// What there is next of an answer that waits for nobody.
+    fn next(answer: &mut Answer) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        let next = poll_fn(|cx| Pin::new(&mut *answer).poll_frame(cx));
+        next.now_or_never().flatten()
+    }
+
+    #[test]
+    fn a_large_answer_has_a_time_in_all() {
+        let pulse = Arc::new(Pulse::default());
+        let mut slow = answer(&pulse, Duration::ZERO);
+        assert!(next(&mut slow).is_some_and(|piece| piece.is_ok()));
+        assert!(next(&mut slow).is_some_and(|piece| piece.is_err()), "its time is over");
+        let mut read = answer(&pulse, Duration::from_secs(3_600));
+        assert!((0..2).all(|_| next(&mut read).is_some_and(|piece| piece.is_ok())));
+        assert!(next(&mut read).is_none());
+    }
+
+    #[test]
+    fn what_waits_for_us_is_held_up_by_nobody_else() {
+        let pulse = Arc::new(Pulse::default());
+        let ours = pulse.begin();
+        assert_eq!(pulse.rests_since(), None);
+        let unread = answer(&pulse, Duration::ZERO);
+        assert_eq!(pulse.rests_since(), None, "one of two is ours to do");
+        drop(ours);
+        assert!(pulse.rests_since().is_some(), "nobody reads the other");
+        drop(unread);
+        assert!(pulse.rests_since().is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! Places for connections: so many in all, and so many for one address. Where all are taken, the one that has done nothing for longest
-//! makes room: whoever has something to ask, a probe of our health for one, gets in however many hold a place for nothing.
+//! makes room, be it that it asks nothing, sends no more of what it asks or does not read the answer: whoever has something to ask, a
+//! probe of our health for one, gets in however many hold a place for nothing.
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use super::pulse::Pulse;
 pub(crate) struct Places {
     /// In all.
     pub(crate) all: usize,
-    /// For one address. Proxies that are trusted speak for many, and have no such limit.
+    /// For one address. Proxies that are trusted speak for many, and this machine for who runs it: they have no such limit.
     pub(crate) of_address: usize,
     /// Beside them, for proxies that are trusted and for this machine.
     pub(crate) reserved: usize,

@@ -2,7 +2,12 @@
 
 use std::net::SocketAddr;
 
-use axum::{body::Bytes, response::IntoResponse, routing::get};
+use axum::{
+    body::Bytes,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use futures::stream::pending;
 use http::Response;
 use hyper::client::conn::http2;
 use parking_lot::Mutex;
@@ -36,7 +41,8 @@ fn patient() -> Limits {
         patience: Patience {
             head: LONG,
             idle: LONG,
-            reading: LONG,
+            progress: LONG,
+            rate: 1,
         },
         handshake: LONG,
         farewell: LONG,
@@ -45,12 +51,12 @@ fn patient() -> Limits {
     }
 }
 
-/// A listener that tells of its health, gives a large answer, and a live one.
+/// A listener that tells of its health, gives large answers and live ones, and reads forms.
 struct Served {
     address: SocketAddr,
     /// Resolve when a large answer was sent or given up, the first one's first.
     given_up: mpsc::UnboundedReceiver<oneshot::Receiver<()>>,
-    /// What the live answer says.
+    /// What the first live answer says; the others say nothing.
     live: mpsc::Sender<Result<Bytes, Infallible>>,
 }
 
@@ -67,10 +73,14 @@ impl Served {
             .route(
                 "/live",
                 get(async move || {
-                    let lines = lines.lock().take().unwrap();
-                    Body::from_stream(ReceiverStream::new(lines)).into_response()
+                    let lines = lines.lock().take();
+                    match lines {
+                        Some(lines) => Body::from_stream(ReceiverStream::new(lines)).into_response(),
+                        None => Body::from_stream(pending::<Result<Bytes, Infallible>>()).into_response(),
+                    }
                 }),
-            );
+            )
+            .route("/form", post(|form: Bytes| async move { form }));
         let listener = Listener {
             tcp,
             tls: None,
@@ -175,24 +185,58 @@ async fn g05_health_is_told_while_others_hold_connections_for_nothing() {
     read(&mut silent[0]).await;
 }
 
+/// A form of which no more comes.
+const SLOW_FORM: &[u8] = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+
 #[tokio::test]
-async fn g05_one_address_takes_its_share_alone() {
+async fn g05_health_is_told_while_others_send_forms_and_read_answers_slowly() {
     let mut limits = patient();
-    limits.places.of_address = 2;
+    limits.places.all = 4;
     let served = Served::start(limits).await;
-    let mut first = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let mut second = served.connect(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    // Both are under way.
-    within(first.read_u8()).await.unwrap();
-    within(second.read_u8()).await.unwrap();
+    let mut slow = Vec::new();
+    for first in [SLOW_FORM, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"].repeat(4) {
+        let mut stream = served.connect(first).await;
+        // The form is waited for, and the answer has begun.
+        within(stream.read_u8()).await.unwrap();
+        slow.push(stream);
+    }
+    let mut probe = served.connect(HEALTH.as_bytes()).await;
+    assert!(read(&mut probe).await.ends_with("ok\n"));
+    read(&mut slow[0]).await;
+}
+
+#[tokio::test]
+async fn g05_this_machine_has_places_while_all_are_in_use() {
+    let mut limits = patient();
+    (limits.places.all, limits.places.reserved) = (1, 1);
+    let served = Served::start(limits).await;
+    let mut live = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(live.read_u8()).await.unwrap();
+    let mut probe = served.connect(HEALTH.as_bytes()).await;
+    assert!(read(&mut probe).await.ends_with("ok\n"));
+    let mut other = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(other.read_u8()).await.unwrap();
     let mut third = served.connect(HEALTH.as_bytes()).await;
     assert_eq!(read(&mut third).await, "", "refused");
 }
 
 #[tokio::test]
+async fn g05_who_sends_no_more_of_a_form_is_left() {
+    let mut limits = patient();
+    limits.patience.progress = SHORT;
+    let served = Served::start(limits).await;
+    let mut stream = served.connect(SLOW_FORM).await;
+    let told = read(&mut stream).await;
+    assert!(told.starts_with("HTTP/1.1 100 "), "{told}");
+    let whole = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\na=bc";
+    let mut stream = served.connect(whole).await;
+    assert!(read(&mut stream).await.ends_with("a=bc"));
+}
+
+#[tokio::test]
 async fn g05_who_does_not_read_is_left_and_what_waits_for_us_is_not() {
     let mut limits = patient();
-    limits.patience.reading = SHORT;
+    limits.patience.progress = SHORT;
     let mut served = Served::start(limits).await;
     let mut live = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
     within(live.read_u8()).await.unwrap();
