@@ -1,5 +1,6 @@
 //! How many payloads and bodies are being saved at once: each is in memory until it was sent, and whoever reads slowly is not to have
-//! many of them. An organization has its share, so that its customers take nothing from others.
+//! many of them. An organization has its share, so that its customers take little from others; how slowly anybody may read at all is
+//! bounded where answers are sent (`http::pulse`).
 
 use axum::{
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -18,7 +19,7 @@ use crate::{
 
 /// How many there may be at once, of an organization and of all.
 const ORGANIZATION_MAX: usize = 4;
-const ALL_MAX: usize = 16;
+const ALL_MAX: usize = 64;
 
 /// Those under way.
 pub(super) struct Downloads(Places);
