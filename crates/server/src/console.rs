@@ -8,6 +8,7 @@
 //! | `sign_in` | signing in and out |
 //! | `cookies` | what browsers keep for us |
 //! | `limit` | how often anybody may sign in |
+//! | `forms` | how many forms are read at once |
 //! | `downloads` | how many large answers there may be at once |
 //! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
 //! | `twice` | forms that are sent twice and done once |
@@ -42,6 +43,7 @@ mod event_types;
 mod events;
 mod fault;
 mod fields;
+mod forms;
 mod guard;
 mod labels;
 mod limit;
@@ -76,7 +78,7 @@ use axum::{
     routing::{get, post},
 };
 
-use self::{downloads::Downloads, fault::Fault, limit::SignInLimits, twice::Sendings};
+use self::{downloads::Downloads, fault::Fault, forms::Forms, limit::SignInLimits, twice::Sendings};
 use crate::{app::App, http::proxies::Proxies};
 
 /// The largest form that is read.
@@ -110,6 +112,7 @@ pub(crate) struct Console {
     options: ConsoleOptions,
     limits: SignInLimits,
     downloads: Downloads,
+    forms: Forms,
     sendings: Arc<Sendings>,
 }
 
@@ -125,6 +128,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         options,
         limits: SignInLimits::default(),
         downloads: Downloads::default(),
+        forms: Forms::default(),
         sendings: Arc::default(),
     });
     let pages = Router::new()

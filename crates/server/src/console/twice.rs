@@ -5,11 +5,14 @@
 //! waits for that, and is led to the same place with the same cookies. What leads nowhere, such as a form that comes back with
 //! errors, did nothing, and is not kept.
 //!
-//! This is a node's own memory, bounded in count and time. What must be done once over all nodes has a request id
+//! A secret that is shown once goes the same way while its page shows it, for a minute; who sends the form later is led to the page, which
+//! shows it no more.
+//!
+//! This is a node's own memory, bounded in count and time: whoever sends many forms is forgotten some of their own, and nobody else's. What must be done once over all nodes has a request id
 //! ([`super::fields::Fields::request_id`]) or asks first.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +20,7 @@ use std::{
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode},
+    http::{HeaderMap, StatusCode, header::SET_COOKIE},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -26,25 +29,44 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use super::{Console, FORM_BYTES_MAX, fault::Fault, fields::Fields, session::Asked};
-use crate::app::{error::AppError, sessions::Session};
+use super::{Console, fault::Fault, fields::Fields, forms::Form, session::Asked};
+use crate::app::{access::Actor, error::AppError, sessions::Session};
 
 /// How long it is remembered where a form led.
 const KEPT: Duration = Duration::from_secs(600);
-/// How many forms are remembered; beyond it the oldest is forgotten.
-const SENDINGS_MAX: usize = 2_048;
+/// How long what it has the browser keep goes along: as long as browsers keep it.
+const COOKIES_KEPT: Duration = Duration::from_secs(60);
+/// How many forms are remembered of one token or portal link, and of all; beyond it the oldest that is done is forgotten. There are
+/// always some: fewer than that are under way at once ([`super::forms`]).
+const ACTOR_MAX: usize = 128;
+const SENDINGS_MAX: usize = 4_096;
 
 /// Who sent what to where, with which nonce.
 type Key = [u8; 32];
 
-/// The forms that were sent of late, oldest first.
+/// The forms that were sent of late.
 #[derive(Default)]
-pub(super) struct Sendings(Mutex<VecDeque<Sending>>);
+pub(super) struct Sendings(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Oldest first.
+    sendings: VecDeque<Sending>,
+    begun: u64,
+}
 
 struct Sending {
     key: Key,
+    number: u64,
+    actor: Actor,
     begun: Instant,
     lead: watch::Receiver<Option<Lead>>,
+}
+
+impl Sending {
+    fn is_done(&self) -> bool {
+        self.lead.borrow().is_some()
+    }
 }
 
 /// Where a form leads.
@@ -52,6 +74,14 @@ struct Sending {
 struct Lead {
     status: StatusCode,
     headers: HeaderMap,
+}
+
+impl Lead {
+    /// For whoever comes when browsers do not keep its cookies any more.
+    fn without_cookies(mut self) -> Self {
+        self.headers.remove(SET_COOKIE);
+        self
+    }
 }
 
 impl IntoResponse for Lead {
@@ -64,43 +94,90 @@ impl IntoResponse for Lead {
 enum Turn {
     /// To do it.
     First(Claim),
-    /// To wait for what comes of it; for nothing, if it leads nowhere.
-    Again(watch::Receiver<Option<Lead>>),
+    /// To wait for what comes of it.
+    Again(Earlier),
+}
+
+/// A form that was sent before.
+struct Earlier {
+    lead: watch::Receiver<Option<Lead>>,
+    is_recent: bool,
+}
+
+impl Earlier {
+    /// Where it led; nowhere, if it was not done.
+    async fn led(mut self) -> Option<Lead> {
+        let lead = self.lead.wait_for(Option::is_some).await.ok()?.clone();
+        if self.is_recent {
+            lead
+        } else {
+            lead.map(Lead::without_cookies)
+        }
+    }
 }
 
 /// A form that is being done. What is dropped before it led anywhere may be sent again.
 struct Claim {
     sendings: Arc<Sendings>,
-    key: Key,
+    number: u64,
     lead: watch::Sender<Option<Lead>>,
 }
 
 impl Sendings {
-    fn claim(self: &Arc<Self>, key: Key, now: Instant) -> Turn {
+    fn claim(self: &Arc<Self>, actor: Actor, key: Key, now: Instant) -> Turn {
         let mut known = self.0.lock();
-        while known
-            .front()
-            .is_some_and(|oldest| now.saturating_duration_since(oldest.begun) >= KEPT)
-        {
-            known.pop_front();
+        let age = |sending: &Sending| now.saturating_duration_since(sending.begun);
+        known
+            .sendings
+            .retain(|sending| !sending.is_done() || age(sending) < KEPT);
+        if let Some(sending) = known.sendings.iter().find(|sending| sending.key == key) {
+            return Turn::Again(Earlier {
+                lead: sending.lead.clone(),
+                is_recent: age(sending) < COOKIES_KEPT,
+            });
         }
-        if let Some(sending) = known.iter().find(|sending| sending.key == key) {
-            return Turn::Again(sending.lead.clone());
-        }
-        if known.len() >= SENDINGS_MAX {
-            known.pop_front();
-        }
+        known.make_room(actor);
         let (lead, led) = watch::channel(None);
-        known.push_back(Sending {
+        let number = known.begun;
+        known.begun += 1;
+        known.sendings.push_back(Sending {
             key,
+            number,
+            actor,
             begun: now,
             lead: led,
         });
         Turn::First(Claim {
             sendings: Arc::clone(self),
-            key,
+            number,
             lead,
         })
+    }
+}
+
+impl Known {
+    /// Forgets what is beyond somebody's share, or beyond all places: then it is of whoever has the most.
+    fn make_room(&mut self, actor: Actor) {
+        let own = self.sendings.iter().filter(|sending| sending.actor == actor).count();
+        if own >= ACTOR_MAX {
+            self.forget_oldest_of(actor);
+        }
+        if self.sendings.len() >= SENDINGS_MAX {
+            let mut counts: HashMap<Actor, usize> = HashMap::new();
+            for sending in self.sendings.iter().filter(|sending| sending.is_done()) {
+                *counts.entry(sending.actor).or_default() += 1;
+            }
+            if let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count) {
+                self.forget_oldest_of(most);
+            }
+        }
+    }
+
+    fn forget_oldest_of(&mut self, actor: Actor) {
+        let is_oldest = |sending: &Sending| sending.actor == actor && sending.is_done();
+        if let Some(at) = self.sendings.iter().position(is_oldest) {
+            self.sendings.remove(at);
+        }
     }
 }
 
@@ -115,34 +192,40 @@ impl Drop for Claim {
     fn drop(&mut self) {
         // Before those who wait are told: each of them then finds the form free.
         if self.lead.borrow().is_none() {
-            self.sendings.0.lock().retain(|sending| sending.key != self.key);
+            let mut known = self.sendings.0.lock();
+            known.sendings.retain(|sending| sending.number != self.number);
         }
     }
 }
 
-/// Does each form that somebody sends once. Whether it may be done at all is found out on the way.
+/// Does each form that somebody sends once, if there is room for it. Whether it may be done at all is found out on the way.
 pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let asked = request.extensions().get::<Asked>();
     let session = asked.and_then(|asked| asked.session.clone());
-    let Some(session) = session.filter(|_| request.method() == Method::POST) else {
-        return next.run(request).await;
+    let form = match console.begin_form(&request, session.as_ref()) {
+        Ok(form) => form,
+        Err(fault) => return fault.into_response(),
+    };
+    let (session, form) = match (session, form) {
+        (Some(session), Some(form)) => (session, form),
+        // A stranger's form keeps its place meanwhile.
+        (_, _form) => return next.run(request).await,
     };
     let (parts, body) = request.into_parts();
-    let form = match to_bytes(body, FORM_BYTES_MAX).await {
-        Ok(form) => form,
+    let bytes = match to_bytes(body, form.bytes_max).await {
+        Ok(bytes) => bytes,
         Err(error) => return Fault::Form(format!("The form cannot be read: {error}.")).into_response(),
     };
-    let key = key(&session, parts.uri.path(), &form);
-    let request = Request::from_parts(parts, Body::from(form));
+    let key = key(&session, parts.uri.path(), &bytes);
+    let request = Request::from_parts(parts, Body::from(bytes));
     let Some(key) = key else {
         return next.run(request).await;
     };
     loop {
-        match console.sendings.claim(key, Instant::now()) {
-            Turn::First(claim) => return done(claim, request, next).await,
-            Turn::Again(mut lead) => {
-                let led = lead.wait_for(Option::is_some).await.ok().and_then(|lead| lead.clone());
-                if let Some(lead) = led {
+        match console.sendings.claim(session.caller.actor(), key, Instant::now()) {
+            Turn::First(claim) => return done(claim, form, request, next).await,
+            Turn::Again(earlier) => {
+                if let Some(lead) = earlier.led().await {
                     return lead.into_response();
                 }
             }
@@ -150,8 +233,8 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     }
 }
 
-/// Sees the form through, whether or not somebody waits for it.
-async fn done(claim: Claim, request: Request, next: Next) -> Response {
+/// Sees the form through, whether or not somebody waits for it; until then it has its place.
+async fn done(claim: Claim, form: Form, request: Request, next: Next) -> Response {
     let task = async move {
         let response = next.run(request).await;
         if response.status().is_redirection() {
@@ -160,6 +243,7 @@ async fn done(claim: Claim, request: Request, next: Next) -> Response {
                 headers: response.headers().clone(),
             });
         }
+        drop(form);
         response
     };
     let answer = tokio::spawn(task.in_current_span()).await;
@@ -182,6 +266,7 @@ fn key(session: &Session, path: &str, form: &Bytes) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use axum::http::header::LOCATION;
+    use hookwright_domain::id::TokenId;
 
     use super::*;
 
@@ -200,9 +285,9 @@ mod tests {
         }
     }
 
-    fn again(turn: Turn) -> watch::Receiver<Option<Lead>> {
+    fn again(turn: Turn) -> Earlier {
         match turn {
-            Turn::Again(lead) => lead,
+            Turn::Again(earlier) => earlier,
             Turn::First(_) => panic!("it is not known"),
         }
     }
@@ -213,37 +298,89 @@ mod tests {
         key
     }
 
+    fn actor(id: i64) -> Actor {
+        Actor::Token(TokenId::from_raw(id))
+    }
+
     #[tokio::test]
     async fn who_sends_again_is_led_where_the_first_was() {
         let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = first(sendings.claim(number(1), now));
-        let mut waiting = again(sendings.claim(number(1), now));
-        first(sendings.claim(number(2), now));
-        claim.led(lead("/there"));
-        assert_eq!(*waiting.wait_for(Option::is_some).await.unwrap(), Some(lead("/there")));
-        let later = again(sendings.claim(number(1), now + KEPT - Duration::from_millis(1)));
-        assert_eq!(*later.borrow(), Some(lead("/there")));
-        first(sendings.claim(number(1), now + KEPT));
+        let claim = |at: usize, now: Instant| sendings.claim(actor(1), number(at), now);
+        let begun = first(claim(1, now));
+        let waiting = again(claim(1, now));
+        first(claim(2, now));
+        begun.led(lead("/there"));
+        assert_eq!(waiting.led().await, Some(lead("/there")));
+        let later = again(claim(1, now + KEPT - Duration::from_millis(1)));
+        assert_eq!(later.led().await, Some(lead("/there")));
+        first(claim(1, now + KEPT));
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_once_is_led_to_for_as_long_as_it_is_shown() {
+        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
+        let claim = |now: Instant| sendings.claim(actor(1), number(1), now);
+        let mut shows = lead("/there");
+        shows
+            .headers
+            .insert(SET_COOKIE, "hookwright-once=sealed".parse().unwrap());
+        first(claim(now)).led(shows.clone());
+        let meanwhile = again(claim(now + COOKIES_KEPT - Duration::from_millis(1)));
+        assert_eq!(meanwhile.led().await, Some(shows));
+        let later = again(claim(now + COOKIES_KEPT));
+        assert_eq!(
+            later.led().await,
+            Some(lead("/there")),
+            "it is not done anew, and shows nothing"
+        );
     }
 
     #[tokio::test]
     async fn what_led_nowhere_is_free_for_who_waits() {
         let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = first(sendings.claim(number(1), now));
-        let mut waiting = again(sendings.claim(number(1), now));
+        let claim = first(sendings.claim(actor(1), number(1), now));
+        let waiting = again(sendings.claim(actor(1), number(1), now));
         drop(claim);
-        assert!(waiting.wait_for(Option::is_some).await.is_err());
-        first(sendings.claim(number(1), now));
+        assert_eq!(waiting.led().await, None);
+        first(sendings.claim(actor(1), number(1), now));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn who_sends_many_forms_forgets_their_own_that_are_done() {
         let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        for at in 0..=SENDINGS_MAX {
-            first(sendings.claim(number(at), now)).led(lead("/there"));
+        let claim = |id: i64, at: usize| sendings.claim(actor(id), number(at), now);
+        first(claim(2, 0)).led(lead("/other"));
+        let under_way = first(claim(1, 1));
+        for at in 2..2 + ACTOR_MAX {
+            first(claim(1, at)).led(lead("/there"));
         }
-        assert_eq!(sendings.0.lock().len(), SENDINGS_MAX);
-        again(sendings.claim(number(SENDINGS_MAX), now));
-        first(sendings.claim(number(0), now));
+        assert_eq!(sendings.0.lock().sendings.len(), ACTOR_MAX + 1);
+        again(claim(2, 0));
+        again(claim(1, 1));
+        again(claim(1, 1 + ACTOR_MAX));
+        drop(under_way);
+        first(claim(1, 2)).led(lead("/there"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_who_has_most_gives_way() {
+        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
+        let claim = |id: i64, at: usize| sendings.claim(actor(id), number(at), now);
+        first(claim(0, 0)).led(lead("/alone"));
+        for at in 1..=2 * SENDINGS_MAX {
+            let id = i64::try_from(at % (2 * SENDINGS_MAX / ACTOR_MAX)).unwrap();
+            first(claim(1 + id, at)).led(lead("/there"));
+        }
+        assert_eq!(sendings.0.lock().sendings.len(), SENDINGS_MAX);
+        again(claim(0, 0));
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_forgotten_with_its_time() {
+        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
+        let slow = first(sendings.claim(actor(1), number(1), now));
+        again(sendings.claim(actor(1), number(1), now + 2 * KEPT));
+        drop(slow);
+        assert!(sendings.0.lock().sendings.is_empty());
     }
 }
