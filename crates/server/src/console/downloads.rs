@@ -19,7 +19,7 @@ use crate::{
 
 /// How many there may be at once, of an organization and of all.
 const ORGANIZATION_MAX: usize = 4;
-const ALL_MAX: usize = 64;
+const ALL_MAX: usize = 32;
 
 /// Those under way.
 pub(super) struct Downloads(Places);

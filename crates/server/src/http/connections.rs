@@ -79,7 +79,7 @@ impl Default for Limits {
                 // Longer than proxies keep a connection that they may use again: it is they who close it.
                 idle: Duration::from_secs(90),
                 progress: Duration::from_secs(60),
-                rate: 8 << 10,
+                rate: 10 << 10,
             },
             handshake: Duration::from_secs(10),
             farewell: Duration::from_secs(5),
