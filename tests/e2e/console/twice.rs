@@ -2,7 +2,10 @@
 //! short by another one.
 
 use hookwright_testkit::{HttpResponse, Receiver};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{Reader, delivery_of, form_token};
 use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores};
@@ -144,6 +147,33 @@ async fn a_form_is_done_once_where_the_browser_did_not_wait() {
         assert_eq!(answer.status, 303, "{}", answer.text());
         assert_eq!(rotate.count(&reader).await, nonce + 1);
     }
+}
+
+#[tokio::test]
+async fn large_forms_that_do_not_arrive_keep_no_small_ones_out() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let made = installation.webhook(&Receiver::start().await, &["*"]).await;
+    let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
+    let reveal = Form::new(&page, &format!("{page}/reveal"), "", "webhook.reveal_secret");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nOrigin: {}\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
+        reveal.path,
+        reader.address,
+        reader.cookie,
+        reader.origin(),
+    );
+    let mut held = Vec::new();
+    for expected in ["100 ", "100 ", "100 ", "100 ", "429 "] {
+        let mut slow = TcpStream::connect(&reader.address).await.unwrap();
+        slow.write_all(head.as_bytes()).await.unwrap();
+        let mut told = [0; 13];
+        slow.read_exact(&mut told).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&told), format!("HTTP/1.1 {expected}"));
+        held.push(slow);
+    }
+    let body = reveal.body(&reader, "a").await;
+    assert_eq!(reveal.send(&reader, &body).await.status, 303);
 }
 
 #[tokio::test]
