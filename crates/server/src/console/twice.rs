@@ -367,7 +367,7 @@ mod tests {
         let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
         let claim = |id: i64, at: usize| sendings.claim(actor(id), number(at), now);
         first(claim(0, 0)).led(lead("/alone"));
-        for at in 1..=2 * SENDINGS_MAX {
+        for at in 1..=SENDINGS_MAX + ACTOR_MAX {
             let id = i64::try_from(at % (2 * SENDINGS_MAX / ACTOR_MAX)).unwrap();
             first(claim(1 + id, at)).led(lead("/there"));
         }
