@@ -1,4 +1,5 @@
-//! Places that there are a number of, and for each organization a share of that: nobody takes the others'.
+//! Places that there are a number of, and for each owner (an organization, a token, an address) a share of that: nobody takes the
+//! others'.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,14 +11,14 @@ pub(crate) struct Places(Arc<Taken>);
 
 struct Taken {
     most: usize,
-    of_organization: usize,
-    by_organization: Mutex<HashMap<i64, usize>>,
+    share: usize,
+    by_owner: Mutex<HashMap<i64, usize>>,
 }
 
 /// A place, until it is dropped.
 pub(crate) struct Place {
     places: Places,
-    organization: i64,
+    owner: i64,
 }
 
 /// Why there is no place.
@@ -25,44 +26,44 @@ pub(crate) struct Place {
 pub(crate) enum Full {
     /// All are taken.
     All,
-    /// The organization has its share.
-    Organization,
+    /// The owner has its share.
+    Share,
 }
 
 impl Places {
-    pub(crate) fn new(most: usize, of_organization: usize) -> Self {
+    pub(crate) fn new(most: usize, share: usize) -> Self {
         Self(Arc::new(Taken {
             most,
-            of_organization,
-            by_organization: Mutex::default(),
+            share,
+            by_owner: Mutex::default(),
         }))
     }
 
     /// Takes one.
-    pub(crate) fn take(&self, organization: i64) -> Result<Place, Full> {
-        let mut taken = self.0.by_organization.lock();
+    pub(crate) fn take(&self, owner: i64) -> Result<Place, Full> {
+        let mut taken = self.0.by_owner.lock();
         if taken.values().sum::<usize>() >= self.0.most {
             return Err(Full::All);
         }
-        let own = taken.entry(organization).or_default();
-        if *own >= self.0.of_organization {
-            return Err(Full::Organization);
+        let own = taken.entry(owner).or_default();
+        if *own >= self.0.share {
+            return Err(Full::Share);
         }
         *own += 1;
         Ok(Place {
             places: self.clone(),
-            organization,
+            owner,
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.0.by_organization.lock();
-        if let Some(own) = taken.get_mut(&self.organization) {
+        let mut taken = self.places.0.by_owner.lock();
+        if let Some(own) = taken.get_mut(&self.owner) {
             *own -= 1;
             if *own == 0 {
-                taken.remove(&self.organization);
+                taken.remove(&self.owner);
             }
         }
     }
@@ -76,7 +77,7 @@ mod tests {
     fn nobody_takes_the_places_of_others() {
         let places = Places::new(8, 2);
         let mut held: Vec<Place> = (0..2).map(|_| places.take(1).ok().unwrap()).collect();
-        assert_eq!(places.take(1).err(), Some(Full::Organization));
+        assert_eq!(places.take(1).err(), Some(Full::Share));
         for other in 2..=4 {
             held.extend((0..2).map(|_| places.take(other).ok().unwrap()));
         }
@@ -84,7 +85,7 @@ mod tests {
         held.pop();
         assert!(places.take(99).is_ok());
         held.clear();
-        let remembered = places.0.by_organization.lock();
+        let remembered = places.0.by_owner.lock();
         assert!(remembered.is_empty(), "nothing is remembered of who left");
     }
 }

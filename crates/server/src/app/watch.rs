@@ -91,7 +91,7 @@ pub(super) fn places() -> Places {
 fn no_place(full: Full) -> AppError {
     let message = match full {
         Full::All => format!("{ALL_MAX} streams watch deliveries on this server, the most it serves; end some"),
-        Full::Organization => format!(
+        Full::Share => format!(
             "{ORGANIZATION_MAX} streams watch the organization's deliveries on this server, the most it serves of one; end some"
         ),
     };
