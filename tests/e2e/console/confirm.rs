@@ -1,7 +1,7 @@
 //! What cancels deliveries asks first, says how many, and does nothing before it was confirmed.
 
 use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest, TokenScope};
-use hookwright_testkit::{Receiver, Response};
+use hookwright_testkit::{Receiver, Response, until};
 
 use super::{Reader, delivery_of, token};
 use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores};
@@ -54,6 +54,19 @@ on_both_stores! {
         let done = reader.post_from(&asks, &resume, "backlog=discard&confirmed=yes").await;
         assert_eq!(done.header("location"), Some(format!("{page}?done=discarded").as_str()));
         assert_eq!(cancelled(&mut installation).await, 3);
+    }
+
+    async fn that_nothing_waits_is_said(on: On) {
+        let (installation, _receiver, webhook, _) = with_waiting(on, 0).await;
+        let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        let page = format!("{ACME_PAGES}/webhooks/{webhook}");
+        assert_eq!(reader.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
+        // The ping came; that it did is noted a moment later.
+        until("nothing to wait", async || {
+            let asked = reader.get(&format!("{page}/discard")).await.text();
+            if asked.contains("Nothing waits for") { Ok(()) } else { Err(asked) }
+        })
+        .await;
     }
 
     async fn a_delivery_is_ended_where_that_is_confirmed(on: On) {

@@ -47,15 +47,26 @@ pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which
         return Ok(Redirect::to(&back).into_response());
     }
     let waiting = console.app.count_waiting_for(caller, place.name(), id).await?;
-    let waiting = deliveries(waiting);
+    let (sentence, rest, button) = match waiting {
+        0 => (
+            "This makes the webhook active again. Nothing waits for".to_owned(),
+            "",
+            "Resume".to_owned(),
+        ),
+        _ => {
+            let waiting = deliveries(waiting);
+            let sentence = format!("This makes the webhook active again, and cancels {waiting} to");
+            (sentence, NOT_SENT, format!("Resume, cancel {waiting}"))
+        }
+    };
     let page = ConfirmPage {
         frame: Frame::within(&console, &visitor, &place, "webhooks", "Resume and cancel what waits"),
-        sentence: format!("This makes the webhook active again, and cancels {waiting} to"),
+        sentence,
         target: console.target(&visitor, &place, id)?,
-        rest: NOT_SENT,
+        rest,
         action: format!("{back}/resume"),
         fields: vec![("backlog", "discard"), ("confirmed", "yes")],
-        button: format!("Resume, cancel {waiting}"),
+        button,
         back,
         keep: "Leave it paused",
     };
@@ -65,7 +76,7 @@ pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which
 fn deliveries(waiting: usize) -> String {
     match waiting {
         1 => "the 1 delivery that waits".to_owned(),
-        0..=COUNTED_MAX => format!(
+        ..=COUNTED_MAX => format!(
             "the {} deliveries that wait",
             count(i64::try_from(waiting).unwrap_or(i64::MAX))
         ),
