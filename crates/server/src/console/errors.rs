@@ -127,6 +127,11 @@ impl Errors {
         }
     }
 
+    /// These, or the others where nothing is wrong here.
+    pub(super) fn or(self, others: Self) -> Self {
+        if self.is_empty() { others } else { self }
+    }
+
     /// Adds a sentence.
     pub(super) fn add(&mut self, field: &str, sentence: impl Into<String>) {
         self.fields.push(Wrong {

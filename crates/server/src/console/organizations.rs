@@ -64,7 +64,7 @@ async fn list_page(
     visitor: &Visitor,
     asked: &Fields,
     sent: &Fields,
-    mut errors: Errors,
+    errors: Errors,
 ) -> AppResult<ListPage> {
     let caller = visitor.caller();
     let mut wrong = Errors::default();
@@ -75,9 +75,6 @@ async fn list_page(
         console.app.list_organizations(caller, prefix, after, ROWS)
     };
     let (rows, next) = wrong.found(found, "organization").await?;
-    if errors.is_empty() {
-        errors = wrong;
-    }
     let rows = rows.into_iter().map(|row| Row {
         webhooks: counted(console.app.webhook_count(&row), "webhook"),
         name: row.name,
@@ -92,7 +89,7 @@ async fn list_page(
         may_create: caller.require(Scope::Admin).is_ok(),
         name: sent.get("name").to_owned(),
         display_name: sent.get("display_name").to_owned(),
-        errors,
+        errors: errors.or(wrong),
     })
 }
 

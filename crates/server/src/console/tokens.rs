@@ -124,7 +124,7 @@ async fn list_page(
     visitor: &Visitor,
     place: Option<&Place>,
     fields: &Fields,
-    mut errors: Errors,
+    errors: Errors,
 ) -> AppResult<ListPage> {
     visitor.caller().require_any(Scope::Admin)?;
     // A form that is wrong stands above the list's first page.
@@ -136,16 +136,13 @@ async fn list_page(
         .app
         .list_tokens(visitor.caller(), organization, cursor.below(), ROWS);
     let (views, next) = wrong.found(asked, "token").await?;
-    if errors.is_empty() {
-        errors = wrong;
-    }
     let address = address(place);
     Ok(ListPage {
         frame: Frame::at(console, visitor, place, "tokens", "Tokens").after(fields),
         tokens: views.into_iter().map(|view| row(visitor, view)).collect(),
         pages: cursor.pages(&address, of_list, next),
         organization: organization.map(str::to_owned),
-        errors,
+        errors: errors.or(wrong),
         display_name: fields.get("display_name").to_owned(),
         scope: fields.some("scope").unwrap_or("manage").to_owned(),
         for_organization: fields.get("for_organization").to_owned(),

@@ -1,15 +1,15 @@
 //! A form that is sent twice is done once: a second click, or a browser that sends again what it got no answer to.
 //!
-//! Each form carries a nonce. Its first sending is done in a task of its own, to the end also where the browser stops
-//! listening, as it does after a second click; and where it leads is kept for a while. Whoever sends the same again meanwhile
-//! waits for that, and is led to the same place with the same cookies. What leads nowhere, such as a form that comes back with
-//! errors, did nothing, and is not kept.
+//! Each form but those that sign in and out carries a nonce. Its first sending is done in a task of its own, to the end also
+//! where the browser stops listening, as it does after a second click; and where it leads is kept for a while. Whoever sends the
+//! same again meanwhile waits for that, and is led to the same place with the same cookies. What leads nowhere, such as a form
+//! that comes back with errors, did nothing, and is not kept.
 //!
-//! A secret that is shown once goes the same way while its page shows it, for a minute; who sends the form later is led to the page, which
-//! shows it no more.
+//! A secret that is shown once goes the same way while its page shows it, for a minute; who sends the form later is led to the
+//! page, which shows it no more.
 //!
-//! This is a node's own memory, bounded in count and time: whoever sends many forms is forgotten some of their own, and nobody else's. What must be done once over all nodes has a request id
-//! ([`super::fields::Fields::request_id`]) or asks first.
+//! This is a node's own memory, bounded in count and time: of whoever sends many forms some of their own are forgotten, and nobody
+//! else's. What must be done once over all nodes has a request id ([`super::fields::Fields::request_id`]) or asks first.
 
 use std::{
     collections::{HashMap, VecDeque},
