@@ -1,59 +1,44 @@
 //! HTTP/1.1 (RFC 9112) as far as a webhook needs it: one POST at a time over a kept-alive connection.
 //!
-//! Everything is bounded: a response's head by 64 KiB and 128 headers, interim responses by 100, what is read of a body by
-//! `BODY_READ_MAX`, and all of it by the attempt's deadline. A status that came in time stands, whatever the body does.
+//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, what is read of a body by
+//! `BODY_READ_MAX`, and all of it by the attempt's deadline. A status that came in time stands, whatever the other header lines
+//! and the body hold.
 
 mod body;
+mod head;
 
 use std::io::ErrorKind;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use hookwright_domain::outcome::ErrorClass;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout_at},
 };
 
-use self::body::Framing;
-use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases, ResponseRecord};
+use self::{
+    body::Framing,
+    head::{Head, NoHead, read_final_head},
+};
+use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases};
 use crate::connector::{Stream, elapsed_us};
 
-const HEAD_BYTES_MAX: usize = 64 << 10;
-const HEADERS_MAX: usize = 128;
-const INTERIM_MAX: usize = 100;
 /// A body up to this size goes out in one write with the head; a larger one is not copied.
 const BODY_INLINE_MAX: usize = 16 << 10;
 
 /// A connection, and what was read from it beyond the last response.
 pub(crate) struct Http1 {
     stream: Stream,
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     out: Vec<u8>,
-}
-
-/// A response's head.
-struct Head {
-    record: ResponseRecord,
-    framing: Framing,
-    keep_alive: bool,
-}
-
-/// Why there is no head.
-enum NoHead {
-    /// The connection ended before a byte came.
-    Closed(std::io::Error),
-    /// It ended, or broke, in the middle.
-    Broken(std::io::Error),
-    /// What came is no HTTP.
-    Invalid(String),
 }
 
 impl Http1 {
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             out: Vec::new(),
         }
     }
@@ -162,104 +147,6 @@ async fn write(stream: &mut (impl tokio::io::AsyncWrite + Unpin), head: &[u8], b
     stream.write_all(head).await?;
     stream.write_all(body).await?;
     stream.flush().await
-}
-
-/// Reads heads until one is final. `send_error` is what sending ended with: it counts only where no answer comes.
-async fn read_final_head(
-    stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
-    send_error: Option<std::io::Error>,
-) -> Result<Head, NoHead> {
-    for _ in 0..=INTERIM_MAX {
-        let head = match (read_head(stream, buffer).await, &send_error) {
-            (Err(NoHead::Closed(_)), Some(error)) => return Err(NoHead::Closed(error.kind().into())),
-            (head, _) => head?,
-        };
-        if !matches!(head.record.status, 100 | 102..=199) {
-            let broken = send_error.is_some();
-            return Ok(if broken {
-                Head {
-                    keep_alive: false,
-                    ..head
-                }
-            } else {
-                head
-            });
-        }
-    }
-    Err(NoHead::Invalid(format!("more than {INTERIM_MAX} interim responses")))
-}
-
-async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Head, NoHead> {
-    loop {
-        if let Some((head, length)) = parse_head(buffer)? {
-            buffer.drain(..length);
-            return Ok(head);
-        }
-        if buffer.len() >= HEAD_BYTES_MAX {
-            return Err(NoHead::Invalid(format!(
-                "a response head of more than {HEAD_BYTES_MAX} bytes"
-            )));
-        }
-        buffer.reserve(2_048);
-        match stream.read_buf(buffer).await {
-            Ok(0) if buffer.is_empty() => return Err(NoHead::Closed(ErrorKind::UnexpectedEof.into())),
-            Ok(0) => {
-                return Err(NoHead::Invalid(
-                    "the connection ended within the response head".to_owned(),
-                ));
-            }
-            Ok(_) => {}
-            Err(error) if buffer.is_empty() => return Err(NoHead::Closed(error)),
-            Err(error) => return Err(NoHead::Broken(error)),
-        }
-    }
-}
-
-/// A head and its length, if it is whole.
-fn parse_head(buffer: &[u8]) -> Result<Option<(Head, usize)>, NoHead> {
-    if buffer.is_empty() {
-        return Ok(None);
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(NoHead::Invalid(format!("what came is no HTTP response: {error}"))),
-    };
-    let (status, version) = (response.code.unwrap_or(0), response.version.unwrap_or(0));
-    if status < 100 {
-        return Err(NoHead::Invalid(format!("{status} is not an HTTP status")));
-    }
-    let (framing, framed_well) = Framing::of(status, response.headers);
-    let connection = |wanted: &[u8]| {
-        response.headers.iter().any(|header| {
-            header.name.eq_ignore_ascii_case("connection")
-                && header
-                    .value
-                    .split(|byte| *byte == b',')
-                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
-        })
-    };
-    let keep_alive = framed_well
-        && if version == 1 {
-            !connection(b"close")
-        } else {
-            connection(b"keep-alive")
-        };
-    let record = ResponseRecord::head(
-        status,
-        response.headers.iter().map(|header| (header.name, header.value)),
-    );
-    Ok(Some((
-        Head {
-            record,
-            framing,
-            keep_alive,
-        },
-        length,
-    )))
 }
 
 impl NoHead {

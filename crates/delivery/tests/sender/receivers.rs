@@ -131,6 +131,34 @@ async fn r09_what_is_http_and_what_is_not() {
 }
 
 #[tokio::test]
+async fn b18_an_odd_header_line_does_not_hide_the_status() {
+    for odd in [
+        "X My Header: 1",
+        "Content-Type : text/plain",
+        "PHP Warning:  x in y",
+        "a line without a colon",
+        "X-Control: a\u{1}b",
+        "X-Folded: a\r\n b",
+    ] {
+        let receiver = Receiver::start().await;
+        let response = format!("HTTP/1.1 200 OK\r\n{odd}\r\nX-Good: yes\r\nContent-Length: 2\r\n\r\nok");
+        receiver.answer(Answer::RawKeepAlive(response.into()));
+        let (sender, mut slot) = (sender(), None);
+        for attempts in 1..=2 {
+            let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
+            assert_eq!(class(&report), None, "{odd:?}: {report:?}");
+            assert!(!report.truncated(), "the body is complete: {odd:?}");
+            assert!(
+                report.headers().iter().any(|(name, _)| name == "x-good"),
+                "the other lines are kept: {odd:?}"
+            );
+            assert!(slot.is_none(), "the connection is not used again: {odd:?}");
+            assert_eq!(receiver.connections(), attempts, "{odd:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn r10_r11_interim_responses() {
     let hundred = "HTTP/1.1 100 Continue\r\n\r\n";
     let ok = "HTTP/1.1 204 No Content\r\n\r\n";

@@ -1,5 +1,6 @@
 //! How a response's body is framed, and reading as much of it as is worth it.
 
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::super::BODY_READ_MAX;
@@ -47,7 +48,7 @@ impl Framing {
     pub(super) async fn read(
         self,
         stream: &mut (impl AsyncRead + Unpin),
-        buffer: &mut Vec<u8>,
+        buffer: &mut BytesMut,
         body: &mut Vec<u8>,
     ) -> std::io::Result<bool> {
         match self {
@@ -55,7 +56,8 @@ impl Framing {
             Self::Length(length) => read_length(stream, buffer, body, length).await,
             Self::Chunked => read_chunked(stream, buffer, body).await,
             Self::UntilClose => {
-                body.append(buffer);
+                body.extend_from_slice(buffer);
+                buffer.clear();
                 while body.len() < BODY_READ_MAX {
                     body.reserve(4_096);
                     if stream.read_buf(body).await? == 0 {
@@ -77,15 +79,21 @@ fn parse_length(value: &[u8]) -> Option<usize> {
     }
 }
 
+/// Moves the first bytes of the buffer to the body. The cost does not depend on what stays in the buffer.
+fn take(buffer: &mut BytesMut, body: &mut Vec<u8>, count: usize) {
+    body.extend_from_slice(&buffer[..count]);
+    buffer.advance(count);
+}
+
 async fn read_length(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
+    buffer: &mut BytesMut,
     body: &mut Vec<u8>,
     length: usize,
 ) -> std::io::Result<bool> {
     let wanted = length.min(BODY_READ_MAX);
     let at_hand = buffer.len().min(wanted.saturating_sub(body.len()));
-    body.extend(buffer.drain(..at_hand));
+    take(buffer, body, at_hand);
     while body.len() < wanted {
         let mut rest = (&mut *stream).take((wanted - body.len()) as u64);
         body.reserve(4_096);
@@ -99,7 +107,7 @@ async fn read_length(
 /// Reads chunks until the last one and its trailers. Garbage ends the reading: the status counts all the same.
 async fn read_chunked(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
+    buffer: &mut BytesMut,
     body: &mut Vec<u8>,
 ) -> std::io::Result<bool> {
     const LINE_MAX: usize = 4_096;
@@ -107,7 +115,12 @@ async fn read_chunked(
         let Some(line) = read_line(stream, buffer, LINE_MAX).await? else {
             return Ok(false);
         };
-        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let digits = line
+            .as_ref()
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
         let digits = std::str::from_utf8(digits)
             .ok()
             .filter(|digits| !digits.starts_with('+'));
@@ -119,7 +132,7 @@ async fn read_chunked(
         }
         if size > BODY_READ_MAX.saturating_sub(body.len()) {
             let room = BODY_READ_MAX.saturating_sub(body.len()).min(buffer.len());
-            body.extend(buffer.drain(..room));
+            take(buffer, body, room);
             return Ok(false);
         }
         if !read_length(stream, buffer, body, body.len() + size).await? {
@@ -133,7 +146,7 @@ async fn read_chunked(
 
 async fn read_trailers(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
+    buffer: &mut BytesMut,
     line_max: usize,
 ) -> std::io::Result<bool> {
     const TRAILERS_MAX: usize = 64;
@@ -150,18 +163,21 @@ async fn read_trailers(
 /// A line without its end; `None` where it is too long or the connection ends.
 async fn read_line(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
+    buffer: &mut BytesMut,
     max: usize,
-) -> std::io::Result<Option<Vec<u8>>> {
+) -> std::io::Result<Option<BytesMut>> {
+    // Bytes that were searched once are not searched again, however the line arrives.
+    let mut searched = 0;
     loop {
-        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let mut line: Vec<u8> = buffer.drain(..=end).collect();
-            line.pop();
+        if let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            let mut line = buffer.split_to(searched + end);
+            buffer.advance(1);
             if line.last() == Some(&b'\r') {
-                line.pop();
+                line.truncate(line.len() - 1);
             }
             return Ok(Some(line));
         }
+        searched = buffer.len();
         if buffer.len() > max {
             return Ok(None);
         }
@@ -209,7 +225,7 @@ mod tests {
     }
 
     async fn chunked(text: &str) -> (String, bool) {
-        let (mut buffer, mut body) = (Vec::new(), Vec::new());
+        let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
         let complete = read_chunked(&mut text.as_bytes(), &mut buffer, &mut body)
             .await
             .unwrap();
