@@ -145,11 +145,15 @@ impl Connector {
             Some(address) => vec![address],
             None => {
                 let begun = Instant::now();
-                let resolved = timeout_at(deadline, self.resolver.resolve(url.host())).await;
+                let resolved = self.resolver.resolve(url.host(), deadline).await;
                 phases.dns_us = Some(elapsed_us(begun));
-                let no_answer = || Failure::new(ErrorClass::Dns, "the host name did not resolve in time");
-                resolved.map_err(|_| no_answer())?.map_err(|error| {
-                    Failure::new(ErrorClass::Dns, "the host name does not resolve").with_detail(error.to_string())
+                resolved.map_err(|error| {
+                    let message = if error.is_name_incomplete() {
+                        "the host name does not resolve; it must be complete, because search domains are not applied"
+                    } else {
+                        "the host name does not resolve"
+                    };
+                    Failure::new(ErrorClass::Dns, message).with_detail(error.to_string())
                 })?
             }
         };

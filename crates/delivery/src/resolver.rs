@@ -1,75 +1,178 @@
-//! Names to addresses, within bounds: 2 seconds, 16 addresses, and nothing remembered, so that every new connection is made
-//! to what the name means now.
+//! Name resolution: a host name to addresses, within bounds (2 seconds, 16 addresses). Nothing is cached, so every new connection
+//! is made to what the name means now.
+//!
+//! IPv4 and IPv6 addresses are asked for at once. A name resolves as soon as one family is known: an answer of the other one
+//! that is late, missing or an error costs a short delay (RFC 8305, section 3) and never the address that is known.
+
+mod system;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use hickory_resolver::{
     Resolver as HickoryResolver, TokioResolver,
-    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts},
-    net::runtime::TokioRuntimeProvider,
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
+    net::{NetError, runtime::TokioRuntimeProvider},
+    proto::rr::{RData, RecordType},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
+
+use self::system::System;
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long IPv6 addresses are waited for once an IPv4 address is known (RFC 8305, section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// How many of a name's addresses are looked at.
 const ADDRESSES_MAX: usize = 16;
 
 /// A name that does not resolve, for operators.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ResolveError(String);
+#[error("{problem}")]
+pub struct ResolveError {
+    problem: String,
+    name_incomplete: bool,
+}
+
+impl ResolveError {
+    fn new(problem: impl ToString) -> Self {
+        Self {
+            problem: problem.to_string(),
+            name_incomplete: false,
+        }
+    }
+
+    /// Whether the name looks like one that only search domains complete.
+    pub fn is_name_incomplete(&self) -> bool {
+        self.name_incomplete
+    }
+}
+
+/// What one family's question came to.
+type Answer = Result<Vec<IpAddr>, NetError>;
 
 /// See the module.
 #[derive(Clone)]
 pub struct Resolver {
-    resolver: TokioResolver,
+    servers: Servers,
+}
+
+#[derive(Clone)]
+enum Servers {
+    /// Those that the operator set.
+    Fixed(TokioResolver),
+    /// Those of the system.
+    System(Arc<System>),
 }
 
 impl Resolver {
     /// With these DNS servers, or the system's where there are none.
     ///
     /// # Errors
-    /// When the system's configuration cannot be read.
+    /// When no resolver can be made of them.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
-        let failed = |error: &dyn std::fmt::Display| ResolveError(error.to_string());
-        let provider = TokioRuntimeProvider::default();
-        let mut builder = if servers.is_empty() {
-            // A machine without a readable configuration still delivers to addresses.
-            HickoryResolver::builder(provider.clone())
-                .unwrap_or_else(|_| HickoryResolver::builder_with_config(ResolverConfig::default(), provider))
-        } else {
-            let servers = servers.iter().map(name_server).collect();
-            HickoryResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), provider)
-        };
-        set_options(builder.options_mut());
+        if servers.is_empty() {
+            return Ok(Self::of_system(System::new()?));
+        }
         Ok(Self {
-            resolver: builder.build().map_err(|error| failed(&error))?,
+            servers: Servers::Fixed(build(servers)?),
         })
     }
 
-    /// A name's addresses.
+    fn of_system(system: System) -> Self {
+        Self {
+            servers: Servers::System(Arc::new(system)),
+        }
+    }
+
+    /// A name's addresses, IPv4 first, by the deadline or after 2 seconds.
     ///
     /// # Errors
-    /// When there are none, the servers fail, or the time is over.
-    pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    /// When no address is known by then.
+    pub async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
         // The dot at the end keeps the system's search domains out.
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        let answer = match timeout(TIMEOUT, self.resolver.lookup_ip(absolute)).await {
-            Err(_) => return Err(ResolveError(format!("no answer within {} s", TIMEOUT.as_secs()))),
-            Ok(Err(error)) => return Err(ResolveError(error.to_string())),
-            Ok(Ok(answer)) => answer,
+        let limit = deadline.min(Instant::now() + TIMEOUT);
+        let (resolver, dots_min) = match &self.servers {
+            Servers::Fixed(resolver) => (resolver.clone(), 1),
+            Servers::System(system) => {
+                let current = system.current();
+                (current.resolver.clone(), current.dots_min)
+            }
         };
-        let addresses: Vec<IpAddr> = answer.iter().take(ADDRESSES_MAX).collect();
+        let (ipv4, ipv6) = ask_for_both(&resolver, &absolute, limit).await;
+        let failed = ipv4.as_ref().or(ipv6.as_ref()).and_then(|answer| answer.as_ref().err());
+        let failed = failed.map(ToString::to_string);
+        let addresses = [ipv4, ipv6].into_iter().flatten().flatten().flatten();
+        let addresses: Vec<IpAddr> = addresses.take(ADDRESSES_MAX).collect();
         if addresses.is_empty() {
-            Err(ResolveError("the name has no address".to_owned()))
+            Err(ResolveError {
+                problem: failed.unwrap_or_else(|| "no answer in time".to_owned()),
+                name_incomplete: !name.ends_with('.') && name.matches('.').count() < dots_min,
+            })
         } else {
             Ok(addresses)
         }
     }
+}
+
+/// The answers for both families: as many as are worth their wait. `None` is no answer.
+async fn ask_for_both(resolver: &TokioResolver, name: &str, limit: Instant) -> (Option<Answer>, Option<Answer>) {
+    let (asking_ipv4, asking_ipv6) = (
+        ask(resolver, name, RecordType::A),
+        ask(resolver, name, RecordType::AAAA),
+    );
+    tokio::pin!(asking_ipv4, asking_ipv6);
+    let (mut ipv4, mut ipv6) = (None, None);
+    let mut until = limit;
+    while ipv4.is_none() || ipv6.is_none() {
+        tokio::select! {
+            answer = &mut asking_ipv4, if ipv4.is_none() => {
+                if answer.is_ok() {
+                    until = until.min(Instant::now() + RESOLUTION_DELAY);
+                }
+                ipv4 = Some(answer);
+            }
+            answer = &mut asking_ipv6, if ipv6.is_none() => {
+                // A machine without IPv6 needs the other answer, so it gets longer. Half of the time stays for connecting.
+                if answer.is_ok() {
+                    let now = Instant::now();
+                    until = until.min(now + limit.saturating_duration_since(now) / 2);
+                }
+                ipv6 = Some(answer);
+            }
+            () = sleep_until(until) => break,
+        }
+    }
+    (ipv4, ipv6)
+}
+
+/// The addresses of one family: one at least.
+async fn ask(resolver: &TokioResolver, name: &str, family: RecordType) -> Answer {
+    let answer = resolver.lookup(name, family).await?;
+    let addresses = answer.answers().iter().filter_map(|record| match &record.data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    });
+    let addresses: Vec<IpAddr> = addresses.collect();
+    if addresses.is_empty() {
+        Err(NetError::Message("the name has no address"))
+    } else {
+        Ok(addresses)
+    }
+}
+
+/// A resolver that asks these servers, and reads the system's file of hosts.
+fn build(servers: &[SocketAddr]) -> Result<TokioResolver, ResolveError> {
+    let servers = servers.iter().map(name_server).collect();
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    let mut builder = HickoryResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    set_options(builder.options_mut());
+    builder.build().map_err(ResolveError::new)
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -85,5 +188,4 @@ fn set_options(options: &mut ResolverOpts) {
     options.timeout = TIMEOUT / 2;
     options.attempts = 1;
     options.cache_size = 0;
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
 }

@@ -3,10 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 /// The longest answer over UDP; a longer one is cut, and asked for again over TCP.
 const UDP_BYTES_MAX: usize = 1_232;
@@ -33,9 +35,32 @@ pub enum Reply {
     NoSuchName,
     /// Nothing at all.
     Silence,
+    /// Records that come this much later; other questions are answered meanwhile. Over TCP they come at once.
+    Late(Duration, Vec<Record>),
 }
 
-type Script = Arc<dyn Fn(&str, usize) -> Reply + Send + Sync>;
+/// What a question asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Something else, by its number.
+    Other(u16),
+}
+
+impl From<u16> for Kind {
+    fn from(number: u16) -> Self {
+        match number {
+            1 => Self::A,
+            28 => Self::Aaaa,
+            number => Self::Other(number),
+        }
+    }
+}
+
+type Script = Arc<dyn Fn(&str, Kind, usize) -> Reply + Send + Sync>;
 
 /// A DNS server that runs until it is dropped.
 #[derive(Debug)]
@@ -47,7 +72,15 @@ pub struct DnsServer {
 impl DnsServer {
     /// Starts a server. The script gets the name, lower-case without the last dot, and how many questions came before.
     pub async fn start(script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let script: Script = Arc::new(script);
+        Self::start_with(Arc::new(move |name, _, asked| script(name, asked))).await
+    }
+
+    /// Starts a server whose script gets the name and what is asked for.
+    pub async fn start_by_kind(script: impl Fn(&str, Kind) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(Arc::new(move |name, kind, _| script(name, kind))).await
+    }
+
+    async fn start_with(script: Script) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let (tcp, udp) = bind_both().await;
         let address = tcp.local_addr().expect("a listener has an address");
@@ -86,14 +119,25 @@ async fn bind_both() -> (TcpListener, UdpSocket) {
 }
 
 async fn serve_udp(socket: UdpSocket, script: Script, asked: Arc<AtomicUsize>) {
+    let socket = Arc::new(socket);
+    let mut late = JoinSet::new();
     let mut question = [0; 2_048];
     while let Ok((length, from)) = socket.recv_from(&mut question).await {
-        if let Some(mut answer) = answer(&question[..length], &script, &asked) {
-            if answer.len() > UDP_BYTES_MAX {
-                answer = truncated(&question[..length]);
-            }
-            // A client that is gone needs no answer.
+        let Some((delay, mut answer)) = answer(&question[..length], &script, &asked) else {
+            continue;
+        };
+        if answer.len() > UDP_BYTES_MAX {
+            answer = truncated(&question[..length]);
+        }
+        // A client that is gone needs no answer.
+        if delay.is_zero() {
             let _ = socket.send_to(&answer, from).await;
+        } else {
+            let socket = Arc::clone(&socket);
+            late.spawn(async move {
+                sleep(delay).await;
+                let _ = socket.send_to(&answer, from).await;
+            });
         }
     }
 }
@@ -107,7 +151,7 @@ async fn serve_tcp(listener: TcpListener, script: Script, asked: Arc<AtomicUsize
                 if stream.read_exact(&mut question).await.is_err() {
                     return;
                 }
-                let Some(answer) = answer(&question, &script, &asked) else {
+                let Some((_, answer)) = answer(&question, &script, &asked) else {
                     return;
                 };
                 let Ok(length) = u16::try_from(answer.len()) else {
@@ -155,13 +199,16 @@ fn truncated(question: &[u8]) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<Vec<u8>> {
+/// An answer, and how much later it is to come.
+fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<(Duration, Vec<u8>)> {
     let (name, kind, end) = parse(question)?;
-    let records = match script(&name, asked.fetch_add(1, Ordering::Relaxed)) {
+    let at_once = |answer| Some((Duration::ZERO, answer));
+    let (delay, records) = match script(&name, kind.into(), asked.fetch_add(1, Ordering::Relaxed)) {
         Reply::Silence => return None,
-        Reply::ServerFailure => return Some(head(question, end, 0x8182, 0)),
-        Reply::NoSuchName => return Some(head(question, end, 0x8183, 0)),
-        Reply::Records(records) => records,
+        Reply::ServerFailure => return at_once(head(question, end, 0x8182, 0)),
+        Reply::NoSuchName => return at_once(head(question, end, 0x8183, 0)),
+        Reply::Records(records) => (Duration::ZERO, records),
+        Reply::Late(delay, records) => (delay, records),
     };
     let mut body = Vec::new();
     let mut count = 0u16;
@@ -184,7 +231,7 @@ fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<Vec<u
     }
     let mut answer = head(question, end, 0x8180, count);
     answer.extend_from_slice(&body);
-    Some(answer)
+    Some((delay, answer))
 }
 
 fn encode_name(name: &str) -> Vec<u8> {

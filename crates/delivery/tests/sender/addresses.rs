@@ -10,7 +10,7 @@ use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
 use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy};
 use hookwright_testkit::{
     Receiver, Response,
-    dns::{DnsServer, Record, Reply},
+    dns::{DnsServer, Kind, Record, Reply},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -109,6 +109,64 @@ async fn s26_names_that_do_not_resolve() {
         .await;
         assert_eq!(class(&report), Some(ErrorClass::Dns), "{said}: {report:?}");
     }
+}
+
+/// The time that resolving took in an attempt that was delivered, where the two families are answered like this.
+async fn delivered(ipv4: Reply, ipv6: Reply) -> Duration {
+    let receiver = Receiver::start().await;
+    let said = format!("A {ipv4:?}, AAAA {ipv6:?}");
+    let dns = DnsServer::start_by_kind(move |_, kind| match kind {
+        Kind::A => ipv4.clone(),
+        _ => ipv6.clone(),
+    })
+    .await;
+    let sender = with_dns(&dns, allow(&["127.0.0.0/8", "::1"]));
+    let url = receiver.url_as("hook.example", "/");
+    let report = attempt_with(&sender, &mut None, &url, Duration::from_secs(10), b"{}").await;
+    assert_eq!(class(&report), None, "{said}: {report:?}");
+    assert_eq!(report.remote.map(|remote| remote.ip()), Some(LOOPBACK.into()));
+    Duration::from_micros(report.phases.dns_us.unwrap().try_into().unwrap())
+}
+
+#[tokio::test]
+async fn b03_a_missing_or_late_ipv6_answer_costs_a_short_delay_and_not_the_ipv4_address() {
+    let known = || Reply::Records(vec![Record::A(LOOPBACK)]);
+    let late = Duration::from_millis(1_500);
+    let ipv6 = std::net::Ipv6Addr::LOCALHOST;
+    for answer in [
+        Reply::Silence,
+        Reply::Late(late, vec![Record::Aaaa(ipv6)]),
+        Reply::Late(late, Vec::new()),
+        Reply::ServerFailure,
+        Reply::NoSuchName,
+    ] {
+        let said = format!("{answer:?}");
+        let took = delivered(known(), answer).await;
+        assert!(took < late, "{said}: the name took {took:?} to resolve");
+    }
+}
+
+#[tokio::test]
+async fn b03_an_ipv4_answer_is_waited_for_where_only_ipv6_is_known() {
+    // Nothing listens at the IPv6 address.
+    let ipv6 = || Reply::Records(vec![Record::Aaaa(std::net::Ipv6Addr::LOCALHOST)]);
+    delivered(
+        Reply::Late(Duration::from_millis(200), vec![Record::A(LOOPBACK)]),
+        ipv6(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn b03_an_address_that_is_known_is_used_at_the_deadline() {
+    let dns = DnsServer::start_by_kind(|_, kind| match kind {
+        Kind::A => Reply::Silence,
+        _ => Reply::Records(vec![Record::Aaaa(std::net::Ipv6Addr::LOCALHOST)]),
+    })
+    .await;
+    // The policy refuses the address: that it gets there shows that the answer was used within the attempt's second.
+    let report = attempt(&with_dns(&dns, Arc::default()), "http://hook.example/").await;
+    assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
 }
 
 #[tokio::test]
