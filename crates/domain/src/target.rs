@@ -143,23 +143,21 @@ impl TargetPolicy {
         let allow = most_specific(&self.allow, |rule| rule.covers_address(plain));
         let deny = most_specific(&self.deny, |rule| rule.covers_address(plain));
         let rule = match (allow, deny) {
-            (Some((allow_bits, rule)), Some((deny_bits, _))) if allow_bits > deny_bits => rule,
+            (Some((allow_bits, rule)), Some((deny_bits, _))) if allow_bits > deny_bits => format!("allow {rule}"),
             (_, Some((_, rule))) => return Err(Blocked::Denied(rule.to_string())),
-            (Some((_, rule)), None) => rule,
-            (None, None) => {
-                return match address::special_range(address) {
-                    Some(name) => Err(Blocked::Address(name)),
-                    None => Ok(PUBLIC.to_owned()),
-                };
-            }
+            (Some((_, rule)), None) => format!("allow {rule}"),
+            (None, None) => match address::special_range(address) {
+                Some(name) => return Err(Blocked::Address(name)),
+                None => PUBLIC.to_owned(),
+            },
         };
-        // Allowing a way to reach IPv4 (a network with NAT64, say) allows it for what may be reached over IPv4.
+        // A way to reach IPv4 (a network with NAT64, say) is allowed for what may be reached over IPv4.
         if let IpAddr::V6(transition) = plain {
             for embedded in address::embedded(transition).into_iter().flatten() {
                 self.explain_address(embedded.into(), port)?;
             }
         }
-        Ok(format!("allow {rule}"))
+        Ok(rule)
     }
 
     /// Checks a host name by its looks. What it resolves to is checked besides.

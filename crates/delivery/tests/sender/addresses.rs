@@ -89,6 +89,28 @@ async fn s25_an_ipv6_answer_that_is_a_mapped_private_address() {
 }
 
 #[tokio::test]
+async fn b21_a_nat64_address_of_a_private_one_spoils_the_set_and_a_public_one_does_not() {
+    let public = Ipv4Addr::new(93, 184, 216, 34);
+    blocked(move |_, _| {
+        let metadata = "64:ff9b::a9fe:a9fe".parse().unwrap();
+        Reply::Records(vec![Record::A(public), Record::Aaaa(metadata)])
+    })
+    .await;
+    // The receiver's address is one of loopback, which is allowed here; the other one is by the built-in rules.
+    let receiver = Receiver::start().await;
+    let dns = DnsServer::start(|_, _| {
+        Reply::Records(vec![
+            Record::A(LOOPBACK),
+            Record::Aaaa("64:ff9b::5db8:d822".parse().unwrap()),
+        ])
+    })
+    .await;
+    let sender = with_dns(&dns, allow(&["127.0.0.0/8"]));
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), None, "{report:?}");
+}
+
+#[tokio::test]
 async fn s26_names_that_do_not_resolve() {
     for reply in [
         Reply::Records(vec![]),

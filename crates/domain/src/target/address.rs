@@ -59,7 +59,14 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("UNSPECIFIED_ADDRESS"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("LOOPBACK_ADDRESS"),
-        // Ways to write or reach an IPv4 address. None is for a public webhook, whatever is embedded.
+        // NAT64's own prefix (RFC 6052): resolvers of networks without IPv4 make such addresses of public IPv4 ones. It must not
+        // stand for another (section 3.1).
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            let embedded = embedded(address).into_iter().flatten();
+            embedded.filter_map(special_v4).next().map(|_| "NAT64_ADDRESS")
+        }
+        // Other ways to write or reach an IPv4 address. None is for a public webhook, whatever is embedded. NAT64's prefix for
+        // local use (RFC 8215) is among them: where it holds the IPv4 address is known to the network alone.
         [0, 0, 0, 0, 0, 0xffff, ..] => Some("IPV4_MAPPED_ADDRESS"),
         [0, 0, 0, 0, 0xffff, 0, ..] => Some("IPV4_TRANSLATED_ADDRESS"),
         [0, 0, 0, 0, 0, 0, ..] => Some("IPV4_COMPATIBLE_ADDRESS"),

@@ -79,6 +79,35 @@ fn s07_nat64() {
 }
 
 #[test]
+fn b21_nat64_is_as_public_as_the_address_that_it_embeds() {
+    assert_eq!(verdict("http://[64:ff9b::5db8:d822]/"), Ok(()), "93.184.216.34");
+    all_refused_by(
+        "NAT64_ADDRESS",
+        &[
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[64:ff9b::a00:1]/",
+            "http://[64:ff9b::]/",
+            // Not the well-known prefix, whatever the last 32 bits are.
+            "http://[64:ff9b:1::5db8:d822]/",
+            "http://[64:ff9b:0:0:0:1:5db8:d822]/",
+        ],
+    );
+    let policy = TargetPolicy {
+        deny: rules(&["93.184.0.0/16"]),
+        own_addresses: vec!["11.0.0.1:8080".parse().unwrap()],
+        ..TargetPolicy::default()
+    };
+    let check = |address: &str, port| policy.check_address(address.parse().unwrap(), port);
+    assert_eq!(
+        check("64:ff9b::5db8:d822", 80),
+        Err(Blocked::Denied("93.184.0.0/16".to_owned())),
+        "what is denied over IPv4 is denied over NAT64"
+    );
+    assert_eq!(check("64:ff9b::b00:1", 8_080), Err(Blocked::Own));
+    assert_eq!(check("64:ff9b::b00:1", 8_081), Ok(()));
+}
+
+#[test]
 fn s08_6to4() {
     all_refused_by(
         "6TO4_ADDRESS",
