@@ -15,22 +15,20 @@ mod ordering;
 mod owners;
 mod partitions;
 pub(crate) mod queries;
+mod session;
 mod statements;
 
 use std::{ops::AsyncFnOnce, sync::Arc};
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{
-    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
-    pooled_connection::{
-        AsyncDieselConnectionManager,
-        deadpool::{Object, Pool},
-    },
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio::{sync::Mutex, time::timeout};
 
-use self::identity::Identity;
+use self::{identity::Identity, session::Loan};
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
@@ -145,7 +143,7 @@ impl Postgres {
 
     /// Makes the partitions of the days to come.
     pub(crate) async fn make_partitions(&self, now_us: i64) -> Result<(), StoreError> {
-        self.read(async |conn| partitions::make(conn, now_us).await).await
+        self.on_loan(async |conn| partitions::make(conn, now_us).await).await
     }
 
     /// Drops the oldest partition before an id; event by event where something of it is still pending.
@@ -180,11 +178,7 @@ impl Postgres {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     {
-        within_deadline(async {
-            let mut conn = self.pooled().await?;
-            Ok(query(&mut conn).await?)
-        })
-        .await
+        self.on_loan(async |conn| Ok(query(conn).await?)).await
     }
 
     /// Runs a change of configuration in a transaction of its own: the other nodes hear of it.
@@ -222,26 +216,22 @@ impl Postgres {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
-        within_deadline(async {
-            let mut conn = self.pooled().await?;
-            begin(&mut conn).await?;
-            let result = work(&mut conn).await;
-            end(&mut conn, result).await
-        })
-        .await
+        self.on_loan(async |conn| session::transaction(conn, work).await).await
     }
 
-    async fn pooled(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
-        let got = self.pool.get().await;
-        got.map_err(|error| StoreError::Unreachable(error.to_string()))
+    /// Runs work on a connection of the pool.
+    async fn on_loan<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+    {
+        within_deadline(async { Loan::take(&self.pool).await?.run(work).await }).await
     }
 
     pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let committed = self
             .on_writer(async |conn| {
-                begin(conn).await?;
-                let committed = commit::commit(conn, self.identity.number(), batch).await;
-                end(conn, committed.map_err(StoreError::from)).await
+                let number = self.identity.number();
+                session::transaction(conn, async |conn| Ok(commit::commit(conn, number, batch).await?)).await
             })
             .await;
         // The clock went forward by more days than there are partitions.
@@ -272,29 +262,10 @@ impl Postgres {
             Ok((conn, done))
         })
         .await;
-        // After any error the connection is not put back: the next use begins with a new one.
+        // After any error, or when this future is dropped, the connection is not put back: the next use begins with a new one.
         let (conn, done) = result?;
         *writer = Some(conn);
         Ok(done)
-    }
-}
-
-/// By hand, for the closure of Diesel's own transactions cannot borrow what a caller passes in.
-async fn begin(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    conn.batch_execute("BEGIN").await.map_err(StoreError::from)
-}
-
-async fn end<T>(conn: &mut AsyncPgConnection, result: Result<T, StoreError>) -> Result<T, StoreError> {
-    match result {
-        Ok(done) => {
-            conn.batch_execute("COMMIT").await?;
-            Ok(done)
-        }
-        Err(error) => {
-            // A connection that is broken cannot roll back, and needs not.
-            let _ = conn.batch_execute("ROLLBACK").await;
-            Err(error)
-        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel_async::AsyncPgConnection;
 use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session;
 use crate::{DEADLINE, error::StoreError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,14 +38,22 @@ pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPg
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     // The server gives up on a statement when its caller has. No statement here runs for long enough to be worth compiling, though
     // over many partitions some look as if they did: that alone takes a second or two.
-    let session = format!(
+    let settings = format!(
         "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off",
         DEADLINE.as_millis()
     );
-    conn.batch_execute(&session)
+    session::batch(&mut conn, &settings)
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
+}
+
+/// Asks the server to end what a session is doing.
+pub(super) async fn cancel(token: &tokio_postgres::CancelToken) -> Result<(), StoreError> {
+    let unreachable = |error: &dyn std::fmt::Display| StoreError::Unreachable(error.to_string());
+    let tls = tls_config().map_err(|error| unreachable(&error))?;
+    let asked = token.cancel_query(MakeRustlsConnect::new(tls)).await;
+    asked.map_err(|error| unreachable(&error))
 }
 
 fn tls_config() -> Result<ClientConfig, rustls::Error> {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel_async::AsyncPgConnection;
 use futures::StreamExt as _;
 
 use super::{
     Postgres, adoption,
     configuration::{self, ChangeLock},
     nodes::{self, CHANNEL},
-    now_us, queries, within_deadline,
+    now_us, queries, session, within_deadline,
 };
 use crate::{
     DEADLINE,
@@ -253,7 +253,7 @@ impl Postgres {
                 Some(conn) => conn,
                 None => {
                     let mut conn = self.connect().await?;
-                    conn.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+                    session::batch(&mut conn, &format!("LISTEN {CHANNEL}")).await?;
                     conn
                 }
             };

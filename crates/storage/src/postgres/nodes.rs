@@ -9,10 +9,10 @@
 //!   costs a commit nothing.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::NODE_MAX;
 
-use super::identity::Identity;
+use super::{identity::Identity, session};
 use crate::{
     error::StoreError,
     nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState, WAITING_COUNTED_MAX},
@@ -94,14 +94,13 @@ async fn lock(conn: &mut AsyncPgConnection, number: i32, wait: bool) -> Result<b
 }
 
 async fn wait_for_lock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
-    conn.batch_execute(&format!("SET lock_timeout = '{LOCK_PATIENCE}'"))
-        .await?;
+    session::batch(conn, &format!("SET lock_timeout = '{LOCK_PATIENCE}'")).await?;
     let locked = diesel::sql_query("SELECT pg_advisory_lock($1, $2)")
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
         .execute(conn)
         .await;
-    conn.batch_execute("RESET lock_timeout").await?;
+    session::batch(conn, "RESET lock_timeout").await?;
     locked.map(drop)
 }
 

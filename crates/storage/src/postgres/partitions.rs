@@ -5,8 +5,11 @@
 //! partitions in order, nor attach a new one without looking through it.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
+
+use super::session;
+use crate::error::StoreError;
 
 const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
 /// How many days are made ahead, for a server that runs on while nobody makes any.
@@ -34,14 +37,10 @@ pub(super) struct Partition {
 }
 
 /// Makes the partitions from today on that are not there. Each is a transaction of its own.
-pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> QueryResult<()> {
+pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> Result<(), StoreError> {
     let today = now_us.div_euclid(DAY_US);
     for day in today..=today + DAYS_AHEAD {
-        conn.batch_execute("BEGIN").await?;
-        let made = make_day(conn, day).await;
-        conn.batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })
-            .await?;
-        made?;
+        session::transaction(conn, async |conn| Ok(make_day(conn, day).await?)).await?;
     }
     Ok(())
 }
@@ -78,7 +77,7 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
          END $$",
         tables = TABLES.join("', '"),
     );
-    conn.batch_execute(&text).await
+    session::batch(conn, &text).await
 }
 
 /// The oldest partition that lies whole before an id.
@@ -114,6 +113,6 @@ pub(super) async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Par
         tables.join(", "),
         partition.end_id
     );
-    conn.batch_execute(&text).await?;
+    session::batch(conn, &text).await?;
     Ok(usize::try_from(events.count).unwrap_or(0))
 }

@@ -1,7 +1,6 @@
 //! The audit log: found by organization, actor, action and time, page by page.
 
 use diesel::{Connection as _, connection::SimpleConnection as _};
-use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use hookwright_storage::{AuditRow, OrganizationRow, audit::AuditFilter};
 
 use crate::support::{Fixture, NOW, NOW_MS, ORGANIZATION, audit, on_both_stores, organization};
@@ -30,10 +29,10 @@ async fn fill_in(fixture: &Fixture) {
         }
         None => {
             let up = include_str!("../../migrations/postgres/2026-11-25-000000_audit_organization/up.sql");
-            let mut conn = diesel_async::AsyncPgConnection::establish(&fixture.options.url)
-                .await
-                .unwrap();
-            conn.batch_execute(update(up)).await.unwrap();
+            let connecting = tokio_postgres::connect(&fixture.options.url, tokio_postgres::NoTls);
+            let (client, connection) = connecting.await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(update(up)).await.unwrap();
         }
     }
 }

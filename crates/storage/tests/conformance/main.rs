@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 mod audit;
+mod cancelled;
 mod catalogue;
 mod changes;
 mod commit;

@@ -1,0 +1,139 @@
+//! Transactions on PostgreSQL, and connections on loan from the pool.
+//!
+//! Any future here may be dropped at any moment: a caller cancels, a deadline passes. Two rules keep a half of what it did from
+//! being committed by the next user of its connection:
+//!
+//! - [`transaction`] is the only way to open a transaction. It uses the transaction manager of diesel-async, which knows about a
+//!   connection whose `BEGIN`, `COMMIT` or `ROLLBACK` was not answered.
+//! - A [`Loan`] returns its connection to the pool only when the work on it has ended and no transaction is open. A dropped loan
+//!   goes through [`Abandoned::clean_up`]: the session rolls back, and the connection is closed if there is any doubt about it.
+//!   Its place in the pool stays taken until then, so abandoned sessions never outnumber the pool.
+
+use std::{ops::AsyncFnOnce, time::Duration};
+
+use diesel::result::QueryResult;
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+    pooled_connection::deadpool::{Object, Pool},
+};
+use tokio::time::timeout;
+
+use super::connect;
+use crate::error::StoreError;
+
+/// How long an abandoned statement may run on before it is cancelled.
+const ABANDONED_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a cancelled statement may take to end.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs several statements of our own text that take no parameters and open no transaction: settings of a session, DDL.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a transaction is opened by `transaction` alone; this is for everything else"
+)]
+pub(super) async fn batch(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
+    conn.batch_execute(text).await
+}
+
+/// Runs a transaction. `conn` must be one that is closed when this future is dropped: one of a [`Loan`], or one that was taken
+/// from its place and goes back there only on success.
+pub(super) async fn transaction<T, F>(conn: &mut AsyncPgConnection, work: F) -> Result<T, StoreError>
+where
+    F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+{
+    AnsiTransactionManager::begin_transaction(conn).await?;
+    match work(conn).await {
+        Ok(done) => {
+            AnsiTransactionManager::commit_transaction(conn).await?;
+            Ok(done)
+        }
+        Err(error) => {
+            // A connection that cannot roll back counts as broken from here on.
+            let _ = AnsiTransactionManager::rollback_transaction(conn).await;
+            Err(error)
+        }
+    }
+}
+
+/// Returns a connection to the pool. Closes it where a transaction is open, or where the end of one was not answered.
+fn settle(conn: Option<Object<AsyncPgConnection>>) {
+    let Some(mut conn) = conn else { return };
+    if AnsiTransactionManager::is_broken_transaction_manager(&mut *conn) {
+        drop(Object::take(conn));
+    }
+}
+
+/// A connection on loan from the pool.
+pub(super) struct Loan {
+    conn: Option<Object<AsyncPgConnection>>,
+}
+
+impl Loan {
+    pub(super) async fn take(pool: &Pool<AsyncPgConnection>) -> Result<Self, StoreError> {
+        let got = pool.get().await;
+        let conn = got.map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        Ok(Self { conn: Some(conn) })
+    }
+
+    /// Runs work on the connection and returns it to the pool. Where the work does not end, nor does the loan: see the module.
+    pub(super) async fn run<T, F>(mut self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+    {
+        let conn = self.conn.as_mut().expect("a loan has its connection until it ends");
+        let result = work(conn).await;
+        settle(self.conn.take());
+        result
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        let abandoned = Abandoned { conn: Some(conn) };
+        // Without a runtime the connection is closed at once.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(abandoned.clean_up());
+        }
+    }
+}
+
+/// A connection whose user is gone, perhaps in the middle of a statement or a transaction.
+struct Abandoned {
+    conn: Option<Object<AsyncPgConnection>>,
+}
+
+impl Abandoned {
+    /// Brings the session to rest and returns the connection to the pool if it is as good as before.
+    async fn clean_up(mut self) {
+        let Some(conn) = self.conn.as_mut() else { return };
+        let cancel = conn.cancel_token();
+        // The answer comes after that of whatever the session is still doing.
+        let rolled_back = {
+            let mut rolling_back = std::pin::pin!(batch(conn, "ROLLBACK"));
+            match timeout(ABANDONED_PATIENCE, &mut rolling_back).await {
+                Ok(answer) => answer.is_ok(),
+                Err(_) => {
+                    let cancelled = timeout(CANCEL_PATIENCE, connect::cancel(&cancel)).await;
+                    if matches!(cancelled, Ok(Ok(()))) {
+                        let _ = timeout(CANCEL_PATIENCE, rolling_back).await;
+                    }
+                    // A late cancellation could meet the next user's statement.
+                    false
+                }
+            }
+        };
+        if rolled_back {
+            settle(self.conn.take());
+        }
+    }
+}
+
+impl Drop for Abandoned {
+    /// Closes the connection: whatever its session did without committing is rolled back.
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            drop(Object::take(conn));
+        }
+    }
+}
