@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 mod changes;
+pub(crate) mod completion;
 pub mod deliveries;
 pub mod error;
 pub mod event_types;
@@ -45,6 +46,7 @@ use tokio::sync::{Notify, mpsc};
 use self::{
     access::{Caller, Tokens},
     changes::Changes,
+    completion::Completion,
     error::AppResult,
     registry::Registry,
     sealed::Seal,
@@ -81,6 +83,8 @@ pub struct App {
     limits: Limits,
     targets: Arc<TargetPolicy>,
     changes: Changes,
+    /// Runs changes to their end although their callers leave.
+    pub(crate) completion: Completion,
     node: NodeOptions,
     about: About,
     portal_seal: Seal,
@@ -155,6 +159,7 @@ impl App {
             limits: parts.limits,
             targets: parts.targets,
             changes: Changes::new(parts.configuration),
+            completion: Completion::default(),
             node: parts.node,
             started_at: clock::now_us(),
             schema_mismatches: parts.schema_mismatches,

@@ -2,6 +2,7 @@
 //! and its answer back; rules live in [`crate::app`].
 
 mod audit;
+mod completion;
 mod conditions;
 mod deliveries;
 mod event_types;
@@ -41,7 +42,8 @@ use tonic::{
     service::{Routes, RoutesBuilder},
 };
 
-use crate::app::{App, access::Caller};
+use self::completion::CompletionLayer;
+use crate::app::{App, access::Caller, completion::Completion};
 
 /// The largest message taken: a batch of several payloads of the maximum size.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
@@ -129,6 +131,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
 /// Runs the gRPC listener until `shutdown` resolves, then finishes the calls under way.
 pub(crate) async fn serve(
     routes: Routes,
+    completion: Completion,
     listener: tokio::net::TcpListener,
     tls: Option<tonic::transport::ServerTlsConfig>,
     shutdown: impl Future<Output = ()> + Send,
@@ -141,7 +144,8 @@ pub(crate) async fn serve(
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))
         .http2_max_header_list_size(Some(32 << 10))
-        .http2_max_pending_accept_reset_streams(Some(64));
+        .http2_max_pending_accept_reset_streams(Some(64))
+        .layer(CompletionLayer(completion));
     if let Some(tls) = tls {
         server = server.tls_config(tls)?;
     }

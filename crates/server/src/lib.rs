@@ -325,8 +325,9 @@ impl Doors {
         };
         let pages = console::router(Arc::clone(&app), console);
         let router = http::router(telemetry).merge(pages);
+        let completion = app.completion.clone();
         let routes = grpc::routes(app).await?;
-        let calls = grpc::serve(routes, self.grpc, self.grpc_tls, wait(stopped.clone()));
+        let calls = grpc::serve(routes, completion, self.grpc, self.grpc_tls, wait(stopped.clone()));
         let requests = door.serve(router, wait(stopped.clone()));
         Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])
     }

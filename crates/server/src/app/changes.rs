@@ -14,7 +14,7 @@ use hookwright_domain::id::WebhookId;
 use hookwright_storage::{ConfigurationChange, Store};
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
-use super::{App, error::AppResult};
+use super::{App, completion::unless_abandoned, error::AppResult};
 
 /// How long to wait before the configuration is read again when that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ pub(super) struct Changes {
     /// Held while the mirror in memory changes. Never while waiting for another node: that one may wait for this mirror.
     mirror: Mutex<()>,
     version: AtomicI64,
-    /// A change was given up half way: the mirror may lack what the store has.
+    /// A change failed half way: the mirror may lack what the store has.
     doubt: Notify,
 }
 
@@ -52,8 +52,11 @@ pub(super) struct Changing<'a> {
 impl App {
     /// Waits for its turn to change the configuration; afterwards the mirror is up to date, and stays.
     pub(super) async fn changing(&self) -> AppResult<Changing<'_>> {
-        let turn = self.changes.turn.lock().await;
-        let change = self.store.change_configuration().await?;
+        let (turn, change) = unless_abandoned(async {
+            let turn = self.changes.turn.lock().await;
+            Ok((turn, self.store.change_configuration().await?))
+        })
+        .await?;
         let mirror = self.changes.mirror.lock().await;
         let version = self.store.configuration_version().await?;
         if version > self.changes.version.load(Ordering::Acquire) {
@@ -131,7 +134,7 @@ impl Changing<'_> {
 }
 
 impl Drop for Changing<'_> {
-    /// A caller that went away, or an error on the way back from the store, may have left the mirror behind the store.
+    /// An error on the way back from the store may have left the mirror behind the store.
     fn drop(&mut self) {
         if self.stored && self.change.is_some() {
             self.app.changes.doubt.notify_one();

@@ -48,12 +48,13 @@ pub struct PulledDelivery {
 }
 
 impl App {
-    /// Hands out what waits for a webhook, oldest first.
+    /// Hands out what waits for a webhook, oldest first. A caller that leaves ends the waiting; what was handed out to it by then is
+    /// handed out again after its deadline.
     ///
     /// # Errors
     /// When there is no such webhook in the organization, it is inactive, or its deliveries are posted.
     pub async fn pull_deliveries(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         organization: &str,
         id: WebhookId,
@@ -69,7 +70,9 @@ impl App {
             let mut arrival = pin!(arrivals.notified());
             arrival.as_mut().enable();
             let webhook = self.fetched_webhook(caller, organization, id)?;
-            let pulled = self.hand_out(&webhook, request).await?;
+            let app = Arc::clone(self);
+            let handing_out = async move { app.hand_out(&webhook, request).await };
+            let pulled = self.completion.run(handing_out).await??;
             let next_look = until.min(Instant::now() + LOOK_INTERVAL);
             if !pulled.is_empty() || *stopping.borrow() || next_look <= Instant::now() {
                 return Ok(pulled);

@@ -27,10 +27,9 @@ use axum::{
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
-use tracing::Instrument as _;
 
 use super::{Console, fault::Fault, fields::Fields, forms::Form, session::Asked};
-use crate::app::{access::Actor, error::AppError, sessions::Session};
+use crate::app::{access::Actor, sessions::Session};
 
 /// How long it is remembered where a form led.
 const KEPT: Duration = Duration::from_secs(600);
@@ -208,8 +207,9 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     };
     let (session, form) = match (session, form) {
         (Some(session), Some(form)) => (session, form),
+        (_, None) => return next.run(request).await,
         // A stranger's form keeps its place meanwhile.
-        (_, _form) => return next.run(request).await,
+        (_, form) => return to_the_end(&console, form, next.run(request)).await,
     };
     let (parts, body) = request.into_parts();
     let bytes = match to_bytes(body, form.bytes_max).await {
@@ -219,11 +219,11 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     let key = key(&session, parts.uri.path(), &bytes);
     let request = Request::from_parts(parts, Body::from(bytes));
     let Some(key) = key else {
-        return next.run(request).await;
+        return to_the_end(&console, form, next.run(request)).await;
     };
     loop {
         match console.sendings.claim(session.caller.actor(), key, Instant::now()) {
-            Turn::First(claim) => return done(claim, form, request, next).await,
+            Turn::First(claim) => return done(&console, claim, form, request, next).await,
             Turn::Again(earlier) => {
                 if let Some(lead) = earlier.led().await {
                     return lead.into_response();
@@ -233,9 +233,9 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     }
 }
 
-/// Sees the form through, whether or not somebody waits for it; until then it has its place.
-async fn done(claim: Claim, form: Form, request: Request, next: Next) -> Response {
-    let task = async move {
+/// Does a form, and keeps where it led.
+async fn done(console: &Console, claim: Claim, form: Form, request: Request, next: Next) -> Response {
+    let doing = async move {
         let response = next.run(request).await;
         if response.status().is_redirection() {
             claim.led(Lead {
@@ -243,11 +243,23 @@ async fn done(claim: Claim, form: Form, request: Request, next: Next) -> Respons
                 headers: response.headers().clone(),
             });
         }
+        response
+    };
+    to_the_end(console, form, doing).await
+}
+
+/// Does a form to its end, whether or not somebody waits for it; until then it has its place.
+async fn to_the_end<F>(console: &Console, form: F, doing: impl Future<Output = Response> + Send + 'static) -> Response
+where
+    F: Send + 'static,
+{
+    let task = async move {
+        let response = doing.await;
         drop(form);
         response
     };
-    let answer = tokio::spawn(task.in_current_span()).await;
-    answer.unwrap_or_else(|error| Fault::App(AppError::internal(&error)).into_response())
+    let answer = console.app.completion.run(task).await;
+    answer.unwrap_or_else(|error| Fault::App(error).into_response())
 }
 
 /// `None` for a form without a nonce, which is done as often as it is sent.
