@@ -6,6 +6,7 @@
 //! | [`browser`] | [`Browser`]: Chromium without a screen |
 //! | [`dns`] | [`DnsServer`]: a DNS server that answers by a script |
 //! | [`http`] | a plain HTTP client that shows what came back |
+//! | [`past`] | [`Past`]: the store of a stopped server, filled with what months would build |
 //! | [`postgres`] | [`PostgresCluster`]: a real PostgreSQL cluster in a temporary directory, and empty databases in it |
 //! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes that came and answers by a script |
 //! | [`server`] | [`TestServer`]: the real `hookwright` binary as a child process |
@@ -25,6 +26,7 @@
 pub mod browser;
 pub mod dns;
 pub mod http;
+pub mod past;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
@@ -39,6 +41,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use dns::DnsServer;
 pub use http::HttpResponse;
+pub use past::Past;
 pub use postgres::{PostgresCluster, TestDatabase};
 pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};

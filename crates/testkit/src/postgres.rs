@@ -10,7 +10,7 @@
 
 mod database;
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -64,7 +64,16 @@ impl PostgresCluster {
     /// # Errors
     /// When PostgreSQL is not installed or does not start with these settings.
     pub async fn start_with(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let (url, holder) = Holder::start(settings).await?;
+        Self::start_in(&std::env::temp_dir(), settings).await
+    }
+
+    /// Starts a cluster of the test's own whose data is in a directory, such as one on a file system of its own.
+    /// PostgreSQL's user must be able to enter it.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not start with these settings.
+    pub async fn start_in(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let (url, holder) = Holder::start(directory, settings).await?;
         Ok(Self {
             url,
             holder: Some(Mutex::new(holder)),
@@ -141,7 +150,7 @@ struct Holder {
 }
 
 impl Holder {
-    async fn start(settings: &[(&str, &str)]) -> anyhow::Result<(String, Self)> {
+    async fn start(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<(String, Self)> {
         let script = workspace_directory().join("scripts/with-postgres");
         let errors = tempfile::NamedTempFile::new()?;
         // A session of its own: a test runner that kills the test's process group must leave the
@@ -154,6 +163,7 @@ impl Holder {
                     .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]),
             )
             .arg("--hold")
+            .env("TMPDIR", directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors.reopen()?)

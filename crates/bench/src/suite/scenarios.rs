@@ -6,7 +6,6 @@ mod idle;
 mod latency;
 mod lists;
 mod neighbours;
-mod past;
 mod raw_sender;
 mod throughput;
 mod two_nodes;

@@ -8,7 +8,7 @@ use hookwright_proto::v1::{
     event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
     webhook_service_client::WebhookServiceClient,
 };
-use hookwright_testkit::{PostgresCluster, TestDatabase, TestServer};
+use hookwright_testkit::{Past, PostgresCluster, TestDatabase, TestServer};
 use tonic::{Request, transport::Channel};
 
 use super::{Profile, Store};
@@ -254,6 +254,14 @@ impl World {
 
     pub(super) async fn reset_sink(&mut self) -> anyhow::Result<SinkStats> {
         self.sink.ask(&SinkCommand::Reset).await
+    }
+
+    /// The store, to be filled while the server is stopped.
+    pub(super) fn past(&self) -> Past {
+        match &self.database {
+            Some(database) => Past::Postgres(database.url().to_owned()),
+            None => Past::Sqlite(self.server.data_directory().join("hookwright.db")),
+        }
     }
 
     /// The raw sender against this world's sink.

@@ -5,10 +5,8 @@ use super::super::{
     Figures, Store,
     world::{Site, World},
 };
-use super::{
-    past,
-    throughput::{STREAM, install, measure},
-};
+use super::throughput::{STREAM, install, measure};
+use hookwright_testkit::Past;
 
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let past: u64 = site.profile.pick(200_000, 10_000_000);
@@ -35,7 +33,9 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
 }
 
 async fn write_past(world: &World, past: u64) -> anyhow::Result<()> {
-    past::write(world, past, |numbers| statements(world, numbers, past)).await
+    let store = world.past();
+    store.write(past, |numbers| statements(&store, numbers, past)).await?;
+    store.settle().await
 }
 
 /// The newest id is 20 days older than the first real one; ids are evenly spread over the 20 days before.
@@ -47,8 +47,8 @@ fn id(past: u64) -> String {
     )
 }
 
-fn statements(world: &World, numbers: std::ops::Range<u64>, past: u64) -> String {
-    let (numbers, id) = (past::numbers(world, numbers), id(past));
+fn statements(store: &Past, numbers: std::ops::Range<u64>, past: u64) -> String {
+    let (numbers, id) = (store.numbers(numbers), id(past));
     format!(
         "CREATE TEMPORARY TABLE IF NOT EXISTS bounds AS SELECT min(id) AS min_id FROM events;
          CREATE TEMPORARY TABLE IF NOT EXISTS model AS

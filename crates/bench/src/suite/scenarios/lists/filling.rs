@@ -8,11 +8,9 @@ use hookwright_domain::{
     id::{EventId, WebhookId, first_at},
 };
 use hookwright_proto::v1::{ReplayDeliveriesRequest, replay_service_client::ReplayServiceClient};
+use hookwright_testkit::Past;
 
-use super::super::{
-    super::world::{HOSTS, ORGANIZATION, World},
-    past,
-};
+use super::super::super::world::{HOSTS, ORGANIZATION, World};
 
 /// The organization with a tenth of the events.
 pub(super) const MIDDLE: &str = "organizations/bench-middle";
@@ -83,15 +81,15 @@ pub(super) async fn fill(world: &mut World, deliveries: u64) -> anyhow::Result<S
     let (plans, mut stored) = install(world).await?;
     replay(world).await?;
     world.server.terminate().await?;
-    if world.database.is_some() {
-        past::run(world, &partitions(&span)).await?;
-    }
-    let plan = plan(world, &plans);
-    past::write(world, span.events, |numbers| {
-        format!("{plan}{}", statements(world, numbers, &span))
+    let past = world.past();
+    past.make_partitions(span.first_us, first_at).await?;
+    let plan = plan(&past, &plans);
+    past.write(span.events, |numbers| {
+        format!("{plan}{}", statements(&past, numbers, &span))
     })
     .await?;
-    past::run(world, &others(world, &span)?).await?;
+    past.settle().await?;
+    past.run(&others(&past, &span)?).await?;
     // Whole five hundreds, and eleven: see `statements`.
     let n = span.events / 1_000 * 500 + 11;
     stored.middle_us = span.time(n)?;
@@ -164,55 +162,15 @@ async fn replay(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Partitions for the days of the past, as a server that ran all the time would have made them.
-fn partitions(span: &Span) -> String {
-    let first_day = span.first_us / DAY_US;
-    let last_day = first_day + DAYS + 1;
-    let mut days = String::new();
-    for day in first_day..=last_day {
-        let (first, end) = (first_at(day * DAY_US), first_at((day + 1) * DAY_US));
-        days.push_str(&format!("({day}, {first}, {end}),"));
-    }
-    let days = days.trim_end_matches(',');
-    format!(
-        "CREATE TEMPORARY TABLE days (day, first, finish) AS SELECT * FROM (VALUES {days}) AS v;
-         DO $$ DECLARE
-             oldest record;
-             made record;
-             parent text;
-             name text;
-         BEGIN
-             SELECT day, end_id INTO oldest FROM partitions ORDER BY end_id LIMIT 1;
-             FOREACH parent IN ARRAY ARRAY['events', 'attempts', 'delivery_endings'] LOOP
-                 name := parent || '_' || to_char(oldest.day, 'YYYYMMDD');
-                 EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, name);
-                 FOR made IN SELECT *, date '1970-01-01' + day::int AS at FROM days WHERE finish <= oldest.end_id LOOP
-                     IF made.finish < oldest.end_id THEN
-                         name := parent || '_' || to_char(made.at, 'YYYYMMDD');
-                         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', name, parent);
-                     ELSE
-                         name := parent || '_' || to_char(oldest.day, 'YYYYMMDD');
-                     END IF;
-                     EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)', parent, name,
-                         made.first, made.finish);
-                 END LOOP;
-             END LOOP;
-             DELETE FROM partitions WHERE day = oldest.day;
-             INSERT INTO partitions (day, first_id, end_id)
-                 SELECT date '1970-01-01' + day::int, first, finish FROM days WHERE finish <= oldest.end_id;
-         END $$"
-    )
-}
-
 /// The temporary table `plan`.
-fn plan(world: &World, plans: &[Plan]) -> String {
+fn plan(past: &Past, plans: &[Plan]) -> String {
     let mut text = "CREATE TEMPORARY TABLE plan (slot INTEGER PRIMARY KEY, organization_id BIGINT, event_type TEXT,
                                                  webhooks BYTEA, webhook_0 BIGINT, webhook_1 BIGINT);"
         .to_owned();
     for plan in plans {
         let organization = plan.organization.trim_start_matches("organizations/");
         let [first, second] = plan.webhooks;
-        let packed = past::bytes(world, &[first.to_le_bytes(), second.to_le_bytes()].concat());
+        let packed = past.bytes(&[first.to_le_bytes(), second.to_le_bytes()].concat());
         text.push_str(&format!(
             "INSERT INTO plan SELECT {}, id, '{}', {packed}, {first}, {second} FROM organizations
                  WHERE name = '{organization}';",
@@ -224,7 +182,7 @@ fn plan(world: &World, plans: &[Plan]) -> String {
 
 /// What is stored of a stretch of events. Of the first delivery of each `kind` tells what came of it: 0 delivered, 1 delivered
 /// after a retry, 2 failed, 3 pending, 4 retrying, 5 paused; of the second ones some were cancelled.
-fn statements(world: &World, numbers: Range<u64>, span: &Span) -> String {
+fn statements(past: &Past, numbers: Range<u64>, span: &Span) -> String {
     let Span {
         events,
         first_us,
@@ -234,8 +192,8 @@ fn statements(world: &World, numbers: Range<u64>, span: &Span) -> String {
     let step = (step_us / 1_000) << 22;
     let (small, rare, waiting, needle, class) = (events / 100, events / 5, events / 30, events / 3, events / 4);
     let payload = serde_json::json!({ "padding": "x".repeat(PAYLOAD_BYTES - 14) }).to_string();
-    let payload = past::bytes(world, payload.as_bytes());
-    let numbers = past::numbers(world, numbers);
+    let payload = past.bytes(payload.as_bytes());
+    let numbers = past.numbers(numbers);
     let class = format!("CASE WHEN n % {class} = 511 THEN 'tls_expired' ELSE 'status' END");
     let columns = "delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us, status,
                    error_class, delivery_state, details";
@@ -282,17 +240,17 @@ fn statements(world: &World, numbers: Range<u64>, span: &Span) -> String {
 }
 
 /// The audit log, statistics and replays.
-fn others(world: &World, span: &Span) -> anyhow::Result<String> {
+fn others(past: &Past, span: &Span) -> anyhow::Result<String> {
     let mut durations = Histogram::default();
     for value in 0..200 {
         durations.record(1_000 + value * value * 10);
     }
-    let packed = past::bytes(world, &durations.pack());
+    let packed = past.bytes(&durations.pack());
     let end_us = span.time(span.events)?;
     let (hour, minute) = (3_600_000_000, 60_000_000);
     let step = (DAYS * DAY_US / i64::try_from(AUDIT_ENTRIES)? / 1_000) << 22;
     let statistics = |count: u64, seconds: u64, length: i64| {
-        let numbers = past::numbers(world, 0..count);
+        let numbers = past.numbers(0..count);
         let last = end_us / length * length;
         format!(
             "INSERT INTO delivery_stats (subject_id, period, started_at, node, attempts, failed_attempts, delivered, failed,
@@ -318,9 +276,9 @@ fn others(world: &World, span: &Span) -> anyhow::Result<String> {
              FROM ({replays}) AS numbers CROSS JOIN replays;",
         first = first_at(span.first_us),
         first_us = span.first_us,
-        audit = past::numbers(world, 0..AUDIT_ENTRIES),
+        audit = past.numbers(0..AUDIT_ENTRIES),
         hours = statistics(90 * 24, 3_600, hour),
         minutes = statistics(6 * 60, 60, minute),
-        replays = past::numbers(world, 0..REPLAYS),
+        replays = past.numbers(0..REPLAYS),
     ))
 }
