@@ -124,6 +124,10 @@ torture-build:
 torture: torture-build ## Make faults and check that nothing is lost (SECONDS=60 NODES=3 SEED=1 STORE=sqlite or postgres)
 	target/debug/hookwright-torture run --seconds $(SECONDS) --nodes $(NODES) --seed $(SEED) --store $(STORE) $(TORTURE)
 
+.PHONY: torture-aged
+torture-aged: torture-build ## Build what months would build, then restart, kill, upgrade, clean up under load (STORE=sqlite or postgres)
+	target/debug/hookwright-torture aged --store $(STORE) $(TORTURE)
+
 .PHONY: torture-kills
 torture-kills: torture-build ## Kill one of three nodes ten times, and measure how long it takes to recover
 	target/debug/hookwright-torture kills $(TORTURE)

@@ -74,6 +74,22 @@ impl Verdict {
     }
 }
 
+/// How many deliveries of events that were acknowledged between two times never became final.
+pub(crate) fn lost_between(entries: &[Entry], stretches: &[(i64, i64)]) -> Vec<usize> {
+    let facts = Facts::gather(entries);
+    let mut lost = vec![0; stretches.len()];
+    for (at, event) in facts.acknowledged.values().flatten() {
+        let Some(place) = stretches.iter().position(|(from, until)| (from..=until).contains(&at)) else {
+            continue;
+        };
+        lost[place] += match facts.events.get(event) {
+            None => 1,
+            Some(_) => outcomes::unfinished(&facts, *event),
+        };
+    }
+    lost
+}
+
 /// Checks a history.
 pub fn check(entries: &[Entry]) -> Verdict {
     let facts = Facts::gather(entries);

@@ -8,13 +8,35 @@ use crate::{
     nodes::Place,
 };
 
-const EVENTS: &str = "SELECT id, webhooks, request_id FROM events WHERE event_type = 'step'";
-const ATTEMPTS: &str = "SELECT delivery_id, number, delivery_state, started_at, error_class FROM attempts";
-const ENDINGS: &str = "SELECT delivery_id, reason FROM delivery_endings";
-const PENDING: &str = "SELECT delivery_id FROM pending_deliveries";
-const OWED: &str = "SELECT (SELECT count(*) FROM pending_deliveries) AS pending,
-    (SELECT coalesce(sum(length(webhooks) / 8), 0) FROM events)
-    - (SELECT count(*) FROM attempts WHERE delivery_state <> 0) - (SELECT count(*) FROM delivery_endings) AS unfinished";
+/// What there is from an id on: an aged store holds far more than a run adds to it.
+struct Queries {
+    events: String,
+    attempts: String,
+    endings: String,
+    pending: String,
+    owed: String,
+}
+
+impl Queries {
+    fn new(first: i64) -> Self {
+        let of = |text: &str, column: &str| format!("{text} WHERE {column} >= {first}");
+        Self {
+            events: of("SELECT id, webhooks, request_id FROM events", "id") + " AND event_type = 'step'",
+            attempts: of(
+                "SELECT delivery_id, number, delivery_state, started_at, error_class FROM attempts",
+                "delivery_id",
+            ),
+            endings: of("SELECT delivery_id, reason FROM delivery_endings", "delivery_id"),
+            pending: of("SELECT delivery_id FROM pending_deliveries", "delivery_id"),
+            owed: format!(
+                "SELECT (SELECT count(*) FROM pending_deliveries WHERE delivery_id >= {first}) AS pending,
+                    (SELECT coalesce(sum(length(webhooks) / 8), 0) FROM events WHERE id >= {first})
+                    - (SELECT count(*) FROM attempts WHERE delivery_id >= {first} AND delivery_state <> 0)
+                    - (SELECT count(*) FROM delivery_endings WHERE delivery_id >= {first}) AS unfinished"
+            ),
+        }
+    }
+}
 
 #[derive(QueryableByName)]
 struct EventRow {
@@ -62,30 +84,51 @@ struct OwedRow {
     unfinished: i64,
 }
 
-/// How many deliveries are not final.
-pub(crate) async fn owed(place: &Place) -> anyhow::Result<i64> {
+/// How many deliveries from an id on are not final.
+pub(crate) async fn owed(place: &Place, first: i64) -> anyhow::Result<i64> {
+    let query = Queries::new(first).owed;
     match place {
         Place::Sqlite { directory } => {
-            let row: OwedRow = diesel::sql_query(OWED).get_result(&mut open(directory)?)?;
+            let row: OwedRow = diesel::sql_query(query).get_result(&mut open(directory)?)?;
             Ok(row.pending.max(row.unfinished))
         }
         Place::Postgres { database, .. } => {
-            let row = connect(database.url()).await?.query_one(OWED, &[]).await?;
+            let row = connect(database.url()).await?.query_one(&query, &[]).await?;
             let unfinished = row.try_get::<_, i64>(1);
             Ok(row.get::<_, i64>(0).max(unfinished.unwrap_or_default()))
         }
     }
 }
 
-/// Adds everything that the checker needs to the history.
-pub(crate) async fn dump(place: &Place, history: &History) -> anyhow::Result<()> {
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = sql_types::BigInt)]
+    number: i64,
+}
+
+/// The one `BIGINT` that a query gives, as the column `number`.
+pub(crate) async fn number(place: &Place, query: &str) -> anyhow::Result<i64> {
+    match place {
+        Place::Sqlite { directory } => {
+            let row: Number = diesel::sql_query(query).get_result(&mut open(directory)?)?;
+            Ok(row.number)
+        }
+        Place::Postgres { database, .. } => {
+            Ok(connect(database.url()).await?.query_one(query, &[]).await?.try_get(0)?)
+        }
+    }
+}
+
+/// Adds everything from an id on that the checker needs to the history.
+pub(crate) async fn dump(place: &Place, history: &History, first: i64) -> anyhow::Result<()> {
+    let queries = Queries::new(first);
     match place {
         Place::Sqlite { directory } => {
             let conn = &mut open(directory)?;
-            for row in diesel::sql_query(EVENTS).load::<EventRow>(conn)? {
+            for row in diesel::sql_query(&queries.events).load::<EventRow>(conn)? {
                 add_event(history, row.id, &row.webhooks, row.request_id);
             }
-            for row in diesel::sql_query(ATTEMPTS).load::<AttemptRow>(conn)? {
+            for row in diesel::sql_query(&queries.attempts).load::<AttemptRow>(conn)? {
                 history.add(&Entry::Attempt {
                     delivery: row.delivery_id,
                     number: row.number,
@@ -94,21 +137,21 @@ pub(crate) async fn dump(place: &Place, history: &History) -> anyhow::Result<()>
                     error: row.error_class,
                 });
             }
-            for row in diesel::sql_query(ENDINGS).load::<EndingRow>(conn)? {
+            for row in diesel::sql_query(&queries.endings).load::<EndingRow>(conn)? {
                 let (delivery, reason) = (row.delivery_id, row.reason);
                 history.add(&Entry::Ending { delivery, reason });
             }
-            for row in diesel::sql_query(PENDING).load::<PendingRow>(conn)? {
+            for row in diesel::sql_query(&queries.pending).load::<PendingRow>(conn)? {
                 let delivery = row.delivery_id;
                 history.add(&Entry::Pending { delivery });
             }
         }
         Place::Postgres { database, .. } => {
             let client = connect(database.url()).await?;
-            for row in client.query(EVENTS, &[]).await? {
+            for row in client.query(&queries.events, &[]).await? {
                 add_event(history, row.get(0), row.get(1), row.get(2));
             }
-            for row in client.query(ATTEMPTS, &[]).await? {
+            for row in client.query(&queries.attempts, &[]).await? {
                 history.add(&Entry::Attempt {
                     delivery: row.get(0),
                     number: row.get(1),
@@ -117,11 +160,11 @@ pub(crate) async fn dump(place: &Place, history: &History) -> anyhow::Result<()>
                     error: row.get(4),
                 });
             }
-            for row in client.query(ENDINGS, &[]).await? {
+            for row in client.query(&queries.endings, &[]).await? {
                 let (delivery, reason) = (row.get(0), row.get(1));
                 history.add(&Entry::Ending { delivery, reason });
             }
-            for row in client.query(PENDING, &[]).await? {
+            for row in client.query(&queries.pending, &[]).await? {
                 history.add(&Entry::Pending { delivery: row.get(0) });
             }
         }

@@ -10,10 +10,14 @@
 //! | `faults` | what goes wrong, and when |
 //! | `dump` | what the store says in the end |
 //! | [`checker`] | the promises, as figures and breaches |
+//! | [`aged`] | an installation as months would leave it, and what is then done to it |
+//! | `disk` | a file system of the run's own, which can be full |
 //! | `drills` | single faults, repeated and timed |
 //! | `power_loss` | SQLite's files as they could be after a loss of power |
 
+pub mod aged;
 pub mod checker;
+mod disk;
 mod drills;
 mod dump;
 mod faults;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookwright_torture::{PowerLoss, checker::Verdict, kills, power_loss, rolling, run};
+use hookwright_torture::{PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run};
 
 /// Makes faults, and checks that nothing accepted is lost
 #[derive(Parser)]
@@ -60,6 +60,27 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
+    /// Build what months would build, then restart, kill, upgrade, cut back, discard, delete and fill the disk under load
+    Aged {
+        /// Where it is stored
+        #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+        store: Store,
+        /// How much there is: small takes about a minute, full an hour
+        #[arg(long, value_enum, default_value_t = Size::Full)]
+        scale: Size,
+        /// How many nodes, on PostgreSQL
+        #[arg(long, default_value_t = 2)]
+        nodes: usize,
+        /// Decides payloads
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The server: a build for development; hookwright beside this program unless told
+        #[arg(long)]
+        server: Option<PathBuf>,
+        /// Where history and report go
+        #[arg(long, default_value = "target/torture-aged")]
+        out: PathBuf,
+    },
     /// Check the history of a run again
     Check {
         /// Its directory
@@ -96,6 +117,12 @@ struct Common {
 enum Store {
     Sqlite,
     Postgres,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Size {
+    Small,
+    Full,
 }
 
 impl Common {
@@ -167,6 +194,35 @@ fn main() -> anyhow::Result<ExitCode> {
             ));
             outcome.lost.iter().take(20).for_each(|line| println(line));
             Ok(if outcome.lost.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Command::Aged {
+            store,
+            scale,
+            nodes,
+            seed,
+            server,
+            out,
+        } => {
+            let beside = std::env::current_exe()?.with_file_name("hookwright");
+            let options = aged::Options {
+                server: server.unwrap_or(beside),
+                postgres: store == Store::Postgres,
+                nodes: nodes.max(1),
+                seed,
+                scale: match scale {
+                    Size::Small => aged::Scale::small(),
+                    Size::Full => aged::Scale::full(),
+                },
+                out,
+                verbose: true,
+            };
+            let report = runtime.block_on(aged::aged(&options))?;
+            println(&report.table());
+            Ok(if report.is_kept() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

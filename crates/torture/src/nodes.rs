@@ -1,10 +1,10 @@
 //! The servers of a run: started, killed, frozen and started again, each with its data directory and its way to the store.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_proto::v1::{ListNodesRequest, node_service_client::NodeServiceClient};
-use hookwright_testkit::{PostgresCluster, Proxy, TestDatabase, TestServer};
+use hookwright_testkit::{Past, PostgresCluster, Proxy, TestDatabase, TestServer};
 use parking_lot::Mutex;
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
@@ -15,6 +15,8 @@ use crate::{
 
 /// All nodes of a run share it.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+/// The same in bytes.
+pub(crate) const MASTER_KEY_BYTES: &[u8; 32] = b"01234567890123456789012345678901";
 /// How long a node may take to start: PostgreSQL may be away meanwhile.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How many retries a delivery has: more than the faults of a run can use up.
@@ -48,6 +50,8 @@ pub(crate) struct Nodes {
     pub(crate) nodes: Vec<Node>,
     pub(crate) addresses: Addresses,
     token: String,
+    /// Flags and values that every node gets when it starts.
+    pub(crate) settings: Vec<(&'static str, String)>,
     binary: PathBuf,
     plant: Option<String>,
     history: Arc<History>,
@@ -55,17 +59,19 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Starts `count` nodes on a fresh store.
+    /// Starts `count` nodes on a fresh store in `directory`.
     pub(crate) async fn start(
+        directory: tempfile::TempDir,
         binary: PathBuf,
         postgres: bool,
         count: usize,
         plant: Option<String>,
         history: Arc<History>,
     ) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
         let place = if postgres {
-            let cluster = Arc::new(PostgresCluster::start().await?);
+            // PostgreSQL runs as a user of its own.
+            std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
+            let cluster = Arc::new(PostgresCluster::start_in(directory.path(), &[]).await?);
             let database = cluster.create_database().await?;
             Place::Postgres { cluster, database }
         } else {
@@ -78,6 +84,7 @@ impl Nodes {
             nodes: Vec::new(),
             addresses: Arc::new(Mutex::new(vec![None; count])),
             token: String::new(),
+            settings: Vec::new(),
             binary,
             plant,
             history,
@@ -99,6 +106,14 @@ impl Nodes {
             nodes.up(index, None).await?;
         }
         Ok(nodes)
+    }
+
+    /// The store, to be filled while no node runs.
+    pub(crate) fn past(&self) -> Past {
+        match &self.place {
+            Place::Sqlite { directory } => Past::Sqlite(directory.join("hookwright.db")),
+            Place::Postgres { database, .. } => Past::Postgres(database.url().to_owned()),
+        }
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -133,6 +148,25 @@ impl Nodes {
         Ok(())
     }
 
+    /// Brings the schema up to date while no node runs, however long that takes: `hookwright migrate`.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
+        let mut command = tokio::process::Command::new(&self.binary);
+        command.arg("migrate").kill_on_drop(true);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HOOKWRIGHT_") {
+                command.env_remove(name);
+            }
+        }
+        match &self.place {
+            Place::Sqlite { directory } => command.arg("--data-dir").arg(directory),
+            Place::Postgres { database, .. } => command.arg("--database-url").arg(database.url()),
+        };
+        let output = command.output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "migrate: {}\n{said}", output.status);
+        Ok(())
+    }
+
     fn builder(
         &self,
         index: usize,
@@ -154,6 +188,9 @@ impl Nodes {
                 .url()
                 .replacen(&host_of(database.url())?, &proxy.address().to_string(), 1);
             builder = builder.postgres(&url);
+        }
+        for (flag, value) in &self.settings {
+            builder = builder.arg(flag, value);
         }
         if let Some(plant) = &self.plant {
             builder = builder.env("HOOKWRIGHT_PLANT", plant);

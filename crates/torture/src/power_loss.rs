@@ -184,11 +184,11 @@ async fn deliver(server: &Path, directory: &Path, at: i64, outcome: &mut Outcome
         directory: directory.to_owned(),
     };
     let begun = Instant::now();
-    let first = dump::owed(&place).await?;
+    let first = dump::owed(&place, 0).await?;
     let mut owed = first;
     while owed > 0 && begun.elapsed() < DRAIN_PATIENCE {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        owed = dump::owed(&place).await?;
+        owed = dump::owed(&place, 0).await?;
     }
     outcome.resumed += first - owed;
     if owed > 0 {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hookwright_domain::id::EventId;
@@ -14,11 +14,13 @@ use hookwright_proto::v1::{
     BatchPublishEventsRequest, PublishEventRequest, PublishEventResponse, PublishResult, PublishStreamRequest,
     event_service_client::EventServiceClient, publish_event_request::Payload, publish_result,
 };
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     Random,
+    aged::Call,
     history::{Entry, History},
     nodes::{Addresses, authorized, channel},
     now_us,
@@ -38,6 +40,7 @@ pub(crate) struct Publishers {
     stop: Arc<AtomicBool>,
     pub(crate) acknowledged: Arc<AtomicU64>,
     pub(crate) failed: Arc<AtomicU64>,
+    calls: Arc<Mutex<Vec<Call>>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -50,9 +53,11 @@ struct Publisher {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
+    calls: Arc<Mutex<Vec<Call>>>,
     client: Option<EventServiceClient<Channel>>,
     count: u64,
     pause: Duration,
+    round: u64,
 }
 
 /// An event on its way.
@@ -70,8 +75,21 @@ impl Publishers {
         seed: u64,
         pause: Duration,
     ) -> Self {
+        Self::start_round(addresses, token, history, seed, pause, 0)
+    }
+
+    /// The same for another round of a run: its request ids and keys are none of the rounds before.
+    pub(crate) fn start_round(
+        addresses: &Addresses,
+        token: &str,
+        history: &Arc<History>,
+        seed: u64,
+        pause: Duration,
+        round: u64,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (acknowledged, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let calls = Arc::default();
         let tasks = (0..PUBLISHERS).map(|index| {
             let publisher = Publisher {
                 index,
@@ -82,9 +100,11 @@ impl Publishers {
                 stop: Arc::clone(&stop),
                 acknowledged: Arc::clone(&acknowledged),
                 failed: Arc::clone(&failed),
+                calls: Arc::clone(&calls),
                 client: None,
                 count: 0,
                 pause,
+                round,
             };
             tokio::spawn(publisher.run())
         });
@@ -93,7 +113,13 @@ impl Publishers {
             stop,
             acknowledged,
             failed,
+            calls,
         }
+    }
+
+    /// The calls that published since this was last asked.
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock())
     }
 
     /// Ends them, each after the call that it is about. Those are repeated until they succeed: somebody must be up.
@@ -126,9 +152,10 @@ impl Publisher {
     /// The next event: some keys take turns, so that one call holds several events of one key now and then.
     fn draft(&mut self) -> Draft {
         self.count += 1;
-        let key = format!("p{}k{}", self.index, self.count % 4);
+        let (round, index) = (self.round, self.index);
+        let key = format!("r{round}p{index}k{}", self.count % 4);
         let number = self.count / 4 + 1;
-        let request = format!("r{}-{}", self.index, self.count);
+        let request = format!("r{round}p{index}-{}", self.count);
         let padding = "x".repeat(self.random.below(400));
         let json = format!(r#"{{"request":"{request}","key":"{key}","number":{number},"padding":"{padding}"}}"#);
         Draft {
@@ -162,6 +189,7 @@ impl Publisher {
         let mut tries = 0;
         while !drafts.is_empty() {
             tries += 1;
+            let begun = (now_us(), Instant::now());
             let results = match self.index % 3 {
                 0 => self.unary(&drafts[0]).await.map(|done| vec![Some(done)]),
                 1 => self.batch(&drafts).await,
@@ -169,6 +197,7 @@ impl Publisher {
             };
             match results {
                 Ok(results) => {
+                    self.calls.lock().push(Call::since(begun));
                     let mut left = Vec::new();
                     for (draft, result) in drafts.into_iter().zip(results) {
                         match result {

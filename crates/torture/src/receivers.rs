@@ -72,6 +72,8 @@ struct Shared {
     /// The webhook that each path belongs to.
     webhooks: Mutex<std::collections::HashMap<String, i64>>,
     arrivals: AtomicU64,
+    /// By webhook, as they are in [`WEBHOOKS`].
+    counts: [AtomicU64; WEBHOOKS.len()],
     wave: Mutex<Wave>,
 }
 
@@ -106,6 +108,7 @@ impl Receivers {
             delay_ms: AtomicU64::new(0),
             webhooks: Mutex::default(),
             arrivals: AtomicU64::new(0),
+            counts: Default::default(),
             wave: Mutex::default(),
         });
         tokio::spawn(listen(listener, Arc::clone(&shared)));
@@ -121,6 +124,11 @@ impl Receivers {
         self.shared.webhooks.lock().insert(name.to_owned(), webhook);
     }
 
+    /// The webhook of a path.
+    pub(crate) fn webhook(&self, name: &str) -> Option<i64> {
+        self.shared.webhooks.lock().get(name).copied()
+    }
+
     /// Nobody answers while they are down: every connection is closed at once.
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Release);
@@ -130,6 +138,11 @@ impl Receivers {
     pub(crate) fn set_delay(&self, delay: Duration) {
         let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.shared.delay_ms.store(ms, Ordering::Release);
+    }
+
+    /// How many requests came for each webhook.
+    pub(crate) fn counts(&self) -> [u64; WEBHOOKS.len()] {
+        std::array::from_fn(|place| self.shared.counts[place].load(Ordering::Acquire))
     }
 
     pub(crate) fn arrivals(&self) -> u64 {
@@ -217,10 +230,8 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     if is_ping {
         return Ok(Response::new(Empty::new()));
     }
-    let manner = WEBHOOKS
-        .iter()
-        .find(|(name, ..)| *name == path)
-        .map(|(_, manner, _)| *manner);
+    let place = WEBHOOKS.iter().position(|(name, ..)| *name == path);
+    let manner = place.map(|place| WEBHOOKS[place].1);
     let status = match manner {
         Some(Manner::Flaky) if shared.random.lock().below(10) == 0 => 500,
         Some(Manner::Silent) if shared.random.lock().below(20) == 0 => 0,
@@ -230,7 +241,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         return Err(Closed);
     };
     let at = now_us();
-    if !WEBHOOKS.iter().any(|(name, _, ordered)| *name == path && *ordered) {
+    if !place.is_some_and(|place| WEBHOOKS[place].2) {
         shared.wave.lock().arrived(at, event, delivery);
     }
     shared.history.add(&Entry::Arrived {
@@ -245,6 +256,9 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         status,
     });
     shared.arrivals.fetch_add(1, Ordering::AcqRel);
+    if let Some(place) = place {
+        shared.counts[place].fetch_add(1, Ordering::AcqRel);
+    }
     if manner == Some(Manner::Slow) {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }

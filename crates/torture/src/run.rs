@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use hookwright_domain::id::WebhookId;
+use hookwright_domain::id::{WebhookId, first_at};
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, RetrySchedule, Webhook,
     event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
@@ -16,6 +16,7 @@ use hookwright_proto::v1::{
 
 use crate::{
     checker::{self, Verdict},
+    disk::Disk,
     dump, faults,
     history::{self, Entry, History},
     nodes::{Nodes, Place, authorized, channel},
@@ -55,6 +56,8 @@ pub(crate) struct Run {
     pub(crate) receivers: Receivers,
     pub(crate) history: Arc<History>,
     pub(crate) disk: Option<Disk>,
+    /// The run is about what was published from this id on.
+    pub(crate) first: i64,
     verbose: bool,
     begun: Instant,
 }
@@ -62,10 +65,21 @@ pub(crate) struct Run {
 impl Run {
     /// Starts servers and receivers, and installs the webhooks.
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
+        let mut run = Self::begin(options, tempfile::tempdir()?).await?;
+        if !options.postgres {
+            run.disk = run.move_to_small_disk().await;
+        }
+        Ok(run)
+    }
+
+    /// The same, with everything that is stored in a directory.
+    pub(crate) async fn begin(options: &Options, directory: tempfile::TempDir) -> anyhow::Result<Self> {
+        let first = first_at(now_us());
         let history = Arc::new(History::create(&options.out)?);
         let count = if options.postgres { options.nodes } else { 1 };
         let receivers = Receivers::start(Arc::clone(&history), options.seed).await?;
         let nodes = Nodes::start(
+            directory,
             options.server.clone(),
             options.postgres,
             count,
@@ -73,17 +87,15 @@ impl Run {
             Arc::clone(&history),
         )
         .await?;
-        let mut run = Self {
+        let run = Self {
             nodes,
             receivers,
             history,
             disk: None,
+            first,
             verbose: options.verbose,
             begun: Instant::now(),
         };
-        if !options.postgres {
-            run.disk = run.move_to_small_disk().await;
-        }
         let address = run.nodes.addresses.lock()[0].clone().context("the first node is up")?;
         install(&address, run.nodes.token(), &run.receivers, &run.history, None).await?;
         Ok(run)
@@ -116,7 +128,7 @@ impl Run {
         let begun = Instant::now();
         let mut owed = i64::MAX;
         while begun.elapsed() < DRAIN_PATIENCE {
-            owed = dump::owed(&self.nodes.place).await.unwrap_or(i64::MAX);
+            owed = dump::owed(&self.nodes.place, self.first).await.unwrap_or(i64::MAX);
             if owed == 0 {
                 break;
             }
@@ -138,7 +150,7 @@ impl Run {
         for index in 0..self.nodes.nodes.len() {
             self.nodes.terminate(index).await?;
         }
-        dump::dump(&self.nodes.place, &self.history).await?;
+        dump::dump(&self.nodes.place, &self.history, self.first).await?;
         self.history.flush()?;
         if let Place::Postgres { .. } = self.nodes.place {
             // The database goes before its cluster.
@@ -233,60 +245,6 @@ pub fn verdict(out: &Path) -> anyhow::Result<Verdict> {
     std::fs::write(out.join("report.json"), serde_json::to_vec_pretty(&verdict)?)?;
     std::fs::write(out.join("report.txt"), verdict.table())?;
     Ok(verdict)
-}
-
-/// A small file system for the data directory of a server.
-pub(crate) struct Disk {
-    directory: PathBuf,
-}
-
-impl Disk {
-    /// Mounts a memory file system over the directory; what is in there is copied.
-    async fn mount(directory: &Path) -> Option<Self> {
-        let script = format!(
-            "set -e; cp -a '{0}' '{0}.copy'; mount -t tmpfs -o size=1g,mode=0700 tmpfs '{0}'; cp -a '{0}.copy/.' '{0}/'; rm -r '{0}.copy'",
-            directory.display()
-        );
-        let output = tokio::process::Command::new("sh")
-            .arg("-c")
-            .arg(script)
-            .output()
-            .await
-            .ok()?;
-        output.status.success().then(|| Self {
-            directory: directory.to_owned(),
-        })
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.directory.join("filler")
-    }
-
-    /// Leaves no room.
-    pub(crate) fn fill(&self) -> anyhow::Result<()> {
-        use std::io::Write as _;
-        let mut file = std::fs::File::create(self.filler())?;
-        let block = vec![0; 1 << 20];
-        while file.write_all(&block).is_ok() {}
-        while file.write_all(&block[..4_096]).is_ok() {}
-        Ok(())
-    }
-
-    pub(crate) fn free(&self) -> anyhow::Result<()> {
-        Ok(std::fs::remove_file(self.filler())?)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.directory)
-            .status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprint("a file system of the run could not be unmounted");
-        }
-    }
 }
 
 #[expect(clippy::print_stderr, reason = "what a run says is for people who watch it")]

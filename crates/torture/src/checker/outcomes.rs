@@ -78,6 +78,18 @@ fn stored(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.count("events_stored", facts.events.len());
 }
 
+/// How many deliveries of an event are neither delivered, failed nor cancelled.
+pub(super) fn unfinished(facts: &Facts<'_>, event: i64) -> usize {
+    let is_final = |delivery: i64| {
+        let last = facts.attempts.get(&delivery).and_then(|attempts| attempts.last());
+        last.is_some_and(|attempt| matches!(attempt.state, DELIVERED | FAILED)) || facts.endings.contains_key(&delivery)
+    };
+    facts
+        .deliveries(event)
+        .filter(|(delivery, _)| !is_final(*delivery))
+        .count()
+}
+
 fn requests(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
     for (event, row) in &facts.events {

@@ -1,0 +1,96 @@
+//! How much an aged installation holds, and how long its steps may take.
+
+use std::time::Duration;
+
+/// How old and how large.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// For the report.
+    pub name: &'static str,
+    /// Deliveries that are final, two an event, spread over `days`.
+    pub(super) past: u64,
+    /// Bytes of an event's payload. A small past has to stand out from what the load adds meanwhile.
+    pub(super) payload_bytes: usize,
+    /// Days of the past, each a partition on PostgreSQL.
+    pub(super) days: i64,
+    /// The retention that the store is cut back to, in days.
+    pub(super) kept_days: i64,
+    /// Deliveries that wait for webhooks whose receiver is gone: half of them in the organization that is deleted.
+    pub(super) pending: u64,
+    /// How many days old the oldest of them is.
+    pub(super) pending_days: i64,
+    /// Webhooks with one delivery that waits.
+    pub(super) waiting: u64,
+    /// Keys of an ordered webhook whose first delivery is paused.
+    pub(super) paused_keys: u64,
+    /// Lines of the audit log.
+    pub(super) audit: u64,
+    /// Events with large payloads above the watermark: nothing was attempted yet.
+    pub(super) large: u64,
+    /// Bytes of such a payload.
+    pub(super) large_bytes: usize,
+    /// The file system of the store, in MiB.
+    pub(super) disk_mib: u64,
+    /// For how long publishing is measured before the first step, and in each step at least.
+    pub(super) measured: Duration,
+    /// How often it is looked whether a step is over.
+    pub(super) look: Duration,
+    /// How long a step may take.
+    pub(super) patience: Duration,
+    /// How long a publisher pauses between two calls.
+    pub(super) pause: Duration,
+    /// The most that the p99 of publishing may grow by, where that is judged.
+    pub(super) ratio_max: Option<f64>,
+}
+
+impl Scale {
+    /// About a minute, for the tests. Publishing is measured and not judged: there are too few calls.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            name: "small",
+            past: 20_000,
+            payload_bytes: 4_000,
+            days: 5,
+            kept_days: 2,
+            pending: 20_000,
+            pending_days: 1,
+            waiting: 200,
+            paused_keys: 20,
+            audit: 5_000,
+            large: 4,
+            large_bytes: 5_000_000,
+            disk_mib: 1_024,
+            measured: Duration::from_secs(2),
+            look: Duration::from_millis(100),
+            patience: Duration::from_secs(120),
+            pause: Duration::from_millis(150),
+            ratio_max: None,
+        }
+    }
+
+    /// What some months would build.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            name: "full",
+            past: 10_000_000,
+            payload_bytes: 200,
+            days: 40,
+            kept_days: 30,
+            pending: 2_000_000,
+            pending_days: 3,
+            waiting: 10_000,
+            paused_keys: 1_000,
+            audit: 1_000_000,
+            large: 40,
+            large_bytes: 5_000_000,
+            disk_mib: 48 * 1_024,
+            measured: Duration::from_secs(30),
+            look: Duration::from_secs(1),
+            patience: Duration::from_secs(1_800),
+            pause: Duration::from_millis(200),
+            ratio_max: Some(5.0),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What each step did to publishing, to deliveries and to the disk, as a table.
+
+use std::{fmt::Write as _, time::Instant};
+
+use serde::Serialize;
+
+use crate::now_us;
+
+/// A step, or a stretch of undisturbed load.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// When it began and ended, in microseconds since the epoch.
+    pub at: i64,
+    /// See `at`.
+    pub until: i64,
+    /// How long the step itself took. The load is measured for longer where that was short.
+    pub seconds: f64,
+    /// Calls that published, of those that began in it.
+    pub calls: usize,
+    /// Half of those calls took no longer.
+    pub p50_ms: f64,
+    /// All but one in a hundred took no longer.
+    pub p99_ms: f64,
+    /// `p99_ms` as a multiple of its value on the empty store.
+    pub ratio: f64,
+    /// Tries that failed and were repeated.
+    pub failed_tries: u64,
+    /// The longest time without a call that published.
+    pub silence_s: f64,
+    /// Requests that receivers got.
+    pub arrivals: u64,
+    /// Deliveries of events acknowledged in this step that never became final.
+    pub lost: usize,
+    /// What the store takes on disk when it is over.
+    pub disk_mib: u64,
+    /// What was done, or what went wrong.
+    pub said: String,
+    /// Whether it ended as it should.
+    pub done: bool,
+}
+
+/// A call that published: when it began, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) at: i64,
+    pub(crate) took_us: u32,
+}
+
+impl Call {
+    /// A call that began then and has just published.
+    pub(crate) fn since((at, begun): (i64, Instant)) -> Self {
+        let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Self { at, took_us }
+    }
+}
+
+impl Step {
+    /// A step that has just ended.
+    pub(super) fn new(name: &'static str, at: i64, seconds: f64, came: &anyhow::Result<String>) -> Self {
+        let said = match came {
+            Ok(said) => said.clone(),
+            Err(error) => format!("{error:#}"),
+        };
+        Self {
+            name,
+            at,
+            until: now_us(),
+            seconds,
+            calls: 0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            ratio: 0.0,
+            failed_tries: 0,
+            silence_s: 0.0,
+            arrivals: 0,
+            lost: 0,
+            disk_mib: 0,
+            said,
+            done: came.is_ok(),
+        }
+    }
+
+    /// Takes what is said of publishing from the calls of its time.
+    pub(super) fn measure(&mut self, calls: &[Call]) {
+        let mut took: Vec<u32> = calls.iter().map(|call| call.took_us).collect();
+        took.sort_unstable();
+        let at = |share: usize| {
+            let place = (took.len() * share / 100).min(took.len().saturating_sub(1));
+            took.get(place).map_or(0.0, |us| f64::from(*us) / 1e3)
+        };
+        (self.calls, self.p50_ms, self.p99_ms) = (took.len(), at(50), at(99));
+        let mut ends: Vec<i64> = calls.iter().map(|call| call.at + i64::from(call.took_us)).collect();
+        ends.extend([self.at, self.until]);
+        ends.sort_unstable();
+        let longest = ends.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        self.silence_s = longest as f64 / 1e6;
+    }
+}
+
+/// For people.
+pub(super) fn table(steps: &[Step]) -> String {
+    let mut text = format!(
+        "{:<22} {:>9} {:>6} {:>8} {:>8} {:>6} {:>7} {:>9} {:>9} {:>5} {:>9}  {}\n",
+        "step",
+        "seconds",
+        "calls",
+        "p50 ms",
+        "p99 ms",
+        "ratio",
+        "failed",
+        "silence s",
+        "delivered",
+        "lost",
+        "disk MiB",
+        "outcome"
+    );
+    for step in steps {
+        let mark = if step.done { "done" } else { "FAILED" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<22} {:>9.1} {:>6} {:>8.1} {:>8.1} {:>6.1} {:>7} {:>9.1} {:>9} {:>5} {:>9}  {mark}: {}",
+            step.name,
+            step.seconds,
+            step.calls,
+            step.p50_ms,
+            step.p99_ms,
+            step.ratio,
+            step.failed_tries,
+            step.silence_s,
+            step.arrivals,
+            step.lost,
+            step.disk_mib,
+            step.said.replace('\n', " "),
+        );
+    }
+    text
+}
