@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use hookwright_proto::v1::{DeleteWebhookRequest, UpdateWebhookRequest, Webhook};
-use hookwright_testkit::{Receiver, Response, TestDatabase, TestServer, receiver::Gate, until};
+use hookwright_testkit::{
+    Receiver, Response, TestDatabase, TestServer, receiver::Gate, server::TestServerBuilder, until,
+};
 
 use crate::support::{
     CLOCKING, Clients, Installation, On, builder, event, id_of, wait_for_events, webhook, without_pings,
@@ -13,14 +15,19 @@ use crate::support::{
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// A node besides the first, and clients that use it.
-struct Node {
+pub(crate) struct Node {
     server: TestServer,
-    clients: Clients,
+    pub(crate) clients: Clients,
 }
 
 impl Node {
-    async fn start(database: &str, token: &str, lease: &str) -> Self {
-        let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+    async fn start(
+        database: &str,
+        token: &str,
+        lease: &str,
+        settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
+    ) -> Self {
+        let server = settings(TestServer::builder(env!("CARGO_BIN_EXE_hookwright")))
             .allow("127.0.0.0/8")
             .postgres(database)
             .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
@@ -40,10 +47,18 @@ impl Node {
 }
 
 /// An installation of two nodes: the first, and another one.
-async fn two_nodes(lease: &str) -> (Installation, Node, TestDatabase) {
+pub(crate) async fn two_nodes(lease: &str) -> (Installation, Node, TestDatabase) {
+    two_nodes_with(lease, |server| server).await
+}
+
+/// The same, with settings that both have.
+pub(crate) async fn two_nodes_with(
+    lease: &str,
+    settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
+) -> (Installation, Node, TestDatabase) {
     let (builder, database) = builder(On::Postgres).await;
     let database = database.unwrap();
-    let server = builder
+    let server = settings(builder)
         .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
         .arg("--node-lease", lease)
         .arg("--retry-delay", "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s")
@@ -53,7 +68,7 @@ async fn two_nodes(lease: &str) -> (Installation, Node, TestDatabase) {
     let token = server.token().unwrap();
     let mut installation = Installation::of(server).await;
     installation.create_organization("acme").await;
-    let other = Node::start(database.url(), &token, lease).await;
+    let other = Node::start(database.url(), &token, lease, settings).await;
     (installation, other, database)
 }
 

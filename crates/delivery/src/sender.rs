@@ -42,11 +42,40 @@ pub(crate) const BODY_READ_MAX: usize = 64 << 10;
 
 /// A connection to one receiver.
 pub struct Connection {
+    origin: Origin,
     wire: Wire,
     remote: Option<std::net::SocketAddr>,
     opened: Instant,
     used: Instant,
     generation: u64,
+}
+
+/// The receiver that a connection leads to, and how it was verified. A connection is used for requests of the same origin
+/// only. The target policy has a generation of its own; the egress proxy never changes while the process runs.
+struct Origin {
+    https: bool,
+    host: Box<str>,
+    port: u16,
+    skip_verify: bool,
+}
+
+impl Origin {
+    fn of(url: &PayloadUrl, skip_verify: bool) -> Self {
+        Self {
+            https: url.is_https(),
+            host: url.host().into(),
+            port: url.port(),
+            skip_verify,
+        }
+    }
+
+    /// Whether requests to a URL may use it. Compares in place: this runs for every attempt.
+    fn serves(&self, url: &PayloadUrl, skip_verify: bool) -> bool {
+        self.port == url.port()
+            && self.https == url.is_https()
+            && self.skip_verify == skip_verify
+            && *self.host == *url.host()
+    }
 }
 
 enum Wire {
@@ -63,6 +92,11 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Whether requests to a URL may use it: scheme, host, port and TLS verification are the same.
+    pub fn serves(&self, url: &PayloadUrl, skip_verify: bool) -> bool {
+        self.origin.serves(url, skip_verify)
+    }
+
     /// Whether it is young enough to be kept.
     pub fn is_fresh(&self) -> bool {
         self.opened.elapsed() < CONNECTION_AGE_MAX && self.used.elapsed() < CONNECTION_IDLE_MAX
@@ -127,8 +161,8 @@ impl Sender {
         self.inner.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Makes an attempt over the connection in the slot, or a new one. Afterwards the slot holds a connection only if it
-    /// may be used again.
+    /// Makes an attempt over the connection in the slot if that leads to the request's origin, else over a new one.
+    /// Afterwards the slot holds a connection only if it may be used again.
     pub async fn attempt(&self, slot: &mut Option<Connection>, request: &AttemptRequest<'_>) -> AttemptReport {
         let started_at_us = clock::now_us();
         let begun = Instant::now();
@@ -161,7 +195,7 @@ impl Sender {
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
-        if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection)) {
+        if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection, request)) {
             report.remote = connection.remote;
             match connection.exchange(request, deadline, &mut report.phases).await {
                 Exchange::Response(response, reusable) => {
@@ -195,8 +229,10 @@ impl Sender {
         }
     }
 
-    fn is_usable(&self, connection: &Connection) -> bool {
-        connection.is_fresh() && connection.generation == self.inner.generation.load(Ordering::Acquire)
+    fn is_usable(&self, connection: &Connection, request: &AttemptRequest<'_>) -> bool {
+        connection.serves(request.url, request.skip_verify)
+            && connection.is_fresh()
+            && connection.generation == self.inner.generation.load(Ordering::Acquire)
     }
 
     async fn open(
@@ -219,6 +255,7 @@ impl Sender {
         };
         let now = Instant::now();
         Ok(Connection {
+            origin: Origin::of(request.url, request.skip_verify),
             wire,
             remote: connected.remote,
             opened: now,

@@ -125,6 +125,21 @@ async fn requests_go_over_one_http2_connection() {
 }
 
 #[tokio::test]
+async fn x07_an_http2_connection_is_not_used_for_another_receiver() {
+    let authority = Authority::new();
+    let (old, new) = (start(&authority, &[200]).await, start(&authority, &[200]).await);
+    let sender = trusting(&authority);
+    let mut slot = None;
+    for receiver in [&old, &new, &new] {
+        let url = format!("https://{}/", receiver.address);
+        assert_eq!(class(&attempt_on(&sender, &mut slot, &url).await), None);
+    }
+    assert_eq!(old.arrived.lock().unwrap().len(), 1);
+    assert_eq!(new.arrived.lock().unwrap().len(), 2);
+    assert_eq!(new.connections.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn r23_a_connection_that_is_gone_is_replaced() {
     let authority = Authority::new();
     let receiver = start(&authority, &[200]).await;

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod http2;
+mod origins;
 mod receivers;
 mod support;
 mod tls;

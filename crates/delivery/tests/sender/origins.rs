@@ -1,0 +1,56 @@
+//! A connection is used for the receiver that it was opened for, verified as it was opened, and for nothing else.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use hookwright_delivery::sender::{AttemptRequest, Connection, Sender};
+use hookwright_domain::{outcome::ErrorClass, url::PayloadUrl};
+use hookwright_testkit::{Authority, Receiver};
+
+use crate::support::{attempt_on, class, sender};
+
+#[tokio::test]
+async fn x07_a_connection_is_not_used_for_another_receiver() {
+    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    let sender = sender();
+    let mut slot = None;
+    assert_eq!(class(&attempt_on(&sender, &mut slot, &old.url("/a")).await), None);
+    assert_eq!(class(&attempt_on(&sender, &mut slot, &old.url("/b")).await), None);
+    assert_eq!(old.connections(), 1, "another path goes over the same connection");
+    let report = attempt_on(&sender, &mut slot, &new.url("/")).await;
+    assert_eq!((class(&report), report.remote), (None, Some(new.address())));
+    assert_eq!((old.request_count(), new.request_count()), (2, 1));
+}
+
+async fn attempt_verified(
+    sender: &Sender,
+    slot: &mut Option<Connection>,
+    url: &str,
+    verified: bool,
+) -> Option<ErrorClass> {
+    let headers = [("Content-Type", Cow::Borrowed("application/json"))];
+    let url = PayloadUrl::parse(url).unwrap();
+    let request = AttemptRequest {
+        url: &url,
+        skip_verify: !verified,
+        timeout: Duration::from_secs(5),
+        headers: &headers,
+        body: Bytes::from_static(b"{}"),
+    };
+    class(&sender.attempt(slot, &request).await)
+}
+
+#[tokio::test]
+async fn x07_an_unverified_connection_is_not_used_for_a_verified_request() {
+    let receiver = Receiver::start_tls(Authority::new().certificate(&["127.0.0.1"]).server_config()).await;
+    let (sender, url) = (sender(), receiver.url("/"));
+    let mut slot = None;
+    assert_eq!(attempt_verified(&sender, &mut slot, &url, false).await, None);
+    assert!(slot.is_some(), "the connection is kept");
+    assert_eq!(
+        attempt_verified(&sender, &mut slot, &url, true).await,
+        Some(ErrorClass::TlsUntrusted)
+    );
+    assert_eq!(receiver.request_count(), 1);
+    assert!(slot.is_none());
+}
