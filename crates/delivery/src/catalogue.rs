@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -149,8 +152,8 @@ pub enum Target {
     Active(Arc<Webhook>),
     /// It waits until the receiver fetches it.
     Fetched(Arc<Webhook>),
-    /// It waits until the webhook is active again.
-    Paused,
+    /// It waits until the webhook is active again. The webhook is `None` where its stored configuration cannot be read.
+    Paused(Option<Arc<Webhook>>),
     /// The webhook was deleted.
     Gone,
 }
@@ -159,6 +162,8 @@ pub enum Target {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     current: ArcSwap<Snapshot>,
+    /// Counts the snapshots. Raised after a snapshot is in force: a reader that sees a number reads that snapshot or a later one.
+    generation: AtomicU64,
 }
 
 impl Catalogue {
@@ -170,6 +175,12 @@ impl Catalogue {
     /// Puts a new configuration in force: every event matched from now on sees it.
     pub fn replace(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The number of the snapshot in force: whoever derived something from the catalogue compares it to learn of a change.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// What there is for a delivery to the webhook in the current configuration.
@@ -178,8 +189,8 @@ impl Catalogue {
         match current.webhooks.get(&webhook) {
             Some(webhook) if webhook.active && webhook.url.is_none() => Target::Fetched(Arc::clone(webhook)),
             Some(webhook) if webhook.active => Target::Active(Arc::clone(webhook)),
-            Some(_) => Target::Paused,
-            None if current.unreadable.contains(&webhook) => Target::Paused,
+            Some(webhook) => Target::Paused(Some(Arc::clone(webhook))),
+            None if current.unreadable.contains(&webhook) => Target::Paused(None),
             None => Target::Gone,
         }
     }

@@ -24,14 +24,17 @@ mod memory;
 mod recovery;
 mod stall;
 mod stats;
+mod sweep;
 mod threads;
 mod timer;
 mod turns;
+mod watchdog;
 mod worker;
 
 use std::{
     borrow::Cow,
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -39,15 +42,17 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{Store, StoreError, StoredEvent};
+use hookwright_storage::{Store, StoreError, StoredEvent, fault};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    task::JoinHandle,
 };
 
 pub use self::command::{Draft, PublishError, PublishResults, Published};
@@ -59,7 +64,7 @@ use self::{
     committer::{Committer, HandOver},
     health::Health,
     inbox::Inbox,
-    lane::{Job, Lane, LaneLimits, Wants},
+    lane::{Job, Lane, LaneActions, LaneLimits, Shared},
     lease::Lease,
     membership::Membership,
     memory::Memory,
@@ -68,6 +73,7 @@ use self::{
     threads::Threads,
     timer::Timer,
     turns::Turns,
+    watchdog::Watchdog,
 };
 use crate::{
     catalogue::{Catalogue, Target, Webhook},
@@ -82,12 +88,16 @@ use crate::{
 const LANE_JOBS_MAX: usize = 2_048;
 /// No lane holds more than this part of the memory for payloads.
 const LANE_MEMORY_DIVISOR: usize = 8;
+/// When a lane reads back again after that ended by a panic.
+const REFILL_PANICKED_US: i64 = 10_000_000;
 /// How many lanes read back from the store at once.
 const REFILLS_MAX: usize = 4;
 /// How long an idle connection is kept.
 const CONNECTION_IDLE_US: i64 = 60_000_000;
 /// How long the end of the engine waits for its statistics to be stored.
 const STATS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The part of the engine without which no attempt can be recorded.
+const COMMITTER: &str = "committer";
 /// Why nothing is accepted and nothing sent for a moment.
 const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
@@ -131,7 +141,7 @@ pub enum DisableReason {
 pub struct Engine {
     inner: Arc<Inner>,
     committer: Arc<Mutex<Option<std::thread::JoinHandle<bool>>>>,
-    tasks: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 pub(crate) struct Inner {
@@ -142,6 +152,8 @@ pub(crate) struct Inner {
     sender: Sender,
     metrics: Arc<Metrics>,
     lanes: RwLock<HashMap<i64, Arc<Lane>>>,
+    /// What the lanes share.
+    shared: Shared,
     /// What the store knew of failing webhooks at start, until their lane is made.
     known_health: Mutex<HashMap<i64, Health>>,
     turns: Arc<Turns>,
@@ -150,7 +162,7 @@ pub(crate) struct Inner {
     commits: Commits,
     clock_watch: ClockWatch,
     /// The work on what a former run left unfinished.
-    recovery: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    recovery: Mutex<Option<JoinHandle<()>>>,
     timer: Timer,
     memory: Arc<Memory>,
     refills: Semaphore,
@@ -162,6 +174,7 @@ pub(crate) struct Inner {
     runtime: Handle,
     threads: Threads,
     stopping: AtomicBool,
+    watchdog: Watchdog,
 }
 
 impl Engine {
@@ -196,14 +209,22 @@ impl Engine {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let lease = Arc::new(Lease::new(store.lease().is_some()));
+        let turns = Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease)));
+        let memory = Arc::new(Memory::new(options.memory_bytes_max));
         let inner = Arc::new(Inner {
-            turns: Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease))),
+            shared: Shared {
+                catalogue: Arc::clone(&catalogue),
+                memory: Arc::clone(&memory),
+                turns: Arc::clone(&turns),
+                several_nodes: store.lease().is_some(),
+            },
+            turns,
+            memory,
             lease,
             membership: Membership::new(options.configuration),
             commits: Commits::default(),
             clock_watch: ClockWatch::new(),
             recovery: Mutex::default(),
-            memory: Arc::new(Memory::new(options.memory_bytes_max)),
             refills: Semaphore::new(REFILLS_MAX),
             store,
             catalogue,
@@ -222,16 +243,20 @@ impl Engine {
             runtime: Handle::current(),
             threads,
             stopping: AtomicBool::new(false),
+            watchdog: Watchdog::default(),
         });
         let recovery = inner.plan_recovery().await?;
-        let committer = spawn_committer(Committer::new(Arc::clone(&inner)));
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&inner).run_timer()),
-            tokio::spawn(Arc::clone(&inner).keep_checkpoint()),
-            tokio::spawn(Arc::clone(&inner).keep_lease()),
-            tokio::spawn(Arc::clone(&inner).keep_stats()),
+        let committer = spawn_committer(&inner);
+        let mut tasks = vec![
+            inner.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
+            inner.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
+            inner.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
+            inner.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
         ];
-        *inner.recovery.lock() = Some(tokio::spawn(Arc::clone(&inner).recover(recovery)));
+        if let Some(lease) = inner.store.lease() {
+            tasks.push(inner.spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)));
+        }
+        *inner.recovery.lock() = Some(inner.spawn("recovery", Arc::clone(&inner).recover(recovery)));
         let engine = Self {
             inner,
             committer: Arc::new(Mutex::new(Some(committer))),
@@ -262,8 +287,8 @@ impl Engine {
     pub fn stored(&self, webhook: WebhookId) {
         let now = clock::now_us();
         let lane = self.inner.lane(webhook.raw());
-        let wants = lane.note_due(now, now);
-        self.inner.act(&lane, wants);
+        let actions = lane.note_due(now, now);
+        self.inner.act(&lane, actions);
     }
 
     /// Tells the engine that a delivery was ended in the store: one that only waits in memory is not sent any more.
@@ -339,6 +364,26 @@ impl Engine {
         }
     }
 
+    /// Which part of the engine has failed, if one has: what is owed is safe in the store, and needs a fresh process.
+    pub fn failed(&self) -> Option<&'static str> {
+        self.inner.watchdog.failed()
+    }
+
+    /// Waits until a part of the engine fails.
+    pub async fn failure(&self) -> &'static str {
+        self.inner.watchdog.wait().await
+    }
+
+    /// Starts a task that runs until the server stops: the engine fails if it panics or ends before.
+    pub fn supervise(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.inner.spawn_for_good(part, task)
+    }
+
+    /// The server stops: what was started by [`Engine::supervise`] may end.
+    pub fn let_end(&self) {
+        self.inner.watchdog.stop();
+    }
+
     /// What holds the engine up, if anything does: a webhook that is slow or fails does not.
     pub fn stall(&self) -> Option<Stall> {
         self.inner.stall()
@@ -365,9 +410,16 @@ impl Engine {
     /// Stops: no new events, no new attempts; waits up to `limit` for the attempts under way, then commits what is known.
     /// Returns whether everything that happened is durable.
     pub async fn stop(&self, limit: Duration) -> bool {
+        self.let_end();
         self.inner.stopping.store(true, Ordering::Release);
         // From now on no attempt begins: one that did after the wait below would find nobody to record its outcome.
         self.inner.lease.lost();
+        // Nobody would record what comes of the attempts.
+        let limit = if self.failed() == Some(COMMITTER) {
+            Duration::ZERO
+        } else {
+            limit
+        };
         let in_time = tokio::time::timeout(limit, self.inner.turns.wait_until_free())
             .await
             .is_ok();
@@ -413,19 +465,28 @@ pub struct Gauges {
 }
 
 /// The committer has a thread of its own: a commit to SQLite blocks it, and nothing else.
-fn spawn_committer(committer: Committer) -> std::thread::JoinHandle<bool> {
+fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
+    let inner = Arc::clone(inner);
+    let run = move || {
+        let committer = Committer::new(Arc::clone(&inner));
+        let work = || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => Some(committer.run(&runtime)),
+            Err(error) => {
+                tracing::error!(%error, "the committer could not start");
+                None
+            }
+        };
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_default();
+        if ended.is_none() {
+            inner.fail(COMMITTER);
+            // Whoever waits for it is told.
+            inner.inbox.close();
+        }
+        ended.unwrap_or_default()
+    };
     std::thread::Builder::new()
         .name("committer".to_owned())
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime {
-                Ok(runtime) => committer.run(&runtime),
-                Err(error) => {
-                    tracing::error!(%error, "the committer could not start");
-                    false
-                }
-            }
-        })
+        .spawn(run)
         .expect("the operating system gives a thread at start")
 }
 
@@ -444,28 +505,9 @@ impl Inner {
         let lane = lanes.entry(webhook).or_insert_with(|| {
             let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
             let id = WebhookId::from_raw(webhook);
-            let lane = Lane::new(id, limits, Arc::clone(&self.memory), Arc::clone(&self.turns), health);
-            self.configure(&lane, &self.catalogue.target(webhook));
-            Arc::new(lane)
+            Arc::new(Lane::new(id, limits, self.shared.clone(), health))
         });
         Arc::clone(lane)
-    }
-
-    /// Tells a lane what its webhook asks for.
-    fn configure(&self, lane: &Lane, target: &Target) {
-        match target {
-            Target::Active(webhook) => {
-                // A rate is kept by one node alone.
-                lane.set_exclusive(self.store.lease().is_some() && webhook.rate.is_some());
-                lane.set_ordered(webhook.ordered);
-            }
-            Target::Fetched(webhook) => {
-                lane.set_ordered(webhook.ordered);
-                // Nothing is ready in a lane that never sends.
-                lane.pause();
-            }
-            Target::Paused | Target::Gone => {}
-        }
     }
 
     /// Tells those who watch that deliveries have changed.
@@ -480,22 +522,34 @@ impl Inner {
     }
 
     /// Does what a lane wants.
-    fn act(self: &Arc<Self>, lane: &Arc<Lane>, wants: Wants) {
-        for _ in 0..wants.workers {
+    fn act(self: &Arc<Self>, lane: &Arc<Lane>, actions: LaneActions) {
+        for _ in 0..actions.workers {
             self.spawn_worker(lane);
         }
-        if wants.refill {
-            self.runtime.spawn(Arc::clone(self).refill(Arc::clone(lane)));
+        if actions.refill {
+            self.spawn("refill", Arc::clone(self).refill(Arc::clone(lane)));
         }
-        if let Some(at) = wants.wake_at {
+        if let Some(at) = actions.wake_at {
             self.timer.at(at, lane.webhook.raw());
         }
-        for job in wants.cancel {
-            self.spawn_record(cancel(lane, &job, clock::now_us()));
+        self.record_all(lane, actions.park, park);
+        self.record_all(lane, actions.cancel, cancel);
+        if actions.cancel_stored {
+            self.spawn("cancellation", Arc::clone(self).cancel_stored(lane.webhook.raw()));
         }
-        if wants.cancel_stored {
-            self.runtime.spawn(Arc::clone(self).cancel_stored(lane.webhook.raw()));
+    }
+
+    /// Queues a record of each of these deliveries for the committer. Whoever acts for a lane cannot wait for room.
+    fn record_all(self: &Arc<Self>, lane: &Arc<Lane>, jobs: Vec<Job>, make: fn(&Arc<Lane>, &Job, i64) -> Record) {
+        if jobs.is_empty() {
+            return;
         }
+        let (inner, lane) = (Arc::clone(self), Arc::clone(lane));
+        self.spawn("records", async move {
+            for job in jobs {
+                inner.record(make(&lane, &job, clock::now_us())).await;
+            }
+        });
     }
 
     fn forget(&self, webhook: i64, delivery: i64) {
@@ -507,11 +561,12 @@ impl Inner {
     /// Gives durable deliveries to their lanes.
     fn hand_over(self: &Arc<Self>, deliveries: impl Iterator<Item = HandOver>, now: i64) {
         for HandOver { lane, job } in deliveries {
-            let wants = match job {
+            let actions = match job {
                 Some(job) => lane.enqueue(job, now),
+                None if fault::is_planted("lost-notice") => continue,
                 None => lane.note_due(now, now),
             };
-            self.act(&lane, wants);
+            self.act(&lane, actions);
         }
     }
 
@@ -534,8 +589,8 @@ impl Inner {
                 if lane.close_idle() {
                     self.timer.at(later_second(now + CONNECTION_IDLE_US), webhook);
                 }
-                let wants = lane.look(now);
-                self.act(&lane, wants);
+                let actions = lane.look(now);
+                self.act(&lane, actions);
             }
         }
     }
@@ -546,9 +601,21 @@ impl Inner {
         let Ok(_permit) = self.refills.acquire().await else {
             return;
         };
-        let plan = lane.plan_refill();
         let now = clock::now_us();
-        let (jobs, next_due) = match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
+        let read = AssertUnwindSafe(self.read_due(&lane, now)).catch_unwind().await;
+        let (jobs, next_due) = read.unwrap_or_else(|_| {
+            // A row that cannot be read holds up its own lane, and no other.
+            tracing::error!(webhook = %lane.webhook, "reading what is due ended by a panic: this is a bug; will try again");
+            (Vec::new(), Some(now + REFILL_PANICKED_US))
+        });
+        let actions = lane.refilled(jobs, next_due, clock::now_us());
+        self.act(&lane, actions);
+    }
+
+    /// What is due for a lane and fits into it, and when what was not read is due.
+    async fn read_due(&self, lane: &Lane, now: i64) -> (Vec<Job>, Option<i64>) {
+        let plan = lane.plan_refill();
+        match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
             Ok(refill) => {
                 let jobs = refill.rows.into_iter().map(|row| Job {
                     delivery: row.pending.delivery_id,
@@ -557,18 +624,14 @@ impl Inner {
                     attempts: u32::try_from(row.pending.attempts).unwrap_or_default(),
                     ordering_key: row.pending.ordering_key,
                 });
-                (
-                    jobs.collect(),
-                    if refill.more_due { Some(now) } else { refill.next_due },
-                )
+                let next_due = if refill.more_due { Some(now) } else { refill.next_due };
+                (jobs.collect(), next_due)
             }
             Err(error) => {
                 tracing::warn!(%error, webhook = %lane.webhook, "cannot read what is due; will try again");
                 (Vec::new(), Some(now + 1_000_000))
             }
-        };
-        let wants = lane.refilled(jobs, next_due, clock::now_us());
-        self.act(&lane, wants);
+        }
     }
 
     /// Ends what came to wait in the store for a webhook after it was deleted.
@@ -579,41 +642,13 @@ impl Inner {
         }
     }
 
+    /// The catalogue holds a webhook changed: its lane, which finds that out by itself with its next step, takes one.
     fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
-        let now = clock::now_us();
-        let target = self.catalogue.target(id.raw());
-        match target {
-            Target::Active(_) => {
-                let lane = self.lanes.read().get(&id.raw()).cloned();
-                if let Some(lane) = lane {
-                    self.configure(&lane, &target);
-                    // What waited behind others may be due now.
-                    let wants = lane.note_due(now, now);
-                    self.act(&lane, wants);
-                    let wants = lane.resume(now);
-                    self.act(&lane, wants);
-                }
-            }
-            Target::Fetched(_) => self.configure(&self.lane(id.raw()), &target),
-            Target::Paused => {
-                let lane = self.lane(id.raw());
-                for job in lane.pause() {
-                    self.spawn_record(park(&lane, &job, now));
-                }
-            }
-            Target::Gone => {
-                let lane = self.lanes.write().remove(&id.raw());
-                if let Some(lane) = lane {
-                    let wants = lane.close(now);
-                    self.act(&lane, wants);
-                }
-            }
+        let lane = self.lanes.read().get(&id.raw()).cloned();
+        if let Some(lane) = lane {
+            let actions = lane.look(clock::now_us());
+            self.act(&lane, actions);
         }
-    }
-
-    fn spawn_record(self: &Arc<Self>, record: Record) {
-        let inner = Arc::clone(self);
-        self.runtime.spawn(async move { inner.record(record).await });
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Metrics {
     delivered: Counter,
     succeeded: Counter,
     outcomes: Counter,
+    repairs: Counter,
 }
 
 impl Metrics {
@@ -62,6 +63,7 @@ impl Metrics {
             commit_failures: Counter::default(),
             commits: Counter::default(),
             outcomes: Counter::default(),
+            repairs: Counter::default(),
         };
         registry.register(
             "events_published",
@@ -100,7 +102,16 @@ impl Metrics {
             "Outcomes of attempts made durable",
             metrics.outcomes.clone(),
         );
+        registry.register(
+            "sweep_repairs",
+            "Webhooks whose deliveries were due and unknown to their lane until the sweep found them; a lost notice of another node, or a bug",
+            metrics.repairs.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn repaired(&self) {
+        self.repairs.inc();
     }
 
     pub(crate) fn published(&self, events: usize) {

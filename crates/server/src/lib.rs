@@ -92,6 +92,7 @@ impl Running {
     /// Stops in order: no new calls, calls under way end, attempts under way end or are left for the next start, what is
     /// known is committed.
     pub async fn stop(self) {
+        self.engine.let_end();
         self.housekeeping.abort();
         tracing::info!("stopping");
         let _ = self.shutdown.send(true);
@@ -122,15 +123,33 @@ impl Running {
     }
 }
 
-/// Runs a server until `shutdown` resolves.
+/// Runs a server until `shutdown` resolves, or a part of it fails.
 ///
 /// # Errors
-/// When the server cannot start; the message says what to mend.
+/// When the server cannot start; the message says what to mend. When a part of it has failed.
 pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     let running = start(options).await?;
-    shutdown.await;
-    running.stop().await;
-    Ok(())
+    let engine = running.engine.clone();
+    tokio::select! {
+        () = shutdown => {
+            running.stop().await;
+            Ok(())
+        }
+        part = engine.failure() => {
+            end_in_any_case(running.shutdown_timeout);
+            running.stop().await;
+            anyhow::bail!("the {part} failed, which is a bug; what is owed is in the store, and a new start goes on with it")
+        }
+    }
+}
+
+/// Ends the process even if what has failed keeps the ordinary way out from ending.
+fn end_in_any_case(shutdown_timeout: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(shutdown_timeout * 2 + Duration::from_secs(5));
+        tracing::error!("the server did not stop in time after a failure");
+        std::process::exit(1);
+    });
 }
 
 /// Brings the store's schema up to date. Returns what was done, for people to read.
@@ -182,9 +201,16 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         })
         .await?,
     );
-    tokio::spawn(Arc::clone(&app).disable_as_asked(working.disable_requests));
-    tokio::spawn(Arc::clone(&app).follow_configuration(engine.configurations()));
-    tokio::spawn(Arc::clone(&app).run_replays());
+    engine.supervise(
+        "disabling of webhooks",
+        Arc::clone(&app).disable_as_asked(working.disable_requests),
+    );
+    let versions = engine.configurations();
+    engine.supervise(
+        "follower of the configuration",
+        Arc::clone(&app).follow_configuration(versions),
+    );
+    engine.supervise("runner of replays", Arc::clone(&app).run_replays());
 
     let running = Running {
         grpc_address: doors.grpc_address,
@@ -274,14 +300,15 @@ async fn work(
     )
     .await?;
     let telemetry = Telemetry::new(registry, engine.clone(), store.clone(), options.stalled_after);
+    let retention = retention::run(store.clone(), options.retention, expired);
     Ok(Working {
+        housekeeping: engine.supervise("retention", retention),
         engine,
         catalogue,
         configuration,
         disable_requests,
         schema_mismatches,
         telemetry: Arc::new(telemetry),
-        housekeeping: tokio::spawn(retention::run(store.clone(), options.retention, expired)),
     })
 }
 

@@ -189,6 +189,9 @@ impl Telemetry {
 
     /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason.
     pub(crate) async fn readiness(&self) -> Result<(), String> {
+        if let Some(part) = self.engine.failed() {
+            return Err(format!("not ready: the {part} failed; this process ends"));
+        }
         match tokio::time::timeout(READY_TIMEOUT, self.store.checkpoint()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(format!("not ready: the store does not answer: {error}")),

@@ -43,3 +43,8 @@ pub fn point(name: &str) {
 pub fn is_planted(name: &str) -> bool {
     cfg!(debug_assertions) && PLANT.as_deref() == Some(name)
 }
+
+/// A point at which the task that comes to it may be told to panic.
+pub fn panic_if_planted(name: &str) {
+    assert!(!is_planted(name), "a panic was planted: {name}");
+}

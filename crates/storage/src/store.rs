@@ -209,6 +209,16 @@ impl Store {
         read!(self, due(webhook, node, now, rows, bytes))
     }
 
+    /// The first deliveries to a webhook that wait at this node until `due_at`, at most `most`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn waiting_until(&self, webhook: i64, due_at: i64, most: usize) -> Result<Vec<i64>, StoreError> {
+        let node = i32::from(self.node());
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, waiting_until(webhook, node, due_at, most))
+    }
+
     /// Every webhook that something waits for at this node, and when the first of it is due.
     ///
     /// # Errors

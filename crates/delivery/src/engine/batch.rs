@@ -85,7 +85,7 @@ mod tests {
     use super::{
         super::{
             health::Health,
-            lane::{Lane, LaneLimits, Place},
+            lane::{Lane, LaneLimits, Place, Shared, tests::catalogue},
             lease::Lease,
             memory::Memory,
             turns::Turns,
@@ -103,7 +103,13 @@ mod tests {
         };
         let turns = Arc::new(Turns::new(3, Arc::new(Lease::new(false))));
         let memory = Arc::new(Memory::new(1 << 20));
-        let lane = Lane::new(WebhookId::from_raw(7), limits, memory, turns, Health::default());
+        let shared = Shared {
+            catalogue: catalogue(),
+            memory,
+            turns,
+            several_nodes: false,
+        };
+        let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
         let place = Place {
             delivery: DELIVERY,
             event: 4,

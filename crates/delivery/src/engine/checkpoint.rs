@@ -85,6 +85,7 @@ impl Inner {
                 }
             }
             tokio::time::sleep(INTERVAL).await;
+            fault::panic_if_planted("checkpoint-panic");
             if self.checkpoint.recovered.load(Ordering::Acquire) {
                 self.note_unstored().await;
                 self.move_checkpoint().await;

@@ -103,7 +103,7 @@ impl Committer {
 
     async fn commit(&mut self, gathered: Gathered) {
         if gathered.rejoin {
-            self.lose();
+            self.lose().await;
         }
         if self.lost && !self.rejoin().await {
             refuse(
@@ -129,6 +129,9 @@ impl Committer {
         self.inner.checkpoint.set_committing(true);
         let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
+        if !intakes.is_empty() {
+            fault::panic_if_planted("committer-panic");
+        }
         let mut batch = batch::build(new_events, &records, gathered.checkpoint);
         batch.repeated = repeated;
         batch.exclusive = exclusive(&intakes);
@@ -167,17 +170,19 @@ impl Committer {
                 self.unclear = intakes;
                 self.unsaved = records;
                 if matches!(error, CommitError::Store(StoreError::LeaseLost)) {
-                    self.lose();
+                    self.lose().await;
                 }
             }
         }
     }
 
     /// The lease was lost: nothing in memory is this node's any more, and nothing may be accepted by what it knows.
-    fn lose(&mut self) {
+    async fn lose(&mut self) {
         self.lost = true;
         self.inner.membership.doubt();
         self.inner.lease.lost();
+        // First: it would go on to put into new lanes what others own now.
+        self.inner.stop_recovery().await;
         self.inner.abandon_lanes();
         self.unsaved.clear();
         // Those that were stored are adopted with all others; those that were not can never be.
@@ -320,8 +325,8 @@ impl Committer {
                 Change::Noted(_) => continue,
                 Change::Parked(row) => Some(row.due_at),
             };
-            let wants = lane.settle(delivery.raw(), due_at, now);
-            self.inner.act(&lane, wants);
+            let actions = lane.settle(delivery.raw(), due_at, now);
+            self.inner.act(&lane, actions);
         }
     }
 
@@ -337,7 +342,7 @@ impl Committer {
             Err(error) => {
                 tracing::warn!(error = %error, "cannot tell yet which events of a failed commit were stored");
                 if matches!(error, StoreError::LeaseLost) {
-                    self.lose();
+                    self.lose().await;
                 }
                 return false;
             }

@@ -6,13 +6,15 @@
 //!
 //! Every delivery in memory is in `held` from the moment its place is reserved (before the commit) until the commit that
 //! holds its outcome is done. `held` therefore says which rows of the store must not be read back a second time.
+//!
+//! Whether a lane sends, waits or ends its deliveries is derived from the catalogue under the lane's lock ([`mode`]): there is
+//! no second record of it that could disagree. A worker gets its delivery and the webhook to send it to in one step.
+
+mod mode;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,8 +23,12 @@ use hookwright_storage::{StoredEvent, stats::Tally};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::mode::Mode;
 use super::{health::Health, limit::Limit, memory::Memory, turns::Turns};
-use crate::sender::Connection;
+use crate::{
+    catalogue::{Catalogue, Webhook},
+    sender::Connection,
+};
 
 /// How many idle connections a lane keeps.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -81,16 +87,21 @@ pub(super) struct LaneLimits {
     pub(super) attempts: usize,
 }
 
+/// What all lanes of a node use.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) turns: Arc<Turns>,
+    /// Whether other nodes may use the same store.
+    pub(super) several_nodes: bool,
+}
+
 /// See the module.
 pub(super) struct Lane {
     pub(super) webhook: WebhookId,
-    /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
-    exclusive: AtomicBool,
-    /// Whether deliveries go one after another, by their key: then the store keeps the order, and all of them wait there.
-    ordered: AtomicBool,
     limits: LaneLimits,
-    memory: Arc<Memory>,
-    turns: Arc<Turns>,
+    shared: Shared,
     /// Told when something comes to wait in the store while nothing is sent.
     arrivals: Arc<Notify>,
     state: Mutex<State>,
@@ -104,10 +115,15 @@ struct State {
     /// Workers that have not asked for their first delivery yet.
     starting: usize,
     in_line: bool,
-    paused: bool,
-    closed: bool,
-    /// Closed because other nodes own the deliveries now.
-    abandoned: bool,
+    /// What becomes of deliveries, by the snapshot of the catalogue that `generation` names.
+    mode: Mode,
+    generation: Option<u64>,
+    /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
+    exclusive: bool,
+    /// Whether deliveries go one after another, by their key: then the store keeps the order, and all of them wait there.
+    ordered: bool,
+    /// The configuration has changed: what waits in the store may be due although the lane was not told.
+    reread: bool,
     limit: Limit,
     /// How long an attempt lasts: a moving average, in microseconds.
     attempt_us: usize,
@@ -117,6 +133,8 @@ struct State {
     refill: Option<RefillNotes>,
     /// Rate limit: no attempt may begin before this time.
     not_before: i64,
+    /// Rate limit: microseconds between attempts, 0 without a limit.
+    interval: i64,
     health: Health,
     /// What was counted since it was last taken, and for which organization.
     tally: Option<Box<(i64, Tally)>>,
@@ -129,15 +147,18 @@ struct RefillNotes {
     settled: Vec<i64>,
 }
 
-/// What a lane wants done next; the engine does it outside the lane's lock.
+/// What a lane wants done next; the engine does it outside the lane's lock. Dropping it loses deliveries.
 #[derive(Debug, Default)]
-pub(super) struct Wants {
+#[must_use = "the lane has handed these deliveries and workers over: the caller must act on them"]
+pub(super) struct LaneActions {
     /// Start this many workers; each has its turn already.
     pub(super) workers: usize,
     /// Read back from the store.
     pub(super) refill: bool,
     /// Look at the lane again at this time.
     pub(super) wake_at: Option<i64>,
+    /// Nothing is sent to the webhook for now: put these deliveries back into the store.
+    pub(super) park: Vec<Job>,
     /// The webhook is gone: end these deliveries.
     pub(super) cancel: Vec<Job>,
     /// The webhook is gone: end what waits in the store for it.
@@ -151,20 +172,11 @@ pub(super) struct RefillPlan {
 }
 
 impl Lane {
-    pub(super) fn new(
-        webhook: WebhookId,
-        limits: LaneLimits,
-        memory: Arc<Memory>,
-        turns: Arc<Turns>,
-        health: Health,
-    ) -> Self {
+    pub(super) fn new(webhook: WebhookId, limits: LaneLimits, shared: Shared, health: Health) -> Self {
         Self {
             webhook,
-            exclusive: AtomicBool::new(false),
-            ordered: AtomicBool::new(false),
             limits,
-            memory,
-            turns,
+            shared,
             arrivals: Arc::default(),
             state: Mutex::new(State {
                 ready: VecDeque::new(),
@@ -173,48 +185,38 @@ impl Lane {
                 workers: 0,
                 starting: 0,
                 in_line: false,
-                paused: false,
-                closed: false,
-                abandoned: false,
+                mode: Mode::Waiting,
+                generation: None,
+                exclusive: false,
+                ordered: false,
+                reread: false,
                 limit: Limit::new(limits.attempts),
                 attempt_us: ATTEMPT_US,
                 idle: Vec::new(),
                 next_due: None,
                 refill: None,
                 not_before: 0,
+                interval: 0,
                 health,
                 tally: None,
             }),
         }
     }
 
-    pub(super) fn set_exclusive(&self, exclusive: bool) {
-        self.exclusive.store(exclusive, Ordering::Release);
-    }
-
     pub(super) fn is_exclusive(&self) -> bool {
-        self.exclusive.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_ordered(&self, ordered: bool) {
-        self.ordered.store(ordered, Ordering::Release);
+        self.lock().exclusive
     }
 
     pub(super) fn is_ordered(&self) -> bool {
-        self.ordered.load(Ordering::Acquire)
+        self.lock().ordered
     }
 
     /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
     pub(super) fn reserve(&self, place: Place, bytes: usize, now: i64) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
-        if state.paused
-            || state.closed
-            || backlog
-            || self.is_exclusive()
-            || self.is_ordered()
-            || !self.fits(&state, bytes)
-        {
+        let in_store = backlog || state.reread || state.exclusive || state.ordered;
+        if in_store || state.mode.sending().is_none() || !self.fits(&state, bytes) {
             return false;
         }
         self.hold(&mut state, place, false, bytes, now);
@@ -224,12 +226,16 @@ impl Lane {
     /// Keeps a delivery that goes into the store for want of room: between its commit and the news of it, a refill may read the
     /// row, and must not take it in.
     pub(super) fn keep_until_settled(&self, place: Place, bytes: usize, now: i64) {
-        self.hold(&mut self.state.lock(), place, false, bytes, now);
+        let mut state = self.lock();
+        // The record of a lane that was abandoned is dropped: nothing would ever settle it.
+        if !matches!(state.mode, Mode::Abandoned) {
+            self.hold(&mut state, place, false, bytes, now);
+        }
     }
 
     fn hold(&self, state: &mut State, place: Place, stored: bool, bytes: usize, now: i64) {
         state.hold(place, stored, bytes, now);
-        self.memory.add(bytes);
+        self.shared.memory.add(bytes);
     }
 
     /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
@@ -238,7 +244,7 @@ impl Lane {
         state.held.is_empty()
             || (state.held.len() < self.capacity(state)
                 && state.bytes + bytes <= self.limits.bytes
-                && self.memory.has_room(bytes))
+                && self.shared.memory.has_room(bytes))
     }
 
     /// How many deliveries the lane may hold: as many as it will soon have sent at the pace that its webhook keeps. One that
@@ -254,72 +260,73 @@ impl Lane {
     /// Gives a reserved place back: the delivery was not committed.
     pub(super) fn unreserve(&self, delivery: i64) {
         if let Some(held) = self.state.lock().release(delivery) {
-            self.memory.remove(held.bytes);
+            self.shared.memory.remove(held.bytes);
         }
     }
 
     /// Puts a delivery whose place was reserved, and which is now durable, in the queue.
-    pub(super) fn enqueue(self: &Arc<Self>, job: Job, now: i64) -> Wants {
-        let mut state = self.state.lock();
+    pub(super) fn enqueue(self: &Arc<Self>, job: Job, now: i64) -> LaneActions {
+        let mut state = self.lock();
         state.ready.push_back(job);
-        self.wants(&mut state, now)
+        self.actions(&mut state, now)
     }
 
     /// Notes that a delivery waits in the store alone until `due_at`.
-    pub(super) fn note_due(self: &Arc<Self>, due_at: i64, now: i64) -> Wants {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Wants {
-                cancel_stored: !state.abandoned,
-                ..Wants::default()
-            };
+    pub(super) fn note_due(self: &Arc<Self>, due_at: i64, now: i64) -> LaneActions {
+        let mut state = self.lock();
+        match state.mode {
+            Mode::Sending(_) => {}
+            Mode::Waiting => self.arrivals.notify_waiters(),
+            Mode::Gone | Mode::Abandoned => {
+                return LaneActions {
+                    cancel_stored: matches!(state.mode, Mode::Gone),
+                    ..LaneActions::default()
+                };
+            }
         }
-        if let Some(notes) = &mut state.refill {
-            notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
-        }
-        if state.paused {
-            self.arrivals.notify_waiters();
-        }
-        let earlier = state.next_due.is_none_or(|due| due_at < due);
-        if earlier {
-            state.next_due = Some(due_at);
-        }
-        let mut wants = self.wants(&mut state, now);
+        let earlier = state.note_due(due_at);
+        let mut actions = self.actions(&mut state, now);
         if earlier && due_at > now {
-            wants.wake_at = Some(wants.wake_at.map_or(due_at, |at| at.min(due_at)));
+            actions.wake_at = Some(actions.wake_at.map_or(due_at, |at| at.min(due_at)));
         }
-        wants
+        actions
     }
 
-    /// Asks the lane what it wants, for example because its time has come.
-    pub(super) fn look(self: &Arc<Self>, now: i64) -> Wants {
-        self.wants(&mut self.state.lock(), now)
+    /// Asks the lane what it wants, for example because its time has come, or its webhook was changed.
+    pub(super) fn look(self: &Arc<Self>, now: i64) -> LaneActions {
+        self.actions(&mut self.lock(), now)
     }
 
     /// Decides under the lock; counts the workers that the caller must start.
-    fn wants(self: &Arc<Self>, state: &mut State, now: i64) -> Wants {
-        let mut wants = Wants::default();
-        if state.closed {
-            wants.cancel = state.ready.drain(..).collect();
-            return wants;
+    fn actions(self: &Arc<Self>, state: &mut State, now: i64) -> LaneActions {
+        let mut actions = LaneActions::default();
+        match state.mode {
+            Mode::Sending(_) => {}
+            Mode::Waiting => actions.park = state.ready.drain(..).collect(),
+            Mode::Gone => actions.cancel = state.ready.drain(..).collect(),
+            // They are others' to send.
+            Mode::Abandoned => state.ready.clear(),
         }
-        if state.paused {
-            return wants;
+        if state.mode.sending().is_none() {
+            return actions;
+        }
+        if std::mem::take(&mut state.reread) {
+            state.note_due(now);
         }
         if state.not_before > now && !state.ready.is_empty() {
-            wants.wake_at = Some(state.not_before);
+            actions.wake_at = Some(state.not_before);
         } else {
-            wants.workers = self.take_turns(state);
+            actions.workers = self.take_turns(state);
         }
         let has_room = state.held.is_empty()
             || (state.held.len() <= self.capacity(state) / 2
                 && state.bytes <= self.limits.bytes / 2
-                && self.memory.room() > 0);
+                && self.shared.memory.room() > 0);
         if state.refill.is_none() && has_room && state.next_due.is_some_and(|due| due <= now) {
             state.refill = Some(RefillNotes::default());
-            wants.refill = true;
+            actions.refill = true;
         }
-        wants
+        actions
     }
 
     /// Takes a turn for each delivery that could be attempted now. Without a free turn the lane gets in line, once. This
@@ -329,7 +336,7 @@ impl Lane {
         let wanted = free.min(state.ready.len().saturating_sub(state.starting));
         let mut taken = 0;
         while taken < wanted && !state.in_line {
-            if self.turns.take(self) {
+            if self.shared.turns.take(self) {
                 taken += 1;
             } else {
                 state.in_line = true;
@@ -342,10 +349,9 @@ impl Lane {
 
     /// The lane's turn has come. True: start a worker, which is counted. False: there is nothing to do.
     pub(super) fn called(&self, now: i64) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.in_line = false;
-        let useful = !state.paused
-            && !state.closed
+        let useful = state.mode.sending().is_some()
             && state.not_before <= now
             && !state.ready.is_empty()
             && state.workers < state.limit.get();
@@ -356,29 +362,22 @@ impl Lane {
         useful
     }
 
-    /// The next delivery for a worker, `first` if it had none before. `None`: the worker must end; it is no longer counted.
-    pub(super) fn next(&self, first: bool, rate: Option<f64>, now: i64) -> Option<Job> {
-        let mut state = self.state.lock();
+    /// The next delivery for a worker and the webhook to send it to, as it is configured at this moment; `first` if the
+    /// worker had none before. `None`: the worker must end; it is no longer counted.
+    pub(super) fn next(&self, first: bool, now: i64) -> Option<(Job, Arc<Webhook>)> {
+        let mut state = self.lock();
         state.starting -= usize::from(first);
-        let may_run = !state.paused
-            && !state.closed
-            && self.turns.may_send()
-            && state.workers <= state.limit.get()
-            && state.not_before <= now;
-        let job = if may_run { state.ready.pop_front() } else { None };
-        match (&job, rate) {
-            (Some(_), Some(rate)) => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "a rate is at least 0.01: at most 10^8 microseconds"
-                )]
-                let interval = (1e6 / rate) as i64;
-                state.not_before = state.not_before.max(now - interval) + interval;
-            }
-            (Some(_), None) => {}
-            (None, _) => state.workers -= 1,
+        let may_run = self.shared.turns.may_send() && state.workers <= state.limit.get() && state.not_before <= now;
+        let next = match state.mode.sending().filter(|_| may_run).map(Arc::clone) {
+            Some(webhook) => state.ready.pop_front().map(|job| (job, webhook)),
+            None => None,
+        };
+        if next.is_none() {
+            state.workers -= 1;
+        } else if state.interval > 0 {
+            state.not_before = state.not_before.max(now - state.interval) + state.interval;
         }
-        job
+        next
     }
 
     /// A worker ends although it could go on, to give its turn to another lane.
@@ -387,12 +386,12 @@ impl Lane {
     }
 
     pub(super) fn take_connection(&self) -> Option<Connection> {
-        self.state.lock().idle.pop()
+        self.lock().idle.pop()
     }
 
     pub(super) fn keep_connection(&self, connection: Connection) {
-        let mut state = self.state.lock();
-        if state.idle.len() < IDLE_CONNECTIONS_MAX && !state.closed {
+        let mut state = self.lock();
+        if state.idle.len() < IDLE_CONNECTIONS_MAX && state.mode.is_served_by(&connection) {
             state.idle.push(connection);
         }
     }
@@ -446,11 +445,11 @@ impl Lane {
     }
 
     /// The outcome of a delivery is durable: it leaves memory, and may wait in the store until `due_at`.
-    pub(super) fn settle(self: &Arc<Self>, delivery: i64, due_at: Option<i64>, now: i64) -> Wants {
+    pub(super) fn settle(self: &Arc<Self>, delivery: i64, due_at: Option<i64>, now: i64) -> LaneActions {
         {
             let mut state = self.state.lock();
             if let Some(held) = state.release(delivery) {
-                self.memory.remove(held.bytes);
+                self.shared.memory.remove(held.bytes);
             }
             if let Some(notes) = &mut state.refill {
                 notes.settled.push(delivery);
@@ -472,7 +471,7 @@ impl Lane {
                 .limits
                 .bytes
                 .saturating_sub(state.bytes)
-                .min(self.memory.room())
+                .min(self.shared.memory.room())
                 .max(1);
         RefillPlan {
             rows: stored + free,
@@ -481,12 +480,12 @@ impl Lane {
     }
 
     /// Takes in what a refill has read. `next_due` is when the earliest row that was not read is due.
-    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, mut next_due: Option<i64>, now: i64) -> Wants {
-        let mut state = self.state.lock();
+    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, mut next_due: Option<i64>, now: i64) -> LaneActions {
+        let mut state = self.lock();
         let notes = state.refill.take().unwrap_or_default();
-        if state.closed {
-            // Deleting the webhook has cancelled these rows.
-            return Wants::default();
+        if state.mode.sending().is_none() {
+            // Rows that are still owed are read again when the webhook is active; the others were cancelled, or are others' own.
+            return self.actions(&mut state, now);
         }
         for job in jobs {
             if state.held.contains_key(&job.delivery) || notes.settled.contains(&job.delivery) {
@@ -510,11 +509,11 @@ impl Lane {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let mut wants = self.wants(&mut state, now);
+        let mut actions = self.actions(&mut state, now);
         if let Some(due) = state.next_due.filter(|due| *due > now) {
-            wants.wake_at = Some(wants.wake_at.map_or(due, |at| at.min(due)));
+            actions.wake_at = Some(actions.wake_at.map_or(due, |at| at.min(due)));
         }
-        wants
+        actions
     }
 
     /// Deliveries that have been in memory since before `since` with nothing in the store but their event. They are
@@ -548,29 +547,6 @@ impl Lane {
             .min()
     }
 
-    /// Stops sending and returns what was ready, for the caller to put into the store. What is under way goes on.
-    pub(super) fn pause(&self) -> Vec<Job> {
-        let mut state = self.state.lock();
-        state.paused = true;
-        state.idle.clear();
-        state.ready.drain(..).collect()
-    }
-
-    pub(super) fn resume(self: &Arc<Self>, now: i64) -> Wants {
-        let mut state = self.state.lock();
-        state.paused = false;
-        self.wants(&mut state, now)
-    }
-
-    /// Stops for good: the webhook is gone.
-    pub(super) fn close(self: &Arc<Self>, now: i64) -> Wants {
-        let mut state = self.state.lock();
-        state.closed = true;
-        state.next_due = None;
-        state.idle.clear();
-        self.wants(&mut state, now)
-    }
-
     /// Forgets a delivery that was ended while it waits here. One that is under way goes on.
     pub(super) fn forget(&self, delivery: i64) {
         let mut state = self.state.lock();
@@ -579,31 +555,41 @@ impl Lane {
         if state.ready.len() < before
             && let Some(held) = state.release(delivery)
         {
-            self.memory.remove(held.bytes);
+            self.shared.memory.remove(held.bytes);
         }
     }
 
     /// Forgets everything, because other nodes own it now. What is under way may end, and is not recorded.
     pub(super) fn abandon(&self) {
         let mut state = self.state.lock();
-        state.closed = true;
-        state.abandoned = true;
+        state.mode = Mode::Abandoned;
         state.ready.clear();
         state.idle.clear();
         state.next_due = None;
-        self.memory.remove(state.bytes);
+        self.shared.memory.remove(state.bytes);
         state.bytes = 0;
         state.held.clear();
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.state.lock().abandoned
+        matches!(self.state.lock().mode, Mode::Abandoned)
+    }
+
+    /// Whether the webhook was deleted.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.lock().mode, Mode::Gone)
+    }
+
+    /// Whether nothing is left to do for a webhook that was deleted.
+    pub(super) fn is_finished(&self) -> bool {
+        let state = self.lock();
+        matches!(state.mode, Mode::Gone) && state.held.is_empty() && state.workers == 0 && state.tally.is_none()
     }
 
     /// Since when something is due that the webhook's limits would allow to be attempted, while nothing is attempted.
     pub(super) fn stalled_since(&self, now: i64) -> Option<i64> {
-        let state = self.state.lock();
-        if state.paused || state.closed || state.workers > 0 || state.not_before > now {
+        let state = self.lock();
+        if state.mode.sending().is_none() || state.workers > 0 || state.not_before > now {
             return None;
         }
         let waiting = state.next_due.filter(|due| *due <= now);
@@ -623,19 +609,39 @@ impl Lane {
         state.next_due.or((!state.ready.is_empty()).then_some(state.not_before))
     }
 
-    /// Whether the lane does not know that something waits in the store since `due_at`, or until then.
-    pub(super) fn is_unaware_of(&self, due_at: i64) -> bool {
-        let state = self.state.lock();
-        let knows = state.next_due.is_some_and(|due| due <= due_at);
-        !knows && state.refill.is_none() && state.held.is_empty() && !state.closed
+    /// Whether the lane has in mind that something waits in the store that is due at `due_at` or earlier. A lane whose
+    /// deliveries wait has no need to: it reads the store when that changes.
+    pub(super) fn expects(&self, due_at: i64, now: i64) -> bool {
+        let state = self.lock();
+        match state.mode {
+            Mode::Waiting | Mode::Abandoned => true,
+            // What waits for it is to be cancelled.
+            Mode::Gone => false,
+            Mode::Sending(_) => {
+                state.reread || state.refill.is_some() || state.next_due.is_some_and(|due| due <= due_at.max(now))
+            }
+        }
+    }
+
+    /// How many deliveries in memory have a pending row, and until when everything that is due in the store should be among
+    /// them: `until` at most.
+    pub(super) fn in_memory_until(&self, until: i64) -> (usize, i64) {
+        let state = self.lock();
+        let rows = state.held.values().filter(|held| held.stored).count();
+        (rows, state.next_due.map_or(until, |due| until.min(due - 1)))
+    }
+
+    /// Whether a delivery is in memory.
+    pub(super) fn holds(&self, delivery: i64) -> bool {
+        self.lock().held.contains_key(&delivery)
     }
 
     /// Begins to give a part of what waits in the store away: nothing is read back until [`Lane::refilled`]. Returns the
     /// deliveries in memory, which stay; `None` when there is nothing to give, or this is not the moment.
     pub(super) fn begin_giving(&self, now: i64) -> Option<Vec<i64>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let waits = state.next_due.is_some_and(|due| due <= now);
-        if state.refill.is_some() || state.paused || state.closed || self.is_exclusive() || !waits {
+        if state.refill.is_some() || state.mode.sending().is_none() || state.exclusive || !waits {
             return None;
         }
         state.refill = Some(RefillNotes::default());
@@ -649,6 +655,18 @@ impl Lane {
 }
 
 impl State {
+    /// Something waits in the store alone until `due_at`. Returns whether that is earlier than all the lane had in mind.
+    fn note_due(&mut self, due_at: i64) -> bool {
+        if let Some(notes) = &mut self.refill {
+            notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
+        }
+        let earlier = self.next_due.is_none_or(|due| due_at < due);
+        if earlier {
+            self.next_due = Some(due_at);
+        }
+        earlier
+    }
+
     fn hold(&mut self, place: Place, stored: bool, bytes: usize, since: i64) {
         let held = Held {
             place,
@@ -670,4 +688,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

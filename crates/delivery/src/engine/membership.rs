@@ -16,15 +16,13 @@ use hookwright_storage::{
     StoreError, fault,
     nodes::{Beat, NodeReport, NodeRow, NodeState, Notice},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Inner;
-use crate::{catalogue::Target, clock};
+use crate::clock;
 
 /// A lease is renewed so many times while it lasts.
 const BEATS_PER_LEASE: u32 = 5;
-/// Every so many heartbeats the node looks by itself for what it might have been told: notices may be lost.
-const SWEEP_EVERY: u32 = 10;
 /// How long this node may lag behind the configuration before it lets its lease end.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
 
@@ -36,6 +34,8 @@ pub(super) struct Membership {
     confirmed: AtomicI64,
     /// The version that it must have in force to accept events.
     required: AtomicI64,
+    /// Told when a version comes into force.
+    in_force: Notify,
     /// Whether it is looking after others.
     busy: AtomicBool,
 }
@@ -46,6 +46,7 @@ impl Membership {
             seen: watch::Sender::new(configuration),
             confirmed: AtomicI64::new(configuration),
             required: AtomicI64::new(configuration),
+            in_force: Notify::new(),
             busy: AtomicBool::new(false),
         }
     }
@@ -63,6 +64,20 @@ impl Membership {
     /// A version is in force.
     pub(super) fn confirm(&self, version: i64) {
         self.confirmed.fetch_max(version, Ordering::AcqRel);
+        self.in_force.notify_waiters();
+    }
+
+    /// Waits until events may be accepted.
+    pub(super) async fn wait_until_accepting(&self) {
+        loop {
+            let in_force = self.in_force.notified();
+            tokio::pin!(in_force);
+            in_force.as_mut().enable();
+            if self.may_accept() {
+                return;
+            }
+            in_force.await;
+        }
     }
 
     /// The lease was lost: whatever is in force may be out of date.
@@ -91,13 +106,12 @@ impl Membership {
 }
 
 impl Inner {
-    /// Keeps the lease until the engine stops. Returns at once where there is one node only.
-    pub(super) async fn keep_lease(self: Arc<Self>) {
-        let Some(lease) = self.store.lease() else { return };
+    /// Keeps the lease until the engine stops.
+    pub(super) async fn keep_lease(self: Arc<Self>, lease: Duration) {
         let interval = lease / BEATS_PER_LEASE;
         let mut known: Option<HashSet<(u16, i64)>> = None;
         let mut current_at = Instant::now();
-        for count in 0_u32.. {
+        loop {
             let asked = Instant::now();
             if self.membership.is_current() {
                 current_at = asked;
@@ -113,9 +127,6 @@ impl Inner {
                     }
                     if let Some(beat) = beat {
                         known = Some(self.react(beat, known.as_ref()));
-                    }
-                    if count % SWEEP_EVERY == SWEEP_EVERY - 1 {
-                        tokio::spawn(Arc::clone(&self).sweep());
                     }
                 }
                 Err(StoreError::LeaseLost) => {
@@ -192,7 +203,7 @@ impl Inner {
         if work && !self.stopping.load(Ordering::Acquire) && !self.membership.busy.swap(true, Ordering::AcqRel) {
             let parts = serving.len() + 1;
             let inner = Arc::clone(self);
-            tokio::spawn(async move {
+            self.spawn("adoption", async move {
                 inner.look_after(lost).await;
                 for node in joined {
                     inner.share_with(node, parts).await;
@@ -253,8 +264,8 @@ impl Inner {
             let given = self.store.give(node, lane.webhook.raw(), &held, parts).await;
             // What is left is read back as after any refill.
             let now = clock::now_us();
-            let wants = lane.refilled(Vec::new(), Some(now), now);
-            self.act(&lane, wants);
+            let actions = lane.refilled(Vec::new(), Some(now), now);
+            self.act(&lane, actions);
             match given {
                 Ok(0) => {}
                 Ok(given) => tracing::info!(node, webhook = %lane.webhook, deliveries = given, "gave a node its share"),
@@ -265,51 +276,36 @@ impl Inner {
 
     /// Something waits in the store for a webhook since `due_at`.
     pub(super) fn look_at_stored(self: &Arc<Self>, webhook: i64, due_at: i64) {
-        if matches!(self.catalogue.target(webhook), Target::Gone) {
-            self.runtime.spawn(Arc::clone(self).cancel_stored(webhook));
-            return;
-        }
         let lane = self.lane(webhook);
-        if matches!(self.catalogue.target(webhook), Target::Paused) {
-            lane.pause();
-        }
-        let wants = lane.note_due(due_at, clock::now_us());
-        self.act(&lane, wants);
-    }
-
-    /// Looks for what waits in the store and was not told: a notice may be lost.
-    async fn sweep(self: Arc<Self>) {
-        match self.store.pending_webhooks().await {
-            Ok(waiting) => {
-                for (webhook, due_at) in waiting {
-                    if self
-                        .lanes
-                        .read()
-                        .get(&webhook)
-                        .is_none_or(|lane| lane.is_unaware_of(due_at))
-                    {
-                        self.look_at_stored(webhook, due_at);
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(%error, "cannot look for what waits in the store"),
-        }
+        let actions = lane.note_due(due_at, clock::now_us());
+        self.act(&lane, actions);
     }
 
     /// The lease was lost, and this node has joined again under another number or epoch: what it held belongs to others now.
     /// Begins anew, as after a start.
     pub(super) async fn start_over(self: &Arc<Self>) -> Result<(), StoreError> {
+        // Lanes that were made since the loss may hold what was read under the old number.
+        self.abandon_lanes();
         let floor = self.store.largest_id().await?;
         self.ids.move_to(self.store.node(), floor);
         let version = self.store.accept_configuration().await?;
         let recovery = self.plan_recovery().await?;
         self.membership.require(version);
         self.lease.begin();
-        let task = self.runtime.spawn(Arc::clone(self).recover(recovery));
-        if let Some(old) = self.recovery.lock().replace(task) {
-            old.abort();
-        }
+        let task = self.spawn("recovery", Arc::clone(self).recover(recovery));
+        *self.recovery.lock() = Some(task);
         Ok(())
+    }
+
+    /// Ends the work on what a former run left unfinished, and returns when it has ended: what it has in hand is not this
+    /// node's any more.
+    pub(super) async fn stop_recovery(&self) {
+        let recovery = self.recovery.lock().take();
+        if let Some(recovery) = recovery {
+            recovery.abort();
+            // It was told to end, or had ended before.
+            let _ = recovery.await;
+        }
     }
 
     /// Forgets everything in memory: it is not this node's any more.

@@ -12,7 +12,7 @@ use super::{
     Inner,
     lane::{Job, Place, memory_of},
 };
-use crate::{catalogue::Target, clock};
+use crate::clock;
 
 /// How many events are read at once.
 const PAGE: usize = 500;
@@ -34,6 +34,8 @@ impl Inner {
 
     /// Works the stretch off. The checkpoint stays where it is until this is done.
     pub(super) async fn recover(self: Arc<Self>, recovery: Recovery) {
+        // By an older configuration a webhook that is new would look deleted.
+        self.membership.wait_until_accepting().await;
         self.until_done("pending deliveries", || self.recover_pending()).await;
         let mut after = recovery.after;
         let mut found = 0;
@@ -86,9 +88,8 @@ impl Inner {
     async fn recover_job(self: &Arc<Self>, job: Job) {
         let now = clock::now_us();
         let lane = self.lane(job.webhook);
-        if matches!(self.catalogue.target(job.webhook), Target::Gone) {
+        if lane.is_gone() {
             self.record(super::cancel(&lane, &job, now)).await;
-            self.lanes.write().remove(&job.webhook);
             return;
         }
         let place = Place {
@@ -98,8 +99,8 @@ impl Inner {
         };
         let bytes = memory_of(job.event.payload.len(), job.event.webhooks.len());
         if lane.reserve(place, bytes, now) {
-            let wants = lane.enqueue(job, now);
-            self.act(&lane, wants);
+            let actions = lane.enqueue(job, now);
+            self.act(&lane, actions);
         } else {
             lane.keep_until_settled(place, bytes, now);
             self.record(super::park(&lane, &job, now)).await;

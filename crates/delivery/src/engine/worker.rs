@@ -1,4 +1,8 @@
 //! A worker: makes one lane's attempts, one after another, over one connection.
+//!
+//! The lane hands out each delivery together with the webhook to send it to: a worker never looks at the configuration by
+//! itself. A delivery whose attempt panics goes back to the store, and the worker goes on; a panic anywhere else in a worker
+//! is one of the engine ([`super::watchdog`]).
 
 use std::{
     panic::AssertUnwindSafe,
@@ -18,40 +22,36 @@ use hookwright_storage::{
 use tracing::Instrument as _;
 
 use super::{
-    CONNECTION_IDLE_US, DisableReason, DisableRequest, Inner, cancel,
+    CONNECTION_IDLE_US, DisableReason, DisableRequest, Inner,
     command::{Change, Record},
     lane::{Job, Lane},
     later_second, park,
 };
 use crate::{
-    catalogue::{Target, Webhook},
+    catalogue::Webhook,
     clock, details, random,
     request::PreparedRequest,
     sender::{AttemptReport, AttemptRequest, Connection},
     trace::TraceContext,
 };
 
+/// When a delivery is due again whose attempt ended by a panic that no outcome could be made of.
+const PANICKED_US: i64 = 60_000_000;
+
 impl Inner {
     /// Starts a worker that has been counted by its lane and has its turn.
     pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
         let worker = Arc::clone(self).run_worker(Arc::clone(lane));
+        let worker = Arc::clone(self).guard("worker", worker);
         self.threads.of(lane.webhook.raw()).spawn(worker);
     }
 
     async fn run_worker(self: Arc<Self>, lane: Arc<Lane>) {
         let mut connection = lane.take_connection();
         let mut first = true;
-        loop {
-            let target = self.catalogue.target(lane.webhook.raw());
-            let rate = match &target {
-                Target::Active(webhook) => webhook.rate,
-                Target::Fetched(_) | Target::Paused | Target::Gone => None,
-            };
-            let Some(job) = lane.next(first, rate, clock::now_us()) else {
-                break;
-            };
+        while let Some((job, webhook)) = lane.next(first, clock::now_us()) {
             first = false;
-            self.work_off(&lane, target, job, &mut connection).await;
+            self.work_off(&lane, &webhook, &job, &mut connection).await;
             if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
                 lane.leave();
                 break;
@@ -73,8 +73,8 @@ impl Inner {
             self.start_next(next);
         }
         if !stopping {
-            let wants = lane.look(clock::now_us());
-            self.act(lane, wants);
+            let actions = lane.look(clock::now_us());
+            self.act(lane, actions);
         }
     }
 
@@ -85,33 +85,22 @@ impl Inner {
         while let Some(lane) = next {
             if !stopping && lane.called(clock::now_us()) {
                 self.spawn_worker(&lane);
-                let wants = lane.look(clock::now_us());
-                self.act(&lane, wants);
+                let actions = lane.look(clock::now_us());
+                self.act(&lane, actions);
                 return;
             }
             next = self.turns.give();
         }
     }
 
-    /// Deals with one delivery and queues what came of it for the committer.
-    async fn work_off(
-        self: &Arc<Self>,
-        lane: &Arc<Lane>,
-        target: Target,
-        job: Job,
-        connection: &mut Option<Connection>,
-    ) {
-        let now = clock::now_us();
-        let record = match target {
-            Target::Gone => cancel(lane, &job, now),
-            Target::Fetched(_) | Target::Paused => {
-                for waiting in lane.pause() {
-                    self.record(park(lane, &waiting, now)).await;
-                }
-                park(lane, &job, now)
-            }
-            Target::Active(webhook) => self.attempt(lane, &webhook, &job, connection).await,
-        };
+    /// Makes one attempt and queues what came of it for the committer.
+    async fn work_off(&self, lane: &Arc<Lane>, webhook: &Webhook, job: &Job, connection: &mut Option<Connection>) {
+        let attempt = AssertUnwindSafe(self.attempt(lane, webhook, job, connection));
+        let record = attempt.catch_unwind().await.unwrap_or_else(|_| {
+            let delivery = DeliveryId::from_raw(job.delivery);
+            tracing::error!(webhook = %lane.webhook, %delivery, "an attempt could not be recorded: this is a bug");
+            park(lane, job, clock::now_us() + PANICKED_US)
+        });
         fault::point("after-send");
         self.record(record).await;
     }
@@ -192,7 +181,7 @@ impl Inner {
         let now = clock::now_us();
         let jitter = random::unit(job.delivery, number);
         match webhook.schedule.delay(number, jitter) {
-            None if webhook.pauses && job.ordering_key.is_some() => Verdict {
+            None if webhook.ordered && webhook.pauses && job.ordering_key.is_some() => Verdict {
                 state: DeliveryState::Paused,
                 class,
                 retry: Some(job.pending_row(number, PAUSED)),

@@ -72,6 +72,24 @@ macro_rules! queue_queries {
             }
         }
 
+        /// The first deliveries to a webhook that wait at a node until `due_at`.
+        pub(crate) $($asynchronous)* fn waiting_until(
+            conn: &mut Connection,
+            webhook: i64,
+            node: i32,
+            due_at: i64,
+            most: i64,
+        ) -> QueryResult<Vec<i64>> {
+            pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::node.eq(node))
+                .filter(pending_deliveries::due_at.le(due_at))
+                .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
+                .select(pending_deliveries::delivery_id)
+                .limit(most)
+                .load(conn)$($wait)*
+        }
+
         /// How many deliveries wait.
         pub(crate) $($asynchronous)* fn count_waiting(conn: &mut Connection) -> QueryResult<i64> {
             pending_deliveries::table.count().get_result(conn)$($wait)*

@@ -1,0 +1,110 @@
+//! What becomes of a lane's deliveries, derived from the catalogue.
+//!
+//! Every step of a lane takes the lock by [`Lane::lock`], which compares the catalogue's generation with the one that the lane
+//! has followed. A lane therefore cannot act by an older configuration than the last one that any of its steps has seen,
+//! and nobody can tell it to pause by what he has read earlier. A notice that the configuration has changed is needed only to
+//! wake a lane that has nothing to do.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use super::{Lane, State};
+use crate::{
+    catalogue::{Target, Webhook},
+    sender::Connection,
+};
+
+/// See the module.
+pub(super) enum Mode {
+    /// They are sent to the webhook as it is configured now.
+    Sending(Arc<Webhook>),
+    /// They wait in the store: the webhook is inactive, or its receiver fetches them.
+    Waiting,
+    /// The webhook was deleted: they end.
+    Gone,
+    /// Other nodes own them, whatever the catalogue says.
+    Abandoned,
+}
+
+impl Mode {
+    /// The webhook, if its deliveries are sent.
+    pub(super) fn sending(&self) -> Option<&Arc<Webhook>> {
+        match self {
+            Self::Sending(webhook) => Some(webhook),
+            Self::Waiting | Self::Gone | Self::Abandoned => None,
+        }
+    }
+
+    /// Whether a connection leads where deliveries are sent now.
+    pub(super) fn is_served_by(&self, connection: &Connection) -> bool {
+        let webhook = self.sending();
+        webhook.is_some_and(|webhook| {
+            let url = webhook.url.as_ref();
+            url.is_some_and(|url| connection.serves(url, webhook.skip_verify))
+        })
+    }
+}
+
+impl Lane {
+    /// Locks the state and brings it in step with the catalogue: one atomic load where nothing has changed.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let generation = self.shared.catalogue.generation();
+        if state.generation != Some(generation) {
+            let is_new = state.generation.replace(generation).is_none();
+            if !matches!(state.mode, Mode::Abandoned) {
+                self.follow(&mut state);
+            }
+            // A new lane is told of what waits by whoever made it.
+            state.reread &= !is_new;
+        }
+        state
+    }
+
+    /// Takes the configuration in. Deliveries that are ready stay so until the next actions, which move them on.
+    fn follow(&self, state: &mut State) {
+        let (mode, webhook) = match self.shared.catalogue.target(self.webhook.raw()) {
+            Target::Active(webhook) => {
+                if state.mode.sending().is_some_and(|now| Arc::ptr_eq(now, &webhook)) {
+                    return;
+                }
+                state.reread = true;
+                (Mode::Sending(Arc::clone(&webhook)), Some(webhook))
+            }
+            Target::Fetched(webhook) => (Mode::Waiting, Some(webhook)),
+            Target::Paused(webhook) => (Mode::Waiting, webhook),
+            Target::Gone => {
+                state.next_due = None;
+                (Mode::Gone, None)
+            }
+        };
+        if let Some(webhook) = webhook {
+            state.ordered = webhook.ordered;
+            // A rate is kept by one node alone.
+            state.exclusive = self.shared.several_nodes && webhook.rate.is_some();
+            state.set_rate(webhook.rate);
+        }
+        state.idle.retain(|connection| mode.is_served_by(connection));
+        state.mode = mode;
+    }
+}
+
+impl State {
+    /// The next attempt may begin as long after the last one as the new rate asks for.
+    fn set_rate(&mut self, rate: Option<f64>) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a rate is at least 0.01: at most 10^8 microseconds"
+        )]
+        let interval = rate.map_or(0, |rate| (1e6 / rate) as i64);
+        if interval != self.interval {
+            self.not_before = if interval == 0 || self.interval == 0 {
+                0
+            } else {
+                self.not_before - self.interval + interval
+            };
+            self.interval = interval;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The sweep: compares what waits in the store with what the lanes expect, and mends what differs.
+//!
+//! Lanes hear of everything that comes to wait for them: from the committer, from callers, from other nodes. A notice of
+//! another node may be lost, and so may one of our own by a bug; without the sweep such a delivery would wait until the next
+//! restart. What a single look finds may be on its way to the lane, so only a delivery that two comparisons miss is mended.
+//! Each repair is counted and logged: on a single node there should never be one.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use hookwright_domain::id::{DeliveryId, WebhookId};
+use hookwright_storage::StoreError;
+
+use super::{Inner, lane::Lane};
+use crate::{catalogue::Target, clock};
+
+/// How often the sweep looks.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// For how long a lane may have something due and make no attempt before the sweep looks after it.
+const STILL_US: i64 = 10_000_000;
+/// For how many lanes one sweep compares delivery by delivery. The others have their turn in the next ones.
+const COMPARED_MAX: usize = 100;
+
+/// What the sweep has seen so far.
+#[derive(Default)]
+struct Seen {
+    /// Webhooks for which something waits that their lanes do not expect, and when the first of it is due: it may be in
+    /// memory, or on its way there.
+    unexpected: HashMap<i64, i64>,
+    /// The first delivery to a webhook that waits, and was neither expected nor in memory.
+    missing: HashMap<i64, i64>,
+    /// The last webhook that was compared delivery by delivery.
+    compared: i64,
+}
+
+impl Inner {
+    /// Sweeps until the engine stops.
+    pub(super) async fn keep_sweeping(self: Arc<Self>) {
+        let mut seen = Seen::default();
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if !self.lease.holds() {
+                seen = Seen::default();
+                continue;
+            }
+            self.push_still_lanes();
+            if let Err(error) = self.sweep(&mut seen).await {
+                tracing::debug!(%error, "cannot look for what waits in the store");
+            }
+            self.remove_finished_lanes();
+        }
+    }
+
+    /// Looks once.
+    async fn sweep(self: &Arc<Self>, seen: &mut Seen) -> Result<(), StoreError> {
+        let mut unexpected = HashMap::new();
+        for (webhook, due_at) in self.store.pending_webhooks().await? {
+            if !self.expects(webhook, due_at) {
+                unexpected.insert(webhook, due_at);
+            }
+        }
+        let before = std::mem::replace(&mut seen.unexpected, unexpected);
+        let unexpected = &seen.unexpected;
+        seen.missing.retain(|webhook, _| unexpected.contains_key(webhook));
+        let mut still: Vec<(i64, i64)> = unexpected
+            .iter()
+            .filter(|(webhook, due_at)| before.get(webhook) == Some(due_at))
+            .map(|(webhook, due_at)| (*webhook, *due_at))
+            .collect();
+        let last = seen.compared;
+        still.sort_unstable_by_key(|(webhook, _)| (*webhook <= last, *webhook));
+        for (webhook, due_at) in still.into_iter().take(COMPARED_MAX) {
+            seen.compared = webhook;
+            match self.missing(webhook, due_at).await? {
+                None => drop(seen.missing.remove(&webhook)),
+                Some(delivery) if seen.missing.insert(webhook, delivery) == Some(delivery) => {
+                    self.metrics.repaired();
+                    let (webhook_id, delivery) = (WebhookId::from_raw(webhook), DeliveryId::from_raw(delivery));
+                    tracing::warn!(
+                        webhook = %webhook_id,
+                        %delivery,
+                        "a delivery waited in the store without its lane knowing: repaired"
+                    );
+                    self.look_at_stored(webhook, due_at);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the lane of a webhook has in mind that something waits in the store since `due_at`, or until then.
+    fn expects(&self, webhook: i64, due_at: i64) -> bool {
+        let lane = self.lanes.read().get(&webhook).cloned();
+        match lane {
+            Some(lane) => lane.expects(due_at, clock::now_us()),
+            None => matches!(self.catalogue.target(webhook), Target::Paused(_) | Target::Fetched(_)),
+        }
+    }
+
+    /// The first delivery to a webhook that is due and neither expected by its lane nor in memory.
+    async fn missing(&self, webhook: i64, due_at: i64) -> Result<Option<i64>, StoreError> {
+        let lane = self.lanes.read().get(&webhook).cloned();
+        let (rows, until) = lane
+            .as_ref()
+            .map_or((0, due_at), |lane| lane.in_memory_until(due_at.max(clock::now_us())));
+        // One more than are in memory: where all of these are, none is missing.
+        let waiting = self.store.waiting_until(webhook, until, rows + 1).await?;
+        Ok(match lane {
+            Some(lane) if lane.expects(due_at, clock::now_us()) => None,
+            Some(lane) => waiting.into_iter().find(|delivery| !lane.holds(*delivery)),
+            None => waiting.into_iter().next(),
+        })
+    }
+
+    /// Has lanes look again that have something due and make no attempt.
+    fn push_still_lanes(self: &Arc<Self>) {
+        let now = clock::now_us();
+        for lane in self.all_lanes() {
+            if lane.stalled_since(now).is_none_or(|since| since > now - STILL_US) {
+                continue;
+            }
+            let actions = lane.look(now);
+            if actions.workers > 0 || actions.refill {
+                self.metrics.repaired();
+                tracing::warn!(webhook = %lane.webhook, "deliveries were due, and nothing moved them: repaired");
+            }
+            self.act(&lane, actions);
+        }
+    }
+
+    /// Removes the lanes of webhooks that were deleted, once nothing of theirs is left in memory.
+    fn remove_finished_lanes(&self) {
+        let lanes = self.lanes.read();
+        let finished = lanes.values().filter(|lane| lane.is_finished());
+        let finished: Vec<i64> = finished.map(|lane| lane.webhook.raw()).collect();
+        drop(lanes);
+        if finished.is_empty() {
+            return;
+        }
+        let mut lanes = self.lanes.write();
+        for webhook in finished {
+            // Whoever else has the lane at hand may be about to put something into it.
+            let unused = |lane: &Arc<Lane>| Arc::strong_count(lane) == 1 && lane.is_finished();
+            if lanes.get(&webhook).is_some_and(unused) {
+                lanes.remove(&webhook);
+            }
+        }
+    }
+}
