@@ -93,7 +93,12 @@ on_both_stores! {
             ..Batch::default()
         };
         store.commit(&late).await.unwrap();
-        store.commit(&done(&events[0], DELIVERED)).await.unwrap_or_default();
+        let delivered = Batch {
+            attempts: vec![attempt(&events[0], 0, 3, DELIVERED)],
+            ..done(&events[0], DELIVERED)
+        };
+        let committed = store.commit(&delivered).await.unwrap();
+        assert_eq!(committed.due, [0_i64; 0], "the next of its key is due already");
         assert_eq!(due(store, &events).await, [1]);
     }
 
