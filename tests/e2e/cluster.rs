@@ -163,7 +163,7 @@ async fn changes_made_on_both_nodes_at_once_take_turns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
-    let (mut first, mut other, _database) = two_nodes("1s").await;
+    let (mut first, mut other, _database) = two_nodes("3s").await;
     let receiver = Receiver::start().await;
     first.webhook(&receiver, &["clocking"]).await;
     let (published, gate) = publish_and_hold(&mut other, &receiver, 40).await;
@@ -214,7 +214,7 @@ async fn f09_a_node_that_is_stopped_hands_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f07_a_frozen_node_is_taken_over_and_comes_back_as_another() {
-    let (mut first, mut other, _database) = two_nodes("1s").await;
+    let (mut first, mut other, _database) = two_nodes("3s").await;
     let receiver = Receiver::start().await;
     first.webhook(&receiver, &["clocking"]).await;
     let (published, gate) = publish_and_hold(&mut other, &receiver, 40).await;
@@ -309,7 +309,7 @@ async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
     let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
         .allow("127.0.0.0/8")
         .postgres(database.url())
-        .arg("--node-lease", "1s")
+        .arg("--node-lease", "3s")
         .start()
         .await
         .unwrap();

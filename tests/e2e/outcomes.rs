@@ -4,7 +4,7 @@ use hookwright_proto::v1::{
     DeleteWebhookRequest, DeliveryState, DisabledReason, ErrorClass, GetWebhookRequest, ListAttemptsRequest,
     ListDeliveriesRequest, Webhook,
 };
-use hookwright_testkit::{Receiver, Response, receiver::Gate};
+use hookwright_testkit::{Receiver, Response, receiver::Gate, until};
 
 use crate::support::{ACME, CLOCKING, Installation, On, on_both_stores, wait_for_events, webhook};
 
@@ -76,14 +76,12 @@ on_both_stores! {
         let name = only_delivery(&mut installation, &published.event).await;
         let delivery = installation.delivery_until(&name, |delivery| delivery.state() == DeliveryState::Failed).await;
         assert_eq!(delivery.last_error_class(), ErrorClass::Gone);
-        let disabled = loop {
+        let disabled = until("the webhook to be disabled", async || {
             let request = GetWebhookRequest { name: created.name.clone() };
             let webhook = installation.clients.webhooks.get_webhook(request).await.unwrap().into_inner();
-            if webhook.active == Some(false) {
-                break webhook;
-            }
-            tokio::task::yield_now().await;
-        };
+            if webhook.active == Some(false) { Ok(webhook) } else { Err(format!("{webhook:?}")) }
+        })
+        .await;
         assert_eq!(disabled.disabled_reason(), DisabledReason::Gone);
         assert!(disabled.disable_time.is_some());
         assert_eq!(disabled.signing_secret, "", "a get never holds the secret");

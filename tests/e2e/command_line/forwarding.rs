@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use hookwright_testkit::{Authority, Receiver, RecordedRequest};
+use hookwright_testkit::{Authority, Receiver, RecordedRequest, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -127,12 +127,13 @@ async fn a_program_that_fails_is_tried_again_and_then_given_up() {
     listening.line_with("then: tryAgain").await;
     listening.line_with("then: givenUp").await;
     let delivered = ["deliveries", "list", "--state", "delivered"];
-    while shell.json(&delivered).await["deliveries"]
-        .as_array()
-        .is_none_or(|list| list.len() < 2)
-    {
-        assert!(listening.stderr().len() < 10_000);
-    }
+    until("two deliveries", async || {
+        let list = shell.json(&delivered).await;
+        let count = list["deliveries"].as_array().map_or(0, Vec::len);
+        if count >= 2 { Ok(()) } else { Err(list) }
+    })
+    .await;
+    assert!(listening.stderr().len() < 10_000);
     assert_eq!(listening.interrupt().await, Some(0), "{}", listening.stderr());
 }
 

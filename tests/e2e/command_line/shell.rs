@@ -159,12 +159,12 @@ impl Running {
 
     /// The next line that holds this.
     pub(super) async fn line_with(&mut self, part: &str) -> String {
-        loop {
+        let what = format!("a line with `{part}`");
+        until(&what, async || {
             let line = self.line().await;
-            if line.contains(part) {
-                return line;
-            }
-        }
+            if line.contains(part) { Ok(line) } else { Err(line) }
+        })
+        .await
     }
 
     /// What it said on standard error so far.

@@ -1,6 +1,6 @@
 //! `deliveries watch`, and following a replay.
 
-use hookwright_testkit::{DEADLINE, Receiver};
+use hookwright_testkit::{DEADLINE, Receiver, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -9,6 +9,9 @@ use super::{
     shell::{BINARY, Shell, text},
 };
 use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events};
+
+/// How long a watch may take to hear of a delivery before another one is made: it may not have begun.
+const SOON: std::time::Duration = std::time::Duration::from_secs(2);
 
 on_both_stores! {
     async fn deliveries_are_watched_through_a_restart(on: On) {
@@ -23,13 +26,12 @@ on_both_stores! {
         let mut lines = shell.start(&["deliveries", "watch", "--event-type", "clocking", "--output", "json"]);
         let mut failed = shell.start(&["deliveries", "watch", "--error", "status", "--output", "yaml"]);
         // They watch from when the server knows of them; until then what happens is not theirs.
-        let mut first = None;
-        while first.is_none() {
+        let first = until("the first delivery that is told", async || {
             installation.publish("clocking", CLOCKING).await;
-            let soon = std::time::Duration::from_secs(2);
-            first = tokio::time::timeout(soon, lines.line()).await.ok();
-        }
-        let first: Value = serde_json::from_str(&first.unwrap()).unwrap();
+            tokio::time::timeout(SOON, lines.line()).await
+        })
+        .await;
+        let first: Value = serde_json::from_str(&first).unwrap();
         assert_eq!(first["webhook"], webhook.name.as_str());
         assert!(table.line_with("clocking").await.contains("delivered"));
 
@@ -37,12 +39,12 @@ on_both_stores! {
         relay.point(installation.server.grpc_address());
         receiver.respond(500);
         let published = installation.publish("clocking", CLOCKING).await;
-        let event = loop {
+        let event = until("the delivery to be retried", async || {
             let seen: Value = serde_json::from_str(&lines.line().await).unwrap();
-            if seen["event"] == published.event.as_str() && seen["state"] == "DELIVERY_STATE_RETRYING" {
-                break seen;
-            }
-        };
+            let is_it = seen["event"] == published.event.as_str() && seen["state"] == "DELIVERY_STATE_RETRYING";
+            if is_it { Ok(seen) } else { Err(seen) }
+        })
+        .await;
         assert_eq!(event["lastResponseStatus"], 500);
         assert!(table.line_with("retrying").await.contains(id_of(event["name"].as_str().unwrap())));
         assert_eq!(failed.line().await, "---");
@@ -54,16 +56,12 @@ on_both_stores! {
         assert_eq!(lines.wait().await.code(), Some(0), "{}", lines.stderr());
         let mut one = shell.start(&["deliveries", "watch", "--state", "retrying", "--count", "1"]);
         assert!(one.line().await.contains("STATE"));
-        let ended = async {
-            loop {
-                installation.publish("clocking", CLOCKING).await;
-                let soon = std::time::Duration::from_secs(2);
-                if let Ok(status) = tokio::time::timeout(soon, one.wait()).await {
-                    break status;
-                }
-            }
-        };
-        assert_eq!(ended.await.code(), Some(0), "one was enough");
+        let ended = until("the watch of one delivery to end", async || {
+            installation.publish("clocking", CLOCKING).await;
+            tokio::time::timeout(SOON, one.wait()).await
+        })
+        .await;
+        assert_eq!(ended.code(), Some(0), "one was enough");
         let gone = shell.failure(1, &["deliveries", "watch", "--organization", "nobody"]).await;
         assert!(gone.contains("NOT_FOUND"), "{gone}");
     }
@@ -81,17 +79,22 @@ async fn a_replay_goes_on_when_nobody_follows_it() {
     let shell = Shell::at(&installation);
     let create = ["replays", "create", "--state", "delivered"];
     let mut following = shell.start(&[&create[..], &["--rate", "0.01"]].concat());
-    let replay = loop {
+    let replay = until("the replay", async || {
         let list = shell.json(&["replays", "list"]).await;
-        if let Some(name) = list["replays"][0]["name"].as_str() {
-            break name.to_owned();
-        }
-    };
+        let name = list["replays"][0]["name"].as_str().map(str::to_owned);
+        name.ok_or_else(|| list.to_string())
+    })
+    .await;
     // Interrupted while it is followed, and not before it was begun.
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while shell.json(&["replays", "get", &replay]).await["replayedCount"] != "1" {
-        assert!(std::time::Instant::now() < deadline, "nothing is replayed");
-    }
+    until("something to be replayed", async || {
+        let found = shell.json(&["replays", "get", &replay]).await;
+        if found["replayedCount"] == "1" {
+            Ok(())
+        } else {
+            Err(found)
+        }
+    })
+    .await;
     assert_eq!(following.interrupt().await, Some(130));
     let said = following.stderr();
     for command in ["get", "follow", "cancel"] {

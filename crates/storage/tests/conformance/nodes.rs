@@ -7,7 +7,7 @@ use hookwright_storage::{
     Batch, CommitError, DELIVERED, GOES_ON, Store, StoreError, StoreOptions,
     nodes::{NodeOptions, NodeReport, NodeState, Notice},
 };
-use hookwright_testkit::{PostgresCluster, TestDatabase};
+use hookwright_testkit::{PostgresCluster, TestDatabase, until};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending};
 
@@ -45,16 +45,16 @@ impl Shared {
 /// Fences a node whose lease is about to end.
 pub(crate) async fn fence(by: &Store, node: &Store) {
     let victim = node.node();
-    loop {
+    until("the node to be fenced", async || {
         let nodes = by.nodes().await.unwrap();
         let Some(row) = nodes.iter().find(|row| row.number == victim) else {
             // It was lost, and all that it owned has been adopted.
-            return;
+            return Ok(());
         };
-        if row.state == NodeState::Lost || by.fence(victim, row.epoch).await.unwrap() {
-            return;
-        }
-    }
+        let fenced = row.state == NodeState::Lost || by.fence(victim, row.epoch).await.unwrap();
+        if fenced { Ok(()) } else { Err(format!("{row:?}")) }
+    })
+    .await;
 }
 
 /// Everything that waits at a node.
@@ -243,12 +243,15 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
     assert_eq!(b.accept_configuration().await.unwrap(), 1);
     let second = change(&a, "two").await;
     let settle = tokio::spawn(second.settle());
-    let beat = loop {
+    let beat = until("the change to be seen", async || {
         let beat = b.beat(None).await.unwrap().unwrap();
         if beat.configuration == 2 {
-            break beat;
+            Ok(beat)
+        } else {
+            Err(beat.configuration)
         }
-    };
+    })
+    .await;
     assert!(!settle.is_finished(), "the other node has not confirmed");
     b.confirm_configuration(beat.configuration).await.unwrap();
     assert_eq!(settle.await.unwrap().unwrap(), 2);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hookwright_domain::id::IdGenerator;
 use hookwright_storage::{Batch, CommitError, DELIVERED, GOES_ON, NewEvent, Store, StoreError};
+use hookwright_testkit::until;
 use proptest::prelude::*;
 
 use crate::{
@@ -278,9 +279,12 @@ impl World {
         }
         // Makes sure that the survivor is one: it may have been fenced itself.
         self.commit(0, &Batch::default()).await;
-        while self.nodes[0].store.nodes().await.unwrap().len() > 1 {
+        until("everything to be adopted", async || {
+            let left = self.nodes[0].store.nodes().await.unwrap().len();
             self.adopt(0).await;
-        }
+            if left > 1 { Err(left) } else { Ok(()) }
+        })
+        .await;
         self.refill(0).await;
         while !self.nodes[0].memory.is_empty() {
             self.attempt(0, 0, true).await;

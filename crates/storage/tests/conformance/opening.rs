@@ -1,7 +1,7 @@
 //! Opening: migrated, alone, durable, and not newer than we know.
 
 use hookwright_storage::{Store, StoreError, StoreOptions};
-use hookwright_testkit::{PostgresCluster, postgres::StopMode};
+use hookwright_testkit::{PostgresCluster, postgres::StopMode, until};
 
 use crate::support::{Fixture, on_both_stores};
 
@@ -79,8 +79,6 @@ async fn f05_a_postgres_that_was_restarted_is_used_again() {
     cluster.stop(StopMode::Immediate).await.unwrap();
     store.commit(&batch(2)).await.unwrap_err();
     cluster.resume().await.unwrap();
-    while store.commit(&batch(3)).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    until("a commit after the restart", async || store.commit(&batch(3)).await).await;
     assert_eq!(store.checkpoint().await.unwrap(), 3);
 }

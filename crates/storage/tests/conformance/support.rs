@@ -8,7 +8,7 @@ use hookwright_storage::{
     AttemptRow, AuditRow, Batch, EventTypeRow, NewEvent, OrganizationRow, PendingRow, RequestKey, SecretRow, Store,
     StoreOptions, StoredEvent, WebhookRow,
 };
-use hookwright_testkit::{PostgresCluster, TestDatabase};
+use hookwright_testkit::{PostgresCluster, TestDatabase, until};
 use tempfile::TempDir;
 
 /// A moment that ids and rows of tests are made at, in milliseconds.
@@ -83,26 +83,23 @@ impl Fixture {
     /// Closes the store and opens it again. Its place is not free at once: connections end in their own time.
     pub(crate) async fn reopen(&mut self) {
         drop(self.store.take());
-        let store = loop {
-            match Store::open(&self.options).await {
-                Ok(store) => break store,
-                Err(error) => assert!(error.is_transient(), "{error}"),
-            }
-            tokio::task::yield_now().await;
-        };
-        self.store = Some(store);
+        let store = until("the store to open", async || match Store::open(&self.options).await {
+            Err(error) if !error.is_transient() => panic!("{error}"),
+            opened => opened,
+        });
+        self.store = Some(store.await);
     }
 
     /// Closes the store and runs its migrations.
     pub(crate) async fn migrate_again(&mut self) -> Vec<String> {
         drop(self.store.take());
-        loop {
+        until("the store to be migrated", async || {
             match Store::migrate(&self.options).await {
-                Ok(applied) => return applied,
-                Err(error) => assert!(error.is_transient(), "{error}"),
+                Err(error) if !error.is_transient() => panic!("{error}"),
+                migrated => migrated,
             }
-            tokio::task::yield_now().await;
-        }
+        })
+        .await
     }
 
     pub(crate) fn event(&self, webhooks: &[i64]) -> NewEvent {
