@@ -38,40 +38,176 @@ pub enum StoreError {
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Migration(String),
+    /// PostgreSQL takes no writes: it is a standby, or was set so.
+    #[error(
+        "the database is read-only at the moment, as a standby is, or a primary that is being replaced: nothing was changed. With \
+         several servers, name all of them in the database URL with target_session_attrs=read-write"
+    )]
+    ReadOnly,
+    /// A pooler gives each transaction another session.
+    #[error(
+        "the database URL leads to a pooler in transaction mode, such as PgBouncer: locks, notices and settings of a session do not \
+         hold there; connect to PostgreSQL itself, or set pool_mode=session for this database"
+    )]
+    Pooler,
+    /// There is no schema of those that `search_path` names.
+    #[error(
+        "none of the schemas of search_path ({0}) exists; create one, such as by CREATE SCHEMA, or correct the database URL"
+    )]
+    NoSchema(String),
     /// Anything else that the database says.
-    #[error("the store refused: {0}")]
-    Database(DieselError),
+    #[error("the store refused: {error}{}", code(.state))]
+    Database {
+        /// What Diesel makes of it.
+        error: DieselError,
+        /// PostgreSQL's code for it, where it is known.
+        state: Option<SqlState>,
+    },
+}
+
+/// PostgreSQL's code of an error: two letters for its class, three for the error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SqlState(pub(crate) [u8; 5]);
+
+impl SqlState {
+    /// The first two letters.
+    fn class(&self) -> [u8; 2] {
+        [self.0[0], self.0[1]]
+    }
+}
+
+impl std::fmt::Display for SqlState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl std::fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+fn code(state: &Option<SqlState>) -> String {
+    state.map(|state| format!(" (SQLSTATE {state})")).unwrap_or_default()
 }
 
 impl StoreError {
     /// Whether trying again later may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Full(_) | Self::AlreadyServed(_) | Self::LeaseLost => true,
-            Self::Database(error) => match error {
-                DieselError::DatabaseError(kind, info) => {
-                    matches!(
-                        kind,
-                        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::SerializationFailure
-                    ) || info.message().contains("locked")
-                }
-                DieselError::BrokenTransactionManager => true,
-                _ => false,
-            },
+            Self::Unreachable(_)
+            | Self::Timeout(_)
+            | Self::Full(_)
+            | Self::AlreadyServed(_)
+            | Self::LeaseLost
+            | Self::ReadOnly => true,
+            Self::Database { error, state } => {
+                self.is_conflict() || self.is_lock_timeout() || state.is_some_and(passes) || is_transient(error)
+            }
             _ => false,
         }
+    }
+
+    /// Whether PostgreSQL ended one of several transactions that stood in each other's way: the same again will do.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database { state: Some(state), .. } => matches!(&state.0, b"40001" | b"40P01"),
+            Self::Database { error, state: None } => {
+                matches!(
+                    error,
+                    DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a lock was not to be had in time.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        match self {
+            Self::Database { state: Some(state), .. } => &state.0 == b"55P03",
+            // Where the code is not seen; in English alone.
+            Self::Database {
+                error: DieselError::DatabaseError(_, info),
+                state: None,
+            } => info.message().contains("lock timeout"),
+            _ => false,
+        }
+    }
+
+    /// Whether a row does not fit a table: also one for which there is no partition.
+    pub(crate) fn is_check_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::Database {
+                error: DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, _),
+                ..
+            }
+        )
+    }
+
+    /// The same error with PostgreSQL's code for it.
+    pub(crate) fn with_state(self, known: SqlState) -> Self {
+        match self {
+            Self::Database { error, state: None } => match &known.0 {
+                // disk_full, and what comes of it elsewhere.
+                b"53100" => Self::Full(message(&error)),
+                b"25006" => Self::ReadOnly,
+                _ => Self::Database {
+                    error,
+                    state: Some(known),
+                },
+            },
+            other => other,
+        }
+    }
+}
+
+/// Whether a state passes: connections that ended, resources that ran out, a server that starts, stops or cancelled.
+fn passes(state: SqlState) -> bool {
+    match &state.0 {
+        // A statement was cancelled, by its timeout or an operator.
+        b"57014" => true,
+        _ => matches!(&state.class(), b"08" | b"53" | b"57"),
+    }
+}
+
+fn is_transient(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(kind, info) => {
+            matches!(
+                kind,
+                DatabaseErrorKind::ClosedConnection
+                    | DatabaseErrorKind::UnableToSendCommand
+                    | DatabaseErrorKind::SerializationFailure
+            ) || info.message().contains("locked")
+        }
+        DieselError::BrokenTransactionManager => true,
+        _ => false,
+    }
+}
+
+fn message(error: &DieselError) -> String {
+    match error {
+        DieselError::DatabaseError(_, info) => info.message().to_owned(),
+        other => other.to_string(),
     }
 }
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
-        if let DieselError::DatabaseError(_, info) = &error {
-            let message = info.message();
-            if message.contains("disk is full") || message.contains("No space left") {
-                return Self::Full(message.to_owned());
+        if let DieselError::DatabaseError(kind, info) = &error {
+            let text = info.message();
+            // SQLite's text is always this; PostgreSQL's is known better by its code.
+            if text.contains("disk is full") || text.contains("No space left") {
+                return Self::Full(text.to_owned());
+            }
+            if matches!(kind, DatabaseErrorKind::ReadOnlyTransaction) {
+                return Self::ReadOnly;
             }
         }
-        Self::Database(error)
+        Self::Database { error, state: None }
     }
 }
 
@@ -92,5 +228,48 @@ impl From<StoreError> for CommitError {
             StoreError::Full(detail) => Self::Full(detail),
             error => Self::Store(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str, state: &[u8; 5]) -> StoreError {
+        let kind = DatabaseErrorKind::Unknown;
+        let error = DieselError::DatabaseError(kind, Box::new(text.to_owned()));
+        StoreError::from(error).with_state(SqlState(*state))
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_code_in_any_language() {
+        let error = refused(
+            "konnte Datei nicht erweitern: Auf dem Ger\u{e4}t ist kein Speicherplatz mehr verf\u{fc}gbar",
+            b"53100",
+        );
+        assert!(
+            matches!(&error, StoreError::Full(text) if text.contains("Speicherplatz")),
+            "{error}"
+        );
+        assert!(matches!(
+            refused("schreibgesch\u{fc}tzt", b"25006"),
+            StoreError::ReadOnly
+        ));
+    }
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        for state in [
+            b"53200", b"53300", b"57P01", b"57P03", b"57014", b"08006", b"40001", b"40P01", b"55P03",
+        ] {
+            assert!(refused("x", state).is_transient(), "{}", SqlState(*state));
+        }
+        for state in [b"23505", b"42P01", b"22001", b"XX000"] {
+            assert!(!refused("x", state).is_transient(), "{}", SqlState(*state));
+        }
+        assert_eq!(
+            refused("x", b"23505").to_string(),
+            "the store refused: x (SQLSTATE 23505)"
+        );
     }
 }

@@ -10,25 +10,32 @@ pub(crate) mod configuration;
 mod connect;
 mod identity;
 mod members;
+mod migrate;
 mod nodes;
 mod ordering;
 mod owners;
 mod partitions;
+mod pooler;
 pub(crate) mod queries;
+mod scope;
 mod session;
+mod sql;
 mod statements;
+mod tls;
+mod url;
+mod wire;
 
 use std::{ops::AsyncFnOnce, sync::Arc};
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{
-    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    AsyncPgConnection, RunQueryDsl as _,
     pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool},
 };
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio::{sync::Mutex, time::timeout};
 
-use self::{identity::Identity, session::Loan};
+pub(crate) use self::migrate::migrate;
+use self::{identity::Identity, scope::KEY_64, session::Loan};
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
@@ -38,10 +45,28 @@ use crate::{
     store::StoreOptions,
 };
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-/// The advisory locks of migrations and of retention. Any two numbers that nobody else uses.
-const MIGRATION_LOCK: i64 = 0x686f_6f6b_7772_0002;
+/// The advisory lock of retention. Any number that nobody else uses.
 const RETENTION_LOCK: i64 = 0x686f_6f6b_7772_0005;
+
+/// Runs a transaction again if PostgreSQL ended it because it and another one stood in each other's way.
+macro_rules! undisturbed {
+    ($transaction:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $transaction {
+                Err(error) if $crate::StoreError::is_conflict(&error) && tries < $crate::postgres::TRIES_MAX => {
+                    tracing::info!(%error, "two transactions were in each other's way; running this one again");
+                    tries += 1;
+                }
+                result => break result,
+            }
+        }
+    }};
+}
+pub(crate) use undisturbed;
+
+/// How often a transaction is run that others are in the way of.
+pub(crate) const TRIES_MAX: usize = 5;
 
 /// See the module.
 #[derive(Clone)]
@@ -53,39 +78,6 @@ pub(crate) struct Postgres {
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
     node: Arc<NodeOptions>,
-}
-
-/// Runs the migrations that are missing. They run on a thread of their own, for Diesel's migrations block.
-pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
-    let url = url.to_owned();
-    let work = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        runtime.block_on(async {
-            let mut conn = connect::connect(&url, "hookwright migrate").await?;
-            // Two servers that start at once take turns.
-            diesel::sql_query("SELECT pg_advisory_lock($1)")
-                .bind::<sql_types::BigInt, _>(MIGRATION_LOCK)
-                .execute(&mut conn)
-                .await?;
-            run_migrations(conn)
-        })
-    };
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| StoreError::Migration(error.to_string()))?
-}
-
-fn run_migrations(conn: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
-    let mut harness = AsyncMigrationHarness::new(conn);
-    crate::sqlite::known_versions(&harness.applied_migrations().map_err(failed)?)?;
-    crate::fault::point("migration");
-    let applied = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
-    crate::fault::point("migration");
-    Ok(applied.iter().map(ToString::to_string).collect())
 }
 
 impl Postgres {
@@ -110,7 +102,9 @@ impl Postgres {
             identity,
             node: Arc::new(options.node.clone()),
         };
+        connect::refuse_pooler(&store.url).await?;
         let mut writer = connect::connect(&store.url, "hookwright").await?;
+        connect::check_schema(&mut writer).await?;
         check_migrated(&mut writer).await?;
         if !options.allow_unsafe_durability {
             check_durable(&mut writer).await?;
@@ -149,7 +143,7 @@ impl Postgres {
     /// Drops the oldest partition before an id; event by event where something of it is still pending.
     pub(crate) async fn expire(&self, after: i64, before: i64, limit: i64) -> Result<Expired, StoreError> {
         self.write(None, async |conn| {
-            let mine: Flag = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS flag")
+            let mine: Flag = diesel::sql_query(format!("SELECT pg_try_advisory_xact_lock($1 # {KEY_64}) AS flag"))
                 .bind::<sql_types::BigInt, _>(RETENTION_LOCK)
                 .get_result(conn)
                 .await?;
@@ -224,18 +218,20 @@ impl Postgres {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
-        within_deadline(async { Loan::take(&self.pool).await?.run(work).await }).await
+        within_deadline(async { Loan::take(&self.pool, &self.url).await?.run(work).await }).await
     }
 
     pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let committed = self
             .on_writer(async |conn| {
                 let number = self.identity.number();
-                session::transaction(conn, async |conn| Ok(commit::commit(conn, number, batch).await?)).await
+                undisturbed!(
+                    session::transaction(conn, async |conn| Ok(commit::commit(conn, number, batch).await?)).await
+                )
             })
             .await;
         // The clock went forward by more days than there are partitions.
-        if matches!(&committed, Err(error) if error.to_string().contains("no partition of relation")) {
+        if matches!(&committed, Err(error) if error.is_check_violation()) {
             self.make_partitions(now_us()).await?;
         }
         committed
@@ -258,8 +254,10 @@ impl Postgres {
                 Some(conn) => conn,
                 None => self.connect_writer().await?,
             };
-            let done = work(&mut conn).await?;
-            Ok((conn, done))
+            match work(&mut conn).await {
+                Ok(done) => Ok((conn, done)),
+                Err(error) => Err(wire::refine(&mut conn, error)),
+            }
         })
         .await;
         // After any error, or when this future is dropped, the connection is not put back: the next use begins with a new one.
@@ -289,25 +287,11 @@ struct Setting {
     setting: String,
 }
 
-#[derive(QueryableByName)]
-struct Version {
-    #[diesel(sql_type = sql_types::Text)]
-    version: String,
-}
-
 /// The schema must be exactly what this version knows.
 async fn check_migrated(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    use diesel::migration::MigrationSource as _;
-    let applied: Vec<Version> = diesel::sql_query("SELECT version::text AS version FROM __diesel_schema_migrations")
-        .load(conn)
-        .await
-        .map_err(|_| StoreError::OlderSchema)?;
-    let applied: Vec<_> = applied.into_iter().map(|row| row.version.into()).collect();
-    crate::sqlite::known_versions(&applied)?;
-    let known: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> = MIGRATIONS
-        .migrations()
-        .map_err(|error| StoreError::Migration(error.to_string()))?;
-    if applied.len() < known.len() {
+    let applied = migrate::applied(conn).await.map_err(|_| StoreError::OlderSchema)?;
+    migrate::check_known(&applied, migrate::MIGRATIONS)?;
+    if applied.len() < migrate::MIGRATIONS.len() {
         Err(StoreError::OlderSchema)
     } else {
         Ok(())

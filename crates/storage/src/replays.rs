@@ -172,7 +172,7 @@ impl Store {
         audit: Option<&AuditRow>,
     ) -> Result<bool, StoreError> {
         let audit = audit.cloned();
-        write!(self, end_replay(id, state, error, now, audit.as_ref()))
+        write!(self, end_replay(id, state, error.clone(), now, audit.as_ref()))
     }
 
     /// The events of an organization after an id, up to `last`, and where their deliveries stand.

@@ -241,11 +241,11 @@ fn pragma_text(conn: &mut SqliteConnection, query: &str) -> Result<String, Store
 fn check_not_newer(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     let migration = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
     let applied = conn.applied_migrations().map_err(migration)?;
-    crate::sqlite::known_versions(&applied)
+    known_versions(&applied)
 }
 
 /// Every applied migration must be one that this version has.
-pub(crate) fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
+fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
     use diesel::migration::{Migration as _, MigrationSource as _};
     let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> = MIGRATIONS
         .migrations()

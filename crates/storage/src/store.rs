@@ -72,9 +72,9 @@ macro_rules! write {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
             Backend::Sqlite(store) => store.write(None, move |conn| sqlite::queries::$query(conn, $($argument),*)).await,
-            Backend::Postgres(store) => {
-                store.write(None, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
-            }
+            Backend::Postgres(store) => postgres::undisturbed!(
+                store.write(None, async |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            ),
         }
     };
 }
@@ -86,9 +86,9 @@ macro_rules! configure {
             Backend::Sqlite(store) => {
                 store.write($ping, move |conn| sqlite::queries::$query(conn, $($argument),*)).await
             }
-            Backend::Postgres(store) => {
-                store.configure($ping, async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
-            }
+            Backend::Postgres(store) => postgres::undisturbed!(
+                store.configure($ping.clone(), async |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            ),
         }
     };
 }

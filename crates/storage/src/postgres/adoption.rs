@@ -12,6 +12,7 @@ use super::{
     commit::upsert_pending,
     nodes::{NODE_LOCKS, NOW, Number, end_sessions, notify},
     owners, queries,
+    scope::KEY_32,
 };
 use crate::{
     nodes::Adopted,
@@ -39,7 +40,7 @@ pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, epoch: i64)
     // First of all: a session that stopped in a transaction may hold the very locks that follow.
     end_sessions(conn, number, true).await?;
     // Waits until the session is over, for as long as a statement may take: nothing it did can come later.
-    diesel::sql_query("SELECT pg_advisory_xact_lock($1, $2)")
+    diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_32}, $2)"))
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
         .execute(conn)

@@ -15,7 +15,7 @@ use super::statements::{
 };
 use super::{now_us, ordering, owners, queries};
 use crate::{
-    batch::{Batch, Committed, NewEvent, Repeat},
+    batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
     row_event::pack,
     rows::{EndingRow, HealthRow, PendingRow},
@@ -166,8 +166,13 @@ pub(super) async fn insert_events(
 async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> QueryResult<Vec<Repeat>> {
     let mut claim = ClaimRequests::default();
     let mut find = FindRequests::default();
-    for new in events {
-        let Some(request) = &new.request else { continue };
+    let mut asked: Vec<(&NewEvent, &RequestKey)> = events
+        .iter()
+        .filter_map(|new| Some((new, new.request.as_ref()?)))
+        .collect();
+    // In the same order on every node: two that take the same ids must not wait for each other. Of equal ones the first stays first.
+    asked.sort_by_key(|(new, request)| (new.event.organization_id, request.request_id.as_str()));
+    for (new, request) in asked {
         let organization = new.event.organization_id;
         claim.organization_id.push(organization);
         claim.request_id.push(&request.request_id);

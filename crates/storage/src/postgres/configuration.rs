@@ -7,7 +7,10 @@
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::nodes::{Number, notify};
+use super::{
+    nodes::{Number, notify},
+    scope::KEY_64,
+};
 use crate::error::StoreError;
 
 /// Any number that nobody else uses.
@@ -37,7 +40,7 @@ pub(super) async fn version(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
 }
 
 pub(super) async fn lock(mut conn: AsyncPgConnection) -> Result<ChangeLock, StoreError> {
-    diesel::sql_query("SELECT pg_advisory_lock($1)")
+    diesel::sql_query(format!("SELECT pg_advisory_lock($1 # {KEY_64})"))
         .bind::<sql_types::BigInt, _>(LOCK)
         .execute(&mut conn)
         .await?;
@@ -45,7 +48,7 @@ pub(super) async fn lock(mut conn: AsyncPgConnection) -> Result<ChangeLock, Stor
 }
 
 pub(super) async fn unlock(conn: &mut AsyncPgConnection) -> QueryResult<()> {
-    diesel::sql_query("SELECT pg_advisory_unlock($1)")
+    diesel::sql_query(format!("SELECT pg_advisory_unlock($1 # {KEY_64})"))
         .bind::<sql_types::BigInt, _>(LOCK)
         .execute(conn)
         .await

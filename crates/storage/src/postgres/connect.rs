@@ -1,14 +1,20 @@
-//! A connection to PostgreSQL: TLS where the server offers it (or the URL's `sslmode` demands it), certificates checked.
+//! Connections to PostgreSQL.
 
 use std::{sync::Arc, time::Duration};
 
-use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::AsyncPgConnection;
-use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
+use diesel::{ConnectionError, ConnectionResult, QueryableByName, sql_types};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::time::timeout;
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{CancelToken, Client, Connection, Socket};
 
-use super::session;
+use super::{
+    pooler,
+    scope::SUFFIX,
+    session,
+    tls::{Connector, Stream},
+    url::{Mode, Target, leave_tls_to_us},
+    wire::{self, LastState, Watched},
+};
 use crate::{DEADLINE, error::StoreError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,22 +30,15 @@ pub(super) async fn connect(url: &str, name: &str) -> Result<AsyncPgConnection, 
 
 /// Connects, and sets what every session needs.
 pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPgConnection> {
-    let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
-    let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?;
-    config
-        .application_name(name)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .keepalives_idle(Duration::from_secs(30));
-    let tls = MakeRustlsConnect::new(tls_config().map_err(|error| bad(&error))?);
-    let (client, connection) = config
-        .connect(tls)
-        .await
-        .map_err(|error| bad(&DisplayWithCause(&error)))?;
+    let state = Arc::<LastState>::default();
+    let (client, connection) = open(url, &state).await.map_err(ConnectionError::BadConnection)?;
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    wire::keep(&mut conn, state);
     // The server gives up on a statement when its caller has. No statement here runs for long enough to be worth compiling, though
     // over many partitions some look as if they did: that alone takes a second or two.
     let settings = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off",
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;
+         SELECT set_config('application_name', '{name}' || {SUFFIX}, false)",
         DEADLINE.as_millis()
     );
     session::batch(&mut conn, &settings)
@@ -48,32 +47,99 @@ pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPg
     Ok(conn)
 }
 
-/// Asks the server to end what a session is doing.
-pub(super) async fn cancel(token: &tokio_postgres::CancelToken) -> Result<(), StoreError> {
-    let unreachable = |error: &dyn std::fmt::Display| StoreError::Unreachable(error.to_string());
-    let tls = tls_config().map_err(|error| unreachable(&error))?;
-    let asked = token.cancel_query(MakeRustlsConnect::new(tls)).await;
-    asked.map_err(|error| unreachable(&error))
-}
+type Wire = Connection<Socket, Watched<Stream>>;
 
-fn tls_config() -> Result<ClientConfig, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-/// An error with what caused it: alone it says little.
-struct DisplayWithCause<'a>(&'a tokio_postgres::Error);
-
-impl std::fmt::Display for DisplayWithCause<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)?;
-        match std::error::Error::source(self.0) {
-            Some(cause) => write!(f, ": {cause}"),
-            None => Ok(()),
+/// Connects as the URL says; `allow` tries without TLS first.
+async fn open(url: &str, state: &Arc<LastState>) -> Result<(Client, Wire), String> {
+    let mut target: Target = url.parse()?;
+    target
+        .config
+        .application_name("hookwright")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(Duration::from_secs(30));
+    leave_tls_to_us(&mut target.config);
+    let connector = |is_plain| Connector::new(&target, is_plain, Arc::clone(state));
+    let first = connector(matches!(target.mode, Mode::Disable | Mode::Allow))?;
+    match target.config.connect(first).await {
+        Ok(connected) => Ok(connected),
+        Err(_) if target.mode == Mode::Allow => {
+            let connected = target.config.connect(connector(false)?).await;
+            connected.map_err(|error| explain(&target, &error))
         }
+        Err(error) => Err(explain(&target, &error)),
+    }
+}
+
+/// An error with what caused it, and with what to do about a certificate that is not trusted.
+fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    if text.contains("invalid peer certificate") && target.is_verified() {
+        text.push_str(
+            "; name the authority that signed the server's certificate with sslrootcert=/path/to/ca.pem in the database URL, or the \
+             host that the certificate is for",
+        );
+    }
+    text
+}
+
+/// Asks the server to end what a session is doing.
+pub(super) async fn cancel(url: &str, token: &CancelToken) -> Result<(), String> {
+    let target: Target = url.parse()?;
+    let connector = Connector::new(
+        &target,
+        matches!(target.mode, Mode::Disable | Mode::Allow),
+        Arc::default(),
+    )?;
+    token.cancel_query(connector).await.map_err(|error| error.to_string())
+}
+
+/// Refuses a pooler that gives each transaction another session.
+///
+/// # Errors
+/// [`StoreError::Pooler`] then.
+pub(super) async fn refuse_pooler(url: &str) -> Result<(), StoreError> {
+    let looking = async {
+        let one = open(url, &Arc::default()).await?;
+        let other = open(url, &Arc::default()).await?;
+        let drives = [tokio::spawn(one.1), tokio::spawn(other.1)];
+        let found = pooler::is_transaction_mode(&one.0, &other.0).await;
+        drop((one.0, other.0));
+        for drive in drives {
+            drive.abort();
+        }
+        found.map_err(|error| error.to_string())
+    };
+    match timeout(DEADLINE, looking).await {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true)) => Err(StoreError::Pooler),
+        Ok(Err(error)) => Err(StoreError::Unreachable(error)),
+        Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
+    }
+}
+
+/// There must be a schema to work in.
+pub(super) async fn check_schema(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+        schema: Option<String>,
+        #[diesel(sql_type = sql_types::Text)]
+        path: String,
+    }
+    let found: Found =
+        diesel::sql_query("SELECT current_schema()::text AS schema, current_setting('search_path') AS path")
+            .get_result(conn)
+            .await?;
+    match found.schema {
+        Some(_) => Ok(()),
+        None => Err(StoreError::NoSchema(found.path)),
     }
 }

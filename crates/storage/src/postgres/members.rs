@@ -9,7 +9,9 @@ use super::{
     Postgres, adoption,
     configuration::{self, ChangeLock},
     nodes::{self, CHANNEL},
-    now_us, queries, session, within_deadline,
+    now_us, queries,
+    scope::SUFFIX,
+    session, wire, within_deadline,
 };
 use crate::{
     DEADLINE,
@@ -253,12 +255,15 @@ impl Postgres {
                 Some(conn) => conn,
                 None => {
                     let mut conn = self.connect().await?;
-                    session::batch(&mut conn, &format!("LISTEN {CHANNEL}")).await?;
+                    let listen = format!("DO $$ BEGIN EXECUTE format('LISTEN %I', '{CHANNEL}' || {SUFFIX}); END $$");
+                    session::batch(&mut conn, &listen).await?;
                     conn
                 }
             };
-            let done = work(&mut conn).await?;
-            Ok((conn, done))
+            match work(&mut conn).await {
+                Ok(done) => Ok((conn, done)),
+                Err(error) => Err(wire::refine(&mut conn, error)),
+            }
         })
         .await
         .unwrap_or(Err(StoreError::Timeout(self.node.lease.as_secs())));

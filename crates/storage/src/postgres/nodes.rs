@@ -12,7 +12,11 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::NODE_MAX;
 
-use super::{identity::Identity, session};
+use super::{
+    identity::Identity,
+    scope::{KEY_32, SUFFIX},
+    session,
+};
 use crate::{
     error::StoreError,
     nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState, WAITING_COUNTED_MAX},
@@ -20,7 +24,7 @@ use crate::{
 
 /// The first half of the advisory lock of a node; the second is its number.
 pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
-/// The channel of notices.
+/// The channel of notices, but for its end ([`SUFFIX`]).
 pub(super) const CHANNEL: &str = "hookwright";
 /// Microseconds since the Unix epoch, by the database's clock.
 pub(super) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
@@ -85,7 +89,7 @@ async fn lock(conn: &mut AsyncPgConnection, number: i32, wait: bool) -> Result<b
     if wait {
         return Ok(wait_for_lock(conn, number).await.is_ok());
     }
-    let locked: super::Flag = diesel::sql_query("SELECT pg_try_advisory_lock($1, $2) AS flag")
+    let locked: super::Flag = diesel::sql_query(format!("SELECT pg_try_advisory_lock($1 # {KEY_32}, $2) AS flag"))
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
         .get_result(conn)
@@ -95,7 +99,7 @@ async fn lock(conn: &mut AsyncPgConnection, number: i32, wait: bool) -> Result<b
 
 async fn wait_for_lock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
     session::batch(conn, &format!("SET lock_timeout = '{LOCK_PATIENCE}'")).await?;
-    let locked = diesel::sql_query("SELECT pg_advisory_lock($1, $2)")
+    let locked = diesel::sql_query(format!("SELECT pg_advisory_lock($1 # {KEY_32}, $2)"))
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
         .execute(conn)
@@ -105,7 +109,7 @@ async fn wait_for_lock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult
 }
 
 async fn unlock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
-    diesel::sql_query("SELECT pg_advisory_unlock($1, $2)")
+    diesel::sql_query(format!("SELECT pg_advisory_unlock($1 # {KEY_32}, $2)"))
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
         .execute(conn)
@@ -230,23 +234,24 @@ async fn own(conn: &mut AsyncPgConnection, identity: &Identity, lock: &str) -> R
     }
 }
 
-/// What the sessions of a node are called.
+/// What the sessions of a node are called, but for the end that tells installations apart ([`SUFFIX`]).
 pub(super) fn application_name(number: i32) -> String {
     format!("hookwright node {number}")
 }
 
 /// Ends the session that holds a number's lock, and if told to every other one of that node.
 pub(super) async fn end_sessions(conn: &mut AsyncPgConnection, number: i32, all: bool) -> QueryResult<()> {
-    diesel::sql_query(
+    // Half of a lock's key is shown without its sign.
+    diesel::sql_query(format!(
         "SELECT pg_terminate_backend(pid) FROM pg_locks
          WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND pid <> pg_backend_pid()
-           AND classid = $1::bigint::oid AND objid = $2::bigint::oid
+           AND classid = (($1 # {KEY_32})::bigint & 4294967295)::oid AND objid = $2::bigint::oid
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
          UNION ALL
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE $3 AND datname = current_database() AND application_name = $4 AND pid <> pg_backend_pid()",
-    )
-    .bind::<sql_types::BigInt, _>(i64::from(NODE_LOCKS))
+         WHERE $3 AND datname = current_database() AND application_name = $4 || {SUFFIX} AND pid <> pg_backend_pid()",
+    ))
+    .bind::<sql_types::Integer, _>(NODE_LOCKS)
     .bind::<sql_types::BigInt, _>(i64::from(number))
     .bind::<sql_types::Bool, _>(all)
     .bind::<sql_types::Text, _>(application_name(number))
@@ -406,7 +411,7 @@ pub(super) async fn lowest_checkpoint(conn: &mut AsyncPgConnection) -> QueryResu
 
 /// Tells every node something. In a transaction it is told when that commits.
 pub(super) async fn notify(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
-    diesel::sql_query("SELECT pg_notify($1, $2)")
+    diesel::sql_query(format!("SELECT pg_notify($1 || {SUFFIX}, $2)"))
         .bind::<sql_types::Text, _>(CHANNEL)
         .bind::<sql_types::Text, _>(text)
         .execute(conn)

@@ -8,7 +8,7 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
-use super::session;
+use super::{scope::KEY_64, session};
 use crate::error::StoreError;
 
 const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
@@ -46,7 +46,7 @@ pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> Result<()
 }
 
 async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+    diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_64})"))
         .bind::<sql_types::BigInt, _>(LOCK)
         .execute(conn)
         .await?;
@@ -98,7 +98,7 @@ pub(super) async fn oldest(conn: &mut AsyncPgConnection, before: i64) -> QueryRe
 pub(super) async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
     let name = &partition.name;
     let events: Count =
-        diesel::sql_query("SELECT greatest(reltuples, 0)::bigint AS count FROM pg_class WHERE relname = $1")
+        diesel::sql_query("SELECT greatest(reltuples, 0)::bigint AS count FROM pg_class WHERE oid = to_regclass($1)")
             .bind::<sql_types::Text, _>(format!("events_{name}"))
             .get_result(conn)
             .await?;

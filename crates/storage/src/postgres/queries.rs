@@ -6,6 +6,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use super::scope::KEY_64;
 use crate::queries::troubled::TroubledId;
 use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
@@ -35,16 +36,18 @@ pub(crate) async fn lock_order(conn: &mut AsyncPgConnection, webhooks: &[i64]) -
     let mut locks: Vec<i64> = webhooks.iter().map(|webhook| webhook ^ ORDER_LOCK).collect();
     locks.sort_unstable();
     locks.dedup();
-    diesel::sql_query("SELECT pg_advisory_xact_lock(l) FROM unnest($1) AS l")
-        .bind::<diesel::sql_types::Array<diesel::sql_types::BigInt>, _>(&locks)
-        .execute(conn)
-        .await
-        .map(drop)
+    diesel::sql_query(format!(
+        "SELECT pg_advisory_xact_lock(l # {KEY_64}) FROM unnest($1) AS l"
+    ))
+    .bind::<diesel::sql_types::Array<diesel::sql_types::BigInt>, _>(&locks)
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Callers' changes take turns, so that they become visible in the order of their positions.
 async fn lock_steered(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+    diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_64})"))
         .bind::<diesel::sql_types::BigInt, _>(STEERED_LOCK)
         .execute(conn)
         .await?;

@@ -9,7 +9,7 @@
 //!   goes through [`Abandoned::clean_up`]: the session rolls back, and the connection is closed if there is any doubt about it.
 //!   Its place in the pool stays taken until then, so abandoned sessions never outnumber the pool.
 
-use std::{ops::AsyncFnOnce, time::Duration};
+use std::{ops::AsyncFnOnce, sync::Arc, time::Duration};
 
 use diesel::result::QueryResult;
 use diesel_async::{
@@ -18,7 +18,7 @@ use diesel_async::{
 };
 use tokio::time::timeout;
 
-use super::connect;
+use super::{connect, wire};
 use crate::error::StoreError;
 
 /// How long an abandoned statement may run on before it is cancelled.
@@ -41,13 +41,16 @@ pub(super) async fn transaction<T, F>(conn: &mut AsyncPgConnection, work: F) -> 
 where
     F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
 {
-    AnsiTransactionManager::begin_transaction(conn).await?;
+    if let Err(error) = AnsiTransactionManager::begin_transaction(conn).await {
+        return Err(wire::refine(conn, error.into()));
+    }
     match work(conn).await {
-        Ok(done) => {
-            AnsiTransactionManager::commit_transaction(conn).await?;
-            Ok(done)
-        }
+        Ok(done) => match AnsiTransactionManager::commit_transaction(conn).await {
+            Ok(()) => Ok(done),
+            Err(error) => Err(wire::refine(conn, error.into())),
+        },
         Err(error) => {
+            let error = wire::refine(conn, error);
             // A connection that cannot roll back counts as broken from here on.
             let _ = AnsiTransactionManager::rollback_transaction(conn).await;
             Err(error)
@@ -66,13 +69,17 @@ fn settle(conn: Option<Object<AsyncPgConnection>>) {
 /// A connection on loan from the pool.
 pub(super) struct Loan {
     conn: Option<Object<AsyncPgConnection>>,
+    url: Arc<str>,
 }
 
 impl Loan {
-    pub(super) async fn take(pool: &Pool<AsyncPgConnection>) -> Result<Self, StoreError> {
+    pub(super) async fn take(pool: &Pool<AsyncPgConnection>, url: &Arc<str>) -> Result<Self, StoreError> {
         let got = pool.get().await;
         let conn = got.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        Ok(Self { conn: Some(conn) })
+        Ok(Self {
+            conn: Some(conn),
+            url: Arc::clone(url),
+        })
     }
 
     /// Runs work on the connection and returns it to the pool. Where the work does not end, nor does the loan: see the module.
@@ -81,7 +88,17 @@ impl Loan {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
         let conn = self.conn.as_mut().expect("a loan has its connection until it ends");
-        let result = work(conn).await;
+        let result = match work(conn).await {
+            // A server that takes no writes may have become a standby: the next connection looks for the primary.
+            Err(error) => match wire::refine(conn, error) {
+                StoreError::ReadOnly => {
+                    drop(self.conn.take().map(Object::take));
+                    return Err(StoreError::ReadOnly);
+                }
+                error => Err(error),
+            },
+            done => done,
+        };
         settle(self.conn.take());
         result
     }
@@ -90,7 +107,10 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
-        let abandoned = Abandoned { conn: Some(conn) };
+        let abandoned = Abandoned {
+            conn: Some(conn),
+            url: Arc::clone(&self.url),
+        };
         // Without a runtime the connection is closed at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(abandoned.clean_up());
@@ -101,6 +121,7 @@ impl Drop for Loan {
 /// A connection whose user is gone, perhaps in the middle of a statement or a transaction.
 struct Abandoned {
     conn: Option<Object<AsyncPgConnection>>,
+    url: Arc<str>,
 }
 
 impl Abandoned {
@@ -114,7 +135,7 @@ impl Abandoned {
             match timeout(ABANDONED_PATIENCE, &mut rolling_back).await {
                 Ok(answer) => answer.is_ok(),
                 Err(_) => {
-                    let cancelled = timeout(CANCEL_PATIENCE, connect::cancel(&cancel)).await;
+                    let cancelled = timeout(CANCEL_PATIENCE, connect::cancel(&self.url, &cancel)).await;
                     if matches!(cancelled, Ok(Ok(()))) {
                         let _ = timeout(CANCEL_PATIENCE, rolling_back).await;
                     }

@@ -7,6 +7,7 @@ mod cancelled;
 mod catalogue;
 mod changes;
 mod commit;
+mod databases;
 mod history;
 mod nodes;
 mod nodes_model;

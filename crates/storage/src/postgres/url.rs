@@ -1,0 +1,247 @@
+//! The parameters of a PostgreSQL URL that concern TLS, with the meaning that libpq gives them, and everything else as
+//! tokio-postgres reads it.
+//!
+//! There is one difference: `sslmode=require` checks the certificate also without `sslrootcert`, against the authorities that the
+//! system trusts. libpq would take any certificate, which keeps nobody from reading along.
+
+use std::{path::PathBuf, str::FromStr};
+
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode, SslNegotiation},
+};
+
+/// How much TLS a connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// None.
+    Disable,
+    /// Only where the server refuses a connection without; any certificate.
+    Allow,
+    /// Where the server offers it; any certificate.
+    Prefer,
+    /// With a certificate that is good for the host.
+    Require,
+    /// With a certificate of a trusted authority, for whichever host.
+    VerifyCa,
+    /// With a certificate of a trusted authority that is good for the host.
+    VerifyFull,
+}
+
+/// How to reach a database, and which TLS it needs.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) mode: Mode,
+    /// Whether TLS begins at once, without asking for it in PostgreSQL's protocol.
+    pub(super) is_direct: bool,
+    /// The file with the authorities to trust, instead of those that the system trusts.
+    pub(super) root_certificates: Option<PathBuf>,
+    /// The files with this client's certificate and its key.
+    pub(super) certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    /// Whether the certificate of the server is looked at.
+    pub(super) fn is_verified(&self) -> bool {
+        match self.mode {
+            Mode::Disable | Mode::Allow | Mode::Prefer => false,
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => true,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let (rest, ours) = split(url)?;
+        let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            format!(
+                "the database URL cannot be read: {}",
+                cause.unwrap_or_else(|| error.to_string())
+            )
+        })?;
+        let mode = match ours.mode.as_deref() {
+            None | Some("prefer") => Mode::Prefer,
+            Some("disable") => Mode::Disable,
+            Some("allow") => Mode::Allow,
+            Some("require") => Mode::Require,
+            Some("verify-ca") => Mode::VerifyCa,
+            Some("verify-full") => Mode::VerifyFull,
+            Some(other) => {
+                return Err(format!(
+                    "sslmode `{other}` is not known; use disable, allow, prefer, require, verify-ca or verify-full"
+                ));
+            }
+        };
+        let certificate = match (ours.certificate, ours.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (Some(_), None) => return Err("sslcert needs sslkey: the file with its private key".to_owned()),
+            (None, Some(_)) => return Err("sslkey needs sslcert: the file with the certificate".to_owned()),
+        };
+        // What needs a name where only an address is given.
+        if config.get_hosts().is_empty() {
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        let is_direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
+        if is_direct && matches!(mode, Mode::Disable | Mode::Allow | Mode::Prefer) {
+            return Err("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full".to_owned());
+        }
+        Ok(Self {
+            config,
+            mode,
+            is_direct,
+            // `system` is what libpq calls what we do without the parameter.
+            root_certificates: ours.root.filter(|root| root != "system").map(Into::into),
+            certificate,
+        })
+    }
+}
+
+/// The parameters that tokio-postgres does not know.
+#[derive(Default)]
+struct Ours {
+    mode: Option<String>,
+    root: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+/// Takes our parameters out of a URL.
+fn split(url: &str) -> Result<(String, Ours), String> {
+    let mut ours = Ours::default();
+    let Some((base, query)) = url.split_once('?') else {
+        return Ok((url.to_owned(), ours));
+    };
+    let mut left = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let kept = match name {
+            "sslmode" => &mut ours.mode,
+            "sslrootcert" => &mut ours.root,
+            "sslcert" => &mut ours.certificate,
+            "sslkey" => &mut ours.key,
+            "sslcrl"
+            | "sslcrldir"
+            | "sslpassword"
+            | "sslcertmode"
+            | "ssl_min_protocol_version"
+            | "ssl_max_protocol_version"
+            | "gssencmode"
+            | "requiressl"
+            | "service"
+            | "passfile" => {
+                return Err(format!(
+                    "the database URL's parameter `{name}` is not supported; leave it out"
+                ));
+            }
+            _ => {
+                left.push(pair);
+                continue;
+            }
+        };
+        *kept = Some(decode(value).ok_or_else(|| format!("the database URL's parameter `{name}` is not UTF-8"))?);
+    }
+    let rest = if left.is_empty() {
+        base.to_owned()
+    } else {
+        format!("{base}?{}", left.join("&"))
+    };
+    Ok((rest, ours))
+}
+
+/// Text without percent-encoding.
+fn decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let digits = [bytes.next()?, bytes.next()?];
+        let digits = std::str::from_utf8(&digits).ok()?;
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// Whether all hosts are sockets of this machine, where there is no TLS.
+fn is_local(config: &Config) -> bool {
+    let hosts = config.get_hosts();
+    !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
+}
+
+/// The mode under which tokio-postgres leaves everything about TLS to our connector.
+pub(super) fn leave_tls_to_us(config: &mut Config) {
+    if is_local(config) {
+        config.ssl_mode(SslMode::Disable);
+    } else {
+        config.ssl_mode(SslMode::Require);
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<Target, String> {
+        format!("postgres://me:a%2Fb@host:6432/db{query}").parse()
+    }
+
+    #[test]
+    fn b06_parameters_have_the_meaning_that_libpq_gives_them() {
+        for (query, mode, root) in [
+            ("", Mode::Prefer, None),
+            ("?sslmode=disable", Mode::Disable, None),
+            ("?sslmode=allow&connect_timeout=3", Mode::Allow, None),
+            ("?sslmode=require", Mode::Require, None),
+            (
+                "?sslmode=verify-ca&sslrootcert=%2Fetc%2Fca.pem",
+                Mode::VerifyCa,
+                Some("/etc/ca.pem"),
+            ),
+            ("?sslmode=verify-full&sslrootcert=system", Mode::VerifyFull, None),
+            (
+                "?sslrootcert=/ca.pem&options=-csearch_path%3Da&sslmode=verify-full",
+                Mode::VerifyFull,
+                Some("/ca.pem"),
+            ),
+        ] {
+            let target = read(query).unwrap();
+            assert_eq!(target.mode, mode, "{query}");
+            assert_eq!(target.root_certificates, root.map(PathBuf::from), "{query}");
+            assert_eq!(target.config.get_dbname(), Some("db"));
+            assert_eq!(target.config.get_password(), Some(&b"a/b"[..]));
+        }
+        let with_options = read("?sslmode=require&options=-csearch_path%3Da").unwrap();
+        assert_eq!(with_options.config.get_options(), Some("-csearch_path=a"));
+        let client = read("?sslmode=require&sslcert=/c.pem&sslkey=/k.pem").unwrap();
+        assert_eq!(client.certificate, Some(("/c.pem".into(), "/k.pem".into())));
+    }
+
+    #[test]
+    fn b06_what_is_not_supported_is_named_with_the_fix() {
+        for (query, told) in [
+            (
+                "?sslmode=veryfull",
+                "sslmode `veryfull` is not known; use disable, allow",
+            ),
+            ("?sslcrl=/crl.pem", "`sslcrl` is not supported; leave it out"),
+            ("?sslcert=/c.pem", "sslcert needs sslkey"),
+            ("?sslkey=/k.pem", "sslkey needs sslcert"),
+            ("?nonsense=1", "nonsense"),
+            ("?sslnegotiation=direct", "needs sslmode=require"),
+            ("?sslrootcert=%zz", "`sslrootcert` is not UTF-8"),
+        ] {
+            let error = read(query).unwrap_err();
+            assert!(error.contains(told), "{query}: {error}");
+        }
+    }
+}
