@@ -227,7 +227,10 @@ impl From<PublishError> for AppError {
 
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
-        if error.is_transient() {
+        if matches!(error, StoreError::ReadOnly) {
+            tracing::warn!(%error, "the store takes no changes");
+            Self::Unavailable("the database is read-only at the moment, so nothing was changed; try again".to_owned())
+        } else if error.is_transient() {
             tracing::warn!(%error, "the store did not answer");
             Self::Unavailable("the store did not answer in time; try again".to_owned())
         } else {
