@@ -45,8 +45,9 @@ test: test-setup ## Run all tests, against real SQLite and PostgreSQL (ARGS=... 
 	fi
 
 .PHONY: test-setup
-test-setup: ## Install what the tests need: PostgreSQL, Python packages, the example clients, a browser
+test-setup: ## Install what the tests need: PostgreSQL, PgBouncer, Python packages, the example clients, a browser
 	@scripts/find-postgres --install >/dev/null
+	@scripts/setup-pgbouncer
 	@scripts/setup-python
 	@scripts/setup-clients
 	@scripts/setup-browser
