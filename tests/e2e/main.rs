@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `clients` | the example clients, used as their READMEs tell |
 //! | `client` | the Rust client: streams that survive, repeats, deadlines |
+//! | `clocks` | clocks that are set, or wrong |
 //! | `cluster` | several servers on one PostgreSQL |
 //! | `command_line` | the binary as its users run it |
 //! | `console` | the web console |
@@ -42,6 +43,7 @@ mod audit;
 mod bad_input;
 mod client;
 mod clients;
+mod clocks;
 mod cluster;
 mod command_line;
 mod console;

@@ -1,10 +1,3 @@
-//! The wall clock, in the unit that the store keeps.
+//! The clocks, as the store keeps them: see [`hookwright_storage::clock`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Microseconds since the Unix epoch.
-pub fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
+pub use hookwright_storage::clock::{boot_us, now_us, reference_us, retention_us, schedule_us, shown_us};

@@ -12,8 +12,10 @@
 
 mod batch;
 mod checkpoint;
+mod clocks;
 mod command;
 mod committer;
+mod due;
 mod health;
 mod inbox;
 mod lane;
@@ -55,11 +57,13 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::clocks::ClockReport;
 pub use self::command::{Draft, PublishError, PublishResults, Published};
 pub use self::health::FAILURES_MIN;
 pub use self::stall::Stall;
 use self::{
     checkpoint::Checkpoint,
+    clocks::ClockWatch,
     command::{Change, Record},
     committer::{Committer, HandOver},
     health::Health,
@@ -68,7 +72,7 @@ use self::{
     lease::Lease,
     membership::Membership,
     memory::Memory,
-    stall::{ClockWatch, Commits},
+    stall::Commits,
     stats::Stats,
     threads::Threads,
     timer::Timer,
@@ -285,7 +289,7 @@ impl Engine {
 
     /// Tells the engine that a delivery waits in the store: a ping that was committed together with its webhook.
     pub fn stored(&self, webhook: WebhookId) {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let lane = self.inner.lane(webhook.raw());
         let actions = lane.note_due(now, now);
         self.inner.act(&lane, actions);
@@ -389,6 +393,12 @@ impl Engine {
         self.inner.stall()
     }
 
+    /// What is known of this machine's clock, after a look at it.
+    pub async fn clock(&self) -> ClockReport {
+        self.inner.watch_clock().await;
+        self.inner.clock_report()
+    }
+
     /// Whether anything is sent to a webhook at present.
     pub fn is_active(&self, webhook: WebhookId) -> bool {
         matches!(self.inner.catalogue.target(webhook.raw()), Target::Active(_))
@@ -402,7 +412,6 @@ impl Engine {
             memory_bytes: self.inner.memory.used(),
             attempts_under_way: self.inner.turns.taken(),
             lanes: lanes.len(),
-            clock_jumps: self.inner.clock_jumps(),
             lease_holds: self.inner.lease.holds(),
         }
     }
@@ -436,6 +445,8 @@ impl Engine {
         {
             tracing::warn!("the last seconds of the statistics could not be stored");
         }
+        // How far the schedule clock is, for the next start.
+        let _ = tokio::time::timeout(STATS_TIMEOUT, self.inner.store.keep_clock()).await;
         if let Some(recovery) = self.inner.recovery.lock().take() {
             recovery.abort();
         }
@@ -458,8 +469,6 @@ pub struct Gauges {
     pub attempts_under_way: usize,
     /// Lanes.
     pub lanes: usize,
-    /// How often the clock of this machine was set since the start.
-    pub clock_jumps: u64,
     /// Whether this node may send.
     pub lease_holds: bool,
 }
@@ -547,7 +556,7 @@ impl Inner {
         let (inner, lane) = (Arc::clone(self), Arc::clone(lane));
         self.spawn("records", async move {
             for job in jobs {
-                inner.record(make(&lane, &job, clock::now_us())).await;
+                inner.record(make(&lane, &job, clock::schedule_us())).await;
             }
         });
     }
@@ -585,7 +594,7 @@ impl Inner {
             for webhook in due {
                 let lane = self.lanes.read().get(&webhook).cloned();
                 let Some(lane) = lane else { continue };
-                let now = clock::now_us();
+                let now = clock::schedule_us();
                 if lane.close_idle() {
                     self.timer.at(later_second(now + CONNECTION_IDLE_US), webhook);
                 }
@@ -601,14 +610,14 @@ impl Inner {
         let Ok(_permit) = self.refills.acquire().await else {
             return;
         };
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let read = AssertUnwindSafe(self.read_due(&lane, now)).catch_unwind().await;
         let (jobs, next_due) = read.unwrap_or_else(|_| {
             // A row that cannot be read holds up its own lane, and no other.
             tracing::error!(webhook = %lane.webhook, "reading what is due ended by a panic: this is a bug; will try again");
             (Vec::new(), Some(now + REFILL_PANICKED_US))
         });
-        let actions = lane.refilled(jobs, next_due, clock::now_us());
+        let actions = lane.refilled(jobs, next_due, clock::schedule_us());
         self.act(&lane, actions);
     }
 
@@ -616,7 +625,10 @@ impl Inner {
     async fn read_due(&self, lane: &Lane, now: i64) -> (Vec<Job>, Option<i64>) {
         let plan = lane.plan_refill();
         match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
-            Ok(refill) => {
+            Ok(mut refill) => {
+                if self.is_wrong(lane.webhook.raw(), &refill, now) {
+                    refill.more_due |= self.mend_due(lane.webhook.raw(), now).await;
+                }
                 let jobs = refill.rows.into_iter().map(|row| Job {
                     delivery: row.pending.delivery_id,
                     webhook: row.pending.webhook_id,
@@ -646,7 +658,7 @@ impl Inner {
     fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
         let lane = self.lanes.read().get(&id.raw()).cloned();
         if let Some(lane) = lane {
-            let actions = lane.look(clock::now_us());
+            let actions = lane.look(clock::schedule_us());
             self.act(&lane, actions);
         }
     }
@@ -665,6 +677,6 @@ fn park(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
 
 /// The webhook is gone: the delivery ends.
 fn cancel(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
-    let ending = job.ending("webhook_deleted", now);
+    let ending = job.ending("webhook_deleted", clock::shown_us(now));
     Record::of(lane, job, Change::Ended(ending), None)
 }

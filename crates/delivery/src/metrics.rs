@@ -43,6 +43,7 @@ pub struct Metrics {
     succeeded: Counter,
     outcomes: Counter,
     repairs: Counter,
+    due_times_mended: Counter,
 }
 
 impl Metrics {
@@ -64,6 +65,7 @@ impl Metrics {
             commits: Counter::default(),
             outcomes: Counter::default(),
             repairs: Counter::default(),
+            due_times_mended: Counter::default(),
         };
         registry.register(
             "events_published",
@@ -107,11 +109,20 @@ impl Metrics {
             "Webhooks whose deliveries were due and unknown to their lane until the sweep found them; a lost notice of another node, or a bug",
             metrics.repairs.clone(),
         );
+        registry.register(
+            "due_times_mended",
+            "Due times in the store that were later than they can be, and were mended",
+            metrics.due_times_mended.clone(),
+        );
         metrics
     }
 
     pub(crate) fn repaired(&self) {
         self.repairs.inc();
+    }
+
+    pub(crate) fn mended(&self, due_times: usize) {
+        self.due_times_mended.inc_by(due_times as u64);
     }
 
     pub(crate) fn published(&self, events: usize) {

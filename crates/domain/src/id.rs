@@ -183,6 +183,12 @@ impl IdGenerator {
         self.next.fetch_max(above, Ordering::AcqRel);
     }
 
+    /// By how many microseconds the next id is ahead of a clock that shows `now_us`: 0 while the clock leads.
+    pub fn ahead_us(&self, now_us: i64) -> i64 {
+        let next_ms = (self.next.load(Ordering::Acquire) >> SEQUENCE_BITS) + EPOCH_MS;
+        (next_ms * 1_000).saturating_sub(now_us).max(0)
+    }
+
     /// One raw id.
     pub fn next(&self, now_ms: i64) -> i64 {
         self.reserve(1, now_ms)
@@ -265,6 +271,15 @@ mod tests {
             IdGenerator::new(0, floor).next(NOW) > floor,
             "although the clock was set back a minute"
         );
+    }
+
+    #[test]
+    fn x10_tells_how_far_it_is_ahead_of_a_clock_that_was_set_back() {
+        let ids = IdGenerator::new(0, 0);
+        assert_eq!(ids.ahead_us(NOW * 1_000), 0, "it has made none");
+        ids.next(NOW);
+        assert_eq!(ids.ahead_us(NOW * 1_000), 0);
+        assert_eq!(ids.ahead_us((NOW - 3_600_000) * 1_000), 3_600_000_000);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 const STEPS_MAX: usize = 100;
 const DELAY_MIN: Duration = Duration::from_secs(1);
-const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// The longest delay that a schedule can hold.
+pub const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// The latest that a receiver's `Retry-After` can move an attempt.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
@@ -69,6 +70,12 @@ impl RetrySchedule {
         Some(delay.mul_f64(0.9 + 0.2 * random))
     }
 
+    /// The latest that a next attempt can be: the longest delay, a tenth more; or what a receiver may ask for.
+    pub fn delay_max(&self) -> Duration {
+        let longest = self.delays.iter().max().copied().unwrap_or(DELAY_MAX);
+        longest.mul_f64(1.1).max(RETRY_AFTER_MAX)
+    }
+
     /// The delays.
     pub fn delays(&self) -> &[Duration] {
         &self.delays
@@ -94,6 +101,13 @@ pub fn parse_retry_after(status: u16, values: &[&[u8]], now_us: i64) -> Option<D
         httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
     };
     (!asked.is_zero()).then(|| asked.min(RETRY_AFTER_MAX))
+}
+
+/// The time of an HTTP date, in microseconds since the Unix epoch.
+pub fn parse_date(value: &[u8]) -> Option<i64> {
+    let date = httpdate::parse_http_date(std::str::from_utf8(value).ok()?.trim()).ok()?;
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok()
 }
 
 #[cfg(test)]
@@ -140,6 +154,7 @@ mod tests {
         assert_eq!(schedule.delay(12, 0.5), None);
         assert_eq!(schedule.delay(0, 0.5), None);
         assert!(schedule.delay(1, f64::NAN).is_some());
+        assert!(schedule.delay_max() >= schedule.delay(11, 1.0).unwrap());
     }
 
     #[test]
@@ -155,6 +170,14 @@ mod tests {
             Err(ScheduleError::Delay(0))
         );
         assert!(RetrySchedule::new(vec![DELAY_MIN; 100]).is_ok());
+    }
+
+    #[test]
+    fn dates_of_answers_are_read_and_nonsense_is_not() {
+        assert_eq!(parse_date(b"Wed, 01 Jan 2025 00:00:30 GMT"), Some(NOW_US + 30_000_000));
+        for nonsense in [&b""[..], b"soon", b"\xff", b"0"] {
+            assert_eq!(parse_date(nonsense), None);
+        }
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl App {
     }
 
     fn next_id(&self) -> i64 {
-        self.ids.next(clock::now_us() / 1_000)
+        self.ids.next(clock::reference_us() / 1_000)
     }
 }
 

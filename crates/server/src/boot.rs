@@ -155,7 +155,7 @@ pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow
     for seed in &SEEDED_EVENT_TYPES {
         let now = clock::now_us();
         let row = EventTypeRow {
-            id: ids.next(now / 1_000),
+            id: ids.next(clock::reference_us() / 1_000),
             name: seed.name.to_owned(),
             description: seed.description.to_owned(),
             json_schema: Some(seed.json_schema.to_owned()),
@@ -189,7 +189,7 @@ pub(crate) async fn admin_token(
     write_secret(&path, &format!("{token}\n"))?;
     let now = clock::now_us();
     let row = TokenRow {
-        id: ids.next(now / 1_000),
+        id: ids.next(clock::reference_us() / 1_000),
         hash: access::hash(&token).to_vec(),
         name: "first admin token".to_owned(),
         scope: Scope::Admin.as_str().to_owned(),
@@ -209,7 +209,7 @@ pub(crate) async fn admin_token(
 fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json::Value) -> AuditRow {
     let now = clock::now_us();
     AuditRow {
-        id: ids.next(now / 1_000),
+        id: ids.next(clock::reference_us() / 1_000),
         at: now,
         actor: "hookwright".to_owned(),
         action: action.to_owned(),

@@ -45,7 +45,10 @@ async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
 
 async fn ready(State(telemetry): State<Arc<Telemetry>>) -> Response {
     match telemetry.readiness().await {
-        Ok(()) => "ready\n".into_response(),
+        Ok(notes) => {
+            let notes = notes.iter().map(|note| format!("note: {note}\n"));
+            format!("ready\n{}", notes.collect::<String>()).into_response()
+        }
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }

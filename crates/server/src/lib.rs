@@ -245,6 +245,13 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
     };
     Store::migrate(&store_options).await?;
     let store = Store::open(&store_options).await?;
+    let set_back = store.start_clock().await?;
+    if set_back > 0 {
+        tracing::warn!(
+            seconds = set_back / 1_000_000,
+            "a clock was set back since the server last ran; due times keep their distance"
+        );
+    }
     let key = Arc::new(boot::master_key(options)?);
     let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
     // Servers that start at once make what every installation has one after another.

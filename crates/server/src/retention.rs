@@ -1,5 +1,5 @@
 //! Retention: what has been kept for long enough goes, in small steps that deliveries do not feel. Only what is final goes: an
-//! event of which a delivery is still pending stays, however old it is.
+//! event of which a delivery is still pending stays, however old it is. What is old is told by a clock that does not jump forward.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
     if !retention.is_zero() {
         let kept_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         // Above the checkpoint, whether a delivery is final is not told by rows alone.
-        let before = first_at(clock::now_us().saturating_sub(kept_us)).min(store.lowest_checkpoint().await?);
+        let before = first_at(clock::retention_us().saturating_sub(kept_us)).min(store.lowest_checkpoint().await?);
         let mut next = Some(0);
         while let Some(after) = next {
             let begun = Instant::now();
@@ -49,7 +49,7 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
             rest(begun).await;
         }
     }
-    let now = clock::now_us();
+    let now = clock::retention_us();
     loop {
         let begun = Instant::now();
         if store.forget_changes(now - CHANGES_KEPT_US).await? + store.forget_stats(now).await? == 0 {
@@ -62,7 +62,7 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
     store.forget_tokens(now - AUDIT_KEPT_US).await?;
     loop {
         let begun = Instant::now();
-        if !store.maintain(clock::now_us()).await? {
+        if !store.maintain(clock::reference_us()).await? {
             return Ok(());
         }
         rest(begun).await;

@@ -1,7 +1,11 @@
 //! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
 //! `/metrics` and `/readyz`.
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use hookwright_delivery::{
@@ -78,8 +82,13 @@ fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
         .build())
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a difference of clocks for people to read")]
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
 fn age_seconds(since_us: i64) -> i64 {
-    (clock::now_us().saturating_sub(since_us)).max(0) / 1_000_000
+    (clock::schedule_us().saturating_sub(since_us)).max(0) / 1_000_000
 }
 
 /// The metrics, and what readiness depends on.
@@ -102,6 +111,8 @@ struct Gauges {
     stalled_seconds: Gauge,
     lease_holds: Gauge,
     clock_jumps: Gauge,
+    clock_offset_seconds: Gauge<f64, AtomicU64>,
+    ids_ahead_seconds: Gauge<f64, AtomicU64>,
 }
 
 /// A registry with the engine's counters.
@@ -149,8 +160,18 @@ impl Telemetry {
         );
         add(
             "clock_jumps",
-            "How often the clock of this machine was set since the start",
+            "How often the clock of this machine, or of the database, was set since the start",
             &gauges.clock_jumps,
+        );
+        registry.register(
+            "clock_offset_seconds",
+            "By how much the clock of this machine is ahead of the database's, or of most receivers' on SQLite; 0 while not known",
+            gauges.clock_offset_seconds.clone(),
+        );
+        registry.register(
+            "ids_ahead_seconds",
+            "By how much new ids are ahead of the clock, after it was set back",
+            gauges.ids_ahead_seconds.clone(),
         );
         Self {
             registry: Mutex::new(registry),
@@ -170,9 +191,14 @@ impl Telemetry {
         set(&self.gauges.attempts_under_way, now.attempts_under_way);
         set(&self.gauges.lanes, now.lanes);
         self.gauges.lease_holds.set(i64::from(now.lease_holds));
+        let clock = self.engine.clock().await;
         self.gauges
             .clock_jumps
-            .set(i64::try_from(now.clock_jumps).unwrap_or(i64::MAX));
+            .set(i64::try_from(clock.jumps).unwrap_or(i64::MAX));
+        self.gauges
+            .clock_offset_seconds
+            .set(seconds(clock.offset_us.unwrap_or_default()));
+        self.gauges.ids_ahead_seconds.set(seconds(clock.ids_ahead_us));
         self.gauges
             .stalled_seconds
             .set(self.engine.stall().map_or(0, |stall| age_seconds(stall.since)));
@@ -187,8 +213,9 @@ impl Telemetry {
         Ok(text)
     }
 
-    /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason.
-    pub(crate) async fn readiness(&self) -> Result<(), String> {
+    /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason. With what people should
+    /// know all the same.
+    pub(crate) async fn readiness(&self) -> Result<Vec<String>, String> {
         if let Some(part) = self.engine.failed() {
             return Err(format!("not ready: the {part} failed; this process ends"));
         }
@@ -207,7 +234,11 @@ impl Telemetry {
                 age_seconds(stall.since),
                 stall.reason
             )),
-            _ => Ok(()),
+            _ => Ok(self.notes().await),
         }
+    }
+
+    async fn notes(&self) -> Vec<String> {
+        self.engine.clock().await.notes()
     }
 }

@@ -62,10 +62,12 @@ pub struct NewEvent {
     pub spilled: Vec<usize>,
     /// Those of them whose webhooks are ordered.
     pub ordered: Vec<usize>,
+    /// Since when those deliveries are due, by the schedule clock: their ids tell another clock's time.
+    pub due_at: i64,
 }
 
 impl NewEvent {
-    /// The pending rows of the deliveries that wait in the store, due at once.
+    /// The pending rows of the deliveries that wait in the store.
     pub(crate) fn spilled_rows(&self) -> impl Iterator<Item = PendingRow> + '_ {
         self.spilled.iter().map(|position| PendingRow {
             delivery_id: hookwright_domain::id::EventId::from_raw(self.event.id)
@@ -74,7 +76,7 @@ impl NewEvent {
             event_id: self.event.id,
             organization_id: self.event.organization_id,
             webhook_id: self.event.webhooks[*position],
-            due_at: hookwright_domain::id::time_us(self.event.id),
+            due_at: self.due_at,
             attempts: 0,
             ordering_key: self
                 .ordered
@@ -191,6 +193,8 @@ pub struct Refill {
     pub more_due: bool,
     /// When the earliest delivery that is not due yet will be.
     pub next_due: Option<i64>,
+    /// Whether that one was never attempted: a first attempt waits for no time, so its due time is wrong.
+    pub next_is_first: bool,
 }
 
 /// Something waits for a webhook at a node.

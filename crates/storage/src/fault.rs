@@ -2,11 +2,16 @@
 //! promise that the harness must then find broken. Release builds know nothing of it.
 //!
 //! `HOOKWRIGHT_FAILPOINT=name[:n]` ends the process, as SIGKILL would, when it comes to the point for the nth time.
-//! `HOOKWRIGHT_PLANT=name` plants a bug.
+//! `HOOKWRIGHT_PLANT=name` plants a bug. `HOOKWRIGHT_CLOCK_FILE=path` and `HOOKWRIGHT_DATABASE_CLOCK_FILE=path` name files that
+//! hold by how many microseconds the wall clock of this process, or what it reads of the database's clock, is set wrong; they
+//! are read again and again.
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 struct Failpoint {
@@ -36,6 +41,61 @@ pub fn point(name: &str) {
     {
         // Neither destructors nor buffers: what was not durable is gone.
         std::process::abort();
+    }
+}
+
+/// How often the file of a planted clock is read, in microseconds.
+const CLOCK_READ_US: i64 = 10_000;
+
+/// A clock that is set wrong on purpose.
+struct PlantedClock {
+    file: LazyLock<Option<PathBuf>>,
+    read_at: AtomicI64,
+    shift: AtomicI64,
+}
+
+static WALL_CLOCK: PlantedClock = PlantedClock {
+    file: LazyLock::new(|| std::env::var_os("HOOKWRIGHT_CLOCK_FILE").map(PathBuf::from)),
+    read_at: AtomicI64::new(0),
+    shift: AtomicI64::new(0),
+};
+
+static DATABASE_CLOCK: PlantedClock = PlantedClock {
+    file: LazyLock::new(|| std::env::var_os("HOOKWRIGHT_DATABASE_CLOCK_FILE").map(PathBuf::from)),
+    read_at: AtomicI64::new(0),
+    shift: AtomicI64::new(0),
+};
+
+impl PlantedClock {
+    fn shift_us(&self) -> i64 {
+        let Some(file) = &*self.file else { return 0 };
+        let now = crate::clock::boot_us();
+        if now - self.read_at.load(Ordering::Acquire) >= CLOCK_READ_US {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            if let Ok(shift) = text.trim().parse() {
+                self.shift.store(shift, Ordering::Release);
+            }
+            self.read_at.store(now, Ordering::Release);
+        }
+        self.shift.load(Ordering::Acquire)
+    }
+}
+
+/// By how much the wall clock is set wrong on purpose.
+pub fn wall_clock_shift_us() -> i64 {
+    if cfg!(debug_assertions) {
+        WALL_CLOCK.shift_us()
+    } else {
+        0
+    }
+}
+
+/// By how much the database's clock is read wrong on purpose.
+pub fn database_clock_shift_us() -> i64 {
+    if cfg!(debug_assertions) {
+        DATABASE_CLOCK.shift_us()
+    } else {
+        0
     }
 }
 

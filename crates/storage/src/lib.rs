@@ -8,6 +8,7 @@
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
 //! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
+//! | [`clock`], `schedule` | the clocks of a server, and due times that nobody can set |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
 //! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
@@ -20,6 +21,7 @@ pub mod audit;
 pub mod batch;
 mod catalogue;
 pub mod changes;
+pub mod clock;
 mod error;
 pub mod fault;
 mod history;
@@ -31,6 +33,7 @@ mod queries;
 pub mod replays;
 mod row_event;
 pub mod rows;
+mod schedule;
 pub mod schema;
 mod seal;
 mod sqlite;
@@ -51,14 +54,9 @@ pub use rows::{
     FOLLOWS, GOES_ON, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow,
     UpdateOutcome, WebhookRow,
 };
+pub use schedule::JUMP_MIN_US;
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};
 
 /// How long any operation may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The wall clock: microseconds since the Unix epoch.
-fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}

@@ -114,6 +114,8 @@ pub struct Beat {
     pub nodes: Vec<NodeRow>,
     /// The version of the configuration.
     pub configuration: i64,
+    /// By how many microseconds the database's clock was set, if this node is the first to find out; else 0.
+    pub clock_set_by: i64,
 }
 
 /// What one node tells another. A notice may be lost: whoever waits for one looks by itself from time to time.

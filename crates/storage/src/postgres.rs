@@ -17,6 +17,7 @@ mod owners;
 mod partitions;
 mod pooler;
 pub(crate) mod queries;
+mod schedule;
 mod scope;
 mod session;
 mod sql;
@@ -39,9 +40,9 @@ use self::{identity::Identity, scope::KEY_64, session::Loan};
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
+    clock::reference_us,
     error::StoreError,
     nodes::NodeOptions,
-    now_us,
     store::StoreOptions,
 };
 
@@ -78,6 +79,8 @@ pub(crate) struct Postgres {
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
     node: Arc<NodeOptions>,
+    /// How far the store said that the schedule clock is ahead of the database's.
+    distance: Arc<parking_lot::Mutex<Option<i64>>>,
 }
 
 impl Postgres {
@@ -101,6 +104,7 @@ impl Postgres {
             watch: Arc::default(),
             identity,
             node: Arc::new(options.node.clone()),
+            distance: Arc::default(),
         };
         connect::refuse_pooler(&store.url).await?;
         let mut writer = connect::connect(&store.url, "hookwright").await?;
@@ -109,7 +113,7 @@ impl Postgres {
         if !options.allow_unsafe_durability {
             check_durable(&mut writer).await?;
         }
-        partitions::make(&mut writer, now_us()).await?;
+        partitions::make(&mut writer, reference_us()).await?;
         nodes::join(&mut writer, &store.identity, &store.node).await?;
         *store.writer.lock().await = Some(writer);
         Ok(store)
@@ -232,7 +236,7 @@ impl Postgres {
             .await;
         // The clock went forward by more days than there are partitions.
         if matches!(&committed, Err(error) if error.is_check_violation()) {
-            self.make_partitions(now_us()).await?;
+            self.make_partitions(reference_us()).await?;
         }
         committed
     }

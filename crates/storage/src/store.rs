@@ -257,13 +257,14 @@ impl Store {
         read!(self, count_waiting_for(webhook, most))
     }
 
-    /// Moves what is due at this node after `after` by so many microseconds: the clock was set. Returns how many deliveries.
+    /// Mends due times of a webhook at this node that are later than they can be: first attempts are due now, and no other
+    /// later than `latest`. At most 1,000 at once; returns how many.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn shift_due(&self, after: i64, by: i64) -> Result<usize, StoreError> {
+    pub async fn mend_due(&self, webhook: i64, now: i64, latest: i64) -> Result<usize, StoreError> {
         let node = i32::from(self.node());
-        write!(self, shift_due(node, after, by))
+        write!(self, mend_due(webhook, node, now, latest))
     }
 
     /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.

@@ -99,7 +99,7 @@ impl Inner {
 
     /// Writes pending rows for deliveries that have been in memory for long.
     async fn note_unstored(&self) {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         for lane in self.all_lanes() {
             for held in lane.take_unstored(now - UNSTORED_MAX_US) {
                 let row = PendingRow {
@@ -124,7 +124,7 @@ impl Inner {
     }
 
     async fn move_checkpoint(&self) {
-        let fresh = self.store.lease().map(|_| self.ids.next(clock::now_us() / 1_000));
+        let fresh = self.store.lease().map(|_| self.ids.next(clock::reference_us() / 1_000));
         let idle = !self.checkpoint.committing.load(Ordering::SeqCst);
         // Ids that are given from now on are above the fresh one.
         if let Some(fresh) = fresh.filter(|_| idle) {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookwright_domain::id::{EventId, FANOUT_MAX};
+use hookwright_domain::id::{EventId, FANOUT_MAX, time_us};
 use hookwright_storage::{CommitError, Committed, NewEvent, Repeat, StoreError, StoredEvent, fault};
 use tokio::sync::oneshot;
 
@@ -120,7 +120,7 @@ impl Committer {
             self.unsaved.extend(gathered.records);
             return;
         }
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let mut records = std::mem::take(&mut self.unsaved);
         let repeated = !records.is_empty();
         records.extend(gathered.records);
@@ -211,6 +211,7 @@ impl Committer {
 
     /// Gives ids and places in memory to the events of the publish calls.
     fn admit(&self, calls: Vec<PublishCall>, now: i64) -> (Vec<Intake>, Vec<NewEvent>, Vec<Reply>) {
+        let published_at = clock::reference_us();
         let mut intakes = Vec::new();
         let mut new_events = Vec::new();
         let mut replies = Vec::with_capacity(calls.len());
@@ -225,7 +226,7 @@ impl Committer {
                     continue;
                 }
                 results.push(Pending::Event(intakes.len()));
-                let (intake, new_event) = self.admit_one(draft, now);
+                let (intake, new_event) = self.admit_one(draft, now, published_at);
                 intakes.push(intake);
                 new_events.push(new_event);
             }
@@ -234,8 +235,8 @@ impl Committer {
         (intakes, new_events, replies)
     }
 
-    fn admit_one(&self, draft: Draft, now: i64) -> (Intake, NewEvent) {
-        let id = self.inner.ids.reserve(1 + draft.webhooks.len(), now / 1_000);
+    fn admit_one(&self, draft: Draft, now: i64, published_at: i64) -> (Intake, NewEvent) {
+        let id = self.inner.ids.reserve(1 + draft.webhooks.len(), published_at / 1_000);
         let mut spilled = Vec::new();
         let mut ordered = Vec::new();
         let mut lanes = Vec::with_capacity(draft.webhooks.len());
@@ -261,7 +262,7 @@ impl Committer {
             event_type: draft.event_type,
             payload: draft.payload,
             webhooks: draft.webhooks,
-            occurred_at: draft.occurred_at.unwrap_or(now),
+            occurred_at: draft.occurred_at.unwrap_or(published_at),
             attributes: draft.attributes,
             trace: draft.trace,
             tracestate: draft.tracestate,
@@ -273,6 +274,11 @@ impl Committer {
             request: draft.request,
             spilled: spilled.clone(),
             ordered,
+            due_at: if fault::is_planted("wall-clock-due") {
+                time_us(id)
+            } else {
+                now
+            },
         };
         (Intake { event, lanes, spilled }, new_event)
     }
@@ -347,7 +353,7 @@ impl Committer {
                 return false;
             }
         };
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         for intake in std::mem::take(&mut self.unclear) {
             let id = intake.event.id;
             if stored.contains(&id) {

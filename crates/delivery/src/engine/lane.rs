@@ -9,6 +9,8 @@
 //!
 //! Whether a lane sends, waits or ends its deliveries is derived from the catalogue under the lane's lock ([`mode`]): there is
 //! no second record of it that could disagree. A worker gets its delivery and the webhook to send it to in one step.
+//!
+//! All times are those of the schedule clock ([`crate::clock`]).
 
 mod mode;
 
@@ -599,14 +601,6 @@ impl Lane {
             .and_then(|job| state.held.get(&job.delivery))
             .map(|held| held.since);
         waiting.into_iter().chain(ready).min()
-    }
-
-    /// The wall clock was set: times to come move with it. Returns when to look at the lane again.
-    pub(super) fn clock_set(&self, jump: i64) -> Option<i64> {
-        let mut state = self.state.lock();
-        state.not_before = state.not_before.saturating_add(jump);
-        state.next_due = state.next_due.map(|due| due.saturating_add(jump));
-        state.next_due.or((!state.ready.is_empty()).then_some(state.not_before))
     }
 
     /// Whether the lane has in mind that something waits in the store that is due at `due_at` or earlier. A lane whose

@@ -1,9 +1,12 @@
-//! Whether this node may send: until its lease ends, by the clock of this machine that nobody can set.
+//! Whether this node may send: until its lease ends, by the boot clock. Nobody can set that one, and it runs on while the machine
+//! is suspended.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use crate::clock;
 
 /// It was lost, and cannot be renewed.
 const LOST: u64 = 0;
@@ -13,8 +16,7 @@ const NOT_YET: u64 = 1;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Lease {
-    origin: Instant,
-    /// Microseconds after `origin`.
+    /// A time of the boot clock, or one of the values above.
     ends: AtomicU64,
 }
 
@@ -22,7 +24,6 @@ impl Lease {
     /// One that never ends, for the only server of a store; or one that has not begun.
     pub(super) fn new(needed: bool) -> Self {
         Self {
-            origin: Instant::now(),
             ends: AtomicU64::new(if needed { NOT_YET } else { u64::MAX }),
         }
     }
@@ -32,17 +33,18 @@ impl Lease {
         match self.ends.load(Ordering::Acquire) {
             u64::MAX => true,
             LOST | NOT_YET => false,
-            ends => micros(self.origin.elapsed()) < ends,
+            ends => clock::boot_us().unsigned_abs() < ends,
         }
     }
 
-    /// The lease was renewed by a request that was sent at `asked`, for `length`. It ends a tenth before the store thinks so:
+    /// The lease was renewed by a request that was sent when the boot clock showed `asked`, for
+    /// `length`. It ends a tenth before the store thinks so:
     /// clocks do not run equally fast, and an attempt takes a moment to begin.
-    pub(super) fn renewed(&self, asked: Instant, length: Duration) {
-        let ends = asked.duration_since(self.origin) + length - length / 10;
+    pub(super) fn renewed(&self, asked: i64, length: Duration) {
+        let ends = asked.unsigned_abs() + micros(length - length / 10);
         // The answer may come after the news that it was lost.
         let _ = self.ends.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-            (now != LOST).then(|| now.max(micros(ends)))
+            (now != LOST).then(|| now.max(ends))
         });
     }
 
@@ -69,7 +71,7 @@ mod tests {
     fn ends_before_the_store_thinks_so() {
         let lease = Lease::new(true);
         assert!(!lease.holds(), "it has not begun");
-        let asked = Instant::now();
+        let asked = clock::boot_us();
         lease.renewed(asked, Duration::from_secs(3600));
         assert!(lease.holds());
         lease.lost();
@@ -78,7 +80,7 @@ mod tests {
         assert!(!lease.holds(), "the answer to an earlier request");
         lease.begin();
         assert!(!lease.holds());
-        lease.renewed(Instant::now(), Duration::from_secs(3600));
+        lease.renewed(clock::boot_us(), Duration::from_secs(3600));
         assert!(lease.holds());
         assert!(Lease::new(false).holds());
     }

@@ -112,7 +112,7 @@ impl Inner {
         let mut known: Option<HashSet<(u16, i64)>> = None;
         let mut current_at = Instant::now();
         loop {
-            let asked = Instant::now();
+            let (asked, asked_boot) = (Instant::now(), clock::boot_us());
             if self.membership.is_current() {
                 current_at = asked;
             }
@@ -122,10 +122,13 @@ impl Inner {
             match self.store.beat(report.as_ref()).await {
                 Ok(beat) => {
                     if renew {
-                        self.lease.renewed(asked, lease);
+                        self.lease.renewed(asked_boot, lease);
                         self.resume_sending();
                     }
                     if let Some(beat) = beat {
+                        if beat.clock_set_by != 0 {
+                            self.database_clock_set(beat.clock_set_by);
+                        }
                         known = Some(self.react(beat, known.as_ref()));
                     }
                 }
@@ -137,6 +140,7 @@ impl Inner {
                 }
                 Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
             }
+            self.watch_clock().await;
             self.listen(asked + interval).await;
         }
     }
@@ -156,7 +160,7 @@ impl Inner {
             for notice in notices {
                 match notice {
                     Notice::Configuration | Notice::Nodes => beat = true,
-                    Notice::Due(webhook) => self.look_at_stored(webhook, clock::now_us()),
+                    Notice::Due(webhook) => self.look_at_stored(webhook, clock::schedule_us()),
                     Notice::Skipped { webhook, delivery } => self.forget(webhook, delivery),
                 }
             }
@@ -168,7 +172,7 @@ impl Inner {
 
     fn report(&self) -> NodeReport {
         let lanes = self.all_lanes();
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         NodeReport {
             configuration: self.membership.confirmed.load(Ordering::Acquire),
@@ -258,12 +262,12 @@ impl Inner {
     /// Gives a node that joined its share of what waits here in the store. What one node alone may send stays.
     async fn share_with(self: &Arc<Self>, node: u16, parts: usize) {
         for lane in self.all_lanes() {
-            let Some(held) = lane.begin_giving(clock::now_us()) else {
+            let Some(held) = lane.begin_giving(clock::schedule_us()) else {
                 continue;
             };
             let given = self.store.give(node, lane.webhook.raw(), &held, parts).await;
             // What is left is read back as after any refill.
-            let now = clock::now_us();
+            let now = clock::schedule_us();
             let actions = lane.refilled(Vec::new(), Some(now), now);
             self.act(&lane, actions);
             match given {
@@ -276,8 +280,11 @@ impl Inner {
 
     /// Something waits in the store for a webhook since `due_at`.
     pub(super) fn look_at_stored(self: &Arc<Self>, webhook: i64, due_at: i64) {
+        if self.is_beyond(webhook, due_at, clock::schedule_us()) {
+            self.spawn_mending(webhook);
+        }
         let lane = self.lane(webhook);
-        let actions = lane.note_due(due_at, clock::now_us());
+        let actions = lane.note_due(due_at, clock::schedule_us());
         self.act(&lane, actions);
     }
 

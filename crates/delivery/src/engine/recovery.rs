@@ -27,7 +27,7 @@ impl Inner {
     /// Fixes the stretch before the first new event is accepted.
     pub(super) async fn plan_recovery(&self) -> Result<Recovery, StoreError> {
         let after = self.store.checkpoint().await?;
-        let last = self.ids.next(clock::now_us() / 1_000).max(after);
+        let last = self.ids.next(clock::reference_us() / 1_000).max(after);
         self.checkpoint.start(after);
         Ok(Recovery { after, last })
     }
@@ -86,7 +86,7 @@ impl Inner {
 
     /// Into the lane's memory if there is room, else into the store as pending; ended if the webhook is gone.
     async fn recover_job(self: &Arc<Self>, job: Job) {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let lane = self.lane(job.webhook);
         if lane.is_gone() {
             self.record(super::cancel(&lane, &job, now)).await;

@@ -29,7 +29,7 @@ pub(super) struct Stats {
 impl Inner {
     /// Counts an attempt of a delivery of an organization's event.
     pub(super) fn count(&self, lane: &Lane, organization: i64, event: i64, state: DeliveryState, took: Duration) {
-        let latency = clock::now_us() - time_us(event);
+        let latency = clock::reference_us() - time_us(event);
         lane.count(organization, |tally| {
             tally.attempts += 1;
             tally

@@ -92,7 +92,7 @@ impl Inner {
     fn expects(&self, webhook: i64, due_at: i64) -> bool {
         let lane = self.lanes.read().get(&webhook).cloned();
         match lane {
-            Some(lane) => lane.expects(due_at, clock::now_us()),
+            Some(lane) => lane.expects(due_at, clock::schedule_us()),
             None => matches!(self.catalogue.target(webhook), Target::Paused(_) | Target::Fetched(_)),
         }
     }
@@ -100,13 +100,13 @@ impl Inner {
     /// The first delivery to a webhook that is due and neither expected by its lane nor in memory.
     async fn missing(&self, webhook: i64, due_at: i64) -> Result<Option<i64>, StoreError> {
         let lane = self.lanes.read().get(&webhook).cloned();
-        let (rows, until) = lane
-            .as_ref()
-            .map_or((0, due_at), |lane| lane.in_memory_until(due_at.max(clock::now_us())));
+        let (rows, until) = lane.as_ref().map_or((0, due_at), |lane| {
+            lane.in_memory_until(due_at.max(clock::schedule_us()))
+        });
         // One more than are in memory: where all of these are, none is missing.
         let waiting = self.store.waiting_until(webhook, until, rows + 1).await?;
         Ok(match lane {
-            Some(lane) if lane.expects(due_at, clock::now_us()) => None,
+            Some(lane) if lane.expects(due_at, clock::schedule_us()) => None,
             Some(lane) => waiting.into_iter().find(|delivery| !lane.holds(*delivery)),
             None => waiting.into_iter().next(),
         })
@@ -114,7 +114,7 @@ impl Inner {
 
     /// Has lanes look again that have something due and make no attempt.
     fn push_still_lanes(self: &Arc<Self>) {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         for lane in self.all_lanes() {
             if lane.stalled_since(now).is_none_or(|since| since > now - STILL_US) {
                 continue;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 
-/// The longest sleep: bounds how late a due time is noticed after the wall clock was set forward.
+/// The longest sleep: a machine that was suspended notices what is due after this time at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// See the module.
@@ -18,7 +18,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Has the lane of `webhook` looked at when `due_at` (microseconds since the epoch) has come.
+    /// Has the lane of `webhook` looked at when `due_at` (by the schedule clock) has come.
     pub(super) fn at(&self, due_at: i64, webhook: i64) {
         let mut due = self.due.lock();
         let earlier = due.first().is_none_or(|first| due_at < first.0);
@@ -32,7 +32,7 @@ impl Timer {
     /// Waits until at least one lane is due, or for the longest sleep, and returns the webhooks of all that are due.
     pub(super) async fn next(&self) -> Vec<i64> {
         loop {
-            let now = clock::now_us();
+            let now = clock::schedule_us();
             let first = {
                 let mut due = self.due.lock();
                 let later = due.split_off(&(now + 1, i64::MIN));
@@ -47,7 +47,9 @@ impl Timer {
                     let sleep = Duration::from_micros((first - now).unsigned_abs()).min(SLEEP_MAX);
                     // A shorter wait that is announced meanwhile ends this one. At the end of a sleep nobody may be due, if the
                     // clock was set meanwhile: the caller has a look at it.
-                    if tokio::time::timeout(sleep, self.earlier.notified()).await.is_err() && first > clock::now_us() {
+                    if tokio::time::timeout(sleep, self.earlier.notified()).await.is_err()
+                        && first > clock::schedule_us()
+                    {
                         return Vec::new();
                     }
                 }

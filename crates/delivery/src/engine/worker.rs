@@ -49,7 +49,7 @@ impl Inner {
     async fn run_worker(self: Arc<Self>, lane: Arc<Lane>) {
         let mut connection = lane.take_connection();
         let mut first = true;
-        while let Some((job, webhook)) = lane.next(first, clock::now_us()) {
+        while let Some((job, webhook)) = lane.next(first, clock::schedule_us()) {
             first = false;
             self.work_off(&lane, &webhook, &job, &mut connection).await;
             if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
@@ -57,7 +57,7 @@ impl Inner {
                 break;
             }
         }
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         if let Some(connection) = connection {
             lane.keep_connection(connection);
             self.timer
@@ -73,7 +73,7 @@ impl Inner {
             self.start_next(next);
         }
         if !stopping {
-            let actions = lane.look(clock::now_us());
+            let actions = lane.look(clock::schedule_us());
             self.act(lane, actions);
         }
     }
@@ -83,9 +83,9 @@ impl Inner {
         let stopping = self.stopping.load(Ordering::Acquire);
         let mut next = Some(lane);
         while let Some(lane) = next {
-            if !stopping && lane.called(clock::now_us()) {
+            if !stopping && lane.called(clock::schedule_us()) {
                 self.spawn_worker(&lane);
-                let actions = lane.look(clock::now_us());
+                let actions = lane.look(clock::schedule_us());
                 self.act(&lane, actions);
                 return;
             }
@@ -99,7 +99,7 @@ impl Inner {
         let record = attempt.catch_unwind().await.unwrap_or_else(|_| {
             let delivery = DeliveryId::from_raw(job.delivery);
             tracing::error!(webhook = %lane.webhook, %delivery, "an attempt could not be recorded: this is a bug");
-            park(lane, job, clock::now_us() + PANICKED_US)
+            park(lane, job, clock::schedule_us() + PANICKED_US)
         });
         fault::point("after-send");
         self.record(record).await;
@@ -136,6 +136,9 @@ impl Inner {
             }
             _ => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
         };
+        if let Some(url) = &webhook.url {
+            self.heard_from(url.host(), &report);
+        }
         let outcome = self.judge(webhook, job, number, &report);
         trace.finish(&span, &report);
         self.metrics.attempted(&report, outcome.state);
@@ -178,7 +181,7 @@ impl Inner {
                 retry: None,
             };
         }
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let jitter = random::unit(job.delivery, number);
         match webhook.schedule.delay(number, jitter) {
             None if webhook.ordered && webhook.pauses && job.ordering_key.is_some() => Verdict {
@@ -192,7 +195,9 @@ impl Inner {
                 retry: None,
             },
             Some(delay) => {
-                let hint = parse_retry_after(status.unwrap_or(0), &report.retry_after(), now);
+                // A date is one of the receiver's clock, like that of its answer.
+                let receivers_now = report.date_us().unwrap_or_else(clock::now_us);
+                let hint = parse_retry_after(status.unwrap_or(0), &report.retry_after(), receivers_now);
                 let due_at = now + micros(delay.max(hint.unwrap_or(Duration::ZERO)));
                 Verdict {
                     state: DeliveryState::Retrying,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use hookwright_domain::outcome::ErrorClass;
+use hookwright_domain::{outcome::ErrorClass, retry::parse_date};
 use serde::Deserialize;
 
 /// How long each phase took, in microseconds. A phase that did not happen is absent.
@@ -169,6 +169,12 @@ impl AttemptReport {
     /// Whether there was more of the body than was kept.
     pub fn truncated(&self) -> bool {
         self.response.as_ref().is_some_and(|response| response.truncated)
+    }
+
+    /// What the receiver's clock showed when it answered: the response's `Date`, if it can be read.
+    pub fn date_us(&self) -> Option<i64> {
+        let (_, value) = self.headers().iter().find(|(name, _)| name == "date")?;
+        parse_date(value)
     }
 
     /// Every `Retry-After` of the response.

@@ -48,10 +48,10 @@ impl App {
         id: DeliveryId,
         limit: Duration,
     ) -> AppResult<DeliveryRecord> {
-        let until = clock::now_us() + i64::try_from(limit.as_micros()).unwrap_or(0);
+        let until = clock::boot_us() + i64::try_from(limit.as_micros()).unwrap_or(0);
         loop {
             let record = self.get_delivery(caller, organization, id).await?;
-            if record.attempts_made > 0 || record.ending.is_some() || clock::now_us() >= until {
+            if record.attempts_made > 0 || record.ending.is_some() || clock::boot_us() >= until {
                 return Ok(record);
             }
             tokio::time::sleep(WAIT_STEP).await;
@@ -205,7 +205,7 @@ impl App {
             resource(organization, id),
             json!({}),
         );
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let steered = self.store.retry_delivery(row.id, id.raw(), now, &audit).await?;
         self.steered(row.id, organization, id, steered).await
     }

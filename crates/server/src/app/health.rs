@@ -84,7 +84,7 @@ impl Troubles {
     }
 }
 
-/// Since when the delivery is due that has been due for the longest, of those to webhooks that are active.
+/// Since when the delivery is due that has been due for the longest, of those to webhooks that are active: by the schedule clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OldestDue {
     /// Of those that this node sends.
@@ -99,7 +99,7 @@ impl OldestDue {
         let mut waiting = store.waiting().await?;
         waiting.retain(|waiting| engine.is_active(WebhookId::from_raw(waiting.webhook)));
         let stalled = engine.stall().map(|stall| stall.since);
-        Ok(Self::of(&waiting, stalled, store.node(), clock::now_us()))
+        Ok(Self::of(&waiting, stalled, store.node(), clock::schedule_us()))
     }
 
     fn of(waiting: &[Waiting], stalled: Option<i64>, node: u16, now: i64) -> Self {
@@ -135,7 +135,8 @@ impl App {
         Ok(own.map(|health| (health.webhook_id, health)).collect())
     }
 
-    /// Since when the delivery is due that has been due for the longest, to a webhook that is active: at whichever node it waits.
+    /// Since when the delivery is due that has been due for the longest, by the schedule clock, to a webhook that is active: at
+    /// whichever node it waits.
     ///
     /// # Errors
     /// When the caller may not see the installation, or the store does not answer.

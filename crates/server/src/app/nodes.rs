@@ -67,7 +67,7 @@ impl App {
             lease_until: now,
             expired: false,
             configuration: 0,
-            oldest_due_at: self.engine.stall().map(|stall| stall.since),
+            oldest_due_at: self.engine.stall().map(|stall| clock::shown_us(stall.since)),
             deliveries_in_memory: count(gauges.deliveries_in_memory),
             attempts_under_way: count(gauges.attempts_under_way),
             deliveries_waiting,

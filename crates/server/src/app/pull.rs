@@ -88,7 +88,7 @@ impl App {
     }
 
     async fn hand_out(&self, webhook: &Webhook, request: PullRequest) -> AppResult<Vec<PulledDelivery>> {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let deadline = now + micros(request.ack_timeout);
         let portion = Portion {
             rows: request.deliveries_max,
@@ -106,7 +106,7 @@ impl App {
             let headers = self.engine.signed_headers(webhook, delivery, number, &leased.event);
             Ok(PulledDelivery {
                 lease: (leased.delivery, leased.attempt),
-                deadline,
+                deadline: clock::shown_us(deadline),
                 headers: headers.ok_or_else(|| AppError::internal(&"the webhook's signing secret cannot be opened"))?,
                 event: leased.event,
             })
@@ -126,7 +126,7 @@ impl App {
         leases: &[Lease],
     ) -> AppResult<Vec<Lease>> {
         let row = self.pull_webhook(caller, organization, id)?.row;
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let acknowledged = self.store.acknowledge(id.raw(), leases, now).await?;
         for one in &acknowledged {
             let took = u64::try_from(now - one.leased_at).unwrap_or(0);
@@ -155,7 +155,7 @@ impl App {
         ack_timeout: Duration,
     ) -> AppResult<Vec<Lease>> {
         self.pull_webhook(caller, organization, id)?;
-        let until = clock::now_us() + micros(ack_timeout);
+        let until = clock::schedule_us() + micros(ack_timeout);
         let extended = self.store.extend_leases(id.raw(), leases, until).await?;
         if ack_timeout.is_zero() && !extended.is_empty() {
             self.engine.stored(id);

@@ -419,7 +419,7 @@ impl App {
     /// A ping that is committed with the change of its webhook. It waits in the store from the start, so that a crash
     /// right after the commit does not lose it.
     fn ping_event(&self, row: &WebhookRow, spec: &WebhookSpec, action: &str) -> NewEvent {
-        let now = clock::now_us();
+        let now = clock::reference_us();
         let event = StoredEvent {
             id: self.ids.reserve(2, now / 1_000),
             organization_id: row.organization_id,
@@ -438,6 +438,7 @@ impl App {
             request: None,
             spilled: vec![0],
             ordered: Vec::new(),
+            due_at: clock::schedule_us(),
         }
     }
 }

@@ -173,7 +173,7 @@ pub(super) async fn show(
     let page = ShowPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", format!("Delivery {id}")).after(&fields),
         open: !record.state.is_final() && record.state != DeliveryState::Paused,
-        next_at: record.next_attempt().due_at().map(Time),
+        next_at: record.next_attempt().due_at().map(|due| Time(clock::shown_us(due))),
         attempt: attempt.map(|row| {
             let event = payload.map(|payload| (payload, payload_file.as_str(), app.header_prefix()));
             shown(row, event)

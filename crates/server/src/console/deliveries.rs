@@ -119,7 +119,10 @@ fn next(record: &DeliveryRecord, now: i64) -> Next {
     match record.next_attempt() {
         NextAttempt::Paused => Next::Waits("waits for a decision"),
         NextAttempt::Follows => Next::Waits("waits behind another of its key"),
-        NextAttempt::DueAt(due) => Next::Due { due, now },
+        NextAttempt::DueAt(due) => Next::Due {
+            due: clock::shown_us(due),
+            now,
+        },
         NextAttempt::Unknown => Next::Nothing,
     }
 }

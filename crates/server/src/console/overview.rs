@@ -84,7 +84,7 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
 
 /// How long the delivery has been due that is due for longest.
 fn oldest_due(due: Option<i64>) -> String {
-    due.map_or_else(|| "none is late".to_owned(), |due| duration(clock::now_us() - due))
+    due.map_or_else(|| "none is late".to_owned(), |due| duration(clock::schedule_us() - due))
 }
 
 fn node(view: NodeView) -> Node {

@@ -1,6 +1,6 @@
 //! `DeliveryService`.
 
-use hookwright_delivery::details::AttemptDetails;
+use hookwright_delivery::{clock, details::AttemptDetails};
 use hookwright_domain::id::{DeliveryId, EventId, WebhookId};
 use hookwright_proto::v1::{
     Attempt, AttemptPhases, CancelDeliveryRequest, CancelDeliveryResponse, Delivery, DeliveryState, GetDeliveryRequest,
@@ -169,7 +169,8 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
     let next = record.next_attempt().due_at();
-    let next = next.filter(|_| waits && record.attempts_made > 0).map(timestamp);
+    let next = next.filter(|_| waits && record.attempts_made > 0);
+    let next = next.map(|due_at| timestamp(clock::shown_us(due_at)));
     Delivery {
         name: format!(
             "organizations/{organization}/deliveries/{}",

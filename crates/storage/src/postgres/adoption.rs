@@ -68,13 +68,9 @@ async fn is_expired(conn: &mut AsyncPgConnection, number: i32, epoch: i64, lock:
     Ok(!found.is_empty())
 }
 
-/// Adopts a page of a lost node's unfinished events: their deliveries become pending rows of this node.
-pub(super) async fn adopt_events(
-    conn: &mut AsyncPgConnection,
-    lost: i32,
-    me: i32,
-    now_us: i64,
-) -> QueryResult<Adopted> {
+/// Adopts a page of a lost node's unfinished events: their deliveries become pending rows of this node, due `now` by the
+/// schedule clock.
+pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i32, now: i64) -> QueryResult<Adopted> {
     let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR NO KEY UPDATE SKIP LOCKED").await? else {
         return Ok(Adopted {
             done: true,
@@ -105,13 +101,13 @@ pub(super) async fn adopt_events(
                 event_id: event.id,
                 organization_id: event.organization_id,
                 webhook_id: *webhook,
-                due_at: now_us,
+                due_at: now,
                 attempts: 0,
                 ordering_key: None,
             };
             rows.push(row);
             adopted.deliveries += 1;
-            adopted.webhooks.push((*webhook, now_us));
+            adopted.webhooks.push((*webhook, now));
         }
     }
     if adopted.deliveries > 0 && !crate::fault::is_planted("forget-adopted-batch") {

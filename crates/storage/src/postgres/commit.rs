@@ -13,10 +13,11 @@ use super::statements::{
     AppendChanges, ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings,
     InsertEvents, UpsertPending,
 };
-use super::{now_us, ordering, owners, queries};
+use super::{ordering, owners, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
+    clock::{now_us, schedule_us},
     row_event::pack,
     rows::{EndingRow, HealthRow, PendingRow},
     schema::{event_replays, webhook_health},
@@ -88,7 +89,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
     for (webhook, key) in &batch.advance {
-        if queries::promote(conn, node, *webhook, key, now_us()).await? {
+        if queries::promote(conn, node, *webhook, key, schedule_us()).await? {
             committed.due.push(*webhook);
         }
     }

@@ -9,12 +9,13 @@ use super::{
     Postgres, adoption,
     configuration::{self, ChangeLock},
     nodes::{self, CHANNEL},
-    now_us, queries,
+    queries,
     scope::SUFFIX,
     session, wire, within_deadline,
 };
 use crate::{
     DEADLINE,
+    clock::schedule_us,
     error::StoreError,
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
 };
@@ -43,6 +44,7 @@ impl Postgres {
         let joined = within_deadline(async {
             let mut conn = self.connect().await?;
             nodes::join(&mut conn, &self.identity, &self.node).await?;
+            self.anchor(&mut conn).await?;
             Ok(conn)
         });
         *writer = Some(joined.await?);
@@ -51,8 +53,12 @@ impl Postgres {
 
     /// Renews the lease if there is a report, and tells how things stand.
     pub(crate) async fn beat(&self, report: Option<&NodeReport>) -> Result<Beat, StoreError> {
-        self.on_watch(async |conn| nodes::beat(conn, &self.identity, &self.node, report).await)
-            .await
+        self.on_watch(async |conn| {
+            let beat = nodes::beat(conn, &self.identity, &self.node, report).await?;
+            let clock_set_by = self.check_clock(conn).await?;
+            Ok(Beat { clock_set_by, ..beat })
+        })
+        .await
     }
 
     /// Waits for notices, `patience` at most.
@@ -124,7 +130,7 @@ impl Postgres {
         let (lost, me) = (i32::from(number), self.identity.number());
         let events = self
             .write(None, async |conn| {
-                adoption::adopt_events(conn, lost, me, now_us()).await
+                adoption::adopt_events(conn, lost, me, schedule_us()).await
             })
             .await?;
         if !events.done {

@@ -276,7 +276,11 @@ pub(super) async fn beat(
     }
     let nodes = list(conn).await?;
     let configuration = super::configuration::version(conn).await?;
-    Ok(Beat { nodes, configuration })
+    Ok(Beat {
+        nodes,
+        configuration,
+        clock_set_by: 0,
+    })
 }
 
 async fn renew(

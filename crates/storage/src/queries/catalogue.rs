@@ -129,7 +129,7 @@ macro_rules! catalogue_queries {
                 return Ok(UpdateOutcome::Stale);
             }
             if !row.ordered {
-                release_order(conn, row.id, row.updated_at)$($wait)*?;
+                release_order(conn, row.id)$($wait)*?;
             }
             append_audit(conn, audit)$($wait)*?;
             Ok(UpdateOutcome::Updated)

@@ -33,7 +33,7 @@ macro_rules! changes_queries {
                 .filter(delivery_changes::stream.eq(stream))
                 .select(diesel::dsl::max(delivery_changes::position))
                 .first(conn)$($wait)*?;
-            let position = end.map_or(0, |end| end + 1).max($crate::now_us());
+            let position = end.map_or(0, |end| end + 1).max($crate::clock::now_us());
             diesel::insert_into(delivery_changes::table)
                 .values((
                     delivery_changes::stream.eq(stream),

@@ -3,7 +3,7 @@
 
 macro_rules! ordering_queries {
     ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        /// Makes the next delivery of a key due, and the caller's node its owner. False when there is none, or the first one
+        /// Makes the next delivery of a key due now, by the schedule clock, and the caller's node its owner. False when there is none, or the first one
         /// is due already.
         pub(crate) $($asynchronous)* fn promote(
             conn: &mut Connection,
@@ -71,14 +71,14 @@ macro_rules! ordering_queries {
             diesel::insert_into(delivery_endings::table).values(ending).execute(conn)$($wait)*?;
             diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)$($wait)*?;
             if let Some(key) = &row.ordering_key {
-                promote(conn, node, row.webhook_id, key, now)$($wait)*?;
+                promote(conn, node, row.webhook_id, key, $crate::clock::schedule_us())$($wait)*?;
             }
             note_changes(conn, organization, &[delivery])$($wait)*?;
             append_audit(conn, audit)$($wait)*?;
             Ok(Steered::Done { webhook: row.webhook_id })
         }
 
-        /// Makes a delivery that waits due now.
+        /// Makes a delivery that waits due now, by the schedule clock.
         pub(crate) $($asynchronous)* fn retry_delivery(
             conn: &mut Connection,
             node: i32,
@@ -109,13 +109,13 @@ macro_rules! ordering_queries {
         }
 
         /// A webhook is not ordered any more: nothing waits behind anything.
-        $($asynchronous)* fn release_order(conn: &mut Connection, webhook: i64, now: i64) -> QueryResult<()> {
+        $($asynchronous)* fn release_order(conn: &mut Connection, webhook: i64) -> QueryResult<()> {
             lock_order(conn, &[webhook])$($wait)*?;
             let held = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::ordering_key.is_not_null());
             diesel::update(held.filter(pending_deliveries::due_at.ge(PAUSED)))
-                .set(pending_deliveries::due_at.eq(now))
+                .set(pending_deliveries::due_at.eq($crate::clock::schedule_us()))
                 .execute(conn)$($wait)*?;
             diesel::update(held)
                 .set((

@@ -175,7 +175,7 @@ fn attempt(row: &PendingRow, leased_at: i64, ended_at: i64) -> AttemptRow {
         event_id: row.event_id,
         organization_id: row.organization_id,
         webhook_id: row.webhook_id,
-        started_at: leased_at,
+        started_at: crate::clock::shown_us(leased_at),
         duration_us: (ended_at - leased_at).max(0),
         status: None,
         error_class: None,

@@ -36,13 +36,17 @@ macro_rules! queue_queries {
                     refill.rows.push(DueDelivery { pending: pending.clone(), event: event.clone() });
                 }
             }
-            refill.next_due = pending_deliveries::table
+            let next: Option<(i64, i32)> = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
                 .filter(pending_deliveries::due_at.gt(now))
                 .filter(pending_deliveries::due_at.lt(PAUSED))
-                .select(diesel::dsl::min(pending_deliveries::due_at))
-                .first(conn)$($wait)*?;
+                .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
+                .select((pending_deliveries::due_at, pending_deliveries::attempts))
+                .first(conn)$($wait)*
+                .optional()?;
+            refill.next_due = next.map(|(due_at, _)| due_at);
+            refill.next_is_first = next.is_some_and(|(_, attempts)| attempts == 0);
             Ok(refill)
         }
 
@@ -109,20 +113,34 @@ macro_rules! queue_queries {
             Ok(waiting.len())
         }
 
-        /// Moves what is due at a node after `after` by so many microseconds.
-        pub(crate) $($asynchronous)* fn shift_due(
+        /// Mends due times of a webhook at a node that are later than any can be: some of them.
+        pub(crate) $($asynchronous)* fn mend_due(
             conn: &mut Connection,
+            webhook: i64,
             node: i32,
-            after: i64,
-            by: i64,
+            now: i64,
+            latest: i64,
         ) -> QueryResult<usize> {
-            diesel::update(pending_deliveries::table)
+            let wrong: Vec<(i64, i32)> = pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
-                .filter(pending_deliveries::due_at.gt(after))
-                // What has no time of its own is far beyond any time.
-                .filter(pending_deliveries::due_at.lt(i64::MAX / 2))
-                .set(pending_deliveries::due_at.eq(pending_deliveries::due_at + by))
-                .execute(conn)$($wait)*
+                .filter(pending_deliveries::due_at.gt(now))
+                .filter(pending_deliveries::due_at.lt(PAUSED))
+                .filter(pending_deliveries::attempts.eq(0).or(pending_deliveries::due_at.gt(latest)))
+                .order(pending_deliveries::due_at)
+                .limit($crate::queries::queue::MENDED_AT_ONCE)
+                .select((pending_deliveries::delivery_id, pending_deliveries::attempts))
+                .load(conn)$($wait)*?;
+            let (first, later): (Vec<_>, Vec<_>) = wrong.iter().partition(|(_, attempts)| *attempts == 0);
+            for (rows, due_at) in [(first, now), (later, latest)] {
+                let ids: Vec<i64> = rows.iter().map(|(delivery, _)| *delivery).collect();
+                // A row that somebody has moved meanwhile stays as it is.
+                diesel::update(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))
+                    .filter(pending_deliveries::due_at.gt(due_at).and(pending_deliveries::due_at.lt(PAUSED)))
+                    .set(pending_deliveries::due_at.eq(due_at))
+                    .execute(conn)$($wait)*?;
+            }
+            Ok(wrong.len())
         }
 
         /// A node's events after `after`, up to `last`, of which some deliveries have no row at all.
@@ -230,6 +248,8 @@ pub(crate) fn health((webhook_id, since, failures): (i64, i64, i32)) -> crate::H
 
 /// How many events' payloads are read at once.
 pub(crate) const PAYLOAD_CHUNK: usize = 64;
+/// How many due times are mended at once.
+pub(crate) const MENDED_AT_ONCE: i64 = 1_000;
 /// How many ids go into one statement: SQLite takes 32,766.
 pub(crate) const ID_CHUNK: usize = 10_000;
 

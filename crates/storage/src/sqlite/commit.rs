@@ -7,6 +7,7 @@ use crate::{
     changes,
     row_event::pack,
     rows::{FOLLOWS, HealthRow, PendingRow},
+    schedule::{Record, SCHEDULE},
     schema::{
         attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries, settings,
         webhook_health,
@@ -38,7 +39,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
         diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)?;
     }
     for (webhook, key) in &batch.advance {
-        if super::queries::promote(conn, 0, *webhook, key, crate::now_us())? {
+        if super::queries::promote(conn, 0, *webhook, key, crate::clock::schedule_us())? {
             committed.due.push(*webhook);
         }
     }
@@ -57,6 +58,12 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
         let row = (
             settings::key.eq(CHECKPOINT),
             settings::value.eq(checkpoint.to_le_bytes().to_vec()),
+        );
+        diesel::replace_into(settings::table).values(row).execute(conn)?;
+        // How far the schedule clock was when this was stored: it never starts before that.
+        let row = (
+            settings::key.eq(SCHEDULE),
+            settings::value.eq(Record::of_wall().to_bytes()),
         );
         diesel::replace_into(settings::table).values(row).execute(conn)?;
     }

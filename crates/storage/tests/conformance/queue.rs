@@ -1,6 +1,6 @@
 //! What is owed: refills in order and within bounds, and what a crash leaves behind.
 
-use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent};
+use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent, PAUSED};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending};
 
@@ -23,6 +23,29 @@ on_both_stores! {
         let small = fixture.store().due(11, NOW, 10, 0).await.unwrap();
         assert_eq!((small.rows.len(), small.more_due), (1, true), "at least one, however large");
         assert_eq!(fixture.store().pending_webhooks().await.unwrap(), [(11, NOW - 5), (12, NOW - 100)]);
+    }
+
+    async fn x10_due_times_that_cannot_be_right_are_mended(fixture: &mut Fixture) {
+        let events: Vec<_> = (0..5).map(|_| fixture.event(&[11, 12])).collect();
+        // Due now, a first attempt in an hour, a retry in an hour, one in a year, and one that waits for a decision.
+        let (hour, day) = (3_600_000_000, 86_400_000_000);
+        let rows = [(NOW, 1), (NOW + hour, 0), (NOW + hour, 1), (NOW + 365 * day, 3), (PAUSED, 4)];
+        let pend = events.iter().zip(rows).map(|(event, (due_at, attempts))| pending(event, 0, due_at, attempts)).collect();
+        let other = pending(&events[0], 1, NOW + 365 * day, 0);
+        let batch = Batch { events: events.clone(), pend, ..Batch::default() };
+        let store = fixture.store();
+        store.commit(&batch).await.unwrap();
+        store.commit(&Batch { pend: vec![other], ..Batch::default() }).await.unwrap();
+        let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
+        assert!(refill.rows.len() == 1 && refill.next_is_first, "a first attempt waits for no time");
+        assert_eq!(store.mend_due(11, NOW, NOW + day).await.unwrap(), 2);
+        assert_eq!(store.mend_due(11, NOW, NOW + day).await.unwrap(), 0);
+        let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
+        assert_eq!(refill.rows.len(), 2);
+        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + hour), false), "a retry keeps its time");
+        let due = store.due(11, NOW + day, 10, 1 << 20).await.unwrap();
+        assert_eq!((due.rows.len(), due.next_due), (4, None), "what waits for a decision still does");
+        assert_eq!(store.due(12, NOW + day, 10, 1 << 20).await.unwrap().rows, [], "of that webhook alone");
     }
 
     async fn spilled_deliveries_wait_in_the_store_from_the_start(fixture: &mut Fixture) {

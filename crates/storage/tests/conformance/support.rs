@@ -134,6 +134,7 @@ impl Fixture {
             request: None,
             spilled: Vec::new(),
             ordered: Vec::new(),
+            due_at: NOW,
         }
     }
 

@@ -548,7 +548,7 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
     // The lease has not begun: the delivery waits in line.
     assert_eq!(lane.enqueue(job, SECOND).workers, 0);
     assert_eq!(lane.stalled_since(3 * SECOND), Some(SECOND));
-    lease.renewed(std::time::Instant::now(), Duration::from_secs(3600));
+    lease.renewed(crate::clock::boot_us(), Duration::from_secs(3600));
     let resumed = turns.resume();
     assert!(resumed.is_some_and(|lane| lane.called(3 * SECOND)));
     assert_eq!(

@@ -47,7 +47,7 @@ impl App {
         let mut stopping = self.stopping.clone();
         let several_nodes = self.store.lease().is_some();
         // Whatever an embedded store says is under way was left by the run before.
-        let mut lease_ended_before = if several_nodes { clock::now_us() } else { i64::MAX };
+        let mut lease_ended_before = if several_nodes { clock::schedule_us() } else { i64::MAX };
         let mut works = JoinSet::new();
         let mut at_work: HashSet<i64> = HashSet::new();
         while !*stopping.borrow() {
@@ -70,7 +70,7 @@ impl App {
                 },
                 _ = stopping.changed() => {}
             }
-            lease_ended_before = clock::now_us();
+            lease_ended_before = clock::schedule_us();
         }
         // What is under way notes how far it is, or leaves it to whoever goes on.
         let _ = tokio::time::timeout(PAUSE, async { while works.join_next().await.is_some() {} }).await;
@@ -78,7 +78,7 @@ impl App {
 }
 
 fn lease_until() -> i64 {
-    clock::now_us() + i64::try_from(LEASE.as_micros()).unwrap_or_default()
+    clock::schedule_us() + i64::try_from(LEASE.as_micros()).unwrap_or_default()
 }
 
 /// The work on one replay.

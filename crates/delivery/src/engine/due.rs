@@ -1,0 +1,66 @@
+//! Due times that cannot be right, as an older version or another program may have left them: a first attempt waits for no
+//! time, and no retry for longer than its webhook's schedule, or a receiver, can ask for. They are mended when a lane comes upon
+//! them, some at a time.
+
+use std::sync::Arc;
+
+use hookwright_domain::{id::WebhookId, retry};
+use hookwright_storage::{JUMP_MIN_US, Refill};
+
+use super::Inner;
+use crate::{catalogue::Target, clock};
+
+impl Inner {
+    /// The latest that anything can be due for a webhook.
+    fn latest_due(&self, webhook: i64, now: i64) -> i64 {
+        let delay = match self.catalogue.target(webhook) {
+            Target::Active(webhook) | Target::Fetched(webhook) => webhook.schedule.delay_max(),
+            Target::Paused(_) | Target::Gone => retry::DELAY_MAX,
+        };
+        now.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether the next due time that a refill found is wrong.
+    pub(super) fn is_wrong(&self, webhook: i64, refill: &Refill, now: i64) -> bool {
+        let Some(due) = refill.next_due else { return false };
+        // The clocks of nodes agree to a moment.
+        due > now + JUMP_MIN_US && (refill.next_is_first || due > self.latest_due(webhook, now))
+    }
+
+    /// Whether a webhook's first due time is later than any can be.
+    pub(super) fn is_beyond(&self, webhook: i64, due_at: i64, now: i64) -> bool {
+        due_at > self.latest_due(webhook, now)
+    }
+
+    /// Mends due times of a webhook. Returns whether some may be due now.
+    pub(super) async fn mend_due(&self, webhook: i64, now: i64) -> bool {
+        let id = WebhookId::from_raw(webhook);
+        match self.store.mend_due(webhook, now, self.latest_due(webhook, now)).await {
+            Ok(0) => false,
+            Ok(mended) => {
+                self.metrics.mended(mended);
+                tracing::warn!(webhook = %id, deliveries = mended, "mended due times that were later than they can be");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(webhook = %id, %error, "cannot mend due times that are later than they can be");
+                false
+            }
+        }
+    }
+
+    /// Mends due times of a webhook, and looks at what is due then.
+    pub(super) fn spawn_mending(self: &Arc<Self>, webhook: i64) {
+        let inner = Arc::clone(self);
+        self.spawn("mending", async move {
+            let mut first = clock::schedule_us();
+            while inner.mend_due(webhook, first).await {
+                first = clock::schedule_us();
+            }
+            let lane = inner.lane(webhook);
+            let now = clock::schedule_us();
+            let actions = lane.note_due(now, now);
+            inner.act(&lane, actions);
+        });
+    }
+}

@@ -1,0 +1,189 @@
+//! The schedule clock of [`clock`], kept over restarts and over the nodes of one database.
+//!
+//! The store keeps by how much the schedule clock is ahead of the reference clock: 0 until somebody sets the reference clock.
+//! A server that starts goes on from there, and never before the last time that the store knows of. So a clock that is set while
+//! no server runs makes nothing wait either.
+//!
+//! On SQLite the reference is the machine's wall clock, and the record goes with every checkpoint. On PostgreSQL it is the
+//! database's clock, measured with every heartbeat, so that the clock of one node has no say in what is due. A node that finds
+//! the database's clock set writes the new distance; the others find it changed, and follow.
+
+use crate::{
+    clock,
+    error::StoreError,
+    store::{Backend, Store},
+};
+
+/// The setting that holds the record.
+pub(crate) const SCHEDULE: &str = "schedule_clock";
+
+/// A clock that is set by less than this is no event: the schedule follows it.
+pub const JUMP_MIN_US: i64 = 2_000_000;
+
+/// Two clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) reference: i64,
+    pub(crate) schedule: i64,
+}
+
+impl Record {
+    /// Now, by the wall clock.
+    pub(crate) fn of_wall() -> Self {
+        Self {
+            reference: clock::now_us(),
+            schedule: clock::schedule_us(),
+        }
+    }
+
+    pub(crate) fn ahead(self) -> i64 {
+        self.schedule.saturating_sub(self.reference)
+    }
+
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        [self.reference.to_le_bytes(), self.schedule.to_le_bytes()].concat()
+    }
+
+    /// `None` for what is no record.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (reference, schedule) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            reference: i64::from_le_bytes(*reference),
+            schedule: i64::from_le_bytes(schedule.try_into().ok()?),
+        })
+    }
+}
+
+/// The schedule clock at start, when the reference clock shows `reference`, and by how much that one was set back meanwhile.
+/// It was `ahead` of that one when a server last ran, and `known` is a time of it that is past.
+pub(crate) fn start(ahead: i64, reference: i64, known: i64) -> (i64, i64) {
+    let expected = reference.saturating_add(ahead);
+    let schedule = expected.max(known);
+    let set_back = schedule - expected;
+    (schedule, if set_back >= JUMP_MIN_US { set_back } else { 0 })
+}
+
+/// What follows from a look at the database's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The clocks agree.
+    Keep,
+    /// The schedule clock moves by so much.
+    Follow(i64),
+    /// The database's clock was set by so much: the schedule clock stays, and the store must know how far it is ahead now.
+    Set(i64),
+}
+
+/// What a node does when the database's clock and the stored distance say that its schedule clock should be ahead by `ahead`,
+/// as far as that can be told: give or take `uncertainty`.
+///
+/// `decided` says that another node has changed the stored distance. A node whose machine stood still for up to `patience`
+/// follows the others; one that stood still for longer has lost its lease, and starts its clock anew.
+pub(crate) fn judge(ahead: i64, uncertainty: i64, decided: bool, patience: i64) -> Verdict {
+    let size = ahead.saturating_abs();
+    if size <= uncertainty {
+        Verdict::Keep
+    } else if decided || (0..=patience).contains(&ahead) {
+        Verdict::Follow(ahead)
+    } else if size < JUMP_MIN_US + uncertainty {
+        Verdict::Follow(ahead / 4)
+    } else {
+        Verdict::Set(ahead)
+    }
+}
+
+impl Store {
+    /// Starts the schedule clock. To be called once, before anything is scheduled. Returns by how many microseconds the
+    /// reference clock was set back since a server last ran.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn start_clock(&self) -> Result<i64, StoreError> {
+        if let Backend::Postgres(store) = &self.backend {
+            return store.start_clock().await;
+        }
+        let record = self.setting(SCHEDULE).await?;
+        let record = record.as_deref().and_then(Record::from_bytes);
+        let (boot, wall) = (clock::boot_us(), clock::now_us());
+        let ahead = record.map_or(0, Record::ahead);
+        let (schedule, set_back) = start(ahead, wall, record.map_or(0, |record| record.schedule));
+        clock::set_schedule(boot, schedule);
+        self.keep_clock().await?;
+        Ok(set_back)
+    }
+
+    /// Stores how far the schedule clock is ahead of the wall clock, where that is the reference: it was set, or the server
+    /// stops.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn keep_clock(&self) -> Result<(), StoreError> {
+        match self.backend {
+            Backend::Sqlite(_) => self.put_setting(SCHEDULE, &Record::of_wall().to_bytes()).await,
+            Backend::Postgres(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+    const HOUR: i64 = 3_600 * SECOND;
+    const NOW: i64 = 1_735_689_600_000_000;
+
+    #[test]
+    fn a_record_reads_back_and_nonsense_does_not() {
+        let record = Record {
+            reference: NOW,
+            schedule: NOW - HOUR,
+        };
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+        for bad in [&b""[..], &[0; 8], &[0; 15], &[0; 17]] {
+            assert_eq!(Record::from_bytes(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn x10_a_clock_that_is_set_while_nobody_runs_makes_nothing_wait() {
+        assert_eq!(start(0, NOW, 0), (NOW, 0), "the first start");
+        let (ahead, known) = (HOUR, NOW + HOUR);
+        assert_eq!(
+            start(ahead, NOW + 5 * SECOND, known),
+            (NOW + HOUR + 5 * SECOND, 0),
+            "the distance stays"
+        );
+        assert_eq!(
+            start(ahead, NOW - HOUR, known),
+            (NOW + HOUR, HOUR),
+            "set back: never before what is past"
+        );
+        assert_eq!(start(0, NOW - SECOND, NOW), (NOW, 0), "a second is no event");
+    }
+
+    #[test]
+    fn x10_a_database_whose_clock_is_set_moves_no_schedule_and_a_node_that_stood_still_follows() {
+        let lease = 5 * SECOND;
+        let alone = |ahead| judge(ahead, 1_000, false, lease);
+        assert_eq!(alone(900), Verdict::Keep);
+        assert_eq!(alone(-HOUR), Verdict::Set(-HOUR));
+        assert_eq!(alone(24 * HOUR), Verdict::Set(24 * HOUR));
+        assert_eq!(
+            alone(3 * SECOND),
+            Verdict::Follow(3 * SECOND),
+            "it stood still for less than its lease"
+        );
+        assert_eq!(alone(-40_000), Verdict::Follow(-10_000), "clocks drift: gently");
+        assert_eq!(
+            judge(-HOUR, 1_000, true, lease),
+            Verdict::Follow(-HOUR),
+            "another node has decided"
+        );
+        assert_eq!(
+            judge(HOUR, 2 * HOUR, false, lease),
+            Verdict::Keep,
+            "an answer that took long tells nothing"
+        );
+    }
+}

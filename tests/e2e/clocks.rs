@@ -1,0 +1,435 @@
+//! Clocks that are set, or wrong: deliveries go on, and the server says so.
+//!
+//! The clock of a server is set by a file that builds for development read; the database's is read wrong in the same way.
+
+use std::{collections::HashSet, path::PathBuf, sync::Mutex};
+
+use hookwright_proto::v1::{
+    AcknowledgeDeliveriesRequest, DeliveryMode, GetDeliveryRequest, Ordering, PublishEventRequest,
+    PullDeliveriesRequest, RetrySchedule, Webhook,
+};
+use hookwright_testkit::{Receiver, Response, TestServer, server::TestServerBuilder, until};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+use crate::{
+    access::get,
+    support::{CLOCKING, Clients, Installation, On, builder, event, id_of, on_both_stores, webhook},
+};
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// A file that says by how much a clock is wrong.
+struct PlantedClock {
+    variable: &'static str,
+    file: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl PlantedClock {
+    fn new(variable: &'static str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Self {
+            variable,
+            file: directory.path().join("shift"),
+            _directory: directory,
+        };
+        clock.set(0);
+        clock
+    }
+
+    /// The clock of a server's machine.
+    fn of_machine() -> Self {
+        Self::new("HOOKWRIGHT_CLOCK_FILE")
+    }
+
+    fn in_place(&self, server: TestServerBuilder) -> TestServerBuilder {
+        server.env(self.variable, self.file.to_str().unwrap())
+    }
+
+    /// Sets the clock so many seconds ahead of the right time.
+    fn set(&self, seconds: i64) {
+        let half = self.file.with_extension("half");
+        std::fs::write(&half, (seconds * 1_000_000).to_string()).unwrap();
+        std::fs::rename(half, &self.file).unwrap();
+    }
+}
+
+/// Webhooks of every kind, all of one event type.
+struct Kinds {
+    plain: Receiver,
+    ordered: Receiver,
+    limited: Receiver,
+    pulled: String,
+    /// The events of what was fetched so far.
+    fetched: Mutex<HashSet<String>>,
+}
+
+impl Kinds {
+    async fn install(installation: &mut Installation) -> Self {
+        let (plain, ordered, limited) = (
+            Receiver::start().await,
+            Receiver::start().await,
+            Receiver::start().await,
+        );
+        installation.webhook(&plain, &["clocking"]).await;
+        let wanted = [
+            Webhook {
+                ordering: Ordering::Ordered.into(),
+                ..webhook(&ordered.url("/"), &["clocking"])
+            },
+            Webhook {
+                requests_per_second: Some(20.0),
+                ..webhook(&limited.url("/"), &["clocking"])
+            },
+        ];
+        for webhook in wanted {
+            installation.create_webhook(webhook).await.unwrap();
+        }
+        let pulled = Webhook {
+            delivery_mode: DeliveryMode::Pull.into(),
+            payload_url: String::new(),
+            ..webhook("", &["clocking"])
+        };
+        Self {
+            plain,
+            ordered,
+            limited,
+            pulled: installation.create_webhook(pulled).await.unwrap().name,
+            fetched: Mutex::default(),
+        }
+    }
+
+    /// Waits until events have come to all of them.
+    async fn have(&self, clients: &mut Clients, events: &[String]) {
+        for receiver in [&self.plain, &self.ordered, &self.limited] {
+            receiver
+                .wait_until(|requests| {
+                    let came = |id: &String| requests.iter().any(|one| one.header("webhook-id") == Some(id));
+                    events.iter().all(came)
+                })
+                .await;
+        }
+        let mut left = events.to_vec();
+        until("deliveries to be fetched", async || {
+            left = self.fetch(clients, std::mem::take(&mut left)).await;
+            if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
+        })
+        .await;
+    }
+
+    /// Fetches and acknowledges what waits. Returns which events are still missing.
+    async fn fetch(&self, clients: &mut Clients, mut wanted: Vec<String>) -> Vec<String> {
+        let request = PullDeliveriesRequest {
+            webhook: self.pulled.clone(),
+            max_deliveries: 100,
+            ..PullDeliveriesRequest::default()
+        };
+        let pulled = clients
+            .pull
+            .pull_deliveries(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .deliveries;
+        if !pulled.is_empty() {
+            let acknowledged = AcknowledgeDeliveriesRequest {
+                webhook: self.pulled.clone(),
+                ack_ids: pulled.iter().map(|one| one.ack_id.clone()).collect(),
+            };
+            let answer = clients.pull.acknowledge_deliveries(acknowledged).await.unwrap();
+            assert_eq!(answer.into_inner().stale_ack_ids, [""; 0]);
+        }
+        let mut fetched = self.fetched.lock().unwrap();
+        fetched.extend(pulled.iter().map(|one| id_of(&one.event).to_owned()));
+        wanted.retain(|id| !fetched.contains(id));
+        wanted
+    }
+}
+
+impl Installation {
+    /// Publishes a few events with a key, and returns their ids.
+    async fn publish_some(&mut self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let keyed = PublishEventRequest {
+                ordering_key: "key".to_owned(),
+                ..event("clocking", CLOCKING)
+            };
+            ids.push(id_of(&self.try_publish(keyed).await.unwrap().event).to_owned());
+        }
+        ids
+    }
+
+    /// Everything goes on: events to webhooks of every kind, and the ping of a new one.
+    async fn goes_on(&mut self, kinds: &Kinds) {
+        let events = self.publish_some().await;
+        kinds.have(&mut self.clients, &events).await;
+        let receiver = Receiver::start().await;
+        self.webhook(&receiver, &["other"]).await;
+    }
+
+    async fn says(&self, path: &str, text: &str) {
+        let address = self.server.http_address().to_owned();
+        until(&format!("{path} to say `{text}`"), async || {
+            let said = get(&address, path).await;
+            if said.contains(text) { Ok(()) } else { Err(said) }
+        })
+        .await;
+    }
+
+    /// A metric's value.
+    async fn reading(&self, name: &str) -> f64 {
+        let text = get(self.server.http_address(), "/metrics").await;
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{name} is not in {text}"))
+    }
+
+    /// A webhook whose receiver refuses everything, with a long wait before the second attempt; and a delivery that waits for it.
+    async fn late_delivery(&mut self, receiver: &Receiver, wait: i64) -> String {
+        receiver.respond(503);
+        let schedule = RetrySchedule {
+            delays: vec![prost_types::Duration {
+                seconds: wait,
+                nanos: 0,
+            }],
+        };
+        let wanted = Webhook {
+            retry_schedule: Some(schedule),
+            ..webhook(&receiver.url("/"), &["late"])
+        };
+        self.create_webhook(wanted).await.unwrap();
+        let published = self.publish("late", "{}").await;
+        let delivery = format!("organizations/acme/deliveries/{}", delivery_of(&published.event));
+        self.delivery_until(&delivery, |delivery| delivery.attempt_count == 1)
+            .await;
+        delivery
+    }
+
+    /// In how many seconds a delivery is attempted next, when the clock that it is shown by is so many seconds ahead.
+    async fn attempted_in(&mut self, delivery: &str, ahead: i64) -> i64 {
+        let request = GetDeliveryRequest {
+            name: delivery.to_owned(),
+        };
+        let delivery = self
+            .clients
+            .deliveries
+            .get_delivery(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(delivery.attempt_count, 1, "not early: {delivery:?}");
+        delivery.next_attempt_time.unwrap().seconds - (now().unix_timestamp() + ahead)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is no server: it has the right time")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// The delivery to the only webhook of an event.
+fn delivery_of(event: &str) -> String {
+    let id: hookwright_domain::id::EventId = id_of(event).parse().unwrap();
+    id.delivery(0).to_string()
+}
+
+on_both_stores! {
+    async fn x10_a_clock_that_is_set_back_and_forward_delays_nothing(on: On) {
+        let clock = PlantedClock::of_machine();
+        let mut installation = Installation::start_with(on, |server| clock.in_place(server)).await;
+        for name in ["late", "soon", "other"] {
+            installation.register(name).await;
+        }
+        let kinds = Kinds::install(&mut installation).await;
+        installation.goes_on(&kinds).await;
+        let (far, near) = (Receiver::start().await, Receiver::start().await);
+        let far_off = installation.late_delivery(&far, HOUR).await;
+        for (count, ahead) in [-HOUR, DAY, 0].into_iter().enumerate() {
+            // What is published just before, and is due again soon, and what comes just after.
+            near.answer_in_turn([503, 200, 200]);
+            let soon = installation.late_soon(&near).await;
+            let before = installation.publish_some().await;
+            clock.set(ahead);
+            installation.goes_on(&kinds).await;
+            kinds.have(&mut installation.clients, &before).await;
+            installation.delivered(&soon).await;
+            // PostgreSQL shows times by its own clock, which nobody has set.
+            let shown_ahead = if on == On::Sqlite { ahead } else { 0 };
+            let wait = installation.attempted_in(&far_off, shown_ahead).await;
+            assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s after the clock was set to {ahead} s");
+            installation.says("/readyz", &format!("clocks were set since the start: {} times", count + 1)).await;
+            installation.says("/readyz", "200 OK").await;
+            assert!(installation.reading("hookwright_clock_jumps").await >= 1.0);
+            assert!(installation.reading("hookwright_stalled_seconds").await < 1.0);
+        }
+        assert_eq!(installation.reading("hookwright_due_times_mended_total").await, 0.0, "nothing was wrong");
+    }
+
+    async fn x10_a_clock_that_is_set_while_no_server_runs_delays_nothing(on: On) {
+        let clock = PlantedClock::of_machine();
+        let mut installation = Installation::start_with(on, |server| clock.in_place(server)).await;
+        installation.register("other").await;
+        installation.register("late").await;
+        let kinds = Kinds::install(&mut installation).await;
+        let far = Receiver::start().await;
+        let far_off = installation.late_delivery(&far, HOUR).await;
+        installation.goes_on(&kinds).await;
+        for ahead in [DAY, 0, -HOUR] {
+            // It waits to be fetched, and is when the server is back.
+            let waiting = installation.publish_some().await;
+            clock.set(ahead);
+            installation.restart().await;
+            kinds.have(&mut installation.clients, &waiting).await;
+            installation.goes_on(&kinds).await;
+        }
+        // On SQLite nobody can tell whether the server was away for a day, or its clock a day ahead.
+        if on == On::Postgres {
+            let wait = installation.attempted_in(&far_off, 0).await;
+            assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s");
+        }
+    }
+}
+
+impl Installation {
+    /// A delivery whose first attempt has just failed, and whose second is due in a few seconds.
+    async fn late_soon(&mut self, receiver: &Receiver) -> String {
+        let wanted = Webhook {
+            retry_schedule: Some(RetrySchedule {
+                delays: vec![prost_types::Duration { seconds: 3, nanos: 0 }],
+            }),
+            ..webhook(&receiver.url("/"), &["soon"])
+        };
+        let name = self.create_webhook(wanted).await.unwrap().name;
+        // Its ping is the delivery: it fails at first.
+        let id = id_of(&name).to_owned();
+        let requests = receiver
+            .wait_until(|requests| requests.iter().any(|one| one.json()["hook"]["id"] == id.as_str()))
+            .await;
+        let ping = requests
+            .iter()
+            .find(|one| one.json()["hook"]["id"] == id.as_str())
+            .unwrap();
+        format!(
+            "organizations/acme/deliveries/{}",
+            ping.header("TT-Hook-Delivery").unwrap()
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x10_a_database_whose_clock_is_set_delays_nothing() {
+    let clock = PlantedClock::new("HOOKWRIGHT_DATABASE_CLOCK_FILE");
+    let mut installation = Installation::start_with(On::Postgres, |server| clock.in_place(server)).await;
+    installation.register("late").await;
+    installation.register("other").await;
+    let kinds = Kinds::install(&mut installation).await;
+    let far = Receiver::start().await;
+    let far_off = installation.late_delivery(&far, HOUR).await;
+    for ahead in [-HOUR, DAY, 0] {
+        let before = installation.publish_some().await;
+        clock.set(ahead);
+        installation.goes_on(&kinds).await;
+        installation
+            .says("/readyz", "clocks were set since the start: 1 times")
+            .await;
+        kinds.have(&mut installation.clients, &before).await;
+        installation.goes_on(&kinds).await;
+        // And again in a process that has seen no jump.
+        for restart in [false, true] {
+            if restart {
+                installation.restart().await;
+                installation.goes_on(&kinds).await;
+            }
+            let wait = installation.attempted_in(&far_off, ahead).await;
+            assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s at {ahead} s");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x10_nodes_whose_clocks_differ_share_their_work() {
+    const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let clock = PlantedClock::of_machine();
+    clock.set(HOUR);
+    let (wrong, database) = builder(On::Postgres).await;
+    let database = database.unwrap();
+    let settings = |server: TestServerBuilder| {
+        server
+            .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+            .arg("--node-lease", "1s")
+    };
+    let wrong = settings(clock.in_place(wrong)).start().await.unwrap();
+    let token = wrong.token().unwrap();
+    let mut ahead = Installation::of(wrong).await;
+    ahead.create_organization("acme").await;
+    ahead.register("other").await;
+    let right = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .allow("127.0.0.0/8")
+        .postgres(database.url());
+    let right = settings(right).start().await.unwrap();
+    let mut clients = Clients::connect(right.grpc_address(), &token).await;
+    let kinds = Kinds::install(&mut ahead).await;
+    ahead.goes_on(&kinds).await;
+    for receiver in [&kinds.plain, &kinds.ordered, &kinds.limited] {
+        receiver.respond(503);
+    }
+    // The node that is an hour ahead leaves all kinds of work to the other one.
+    let left = ahead.publish_some().await;
+    ahead.server.kill9().await.unwrap();
+    for receiver in [&kinds.plain, &kinds.ordered, &kinds.limited] {
+        receiver.respond(200);
+    }
+    kinds.have(&mut clients, &left).await;
+    let later = clients
+        .events
+        .publish_event(PublishEventRequest {
+            ordering_key: "key".to_owned(),
+            ..event("clocking", CLOCKING)
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    kinds.have(&mut clients, &[id_of(&later.event).to_owned()]).await;
+}
+
+/// A `Date` header of the right time.
+fn date() -> String {
+    now().format(&Rfc2822).unwrap().replace("+0000", "GMT")
+}
+
+on_both_stores! {
+    async fn b31_a_clock_that_is_ten_minutes_off_is_told(on: On) {
+        let clock = PlantedClock::of_machine();
+        clock.set(600);
+        let mut installation = Installation::start_with(on, |server| clock.in_place(server)).await;
+        let mut receivers = Vec::new();
+        for address in ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"] {
+            let receiver = Receiver::start_at(address.parse().unwrap()).await;
+            receiver.answer_with(|_| Response::new(200).header("Date", date()));
+            installation.create_webhook(webhook(&receiver.url("/"), &["clocking"])).await.unwrap();
+            receivers.push(receiver);
+        }
+        let whose = if on == On::Sqlite { "the clocks of most receivers" } else { "the database's" };
+        let address = installation.server.http_address().to_owned();
+        let said = until("the clock to be told", async || {
+            installation.publish("clocking", CLOCKING).await;
+            let said = get(&address, "/readyz").await;
+            if said.contains("ahead of") { Ok(said) } else { Err(said) }
+        })
+        .await;
+        assert!(said.contains("200 OK") && said.contains(whose) && said.contains("webhook-timestamp"), "{said}");
+        let offset = installation.reading("hookwright_clock_offset_seconds").await;
+        assert!((595.0..605.0).contains(&offset), "{offset}");
+        installation.says("/metrics", "hookwright_clock_offset_seconds").await;
+        assert!(installation.server.stderr().contains("may refuse the signatures"));
+        clock.set(0);
+        until("the clock to be right again", async || {
+            installation.publish("clocking", CLOCKING).await;
+            let said = get(&address, "/readyz").await;
+            if said.contains("ahead of") { Err(said) } else { Ok(()) }
+        })
+        .await;
+    }
+}
