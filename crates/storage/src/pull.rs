@@ -1,4 +1,7 @@
-//! Deliveries that are fetched, not posted: they wait in the store, and are leased to whoever fetches them.
+//! Deliveries that are fetched, not posted: they wait in the store, and are leased to whoever fetches them. Times are those of
+//! the schedule clock ([`crate::clock`]).
+//!
+//! Each call is a handful of statements however many deliveries it concerns, in one transaction.
 
 use crate::{
     batch::StoredEvent,

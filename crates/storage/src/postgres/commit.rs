@@ -19,7 +19,7 @@ use crate::{
     changes,
     clock::{now_us, schedule_us},
     row_event::pack,
-    rows::{EndingRow, HealthRow, PendingRow},
+    rows::{AttemptRow, EndingRow, HealthRow, PendingRow},
     schema::{event_replays, webhook_health},
 };
 
@@ -47,6 +47,12 @@ macro_rules! insert_attempts {
             diesel_async::RunQueryDsl::execute(statement, $conn).await?;
         }
     };
+}
+
+/// Appends attempts that may be there already.
+pub(super) async fn insert_attempts_again(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
+    insert_attempts!(InsertAttemptsAgain, conn, rows);
+    Ok(())
 }
 
 /// Stores a batch within the transaction that is open.
@@ -88,11 +94,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         };
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
-    for (webhook, key) in &batch.advance {
-        if queries::promote(conn, node, *webhook, key, schedule_us()).await? {
-            committed.due.push(*webhook);
-        }
-    }
+    committed.due = queries::promote_all(conn, node, &batch.advance, schedule_us()).await?;
     insert_endings(conn, &batch.endings).await?;
     for row in &batch.health {
         store_health(conn, row).await?;

@@ -6,7 +6,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::scope::KEY_64;
+use super::{scope::KEY_64, statements::PromoteKeys};
 use crate::queries::troubled::TroubledId;
 use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
@@ -52,6 +52,46 @@ async fn lock_steered(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
         .execute(conn)
         .await?;
     Ok(STEERED)
+}
+
+/// Appends attempts; one that is there already stays as it is.
+async fn insert_attempts(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
+    super::commit::insert_attempts_again(conn, rows).await
+}
+
+/// Makes the next delivery of each of these webhooks' keys due now, and the caller's node its owner. Returns the webhooks of
+/// those that were not due already. Only under the locks of the webhooks' order.
+pub(super) async fn promote_all(
+    conn: &mut AsyncPgConnection,
+    node: i32,
+    keys: &[(i64, String)],
+    now: i64,
+) -> QueryResult<Vec<i64>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = PromoteKeys::default();
+    for (webhook, key) in keys {
+        statement.push(*webhook, key, now, node);
+    }
+    diesel_async::RunQueryDsl::load(statement, conn).await
+}
+
+/// These pending rows of a webhook, and when they were leased. Locked in the order of their ids, so that nobody waits for
+/// somebody who waits.
+async fn locked_rows(
+    conn: &mut AsyncPgConnection,
+    webhook: i64,
+    ids: &[i64],
+) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    pending_deliveries::table
+        .filter(pending_deliveries::delivery_id.eq_any(ids))
+        .filter(pending_deliveries::webhook_id.eq(webhook))
+        .order(pending_deliveries::delivery_id)
+        .select((PendingRow::as_select(), pending_deliveries::leased_at))
+        .for_update()
+        .load(conn)
+        .await
 }
 
 /// What is due for a webhook at a node, and when it was leased; but for what another caller is just taking.

@@ -10,7 +10,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
 };
 
-use crate::rows::PendingRow;
+use crate::rows::{FOLLOWS, PendingRow};
 
 /// Defines a statement whose text is fixed and whose parameters are arrays, one for each column.
 macro_rules! statement {
@@ -152,6 +152,37 @@ impl<'a> UpsertPending<'a> {
         self.attempts.push(row.attempts);
         self.node.push(node);
         self.ordering_key.push(row.ordering_key.as_deref());
+    }
+}
+
+statement! {
+    /// Makes the first delivery of each key due that waits behind another one so far.
+    PromoteKeys {
+        webhook_id: i64 => BigInt,
+        ordering_key: &'a str => Text,
+        now: i64 => BigInt,
+        node: i32 => Integer,
+        follows: i64 => BigInt,
+    }
+    "UPDATE pending_deliveries d SET due_at = k.now, node = k.node FROM unnest(",
+    ") AS k (webhook_id, ordering_key, now, node, follows) CROSS JOIN LATERAL ( \
+         SELECT p.delivery_id, p.due_at FROM pending_deliveries p \
+         WHERE p.webhook_id = k.webhook_id AND p.ordering_key = k.ordering_key ORDER BY p.position LIMIT 1) AS first \
+     WHERE d.delivery_id = first.delivery_id AND first.due_at = k.follows RETURNING d.webhook_id"
+}
+
+impl Query for PromoteKeys<'_> {
+    type SqlType = BigInt;
+}
+
+impl<'a> PromoteKeys<'a> {
+    /// Adds a key, whose next delivery is due `now` at a node.
+    pub(super) fn push(&mut self, webhook: i64, key: &'a str, now: i64, node: i32) {
+        self.webhook_id.push(webhook);
+        self.ordering_key.push(key);
+        self.now.push(now);
+        self.node.push(node);
+        self.follows.push(FOLLOWS);
     }
 }
 

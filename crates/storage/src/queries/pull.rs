@@ -31,20 +31,23 @@ macro_rules! pull_queries {
                     break;
                 }
             }
-            for (row, leased_at) in handed_out {
-                // Handed out before, and not acknowledged.
-                if let Some(leased_at) = leased_at.filter(|_| row.attempts > 0) {
-                    let missed = $crate::queries::pull::not_acknowledged(&row, leased_at);
-                    insert_attempt(conn, &missed)$($wait)*?;
-                }
-                diesel::update(pending_deliveries::table.find(row.delivery_id))
-                    .set((
-                        pending_deliveries::due_at.eq(portion.until),
-                        pending_deliveries::attempts.eq(row.attempts + 1),
-                        pending_deliveries::leased_at.eq(now),
-                    ))
-                    .execute(conn)$($wait)*?;
+            if handed_out.is_empty() {
+                return Ok(leased);
             }
+            // Handed out before, and not acknowledged.
+            let missed = handed_out.iter().filter(|(row, _)| row.attempts > 0);
+            let missed: Vec<AttemptRow> = missed
+                .filter_map(|(row, leased_at)| Some($crate::queries::pull::not_acknowledged(row, (*leased_at)?)))
+                .collect();
+            insert_attempts(conn, &missed)$($wait)*?;
+            let ids: Vec<i64> = handed_out.iter().map(|(row, _)| row.delivery_id).collect();
+            diesel::update(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))
+                .set((
+                    pending_deliveries::due_at.eq(portion.until),
+                    pending_deliveries::attempts.eq(pending_deliveries::attempts + 1),
+                    pending_deliveries::leased_at.eq(now),
+                ))
+                .execute(conn)$($wait)*?;
             Ok(leased)
         }
 
@@ -73,43 +76,49 @@ macro_rules! pull_queries {
             leases: &[Lease],
             now: i64,
         ) -> QueryResult<Vec<Acknowledged>> {
-            let mut acknowledged = Vec::new();
-            let mut changed = Vec::new();
-            let mut organization = None;
             lock_order(conn, &[webhook])$($wait)*?;
+            // Locked: whoever removes these rows has acknowledged them, or handed them out again.
+            let rows = leased(conn, webhook, leases)$($wait)*?;
+            let Some(organization) = rows.as_slice().first().map(|(row, _)| row.organization_id) else {
+                return Ok(Vec::new());
+            };
+            let ids: Vec<i64> = rows.iter().map(|(row, _)| row.delivery_id).collect();
+            diesel::delete(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))
+                .execute(conn)$($wait)*?;
+            let ended: Vec<AttemptRow> = rows
+                .iter()
+                .map(|(row, leased_at)| $crate::queries::pull::acknowledged(row, *leased_at, now))
+                .collect();
+            insert_attempts(conn, &ended)$($wait)*?;
+            let keys = rows.iter().filter_map(|(row, _)| Some((webhook, row.ordering_key.clone()?)));
+            promote_all(conn, node, &keys.collect::<Vec<_>>(), now)$($wait)*?;
+            note_changes(conn, organization, &ids)$($wait)*?;
+            let acknowledged = rows.iter().map(|(row, leased_at)| Acknowledged {
+                delivery: row.delivery_id,
+                attempt: row.attempts,
+                event: row.event_id,
+                leased_at: *leased_at,
+            });
+            Ok(acknowledged.collect())
+        }
+
+        /// The rows of leases that are good, locked, with the times at which they were leased.
+        $($asynchronous)* fn leased(
+            conn: &mut Connection,
+            webhook: i64,
+            leases: &[Lease],
+        ) -> QueryResult<Vec<(PendingRow, i64)>> {
+            let mut attempts: std::collections::HashMap<i64, Vec<i32>> = std::collections::HashMap::new();
             for (delivery, attempt) in leases {
-                let found: Option<(PendingRow, Option<i64>)> = pending_deliveries::table
-                    .find(delivery)
-                    .filter(pending_deliveries::webhook_id.eq(webhook))
-                    .filter(pending_deliveries::attempts.eq(attempt))
-                    .select((PendingRow::as_select(), pending_deliveries::leased_at))
-                    .first(conn)$($wait)*
-                    .optional()?;
-                let Some((row, Some(leased_at))) = found else { continue };
-                // Whoever removes the row has acknowledged it, or handed it out again.
-                let mine = pending_deliveries::table
-                    .find(delivery)
-                    .filter(pending_deliveries::attempts.eq(attempt));
-                if diesel::delete(mine).execute(conn)$($wait)*? == 0 {
-                    continue;
-                }
-                insert_attempt(conn, &$crate::queries::pull::acknowledged(&row, leased_at, now))$($wait)*?;
-                if let Some(key) = &row.ordering_key {
-                    promote(conn, node, webhook, key, now)$($wait)*?;
-                }
-                organization = Some(row.organization_id);
-                changed.push(row.delivery_id);
-                acknowledged.push(Acknowledged {
-                    delivery: row.delivery_id,
-                    attempt: row.attempts,
-                    event: row.event_id,
-                    leased_at,
-                });
+                attempts.entry(*delivery).or_default().push(*attempt);
             }
-            if let Some(organization) = organization {
-                note_changes(conn, organization, &changed)$($wait)*?;
-            }
-            Ok(acknowledged)
+            let ids: Vec<i64> = attempts.keys().copied().collect();
+            let rows = locked_rows(conn, webhook, &ids)$($wait)*?;
+            let is_asked = |row: &PendingRow| {
+                attempts.get(&row.delivery_id).is_some_and(|asked| asked.contains(&row.attempts))
+            };
+            let good = rows.into_iter().filter(|(row, _)| is_asked(row));
+            Ok(good.filter_map(|(row, leased_at)| Some((row, leased_at?))).collect())
         }
 
         pub(crate) $($asynchronous)* fn extend_leases(
@@ -118,29 +127,12 @@ macro_rules! pull_queries {
             leases: &[Lease],
             until: i64,
         ) -> QueryResult<Vec<Lease>> {
-            let mut extended = Vec::new();
-            for (delivery, attempt) in leases {
-                let leased = pending_deliveries::table
-                    .find(delivery)
-                    .filter(pending_deliveries::webhook_id.eq(webhook))
-                    .filter(pending_deliveries::attempts.eq(attempt))
-                    .filter(pending_deliveries::leased_at.is_not_null());
-                let moved = diesel::update(leased)
-                    .set(pending_deliveries::due_at.eq(until))
-                    .execute(conn)$($wait)*?;
-                if moved > 0 {
-                    extended.push((*delivery, *attempt));
-                }
-            }
-            Ok(extended)
-        }
-
-        $($asynchronous)* fn insert_attempt(conn: &mut Connection, row: &AttemptRow) -> QueryResult<()> {
-            diesel::insert_into(attempts::table)
-                .values(row)
-                .on_conflict_do_nothing()
-                .execute(conn)$($wait)*
-                .map(drop)
+            let rows = leased(conn, webhook, leases)$($wait)*?;
+            let ids: Vec<i64> = rows.iter().map(|(row, _)| row.delivery_id).collect();
+            diesel::update(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))
+                .set(pending_deliveries::due_at.eq(until))
+                .execute(conn)$($wait)*?;
+            Ok(rows.iter().map(|(row, _)| (row.delivery_id, row.attempts)).collect())
         }
     };
 }
@@ -148,7 +140,10 @@ pub(crate) use pull_queries;
 
 use hookwright_domain::outcome::ErrorClass;
 
-use crate::rows::{AttemptRow, DELIVERED, GOES_ON, PendingRow};
+use crate::{
+    clock::shown_us,
+    rows::{AttemptRow, DELIVERED, GOES_ON, PendingRow},
+};
 
 /// The attempt of a delivery that was handed out and never acknowledged.
 pub(crate) fn not_acknowledged(row: &PendingRow, leased_at: i64) -> AttemptRow {
@@ -175,7 +170,7 @@ fn attempt(row: &PendingRow, leased_at: i64, ended_at: i64) -> AttemptRow {
         event_id: row.event_id,
         organization_id: row.organization_id,
         webhook_id: row.webhook_id,
-        started_at: crate::clock::shown_us(leased_at),
+        started_at: shown_us(leased_at),
         duration_us: (ended_at - leased_at).max(0),
         status: None,
         error_class: None,

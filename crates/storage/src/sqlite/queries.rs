@@ -19,6 +19,9 @@ crate::queries::pull::pull_queries!([], []);
 crate::queries::stats::stats_queries!([], []);
 crate::queries::tokens::tokens_queries!([], []);
 
+/// How many attempts go into one statement.
+const ATTEMPTS_AT_ONCE: usize = 1_000;
+
 /// There is one writer at a time.
 fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {
     Ok(())
@@ -27,6 +30,35 @@ fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {
 /// There is one stream, for there is one writer.
 fn lock_steered(_: &mut SqliteConnection) -> QueryResult<i32> {
     Ok(0)
+}
+
+/// Appends attempts; one that is there already stays as it is.
+fn insert_attempts(conn: &mut SqliteConnection, rows: &[AttemptRow]) -> QueryResult<()> {
+    // Each row has 13 parameters, and a statement 32,766 at most.
+    for rows in rows.chunks(ATTEMPTS_AT_ONCE) {
+        diesel::insert_or_ignore_into(attempts::table)
+            .values(rows)
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Makes the next delivery of each of these webhooks' keys due: see `promote`.
+fn promote_all(conn: &mut SqliteConnection, node: i32, keys: &[(i64, String)], now: i64) -> QueryResult<()> {
+    for (webhook, key) in keys {
+        promote(conn, node, *webhook, key, now)?;
+    }
+    Ok(())
+}
+
+/// These pending rows of a webhook, and when they were leased.
+fn locked_rows(conn: &mut SqliteConnection, webhook: i64, ids: &[i64]) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    pending_deliveries::table
+        .filter(pending_deliveries::delivery_id.eq_any(ids))
+        .filter(pending_deliveries::webhook_id.eq(webhook))
+        .order(pending_deliveries::delivery_id)
+        .select((PendingRow::as_select(), pending_deliveries::leased_at))
+        .load(conn)
 }
 
 /// What is due for a webhook at a node, and when it was leased.

@@ -6,6 +6,8 @@ use hookwright_storage::{
     pull::{Lease, Portion},
 };
 
+use hookwright_testkit::proxy::Mode;
+
 use crate::support::{Fixture, NOW, ORGANIZATION, delivery, on_both_stores};
 
 const HOOK: i64 = 11;
@@ -80,6 +82,29 @@ on_both_stores! {
         assert_eq!(store.hand_out(HOOK, now, none).await.unwrap().len(), 1, "at least one");
     }
 
+    async fn many_are_acknowledged_at_once_each_counted_once(fixture: &mut Fixture) {
+        let events = waiting(fixture, 1_000).await;
+        let (store, now) = (fixture.store(), NOW + 1_000_000);
+        let leased = pull(store, now, 1_000).await;
+        assert_eq!(leased.len(), 1_000);
+        assert_eq!(pull(store, now + 11, 400).await.len(), 400, "the oldest again");
+        // Leases that are over, one that is named twice, and one of nothing.
+        let mut asked = leased.clone();
+        asked.extend([leased[999], (i64::MAX, 1)]);
+        let acknowledged = store.acknowledge(HOOK, &asked, now + 12).await.unwrap();
+        let done: Vec<Lease> = acknowledged.iter().map(|one| (one.delivery, one.attempt)).collect();
+        assert_eq!(done, leased[400..], "those that were not handed out again, in order");
+        let again: Vec<Lease> = leased[..400].iter().map(|(delivery, _)| (*delivery, 2)).collect();
+        assert_eq!(store.extend_leases(HOOK, &again, now + 100).await.unwrap().len(), 400);
+        assert_eq!(store.extend_leases(HOOK, &leased, now + 100).await.unwrap(), [], "the first leases are over");
+        assert_eq!(store.acknowledge(HOOK, &again, now + 20).await.unwrap().len(), 400);
+        assert_eq!(store.count_waiting().await.unwrap(), 0);
+        for (event, attempts) in [(&events[0], 2), (&events[999], 1)] {
+            let record = store.get_delivery(ORGANIZATION, delivery(event, 0)).await.unwrap().unwrap();
+            assert_eq!((record.state, record.attempts_made), (DeliveryState::Delivered, attempts));
+        }
+    }
+
     async fn ordered_deliveries_are_handed_out_one_of_a_key_at_a_time(fixture: &mut Fixture) {
         let events: Vec<_> = ["a", "a", "b"].iter().map(|key| fixture.ordered(key)).collect();
         fixture.commit_events(events.clone()).await;
@@ -100,4 +125,26 @@ on_both_stores! {
         assert_eq!(record.state, DeliveryState::Cancelled);
         store.commit(&Batch::default()).await.unwrap();
     }
+}
+
+/// With 5 ms to the database and back, a statement a lease would not end within the deadline of a call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledging_a_thousand_takes_a_handful_of_round_trips() {
+    let mut fixture = Fixture::postgres().await;
+    let keys: Vec<String> = (0..500).map(|key| format!("key-{key}")).collect();
+    let events: Vec<NewEvent> = keys.iter().chain(&keys).map(|key| fixture.ordered(key)).collect();
+    fixture.commit_events(events).await;
+    let proxy = fixture.behind_proxy().await;
+    proxy.set(Mode::Slow(std::time::Duration::from_millis(5)));
+    let (store, now) = (fixture.store(), NOW + 1_000_000);
+    let leased = pull(store, now, 1_000).await;
+    assert_eq!(leased.len(), 500, "the first of each key");
+    let begun = std::time::Instant::now();
+    assert_eq!(store.acknowledge(HOOK, &leased, now + 1).await.unwrap().len(), 500);
+    assert_eq!(
+        pull(store, i64::MAX / 2, 1_000).await.len(),
+        500,
+        "the second of each key"
+    );
+    assert!(begun.elapsed() < hookwright_storage::DEADLINE, "{:?}", begun.elapsed());
 }

@@ -8,7 +8,7 @@ use hookwright_storage::{
     AttemptRow, AuditRow, Batch, EventTypeRow, NewEvent, OrganizationRow, PendingRow, RequestKey, SecretRow, Store,
     StoreOptions, StoredEvent, WebhookRow,
 };
-use hookwright_testkit::{PostgresCluster, TestDatabase, until};
+use hookwright_testkit::{PostgresCluster, Proxy, TestDatabase, until};
 use tempfile::TempDir;
 
 /// A moment that ids and rows of tests are made at, in milliseconds.
@@ -100,6 +100,18 @@ impl Fixture {
             }
         })
         .await
+    }
+
+    /// Opens the store again through a proxy. On PostgreSQL alone.
+    pub(crate) async fn behind_proxy(&mut self) -> Proxy {
+        let (scheme, rest) = self.options.url.split_once("://").unwrap();
+        let (authority, path) = rest.split_once('/').unwrap();
+        let host = authority.rsplit('@').next().unwrap();
+        let proxy = Proxy::start(host.to_owned()).await.unwrap();
+        let authority = authority.replace(host, &proxy.address().to_string());
+        self.options.url = format!("{scheme}://{authority}/{path}");
+        self.reopen().await;
+        proxy
     }
 
     pub(crate) fn event(&self, webhooks: &[i64]) -> NewEvent {
