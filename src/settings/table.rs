@@ -230,6 +230,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(retry_delays, List, DELIVERY, "DURATION", "Delay between one attempt of a delivery and the next, for example 30s",
         singular = Some("retry-delay")),
     setting!(disable_after, One, DELIVERY, "DURATION", "A webhook that only failed for this long, over at least 20 attempts, is disabled"),
+    setting!(hold, Switch, DELIVERY, "true|false", "Accept events and serve the API, but send nothing and hand nothing out, for a copy of a production database"),
     setting!(shutdown_timeout, One, DELIVERY, "DURATION", "How long a shutdown waits for attempts under way"),
     setting!(header_prefix, One, DELIVERY, "PREFIX", "Prefix of the webhook headers"),
     setting!(user_agent, One, DELIVERY, "TEXT", "User-Agent that is sent to receivers"),

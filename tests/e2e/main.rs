@@ -13,6 +13,7 @@
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `filters` | which events a filter lets through, and why an event was sent or not |
 //! | `guides` | the commands of docs/guides, and what they say comes out |
+//! | `hold` | a server that sends nothing |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
@@ -52,6 +53,7 @@ mod durability;
 mod examples;
 mod filters;
 mod guides;
+mod hold;
 mod installation;
 mod isolation;
 mod ordering;

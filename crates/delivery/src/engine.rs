@@ -118,6 +118,8 @@ pub struct EngineOptions {
     pub disable_after: Duration,
     /// How the webhook's request looks: header prefix and user agent.
     pub format: RequestFormat,
+    /// Accept events, and send nothing.
+    pub hold: bool,
     /// The version of the configuration that the catalogue was filled from.
     pub configuration: i64,
 }
@@ -213,7 +215,7 @@ impl Engine {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let lease = Arc::new(Lease::new(store.lease().is_some()));
-        let turns = Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease)));
+        let turns = Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease)).hold(options.hold));
         let memory = Arc::new(Memory::new(options.memory_bytes_max));
         let inner = Arc::new(Inner {
             shared: Shared {
@@ -221,6 +223,7 @@ impl Engine {
                 memory: Arc::clone(&memory),
                 turns: Arc::clone(&turns),
                 several_nodes: store.lease().is_some(),
+                hold: options.hold,
             },
             turns,
             memory,
@@ -391,6 +394,11 @@ impl Engine {
     /// What holds the engine up, if anything does: a webhook that is slow or fails does not.
     pub fn stall(&self) -> Option<Stall> {
         self.inner.stall()
+    }
+
+    /// Whether this server was told to send nothing.
+    pub fn holds(&self) -> bool {
+        self.inner.options.hold
     }
 
     /// What is known of this machine's clock, after a look at it.

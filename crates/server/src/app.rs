@@ -208,6 +208,11 @@ impl App {
         }
     }
 
+    /// Whether this server was told to send nothing.
+    pub fn holds(&self) -> bool {
+        self.engine.holds()
+    }
+
     fn next_id(&self) -> i64 {
         self.ids.next(clock::reference_us() / 1_000)
     }

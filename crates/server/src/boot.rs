@@ -71,6 +71,7 @@ pub(crate) fn node(options: &Options, grpc_address: SocketAddr) -> anyhow::Resul
         grpc_address: grpc_address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         lease: options.node_lease,
+        hold: options.hold,
     })
 }
 

@@ -476,6 +476,7 @@ fn engine_options(options: &Options, configuration: i64) -> EngineOptions {
         concurrent_attempts_per_webhook_max: options.concurrent_attempts_per_webhook_max,
         memory_bytes_max: options.memory_bytes_max,
         disable_after: options.disable_after,
+        hold: options.hold,
         format: RequestFormat::new(&options.header_prefix, &options.user_agent),
         configuration,
     }
@@ -491,6 +492,11 @@ fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     let token_file = running.admin_token_file.display();
     tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
     tracing::info!(file = %token_file, "the first admin token is in this file");
+    if options.hold {
+        tracing::warn!(
+            "hold is set: this server sends nothing and hands nothing out; restart it without hold to release what waits"
+        );
+    }
     if !options.allow_targets.is_empty() {
         tracing::info!(
             targets = options.allow_targets.join(", "),

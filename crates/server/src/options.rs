@@ -61,6 +61,8 @@ pub struct Options {
     pub concurrent_attempts_per_webhook_max: usize,
     /// How much payload may wait in memory; what exceeds it waits in the store alone.
     pub memory_bytes_max: usize,
+    /// Accept events and serve the API, but send nothing and hand nothing out: for a copy of a production database.
+    pub hold: bool,
     /// How long a shutdown waits for attempts under way.
     pub shutdown_timeout: Duration,
     /// For how long the engine may be stalled before the server counts as not ready.
@@ -155,6 +157,7 @@ impl Options {
                 .map(Duration::from_secs)
                 .to_vec(),
             disable_after: Duration::from_secs(5 * 86_400),
+            hold: false,
             concurrent_attempts_max: 1024,
             concurrent_attempts_per_webhook_max: 64,
             memory_bytes_max: 64 << 20,

@@ -113,6 +113,7 @@ struct Gauges {
     clock_jumps: Gauge,
     clock_offset_seconds: Gauge<f64, AtomicU64>,
     ids_ahead_seconds: Gauge<f64, AtomicU64>,
+    hold: Gauge,
 }
 
 /// A registry with the engine's counters.
@@ -163,6 +164,11 @@ impl Telemetry {
             "How often the clock of this machine, or of the database, was set since the start",
             &gauges.clock_jumps,
         );
+        add(
+            "hold",
+            "1 while this node sends nothing because the setting hold is on, else 0",
+            &gauges.hold,
+        );
         registry.register(
             "clock_offset_seconds",
             "By how much the clock of this machine is ahead of the database's, or of most receivers' on SQLite; 0 while not known",
@@ -199,6 +205,7 @@ impl Telemetry {
             .clock_offset_seconds
             .set(seconds(clock.offset_us.unwrap_or_default()));
         self.gauges.ids_ahead_seconds.set(seconds(clock.ids_ahead_us));
+        self.gauges.hold.set(i64::from(self.engine.holds()));
         self.gauges
             .stalled_seconds
             .set(self.engine.stall().map_or(0, |stall| age_seconds(stall.since)));
@@ -239,6 +246,10 @@ impl Telemetry {
     }
 
     async fn notes(&self) -> Vec<String> {
-        self.engine.clock().await.notes()
+        let mut notes = self.engine.clock().await.notes();
+        if self.engine.holds() {
+            notes.insert(0, "hold is set: nothing is sent and nothing handed out".to_owned());
+        }
+        notes
     }
 }

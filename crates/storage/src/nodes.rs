@@ -14,6 +14,8 @@ pub struct NodeOptions {
     pub version: String,
     /// How long its lease lasts without being renewed.
     pub lease: Duration,
+    /// It sends nothing: the others give it nothing, and it takes nothing over.
+    pub hold: bool,
 }
 
 /// The default of [`NodeOptions::lease`].
@@ -26,6 +28,7 @@ impl Default for NodeOptions {
             grpc_address: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease: LEASE,
+            hold: false,
         }
     }
 }
@@ -37,7 +40,7 @@ pub enum NodeState {
     Free,
     /// It accepts events and sends.
     Serving,
-    /// It is stopping: it accepts nothing any more.
+    /// It is stopping and accepts nothing any more, or it was started with `hold` and sends nothing.
     Draining,
     /// Its lease has ended, or it gave it back: the others adopt what it owned.
     Lost,
@@ -103,7 +106,7 @@ pub struct NodeReport {
     pub deliveries_in_memory: i64,
     /// Attempts under way.
     pub attempts_under_way: i64,
-    /// Whether it is stopping.
+    /// Whether it is stopping, or holds what it has.
     pub draining: bool,
 }
 

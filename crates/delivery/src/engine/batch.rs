@@ -108,6 +108,7 @@ mod tests {
             memory,
             turns,
             several_nodes: false,
+            hold: false,
         };
         let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
         let place = Place {

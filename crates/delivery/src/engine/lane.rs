@@ -97,6 +97,8 @@ pub(super) struct Shared {
     pub(super) turns: Arc<Turns>,
     /// Whether other nodes may use the same store.
     pub(super) several_nodes: bool,
+    /// Nothing is sent: all deliveries wait in the store.
+    pub(super) hold: bool,
 }
 
 /// See the module.

@@ -179,7 +179,7 @@ impl Inner {
             oldest_due_at: lanes.iter().filter_map(|lane| lane.stalled_since(now)).min(),
             deliveries_in_memory: count(lanes.iter().map(|lane| lane.held()).sum()),
             attempts_under_way: count(self.turns.taken()),
-            draining: self.stopping.load(Ordering::Acquire),
+            draining: self.options.hold || self.stopping.load(Ordering::Acquire),
         }
     }
 
@@ -203,7 +203,8 @@ impl Inner {
             .into_iter()
             .filter(|node| node.expired || node.state == NodeState::Lost)
             .collect::<Vec<_>>();
-        let work = !lost.is_empty() || !joined.is_empty();
+        // What it took over nobody would send.
+        let work = !self.options.hold && (!lost.is_empty() || !joined.is_empty());
         if work && !self.stopping.load(Ordering::Acquire) && !self.membership.busy.swap(true, Ordering::AcqRel) {
             let parts = serving.len() + 1;
             let inner = Arc::clone(self);

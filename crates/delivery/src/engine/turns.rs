@@ -2,7 +2,7 @@
 //!
 //! A lane's worker holds one turn. When none is free the lane waits in line, and a worker that has finished a delivery
 //! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another. While this
-//! node's lease has ended everybody waits in line.
+//! node's lease has ended, or where it was told to send nothing, everybody waits in line.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +21,8 @@ use super::{lane::Lane, lease::Lease};
 pub(super) struct Turns {
     state: Mutex<State>,
     lease: Arc<Lease>,
+    /// Nobody gets a turn.
+    hold: bool,
     contended: AtomicBool,
     taken: AtomicUsize,
     all_free: Notify,
@@ -35,6 +37,7 @@ impl Turns {
     pub(super) fn new(limit: usize, lease: Arc<Lease>) -> Self {
         Self {
             lease,
+            hold: false,
             state: Mutex::new(State {
                 free: limit,
                 line: VecDeque::new(),
@@ -45,11 +48,16 @@ impl Turns {
         }
     }
 
+    /// The same, of a server that was told to send nothing.
+    pub(super) fn hold(self, hold: bool) -> Self {
+        Self { hold, ..self }
+    }
+
     /// Takes a turn, or puts the lane in line and returns false. A lane stands in line once: it must not ask again before
     /// it was called.
     pub(super) fn take(&self, lane: &Arc<Lane>) -> bool {
         let mut state = self.state.lock();
-        if state.free > 0 && self.lease.holds() {
+        if state.free > 0 && self.may_send() {
             state.free -= 1;
             self.taken.fetch_add(1, Ordering::Relaxed);
             return true;
@@ -61,13 +69,13 @@ impl Turns {
 
     /// Whether this node may send at all.
     pub(super) fn may_send(&self) -> bool {
-        self.lease.holds()
+        !self.hold && self.lease.holds()
     }
 
     /// Gives a free turn to the lane that has waited longest, if there are both: the caller must start a worker there.
     pub(super) fn resume(&self) -> Option<Arc<Lane>> {
         let mut state = self.state.lock();
-        if state.free == 0 || !self.lease.holds() {
+        if state.free == 0 || !self.may_send() {
             return None;
         }
         let next = state.line.pop_front()?;
@@ -87,11 +95,7 @@ impl Turns {
     /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
     pub(super) fn give(&self) -> Option<Arc<Lane>> {
         let mut state = self.state.lock();
-        let next = if self.lease.holds() {
-            state.line.pop_front()
-        } else {
-            None
-        };
+        let next = if self.may_send() { state.line.pop_front() } else { None };
         if state.line.is_empty() {
             self.contended.store(false, Ordering::Relaxed);
         }

@@ -62,6 +62,13 @@ impl App {
     ) -> AppResult<Vec<PulledDelivery>> {
         let until = Instant::now() + request.wait;
         self.fetched_webhook(caller, organization, id)?;
+        if self.engine.holds() {
+            return Err(AppError::Precondition {
+                reason: "SERVER_HOLDS",
+                subject: resource(organization, id),
+                message: "the server was started with hold and hands nothing out; restart it without hold".to_owned(),
+            });
+        }
         let arrivals = self.engine.arrivals(id);
         let mut stopping = self.stopping.clone();
         let mut denied = pin!(self.until_denied(caller));

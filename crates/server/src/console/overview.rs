@@ -35,6 +35,8 @@ struct OverviewPage {
     /// `None` for those who may not see them.
     nodes: Option<Vec<Node>>,
     organizations: bool,
+    /// Nothing is sent.
+    hold: bool,
 }
 
 struct Node {
@@ -77,6 +79,7 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
             .list_organizations(caller, NamePrefix::default(), "", 1)?
             .0
             .is_empty(),
+        hold: console.app.holds(),
         frame,
     };
     Ok(html(&page))
@@ -92,7 +95,7 @@ fn node(view: NodeView) -> Node {
     let state = match row.state {
         NodeState::Serving if leased && row.expired => Badge::new("alert", "bad", "silent"),
         NodeState::Serving => Badge::new("check", "good", "serving"),
-        NodeState::Draining => Badge::new("clock", "warn", "stopping"),
+        NodeState::Draining => Badge::new("clock", "warn", "stopping or held"),
         NodeState::Lost => Badge::new("cross", "bad", "lost"),
         NodeState::Free => Badge::new("dot", "calm", "free"),
     };

@@ -124,9 +124,10 @@ async fn take(
     identity: &Identity,
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
+    let state = state_at_start(options);
     // What a free number had belongs to nobody any more: it begins where the database stands.
     let text = format!(
-        "UPDATE nodes SET epoch = epoch + 1, name = $3, state = 1, version = $4,
+        "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
              checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {NOW}, heartbeat_at = {NOW}, lease_until = {NOW} + $7,
              configuration = {NOT_ACCEPTING}, oldest_due_at = NULL, deliveries_in_memory = 0,
              attempts_under_way = 0
@@ -159,10 +160,11 @@ async fn make(
     identity: &Identity,
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
+    let state = state_at_start(options);
     let text = format!(
         "INSERT INTO nodes (number, epoch, name, state, version, grpc_address, started_at, heartbeat_at, lease_until, checkpoint,
              configuration, deliveries_in_memory, attempts_under_way)
-         VALUES ($1, 1, $2, 1, $3, $4, {NOW}, {NOW}, {NOW} + $5, $6, {NOT_ACCEPTING}, 0, 0)
+         VALUES ($1, 1, $2, {state}, $3, $4, {NOW}, {NOW}, {NOW} + $5, $6, {NOT_ACCEPTING}, 0, 0)
          ON CONFLICT DO NOTHING"
     );
     let floor = largest_event(conn).await?;
@@ -182,6 +184,11 @@ async fn make(
     identity.set(number, 1);
     notify(conn, "nodes").await?;
     Ok(true)
+}
+
+/// Serving; or what keeps the others from giving this node anything, from the start.
+fn state_at_start(options: &NodeOptions) -> i32 {
+    if options.hold { 2 } else { 1 }
 }
 
 async fn largest_event(conn: &mut AsyncPgConnection) -> QueryResult<i64> {

@@ -19,7 +19,7 @@ use crate::{
 pub(super) enum Mode {
     /// They are sent to the webhook as it is configured now.
     Sending(Arc<Webhook>),
-    /// They wait in the store: the webhook is inactive, or its receiver fetches them.
+    /// They wait in the store: the webhook is inactive, its receiver fetches them, or this server sends nothing.
     Waiting,
     /// The webhook was deleted: they end.
     Gone,
@@ -65,6 +65,7 @@ impl Lane {
     /// Takes the configuration in. Deliveries that are ready stay so until the next actions, which move them on.
     fn follow(&self, state: &mut State) {
         let (mode, webhook) = match self.shared.catalogue.target(self.webhook.raw()) {
+            Target::Active(webhook) if self.shared.hold => (Mode::Waiting, Some(webhook)),
             Target::Active(webhook) => {
                 if state.mode.sending().is_some_and(|now| Arc::ptr_eq(now, &webhook)) {
                     return;

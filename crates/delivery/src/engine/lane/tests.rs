@@ -67,6 +67,7 @@ fn lane_with(limits: LaneLimits, memory: &Arc<Memory>, turns: &Arc<Turns>, catal
         memory: Arc::clone(memory),
         turns: Arc::clone(turns),
         several_nodes: false,
+        hold: false,
     };
     Arc::new(Lane::new(WebhookId::from_raw(7), limits, shared, Health::default()))
 }
