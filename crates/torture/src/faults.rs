@@ -13,6 +13,8 @@ const FAILPOINT_PATIENCE: Duration = Duration::from_secs(8);
 /// A node is frozen for longer than its lease.
 const FREEZE: Duration = Duration::from_secs(8);
 const PARTITION: Duration = Duration::from_secs(8);
+/// In seconds.
+const HOUR: i64 = 3_600;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ enum Kind {
     Slow,
     DiskFull,
     ReceiversDown,
+    ClockBack,
+    ClockForward,
+    ClockSkew,
 }
 
 impl Kind {
@@ -52,19 +57,24 @@ impl Kind {
             Self::Slow => "store_slow",
             Self::DiskFull => "disk_full",
             Self::ReceiversDown => "receivers_down",
+            Self::ClockBack => "clock_back",
+            Self::ClockForward => "clock_forward",
+            Self::ClockSkew => "clock_skew",
         }
     }
 }
 
-const ON_SQLITE: [Kind; 6] = [
+const ON_SQLITE: [Kind; 8] = [
     Kind::Kill,
     Kind::Failpoint,
     Kind::Terminate,
     Kind::Freeze,
     Kind::DiskFull,
     Kind::ReceiversDown,
+    Kind::ClockBack,
+    Kind::ClockForward,
 ];
-const ON_POSTGRES: [Kind; 14] = [
+const ON_POSTGRES: [Kind; 17] = [
     Kind::Kill,
     Kind::KillAll,
     Kind::Failpoint,
@@ -79,6 +89,9 @@ const ON_POSTGRES: [Kind; 14] = [
     Kind::Cut,
     Kind::Slow,
     Kind::ReceiversDown,
+    Kind::ClockBack,
+    Kind::ClockForward,
+    Kind::ClockSkew,
 ];
 
 /// Makes faults until the time is over, then sees to it that everything is up.
@@ -168,6 +181,15 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
             }
             true
         }
+        Kind::ClockBack | Kind::ClockForward => {
+            let ahead = if kind == Kind::ClockBack { -HOUR } else { 24 * HOUR };
+            set_clock(run, node, ahead, random).await?;
+            false
+        }
+        Kind::ClockSkew => {
+            skew(run, random).await?;
+            true
+        }
         Kind::Partition | Kind::Cut | Kind::Slow => {
             between(run, kind, node, random).await;
             false
@@ -184,6 +206,56 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
         node: (!of_all).then_some(node),
         number: number.filter(|_| !of_all),
     });
+    Ok(())
+}
+
+/// Sets the clock of a node's machine for a while, and right again; sometimes the node dies in between, or just after.
+async fn set_clock(run: &mut Run, node: usize, ahead: i64, random: &mut Random) -> anyhow::Result<()> {
+    let restarts = random.below(4);
+    for (step, ahead) in [ahead, 0].into_iter().enumerate() {
+        if restarts & (1 << step) != 0 {
+            run.say("  while the node is down");
+            let at = now_us();
+            run.nodes.kill(node).await?;
+            run.nodes.set_clock(node, ahead)?;
+            run.nodes.up(node, None).await?;
+            note_restart(run, node, at);
+        } else {
+            run.nodes.set_clock(node, ahead)?;
+        }
+        tokio::time::sleep(Duration::from_millis(2_000 + random.next() % 4_000)).await;
+    }
+    Ok(())
+}
+
+/// A node was killed while clocks were wrong: that may repeat what it had under way.
+fn note_restart(run: &Run, node: usize, at: i64) {
+    run.history.add(&Entry::Fault {
+        at,
+        until: now_us(),
+        kind: "clock_restart".to_owned(),
+        node: Some(node),
+        number: None,
+    });
+}
+
+/// The clocks of all nodes differ for a while.
+async fn skew(run: &mut Run, random: &mut Random) -> anyhow::Result<()> {
+    for index in 0..run.nodes.nodes.len() {
+        let ahead = i64::try_from(random.next() % 7_200).unwrap_or_default() - HOUR;
+        run.nodes.set_clock(index, ahead)?;
+    }
+    tokio::time::sleep(Duration::from_millis(2_000 + random.next() % 4_000)).await;
+    // What one of them leaves is for the others, which have another time.
+    let lost = random.below(run.nodes.nodes.len());
+    let at = now_us();
+    run.nodes.kill(lost).await?;
+    tokio::time::sleep(Duration::from_millis(random.next() % 9_000)).await;
+    run.nodes.up(lost, None).await?;
+    note_restart(run, lost, at);
+    for index in 0..run.nodes.nodes.len() {
+        run.nodes.set_clock(index, 0)?;
+    }
     Ok(())
 }
 

@@ -66,6 +66,8 @@ pub enum Entry {
         /// The number that the node had, if it was known.
         number: Option<u16>,
     },
+    /// The clock of a node was set so many microseconds ahead of the right time.
+    Clock { at: i64, node: usize, ahead: i64 },
     /// What a node used.
     Usage {
         at: i64,

@@ -177,6 +177,7 @@ impl Nodes {
             .allow("127.0.0.0/8")
             .data_directory(&node.data)
             .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
+            .env("HOOKWRIGHT_CLOCK_FILE", &self.clock_file(index).to_string_lossy())
             .arg("--node-name", &format!("n{index}"))
             .arg("--log-filter", "warn,hookwright=info")
             .arg("--shutdown-timeout", "10s");
@@ -199,6 +200,24 @@ impl Nodes {
             builder = builder.env("HOOKWRIGHT_FAILPOINT", failpoint);
         }
         Ok(builder)
+    }
+
+    fn clock_file(&self, index: usize) -> PathBuf {
+        self._directory.path().join(format!("clock-{index}"))
+    }
+
+    /// Sets the clock of a node's machine so many seconds ahead of the right time.
+    pub(crate) fn set_clock(&self, index: usize, seconds: i64) -> anyhow::Result<()> {
+        let file = self.clock_file(index);
+        let half = file.with_extension("half");
+        std::fs::write(&half, (seconds * 1_000_000).to_string())?;
+        std::fs::rename(half, file)?;
+        self.history.add(&Entry::Clock {
+            at: now_us(),
+            node: index,
+            ahead: seconds * 1_000_000,
+        });
+        Ok(())
     }
 
     /// The number that a node has, by its name.

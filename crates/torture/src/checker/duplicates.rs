@@ -70,12 +70,12 @@ fn unrecorded<'a>(facts: &'a Facts<'_>, delivery: i64, arrivals: &'a [Arrival<'a
     let counted = delivered.and_then(|started| {
         arrivals
             .iter()
-            .position(|arrival| (200..300).contains(&arrival.status) && belongs(started, arrival.at))
+            .position(|arrival| (200..300).contains(&arrival.status) && belongs(facts, started, arrival.at))
     });
     let counted = counted.unwrap_or(arrivals.len() - 1);
     let mut found = Vec::new();
     for (_, arrival) in arrivals.iter().enumerate().filter(|(place, _)| *place != counted) {
-        let attempt = failed.iter().position(|started| belongs(*started, arrival.at));
+        let attempt = failed.iter().position(|started| belongs(facts, *started, arrival.at));
         if let Some(attempt) = attempt {
             failed.swap_remove(attempt);
         }
@@ -84,8 +84,10 @@ fn unrecorded<'a>(facts: &'a Facts<'_>, delivery: i64, arrivals: &'a [Arrival<'a
     found
 }
 
-fn belongs(started: i64, arrived: i64) -> bool {
-    (-MOMENT_US..ON_ITS_WAY_US).contains(&(arrived - started))
+/// Whether an attempt that began then is that of a request that arrived then: by any clock that its node may have had.
+fn belongs(facts: &Facts<'_>, started: i64, arrived: i64) -> bool {
+    let within = |ahead: &i64| (-MOMENT_US..ON_ITS_WAY_US).contains(&(arrived - (started - ahead)));
+    facts.clocks.iter().any(within)
 }
 
 /// What happened so that the outcome of an attempt was not recorded, of which the request arrived at this time.
@@ -95,9 +97,12 @@ pub(super) fn cause(facts: &Facts<'_>, at: i64) -> Option<&'static str> {
         .iter()
         .filter(|fault| fault.at - UNDER_WAY_US <= at && at <= fault.until + UNDER_WAY_US);
     let cause = |kind: &str| match kind {
-        "kill" | "kill_all" | "failpoint" | "terminate" | "rolling_restart" => Some("duplicates_crash_of_a_node"),
+        "kill" | "kill_all" | "failpoint" | "terminate" | "rolling_restart" | "clock_restart" => {
+            Some("duplicates_crash_of_a_node")
+        }
         "freeze" | "partition" | "connections_cut" | "store_slow" => Some("duplicates_lost_lease"),
-        "receivers_down" => None,
+        // A clock that is set repeats nothing.
+        "receivers_down" | "clock_back" | "clock_forward" | "clock_skew" => None,
         _ => Some("duplicates_fault_of_the_store"),
     };
     near.filter_map(|fault| Some((cause(fault.kind)?, (fault.at - at).abs())))

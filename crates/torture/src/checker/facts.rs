@@ -52,6 +52,8 @@ pub(super) struct Facts<'a> {
     /// By delivery.
     pub(super) arrivals: BTreeMap<i64, Vec<Arrival<'a>>>,
     pub(super) faults: Vec<Fault<'a>>,
+    /// By how much clocks of nodes were ahead at some time, beside those that were right.
+    pub(super) clocks: Vec<i64>,
     pub(super) usage: Vec<(usize, u64, u64, u64)>,
     pub(super) drained: Option<bool>,
     pub(super) lifted_at: i64,
@@ -64,7 +66,10 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn gather(entries: &'a [Entry]) -> Self {
-        let mut facts = Self::default();
+        let mut facts = Self {
+            clocks: vec![0],
+            ..Self::default()
+        };
         for entry in entries {
             facts.add(entry);
         }
@@ -120,6 +125,7 @@ impl<'a> Facts<'a> {
                 kind,
                 number: *number,
             }),
+            Entry::Clock { ahead, .. } => self.clocks.push(*ahead),
             Entry::Usage {
                 node,
                 rss_mib,

@@ -174,10 +174,13 @@ fn a_repeat_needs_a_reason() {
         number: None,
     };
     assert_eq!(broken(&with([again.clone(), fault("kill")])), [""; 0]);
-    assert_eq!(
-        broken(&with([again, fault("receivers_down")])),
-        ["duplicates_are_explained"]
-    );
+    for kind in ["receivers_down", "clock_back", "clock_forward", "clock_skew"] {
+        assert_eq!(
+            broken(&with([again.clone(), fault(kind)])),
+            ["duplicates_are_explained"],
+            "{kind}"
+        );
+    }
 }
 
 #[test]
@@ -191,6 +194,27 @@ fn a_retry_is_a_reason() {
         arrived(EVENT, "r1", 1, 20 * SECOND, 200),
         attempt(DELIVERY, 2, 1, 20 * SECOND - 10, None),
     ]);
+    assert_eq!(broken(&entries), [""; 0]);
+}
+
+#[test]
+fn x10_a_retry_is_a_reason_by_a_clock_that_was_set_too() {
+    let hour = 3_600 * SECOND;
+    let mut entries = without(story(), |entry| {
+        matches!(entry, Entry::Attempt { .. } | Entry::Arrived { .. })
+    });
+    entries.extend([
+        arrived(EVENT, "r1", 1, 2 * SECOND, 500),
+        attempt(DELIVERY, 1, 0, 2 * SECOND - 10 - hour, Some("status")),
+        arrived(EVENT, "r1", 1, 20 * SECOND, 200),
+        attempt(DELIVERY, 2, 1, 20 * SECOND - 10, None),
+    ]);
+    assert_eq!(broken(&entries), ["duplicates_are_explained"], "no clock was set");
+    entries.push(Entry::Clock {
+        at: SECOND,
+        node: 0,
+        ahead: -hour,
+    });
     assert_eq!(broken(&entries), [""; 0]);
 }
 
