@@ -52,6 +52,10 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
 }
 
 /// A time: RFC 3339, or a duration before now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line has the wall clock of its machine"
+)]
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     let time = match parse_duration(text) {
         Ok(ago) => OffsetDateTime::now_utc() - ago,

@@ -95,11 +95,12 @@ async fn serve(stream: TcpStream, remote: SocketAddr, status: u16, sender: &mpsc
         };
         let keep_alive = request.keep_alive;
         let answered = connection.respond(status, "", keep_alive).await;
-        let received = Received {
-            request,
-            remote,
-            time: OffsetDateTime::now_utc(),
-        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line has the wall clock of its machine"
+        )]
+        let time = OffsetDateTime::now_utc();
+        let received = Received { request, remote, time };
         if sender.send(received).await.is_err() || answered.is_err() || !keep_alive {
             return;
         }

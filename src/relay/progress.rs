@@ -79,6 +79,10 @@ impl Progress {
 
 /// Writes a line with the time.
 pub(super) fn say(text: &str) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line has the wall clock of its machine"
+    )]
     let now = OffsetDateTime::now_utc();
     let now = now.replace_nanosecond(0).unwrap_or(now);
     let now = now.format(&Rfc3339).unwrap_or_default();

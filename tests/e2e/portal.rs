@@ -67,6 +67,7 @@ on_both_stores! {
 #[tokio::test]
 async fn a_link_lasts_no_longer_than_the_token_that_made_it() {
     let mut installation = Installation::start(On::Sqlite).await;
+    #[expect(clippy::disallowed_methods, reason = "a test is no server")]
     let end = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
     let made = Token {
         expiration: Some(Expiration::ExpireTime(end.into())),

@@ -48,6 +48,10 @@ fn columns(cells: [&str; 7]) -> String {
 impl Line<'_> {
     /// Shows it: in place of the line the request byte for byte where that is given.
     pub(super) fn show(&self, output: Output, raw: Option<&Request>) -> anyhow::Result<()> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line has the wall clock of its machine"
+        )]
         let now = OffsetDateTime::now_utc();
         if let Some(request) = raw {
             print_raw(request)?;
