@@ -31,6 +31,7 @@
 //! | `audit` | who changed what, for those who may know |
 //! | `portal` | links that let customers into the console |
 //! | `installation` | what an installation tells of itself |
+//! | `targets` | where webhooks may lead |
 //! | `tokens` | creating and revoking them, and what each may do |
 //! | `torture` | a short run of the fault harness |
 //! | `verifiers` | signatures checked by libraries that others wrote |
@@ -68,6 +69,7 @@ mod searching;
 mod steering;
 mod subscriptions;
 mod support;
+mod targets;
 mod telemetry;
 mod tokens;
 mod torture;
