@@ -7,15 +7,8 @@ mod http1;
 mod http2;
 mod report;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookwright_domain::{
     outcome::{ErrorClass, classify_status},
@@ -31,7 +24,7 @@ use crate::{
     request::HeaderLine,
 };
 
-/// A connection is used no longer than this: addresses and policies change.
+/// A connection is used no longer than this: addresses change.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// A connection that was idle for longer is closed.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
@@ -47,11 +40,10 @@ pub struct Connection {
     remote: Option<std::net::SocketAddr>,
     opened: Instant,
     used: Instant,
-    generation: u64,
 }
 
 /// The receiver that a connection leads to, and how it was verified. A connection is used for requests of the same origin
-/// only. The target policy has a generation of its own; the egress proxy never changes while the process runs.
+/// only. The target policy and the egress proxy never change while the process runs.
 struct Origin {
     https: bool,
     host: Box<str>,
@@ -125,9 +117,7 @@ pub struct Sender {
 
 struct Inner {
     connector: Connector,
-    policy: ArcSwap<TargetPolicy>,
-    /// Grows when the policy changes: older connections are not used again.
-    generation: AtomicU64,
+    policy: Arc<TargetPolicy>,
 }
 
 /// What came of an exchange on a connection.
@@ -147,18 +137,8 @@ impl Sender {
     /// When the options cannot be used.
     pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
         let connector = Connector::new(&options)?;
-        let inner = Inner {
-            connector,
-            policy: ArcSwap::new(policy),
-            generation: AtomicU64::new(0),
-        };
+        let inner = Inner { connector, policy };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Changes the policy. Connections that were opened under the old one are not used again.
-    pub fn set_policy(&self, policy: Arc<TargetPolicy>) {
-        self.inner.policy.store(policy);
-        self.inner.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes an attempt over the connection in the slot if that leads to the request's origin, else over a new one.
@@ -195,7 +175,7 @@ impl Sender {
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
-        if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection, request)) {
+        if let Some(mut connection) = slot.take().filter(|connection| is_usable(connection, request)) {
             report.remote = connection.remote;
             match connection.exchange(request, deadline, &mut report.phases).await {
                 Exchange::Response(response, reusable) => {
@@ -229,23 +209,15 @@ impl Sender {
         }
     }
 
-    fn is_usable(&self, connection: &Connection, request: &AttemptRequest<'_>) -> bool {
-        connection.serves(request.url, request.skip_verify)
-            && connection.is_fresh()
-            && connection.generation == self.inner.generation.load(Ordering::Acquire)
-    }
-
     async fn open(
         &self,
         request: &AttemptRequest<'_>,
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<Connection, Failure> {
-        let generation = self.inner.generation.load(Ordering::Acquire);
-        let policy = self.inner.policy.load_full();
-        let connector = &self.inner.connector;
+        let Inner { connector, policy } = &*self.inner;
         let connected = connector
-            .connect(&policy, request.url, request.skip_verify, deadline, &mut report.phases)
+            .connect(policy, request.url, request.skip_verify, deadline, &mut report.phases)
             .await?;
         report.remote = connected.remote;
         let wire = if connected.http2 {
@@ -260,9 +232,13 @@ impl Sender {
             remote: connected.remote,
             opened: now,
             used: now,
-            generation,
         })
     }
+}
+
+/// Whether a connection is young enough, and leads to the request's origin.
+fn is_usable(connection: &Connection, request: &AttemptRequest<'_>) -> bool {
+    connection.serves(request.url, request.skip_verify) && connection.is_fresh()
 }
 
 impl Connection {

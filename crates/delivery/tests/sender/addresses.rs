@@ -288,24 +288,6 @@ async fn s46_headers_that_lead_elsewhere_are_ignored() {
 }
 
 #[tokio::test]
-async fn s47_a_changed_policy_flushes_the_connections() {
-    let receiver = Receiver::start().await;
-    let sender = sender();
-    let mut slot = None;
-    assert_eq!(class(&attempt_on(&sender, &mut slot, &receiver.url("/")).await), None);
-    assert!(slot.is_some(), "the connection is kept");
-    sender.set_policy(Arc::default());
-    let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
-    assert_eq!(
-        class(&report),
-        Some(ErrorClass::BlockedAddress),
-        "not even the open connection is used"
-    );
-    assert!(slot.is_none());
-    assert_eq!(receiver.request_count(), 1);
-}
-
-#[tokio::test]
 async fn s49_owners_read_the_same_whatever_was_blocked() {
     let dns = DnsServer::start(|name, _| match name {
         "private.example" => Reply::Records(vec![Record::A(Ipv4Addr::new(10, 0, 0, 1))]),
