@@ -2,10 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hookwright_proto::v1::{BatchPublishEventsRequest, PublishEventRequest, PublishResult, publish_result};
+use hookwright_proto::v1::{
+    BatchPublishEventsRequest, PublishEventRequest, PublishResult, RetrySchedule, Webhook, publish_result,
+};
 use hookwright_testkit::{Answer, Receiver, receiver::Gate};
 
-use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, wait_for_events, without_pings};
+use crate::support::{
+    ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, wait_for_events, webhook, without_pings,
+};
 
 const MANY: usize = 10_000;
 
@@ -102,6 +106,40 @@ on_both_stores! {
         installation.restart().await;
         let request = wait_for_events(&receiver, 1).await.remove(0);
         assert_eq!(request.header("webhook-id"), Some(id_of(&published.event)));
+    }
+
+    async fn what_is_under_way_for_long_survives_a_kill(on: On) {
+        let second = prost_types::Duration { seconds: 1, nanos: 0 };
+        let mut installation = Installation::start(on).await;
+        let (hanging, failing) = (Receiver::start().await, Receiver::start().await);
+        installation.register("held").await;
+        installation.register("counted").await;
+        let patient = Webhook {
+            timeout: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+            ..webhook(&hanging.url("/payload"), &["held"])
+        };
+        installation.create_webhook(patient).await.unwrap();
+        hanging.wait_for(1).await;
+        let impatient = Webhook {
+            retry_schedule: Some(RetrySchedule { delays: vec![second; 20] }),
+            ..webhook(&failing.url("/payload"), &["counted"])
+        };
+        installation.create_webhook(impatient).await.unwrap();
+        failing.wait_for(1).await;
+        hanging.answer(Answer::Hang);
+        failing.respond(503);
+        let held = installation.publish("held", "{}").await;
+        wait_for_events(&hanging, 1).await;
+        // An attempt a second: the watermark has passed the event that hangs by the tenth, and a row has to tell of it.
+        installation.publish("counted", "{}").await;
+        wait_for_events(&failing, 10).await;
+        installation.server.kill9().await.unwrap();
+        hanging.respond(200);
+        failing.respond(200);
+        hanging.forget_requests();
+        installation.restart().await;
+        let request = wait_for_events(&hanging, 1).await.remove(0);
+        assert_eq!(request.header("webhook-id"), Some(id_of(&held.event)));
     }
 
     async fn sigterm_under_load_loses_nothing(on: On) {
