@@ -8,7 +8,7 @@ use hookwright_proto::v1::{
 use hookwright_testkit::{Receiver, until};
 use tonic::{Code, Status};
 
-use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events, webhook};
+use crate::support::{ACME, CLOCKING, Installation, On, builder, id_of, on_both_stores, wait_for_events, webhook};
 
 /// An installation whose deliveries fail for good after a second attempt.
 async fn impatient(on: On) -> Installation {
@@ -219,6 +219,59 @@ on_both_stores! {
         let mut expected = events;
         expected.sort();
         assert_eq!(made, expected, "one replay of each event");
+    }
+
+    async fn what_a_replay_made_and_did_not_note_is_not_made_again(on: On) {
+        let directory = tempfile::tempdir().unwrap();
+        let (builder, _database) = builder(on).await;
+        let builder = builder.arg("--retry-delay", "1s").data_directory(directory.path().join("data"));
+        let mut installation = Installation::of(builder.clone().start().await.unwrap()).await;
+        installation.create_organization("acme").await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let mut expected = installation.failed_events(&receiver, 20).await;
+        installation.server.terminate().await.unwrap();
+
+        // It ends after its first part was published, and before that is noted.
+        let dying = builder.clone().env("HOOKWRIGHT_FAILPOINT", "replay-published").start().await.unwrap();
+        let mut dying = Installation::of(dying).await;
+        let _ = dying.replay(ReplayDeliveriesRequest::default()).await;
+        assert!(!dying.server.wait().await.unwrap().success());
+
+        let mut installation = Installation::of(builder.start().await.unwrap()).await;
+        let list = ListReplaysRequest { parent: ACME.to_owned(), ..Default::default() };
+        let replays = installation.clients.replays.list_replays(list).await.unwrap().into_inner().replays;
+        let done = installation.replay_until(&replays[0].name, |replay| replay.state() == ReplayState::Succeeded).await;
+        assert_eq!((done.examined_count, done.matched_count, done.replayed_count), (20, 20, 20));
+        let delivered = installation.deliveries_until(in_state(DeliveryState::Delivered), 20).await;
+        let mut made: Vec<String> = delivered.into_iter().map(|delivery| delivery.event).collect();
+        made.sort();
+        expected.sort();
+        assert_eq!(made, expected, "one replay of each event");
+    }
+
+    async fn what_comes_after_the_call_is_not_replayed(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        for _ in 0..10 {
+            installation.publish("clocking", CLOCKING).await;
+        }
+        installation.deliveries_until(in_state(DeliveryState::Delivered), 10).await;
+        let slowly = ReplayDeliveriesRequest {
+            event_types: vec!["clocking".to_owned()],
+            states: vec![DeliveryState::Delivered.into()],
+            deliveries_per_second: Some(2.0),
+            ..Default::default()
+        };
+        let replay = installation.replay(slowly).await.unwrap();
+        for _ in 0..5 {
+            installation.publish("clocking", CLOCKING).await;
+        }
+        let running = installation.replay_until(&replay.name, |_| true).await;
+        assert_eq!(running.state(), ReplayState::Running, "the later ones came while it ran");
+        let done = installation.replay_until(&replay.name, |replay| replay.state() == ReplayState::Succeeded).await;
+        assert_eq!((done.examined_count, done.matched_count, done.replayed_count), (10, 10, 10));
     }
 
     async fn a_replay_can_be_stopped(on: On) {

@@ -12,7 +12,7 @@ use std::{
 use hookwright_delivery::{clock, engine::Draft};
 use hookwright_domain::id::ReplayId;
 use hookwright_storage::{
-    RequestKey, StoredEvent,
+    RequestKey, StoredEvent, fault,
     replays::{REPLAY_FAILED, REPLAY_SUCCEEDED, ReplayCandidate, ReplayProgress, ReplayRow},
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -267,6 +267,7 @@ impl Work {
             for result in self.app.publish(drafts).await {
                 result?;
             }
+            fault::point("replay-published");
         }
         progress.replayed += made;
         if let Next::Leave = self.note(progress).await? {
