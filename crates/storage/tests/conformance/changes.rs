@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
-    Batch, DELIVERED, DeliveryFilter, GOES_ON, Store,
+    Batch, DELIVERED, DeliveryFilter, ENDING_CANCELLED, EndingRow, GOES_ON, Store,
     changes::{CHANGES_KEPT_US, Changes, Positions},
 };
 
@@ -47,6 +47,26 @@ on_both_stores! {
         assert_eq!(ids(&of_webhook), [delivery(&events[0], 1)]);
         let others = store.changes_after(ORGANIZATION + 1, &DeliveryFilter::default(), &begin).await.unwrap();
         assert_eq!(ids(&others), [0i64; 0], "another organization sees nothing of it");
+    }
+
+    async fn what_ends_without_an_attempt_is_told_too(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let event = fixture.event(&[11]);
+        fixture.commit_events(vec![event.clone()]).await;
+        let begin = store.change_positions().await.unwrap();
+        let ending = EndingRow {
+            delivery_id: delivery(&event, 0),
+            event_id: event.event.id,
+            organization_id: ORGANIZATION,
+            webhook_id: 11,
+            state: ENDING_CANCELLED,
+            reason: "webhook_deleted".to_owned(),
+            ended_at: NOW,
+        };
+        store.commit(&Batch { endings: vec![ending], ..Batch::default() }).await.unwrap();
+        let seen = after(store, &begin).await;
+        assert_eq!(ids(&seen), [delivery(&event, 0)]);
+        assert_eq!(seen.deliveries[0].state, DeliveryState::Cancelled);
     }
 
     async fn what_a_caller_ends_is_told_too(fixture: &mut Fixture) {
