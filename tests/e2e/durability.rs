@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, PublishEventRequest, PublishResult, RetrySchedule, Webhook, publish_result,
+    BatchPublishEventsRequest, Delivery, DeliveryState, ListDeliveriesRequest, PublishEventRequest, PublishResult,
+    RetrySchedule, Webhook, publish_result,
 };
 use hookwright_testkit::{Answer, Receiver, receiver::Gate};
 
@@ -94,12 +95,16 @@ on_both_stores! {
     }
 
     async fn what_failed_before_a_kill_is_retried_after_it(on: On) {
-        let mut installation = Installation::start_with(on, |server| server.arg("--retry-delay", "1s")).await;
+        let mut installation = Installation::start_with(on, |server| server.arg("--retry-delay", "3s,3s,3s")).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
         receiver.respond(503);
         let published = installation.publish("clocking", CLOCKING).await;
-        wait_for_events(&receiver, 1).await;
+        // Until the outcome is durable the event is found as one that nothing is known of.
+        let of_event = ListDeliveriesRequest { event: published.event.clone(), ..ListDeliveriesRequest::default() };
+        let delivery = installation.deliveries_until(of_event, 1).await.remove(0);
+        let retries = |delivery: &Delivery| delivery.state() == DeliveryState::Retrying;
+        installation.delivery_until(&delivery.name, retries).await;
         installation.server.kill9().await.unwrap();
         receiver.respond(200);
         receiver.forget_requests();
