@@ -248,6 +248,7 @@ impl Aged {
         if let Some(disk) = &self.run.disk {
             disk.free();
         }
+        self.set_clocks(0)?;
         for index in 0..self.run.nodes.nodes.len() {
             if !self.run.nodes.is_up(index) {
                 self.run.nodes.up(index, None).await?;
