@@ -79,12 +79,27 @@ impl Store {
         read!(self, deliveries_of_event(organization, event))
     }
 
-    /// The attempts of a delivery, first to last, with all that is kept of them.
+    /// The first 1,000 attempts of a delivery. See [`Store::attempts_after`].
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn list_attempts(&self, organization: i64, delivery: i64) -> Result<Vec<AttemptRow>, StoreError> {
-        read!(self, list_attempts(organization, delivery))
+        self.attempts_after(organization, delivery, 0, 1_000).await
+    }
+
+    /// Attempts of a delivery with numbers above `after`, first to last, with all that is kept of them: `size` at most.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn attempts_after(
+        &self,
+        organization: i64,
+        delivery: i64,
+        after: i32,
+        size: usize,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        read!(self, attempts_after(organization, delivery, after, size))
     }
 
     /// Attempts of a delivery with numbers below `before`, the last first, in short: `size` at most.

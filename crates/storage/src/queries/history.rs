@@ -120,15 +120,20 @@ macro_rules! history_queries {
                 .optional()
         }
 
-        pub(crate) $($asynchronous)* fn list_attempts(
+        /// Attempts with numbers above `after`, the first first.
+        pub(crate) $($asynchronous)* fn attempts_after(
             conn: &mut Connection,
             organization: i64,
             delivery: i64,
+            after: i32,
+            size: i64,
         ) -> QueryResult<Vec<AttemptRow>> {
             attempts::table
                 .filter(attempts::delivery_id.eq(delivery))
                 .filter(attempts::organization_id.eq(organization))
+                .filter(attempts::number.gt(after))
                 .order(attempts::number)
+                .limit(size)
                 .load(conn)$($wait)*
         }
 
@@ -197,8 +202,13 @@ pub(crate) fn head() -> Head {
         events::request_id,
         events::ordering_key,
         events::replay_of,
-        sql("CAST(length(payload) AS BIGINT)"),
+        payload_length(),
     )
+}
+
+/// How many bytes a payload has. It is not read for that.
+pub(crate) fn payload_length() -> SqlLiteral<BigInt> {
+    sql("CAST(length(payload) AS BIGINT)")
 }
 
 /// The first bytes of a payload.

@@ -10,24 +10,24 @@ macro_rules! pull_queries {
         ) -> QueryResult<Vec<LeasedDelivery>> {
             let mut leased = Vec::new();
             let mut budget = portion.bytes;
+            let mut full = false;
             let mut handed_out = Vec::new();
             for node in nodes_of(conn, webhook)$($wait)*? {
                 let rows = due_rows(conn, webhook, node, now, portion.rows - leased.len())$($wait)*?;
                 for chunk in rows.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
                     let ids: Vec<i64> = chunk.iter().map(|row| row.0.event_id).collect();
-                    let mut stored = events_by_id(conn, &ids)$($wait)*?;
-                    for (row, leased_at) in chunk {
+                    let (fit, mut stored) = events_within(conn, &ids, &mut budget, leased.is_empty())$($wait)*?;
+                    for (row, leased_at) in &chunk[..fit] {
                         let Some(event) = stored.remove(&row.event_id) else { continue };
-                        if budget < event.payload.len() && !leased.is_empty() {
-                            budget = 0;
-                            break;
-                        }
-                        budget = budget.saturating_sub(event.payload.len());
                         handed_out.push((row.clone(), *leased_at));
                         leased.push(LeasedDelivery { delivery: row.delivery_id, attempt: row.attempts + 1, event });
                     }
+                    if fit < chunk.len() {
+                        full = true;
+                        break;
+                    }
                 }
-                if budget == 0 || leased.len() == portion.rows {
+                if full || leased.len() == portion.rows {
                     break;
                 }
             }

@@ -22,18 +22,16 @@ macro_rules! queue_queries {
                 .load(conn)$($wait)*?;
             let mut refill = Refill { more_due: waiting.len() == rows, ..Refill::default() };
             let mut budget = bytes;
-            // Payloads come in chunks: their sizes are not known before they are read.
             for chunk in waiting.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
                 let ids: Vec<i64> = chunk.iter().map(|row| row.event_id).collect();
-                let stored = events_by_id(conn, &ids)$($wait)*?;
-                for pending in chunk {
-                    let Some(event) = stored.get(&pending.event_id) else { continue };
-                    if budget < event.payload.len() && !refill.rows.is_empty() {
-                        refill.more_due = true;
-                        return Ok(refill);
-                    }
-                    budget = budget.saturating_sub(event.payload.len());
-                    refill.rows.push(DueDelivery { pending: pending.clone(), event: event.clone() });
+                let (fit, mut stored) = events_within(conn, &ids, &mut budget, refill.rows.is_empty())$($wait)*?;
+                for pending in &chunk[..fit] {
+                    let Some(event) = stored.remove(&pending.event_id) else { continue };
+                    refill.rows.push(DueDelivery { pending: pending.clone(), event });
+                }
+                if fit < chunk.len() {
+                    refill.more_due = true;
+                    return Ok(refill);
                 }
             }
             let next: Option<(i64, i32)> = pending_deliveries::table
@@ -48,6 +46,22 @@ macro_rules! queue_queries {
             refill.next_due = next.map(|(due_at, _)| due_at);
             refill.next_is_first = next.is_some_and(|(_, attempts)| attempts == 0);
             Ok(refill)
+        }
+
+        /// The events of the first ids whose payloads together fit `budget`, and how many ids that are: the first one in any case,
+        /// if `one_at_least`. No other payload is read.
+        $($asynchronous)* fn events_within(
+            conn: &mut Connection,
+            ids: &[i64],
+            budget: &mut usize,
+            one_at_least: bool,
+        ) -> QueryResult<(usize, std::collections::HashMap<i64, StoredEvent>)> {
+            let sizes: Vec<(i64, i64)> = events::table
+                .filter(events::id.eq_any(ids))
+                .select((events::id, $crate::queries::history::payload_length()))
+                .load(conn)$($wait)*?;
+            let fit = $crate::queries::queue::fitting(ids, &sizes.into_iter().collect(), budget, one_at_least);
+            Ok((fit, events_by_id(conn, &ids[..fit])$($wait)*?))
         }
 
         $($asynchronous)* fn events_by_id(
@@ -246,7 +260,24 @@ pub(crate) fn health((webhook_id, since, failures): (i64, i64, i32)) -> crate::H
     }
 }
 
-/// How many events' payloads are read at once.
+/// How many of the first events fit a budget of bytes, which is lowered by what they take.
+pub(crate) fn fitting(
+    ids: &[i64],
+    sizes: &std::collections::HashMap<i64, i64>,
+    budget: &mut usize,
+    one_at_least: bool,
+) -> usize {
+    for (index, id) in ids.iter().enumerate() {
+        let size = sizes.get(id).map_or(0, |size| usize::try_from(*size).unwrap_or(0));
+        if size > *budget && (index > 0 || !one_at_least) {
+            return index;
+        }
+        *budget = budget.saturating_sub(size);
+    }
+    ids.len()
+}
+
+/// How many events' payloads are read at once at most.
 pub(crate) const PAYLOAD_CHUNK: usize = 64;
 /// How many due times are mended at once.
 pub(crate) const MENDED_AT_ONCE: i64 = 1_000;
