@@ -116,7 +116,7 @@ mod tests {
             event: 4,
             organization: 1,
         };
-        assert!(lane.reserve(place, 10, 0));
+        assert!(lane.reserve(place, 10_usize, 0));
         Arc::new(lane)
     }
 

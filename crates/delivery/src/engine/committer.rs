@@ -21,7 +21,7 @@ use super::{
     Inner, batch,
     command::{Change, Draft, PublishError, PublishResults, Published, Record},
     inbox::{Gathered, PublishCall},
-    lane::{Job, Lane, Place, memory_of},
+    lane::{Job, Lane, Place},
 };
 use crate::clock;
 
@@ -240,6 +240,7 @@ impl Committer {
         let mut spilled = Vec::new();
         let mut ordered = Vec::new();
         let mut lanes = Vec::with_capacity(draft.webhooks.len());
+        let weight = self.inner.memory.weigh(id, draft.payload.len(), draft.webhooks.len());
         for (position, webhook) in draft.webhooks.iter().enumerate() {
             let lane = self.inner.lane(*webhook);
             let delivery = EventId::from_raw(id).delivery(position).raw();
@@ -248,7 +249,7 @@ impl Committer {
                 event: id,
                 organization: draft.organization.raw(),
             };
-            if !lane.reserve(place, memory_of(draft.payload.len(), draft.webhooks.len()), now) {
+            if !lane.reserve(place, weight.clone(), now) {
                 spilled.push(position);
                 if lane.is_ordered() {
                     ordered.push(position);
@@ -256,7 +257,7 @@ impl Committer {
             }
             lanes.push(lane);
         }
-        let event = Arc::new(StoredEvent {
+        let event = self.inner.memory.adopt(Arc::new(StoredEvent {
             id,
             organization_id: draft.organization.raw(),
             event_type: draft.event_type,
@@ -268,7 +269,7 @@ impl Committer {
             tracestate: draft.tracestate,
             ordering_key: draft.ordering_key,
             replay_of: draft.replay_of,
-        });
+        }));
         let new_event = NewEvent {
             event: Arc::clone(&event),
             request: draft.request,

@@ -26,7 +26,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::mode::Mode;
-use super::{health::Health, limit::Limit, memory::Memory, turns::Turns};
+use super::{
+    health::Health,
+    limit::Limit,
+    memory::{Memory, Weight},
+    turns::Turns,
+};
 use crate::{
     catalogue::{Catalogue, Webhook},
     sender::Connection,
@@ -54,11 +59,6 @@ pub(super) struct Job {
     pub(super) ordering_key: Option<String>,
 }
 
-/// What a delivery counts against the memory limits: its share of the payload, and what belongs to it alone.
-pub(super) fn memory_of(payload_bytes: usize, shared_by: usize) -> usize {
-    payload_bytes / shared_by.max(1) + 384
-}
-
 /// Which delivery a place in memory is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -68,7 +68,7 @@ pub(super) struct Place {
 }
 
 /// What is known of a delivery in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     place: Place,
     /// Whether the store has a pending row for it, or will have. Without one, only the event row tells after a crash that
@@ -78,7 +78,7 @@ struct Held {
     noted: bool,
     since: i64,
     /// What it counts against the memory limits.
-    bytes: usize,
+    weight: Weight,
 }
 
 /// The bounds of every lane.
@@ -115,6 +115,8 @@ struct State {
     ready: VecDeque<Job>,
     held: HashMap<i64, Held>,
     bytes: usize,
+    /// Of those, what the lane's deliveries count against the limit of all lanes, beside large payloads.
+    own: usize,
     workers: usize,
     /// Workers that have not asked for their first delivery yet.
     starting: usize,
@@ -186,6 +188,7 @@ impl Lane {
                 ready: VecDeque::new(),
                 held: HashMap::new(),
                 bytes: 0,
+                own: 0,
                 workers: 0,
                 starting: 0,
                 in_line: false,
@@ -216,30 +219,31 @@ impl Lane {
     }
 
     /// Reserves a place for a delivery that is about to be committed. False: it must wait in the store.
-    pub(super) fn reserve(&self, place: Place, bytes: usize, now: i64) -> bool {
+    pub(super) fn reserve(&self, place: Place, weight: impl Into<Weight>, now: i64) -> bool {
+        let weight = weight.into();
         let mut state = self.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
         let in_store = backlog || state.reread || state.exclusive || state.ordered;
-        if in_store || state.mode.sending().is_none() || !self.fits(&state, bytes) {
+        if in_store || state.mode.sending().is_none() || !self.fits(&state, weight.lane) {
             return false;
         }
-        self.hold(&mut state, place, false, bytes, now);
+        self.hold(&mut state, place, false, weight, now);
         true
     }
 
     /// Keeps a delivery that goes into the store for want of room: between its commit and the news of it, a refill may read the
     /// row, and must not take it in.
-    pub(super) fn keep_until_settled(&self, place: Place, bytes: usize, now: i64) {
+    pub(super) fn keep_until_settled(&self, place: Place, weight: impl Into<Weight>, now: i64) {
         let mut state = self.lock();
         // The record of a lane that was abandoned is dropped: nothing would ever settle it.
         if !matches!(state.mode, Mode::Abandoned) {
-            self.hold(&mut state, place, false, bytes, now);
+            self.hold(&mut state, place, false, weight.into(), now);
         }
     }
 
-    fn hold(&self, state: &mut State, place: Place, stored: bool, bytes: usize, now: i64) {
-        state.hold(place, stored, bytes, now);
-        self.shared.memory.add(bytes);
+    fn hold(&self, state: &mut State, place: Place, stored: bool, weight: Weight, now: i64) {
+        self.shared.memory.add(weight.own);
+        state.hold(place, stored, weight, now);
     }
 
     /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
@@ -263,8 +267,9 @@ impl Lane {
 
     /// Gives a reserved place back: the delivery was not committed.
     pub(super) fn unreserve(&self, delivery: i64) {
-        if let Some(held) = self.state.lock().release(delivery) {
-            self.shared.memory.remove(held.bytes);
+        let held = self.state.lock().release(delivery);
+        if let Some(held) = held {
+            self.shared.memory.remove(held.weight.own);
         }
     }
 
@@ -453,7 +458,7 @@ impl Lane {
         {
             let mut state = self.state.lock();
             if let Some(held) = state.release(delivery) {
-                self.shared.memory.remove(held.bytes);
+                self.shared.memory.remove(held.weight.own);
             }
             if let Some(notes) = &mut state.refill {
                 notes.settled.push(delivery);
@@ -491,7 +496,7 @@ impl Lane {
             // Rows that are still owed are read again when the webhook is active; the others were cancelled, or are others' own.
             return self.actions(&mut state, now);
         }
-        for job in jobs {
+        for mut job in jobs {
             if state.held.contains_key(&job.delivery) || notes.settled.contains(&job.delivery) {
                 continue;
             }
@@ -499,14 +504,14 @@ impl Lane {
                 next_due = Some(now);
                 break;
             }
-            // It was read for this delivery alone.
-            let bytes = memory_of(job.event.payload.len(), 1);
+            let weight = self.shared.memory.weigh(job.event.id, job.event.payload.len(), 1);
+            job.event = self.shared.memory.adopt(job.event);
             let place = Place {
                 delivery: job.delivery,
                 event: job.event.id,
                 organization: job.event.organization_id,
             };
-            self.hold(&mut state, place, true, bytes, now);
+            self.hold(&mut state, place, true, weight, now);
             state.ready.push_back(job);
         }
         state.next_due = match (next_due, notes.due) {
@@ -559,7 +564,7 @@ impl Lane {
         if state.ready.len() < before
             && let Some(held) = state.release(delivery)
         {
-            self.shared.memory.remove(held.bytes);
+            self.shared.memory.remove(held.weight.own);
         }
     }
 
@@ -570,8 +575,8 @@ impl Lane {
         state.ready.clear();
         state.idle.clear();
         state.next_due = None;
-        self.shared.memory.remove(state.bytes);
-        state.bytes = 0;
+        self.shared.memory.remove(state.own);
+        (state.bytes, state.own) = (0, 0);
         state.held.clear();
     }
 
@@ -663,22 +668,25 @@ impl State {
         earlier
     }
 
-    fn hold(&mut self, place: Place, stored: bool, bytes: usize, since: i64) {
+    fn hold(&mut self, place: Place, stored: bool, weight: Weight, since: i64) {
+        let (bytes, own) = (weight.lane, weight.own);
         let held = Held {
             place,
             stored,
             noted: false,
             since,
-            bytes,
+            weight,
         };
         if self.held.insert(place.delivery, held).is_none() {
             self.bytes += bytes;
+            self.own += own;
         }
     }
 
     fn release(&mut self, delivery: i64) -> Option<Held> {
         let held = self.held.remove(&delivery)?;
-        self.bytes -= held.bytes;
+        self.bytes -= held.weight.lane;
+        self.own -= held.weight.own;
         Some(held)
     }
 }

@@ -1,11 +1,25 @@
 //! How much payload all lanes together hold in memory.
+//!
+//! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
+//! and is held once: lanes that read the same event back from the store share what the first of them read.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use hookwright_storage::StoredEvent;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// From how many bytes on a payload is large.
+const LARGE_BYTES: usize = 64 << 10;
+/// What a delivery counts beside its payload.
+pub(super) const DELIVERY_BYTES: usize = 384;
 
 /// A shared count with a soft limit: lanes ask for room before they take more.
 ///
@@ -16,6 +30,57 @@ pub(super) struct Memory {
     used: AtomicUsize,
     max: usize,
     eased: Notify,
+    /// The large payloads in memory, by event.
+    large: Mutex<HashMap<i64, Large>>,
+}
+
+#[derive(Debug, Default)]
+struct Large {
+    event: Weak<StoredEvent>,
+    counted: Weak<Counted>,
+}
+
+/// A large payload that is counted until this is dropped.
+#[derive(Debug)]
+pub(super) struct Counted {
+    memory: Arc<Memory>,
+    event: i64,
+    bytes: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.memory.remove(self.bytes);
+        let mut large = self.memory.large.lock();
+        // Another delivery of the event may have come meanwhile.
+        if large
+            .get(&self.event)
+            .is_some_and(|known| known.counted.strong_count() == 0)
+        {
+            large.remove(&self.event);
+        }
+    }
+}
+
+/// What a delivery counts.
+#[derive(Clone, Debug)]
+pub(super) struct Weight {
+    /// Against the limit of its lane: its share of the payload, and what belongs to it alone.
+    pub(super) lane: usize,
+    /// Against the limit of all lanes, beside the payload that it shares.
+    pub(super) own: usize,
+    /// Keeps a large payload counted.
+    pub(super) _payload: Option<Arc<Counted>>,
+}
+
+impl From<usize> for Weight {
+    fn from(bytes: usize) -> Self {
+        Self {
+            lane: bytes,
+            own: bytes,
+            _payload: None,
+        }
+    }
 }
 
 /// For how long a publisher is held back at most.
@@ -27,7 +92,52 @@ impl Memory {
             used: AtomicUsize::new(0),
             max,
             eased: Notify::new(),
+            large: Mutex::default(),
         }
+    }
+
+    /// What each of the deliveries counts among which an event's payload is shared.
+    pub(super) fn weigh(self: &Arc<Self>, event: i64, payload_bytes: usize, shared_by: usize) -> Weight {
+        let lane = payload_bytes / shared_by.max(1) + DELIVERY_BYTES;
+        if payload_bytes < LARGE_BYTES {
+            return lane.into();
+        }
+        Weight {
+            lane,
+            own: DELIVERY_BYTES,
+            _payload: Some(self.count(event, payload_bytes)),
+        }
+    }
+
+    fn count(self: &Arc<Self>, event: i64, bytes: usize) -> Arc<Counted> {
+        let mut large = self.large.lock();
+        let known = large.entry(event).or_default();
+        if let Some(counted) = known.counted.upgrade() {
+            return counted;
+        }
+        let counted = Arc::new(Counted {
+            memory: Arc::clone(self),
+            event,
+            bytes,
+        });
+        known.counted = Arc::downgrade(&counted);
+        self.add(bytes);
+        counted
+    }
+
+    /// An event that was weighed: the copy that others hold already, if there is one, else this one, for others to share.
+    pub(super) fn adopt(&self, event: Arc<StoredEvent>) -> Arc<StoredEvent> {
+        if event.payload.len() < LARGE_BYTES {
+            return event;
+        }
+        let mut large = self.large.lock();
+        let Some(known) = large.get_mut(&event.id) else {
+            return event;
+        };
+        known.event.upgrade().unwrap_or_else(|| {
+            known.event = Arc::downgrade(&event);
+            event
+        })
     }
 
     pub(super) fn has_room(&self, bytes: usize) -> bool {
@@ -69,5 +179,59 @@ impl Memory {
 
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: usize) -> StoredEvent {
+        StoredEvent {
+            id: 7,
+            organization_id: 1,
+            event_type: "clocking".to_owned(),
+            payload: vec![b' '; bytes].into(),
+            webhooks: Arc::from([1, 2]),
+            occurred_at: 0,
+            attributes: None,
+            trace: None,
+            tracestate: None,
+            ordering_key: None,
+            replay_of: None,
+        }
+    }
+
+    #[test]
+    fn a_large_payload_that_many_lanes_read_back_is_held_and_counted_once() {
+        let memory = Arc::new(Memory::new(1 << 30));
+        let mut lanes = Vec::new();
+        for _ in 0..50 {
+            let weight = memory.weigh(7, 5 << 20, 1);
+            let shared = memory.adopt(Arc::new(event(5 << 20)));
+            memory.add(weight.own);
+            lanes.push((shared, weight));
+        }
+        assert!(lanes.iter().all(|(event, _)| Arc::ptr_eq(event, &lanes[0].0)));
+        assert_eq!(memory.used(), (5 << 20) + 50 * DELIVERY_BYTES);
+        for (_, weight) in lanes.drain(1..) {
+            memory.remove(weight.own);
+        }
+        assert_eq!(
+            memory.used(),
+            (5 << 20) + DELIVERY_BYTES,
+            "one lane still holds all of it"
+        );
+        memory.remove(DELIVERY_BYTES);
+        lanes.clear();
+        assert_eq!((memory.used(), memory.large.lock().len()), (0, 0), "nothing is left");
+    }
+
+    #[test]
+    fn a_small_payload_counts_with_its_share() {
+        let memory = Arc::new(Memory::new(1 << 30));
+        let weight = memory.weigh(7, 1_000, 10);
+        assert_eq!((weight.lane, weight.own), (100 + DELIVERY_BYTES, 100 + DELIVERY_BYTES));
+        assert!(weight._payload.is_none());
     }
 }

@@ -10,7 +10,7 @@ use hookwright_storage::{StoreError, UnfinishedEvent};
 
 use super::{
     Inner,
-    lane::{Job, Place, memory_of},
+    lane::{Job, Place},
 };
 use crate::clock;
 
@@ -97,12 +97,13 @@ impl Inner {
             event: job.event.id,
             organization: job.event.organization_id,
         };
-        let bytes = memory_of(job.event.payload.len(), job.event.webhooks.len());
-        if lane.reserve(place, bytes, now) {
+        let shared_by = job.event.webhooks.len();
+        let weight = self.memory.weigh(job.event.id, job.event.payload.len(), shared_by);
+        if lane.reserve(place, weight.clone(), now) {
             let actions = lane.enqueue(job, now);
             self.act(&lane, actions);
         } else {
-            lane.keep_until_settled(place, bytes, now);
+            lane.keep_until_settled(place, weight, now);
             self.record(super::park(&lane, &job, now)).await;
         }
     }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use hookwright_domain::{id::OrganizationId, retry::RetrySchedule, subscription::Subscription, url::PayloadUrl};
 use proptest::prelude::*;
 
-use super::{super::lease::Lease, *};
+use super::{
+    super::{lease::Lease, memory::DELIVERY_BYTES},
+    *,
+};
 use crate::catalogue::Snapshot;
 
 const SECOND: i64 = 1_000_000;
@@ -222,7 +225,7 @@ impl World {
             event: self.last - 1,
             organization: 1,
         };
-        if self.lane.reserve(place, memory_of(2, 1), self.now) {
+        if self.lane.reserve(place, DELIVERY_BYTES + 2, self.now) {
             self.committed.push(job(self.last, 0));
         } else {
             self.rows.insert(self.last, (self.now, 0));
@@ -516,7 +519,7 @@ fn a_deleted_webhook_leaves_nothing_behind() {
             event: 8,
             organization: 1
         },
-        memory_of(2, 1),
+        DELIVERY_BYTES + 2,
         world.now
     ));
 }
@@ -538,7 +541,7 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
         event: 0,
         organization: 1,
     };
-    assert!(lane.reserve(place, 10, SECOND));
+    assert!(lane.reserve(place, 10_usize, SECOND));
     let job = Job {
         delivery: 1,
         webhook: 7,
@@ -572,7 +575,7 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
         event: 2_000,
         organization: 1,
     };
-    world.lane.keep_until_settled(place, memory_of(2, 1), world.now);
+    world.lane.keep_until_settled(place, DELIVERY_BYTES + 2, world.now);
     // Something else that is due has the lane read the store, which has the row already.
     world.rows.insert(2_001, (world.now, 0));
     world.rows.insert(3_001, (world.now, 0));
@@ -625,7 +628,7 @@ fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
             event: 2_000,
             organization: 1,
         };
-        assert!(lane.reserve(place, memory_of(2, 1), now));
+        assert!(lane.reserve(place, DELIVERY_BYTES + 2, now));
         let actions = lane.enqueue(job(2_001, 0), now);
         for _ in 0..actions.workers {
             assert!(lane.next(true, now).is_some());
