@@ -69,34 +69,56 @@ pub struct Organization {
 pub struct Subscribers {
     /// All of them, by id.
     pub webhooks: Arc<[i64]>,
-    /// The filters of those that have one.
-    pub filters: Vec<(i64, Arc<WebhookFilter>)>,
+    /// Of each, in the same order, the index of its filter.
+    filter_of: Vec<Option<usize>>,
+    /// Each different filter once, however many webhooks have it.
+    filters: Vec<Arc<WebhookFilter>>,
 }
 
 impl Subscribers {
     fn new<'a>(webhooks: impl Iterator<Item = &'a Arc<Webhook>>) -> Self {
-        let mut filters = Vec::new();
+        let mut filters: Vec<Arc<WebhookFilter>> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut filter_of = Vec::new();
         let ids = webhooks.map(|webhook| {
-            let id = webhook.id.raw();
-            filters.extend(webhook.filter.as_ref().map(|filter| (id, Arc::clone(filter))));
-            id
+            let index = webhook.filter.as_ref().map(|filter| {
+                *known.entry(filter.text()).or_insert_with(|| {
+                    filters.push(Arc::clone(filter));
+                    filters.len() - 1
+                })
+            });
+            filter_of.push(index);
+            webhook.id.raw()
         });
         Self {
             webhooks: ids.collect(),
+            filter_of,
             filters,
         }
     }
 
-    /// Whether some filter reads the payload.
-    pub fn read_payload(&self) -> bool {
-        self.filters.iter().any(|(_, filter)| filter.reads_payload())
+    /// Whether some webhook has a filter.
+    pub fn are_filtered(&self) -> bool {
+        !self.filters.is_empty()
     }
 
-    /// Those whose filter an event matches, if they have one. To be asked only where there are filters.
+    /// Whether some filter reads the payload.
+    pub fn read_payload(&self) -> bool {
+        self.filters.iter().any(|filter| filter.reads_payload())
+    }
+
+    /// Those whose filter an event matches, if they have one: each different filter is evaluated once. To be asked only where there
+    /// are filters.
     pub fn matching(&self, facts: &EventFacts<'_>) -> Arc<[i64]> {
-        let filter = |id: &i64| self.filters.iter().find(|(of, _)| of == id);
-        let receives = |id: &i64| filter(id).is_none_or(|(_, filter)| filter.matches(facts) == Ok(true));
-        self.webhooks.iter().copied().filter(receives).collect()
+        self.matching_by(|filter| filter.matches(facts) == Ok(true))
+    }
+
+    fn matching_by(&self, matches: impl FnMut(&WebhookFilter) -> bool) -> Arc<[i64]> {
+        let mut matches = matches;
+        let matched: Vec<bool> = self.filters.iter().map(|filter| matches(filter)).collect();
+        let pairs = self.webhooks.iter().zip(&self.filter_of);
+        let receiving = pairs.filter(|(_, filter)| filter.is_none_or(|index| matched[index]));
+        receiving.map(|(id, _)| *id).collect()
     }
 }
 
@@ -105,21 +127,26 @@ impl Organization {
     pub fn new<'a>(id: OrganizationId, name: String, webhooks: impl Iterator<Item = &'a Arc<Webhook>>) -> Self {
         let mut active: Vec<_> = webhooks.filter(|webhook| webhook.active).collect();
         active.sort_by_key(|webhook| webhook.id);
-        let mut names: Vec<String> = active
+        // The webhooks of all types belong to each list, and those of some types to theirs alone.
+        let (all, some): (Vec<_>, Vec<_>) = active
             .iter()
-            .filter(|webhook| !webhook.subscription.is_all())
-            .flat_map(|webhook| webhook.subscription.names())
-            .map(str::to_owned)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        let of = |receives: &dyn Fn(&Subscription) -> bool| {
-            let receive = active.iter().copied().filter(|webhook| receives(&webhook.subscription));
-            Subscribers::new(receive)
+            .copied()
+            .partition(|webhook| webhook.subscription.is_all());
+        let mut by_name: HashMap<&str, Vec<&Arc<Webhook>>> = HashMap::new();
+        for webhook in some {
+            for name in webhook.subscription.names() {
+                by_name.entry(name).or_insert_with(|| all.clone()).push(webhook);
+            }
+        }
+        let subscribers = |mut webhooks: Vec<&'a Arc<Webhook>>| {
+            webhooks.sort_by_key(|webhook| webhook.id);
+            webhooks.dedup_by_key(|webhook| webhook.id);
+            Subscribers::new(webhooks.into_iter())
         };
-        let matching = |name: &str| of(&|subscription| subscription.matches(name));
-        let wildcard = of(&Subscription::is_all);
-        let by_type = names.into_iter().map(|name| (name.clone(), matching(&name))).collect();
+        let by_type = by_name.into_iter();
+        let by_type = by_type.map(|(name, webhooks)| (name.to_owned(), subscribers(webhooks)));
+        let by_type = by_type.collect();
+        let wildcard = subscribers(all);
         Self {
             id,
             name,
@@ -195,3 +222,6 @@ impl Catalogue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,7 @@ impl FilterError {
 /// A filter, compiled once.
 #[derive(Debug)]
 pub struct WebhookFilter {
+    text: String,
     program: Program,
     reads_payload: bool,
 }
@@ -104,7 +105,16 @@ impl WebhookFilter {
     fn parse(text: &str) -> Result<Self, FilterError> {
         let program = Program::compile(text).map_err(|errors| syntax(&errors))?;
         let reads_payload = cost::check(program.expression())?;
-        Ok(Self { program, reads_payload })
+        Ok(Self {
+            text: text.to_owned(),
+            program,
+            reads_payload,
+        })
+    }
+
+    /// The expression, as it was given. Two filters of the same text match the same events.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether the event's payload must be parsed to decide.

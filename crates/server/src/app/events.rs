@@ -203,7 +203,7 @@ fn not_found(organization: &str, id: EventId) -> AppError {
 
 /// The webhooks that an event is owed to: of the subscribers those whose filter it matches.
 fn receivers(subscribers: &Subscribers, event: &NewEvent<'_>) -> Arc<[i64]> {
-    if subscribers.filters.is_empty() {
+    if !subscribers.are_filtered() {
         return Arc::clone(&subscribers.webhooks);
     }
     let payload = subscribers.read_payload().then_some(&event.payload[..]);
