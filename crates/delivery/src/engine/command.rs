@@ -53,7 +53,9 @@ pub enum PublishError {
     #[error("the request id was used for {0} with other content; use a new request id for a new event")]
     Conflict(EventId),
     /// More webhooks match than one event can be owed to.
-    #[error("{0} webhooks match this event, and one event can be owed to at most {1}")]
+    #[error(
+        "{0} webhooks match this event, and one event can be owed to at most {1}; delete webhooks, or divide them over several organizations"
+    )]
     FanOut(usize, usize),
     /// The store is full.
     #[error("the store is full: {0}")]

@@ -212,7 +212,9 @@ impl From<PublishError> for AppError {
                 name: event.to_string(),
                 message,
             },
-            PublishError::FanOut(..) => Self::Exhausted {
+            // To try again changes nothing.
+            PublishError::FanOut(..) => Self::Precondition {
+                reason: "FAN_OUT_TOO_LARGE",
                 subject: "webhooks per event".to_owned(),
                 message,
             },
