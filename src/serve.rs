@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -36,11 +37,24 @@ pub(crate) struct ServeArgs {
 /// Serves until a signal comes.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
+    raise_descriptors();
     runtime()?.block_on(Box::pin(async {
         let shutdown = shutdown()?;
         Box::pin(hookwright_server::serve(effective.options, shutdown)).await?;
         Ok(ExitCode::SUCCESS)
     }))
+}
+
+/// Lets the process open as many connections and files as the system allows it. The usual soft limit of 1,024 is there for programs
+/// that call `select`.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Without it the listeners close idle connections earlier.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// The runtime that answers callers: half as many threads as there are cores. The engine brings its own threads to send,

@@ -37,6 +37,7 @@ macro_rules! plain {
 plain!(String, "text");
 plain!(bool, "true or false");
 plain!(usize, "a number of 0 or more");
+plain!(u32, "a number of 0 to 4294967295");
 plain!(
     SocketAddr,
     "an address with a port, for example 127.0.0.1:50051 or [::1]:50051"

@@ -236,10 +236,18 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(user_agent, One, DELIVERY, "TEXT", "User-Agent that is sent to receivers"),
 
     size!(payload_bytes_max, LIMITS, "Largest payload, for example 5MiB"),
-    setting!(webhooks_per_organization_max, One, LIMITS, "COUNT", "How many webhooks an organization may have"),
+    setting!(webhooks_per_organization_max, One, LIMITS, "COUNT", "How many webhooks an organization may have, 4095 at most"),
     setting!(concurrent_attempts_max, One, LIMITS, "COUNT", "How many attempts may be under way at once"),
     setting!(concurrent_attempts_per_webhook_max, One, LIMITS, "COUNT", "How many attempts may be under way at once for one webhook"),
     size!(memory_bytes_max, LIMITS, "How much payload may wait in memory, for example 64MiB; what exceeds it waits in the store alone"),
+
+    setting!(grpc_connections_max, One, LIMITS, "COUNT", "Connections of the gRPC listener; when all are taken, an idle one is closed for a new one"),
+    setting!(grpc_connections_per_address_max, One, LIMITS, "COUNT", "Connections of the gRPC listener for one address that is neither a trusted proxy nor this machine"),
+    setting!(grpc_streams_per_connection_max, One, LIMITS, "COUNT", "Calls in flight on one gRPC connection"),
+    size!(grpc_request_bytes_max, LIMITS, "Request messages in flight over all gRPC connections, 48MiB or more; further ones wait, then fail with RESOURCE_EXHAUSTED"),
+    setting!(grpc_first_request_timeout, One, LIMITS, "DURATION", "Time for the handshakes of a gRPC connection, and until its first call"),
+    setting!(grpc_idle_timeout, One, LIMITS, "DURATION", "Time after which a gRPC connection without a call is closed; 90s at most if no call on it had a valid token"),
+    setting!(grpc_connection_age_max, One, LIMITS, "DURATION", "Age at which a gRPC connection gets GOAWAY, so that callers connect anew; calls in flight go on"),
 
     setting!(stalled_after, One, TELEMETRY, "DURATION", "For how long deliveries may be due without an attempt, or commits fail, before /readyz says so"),
     setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317"),

@@ -10,6 +10,7 @@
 //! | `console` | the web console |
 //! | `contract` | what receivers see, compared byte for byte |
 //! | `subscriptions` | who gets what: wildcard, other types, inactive webhooks, pings |
+//! | `door` | what the gRPC listener lets strangers, silent connections and large requests take |
 //! | `durability` | acknowledged means durable: SIGKILL, SIGTERM, many events |
 //! | `filters` | which events a filter lets through, and why an event was sent or not |
 //! | `guides` | the commands of docs/guides, and what they say comes out |
@@ -50,6 +51,7 @@ mod cluster;
 mod command_line;
 mod console;
 mod contract;
+mod door;
 mod durability;
 mod examples;
 mod filters;

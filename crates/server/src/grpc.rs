@@ -1,13 +1,16 @@
-//! The gRPC API `hookwright.v1`, one module a service. Each call authenticates, turns protobuf into what a use case takes,
-//! and its answer back; rules live in [`crate::app`].
+//! The gRPC API `hookwright.v1`, one module a service. Each call turns protobuf into what a use case takes, and its answer back; rules
+//! live in [`crate::app`]. The [`guard`] authenticates a call before its body is read.
 
 mod audit;
+mod body;
 mod completion;
 mod conditions;
 mod deliveries;
 mod event_types;
 mod events;
 mod explain;
+pub(crate) mod guard;
+pub(crate) mod in_flight;
 mod installation;
 mod mask;
 mod name;
@@ -42,11 +45,21 @@ use tonic::{
     service::{Routes, RoutesBuilder},
 };
 
-use self::completion::CompletionLayer;
-use crate::app::{App, access::Caller, completion::Completion};
+use self::guard::Admission;
+use crate::{
+    app::{App, access::Caller, error::AppError},
+    listener::{self, Http2, pulse::Patience, slots::Places},
+    options::Options,
+};
 
 /// The largest message taken: a batch of several payloads of the maximum size.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// The largest message that other services than `EventService` take.
+const SMALL_MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// How long a connection may do nothing of which no call was ever admitted.
+const STRANGER_IDLE: Duration = Duration::from_secs(90);
+/// How long a peer may take to read the next piece of an answer.
+const PROGRESS: Duration = Duration::from_secs(120);
 /// How long a call may take when its caller names no deadline.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -57,16 +70,20 @@ struct Api {
 }
 
 impl Api {
-    /// Who makes this call.
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        Ok(self.app.authenticate(authorization(request))?)
+    /// Who makes this call. Its body took a time to arrive: the token must still be in force.
+    fn caller<T: prost::Message>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let Admission { caller, in_flight } = self.admission(request)?;
+        in_flight.settle(|| request.get_ref().encoded_len())?;
+        Ok(caller)
     }
-}
 
-/// What a call is authorised by.
-fn authorization<T>(request: &Request<T>) -> Option<&str> {
-    let value = request.metadata().get("authorization");
-    value.and_then(|value| value.to_str().ok())
+    /// What the guard found out about this call.
+    fn admission<T>(&self, request: &Request<T>) -> Result<Admission, Status> {
+        let admission = request.extensions().get::<Admission>();
+        let admission = admission.ok_or_else(|| AppError::internal(&"a call came by without the guard"))?;
+        self.app.recheck(&admission.caller)?;
+        Ok(admission.clone())
+    }
 }
 
 /// Every service, with reflection (v1 and v1alpha) and health.
@@ -78,9 +95,12 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     let mut builder = RoutesBuilder::default();
     macro_rules! serve {
         ($server:ident) => {
+            serve!($server, SMALL_MESSAGE_BYTES_MAX)
+        };
+        ($server:ident, $bytes_max:expr) => {
             builder.add_service(
                 $server::new(api.clone())
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_decoding_message_size($bytes_max)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX)
                     .accept_compressed(CompressionEncoding::Gzip)
                     .accept_compressed(CompressionEncoding::Zstd)
@@ -92,7 +112,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(OrganizationServiceServer);
     serve!(EventTypeServiceServer);
     serve!(WebhookServiceServer);
-    serve!(EventServiceServer);
+    serve!(EventServiceServer, MESSAGE_BYTES_MAX);
     serve!(DeliveryServiceServer);
     serve!(ReplayServiceServer);
     serve!(PullServiceServer);
@@ -128,32 +148,31 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     Ok(builder.routes())
 }
 
-/// Runs the gRPC listener until `shutdown` resolves, then finishes the calls under way.
-pub(crate) async fn serve(
-    routes: Routes,
-    completion: Completion,
-    listener: tokio::net::TcpListener,
-    tls: Option<tonic::transport::ServerTlsConfig>,
-    shutdown: impl Future<Output = ()> + Send,
-) -> anyhow::Result<()> {
-    let mut server = tonic::transport::Server::builder()
-        .timeout(CALL_TIMEOUT)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(Some(256))
-        .initial_stream_window_size(Some(1 << 20))
-        .initial_connection_window_size(Some(4 << 20))
-        .http2_max_header_list_size(Some(32 << 10))
-        .http2_max_pending_accept_reset_streams(Some(64))
-        .layer(CompletionLayer(completion));
-    if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
+/// What connections may take of the gRPC listener.
+pub(crate) fn limits(options: &Options) -> listener::Limits {
+    listener::Limits {
+        places: Places {
+            all: options.grpc_connections_max,
+            of_address: options.grpc_connections_per_address_max,
+            reserved: 64,
+        },
+        patience: Patience {
+            head: options.grpc_first_request_timeout,
+            idle: options.grpc_idle_timeout,
+            stranger_idle: options.grpc_idle_timeout.min(STRANGER_IDLE),
+            progress: PROGRESS,
+            rate: 10 << 10,
+        },
+        handshake: options.grpc_first_request_timeout,
+        farewell: Duration::from_secs(5),
+        age: options.grpc_connection_age_max,
+        ending: Duration::from_secs(60),
+        http2: Http2 {
+            only: true,
+            streams_max: options.grpc_streams_per_connection_max,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+            send_buffer: 256 << 10,
+        },
     }
-    // The builder's own setting holds only for listeners that it opens itself.
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    server
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, shutdown)
-        .await?;
-    Ok(())
 }

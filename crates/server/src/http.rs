@@ -1,16 +1,6 @@
-//! The HTTP listener: its connections, and `/metrics`, `/healthz` and `/readyz`.
-//!
-//! | module | what lives there |
-//! | --- | --- |
-//! | `connections` | the listener and what bounds it |
-//! | `slots` | places for connections |
-//! | `pulse` | what happens on a connection, and which answers are not read |
-//! | `proxies` | where a request came from |
+//! Routes of the HTTP listener beside the console: `/metrics`, `/healthz` and `/readyz`; and where a request came from (`proxies`).
 
-pub(crate) mod connections;
 pub(crate) mod proxies;
-pub(crate) mod pulse;
-pub(crate) mod slots;
 
 use std::sync::Arc;
 

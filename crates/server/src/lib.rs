@@ -7,6 +7,7 @@
 //! | `grpc` | the API over [`app`]: protobuf in and out, nothing else |
 //! | `console` | the web console over [`app`] |
 //! | `http` | `/metrics`, `/healthz`, `/readyz` |
+//! | `listener` | connections of both listeners, and their limits |
 //! | [`telemetry`] | logs, traces, metrics |
 //! | `boot` | what the first start makes |
 //!
@@ -18,6 +19,7 @@ mod boot;
 mod console;
 mod grpc;
 mod http;
+mod listener;
 pub mod options;
 mod retention;
 pub mod telemetry;
@@ -34,7 +36,11 @@ use hookwright_delivery::{
     request::RequestFormat,
     sender::Sender,
 };
-use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
+use hookwright_domain::{
+    id::{FANOUT_MAX, IdGenerator},
+    retry::RetrySchedule,
+    target::TargetPolicy,
+};
 use hookwright_storage::{MasterKey, Store, StoreOptions, nodes::NodeOptions};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
@@ -43,13 +49,14 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
-use tonic::transport::ServerTlsConfig;
 
 pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts},
     console::ConsoleOptions,
-    http::{connections::Listener, proxies::Proxies},
+    grpc::in_flight::{BUDGET_BYTES_MIN, RequestMetrics},
+    http::proxies::Proxies,
+    listener::{Limits as ListenerLimits, Listener, meters::ListenerMetrics},
     options::Options,
     telemetry::Telemetry,
 };
@@ -173,6 +180,7 @@ pub async fn migrate(options: &Options) -> anyhow::Result<String> {
 /// When it cannot start; the message says what to mend.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
     check_exposure(&options)?;
+    check_limits(&options)?;
     let traces = telemetry::init(&options)?;
     boot::make_data_dir(&options.data_dir)?;
     let doors = Doors::open(&options).await?;
@@ -220,7 +228,9 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         engine,
         housekeeping: working.housekeeping,
         shutdown,
-        listeners: doors.let_in(app, console, working.telemetry, &stopped).await?,
+        listeners: doors
+            .let_in(&options, app, console, working.door, working.telemetry, &stopped)
+            .await?,
         shutdown_timeout: options.shutdown_timeout,
         traces,
     };
@@ -278,8 +288,15 @@ struct Working {
     configuration: i64,
     disable_requests: mpsc::Receiver<DisableRequest>,
     schema_mismatches: Counter,
+    door: DoorMetrics,
     telemetry: Arc<Telemetry>,
     housekeeping: JoinHandle<()>,
+}
+
+/// What is counted of the listeners.
+struct DoorMetrics {
+    listeners: ListenerMetrics,
+    requests: RequestMetrics,
 }
 
 async fn work(
@@ -297,6 +314,10 @@ async fn work(
     registry.register("events_expired", "Events removed by retention", expired.clone());
     let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
     registry.register("schema_mismatches", help, schema_mismatches.clone());
+    let door = DoorMetrics {
+        listeners: ListenerMetrics::register(&mut registry),
+        requests: RequestMetrics::register(&mut registry),
+    };
     let (engine, disable_requests) = Engine::start(
         store.clone(),
         Arc::clone(&catalogue),
@@ -315,6 +336,7 @@ async fn work(
         configuration,
         disable_requests,
         schema_mismatches,
+        door,
         telemetry: Arc::new(telemetry),
     })
 }
@@ -325,7 +347,7 @@ struct Doors {
     http: TcpListener,
     grpc_address: SocketAddr,
     http_address: SocketAddr,
-    grpc_tls: Option<ServerTlsConfig>,
+    grpc_tls: Option<TlsAcceptor>,
     http_tls: Option<TlsAcceptor>,
 }
 
@@ -346,25 +368,74 @@ impl Doors {
     /// Serves callers and browsers until the server stops.
     async fn let_in(
         self,
+        options: &Options,
         app: Arc<App>,
         console: ConsoleOptions,
+        metrics: DoorMetrics,
         telemetry: Arc<Telemetry>,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
-        let door = Listener {
+        let grpc = Listener {
+            tcp: self.grpc,
+            tls: self.grpc_tls,
+            proxies: console.proxies.clone(),
+            limits: grpc::limits(options),
+            meters: metrics.listeners.of("grpc"),
+        };
+        let http = Listener {
             tcp: self.http,
             tls: self.http_tls,
             proxies: console.proxies.clone(),
-            limits: http::connections::Limits::default(),
+            limits: ListenerLimits::http(),
+            meters: metrics.listeners.of("http"),
         };
         let pages = console::router(Arc::clone(&app), console);
-        let router = http::router(telemetry).merge(pages);
-        let completion = app.completion.clone();
-        let routes = grpc::routes(app).await?;
-        let calls = grpc::serve(routes, completion, self.grpc, self.grpc_tls, wait(stopped.clone()));
-        let requests = door.serve(router, wait(stopped.clone()));
+        let router = http::router(telemetry).merge(pages).with_state(());
+        let routes = grpc::routes(Arc::clone(&app)).await?;
+        let guard = grpc::guard::Guard::new(app, routes, options.grpc_request_bytes_max, metrics.requests)?;
+        let calls = grpc.serve(guard, wait(stopped.clone()));
+        let requests = http.serve(router, wait(stopped.clone()));
         Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])
     }
+}
+
+/// Limits that would let nobody in, or no message, are mistakes.
+fn check_limits(options: &Options) -> anyhow::Result<()> {
+    let bytes = options.grpc_request_bytes_max;
+    anyhow::ensure!(
+        (BUDGET_BYTES_MIN..=u32::MAX as usize).contains(&bytes),
+        "grpc-request-bytes-max is {bytes} bytes; set {} MiB to 4095 MiB: less would not hold one message of the maximum size",
+        BUDGET_BYTES_MIN >> 20
+    );
+    let webhooks = options.webhooks_per_organization_max;
+    anyhow::ensure!(
+        webhooks <= FANOUT_MAX,
+        "webhooks-per-organization-max is {webhooks}; set {FANOUT_MAX} or less: one event can be owed to no more webhooks"
+    );
+    for (setting, value) in [
+        ("grpc-connections-max", options.grpc_connections_max),
+        (
+            "grpc-connections-per-address-max",
+            options.grpc_connections_per_address_max,
+        ),
+        (
+            "grpc-streams-per-connection-max",
+            options.grpc_streams_per_connection_max as usize,
+        ),
+    ] {
+        anyhow::ensure!(value > 0, "{setting} is 0, which would let nobody in; set 1 or more");
+    }
+    for (setting, value) in [
+        ("grpc-first-request-timeout", options.grpc_first_request_timeout),
+        ("grpc-idle-timeout", options.grpc_idle_timeout),
+        ("grpc-connection-age-max", options.grpc_connection_age_max),
+    ] {
+        anyhow::ensure!(
+            value >= Duration::from_secs(1),
+            "{setting} is {value:?}; set 1s or more"
+        );
+    }
+    Ok(())
 }
 
 /// Nothing listens on a public address without TLS unless told to in so many words.

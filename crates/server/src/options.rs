@@ -29,6 +29,20 @@ pub struct Options {
     pub tls_certificate: Option<PathBuf>,
     /// The private key of `tls_certificate`.
     pub tls_private_key: Option<PathBuf>,
+    /// How many connections the gRPC listener keeps at once.
+    pub grpc_connections_max: usize,
+    /// How many of them one address may have that is neither a trusted proxy nor this machine.
+    pub grpc_connections_per_address_max: usize,
+    /// How many calls may be in flight on one connection.
+    pub grpc_streams_per_connection_max: u32,
+    /// How many bytes of request messages may be in flight over all gRPC connections.
+    pub grpc_request_bytes_max: usize,
+    /// How long a gRPC connection may take for its handshakes and until its first call.
+    pub grpc_first_request_timeout: Duration,
+    /// How long a gRPC connection may be without a call.
+    pub grpc_idle_timeout: Duration,
+    /// When a gRPC connection gets GOAWAY.
+    pub grpc_connection_age_max: Duration,
     /// CIDRs and host names that webhooks may point at beside public addresses, for example `10.1.0.0/16`.
     pub allow_targets: Vec<String>,
     /// CIDRs and host names that webhooks may not point at.
@@ -142,6 +156,13 @@ impl Options {
             allow_plaintext: false,
             tls_certificate: None,
             tls_private_key: None,
+            grpc_connections_max: 2_000,
+            grpc_connections_per_address_max: 256,
+            grpc_streams_per_connection_max: 256,
+            grpc_request_bytes_max: 128 << 20,
+            grpc_first_request_timeout: Duration::from_secs(30),
+            grpc_idle_timeout: Duration::from_secs(900),
+            grpc_connection_age_max: Duration::from_secs(3_600),
             allow_targets: Vec::new(),
             deny_targets: Vec::new(),
             require_https: false,

@@ -9,21 +9,13 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio_rustls::TlsAcceptor;
-use tonic::transport::{Identity, ServerTlsConfig};
 
 use crate::options::Options;
 
 /// What the gRPC listener needs; `None` where no certificate is configured.
-pub(crate) fn grpc(options: &Options) -> anyhow::Result<Option<ServerTlsConfig>> {
+pub(crate) fn grpc(options: &Options) -> anyhow::Result<Option<TlsAcceptor>> {
     let files = (options.tls_certificate.as_deref(), options.tls_private_key.as_deref());
-    let Some((certificate, key)) = both(files, ["tls-certificate", "tls-private-key"])? else {
-        return Ok(None);
-    };
-    let read = |path: &Path, setting: &str| {
-        std::fs::read(path).with_context(|| format!("{setting}: cannot read {}", path.display()))
-    };
-    let identity = Identity::from_pem(read(certificate, "tls-certificate")?, read(key, "tls-private-key")?);
-    Ok(Some(ServerTlsConfig::new().identity(identity)))
+    acceptor(files, ["tls-certificate", "tls-private-key"], &[b"h2"])
 }
 
 /// What the HTTP listener needs; `None` where no certificate is configured.
@@ -33,6 +25,14 @@ pub(crate) fn http(options: &Options) -> anyhow::Result<Option<TlsAcceptor>> {
         options.http_tls_certificate.as_deref(),
         options.http_tls_private_key.as_deref(),
     );
+    acceptor(files, names, &[b"h2", b"http/1.1"])
+}
+
+fn acceptor(
+    files: (Option<&Path>, Option<&Path>),
+    names: [&str; 2],
+    protocols: &[&[u8]],
+) -> anyhow::Result<Option<TlsAcceptor>> {
     let Some((certificate, key)) = both(files, names)? else {
         return Ok(None);
     };
@@ -46,7 +46,7 @@ pub(crate) fn http(options: &Options) -> anyhow::Result<Option<TlsAcceptor>> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .with_context(|| format!("{} and {} do not belong together", names[0], names[1]))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 

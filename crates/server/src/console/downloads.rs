@@ -14,7 +14,7 @@ use crate::{
         error::AppError,
         places::{Place, Places},
     },
-    http::pulse::UntilSent,
+    listener::pulse::UntilSent,
 };
 
 /// How many there may be at once, of an organization and of all.

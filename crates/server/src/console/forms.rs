@@ -17,7 +17,7 @@ use crate::{
         places::{Full, Place, Places},
         sessions::Session,
     },
-    http::{connections::Peer, slots::network},
+    listener::{Peer, slots::network},
 };
 
 /// The largest form that is small.

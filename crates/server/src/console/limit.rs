@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{app::access::Actor, http::slots::network};
+use crate::{app::access::Actor, listener::slots::network};
 
 /// See the module.
 pub(super) struct SignInLimits {

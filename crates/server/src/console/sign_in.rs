@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     app::error::{AppError, AppResult},
-    http::connections::Peer,
+    listener::Peer,
 };
 
 #[derive(Template)]

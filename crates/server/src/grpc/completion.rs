@@ -9,9 +9,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::body::Body;
 use futures::future::Either;
 use http::{Request, Response};
-use tonic::{Status, body::Body};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use crate::app::completion::Completion;

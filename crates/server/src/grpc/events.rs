@@ -72,11 +72,11 @@ impl EventService for Api {
         &self,
         request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<AckStream>, Status> {
-        let caller = self.caller(&request)?;
+        let admission = self.admission(&request)?;
         let origin = Origin::of(request.metadata());
         Ok(Response::new(publish_stream::run(
             self.app.clone(),
-            caller,
+            admission,
             origin,
             request.into_inner(),
         )))

@@ -1,20 +1,25 @@
 //! `PublishStream`: events in, acknowledgements out, over one stream.
 //!
 //! What has arrived is published together, and read on only while fewer than [`WINDOW`] groups wait for their commit: a
-//! client that does not read its acknowledgements is slowed down by flow control, and memory stays bounded.
+//! client that does not read its acknowledgements is slowed down by flow control, and memory stays bounded. A message holds its
+//! bytes ([`super::in_flight`]) until its group is committed.
 
 use std::{
     pin::{Pin, pin},
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt as _, stream::FuturesOrdered};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream::FuturesOrdered};
 use hookwright_proto::v1::{PublishAck, PublishEventRequest, PublishStreamRequest, PublishStreamResponse};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::events::{Origin, publish_all};
+use super::{
+    events::{Origin, publish_all},
+    guard::Admission,
+};
 use crate::app::{App, access::Caller};
 
 /// Acknowledgements on their way to the client.
@@ -29,13 +34,13 @@ const WINDOW: usize = 4;
 /// in by then is acknowledged all the same.
 pub(super) fn run(
     app: Arc<App>,
-    caller: Caller,
+    admission: Admission,
     origin: Origin,
     incoming: Streaming<PublishStreamRequest>,
 ) -> AckStream {
     let (acks, stream) = mpsc::channel(WINDOW);
     tokio::spawn(async move {
-        if let Err(status) = pump(&app, &caller, &origin, incoming, &acks).await {
+        if let Err(status) = pump(&app, &admission, &origin, incoming, &acks).await {
             // The client is told why if it still listens.
             let _ = acks.send(Err(status)).await;
         }
@@ -45,12 +50,17 @@ pub(super) fn run(
 
 async fn pump(
     app: &Arc<App>,
-    caller: &Caller,
+    Admission { caller, in_flight }: &Admission,
     origin: &Origin,
     incoming: Streaming<PublishStreamRequest>,
     acks: &mpsc::Sender<Result<PublishStreamResponse, Status>>,
 ) -> Result<(), Status> {
-    let mut groups = incoming.ready_chunks(GROUP_MAX);
+    let settled = incoming.map(|request| {
+        let request = request?;
+        in_flight.settle(|| request.encoded_len())?;
+        Ok::<_, Status>(request)
+    });
+    let mut groups = settled.ready_chunks(GROUP_MAX);
     let mut under_way = FuturesOrdered::new();
     let mut open = true;
     let mut denied = pin!(app.until_denied(caller));
@@ -71,8 +81,10 @@ async fn pump(
             group = groups.next(), if open && under_way.len() < WINDOW => match group {
                 None => open = false,
                 Some(group) => {
-                    let group: Vec<PublishStreamRequest> = group.into_iter().collect::<Result<_, _>>()?;
-                    under_way.push_back(publish_group(Arc::clone(app), caller.clone(), origin.clone(), group));
+                    let group: Vec<PublishStreamRequest> = group.into_iter().collect::<Result<_, Status>>()?;
+                    let bytes = in_flight.take_out(group.len());
+                    let publish = publish_group(Arc::clone(app), caller.clone(), origin.clone(), group);
+                    under_way.push_back(publish.inspect(move |_| drop(bytes)));
                 }
             },
         }

@@ -51,6 +51,13 @@ impl From<AppError> for Status {
     }
 }
 
+/// A status that no use case knows, with its reason.
+pub(super) fn with_reason(code: Code, reason: &str, message: String) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
 /// The status code of an error.
 pub(crate) fn code(error: &AppError) -> Code {
     match error {

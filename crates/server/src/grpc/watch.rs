@@ -15,7 +15,6 @@ use super::{Api, conditions::conditions, deliveries::delivery, name};
 use crate::app::{
     App,
     access::Caller,
-    error::AppResult,
     watch::{DeliveryWatch, Seen},
 };
 
@@ -36,8 +35,8 @@ struct Client {
 }
 
 impl Api {
-    pub(super) async fn watch(&self, request: &Request<WatchDeliveriesRequest>) -> AppResult<DeliveryStream> {
-        let caller = self.app.authenticate(super::authorization(request))?;
+    pub(super) async fn watch(&self, request: &Request<WatchDeliveriesRequest>) -> Result<DeliveryStream, Status> {
+        let caller = self.caller(request)?;
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let filter = conditions(

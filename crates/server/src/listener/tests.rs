@@ -19,7 +19,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::http::pulse::UntilSent;
+use super::{meters::ListenerMetrics, pulse::UntilSent};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(3_600);
@@ -41,6 +41,7 @@ fn patient() -> Limits {
         patience: Patience {
             head: LONG,
             idle: LONG,
+            stranger_idle: LONG,
             progress: LONG,
             rate: 1,
         },
@@ -48,6 +49,7 @@ fn patient() -> Limits {
         farewell: LONG,
         age: LONG,
         ending: LONG,
+        http2: Limits::http().http2,
     }
 }
 
@@ -86,6 +88,7 @@ impl Served {
             tls: None,
             proxies: Proxies::default(),
             limits,
+            meters: ListenerMetrics::default().of("http"),
         };
         tokio::spawn(listener.serve(router, std::future::pending()));
         Self {

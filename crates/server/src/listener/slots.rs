@@ -1,6 +1,6 @@
-//! Places for connections: so many in all, and so many for one address. Where all are taken, the one that has done nothing for longest
-//! makes room, be it that it asks nothing, sends no more of what it asks or does not read the answer: whoever has something to ask, a
-//! probe of our health for one, gets in however many hold a place for nothing.
+//! Limits connections: a number in total, and a number per address. When all places are taken, the connection that has been idle for
+//! longest is closed. A connection also counts as idle while it waits for the rest of a request or for its peer to read an answer.
+//! Connections that never had a request admitted are closed first.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,15 @@ pub(crate) struct Places {
     pub(crate) of_address: usize,
     /// Beside them, for proxies that are trusted and for this machine.
     pub(crate) reserved: usize,
+}
+
+/// Why there is no place for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its address has all that it may have.
+    Address,
+    /// All are taken.
+    Total,
 }
 
 /// See the module.
@@ -50,25 +59,33 @@ impl Slots {
         }
     }
 
-    /// A place for a connection from an address; `None` if all are taken and in use.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr, is_trusted: bool) -> Option<Slot> {
+    /// A place for a connection from an address.
+    ///
+    /// # Errors
+    /// When all are taken and in use.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, is_trusted: bool) -> Result<Slot, Refusal> {
         let address = network(address);
         let mut held = self.held.lock();
         if !is_trusted && held.of(address) >= self.places.of_address && !held.evict(Some(address)) {
-            return None;
+            return Err(Refusal::Address);
         }
         let reserved = if is_trusted { self.places.reserved } else { 0 };
         if held.slots.len() >= self.places.all && !held.evict(None) && held.slots.len() >= self.places.all + reserved {
-            return None;
+            return Err(Refusal::Total);
         }
         let (number, pulse) = (held.given, Arc::new(Pulse::default()));
         held.given += 1;
         held.slots.insert(number, (address, Arc::clone(&pulse)));
-        Some(Slot {
+        Ok(Slot {
             slots: Arc::clone(self),
             number,
             pulse,
         })
+    }
+
+    /// Closes the connection that has been idle for longest, where the system has no more descriptors. False if all are in use.
+    pub(super) fn evict(&self) -> bool {
+        self.held.lock().evict(None)
     }
 }
 
@@ -81,8 +98,10 @@ impl Held {
     fn evict(&mut self, address: Option<IpAddr>) -> bool {
         let among = self.slots.iter();
         let among = among.filter(|(_, (known, _))| address.is_none_or(|address| *known == address));
-        let resting = among.filter_map(|(number, (_, pulse))| Some((pulse.rests_since()?, *number)));
-        let Some((_, number)) = resting.min() else { return false };
+        let resting = among.filter_map(|(number, (_, pulse))| Some((pulse.is_known(), pulse.rests_since()?, *number)));
+        let Some((_, _, number)) = resting.min() else {
+            return false;
+        };
         if let Some((_, pulse)) = self.slots.remove(&number) {
             pulse.evict();
         }
@@ -120,6 +139,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::listener::pulse::Standing;
 
     fn slots(all: usize, of_address: usize, reserved: usize) -> Arc<Slots> {
         Arc::new(Slots::new(Places {
@@ -144,7 +164,7 @@ mod tests {
         let slots = slots(2, 2, 0);
         let take = |text: &str| slots.take(address(text), false).unwrap();
         let first = take("192.0.2.1");
-        let under_way = first.pulse().begin();
+        let under_way = first.pulse().begin(Standing::Admitted);
         let second = take("192.0.2.2");
         let third = take("192.0.2.3");
         assert_eq!(
@@ -164,18 +184,33 @@ mod tests {
     fn who_uses_a_place_keeps_it_and_an_address_has_its_share() {
         let slots = slots(3, 2, 1);
         let take = |text: &str, is_trusted| slots.take(address(text), is_trusted);
-        let busy = |slot: &Slot| slot.pulse().begin();
+        let busy = |slot: &Slot| slot.pulse().begin(Standing::Admitted);
         let first = take("2001:db8::1", false).unwrap();
         let second = take("2001:db8::2", false).unwrap();
         let mut under_way = vec![busy(&first), busy(&second)];
-        assert!(take("2001:db8::3", false).is_none(), "its network has two already");
+        assert!(take("2001:db8::3", false).is_err(), "its network has two already");
         let other = take("192.0.2.1", false).unwrap();
         under_way.push(busy(&other));
-        assert!(take("192.0.2.2", false).is_none(), "all are in use");
+        assert!(take("192.0.2.2", false).is_err(), "all are in use");
         let reserved = take("127.0.0.1", true).unwrap();
         under_way.push(busy(&reserved));
-        assert!(take("127.0.0.1", true).is_none(), "the reserved one is too");
+        assert!(take("127.0.0.1", true).is_err(), "the reserved one is too");
         drop((under_way.pop(), reserved, under_way.remove(1)));
-        assert!(take("2001:db8::3", false).is_some(), "one of its own makes room");
+        assert!(take("2001:db8::3", false).is_ok(), "one of its own makes room");
+    }
+
+    #[test]
+    fn x05_a_caller_that_was_admitted_is_closed_after_all_strangers() {
+        let slots = slots(2, 2, 0);
+        let take = |text: &str| slots.take(address(text), false).unwrap();
+        let caller = take("192.0.2.1");
+        drop(caller.pulse().begin(Standing::Admitted));
+        for stranger in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+            let stranger = take(stranger);
+            let _refused = stranger.pulse().begin(Standing::Stranger);
+            assert_eq!(numbers(&slots), [caller.number, stranger.number]);
+            let next = take("192.0.2.5");
+            assert_eq!(numbers(&slots), [caller.number, next.number], "the stranger was closed");
+        }
     }
 }

@@ -1,6 +1,9 @@
-//! What happens on a connection: which requests are under way, and for whom each of them waits. Whoever serves the connection reads
-//! here when it has been idle, or what it asked has not arrived, or an answer has not been read, for too long; and whoever needs its
-//! place, since when nothing but its other end holds it up.
+//! Tracks the requests in flight on one connection, and whether we or the peer are responsible for the current wait.
+//!
+//! - The connection's task reads here when a timeout of [`Patience`] has expired: idle, or stalled.
+//! - [`super::slots`] reads here which connection to evict when all places are taken.
+//! - A listener that authenticates requests tells the outcome by the request's [`Ticket`]: a connection that never had a request
+//!   admitted is evicted first, and an admitted stream may stay silent.
 
 use std::{
     collections::HashMap,
@@ -25,8 +28,10 @@ const PIECE_BYTES: usize = 16 << 10;
 pub(crate) struct Patience {
     /// Until the head of its first request is there.
     pub(crate) head: Duration,
-    /// Between requests.
+    /// Between requests, once one was admitted.
     pub(crate) idle: Duration,
+    /// Between requests, while none was admitted.
+    pub(crate) stranger_idle: Duration,
     /// Without sending more of a request, or taking the next piece of an answer.
     pub(crate) progress: Duration,
     /// How many bytes of an answer that is large it takes in a second at least, over the whole of it.
@@ -63,11 +68,25 @@ struct State {
     begun: u64,
     /// When the last one ended, or the connection began.
     rests_since: Instant,
+    /// Whether a request was ever admitted.
+    is_known: bool,
+}
+
+/// How far a request is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was not authenticated: its connection may be evicted while it is in flight.
+    Stranger,
+    /// It was admitted.
+    Admitted,
+    /// It was admitted, and is a stream: both ends may be silent for as long as they like.
+    Stream,
 }
 
 /// A request that is under way.
 struct UnderWay {
     begun: Instant,
+    standing: Standing,
     /// Whether there is an answer.
     is_answered: bool,
     /// Since when it waits for the other end: to send the rest of the request, or to read more of the answer.
@@ -77,6 +96,11 @@ struct UnderWay {
 impl UnderWay {
     /// Since when it is the other end that holds it up. A request does so from its beginning: a byte now and then changes nothing.
     fn held_up_since(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Stranger => return Some(self.begun),
+            Standing::Admitted => {}
+            Standing::Stream => return None,
+        }
         let since = self.waits_since?;
         Some(if self.is_answered { since } else { self.begun })
     }
@@ -88,18 +112,21 @@ impl Default for State {
             under_way: HashMap::new(),
             begun: 0,
             rests_since: Instant::now(),
+            is_known: false,
         }
     }
 }
 
 impl Pulse {
     /// Notes that a request came.
-    pub(super) fn begin(self: &Arc<Self>) -> Exchange {
+    pub(super) fn begin(self: &Arc<Self>, standing: Standing) -> Exchange {
         let mut state = self.state.lock();
+        state.is_known |= standing != Standing::Stranger;
         let number = state.begun;
         state.begun += 1;
         let under_way = UnderWay {
             begun: Instant::now(),
+            standing,
             is_answered: false,
             waits_since: None,
         };
@@ -108,6 +135,18 @@ impl Pulse {
             pulse: Arc::clone(self),
             number,
         }
+    }
+
+    /// Whether a request was ever admitted on the connection.
+    pub(super) fn is_known(&self) -> bool {
+        self.state.lock().is_known
+    }
+
+    /// Whether an admitted stream is in flight.
+    pub(super) fn serves_streams(&self) -> bool {
+        let state = self.state.lock();
+        let mut under_way = state.under_way.values();
+        under_way.any(|under_way| under_way.standing == Standing::Stream)
     }
 
     /// Since when there is nothing for us to do: nothing is under way, or only what the other end holds up.
@@ -133,7 +172,8 @@ impl Pulse {
     /// Waits until the connection tries our patience, and tells how.
     pub(super) async fn overdue(&self, patience: Patience) -> Overdue {
         // What begins while this sleeps is overdue no earlier than that.
-        let shortest = patience.head.min(patience.idle).min(patience.progress);
+        let idle = patience.idle.min(patience.stranger_idle);
+        let shortest = patience.head.min(idle).min(patience.progress);
         loop {
             let left = match self.waits_for(patience) {
                 Some((what, left)) if left.is_zero() => return what,
@@ -148,11 +188,16 @@ impl Pulse {
     fn waits_for(&self, patience: Patience) -> Option<(Overdue, Duration)> {
         let state = self.state.lock();
         if state.under_way.is_empty() {
-            let limit = if state.begun == 0 { patience.head } else { patience.idle };
+            let limit = match (state.begun, state.is_known) {
+                (0, _) => patience.head,
+                (_, true) => patience.idle,
+                (_, false) => patience.stranger_idle,
+            };
             return Some((Overdue::Idle, limit.saturating_sub(state.rests_since.elapsed())));
         }
-        let waiting = state.under_way.values().filter_map(|request| request.waits_since);
-        let since = waiting.min()?;
+        let bounded = state.under_way.values();
+        let bounded = bounded.filter(|request| request.standing != Standing::Stream);
+        let since = bounded.filter_map(|request| request.waits_since).min()?;
         Some((Overdue::Stalled, patience.progress.saturating_sub(since.elapsed())))
     }
 }
@@ -163,7 +208,36 @@ pub(super) struct Exchange {
     number: u64,
 }
 
+/// Admits a request to a listener that authenticates.
+pub(crate) struct Ticket {
+    pulse: Arc<Pulse>,
+    number: u64,
+}
+
+impl Ticket {
+    /// Notes that the request was authenticated.
+    pub(crate) fn admit(self, is_stream: bool) {
+        let mut state = self.pulse.state.lock();
+        state.is_known = true;
+        if let Some(under_way) = state.under_way.get_mut(&self.number) {
+            under_way.standing = if is_stream {
+                Standing::Stream
+            } else {
+                Standing::Admitted
+            };
+        }
+    }
+}
+
 impl Exchange {
+    /// By which a layer above admits the request.
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket {
+            pulse: Arc::clone(&self.pulse),
+            number: self.number,
+        }
+    }
+
     /// What the request says, as it is to be read.
     pub(super) fn question(&self, body: Incoming) -> Question {
         Question {
@@ -206,7 +280,7 @@ impl Drop for Exchange {
 }
 
 /// The body of a request. While somebody wants more of it than is there, the request waits for the other end.
-pub(super) struct Question {
+pub(crate) struct Question {
     body: Incoming,
     pulse: Arc<Pulse>,
     number: u64,
@@ -280,6 +354,9 @@ impl Answer {
     }
 
     fn piece(&mut self) -> Bytes {
+        if self.rest_until.is_none() {
+            return std::mem::take(&mut self.rest);
+        }
         // What is in flight is a copy, so that it does not hold on to all of which it is a part.
         Bytes::copy_from_slice(&self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
     }
@@ -341,11 +418,15 @@ mod tests {
         let patience = Patience {
             head: progress,
             idle: progress,
+            stranger_idle: progress,
             progress,
             rate: u32::MAX,
         };
         let body = Body::from(vec![b'x'; 2 * PIECE_BYTES]);
-        pulse.begin().answer(Response::new(body), patience).into_body()
+        pulse
+            .begin(Standing::Admitted)
+            .answer(Response::new(body), patience)
+            .into_body()
     }
 
     /// What there is next of an answer that waits for nobody.
@@ -368,7 +449,7 @@ mod tests {
     #[test]
     fn what_waits_for_us_is_held_up_by_nobody_else() {
         let pulse = Arc::new(Pulse::default());
-        let ours = pulse.begin();
+        let ours = pulse.begin(Standing::Admitted);
         assert_eq!(pulse.rests_since(), None);
         let unread = answer(&pulse, Duration::ZERO);
         assert_eq!(pulse.rests_since(), None, "one of two is ours to do");
@@ -376,5 +457,17 @@ mod tests {
         assert!(pulse.rests_since().is_some(), "nobody reads the other");
         drop(unread);
         assert!(pulse.rests_since().is_some());
+    }
+
+    #[test]
+    fn a_request_that_nobody_admitted_keeps_no_place_and_an_admitted_stream_does() {
+        let pulse = Arc::new(Pulse::default());
+        let call = pulse.begin(Standing::Stranger);
+        assert!(pulse.rests_since().is_some() && !pulse.is_known());
+        call.ticket().admit(true);
+        assert_eq!(pulse.rests_since(), None, "the stream is in use");
+        assert!(pulse.is_known() && pulse.serves_streams());
+        drop(call);
+        assert!(pulse.is_known() && !pulse.serves_streams());
     }
 }

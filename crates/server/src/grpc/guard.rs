@@ -1,0 +1,269 @@
+//! The gRPC listener's guard: authenticates each call by its headers alone, before its body is read.
+//!
+//! - A call without a valid token is answered at once with UNAUTHENTICATED. Its body is dropped unread.
+//! - Health and reflection need no token. Their messages have a small maximum size, and their streams a maximum number.
+//! - The caller that is found here is handed to the handler with the request ([`Admission`]), which does not look again for it.
+//! - A call has a deadline, its own or [`CALL_TIMEOUT`], from its headers on.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tonic::{Status, service::Routes};
+use tower::{Layer as _, ServiceExt as _};
+
+use super::{
+    CALL_TIMEOUT,
+    body::Metered,
+    completion::{Completing, CompletionLayer},
+    in_flight::{Budget, InFlight, RequestMetrics},
+};
+use crate::{
+    app::{App, access::Caller, error::AppError},
+    listener::{
+        Answers, Peer,
+        pulse::{Question, Standing, Ticket, UntilSent},
+    },
+};
+
+const HEALTH: &str = "/grpc.health.v1.Health/";
+const REFLECTION: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+/// The largest messages of calls without a token.
+const HEALTH_BYTES_MAX: usize = 4 << 10;
+const REFLECTION_BYTES_MAX: usize = 16 << 10;
+/// How many calls without a token may be in flight.
+const HEALTH_CALLS_MAX: usize = 1_024;
+const REFLECTION_CALLS_MAX: usize = 32;
+
+/// What the guard found out about a call, in the request's extensions.
+#[derive(Clone)]
+pub(super) struct Admission {
+    /// Who calls.
+    pub(super) caller: Caller,
+    /// The bytes that the call holds.
+    pub(super) in_flight: Arc<InFlight>,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    services: Completing<Router>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    app: Arc<App>,
+    methods: HashMap<String, Method>,
+    budget: Arc<Budget>,
+    metrics: RequestMetrics,
+    health: Arc<Semaphore>,
+    reflection: Arc<Semaphore>,
+}
+
+/// What streams in a method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Method {
+    pub(super) requests: bool,
+    pub(super) responses: bool,
+}
+
+impl Guard {
+    /// Stands before the services.
+    ///
+    /// # Errors
+    /// When the embedded descriptor set cannot be read.
+    pub(crate) fn new(
+        app: Arc<App>,
+        routes: Routes,
+        request_bytes_max: usize,
+        metrics: RequestMetrics,
+    ) -> anyhow::Result<Self> {
+        let completion = app.completion.clone();
+        let shared = Shared {
+            app,
+            methods: methods()?,
+            budget: Arc::new(Budget::new(request_bytes_max, metrics.clone())),
+            metrics,
+            health: Arc::new(Semaphore::new(HEALTH_CALLS_MAX)),
+            reflection: Arc::new(Semaphore::new(REFLECTION_CALLS_MAX)),
+        };
+        Ok(Self {
+            services: CompletionLayer(completion).layer(routes.into_axum_router().with_state(())),
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// A call that needs no token: health or reflection.
+    async fn answer_stranger(
+        &self,
+        request: Request<Question>,
+        place: &Arc<Semaphore>,
+        bytes_max: usize,
+    ) -> Response<Body> {
+        let Ok(place) = Arc::clone(place).try_acquire_owned() else {
+            self.shared.metrics.crowded.inc();
+            return refused(AppError::Exhausted {
+                subject: "calls without a token".to_owned(),
+                message: "too many calls without a token are in flight; try again".to_owned(),
+            });
+        };
+        let in_flight = self.in_flight(true);
+        let request = request.map(|body| Body::new(Metered::new(body, in_flight, true).at_most(bytes_max)));
+        let mut answer = self.answer_in_time(request).await;
+        answer.extensions_mut().insert(UntilSent::new(Place { _permit: place }));
+        answer
+    }
+
+    async fn answer_caller(&self, mut request: Request<Question>, caller: Caller, method: Method) -> Response<Body> {
+        let in_flight = self.in_flight(method.requests);
+        // One message is held until the answer is there; each of a stream until that one is answered, which its handler sees to.
+        let held = (!method.requests).then(|| Arc::clone(&in_flight));
+        request.extensions_mut().insert(Admission {
+            caller,
+            in_flight: Arc::clone(&in_flight),
+        });
+        let request = request.map(|body| Body::new(Metered::new(body, in_flight, method.requests)));
+        let answer = self.answer_in_time(request).await;
+        drop(held);
+        answer
+    }
+
+    async fn answer_in_time(&self, request: Request<Body>) -> Response<Body> {
+        let limit = call_timeout(request.headers());
+        match timeout(limit, self.services.clone().oneshot(request)).await {
+            Ok(answer) => answer.unwrap_or_else(|never| match never {}),
+            Err(_) => Status::deadline_exceeded("the deadline of the call has passed").into_http(),
+        }
+    }
+
+    fn in_flight(&self, has_many_messages: bool) -> Arc<InFlight> {
+        Arc::new(InFlight::new(Arc::clone(&self.shared.budget), has_many_messages))
+    }
+}
+
+/// A place of a call without a token.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Answers for Guard {
+    const BEGINS_AS: Standing = Standing::Stranger;
+
+    async fn answer(&self, request: Request<Question>, _peer: Peer, ticket: Ticket) -> Response<Body> {
+        let shared = &*self.shared;
+        let path = request.uri().path();
+        if path.starts_with(HEALTH) {
+            return self.answer_stranger(request, &shared.health, HEALTH_BYTES_MAX).await;
+        }
+        if REFLECTION.iter().any(|service| path.starts_with(service)) {
+            let places = &shared.reflection;
+            return self.answer_stranger(request, places, REFLECTION_BYTES_MAX).await;
+        }
+        let method = shared.methods.get(path).copied().unwrap_or_default();
+        let authorization = request.headers().get(AUTHORIZATION);
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        match shared.app.authenticate(authorization) {
+            Ok(caller) => {
+                ticket.admit(method.requests || method.responses);
+                self.answer_caller(request, caller, method).await
+            }
+            Err(error) => {
+                shared.metrics.unauthenticated.inc();
+                refused(error)
+            }
+        }
+    }
+}
+
+fn refused(error: AppError) -> Response<Body> {
+    Status::from(error).into_http()
+}
+
+/// Every method of the API by its path.
+pub(super) fn methods() -> anyhow::Result<HashMap<String, Method>> {
+    let described = FileDescriptorSet::decode(hookwright_proto::FILE_DESCRIPTOR_SET).context("the descriptor set")?;
+    let mut methods = HashMap::new();
+    for file in &described.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                let streams = Method {
+                    requests: method.client_streaming(),
+                    responses: method.server_streaming(),
+                };
+                methods.insert(path, streams);
+            }
+        }
+    }
+    Ok(methods)
+}
+
+/// How long a call may take: `grpc-timeout`, or the longest that there is.
+fn call_timeout(headers: &HeaderMap) -> Duration {
+    let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());
+    asked
+        .and_then(read_timeout)
+        .map_or(CALL_TIMEOUT, |asked| asked.min(CALL_TIMEOUT))
+}
+
+/// Up to eight digits and a unit.
+fn read_timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let is_number = number.len() <= 8 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| is_number)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_callers_write_them() {
+        for (text, expected) in [
+            ("30m", Some(Duration::from_millis(30))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("2S", Some(Duration::from_secs(2))),
+            ("1H", Some(Duration::from_secs(3_600))),
+            ("", None),
+            ("S", None),
+            ("1", None),
+            ("+1S", None),
+            ("123456789S", None),
+            ("1ä", None),
+        ] {
+            assert_eq!(read_timeout(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_stream_of_the_api_is_known() {
+        let methods = methods().unwrap();
+        assert!(methods.len() > 50);
+        let both = Method {
+            requests: true,
+            responses: true,
+        };
+        assert_eq!(methods["/hookwright.v1.EventService/PublishStream"], both);
+        assert!(methods["/hookwright.v1.DeliveryService/WatchDeliveries"].responses);
+        assert_eq!(methods["/hookwright.v1.EventService/PublishEvent"], Method::default());
+    }
+}

@@ -1,0 +1,355 @@
+//! The listeners' connections: TLS, HTTP, and the limits on what a peer can take of us. The gRPC and the HTTP listener share it, each with
+//! its own [`Limits`].
+//!
+//! - Connections are limited in total and per address. When all places are taken, an idle connection is closed ([`slots`]), so that a
+//!   health probe gets in however many connections are silent.
+//! - A connection is closed when no request comes within a timeout: it is silent, its TLS handshake or request head is incomplete, or it
+//!   opens no HTTP/2 stream. Pings do not count.
+//! - A connection is closed when the rest of a request does not arrive, or an answer is not read, for a time ([`pulse`]), whether TCP or
+//!   an HTTP/2 window blocks it. A large answer also has a deadline. An answer that waits for us, such as a live stream, has none.
+//! - A connection is closed when it is old: it gets GOAWAY, and requests in flight get a time to end. Admitted streams of calls may end
+//!   by themselves.
+//! - Heads, streams and buffers have a maximum size and number. The guards of each listener limit requests: `console::guard` and
+//!   `grpc::guard`.
+
+pub(crate) mod meters;
+pub(crate) mod pulse;
+pub(crate) mod slots;
+
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use self::{
+    meters::{Cause, Meters},
+    pulse::{Overdue, Patience, Question, Standing, Ticket},
+    slots::{Places, Refusal, Slot, Slots},
+};
+use crate::http::proxies::Proxies;
+
+/// The largest head of a request.
+const HEAD_BYTES_MAX: u32 = 32 << 10;
+/// What is read and written ahead over HTTP/1.1, a whole head at least.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// When the peer of an HTTP/2 connection is asked whether it still is there, and how long it may take to answer.
+const PING: Duration = Duration::from_secs(30);
+/// HTTP/2: streams that the peer reset before they were looked at. More end the connection.
+const RESETS_MAX: usize = 64;
+/// How long accepting pauses when the system has no more descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What connections may take of a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How many there may be.
+    pub(crate) places: Places,
+    /// How long they may do nothing.
+    pub(crate) patience: Patience,
+    /// How long the handshake of TLS may take.
+    pub(crate) handshake: Duration,
+    /// How long an idle connection has to close after GOAWAY.
+    pub(crate) farewell: Duration,
+    /// When one is old, and how long its requests then have to end.
+    pub(crate) age: Duration,
+    pub(crate) ending: Duration,
+    /// What one connection may do over HTTP/2.
+    pub(crate) http2: Http2,
+}
+
+/// Limits of one HTTP/2 connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http2 {
+    /// Whether the listener speaks nothing else.
+    pub(crate) only: bool,
+    /// Concurrent streams.
+    pub(crate) streams_max: u32,
+    /// Bytes that may arrive before they are read, for one stream and for all of a connection.
+    pub(crate) stream_window: u32,
+    pub(crate) connection_window: u32,
+    /// Bytes of an answer that are buffered for each stream.
+    pub(crate) send_buffer: usize,
+}
+
+impl Limits {
+    /// Those of the HTTP listener.
+    pub(crate) fn http() -> Self {
+        // Longer than proxies keep a connection that they may use again: it is they who close it.
+        let idle = Duration::from_secs(90);
+        Self {
+            places: Places {
+                all: 2_000,
+                of_address: 256,
+                reserved: 64,
+            },
+            patience: Patience {
+                head: Duration::from_secs(30),
+                idle,
+                stranger_idle: idle,
+                progress: Duration::from_secs(60),
+                rate: 10 << 10,
+            },
+            handshake: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
+            age: Duration::from_secs(3_600),
+            ending: Duration::from_secs(60),
+            http2: Http2 {
+                only: false,
+                streams_max: 32,
+                stream_window: 64 << 10,
+                connection_window: 256 << 10,
+                send_buffer: 64 << 10,
+            },
+        }
+    }
+}
+
+/// Who asks, in the extensions of every request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Answers the requests of a listener.
+pub(crate) trait Answers: Clone + Send + Sync + 'static {
+    /// How far a request is trusted before [`Answers::answer`] admits it.
+    const BEGINS_AS: Standing;
+
+    /// Answers one.
+    fn answer(
+        &self,
+        request: Request<Question>,
+        peer: Peer,
+        ticket: Ticket,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Answers for Router {
+    const BEGINS_AS: Standing = Standing::Admitted;
+
+    fn answer(
+        &self,
+        request: Request<Question>,
+        peer: Peer,
+        _ticket: Ticket,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = self.clone().oneshot(request);
+        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    }
+}
+
+/// A listener.
+pub(crate) struct Listener {
+    /// Where connections come in.
+    pub(crate) tcp: TcpListener,
+    /// What makes TLS of them.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Proxies that speak for many.
+    pub(crate) proxies: Proxies,
+    /// See there.
+    pub(crate) limits: Limits,
+    /// What is counted.
+    pub(crate) meters: Meters,
+}
+
+impl Listener {
+    /// Answers requests until `shutdown` resolves, then ends each connection after its requests in flight.
+    pub(crate) async fn serve(
+        self,
+        answers: impl Answers,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<()> {
+        let (stop, stopping) = watch::channel(());
+        tokio::select! {
+            never = self.accept(answers, stopping) => match never {},
+            () = shutdown => {}
+        }
+        drop(self);
+        stop.send_replace(());
+        stop.closed().await;
+        Ok(())
+    }
+
+    /// Whether the limit per address does not hold: the peer is a trusted proxy or this machine.
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.proxies.trust(peer) || peer.to_canonical().is_loopback()
+    }
+
+    async fn accept(&self, answers: impl Answers, stopping: watch::Receiver<()>) -> Infallible {
+        let slots = Arc::new(Slots::new(self.limits.places));
+        let builder = Arc::new(builder(self.limits));
+        loop {
+            let (stream, peer) = match self.tcp.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // The system may have no more descriptors: an idle connection gives its own.
+                    self.meters.refused(Cause::System);
+                    let evicted = slots.evict();
+                    tracing::warn!(%error, evicted, "cannot accept a connection");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let peer = peer.ip();
+            let slot = match slots.take(peer, self.is_trusted(peer)) {
+                Ok(slot) => slot,
+                Err(refusal) => {
+                    self.meters.refused(match refusal {
+                        Refusal::Address => Cause::Address,
+                        Refusal::Total => Cause::Total,
+                    });
+                    tracing::debug!(%peer, ?refusal, "too many connections; one more was refused");
+                    continue;
+                }
+            };
+            let connection = Connection {
+                builder: Arc::clone(&builder),
+                stopping: stopping.clone(),
+                answers: answers.clone(),
+                peer: Peer(peer),
+                slot,
+                limits: self.limits,
+                meters: self.meters.clone(),
+            };
+            tokio::spawn(connection.run(stream, self.tls.clone()));
+        }
+    }
+}
+
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
+    let http2 = limits.http2;
+    let mut builder = Builder::new(TokioExecutor::new());
+    if http2.only {
+        builder = builder.http2_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.patience.idle)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(http2.streams_max)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .max_send_buf_size(http2.send_buffer)
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}
+
+struct Connection<A> {
+    builder: Arc<Builder<TokioExecutor>>,
+    stopping: watch::Receiver<()>,
+    answers: A,
+    peer: Peer,
+    slot: Slot,
+    limits: Limits,
+    meters: Meters,
+}
+
+impl<A: Answers> Connection<A> {
+    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let _open = self.meters.open();
+        // An answer is written at once; there is nothing to wait for.
+        let _ = stream.set_nodelay(true);
+        let answered = async {
+            match tls {
+                None => self.answer(stream).await,
+                Some(tls) => match timeout(self.limits.handshake, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.answer(stream).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => self.meters.closed(Cause::Handshake),
+                },
+            }
+        };
+        tokio::select! {
+            () = answered => {}
+            () = self.slot.pulse().evicted() => self.meters.closed(Cause::Evicted),
+        }
+    }
+
+    async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let (answers, peer, pulse) = (self.answers.clone(), self.peer, Arc::clone(self.slot.pulse()));
+        let patience = self.limits.patience;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let exchange = pulse.begin(A::BEGINS_AS);
+            let ticket = exchange.ticket();
+            let request = request.map(|body| exchange.question(body));
+            let answers = answers.clone();
+            async move {
+                let answer = answers.answer(request, peer, ticket).await;
+                Ok::<_, Infallible>(exchange.answer(answer, patience))
+            }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let time = tokio::select! {
+            ended = connection.as_mut() => return noted(ended),
+            time = self.until_leaving() => time,
+        };
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => noted(ended),
+            () = self.until_cut(time) => {}
+        }
+    }
+
+    /// Waits until the connection is to end, and tells how long it has for that.
+    async fn until_leaving(&self) -> Duration {
+        let mut stopping = self.stopping.clone();
+        // So that those that began together do not all come back together.
+        let share = u32::try_from(self.slot.number() % 16).unwrap_or_default();
+        let age = self.limits.age + self.limits.age / 64 * share;
+        tokio::select! {
+            _ = stopping.changed() => self.limits.ending,
+            () = sleep(age) => {
+                self.meters.closed(Cause::Age);
+                self.limits.ending
+            }
+            overdue = self.slot.pulse().overdue(self.limits.patience) => match overdue {
+                Overdue::Idle => {
+                    self.meters.closed(Cause::Idle);
+                    self.limits.farewell
+                }
+                Overdue::Stalled => {
+                    self.meters.closed(Cause::Stalled);
+                    Duration::ZERO
+                }
+            }
+        }
+    }
+
+    /// Waits for the time that a connection has to end, and then for as long as it serves admitted streams.
+    async fn until_cut(&self, time: Duration) {
+        sleep(time).await;
+        while !time.is_zero() && self.slot.pulse().serves_streams() {
+            sleep(time).await;
+        }
+    }
+}
+
+/// What goes wrong with a connection concerns whoever is at its other end.
+fn noted(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

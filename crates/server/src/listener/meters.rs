@@ -1,0 +1,125 @@
+//! Metrics of the listeners: open connections, and those that were refused or closed, by reason.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Why a connection was refused or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its address has as many as it may have.
+    Address,
+    /// All places are taken.
+    Total,
+    /// The system could not accept it.
+    System,
+    /// An idle connection gave its place to a new one.
+    Evicted,
+    /// Its TLS handshake took too long.
+    Handshake,
+    /// It sent no request for too long.
+    Idle,
+    /// Its peer stopped sending a request or reading an answer.
+    Stalled,
+    /// It was old.
+    Age,
+}
+
+impl Cause {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Total => "total",
+            Self::System => "system",
+            Self::Evicted => "evicted",
+            Self::Handshake => "handshake",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::Age => "age",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReasonLabels {
+    listener: &'static str,
+    reason: &'static str,
+}
+
+/// The metrics of all listeners.
+#[derive(Clone, Default)]
+pub(crate) struct ListenerMetrics {
+    connections: Family<ListenerLabel, Gauge>,
+    refused: Family<ReasonLabels, Counter>,
+    closed: Family<ReasonLabels, Counter>,
+}
+
+impl ListenerMetrics {
+    /// Makes the metrics and registers them.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "Open connections of a listener";
+        registry.register("listener_connections", help, metrics.connections.clone());
+        let help = "Connections that a listener refused, by reason: address, total or system";
+        registry.register("listener_connections_refused", help, metrics.refused.clone());
+        let help = "Connections that a listener closed, by reason: evicted, handshake, idle, stalled or age";
+        registry.register("listener_connections_closed", help, metrics.closed.clone());
+        metrics
+    }
+
+    /// Those of one listener.
+    pub(crate) fn of(&self, listener: &'static str) -> Meters {
+        Meters {
+            connections: self.connections.get_or_create_owned(&ListenerLabel { listener }),
+            listener,
+            metrics: self.clone(),
+        }
+    }
+}
+
+/// The metrics of one listener.
+#[derive(Clone)]
+pub(crate) struct Meters {
+    connections: Gauge,
+    listener: &'static str,
+    metrics: ListenerMetrics,
+}
+
+impl Meters {
+    /// Counts a connection until the value is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    pub(super) fn refused(&self, cause: Cause) {
+        self.metrics.refused.get_or_create(&self.labels(cause)).inc();
+    }
+
+    pub(super) fn closed(&self, cause: Cause) {
+        self.metrics.closed.get_or_create(&self.labels(cause)).inc();
+    }
+
+    fn labels(&self, cause: Cause) -> ReasonLabels {
+        ReasonLabels {
+            listener: self.listener,
+            reason: cause.label(),
+        }
+    }
+}
+
+/// A connection that is open.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,312 @@
+//! The gRPC listener's limits: what callers without a token, silent connections and large requests may take.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, future::join_all};
+use hookwright_proto::v1::{
+    BatchPublishEventsRequest, PublishStreamRequest, event_service_client::EventServiceClient, publish_result,
+};
+use hookwright_testkit::{DEADLINE, until};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming},
+    client::conn::http2,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    access::get,
+    support::{ACME, CLOCKING, Clients, Installation, On, channel, event},
+};
+
+/// The beginning of HTTP/2, with empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A body that says something, and never ends.
+struct Endless(Option<Bytes>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Calls a method with headers and the beginning of a body.
+async fn call(address: &str, path: &str, token: Option<&str>, body: Option<Bytes>) -> Response<Incoming> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::builder()
+        .method("POST")
+        .uri(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = sender.send_request(request.body(Endless(body)).unwrap());
+    let answer = timeout(DEADLINE, answer).await;
+    answer.unwrap_or_else(|_| panic!("{path} waits for the body")).unwrap()
+}
+
+fn status(response: &Response<Incoming>) -> Code {
+    let status = response.headers().get("grpc-status").expect("an answer without a body");
+    Code::from_bytes(status.as_bytes())
+}
+
+/// A number of `/metrics`.
+async fn metric(installation: &Installation, name: &str) -> f64 {
+    let text = get(installation.server.http_address(), "/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+/// The largest memory of the server so far, in MiB.
+fn peak_mib(installation: &Installation) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", installation.server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1_024
+}
+
+#[tokio::test]
+async fn x05_every_method_refuses_a_caller_without_a_token_before_it_reads_the_body() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.grpc_address();
+    let described = FileDescriptorSet::decode(hookwright_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let mut paths = vec!["/hookwright.v1.NoService/None".to_owned()];
+    for file in &described.file {
+        for service in &file.service {
+            let methods = service.method.iter();
+            paths.extend(methods.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
+        }
+    }
+    assert!(paths.len() > 50);
+    let before = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
+    for path in &paths {
+        for token in [None, Some("hw_0000")] {
+            let response = call(address, path, token, None).await;
+            assert_eq!(status(&response), Code::Unauthenticated, "{path}");
+        }
+    }
+    let after = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
+    assert!(after - before < 1.0, "nothing was read");
+    let refused = metric(&installation, "hookwright_grpc_requests_unauthenticated_total").await;
+    assert!(refused as usize == 2 * paths.len());
+}
+
+#[tokio::test]
+async fn x05_what_needs_no_token_takes_no_large_message() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.grpc_address();
+    for path in [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ] {
+        let begun = Bytes::from_static(&[0, 1, 0xe0, 0, 0, 7]);
+        let mut response = call(address, path, None, Some(begun)).await;
+        let code = if response.headers().contains_key("grpc-status") {
+            status(&response)
+        } else {
+            // A stream has begun, and ends with its status.
+            let body = response.body_mut();
+            let trailers = timeout(DEADLINE, std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
+            let trailers = trailers.unwrap().unwrap().unwrap().into_trailers().unwrap();
+            Code::from_bytes(trailers["grpc-status"].as_bytes())
+        };
+        // Reflection ends its stream without a word.
+        let expected = if path.contains("reflection") {
+            Code::Ok
+        } else {
+            Code::OutOfRange
+        };
+        assert_eq!(code, expected, "{path}");
+    }
+}
+
+fn batch(bytes: usize) -> BatchPublishEventsRequest {
+    let huge = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes));
+    BatchPublishEventsRequest {
+        organization: ACME.to_owned(),
+        requests: vec![event("clocking", &huge)],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x05_24_callers_without_a_token_take_no_memory() {
+    let installation = Installation::start(On::Sqlite).await;
+    let address = installation.server.grpc_address().to_owned();
+    let before = peak_mib(&installation);
+    let (address, batch) = (&address, &batch(30 << 20));
+    let calls = (0..24).map(|_| async move {
+        let mut client = EventServiceClient::new(channel(address).await);
+        client.batch_publish_events(batch.clone()).await.unwrap_err()
+    });
+    for status in join_all(calls).await {
+        // The caller may notice first that nobody reads what it sends.
+        let codes = [
+            Code::Unauthenticated,
+            Code::Unavailable,
+            Code::Internal,
+            Code::Unknown,
+            Code::Cancelled,
+        ];
+        assert!(codes.contains(&status.code()), "{status:?}");
+    }
+    let read = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
+    assert!(read < 1e6, "{read} bytes were read");
+    assert!(peak_mib(&installation) < before + 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x05_24_callers_with_a_token_share_the_bytes_that_there_are() {
+    let installation =
+        Installation::start_with(On::Sqlite, |builder| builder.arg("--grpc-request-bytes-max", "48MiB")).await;
+    let (address, token) = (installation.server.grpc_address(), installation.server.token().unwrap());
+    let before = peak_mib(&installation);
+    let (token, batch) = (&token, &batch(30 << 20));
+    let calls = (0..24).map(|_| async move {
+        let mut clients = Clients::connect(address, token).await;
+        clients.events.batch_publish_events(batch.clone()).await
+    });
+    let mut answered = 0;
+    for result in join_all(calls).await {
+        match result {
+            Ok(response) => {
+                let result = response.into_inner().results.remove(0).result.unwrap();
+                // A payload of this size is refused by its own rule.
+                assert!(matches!(result, publish_result::Result::Error(_)));
+                answered += 1;
+            }
+            Err(status) => assert_exhausted(&status),
+        }
+    }
+    assert!(answered > 0, "one at a time fits");
+    let growth = peak_mib(&installation) - before;
+    assert!(growth < 250, "{growth} MiB for 720 MiB of requests");
+    until("all bytes to be given back", async || {
+        let left = metric(&installation, "hookwright_grpc_request_bytes_in_flight").await;
+        if left < 1.0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+}
+
+fn assert_exhausted(status: &Status) {
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let details = status.get_error_details();
+    assert!(details.retry_info().is_some(), "{status:?}");
+    assert_eq!(details.error_info().unwrap().reason, "LIMIT_REACHED");
+}
+
+#[tokio::test]
+async fn x05_silent_connections_do_not_keep_a_caller_out() {
+    let mut installation =
+        Installation::start_with(On::Sqlite, |builder| builder.arg("--grpc-connections-max", "8")).await;
+    let (address, token) = (
+        installation.server.grpc_address().to_owned(),
+        installation.server.token().unwrap(),
+    );
+    let mut silent = Vec::new();
+    for first in [&b""[..], PREFACE, &PREFACE[..24]].repeat(16) {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        // It may have been closed already.
+        let _ = stream.write_all(first).await;
+        silent.push(stream);
+    }
+    installation.register("order.paid").await;
+    let mut others = Clients::connect(&address, &token).await;
+    others.events.publish_event(event("clocking", CLOCKING)).await.unwrap();
+    let mut bytes = Vec::new();
+    // A reset ends it too.
+    let _ = timeout(DEADLINE, silent[0].read_to_end(&mut bytes))
+        .await
+        .expect("the first one was closed");
+    until("evicted connections to end", async || {
+        let open = metric(&installation, "hookwright_listener_connections{listener=\"grpc\"}").await;
+        if open <= 8.0 { Ok(()) } else { Err(open) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn x05_a_stream_with_a_token_outlives_the_idle_timeouts() {
+    let installation = Installation::start_with(On::Sqlite, |builder| {
+        builder
+            .arg("--grpc-first-request-timeout", "1s")
+            .arg("--grpc-idle-timeout", "1s")
+            .arg("--grpc-connection-age-max", "1s")
+    })
+    .await;
+    let address = installation.server.grpc_address();
+    let mut clients = Clients::connect(address, &installation.server.token().unwrap()).await;
+    let (events, stream) = mpsc::channel(1);
+    let acks = clients.events.publish_stream(ReceiverStream::new(stream));
+    let mut acks = acks.await.unwrap().into_inner();
+    for first in [&b""[..], PREFACE, PREFACE] {
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(first).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = timeout(DEADLINE, silent.read_to_end(&mut bytes))
+            .await
+            .expect("a silent one is closed");
+    }
+    for sequence in 1..=2 {
+        let request = PublishStreamRequest {
+            sequence,
+            event: Some(event("clocking", CLOCKING)),
+        };
+        events.send(request).await.unwrap();
+        let response = timeout(DEADLINE, acks.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(response.acks[0].sequence, sequence);
+    }
+}
+
+#[tokio::test]
+async fn limits_that_would_let_nobody_in_are_refused() {
+    for (flag, value, says) in [
+        ("--grpc-request-bytes-max", "32MiB", "48 MiB"),
+        ("--grpc-connections-max", "0", "1 or more"),
+        ("--grpc-idle-timeout", "10ms", "1s or more"),
+        ("--webhooks-per-organization-max", "4096", "4095 or less"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let exited = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookwright"))
+            .args([
+                "serve",
+                "--grpc-address",
+                "127.0.0.1:0",
+                "--http-address",
+                "127.0.0.1:0",
+                flag,
+                value,
+            ])
+            .arg("--data-dir")
+            .arg(directory.path())
+            .output();
+        let exited = timeout(DEADLINE, exited).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&exited.stderr).into_owned();
+        assert!(!exited.status.success() && said.contains(says), "{flag}: {said}");
+    }
+}
