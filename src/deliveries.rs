@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use hookwright_proto::v1::{
-    CancelDeliveryRequest, Delivery, GetDeliveryRequest, ListAttemptsRequest, ReplayDeliveryRequest,
-    RetryDeliveryRequest, SkipDeliveryRequest,
+    CancelDeliveryRequest, Delivery, GetDeliveryRequest, ListAttemptsRequest, ListAttemptsResponse,
+    ReplayDeliveryRequest, RetryDeliveryRequest, SkipDeliveryRequest,
 };
 use list::ListArgs;
 use pull::{AcknowledgeArgs, ExtendArgs, PullArgs};
@@ -22,7 +22,11 @@ use watch::WatchArgs;
 pub(crate) use show::show;
 
 use crate::{
-    client::{Client, names::OrganizationArgs},
+    client::{
+        Client,
+        names::OrganizationArgs,
+        pages::{LimitArgs, collect},
+    },
     output::List,
 };
 
@@ -41,7 +45,12 @@ pub(crate) enum DeliveriesCommand {
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
     /// Show the attempts of one delivery, first to last, with request and response
-    Attempts(Which),
+    Attempts {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        limit: LimitArgs,
+    },
     /// Show deliveries as attempts are made, until Ctrl-C
     Watch(WatchArgs),
     /// Show how many attempts were made, how many failed, and how long they took
@@ -116,14 +125,30 @@ pub(crate) async fn run(client: Client, command: DeliveriesCommand) -> anyhow::R
 async fn run_other(client: Client, command: DeliveriesCommand) -> anyhow::Result<ExitCode> {
     match command {
         DeliveriesCommand::List(args) => list::run(&client, args).await?,
-        DeliveriesCommand::Attempts(which) => {
+        DeliveriesCommand::Attempts { which, limit } => {
             let parent = client.within(&which.organization, "deliveries", &which.delivery)?;
-            let request = ListAttemptsRequest { parent };
-            let response = client.deliveries().list_attempts(request).await?.into_inner();
+            let service = client.deliveries();
+            let (attempts, rest) = collect(limit.limit, |page_size, page_token| {
+                let mut service = service.clone();
+                let request = ListAttemptsRequest {
+                    parent: parent.clone(),
+                    page_size,
+                    page_token,
+                };
+                async move {
+                    let page = service.list_attempts(request).await?.into_inner();
+                    Ok((page.attempts, page.next_page_token))
+                }
+            })
+            .await?;
             let list = List {
-                length: response.attempts.len(),
-                rest: "",
+                length: attempts.len(),
+                rest: &rest.clone(),
                 empty: "No attempt was made yet.",
+            };
+            let response = ListAttemptsResponse {
+                attempts,
+                next_page_token: rest,
             };
             client
                 .output

@@ -14,6 +14,8 @@ from hookwright.v1 import organization_service_pb2_grpc, webhook_service_pb2_grp
 
 # Every call has a deadline: without one, a call to a machine that went silent never returns.
 TIMEOUT_SECONDS = 10
+# gRPC receives 4 MiB by default. An event with a payload of the maximum size is larger.
+OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 
 
 class Hookwright:
@@ -39,9 +41,9 @@ def connect():
     if not token:
         sys.exit("HOOKWRIGHT_TOKEN is not set: give it an API token, for example the admin token that the server made")
     if address.scheme == "https":
-        channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials())
+        channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(), options=OPTIONS)
     elif address.scheme == "http":
-        channel = grpc.insecure_channel(address.netloc)
+        channel = grpc.insecure_channel(address.netloc, options=OPTIONS)
     else:
         sys.exit("HOOKWRIGHT_ADDRESS must be a URL, for example http://127.0.0.1:50051 or https://hooks.internal:50051")
     return Hookwright(channel, token)

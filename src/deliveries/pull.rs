@@ -38,6 +38,10 @@ pub(crate) struct PullArgs {
     /// How long to wait for a first one while there is none: up to 50s [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     wait: Option<Duration>,
+    /// The largest response in bytes, 1 to 16777216; a single delivery may exceed it [default: 4000000]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(i32).range(0..=16_777_216))]
+    response_bytes_max: i32,
 }
 
 /// What to acknowledge.
@@ -70,6 +74,7 @@ pub(super) async fn pull(client: &Client, args: PullArgs) -> anyhow::Result<()> 
         max_deliveries: args.max,
         ack_timeout: args.ack_timeout.map(input::duration),
         wait: args.wait.map(input::duration),
+        response_bytes_max: args.response_bytes_max,
     };
     let request = client.waiting(request, args.wait.unwrap_or_default());
     let response = client.pulls().pull_deliveries(request).await?.into_inner();

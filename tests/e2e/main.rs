@@ -19,6 +19,7 @@
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
+//! | `response_sizes` | clients that receive 4 MiB; lists that come in pages |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `searching` | events found by key, request id and expression, page by page |
 //! | `steering` | finding deliveries, and cancelling them |
@@ -66,6 +67,7 @@ mod publishing;
 mod pull;
 mod relay;
 mod replays;
+mod response_sizes;
 mod schemas;
 mod searching;
 mod steering;

@@ -44,7 +44,10 @@ on_both_stores! {
         assert_eq!(delivery.event_type, "clocking");
         assert_eq!(delivery.last_response_status, 200);
 
-        let request = ListAttemptsRequest { parent: name };
+        let request = ListAttemptsRequest {
+            parent: name,
+            ..ListAttemptsRequest::default()
+        };
         let attempts = installation.clients.deliveries.list_attempts(request).await.unwrap().into_inner().attempts;
         assert_eq!(attempts.len(), 2);
         let first = &attempts[0];

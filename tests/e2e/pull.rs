@@ -113,7 +113,7 @@ on_both_stores! {
         assert_eq!(installation.acknowledge(&hook, &second).await, [second[0].ack_id.clone()], "the first lease is over");
         assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&again)).await, [""; 0]);
         let parent = again.delivery.clone();
-        let attempts = installation.clients.deliveries.list_attempts(ListAttemptsRequest { parent }).await.unwrap();
+        let attempts = installation.clients.deliveries.list_attempts(ListAttemptsRequest { parent, ..ListAttemptsRequest::default() }).await.unwrap();
         assert_eq!(attempts.into_inner().attempts.len(), 2);
     }
 
@@ -193,6 +193,7 @@ on_both_stores! {
                 max_deliveries: max,
                 ack_timeout: seconds(timeout),
                 wait: seconds(wait),
+                response_bytes_max: 0,
             };
             let refused = installation.clients.pull.pull_deliveries(request).await.unwrap_err();
             assert_eq!(refused.code(), Code::InvalidArgument);

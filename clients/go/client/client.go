@@ -44,7 +44,9 @@ func Connect() (*grpc.ClientConn, error) {
 	default:
 		return nil, errors.New("HOOKWRIGHT_ADDRESS must be a URL, for example http://127.0.0.1:50051")
 	}
-	return grpc.Dial(address.Host, transport, grpc.WithPerRPCCredentials(bearer(token)))
+	// gRPC receives 4 MiB by default. An event with a payload of the maximum size is larger.
+	large := grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))
+	return grpc.Dial(address.Host, transport, large, grpc.WithPerRPCCredentials(bearer(token)))
 }
 
 func environment(name, fallback string) string {

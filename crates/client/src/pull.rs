@@ -88,6 +88,7 @@ impl Puller {
             max_deliveries: self.deliveries_max.into(),
             ack_timeout: Some(duration(self.ack_timeout)),
             wait: Some(duration(self.wait)),
+            response_bytes_max: 0,
         });
         request.set_timeout(self.wait + self.client.timeout());
         Ok(self

@@ -53,6 +53,7 @@ impl<'a> Queue<'a> {
                 max_deliveries: FETCHED_MAX.into(),
                 ack_timeout: Some(input::duration(self.ack_timeout)),
                 wait: Some(input::duration(WAIT)),
+                response_bytes_max: 0,
             };
             match self
                 .client

@@ -76,7 +76,8 @@ impl App {
         Ok(self.store.list_deliveries(row.id, filter, before, size).await?)
     }
 
-    /// The attempts of a delivery, first to last, with all that is kept of them.
+    /// Attempts of a delivery with numbers above `after`, first to last, with all that is kept of them; and the number to go on
+    /// above, if there are more.
     ///
     /// # Errors
     /// When there is no such delivery in the organization.
@@ -85,13 +86,15 @@ impl App {
         caller: &Caller,
         organization: &str,
         id: DeliveryId,
-    ) -> AppResult<Vec<AttemptRow>> {
+        after: i32,
+        size: usize,
+    ) -> AppResult<(Vec<AttemptRow>, Option<String>)> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let attempts = self.store.list_attempts(row.id, id.raw()).await?;
+        let attempts = self.store.attempts_after(row.id, id.raw(), after, size + 1).await?;
         if attempts.is_empty() && self.store.get_delivery(row.id, id.raw()).await?.is_none() {
             return Err(not_found(organization, id));
         }
-        Ok(attempts)
+        Ok(super::page(attempts, size, |row| row.number.to_string()))
     }
 
     /// The last attempts of a delivery below the number `before`, in order and in short; and the number to go on below, if there

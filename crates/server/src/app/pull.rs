@@ -18,8 +18,8 @@ use super::{
     webhooks::{inactive, resource},
 };
 
-/// How much payload one answer holds, about: half of the largest message, for headers and framing come on top.
-const BYTES_MAX: usize = 16 << 20;
+/// What a delivery takes of a response beside its payload and its webhook's own headers: names, our headers and signatures.
+const DELIVERY_BYTES: usize = 2_000;
 /// How often a call that waits looks for what came to wait by another node's doing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -32,6 +32,8 @@ pub struct PullRequest {
     pub ack_timeout: Duration,
     /// How long to wait for a first one.
     pub wait: Duration,
+    /// The largest response; a first delivery alone may exceed it.
+    pub response_bytes_max: usize,
 }
 
 /// A delivery that was handed out.
@@ -97,9 +99,12 @@ impl App {
     async fn hand_out(&self, webhook: &Webhook, request: PullRequest) -> AppResult<Vec<PulledDelivery>> {
         let now = clock::schedule_us();
         let deadline = now + micros(request.ack_timeout);
+        // What the deliveries take beside their payloads is set aside first: half of the response at most.
+        let beside = DELIVERY_BYTES + webhook.headers.iter().map(header_bytes).sum::<usize>();
+        let rows = (request.response_bytes_max / 2 / beside).clamp(1, request.deliveries_max);
         let portion = Portion {
-            rows: request.deliveries_max,
-            bytes: BYTES_MAX,
+            rows,
+            bytes: request.response_bytes_max.saturating_sub(rows * beside),
             until: deadline,
         };
         let leased = self.store.hand_out(webhook.id.raw(), now, portion).await?;
@@ -194,6 +199,12 @@ impl App {
                 .to_owned(),
         })
     }
+}
+
+/// What a header takes of a response.
+fn header_bytes((name, value): &(String, String)) -> usize {
+    const FRAMING: usize = 12;
+    name.len() + value.len() + FRAMING
 }
 
 fn stale(asked: &[Lease], done: &[Lease]) -> Vec<Lease> {

@@ -43,8 +43,9 @@ impl AuditService for Api {
         let size = page::size(request.page_size)?;
         let (lines, next) = self.app.list_audit(&caller, organization, query, before, size).await?;
         let next = next.map(|next| next.to_string());
+        let (audit_entries, next) = page::fit(lines, next, |line| line.row.id.to_string(), entry);
         Ok(Response::new(ListAuditEntriesResponse {
-            audit_entries: lines.into_iter().map(entry).collect(),
+            audit_entries,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -21,6 +21,9 @@ use super::{
 };
 use crate::app::error::AppResult;
 
+/// How many attempts a page has by default: all of a delivery that is posted.
+const ATTEMPTS_DEFAULT: usize = 200;
+
 #[tonic::async_trait]
 impl DeliveryService for Api {
     async fn get_delivery(&self, request: Request<GetDeliveryRequest>) -> Result<Response<Delivery>, Status> {
@@ -56,11 +59,10 @@ impl DeliveryService for Api {
             .list_deliveries(&caller, organization, &filter, before, size)
             .await?;
         let next = next.map(|next| next.to_string());
+        let place = |record: &DeliveryRecord| record.delivery_id.to_string();
+        let (deliveries, next) = page::fit(records, next, place, |record| delivery(organization, record));
         Ok(Response::new(ListDeliveriesResponse {
-            deliveries: records
-                .into_iter()
-                .map(|record| delivery(organization, record))
-                .collect(),
+            deliveries,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }
@@ -70,10 +72,21 @@ impl DeliveryService for Api {
         request: Request<ListAttemptsRequest>,
     ) -> Result<Response<ListAttemptsResponse>, Status> {
         let caller = self.caller(&request)?;
-        let (organization, id) = name::delivery("parent", &request.get_ref().parent)?;
-        let rows = self.app.list_attempts(&caller, organization, id).await?;
-        let attempts = rows.into_iter().map(|row| attempt(organization, row)).collect();
-        Ok(Response::new(ListAttemptsResponse { attempts }))
+        let request = request.get_ref();
+        let (organization, id) = name::delivery("parent", &request.parent)?;
+        let arguments = page::Arguments::new(&["ListAttempts", &request.parent]);
+        let after = arguments
+            .place(&request.page_token)?
+            .and_then(|place| place.parse().ok())
+            .unwrap_or(0);
+        let size = page::size_or(request.page_size, ATTEMPTS_DEFAULT)?;
+        let (rows, next) = self.app.list_attempts(&caller, organization, id, after, size).await?;
+        let place = |row: &AttemptRow| row.number.to_string();
+        let (attempts, next) = page::fit(rows, next, place, |row| attempt(organization, row));
+        Ok(Response::new(ListAttemptsResponse {
+            attempts,
+            next_page_token: arguments.token(next.as_deref()),
+        }))
     }
 
     async fn skip_delivery(

@@ -53,8 +53,10 @@ impl EventTypeService for Api {
         let (rows, next) = self
             .app
             .list_event_types(&caller, prefix, &after, size, request.show_archived);
+        let place = |row: &EventTypeRow| row.name.clone();
+        let (event_types, next) = page::fit(rows, next, place, event_type);
         Ok(Response::new(ListEventTypesResponse {
-            event_types: rows.into_iter().map(event_type).collect(),
+            event_types,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }
@@ -102,8 +104,9 @@ impl EventTypeService for Api {
             .unwrap_or(i32::MAX);
         let size = page::size(request.page_size)?;
         let (rows, next) = self.app.list_event_type_schemas(&caller, id, before, size).await?;
+        let (schemas, next) = page::fit(rows, next, |row| row.version.to_string(), schema);
         Ok(Response::new(ListEventTypeSchemasResponse {
-            schemas: rows.into_iter().map(schema).collect(),
+            schemas,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -135,8 +135,10 @@ impl EventService for Api {
             .list_events(&caller, organization, &filter, &request.filter, before, size)
             .await?;
         let next = next.map(|next| next.to_string());
+        let place = |record: &EventRecord| record.event.id.to_string();
+        let (events, next) = page::fit(records, next, place, |record| event(organization, record));
         Ok(Response::new(ListEventsResponse {
-            events: records.into_iter().map(|record| event(organization, record)).collect(),
+            events,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -50,8 +50,9 @@ impl OrganizationService for Api {
         let (rows, next) = self
             .app
             .list_organizations(&caller, prefix, &after, page::size(request.page_size)?)?;
+        let (organizations, next) = page::fit(rows, next, |row| row.name.clone(), organization);
         Ok(Response::new(ListOrganizationsResponse {
-            organizations: rows.into_iter().map(organization).collect(),
+            organizations,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -1,4 +1,5 @@
-//! Pages of lists (AIP-158): size, and a token that carries the place to go on from and a hash of the other arguments.
+//! Pages of lists (AIP-158): size, a token that carries the place to go on from and a hash of the other arguments, and the bytes that
+//! one response holds.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -8,17 +9,49 @@ use crate::app::error::{AppError, AppResult};
 const SIZE_DEFAULT: usize = 50;
 const SIZE_MAX: usize = 1_000;
 
+/// The largest response, unless its request asks for more: clients receive 4 MiB by default.
+pub(super) const RESPONSE_BYTES_MAX: usize = 4_000_000;
+/// What an item of a list costs beside its own bytes: its tag and its length.
+const ITEM_BYTES: usize = 8;
+
 /// How many items to return: 0 means the default, too many means the maximum, negative is an error.
 pub(super) fn size(requested: i32) -> AppResult<usize> {
+    size_or(requested, SIZE_DEFAULT)
+}
+
+/// As [`size`], with another default.
+pub(super) fn size_or(requested: i32, default: usize) -> AppResult<usize> {
     match usize::try_from(requested) {
-        Ok(0) => Ok(SIZE_DEFAULT),
+        Ok(0) => Ok(default),
         Ok(size) => Ok(size.min(SIZE_MAX)),
-        Err(_) => Err(AppError::invalid(
-            "page_size",
-            "PAGE_SIZE_NEGATIVE",
-            "must not be negative; leave it out for 50",
-        )),
+        Err(_) => {
+            let rule = format!("must not be negative; leave it out for {default}");
+            Err(AppError::invalid("page_size", "PAGE_SIZE_NEGATIVE", rule))
+        }
     }
+}
+
+/// The items of a page as far as they fit one response, one at least; and the place of the last one if some were left out, else `next`.
+pub(super) fn fit<R, T: prost::Message>(
+    rows: Vec<R>,
+    next: Option<String>,
+    place: impl Fn(&R) -> String,
+    item: impl Fn(R) -> T,
+) -> (Vec<T>, Option<String>) {
+    let mut items = Vec::with_capacity(rows.len());
+    let mut last = None;
+    let mut bytes = 0;
+    for row in rows {
+        let here = place(&row);
+        let item = item(row);
+        bytes += item.encoded_len() + ITEM_BYTES;
+        if bytes > RESPONSE_BYTES_MAX && !items.is_empty() {
+            return (items, last);
+        }
+        items.push(item);
+        last = Some(here);
+    }
+    (items, next)
 }
 
 /// What the other arguments of a list call were, so that a token is good for the same list only.
@@ -95,6 +128,24 @@ mod tests {
         for (arguments, token) in [(&other, &*token), (&list, &*altered), (&list, "!"), (&list, "AAAA")] {
             assert!(arguments.place(token).is_err(), "{token}");
         }
+    }
+
+    #[test]
+    fn b09_a_page_holds_what_fits_a_response_and_one_item_at_least() {
+        use hookwright_proto::v1::Organization;
+        let fitted = |sizes: &[usize]| {
+            let rows = sizes.iter().copied().enumerate().collect();
+            let item = |(_, bytes)| Organization {
+                display_name: "x".repeat(bytes),
+                ..Organization::default()
+            };
+            let (items, next) = fit(rows, Some("end".to_owned()), |(index, _)| index.to_string(), item);
+            (items.len(), next.unwrap())
+        };
+        assert_eq!(fitted(&[10, 10]), (2, "end".to_owned()));
+        assert_eq!(fitted(&[1_900_000; 3]), (2, "1".to_owned()));
+        assert_eq!(fitted(&[5_000_000, 1]), (1, "0".to_owned()));
+        assert_eq!(fitted(&[]), (0, "end".to_owned()));
     }
 
     #[test]

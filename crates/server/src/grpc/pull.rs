@@ -12,7 +12,7 @@ use prost_types::Duration as ProtoDuration;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Api, name,
+    Api, name, page,
     time::{std_duration, timestamp},
 };
 use crate::app::{
@@ -22,6 +22,8 @@ use crate::app::{
 
 const DELIVERIES_DEFAULT: usize = 10;
 const DELIVERIES_MAX: usize = 1_000;
+/// The largest response that a request may ask for: half of the largest message.
+const RESPONSE_BYTES_MAX: usize = 16 << 20;
 const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(12 * 3_600);
@@ -41,6 +43,7 @@ impl PullService for Api {
         let asked = PullRequest {
             deliveries_max: deliveries_max(request.max_deliveries)?,
             ack_timeout: within("ack_timeout", request.ack_timeout.as_ref(), &timeouts)?.unwrap_or(ACK_TIMEOUT_DEFAULT),
+            response_bytes_max: response_bytes_max(request.response_bytes_max)?,
             wait: within("wait", request.wait.as_ref(), &waits)?.unwrap_or_default(),
         };
         let pulled = self.app.pull_deliveries(&caller, organization, id, asked).await?;
@@ -94,6 +97,20 @@ fn deliveries_max(asked: i32) -> AppResult<usize> {
         _ => {
             let rule = format!("must be 1 to {DELIVERIES_MAX}; leave it out for {DELIVERIES_DEFAULT}");
             Err(AppError::invalid("max_deliveries", "OUT_OF_RANGE", rule))
+        }
+    }
+}
+
+fn response_bytes_max(asked: i32) -> AppResult<usize> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(page::RESPONSE_BYTES_MAX),
+        Ok(asked) if asked <= RESPONSE_BYTES_MAX => Ok(asked),
+        _ => {
+            let rule = format!(
+                "must be 1 to {RESPONSE_BYTES_MAX}; leave it out for {}",
+                page::RESPONSE_BYTES_MAX
+            );
+            Err(AppError::invalid("response_bytes_max", "OUT_OF_RANGE", rule))
         }
     }
 }

@@ -51,8 +51,10 @@ impl ReplayService for Api {
         let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_replays(&caller, organization, before, size).await?;
+        let place = |view: &ReplayView| view.row.id.to_string();
+        let (replays, next) = page::fit(views, next, place, |view| replay(organization, view));
         Ok(Response::new(ListReplaysResponse {
-            replays: views.into_iter().map(|view| replay(organization, view)).collect(),
+            replays,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -52,8 +52,9 @@ impl TokenService for Api {
         let before = arguments.before(&request.page_token)?;
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_tokens(&caller, organization, before, size).await?;
+        let (tokens, next) = page::fit(views, next, |view| view.row.id.to_string(), token);
         Ok(Response::new(ListTokensResponse {
-            tokens: views.into_iter().map(token).collect(),
+            tokens,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

@@ -87,8 +87,10 @@ impl WebhookService for Api {
             .unwrap_or(0);
         let size = page::size(request.page_size)?;
         let (views, next) = self.app.list_webhooks(&caller, organization, after, size)?;
+        let place = |view: &WebhookView| view.row.id.to_string();
+        let (webhooks, next) = page::fit(views, next, place, |view| webhook(organization, view));
         Ok(Response::new(ListWebhooksResponse {
-            webhooks: views.into_iter().map(|view| webhook(organization, view)).collect(),
+            webhooks,
             next_page_token: arguments.token(next.as_deref()),
         }))
     }

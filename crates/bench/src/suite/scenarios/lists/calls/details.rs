@@ -28,7 +28,10 @@ async fn one(world: &World, stored: &Stored, watch: &mut Stopwatch) -> anyhow::R
         .await?;
     watch
         .time("ListAttempts", async || {
-            let request = ListAttemptsRequest { parent: name.clone() };
+            let request = ListAttemptsRequest {
+                parent: name.clone(),
+                ..ListAttemptsRequest::default()
+            };
             let list = deliveries().list_attempts(world.request(request)?).await?.into_inner();
             Ok(Answer::all(list.attempts.len()))
         })
