@@ -18,6 +18,7 @@
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
+//! | `reconfiguring` | changes of a webhook while deliveries are in flight |
 //! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
 //! | `response_sizes` | clients that receive 4 MiB; lists that come in pages |
 //! | `schemas` | what becomes of events that do not fit their type |
@@ -25,6 +26,7 @@
 //! | `steering` | finding deliveries, and cancelling them |
 //! | `replays` | deliveries made again, and those that a webhook missed |
 //! | `pull` | deliveries that receivers fetch |
+//! | `watchdog` | parts of the server that fail, and what nobody was told of |
 //! | `watching` | deliveries as they change, and what was counted of them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
@@ -65,6 +67,7 @@ mod outcomes;
 mod portal;
 mod publishing;
 mod pull;
+mod reconfiguring;
 mod relay;
 mod replays;
 mod response_sizes;
@@ -78,4 +81,5 @@ mod telemetry;
 mod tokens;
 mod torture;
 mod verifiers;
+mod watchdog;
 mod watching;

@@ -1,0 +1,73 @@
+//! Bugs in the engine, planted: none of them is silent, and nothing is lost.
+
+use hookwright_proto::v1::{Ordering, Webhook};
+use hookwright_testkit::{Receiver, Response, receiver::Gate, until};
+use tonic::Code;
+
+use crate::support::{CLOCKING, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings};
+
+async fn with_plant(on: On, plant: &str) -> (Installation, Receiver) {
+    let installation = Installation::start_with(on, |server| server.env("HOOKWRIGHT_PLANT", plant)).await;
+    (installation, Receiver::start().await)
+}
+
+/// The answer of `/readyz`; `None` when nobody listens there any more.
+async fn readiness(address: &str) -> Option<u16> {
+    let answer = hookwright_testkit::http::request(address, "GET", "/readyz", &[], b"").await;
+    answer.ok().map(|answer| answer.status)
+}
+
+/// The server has ended by itself and said why.
+async fn assert_failed(installation: &mut Installation, part: &str) {
+    let status = installation.server.wait().await.unwrap();
+    let stderr = installation.server.stderr();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("the {part} failed")), "{stderr}");
+}
+
+on_both_stores! {
+    async fn a_panic_of_the_committer_ends_the_process_with_a_failure(on: On) {
+        let (mut installation, receiver) = with_plant(on, "committer-panic").await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let address = installation.server.http_address().to_owned();
+        assert_eq!(readiness(&address).await, Some(200));
+        let refused = installation.try_publish(event("clocking", CLOCKING)).await.err().unwrap();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        assert_failed(&mut installation, "committer").await;
+        assert!(without_pings(&receiver.requests()).is_empty(), "what was not acknowledged was sent");
+    }
+
+    async fn a_panic_of_another_part_fails_readiness_and_what_is_in_flight_is_recorded(on: On) {
+        let (mut installation, receiver) = with_plant(on, "checkpoint-panic").await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        let gate = Gate::new();
+        receiver.answer(Response::new(200).after(&gate));
+        let address = installation.server.http_address().to_owned();
+        installation.publish("clocking", CLOCKING).await;
+        until("readiness to fail", async || match readiness(&address).await {
+            Some(200) => Err("ready"),
+            _ => Ok(()),
+        })
+        .await;
+        wait_for_events(&receiver, 1).await;
+        assert!(installation.server.is_running(), "it waits for the attempt in flight");
+        gate.open();
+        assert_failed(&mut installation, "checkpoint keeper").await;
+    }
+
+    async fn a_delivery_that_its_lane_was_not_told_of_is_found_by_the_sweep(on: On) {
+        let (mut installation, receiver) = with_plant(on, "lost-notice").await;
+        let ordered = Webhook {
+            ordering: Ordering::Ordered.into(),
+            ..webhook(&receiver.url("/payload"), &["clocking"])
+        };
+        installation.create_webhook(ordered).await.unwrap();
+        receiver.wait_for(1).await;
+        for _ in 0..3 {
+            installation.publish("clocking", CLOCKING).await;
+        }
+        wait_for_events(&receiver, 3).await;
+        let metrics = crate::access::get(installation.server.http_address(), "/metrics").await;
+        assert!(metrics.contains("hookwright_sweep_repairs_total 1\n"), "{metrics}");
+    }
+}
