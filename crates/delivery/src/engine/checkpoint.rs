@@ -85,7 +85,6 @@ impl Inner {
                 }
             }
             tokio::time::sleep(INTERVAL).await;
-            fault::panic_if_planted("checkpoint-panic");
             if self.checkpoint.recovered.load(Ordering::Acquire) {
                 self.note_unstored().await;
                 self.move_checkpoint().await;
@@ -102,6 +101,7 @@ impl Inner {
         let now = clock::schedule_us();
         for lane in self.all_lanes() {
             for held in lane.take_unstored(now - UNSTORED_MAX_US) {
+                fault::panic_if_planted("checkpoint-panic");
                 let row = PendingRow {
                     delivery_id: held.delivery,
                     event_id: held.event,
