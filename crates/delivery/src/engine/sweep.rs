@@ -38,7 +38,8 @@ impl Inner {
         let mut seen = Seen::default();
         loop {
             tokio::time::sleep(INTERVAL).await;
-            if !self.lease.holds() {
+            // Nothing is to be sent from here: without a lease others see to it.
+            if self.options.hold || !self.lease.holds() {
                 seen = Seen::default();
                 continue;
             }
