@@ -17,6 +17,7 @@
 //! | `hold` | a server that sends nothing |
 //! | `isolation` | one bad receiver does not delay another |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
+//! | `operators` | what an operator's mistakes come to: told, and not held against receivers |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `reconfiguring` | changes of a webhook while deliveries are in flight |
 //! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
@@ -62,6 +63,7 @@ mod guides;
 mod hold;
 mod installation;
 mod isolation;
+mod operators;
 mod ordering;
 mod outcomes;
 mod portal;

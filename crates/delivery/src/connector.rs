@@ -26,7 +26,7 @@ use self::proxy::EgressProxy;
 use crate::{
     resolver::{ResolveError, Resolver},
     sender::{Failure, Phases},
-    tls::{self, TlsError},
+    tls::{self, Authorities, TlsError},
 };
 
 /// How long one address may take to accept a connection while there are others to try.
@@ -72,17 +72,25 @@ pub(crate) struct Connector {
     resolver: Resolver,
     proxy: Option<EgressProxy>,
     verifying: Arc<ClientConfig>,
+    authorities: Authorities,
     unverifying: Arc<ClientConfig>,
 }
 
 impl Connector {
     pub(crate) fn new(options: &ConnectorOptions) -> Result<Self, ConnectorError> {
+        let (verifying, authorities) = tls::verifying(options.extra_ca.as_deref())?;
         Ok(Self {
             resolver: Resolver::new(&options.dns_servers)?,
             proxy: options.egress_proxy.as_deref().map(EgressProxy::parse).transpose()?,
-            verifying: tls::verifying(options.extra_ca.as_deref())?,
+            verifying,
+            authorities,
             unverifying: tls::unverifying()?,
         })
+    }
+
+    /// What receivers are verified with.
+    pub(crate) fn authorities(&self) -> &Authorities {
+        &self.authorities
     }
 
     /// Connects to a URL. Notes in `phases` and `remote` how far it came.
@@ -95,6 +103,9 @@ impl Connector {
         phases: &mut Phases,
     ) -> Result<Connected, Failure> {
         let addresses = self.resolve(policy, url, deadline, phases).await?;
+        if url.is_https() && !skip_verify {
+            self.check_authorities()?;
+        }
         let begun = Instant::now();
         let (stream, remote) = match &self.proxy {
             Some(proxy) => (proxy.connect(addresses[0], deadline).await?, None),
@@ -128,6 +139,16 @@ impl Connector {
             remote,
             http2,
         })
+    }
+
+    /// Without authorities no receiver could be verified: that is not the receiver's fault, and it need not be connected to.
+    fn check_authorities(&self) -> Result<(), Failure> {
+        if self.authorities.count > 0 {
+            return Ok(());
+        }
+        let message = "the service has no certificate authorities to verify the receiver's certificate with";
+        let places = self.authorities.system_missing.as_deref().unwrap_or_default();
+        Err(Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}")))
     }
 
     /// The URL's addresses, each of them checked.

@@ -22,6 +22,7 @@ use crate::{
     clock,
     connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
     request::HeaderLine,
+    tls::Authorities,
 };
 
 /// A connection is used no longer than this: addresses change.
@@ -139,6 +140,11 @@ impl Sender {
         let connector = Connector::new(&options)?;
         let inner = Inner { connector, policy };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The certificate authorities that receivers are verified with.
+    pub fn authorities(&self) -> &Authorities {
+        self.inner.connector.authorities()
     }
 
     /// Makes an attempt over the connection in the slot if that leads to the request's origin, else over a new one.

@@ -1,6 +1,6 @@
 //! TLS towards receivers: what is trusted, and what a failed handshake means.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{env, error::Error as StdError, sync::Arc};
 
 use hookwright_domain::outcome::ErrorClass;
 use rustls::{
@@ -28,10 +28,35 @@ fn alpn() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
+/// The certificate authorities that receivers are verified with.
+#[derive(Clone, Debug)]
+pub struct Authorities {
+    /// How many there are, the operator's among them.
+    pub count: usize,
+    /// Where the system's were looked for, if none was found.
+    pub system_missing: Option<String>,
+}
+
+/// The places of the system's authorities: those that the environment sets, else the usual ones.
+fn system_places() -> String {
+    let set: Vec<String> = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .into_iter()
+        .filter_map(|name| env::var_os(name).map(|value| format!("{name}={}", value.display())))
+        .collect();
+    if !set.is_empty() {
+        return set.join(" and ");
+    }
+    let usual: Vec<String> = openssl_probe::candidate_cert_dirs()
+        .map(|directory| directory.display().to_string())
+        .collect();
+    usual.join(", ")
+}
+
 /// Trusts the system's authorities and the operator's. Sessions are resumed.
-pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Arc<ClientConfig>, Authorities), TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let system_missing = (added == 0).then(system_places);
     if let Some(pem) = extra_ca {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
         let (added, _) = roots.add_parsable_certificates(certificates);
@@ -39,12 +64,16 @@ pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, Tl
             return Err(TlsError::ExtraCa);
         }
     }
+    let authorities = Authorities {
+        count: roots.len(),
+        system_missing,
+    };
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), authorities))
 }
 
 /// Takes any certificate: for webhooks whose owner switched verification off, where the operator allows it.

@@ -76,13 +76,15 @@ closed_list! {
         Proxy = "proxy",
         /// A fault of the service itself.
         Internal = "internal",
+        /// The service has no certificate authorities to verify receivers with.
+        TrustStore = "trust_store",
     }
 }
 
 impl ErrorClass {
     /// Whether the failure says something about the receiver, and not about the operator's side.
     pub const fn concerns_receiver(self) -> bool {
-        !matches!(self, Self::Proxy | Self::Internal)
+        !matches!(self, Self::Proxy | Self::Internal | Self::TrustStore)
     }
 }
 

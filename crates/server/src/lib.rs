@@ -58,7 +58,7 @@ use self::{
     http::proxies::Proxies,
     listener::{Limits as ListenerLimits, Listener, meters::ListenerMetrics},
     options::Options,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, trust::Trust},
 };
 
 /// A server that has been started.
@@ -318,16 +318,18 @@ async fn work(
         listeners: ListenerMetrics::register(&mut registry),
         requests: RequestMetrics::register(&mut registry),
     };
+    let sender = Sender::new(connector_options(options)?, Arc::clone(targets))?;
+    let trust = Trust::of(sender.authorities());
     let (engine, disable_requests) = Engine::start(
         store.clone(),
         Arc::clone(&catalogue),
         Arc::clone(&opened.ids),
-        Sender::new(connector_options(options)?, Arc::clone(targets))?,
+        sender,
         metrics,
         engine_options(options, configuration),
     )
     .await?;
-    let telemetry = Telemetry::new(registry, engine.clone(), store.clone(), options.stalled_after);
+    let telemetry = Telemetry::new(registry, engine.clone(), store.clone(), options.stalled_after, trust);
     let retention = retention::run(store.clone(), options.retention, expired);
     Ok(Working {
         housekeeping: engine.supervise("retention", retention),

@@ -1,6 +1,8 @@
 //! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
 //! `/metrics` and `/readyz`.
 
+pub(crate) mod trust;
+
 use std::{
     io::IsTerminal as _,
     sync::{Arc, atomic::AtomicU64},
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+use self::trust::Trust;
 use crate::{app::health::OldestDue, options::Options};
 
 /// How long a span may take to reach the collector before it is dropped.
@@ -98,6 +101,7 @@ pub(crate) struct Telemetry {
     engine: Engine,
     store: Store,
     stalled_after: Duration,
+    trust: Trust,
 }
 
 #[derive(Default)]
@@ -124,7 +128,14 @@ pub(crate) fn registry() -> (Registry, Arc<Metrics>) {
 }
 
 impl Telemetry {
-    pub(crate) fn new(mut registry: Registry, engine: Engine, store: Store, stalled_after: Duration) -> Self {
+    pub(crate) fn new(
+        mut registry: Registry,
+        engine: Engine,
+        store: Store,
+        stalled_after: Duration,
+        trust: Trust,
+    ) -> Self {
+        trust.register(&mut registry);
         let gauges = Gauges::default();
         let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         add(
@@ -185,6 +196,7 @@ impl Telemetry {
             engine,
             store,
             stalled_after,
+            trust,
         }
     }
 
@@ -250,6 +262,7 @@ impl Telemetry {
         if self.engine.holds() {
             notes.insert(0, "hold is set: nothing is sent and nothing handed out".to_owned());
         }
+        notes.extend(self.trust.warning().map(str::to_owned));
         notes
     }
 }

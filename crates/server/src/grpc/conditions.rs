@@ -98,5 +98,6 @@ pub(super) fn error_class(stored: Option<&str>) -> ErrorClass {
         Some(Class::Gone) => ErrorClass::Gone,
         Some(Class::Proxy) => ErrorClass::Proxy,
         Some(Class::Internal) => ErrorClass::Internal,
+        Some(Class::TrustStore) => ErrorClass::TrustStore,
     }
 }

@@ -1,0 +1,55 @@
+//! What an operator's mistakes come to: they are told, and are not held against receivers.
+
+use hookwright_proto::v1::{DeliveryState, ErrorClass, ListDeliveriesRequest};
+use hookwright_testkit::{Authority, Receiver};
+
+use crate::{
+    access::get,
+    support::{CLOCKING, Installation, On, on_both_stores, webhook},
+};
+
+on_both_stores! {
+    async fn b02_without_certificate_authorities_the_operator_is_told_and_no_receiver_is_blamed(on: On) {
+        let receiver = Receiver::start_tls(Authority::new().certificate(&["127.0.0.1"]).server_config()).await;
+        let mut installation = Installation::start_with(on, |server| {
+            let server = server.env("SSL_CERT_FILE", "/nonexistent/ca.pem").env("SSL_CERT_DIR", "/nonexistent/certs");
+            server.arg("--retry-delay", "1h")
+        })
+        .await;
+        let log = installation.server.stderr();
+        for place in ["SSL_CERT_FILE=/nonexistent/ca.pem", "SSL_CERT_DIR=/nonexistent/certs"] {
+            assert!(log.contains("WARN") && log.contains(place), "{log}");
+        }
+        let address = installation.server.http_address().to_owned();
+        let ready = get(&address, "/readyz").await;
+        assert!(ready.contains("200 OK") && ready.contains("note: no certificate authority"), "{ready}");
+        let metrics = get(&address, "/metrics").await;
+        assert!(metrics.contains("hookwright_trusted_authorities 0"), "{metrics}");
+
+        installation.create_webhook(webhook(&receiver.url("/hook"), &["clocking"])).await.unwrap();
+        let published = installation.publish("clocking", CLOCKING).await;
+        let failed = ListDeliveriesRequest {
+            event: published.event,
+            states: vec![DeliveryState::Retrying.into()],
+            ..Default::default()
+        };
+        let deliveries = installation.deliveries_until(failed, 1).await;
+        assert_eq!(deliveries[0].last_error_class(), ErrorClass::TrustStore);
+        assert_eq!(receiver.connections(), 0, "nothing was connected to");
+    }
+}
+
+#[tokio::test]
+async fn b02_certificate_authorities_that_are_there_are_counted() {
+    let authority = Authority::new();
+    let file = authority.pem_file().display().to_string();
+    let installation = Installation::start_with(On::Sqlite, |server| {
+        server.env("SSL_CERT_FILE", &file).env("SSL_CERT_DIR", "")
+    })
+    .await;
+    let address = installation.server.http_address();
+    let ready = get(address, "/readyz").await;
+    assert!(ready.ends_with("ready\n"), "{ready}");
+    let metrics = get(address, "/metrics").await;
+    assert!(metrics.contains("hookwright_trusted_authorities 1"), "{metrics}");
+}
