@@ -15,7 +15,7 @@ use std::{
 use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -229,6 +229,12 @@ async fn handshake(
     config: Arc<ClientConfig>,
     deadline: Instant,
 ) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Failure> {
+    if url.address().is_none() && ServerName::try_from(url.host()).is_err() {
+        return Err(Failure::new(
+            ErrorClass::TlsName,
+            "no certificate can be for the name of the host",
+        ));
+    }
     let ready = std::sync::Mutex::new(Some(stream));
     let give = tower::service_fn(move |_: http::Uri| {
         let stream = ready.lock().ok().and_then(|mut ready| ready.take());

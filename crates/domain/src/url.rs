@@ -34,6 +34,9 @@ pub enum UrlError {
     /// Otherwise malformed.
     #[error("is not a URL: {0}")]
     Malformed(String),
+    /// A label of the host that names of hosts do not have.
+    #[error("holds the host label `{0}`, which begins or ends with a hyphen: no certificate can be for such a name")]
+    HostLabel(String),
     /// A host that can be read in two ways.
     #[error("holds the host `{given}`, which is read as `{read}`; write that")]
     HostNotCanonical {
@@ -55,6 +58,7 @@ impl UrlError {
             Self::Fragment => "URL_FRAGMENT",
             Self::Port => "URL_PORT",
             Self::Malformed(_) => "URL_MALFORMED",
+            Self::HostLabel(_) => "URL_HOST_LABEL",
             Self::HostNotCanonical { .. } => "URL_HOST_NOT_CANONICAL",
         }
     }
@@ -78,6 +82,16 @@ impl PayloadUrl {
     /// # Errors
     /// When it breaks a rule.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let url = Self::parse_stored(text)?;
+        check_labels(&url)?;
+        Ok(url)
+    }
+
+    /// Reads a URL that was checked when it was stored, perhaps by a version with fewer rules.
+    ///
+    /// # Errors
+    /// When it breaks a rule that every version had.
+    pub fn parse_stored(text: &str) -> Result<Self, UrlError> {
         check_text(text)?;
         let mut url = Url::parse(text).map_err(|error| match error {
             url::ParseError::InvalidPort => UrlError::Port,
@@ -260,6 +274,17 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
     }
 }
 
+/// Names of hosts have no hyphen at the ends of a label (RFC 1123, section 2.1). Some resolvers refuse such names, and TLS
+/// libraries find no certificate valid for them.
+fn check_labels(url: &PayloadUrl) -> Result<(), UrlError> {
+    let at_an_end = |label: &&str| label.starts_with('-') || label.ends_with('-');
+    let labels = url.address.is_none().then(|| url.host.split('.'));
+    match labels.into_iter().flatten().find(at_an_end) {
+        Some(label) => Err(UrlError::HostLabel(label.to_owned())),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -428,6 +453,30 @@ mod tests {
             "http://1.2.3.08/",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn b25_labels_with_a_hyphen_at_an_end() {
+        for (text, label) in [
+            ("https://foo-.example.com/", "foo-"),
+            ("https://-foo.example.com/", "-foo"),
+            ("http://FOO-.example.com:8080/x", "foo-"),
+            ("https://hook.example-/", "example-"),
+            ("https://-/", "-"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error, UrlError::HostLabel(label.to_owned()), "{text}");
+            assert_eq!(error.rule(), "URL_HOST_LABEL");
+            assert!(PayloadUrl::parse_stored(text).is_ok(), "what is stored is read: {text}");
+        }
+        for text in [
+            "https://a--b.example.com/",
+            "https://xn--bcher-kva.example/",
+            "https://_hooks.my_host.example/",
+            "https://1-2.example/-x-/?-",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
         }
     }
 

@@ -40,13 +40,22 @@ pub(crate) async fn attempt_with(
     timeout: Duration,
     body: &'static [u8],
 ) -> AttemptReport {
-    let url = PayloadUrl::parse(url).unwrap();
+    attempt_at(sender, slot, &PayloadUrl::parse(url).unwrap(), timeout, body).await
+}
+
+pub(crate) async fn attempt_at(
+    sender: &Sender,
+    slot: &mut Option<Connection>,
+    url: &PayloadUrl,
+    timeout: Duration,
+    body: &'static [u8],
+) -> AttemptReport {
     let headers = [
         ("Content-Type", Cow::Borrowed("application/json")),
         ("TT-Hook-Event", Cow::Borrowed("clocking")),
     ];
     let request = AttemptRequest {
-        url: &url,
+        url,
         skip_verify: false,
         timeout,
         headers: &headers,

@@ -1,6 +1,6 @@
 //! TLS: what is trusted, and what is said of the rest.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
 use hookwright_domain::outcome::ErrorClass;
@@ -10,7 +10,7 @@ use hookwright_testkit::{
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::support::{allow, attempt, attempt_on, class};
+use crate::support::{allow, attempt, attempt_at, attempt_on, class};
 
 fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender {
     let extra_ca = std::fs::read(authority.pem_file()).unwrap();
@@ -43,6 +43,19 @@ async fn s41_a_bare_address_is_allowed_and_another_name_is_not() {
     assert_eq!(class(&report), None, "{report:?}");
     let report = attempt(&sender, &receiver.url_as("other.example", "/")).await;
     assert_eq!(class(&report), Some(ErrorClass::TlsName), "{report:?}");
+}
+
+#[tokio::test]
+async fn b25_a_name_that_no_certificate_can_be_for_is_said_to_be_the_reason() {
+    // Such a URL is refused at creation; one that an earlier version stored is still attempted.
+    let dns = loopback_dns().await;
+    let sender = trusting(&Authority::new(), Some(&dns));
+    let receiver = Receiver::start().await;
+    let url = receiver.url_as("foo-.example.com", "/").replacen("http:", "https:", 1);
+    let url = hookwright_domain::url::PayloadUrl::parse_stored(&url).unwrap();
+    let report = attempt_at(&sender, &mut None, &url, Duration::from_secs(10), b"{}").await;
+    assert_eq!(class(&report), Some(ErrorClass::TlsName), "{report:?}");
+    assert!(report.error_message().unwrap().contains("name"), "{report:?}");
 }
 
 #[tokio::test]

@@ -339,7 +339,7 @@ impl Registry {
             id: WebhookId::from_raw(row.id),
             organization: OrganizationId::from_raw(row.organization_id),
             url: (!row.pull)
-                .then(|| PayloadUrl::parse(&row.payload_url))
+                .then(|| PayloadUrl::parse_stored(&row.payload_url))
                 .transpose()
                 .map_err(|error| error.to_string())?,
             subscription: Subscription::from_events(&events).map_err(|error| error.to_string())?,

@@ -427,5 +427,5 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
 }
 
 fn unicode(url: &str) -> String {
-    hookwright_domain::url::PayloadUrl::parse(url).map_or_else(|_| url.to_owned(), |url| url.unicode())
+    hookwright_domain::url::PayloadUrl::parse_stored(url).map_or_else(|_| url.to_owned(), |url| url.unicode())
 }
