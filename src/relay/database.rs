@@ -3,6 +3,7 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use hookwright_domain::mask::{check_user_info, explain_refusal};
 use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{AsyncMessage, Client, Connection, Row, Socket, Statement, types::ToSql};
@@ -35,10 +36,10 @@ pub(super) struct Session {
 impl Database {
     /// Checks the URL.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        // The URL is not shown, for it may hold a password.
-        let mut config: tokio_postgres::Config = url
-            .parse()
-            .map_err(|error| UsageError::new(format!("the database URL is not one: {}", chain(&error))))?;
+        let read = |url: &str| url.parse::<tokio_postgres::Config>().map_err(|error| chain(&error));
+        let refused = |why: String| UsageError::new(format!("the database URL cannot be read: {why}"));
+        check_user_info(url).map_err(refused)?;
+        let mut config = read(url).map_err(|_| refused(explain_refusal(url, read)))?;
         config
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30));

@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<Str
 }
 
 fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
-    let table: Table = text.parse()?;
+    let table = text.parse::<Table>().map_err(|error| syntax_error(text, &error))?;
     let mut values = BTreeMap::new();
     for (key, value) in &table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
@@ -36,6 +36,14 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
         );
     }
     Ok(values)
+}
+
+/// The library's own text would show the line, and with it perhaps a password.
+fn syntax_error(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    anyhow!("not TOML at line {line}, column {column}: {}", error.message())
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -88,5 +96,10 @@ mod tests {
             parse("log_json = ").unwrap_err().to_string().contains("line 1"),
             "syntax errors name their line"
         );
+        let error = format!(
+            "{:#}",
+            parse("log_json = true\ndatabase_url = 'postgres://u:secret@host").unwrap_err()
+        );
+        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
     }
 }

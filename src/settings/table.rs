@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hookwright_domain::mask::mask_passwords;
 use hookwright_server::options::Options;
 
 use super::kinds::{self, Kind};
@@ -39,7 +40,7 @@ pub(super) struct Setting {
 enum Mask {
     Nothing,
     Everything,
-    /// The password in `scheme://user:password@host`.
+    /// The password of a URL.
     UrlPassword,
 }
 
@@ -78,7 +79,7 @@ impl Setting {
         match self.mask {
             Mask::Nothing => values,
             Mask::Everything => values.iter().map(|_| "(set, not shown)".to_owned()).collect(),
-            Mask::UrlPassword => values.iter().map(|url| without_password(url)).collect(),
+            Mask::UrlPassword => values.iter().map(|url| mask_passwords(url)).collect(),
         }
     }
 
@@ -99,35 +100,6 @@ impl Setting {
             self.help,
             self.variable()
         )
-    }
-}
-
-fn without_password(url: &str) -> String {
-    let (url, query) = url.split_once('?').unwrap_or((url, ""));
-    let shown = without_user_password(url);
-    if query.is_empty() {
-        return shown;
-    }
-    // PostgreSQL takes a password there too.
-    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
-        _ => parameter.to_owned(),
-    });
-    format!("{shown}?{}", parameters.collect::<Vec<_>>().join("&"))
-}
-
-fn without_user_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    // The last `@`: a password may hold one, though it should be percent-encoded.
-    let Some(at) = rest[..authority_end].rfind('@') else {
-        return url.to_owned();
-    };
-    match rest[..at].split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
-        None => url.to_owned(),
     }
 }
 
@@ -185,7 +157,7 @@ const TELEMETRY: &str = "Telemetry";
 pub(super) const SETTINGS: &[Setting] = &[
     setting!(data_dir, One, STORAGE, "DIR", "Directory of the embedded store, the master key and the first admin token",
         default = Some("$XDG_DATA_HOME/hookwright, else ~/.local/share/hookwright")),
-    setting!(database_url, One, STORAGE, "URL", "PostgreSQL to use, for example postgres://user:password@host/database",
+    setting!(database_url, One, STORAGE, "URL", "PostgreSQL to use, for example postgres://user:password@host/database, with user and password percent-encoded",
         default = Some("the file hookwright.db in the data directory"), mask = Mask::UrlPassword),
     setting!(master_key, One, STORAGE, "BASE64", "Master key that seals secrets: base64 of 32 bytes; better set by environment than by flag",
         default = Some("the file master.key in the data directory, made on first start"), mask = Mask::Everything),
@@ -200,9 +172,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(http_tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the HTTP listener then speaks TLS"),
     setting!(http_tls_private_key, One, LISTENERS, "FILE", "PEM file of the private key of http-tls-certificate"),
     setting!(console_url, One, LISTENERS, "URL", "Where browsers find the console, for example https://hooks.example.com, where a proxy stands before the HTTP listener",
-        default = Some("the address of the HTTP listener, with http:// or https://")),
+        default = Some("the address of the HTTP listener, with http:// or https://"), mask = Mask::UrlPassword),
     setting!(portal_parents, List, LISTENERS, "ORIGIN", "Origin of pages that may show the portal in a frame, for example https://app.example.com",
-        singular = Some("portal-parent")),
+        singular = Some("portal-parent"), mask = Mask::UrlPassword),
     setting!(trusted_proxies, List, LISTENERS, "NETWORK", "Proxy before the HTTP listener, as an address or a network, that is believed in X-Forwarded-For where a request came from",
         singular = Some("trusted-proxy")),
     setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
@@ -219,7 +191,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(require_https, Switch, TARGETS, "true|false", "Refuse payload URLs that are not https"),
     setting!(allow_insecure_tls, Switch, TARGETS, "true|false", "Let webhooks switch TLS verification off"),
     setting!(extra_ca_file, One, TARGETS, "FILE", "PEM file of certificate authorities to trust beside the system's"),
-    setting!(egress_proxy, One, TARGETS, "URL", "Proxy that every attempt goes through by CONNECT, for example http://proxy:3128",
+    setting!(egress_proxy, One, TARGETS, "URL", "Proxy that every attempt goes through by CONNECT, for example http://proxy:3128 or http://user:password@proxy:3128, with user and password percent-encoded",
         mask = Mask::UrlPassword),
     setting!(dns_servers, List, TARGETS, "ADDRESS", "DNS server in place of the system's, for example 10.0.0.2 or 10.0.0.2:53",
         singular = Some("dns-server"), write = |options, values| {
@@ -250,7 +222,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(grpc_connection_age_max, One, LIMITS, "DURATION", "Age at which a gRPC connection gets GOAWAY, so that callers connect anew; calls in flight go on"),
 
     setting!(stalled_after, One, TELEMETRY, "DURATION", "For how long deliveries may be due without an attempt, or commits fail, before /readyz says so"),
-    setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317"),
+    setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317",
+        mask = Mask::UrlPassword),
     setting!(log_json, Switch, TELEMETRY, "true|false", "Write logs as JSON lines instead of text"),
     setting!(log_filter, One, TELEMETRY, "FILTER", "Which logs to write, for example info or hookwright=debug,warn"),
 ];
@@ -258,25 +231,6 @@ pub(super) const SETTINGS: &[Setting] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_are_masked() {
-        for (url, shown) in [
-            ("postgres://u:secret@host/db", "postgres://u:***@host/db"),
-            (
-                "postgres://u:p@ss@host:5432/db?x=a@b",
-                "postgres://u:***@host:5432/db?x=a@b",
-            ),
-            ("postgres://u@host/db", "postgres://u@host/db"),
-            (
-                "postgres://host/db?user=u&password=secret&sslmode=require",
-                "postgres://host/db?user=u&password=***&sslmode=require",
-            ),
-            ("http://proxy:3128", "http://proxy:3128"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-    }
 
     #[test]
     fn every_field_of_the_options_is_a_setting() {

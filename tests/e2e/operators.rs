@@ -53,3 +53,36 @@ async fn b02_certificate_authorities_that_are_there_are_counted() {
     let metrics = get(address, "/metrics").await;
     assert!(metrics.contains("hookwright_trusted_authorities 1"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_password_is_shown_nowhere_whatever_characters_it_holds() {
+    let settings = [
+        ("HOOKWRIGHT_DATABASE_URL", "config"),
+        ("HOOKWRIGHT_EGRESS_PROXY", "config"),
+        ("HOOKWRIGHT_OTLP_ENDPOINT", "config"),
+        // The first is refused by the network, the second for its scheme.
+        ("HOOKWRIGHT_DATABASE_URL", "serve"),
+        ("HOOKWRIGHT_EGRESS_PROXY", "serve"),
+        ("HOOKWRIGHT_DATABASE_URL", "migrate"),
+    ];
+    for password in ["Zq7/Xk9", "Zq7?Xk9", "Zq7#Xk9", "Zq7@Xk9", "Zq7:Xk9", "Zq7%Xk9", "1/Zq7Xk9"] {
+        for (variable, command) in settings {
+            let directory = tempfile::tempdir().unwrap();
+            let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookwright"));
+            process
+                .arg(command)
+                .args(["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"])
+                .env(variable, format!("postgres://user:{password}@127.0.0.1:1/database"))
+                .env("HOOKWRIGHT_DATA_DIR", directory.path())
+                .kill_on_drop(true);
+            let output = tokio::time::timeout(hookwright_testkit::DEADLINE, process.output()).await;
+            let output = output.expect("it ends").unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(output.status.success(), command == "config", "{said}");
+            for part in ["Zq7", "Xk9"] {
+                assert!(!said.contains(part), "{command} with {variable}, {password}: {said}");
+            }
+        }
+    }
+}

@@ -50,7 +50,7 @@ pub enum ConnectorError {
     #[error("dns-server: {0}")]
     Dns(#[from] ResolveError),
     /// Not a proxy's URL.
-    #[error("egress-proxy `{0}` must be http://host:port")]
+    #[error("egress-proxy `{0}` must be http://host:port or http://user:password@host:port, percent-encoded")]
     Proxy(String),
     /// TLS cannot be set up.
     #[error(transparent)]

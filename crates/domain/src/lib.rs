@@ -11,6 +11,7 @@
 //! | [`outcome`] | the closed lists: error classes, delivery states, what a status means |
 //! | [`payload`], [`schema`] | what can be a payload, and what fits an event type |
 //! | [`url`], [`target`] | payload URLs, and where they may lead |
+//! | [`mask`] | passwords in URLs, which nothing may show |
 //! | [`histogram`], [`varint`] | statistics and numbers in few bytes |
 //! | [`header`], [`limits`] | the owner's headers, and the bounds of other settings |
 //!
@@ -22,6 +23,7 @@ pub mod header;
 pub mod histogram;
 pub mod id;
 pub mod limits;
+pub mod mask;
 pub mod name;
 pub mod outcome;
 pub mod payload;

@@ -38,6 +38,7 @@ use hookwright_delivery::{
 };
 use hookwright_domain::{
     id::{FANOUT_MAX, IdGenerator},
+    mask::mask_passwords,
     retry::RetrySchedule,
     target::TargetPolicy,
 };
@@ -524,6 +525,7 @@ fn origin(setting: &str, text: &str) -> anyhow::Result<String> {
         matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain && url.path() == "/"
     });
     let url = url.with_context(|| {
+        let text = mask_passwords(text);
         format!("{setting} `{text}` must be scheme and host alone, for example https://hooks.example.com")
     })?;
     Ok(url.origin().ascii_serialization())

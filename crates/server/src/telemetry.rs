@@ -16,6 +16,7 @@ use hookwright_delivery::{
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
 };
+use hookwright_domain::mask::mask_passwords;
 use hookwright_storage::Store;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
@@ -77,7 +78,11 @@ fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
         .with_endpoint(endpoint)
         .with_timeout(EXPORT_TIMEOUT)
         .build()
-        .with_context(|| format!("otlp-endpoint `{endpoint}` cannot be used"))?;
+        .map_err(|error| {
+            let shown = mask_passwords(endpoint);
+            let why = error.to_string().replace(endpoint, &shown);
+            anyhow::anyhow!("otlp-endpoint `{shown}` cannot be used: {why}")
+        })?;
     // Spans are queued up to a bound, and dropped beyond it: a slow collector never slows a delivery.
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)

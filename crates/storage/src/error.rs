@@ -5,7 +5,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL names no store.
+    /// The URL, with its password masked, names no store.
     #[error("`{0}` names no store; use sqlite:///path/to/file.db or postgres://user@host/database")]
     Url(String),
     /// The store cannot be reached.

@@ -1,5 +1,7 @@
 //! [`Store`]: every operation of the store, in the words of the service, whichever database is behind it.
 
+use hookwright_domain::mask::mask_passwords;
+
 use crate::{
     batch::*,
     error::{CommitError, StoreError},
@@ -104,7 +106,7 @@ impl Store {
         match options.sqlite_path() {
             Some(path) => sqlite::migrate(path).await,
             None if options.is_postgres() => postgres::migrate(&options.url).await,
-            None => Err(StoreError::Url(options.url.clone())),
+            None => Err(StoreError::Url(mask_passwords(&options.url))),
         }
     }
 
@@ -116,7 +118,7 @@ impl Store {
         let backend = match options.sqlite_path() {
             Some(path) => Backend::Sqlite(Sqlite::open(path, options).await?),
             None if options.is_postgres() => Backend::Postgres(Postgres::open(options).await?),
-            None => return Err(StoreError::Url(options.url.clone())),
+            None => return Err(StoreError::Url(mask_passwords(&options.url))),
         };
         Ok(Self { backend })
     }

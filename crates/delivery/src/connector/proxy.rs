@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hookwright_domain::outcome::ErrorClass;
+use hookwright_domain::{mask::mask_passwords, outcome::ErrorClass};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -26,7 +26,7 @@ pub(super) struct EgressProxy {
 impl EgressProxy {
     /// From `http://[user:password@]host:port`.
     pub(super) fn parse(text: &str) -> Result<Self, ConnectorError> {
-        let wrong = || ConnectorError::Proxy(text.to_owned());
+        let wrong = || ConnectorError::Proxy(mask_passwords(text));
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
         let authority = uri
             .authority()

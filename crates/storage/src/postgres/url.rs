@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
+use hookwright_domain::mask::{check_user_info, explain_refusal};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
@@ -54,7 +55,15 @@ impl Target {
 impl FromStr for Target {
     type Err = String;
 
+    /// An error shows nothing of the password: it is what is wrong with the URL without it.
     fn from_str(url: &str) -> Result<Self, String> {
+        check_user_info(url)?;
+        Self::read(url).map_err(|_| explain_refusal(url, Self::read))
+    }
+}
+
+impl Target {
+    fn read(url: &str) -> Result<Self, String> {
         let (rest, ours) = split(url)?;
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -243,5 +252,20 @@ mod tests {
             let error = read(query).unwrap_err();
             assert!(error.contains(told), "{query}: {error}");
         }
+    }
+
+    #[test]
+    fn an_error_shows_nothing_of_the_password() {
+        for url in [
+            "postgres://u:sec@ret@host/db",
+            "postgres://u:sec@ret:x@host/db",
+            "postgres://u:sec/ret",
+            "postgres://host/db?user=u&password=sec&ret=1",
+            "postgres://u:sec?ret@host/db?sslmode=none",
+        ] {
+            let error = url.parse::<Target>().unwrap_err();
+            assert!(!error.contains("sec") && !error.contains("ret"), "{error}");
+        }
+        assert!("postgres://u:sec/r%2Fet?@host/db".parse::<Target>().is_ok());
     }
 }
