@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use hookwright_domain::{mask::mask_passwords, outcome::ErrorClass};
+use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -24,7 +25,7 @@ pub(super) struct EgressProxy {
 }
 
 impl EgressProxy {
-    /// From `http://[user:password@]host:port`.
+    /// From `http://[user:password@]host:port`, with user name and password percent-encoded.
     pub(super) fn parse(text: &str) -> Result<Self, ConnectorError> {
         let wrong = || ConnectorError::Proxy(mask_passwords(text));
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
@@ -36,7 +37,7 @@ impl EgressProxy {
         let authorization = authority
             .as_str()
             .rsplit_once('@')
-            .map(|(user_info, _)| basic(user_info));
+            .map(|(user_info, _)| basic(&percent_decode_str(user_info).collect::<Vec<u8>>()));
         Ok(Self {
             address: format!("{}:{port}", authority.host()),
             authorization,
@@ -83,10 +84,10 @@ impl EgressProxy {
 }
 
 /// `Basic` credentials (RFC 7617).
-fn basic(user_info: &str) -> String {
+fn basic(user_info: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("Basic ");
-    for chunk in user_info.as_bytes().chunks(3) {
+    for chunk in user_info.chunks(3) {
         let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for digit in 0..4 {
             let known = digit <= chunk.len();

@@ -250,6 +250,41 @@ async fn s39_the_operators_proxy_carries_the_request_to_the_checked_address() {
 }
 
 #[tokio::test]
+async fn credentials_of_the_proxy_are_decoded_before_they_are_sent() {
+    let receiver = Receiver::start().await;
+    for (user_info, sent) in [
+        // The password is `p@ss:w/rd%`, in UTF-8 with an accent in the user's name.
+        ("us%C3%A9r:p%40ss%3Aw%2Frd%25", "Basic dXPDqXI6cEBzczp3L3JkJQ=="),
+        ("user:plain", "Basic dXNlcjpwbGFpbg=="),
+        // What is no escape stands for itself.
+        ("user:100%", "Basic dXNlcjoxMDAl"),
+    ] {
+        let (address, task) = proxy(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
+        let sender = through(&format!("http://{user_info}@{address}"));
+        assert_eq!(class(&attempt(&sender, &receiver.url("/")).await), None, "{user_info}");
+        drop(sender);
+        let head = task.await.unwrap();
+        assert!(head.contains(&format!("Proxy-Authorization: {sent}\r\n")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
+    for proxy in [
+        "http://user:sec/ret@proxy:3128",
+        "user:secret@proxy:3128",
+        "http://user:secret@proxy",
+    ] {
+        let options = ConnectorOptions {
+            egress_proxy: Some(proxy.to_owned()),
+            ..ConnectorOptions::default()
+        };
+        let error = Sender::new(options, Arc::default()).err().unwrap().to_string();
+        assert!(error.contains("egress-proxy") && !error.contains("sec"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn s39_a_failing_proxy_is_not_the_receivers_fault() {
     let receiver = Receiver::start().await;
     for answer in [
