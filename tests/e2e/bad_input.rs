@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use hookwright_proto::v1::{
     CreateOrganizationRequest, CreateWebhookRequest, ListEventsRequest, ListWebhooksRequest, PublishEventRequest,
-    RetrySchedule, UpdateWebhookRequest, Webhook,
+    RetrySchedule, RotateSigningSecretRequest, UpdateWebhookRequest, Webhook,
 };
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ACME, CLOCKING, Installation, On, event, on_both_stores, webhook};
+use crate::{
+    command_line::run,
+    console::Reader,
+    support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, webhook},
+};
 
 /// The status has this code, exactly one `ErrorInfo`, and names this field.
 fn assert_refused(what: &str, status: &Status, code: Code, field: &str) {
@@ -264,4 +268,80 @@ async fn a_deadline_that_has_passed_is_an_answer() {
         matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{status:?}"
     );
+}
+
+/// Signing secrets that were copied with something around them.
+const COPIED_BADLY: [&str; 5] = [
+    "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw ",
+    "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+    "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b20_a_secret_that_was_copied_badly_is_refused_with_a_hint_over_every_way_in() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let made = installation
+        .webhook(&hookwright_testkit::Receiver::start().await, &["*"])
+        .await;
+    let token = installation.server.token().unwrap();
+    let reader = Reader::sign_in(&installation, &token).await;
+    let address = format!("http://{}", installation.server.grpc_address());
+    let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*token)];
+    let pages = "/console/organizations/acme/webhooks";
+    let page = format!("{pages}/{}", id_of(&made.name));
+    for secret in COPIED_BADLY {
+        let told = |text: &str| text.contains("begin with it, in lower case") || text.contains("a blank or a quote");
+        let status = installation
+            .create_webhook(Webhook {
+                signing_secret: secret.to_owned(),
+                ..webhook("https://93.184.216.34/", &["*"])
+            })
+            .await
+            .unwrap_err();
+        assert_refused(secret, &status, Code::InvalidArgument, "webhook.signing_secret");
+        let request = RotateSigningSecretRequest {
+            name: made.name.clone(),
+            signing_secret: secret.to_owned(),
+            ..Default::default()
+        };
+        let rotated = installation.clients.webhooks.rotate_signing_secret(request).await;
+        assert_refused(secret, &rotated.unwrap_err(), Code::InvalidArgument, "signing_secret");
+
+        let url = "--payload-url=https://93.184.216.34/";
+        let given = format!("--signing-secret={secret}");
+        for arguments in [
+            vec![
+                "webhooks",
+                "create",
+                "--organization",
+                "acme",
+                url,
+                "--event",
+                "*",
+                &given,
+            ],
+            vec!["webhooks", "rotate-secret", &made.name, &given],
+        ] {
+            let output = run(&arguments, &environment).await;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && told(&said), "{arguments:?}: {said}");
+        }
+
+        let typed: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let fields = "payload_url=https%3A%2F%2F93.184.216.34%2F&event=*&timeout=10s&active=yes&intent=save";
+        let new = format!("{fields}&signing_secret={typed}");
+        for (from, to, fields) in [
+            (format!("{pages}/new"), pages.to_owned(), new),
+            (
+                page.clone(),
+                format!("{page}/rotate"),
+                format!("overlap=1d&signing_secret={typed}"),
+            ),
+        ] {
+            let answer = reader.post_from(&from, &to, &fields).await;
+            assert!(answer.status == 422 && told(&answer.text()), "{to}: {}", answer.text());
+        }
+    }
 }

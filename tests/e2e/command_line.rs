@@ -24,7 +24,7 @@ use tokio::process::Command;
 
 use crate::support::{CLOCKING, Installation, On, SECRET};
 
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
     command
         .args(arguments)

@@ -100,13 +100,13 @@ async fn delivery_of(installation: &mut Installation, event: &str) -> String {
 }
 
 /// Somebody who looks at the console without a browser.
-struct Reader {
+pub(crate) struct Reader {
     address: String,
     cookie: String,
 }
 
 impl Reader {
-    async fn sign_in(installation: &Installation, token: &str) -> Self {
+    pub(crate) async fn sign_in(installation: &Installation, token: &str) -> Self {
         let address = installation.server.http_address().to_owned();
         let answer = sign_in(&address, token, "").await;
         assert_eq!(answer.status, 303, "{}", answer.text());
@@ -122,7 +122,7 @@ impl Reader {
     }
 
     /// Sends a form as the page at `page` would.
-    async fn post_from(&self, page: &str, path: &str, fields: &str) -> HttpResponse {
+    pub(crate) async fn post_from(&self, page: &str, path: &str, fields: &str) -> HttpResponse {
         let form_token = form_token(&self.get(page).await.text()).unwrap_or_else(|| panic!("{page} has a form"));
         self.post(path, &format!("form_token={form_token}&{fields}"), &self.origin())
             .await

@@ -18,6 +18,14 @@ pub enum SecretError {
     /// A character that is not printable ASCII.
     #[error("must hold printable ASCII characters only")]
     Characters,
+    /// `whsec_` in another place than at the beginning, or in another case.
+    #[error(
+        "contains `whsec_` and must begin with it, in lower case: leave out what comes before it, such as `v1,`, blanks or quotes"
+    )]
+    Prefix,
+    /// A blank or a quote at an end.
+    #[error("must not begin or end with a blank or a quote: leave those around the secret out")]
+    Ends,
     /// `whsec_` and something that is not base64 of enough bytes.
     #[error("after `whsec_` must come the base64 (standard alphabet, padded) of 24 to 64 bytes")]
     Base64,
@@ -29,6 +37,8 @@ impl SecretError {
         match self {
             Self::Length(_) => "SECRET_LENGTH",
             Self::Characters => "SECRET_CHARACTERS",
+            Self::Prefix => "SECRET_PREFIX",
+            Self::Ends => "SECRET_ENDS",
             Self::Base64 => "SECRET_BASE64",
         }
     }
@@ -66,6 +76,15 @@ impl SigningSecret {
     /// # Errors
     /// When it breaks a rule.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
+        check_copied_well(text)?;
+        Self::parse_stored(text)
+    }
+
+    /// Reads a secret that was checked when it was stored, perhaps by a version with fewer rules.
+    ///
+    /// # Errors
+    /// When it breaks a rule that every version had.
+    pub fn parse_stored(text: &str) -> Result<Self, SecretError> {
         if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
             return Err(SecretError::Characters);
         }
@@ -105,6 +124,19 @@ impl SigningSecret {
     }
 }
 
+/// Refuses what a secret in the standard form looks like when too much was copied with it. It would be used as the bytes of its
+/// text, and no library of Standard Webhooks would verify what is signed with them.
+fn check_copied_well(text: &str) -> Result<(), SecretError> {
+    if !text.starts_with(PREFIX) && text.to_ascii_lowercase().contains(PREFIX) {
+        return Err(SecretError::Prefix);
+    }
+    let is_around = |byte: Option<&u8>| byte.is_some_and(|byte| b" \"'`".contains(byte));
+    if is_around(text.as_bytes().first()) || is_around(text.as_bytes().last()) {
+        return Err(SecretError::Ends);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +154,31 @@ mod tests {
         }
         assert!(SigningSecret::parse(&"x".repeat(16)).is_ok());
         assert!(SigningSecret::parse(&"~".repeat(128)).is_ok());
+    }
+
+    #[test]
+    fn b20_a_secret_that_was_copied_with_something_around_it_is_refused() {
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        for (text, error) in [
+            (format!("v1,{secret}"), SecretError::Prefix),
+            (format!(" {secret}"), SecretError::Prefix),
+            (format!("\"{secret}\""), SecretError::Prefix),
+            (secret.replace("whsec", "WHSEC"), SecretError::Prefix),
+            (secret.replace("whsec", "Whsec"), SecretError::Prefix),
+            ("sixteen characters ".to_owned(), SecretError::Ends),
+            (" sixteen characters".to_owned(), SecretError::Ends),
+            ("'sixteen characters'".to_owned(), SecretError::Ends),
+        ] {
+            assert_eq!(SigningSecret::parse(&text), Err(error), "{text:?}");
+            assert!(
+                SigningSecret::parse_stored(&text).is_ok(),
+                "what is stored is read: {text:?}"
+            );
+        }
+        for text in [format!("{secret} "), format!("{secret}\"")] {
+            assert_eq!(SigningSecret::parse(&text), Err(SecretError::Ends), "{text:?}");
+        }
+        assert!(SigningSecret::parse("correct \"horse\" battery's staple").is_ok());
     }
 
     #[test]

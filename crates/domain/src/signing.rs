@@ -250,7 +250,7 @@ mod tests {
     const PASSPHRASE: &str = "correct horse battery staple";
 
     fn secret(text: &str) -> SigningSecret {
-        SigningSecret::parse(text).unwrap()
+        SigningSecret::parse_stored(text).unwrap()
     }
 
     fn keys(text: &str) -> SigningKeys {

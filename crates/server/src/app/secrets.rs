@@ -20,7 +20,7 @@ pub(super) fn seal_secret(key: &MasterKey, id: i64, secret: &SigningSecret) -> V
 /// Opens a signing secret.
 pub(super) fn open_secret(key: &MasterKey, row: &SecretRow) -> anyhow::Result<SigningSecret> {
     let text = key.open(&row.sealed, &context("signing_secrets", row.id))?;
-    Ok(SigningSecret::parse(std::str::from_utf8(&text)?)?)
+    Ok(SigningSecret::parse_stored(std::str::from_utf8(&text)?)?)
 }
 
 /// Seals an ed25519 key for a webhook.

@@ -57,6 +57,11 @@ impl Fields {
         Some(self.get(name)).filter(|value| !value.is_empty())
     }
 
+    /// The value of a name with the blanks around it, if there is one: for what must be taken to the letter or not at all.
+    pub(super) fn untrimmed(&self, name: &str) -> Option<&str> {
+        Some(self.raw(name)).filter(|value| !value.is_empty())
+    }
+
     /// The request id of a form: the same when the same page sends the same once more, another for anything else.
     pub(super) fn request_id(&self) -> String {
         if self.get("nonce").is_empty() {

@@ -116,7 +116,7 @@ async fn rotated(
     let overlap = units::duration(fields.get("overlap"));
     let overlap = overlap.map_err(|error| AppError::invalid("overlap", "INVALID_DURATION", error))?;
     let new = NewSecret {
-        secret: fields.some("signing_secret"),
+        secret: fields.untrimmed("signing_secret"),
         overlap,
         ends_older: fields.has("ends_older"),
     };

@@ -119,7 +119,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
         Ok(spec) => spec,
         Err(errors) => return form.refused(values, errors),
     };
-    let secret = fields.some("signing_secret");
+    let secret = fields.untrimmed("signing_secret");
     match console
         .app
         .create_webhook(visitor.caller(), &organization, spec, secret)
