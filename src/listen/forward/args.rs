@@ -20,7 +20,8 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Forwarding")]
 pub(crate) struct ForwardArgs {
-    /// Listen on no address: fetch the organization's deliveries from the server, and post each to this URL
+    /// Listen on no address: fetch the organization's deliveries from the server, and post each to this URL; `http://` may be
+    /// left out for this machine, as in localhost:4242/webhook
     #[arg(long, value_name = "URL", conflicts_with_all = ["address", "status"])]
     pub(in crate::listen) forward_to: Option<String>,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Where deliveries are forwarded to: posted by the same sender, and with the same bytes, as the server posts them.
 
-use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_delivery::{
@@ -30,7 +30,7 @@ impl Target {
     /// Checks the URL; nothing is connected to yet.
     pub(super) fn new(url: &str, args: &ForwardArgs, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let refused = |why: &dyn std::fmt::Display| UsageError::new(format!("--forward-to: the URL {why}"));
-        let url = PayloadUrl::parse(url).map_err(|why| refused(&why))?;
+        let url = PayloadUrl::parse(&with_scheme(url)).map_err(|why| refused(&why))?;
         let policy = everywhere(&url);
         policy.check_url(&url).map_err(|why| refused(&why))?;
         let extra_ca = ca_file
@@ -81,6 +81,28 @@ fn headers(delivery: &PulledDelivery) -> Vec<HeaderLine<'_>> {
         .collect()
 }
 
+/// Puts `http://` before what begins with this machine's name or address: programs under development rarely speak TLS. Elsewhere
+/// the scheme decides whether payloads cross the network unencrypted, so it must be given.
+fn with_scheme(text: &str) -> Cow<'_, str> {
+    let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        // A scheme is followed by `//`, and no port is.
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => host,
+        Some(_) if !authority.starts_with('[') => return Cow::Borrowed(text),
+        _ => authority,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_loopback = match bare.unwrap_or(host).parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    };
+    if is_loopback {
+        Cow::Owned(format!("http://{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// It is the person at this machine who says where to: their own machine and network among it.
 fn everywhere(url: &PayloadUrl) -> TargetPolicy {
     let rules = ["0.0.0.0/0", "::/0", url.host()];
@@ -106,6 +128,35 @@ mod tests {
         ] {
             let url = PayloadUrl::parse(url).unwrap();
             assert!(everywhere(&url).check_url(&url).is_ok(), "{}", url.as_str());
+        }
+    }
+
+    #[test]
+    fn b28_http_is_assumed_for_this_machine_alone() {
+        for (text, url) in [
+            ("localhost:4242/webhook", "http://localhost:4242/webhook"),
+            ("LocalHost:4242", "http://localhost:4242/"),
+            ("localhost", "http://localhost/"),
+            ("app.localhost:3000/a:b?c", "http://app.localhost:3000/a:b?c"),
+            ("127.0.0.1:4242/webhook", "http://127.0.0.1:4242/webhook"),
+            ("127.1.2.3/x", "http://127.1.2.3/x"),
+            ("[::1]:8080/x", "http://[::1]:8080/x"),
+            ("[::1]", "http://[::1]/"),
+            ("https://localhost:4242/", "https://localhost:4242/"),
+        ] {
+            let read = PayloadUrl::parse(&with_scheme(text));
+            assert_eq!(read.as_ref().map(PayloadUrl::as_str), Ok(url), "{text}");
+        }
+        for text in [
+            "example.com/x",
+            "192.168.1.7:8080",
+            "localhost.example.com:80",
+            "ftp://localhost/",
+            "localhost@example.com",
+            "[2606:4700::1111]:80",
+            "",
+        ] {
+            assert_eq!(with_scheme(text), text);
         }
     }
 

@@ -221,3 +221,17 @@ async fn wrong_usage_is_told_before_anything_is_made() {
         "files were kept here and nowhere else"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b28_a_program_on_this_machine_needs_no_scheme() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let shell = Shell::at(&installation);
+    let program = Receiver::start().await;
+    let url = program.url_as("localhost", "/webhook");
+    let mut listening = forward(&shell, url.strip_prefix("http://").unwrap(), &["--event", "clocking"]);
+    listening.line_with("ping").await;
+    installation.publish("clocking", CLOCKING).await;
+    let forwarded = wait_for_events(&program, 1).await.remove(0);
+    assert_eq!(forwarded.target(), "/webhook");
+    listening.interrupt().await;
+}
