@@ -33,7 +33,7 @@ Examples:
 pub(crate) enum EventTypesCommand {
     /// Register an event type, for example: hookwright event-types create invoice --schema @invoice.schema.json
     Create {
-        /// Its id, which receivers see in TT-Hook-Event: letters, digits and `_`, then `.name` parts; at most 128 characters
+        /// Its id, which receivers see in TT-Hook-Event: letters, digits, `_`, `-` and `.`; at most 128 characters, and `-` not at the start
         id: String,
         #[command(flatten)]
         fields: Fields,

@@ -13,7 +13,7 @@ pub enum NameError {
     Organization,
     /// Not an event type's id.
     #[error(
-        "must be at most {EVENT_TYPE_CHARS_MAX} characters: letters, digits and `_`, in parts separated by `.` that may also hold `-` after the first"
+        "must be at most {EVENT_TYPE_CHARS_MAX} characters: letters, digits, `_` and `-`, in parts separated by `.`, and must not begin with `-`"
     )]
     EventType,
     /// The event type `ping`.
@@ -59,7 +59,7 @@ impl OrganizationName {
     }
 }
 
-/// An event type's name: `^[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)*$`, at most 128 characters, not `ping`.
+/// An event type's name: `^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`, at most 128 characters, not `ping`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventTypeName(String);
 
@@ -69,11 +69,12 @@ impl EventTypeName {
     /// # Errors
     /// When it is no event type's name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let well_formed = text.len() <= EVENT_TYPE_CHARS_MAX
-            && text.split('.').enumerate().all(|(index, part)| {
-                !part.is_empty() && part.bytes().all(|byte| word(byte) || (index > 0 && byte == b'-'))
-            });
+            && !text.starts_with('-')
+            && text
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(allowed));
         match text {
             PING => Err(NameError::Reserved),
             _ if well_formed => Ok(Self(text.to_owned())),
@@ -125,9 +126,19 @@ mod tests {
 
         #[test]
         fn event_types_match_their_pattern(text in "[a-zA-Z0-9_.-]{0,140}|\\PC{0,10}") {
-            let pattern = Regex::new(r"\A[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)*\z").unwrap();
+            let pattern = Regex::new(r"\A[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\z").unwrap();
             let expected = pattern.is_match(&text) && text.len() <= 128 && text != "ping";
             prop_assert_eq!(EventTypeName::parse(&text).is_ok(), expected);
+        }
+    }
+
+    #[test]
+    fn b15_names_with_hyphens_are_those_of_other_systems() {
+        for name in ["order-created", "a-", "order.-created", "order-created.v-1"] {
+            assert!(EventTypeName::parse(name).is_ok(), "{name}");
+        }
+        for name in ["-order", "-", "order..created", ".order", ""] {
+            assert_eq!(EventTypeName::parse(name), Err(NameError::EventType), "{name}");
         }
     }
 
