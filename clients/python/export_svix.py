@@ -4,12 +4,19 @@ usage: SVIX_TOKEN=... export_svix.py > installation.jsonl
 
 SVIX_URL is the installation's address, https://api.eu.svix.com or https://api.us.svix.com for example. It only reads. The
 output holds signing secrets: keep it as such, and delete it when it is imported.
+
+It prints nothing before everything is read, so that an export that breaks off is never imported in part. Requests that Svix
+limits (429) or cannot answer at the moment are repeated. At the end it tells on standard error what was exported and how many
+warnings need your attention. The exit code is 1 where anything could not be exported.
 """
 
+import collections
+import email.utils
 import json
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +24,12 @@ import urllib.request
 # Svix tries at once, then after these delays (https://docs.svix.com/retries). Without this the webhooks get
 # Hookwright's own schedule, which lasts about three days.
 SVIX_DELAYS = ["5s", "300s", "1800s", "7200s", "18000s", "36000s", "36000s"]
+
+
+# How often a request is made before the export gives up, and the longest wait between two of them.
+TRIES = 10
+WAIT_SECONDS_MAX = 120
+PASSING = (429, 500, 502, 503, 504)
 
 
 class Svix:
@@ -27,8 +40,18 @@ class Svix:
     def get(self, path, **query):
         address = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         request = urllib.request.Request(address, headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
+        for tried in range(1, TRIES):
+            try:
+                return read(request)
+            except urllib.error.HTTPError as error:
+                if error.code not in PASSING:
+                    raise
+                wait, what = retry_after(error, tried), f"{error.code} {error.reason}"
+            except (urllib.error.URLError, TimeoutError) as error:
+                wait, what = backoff(tried), str(error)
+            print(f"{path}: {what}; once more in {wait:.0f} s", file=sys.stderr)
+            time.sleep(wait)
+        return read(request)
 
     def list(self, path, **query):
         """Every item of a list, page by page."""
@@ -38,6 +61,28 @@ class Svix:
             if page["done"]:
                 return
             query["iterator"] = page["iterator"]
+
+
+def read(request):
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def retry_after(error, tried):
+    """How many seconds the answer asks to wait: a number or a date."""
+    asked = error.headers.get("Retry-After", "")
+    try:
+        seconds = float(asked)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(asked).timestamp() - time.time()
+        except ValueError:
+            return backoff(tried)
+    return min(max(seconds, 0), WAIT_SECONDS_MAX)
+
+
+def backoff(tried):
+    return min(2**tried, WAIT_SECONDS_MAX)
 
 
 def organization_id(application):
@@ -56,12 +101,18 @@ def webhook(svix, application, endpoint):
         "payloadUrl": endpoint["url"],
         "events": endpoint.get("eventTypes") or endpoint.get("filterTypes") or ["*"],
         "active": False,
-        "description": endpoint.get("description", ""),
-        "signingSecret": standard_form(svix.get(f"{path}/secret")["key"]),
+        # The id tells endpoints of one URL apart when the import is run again.
+        "description": f"{endpoint.get('description') or ''} [Svix {endpoint['id']}]".strip()[-1000:],
         "headers": headers["headers"],
         "retrySchedule": {"delays": SVIX_DELAYS},
         "timeout": "15s",
     }
+    key = svix.get(f"{path}/secret")["key"]
+    if key.startswith("whsk_"):
+        warn(f"{endpoint['url']}: its asymmetric key stays in Svix: the webhook gets another, which its receiver must learn")
+        converted["ed25519Signing"] = True
+    else:
+        converted["signingSecret"] = standard_form(key)
     rate = endpoint.get("throttleRate") or endpoint.get("rateLimit")
     if rate:
         converted["requestsPerSecond"] = rate
@@ -76,24 +127,67 @@ def standard_form(key):
 
 
 def warn(message):
+    counted["warnings"] += 1
     print(message, file=sys.stderr)
 
 
+def event_type(given):
+    name = given["name"]
+    if given.get("schemas"):
+        warn(f"event type {name}: its schema is not exported, see the guide")
+    if given.get("featureFlag") or given.get("featureFlags"):
+        warn(f"event type {name}: its feature flag is not exported: every organization may subscribe to it")
+    archived = bool(given.get("archived"))
+    counted["event types"] += 1
+    counted["archived"] += archived
+    description = (given.get("description") or "")[:1000]
+    return {"eventTypeId": name, "eventType": {"description": description, "archived": archived}}
+
+
 def export(svix):
-    for event_type in svix.list("event-type"):
-        yield {"eventTypeId": event_type["name"], "eventType": {"description": event_type.get("description", "")}}
+    for given in svix.list("event-type", include_archived="true"):
+        yield event_type(given)
     ids = {}
     for application in svix.list("app"):
         name = organization_id(application)
         other = ids.setdefault(name, application["id"])
-        if other != application["id"]:
-            sys.exit(f"{other} and {application['id']} would both be the organization {name}: give one another uid")
+        if not name or other != application["id"]:
+            fail(f"{application['id']} and {other} would both be the organization `{name}`: give one another uid")
+            continue
+        if application.get("throttleRate") or application.get("rateLimit"):
+            warn(f"{name}: the application's rate limit is not exported: limits are those of webhooks")
         organization = {"organizationId": name, "displayName": application["name"][:200]}
+        counted["organizations"] += 1
         yield organization
         for endpoint in svix.list(f"app/{application['id']}/endpoint"):
             if endpoint.get("disabled"):
                 warn(f"{name}: {endpoint['url']} is disabled in Svix: it is imported inactive, as all are")
-            yield organization | {"webhook": webhook(svix, application, endpoint)}
+            try:
+                yield organization | {"webhook": webhook(svix, application, endpoint)}
+                counted["webhooks"] += 1
+            except urllib.error.HTTPError as error:
+                fail(f"{name}: {endpoint['url']} ({endpoint['id']}): {explain(error)}")
+
+
+def fail(message):
+    counted["failures"] += 1
+    print(f"NOT EXPORTED: {message}", file=sys.stderr)
+
+
+def explain(error):
+    return f"{error.url}: {error.code} {error.reason}: {error.read(1000).decode(errors='replace')}"
+
+
+# What was exported, and what was not.
+counted = collections.Counter()
+
+
+def summary():
+    return (
+        f"exported {counted['event types']} event types ({counted['archived']} of them archived), "
+        f"{counted['organizations']} organizations, {counted['webhooks']} webhooks; "
+        f"{counted['warnings']} warnings, {counted['failures']} not exported"
+    )
 
 
 def main():
@@ -102,10 +196,15 @@ def main():
         sys.exit(__doc__)
     svix = Svix(os.environ.get("SVIX_URL", "https://api.svix.com"), token)
     try:
-        for record in export(svix):
-            print(json.dumps(record))
+        records = list(export(svix))
     except urllib.error.HTTPError as error:
-        sys.exit(f"{error.url}: {error.code} {error.reason}: {error.read(1000).decode(errors='replace')}")
+        sys.exit(f"the export broke off, and nothing was printed: {explain(error)}")
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.exit(f"the export broke off, and nothing was printed: {error}")
+    for record in records:
+        print(json.dumps(record))
+    print(summary(), file=sys.stderr)
+    sys.exit(1 if counted["failures"] else 0)
 
 
 if __name__ == "__main__":

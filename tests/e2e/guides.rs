@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hookwright_proto::v1::{
-    DeliveryState, ListDeliveriesRequest, ListWebhooksRequest, RevealSigningSecretRequest, UpdateWebhookRequest,
+    DeliveryState, EventTypeState, ListDeliveriesRequest, ListWebhooksRequest, RevealSigningSecretRequest, UpdateWebhookRequest,
     Webhook,
 };
 use hookwright_testkit::{
@@ -285,6 +285,101 @@ async fn a_svix_installation_is_imported() {
         .await
         .unwrap();
     assert_eq!(revealed.into_inner().signing_secret, SECRET);
+}
+
+/// Two endpoints of one URL, names with hyphens, an archived type that is still subscribed to, and a limit on requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
+    let (mut installation, address, token) = server().await;
+    let svix = Receiver::start().await;
+    let endpoint = |id: &str, events: &[&str]| json!({"id": id, "url": "https://93.184.216.34/hook", "filterTypes": events});
+    let page = |data: Value| json!({"data": data, "iterator": "next", "done": true});
+    let other = "whsec_T3RoZXIgc2VjcmV0IG9mIHRoZSBzYW1lIFVSTCE=";
+    let mut answers = vec![
+        (
+            "/event-type?limit=100&include_archived=true",
+            page(json!([
+                {"name": "order-created", "description": "", "archived": false},
+                {"name": "order-cancelled", "description": "Old", "archived": true},
+            ])),
+        ),
+        ("/app?", page(json!([{"id": "app_1", "uid": "acme", "name": "Acme Ltd"}]))),
+        (
+            "/app/app_1/endpoint?",
+            page(json!([
+                endpoint("ep_1", &["order-created"]),
+                endpoint("ep_2", &["order-cancelled", "order-created"]),
+            ])),
+        ),
+        ("/app/app_1/endpoint/ep_1/secret?", json!({"key": SECRET})),
+        ("/app/app_1/endpoint/ep_2/secret?", json!({"key": other})),
+    ];
+    let none = json!({"headers": {}, "sensitive": []});
+    answers.push(("/app/app_1/endpoint/ep_1/headers?", none.clone()));
+    answers.push(("/app/app_1/endpoint/ep_2/headers?", none));
+    let mut limited = std::collections::HashSet::new();
+    svix.answer_with(move |request| {
+        let path = request.target().strip_prefix("/api/v1").unwrap_or_default().to_owned();
+        let answer = answers.iter().find(|(start, _)| path.starts_with(start));
+        match answer {
+            // Each address is limited once.
+            _ if limited.insert(path.clone()) => Response::new(429).header("Retry-After", "0"),
+            Some((_, answer)) => Response::new(200).body(answer.to_string()),
+            None => Response::new(404),
+        }
+    });
+    let directory = python_example().await;
+    let url = svix.url("");
+    let environment = [
+        ("HOOKWRIGHT_ADDRESS", &*format!("http://{address}")),
+        ("HOOKWRIGHT_TOKEN", &token),
+        ("SVIX_URL", url.trim_end_matches('/')),
+        ("SVIX_TOKEN", "testsk_1"),
+    ];
+    let export = ".venv/bin/python export_svix.py 2>&1 >installation.jsonl";
+    let said = bash(export, directory.path(), &environment).await;
+    let summary = "exported 2 event types (1 of them archived), 1 organizations, 2 webhooks; 0 warnings, 0 not exported";
+    assert!(said.contains("429") && said.trim_end().ends_with(summary), "{said}");
+    let import = ".venv/bin/python import_webhooks.py < installation.jsonl";
+    let check = import.replace(".py", ".py --check");
+    let checked = bash(&check, directory.path(), &environment).await;
+    assert!(checked.ends_with("\n5 accepted\n"), "{checked}");
+    let printed = bash(import, directory.path(), &environment).await;
+    assert!(
+        printed.ends_with("\narchived eventTypes/order-cancelled\n5 created\n"),
+        "{printed}"
+    );
+    let again = bash(import, directory.path(), &environment).await;
+    assert!(again.ends_with("\n5 exists\n"), "{again}");
+
+    let webhooks = installation.webhooks("organizations/acme").await;
+    let mut found = Vec::new();
+    for webhook in &webhooks {
+        let request = RevealSigningSecretRequest {
+            name: webhook.name.clone(),
+        };
+        let service = &mut installation.clients.webhooks;
+        let revealed = service.reveal_signing_secret(request).await.unwrap().into_inner();
+        found.push((webhook.events.join(" "), revealed.signing_secret));
+    }
+    found.sort();
+    let expected = [("order-cancelled order-created", other), ("order-created", SECRET)];
+    assert_eq!(found, expected.map(|(events, secret)| (events.to_owned(), secret.to_owned())));
+    let archived = hookwright_proto::v1::GetEventTypeRequest {
+        name: "eventTypes/order-cancelled".to_owned(),
+    };
+    let archived = installation.clients.event_types.get_event_type(archived).await.unwrap();
+    assert_eq!(archived.into_inner().state(), EventTypeState::Archived);
+
+    // What cannot be exported is named, and the exit code says so; nothing is printed of an export that broke off.
+    let refused = "! .venv/bin/python import_webhooks.py 2>&1 <<< '{\"eventTypeId\": \"a..b\"}'";
+    let refused = bash(refused, directory.path(), &environment).await;
+    assert!(refused.contains("line 1") && refused.ends_with("\n1 refused\n"), "{refused}");
+    svix.answer(Response::new(404));
+    let broken = "! .venv/bin/python export_svix.py 2>said; cat said >&2";
+    assert_eq!(bash(broken, directory.path(), &environment).await, "");
+    let said = std::fs::read_to_string(directory.path().join("said")).unwrap();
+    assert!(said.contains("broke off"), "{said}");
 }
 
 /// What the Svix API answers to the export, by its documentation.
