@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hookwright_proto::v1::{
-    DeliveryState, EventTypeState, ListDeliveriesRequest, ListWebhooksRequest, RevealSigningSecretRequest, UpdateWebhookRequest,
-    Webhook,
+    DeliveryState, EventTypeState, ListDeliveriesRequest, ListWebhooksRequest, RevealSigningSecretRequest,
+    UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::{
     DEADLINE, PostgresCluster, Receiver, RecordedRequest, Response, python::python_executable, workspace_directory,
@@ -18,16 +18,16 @@ use crate::{
 };
 
 /// A page of docs/guides.
-struct Guide(String);
+pub(crate) struct Guide(String);
 
 impl Guide {
-    fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         let path = workspace_directory().join("docs/guides").join(name);
         Self(std::fs::read_to_string(path).unwrap())
     }
 
     /// Its commands: the lines that are indented by four spaces.
-    fn commands(&self) -> String {
+    pub(crate) fn commands(&self) -> String {
         let indented = self.unquoted().into_iter().filter_map(|line| line.strip_prefix("    "));
         indented.collect::<Vec<_>>().join("\n")
     }
@@ -51,7 +51,7 @@ impl Guide {
 }
 
 /// Runs a script by bash, which stops at the first command that fails, and returns what it printed.
-async fn bash(script: &str, directory: &Path, environment: &[(&str, &str)]) -> String {
+pub(crate) async fn bash(script: &str, directory: &Path, environment: &[(&str, &str)]) -> String {
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
     command
@@ -292,7 +292,8 @@ async fn a_svix_installation_is_imported() {
 async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     let (mut installation, address, token) = server().await;
     let svix = Receiver::start().await;
-    let endpoint = |id: &str, events: &[&str]| json!({"id": id, "url": "https://93.184.216.34/hook", "filterTypes": events});
+    let endpoint =
+        |id: &str, events: &[&str]| json!({"id": id, "url": "https://93.184.216.34/hook", "filterTypes": events});
     let page = |data: Value| json!({"data": data, "iterator": "next", "done": true});
     let other = "whsec_T3RoZXIgc2VjcmV0IG9mIHRoZSBzYW1lIFVSTCE=";
     let mut answers = vec![
@@ -303,7 +304,10 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
                 {"name": "order-cancelled", "description": "Old", "archived": true},
             ])),
         ),
-        ("/app?", page(json!([{"id": "app_1", "uid": "acme", "name": "Acme Ltd"}]))),
+        (
+            "/app?",
+            page(json!([{"id": "app_1", "uid": "acme", "name": "Acme Ltd"}])),
+        ),
         (
             "/app/app_1/endpoint?",
             page(json!([
@@ -338,7 +342,8 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     ];
     let export = ".venv/bin/python export_svix.py 2>&1 >installation.jsonl";
     let said = bash(export, directory.path(), &environment).await;
-    let summary = "exported 2 event types (1 of them archived), 1 organizations, 2 webhooks; 0 warnings, 0 not exported";
+    let summary =
+        "exported 2 event types (1 of them archived), 1 organizations, 2 webhooks; 0 warnings, 0 not exported";
     assert!(said.contains("429") && said.trim_end().ends_with(summary), "{said}");
     let import = ".venv/bin/python import_webhooks.py < installation.jsonl";
     let check = import.replace(".py", ".py --check");
@@ -364,7 +369,10 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     }
     found.sort();
     let expected = [("order-cancelled order-created", other), ("order-created", SECRET)];
-    assert_eq!(found, expected.map(|(events, secret)| (events.to_owned(), secret.to_owned())));
+    assert_eq!(
+        found,
+        expected.map(|(events, secret)| (events.to_owned(), secret.to_owned()))
+    );
     let archived = hookwright_proto::v1::GetEventTypeRequest {
         name: "eventTypes/order-cancelled".to_owned(),
     };
@@ -374,7 +382,10 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     // What cannot be exported is named, and the exit code says so; nothing is printed of an export that broke off.
     let refused = "! .venv/bin/python import_webhooks.py 2>&1 <<< '{\"eventTypeId\": \"a..b\"}'";
     let refused = bash(refused, directory.path(), &environment).await;
-    assert!(refused.contains("line 1") && refused.ends_with("\n1 refused\n"), "{refused}");
+    assert!(
+        refused.contains("line 1") && refused.ends_with("\n1 refused\n"),
+        "{refused}"
+    );
     svix.answer(Response::new(404));
     let broken = "! .venv/bin/python export_svix.py 2>said; cat said >&2";
     assert_eq!(bash(broken, directory.path(), &environment).await, "");

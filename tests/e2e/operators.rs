@@ -1,11 +1,12 @@
 //! What an operator's mistakes come to: they are told, and are not held against receivers.
 
-use hookwright_proto::v1::{DeliveryState, ErrorClass, ListDeliveriesRequest};
-use hookwright_testkit::{Authority, Receiver};
+use hookwright_proto::v1::{DeliveryState, ErrorClass, ListDeliveriesRequest, ListOrganizationsRequest};
+use hookwright_testkit::{Authority, PostgresCluster, Receiver, TestServer, server::TestServerBuilder};
 
 use crate::{
     access::get,
-    support::{CLOCKING, Installation, On, on_both_stores, webhook},
+    guides::{Guide, bash},
+    support::{CLOCKING, Clients, Installation, On, on_both_stores, webhook},
 };
 
 on_both_stores! {
@@ -54,6 +55,70 @@ async fn b02_certificate_authorities_that_are_there_are_counted() {
     assert!(metrics.contains("hookwright_trusted_authorities 1"), "{metrics}");
 }
 
+/// What a container without a volume starts with each time: the same database, and a new data directory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced() {
+    let database = PostgresCluster::shared()
+        .await
+        .unwrap()
+        .create_database()
+        .await
+        .unwrap();
+    let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let server = |directory: &tempfile::TempDir| -> TestServerBuilder {
+        let builder = TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).postgres(database.url());
+        builder.data_directory(directory.path().join("data"))
+    };
+    let mut running = server(&first).start().await.unwrap();
+    let log = running.stderr();
+    assert!(log.contains("WARN") && log.contains("the master key was made"), "{log}");
+    running.terminate().await.unwrap();
+    let mut again = server(&first).start().await.unwrap();
+    assert!(
+        !again.stderr().contains("the master key was made"),
+        "{}",
+        again.stderr()
+    );
+    again.terminate().await.unwrap();
+
+    let refused = server(&second).start_to_fail().await.unwrap();
+    let stderr = &refused.stderr;
+    assert!(
+        stderr.contains("there is no master key in") && stderr.contains("HOOKWRIGHT_MASTER_KEY"),
+        "{stderr}"
+    );
+    let key_file = second.path().join("data/master.key");
+    assert!(!key_file.exists(), "no wrong key is left behind");
+
+    let key = std::fs::read_to_string(first.path().join("data/master.key")).unwrap();
+    let mut replaced = server(&second)
+        .env("HOOKWRIGHT_MASTER_KEY", &key)
+        .start()
+        .await
+        .unwrap();
+    let log = replaced.stderr();
+    assert!(
+        log.contains("the first admin token is not in this data directory"),
+        "{log}"
+    );
+    assert!(!key_file.exists() && !second.path().join("data/admin-token").exists());
+
+    // A token made by whoever may write to the database, as the guide tells.
+    let made = bash(
+        &Guide::read("keys-and-tokens.md").commands(),
+        second.path(),
+        &[("DATABASE_URL", database.url())],
+    )
+    .await;
+    replaced.restart().await.unwrap();
+    let mut clients = Clients::connect(replaced.grpc_address(), made.trim()).await;
+    let organizations = clients
+        .organizations
+        .list_organizations(ListOrganizationsRequest::default())
+        .await;
+    assert!(organizations.is_ok(), "{organizations:?}");
+}
+
 #[tokio::test]
 async fn a_password_is_shown_nowhere_whatever_characters_it_holds() {
     let settings = [
@@ -65,7 +130,9 @@ async fn a_password_is_shown_nowhere_whatever_characters_it_holds() {
         ("HOOKWRIGHT_EGRESS_PROXY", "serve"),
         ("HOOKWRIGHT_DATABASE_URL", "migrate"),
     ];
-    for password in ["Zq7/Xk9", "Zq7?Xk9", "Zq7#Xk9", "Zq7@Xk9", "Zq7:Xk9", "Zq7%Xk9", "1/Zq7Xk9"] {
+    for password in [
+        "Zq7/Xk9", "Zq7?Xk9", "Zq7#Xk9", "Zq7@Xk9", "Zq7:Xk9", "Zq7%Xk9", "1/Zq7Xk9",
+    ] {
         for (variable, command) in settings {
             let directory = tempfile::tempdir().unwrap();
             let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookwright"));

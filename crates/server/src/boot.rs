@@ -104,24 +104,49 @@ pub(crate) fn store_options(options: &Options) -> StoreOptions {
     }
 }
 
-/// The master key: from the options, or from its file in the data directory, which is made at first start.
-pub(crate) fn master_key(options: &Options) -> anyhow::Result<MasterKey> {
-    let (text, origin) = match &options.master_key {
-        Some(text) => (text.clone(), "the setting master-key".to_owned()),
-        None => {
-            let path = options.data_dir.join(MASTER_KEY_FILE);
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let text = STANDARD.encode(MasterKey::generate().expose());
-                    write_secret(&path, &text)?;
-                    text
-                }
-                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-            };
-            (text, path.display().to_string())
+/// The master key: from the options, or from its file in the data directory, which is made at the first start of an installation.
+/// It must be the one that this store's secrets are sealed under. Where it is not, no file is written.
+///
+/// The caller holds the lock on the configuration: of servers that start at once, one makes the key.
+pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Result<MasterKey> {
+    let path = options.data_dir.join(MASTER_KEY_FILE);
+    let sealed = store.setting(KEY_CHECK).await?;
+    let (key, origin) = match (&options.master_key, fs::read_to_string(&path)) {
+        (Some(text), _) => (
+            read_master_key(text, "the setting master-key")?,
+            "the setting master-key".to_owned(),
+        ),
+        (None, Ok(text)) => (
+            read_master_key(&text, &path.display().to_string())?,
+            path.display().to_string(),
+        ),
+        (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            anyhow::ensure!(sealed.is_none(), "{}", missing_key(&path));
+            let key = MasterKey::generate();
+            write_secret(&path, &STANDARD.encode(key.expose()))?;
+            if options.database_url.is_some() {
+                tracing::warn!(
+                    file = %path.display(),
+                    "the master key was made; it is in this file alone, and nothing that PostgreSQL holds can be used without it: \
+                     keep a copy, and keep the data directory (in a container, on a volume) or set master-key"
+                );
+            }
+            (key, path.display().to_string())
         }
+        (None, Err(error)) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
+    let check = KEY_CHECK.as_bytes();
+    match sealed {
+        None => store.put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, check)).await?,
+        Some(sealed) => anyhow::ensure!(
+            key.open(&sealed, check).is_ok(),
+            "the master key of {origin} is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key"
+        ),
+    }
+    Ok(key)
+}
+
+fn read_master_key(text: &str, origin: &str) -> anyhow::Result<MasterKey> {
     let bytes = STANDARD
         .decode(text.trim())
         .ok()
@@ -130,22 +155,14 @@ pub(crate) fn master_key(options: &Options) -> anyhow::Result<MasterKey> {
     Ok(MasterKey::new(bytes))
 }
 
-/// Refuses a master key that is not the one that this store's secrets were sealed under.
-pub(crate) async fn check_master_key(store: &Store, key: &MasterKey) -> anyhow::Result<()> {
-    match store.setting(KEY_CHECK).await? {
-        None => {
-            store
-                .put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes()))
-                .await?;
-            Ok(())
-        }
-        Some(sealed) => match key.open(&sealed, KEY_CHECK.as_bytes()) {
-            Ok(_) => Ok(()),
-            Err(_) => anyhow::bail!(
-                "the master key is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key"
-            ),
-        },
-    }
+/// What to do where an installation's key is not in this data directory.
+fn missing_key(path: &Path) -> String {
+    format!(
+        "there is no master key in {}, and this store's secrets are sealed under one that was made before: restore that file from \
+         the data directory of the first start, or set master-key (HOOKWRIGHT_MASTER_KEY). A container needs a volume for its data \
+         directory. No new key was made",
+        path.display()
+    )
 }
 
 /// Registers the event types that every installation knows, if the store has none at all.

@@ -263,11 +263,10 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
             "a clock was set back since the server last ran; due times keep their distance"
         );
     }
-    let key = Arc::new(boot::master_key(options)?);
     let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
     // Servers that start at once make what every installation has one after another.
     let first_start = store.change_configuration().await?;
-    boot::check_master_key(&store, &key).await?;
+    let key = Arc::new(boot::master_key(options, &store).await?);
     boot::seed_event_types(&store, &ids).await?;
     let (admin_token_file, admin_token) = boot::admin_token(options, &store, &ids).await?;
     drop(first_start);
@@ -566,7 +565,14 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
 fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     let token_file = running.admin_token_file.display();
     tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
-    tracing::info!(file = %token_file, "the first admin token is in this file");
+    if running.admin_token.is_empty() {
+        tracing::warn!(
+            file = %token_file,
+            "the first admin token is not in this data directory: use another token, or make one as docs/guides/keys-and-tokens.md tells"
+        );
+    } else {
+        tracing::info!(file = %token_file, "the first admin token is in this file");
+    }
     if options.hold {
         tracing::warn!(
             "hold is set: this server sends nothing and hands nothing out; restart it without hold to release what waits"
