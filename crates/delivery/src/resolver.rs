@@ -63,7 +63,7 @@ pub struct Resolver {
 #[derive(Clone)]
 enum Servers {
     /// Those that the operator set.
-    Fixed(TokioResolver),
+    Fixed(Arc<TokioResolver>),
     /// Those of the system.
     System(Arc<System>),
 }
@@ -78,7 +78,7 @@ impl Resolver {
             return Ok(Self::of_system(System::new()?));
         }
         Ok(Self {
-            servers: Servers::Fixed(build(servers)?),
+            servers: Servers::Fixed(Arc::new(build(servers)?)),
         })
     }
 
@@ -96,14 +96,15 @@ impl Resolver {
         // The dot at the end keeps the system's search domains out.
         let absolute = format!("{}.", name.trim_end_matches('.'));
         let limit = deadline.min(Instant::now() + TIMEOUT);
+        let current;
         let (resolver, dots_min) = match &self.servers {
-            Servers::Fixed(resolver) => (resolver.clone(), 1),
+            Servers::Fixed(resolver) => (&**resolver, 1),
             Servers::System(system) => {
-                let current = system.current();
-                (current.resolver.clone(), current.dots_min)
+                current = system.current();
+                (&current.resolver, current.dots_min)
             }
         };
-        let (ipv4, ipv6) = ask_for_both(&resolver, &absolute, limit).await;
+        let (ipv4, ipv6) = ask_for_both(resolver, &absolute, limit).await;
         let failed = ipv4.as_ref().or(ipv6.as_ref()).and_then(|answer| answer.as_ref().err());
         let failed = failed.map(ToString::to_string);
         let addresses = [ipv4, ipv6].into_iter().flatten().flatten().flatten();
