@@ -408,7 +408,8 @@ on_both_stores! {
         for address in ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"] {
             let receiver = Receiver::start_at(address.parse().unwrap()).await;
             receiver.answer_with(|_| Response::new(200).header("Date", date()));
-            installation.create_webhook(webhook(&receiver.url("/"), &["clocking"])).await.unwrap();
+            let url = receiver.url_as(&receiver.address().ip().to_string(), "/");
+            installation.create_webhook(webhook(&url, &["clocking"])).await.unwrap();
             receivers.push(receiver);
         }
         let whose = if on == On::Sqlite { "the clocks of most receivers" } else { "the database's" };
