@@ -551,7 +551,9 @@ impl Inner {
         }
         self.record_all(lane, actions.park, park);
         self.record_all(lane, actions.cancel, cancel);
-        if actions.cancel_stored {
+        // A node that lags behind the configuration may adopt what is owed to a webhook that it does not know yet. The sweep
+        // comes back to what was left.
+        if actions.cancel_stored && self.membership.is_current() {
             self.spawn("cancellation", Arc::clone(self).cancel_stored(lane.webhook.raw()));
         }
     }

@@ -100,7 +100,7 @@ impl Membership {
     }
 
     /// Whether this node has what is in force elsewhere.
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.confirmed.load(Ordering::Acquire) >= *self.seen.borrow()
     }
 }
