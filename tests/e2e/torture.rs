@@ -15,6 +15,7 @@ async fn short(postgres: bool) {
         out: out.path().to_owned(),
         plant: None,
         pause: Duration::from_millis(150),
+        leavers: false,
         verbose: false,
     };
     let verdict = torture(&options).await.unwrap();

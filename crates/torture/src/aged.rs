@@ -174,6 +174,7 @@ impl Aged {
             out: options.out.clone(),
             plant: None,
             pause: scale.pause,
+            leavers: false,
             verbose: options.verbose,
         };
         let mut run = Run::begin(&begun, directory).await?;

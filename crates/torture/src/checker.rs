@@ -3,6 +3,7 @@
 mod bounds;
 mod duplicates;
 mod facts;
+mod leaving;
 mod order;
 mod outcomes;
 #[cfg(test)]
@@ -98,5 +99,6 @@ pub fn check(entries: &[Entry]) -> Verdict {
     duplicates::check(&facts, &mut verdict);
     order::check(&facts, &mut verdict);
     bounds::check(&facts, &mut verdict);
+    leaving::check(&facts, &mut verdict);
     verdict
 }

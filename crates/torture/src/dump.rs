@@ -185,7 +185,7 @@ fn add_event(history: &History, id: i64, webhooks: &[u8], request: Option<String
     });
 }
 
-fn open(directory: &std::path::Path) -> anyhow::Result<SqliteConnection> {
+pub(crate) fn open(directory: &std::path::Path) -> anyhow::Result<SqliteConnection> {
     let path = directory.join("hookwright.db");
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).context("the server's file")?;
     diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut conn)?;

@@ -57,6 +57,10 @@ pub enum Entry {
         /// 0: the connection was closed without an answer.
         status: u16,
     },
+    /// A call was made by a caller who leaves; `is_left` unless it was answered before.
+    Left { at: i64, call: String, is_left: bool },
+    /// An event was acknowledged that is fetched.
+    Offered { at: i64, event: i64 },
     /// Something was done to a node, or to what it rests on; `node` is none for all.
     Fault {
         at: i64,
@@ -93,6 +97,15 @@ pub enum Entry {
         state: i32,
         started_at: i64,
         error: Option<String>,
+    },
+    /// An event that is fetched, as the store has it in the end, and how many deliveries it has.
+    Fetched { event: i64, webhooks: usize },
+    /// Something that a call made, as the store has it: how many lines of the audit log tell of its making, and, of a webhook, how
+    /// many secrets it has.
+    Made {
+        name: String,
+        lines: usize,
+        secrets: Option<usize>,
     },
     /// A delivery that ended without an attempt's doing.
     Ending { delivery: i64, reason: String },

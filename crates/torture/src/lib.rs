@@ -7,6 +7,7 @@
 //! | [`run`] | a run from start to verdict |
 //! | `nodes` | the servers, each with its way to PostgreSQL |
 //! | `publisher`, `receivers` | the two ends |
+//! | `leavers`, `made` | callers that leave in the middle of their calls, and what they made |
 //! | `faults` | what goes wrong, and when |
 //! | `dump` | what the store says in the end |
 //! | [`checker`] | the promises, as figures and breaches |
@@ -22,6 +23,8 @@ mod drills;
 mod dump;
 mod faults;
 pub mod history;
+mod leavers;
+mod made;
 mod nodes;
 mod power_loss;
 mod publisher;

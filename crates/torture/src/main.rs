@@ -111,6 +111,9 @@ struct Common {
     /// How long each of the six publishers pauses between two calls, in milliseconds
     #[arg(long, default_value_t = 80)]
     pause_ms: u64,
+    /// Let callers take part that leave in the middle of their calls
+    #[arg(long)]
+    leavers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,6 +140,7 @@ impl Common {
             out: self.out,
             plant: self.plant,
             pause: Duration::from_millis(self.pause_ms),
+            leavers: self.leavers,
             verbose: true,
         })
     }

@@ -19,6 +19,8 @@ use crate::{
     disk::Disk,
     dump, faults,
     history::{self, Entry, History},
+    leavers::Leavers,
+    made,
     nodes::{Nodes, Place, authorized, channel},
     now_us,
     publisher::{EVENT_TYPE, ORGANIZATION, Publishers},
@@ -47,6 +49,8 @@ pub struct Options {
     pub plant: Option<String>,
     /// How long a publisher pauses between two calls.
     pub pause: Duration,
+    /// Whether callers that leave in the middle of their calls take part.
+    pub leavers: bool,
     /// Say what happens on standard error.
     pub verbose: bool,
 }
@@ -219,11 +223,19 @@ pub(crate) async fn install(
 pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
     let mut run = Run::start(options).await?;
     let mut publishers = run.publishers(options.seed, options.pause);
+    let mut leavers = if options.leavers {
+        Some(Leavers::start(&run.nodes.addresses, run.nodes.token(), &run.history, options.seed).await?)
+    } else {
+        None
+    };
     let until = Instant::now() + Duration::from_secs(options.seconds);
     faults::run(&mut run, options.seed, until).await?;
     run.say("faults are over");
     run.history.add(&Entry::Lifted { at: now_us() });
     publishers.stop().await;
+    if let Some(leavers) = &mut leavers {
+        leavers.settle().await;
+    }
     run.say(&format!(
         "{} acknowledged, {} tries failed, {} arrivals",
         publishers.acknowledged.load(Ordering::Acquire),
@@ -231,6 +243,9 @@ pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
         run.receivers.arrivals()
     ));
     run.drain().await;
+    if leavers.take().is_some() {
+        made::dump(&run.nodes.place, &run.history).await?;
+    }
     run.nodes.note_usage();
     run.finish(&options.out).await?;
     verdict(&options.out)

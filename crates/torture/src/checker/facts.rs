@@ -41,6 +41,12 @@ pub(super) struct Event<'a> {
     pub(super) webhooks: &'a [i64],
 }
 
+pub(super) struct Made<'a> {
+    pub(super) name: &'a str,
+    pub(super) lines: usize,
+    pub(super) secrets: Option<usize>,
+}
+
 #[derive(Default)]
 pub(super) struct Facts<'a> {
     pub(super) webhooks: HashMap<i64, (&'a str, bool)>,
@@ -62,6 +68,12 @@ pub(super) struct Facts<'a> {
     pub(super) attempts: HashMap<i64, Vec<Attempt<'a>>>,
     pub(super) endings: HashMap<i64, &'a str>,
     pub(super) pending: Vec<i64>,
+    /// Calls whose callers left before they were answered.
+    pub(super) left: usize,
+    pub(super) offered: Vec<i64>,
+    /// How many deliveries each event has that is fetched.
+    pub(super) fetched: BTreeMap<i64, usize>,
+    pub(super) made: Vec<Made<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -150,6 +162,14 @@ impl<'a> Facts<'a> {
             }),
             Entry::Ending { delivery, reason } => drop(self.endings.insert(*delivery, reason)),
             Entry::Pending { delivery } => self.pending.push(*delivery),
+            Entry::Left { is_left, .. } => self.left += usize::from(*is_left),
+            Entry::Offered { event, .. } => self.offered.push(*event),
+            Entry::Fetched { event, webhooks } => drop(self.fetched.insert(*event, *webhooks)),
+            Entry::Made { name, lines, secrets } => self.made.push(Made {
+                name,
+                lines: *lines,
+                secrets: *secrets,
+            }),
         }
     }
 

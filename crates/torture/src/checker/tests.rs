@@ -253,3 +253,25 @@ fn an_earlier_one_again_after_a_later_one() {
     let found = broken(&entries);
     assert!(found.contains(&"one_of_a_key_at_a_time"), "{found:?}");
 }
+
+#[test]
+fn a_change_of_a_caller_who_left_is_whole() {
+    let made = |lines, secrets| Entry::Made {
+        name: "organizations/a/webhooks/wh_1".to_owned(),
+        lines,
+        secrets,
+    };
+    let verdict = |more: Vec<Entry>| check(&[story(), more].concat());
+    assert!(verdict(vec![made(1, Some(1)), made(1, None)]).is_kept());
+    for broken in [made(0, None), made(0, Some(1)), made(1, Some(0))] {
+        assert_eq!(verdict(vec![broken]).breaches["what_was_made_is_whole"], 1);
+    }
+    let event = EVENT + 1_000;
+    let offered = Entry::Offered { at: SECOND, event };
+    let fetched = Entry::Fetched { event, webhooks: 1 };
+    assert_eq!(verdict(vec![offered.clone()]).breaches["what_was_offered_is_stored"], 1);
+    let lost = verdict(vec![offered.clone(), fetched.clone()]);
+    assert_eq!(lost.breaches["what_was_fetched_is_final"], 1);
+    let acknowledged = attempt(event + 1, 1, 1, SECOND, None);
+    assert!(verdict(vec![offered, fetched, acknowledged]).is_kept());
+}
