@@ -640,25 +640,25 @@ fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
         assert_eq!(settled.workers, 0);
         actions.workers == 1
     };
-    assert_eq!(world.lane.look(SECOND).workers, 0);
-    configure(&world.catalogue, rated(Some(0.01)));
-    let actions = world.lane.look(SECOND);
-    assert!(
-        actions.refill,
-        "what waits in the store may be due by the new configuration"
-    );
-    let actions = world.lane.refilled(Vec::new(), None, SECOND);
-    assert_eq!(actions.workers, 0);
-    assert!(begins(SECOND), "the first one");
-    assert!(!begins(2 * SECOND), "the next one has to wait for 100 seconds");
-    configure(&world.catalogue, rated(Some(1.0)));
-    let actions = world.lane.look(2 * SECOND);
-    assert!(actions.refill);
-    let _nothing = world.lane.refilled(Vec::new(), None, 2 * SECOND);
-    assert!(begins(2 * SECOND), "one a second");
-    assert!(!begins(2 * SECOND));
-    configure(&world.catalogue, rated(None));
-    let _refill = world.lane.look(2 * SECOND);
-    let _nothing = world.lane.refilled(Vec::new(), None, 2 * SECOND);
-    assert!(begins(2 * SECOND), "as many as come");
+    let change = |rate, now: i64| {
+        configure(&world.catalogue, rated(rate));
+        let actions = world.lane.look(now);
+        assert!(
+            actions.refill,
+            "what waits in the store may be due by the new configuration"
+        );
+        assert_eq!(world.lane.refilled(Vec::new(), None, now).workers, 0);
+    };
+    let now = 1_000 * SECOND;
+    assert_eq!(world.lane.look(now).workers, 0);
+    change(Some(0.01), now);
+    // After a rest one attempt may come early.
+    assert!(begins(now) && begins(now));
+    assert!(!begins(now + SECOND), "the next one has to wait for 100 seconds");
+    let now = now + 2 * SECOND;
+    change(Some(1.0), now);
+    assert!(begins(now) && begins(now), "one a second");
+    assert!(!begins(now));
+    change(None, now);
+    assert!(begins(now) && begins(now) && begins(now), "as many as come");
 }
