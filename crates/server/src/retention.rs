@@ -1,11 +1,21 @@
-//! Retention: what has been kept for long enough goes, in small steps that deliveries do not feel. Only what is final goes: an
-//! event of which a delivery is still pending stays, however old it is. What is old is told by a clock that does not jump forward.
+//! Retention: removes events that have been kept for long enough, in small steps that deliveries do not feel. An event with a
+//! pending delivery stays, however old it is, and holds up no other event.
+//!
+//! One node at a time removes events. A round that fails is resumed by the next one where it stopped. The metric
+//! `hookwright_retention_oldest_overdue_seconds` tells how far the oldest event is beyond its retention.
+//! What is old is told by a clock that does not jump forward.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use hookwright_delivery::clock;
-use hookwright_domain::id::first_at;
-use hookwright_storage::{Store, StoreError, changes::CHANGES_KEPT_US};
+use hookwright_domain::id::{first_at, time_us};
+use hookwright_storage::{Expired, Retention, Store, StoreError, changes::CHANGES_KEPT_US};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep};
 
@@ -14,51 +24,103 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// Of the time, the steps take at most one part in so many.
 const REST: u32 = 9;
 const REST_MIN: Duration = Duration::from_millis(20);
+/// How often a round tries to drop a day that another session reads, and the pause between the tries.
+const BUSY_TRIES: u32 = 5;
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// How long it is told of a replay that has ended, in microseconds: as long as its figures by the hour.
 const REPLAYS_KEPT_US: i64 = 90 * 86_400_000_000;
 
 /// How long the audit log is kept, in microseconds; and tokens that were revoked or have expired, which it names.
 const AUDIT_KEPT_US: i64 = 400 * 86_400_000_000;
 
+/// What is counted of retention.
+#[derive(Clone, Default)]
+pub(crate) struct Figures {
+    /// Events removed.
+    pub(crate) removed: Counter,
+    pub(crate) overdue: Overdue,
+}
+
+/// Since when the oldest expired event has been overdue, as the last steps found it.
+#[derive(Clone, Default)]
+pub(crate) struct Overdue(Arc<AtomicI64>);
+
+impl Overdue {
+    /// For how many seconds the oldest event has been stored beyond its retention; 0 when there is none.
+    pub(crate) fn seconds(&self, now: i64) -> i64 {
+        match self.0.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since).max(0) / 1_000_000,
+        }
+    }
+
+    /// Notes when the oldest event that is still stored expired, in microseconds since the Unix epoch; `None` when there is none.
+    fn note(&self, since: Option<i64>) {
+        self.0.store(since.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
 /// Runs until the server stops. Keeps everything where `retention` is zero, and looks after the store all the same.
-pub(crate) async fn run(store: Store, retention: Duration, removed: Counter) {
+pub(crate) async fn run(store: Store, retention: Duration, figures: Figures) {
     let interval = if retention.is_zero() {
         INTERVAL
     } else {
         INTERVAL.min(retention).max(Duration::from_secs(1))
     };
+    let mut pass = Pass {
+        kept_us: i64::try_from(retention.as_micros()).unwrap_or(i64::MAX),
+        figures,
+        ..Pass::default()
+    };
     loop {
-        if let Err(error) = round(&store, retention, &removed).await {
-            tracing::warn!(%error, "retention could not finish its round; the next one will go on");
+        if let Err(error) = round(&store, &mut pass).await {
+            tracing::warn!(%error, "retention could not finish its round; the next one will go on where it stopped");
         }
         sleep(interval).await;
     }
 }
 
-async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<(), StoreError> {
-    if !retention.is_zero() {
-        let kept_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        // Above the checkpoint, whether a delivery is final is not told by rows alone.
-        let before = first_at(clock::retention_us().saturating_sub(kept_us)).min(store.lowest_checkpoint().await?);
-        let mut next = Some(0);
-        while let Some(after) = next {
-            let begun = Instant::now();
-            let step = store.expire(after, before).await?;
-            removed.inc_by(step.events as u64);
-            next = step.next;
-            rest(begun).await;
+async fn round(store: &Store, pass: &mut Pass) -> Result<(), StoreError> {
+    // Every node makes room for the days to come, whether it has the turn or not.
+    store.maintain(clock::now_us()).await?;
+    match store.begin_retention().await {
+        Ok(Some(turn)) => {
+            if pass.kept_us > 0 {
+                pass.run(store, turn).await?;
+            }
+            forget(store).await
+        }
+        Ok(None) => {
+            // Another node removes events, and publishes how far it is.
+            pass.figures.overdue.note(None);
+            Ok(())
+        }
+        Err(error) => {
+            pass.interrupted();
+            Err(error)
         }
     }
+}
+
+/// Removes what is kept for a fixed time.
+async fn forget(store: &Store) -> Result<(), StoreError> {
     let now = clock::retention_us();
     loop {
         let begun = Instant::now();
-        if store.forget_changes(now - CHANGES_KEPT_US).await? + store.forget_stats(now).await? == 0 {
+        if store.forget_changes(now - CHANGES_KEPT_US).await?
+            + store.forget_stats(now).await?
+            + store.forget_audit(now - AUDIT_KEPT_US).await?
+            == 0
+        {
             break;
         }
         rest(begun).await;
     }
     store.forget_replays(now - REPLAYS_KEPT_US).await?;
-    store.forget_audit(now - AUDIT_KEPT_US).await?;
     store.forget_tokens(now - AUDIT_KEPT_US).await?;
     loop {
         let begun = Instant::now();
@@ -66,6 +128,73 @@ async fn round(store: &Store, retention: Duration, removed: &Counter) -> Result<
             return Ok(());
         }
         rest(begun).await;
+    }
+}
+
+/// A walk over all expired events.
+#[derive(Default)]
+struct Pass {
+    kept_us: i64,
+    figures: Figures,
+    /// Where the last round stopped; 0 to begin with the oldest event.
+    next: i64,
+    /// When the oldest event expired that this pass could not remove.
+    left: Option<i64>,
+    /// Events up to this time were removed when a pass last finished.
+    finished: Option<i64>,
+}
+
+impl Pass {
+    async fn run(&mut self, store: &Store, mut turn: Retention) -> Result<(), StoreError> {
+        loop {
+            let begun = Instant::now();
+            let step = self.step(store, &mut turn).await.inspect_err(|_| self.interrupted())?;
+            self.figures.removed.inc_by(step.events as u64);
+            match step.next {
+                Some(next) => self.next = next,
+                None => {
+                    self.next = 0;
+                    self.figures.overdue.note(self.left.take());
+                    return Ok(());
+                }
+            }
+            rest(begun).await;
+        }
+    }
+
+    /// One step. A step that found a day in use is repeated a few times.
+    async fn step(&mut self, store: &Store, turn: &mut Retention) -> Result<Expired, StoreError> {
+        let mut tries = 1;
+        loop {
+            let limit = clock::retention_us().saturating_sub(self.kept_us);
+            // Above the checkpoint, whether a delivery is final is not told by rows alone.
+            let before = first_at(limit).min(store.lowest_checkpoint().await?);
+            let step = turn.step(self.next, before).await?;
+            let since = step.overdue.map(|place| time_us(place).saturating_add(self.kept_us));
+            if since.is_some() {
+                self.figures.overdue.note(self.left.or(since));
+            }
+            if step.next.is_none() {
+                self.finished = Some(limit);
+            }
+            let Some(reason) = &step.busy else { return Ok(step) };
+            if tries == BUSY_TRIES {
+                tracing::warn!(%reason, "an expired day cannot be dropped: something reads it; the next round tries again");
+                self.left = self.left.or(since);
+                return Ok(step);
+            }
+            tries += 1;
+            sleep(BUSY_PAUSE).await;
+        }
+    }
+
+    /// The store did not answer. If no event is known to be overdue, those that expired since the last pass may be.
+    fn interrupted(&self) {
+        if !self.figures.overdue.is_noted()
+            && let Some(finished) = self.finished
+        {
+            self.figures.overdue.note(Some(finished.saturating_add(self.kept_us)));
+        }
     }
 }
 

@@ -155,18 +155,6 @@ impl Store {
         })
     }
 
-    /// A step of retention: removes some of the events before the id `before`, with their attempts and endings; those after
-    /// the id `after`, where events go one by one. An event of which a delivery is pending stays.
-    ///
-    /// # Errors
-    /// When the store does not answer, or is too busy just now.
-    pub async fn expire(&self, after: i64, before: i64) -> Result<Expired, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(_) => write!(self, expire_stretch(after, before, EXPIRE_STRETCH)),
-            Backend::Postgres(store) => store.expire(after, before, EXPIRE_STRETCH).await,
-        }
-    }
-
     /// What the store needs from time to time: room for the days to come, and a part of what was freed given back to the
     /// file system. Returns whether there is more to give back.
     ///
@@ -370,8 +358,10 @@ impl Store {
     }
 }
 
-/// How many events one step of retention looks at: what it removes holds up commits for a few milliseconds.
-const EXPIRE_STRETCH: i64 = 200;
+/// How many events one step of retention removes one by one, and at how many it looks for them: that holds up commits for a few
+/// milliseconds.
+pub(crate) const EXPIRE_LIMIT: usize = 200;
+pub(crate) const EXPIRE_LOOK: i64 = 2_000;
 
 /// The setting that holds the checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";

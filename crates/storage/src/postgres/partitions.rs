@@ -1,6 +1,10 @@
 //! The partitions of the three tables that grow: one a day, made ahead, dropped whole when the day has outlived its
 //! retention.
 //!
+//! Retention drops an expired day without a pending delivery, after it has removed the day's request ids in steps: these are in
+//! a table of their own. Dropping needs an exclusive lock for a moment; while another session reads the day, it fails and is
+//! tried again later.
+//!
 //! The first one that was ever made has no lower end. There is no default partition: with one, PostgreSQL could not read
 //! partitions in order, nor attach a new one without looking through it.
 
@@ -8,17 +12,23 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
-use super::{scope::KEY_64, session};
-use crate::error::StoreError;
+use super::{queries, scope::KEY_64, session};
+use crate::{
+    batch::Expired,
+    error::StoreError,
+    store::{EXPIRE_LIMIT, EXPIRE_LOOK},
+};
 
 const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
 /// How many days are made ahead, for a server that runs on while nobody makes any.
 const DAYS_AHEAD: i64 = 14;
+/// Of how many events the request ids go in one step.
+const CLEAR_LIMIT: usize = 2_000;
 const DAY_US: i64 = 86_400_000_000;
 /// Two servers that make partitions take turns.
 const LOCK: i64 = 0x686f_6f6b_7772_0003;
-/// Dropping waits for queries that read the tables, and whoever comes after it waits for it: not for long.
-const LOCK_TIMEOUT: &str = "200ms";
+/// Dropping waits for queries that read a table, and commits wait for it meanwhile: not for long.
+const LOCK_TIMEOUT: &str = "100ms";
 
 #[derive(QueryableByName)]
 struct Count {
@@ -27,13 +37,16 @@ struct Count {
 }
 
 #[derive(Clone, Debug, QueryableByName)]
-pub(super) struct Partition {
+struct Partition {
     #[diesel(sql_type = sql_types::Text)]
     name: String,
     #[diesel(sql_type = sql_types::BigInt)]
-    pub(super) end_id: i64,
+    end_id: i64,
+    /// The request ids of events up to this one are gone.
+    #[diesel(sql_type = sql_types::BigInt)]
+    cleared_to: i64,
     #[diesel(sql_type = sql_types::Bool)]
-    pub(super) pending: bool,
+    pending: bool,
 }
 
 /// Makes the partitions from today on that are not there. Each is a transaction of its own.
@@ -80,22 +93,94 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
     session::batch(conn, &text).await
 }
 
-/// The oldest partition that lies whole before an id.
-pub(super) async fn oldest(conn: &mut AsyncPgConnection, before: i64) -> QueryResult<Option<Partition>> {
+/// A step of retention in the transaction of the caller, on the first partition that ends after `after` and at or before
+/// `before`. Events of a day with a pending delivery go one by one. Any other day goes as a whole: first its request ids, in
+/// steps, then its tables.
+pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Expired> {
+    let Some(partition) = first(conn, after, before).await? else {
+        return Ok(Expired::default());
+    };
+    let end = partition.end_id;
+    if partition.pending {
+        let stretch = queries::expire_stretch(conn, after, end, EXPIRE_LOOK, EXPIRE_LIMIT).await?;
+        return Ok(Expired {
+            next: stretch.next.or(Some(end - 1)),
+            overdue: stretch.overdue.map(|_| end),
+            ..stretch
+        });
+    }
+    if partition.cleared_to < end {
+        clear(conn, &partition).await?;
+        return Ok(Expired {
+            // The same partition is looked at again, until there is nothing left to clear.
+            next: Some(after),
+            overdue: Some(end),
+            ..Expired::default()
+        });
+    }
+    Ok(Expired {
+        events: drop_partition(conn, &partition).await?,
+        next: Some(end - 1),
+        overdue: Some(end),
+        busy: None,
+    })
+}
+
+/// What a step comes to whose partition could not be dropped: the next step goes past it.
+pub(super) async fn pass_by(
+    conn: &mut AsyncPgConnection,
+    after: i64,
+    before: i64,
+    busy: String,
+) -> QueryResult<Expired> {
+    let end = first(conn, after, before).await?.map(|partition| partition.end_id);
+    Ok(Expired {
+        events: 0,
+        next: end.map(|end| end - 1),
+        overdue: end,
+        busy: Some(busy),
+    })
+}
+
+async fn first(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Option<Partition>> {
     let found: Vec<Partition> = diesel::sql_query(
-        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id,
+        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to,
                 EXISTS (SELECT 1 FROM pending_deliveries d
                         WHERE d.delivery_id >= p.first_id AND d.delivery_id < p.end_id) AS pending
-         FROM partitions p WHERE end_id <= $1 ORDER BY end_id LIMIT 1",
+         FROM partitions p WHERE end_id <= $1 AND end_id - 1 > $2 ORDER BY end_id LIMIT 1",
     )
     .bind::<sql_types::BigInt, _>(before)
+    .bind::<sql_types::BigInt, _>(after)
     .load(conn)
     .await?;
     Ok(found.into_iter().next())
 }
 
-/// Drops a partition of which nothing is pending, in the transaction of the caller. Returns about how many events it held.
-pub(super) async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
+/// Removes the request ids of the next events of a partition, and their links to what they replayed, and notes how far that is.
+async fn clear(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<()> {
+    // A request id that was free again belongs to a later event.
+    let text = format!(
+        "WITH step AS MATERIALIZED (
+             SELECT id, organization_id, request_id, replay_of FROM events_{} WHERE id > $1 ORDER BY id LIMIT {CLEAR_LIMIT}
+         ), keys AS (
+             DELETE FROM idempotency_keys k USING step s
+             WHERE k.organization_id = s.organization_id AND k.request_id = s.request_id AND k.event_id = s.id
+         ), replays AS (
+             DELETE FROM event_replays r USING step s WHERE r.replay_id = s.id AND s.replay_of IS NOT NULL
+         )
+         UPDATE partitions SET cleared_to = coalesce((SELECT max(id) FROM step), end_id) WHERE end_id = $2",
+        partition.name
+    );
+    diesel::sql_query(text)
+        .bind::<sql_types::BigInt, _>(partition.cleared_to)
+        .bind::<sql_types::BigInt, _>(partition.end_id)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Drops a partition of which nothing is pending. Returns about how many events it held.
+async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
     let name = &partition.name;
     let events: Count =
         diesel::sql_query("SELECT greatest(reltuples, 0)::bigint AS count FROM pg_class WHERE oid = to_regclass($1)")
@@ -105,9 +190,6 @@ pub(super) async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Par
     let tables: Vec<String> = TABLES.iter().map(|table| format!("{table}_{name}")).collect();
     let text = format!(
         "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
-         DELETE FROM idempotency_keys k USING events_{name} e
-             WHERE k.organization_id = e.organization_id AND k.request_id = e.request_id;
-         DELETE FROM event_replays r USING events_{name} e WHERE r.replay_id = e.id AND e.replay_of IS NOT NULL;
          DROP TABLE {};
          DELETE FROM partitions WHERE end_id = {}",
         tables.join(", "),

@@ -50,8 +50,16 @@ macro_rules! audit_queries {
         }
 
         /// Removes lines before an id.
+        /// A step of it: only so many lines go at once.
         pub(crate) $($asynchronous)* fn forget_audit(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-            diesel::delete(audit_log::table.filter(audit_log::id.lt(before))).execute(conn)$($wait)*
+            let end: Option<i64> = audit_log::table
+                .filter(audit_log::id.lt(before))
+                .order(audit_log::id)
+                .offset($crate::queries::audit::FORGOTTEN_AT_ONCE)
+                .select(audit_log::id)
+                .first(conn)$($wait)*
+                .optional()?;
+            diesel::delete(audit_log::table.filter(audit_log::id.lt(end.unwrap_or(before)))).execute(conn)$($wait)*
         }
     };
 }
@@ -61,3 +69,5 @@ pub(crate) use audit_queries;
 pub(crate) const STRETCH: i64 = 100;
 /// How many stretches one call looks at.
 pub(crate) const STRETCHES_MAX: usize = 10;
+/// How many lines go at once.
+pub(crate) const FORGOTTEN_AT_ONCE: i64 = 2_000;

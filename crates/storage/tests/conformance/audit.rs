@@ -101,6 +101,16 @@ on_both_stores! {
         assert_eq!(list(all(), i64::MAX, 10).await.0, [id(3), id(2)]);
     }
 
+    async fn a_large_log_is_forgotten_in_steps(fixture: &mut Fixture) {
+        let store = fixture.store();
+        for at in 0..2_500 {
+            store.append_audit(&line(fixture, at, "tok_1", "many", None)).await.unwrap();
+        }
+        assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 2_000);
+        assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 500);
+        assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 0);
+    }
+
     async fn a_rare_line_is_found_page_by_page(fixture: &mut Fixture) {
         let store = fixture.store();
         let rare = line(fixture, 0, "tok_1", "rare", None);

@@ -1,18 +1,99 @@
 //! Retention removes what is final, whole, and nothing else.
 
-use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Store};
+use hookwright_domain::id::first_at;
+use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Retention, Store};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, with_request};
 
-/// Steps until there is nothing more to remove.
-async fn expire(store: &Store, before: i64) -> usize {
-    let (mut removed, mut next) = (0, Some(0));
+/// The turn of retention. A session that had it ends in its own time.
+async fn turn(store: &Store) -> Retention {
+    hookwright_testkit::until("the turn of retention", async || {
+        store.begin_retention().await.unwrap().ok_or("another holder")
+    })
+    .await
+}
+
+/// Steps until there is nothing more to remove. Returns how many events went, and in how many steps.
+async fn expire_in_steps(store: &Store, before: i64) -> (usize, usize) {
+    let mut turn = turn(store).await;
+    let (mut removed, mut steps, mut next) = (0, 0, Some(0));
     while let Some(after) = next {
-        let step = store.expire(after, before).await.unwrap();
+        let step = turn.step(after, before).await.unwrap();
+        assert_eq!(step.busy, None);
+        assert!(step.next.is_none_or(|next| next >= after), "{step:?} after {after}");
         removed += step.events;
+        steps += 1;
         next = step.next;
     }
-    removed
+    (removed, steps)
+}
+
+async fn expire(store: &Store, before: i64) -> usize {
+    expire_in_steps(store, before).await.0
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Events on several days, from today on: PostgreSQL makes a partition of each of the next days.
+struct Days {
+    today_ms: i64,
+    ids: Vec<i64>,
+    of_day: usize,
+}
+
+impl Days {
+    /// Commits `of_day` delivered events on each of `days` days, with a request id each. Those at `(day, place)` are pending.
+    async fn commit(fixture: &Fixture, days: usize, of_day: usize, waiting: &[(usize, usize)]) -> Self {
+        let now_ms = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
+        let today_ms = i64::try_from(now_ms).unwrap().div_euclid(DAY_MS) * DAY_MS;
+        let mut made = Self {
+            today_ms,
+            ids: Vec::new(),
+            of_day,
+        };
+        for day in 0..days {
+            let mut batch = Batch::default();
+            for place in 0..of_day {
+                let event = with_request(fixture.event_at(&[11], made.at_ms(day)), &Self::request(day, place), 1);
+                let waits = waiting.contains(&(day, place));
+                batch
+                    .attempts
+                    .push(attempt(&event, 0, 1, if waits { GOES_ON } else { DELIVERED }));
+                batch.pend.extend(waits.then(|| pending(&event, 0, NOW, 1)));
+                made.ids.push(event.event.id);
+                batch.events.push(event);
+            }
+            assert!(fixture.store().commit(&batch).await.unwrap().repeats.is_empty());
+        }
+        made
+    }
+
+    fn request(day: usize, place: usize) -> String {
+        format!("day-{day}-{place}")
+    }
+
+    /// An hour after the day began.
+    fn at_ms(&self, day: usize) -> i64 {
+        self.today_ms + i64::try_from(day).unwrap() * DAY_MS + DAY_MS / 24
+    }
+
+    fn first_id_of(&self, day: usize) -> i64 {
+        first_at((self.at_ms(day) - DAY_MS / 24) * 1_000)
+    }
+
+    fn id(&self, day: usize, place: usize) -> i64 {
+        self.ids[day * self.of_day + place]
+    }
+
+    /// Which of the events are still there.
+    async fn stored(&self, fixture: &Fixture) -> Vec<i64> {
+        let mut ids = fixture.store().events_exist(&self.ids).await.unwrap();
+        ids.sort_unstable();
+        ids
+    }
 }
 
 on_both_stores! {
@@ -57,6 +138,47 @@ on_both_stores! {
         assert_eq!(fixture.store().events_exist(&ids).await.unwrap(), [0i64; 0], "final now, and gone");
     }
 
+    async fn an_abandoned_delivery_on_the_oldest_day_holds_up_no_later_day(fixture: &mut Fixture) {
+        let days = Days::commit(fixture, 6, 5, &[(0, 1), (3, 2)]).await;
+        expire(fixture.store(), days.first_id_of(4)).await;
+        let kept = [days.id(0, 1), days.id(3, 2)];
+        assert_eq!(days.stored(fixture).await, [&kept[..], &days.ids[20..]].concat(), "what is pending, and what is young");
+        for (day, of_day) in [(0, 1), (1, 0), (2, 0), (3, 1), (4, 5), (5, 5)] {
+            let attempts = (0..5).map(async |place| fixture.store().list_attempts(ORGANIZATION, days.id(day, place) + 1).await.unwrap().len());
+            let attempts: usize = futures::future::join_all(attempts).await.into_iter().sum();
+            assert_eq!(attempts, of_day, "attempts of day {day}");
+        }
+        // Request ids went with their events, and with nothing else.
+        let again = |day: usize, place: usize| with_request(fixture.event_at(&[11], days.at_ms(9)), &Days::request(day, place), 2);
+        let events = vec![again(0, 0), again(1, 0), again(3, 4)];
+        fixture.commit_events(events).await;
+        let batch = Batch { events: vec![again(0, 1), again(4, 0)], ..Batch::default() };
+        assert_eq!(fixture.store().commit(&batch).await.unwrap().repeats.len(), 2);
+
+        let unpend = kept.iter().map(|id| id + 1).collect();
+        fixture.store().commit(&Batch { unpend, ..Batch::default() }).await.unwrap();
+        expire(fixture.store(), days.first_id_of(4)).await;
+        assert_eq!(days.stored(fixture).await, days.ids[20..], "final now, and gone");
+    }
+
+    async fn a_day_of_which_much_is_pending_costs_few_steps(fixture: &mut Fixture) {
+        let mut days = Days::commit(fixture, 1, 0, &[]).await;
+        for _ in 0..6 {
+            let mut batch = Batch::default();
+            for place in 0..500 {
+                let event = fixture.event_at(&[11], days.at_ms(0));
+                batch.pend.extend((place > 0).then(|| pending(&event, 0, NOW, 0)));
+                days.ids.push(event.event.id);
+                batch.events.push(event);
+            }
+            fixture.store().commit(&batch).await.unwrap();
+        }
+        assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 6);
+        assert_eq!(days.stored(fixture).await.len(), 2_994);
+        let (removed, steps) = expire_in_steps(fixture.store(), days.first_id_of(1)).await;
+        assert!(removed == 0 && steps <= 4, "{removed} events in {steps} steps");
+    }
+
     async fn what_was_freed_is_given_back_or_used_again(fixture: &mut Fixture) {
         let payload = format!("{{\"filler\":\"{}\"}}", "x".repeat(100_000));
         for _ in 0..10 {
@@ -73,4 +195,96 @@ on_both_stores! {
         fixture.commit_events(vec![event.clone()]).await;
         assert_eq!(fixture.store().events_exist(&[event.event.id]).await.unwrap(), [event.event.id]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_request_ids_of_a_day_go_in_steps_that_are_resumed() {
+    let fixture = Fixture::postgres().await;
+    let mut days = Days::commit(&fixture, 1, 0, &[]).await;
+    for at in 0..9 {
+        let place = |place: usize| at * 500 + place;
+        let event = |at: usize| with_request(fixture.event_at(&[11], days.at_ms(0)), &Days::request(0, place(at)), 1);
+        let events: Vec<NewEvent> = (0..500).map(event).collect();
+        days.ids.extend(events.iter().map(|event| event.event.id));
+        fixture.commit_events(events).await;
+    }
+    let before = days.first_id_of(1);
+    let mut first = turn(fixture.store()).await;
+    let step = first.step(0, before).await.unwrap();
+    assert_eq!(
+        (step.events, step.next, step.overdue),
+        (0, Some(0), Some(before)),
+        "a part of the request ids"
+    );
+    assert_eq!(days.stored(&fixture).await.len(), 4_500);
+    drop(first);
+    // What was free again, and was taken by a later event, is not removed by those who begin anew.
+    let again = with_request(fixture.event_at(&[11], days.at_ms(1)), &Days::request(0, 0), 2);
+    fixture.commit_events(vec![again.clone()]).await;
+    let (_, steps) = expire_in_steps(fixture.store(), before).await;
+    assert_eq!(
+        steps, 5,
+        "2,000 and 500 are cleared, and none; the tables go; there is nothing more"
+    );
+    assert_eq!(days.stored(&fixture).await, [0i64; 0]);
+    let repeated = with_request(fixture.event_at(&[11], days.at_ms(1)), &Days::request(0, 0), 2);
+    let batch = Batch {
+        events: vec![repeated],
+        ..Batch::default()
+    };
+    let repeats = fixture.store().commit(&batch).await.unwrap().repeats;
+    assert_eq!(
+        repeats.iter().map(|repeat| repeat.event_id).collect::<Vec<_>>(),
+        [again.event.id]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_day_that_is_being_read_is_passed_by_and_goes_later() {
+    let fixture = Fixture::postgres().await;
+    let days = Days::commit(&fixture, 3, 2, &[]).await;
+    let before = days.first_id_of(2);
+    let reader = connect(&fixture.options.url).await;
+    reader
+        .batch_execute("BEGIN; SELECT count(*) FROM delivery_endings")
+        .await
+        .unwrap();
+    let mut retention = turn(fixture.store()).await;
+    let (mut next, mut passed_by) = (Some(0), 0);
+    while let Some(after) = next {
+        let step = retention.step(after, before).await.unwrap();
+        passed_by += usize::from(step.busy.is_some());
+        next = step.next;
+        // Nobody who publishes waits for it.
+        fixture
+            .commit_events(vec![fixture.event_at(&[11], days.at_ms(4))])
+            .await;
+    }
+    assert_eq!((passed_by, days.stored(&fixture).await.len()), (2, 6));
+    reader.batch_execute("COMMIT").await.unwrap();
+    let mut steps = 0;
+    let mut next = Some(0);
+    while let Some(after) = next {
+        next = retention.step(after, before).await.unwrap().next;
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "what was cleared is not looked through again");
+    assert_eq!(days.stored(&fixture).await, days.ids[4..]);
+}
+
+#[tokio::test]
+async fn one_node_at_a_time_removes_what_is_old() {
+    let shared = crate::nodes::Shared::new().await;
+    let lease = std::time::Duration::from_secs(60);
+    let (one, two) = (shared.join("one", lease).await, shared.join("two", lease).await);
+    let held = turn(&one).await;
+    assert!(two.begin_retention().await.unwrap().is_none());
+    drop(held);
+    turn(&two).await;
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }

@@ -119,17 +119,22 @@ impl Fixture {
     }
 
     pub(crate) fn event_of(&self, webhooks: &[i64], event_type: &str, payload: &str) -> NewEvent {
-        Self::make_event(&self.ids, webhooks, event_type, payload)
+        Self::make_event(&self.ids, webhooks, event_type, payload, NOW_MS)
+    }
+
+    /// An event that was published at a time, in milliseconds. Ids only ever grow: times must, too.
+    pub(crate) fn event_at(&self, webhooks: &[i64], at_ms: i64) -> NewEvent {
+        Self::make_event(&self.ids, webhooks, "clocking", r#"{"n":1}"#, at_ms)
     }
 
     /// An event whose id another generator makes: that of a node.
     pub(crate) fn event_by(ids: &IdGenerator, webhooks: &[i64]) -> NewEvent {
-        Self::make_event(ids, webhooks, "clocking", r#"{"n":1}"#)
+        Self::make_event(ids, webhooks, "clocking", r#"{"n":1}"#, NOW_MS)
     }
 
-    fn make_event(ids: &IdGenerator, webhooks: &[i64], event_type: &str, payload: &str) -> NewEvent {
+    fn make_event(ids: &IdGenerator, webhooks: &[i64], event_type: &str, payload: &str, at_ms: i64) -> NewEvent {
         let event = StoredEvent {
-            id: ids.reserve(1 + webhooks.len(), NOW_MS),
+            id: ids.reserve(1 + webhooks.len(), at_ms),
             organization_id: ORGANIZATION,
             event_type: event_type.to_owned(),
             payload: Bytes::from(payload.to_owned()),
