@@ -8,6 +8,7 @@ pub(crate) mod queries;
 
 use std::{
     fs::File,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +31,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 /// How many pages the log may hold before a commit itself writes it back into the file: never, while [`checkpoint`] does.
 const CHECKPOINT_PAGES: u32 = 65_536;
 
+/// How long a statement waits for a lock of another process.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+
 /// How many free pages stay in the file (8 KiB each), and how many are given back at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
 const GIVEN_BACK_PAGES: i64 = 256;
@@ -41,6 +45,8 @@ pub(crate) struct Sqlite {
     readers: Arc<[Mutex<SqliteConnection>]>,
     next_reader: Arc<AtomicUsize>,
     checkpointer: Checkpointer,
+    /// The write-ahead log.
+    log: Arc<Path>,
     /// Locked for as long as the store is open.
     _lock: Arc<File>,
 }
@@ -85,8 +91,15 @@ impl Sqlite {
                 Ok(Mutex::new(reader))
             });
             let writer = Arc::new(Mutex::new(writer));
+            let log: Arc<Path> = Path::new(&format!("{path}-wal")).into();
             Ok(Self {
-                checkpointer: Checkpointer::start(connect(&path)?, Arc::clone(&writer), Arc::clone(&lock))?,
+                checkpointer: Checkpointer::start(
+                    connect(&path)?,
+                    Arc::clone(&writer),
+                    Arc::clone(&lock),
+                    Arc::clone(&log),
+                )?,
+                log,
                 writer,
                 readers: readers.collect::<Result<_, StoreError>>()?,
                 next_reader: Arc::default(),
@@ -94,6 +107,11 @@ impl Sqlite {
             })
         })
         .await
+    }
+
+    /// The size of the write-ahead log.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        checkpoint::log_bytes(&self.log)
     }
 
     /// Runs a query on a connection that only reads.
@@ -194,7 +212,7 @@ fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
         SqliteConnection::establish(path).map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
     // The page size counts only before the first table is made; everything else, on every connection.
     conn.batch_execute(&format!(
-        "PRAGMA busy_timeout = 5000;
+        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
          PRAGMA page_size = 8192;
          PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA journal_mode = WAL;

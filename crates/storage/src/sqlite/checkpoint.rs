@@ -1,25 +1,34 @@
 //! Writing the log back into the file, off the commit's path.
 //!
 //! A thread of its own copies what has accumulated while commits go on, then copies the little that came meanwhile with
-//! commits held up: only a log that was copied to its end begins anew, and does not grow for ever.
+//! commits held up: only a log that was copied to its end begins anew. While another process reads in a transaction that does not
+//! end, the log cannot be copied to its end and grows: the thread warns of that, tries again, and cuts the log afterwards.
 
 use std::{
     fs::File,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
-use diesel::{prelude::*, sql_types};
+use diesel::{connection::SimpleConnection as _, prelude::*, sql_types};
 use parking_lot::Mutex;
 
 use crate::error::StoreError;
 
 /// How many bytes may be written before the log is copied.
 const BYTES: u64 = 32 << 20;
+/// A log that has grown beyond this is cut once it is copied. A reader makes it grow.
+const LOG_KEPT: u64 = 64 << 20;
+/// From which size on a log that cannot be copied is warned of; after that, whenever it has doubled.
+const LOG_WARNED: u64 = 128 << 20;
+/// How long to wait before a checkpoint that a reader held up is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Tells the thread what was written. The thread ends with the last of these.
 #[derive(Clone)]
@@ -30,6 +39,8 @@ pub(super) struct Checkpointer {
 
 #[derive(QueryableByName)]
 struct Progress {
+    #[diesel(sql_type = sql_types::Integer)]
+    busy: i32,
     #[diesel(sql_type = sql_types::Integer)]
     log: i32,
     #[diesel(sql_type = sql_types::Integer)]
@@ -42,12 +53,13 @@ impl Checkpointer {
         own: SqliteConnection,
         writer: Arc<Mutex<SqliteConnection>>,
         lock: Arc<File>,
+        log: Arc<Path>,
     ) -> Result<Self, StoreError> {
         let (nudge, nudged) = sync_channel(1);
         thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
-                run(own, &writer, &nudged);
+                run(own, &writer, &log, &nudged);
                 drop(writer);
                 drop(lock);
             })
@@ -68,23 +80,65 @@ impl Checkpointer {
     }
 }
 
-fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, nudged: &Receiver<()>) {
-    while nudged.recv().is_ok() {
-        let done = copy(&mut own).and_then(|_| copy(&mut writer.lock()));
-        match done {
-            Ok(progress) if progress.checkpointed < progress.log => {
-                tracing::debug!(
-                    pages = progress.log - progress.checkpointed,
-                    "a reader holds up the end of a checkpoint; the next one will go on"
-                );
+fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, log: &Path, nudged: &Receiver<()>) {
+    let mut warned_at = LOG_WARNED;
+    let mut held_up = false;
+    loop {
+        let nudge = if held_up {
+            nudged.recv_timeout(RETRY)
+        } else {
+            nudged.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        if nudge == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+        held_up = match copy(&mut own).and_then(|_| finish(&mut writer.lock(), log)) {
+            Ok(finished) => !finished,
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed; the next one will go on");
+                true
             }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a checkpoint failed; the next one will go on"),
+        };
+        let bytes = log_bytes(log);
+        if !held_up || bytes < warned_at / 4 {
+            warned_at = LOG_WARNED;
+        } else if bytes >= warned_at {
+            tracing::warn!(
+                mebibytes = bytes >> 20,
+                log = %log.display(),
+                "the write-ahead log grows: another process reads the database in a transaction that does not end; end it (`fuser -v` on the file names it)"
+            );
+            warned_at = bytes.saturating_mul(2);
         }
     }
+}
+
+/// Copies the rest while no commit adds to it, and cuts a log that has grown. False while a reader holds that up.
+fn finish(writer: &mut SqliteConnection, log: &Path) -> QueryResult<bool> {
+    let progress = copy(writer)?;
+    if progress.checkpointed < progress.log {
+        tracing::debug!(
+            pages = progress.log - progress.checkpointed,
+            "a reader holds up the end of a checkpoint; it is tried again"
+        );
+        return Ok(false);
+    }
+    if log_bytes(log) > LOG_KEPT {
+        // Commits wait for this: it must not wait for readers.
+        writer.batch_execute("PRAGMA busy_timeout = 0")?;
+        let cut = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Progress>(writer);
+        writer.batch_execute(&format!("PRAGMA busy_timeout = {}", super::BUSY_TIMEOUT_MS))?;
+        return cut.map(|progress| progress.busy == 0);
+    }
+    Ok(true)
 }
 
 /// Copies as much as readers allow, and waits for nobody.
 fn copy(conn: &mut SqliteConnection) -> QueryResult<Progress> {
     diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)
+}
+
+/// The size of the log.
+pub(super) fn log_bytes(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |metadata| metadata.len())
 }
