@@ -6,7 +6,7 @@ use bytes::Bytes;
 use diesel::prelude::*;
 use hookwright_domain::outcome::{DeliveryState, ErrorClass};
 
-use crate::rows::{AttemptRow, EndingRow, HealthRow, NextAttempt, PendingRow};
+use crate::rows::{AttemptRow, EndingRow, HealthChange, HealthRow, NextAttempt, PendingRow};
 
 /// An event as stored. Cheap to share: the payload is never copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,8 +101,9 @@ pub struct Batch {
     pub advance: Vec<(i64, String)>,
     /// Endings to append. Appending one again changes nothing.
     pub endings: Vec<EndingRow>,
-    /// What is known of failing webhooks; one a webhook.
-    pub health: Vec<HealthRow>,
+    /// What came of webhooks' attempts; one a webhook, sorted by webhook: nodes that write the same ones must not wait for each
+    /// other.
+    pub health: Vec<HealthChange>,
     /// Some of it may be stored already, by a commit that failed.
     pub repeated: bool,
     /// Webhooks of these events that one node alone may send to: what they are owed waits in the store, for that node.
@@ -146,6 +147,8 @@ pub struct Committed {
     pub elsewhere: Vec<i64>,
     /// Ordered webhooks of which another delivery is due now.
     pub due: Vec<i64>,
+    /// What is known of the webhooks of which the batch held failures, over all nodes.
+    pub failing: Vec<HealthRow>,
 }
 
 /// What came of an operator's skip or retry.
@@ -227,12 +230,18 @@ pub struct UnfinishedPage {
 }
 
 /// What a step of retention did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
     /// How many events were removed, with all that belongs to them; about how many, where they went as a whole partition.
     pub events: usize,
     /// Where to go on, if there may be more.
     pub next: Option<i64>,
+    /// The first of what had outlived its retention when the step began, as a place among event ids. On PostgreSQL events go
+    /// by whole days, and a day counts from its end.
+    pub overdue: Option<i64>,
+    /// Why a day could not go as a whole, in the database's words: most likely because somebody reads it. The same step may
+    /// succeed later, and `next` leads past it.
+    pub busy: Option<String>,
 }
 
 /// Which events to list.

@@ -6,7 +6,7 @@ use crate::{
     postgres,
     rows::*,
     sqlite,
-    store::{Backend, Store, configure, read},
+    store::{Backend, Store, configure, read, write},
 };
 
 impl Store {
@@ -113,6 +113,30 @@ impl Store {
     ) -> Result<UpdateOutcome, StoreError> {
         let (row, ping, audit) = (row.clone(), ping.cloned(), audit.clone());
         configure!(self, ping, update_webhook(&row, version, &audit))
+    }
+
+    /// Disables a webhook if its version is still `version`; with a rule, only if by that it has only failed at every node, as
+    /// the store knows in the same transaction.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn disable_webhook(
+        &self,
+        row: &WebhookRow,
+        version: i64,
+        rule: Option<FailingRule>,
+        audit: &AuditRow,
+    ) -> Result<Disabling, StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        configure!(self, None, disable_webhook(&row, version, rule, &audit))
+    }
+
+    /// Whether a webhook has only failed at every node, by a rule.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn has_only_failed(&self, webhook: i64, rule: FailingRule) -> Result<bool, StoreError> {
+        write!(self, has_only_failed(webhook, rule))
     }
 
     /// Deletes a webhook, and cancels what waits for it in the store.

@@ -6,6 +6,7 @@
 //! | [`rows`], [`batch`] | what goes in and comes out |
 //! | `catalogue`, `history` | of [`Store`]: configuration; what happened, read for people |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
+//! | `retention`, `vitals` | removes expired events step by step; tells how the store is doing |
 //! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`clock`], `schedule` | the clocks of a server, and due times that nobody can set |
@@ -31,6 +32,7 @@ mod postgres;
 pub mod pull;
 mod queries;
 pub mod replays;
+mod retention;
 mod row_event;
 pub mod rows;
 mod schedule;
@@ -40,6 +42,7 @@ mod sqlite;
 pub mod stats;
 mod store;
 pub mod tokens;
+mod vitals;
 
 use std::time::Duration;
 
@@ -49,14 +52,16 @@ pub use batch::{
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
+pub use retention::Retention;
 pub use rows::{
-    AttemptRow, AuditRow, CatalogueRows, DELIVERED, ENDING_CANCELLED, EndedSessionRow, EndingRow, EventTypeRow, FAILED,
-    FOLLOWS, GOES_ON, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow, SchemaRow, SecretRow, TokenRow,
-    UpdateOutcome, WebhookRow,
+    AttemptRow, AuditRow, CatalogueRows, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow,
+    EventTypeRow, FAILED, FOLLOWS, FailingRule, GOES_ON, HealthChange, HealthRow, NextAttempt, OrganizationRow, PAUSED,
+    PendingRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
 };
 pub use schedule::JUMP_MIN_US;
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};
+pub use vitals::LongTransaction;
 
 /// How long any operation may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);

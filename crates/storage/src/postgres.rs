@@ -24,6 +24,7 @@ mod sql;
 mod statements;
 mod tls;
 mod url;
+mod vitals;
 mod wire;
 
 use std::{ops::AsyncFnOnce, sync::Arc};
@@ -44,6 +45,7 @@ use crate::{
     error::StoreError,
     nodes::NodeOptions,
     store::StoreOptions,
+    vitals::LongTransaction,
 };
 
 /// The advisory lock of retention. Any number that nobody else uses.
@@ -144,31 +146,44 @@ impl Postgres {
         self.on_loan(async |conn| partitions::make(conn, now_us).await).await
     }
 
-    /// Drops the oldest partition before an id; event by event where something of it is still pending.
-    pub(crate) async fn expire(&self, after: i64, before: i64, limit: i64) -> Result<Expired, StoreError> {
-        self.write(None, async |conn| {
-            let mine: Flag = diesel::sql_query(format!("SELECT pg_try_advisory_xact_lock($1 # {KEY_64}) AS flag"))
+    /// A session of its own that holds the lock of retention; `None` while another one does.
+    pub(crate) async fn begin_retention(&self) -> Result<Option<AsyncPgConnection>, StoreError> {
+        within_deadline(async {
+            let mut conn = self.connect().await?;
+            let mine: Flag = diesel::sql_query(format!("SELECT pg_try_advisory_lock($1 # {KEY_64}) AS flag"))
                 .bind::<sql_types::BigInt, _>(RETENTION_LOCK)
-                .get_result(conn)
+                .get_result(&mut conn)
                 .await?;
-            if !mine.flag {
-                // Another node is at it.
-                return Ok(Expired::default());
-            }
-            let Some(partition) = partitions::oldest(conn, before).await? else {
-                return Ok(Expired::default());
-            };
-            if !partition.pending {
-                let events = partitions::drop_partition(conn, &partition).await?;
-                return Ok(Expired {
-                    events,
-                    next: Some(partition.end_id - 1),
-                });
-            }
-            let step = queries::expire_stretch(conn, after, partition.end_id, limit).await?;
-            Ok(step)
+            Ok(mine.flag.then_some(conn))
         })
         .await
+    }
+
+    /// A step of retention, on the session that holds the lock of it.
+    pub(crate) async fn expire(
+        &self,
+        conn: &mut AsyncPgConnection,
+        after: i64,
+        before: i64,
+    ) -> Result<Expired, StoreError> {
+        within_deadline(async {
+            let step = session::transaction(conn, async |conn| {
+                nodes::hold(conn, &self.identity).await?;
+                Ok(partitions::expire(conn, after, before).await?)
+            });
+            match step.await {
+                // The tables could not be had, or something outside depends on them: other days need not wait.
+                Err(error @ StoreError::Database { .. }) => {
+                    Ok(partitions::pass_by(conn, after, before, error.to_string()).await?)
+                }
+                expired => expired,
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn longest_transaction(&self) -> Result<Option<LongTransaction>, StoreError> {
+        self.read(async |conn| vitals::longest_transaction(conn).await).await
     }
 
     /// Runs a query that only reads.

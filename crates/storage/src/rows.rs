@@ -261,6 +261,73 @@ pub struct HealthRow {
     pub failures: i32,
 }
 
+/// What came of a webhook's attempts since the store was last told: a success ends the failures that the store knows of, and the
+/// failures after it are added to what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthChange {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// When the last success was.
+    pub succeeded_at: Option<i64>,
+    /// When the first failure after it was.
+    pub failing_since: Option<i64>,
+    /// How many failures there were after it.
+    pub failures: i32,
+}
+
+impl HealthChange {
+    /// Of a webhook of which nothing was told yet.
+    pub fn none(webhook_id: i64) -> Self {
+        Self {
+            webhook_id,
+            succeeded_at: None,
+            failing_since: None,
+            failures: 0,
+        }
+    }
+
+    /// Adds a success.
+    pub fn succeeded(&mut self, at: i64) {
+        self.succeeded_at = self.succeeded_at.max(Some(at));
+        self.failing_since = None;
+        self.failures = 0;
+    }
+
+    /// Adds a failure.
+    pub fn failed(&mut self, at: i64) {
+        self.failing_since.get_or_insert(at);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// When a webhook is disabled for its failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailingRule {
+    /// After at least so many failures.
+    pub failures_min: i32,
+    /// If it has only failed since before this time.
+    pub since: i64,
+    /// A success is stored only if the last one that a node stored is older than this, in microseconds.
+    pub success_interval_us: i64,
+}
+
+impl FailingRule {
+    /// Whether a webhook is to be disabled for these failures, after a success that was stored.
+    pub(crate) fn is_met(&self, failing_since: i64, failures: i32, succeeded_at: Option<i64>) -> bool {
+        let succeeded_before = succeeded_at.map_or(i64::MIN, |at| at.saturating_add(self.success_interval_us));
+        failures >= self.failures_min && failing_since.max(succeeded_before) <= self.since
+    }
+}
+
+/// What came of the request to disable a webhook for its failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabling {
+    /// It is disabled.
+    Disabled,
+    /// It has succeeded meanwhile, or was changed.
+    Kept,
+}
+
 /// An API token.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = tokens)]

@@ -208,6 +208,13 @@ table! {
 }
 
 table! {
+    webhook_successes (webhook_id) {
+        webhook_id -> BigInt,
+        at -> BigInt,
+    }
+}
+
+table! {
     ended_sessions (id) {
         id -> Binary,
         token_id -> BigInt,

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _,
+    ExpressionMethods as _,
     result::QueryResult,
     sql_types::{BigInt, Integer},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::statements::{
-    AppendChanges, ClaimRequests, DeletePending, FindRequests, InsertAttempts, InsertAttemptsAgain, InsertEndings,
-    InsertEvents, UpsertPending,
+    AddFailures, AppendChanges, ClaimRequests, DeletePending, FindRequests, ForgetFailures, InsertAttempts,
+    InsertAttemptsAgain, InsertEndings, InsertEvents, NoteSuccesses, UpsertPending,
 };
 use super::{ordering, owners, queries};
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     changes,
     clock::{now_us, schedule_us},
     row_event::pack,
-    rows::{AttemptRow, EndingRow, HealthRow, PendingRow},
-    schema::{event_replays, webhook_health},
+    rows::{AttemptRow, EndingRow, HealthChange, HealthRow, PendingRow},
+    schema::event_replays,
 };
 
 /// Appends attempts by one of two statements: looking for each whether it is there costs more than the row itself, and is
@@ -62,6 +62,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
     let owner = |webhook: i64| owners.get(&webhook).copied().unwrap_or(node);
     let mut committed = Committed {
         due: Vec::new(),
+        failing: Vec::new(),
         repeats: claim_requests(conn, &batch.events).await?,
         elsewhere: owners
             .iter()
@@ -96,9 +97,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
     }
     committed.due = queries::promote_all(conn, node, &batch.advance, schedule_us()).await?;
     insert_endings(conn, &batch.endings).await?;
-    for row in &batch.health {
-        store_health(conn, row).await?;
-    }
+    committed.failing = store_health(conn, &batch.health).await?;
     if let Some(deliveries) = changes::of_batch(batch) {
         let statement = AppendChanges {
             stream: vec![node],
@@ -254,25 +253,33 @@ async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> Que
     diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
-async fn store_health(conn: &mut AsyncPgConnection, row: &HealthRow) -> QueryResult<()> {
-    match row.failing_since {
-        None => diesel::delete(webhook_health::table.find(row.webhook_id))
-            .execute(conn)
-            .await
-            .map(drop),
-        Some(since) => {
-            let values = (
-                webhook_health::failing_since.eq(since),
-                webhook_health::failures.eq(row.failures),
-            );
-            diesel::insert_into(webhook_health::table)
-                .values((webhook_health::webhook_id.eq(row.webhook_id), values))
-                .on_conflict(webhook_health::webhook_id)
-                .do_update()
-                .set(values)
-                .execute(conn)
-                .await
-                .map(drop)
+/// Stores what came of webhooks' attempts. Returns what is known of those that failed.
+async fn store_health(conn: &mut AsyncPgConnection, changes: &[HealthChange]) -> QueryResult<Vec<HealthRow>> {
+    let (mut forget, mut note, mut add) = (
+        ForgetFailures::default(),
+        NoteSuccesses::default(),
+        AddFailures::default(),
+    );
+    for change in changes {
+        if let Some(at) = change.succeeded_at {
+            forget.webhook_id.push(change.webhook_id);
+            forget.at.push(at);
+            note.webhook_id.push(change.webhook_id);
+            note.at.push(at);
+        }
+        if let Some(since) = change.failing_since {
+            add.webhook_id.push(change.webhook_id);
+            add.failing_since.push(since);
+            add.failures.push(change.failures);
         }
     }
+    if !note.at.is_empty() {
+        diesel_async::RunQueryDsl::execute(forget, conn).await?;
+        diesel_async::RunQueryDsl::execute(note, conn).await?;
+    }
+    if add.failures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known: Vec<(i64, i64, i32)> = diesel_async::RunQueryDsl::load(add, conn).await?;
+    Ok(known.into_iter().map(crate::queries::queue::health).collect())
 }

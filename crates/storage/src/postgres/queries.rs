@@ -24,6 +24,24 @@ crate::queries::pull::pull_queries!([async], [.await]);
 crate::queries::stats::stats_queries!([async], [.await]);
 crate::queries::tokens::tokens_queries!([async], [.await]);
 
+/// Writes rows of statistics in place of those that are there.
+async fn put_stats(conn: &mut AsyncPgConnection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
+    let mut statement = super::statements::PutStats::default();
+    for row in rows {
+        statement.subject_id.push(row.subject);
+        statement.period.push(row.period);
+        statement.started_at.push(row.started_at);
+        statement.node.push(node);
+        statement.attempts.push(row.tally.attempts);
+        statement.failed_attempts.push(row.tally.failed_attempts);
+        statement.delivered.push(row.tally.delivered);
+        statement.failed.push(row.tally.failed);
+        statement.durations.push(row.tally.durations.pack());
+        statement.latencies.push(row.tally.latencies.pack());
+    }
+    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
+}
+
 /// Whoever appends to the stream of callers' changes holds this lock until its transaction ends.
 const STEERED_LOCK: i64 = 0x686f_6f6b_7772_0006;
 
@@ -92,6 +110,17 @@ async fn locked_rows(
         .for_update()
         .load(conn)
         .await
+}
+
+/// Since when a webhook fails, and how often it did.
+async fn locked_health(conn: &mut AsyncPgConnection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
+    webhook_health::table
+        .find(webhook)
+        .select((webhook_health::failing_since, webhook_health::failures))
+        .for_update()
+        .first(conn)
+        .await
+        .optional()
 }
 
 /// What is due for a webhook at a node, and when it was leased; but for what another caller is just taking.

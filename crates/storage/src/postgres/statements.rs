@@ -208,6 +208,46 @@ statement! {
 }
 
 statement! {
+    /// Forgets the failures of webhooks that succeeded after they began. Locked in order: nodes must not wait for each other.
+    ForgetFailures {
+        webhook_id: i64 => BigInt,
+        at: i64 => BigInt,
+    }
+    "DELETE FROM webhook_health h USING (\
+         SELECT f.webhook_id FROM unnest(",
+    ") AS u (webhook_id, at) JOIN webhook_health f ON f.webhook_id = u.webhook_id AND f.failing_since <= u.at \
+         ORDER BY f.webhook_id FOR UPDATE OF f\
+     ) AS recovered WHERE h.webhook_id = recovered.webhook_id"
+}
+
+statement! {
+    /// Notes successes of webhooks.
+    NoteSuccesses {
+        webhook_id: i64 => BigInt,
+        at: i64 => BigInt,
+    }
+    "INSERT INTO webhook_successes (webhook_id, at) SELECT * FROM unnest(",
+    ") ON CONFLICT (webhook_id) DO UPDATE SET at = greatest(webhook_successes.at, excluded.at)"
+}
+
+statement! {
+    /// Adds failures of webhooks to those that are known, and tells what is known then.
+    AddFailures {
+        webhook_id: i64 => BigInt,
+        failing_since: i64 => BigInt,
+        failures: i32 => Integer,
+    }
+    "INSERT INTO webhook_health AS h (webhook_id, failing_since, failures) SELECT * FROM unnest(",
+    ") ON CONFLICT (webhook_id) DO UPDATE SET failing_since = least(h.failing_since, excluded.failing_since), \
+     failures = least(h.failures::bigint + excluded.failures, 2147483647)::integer \
+     RETURNING webhook_id, failing_since, failures"
+}
+
+impl Query for AddFailures<'_> {
+    type SqlType = (BigInt, BigInt, Integer);
+}
+
+statement! {
     /// Appends to a stream of changes, at a position after its last one.
     AppendChanges {
         stream: i32 => Integer,
@@ -218,6 +258,27 @@ statement! {
      SELECT u.stream, greatest(u.now, 1 + (SELECT max(c.position) FROM delivery_changes c WHERE c.stream = u.stream)), \
      u.deliveries FROM unnest(",
     ") AS u (stream, now, deliveries)"
+}
+
+statement! {
+    /// Writes rows of statistics in place of those that are there.
+    PutStats {
+        subject_id: i64 => BigInt,
+        period: i64 => BigInt,
+        started_at: i64 => BigInt,
+        node: i32 => Integer,
+        attempts: i64 => BigInt,
+        failed_attempts: i64 => BigInt,
+        delivered: i64 => BigInt,
+        failed: i64 => BigInt,
+        durations: Vec<u8> => Binary,
+        latencies: Vec<u8> => Binary,
+    }
+    "INSERT INTO delivery_stats (subject_id, period, started_at, node, attempts, failed_attempts, delivered, failed, durations, \
+     latencies) SELECT * FROM unnest(",
+    ") ON CONFLICT (subject_id, period, started_at, node) DO UPDATE SET attempts = excluded.attempts, \
+     failed_attempts = excluded.failed_attempts, delivered = excluded.delivered, failed = excluded.failed, \
+     durations = excluded.durations, latencies = excluded.latencies"
 }
 
 statement! {

@@ -125,6 +125,14 @@ macro_rules! catalogue_queries {
                 .filter(webhooks::id.eq(row.id))
                 .filter(webhooks::version.eq(version))
                 .filter(webhooks::deleted_at.is_null());
+            if row.active {
+                // A webhook that is switched on begins anew.
+                let off = known.filter(webhooks::active.eq(false)).select(webhooks::id);
+                let off: Option<i64> = off.first(conn)$($wait)*.optional()?;
+                if off.is_some() {
+                    diesel::delete(webhook_health::table.find(row.id)).execute(conn)$($wait)*?;
+                }
+            }
             if diesel::update(known).set(row).execute(conn)$($wait)*? == 0 {
                 return Ok(UpdateOutcome::Stale);
             }
@@ -133,6 +141,41 @@ macro_rules! catalogue_queries {
             }
             append_audit(conn, audit)$($wait)*?;
             Ok(UpdateOutcome::Updated)
+        }
+
+        /// Disables a webhook if its version is still `version`, and if by `rule` it has only failed at every node, where there is a
+        /// rule.
+        pub(crate) $($asynchronous)* fn disable_webhook(
+            conn: &mut Connection,
+            row: &WebhookRow,
+            version: i64,
+            rule: Option<FailingRule>,
+            audit: &AuditRow,
+        ) -> QueryResult<Disabling> {
+            if let Some(rule) = rule
+                && !has_only_failed(conn, row.id, rule)$($wait)*?
+            {
+                return Ok(Disabling::Kept);
+            }
+            Ok(match update_webhook(conn, row, version, audit)$($wait)*? {
+                UpdateOutcome::Updated => Disabling::Disabled,
+                UpdateOutcome::Stale => Disabling::Kept,
+            })
+        }
+
+        /// Whether a webhook has only failed, by a rule. Its failures are locked: a node that stores a success waits.
+        pub(crate) $($asynchronous)* fn has_only_failed(
+            conn: &mut Connection,
+            webhook: i64,
+            rule: FailingRule,
+        ) -> QueryResult<bool> {
+            let Some((since, failures)) = locked_health(conn, webhook)$($wait)*? else { return Ok(false) };
+            let succeeded: Option<i64> = webhook_successes::table
+                .find(webhook)
+                .select(webhook_successes::at)
+                .first(conn)$($wait)*
+                .optional()?;
+            Ok(rule.is_met(since, failures, succeeded))
         }
 
         pub(crate) $($asynchronous)* fn delete_webhook(
@@ -151,6 +194,7 @@ macro_rules! catalogue_queries {
                 .set((webhooks::deleted_at.eq(now), webhooks::active.eq(false)))
                 .execute(conn)$($wait)*?;
             cancel_pending(conn, id, "webhook_deleted", now)$($wait)*?;
+            diesel::delete(webhook_successes::table.find(id)).execute(conn)$($wait)*?;
             diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*.map(drop)
         }
 

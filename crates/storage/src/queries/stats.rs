@@ -2,42 +2,24 @@
 
 macro_rules! stats_queries {
     ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        /// Adds to the rows of a node: nobody else writes them.
+        /// Adds to the rows of a node, which no other node writes: one query and one statement.
         pub(crate) $($asynchronous)* fn add_stats(
             conn: &mut Connection,
             node: i32,
             rows: &[StatsRow],
         ) -> QueryResult<()> {
-            for row in rows {
-                let known = delivery_stats::table.find((row.subject, row.period, row.started_at, node));
-                let found: Option<$crate::queries::stats::Columns> =
-                    known.select($crate::queries::stats::COLUMNS).first(conn)$($wait)*.optional()?;
-                let is_new = found.is_none();
-                let mut tally = found.map($crate::queries::stats::tally).unwrap_or_default();
-                tally.add(&row.tally);
-                let values = (
-                    delivery_stats::attempts.eq(tally.attempts),
-                    delivery_stats::failed_attempts.eq(tally.failed_attempts),
-                    delivery_stats::delivered.eq(tally.delivered),
-                    delivery_stats::failed.eq(tally.failed),
-                    delivery_stats::durations.eq(tally.durations.pack()),
-                    delivery_stats::latencies.eq(tally.latencies.pack()),
-                );
-                if is_new {
-                    diesel::insert_into(delivery_stats::table)
-                        .values((
-                            delivery_stats::subject_id.eq(row.subject),
-                            delivery_stats::period.eq(row.period),
-                            delivery_stats::started_at.eq(row.started_at),
-                            delivery_stats::node.eq(node),
-                            values,
-                        ))
-                        .execute(conn)$($wait)*?;
-                } else {
-                    diesel::update(known).set(values).execute(conn)$($wait)*?;
-                }
-            }
-            Ok(())
+            let subjects: Vec<i64> = rows.iter().map(|row| row.subject).collect();
+            let known: Vec<((i64, i64, i64), $crate::queries::stats::Columns)> = delivery_stats::table
+                .filter(delivery_stats::subject_id.eq_any(&subjects))
+                .filter(delivery_stats::period.eq_any($crate::stats::PERIODS.map(|(period, _)| period)))
+                .filter(delivery_stats::started_at.eq_any($crate::queries::stats::starts(rows)))
+                .filter(delivery_stats::node.eq(node))
+                .select((
+                    (delivery_stats::subject_id, delivery_stats::period, delivery_stats::started_at),
+                    $crate::queries::stats::COLUMNS,
+                ))
+                .load(conn)$($wait)*?;
+            put_stats(conn, node, $crate::queries::stats::added(rows, known))$($wait)*
         }
 
         pub(crate) $($asynchronous)* fn stats(
@@ -107,9 +89,14 @@ macro_rules! stats_queries {
 }
 pub(crate) use stats_queries;
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use hookwright_domain::histogram::Histogram;
 
-use crate::{schema::delivery_stats, stats::Tally};
+use crate::{
+    schema::delivery_stats,
+    stats::{StatsRow, Tally},
+};
 
 /// What a row counts.
 pub(crate) type Columns = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
@@ -140,4 +127,30 @@ pub(crate) fn tally((attempts, failed_attempts, delivered, failed, durations, la
         durations: Histogram::unpack(&durations),
         latencies: Histogram::unpack(&latencies),
     }
+}
+
+/// When the periods of these rows began.
+pub(crate) fn starts(rows: &[StatsRow]) -> Vec<i64> {
+    let starts: BTreeSet<i64> = rows.iter().map(|row| row.started_at).collect();
+    starts.into_iter().collect()
+}
+
+/// What is to be stored where rows are added to those that are there: one row a subject and period, in order.
+pub(crate) fn added(rows: &[StatsRow], known: Vec<((i64, i64, i64), Columns)>) -> Vec<StatsRow> {
+    let mut known: HashMap<(i64, i64, i64), Columns> = known.into_iter().collect();
+    let mut added: BTreeMap<(i64, i64, i64), Tally> = BTreeMap::new();
+    for row in rows {
+        let key = (row.subject, row.period, row.started_at);
+        let sum = added
+            .entry(key)
+            .or_insert_with(|| known.remove(&key).map(tally).unwrap_or_default());
+        sum.add(&row.tally);
+    }
+    let row = |((subject, period, started_at), tally)| StatsRow {
+        subject,
+        period,
+        started_at,
+        tally,
+    };
+    added.into_iter().map(row).collect()
 }

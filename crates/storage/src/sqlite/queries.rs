@@ -22,6 +22,31 @@ crate::queries::tokens::tokens_queries!([], []);
 /// How many attempts go into one statement.
 const ATTEMPTS_AT_ONCE: usize = 1_000;
 
+/// Writes rows of statistics in place of those that are there.
+fn put_stats(conn: &mut SqliteConnection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
+    let values: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            (
+                delivery_stats::subject_id.eq(row.subject),
+                delivery_stats::period.eq(row.period),
+                delivery_stats::started_at.eq(row.started_at),
+                delivery_stats::node.eq(node),
+                delivery_stats::attempts.eq(row.tally.attempts),
+                delivery_stats::failed_attempts.eq(row.tally.failed_attempts),
+                delivery_stats::delivered.eq(row.tally.delivered),
+                delivery_stats::failed.eq(row.tally.failed),
+                delivery_stats::durations.eq(row.tally.durations.pack()),
+                delivery_stats::latencies.eq(row.tally.latencies.pack()),
+            )
+        })
+        .collect();
+    diesel::replace_into(delivery_stats::table)
+        .values(values)
+        .execute(conn)
+        .map(drop)
+}
+
 /// There is one writer at a time.
 fn lock_order(_: &mut SqliteConnection, _: &[i64]) -> QueryResult<()> {
     Ok(())
@@ -59,6 +84,15 @@ fn locked_rows(conn: &mut SqliteConnection, webhook: i64, ids: &[i64]) -> QueryR
         .order(pending_deliveries::delivery_id)
         .select((PendingRow::as_select(), pending_deliveries::leased_at))
         .load(conn)
+}
+
+/// Since when a webhook fails, and how often it did.
+fn locked_health(conn: &mut SqliteConnection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
+    webhook_health::table
+        .find(webhook)
+        .select((webhook_health::failing_since, webhook_health::failures))
+        .first(conn)
+        .optional()
 }
 
 /// What is due for a webhook at a node, and when it was leased.

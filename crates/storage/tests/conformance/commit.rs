@@ -1,6 +1,6 @@
 //! The commit: whole or not at all, harmless when repeated, one event a request id.
 
-use hookwright_storage::{Batch, DELIVERED, GOES_ON, HealthRow};
+use hookwright_storage::{Batch, DELIVERED, GOES_ON, HealthChange, HealthRow};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, on_both_stores, pending, with_request};
 
@@ -77,7 +77,8 @@ on_both_stores! {
 
     async fn health_and_checkpoint_are_kept(fixture: &mut Fixture) {
         let failing = |since, failures| HealthRow { webhook_id: 11, failing_since: since, failures };
-        let batch = Batch { health: vec![failing(Some(NOW), 3)], checkpoint: Some(42), ..Batch::default() };
+        let change = HealthChange { failing_since: Some(NOW), failures: 3, ..HealthChange::none(11) };
+        let batch = Batch { health: vec![change], checkpoint: Some(42), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
         fixture.reopen().await;
         assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), [failing(Some(NOW), 3)]);
@@ -85,7 +86,8 @@ on_both_stores! {
         assert_eq!(fixture.store().failing_webhooks(vec![webhook, 99]).await.unwrap(), [failing(Some(NOW), 3)]);
         assert_eq!(fixture.store().failing_webhooks(vec![99]).await.unwrap(), []);
         assert_eq!(fixture.store().checkpoint().await.unwrap(), 42);
-        let batch = Batch { health: vec![failing(None, 0)], checkpoint: Some(43), ..Batch::default() };
+        let change = HealthChange { succeeded_at: Some(NOW), ..HealthChange::none(11) };
+        let batch = Batch { health: vec![change], checkpoint: Some(43), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
         assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), []);
         assert_eq!(fixture.store().checkpoint().await.unwrap(), 43);

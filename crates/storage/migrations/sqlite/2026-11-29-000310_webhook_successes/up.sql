@@ -1,0 +1,6 @@
+-- When an attempt to a webhook last succeeded, at whichever node. A node stores a success when the last one that it stored is old: see
+-- hookwright-delivery's `health`.
+CREATE TABLE webhook_successes (
+    webhook_id INTEGER NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL
+);
