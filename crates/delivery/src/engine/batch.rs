@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use hookwright_storage::{Batch, NewEvent, PendingRow};
+use hookwright_storage::{Batch, HealthChange, NewEvent, PendingRow};
 
-use super::command::{Change, Record};
+use super::{
+    command::{Change, Record},
+    health::Outcome,
+};
 
 /// One change a delivery: where several were gathered, the last one counts; and a note never counts beside anything else, for
 /// what came of the delivery meanwhile says more.
@@ -19,7 +22,7 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
     };
     let mut pend: HashMap<i64, PendingRow> = HashMap::new();
     // In order: nodes that store what they know of the same webhooks must not wait for each other.
-    let mut health = BTreeMap::new();
+    let mut health: BTreeMap<i64, HealthChange> = BTreeMap::new();
     // An outcome that could not be stored for a while may be there together with a note of the same delivery.
     let is_note = |record: &Record| matches!(record.change, Change::Noted(_));
     let decided: HashSet<i64> = if records.iter().any(is_note) {
@@ -42,6 +45,12 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
                     }
                 }
             }
+            Change::Unrecorded { retry: Some(row) } => drop(pend.insert(delivery, row.clone())),
+            Change::Unrecorded { retry: None } => {
+                pend.remove(&delivery);
+                batch.unpend.extend(has_row(record));
+                batch.advance.extend(advance(record));
+            }
             Change::Ended(ending) => {
                 batch.endings.push(ending.clone());
                 pend.remove(&delivery);
@@ -55,8 +64,13 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
                 }
             }
         }
-        if let Some(row) = &record.health {
-            health.insert(row.webhook_id, row.clone());
+        if let Some(outcome) = record.health {
+            let webhook = record.lane.webhook.raw();
+            let change = health.entry(webhook).or_insert_with(|| HealthChange::none(webhook));
+            match outcome {
+                Outcome::Succeeded(at) => change.succeeded(at),
+                Outcome::Failed(at) => change.failed(at),
+            }
         }
     }
     batch.pend.extend(pend.into_values());
@@ -126,6 +140,7 @@ mod tests {
             delivery: DeliveryId::from_raw(DELIVERY),
             change,
             health: None,
+            load: None,
             ordering_key: None,
         }
     }
@@ -140,6 +155,32 @@ mod tests {
             attempts: 0,
             ordering_key: None,
         }
+    }
+
+    #[test]
+    fn outcomes_of_a_webhook_are_added_up_and_a_success_begins_anew() {
+        let lane = lane();
+        let came = |health: Outcome| Record {
+            health: Some(health),
+            ..record(&lane, Change::Noted(row()))
+        };
+        let health = |outcomes: &[Outcome]| {
+            let records: Vec<Record> = outcomes.iter().map(|outcome| came(*outcome)).collect();
+            build(Vec::new(), &records, None).health
+        };
+        let of = |succeeded_at, failing_since, failures| HealthChange {
+            webhook_id: 7,
+            succeeded_at,
+            failing_since,
+            failures,
+        };
+        use Outcome::{Failed, Succeeded};
+        assert_eq!(health(&[Failed(1), Failed(2)]), [of(None, Some(1), 2)]);
+        assert_eq!(health(&[Failed(1), Succeeded(2)]), [of(Some(2), None, 0)]);
+        assert_eq!(
+            health(&[Failed(1), Succeeded(2), Failed(3), Failed(4)]),
+            [of(Some(2), Some(3), 2)]
+        );
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Inner {
                     delivery: DeliveryId::from_raw(held.delivery),
                     change: Change::Noted(row),
                     health: None,
+                    load: None,
                     ordering_key: None,
                 };
                 self.record(record).await;

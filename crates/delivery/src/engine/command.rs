@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookwright_domain::id::{DeliveryId, EventId, OrganizationId};
-use hookwright_storage::{AttemptRow, EndingRow, HealthRow, PendingRow, RequestKey};
+use hookwright_storage::{AttemptRow, EndingRow, PendingRow, RequestKey};
 
-use super::lane::Lane;
+use super::{health::Outcome, lane::Lane, memory::Load};
 
 /// An event that was checked and matched, ready to be made durable.
 #[derive(Clone, Debug)]
@@ -58,11 +58,16 @@ pub enum PublishError {
     )]
     FanOut(usize, usize),
     /// The store is full.
-    #[error("the store is full: {0}")]
-    Full(String),
-    /// The store did not answer as it should; whether the event was stored is not known.
-    #[error("the event could not be stored: {0}")]
-    Unavailable(String),
+    #[error(
+        "the store is full; an operator must make room for it, then publish the event again with the same request id"
+    )]
+    Full,
+    /// The store did not answer as it should. Whether the event was stored is not known.
+    #[error("the event could not be stored: {0}; publish it again with the same request id")]
+    Unavailable(&'static str),
+    /// The store refuses this event, whatever it is committed with.
+    #[error("the store refuses this event; the server's log says why")]
+    Refused,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
@@ -76,9 +81,28 @@ pub(super) struct Record {
     pub(super) lane: Arc<Lane>,
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
-    pub(super) health: Option<HealthRow>,
+    /// What came of the attempt, for the webhook's health.
+    pub(super) health: Option<Outcome>,
+    /// What it counts against the memory limit.
+    pub(super) load: Option<Load>,
     /// The key of an ordered delivery: the next one of the key waits for this record, which therefore waits for nothing.
     pub(super) ordering_key: Option<String>,
+}
+
+impl Record {
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        const ROW: usize = 400;
+        let attempt = match &self.change {
+            Change::Attempted { attempt, .. } => {
+                attempt.details.len()
+                    + attempt.error_message.as_ref().map_or(0, String::len)
+                    + attempt.response_body.as_ref().map_or(0, Vec::len)
+            }
+            _ => 0,
+        };
+        ROW + attempt + self.ordering_key.as_ref().map_or(0, String::len)
+    }
 }
 
 pub(super) enum Change {
@@ -87,6 +111,8 @@ pub(super) enum Change {
         attempt: Arc<AttemptRow>,
         retry: Option<PendingRow>,
     },
+    /// An attempt was made of which the store refuses the row; `retry` as above.
+    Unrecorded { retry: Option<PendingRow> },
     /// The delivery ends without a further attempt.
     Ended(EndingRow),
     /// The store takes note of a delivery that stays in memory.

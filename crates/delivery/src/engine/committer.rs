@@ -4,23 +4,28 @@
 //! event waits for nobody. Outcomes ride on the next commit of events, or go after [`OUTCOME_LINGER`] on their own. Ids are
 //! given here, in the order of commits: what is above an id was committed after it.
 //!
+//! Every commit is bounded in events, records and bytes, also when it repeats what an earlier one could not store. One that took too
+//! long is repeated in smaller parts. One that the store refuses is divided until the row at fault is alone ([`isolate`]).
+//!
 //! After the commit, and only then: publishers are answered, deliveries are handed to their lanes, and those whose
 //! outcome is now durable leave memory.
 
+mod isolate;
+
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX, time_us};
-use hookwright_storage::{CommitError, Committed, NewEvent, Repeat, StoreError, StoredEvent, fault};
+use hookwright_storage::{Batch, CommitError, Committed, NewEvent, Repeat, StoreError, StoredEvent, fault};
 use tokio::sync::oneshot;
 
 use super::{
-    Inner, batch,
+    Inner, LEASE_LOST, batch,
     command::{Change, Draft, PublishError, PublishResults, Published, Record},
-    inbox::{Gathered, PublishCall},
+    inbox::{Bounds, Gathered, PublishCall},
     lane::{Job, Lane, Place},
 };
 use crate::clock;
@@ -32,11 +37,24 @@ const EVENT_LINGER: Duration = Duration::from_micros(300);
 /// How long to wait before records that could not be stored are tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
+/// What publishers are told; the log has the details.
+const NO_ANSWER: &str = "the store does not answer";
+/// After commits that took too long, a commit holds at least one part in so many of what it may hold.
+const DIVISOR_MAX: usize = 64;
+
 /// See the module.
 pub(super) struct Committer {
     inner: Arc<Inner>,
-    /// Records that the last commit failed to store: they come first in the next.
-    unsaved: Vec<Record>,
+    /// Records that are not stored yet, in order: those of a commit that failed, and what was behind them.
+    unsaved: VecDeque<Record>,
+    /// Some of them may be stored already.
+    repeated: bool,
+    /// The last commit failed.
+    failed: bool,
+    /// A commit holds one part in so many of what it may hold: doubled when one took too long.
+    divisor: usize,
+    /// A checkpoint to store with or after everything that was recorded before it.
+    checkpoint: Option<i64>,
     /// Events of a commit that failed: they may be in the store all the same.
     unclear: Vec<Intake>,
     /// The lease was lost, and this node has not joined again yet.
@@ -56,7 +74,11 @@ impl Committer {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self {
             inner,
-            unsaved: Vec::new(),
+            unsaved: VecDeque::new(),
+            repeated: false,
+            failed: false,
+            divisor: 1,
+            checkpoint: None,
             unclear: Vec::new(),
             lost: false,
             last_events: 0,
@@ -73,13 +95,20 @@ impl Committer {
             let stop = gathered.stop;
             runtime.block_on(self.commit(gathered));
             if stop {
+                // What is left is stored in as many commits as it takes, unless one fails.
+                let left = |this: &Self| !(this.unsaved.is_empty() && this.inner.inbox.has_no_records());
+                while left(&self) && !self.failed && !self.lost && self.unclear.is_empty() {
+                    let rest = self.inner.inbox.take(self.room());
+                    runtime.block_on(self.commit(rest));
+                }
+                let left = left(&self);
                 self.inner.inbox.close();
                 fault::point("drain");
                 // What is left, in memory or in the store, is for the other nodes at once; alone, for the next start.
                 if let Err(error) = runtime.block_on(self.inner.store.leave()) {
                     tracing::warn!(%error, "the lease could not be given back: it will end by itself");
                 }
-                return self.unsaved.is_empty();
+                return !left;
             }
         }
     }
@@ -87,10 +116,15 @@ impl Committer {
     /// Waits for anything, then lingers a little where company is worth it.
     fn gather(&self) -> Gathered {
         let inbox = &self.inner.inbox;
-        let failed = self.lost || !self.unsaved.is_empty() || !self.unclear.is_empty();
-        inbox.wait(failed.then_some(RETRY_PAUSE));
+        let room = self.room();
+        let patience = if self.lost || self.failed || !self.unclear.is_empty() {
+            Some(RETRY_PAUSE)
+        } else {
+            (!self.unsaved.is_empty() || self.checkpoint.is_some()).then_some(Duration::ZERO)
+        };
+        inbox.wait(patience, room.records > 0);
         let begun = Instant::now();
-        if inbox.events() == 0 {
+        if inbox.events() == 0 && self.unsaved.is_empty() {
             inbox.linger(begun + OUTCOME_LINGER, 1);
         }
         let waiting = inbox.events();
@@ -98,44 +132,78 @@ impl Committer {
             // As many as were answered last time beside those who wait already: then everybody is back.
             inbox.linger(Instant::now() + EVENT_LINGER, waiting + self.last_events);
         }
-        inbox.take()
+        inbox.take(room)
+    }
+
+    /// How much the next commit may hold.
+    fn bounds(&self) -> Bounds {
+        let part = |max: usize| (max / self.divisor).max(1);
+        Bounds {
+            events: part(Bounds::MAX.events),
+            event_bytes: part(Bounds::MAX.event_bytes),
+            records: part(Bounds::MAX.records),
+            record_bytes: part(Bounds::MAX.record_bytes),
+        }
+    }
+
+    /// How much of the next commit is left for what waits in the inbox.
+    fn room(&self) -> Bounds {
+        let bounds = self.bounds();
+        let bytes = self.unsaved.iter().map(Record::bytes).sum::<usize>();
+        let full = !self.unclear.is_empty() || bytes >= bounds.record_bytes;
+        Bounds {
+            records: if full {
+                0
+            } else {
+                bounds.records.saturating_sub(self.unsaved.len())
+            },
+            record_bytes: bounds.record_bytes.saturating_sub(bytes),
+            ..bounds
+        }
+    }
+
+    /// The records of the next commit: as many as it may hold of those that are not stored yet.
+    fn next_records(&mut self) -> Vec<Record> {
+        let bounds = self.bounds();
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += record.bytes();
+            bytes <= bounds.record_bytes
+        };
+        let count = self.unsaved.iter().take(bounds.records).take_while(fits).count();
+        self.unsaved.drain(..count.max(1).min(self.unsaved.len())).collect()
     }
 
     async fn commit(&mut self, gathered: Gathered) {
         if gathered.rejoin {
             self.lose().await;
         }
+        self.unsaved.extend(gathered.records);
+        self.checkpoint = self.checkpoint.max(gathered.checkpoint);
         if self.lost && !self.rejoin().await {
-            refuse(
-                gathered.calls,
-                &PublishError::Unavailable(StoreError::LeaseLost.to_string()),
-            );
+            refuse(gathered.calls, &PublishError::Unavailable(LEASE_LOST));
             return;
         }
         if !self.settle_unclear().await {
-            refuse(
-                gathered.calls,
-                &PublishError::Unavailable("the store does not answer".to_owned()),
-            );
-            self.unsaved.extend(gathered.records);
+            refuse(gathered.calls, &PublishError::Unavailable(NO_ANSWER));
             return;
         }
         let now = clock::schedule_us();
-        let mut records = std::mem::take(&mut self.unsaved);
-        let repeated = !records.is_empty();
-        records.extend(gathered.records);
         // What was under way when the lease was lost belongs to others.
-        records.retain(|record| !record.lane.is_abandoned());
+        self.unsaved.retain(|record| !record.lane.is_abandoned());
+        let records = self.next_records();
         self.inner.checkpoint.set_committing(true);
         let (intakes, new_events, replies) = self.admit(gathered.calls, now);
         self.last_events = intakes.len();
         if !intakes.is_empty() {
             fault::panic_if_planted("committer-panic");
         }
-        let mut batch = batch::build(new_events, &records, gathered.checkpoint);
-        batch.repeated = repeated;
+        let checkpoint = self.checkpoint.filter(|_| self.unsaved.is_empty());
+        let mut batch = batch::build(new_events, &records, checkpoint);
+        batch.repeated = self.repeated;
         batch.exclusive = exclusive(&intakes);
         if batch.is_empty() {
+            self.failed = false;
             self.inner.checkpoint.set_committing(false);
             answer(replies, &[]);
             return;
@@ -146,33 +214,65 @@ impl Committer {
         } else {
             replies
         };
-        let begun = Instant::now();
-        match self.inner.store.commit(&batch).await {
+        match self.store(&batch, records.len()).await {
             Ok(committed) => {
                 fault::point("after-commit");
-                self.inner.commits.succeeded();
-                self.inner.metrics.committed(begun.elapsed(), records.len());
-                self.hand_off(intakes, replies, &committed, now);
+                if checkpoint.is_some() {
+                    self.checkpoint = None;
+                }
+                // Publishers first: they are on their way back with more while the deliveries are handed over.
+                answer(replies, &results(&intakes, &committed));
+                self.hand_off(intakes, &committed, now);
                 self.inner.checkpoint.set_committing(false);
-                if !records.is_empty() {
-                    self.inner.changed();
-                }
-                self.settle(records, now);
-                for webhook in committed.due {
-                    self.inner.look_at_stored(webhook, now);
-                }
+                self.settle(records, &committed, now);
+            }
+            Err(error) if isolate::may_be_a_row(&error) => {
+                let events = intakes.into_iter().zip(batch.events).collect();
+                self.isolate(events, records, replies, error).await;
             }
             Err(error) => {
-                tracing::error!(error = %error, events = intakes.len(), outcomes = records.len(), "commit failed");
-                self.inner.metrics.commit_failed();
-                self.inner.commits.failed();
+                tracing::error!(%error, events = intakes.len(), outcomes = records.len(), "commit failed");
                 refuse_replies(replies, &publish_error(&error));
-                self.unclear = intakes;
-                self.unsaved = records;
-                if matches!(error, CommitError::Store(StoreError::LeaseLost)) {
-                    self.lose().await;
-                }
+                self.give_up(intakes, records, &error).await;
             }
+        }
+    }
+
+    /// Makes a batch durable.
+    async fn store(&mut self, batch: &Batch, records: usize) -> Result<Committed, CommitError> {
+        let begun = Instant::now();
+        let result = self.inner.store.commit(batch).await;
+        match &result {
+            Ok(_) => {
+                self.inner.commits.succeeded();
+                self.inner.metrics.committed(begun.elapsed(), records);
+                self.failed = false;
+                self.repeated &= !self.unsaved.is_empty();
+                self.divisor = (self.divisor / 2).max(1);
+            }
+            Err(_) => self.inner.metrics.commit_failed(),
+        }
+        result
+    }
+
+    /// A commit failed, and nobody knows whether it reached the store. Its records come first in the next one.
+    async fn give_up(&mut self, intakes: Vec<Intake>, records: Vec<Record>, error: &CommitError) {
+        self.inner.commits.failed();
+        self.failed = true;
+        self.unclear.extend(intakes);
+        self.put_back(records);
+        match error {
+            CommitError::Store(StoreError::LeaseLost) => self.lose().await,
+            CommitError::Store(StoreError::Timeout(_)) => self.divisor = (self.divisor * 2).min(DIVISOR_MAX),
+            _ => {}
+        }
+    }
+
+    /// Records that could not be stored come before all others.
+    fn put_back(&mut self, records: Vec<Record>) {
+        self.repeated = true;
+        for record in records.into_iter().rev() {
+            self.unsaved.push_front(record);
         }
     }
 
@@ -185,6 +285,7 @@ impl Committer {
         self.inner.stop_recovery().await;
         self.inner.abandon_lanes();
         self.unsaved.clear();
+        self.checkpoint = None;
         // Those that were stored are adopted with all others; those that were not can never be.
         self.unclear.clear();
     }
@@ -284,32 +385,13 @@ impl Committer {
         (Intake { event, lanes, spilled }, new_event)
     }
 
-    /// The events are durable: puts deliveries into their lanes and answers the publishers.
-    fn hand_off(&self, intakes: Vec<Intake>, replies: Vec<Reply>, committed: &Committed, now: i64) {
-        let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
-        let results: Vec<_> = intakes
-            .iter()
-            .enumerate()
-            .map(|(index, intake)| match repeats.get(&index) {
-                None => Ok(Published {
-                    event: EventId::from_raw(intake.event.id),
-                    delivery_count: intake.lanes.len(),
-                    repeated: false,
-                }),
-                Some(repeat) if repeat.same => Ok(Published {
-                    event: EventId::from_raw(repeat.event_id),
-                    delivery_count: repeat.delivery_count,
-                    repeated: true,
-                }),
-                Some(repeat) => Err(PublishError::Conflict(EventId::from_raw(repeat.event_id))),
-            })
-            .collect();
+    /// The events are durable: puts deliveries into their lanes.
+    fn hand_off(&self, intakes: Vec<Intake>, committed: &Committed, now: i64) {
+        let repeats: Vec<usize> = committed.repeats.iter().map(|repeat| repeat.index).collect();
         self.inner.metrics.published(intakes.len() - repeats.len());
-        // Publishers first: they are on their way back with more while the deliveries are handed over.
-        answer(replies, &results);
         for (index, intake) in intakes.into_iter().enumerate() {
             let last = intake.event.id;
-            if repeats.contains_key(&index) {
+            if repeats.contains(&index) {
                 intake.withdraw();
             } else {
                 // What another node sends is that node's to look at.
@@ -321,20 +403,31 @@ impl Committer {
     }
 
     /// The outcomes are durable: the deliveries leave memory.
-    fn settle(&self, records: Vec<Record>, now: i64) {
-        for Record {
-            lane, delivery, change, ..
-        } in records
-        {
-            let due_at = match &change {
-                Change::Attempted { retry, .. } => retry.as_ref().and_then(|row| row.next_attempt().due_at()),
-                Change::Ended(_) => None,
-                Change::Noted(_) => continue,
-                Change::Parked(row) => Some(row.due_at),
-            };
-            let actions = lane.settle(delivery.raw(), due_at, now);
-            self.inner.act(&lane, actions);
+    fn settle(&self, records: Vec<Record>, committed: &Committed, now: i64) {
+        if !records.is_empty() {
+            self.inner.changed();
         }
+        for record in records {
+            self.let_go(&record, now);
+        }
+        self.inner.judge_health(&committed.failing);
+        for webhook in &committed.due {
+            self.inner.look_at_stored(*webhook, now);
+        }
+    }
+
+    /// A delivery leaves memory, unless the record only took note of it.
+    fn let_go(&self, record: &Record, now: i64) {
+        let due_at = match &record.change {
+            Change::Attempted { retry, .. } | Change::Unrecorded { retry } => {
+                retry.as_ref().and_then(|row| row.next_attempt().due_at())
+            }
+            Change::Ended(_) => None,
+            Change::Noted(_) => return,
+            Change::Parked(row) => Some(row.due_at),
+        };
+        let actions = record.lane.settle(record.delivery.raw(), due_at, now);
+        self.inner.act(&record.lane, actions);
     }
 
     /// A commit that failed may have reached the store: looks which of its events did, and hands those off. False while
@@ -389,6 +482,14 @@ impl Intake {
         })
     }
 
+    fn published(&self) -> Published {
+        Published {
+            event: EventId::from_raw(self.event.id),
+            delivery_count: self.lanes.len(),
+            repeated: false,
+        }
+    }
+
     /// The event was not stored: gives the places in memory back.
     fn withdraw(self) {
         for (position, lane) in self.lanes.iter().enumerate() {
@@ -410,14 +511,24 @@ fn exclusive(intakes: &[Intake]) -> Vec<i64> {
     webhooks
 }
 
+/// What publishers are told of a commit.
+fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<Published, PublishError>> {
+    let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
+    let result = |(index, intake): (usize, &Intake)| match repeats.get(&index) {
+        None => Ok(intake.published()),
+        Some(repeat) if repeat.same => Ok(Published {
+            event: EventId::from_raw(repeat.event_id),
+            delivery_count: repeat.delivery_count,
+            repeated: true,
+        }),
+        Some(repeat) => Err(PublishError::Conflict(EventId::from_raw(repeat.event_id))),
+    };
+    intakes.iter().enumerate().map(result).collect()
+}
+
 /// What a server would answer that does not wait for the commit: see [`fault`].
 fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
-    let published = |intake: &Intake| Published {
-        event: EventId::from_raw(intake.event.id),
-        delivery_count: intake.lanes.len(),
-        repeated: false,
-    };
-    intakes.iter().map(|intake| Ok(published(intake))).collect()
+    intakes.iter().map(|intake| Ok(intake.published())).collect()
 }
 
 /// A publish call that waits for its answer.
@@ -462,9 +573,13 @@ fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
     }
 }
 
+/// What publishers are told of a commit that failed: nothing of what the database says, which is not theirs to read.
 fn publish_error(error: &CommitError) -> PublishError {
     match error {
-        CommitError::Full(detail) => PublishError::Full(detail.clone()),
-        other => PublishError::Unavailable(other.to_string()),
+        CommitError::Full(_) => PublishError::Full,
+        CommitError::Store(StoreError::LeaseLost) => PublishError::Unavailable(LEASE_LOST),
+        CommitError::Store(StoreError::Timeout(_)) => PublishError::Unavailable("the store did not answer in time"),
+        CommitError::Store(StoreError::Unreachable(_)) => PublishError::Unavailable("the store cannot be reached"),
+        CommitError::Store(_) => PublishError::Unavailable("the store failed"),
     }
 }

@@ -1,4 +1,4 @@
-//! How much payload all lanes together hold in memory.
+//! How many bytes of payloads and outcomes are in memory, over all lanes.
 //!
 //! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
 //! and is held once: lanes that read the same event back from the store share what the first of them read.
@@ -152,6 +152,15 @@ impl Memory {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts bytes until the value that is returned is dropped.
+    pub(super) fn load(self: &Arc<Self>, bytes: usize) -> Load {
+        self.add(bytes);
+        Load {
+            memory: Arc::clone(self),
+            bytes,
+        }
+    }
+
     pub(super) fn remove(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         if before > self.tight() && before - bytes <= self.tight() {
@@ -179,6 +188,18 @@ impl Memory {
 
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that count against the limit for as long as this lives.
+pub(super) struct Load {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.memory.remove(self.bytes);
     }
 }
 
