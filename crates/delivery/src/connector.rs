@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
+use hookwright_domain::{
+    outcome::{ErrorClass, OperatorPart},
+    target::TargetPolicy,
+    url::PayloadUrl,
+};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -108,7 +112,13 @@ impl Connector {
         }
         let begun = Instant::now();
         let (stream, remote) = match &self.proxy {
-            Some(proxy) => (proxy.connect(addresses[0], deadline).await?, None),
+            Some(proxy) => {
+                let tunnel = proxy.connect(addresses[0], deadline).await;
+                if tunnel.as_ref().is_err_and(|failure| failure.operator.is_none()) {
+                    phases.connect_us = Some(elapsed_us(begun));
+                }
+                (tunnel?, None)
+            }
             None => {
                 let (stream, remote) = connect_any(&addresses, deadline).await?;
                 (stream, Some(remote))
@@ -148,7 +158,8 @@ impl Connector {
         }
         let message = "the service has no certificate authorities to verify the receiver's certificate with";
         let places = self.authorities.system_missing.as_deref().unwrap_or_default();
-        Err(Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}")))
+        let failure = Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}"));
+        Err(failure.of_operator(OperatorPart::Authorities, false))
     }
 
     /// The URL's addresses, each of them checked.
@@ -174,7 +185,13 @@ impl Connector {
                     } else {
                         "the host name does not resolve"
                     };
-                    Failure::new(ErrorClass::Dns, message).with_detail(error.to_string())
+                    let failure = Failure::new(ErrorClass::Dns, message).with_detail(error.to_string());
+                    if error.servers_are_silent() {
+                        // Attempts to addresses still get through: it pauses those to names, one by one.
+                        failure.of_operator(OperatorPart::Resolver, false)
+                    } else {
+                        failure
+                    }
                 })?
             }
         };
@@ -203,6 +220,7 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(Tcp
         };
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok((stream, *address)),
+            Ok(Err(error)) if lacks_descriptors(&error) => return Err(no_descriptors(&error)),
             Ok(Err(error)) => {
                 last = Failure::new(ErrorClass::Connect, format!("cannot connect: {}", plain(&error)));
             }
@@ -215,6 +233,19 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(Tcp
         }
     }
     Err(last)
+}
+
+/// Whether the process or the machine has as many files open as it may.
+fn lacks_descriptors(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+fn no_descriptors(error: &std::io::Error) -> Failure {
+    Failure::new(ErrorClass::Internal, "the server cannot open a connection at present")
+        .with_detail(error.to_string())
+        .of_operator(OperatorPart::Descriptors, true)
 }
 
 /// What an I/O error means, without what it was about.

@@ -16,6 +16,7 @@ mod clocks;
 mod command;
 mod committer;
 mod due;
+mod faults;
 mod health;
 mod inbox;
 mod lane;
@@ -49,7 +50,7 @@ use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{Store, StoreError, StoredEvent, fault};
+use hookwright_storage::{FailingRule, Store, StoreError, StoredEvent, fault};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
@@ -59,6 +60,7 @@ use tokio::{
 
 pub use self::clocks::ClockReport;
 pub use self::command::{Draft, PublishError, PublishResults, Published};
+pub use self::faults::FailingPart;
 pub use self::health::FAILURES_MIN;
 pub use self::stall::Stall;
 use self::{
@@ -138,8 +140,8 @@ pub struct DisableRequest {
 pub enum DisableReason {
     /// The receiver answered 410 Gone.
     Gone,
-    /// Nothing but failures for too long.
-    Failing,
+    /// Nothing but failures for too long: to be disabled only if that is so at every node, as the store knows.
+    Failing(FailingRule),
 }
 
 /// Handle to a running engine.
@@ -198,20 +200,7 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
         let (disable, disable_requests) = mpsc::channel(256);
-        let known_health = store
-            .all_failing_webhooks()
-            .await?
-            .into_iter()
-            .map(|row| {
-                (
-                    row.webhook_id,
-                    Health {
-                        failing_since: row.failing_since,
-                        failures: row.failures,
-                    },
-                )
-            })
-            .collect();
+        let known_health = health::known(store.all_failing_webhooks().await?);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let lease = Arc::new(Lease::new(store.lease().is_some()));
@@ -259,6 +248,7 @@ impl Engine {
             inner.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
             inner.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
             inner.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
+            inner.spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
         ];
         if let Some(lease) = inner.store.lease() {
             tasks.push(inner.spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)));
@@ -280,7 +270,7 @@ impl Engine {
             return refused(PublishError::Stopping);
         }
         if !self.inner.membership.may_accept() {
-            return refused(PublishError::Unavailable(LEASE_LOST.to_owned()));
+            return refused(PublishError::Unavailable(LEASE_LOST));
         }
         self.inner.memory.ease().await;
         let (reply, answer) = oneshot::channel();
@@ -405,6 +395,11 @@ impl Engine {
     pub async fn clock(&self) -> ClockReport {
         self.inner.watch_clock().await;
         self.inner.clock_report()
+    }
+
+    /// The parts of the operator's that attempts fail by, and whether sending is paused because of them.
+    pub fn failing_parts(&self) -> Vec<FailingPart> {
+        self.inner.turns.faults().failing(clock::schedule_us())
     }
 
     /// Whether anything is sent to a webhook at present.
@@ -590,7 +585,8 @@ impl Inner {
     }
 
     /// Queues a record for the committer; waits while its queue is full.
-    async fn record(&self, record: Record) {
+    async fn record(&self, mut record: Record) {
+        record.load = Some(self.memory.load(record.bytes()));
         if self.inbox.record(record).await.is_err() {
             tracing::error!("an outcome was lost: the committer has ended; the attempt will be made again");
         }

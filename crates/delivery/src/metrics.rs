@@ -139,6 +139,14 @@ impl Metrics {
         self.commit_failures.inc();
     }
 
+    /// An attempt failed by the operator's fault: it counts for no delivery.
+    pub(crate) fn held_back(&self, report: &AttemptReport) {
+        if let Some(class) = report.error_class() {
+            let error_class = class.as_str();
+            self.attempts.get_or_create(&AttemptLabels { error_class }).inc();
+        }
+    }
+
     pub(crate) fn attempted(&self, report: &AttemptReport, state: DeliveryState) {
         self.attempt_seconds.observe(report.duration.as_secs_f64());
         match report.error_class() {

@@ -18,12 +18,14 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use self::system::System;
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long servers that answered nothing about a name may take to answer about the root.
+const ROOT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long IPv6 addresses are waited for once an IPv4 address is known (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// How many of a name's addresses are looked at.
@@ -35,6 +37,7 @@ const ADDRESSES_MAX: usize = 16;
 pub struct ResolveError {
     problem: String,
     name_incomplete: bool,
+    servers_are_silent: bool,
 }
 
 impl ResolveError {
@@ -42,12 +45,18 @@ impl ResolveError {
         Self {
             problem: problem.to_string(),
             name_incomplete: false,
+            servers_are_silent: false,
         }
     }
 
     /// Whether the name looks like one that only search domains complete.
     pub fn is_name_incomplete(&self) -> bool {
         self.name_incomplete
+    }
+
+    /// Whether the DNS servers answer nothing at all: then the fault is the operator's, not the name's.
+    pub fn servers_are_silent(&self) -> bool {
+        self.servers_are_silent
     }
 }
 
@@ -105,6 +114,10 @@ impl Resolver {
             }
         };
         let (ipv4, ipv6) = ask_for_both(resolver, &absolute, limit).await;
+        let is_unanswered = [&ipv4, &ipv6].into_iter().all(|answer| match answer {
+            None => true,
+            Some(answer) => answer.as_ref().err().is_some_and(is_silence),
+        });
         let failed = ipv4.as_ref().or(ipv6.as_ref()).and_then(|answer| answer.as_ref().err());
         let failed = failed.map(ToString::to_string);
         let addresses = [ipv4, ipv6].into_iter().flatten().flatten().flatten();
@@ -112,12 +125,28 @@ impl Resolver {
         if addresses.is_empty() {
             Err(ResolveError {
                 problem: failed.unwrap_or_else(|| "no answer in time".to_owned()),
+                servers_are_silent: is_unanswered && is_silent(resolver).await,
                 name_incomplete: !name.ends_with('.') && name.matches('.').count() < dots_min,
             })
         } else {
             Ok(addresses)
         }
     }
+}
+
+/// Whether the servers answer nothing about the root either. A name whose own servers are down gets no answer in time from servers
+/// that work.
+async fn is_silent(resolver: &TokioResolver) -> bool {
+    match timeout(ROOT_TIMEOUT, resolver.lookup(".", RecordType::NS)).await {
+        Err(_) => true,
+        Ok(Err(error)) => is_silence(&error),
+        Ok(Ok(_)) => false,
+    }
+}
+
+/// Whether no server answered, as opposed to an answer that says no.
+fn is_silence(error: &NetError) -> bool {
+    matches!(error, NetError::Timeout | NetError::NoConnections | NetError::Io(_))
 }
 
 /// The answers for both families: as many as are worth their wait. `None` is no answer.

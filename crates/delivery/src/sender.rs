@@ -17,7 +17,7 @@ use hookwright_domain::{
 };
 use tokio::time::Instant;
 
-pub use self::report::{AttemptReport, Failure, Phases, ResponseRecord};
+pub use self::report::{AttemptReport, Failure, OperatorFault, Phases, ResponseRecord};
 use crate::{
     clock,
     connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},

@@ -89,6 +89,40 @@ impl ErrorClass {
 }
 
 closed_list! {
+    /// A part of the operator's that attempts need. When one fails, attempts wait: no receiver is at fault.
+    OperatorPart {
+        /// The egress proxy.
+        Proxy = "proxy",
+        /// The DNS servers.
+        Resolver = "resolver",
+        /// The certificate authorities that are trusted.
+        Authorities = "ca_store",
+        /// The master key that opens signing secrets.
+        MasterKey = "master_key",
+        /// File descriptors of the server.
+        Descriptors = "descriptors",
+        /// The service itself.
+        Internal = "internal",
+    }
+}
+
+impl OperatorPart {
+    /// What an operator can do about it.
+    pub const fn fix(self) -> &'static str {
+        match self {
+            Self::Proxy => "check that the proxy at egress-proxy runs, and its user and password",
+            Self::Resolver => "check that the DNS servers (dns-server, or those of the system) answer",
+            Self::Authorities => "install the system's CA certificates, or set extra-ca-file",
+            Self::MasterKey => "start the server with the master key that the secrets were stored under",
+            Self::Descriptors => {
+                "raise the limit of open files (ulimit -n, LimitNOFILE), or lower concurrent-attempts-max"
+            }
+            Self::Internal => "this is a bug: report it with the log",
+        }
+    }
+}
+
+closed_list! {
     /// Where a delivery stands.
     DeliveryState {
         /// Not attempted yet.

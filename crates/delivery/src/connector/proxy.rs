@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use hookwright_domain::{mask::mask_passwords, outcome::ErrorClass};
+use hookwright_domain::{
+    mask::mask_passwords,
+    outcome::{ErrorClass, OperatorPart},
+};
 use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::ConnectorError;
+use super::{ConnectorError, lacks_descriptors, no_descriptors};
 use crate::sender::Failure;
 
 /// The longest answer to CONNECT that is read.
@@ -46,15 +49,19 @@ impl EgressProxy {
 
     /// A connection through the proxy to an address.
     pub(super) async fn connect(&self, target: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
-        let failed = |what: String| Failure::new(ErrorClass::Proxy, "the egress proxy failed").with_detail(what);
         match timeout_at(deadline, self.tunnel(target)).await {
-            Ok(Ok(stream)) => Ok(stream),
+            Ok(Ok((stream, status))) => match status {
+                200..=299 => Ok(stream),
+                status => Err(refused(status)),
+            },
+            Ok(Err(error)) if lacks_descriptors(&error) => Err(no_descriptors(&error)),
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_) => Err(failed("no answer in time".to_owned())),
         }
     }
 
-    async fn tunnel(&self, target: SocketAddr) -> std::io::Result<TcpStream> {
+    /// A connection to the proxy, and what status it answered CONNECT with.
+    async fn tunnel(&self, target: SocketAddr) -> std::io::Result<(TcpStream, u16)> {
         let mut stream = TcpStream::connect(&self.address).await?;
         let authorization = self
             .authorization
@@ -72,14 +79,31 @@ impl EgressProxy {
             answer.push(stream.read_u8().await?);
         }
         let status = answer.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        if answer.starts_with(b"HTTP/1.") && status.len() == 3 && status[0] == b'2' {
-            Ok(stream)
-        } else {
-            Err(std::io::Error::other(format!(
-                "CONNECT was answered {}",
-                String::from_utf8_lossy(status)
-            )))
+        let status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+        match status.filter(|_| answer.starts_with(b"HTTP/1.")) {
+            Some(status) => Ok((stream, status)),
+            None => Err(std::io::Error::other("the answer to CONNECT is not HTTP")),
         }
+    }
+}
+
+/// The proxy does not answer as a proxy does.
+fn failed(what: String) -> Failure {
+    Failure::new(ErrorClass::Proxy, "the egress proxy failed")
+        .with_detail(what)
+        .of_operator(OperatorPart::Proxy, true)
+}
+
+/// An answer to CONNECT that is no success. Wrong credentials are wrong for every target. Any other answer is about this one: the
+/// proxy does not allow it, or cannot reach it. Such an attempt counts as one, or a receiver that is gone for good would be
+/// tried for ever; it says nothing of the webhook's health all the same, for nobody can tell these apart.
+fn refused(status: u16) -> Failure {
+    let failure = Failure::new(ErrorClass::Proxy, "the egress proxy made no connection to the receiver")
+        .with_detail(format!("CONNECT was answered {status}"));
+    if status == 407 {
+        failure.of_operator(OperatorPart::Proxy, true)
+    } else {
+        failure
     }
 }
 

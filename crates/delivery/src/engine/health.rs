@@ -1,64 +1,167 @@
 //! When a webhook has failed for so long that it is disabled.
+//!
+//! The store counts failures over all nodes: a node adds its own with the commit that holds their outcomes, and gets the sum back.
+//! A success at any node clears the count. A node that knows of failures clears them with its next success. A node that does
+//! not know of any stores a success when the last one that it stored is older than [`success_interval`]. A webhook is disabled
+//! in a transaction that checks the count and the last success again.
 
 use std::time::Duration;
+
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::{FailingRule, HealthRow};
+
+use super::{DisableReason, DisableRequest, Inner, lane::Lane};
+use crate::clock;
 
 /// A webhook is never disabled for fewer failures than this, however long they took.
 pub const FAILURES_MIN: i32 = 20;
 
-/// The failures of one webhook since its last success. Kept in the store while there are any.
+/// How much of the time until a webhook is disabled may pass between two successes that a node stores, and how long that is at
+/// most.
+const SUCCESS_INTERVALS: u32 = 8;
+const SUCCESS_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
+
+/// What a node remembers of a webhook's health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Health {
-    /// When the first failure after the last success was.
-    pub(crate) failing_since: Option<i64>,
-    /// How many there have been.
-    pub(crate) failures: i32,
+pub(super) struct Health {
+    /// The store may know of failures.
+    failing: bool,
+    /// When the last success was stored.
+    noted_at: Option<i64>,
+}
+
+/// What came of an attempt, for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It succeeded at this time.
+    Succeeded(i64),
+    /// It failed at this time, by the receiver's fault.
+    Failed(i64),
 }
 
 impl Health {
-    /// Notes a success. True when that ends a series of failures.
-    pub(crate) fn succeeded(&mut self) -> bool {
-        std::mem::take(self).failing_since.is_some()
+    /// Of a webhook of which the store knows failures.
+    pub(super) fn failing() -> Self {
+        Self {
+            failing: true,
+            noted_at: None,
+        }
     }
 
-    /// Notes a failure.
-    pub(crate) fn failed(&mut self, now: i64) {
-        self.failing_since.get_or_insert(now);
-        self.failures = self.failures.saturating_add(1);
+    /// Notes a success. Returns what to store, if anything; `interval` is `None` where there is one node only.
+    pub(super) fn succeeded(&mut self, now: i64, interval: Option<Duration>) -> Option<Outcome> {
+        let old = |noted: i64| interval.is_some_and(|interval| now.saturating_sub(noted) >= micros(interval));
+        let news = interval.is_some() && self.noted_at.is_none_or(old);
+        if !self.failing && !news {
+            return None;
+        }
+        *self = Self {
+            failing: false,
+            noted_at: Some(now),
+        };
+        Some(Outcome::Succeeded(now))
     }
 
-    /// Whether the webhook has failed for `disable_after`, over enough attempts.
-    pub(crate) fn is_hopeless(&self, disable_after: Duration, now: i64) -> bool {
-        let limit = i64::try_from(disable_after.as_micros()).unwrap_or(i64::MAX);
-        self.failures >= FAILURES_MIN
-            && self
-                .failing_since
-                .is_some_and(|since| now.saturating_sub(since) >= limit)
+    /// Notes a failure of the receiver. Returns what to store.
+    pub(super) fn failed(&mut self, now: i64) -> Outcome {
+        self.failing = true;
+        Outcome::Failed(now)
     }
+}
+
+/// How old the last success that a node stored may be while it has newer ones.
+pub(super) fn success_interval(disable_after: Duration) -> Duration {
+    (disable_after / SUCCESS_INTERVALS).min(SUCCESS_INTERVAL_MAX)
+}
+
+/// When a webhook is disabled for its failures.
+fn rule(disable_after: Duration, now: i64) -> FailingRule {
+    FailingRule {
+        failures_min: FAILURES_MIN,
+        since: now.saturating_sub(micros(disable_after)),
+        success_interval_us: micros(success_interval(disable_after)),
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Inner {
+    /// What to store of an attempt that reached its receiver, or failed by its fault.
+    pub(super) fn track_health(&self, lane: &Lane, success: bool) -> Option<Outcome> {
+        let now = clock::now_us();
+        let interval = self.store.lease().map(|_| success_interval(self.options.disable_after));
+        lane.with_health(|health| {
+            if success {
+                health.succeeded(now, interval)
+            } else {
+                Some(health.failed(now))
+            }
+        })
+    }
+
+    /// Asks for webhooks to be disabled that have failed for long enough, by what the store knows after a commit.
+    pub(super) fn judge_health(&self, failing: &[HealthRow]) {
+        if failing.is_empty() {
+            return;
+        }
+        let rule = rule(self.options.disable_after, clock::now_us());
+        for row in failing {
+            let since = row.failing_since.filter(|since| *since <= rule.since);
+            if since.is_some() && row.failures >= rule.failures_min {
+                self.ask_to_disable(WebhookId::from_raw(row.webhook_id), DisableReason::Failing(rule));
+            }
+        }
+    }
+
+    /// When the queue is full the next failure asks again.
+    pub(super) fn ask_to_disable(&self, webhook: WebhookId, reason: DisableReason) {
+        let _ = self.disable.try_send(DisableRequest { webhook, reason });
+    }
+}
+
+/// What the store knew of failing webhooks at start.
+pub(super) fn known(rows: Vec<HealthRow>) -> std::collections::HashMap<i64, Health> {
+    rows.into_iter()
+        .map(|row| (row.webhook_id, Health::failing()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DAY: i64 = 86_400_000_000;
+    const SECOND: i64 = 1_000_000;
 
     #[test]
-    fn takes_both_the_time_and_the_attempts() {
-        let five_days = Duration::from_secs(5 * 86_400);
+    fn a_success_is_stored_that_ends_failures() {
         let mut health = Health::default();
-        (0..19).for_each(|_| health.failed(DAY));
-        assert!(!health.is_hopeless(five_days, 100 * DAY), "19 failures are too few");
-        health.failed(2 * DAY);
-        assert!(!health.is_hopeless(five_days, 6 * DAY - 1), "not five days yet");
-        assert!(health.is_hopeless(five_days, 6 * DAY));
+        assert_eq!(health.succeeded(1, None), None);
+        assert_eq!(health.failed(2), Outcome::Failed(2));
+        assert_eq!(health.succeeded(3, None), Some(Outcome::Succeeded(3)));
+        assert_eq!(health.succeeded(4, None), None);
+        assert_eq!(
+            Health::failing().succeeded(5, None),
+            Some(Outcome::Succeeded(5)),
+            "failures of before the start"
+        );
     }
 
     #[test]
-    fn one_success_clears_the_series() {
+    fn among_nodes_a_success_is_stored_now_and_then() {
+        let interval = Some(Duration::from_secs(10));
         let mut health = Health::default();
-        assert!(!health.succeeded());
-        health.failed(7);
-        assert!(health.succeeded());
-        assert_eq!(health, Health::default());
+        let stored: Vec<i64> = (0..30)
+            .filter(|at| health.succeeded(at * SECOND, interval).is_some())
+            .collect();
+        assert_eq!(stored, [0, 10, 20]);
+    }
+
+    #[test]
+    fn successes_are_stored_often_enough_to_keep_a_webhook() {
+        assert_eq!(success_interval(Duration::from_secs(5 * 86_400)), SUCCESS_INTERVAL_MAX);
+        assert_eq!(success_interval(Duration::from_secs(8)), Duration::from_secs(1));
+        assert_eq!(success_interval(Duration::ZERO), Duration::ZERO);
     }
 }

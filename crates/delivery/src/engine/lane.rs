@@ -376,8 +376,9 @@ impl Lane {
     pub(super) fn next(&self, first: bool, now: i64) -> Option<(Job, Arc<Webhook>)> {
         let mut state = self.lock();
         state.starting -= usize::from(first);
-        let may_run = self.shared.turns.may_send() && state.workers <= state.limit.get() && state.not_before <= now;
-        let next = match state.mode.sending().filter(|_| may_run).map(Arc::clone) {
+        let may_run = state.workers <= state.limit.get() && state.not_before <= now && !state.ready.is_empty();
+        let sending = state.mode.sending().filter(|_| may_run).map(Arc::clone);
+        let next = match sending.filter(|_| self.shared.turns.begin()) {
             Some(webhook) => state.ready.pop_front().map(|job| (job, webhook)),
             None => None,
         };

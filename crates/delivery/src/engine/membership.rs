@@ -323,8 +323,8 @@ impl Inner {
         }
     }
 
-    /// Lanes that stood in line while the lease had ended may send again.
-    fn resume_sending(self: &Arc<Self>) {
+    /// Lanes that stood in line while the lease had ended, or sending was paused, may send again.
+    pub(super) fn resume_sending(self: &Arc<Self>) {
         while let Some(lane) = self.turns.resume() {
             self.start_next(lane);
         }

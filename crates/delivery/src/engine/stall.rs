@@ -45,7 +45,9 @@ impl Inner {
             since: commits,
             reason: "the store takes no commits".to_owned(),
         });
-        let lanes = self.all_lanes();
+        // While sending is paused nothing is attempted on purpose: that is told apart.
+        let paused = self.turns.faults().paused_since().is_some();
+        let lanes = if paused { Vec::new() } else { self.all_lanes() };
         let due = lanes
             .iter()
             .filter_map(|lane| lane.stalled_since(now).map(|since| (since, lane.webhook)))

@@ -2,7 +2,8 @@
 //!
 //! A lane's worker holds one turn. When none is free the lane waits in line, and a worker that has finished a delivery
 //! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another. While this
-//! node's lease has ended, or where it was told to send nothing, everybody waits in line.
+//! node's lease has ended, where it was told to send nothing, or while sending is paused ([`super::faults`]), everybody waits in
+//! line.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{lane::Lane, lease::Lease};
+use super::{faults::Faults, lane::Lane, lease::Lease};
 
 /// See the module.
 pub(super) struct Turns {
@@ -23,6 +24,7 @@ pub(super) struct Turns {
     lease: Arc<Lease>,
     /// Nobody gets a turn.
     hold: bool,
+    faults: Faults,
     contended: AtomicBool,
     taken: AtomicUsize,
     all_free: Notify,
@@ -38,6 +40,7 @@ impl Turns {
         Self {
             lease,
             hold: false,
+            faults: Faults::default(),
             state: Mutex::new(State {
                 free: limit,
                 line: VecDeque::new(),
@@ -68,8 +71,18 @@ impl Turns {
     }
 
     /// Whether this node may send at all.
-    pub(super) fn may_send(&self) -> bool {
-        !self.hold && self.lease.holds()
+    fn may_send(&self) -> bool {
+        !self.hold && self.lease.holds() && self.faults.may_send()
+    }
+
+    /// Takes the right to begin one attempt: not while the lease has ended, and while sending is paused for a probe only.
+    pub(super) fn begin(&self) -> bool {
+        !self.hold && self.lease.holds() && self.faults.begin()
+    }
+
+    /// What keeps everybody from sending.
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Gives a free turn to the lane that has waited longest, if there are both: the caller must start a worker there.

@@ -13,17 +13,18 @@ use std::{
 use futures::FutureExt as _;
 use hookwright_domain::{
     id::DeliveryId,
-    outcome::{DeliveryState, ErrorClass, StatusOutcome, classify_status},
+    outcome::{DeliveryState, ErrorClass, OperatorPart, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
 use hookwright_storage::{
-    AttemptRow, DELIVERED, ENDING_CANCELLED, EndingRow, FAILED, GOES_ON, HealthRow, PAUSED, PendingRow, fault,
+    AttemptRow, DELIVERED, ENDING_CANCELLED, EndingRow, FAILED, GOES_ON, PAUSED, PendingRow, fault,
 };
 use tracing::Instrument as _;
 
 use super::{
-    CONNECTION_IDLE_US, DisableReason, DisableRequest, Inner,
+    CONNECTION_IDLE_US, DisableReason, Inner,
     command::{Change, Record},
+    health::Outcome,
     lane::{Job, Lane},
     later_second, park,
 };
@@ -31,7 +32,7 @@ use crate::{
     catalogue::Webhook,
     clock, details, random,
     request::PreparedRequest,
-    sender::{AttemptReport, AttemptRequest, Connection},
+    sender::{AttemptReport, AttemptRequest, Connection, OperatorFault},
     trace::TraceContext,
 };
 
@@ -94,7 +95,13 @@ impl Inner {
     }
 
     /// Makes one attempt and queues what came of it for the committer.
-    async fn work_off(&self, lane: &Arc<Lane>, webhook: &Webhook, job: &Job, connection: &mut Option<Connection>) {
+    async fn work_off(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        webhook: &Webhook,
+        job: &Job,
+        connection: &mut Option<Connection>,
+    ) {
         let attempt = AssertUnwindSafe(self.attempt(lane, webhook, job, connection));
         let record = attempt.catch_unwind().await.unwrap_or_else(|_| {
             let delivery = DeliveryId::from_raw(job.delivery);
@@ -106,7 +113,7 @@ impl Inner {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         lane: &Arc<Lane>,
         webhook: &Webhook,
         job: &Job,
@@ -134,15 +141,30 @@ impl Inner {
                     AttemptReport::internal(clock::now_us(), "the server failed while it made the attempt")
                 })
             }
-            _ => AttemptReport::internal(clock::now_us(), "the signing secret cannot be opened"),
+            (None, _) => {
+                let message = "the signing secret cannot be opened";
+                AttemptReport::of_operator(clock::now_us(), message, OperatorPart::MasterKey)
+            }
+            (_, None) => AttemptReport::internal(clock::now_us(), "the payload URL cannot be used"),
         };
         if let Some(url) = &webhook.url {
             self.heard_from(url.host(), &report);
         }
+        if let Some(fault) = report.operator_fault() {
+            trace.finish(&span, &report);
+            return self.hold_back(lane, job, fault, &report);
+        }
+        if report.was_connected() && self.turns.faults().passed(clock::schedule_us()) {
+            self.resume_sending();
+        }
         let outcome = self.judge(webhook, job, number, &report);
         trace.finish(&span, &report);
         self.metrics.attempted(&report, outcome.state);
-        lane.attempted(outcome.state == DeliveryState::Delivered, report.duration);
+        let success = outcome.state == DeliveryState::Delivered;
+        let concerns_receiver = outcome.class.is_none_or(ErrorClass::concerns_receiver);
+        if concerns_receiver {
+            lane.attempted(success, report.duration);
+        }
         self.count(
             lane,
             job.event.organization_id,
@@ -150,7 +172,14 @@ impl Inner {
             outcome.state,
             report.duration,
         );
-        let health = self.track_health(lane, &outcome);
+        let health = if concerns_receiver {
+            self.track_health(lane, success)
+        } else {
+            None
+        };
+        if outcome.class == Some(ErrorClass::Gone) {
+            self.ask_to_disable(lane.webhook, DisableReason::Gone);
+        }
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
         Record::of(
             lane,
@@ -208,36 +237,13 @@ impl Inner {
         }
     }
 
-    /// Keeps count of failures in a row, and asks for the webhook to be disabled where that is due. Returns the row to
-    /// store if anything changed.
-    fn track_health(&self, lane: &Arc<Lane>, verdict: &Verdict) -> Option<HealthRow> {
-        let now = clock::now_us();
-        let (changed, health) = lane.with_health(|health| {
-            let changed = if verdict.state == DeliveryState::Delivered {
-                health.succeeded()
-            } else {
-                health.failed(now);
-                true
-            };
-            (changed, *health)
-        });
-        let reason = match verdict.class {
-            Some(ErrorClass::Gone) => Some(DisableReason::Gone),
-            Some(_) if health.is_hopeless(self.options.disable_after, now) => Some(DisableReason::Failing),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            // When the queue is full the next failure asks again.
-            let _ = self.disable.try_send(DisableRequest {
-                webhook: lane.webhook,
-                reason,
-            });
-        }
-        changed.then(|| HealthRow {
-            webhook_id: lane.webhook.raw(),
-            failing_since: health.failing_since,
-            failures: health.failures,
-        })
+    /// An attempt failed by the operator's fault: it counts for nothing, and its delivery waits.
+    fn hold_back(&self, lane: &Arc<Lane>, job: &Job, fault: OperatorFault, report: &AttemptReport) -> Record {
+        self.metrics.held_back(report);
+        let detail = report.operator_detail().or(report.error_message()).unwrap_or_default();
+        let pause = self.turns.faults().failed(fault, detail, clock::schedule_us());
+        let due_at = clock::schedule_us().saturating_add(pause);
+        Record::of(lane, job, Change::Parked(job.pending_row(job.attempts, due_at)), None)
     }
 }
 
@@ -307,12 +313,13 @@ impl Job {
 }
 
 impl Record {
-    pub(super) fn of(lane: &Arc<Lane>, job: &Job, change: Change, health: Option<HealthRow>) -> Self {
+    pub(super) fn of(lane: &Arc<Lane>, job: &Job, change: Change, health: Option<Outcome>) -> Self {
         Self {
             lane: Arc::clone(lane),
             delivery: DeliveryId::from_raw(job.delivery),
             change,
             health,
+            load: None,
             ordering_key: job.ordering_key.clone(),
         }
     }

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use hookwright_domain::{outcome::ErrorClass, retry::parse_date};
+use hookwright_domain::{
+    outcome::{ErrorClass, OperatorPart},
+    retry::parse_date,
+};
 use serde::Deserialize;
 
 /// How long each phase took, in microseconds. A phase that did not happen is absent.
@@ -35,6 +38,17 @@ pub struct Failure {
     pub message: String,
     /// For operators.
     pub detail: Option<String>,
+    /// The fault is the operator's: it says nothing of the receiver.
+    pub operator: Option<OperatorFault>,
+}
+
+/// A fault of a part of the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperatorFault {
+    /// The part.
+    pub part: OperatorPart,
+    /// Every attempt would fail.
+    pub everywhere: bool,
 }
 
 impl Failure {
@@ -43,7 +57,14 @@ impl Failure {
             class,
             message: message.into(),
             detail: None,
+            operator: None,
         }
+    }
+
+    /// The fault is the operator's; `everywhere` if every attempt would fail.
+    pub(crate) fn of_operator(mut self, part: OperatorPart, everywhere: bool) -> Self {
+        self.operator = Some(OperatorFault { part, everywhere });
+        self
     }
 
     pub(crate) fn with_detail(mut self, detail: String) -> Self {
@@ -130,10 +151,27 @@ impl AttemptReport {
 
     /// An attempt that failed before anything was sent, by a fault of our own.
     pub fn internal(started_at_us: i64, message: &str) -> Self {
+        Self::of_operator(started_at_us, message, OperatorPart::Internal)
+    }
+
+    /// An attempt that failed before anything was sent, because of a part of the operator's, for this webhook alone.
+    pub(crate) fn of_operator(started_at_us: i64, message: &str, part: OperatorPart) -> Self {
         Self {
-            failure: Some(Failure::new(ErrorClass::Internal, message)),
+            failure: Some(Failure::new(ErrorClass::Internal, message).of_operator(part, false)),
             ..Self::begun(started_at_us)
         }
+    }
+
+    /// The operator's fault that it failed by.
+    pub fn operator_fault(&self) -> Option<OperatorFault> {
+        let failure = self.failure.as_ref()?;
+        let internal = OperatorFault {
+            part: OperatorPart::Internal,
+            everywhere: false,
+        };
+        failure
+            .operator
+            .or((failure.class == ErrorClass::Internal).then_some(internal))
     }
 
     /// Why it failed.
@@ -149,6 +187,11 @@ impl AttemptReport {
     /// Why it failed, for operators.
     pub fn operator_detail(&self) -> Option<&str> {
         self.failure.as_ref().and_then(|failure| failure.detail.as_deref())
+    }
+
+    /// Whether there was a connection to the receiver, or the proxy tried to make one.
+    pub(crate) fn was_connected(&self) -> bool {
+        self.response.is_some() || self.phases.connect_us.is_some()
     }
 
     /// The response's status.

@@ -6,8 +6,14 @@ use std::{
     time::Duration,
 };
 
-use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
-use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy};
+use hookwright_delivery::{
+    connector::ConnectorOptions,
+    sender::{OperatorFault, Sender},
+};
+use hookwright_domain::{
+    outcome::{ErrorClass, OperatorPart},
+    target::TargetPolicy,
+};
 use hookwright_testkit::{
     Receiver, Response,
     dns::{DnsServer, Kind, Record, Reply},
@@ -296,10 +302,20 @@ async fn s39_a_failing_proxy_is_not_the_receivers_fault() {
         let (address, _task) = proxy(answer).await;
         let report = attempt(&through(&format!("http://{address}")), &receiver.url("/")).await;
         assert_eq!(class(&report), Some(ErrorClass::Proxy), "{report:?}");
+        let about_this_target = answer.windows(3).any(|part| part == b"502");
+        let fault = (!about_this_target).then_some(OperatorFault {
+            part: OperatorPart::Proxy,
+            everywhere: true,
+        });
+        assert_eq!(report.operator_fault(), fault, "{report:?}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = attempt(&through(&format!("http://{closed}")), &receiver.url("/")).await;
     assert_eq!(class(&report), Some(ErrorClass::Proxy), "refused: {report:?}");
+    assert!(
+        report.operator_fault().is_some_and(|fault| fault.everywhere),
+        "{report:?}"
+    );
     assert!(!ErrorClass::Proxy.concerns_receiver());
     assert_eq!(receiver.connections(), 0);
 }
