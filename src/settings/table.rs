@@ -224,6 +224,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!(stalled_after, One, TELEMETRY, "DURATION", "For how long deliveries may be due without an attempt, or commits fail, before /readyz says so"),
     setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317",
         mask = Mask::UrlPassword),
+    setting!(long_transaction_after, One, TELEMETRY, "DURATION", "For how long a transaction of any session of PostgreSQL may be open before the log names it: it holds back the vacuum"),
     setting!(log_json, Switch, TELEMETRY, "true|false", "Write logs as JSON lines instead of text"),
     setting!(log_filter, One, TELEMETRY, "FILTER", "Which logs to write, for example info or hookwright=debug,warn"),
 ];

@@ -40,6 +40,15 @@ impl Node {
         Self { server, clients }
     }
 
+    /// Publishes an event of a type.
+    pub(crate) async fn publish_as(&mut self, event_type: &str, json: &str) {
+        self.clients
+            .events
+            .publish_event(event(event_type, json))
+            .await
+            .unwrap();
+    }
+
     async fn publish(&mut self) -> Result<String, tonic::Status> {
         let published = self.clients.events.publish_event(event("clocking", CLOCKING)).await?;
         Ok(id_of(&published.into_inner().event).to_owned())

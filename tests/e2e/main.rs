@@ -33,6 +33,7 @@
 //! | `bad_input` | errors with field-level details, and nothing stored |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
+//! | `operator_faults` | faults of the operator's own parts and of the store |
 //! | `audit` | who changed what, for those who may know |
 //! | `portal` | links that let customers into the console |
 //! | `installation` | what an installation tells of itself |
@@ -63,6 +64,7 @@ mod guides;
 mod hold;
 mod installation;
 mod isolation;
+mod operator_faults;
 mod operators;
 mod ordering;
 mod outcomes;

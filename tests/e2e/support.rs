@@ -135,7 +135,7 @@ pub(crate) async fn channel(address: &str) -> Channel {
 pub(crate) struct Installation {
     pub(crate) server: TestServer,
     pub(crate) clients: Clients,
-    _database: Option<TestDatabase>,
+    database: Option<TestDatabase>,
 }
 
 /// A server on a store, with loopback allowed as a target.
@@ -167,7 +167,7 @@ impl Installation {
         let mut installation = Self {
             server,
             clients,
-            _database: database,
+            database,
         };
         installation.create_organization("acme").await;
         installation
@@ -179,8 +179,16 @@ impl Installation {
         Self {
             server,
             clients,
-            _database: None,
+            database: None,
         }
+    }
+
+    /// A session of its own on the installation's PostgreSQL database.
+    pub(crate) async fn postgres(&self) -> tokio_postgres::Client {
+        let url = self.database.as_ref().unwrap().url();
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     pub(crate) async fn create_organization(&mut self, id: &str) {

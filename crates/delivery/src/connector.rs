@@ -158,8 +158,7 @@ impl Connector {
         }
         let message = "the service has no certificate authorities to verify the receiver's certificate with";
         let places = self.authorities.system_missing.as_deref().unwrap_or_default();
-        let failure = Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}"));
-        Err(failure.of_operator(OperatorPart::Authorities, false))
+        Err(Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}")))
     }
 
     /// The URL's addresses, each of them checked.

@@ -95,8 +95,6 @@ closed_list! {
         Proxy = "proxy",
         /// The DNS servers.
         Resolver = "resolver",
-        /// The certificate authorities that are trusted.
-        Authorities = "ca_store",
         /// The master key that opens signing secrets.
         MasterKey = "master_key",
         /// File descriptors of the server.
@@ -112,7 +110,6 @@ impl OperatorPart {
         match self {
             Self::Proxy => "check that the proxy at egress-proxy runs, and its user and password",
             Self::Resolver => "check that the DNS servers (dns-server, or those of the system) answer",
-            Self::Authorities => "install the system's CA certificates, or set extra-ca-file",
             Self::MasterKey => "start the server with the master key that the secrets were stored under",
             Self::Descriptors => {
                 "raise the limit of open files (ulimit -n, LimitNOFILE), or lower concurrent-attempts-max"

@@ -36,7 +36,7 @@ use std::{sync::Arc, time::Duration};
 use hookwright_delivery::{
     catalogue::Catalogue,
     clock,
-    engine::{DisableReason, DisableRequest, Engine},
+    engine::{DisableRequest, Engine},
 };
 use hookwright_domain::{id::IdGenerator, retry::RetrySchedule, target::TargetPolicy};
 use hookwright_storage::{MasterKey, Store, nodes::NodeOptions};
@@ -197,11 +197,7 @@ impl App {
     /// Disables webhooks as the engine asks for it, until the engine ends.
     pub async fn disable_as_asked(self: Arc<Self>, mut requests: mpsc::Receiver<DisableRequest>) {
         while let Some(request) = requests.recv().await {
-            let reason = match request.reason {
-                DisableReason::Gone => "gone",
-                DisableReason::Failing => "failing",
-            };
-            while let Err(error) = self.disable_webhook(request.webhook, reason).await {
+            while let Err(error) = self.disable_webhook(request.webhook, request.reason).await {
                 tracing::error!(webhook = %request.webhook, %error, "cannot disable the webhook yet; will try again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

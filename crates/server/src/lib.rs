@@ -24,6 +24,7 @@ pub mod options;
 mod retention;
 pub mod telemetry;
 mod tls;
+mod vitals;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -59,7 +60,7 @@ use self::{
     http::proxies::Proxies,
     listener::{Limits as ListenerLimits, Listener, meters::ListenerMetrics},
     options::Options,
-    telemetry::{Telemetry, trust::Trust},
+    telemetry::{Telemetry, Vitals, trust::Trust},
 };
 
 /// A server that has been started.
@@ -310,8 +311,8 @@ async fn work(
     let configuration = store.accept_configuration().await?;
     App::load(store, &opened.key, limits, &catalogue).await?;
     let (mut registry, metrics) = telemetry::registry();
-    let (expired, schema_mismatches) = (Counter::default(), Counter::default());
-    registry.register("events_expired", "Events removed by retention", expired.clone());
+    let (figures, schema_mismatches) = (retention::Figures::default(), Counter::default());
+    registry.register("events_expired", "Events removed by retention", figures.removed.clone());
     let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
     registry.register("schema_mismatches", help, schema_mismatches.clone());
     let door = DoorMetrics {
@@ -329,10 +330,29 @@ async fn work(
         engine_options(options, configuration),
     )
     .await?;
-    let telemetry = Telemetry::new(registry, engine.clone(), store.clone(), options.stalled_after, trust);
-    let retention = retention::run(store.clone(), options.retention, expired);
+    let longest_transaction = vitals::LongestTransaction::default();
+    let watch = vitals::run(
+        store.clone(),
+        options.long_transaction_after,
+        longest_transaction.clone(),
+    );
+    let expiry = retention::run(store.clone(), options.retention, figures.clone());
+    let housekeeping = async move {
+        tokio::join!(expiry, watch);
+    };
+    let telemetry = Telemetry::new(
+        registry,
+        engine.clone(),
+        store.clone(),
+        options.stalled_after,
+        trust,
+        Vitals {
+            overdue: figures.overdue.clone(),
+            longest_transaction: longest_transaction.clone(),
+        },
+    );
     Ok(Working {
-        housekeeping: engine.supervise("retention", retention),
+        housekeeping: engine.supervise("housekeeping", housekeeping),
         engine,
         catalogue,
         configuration,

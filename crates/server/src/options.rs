@@ -81,6 +81,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// For how long the engine may be stalled before the server counts as not ready.
     pub stalled_after: Duration,
+    /// A transaction of PostgreSQL that is open for this long is warned of: it holds back the vacuum.
+    pub long_transaction_after: Duration,
     /// OTLP endpoint (gRPC) for traces, for example `http://127.0.0.1:4317`; `None` exports nothing.
     pub otlp_endpoint: Option<String>,
     /// Logs as JSON lines instead of text.
@@ -184,6 +186,7 @@ impl Options {
             memory_bytes_max: 64 << 20,
             shutdown_timeout: Duration::from_secs(30),
             stalled_after: Duration::from_secs(60),
+            long_transaction_after: Duration::from_secs(600),
             otlp_endpoint: None,
             log_json: false,
             log_filter: "info".to_owned(),

@@ -16,17 +16,21 @@ use hookwright_delivery::{
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
 };
-use hookwright_domain::mask::mask_passwords;
+use hookwright_domain::{mask::mask_passwords, outcome::OperatorPart};
 use hookwright_storage::Store;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use parking_lot::Mutex;
-use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use self::trust::Trust;
-use crate::{app::health::OldestDue, options::Options};
+use crate::{app::health::OldestDue, options::Options, retention::Overdue, vitals::LongestTransaction};
 
 /// How long a span may take to reach the collector before it is dropped.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,6 +111,13 @@ pub(crate) struct Telemetry {
     store: Store,
     stalled_after: Duration,
     trust: Trust,
+    vitals: Vitals,
+}
+
+/// What others find out about the store.
+pub(crate) struct Vitals {
+    pub(crate) overdue: Overdue,
+    pub(crate) longest_transaction: LongestTransaction,
 }
 
 #[derive(Default)]
@@ -123,6 +134,17 @@ struct Gauges {
     clock_offset_seconds: Gauge<f64, AtomicU64>,
     ids_ahead_seconds: Gauge<f64, AtomicU64>,
     hold: Gauge,
+    retention_oldest_overdue_seconds: Gauge,
+    longest_transaction_seconds: Gauge,
+    sqlite_log_bytes: Gauge,
+    sending_paused: Gauge,
+    operator_faults: Family<PartLabels, Gauge>,
+}
+
+/// A part of the operator's.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PartLabels {
+    part: &'static str,
 }
 
 /// A registry with the engine's counters.
@@ -139,6 +161,7 @@ impl Telemetry {
         store: Store,
         stalled_after: Duration,
         trust: Trust,
+        vitals: Vitals,
     ) -> Self {
         trust.register(&mut registry);
         let gauges = Gauges::default();
@@ -167,7 +190,7 @@ impl Telemetry {
         );
         add(
             "stalled_seconds",
-            "For how long something is due that could be attempted, and is not, or commits fail; 0 while this node keeps up",
+            "For how long something is due that could be attempted, and is not, commits fail, or sending is paused; 0 while this node keeps up",
             &gauges.stalled_seconds,
         );
         add(
@@ -185,6 +208,26 @@ impl Telemetry {
             "1 while this node sends nothing because the setting hold is on, else 0",
             &gauges.hold,
         );
+        add(
+            "longest_transaction_seconds",
+            "For how long the oldest transaction has held back the vacuum of PostgreSQL; 0 on SQLite",
+            &gauges.longest_transaction_seconds,
+        );
+        add(
+            "sqlite_log_bytes",
+            "The size of SQLite's write-ahead log; 0 on PostgreSQL",
+            &gauges.sqlite_log_bytes,
+        );
+        add(
+            "sending_paused",
+            "1 while sending is paused because a part of the operator's fails",
+            &gauges.sending_paused,
+        );
+        add(
+            "retention_oldest_overdue_seconds",
+            "For how long the oldest expired event without a pending delivery is still stored, as this node's retention found it; 0 when there is none",
+            &gauges.retention_oldest_overdue_seconds,
+        );
         registry.register(
             "clock_offset_seconds",
             "By how much the clock of this machine is ahead of the database's, or of most receivers' on SQLite; 0 while not known",
@@ -195,6 +238,11 @@ impl Telemetry {
             "By how much new ids are ahead of the clock, after it was set back",
             gauges.ids_ahead_seconds.clone(),
         );
+        registry.register(
+            "operator_faults",
+            "1 while attempts fail by a part of the operator's: proxy, resolver, master_key, descriptors, internal",
+            gauges.operator_faults.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             gauges,
@@ -202,6 +250,7 @@ impl Telemetry {
             store,
             stalled_after,
             trust,
+            vitals,
         }
     }
 
@@ -223,9 +272,27 @@ impl Telemetry {
             .set(seconds(clock.offset_us.unwrap_or_default()));
         self.gauges.ids_ahead_seconds.set(seconds(clock.ids_ahead_us));
         self.gauges.hold.set(i64::from(self.engine.holds()));
+        let failing = self.engine.failing_parts();
+        let paused = failing.iter().filter(|part| part.pauses).map(|part| part.since).min();
+        let stalled = self.engine.stall().map(|stall| stall.since);
+        let stalled = stalled.into_iter().chain(paused).min();
+        self.gauges.stalled_seconds.set(stalled.map_or(0, age_seconds));
+        self.gauges.sending_paused.set(i64::from(paused.is_some()));
+        for part in OperatorPart::ALL {
+            let fails = failing.iter().any(|failing| failing.part == *part);
+            let labels = PartLabels { part: part.as_str() };
+            self.gauges.operator_faults.get_or_create(&labels).set(i64::from(fails));
+        }
         self.gauges
-            .stalled_seconds
-            .set(self.engine.stall().map_or(0, |stall| age_seconds(stall.since)));
+            .retention_oldest_overdue_seconds
+            .set(self.vitals.overdue.seconds(clock::retention_us()));
+        self.gauges
+            .longest_transaction_seconds
+            .set(self.vitals.longest_transaction.seconds());
+        let log_bytes = self.store.log_bytes().unwrap_or(0);
+        self.gauges
+            .sqlite_log_bytes
+            .set(i64::try_from(log_bytes).unwrap_or(i64::MAX));
         let oldest = OldestDue::find(&self.store, &self.engine);
         if let Ok(Ok(oldest)) = tokio::time::timeout(READY_TIMEOUT, oldest).await {
             let age = |since: Option<i64>| since.map_or(0, age_seconds);
@@ -238,7 +305,8 @@ impl Telemetry {
     }
 
     /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason. With what people should
-    /// know all the same.
+    /// know all the same: a part of the operator's that fails does not make a server unready, because events are accepted all
+    /// the same, and all nodes are likely to have the same proxy.
     pub(crate) async fn readiness(&self) -> Result<Vec<String>, String> {
         if let Some(part) = self.engine.failed() {
             return Err(format!("not ready: the {part} failed; this process ends"));
@@ -268,6 +336,20 @@ impl Telemetry {
             notes.insert(0, "hold is set: nothing is sent and nothing handed out".to_owned());
         }
         notes.extend(self.trust.warning().map(str::to_owned));
+        notes.extend(self.faults());
         notes
+    }
+
+    /// Which parts of the operator's fail, for people to read.
+    fn faults(&self) -> impl Iterator<Item = String> {
+        self.engine.failing_parts().into_iter().map(|failing| {
+            let effect = if failing.pauses {
+                "sending is paused"
+            } else {
+                "some deliveries wait"
+            };
+            let (part, since) = (failing.part, age_seconds(failing.since));
+            format!("degraded: {effect}: {part} fails for {since} s: {}", failing.part.fix())
+        })
     }
 }

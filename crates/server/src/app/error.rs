@@ -218,10 +218,11 @@ impl From<PublishError> for AppError {
                 subject: "webhooks per event".to_owned(),
                 message,
             },
-            PublishError::Full(_) => Self::Exhausted {
+            PublishError::Full => Self::Exhausted {
                 subject: "store".to_owned(),
                 message,
             },
+            PublishError::Refused => Self::internal(&error),
             PublishError::Unavailable(_) | PublishError::Stopping => Self::Unavailable(message),
         }
     }

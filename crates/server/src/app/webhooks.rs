@@ -7,13 +7,16 @@ pub mod spec;
 
 use std::{sync::Arc, time::Duration};
 
-use hookwright_delivery::{clock, engine::Draft};
+use hookwright_delivery::{
+    clock,
+    engine::{DisableReason, Draft},
+};
 use hookwright_domain::{
     id::{DeliveryId, EventId, OrganizationId, WebhookId},
     secret::SigningSecret,
     signing::Ed25519Key,
 };
-use hookwright_storage::{NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow};
+use hookwright_storage::{Disabling, NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow};
 use serde_json::{Value, json};
 
 pub use self::spec::WebhookSpec;
@@ -292,8 +295,19 @@ impl App {
         Ok(self.publish_one(draft).await?.event.delivery(0))
     }
 
-    /// Disables a webhook because of what its receiver did. No ping is sent; what is pending stays.
-    pub(super) async fn disable_webhook(&self, id: WebhookId, reason: &str) -> AppResult<()> {
+    /// Disables a webhook because of what its receiver did; for its failures, only if it succeeded at no node since they began.
+    /// No ping is sent; what is pending stays.
+    pub(super) async fn disable_webhook(&self, id: WebhookId, reason: DisableReason) -> AppResult<()> {
+        let (reason, rule) = match reason {
+            DisableReason::Gone => ("gone", None),
+            DisableReason::Failing(rule) => ("failing", Some(rule)),
+        };
+        // Most often the answer is no before changes of configuration are held up.
+        if let Some(rule) = rule
+            && !self.store.has_only_failed(id.raw(), rule).await?
+        {
+            return Ok(());
+        }
         let mut changing = self.changing().await?;
         let Some(WebhookRows { row, secrets }) = self.registry.any_webhook(id) else {
             return Ok(());
@@ -318,10 +332,13 @@ impl App {
             resource(&organization, id),
             json!({ "reason": reason }),
         );
-        changing
+        let disabling = changing
             .store()
-            .update_webhook(&disabled, row.version, None, &audit)
+            .disable_webhook(&disabled, row.version, rule, &audit)
             .await?;
+        if disabling == Disabling::Kept {
+            return changing.settle().await;
+        }
         self.registry.put_webhook(WebhookRows { row: disabled, secrets });
         self.engine.webhook_changed(id);
         tracing::warn!(webhook = %id, reason, "webhook disabled");
