@@ -121,6 +121,8 @@ ids! {
     DeliveryId "dlv_"
     /// A replay's id.
     ReplayId "rpl_"
+    /// The id of an operation.
+    OperationId "op_"
     /// A token's id.
     TokenId "tok_"
     /// The id of a line of the audit log.

@@ -201,13 +201,16 @@ pub struct Refill {
 }
 
 /// Something waits for a webhook at a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Waiting {
     /// The webhook.
+    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = webhook_id)]
     pub webhook: i64,
     /// The node's number.
+    #[diesel(sql_type = diesel::sql_types::Integer)]
     pub node: i32,
     /// When the first of it is due.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub due_at: i64,
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     batch::NewEvent,
     error::StoreError,
+    operations::Begun,
     postgres,
     rows::*,
     sqlite,
@@ -27,11 +28,11 @@ impl Store {
         configure!(self, None, insert_organization(&row, &audit))
     }
 
-    /// Deletes an organization and its webhooks, and cancels what waits for them in the store.
+    /// Deletes an organization and its webhooks, and cancels what waits for them in the store, or begins an operation to do so.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+    pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
         configure!(self, None, delete_organization(id, now, &audit))
     }
@@ -68,8 +69,9 @@ impl Store {
         read!(self, event_type_schemas_of(event_type, before, size))
     }
 
-    /// Makes a webhook active again if its version is still `version`, cancels what waits for it if `discard` says so, and
-    /// stores its ping: all or nothing. Returns how many deliveries were cancelled; `None` if the version is another one.
+    /// Makes a webhook active again if its version is still `version`, and stores its ping: all or nothing. If `discard` says so,
+    /// what waits for it with ids up to the audit line's is cancelled, or an operation to do so is begun. `None` if the version is
+    /// another one.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
@@ -80,7 +82,7 @@ impl Store {
         discard: bool,
         ping: &NewEvent,
         audit: &AuditRow,
-    ) -> Result<Option<usize>, StoreError> {
+    ) -> Result<Option<Begun>, StoreError> {
         let (row, ping, audit) = (row.clone(), Some(ping.clone()), audit.clone());
         configure!(self, ping, resume_webhook(&row, version, discard, &audit))
     }
@@ -139,11 +141,11 @@ impl Store {
         write!(self, has_only_failed(webhook, rule))
     }
 
-    /// Deletes a webhook, and cancels what waits for it in the store.
+    /// Deletes a webhook, and cancels what waits for it in the store, or begins an operation to do so.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<(), StoreError> {
+    pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
         configure!(self, None, delete_webhook(id, now, &audit))
     }

@@ -10,6 +10,8 @@
 //! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`clock`], `schedule` | the clocks of a server, and due times that nobody can set |
+//! | [`operations`] | work on many deliveries, in steps |
+//! | `waiting` | what waits in the store, page by page |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | `queries` | queries that are the same on both, written once |
 //! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
@@ -28,6 +30,9 @@ pub mod fault;
 mod history;
 mod members;
 pub mod nodes;
+pub mod operations;
+#[cfg(test)]
+mod plans;
 mod postgres;
 pub mod pull;
 mod queries;
@@ -42,7 +47,9 @@ mod sqlite;
 pub mod stats;
 mod store;
 pub mod tokens;
+mod unfinished;
 mod vitals;
+mod waiting;
 
 use std::time::Duration;
 
@@ -62,6 +69,7 @@ pub use schedule::JUMP_MIN_US;
 pub use seal::{MasterKey, UnsealError};
 pub use store::{Store, StoreOptions};
 pub use vitals::LongTransaction;
+pub use waiting::{WaitingPage, WaitingPlace};
 
 /// How long any operation may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);

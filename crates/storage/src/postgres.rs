@@ -4,7 +4,7 @@
 //! the node's advisory lock for as long as it lives: a server that lost the connection cannot commit before it has the lock
 //! again, and never does once others have taken over.
 
-mod adoption;
+pub(crate) mod adoption;
 mod commit;
 pub(crate) mod configuration;
 mod connect;
@@ -25,6 +25,7 @@ mod statements;
 mod tls;
 mod url;
 mod vitals;
+pub(crate) mod waiting;
 mod wire;
 
 use std::{ops::AsyncFnOnce, sync::Arc};

@@ -6,6 +6,7 @@
 use crate::{
     batch::StoredEvent,
     error::StoreError,
+    operations::Discard,
     postgres, sqlite,
     store::{Backend, Store, write},
 };
@@ -19,6 +20,8 @@ pub struct Portion {
     pub bytes: usize,
     /// Until when it is leased.
     pub until: i64,
+    /// What is being discarded is not handed out.
+    pub discard: Option<Discard>,
 }
 
 /// A delivery that was handed out.

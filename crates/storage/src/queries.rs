@@ -9,6 +9,7 @@ pub(crate) mod catalogue;
 pub(crate) mod changes;
 pub(crate) mod deliveries;
 pub(crate) mod history;
+pub(crate) mod operations;
 pub(crate) mod ordering;
 pub(crate) mod pull;
 pub(crate) mod queue;
@@ -17,3 +18,6 @@ pub(crate) mod retention;
 pub(crate) mod stats;
 pub(crate) mod tokens;
 pub(crate) mod troubled;
+
+/// How many rows one step of forgetting removes.
+pub(crate) const FORGOTTEN_AT_ONCE: i64 = 500;

@@ -401,6 +401,8 @@ pub struct CatalogueRows {
     pub tokens: Vec<TokenRow>,
     /// Sessions of the console that were ended.
     pub ended_sessions: Vec<EndedSessionRow>,
+    /// Backlogs that are being discarded.
+    pub discards: Vec<crate::operations::OperationRow>,
 }
 
 /// Whether an update found the row as its caller knew it.
@@ -408,6 +410,8 @@ pub struct CatalogueRows {
 pub enum UpdateOutcome {
     /// It did.
     Updated,
+    /// It did, and an operation makes due what waits in order: the webhook is not ordered any more.
+    Releasing,
     /// The row was changed meanwhile, or is gone: nothing was written.
     Stale,
 }

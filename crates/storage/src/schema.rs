@@ -122,6 +122,32 @@ table! {
 }
 
 table! {
+    operations (id) {
+        id -> BigInt,
+        organization_id -> BigInt,
+        organization -> Text,
+        kind -> Text,
+        webhook_id -> Nullable<BigInt>,
+        through -> BigInt,
+        actor -> Text,
+        state -> Integer,
+        error -> Nullable<Text>,
+        at_webhook -> BigInt,
+        at_node -> Integer,
+        at_due -> BigInt,
+        at_delivery -> BigInt,
+        found -> BigInt,
+        done -> BigInt,
+        total -> Nullable<BigInt>,
+        node -> Integer,
+        leased_until -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
     delivery_changes (stream, position) {
         stream -> Integer,
         position -> BigInt,

@@ -5,6 +5,7 @@
 mod checkpoint;
 mod commit;
 pub(crate) mod queries;
+pub(crate) mod waiting;
 
 use std::{
     fs::File,
@@ -33,6 +34,8 @@ const CHECKPOINT_PAGES: u32 = 65_536;
 
 /// How long a statement waits for a lock of another process.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
+/// About how many bytes of the log one changed row takes, with its entries in indexes.
+const CHANGED_BYTES: u64 = 1_024;
 
 /// How many free pages stay in the file (8 KiB each), and how many are given back at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
@@ -158,13 +161,19 @@ impl Sqlite {
         let store = self.clone();
         blocking(move || {
             let mut writer = store.writer.lock();
-            Ok(writer.immediate_transaction(|conn| {
+            let before = changes(&mut writer)?;
+            let done = writer.immediate_transaction(|conn| {
                 let done = change(conn)?;
                 if let Some(ping) = &ping {
                     commit::insert_event(conn, ping)?;
                 }
                 Ok::<_, diesel::result::Error>(done)
-            })?)
+            })?;
+            let rows = changes(&mut writer)?.saturating_sub(before);
+            drop(writer);
+            // Work of many steps would fill the log, and the commit that then writes it back would take long.
+            store.checkpointer.wrote(rows.saturating_mul(CHANGED_BYTES));
+            Ok(done)
         })
         .await
     }
@@ -223,6 +232,12 @@ fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
     ))
     .map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
     Ok(conn)
+}
+
+/// How many rows this connection has changed so far.
+fn changes(conn: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let text = pragma_text(conn, "SELECT CAST(total_changes() AS TEXT) AS value")?;
+    Ok(text.parse().unwrap_or(0))
 }
 
 fn check_durable(conn: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use crate::{
     batch::*,
     error::{CommitError, StoreError},
     nodes::NodeOptions,
+    operations::Discard,
     postgres::{self, Postgres},
     rows::*,
     sqlite::{self, Sqlite},
@@ -182,21 +183,28 @@ impl Store {
         }
     }
 
-    /// Cancels whatever waits in the store for a webhook that was deleted.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<(), StoreError> {
-        write!(self, cancel_pending(webhook, "webhook_deleted", now)).map(drop)
-    }
-
     /// What is due for a webhook at this node: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn due(&self, webhook: i64, now: i64, rows: usize, bytes: usize) -> Result<Refill, StoreError> {
+        self.due_beyond(None, webhook, now, rows, bytes).await
+    }
+
+    /// The same without what is being discarded.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn due_beyond(
+        &self,
+        discard: Option<Discard>,
+        webhook: i64,
+        now: i64,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Refill, StoreError> {
         let node = i32::from(self.node());
-        read!(self, due(webhook, node, now, rows, bytes))
+        read!(self, due(webhook, node, now, rows, bytes, discard))
     }
 
     /// The first deliveries to a webhook that wait at this node until `due_at`, at most `most`.
@@ -209,44 +217,6 @@ impl Store {
         read!(self, waiting_until(webhook, node, due_at, most))
     }
 
-    /// Every webhook that something waits for at this node, and when the first of it is due.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
-        let node = i32::from(self.node());
-        let waiting = self.waiting().await?;
-        let mine = waiting
-            .into_iter()
-            .filter(|waiting| waiting.node == node && waiting.due_at < PAUSED);
-        Ok(mine.map(|waiting| (waiting.webhook, waiting.due_at)).collect())
-    }
-
-    /// Every webhook that something waits for, at which node, and when the first of it is due.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
-        read!(self, waiting())
-    }
-
-    /// How many deliveries wait, over all nodes.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn count_waiting(&self) -> Result<i64, StoreError> {
-        read!(self, count_waiting())
-    }
-
-    /// How many deliveries wait for a webhook, over all nodes; `most` for as many or more.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn count_waiting_for(&self, webhook: i64, most: usize) -> Result<usize, StoreError> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        read!(self, count_waiting_for(webhook, most))
-    }
-
     /// Mends due times of a webhook at this node that are later than they can be: first attempts are due now, and no other
     /// later than `latest`. At most 1,000 at once; returns how many.
     ///
@@ -257,14 +227,15 @@ impl Store {
         write!(self, mend_due(webhook, node, now, latest))
     }
 
-    /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` events are looked at.
+    /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` of its events
+    /// are looked at, and of payloads about 16 MiB are read.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn unfinished(&self, after: i64, last: i64, limit: usize) -> Result<UnfinishedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let node = i32::from(self.node());
-        read!(self, unfinished(node, after, last, limit))
+        read!(self, unfinished(node, after, last, limit, crate::unfinished::BYTES))
     }
 
     /// The largest id in use.

@@ -19,17 +19,33 @@ use crate::{
     rows::{PAUSED, PendingRow},
 };
 
-/// How many events one step looks at, and how many pending rows it takes for a webhook.
+/// How many events one step adopts, and how many pending rows it takes or gives.
 const EVENTS: i64 = 500;
 const ROWS: i64 = 5_000;
+/// How many webhooks with an owner one step looks after: each needs statements of its own.
+const OWNED: usize = 20;
+/// How many pairs of webhook and node one look at what waits takes in.
+pub(super) const PAGE: i64 = 1_000;
 /// Of how many waiting deliveries of a webhook a part is given away at most.
 const GIVEN_OF: i64 = 50_000;
 
+/// A pending row that was taken.
 #[derive(QueryableByName)]
-struct Due {
+struct Taken {
+    #[diesel(sql_type = sql_types::BigInt)]
+    webhook_id: i64,
     #[diesel(sql_type = sql_types::BigInt)]
     due_at: i64,
 }
+
+/// Takes pending rows of some webhooks: as many as the last argument says, of each and of all.
+pub(crate) const TAKE_PENDING: &str = "\
+UPDATE pending_deliveries SET node = $3 WHERE delivery_id = ANY(ARRAY(
+    SELECT p.delivery_id FROM unnest($1) AS w (id) CROSS JOIN LATERAL (
+        SELECT delivery_id FROM pending_deliveries WHERE webhook_id = w.id AND node = $2
+        ORDER BY due_at, delivery_id LIMIT $4 FOR UPDATE SKIP LOCKED) AS p
+    LIMIT $4))
+RETURNING webhook_id, due_at";
 
 /// Makes sure that a node whose lease has ended cannot commit any more, and marks it as lost. False when it is no longer so.
 /// Within the caller's transaction.
@@ -77,7 +93,8 @@ pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i3
             ..Adopted::default()
         });
     };
-    let page = queries::unfinished(conn, lost, checkpoint, i64::MAX, EVENTS).await?;
+    // Of payloads none is read: the rows name ids alone.
+    let page = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, EVENTS).await?;
     if page.last_id == i64::MAX {
         return Ok(Adopted {
             done: true,
@@ -89,9 +106,8 @@ pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i3
         more: true,
         ..Adopted::default()
     };
-    for unfinished in &page.events {
-        let event = &unfinished.event;
-        for position in &unfinished.positions {
+    for event in &page.events {
+        for position in &event.positions {
             let Some(webhook) = event.webhooks.get(*position) else {
                 continue;
             };
@@ -123,46 +139,58 @@ pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i3
     Ok(adopted)
 }
 
-/// Takes pending rows of one webhook from a lost node.
+/// Takes pending rows of some webhooks from a lost node.
 pub(super) async fn adopt_pending(
     conn: &mut AsyncPgConnection,
     lost: i32,
     me: i32,
-    webhook: i64,
+    webhooks: &[i64],
 ) -> QueryResult<Adopted> {
     // Nobody may declare the number free meanwhile.
     if lost_checkpoint(conn, lost, "FOR KEY SHARE").await?.is_none() {
         return Ok(Adopted::default());
     }
-    let owner = owners::successor(conn, webhook, lost, me).await?;
-    let taken: Vec<Due> = diesel::sql_query(
-        "WITH batch AS (
-             SELECT delivery_id FROM pending_deliveries WHERE webhook_id = $1 AND node = $2
-             ORDER BY due_at, delivery_id LIMIT $4 FOR UPDATE SKIP LOCKED)
-         UPDATE pending_deliveries d SET node = $3 FROM batch WHERE d.delivery_id = batch.delivery_id RETURNING d.due_at",
-    )
-    .bind::<sql_types::BigInt, _>(webhook)
-    .bind::<sql_types::Integer, _>(lost)
-    .bind::<sql_types::Integer, _>(owner)
-    .bind::<sql_types::BigInt, _>(ROWS)
-    .load(conn)
-    .await?;
-    let Some(first) = taken.iter().map(|row| row.due_at).min() else {
-        return Ok(Adopted::default());
-    };
-    if owner != me {
-        notify(conn, &format!("due {owner} {webhook}")).await?;
+    let owned = owners::owned(conn, webhooks).await?;
+    let (owned, free): (Vec<i64>, Vec<i64>) = webhooks.iter().partition(|webhook| owned.contains(webhook));
+    let mut adopted = Adopted::default();
+    let taken = take_pending(conn, &free, (lost, me)).await?;
+    note_taken(&mut adopted, &taken, true);
+    for webhook in owned.into_iter().take(OWNED) {
+        let owner = owners::successor(conn, webhook, lost, me).await?;
+        let taken = take_pending(conn, &[webhook], (lost, owner)).await?;
+        note_taken(&mut adopted, &taken, owner == me);
+        if owner != me && !taken.is_empty() {
+            notify(conn, &format!("due {owner} {webhook}")).await?;
+        }
     }
-    Ok(Adopted {
-        deliveries: taken.len(),
-        webhooks: if owner == me && first < PAUSED {
-            vec![(webhook, first)]
-        } else {
-            Vec::new()
-        },
-        more: true,
-        done: false,
-    })
+    Ok(adopted)
+}
+
+async fn take_pending(
+    conn: &mut AsyncPgConnection,
+    webhooks: &[i64],
+    (from, to): (i32, i32),
+) -> QueryResult<Vec<Taken>> {
+    if webhooks.is_empty() {
+        return Ok(Vec::new());
+    }
+    diesel::sql_query(TAKE_PENDING)
+        .bind::<sql_types::Array<sql_types::BigInt>, _>(webhooks)
+        .bind::<sql_types::Integer, _>(from)
+        .bind::<sql_types::Integer, _>(to)
+        .bind::<sql_types::BigInt, _>(ROWS)
+        .load(conn)
+        .await
+}
+
+fn note_taken(adopted: &mut Adopted, taken: &[Taken], mine: bool) {
+    adopted.deliveries += taken.len();
+    adopted.more |= !taken.is_empty();
+    let due = taken.iter().filter(|row| mine && row.due_at < PAUSED);
+    adopted.webhooks.extend(due.map(|row| (row.webhook_id, row.due_at)));
+    // The first of each webhook is the one that is due first.
+    adopted.webhooks.sort_unstable();
+    adopted.webhooks.dedup_by_key(|(webhook, _)| *webhook);
 }
 
 /// The checkpoint of a node if it is lost, with a lock on its row if one is given.
@@ -181,8 +209,8 @@ pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResu
         // Somebody else is at it, or has done it.
         return Ok(lost_checkpoint(conn, lost, "").await?.is_none());
     };
-    let unfinished = queries::unfinished(conn, lost, checkpoint, i64::MAX, 1).await?;
-    if unfinished.last_id != i64::MAX || queries::waiting(conn).await?.iter().any(|waiting| waiting.node == lost) {
+    let unfinished = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, 1).await?;
+    if unfinished.last_id != i64::MAX || owns_pending(conn, lost).await? {
         return Ok(false);
     }
     diesel::sql_query("DELETE FROM webhook_owners WHERE node = $1")
@@ -196,14 +224,43 @@ pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResu
     Ok(true)
 }
 
-/// Gives some of what waits for a webhook here to another node; not what is in memory here. Returns how many deliveries.
+/// Whether anything waits at a node.
+async fn owns_pending(conn: &mut AsyncPgConnection, node: i32) -> QueryResult<bool> {
+    let mut after = (i64::MIN, i32::MIN);
+    loop {
+        let page = queries::waiting_page(conn, after, PAGE).await?;
+        if page.waiting.iter().any(|waiting| waiting.node == node) {
+            return Ok(true);
+        }
+        let Some(next) = page.next else { return Ok(false) };
+        after = next;
+    }
+}
+
+/// How many deliveries one part in `parts` of what waits for a webhook at a node is, of a bounded number.
+pub(super) async fn share(conn: &mut AsyncPgConnection, node: i32, webhook: i64, parts: i64) -> QueryResult<i64> {
+    let counted: Number = diesel::sql_query(
+        "SELECT count(*) / $3 AS number FROM (
+             SELECT 1 FROM pending_deliveries WHERE webhook_id = $1 AND node = $2 LIMIT $4) AS waiting",
+    )
+    .bind::<sql_types::BigInt, _>(webhook)
+    .bind::<sql_types::Integer, _>(node)
+    .bind::<sql_types::BigInt, _>(parts)
+    .bind::<sql_types::BigInt, _>(GIVEN_OF)
+    .get_result(conn)
+    .await?;
+    Ok(counted.number)
+}
+
+/// Gives some of what waits for a webhook here to another node, at most so many in one step; not what is in memory here. Returns
+/// how many deliveries.
 pub(super) async fn give(
     conn: &mut AsyncPgConnection,
     me: i32,
     to: i32,
     webhook: i64,
     held: &[i64],
-    parts: i64,
+    most: i64,
 ) -> QueryResult<usize> {
     let serving: Vec<Number> =
         diesel::sql_query("SELECT epoch AS number FROM nodes WHERE number = $1 AND state = 1 FOR KEY SHARE")
@@ -214,20 +271,16 @@ pub(super) async fn give(
         return Ok(0);
     }
     let given = diesel::sql_query(
-        "WITH batch AS (
+        "UPDATE pending_deliveries SET node = $3 WHERE delivery_id = ANY(ARRAY(
              SELECT delivery_id FROM pending_deliveries
              WHERE webhook_id = $1 AND node = $2 AND delivery_id <> ALL($4) ORDER BY due_at DESC, delivery_id DESC
-             LIMIT (SELECT count(*) / $5 FROM (
-                 SELECT 1 FROM pending_deliveries WHERE webhook_id = $1 AND node = $2 LIMIT $6) AS waiting)
-             FOR UPDATE SKIP LOCKED)
-         UPDATE pending_deliveries d SET node = $3 FROM batch WHERE d.delivery_id = batch.delivery_id",
+             LIMIT $5 FOR UPDATE SKIP LOCKED))",
     )
     .bind::<sql_types::BigInt, _>(webhook)
     .bind::<sql_types::Integer, _>(me)
     .bind::<sql_types::Integer, _>(to)
     .bind::<sql_types::Array<sql_types::BigInt>, _>(held)
-    .bind::<sql_types::BigInt, _>(parts)
-    .bind::<sql_types::BigInt, _>(GIVEN_OF)
+    .bind::<sql_types::BigInt, _>(most.min(ROWS))
     .execute(conn)
     .await?;
     if given > 0 {

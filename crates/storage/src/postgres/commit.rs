@@ -236,7 +236,7 @@ pub(super) async fn upsert_pending<'a>(
     diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
-async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> QueryResult<()> {
+pub(crate) async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> QueryResult<()> {
     if rows.is_empty() {
         return Ok(());
     }

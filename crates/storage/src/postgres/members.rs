@@ -136,35 +136,56 @@ impl Postgres {
         if !events.done {
             return Ok(events);
         }
-        let waiting = self.read(async |conn| queries::waiting(conn).await).await?;
-        let mut adopted = Adopted::default();
-        let of_lost = waiting.into_iter().filter(|waiting| waiting.node == lost);
-        for webhook in of_lost.map(|waiting| waiting.webhook) {
-            let step = self
-                .write(None, async |conn| {
-                    adoption::adopt_pending(conn, lost, me, webhook).await
-                })
+        let mut after = (i64::MIN, i32::MIN);
+        loop {
+            let page = self
+                .read(async |conn| queries::waiting_page(conn, after, adoption::PAGE).await)
                 .await?;
-            adopted.deliveries += step.deliveries;
-            adopted.more |= step.more;
-            adopted.webhooks.extend(step.webhooks);
+            let of_lost = page.waiting.iter().filter(|waiting| waiting.node == lost);
+            let webhooks: Vec<i64> = of_lost.map(|waiting| waiting.webhook).collect();
+            if !webhooks.is_empty() {
+                let step = self
+                    .write(None, async |conn| {
+                        adoption::adopt_pending(conn, lost, me, &webhooks).await
+                    })
+                    .await?;
+                if step.more {
+                    return Ok(step);
+                }
+            }
+            let Some(next) = page.next else { break };
+            after = next;
         }
-        if !adopted.more {
-            adopted.done = self
-                .write(None, async |conn| adoption::finish(conn, lost).await)
-                .await?;
-        }
-        Ok(adopted)
+        let done = self
+            .write(None, async |conn| adoption::finish(conn, lost).await)
+            .await?;
+        Ok(Adopted {
+            done,
+            ..Adopted::default()
+        })
     }
 
-    /// Gives one part in `parts` of what waits here for a webhook to another node.
+    /// Gives one part in `parts` of what waits here for a webhook to another node, step by step.
     pub(crate) async fn give(&self, to: u16, webhook: i64, held: &[i64], parts: usize) -> Result<usize, StoreError> {
         let (me, to) = (self.identity.number(), i32::from(to));
         let parts = i64::try_from(parts.max(1)).unwrap_or(i64::MAX);
-        self.write(None, async |conn| {
-            adoption::give(conn, me, to, webhook, held, parts).await
-        })
-        .await
+        let mut left = self
+            .read(async |conn| adoption::share(conn, me, webhook, parts).await)
+            .await?;
+        let mut given = 0;
+        while left > 0 {
+            let step = self
+                .write(None, async |conn| {
+                    adoption::give(conn, me, to, webhook, held, left).await
+                })
+                .await?;
+            if step == 0 {
+                break;
+            }
+            given += step;
+            left -= i64::try_from(step).unwrap_or(i64::MAX);
+        }
+        Ok(given)
     }
 
     /// Gives the lease back.

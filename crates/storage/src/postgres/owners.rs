@@ -1,7 +1,7 @@
 //! Webhooks that one node alone may send to: those with a rate limit. Whichever node accepts an event for one, its delivery
 //! belongs to the owner. A node that drains or is lost is succeeded by whoever asks first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -47,6 +47,16 @@ pub(super) async fn claim(conn: &mut AsyncPgConnection, me: i32, webhooks: &[i64
         notify(conn, &format!("due {} {}", owner.node, owner.webhook_id)).await?;
     }
     Ok(owners.into_iter().map(|owner| (owner.webhook_id, owner.node)).collect())
+}
+
+/// Those of some webhooks that one node alone may send to.
+pub(super) async fn owned(conn: &mut AsyncPgConnection, webhooks: &[i64]) -> QueryResult<HashSet<i64>> {
+    let owners: Vec<Owner> =
+        diesel::sql_query("SELECT webhook_id, node FROM webhook_owners WHERE webhook_id = ANY($1)")
+            .bind::<sql_types::Array<sql_types::BigInt>, _>(webhooks)
+            .load(conn)
+            .await?;
+    Ok(owners.into_iter().map(|owner| owner.webhook_id).collect())
 }
 
 /// Who gets what a lost node had waiting for a webhook: its owner, if it has one, else this node.

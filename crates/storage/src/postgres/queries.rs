@@ -1,14 +1,15 @@
 //! The shared queries, for PostgreSQL.
 
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, NullableExpressionMethods as _,
+    BoolExpressionMethods as _, ExpressionMethods as _, JoinOnDsl as _, NullableExpressionMethods as _,
     OptionalExtension as _, QueryDsl as _, SelectableHelper as _, result::QueryResult,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+pub(crate) use super::waiting::*;
 use super::{scope::KEY_64, statements::PromoteKeys};
 use crate::queries::troubled::TroubledId;
-use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
+use crate::{audit::*, batch::*, changes::*, operations::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
 crate::queries::audit::audit_queries!([async], [.await]);
@@ -20,6 +21,7 @@ crate::queries::ordering::ordering_queries!([async], [.await]);
 crate::queries::retention::retention_queries!([async], [.await]);
 crate::queries::changes::changes_queries!([async], [.await]);
 crate::queries::replays::replays_queries!([async], [.await]);
+crate::queries::operations::operations_queries!([async], [.await]);
 crate::queries::pull::pull_queries!([async], [.await]);
 crate::queries::stats::stats_queries!([async], [.await]);
 crate::queries::tokens::tokens_queries!([async], [.await]);
@@ -130,11 +132,15 @@ async fn due_rows(
     node: i32,
     now: i64,
     rows: usize,
+    discard: Option<Discard>,
 ) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    let (through, due_from) = discard.map_or((0, i64::MIN), |discard| (discard.through, discard.due_from(now)));
     pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(webhook))
         .filter(pending_deliveries::node.eq(node))
+        .filter(pending_deliveries::due_at.ge(due_from))
         .filter(pending_deliveries::due_at.le(now))
+        .filter(pending_deliveries::delivery_id.gt(through))
         .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
         .limit(i64::try_from(rows).unwrap_or(i64::MAX))
         .select((PendingRow::as_select(), pending_deliveries::leased_at))

@@ -17,6 +17,10 @@ macro_rules! catalogue_queries {
                 signing_secrets: signing_secrets::table.load(conn)$($wait)*?,
                 tokens: tokens::table.load(conn)$($wait)*?,
                 ended_sessions: ended_sessions::table.load(conn)$($wait)*?,
+                discards: operations::table
+                    .filter(operations::state.eq(OPERATION_RUNNING))
+                    .filter(operations::kind.eq(OperationKind::DiscardBacklog.as_str()))
+                    .load(conn)$($wait)*?,
             })
         }
 
@@ -29,26 +33,33 @@ macro_rules! catalogue_queries {
             append_audit(conn, audit)$($wait)*
         }
 
-        /// Marks an organization and its webhooks as deleted, cancels what is pending for them, and revokes its tokens.
+        /// Marks an organization and its webhooks as deleted, and revokes its tokens; what is pending for them is cancelled, or an
+        /// operation to do so is begun. The number of webhooks and of tokens is limited: each takes one statement.
         pub(crate) $($asynchronous)* fn delete_organization(
             conn: &mut Connection,
             id: i64,
             now: i64,
             audit: &AuditRow,
-        ) -> QueryResult<()> {
+        ) -> QueryResult<Begun> {
             diesel::update(organizations::table.find(id))
                 .set(organizations::deleted_at.eq(now))
                 .execute(conn)$($wait)*?;
-            let owned = webhooks::table
+            let owned: Vec<i64> = webhooks::table
                 .filter(webhooks::organization_id.eq(id))
                 .filter(webhooks::deleted_at.is_null())
                 .select(webhooks::id)
-                .load::<i64>(conn)$($wait)*?;
-            for webhook in owned {
-                mark_webhook_deleted(conn, webhook, now)$($wait)*?;
+                .load(conn)$($wait)*?;
+            for owned in owned.chunks($crate::queries::queue::ID_CHUNK) {
+                diesel::update(webhooks::table.filter(webhooks::id.eq_any(owned)))
+                    .set((webhooks::deleted_at.eq(now), webhooks::active.eq(false)))
+                    .execute(conn)$($wait)*?;
+                diesel::delete(webhook_health::table.filter(webhook_health::webhook_id.eq_any(owned)))
+                    .execute(conn)$($wait)*?;
             }
             revoke_tokens_of(conn, id, now)$($wait)*?;
-            append_audit(conn, audit)$($wait)*
+            append_audit(conn, audit)$($wait)*?;
+            let operation = OperationRow::of_change(OperationKind::DeleteOrganization, id, None, audit);
+            begin_operation(conn, &operation)$($wait)*
         }
 
         pub(crate) $($asynchronous)* fn insert_event_type(
@@ -136,11 +147,18 @@ macro_rules! catalogue_queries {
             if diesel::update(known).set(row).execute(conn)$($wait)*? == 0 {
                 return Ok(UpdateOutcome::Stale);
             }
-            if !row.ordered {
-                release_order(conn, row.id)$($wait)*?;
-            }
             append_audit(conn, audit)$($wait)*?;
-            Ok(UpdateOutcome::Updated)
+            if row.ordered {
+                keep_order(conn, row)$($wait)*?;
+                return Ok(UpdateOutcome::Updated);
+            }
+            let release = OperationKind::ReleaseOrder;
+            let release = OperationRow::of_change(release, row.organization_id, Some(row.id), audit);
+            Ok(if release_order(conn, &release)$($wait)*? {
+                UpdateOutcome::Releasing
+            } else {
+                UpdateOutcome::Updated
+            })
         }
 
         /// Disables a webhook if its version is still `version`, and if by `rule` it has only failed at every node, where there is a
@@ -158,7 +176,7 @@ macro_rules! catalogue_queries {
                 return Ok(Disabling::Kept);
             }
             Ok(match update_webhook(conn, row, version, audit)$($wait)*? {
-                UpdateOutcome::Updated => Disabling::Disabled,
+                UpdateOutcome::Updated | UpdateOutcome::Releasing => Disabling::Disabled,
                 UpdateOutcome::Stale => Disabling::Kept,
             })
         }
@@ -178,82 +196,46 @@ macro_rules! catalogue_queries {
             Ok(rule.is_met(since, failures, succeeded))
         }
 
+        /// Marks a webhook as deleted. Deliveries that wait in the store are cancelled, or an operation to do so is begun; those in
+        /// memory are the engine's to end.
         pub(crate) $($asynchronous)* fn delete_webhook(
             conn: &mut Connection,
             id: i64,
             now: i64,
             audit: &AuditRow,
-        ) -> QueryResult<()> {
-            mark_webhook_deleted(conn, id, now)$($wait)*?;
-            append_audit(conn, audit)$($wait)*
-        }
-
-        /// Deliveries that wait in the store are cancelled by one statement each way; those in memory, by the engine.
-        $($asynchronous)* fn mark_webhook_deleted(conn: &mut Connection, id: i64, now: i64) -> QueryResult<()> {
+        ) -> QueryResult<Begun> {
+            let organization: i64 = webhooks::table
+                .find(id)
+                .select(webhooks::organization_id)
+                .first(conn)$($wait)*?;
             diesel::update(webhooks::table.find(id))
                 .set((webhooks::deleted_at.eq(now), webhooks::active.eq(false)))
                 .execute(conn)$($wait)*?;
-            cancel_pending(conn, id, "webhook_deleted", now)$($wait)*?;
             diesel::delete(webhook_successes::table.find(id)).execute(conn)$($wait)*?;
-            diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*.map(drop)
+            diesel::delete(webhook_health::table.find(id)).execute(conn)$($wait)*?;
+            append_audit(conn, audit)$($wait)*?;
+            let operation = OperationRow::of_change(OperationKind::DeleteWebhook, organization, Some(id), audit);
+            begin_operation(conn, &operation)$($wait)*
         }
 
-        /// Writes a webhook that is active again if its version is still `version`, and cancels what waits for it if `discard`
-        /// says so. Returns how many that were; `None` if the version is another one.
+        /// Writes a webhook that is active again if its version is still `version`. If `discard` says so, what has waited for it
+        /// is cancelled, or an operation to do so is begun. `None` if the version is another one.
         pub(crate) $($asynchronous)* fn resume_webhook(
             conn: &mut Connection,
             row: &WebhookRow,
             version: i64,
             discard: bool,
             audit: &AuditRow,
-        ) -> QueryResult<Option<usize>> {
+        ) -> QueryResult<Option<Begun>> {
             if update_webhook(conn, row, version, audit)$($wait)*? == UpdateOutcome::Stale {
                 return Ok(None);
             }
             if !discard {
-                return Ok(Some(0));
+                return Ok(Some(Begun::default()));
             }
-            lock_order(conn, &[row.id])$($wait)*?;
-            cancel_pending(conn, row.id, "backlog_discarded", row.updated_at)$($wait)*.map(Some)
-        }
-
-        /// Cancels what waits in the store for a webhook, for a reason.
-        pub(crate) $($asynchronous)* fn cancel_pending(
-            conn: &mut Connection,
-            id: i64,
-            reason: &str,
-            now: i64,
-        ) -> QueryResult<usize> {
-            let waiting = pending_deliveries::table.filter(pending_deliveries::webhook_id.eq(id));
-            let endings = waiting.select((
-                pending_deliveries::delivery_id,
-                pending_deliveries::event_id,
-                pending_deliveries::organization_id,
-                pending_deliveries::webhook_id,
-                ENDING_CANCELLED.into_sql::<diesel::sql_types::Integer>(),
-                reason.into_sql::<diesel::sql_types::Text>(),
-                now.into_sql::<diesel::sql_types::BigInt>(),
-            ));
-            diesel::insert_into(delivery_endings::table)
-                .values(endings)
-                .into_columns((
-                    delivery_endings::delivery_id,
-                    delivery_endings::event_id,
-                    delivery_endings::organization_id,
-                    delivery_endings::webhook_id,
-                    delivery_endings::state,
-                    delivery_endings::reason,
-                    delivery_endings::ended_at,
-                ))
-                .execute(conn)$($wait)*?;
-            let cancelled: Vec<(i64, i64)> = waiting
-                .select((pending_deliveries::organization_id, pending_deliveries::delivery_id))
-                .load(conn)$($wait)*?;
-            let organization = cancelled.as_slice().first().map_or(0, |(organization, _)| *organization);
-            let deliveries: Vec<i64> = cancelled.into_iter().map(|(_, delivery)| delivery).collect();
-            note_changes(conn, organization, &deliveries)$($wait)*?;
-            diesel::delete(waiting).execute(conn)$($wait)*?;
-            Ok(deliveries.len())
+            let discard = OperationKind::DiscardBacklog;
+            let operation = OperationRow::of_change(discard, row.organization_id, Some(row.id), audit);
+            begin_operation(conn, &operation)$($wait)*.map(Some)
         }
 
         /// Adds a secret and lets the one before it expire; older ones expire at once.

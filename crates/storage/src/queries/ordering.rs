@@ -107,24 +107,6 @@ macro_rules! ordering_queries {
             append_audit(conn, audit)$($wait)*?;
             Ok(Steered::Done { webhook: row.webhook_id })
         }
-
-        /// A webhook is not ordered any more: nothing waits behind anything.
-        $($asynchronous)* fn release_order(conn: &mut Connection, webhook: i64) -> QueryResult<()> {
-            lock_order(conn, &[webhook])$($wait)*?;
-            let held = pending_deliveries::table
-                .filter(pending_deliveries::webhook_id.eq(webhook))
-                .filter(pending_deliveries::ordering_key.is_not_null());
-            diesel::update(held.filter(pending_deliveries::due_at.ge(PAUSED)))
-                .set(pending_deliveries::due_at.eq($crate::clock::schedule_us()))
-                .execute(conn)$($wait)*?;
-            diesel::update(held)
-                .set((
-                    pending_deliveries::ordering_key.eq(None::<String>),
-                    pending_deliveries::position.eq(None::<i64>),
-                ))
-                .execute(conn)$($wait)*
-                .map(drop)
-        }
     };
 }
 pub(crate) use ordering_queries;

@@ -13,7 +13,7 @@ macro_rules! pull_queries {
             let mut full = false;
             let mut handed_out = Vec::new();
             for node in nodes_of(conn, webhook)$($wait)*? {
-                let rows = due_rows(conn, webhook, node, now, portion.rows - leased.len())$($wait)*?;
+                let rows = due_rows(conn, webhook, node, now, portion.rows - leased.len(), portion.discard)$($wait)*?;
                 for chunk in rows.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
                     let ids: Vec<i64> = chunk.iter().map(|row| row.0.event_id).collect();
                     let (fit, mut stored) = events_within(conn, &ids, &mut budget, leased.is_empty())$($wait)*?;

@@ -10,12 +10,17 @@ macro_rules! queue_queries {
             now: i64,
             rows: usize,
             bytes: usize,
+            discard: Option<Discard>,
         ) -> QueryResult<Refill> {
+            // What is being discarded is passed over; it was due before, so that the index is entered behind it.
+            let (through, due_from) = discard.map_or((0, i64::MIN), |discard| (discard.through, discard.due_from(now)));
             let limit = i64::try_from(rows).unwrap_or(i64::MAX);
             let waiting: Vec<PendingRow> = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
+                .filter(pending_deliveries::due_at.ge(due_from))
                 .filter(pending_deliveries::due_at.le(now))
+                .filter(pending_deliveries::delivery_id.gt(through))
                 .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
                 .limit(limit)
                 .select(PendingRow::as_select())
@@ -39,6 +44,7 @@ macro_rules! queue_queries {
                 .filter(pending_deliveries::node.eq(node))
                 .filter(pending_deliveries::due_at.gt(now))
                 .filter(pending_deliveries::due_at.lt(PAUSED))
+                .filter(pending_deliveries::delivery_id.gt(through))
                 .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
                 .select((pending_deliveries::due_at, pending_deliveries::attempts))
                 .first(conn)$($wait)*
@@ -72,24 +78,6 @@ macro_rules! queue_queries {
             Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
         }
 
-        /// Every webhook that something waits for, at which node, and when the first of it is due: a look-up in the index for
-        /// each.
-        pub(crate) $($asynchronous)* fn waiting(conn: &mut Connection) -> QueryResult<Vec<Waiting>> {
-            let mut found = Vec::new();
-            let mut after = (i64::MIN, i32::MIN);
-            loop {
-                let next: Option<(i64, i32, i64)> = pending_deliveries::table
-                    .filter($crate::queries::queue::after_place(after))
-                    .order((pending_deliveries::webhook_id, pending_deliveries::node, pending_deliveries::due_at))
-                    .select((pending_deliveries::webhook_id, pending_deliveries::node, pending_deliveries::due_at))
-                    .first(conn)$($wait)*
-                    .optional()?;
-                let Some((webhook, node, due_at)) = next else { return Ok(found) };
-                found.push(Waiting { webhook, node, due_at });
-                after = (webhook, node);
-            }
-        }
-
         /// The first deliveries to a webhook that wait at a node until `due_at`.
         pub(crate) $($asynchronous)* fn waiting_until(
             conn: &mut Connection,
@@ -106,11 +94,6 @@ macro_rules! queue_queries {
                 .select(pending_deliveries::delivery_id)
                 .limit(most)
                 .load(conn)$($wait)*
-        }
-
-        /// How many deliveries wait.
-        pub(crate) $($asynchronous)* fn count_waiting(conn: &mut Connection) -> QueryResult<i64> {
-            pending_deliveries::table.count().get_result(conn)$($wait)*
         }
 
         /// How many deliveries wait for a webhook, of at most so many.
@@ -157,54 +140,82 @@ macro_rules! queue_queries {
             Ok(wrong.len())
         }
 
-        /// A node's events after `after`, up to `last`, of which some deliveries have no row at all.
+        /// A node's events after `after`, up to `last`, of which some deliveries have no row at all, with their payloads: about
+        /// so many bytes of them, at least one event.
         pub(crate) $($asynchronous)* fn unfinished(
             conn: &mut Connection,
             node: i32,
             after: i64,
             last: i64,
             limit: i64,
+            bytes: i64,
         ) -> QueryResult<UnfinishedPage> {
-            let rows: Vec<EventRow> = events::table
-                .filter(events::id.gt(after))
-                .filter(events::id.le(last))
-                .filter($crate::queries::queue::made_by(node))
-                .order(events::id)
-                .limit(limit)
-                .load(conn)$($wait)*?;
-            let (Some(first), Some(end)) = (rows.as_slice().first(), rows.as_slice().last()) else {
-                return Ok(UnfinishedPage { events: Vec::new(), last_id: last });
-            };
-            let deliveries = (first.id, end.id + i64::try_from(end.webhooks.len() / 8).unwrap_or(0));
-            let known = known_deliveries(conn, deliveries)$($wait)*?;
-            let last_id = end.id;
-            let unfinished = rows.into_iter().map(StoredEvent::from).filter_map(|event| {
-                let id = hookwright_domain::id::EventId::from_raw(event.id);
-                let missing = |position: &usize| !known.contains(&id.delivery(*position).raw());
-                let positions: Vec<usize> = (0..event.webhooks.len()).filter(missing).collect();
-                (!positions.is_empty()).then_some(UnfinishedEvent { event, positions })
+            let mut page = unfinished_outlines(conn, node, after, last, limit)$($wait)*?;
+            page.cut(bytes);
+            let ids: Vec<i64> = page.events.iter().map(|event| event.id).collect();
+            let mut stored = events_by_id(conn, &ids)$($wait)*?;
+            // One whose retention ended just now is owed to nobody.
+            let events = page.events.into_iter().filter_map(|outline| {
+                let event = stored.remove(&outline.id)?;
+                Some(UnfinishedEvent { event, positions: outline.positions })
             });
-            Ok(UnfinishedPage { events: unfinished.collect(), last_id })
+            Ok(UnfinishedPage { events: events.collect(), last_id: page.last_id })
         }
 
-        /// The deliveries within a stretch of ids that have a row of any kind.
+        /// The same without payloads. Looks at a bounded number of events, also where few of them are the node's.
+        pub(crate) $($asynchronous)* fn unfinished_outlines(
+            conn: &mut Connection,
+            node: i32,
+            after: i64,
+            last: i64,
+            limit: i64,
+        ) -> QueryResult<$crate::unfinished::OutlinePage> {
+            use $crate::unfinished::{LOOKED_AT, OutlinePage, Owed};
+            let looked_at: Vec<i64> = events::table
+                .filter(events::id.gt(after))
+                .filter(events::id.le(last))
+                .order(events::id)
+                .limit(LOOKED_AT)
+                .select(events::id)
+                .load(conn)$($wait)*?;
+            let (own, last_id) = $crate::unfinished::own_of(looked_at, node, limit, last);
+            let rows: Vec<(i64, i64, Vec<u8>, i64)> = events::table
+                .filter(events::id.eq_any(&own))
+                .order(events::id)
+                .select((events::id, events::organization_id, events::webhooks, $crate::queries::queue::payload_bytes()))
+                .load(conn)$($wait)*?;
+            let (owed, last_id) = Owed::take(rows, last_id);
+            let known = known_deliveries(conn, &owed)$($wait)*?;
+            Ok(OutlinePage::of(owed, &known, last_id))
+        }
+
+        /// Those of these events' deliveries that have a row of any kind.
         $($asynchronous)* fn known_deliveries(
             conn: &mut Connection,
-            (first, last): (i64, i64),
+            owed: &[$crate::unfinished::Owed],
         ) -> QueryResult<std::collections::HashSet<i64>> {
-            let attempted: Vec<i64> = attempts::table
-                .filter(attempts::delivery_id.between(first, last))
-                .select(attempts::delivery_id)
-                .load(conn)$($wait)*?;
-            let pending: Vec<i64> = pending_deliveries::table
-                .filter(pending_deliveries::delivery_id.between(first, last))
-                .select(pending_deliveries::delivery_id)
-                .load(conn)$($wait)*?;
-            let ended: Vec<i64> = delivery_endings::table
-                .filter(delivery_endings::delivery_id.between(first, last))
-                .select(delivery_endings::delivery_id)
-                .load(conn)$($wait)*?;
-            Ok(attempted.into_iter().chain(pending).chain(ended).collect())
+            let ids: Vec<i64> = owed.iter().flat_map($crate::unfinished::Owed::deliveries).collect();
+            let mut known = std::collections::HashSet::new();
+            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
+                // The range tells PostgreSQL which partitions to look into.
+                let (first, last) = (ids.first().copied().unwrap_or(0), ids.last().copied().unwrap_or(0));
+                let attempted: Vec<i64> = attempts::table
+                    .filter(attempts::delivery_id.between(first, last))
+                    .filter(attempts::delivery_id.eq_any(ids))
+                    .select(attempts::delivery_id)
+                    .load(conn)$($wait)*?;
+                let pending: Vec<i64> = pending_deliveries::table
+                    .filter(pending_deliveries::delivery_id.eq_any(ids))
+                    .select(pending_deliveries::delivery_id)
+                    .load(conn)$($wait)*?;
+                let ended: Vec<i64> = delivery_endings::table
+                    .filter(delivery_endings::delivery_id.between(first, last))
+                    .filter(delivery_endings::delivery_id.eq_any(ids))
+                    .select(delivery_endings::delivery_id)
+                    .load(conn)$($wait)*?;
+                known.extend(attempted.into_iter().chain(pending).chain(ended));
+            }
+            Ok(known)
         }
 
         /// Which of these events are stored.
@@ -221,16 +232,21 @@ macro_rules! queue_queries {
         /// The largest id in use, over all tables whose ids the generator makes.
         pub(crate) $($asynchronous)* fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
             use diesel::dsl::max;
-            let last: Option<EventRow> = events::table.order(events::id.desc()).first(conn)$($wait)*.optional()?;
+            let last: Option<(i64, Vec<u8>)> = events::table
+                .order(events::id.desc())
+                .select((events::id, events::webhooks))
+                .first(conn)$($wait)*
+                .optional()?;
             // An event's deliveries use the ids after its own.
-            let events = last.map(|row| row.id + i64::try_from(row.webhooks.len() / 8).unwrap_or(0));
-            let others: [Option<i64>; 6] = [
+            let events = last.map(|(id, webhooks)| id + i64::try_from(webhooks.len() / 8).unwrap_or(0));
+            let others: [Option<i64>; 7] = [
                 organizations::table.select(max(organizations::id)).first(conn)$($wait)*?,
                 event_types::table.select(max(event_types::id)).first(conn)$($wait)*?,
                 webhooks::table.select(max(webhooks::id)).first(conn)$($wait)*?,
                 signing_secrets::table.select(max(signing_secrets::id)).first(conn)$($wait)*?,
                 tokens::table.select(max(tokens::id)).first(conn)$($wait)*?,
                 audit_log::table.select(max(audit_log::id)).first(conn)$($wait)*?,
+                operations::table.select(max(operations::id)).first(conn)$($wait)*?,
             ];
             Ok(others.into_iter().flatten().chain(events).max().unwrap_or(0))
         }
@@ -284,17 +300,7 @@ pub(crate) const MENDED_AT_ONCE: i64 = 1_000;
 /// How many ids go into one statement: SQLite takes 32,766.
 pub(crate) const ID_CHUNK: usize = 10_000;
 
-/// The rows of the due index after those of one webhook at one node.
-pub(crate) fn after_place((webhook, node): (i64, i32)) -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql(&format!(
-        "(pending_deliveries.webhook_id, pending_deliveries.node) > ({webhook}, {node})"
-    ))
+/// The size of an event's payload, which is not read for it.
+pub(crate) fn payload_bytes() -> diesel::expression::SqlLiteral<diesel::sql_types::BigInt> {
+    diesel::dsl::sql("CAST(length(payload) AS BIGINT)")
 }
-
-/// The events whose ids a node made: see [`hookwright_domain::id`].
-pub(crate) fn made_by(node: i32) -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql(&format!("((events.id >> {NODE_SHIFT}) & {NODE_MASK}) = {node}"))
-}
-
-const NODE_SHIFT: u32 = hookwright_domain::id::SEQUENCE_BITS;
-const NODE_MASK: u16 = hookwright_domain::id::NODE_MAX;

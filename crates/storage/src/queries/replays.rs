@@ -193,7 +193,14 @@ macro_rules! replays_queries {
 
         /// Removes replays that ended before a time.
         pub(crate) $($asynchronous)* fn forget_replays(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-            diesel::delete(replays::table.filter(replays::ended_at.lt(before))).execute(conn)$($wait)*
+            // Some of them: the caller comes again until there are none.
+            let ended: Vec<i64> = replays::table
+                .filter(replays::ended_at.lt(before))
+                .order(replays::id)
+                .limit($crate::queries::FORGOTTEN_AT_ONCE)
+                .select(replays::id)
+                .load(conn)$($wait)*?;
+            diesel::delete(replays::table.filter(replays::id.eq_any(ended))).execute(conn)$($wait)*
         }
 
         pub(crate) $($asynchronous)* fn events_of(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<StoredEvent>> {

@@ -128,8 +128,14 @@ macro_rules! tokens_queries {
 
         /// Removes tokens that were revoked, or expired, before a time.
         pub(crate) $($asynchronous)* fn forget_tokens(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-            let ended = tokens::table.filter(tokens::revoked_at.lt(before).or(tokens::expires_at.lt(before)));
-            diesel::delete(ended).execute(conn)$($wait)*
+            // Some of them: the caller comes again until there are none.
+            let ended: Vec<i64> = tokens::table
+                .filter(tokens::revoked_at.lt(before).or(tokens::expires_at.lt(before)))
+                .order(tokens::id)
+                .limit($crate::queries::FORGOTTEN_AT_ONCE)
+                .select(tokens::id)
+                .load(conn)$($wait)*?;
+            diesel::delete(tokens::table.filter(tokens::id.eq_any(ended))).execute(conn)$($wait)*
         }
     };
 }

@@ -2,8 +2,9 @@
 
 use diesel::{SqliteConnection, prelude::*};
 
+pub(crate) use super::waiting::*;
 use crate::queries::troubled::TroubledId;
-use crate::{audit::*, batch::*, changes::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
+use crate::{audit::*, batch::*, changes::*, operations::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
 
 crate::queries::catalogue::catalogue_queries!(SqliteConnection, [], []);
 crate::queries::audit::audit_queries!([], []);
@@ -15,6 +16,7 @@ crate::queries::ordering::ordering_queries!([], []);
 crate::queries::retention::retention_queries!([], []);
 crate::queries::changes::changes_queries!([], []);
 crate::queries::replays::replays_queries!([], []);
+crate::queries::operations::operations_queries!([], []);
 crate::queries::pull::pull_queries!([], []);
 crate::queries::stats::stats_queries!([], []);
 crate::queries::tokens::tokens_queries!([], []);
@@ -102,11 +104,15 @@ fn due_rows(
     node: i32,
     now: i64,
     rows: usize,
+    discard: Option<Discard>,
 ) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
+    let (through, due_from) = discard.map_or((0, i64::MIN), |discard| (discard.through, discard.due_from(now)));
     pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(webhook))
         .filter(pending_deliveries::node.eq(node))
+        .filter(pending_deliveries::due_at.ge(due_from))
         .filter(pending_deliveries::due_at.le(now))
+        .filter(pending_deliveries::delivery_id.gt(through))
         .order((pending_deliveries::due_at, pending_deliveries::delivery_id))
         .limit(i64::try_from(rows).unwrap_or(i64::MAX))
         .select((PendingRow::as_select(), pending_deliveries::leased_at))

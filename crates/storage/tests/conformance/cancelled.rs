@@ -103,7 +103,7 @@ on_both_stores! {
             let leases: Vec<_> = events.iter().map(|event| (delivery(event, 0), 1)).collect();
             calls.push((polls, leases));
         }
-        let portion = Portion { rows: 1_000, bytes: 1 << 20, until: NOW + 1_000_000_000 };
+        let portion = Portion { rows: 1_000, bytes: 1 << 20, until: NOW + 1_000_000_000, discard: None };
         while !store.hand_out(HOOK, NOW + 1_000_000, portion).await.unwrap().is_empty() {}
         for (polls, leases) in &calls {
             dropped_after(*polls, store.acknowledge(HOOK, leases, NOW + 2_000_000)).await;

@@ -1,10 +1,11 @@
 //! Configuration, and what a change of it does to what is owed.
 
 use hookwright_domain::outcome::DeliveryState;
-use hookwright_storage::{Batch, EventTypeRow, NewEvent, UpdateOutcome, WebhookRow};
+use hookwright_storage::{AuditRow, Batch, EventTypeRow, NewEvent, UpdateOutcome, WebhookRow, operations::Begun};
 
 use crate::support::{
-    Fixture, NOW, ORGANIZATION, audit, delivery, event_type, on_both_stores, organization, pending, secret, webhook,
+    Fixture, NOW, NOW_MS, ORGANIZATION, audit, delivery, event_type, on_both_stores, organization, pending, secret,
+    webhook,
 };
 
 on_both_stores! {
@@ -115,13 +116,17 @@ on_both_stores! {
         store.commit(&Batch { events: vec![event.clone()], pend, ..Batch::default() }).await.unwrap();
         let ping = || NewEvent { spilled: vec![0], ..fixture.event_of(&[11], "ping", "{}") };
         let at = |version| WebhookRow { version, ..webhook(11) };
+        // What is discarded has smaller ids than the line of the change.
+        let line = AuditRow { id: fixture.ids.next(NOW_MS), ..audit(5) };
         let stale = store.resume_webhook(&at(9), 8, true, &ping(), &audit(3)).await.unwrap();
         assert_eq!(stale, None);
         let waiting = async || store.due(11, i64::MAX / 2, 10, 1 << 20).await.unwrap().rows.len();
         let kept = store.resume_webhook(&at(2), 1, false, &ping(), &audit(4)).await.unwrap();
-        assert_eq!((kept, waiting().await), (Some(0), 3), "the delivery and two pings");
-        let discarded = store.resume_webhook(&at(3), 2, true, &ping(), &audit(5)).await.unwrap();
-        assert_eq!((discarded, waiting().await), (Some(3), 1), "the ping of the resumption is left");
+        assert_eq!((kept, waiting().await), (Some(Begun::default()), 2), "the delivery and the ping");
+        let discarded = store.resume_webhook(&at(3), 2, true, &ping(), &line).await.unwrap();
+        let discarded = discarded.unwrap();
+        assert_eq!((discarded.rows, discarded.operation), (1, false), "what was there before the change");
+        assert_eq!(waiting().await, 2, "the pings are left");
         let record = store.get_delivery(ORGANIZATION, delivery(&event, 0)).await.unwrap().unwrap();
         assert_eq!(record.ending.unwrap().reason, "backlog_discarded");
     }

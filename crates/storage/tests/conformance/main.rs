@@ -13,6 +13,7 @@ mod history;
 mod nodes;
 mod nodes_model;
 mod opening;
+mod operations;
 mod ordering;
 mod pull;
 mod queue;

@@ -17,6 +17,7 @@ fn portion(rows: usize, until: i64) -> Portion {
         rows,
         bytes: 1 << 20,
         until,
+        discard: None,
     }
 }
 

@@ -1,0 +1,2 @@
+DROP INDEX webhooks_owned;
+DROP TABLE operations;

@@ -1,0 +1,149 @@
+//! How the databases run the statements that must stay cheap however much is stored: each enters an index where it needs to be, and
+//! none goes through all that waits.
+
+use diesel::{QueryableByName, RunQueryDsl as _, sql_types};
+use hookwright_testkit::PostgresCluster;
+
+use crate::{
+    postgres, sqlite,
+    store::{Backend, Store, StoreOptions},
+};
+
+/// How many rows wait: most of them for one webhook, the rest for 10,000.
+const ROWS: i64 = 60_000;
+
+async fn store(url: String) -> Store {
+    let options = StoreOptions::new(url);
+    Store::migrate(&options).await.unwrap();
+    Store::open(&options).await.unwrap()
+}
+
+/// A statement with values in the places of its parameters.
+fn with_values(text: &str, mark: char, values: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for (at, value) in values.iter().enumerate().rev() {
+        text = text.replace(&format!("{mark}{}", at + 1), value);
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn sqlite_enters_an_index_for_each_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(format!("sqlite://{}/hookwright.db", directory.path().display())).await;
+    let Backend::Sqlite(store) = &store.backend else {
+        panic!()
+    };
+    let fill = format!(
+        "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+         SELECT i, i, 1, CASE WHEN i <= 50000 THEN 1 ELSE i END, 7, 0, i % 2 FROM n"
+    );
+    store
+        .write(None, move |conn| {
+            diesel::sql_query(fill).execute(conn)?;
+            diesel::sql_query("ANALYZE").execute(conn)
+        })
+        .await
+        .unwrap();
+    let statements = [
+        (sqlite::waiting::WAITING_PAGE, &["1", "0", "1000"][..]),
+        (sqlite::waiting::WAITING_ROWS, &["1", "0", "7", "9000", "500"]),
+        (sqlite::waiting::NEXT_WEBHOOKS, &["1", "0", "200"]),
+    ];
+    for (text, values) in statements {
+        let plan = format!("EXPLAIN QUERY PLAN {}", with_values(text, '?', values));
+        let lines = store.read(move |conn| sqlite_plan(conn, &plan)).await.unwrap();
+        let plan = lines.join("\n");
+        // Each table of rows that wait is searched, and by every column that the place names.
+        for line in lines.iter().filter(|line| line.contains("SCAN")) {
+            let of_rows = ["SCAN p", "SCAN n", "SCAN pending_deliveries", "SCAN webhooks"];
+            assert!(!of_rows.iter().any(|scan| line.starts_with(scan)), "{plan}");
+        }
+        if text == sqlite::waiting::WAITING_PAGE {
+            assert_eq!(plan.matches("(webhook_id=? AND node>?)").count(), 2, "{plan}");
+        }
+        if text == sqlite::waiting::WAITING_ROWS {
+            let first = "(webhook_id=? AND node=? AND due_at=? AND rowid>?)";
+            assert!(
+                plan.contains(first) || plan.contains("due_at=? AND delivery_id>?)"),
+                "{plan}"
+            );
+            assert!(plan.contains("(webhook_id=? AND node=? AND due_at>?)"), "{plan}");
+        }
+    }
+}
+
+/// The lines of a plan.
+fn sqlite_plan(conn: &mut diesel::SqliteConnection, explain: &str) -> diesel::QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = sql_types::Text)]
+        detail: String,
+    }
+    let steps: Vec<Step> = diesel::sql_query(explain).load(conn)?;
+    Ok(steps.into_iter().map(|step| step.detail).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn postgres_enters_an_index_for_each_step() {
+    let database = PostgresCluster::shared()
+        .await
+        .unwrap()
+        .create_database()
+        .await
+        .unwrap();
+    let store = store(database.url().to_owned()).await;
+    let Backend::Postgres(store) = &store.backend else {
+        panic!()
+    };
+    let fill = format!(
+        "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node)
+         SELECT i, i, 1, CASE WHEN i <= 50000 THEN 1 ELSE i END, 7, 0, i % 2 FROM generate_series(1, {ROWS}) AS i"
+    );
+    let statements = [
+        (postgres::waiting::WAITING_PAGE, &["1", "0", "1000"][..]),
+        (postgres::waiting::WAITING_ROWS, &["1", "0", "7", "9000", "500"]),
+        (postgres::waiting::NEXT_WEBHOOKS, &["1", "0", "200"]),
+        (
+            postgres::waiting::PROMOTE_BEYOND,
+            &["1", "0", "'{a,b}'::text[]", "7", "9"],
+        ),
+        (
+            postgres::adoption::TAKE_PENDING,
+            &["'{1,2,3}'::bigint[]", "0", "1", "500"],
+        ),
+    ];
+    store
+        .read(async move |conn| {
+            diesel_async::RunQueryDsl::execute(diesel::sql_query(fill), conn).await?;
+            diesel_async::RunQueryDsl::execute(diesel::sql_query("ANALYZE pending_deliveries"), conn).await?;
+            for (text, values) in statements {
+                let plan = postgres_plan(conn, &with_values(text, '$', values)).await?;
+                assert!(!plan.contains("Seq Scan on pending_deliveries"), "{plan}");
+                assert!(
+                    plan.contains("pending_deliveries_due") || plan.contains("pending_deliveries_order"),
+                    "{plan}"
+                );
+                // No row that was read is thrown away again.
+                assert!(!plan.contains("Rows Removed by Filter"), "{plan}");
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+/// The plan of a statement, with what it did.
+async fn postgres_plan(conn: &mut diesel_async::AsyncPgConnection, text: &str) -> diesel::QueryResult<String> {
+    let explain = format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {text}");
+    let sql = diesel::sql_query(explain);
+    let lines: Vec<PlanLine> = diesel_async::RunQueryDsl::load(sql, conn).await?;
+    Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
+}
+
+#[derive(QueryableByName)]
+struct PlanLine {
+    #[diesel(sql_type = sql_types::Text, column_name = "QUERY PLAN")]
+    text: String,
+}

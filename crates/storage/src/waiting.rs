@@ -1,0 +1,114 @@
+//! What waits in the store: which webhooks, at which nodes, and how many deliveries.
+//!
+//! `pending_deliveries` may hold millions of rows for a few webhooks, or a few rows for many. The statements here cost one look-up
+//! in the index per webhook and node, not one row of work per delivery, and a page of them is one round trip.
+
+use diesel::{QueryableByName, sql_types};
+
+use crate::{
+    batch::Waiting,
+    error::StoreError,
+    nodes::WAITING_COUNTED_MAX,
+    postgres,
+    rows::PAUSED,
+    sqlite,
+    store::{Backend, Store, read},
+};
+
+/// How many pairs of webhook and node one page holds.
+const PAGE: i64 = 1_000;
+
+/// Where a page of [`Store::waiting_page`] goes on: a webhook and a node.
+pub type WaitingPlace = (i64, i32);
+
+/// Some of what waits, in the order of webhooks and nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitingPage {
+    /// The webhooks, one entry for each node at which something waits for it.
+    pub waiting: Vec<Waiting>,
+    /// Where to go on, if there may be more.
+    pub next: Option<WaitingPlace>,
+}
+
+impl WaitingPage {
+    /// A page that was read with a limit.
+    pub(crate) fn of(waiting: Vec<Waiting>, limit: i64) -> Self {
+        let full = i64::try_from(waiting.len()).is_ok_and(|length| length == limit);
+        let last = waiting.last().filter(|_| full);
+        Self {
+            next: last.map(|last| (last.webhook, last.node)),
+            waiting,
+        }
+    }
+}
+
+/// What a statement counted.
+#[derive(QueryableByName)]
+pub(crate) struct Count {
+    #[diesel(sql_type = sql_types::BigInt)]
+    pub(crate) count: i64,
+}
+
+impl Store {
+    /// A page of the webhooks that something waits for, after a place. Each page is a read of its own.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn waiting_page(&self, after: Option<WaitingPlace>) -> Result<WaitingPage, StoreError> {
+        let after = after.unwrap_or((i64::MIN, i32::MIN));
+        read!(self, waiting_page(after, PAGE))
+    }
+
+    /// A page of the webhooks that something waits for at this node, with the time when the first of it is due; and where to go
+    /// on, if there may be more. What is paused or follows another delivery has no due time and is left out.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn pending_page(
+        &self,
+        after: Option<WaitingPlace>,
+    ) -> Result<(Vec<(i64, i64)>, Option<WaitingPlace>), StoreError> {
+        let node = i32::from(self.node());
+        let page = self.waiting_page(after).await?;
+        let mine = page.waiting.into_iter();
+        let mine = mine.filter(|waiting| waiting.node == node && waiting.due_at < PAUSED);
+        Ok((
+            mine.map(|waiting| (waiting.webhook, waiting.due_at)).collect(),
+            page.next,
+        ))
+    }
+
+    /// Every webhook that something waits for at this node, and when the first of it is due: all pages.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let (page, next) = self.pending_page(after).await?;
+            found.extend(page);
+            if next.is_none() {
+                return Ok(found);
+            }
+            after = next;
+        }
+    }
+
+    /// How many deliveries wait, over all nodes; [`WAITING_COUNTED_MAX`] for as many or more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_waiting(&self) -> Result<i64, StoreError> {
+        read!(self, count_waiting(WAITING_COUNTED_MAX))
+    }
+
+    /// How many deliveries wait for a webhook, over all nodes; `most` for as many or more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_waiting_for(&self, webhook: i64, most: usize) -> Result<usize, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, count_waiting_for(webhook, most))
+    }
+}
