@@ -19,6 +19,7 @@ use hookwright_domain::{
     subscription::Subscription,
     url::PayloadUrl,
 };
+use hookwright_storage::operations::Discard;
 
 /// A webhook as the engine needs it: parsed, with its keys prepared.
 #[derive(Debug)]
@@ -170,6 +171,8 @@ pub struct Snapshot {
     pub webhooks: HashMap<i64, Arc<Webhook>>,
     /// Webhooks whose stored configuration cannot be read. Nothing is sent to them, and what they are owed is kept.
     pub unreadable: HashSet<i64>,
+    /// Backlogs that are being discarded, by webhook.
+    pub discards: HashMap<i64, Discard>,
 }
 
 /// What a delivery finds where its webhook should be.
@@ -208,6 +211,11 @@ impl Catalogue {
     /// The number of the snapshot in force: whoever derived something from the catalogue compares it to learn of a change.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Which part of what waits for a webhook is being discarded.
+    pub fn discard(&self, webhook: i64) -> Option<Discard> {
+        self.current.load().discards.get(&webhook).copied()
     }
 
     /// What there is for a delivery to the webhook in the current configuration.

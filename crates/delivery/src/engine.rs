@@ -36,7 +36,7 @@ mod worker;
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -50,7 +50,7 @@ use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{FailingRule, Store, StoreError, StoredEvent, fault};
+use hookwright_storage::{FailingRule, Store, StoreError, StoredEvent, fault, operations::Cancelled};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
@@ -104,6 +104,10 @@ const CONNECTION_IDLE_US: i64 = 60_000_000;
 const STATS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The part of the engine without which no attempt can be recorded.
 const COMMITTER: &str = "committer";
+/// How long to rest between two steps that cancel what waits for a deleted webhook.
+const CANCEL_PAUSE: Duration = Duration::from_millis(20);
+/// How long to leave that to an operation before the next look.
+const OPERATION_PAUSE: Duration = Duration::from_secs(5);
 /// Why nothing is accepted and nothing sent for a moment.
 const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
@@ -164,6 +168,8 @@ pub(crate) struct Inner {
     shared: Shared,
     /// What the store knew of failing webhooks at start, until their lane is made.
     known_health: Mutex<HashMap<i64, Health>>,
+    /// Deleted webhooks of which what waits in the store is being ended.
+    cancelling: Mutex<HashSet<i64>>,
     turns: Arc<Turns>,
     lease: Arc<Lease>,
     membership: Membership,
@@ -230,6 +236,7 @@ impl Engine {
             metrics,
             lanes: RwLock::default(),
             known_health: Mutex::new(known_health),
+            cancelling: Mutex::default(),
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
             inbox: Inbox::new(),
@@ -402,9 +409,10 @@ impl Engine {
         self.inner.turns.faults().failing(clock::schedule_us())
     }
 
-    /// Whether anything is sent to a webhook at present.
+    /// Whether what waits for a webhook is sent at present: it is active, and its backlog is not being discarded.
     pub fn is_active(&self, webhook: WebhookId) -> bool {
-        matches!(self.inner.catalogue.target(webhook.raw()), Target::Active(_))
+        let catalogue = &self.inner.catalogue;
+        matches!(catalogue.target(webhook.raw()), Target::Active(_)) && catalogue.discard(webhook.raw()).is_none()
     }
 
     /// How old the oldest due delivery is, how many deliveries are in memory, and how many attempts are under way.
@@ -630,10 +638,13 @@ impl Inner {
     /// What is due for a lane and fits into it, and when what was not read is due.
     async fn read_due(&self, lane: &Lane, now: i64) -> (Vec<Job>, Option<i64>) {
         let plan = lane.plan_refill();
-        match self.store.due(lane.webhook.raw(), now, plan.rows, plan.bytes).await {
+        let webhook = lane.webhook.raw();
+        let discard = self.catalogue.discard(webhook);
+        let due = self.store.due_beyond(discard, webhook, now, plan.rows, plan.bytes);
+        match due.await {
             Ok(mut refill) => {
-                if self.is_wrong(lane.webhook.raw(), &refill, now) {
-                    refill.more_due |= self.mend_due(lane.webhook.raw(), now).await;
+                if self.is_wrong(webhook, &refill, now) {
+                    refill.more_due |= self.mend_due(webhook, now).await;
                 }
                 let jobs = refill.rows.into_iter().map(|row| Job {
                     delivery: row.pending.delivery_id,
@@ -652,12 +663,29 @@ impl Inner {
         }
     }
 
-    /// Ends what came to wait in the store for a webhook after it was deleted.
+    /// Ends what came to wait in the store for a webhook after it was deleted: in steps, and once at a time for each webhook.
     async fn cancel_stored(self: Arc<Self>, webhook: i64) {
-        if let Err(error) = self.store.cancel_pending(webhook, clock::now_us()).await {
-            let webhook = WebhookId::from_raw(webhook);
-            tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook; the next start will");
+        if !self.cancelling.lock().insert(webhook) {
+            return;
         }
+        loop {
+            let pause = match self.store.cancel_pending(webhook, clock::now_us()).await {
+                Ok(Cancelled::All) => break,
+                Ok(Cancelled::More) => CANCEL_PAUSE,
+                // What comes too late for the operation is ended after it.
+                Ok(Cancelled::ByOperation) => OPERATION_PAUSE,
+                Err(error) => {
+                    let webhook = WebhookId::from_raw(webhook);
+                    tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook yet; will try again");
+                    OPERATION_PAUSE
+                }
+            };
+            if self.stopping.load(Ordering::Acquire) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.cancelling.lock().remove(&webhook);
     }
 
     /// The catalogue holds a webhook changed: its lane, which finds that out by itself with its next step, takes one.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock;
 
-/// How many events are read at once.
+/// How many events are looked at in one step; the store bounds the bytes of a page by itself.
 const PAGE: usize = 500;
 
 /// The stretch of events to look through.
@@ -36,7 +36,7 @@ impl Inner {
     pub(super) async fn recover(self: Arc<Self>, recovery: Recovery) {
         // By an older configuration a webhook that is new would look deleted.
         self.membership.wait_until_accepting().await;
-        self.until_done("pending deliveries", || self.recover_pending()).await;
+        self.recover_pending().await;
         let mut after = recovery.after;
         let mut found = 0;
         while after < recovery.last {
@@ -60,11 +60,21 @@ impl Inner {
         self.checkpoint.recovered(recovery.last);
     }
 
-    async fn recover_pending(self: &Arc<Self>) -> Result<(), StoreError> {
-        for (webhook, due_at) in self.store.pending_webhooks().await? {
-            self.look_at_stored(webhook, due_at);
+    /// Tells the lanes what waits for them, a page of webhooks at a time: sending goes on meanwhile.
+    async fn recover_pending(self: &Arc<Self>) {
+        let mut after = None;
+        loop {
+            let (page, next) = self
+                .until_done("pending deliveries", || self.store.pending_page(after))
+                .await;
+            for (webhook, due_at) in page {
+                self.look_at_stored(webhook, due_at);
+            }
+            if next.is_none() {
+                return;
+            }
+            after = next;
         }
-        Ok(())
     }
 
     async fn recover_event(self: &Arc<Self>, unfinished: UnfinishedEvent) {

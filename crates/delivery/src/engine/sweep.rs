@@ -55,7 +55,10 @@ impl Inner {
     async fn sweep(self: &Arc<Self>, seen: &mut Seen) -> Result<(), StoreError> {
         let mut unexpected = HashMap::new();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
-            if !self.expects(webhook, due_at) {
+            if matches!(self.catalogue.target(webhook), Target::Gone) {
+                // An operation ends it, or else this does; once at a time.
+                self.spawn("cancellation", Arc::clone(self).cancel_stored(webhook));
+            } else if self.catalogue.discard(webhook).is_none() && !self.expects(webhook, due_at) {
                 unexpected.insert(webhook, due_at);
             }
         }
