@@ -5,7 +5,7 @@ use std::{env, error::Error, path::PathBuf};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 13] = [
     "hookwright/v1/organization_service.proto",
     "hookwright/v1/event_type_service.proto",
     "hookwright/v1/webhook_service.proto",
@@ -14,6 +14,7 @@ const PROTOS: [&str; 12] = [
     "hookwright/v1/node_service.proto",
     "hookwright/v1/pull_service.proto",
     "hookwright/v1/replay_service.proto",
+    "hookwright/v1/operation_service.proto",
     "hookwright/v1/token_service.proto",
     "hookwright/v1/audit_service.proto",
     "hookwright/v1/portal_service.proto",

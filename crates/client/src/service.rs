@@ -12,10 +12,10 @@ use crate::{
         WatchDeliveriesRequest, audit_service_client::AuditServiceClient,
         delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
         event_type_service_client::EventTypeServiceClient, installation_service_client::InstallationServiceClient,
-        node_service_client::NodeServiceClient, organization_service_client::OrganizationServiceClient,
-        portal_service_client::PortalServiceClient, pull_service_client::PullServiceClient,
-        replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
-        webhook_service_client::WebhookServiceClient,
+        node_service_client::NodeServiceClient, operation_service_client::OperationServiceClient,
+        organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
+        pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+        token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
     },
     watch::DeliveryWatch,
 };
@@ -54,6 +54,8 @@ services! {
     deliveries: DeliveryServiceClient,
     /// Replays of many deliveries.
     replays: ReplayServiceClient,
+    /// Work on many deliveries that goes on after the call that asked for it.
+    operations: OperationServiceClient,
     /// Deliveries that are fetched. See [`Client::puller`].
     pull: PullServiceClient,
     /// The tokens that callers show.

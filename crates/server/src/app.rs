@@ -15,7 +15,9 @@ pub mod events;
 pub mod explain;
 pub mod health;
 pub mod installation;
+mod leased;
 pub mod nodes;
+pub mod operations;
 pub mod organizations;
 pub(crate) mod places;
 pub mod portal;
@@ -48,6 +50,7 @@ use self::{
     changes::Changes,
     completion::Completion,
     error::AppResult,
+    operations::OperationMetrics,
     registry::Registry,
     sealed::Seal,
 };
@@ -93,6 +96,9 @@ pub struct App {
     schema_mismatches: Counter,
     /// Told when a replay was asked for.
     replays_begun: Notify,
+    /// Told when an operation was begun.
+    operations_begun: Notify,
+    operation_metrics: OperationMetrics,
     /// Places for those who watch deliveries.
     watchers: places::Places,
     ended_sessions: sessions::Ended,
@@ -125,6 +131,8 @@ pub struct Parts {
     pub about: About,
     /// Counts the events whose payload did not fit their type's schema.
     pub schema_mismatches: Counter,
+    /// What is counted of operations.
+    pub(crate) operations: OperationMetrics,
     /// Becomes true when the server stops.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }
@@ -164,6 +172,8 @@ impl App {
             started_at: clock::now_us(),
             schema_mismatches: parts.schema_mismatches,
             replays_begun: Notify::new(),
+            operations_begun: Notify::new(),
+            operation_metrics: parts.operations,
             watchers: watch::places(),
             ended_sessions,
             ended_portal_sessions: sessions::Ended::default(),

@@ -48,6 +48,7 @@ mod guard;
 mod labels;
 mod limit;
 mod live;
+mod operations;
 mod organizations;
 mod overview;
 mod page;

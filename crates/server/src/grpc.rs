@@ -15,6 +15,7 @@ mod installation;
 mod mask;
 mod name;
 mod nodes;
+mod operations;
 mod organizations;
 mod page;
 mod portal;
@@ -35,9 +36,10 @@ use hookwright_proto::v1::{
     audit_service_server::AuditServiceServer, delivery_service_server::DeliveryServiceServer,
     event_service_server::EventServiceServer, event_type_service_server::EventTypeServiceServer,
     installation_service_server::InstallationServiceServer, node_service_server::NodeServiceServer,
-    organization_service_server::OrganizationServiceServer, portal_service_server::PortalServiceServer,
-    pull_service_server::PullServiceServer, replay_service_server::ReplayServiceServer,
-    token_service_server::TokenServiceServer, webhook_service_server::WebhookServiceServer,
+    operation_service_server::OperationServiceServer, organization_service_server::OrganizationServiceServer,
+    portal_service_server::PortalServiceServer, pull_service_server::PullServiceServer,
+    replay_service_server::ReplayServiceServer, token_service_server::TokenServiceServer,
+    webhook_service_server::WebhookServiceServer,
 };
 use tonic::{
     Request, Status,
@@ -115,6 +117,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     serve!(EventServiceServer, MESSAGE_BYTES_MAX);
     serve!(DeliveryServiceServer);
     serve!(ReplayServiceServer);
+    serve!(OperationServiceServer);
     serve!(PullServiceServer);
     serve!(NodeServiceServer);
     serve!(TokenServiceServer);
@@ -129,6 +132,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     health.set_serving::<EventServiceServer<Api>>().await;
     health.set_serving::<DeliveryServiceServer<Api>>().await;
     health.set_serving::<ReplayServiceServer<Api>>().await;
+    health.set_serving::<OperationServiceServer<Api>>().await;
     health.set_serving::<PullServiceServer<Api>>().await;
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<TokenServiceServer<Api>>().await;

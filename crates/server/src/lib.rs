@@ -54,7 +54,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
-    app::{App, Limits, Parts},
+    app::{App, Limits, Parts, operations::OperationMetrics},
     console::ConsoleOptions,
     grpc::in_flight::{BUDGET_BYTES_MIN, RequestMetrics},
     http::proxies::Proxies,
@@ -207,6 +207,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             node: opened.node,
             about: options.about.clone(),
             schema_mismatches: working.schema_mismatches,
+            operations: working.operations,
             stopping: stopped.clone(),
         })
         .await?,
@@ -221,6 +222,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         Arc::clone(&app).follow_configuration(versions),
     );
     engine.supervise("runner of replays", Arc::clone(&app).run_replays());
+    engine.supervise("runner of operations", Arc::clone(&app).run_operations());
 
     let running = Running {
         grpc_address: doors.grpc_address,
@@ -290,6 +292,7 @@ struct Working {
     disable_requests: mpsc::Receiver<DisableRequest>,
     schema_mismatches: Counter,
     door: DoorMetrics,
+    operations: OperationMetrics,
     telemetry: Arc<Telemetry>,
     housekeeping: JoinHandle<()>,
 }
@@ -321,6 +324,7 @@ async fn work(
     };
     let sender = Sender::new(connector_options(options)?, Arc::clone(targets))?;
     let trust = Trust::of(sender.authorities());
+    let operations = OperationMetrics::register(&mut registry);
     let (engine, disable_requests) = Engine::start(
         store.clone(),
         Arc::clone(&catalogue),
@@ -359,6 +363,7 @@ async fn work(
         disable_requests,
         schema_mismatches,
         door,
+        operations,
         telemetry: Arc::new(telemetry),
     })
 }

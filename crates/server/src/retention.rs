@@ -27,7 +27,7 @@ const REST_MIN: Duration = Duration::from_millis(20);
 /// How often a round tries to drop a day that another session reads, and the pause between the tries.
 const BUSY_TRIES: u32 = 5;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// How long it is told of a replay that has ended, in microseconds: as long as its figures by the hour.
+/// How long it is told of a replay or an operation that has ended, in microseconds: as long as its figures by the hour.
 const REPLAYS_KEPT_US: i64 = 90 * 86_400_000_000;
 
 /// How long the audit log is kept, in microseconds; and tokens that were revoked or have expired, which it names.
@@ -120,8 +120,16 @@ async fn forget(store: &Store) -> Result<(), StoreError> {
         }
         rest(begun).await;
     }
-    store.forget_replays(now - REPLAYS_KEPT_US).await?;
-    store.forget_tokens(now - AUDIT_KEPT_US).await?;
+    loop {
+        let begun = Instant::now();
+        let forgotten = store.forget_replays(now - REPLAYS_KEPT_US).await?
+            + store.forget_operations(now - REPLAYS_KEPT_US).await?
+            + store.forget_tokens(now - AUDIT_KEPT_US).await?;
+        if forgotten == 0 {
+            break;
+        }
+        rest(begun).await;
+    }
     loop {
         let begun = Instant::now();
         if !store.maintain(clock::reference_us()).await? {

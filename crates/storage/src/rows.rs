@@ -324,6 +324,8 @@ impl FailingRule {
 pub enum Disabling {
     /// It is disabled.
     Disabled,
+    /// It is disabled, and an operation makes due what waits in order: the webhook is not ordered any more.
+    Releasing,
     /// It has succeeded meanwhile, or was changed.
     Kept,
 }

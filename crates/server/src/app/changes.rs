@@ -97,6 +97,10 @@ impl App {
         let mut rows = self.store.load_catalogue().await?;
         self.tokens.replace(&rows.tokens);
         self.ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
+        // What is published from here on is no part of a backlog that is being discarded: its ids are beyond the backlog's.
+        if let Some(beyond) = rows.discards.iter().map(|row| row.through).max() {
+            self.ids.move_to(self.store.node(), beyond);
+        }
         let changed: HashSet<i64> = self.registry.replace(rows);
         for webhook in changed {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));

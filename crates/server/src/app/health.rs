@@ -96,10 +96,22 @@ pub(crate) struct OldestDue {
 impl OldestDue {
     /// What waits in the store; and what this node has in memory, if it does not get on with that.
     pub(crate) async fn find(store: &Store, engine: &Engine) -> Result<Self, StoreError> {
-        let mut waiting = store.waiting().await?;
-        waiting.retain(|waiting| engine.is_active(WebhookId::from_raw(waiting.webhook)));
-        let stalled = engine.stall().map(|stall| stall.since);
-        Ok(Self::of(&waiting, stalled, store.node(), clock::schedule_us()))
+        let (mut here, mut anywhere) = (None, None);
+        let now = clock::schedule_us();
+        let mut stalled = engine.stall().map(|stall| stall.since);
+        let mut after = None;
+        loop {
+            let mut page = store.waiting_page(after).await?;
+            page.waiting
+                .retain(|waiting| engine.is_active(WebhookId::from_raw(waiting.webhook)));
+            let of_page = Self::of(&page.waiting, stalled.take(), store.node(), now);
+            here = earlier(here, of_page.here);
+            anywhere = earlier(anywhere, of_page.anywhere);
+            if page.next.is_none() {
+                return Ok(Self { here, anywhere });
+            }
+            after = page.next;
+        }
     }
 
     fn of(waiting: &[Waiting], stalled: Option<i64>, node: u16, now: i64) -> Self {
@@ -113,6 +125,11 @@ impl OldestDue {
             anywhere: oldest(&|_| true),
         }
     }
+}
+
+/// The earlier of two times.
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
 }
 
 impl App {

@@ -1,7 +1,7 @@
 //! Organizations: create, get, list, delete.
 
 use hookwright_delivery::clock;
-use hookwright_domain::id::WebhookId;
+use hookwright_domain::id::{OperationId, WebhookId};
 use hookwright_storage::OrganizationRow;
 use serde_json::json;
 
@@ -94,11 +94,17 @@ impl App {
         Ok(super::page(rows, size, |row| row.name.clone()))
     }
 
-    /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too.
+    /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too. What is pending for them is cancelled: a
+    /// small backlog before this returns, a large one by the operation that this names.
     ///
     /// # Errors
     /// When it does not exist, or has webhooks and `force` is not set.
-    pub async fn delete_organization(&self, caller: &Caller, name: &str, force: bool) -> AppResult<()> {
+    pub async fn delete_organization(
+        &self,
+        caller: &Caller,
+        name: &str,
+        force: bool,
+    ) -> AppResult<Option<OperationId>> {
         caller.require(Scope::Admin)?;
         let mut changing = self.changing().await?;
         let row = self.organization_for(caller, Scope::Admin, name)?;
@@ -117,7 +123,7 @@ impl App {
             format!("organizations/{name}"),
             json!({ "webhooks_deleted": webhooks }),
         );
-        changing
+        let begun = changing
             .store()
             .delete_organization(row.id, clock::now_us(), &audit)
             .await?;
@@ -125,7 +131,9 @@ impl App {
             self.engine.webhook_changed(WebhookId::from_raw(webhook));
         }
         self.tokens.remove_organization(row.id);
-        changing.settle().await
+        let operation = self.operation_of(begun, &audit);
+        changing.settle().await?;
+        Ok(operation)
     }
 
     /// The organization of that name, if the caller has the scope for it. A caller that is limited to another organization

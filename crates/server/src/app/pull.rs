@@ -106,6 +106,7 @@ impl App {
             rows,
             bytes: request.response_bytes_max.saturating_sub(rows * beside),
             until: deadline,
+            discard: self.registry.snapshot().discards.get(&webhook.id.raw()).copied(),
         };
         let leased = self.store.hand_out(webhook.id.raw(), now, portion).await?;
         let again = leased.iter().any(|leased| leased.attempt > 1);

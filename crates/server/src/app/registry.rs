@@ -17,7 +17,9 @@ use hookwright_domain::{
     subscription::Subscription,
     url::PayloadUrl,
 };
-use hookwright_storage::{CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow};
+use hookwright_storage::{
+    CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow, operations::Discard,
+};
 use parking_lot::RwLock;
 
 use super::{Limits, secrets, texts::NamePrefix, webhooks::WebhookName};
@@ -68,6 +70,8 @@ struct State {
     /// The webhooks of each organization that has some.
     owned: HashMap<i64, BTreeSet<i64>>,
     runtimes: HashMap<i64, Arc<Webhook>>,
+    /// Backlogs that are being discarded, by webhook.
+    discards: HashMap<i64, Discard>,
 }
 
 impl State {
@@ -84,6 +88,7 @@ impl State {
 
     fn remove_webhook(&mut self, id: i64) {
         self.runtimes.remove(&id);
+        self.discards.remove(&id);
         let Some(rows) = self.webhooks.remove(&id) else { return };
         if let Some(owned) = self.owned.get_mut(&rows.row.organization_id) {
             owned.remove(&id);
@@ -137,7 +142,13 @@ impl Registry {
         }
         let mut before = self.state.write();
         let mut changed = HashSet::new();
-        let mut state = State::default();
+        let discards = rows.discards.iter();
+        let mut state = State {
+            discards: discards
+                .filter_map(|row| Some((row.webhook_id?, Discard::of(row))))
+                .collect(),
+            ..State::default()
+        };
         for row in rows.organizations {
             state.put_organization(row);
         }
@@ -159,6 +170,8 @@ impl Registry {
             }
         }
         changed.extend(before.webhooks.keys().filter(|id| !state.webhooks.contains_key(id)));
+        let discards = before.discards.keys().chain(state.discards.keys());
+        changed.extend(discards.filter(|id| before.discards.get(id) != state.discards.get(id)));
         self.publish(&state);
         *before = state;
         changed
@@ -272,6 +285,24 @@ impl Registry {
         self.publish(&state);
     }
 
+    /// A webhook that is active again, and the part of what waits for it that is discarded.
+    pub(super) fn put_resumed(&self, rows: WebhookRows, discard: Option<Discard>) {
+        let mut state = self.state.write();
+        if let Some(discard) = discard {
+            state.discards.insert(rows.row.id, discard);
+        }
+        self.put(&mut state, rows);
+        self.publish(&state);
+    }
+
+    /// The discard has ended: what is left of the backlog waits like anything else.
+    pub(super) fn end_discard(&self, webhook: i64) {
+        let mut state = self.state.write();
+        if state.discards.remove(&webhook).is_some() {
+            self.publish(&state);
+        }
+    }
+
     pub(super) fn remove_webhook(&self, id: WebhookId) {
         let mut state = self.state.write();
         state.remove_webhook(id.raw());
@@ -313,6 +344,7 @@ impl Registry {
             organizations,
             unreadable: unreadable.copied().collect(),
             webhooks: state.runtimes.clone(),
+            discards: state.discards.clone(),
         });
     }
 

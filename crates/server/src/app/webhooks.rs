@@ -12,11 +12,13 @@ use hookwright_delivery::{
     engine::{DisableReason, Draft},
 };
 use hookwright_domain::{
-    id::{DeliveryId, EventId, OrganizationId, WebhookId},
+    id::{DeliveryId, EventId, OperationId, OrganizationId, WebhookId},
     secret::SigningSecret,
     signing::Ed25519Key,
 };
-use hookwright_storage::{Disabling, NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow};
+use hookwright_storage::{
+    Disabling, NewEvent, OrganizationRow, SecretRow, StoredEvent, UpdateOutcome, WebhookRow, operations::Begun,
+};
 use serde_json::{Value, json};
 
 pub use self::spec::WebhookSpec;
@@ -33,6 +35,12 @@ pub(super) const KIND: &str = "hookwright.v1.Webhook";
 /// The event type of pings; it can be neither published nor subscribed to.
 pub(super) const PING: &str = "ping";
 
+/// An operation makes due what waited in order.
+const RELEASING: Begun = Begun {
+    rows: 0,
+    operation: true,
+};
+
 /// A webhook as shown to a caller.
 #[derive(Clone, Debug)]
 pub struct WebhookView {
@@ -44,6 +52,8 @@ pub struct WebhookView {
     pub ed25519_public_key: Option<String>,
     /// The signing secret, on creation only.
     pub signing_secret: Option<SigningSecret>,
+    /// The operation that the change began.
+    pub operation: Option<OperationId>,
 }
 
 /// By what a webhook is known to people.
@@ -202,10 +212,11 @@ impl App {
             WebhookSpec::changed(&before, &spec),
         );
         let store = changing.store();
-        match store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
-            UpdateOutcome::Updated => {}
+        let begun = match store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
+            UpdateOutcome::Updated => Begun::default(),
+            UpdateOutcome::Releasing => RELEASING,
             UpdateOutcome::Stale => return Err(stale()),
-        }
+        };
         self.registry.put_webhook(WebhookRows {
             row: row.clone(),
             secrets,
@@ -214,8 +225,11 @@ impl App {
         if ping.is_some() {
             self.engine.stored(id);
         }
+        let operation = self.operation_of(begun, &audit);
         changing.settle().await?;
-        self.view(row)
+        let mut view = self.view(row)?;
+        view.operation = operation;
+        Ok(view)
     }
 
     /// A change as it is stored, if it keeps all rules.
@@ -246,11 +260,17 @@ impl App {
         })
     }
 
-    /// Deletes a webhook and cancels what is pending for it.
+    /// Deletes a webhook and cancels what is pending for it: a small backlog before this returns, a large one by the operation that
+    /// this names.
     ///
     /// # Errors
     /// When there is none of that id in the organization.
-    pub async fn delete_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<()> {
+    pub async fn delete_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: WebhookId,
+    ) -> AppResult<Option<OperationId>> {
         let mut changing = self.changing().await?;
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let audit = self.audit(
@@ -260,13 +280,15 @@ impl App {
             resource(organization, id),
             json!({}),
         );
-        changing
+        let begun = changing
             .store()
             .delete_webhook(rows.row.id, clock::now_us(), &audit)
             .await?;
         self.registry.remove_webhook(id);
         self.engine.webhook_changed(id);
-        changing.settle().await
+        let operation = self.operation_of(begun, &audit);
+        changing.settle().await?;
+        Ok(operation)
     }
 
     /// Sends a ping, and returns its delivery.
@@ -336,8 +358,12 @@ impl App {
             .store()
             .disable_webhook(&disabled, row.version, rule, &audit)
             .await?;
-        if disabling == Disabling::Kept {
-            return changing.settle().await;
+        match disabling {
+            Disabling::Disabled => {}
+            Disabling::Releasing => {
+                self.operation_of(RELEASING, &audit);
+            }
+            Disabling::Kept => return changing.settle().await,
         }
         self.registry.put_webhook(WebhookRows { row: disabled, secrets });
         self.engine.webhook_changed(id);
@@ -421,6 +447,7 @@ impl App {
             spec,
             ed25519_public_key,
             signing_secret: None,
+            operation: None,
         })
     }
 

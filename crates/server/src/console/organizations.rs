@@ -13,6 +13,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
+    operations::{self, Running},
     page::{Frame, html, refused},
     pages::{Cursor, Pages},
     session::{Sent, Visitor},
@@ -32,6 +33,7 @@ use crate::app::{
 struct ListPage {
     frame: Frame,
     rows: Vec<Row>,
+    running: Vec<Running>,
     /// What the names begin with that are listed.
     prefix: String,
     pages: Pages,
@@ -84,6 +86,7 @@ async fn list_page(
     Ok(ListPage {
         frame: Frame::new(console, visitor, "organizations", "Organizations").after(asked),
         rows: rows.collect(),
+        running: operations::running(console, visitor, None).await?,
         prefix: asked.get("prefix").to_owned(),
         pages: cursor.pages("/console/organizations", asked, next),
         may_create: caller.require(Scope::Admin).is_ok(),
@@ -178,6 +181,7 @@ pub(super) async fn delete(State(console): Shared, Path(name): Path<String>, sen
         let errors = Errors::one("confirmation", format!("type `{name}` to say that you mean it"));
         return Ok(refused(&delete_page(&console, &visitor, &name, errors)?));
     }
-    console.app.delete_organization(visitor.caller(), &name, true).await?;
-    Ok(Redirect::to("/console/organizations?done=deleted").into_response())
+    let operation = console.app.delete_organization(visitor.caller(), &name, true).await?;
+    let done = operations::deleted(operation);
+    Ok(Redirect::to(&format!("/console/organizations?done={done}")).into_response())
 }

@@ -213,6 +213,14 @@ const DONE: &[(&str, &str)] = &[
     ),
     ("discarded", "Resumed. A ping is on its way; what waited was cancelled."),
     (
+        "discarding",
+        "Resumed. A ping is on its way; what waited is not sent any more, and is being cancelled.",
+    ),
+    (
+        "deleting",
+        "Deleted. What waited is not sent any more, and is being cancelled.",
+    ),
+    (
         "completed",
         "The rotation is complete: only the new secret signs from now on.",
     ),

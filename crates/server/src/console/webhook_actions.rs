@@ -14,6 +14,7 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
+    operations,
     page::{Frame, Place, html, refused},
     session::{Sent, Visitor},
     units,
@@ -53,11 +54,16 @@ pub(super) async fn resume(State(console): Shared, Path(which): Which, sent: Sen
     if discard && !sent.fields.has("confirmed") {
         return Ok(Redirect::to(&format!("{}/discard", webhooks::address(&place, id))).into_response());
     }
-    console
+    let (view, _) = console
         .app
         .resume_webhook(sent.visitor.caller(), place.name(), id, discard)
         .await?;
-    Ok(back(&place, id, if discard { "discarded" } else { "resumed" }))
+    let done = match (discard, view.operation) {
+        (false, _) => "resumed",
+        (true, None) => "discarded",
+        (true, Some(_)) => "discarding",
+    };
+    Ok(back(&place, id, done))
 }
 
 /// Sends a ping, and leads to its delivery.
@@ -188,6 +194,7 @@ pub(super) async fn delete(State(console): Shared, Path(which): Which, sent: Sen
         let errors = Errors::one("confirmed", "tick the box to say that you mean it");
         return Ok(refused(&delete_page(&console, &visitor, &place, id, errors)?));
     }
-    console.app.delete_webhook(visitor.caller(), place.name(), id).await?;
-    Ok(Redirect::to(&format!("{}/webhooks?done=deleted", place.base())).into_response())
+    let operation = console.app.delete_webhook(visitor.caller(), place.name(), id).await?;
+    let done = operations::deleted(operation);
+    Ok(Redirect::to(&format!("{}/webhooks?done={done}", place.base())).into_response())
 }

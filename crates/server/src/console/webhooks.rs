@@ -19,6 +19,7 @@ use super::{
     fault::Fault,
     fields::Fields,
     labels, live,
+    operations::{self, Running},
     page::{Frame, Place, html, refused},
     pages::{Cursor, Pages},
     session::Visitor,
@@ -126,6 +127,7 @@ fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, 
 struct ListPage {
     frame: Frame,
     webhooks: Vec<Line>,
+    running: Vec<Running>,
     pages: Pages,
     may_manage: bool,
     errors: Errors,
@@ -147,6 +149,7 @@ pub(super) async fn list(
     let page = ListPage {
         frame: Frame::within(&console, &visitor, &place, "webhooks", "Webhooks").after(&fields),
         webhooks: lines(&console, &visitor, &place, views).await?,
+        running: operations::running(&console, &visitor, Some(&place)).await?,
         pages: cursor.pages(&format!("{}/webhooks", place.base()), &fields, next),
         may_manage: place.may_manage,
         errors,
@@ -159,6 +162,7 @@ pub(super) async fn list(
 struct ShowPage {
     frame: Frame,
     webhook: Shown,
+    running: Vec<Running>,
     summary: Summary,
     deliveries: Vec<Row>,
     /// How many rows there is a place for.
@@ -315,6 +319,7 @@ async fn page(
     Ok(ShowPage {
         frame: Frame::within(console, visitor, place, "webhooks", target.as_str()).after(fields),
         webhook: shown(view, target, failing.get(&id.raw()), overlap),
+        running: operations::running(console, visitor, Some(place)).await?,
         summary: console.summary(visitor, Subject::Webhook(place.name(), id)).await?,
         deliveries: rows(place, &targets, records),
         rows: RECENT,

@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use crate::app::completion::Completion;
 
 /// The calls that change something in several steps.
-const CHANGES: [&str; 24] = [
+const CHANGES: [&str; 25] = [
     "/hookwright.v1.DeliveryService/SkipDelivery",
     "/hookwright.v1.DeliveryService/CancelDelivery",
     "/hookwright.v1.DeliveryService/RetryDelivery",
@@ -36,6 +36,7 @@ const CHANGES: [&str; 24] = [
     "/hookwright.v1.OrganizationService/DeleteOrganization",
     "/hookwright.v1.ReplayService/ReplayDeliveries",
     "/hookwright.v1.ReplayService/CancelReplay",
+    "/hookwright.v1.OperationService/CancelOperation",
     "/hookwright.v1.WebhookService/CreateWebhook",
     "/hookwright.v1.WebhookService/UpdateWebhook",
     "/hookwright.v1.WebhookService/ResumeWebhook",

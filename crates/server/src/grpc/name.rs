@@ -1,7 +1,7 @@
 //! Resource names: `organizations/acme/webhooks/wh_...` to what they stand for, with errors that name the field.
 
 use hookwright_domain::{
-    id::{DeliveryId, EventId, ReplayId, TokenId, WebhookId},
+    id::{DeliveryId, EventId, OperationId, ReplayId, TokenId, WebhookId},
     name::{EventTypeName, OrganizationName},
 };
 
@@ -93,6 +93,12 @@ pub(super) fn delivery<'a>(field: &str, name: &'a str) -> AppResult<(&'a str, De
 /// `organizations/{organization}/replays/{replay}`.
 pub(super) fn replay<'a>(field: &str, name: &'a str) -> AppResult<(&'a str, ReplayId)> {
     inside(field, name, "replays")
+}
+
+/// `operations/{operation}`.
+pub(super) fn operation(field: &str, name: &str) -> AppResult<OperationId> {
+    let [id] = segments(field, name, ["operations"])?;
+    id_of(field, id)
 }
 
 /// `tokens/{token}`.

@@ -8,7 +8,7 @@ use hookwright_proto::v1::{
 use hookwright_storage::OrganizationRow;
 use tonic::{Request, Response, Status};
 
-use super::{Api, name, page, time::timestamp};
+use super::{Api, name, operations, page, time::timestamp};
 use crate::app::{error::AppError, texts::NamePrefix};
 
 #[tonic::async_trait]
@@ -61,8 +61,8 @@ impl OrganizationService for Api {
         let caller = self.caller(&request)?;
         let request = request.get_ref();
         let id = name::organization("name", &request.name)?;
-        self.app.delete_organization(&caller, id, request.force).await?;
-        Ok(Response::new(()))
+        let operation = self.app.delete_organization(&caller, id, request.force).await?;
+        Ok(operations::answer((), operation))
     }
 }
 

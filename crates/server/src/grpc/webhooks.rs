@@ -14,7 +14,7 @@ use hookwright_proto::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    Api, deliveries, mask, name, page,
+    Api, deliveries, mask, name, operations, page,
     time::{proto_duration, std_duration, timestamp},
 };
 use crate::app::{
@@ -110,7 +110,8 @@ impl WebhookService for Api {
             .app
             .update_webhook(&caller, organization, id, version, change)
             .await?;
-        Ok(Response::new(webhook(organization, view)))
+        let operation = view.operation;
+        Ok(operations::answer(webhook(organization, view), operation))
     }
 
     async fn resume_webhook(
@@ -124,17 +125,20 @@ impl WebhookService for Api {
             .app
             .resume_webhook(&caller, organization, id, request.discard_backlog)
             .await?;
-        Ok(Response::new(ResumeWebhookResponse {
+        let operation = view.operation;
+        let resumed = ResumeWebhookResponse {
             webhook: Some(webhook(organization, view)),
             discarded_count: i64::try_from(discarded).unwrap_or(i64::MAX),
-        }))
+            operation: operations::operation_name(operation),
+        };
+        Ok(operations::answer(resumed, operation))
     }
 
     async fn delete_webhook(&self, request: Request<DeleteWebhookRequest>) -> Result<Response<()>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
-        self.app.delete_webhook(&caller, organization, id).await?;
-        Ok(Response::new(()))
+        let operation = self.app.delete_webhook(&caller, organization, id).await?;
+        Ok(operations::answer((), operation))
     }
 
     async fn ping_webhook(
@@ -371,6 +375,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         spec,
         ed25519_public_key,
         signing_secret,
+        operation: _,
     } = view;
     let reason = match row.disabled_reason.as_deref() {
         Some("gone") => DisabledReason::Gone,

@@ -176,7 +176,8 @@ macro_rules! catalogue_queries {
                 return Ok(Disabling::Kept);
             }
             Ok(match update_webhook(conn, row, version, audit)$($wait)*? {
-                UpdateOutcome::Updated | UpdateOutcome::Releasing => Disabling::Disabled,
+                UpdateOutcome::Updated => Disabling::Disabled,
+                UpdateOutcome::Releasing => Disabling::Releasing,
                 UpdateOutcome::Stale => Disabling::Kept,
             })
         }

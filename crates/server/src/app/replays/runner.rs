@@ -3,19 +3,15 @@
 //! A replay belongs to the node that leased it; one whose node is gone is taken up by another when the lease ends. What a part
 //! publishes carries request ids, so that a part done twice, because its note was lost, sends nothing twice.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use hookwright_delivery::{clock, engine::Draft};
 use hookwright_domain::id::ReplayId;
 use hookwright_storage::{
-    RequestKey, StoredEvent, fault,
+    RequestKey, StoreError, StoredEvent, fault,
     replays::{REPLAY_FAILED, REPLAY_SUCCEEDED, ReplayCandidate, ReplayProgress, ReplayRow},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::{Notify, watch};
 
 use super::{
     ReplaySpec,
@@ -25,14 +21,13 @@ use super::{
 use crate::app::{
     App,
     error::{AppError, AppResult},
+    leased::{Free, Leased},
 };
 
 /// How long a replay belongs to the node that works on it, without a sign of life.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often such a sign is given while a rate limit makes it wait.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// How often it is looked for replays whose node is gone, where there are several.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How many events are published together: their payloads are in memory meanwhile.
 const PART: usize = 16;
 /// After a failure of the store.
@@ -44,36 +39,35 @@ const REQUEST_PREFIX: &str = "\u{1}replay";
 impl App {
     /// Works on replays until the server stops.
     pub async fn run_replays(self: Arc<Self>) {
-        let mut stopping = self.stopping.clone();
-        let several_nodes = self.store.lease().is_some();
-        // Whatever an embedded store says is under way was left by the run before.
-        let mut lease_ended_before = if several_nodes { clock::schedule_us() } else { i64::MAX };
-        let mut works = JoinSet::new();
-        let mut at_work: HashSet<i64> = HashSet::new();
-        while !*stopping.borrow() {
-            match self.store.take_replays(lease_ended_before, lease_until()).await {
-                Ok(rows) => {
-                    for row in rows {
-                        if at_work.insert(row.id) {
-                            works.spawn(Work::run(Arc::clone(&self), row));
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "cannot look for replays yet; will try again"),
-            }
-            tokio::select! {
-                () = self.replays_begun.notified() => {}
-                () = tokio::time::sleep(LOOK_INTERVAL), if several_nodes => {}
-                Some(ended) = works.join_next(), if !works.is_empty() => match ended {
-                    Ok(id) => drop(at_work.remove(&id)),
-                    Err(error) => tracing::error!(%error, "the work on a replay ended abnormally"),
-                },
-                _ = stopping.changed() => {}
-            }
-            lease_ended_before = clock::schedule_us();
-        }
-        // What is under way notes how far it is, or leaves it to whoever goes on.
-        let _ = tokio::time::timeout(PAUSE, async { while works.join_next().await.is_some() {} }).await;
+        self.run_leased::<Replays>().await;
+    }
+}
+
+struct Replays;
+
+impl Leased for Replays {
+    type Row = ReplayRow;
+    const WHAT: &'static str = "the replays";
+    /// An organization may have some, each of which may wait for its rate most of the time.
+    const PLACES: usize = usize::MAX;
+
+    fn begun(app: &App) -> &Notify {
+        &app.replays_begun
+    }
+
+    fn id(row: &ReplayRow) -> i64 {
+        row.id
+    }
+
+    async fn take(app: &App, free: Free) -> Result<Vec<ReplayRow>, StoreError> {
+        // Whatever an embedded store says is running was left by the run before.
+        let all = free.own && app.store.lease().is_none();
+        let ended_before = if all { i64::MAX } else { clock::schedule_us() };
+        app.store.take_replays(ended_before, lease_until()).await
+    }
+
+    async fn work(app: Arc<App>, row: ReplayRow) -> i64 {
+        Work::run(app, row).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::WebhookRow;
+use hookwright_storage::{WebhookRow, operations::Discard};
 use serde_json::json;
 
 use super::{
@@ -28,8 +28,8 @@ impl App {
         Ok(self.store.count_waiting_for(id.raw(), COUNTED_MAX + 1).await?)
     }
 
-    /// Makes an inactive webhook active and sends it a ping; with `discard`, what is pending for it is cancelled. Returns how
-    /// many deliveries that were.
+    /// Makes an inactive webhook active and sends it a ping. With `discard`, what is pending for it is cancelled: a small backlog
+    /// before this returns, a large one by the operation that the view names.
     ///
     /// # Errors
     /// When there is none of that id in the organization, or it is active.
@@ -49,6 +49,17 @@ impl App {
                 message: "the webhook is active already; deactivate it first to discard what is pending".to_owned(),
             });
         }
+        if discard {
+            // The backlog is what has smaller ids than the audit line that follows, whichever node's clock is ahead.
+            self.ids.move_to(self.store.node(), self.store.largest_id().await?);
+        }
+        let audit = self.audit(
+            Some(caller),
+            "webhook.resume",
+            Some(old.organization_id),
+            resource(organization, id),
+            json!({ "discard_pending": discard, "disabled_reason": old.disabled_reason }),
+        );
         let row = WebhookRow {
             active: true,
             disabled_reason: None,
@@ -57,26 +68,25 @@ impl App {
             updated_at: clock::now_us(),
             ..old.clone()
         };
+        // After the audit line: the ping is no part of the backlog.
         let ping = self.ping_event(&row, &self.spec_of(&row)?, "updated");
-        let audit = self.audit(
-            Some(caller),
-            "webhook.resume",
-            Some(old.organization_id),
-            resource(organization, id),
-            json!({ "discard_pending": discard, "disabled_reason": old.disabled_reason }),
-        );
-        let discarded = changing
+        let begun = changing
             .store()
             .resume_webhook(&row, old.version, discard, &ping, &audit)
             .await?
             .ok_or_else(stale)?;
-        self.registry.put_webhook(WebhookRows {
+        let discarding = begun.operation.then(|| Discard::new(audit.id, audit.at));
+        let rows = WebhookRows {
             row: row.clone(),
             secrets,
-        });
+        };
+        self.registry.put_resumed(rows, discarding);
         self.engine.webhook_changed(id);
         self.engine.stored(id);
+        let operation = self.operation_of(begun, &audit);
         changing.settle().await?;
-        Ok((self.view(row)?, discarded))
+        let mut view = self.view(row)?;
+        view.operation = operation;
+        Ok((view, begun.rows))
     }
 }

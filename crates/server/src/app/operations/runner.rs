@@ -1,0 +1,234 @@
+//! Does the work of operations, step by step.
+//!
+//! A step is one short transaction in the store, which notes how far the operation is. Between two steps the node rests for as
+//! long as the step took: commits of publishers never wait for more than one step.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::{OperationId, WebhookId};
+use hookwright_storage::{
+    StoreError, fault,
+    operations::{COUNTED_MAX, OPERATION_SUCCEEDED, OperationKind, OperationRow, OperationStep},
+};
+use tokio::sync::{Notify, watch};
+
+use crate::app::{
+    App,
+    leased::{Free, Leased},
+};
+
+/// How long an operation belongs to the node that works on it, without a sign of life.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often the log tells how far an operation is.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
+/// After a failure of the store.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub(super) struct Operations;
+
+impl Leased for Operations {
+    type Row = OperationRow;
+    const WHAT: &'static str = "the operations";
+    /// More would only take turns: the store is what is slow.
+    const PLACES: usize = 2;
+
+    fn begun(app: &App) -> &Notify {
+        &app.operations_begun
+    }
+
+    fn id(row: &OperationRow) -> i64 {
+        row.id
+    }
+
+    async fn take(app: &App, free: Free) -> Result<Vec<OperationRow>, StoreError> {
+        app.store.take_operations(free.own, free.most, LEASE).await
+    }
+
+    async fn work(app: Arc<App>, row: OperationRow) -> i64 {
+        let id = row.id;
+        app.operation_metrics.running.inc();
+        let mut work = Work {
+            stopping: app.stopping.clone(),
+            pace: Pace::default(),
+            told: Instant::now(),
+            app,
+            row,
+        };
+        work.run().await;
+        work.app.operation_metrics.running.dec();
+        id
+    }
+}
+
+/// How many deliveries one step looks at: as many as take about [`Pace::STEP`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    rows: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { rows: Self::ROWS_MIN }
+    }
+}
+
+impl Pace {
+    const ROWS_MIN: usize = 200;
+    const ROWS_MAX: usize = 2_000;
+    /// How long a step should hold up others.
+    const STEP: Duration = Duration::from_millis(10);
+
+    /// The step took this long.
+    fn took(&mut self, took: Duration) {
+        let rows = if took > Self::STEP * 2 {
+            self.rows / 2
+        } else if took < Self::STEP / 2 {
+            self.rows * 2
+        } else {
+            self.rows
+        };
+        self.rows = rows.clamp(Self::ROWS_MIN, Self::ROWS_MAX);
+    }
+}
+
+/// The work on one operation.
+struct Work {
+    app: Arc<App>,
+    row: OperationRow,
+    pace: Pace,
+    /// When the log told of it for the last time.
+    told: Instant,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Work {
+    /// Until it is done, was ended, another node has it, or the server stops.
+    async fn run(&mut self) {
+        let id = OperationId::from_raw(self.row.id);
+        tracing::info!(
+            operation = %id,
+            kind = self.row.kind,
+            organization = self.row.organization,
+            done = self.row.done,
+            "an operation goes on"
+        );
+        let mut pause = PAUSE;
+        while !*self.stopping.borrow() {
+            match self.next().await {
+                Ok(Some(OperationStep { finished: true, .. })) => {
+                    tracing::info!(operation = %id, kind = self.row.kind, done = self.row.done, "an operation has succeeded");
+                    return;
+                }
+                Ok(Some(_)) => pause = PAUSE,
+                Ok(None) => {
+                    tracing::info!(operation = %id, done = self.row.done, "an operation was ended, or another node has it");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(operation = %id, %error, "an operation cannot go on yet; will try again");
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = self.stopping.changed() => return,
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// The next step; `None` when it is not this node's any more.
+    async fn next(&mut self) -> Result<Option<OperationStep>, StoreError> {
+        if self.row.total.is_none() && !self.count().await? {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let step = self
+            .app
+            .store
+            .step_operation(self.row.id, self.pace.rows, LEASE)
+            .await?;
+        let took = begun.elapsed();
+        let Some(step) = step else { return Ok(None) };
+        fault::point("operation");
+        self.pace.took(took);
+        self.row.done = step.done;
+        self.app.operation_metrics.deliveries.inc_by(step.rows as u64);
+        if step.rows > 0 {
+            self.app.engine.changed();
+        }
+        if let Some(webhook) = self.row.webhook_id.filter(|_| step.due) {
+            self.app.engine.stored(WebhookId::from_raw(webhook));
+            self.app.store.tell_due(webhook).await;
+        }
+        if step.finished {
+            self.end().await?;
+            return Ok(Some(step));
+        }
+        if self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            let id = OperationId::from_raw(self.row.id);
+            tracing::info!(operation = %id, done = step.done, total = self.row.total, "an operation goes on");
+        }
+        tokio::time::sleep(took).await;
+        Ok(Some(step))
+    }
+
+    /// Counts what there is to do, up to a bound. False when the operation is not this node's any more.
+    async fn count(&mut self) -> Result<bool, StoreError> {
+        let mut total = 0;
+        let mut from = None;
+        loop {
+            let (counted, next) = self.app.store.count_operation(&self.row, from).await?;
+            total += counted;
+            if total >= COUNTED_MAX {
+                // How many there are stays unknown; not counted again by this node.
+                self.row.total = Some(0);
+                return Ok(true);
+            }
+            if next.is_none() {
+                break;
+            }
+            from = next;
+        }
+        self.row.total = Some(self.row.done + total);
+        self.app.store.note_total(self.row.id, total, LEASE).await
+    }
+
+    async fn end(&self) -> Result<(), StoreError> {
+        let now = clock::now_us();
+        self.app
+            .store
+            .end_operation(self.row.id, OPERATION_SUCCEEDED, now, None)
+            .await?;
+        if let (OperationKind::DiscardBacklog, Some(webhook)) = (self.row.kind(), self.row.webhook_id) {
+            self.app.backlog_waits_again(webhook);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_they_are_short_and_shrink_when_they_take_long() {
+        let mut pace = Pace::default();
+        for _ in 0..10 {
+            pace.took(Duration::from_millis(1));
+        }
+        assert_eq!(pace.rows, Pace::ROWS_MAX);
+        pace.took(Pace::STEP);
+        assert_eq!(pace.rows, Pace::ROWS_MAX);
+        for _ in 0..10 {
+            pace.took(Duration::from_secs(1));
+        }
+        assert_eq!(pace.rows, Pace::ROWS_MIN);
+    }
+}

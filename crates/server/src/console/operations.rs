@@ -1,0 +1,61 @@
+//! Operations that are running, as pages tell of them: what is being cancelled, and how far that is.
+
+use hookwright_domain::id::{OperationId, WebhookId};
+use hookwright_storage::operations::{OperationKind, OperationRow};
+
+use super::{Console, page::Place, session::Visitor, show::count};
+use crate::app::error::AppResult;
+
+/// An operation that is running.
+pub(super) struct Running {
+    /// What goes on, as a sentence.
+    pub(super) sentence: String,
+    /// How far it is: 0 to 1,000; absent where that is not known.
+    pub(super) progress: Option<i64>,
+}
+
+/// Those of an organization, or of the installation.
+pub(super) async fn running(console: &Console, visitor: &Visitor, place: Option<&Place>) -> AppResult<Vec<Running>> {
+    let rows = console
+        .app
+        .running_operations(visitor.caller(), place.map(Place::name))
+        .await?;
+    Ok(rows.iter().map(Running::of).collect())
+}
+
+/// The name of what is said after something was deleted.
+pub(super) const fn deleted(operation: Option<OperationId>) -> &'static str {
+    match operation {
+        None => "deleted",
+        Some(_) => "deleting",
+    }
+}
+
+impl Running {
+    fn of(row: &OperationRow) -> Self {
+        let total = row.total.filter(|total| *total > 0);
+        let so_far = match total {
+            Some(total) => format!("{} of {} deliveries", count(row.done), count(total)),
+            None => format!("{} deliveries", count(row.done)),
+        };
+        let webhook = row.webhook_id.map(WebhookId::from_raw);
+        let webhook = webhook.map_or_else(String::new, |id| id.to_string());
+        let sentence = match row.kind() {
+            OperationKind::DiscardBacklog => format!("The backlog of {webhook} is being cancelled: {so_far} so far."),
+            OperationKind::DeleteWebhook => {
+                format!("What waited for the deleted webhook {webhook} is being cancelled: {so_far} so far.")
+            }
+            OperationKind::DeleteOrganization => format!(
+                "What waited for the deleted organization {} is being cancelled: {so_far} so far.",
+                row.organization
+            ),
+            OperationKind::ReleaseOrder => {
+                format!("What waited in order for {webhook} is being made due: {so_far} so far.")
+            }
+        };
+        Self {
+            sentence,
+            progress: total.map(|total| (row.done.saturating_mul(1_000) / total).clamp(0, 1_000)),
+        }
+    }
+}
