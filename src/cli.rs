@@ -6,8 +6,9 @@ use crate::{
     audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
     deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
     installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
-    organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs, publish::PublishArgs,
-    relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand, webhooks::WebhooksCommand,
+    operations::OperationsCommand, organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs,
+    publish::PublishArgs, relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand,
+    webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -27,7 +28,7 @@ Examples:
   hookwright listen --forward-to http://localhost:3000/hook --organization acme
       Bring an organization's deliveries to a program on this machine.
 
-Exit status: 0 success; 1 the operation failed; 2 wrong usage; 130 Ctrl-C while a replay was followed, which goes on.";
+Exit status: 0 success; 1 the operation failed; 2 wrong usage; 130 Ctrl-C while a replay or an operation was followed, which goes on.";
 
 /// Durable webhook delivery: publish events over gRPC, and every subscribed webhook receives a signed POST
 #[derive(Debug, Parser)]
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Deliveries(Group<DeliveriesCommand>),
     /// Make deliveries again, many at once
     Replays(Group<ReplaysCommand>),
+    /// Show and cancel work on many deliveries that goes on in the server, such as discarding a backlog
+    Operations(Group<OperationsCommand>),
     /// Create, show and revoke tokens, which callers of the API show
     Tokens(Group<TokensCommand>),
     /// Show who changed what

@@ -18,9 +18,10 @@ use hookwright_proto::v1::{
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
-    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
-    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
+    operation_service_client::OperationServiceClient, organization_service_client::OrganizationServiceClient,
+    portal_service_client::PortalServiceClient, pull_service_client::PullServiceClient,
+    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
 use names::OrganizationArgs;
 use tonic::Request;
@@ -222,6 +223,11 @@ impl Client {
     /// The replay service.
     pub(crate) fn replays(&self) -> ReplayServiceClient<Transport> {
         self.api.replays()
+    }
+
+    /// The operation service.
+    pub(crate) fn operations(&self) -> OperationServiceClient<Transport> {
+        self.api.operations()
     }
 
     /// The pull service.

@@ -14,6 +14,7 @@ mod interrupt;
 mod listen;
 mod migrate;
 mod nodes;
+mod operations;
 mod organizations;
 mod output;
 mod portal;
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
         Command::Publish(args) => client::run(args.client.clone().or(root), |client| publish::run(client, args)),
         Command::Relay(args) => relay::run(args, root),
         Command::Events(group) => client::run(group.client.or(root), |client| events::run(client, group.command)),
+        Command::Operations(group) => {
+            client::run(group.client.or(root), |client| operations::run(client, group.command))
+        }
         Command::Replays(group) => client::run(group.client.or(root), |client| replays::run(client, group.command)),
         Command::Profiles(args) => profiles::run(args, &root),
         Command::Tokens(group) => client::run(group.client.or(root), |client| tokens::run(client, group.command)),

@@ -13,6 +13,7 @@ use crate::{
         Client, names,
         pages::{LimitArgs, collect},
     },
+    operations::{self, WaitArgs},
     output::{self, List},
 };
 
@@ -47,6 +48,8 @@ pub(crate) enum OrganizationsCommand {
         /// Delete its webhooks too, and cancel what is pending for them
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
 }
 
@@ -74,15 +77,20 @@ pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow
             client.output.message("Organization", &organization, show)?;
         }
         OrganizationsCommand::List { prefix, limit } => list(&client, &prefix, limit).await?,
-        OrganizationsCommand::Delete { organization, force } => {
+        OrganizationsCommand::Delete {
+            organization,
+            force,
+            wait,
+        } => {
             let name = names::organization(&organization)?;
-            service
+            let deleted = service
                 .delete_organization(DeleteOrganizationRequest {
                     name: name.clone(),
                     force,
                 })
                 .await?;
             client.output.done(&format!("Deleted {name}."))?;
+            return operations::after(&client, deleted.metadata(), wait).await;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -23,6 +23,7 @@ use crate::{
         pages::{LimitArgs, collect},
     },
     deliveries,
+    operations::{self, WaitArgs},
     output::{self, List},
     units::parse_duration,
 };
@@ -80,9 +81,16 @@ pub(crate) enum WebhooksCommand {
         /// Cancel what is pending, and begin anew
         #[arg(long)]
         discard_backlog: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
     /// Delete a webhook; what is pending for it is cancelled
-    Delete(Which),
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Send a `ping` through the ordinary delivery path
     Ping {
         #[command(flatten)]
@@ -182,22 +190,28 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
     let mut service = client.webhooks();
     match command {
         WebhooksCommand::List { organization, limit } => list(&client, &organization, limit).await?,
-        WebhooksCommand::Delete(which) => {
+        WebhooksCommand::Delete { which, wait } => {
             let name = which.name(&client)?;
-            service
+            let deleted = service
                 .delete_webhook(DeleteWebhookRequest { name: name.clone() })
                 .await?;
             client.output.done(&format!("Deleted {name}."))?;
+            return operations::after(&client, deleted.metadata(), wait).await;
         }
-        WebhooksCommand::Resume { which, discard_backlog } => {
+        WebhooksCommand::Resume {
+            which,
+            discard_backlog,
+            wait,
+        } => {
             let request = ResumeWebhookRequest {
                 name: which.name(&client)?,
                 discard_backlog,
             };
-            let resumed = service.resume_webhook(request).await?.into_inner();
+            let resumed = service.resume_webhook(request).await?;
             client
                 .output
-                .message("ResumeWebhookResponse", &resumed, show::resumed)?;
+                .message("ResumeWebhookResponse", resumed.get_ref(), show::resumed)?;
+            return operations::after(&client, resumed.metadata(), wait).await;
         }
         WebhooksCommand::Ping { which, wait } => return ping(&client, &which, wait).await,
         WebhooksCommand::RotateSecret {
