@@ -16,6 +16,7 @@
 //! | `guides` | the commands of docs/guides, and what they say comes out |
 //! | `hold` | a server that sends nothing |
 //! | `isolation` | one bad receiver does not delay another |
+//! | `operations` | large backlogs discarded and deleted in steps; recovery with many webhooks |
 //! | `ordering` | ordered webhooks: retries, restarts, pause, skip |
 //! | `operators` | what an operator's mistakes come to: told, and not held against receivers |
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
@@ -64,6 +65,7 @@ mod guides;
 mod hold;
 mod installation;
 mod isolation;
+mod operations;
 mod operator_faults;
 mod operators;
 mod ordering;

@@ -7,9 +7,10 @@ use hookwright_proto::v1::{
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
-    organization_service_client::OrganizationServiceClient, portal_service_client::PortalServiceClient,
-    publish_event_request::Payload, pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
-    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
+    operation_service_client::OperationServiceClient, organization_service_client::OrganizationServiceClient,
+    portal_service_client::PortalServiceClient, publish_event_request::Payload, pull_service_client::PullServiceClient,
+    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder, until};
 use tonic::{
@@ -78,6 +79,7 @@ pub(crate) struct Clients {
     pub(crate) events: EventServiceClient<Authorized>,
     pub(crate) deliveries: DeliveryServiceClient<Authorized>,
     pub(crate) replays: ReplayServiceClient<Authorized>,
+    pub(crate) operations: OperationServiceClient<Authorized>,
     pub(crate) pull: PullServiceClient<Authorized>,
     pub(crate) nodes: NodeServiceClient<Authorized>,
     pub(crate) tokens: TokenServiceClient<Authorized>,
@@ -113,6 +115,7 @@ impl Clients {
             events: EventServiceClient::new(service.clone()).max_decoding_message_size(MAX),
             deliveries: DeliveryServiceClient::new(service.clone()),
             replays: ReplayServiceClient::new(service.clone()),
+            operations: OperationServiceClient::new(service.clone()),
             pull: PullServiceClient::new(service.clone()).max_decoding_message_size(MAX),
             nodes: NodeServiceClient::new(service.clone()),
             tokens: TokenServiceClient::new(service.clone()),

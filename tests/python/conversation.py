@@ -208,6 +208,12 @@ def operate(api):
     installation = api("InstallationService.GetInstallation", {})
     assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
     assert "grpc_address" in [one["name"] for one in installation["settings"]]
+    assert api("OperationService.ListOperations", {}) == {}, "none of these backlogs is large"
+    for call in ("OperationService.GetOperation", "OperationService.CancelOperation"):
+        try:
+            raise AssertionError(api(call, {"name": "operations/op_0000000000001"}))
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.NOT_FOUND, error
 
 
 def main():

@@ -1,0 +1,307 @@
+//! Work on many deliveries that outlives its call, and recovery that does not depend on how many webhooks wait.
+
+use std::collections::HashSet;
+
+use hookwright_proto::v1::{
+    BatchPublishEventsRequest, CancelOperationRequest, DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryState,
+    GetOperationRequest, ListDeliveriesRequest, ListOperationsRequest, ListWebhooksRequest, Operation, OperationKind,
+    OperationState, ResumeWebhookRequest, ResumeWebhookResponse, TokenScope, UpdateWebhookRequest, Webhook,
+    publish_result,
+};
+use hookwright_testkit::{
+    Receiver, Response,
+    proxy::{Mode, Proxy},
+    receiver::Gate,
+    until,
+};
+use prost_types::FieldMask;
+use tonic::Code;
+
+use crate::support::{
+    ACME, CLOCKING, Clients, Installation, On, builder, event, id_of, on_both_stores, token, wait_for_events,
+    without_pings,
+};
+
+/// More than a call deals with itself.
+const MANY: usize = 3_000;
+
+impl Installation {
+    /// Publishes so many events of the type `plain` and returns their ids.
+    async fn publish_many(&mut self, count: usize) -> HashSet<String> {
+        let mut published = HashSet::new();
+        for first in (0..count).step_by(500) {
+            let last = count.min(first + 500);
+            let requests = (first..last)
+                .map(|n| event("plain", &format!(r#"{{"n":{n}}}"#)))
+                .collect();
+            let batch = BatchPublishEventsRequest {
+                organization: ACME.to_owned(),
+                requests,
+            };
+            let response = self
+                .clients
+                .events
+                .batch_publish_events(batch)
+                .await
+                .unwrap()
+                .into_inner();
+            for result in response.results {
+                let Some(publish_result::Result::Published(event)) = result.result else {
+                    panic!("{result:?}")
+                };
+                published.insert(id_of(&event.event).to_owned());
+            }
+        }
+        published
+    }
+
+    async fn set_active(&mut self, webhook: &Webhook, active: bool) {
+        let webhook = Webhook {
+            name: webhook.name.clone(),
+            active: Some(active),
+            ..Webhook::default()
+        };
+        let update_mask = Some(FieldMask {
+            paths: vec!["active".to_owned()],
+        });
+        let request = UpdateWebhookRequest {
+            webhook: Some(webhook),
+            update_mask,
+        };
+        self.clients.webhooks.update_webhook(request).await.unwrap();
+    }
+
+    async fn discard(&mut self, webhook: &Webhook) -> ResumeWebhookResponse {
+        let request = ResumeWebhookRequest {
+            name: webhook.name.clone(),
+            discard_backlog: true,
+        };
+        self.clients
+            .webhooks
+            .resume_webhook(request)
+            .await
+            .unwrap()
+            .into_inner()
+    }
+
+    async fn operation(&mut self, name: &str) -> Operation {
+        let request = GetOperationRequest { name: name.to_owned() };
+        self.clients
+            .operations
+            .get_operation(request)
+            .await
+            .unwrap()
+            .into_inner()
+    }
+
+    async fn ended(&mut self, name: &str) -> Operation {
+        until("the operation to end", async || {
+            let operation = self.operation(name).await;
+            if operation.state() == OperationState::Running {
+                Err(format!("{operation:?}"))
+            } else {
+                Ok(operation)
+            }
+        })
+        .await
+    }
+
+    /// Waits until what waits does so in the store alone.
+    async fn nothing_in_memory(&self) {
+        until("an empty memory", async || {
+            let metrics = crate::access::get(self.server.http_address(), "/metrics").await;
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with("hookwright_deliveries_in_memory "));
+            match line {
+                Some("hookwright_deliveries_in_memory 0") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    async fn cancelled(&mut self, webhook: &str) -> usize {
+        let filter = ListDeliveriesRequest {
+            webhook: webhook.to_owned(),
+            states: vec![DeliveryState::Cancelled.into()],
+            ..ListDeliveriesRequest::default()
+        };
+        self.deliveries(filter).await.len()
+    }
+}
+
+/// A receiver that holds its answers back until the gate opens, so that a backlog builds up.
+async fn held_back(installation: &mut Installation) -> (Receiver, Webhook, Gate) {
+    let receiver = Receiver::start().await;
+    installation.register("plain").await;
+    let webhook = installation.webhook(&receiver, &["plain"]).await;
+    let gate = Gate::new();
+    receiver.answer(Response::new(200).after(&gate));
+    (receiver, webhook, gate)
+}
+
+on_both_stores! {
+    async fn a_large_backlog_is_discarded_while_publishing_goes_on(on: On) {
+        let mut installation = Installation::start(on).await;
+        let (receiver, webhook, gate) = held_back(&mut installation).await;
+        let old = installation.publish_many(MANY).await;
+        installation.set_active(&webhook, false).await;
+        receiver.answer(200);
+        gate.open();
+        installation.nothing_in_memory().await;
+        let sent_of = |events: &HashSet<String>| {
+            let requests = without_pings(&receiver.requests());
+            let ids = requests.iter().filter_map(|request| request.header("webhook-id"));
+            ids.filter(|id| events.contains(*id)).map(str::to_owned).collect::<HashSet<_>>()
+        };
+        let sent = sent_of(&old);
+        let resumed = installation.discard(&webhook).await;
+        assert_eq!((resumed.discarded_count, resumed.operation.starts_with("operations/op_")), (0, true), "{resumed:?}");
+        assert!(resumed.webhook.is_some_and(|webhook| webhook.active()), "active at once");
+        let new = installation.publish_many(100).await;
+        let ended = installation.ended(&resumed.operation).await;
+        assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DiscardBacklog), "{ended:?}");
+        assert_eq!((ended.organization.as_str(), ended.webhook.as_str()), (ACME, webhook.name.as_str()));
+        receiver.wait_until(|_| sent_of(&new) == new).await;
+        assert_eq!(sent_of(&old), sent, "nothing of the backlog is sent");
+        assert_eq!(installation.cancelled(&webhook.name).await, MANY - sent.len());
+        assert_eq!(usize::try_from(ended.done_count).unwrap(), MANY - sent.len(), "{ended:?}");
+        assert_eq!(ended.total_count, Some(ended.done_count));
+    }
+
+    async fn an_operation_is_finished_after_a_crash(on: On) {
+        let directory = tempfile::tempdir().unwrap();
+        let (builder, _database) = builder(on).await;
+        let builder = builder.data_directory(directory.path().join("data")).arg("--node-lease", "2s");
+        let dying = builder.clone().env("HOOKWRIGHT_FAILPOINT", "operation:2");
+        let mut installation = Installation::of(dying.start().await.unwrap()).await;
+        installation.create_organization("acme").await;
+        let (receiver, webhook, _gate) = held_back(&mut installation).await;
+        let published = installation.publish_many(MANY).await;
+        let request = DeleteWebhookRequest { name: webhook.name.clone() };
+        // The server may be gone before its answer has come.
+        drop(installation.clients.webhooks.delete_webhook(request).await);
+        installation.server.wait().await.unwrap();
+        let mut installation = Installation::of(builder.start().await.unwrap()).await;
+        let list = installation.clients.operations.list_operations(ListOperationsRequest::default()).await.unwrap();
+        let name = list.into_inner().operations.remove(0).name;
+        let ended = installation.ended(&name).await;
+        assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DeleteWebhook), "{ended:?}");
+        // What was in memory when the webhook went is ended by recovery.
+        until("every delivery to end", async || {
+            let cancelled = installation.cancelled(&webhook.name).await;
+            if cancelled == published.len() { Ok(()) } else { Err(cancelled) }
+        })
+        .await;
+        let sent = without_pings(&receiver.requests()).len();
+        assert!(sent < MANY / 2, "{sent} were sent");
+        let list = ListWebhooksRequest { parent: ACME.to_owned(), ..ListWebhooksRequest::default() };
+        assert_eq!(installation.clients.webhooks.list_webhooks(list).await.unwrap().into_inner().webhooks, []);
+    }
+
+    async fn an_organization_is_gone_at_once_and_its_backlog_in_steps(on: On) {
+        let mut installation = Installation::start(on).await;
+        let (_receiver, webhook, _gate) = held_back(&mut installation).await;
+        installation.publish_many(MANY).await;
+        let request = DeleteOrganizationRequest { name: ACME.to_owned(), force: true };
+        let deleted = installation.clients.organizations.delete_organization(request).await.unwrap();
+        let name = deleted.metadata().get("hookwright-operation").unwrap().to_str().unwrap().to_owned();
+        let refused = installation.try_publish(event("plain", "{}")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+        let ended = installation.ended(&name).await;
+        assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DeleteOrganization));
+        assert_eq!((ended.organization.as_str(), ended.webhook.as_str()), (ACME, ""));
+        assert!(ended.done_count > 1_000, "{ended:?} of {}", webhook.name);
+        let list = ListOperationsRequest::default();
+        let list = installation.clients.operations.list_operations(list).await.unwrap().into_inner();
+        assert_eq!(list.operations, [ended]);
+    }
+
+    async fn operations_are_seen_by_those_of_their_organization_alone(on: On) {
+        let mut installation = Installation::start(on).await;
+        installation.create_organization("globex").await;
+        let (_receiver, webhook, _gate) = held_back(&mut installation).await;
+        installation.publish_many(MANY).await;
+        let request = DeleteWebhookRequest { name: webhook.name };
+        let deleted = installation.clients.webhooks.delete_webhook(request).await.unwrap();
+        let name = deleted.metadata().get("hookwright-operation").unwrap().to_str().unwrap().to_owned();
+        let address = installation.server.grpc_address().to_owned();
+        for (organization, may) in [(ACME, true), ("organizations/globex", false)] {
+            let secret = installation.clients.create_token(token(TokenScope::Manage, organization)).await.unwrap().secret;
+            let mut own = Clients::connect(&address, &secret).await;
+            let got = own.operations.get_operation(GetOperationRequest { name: name.clone() }).await;
+            let cancelled = own.operations.cancel_operation(CancelOperationRequest { name: name.clone() }).await;
+            let listed = ListOperationsRequest { organization: ACME.to_owned(), ..ListOperationsRequest::default() };
+            let listed = own.operations.list_operations(listed).await;
+            let all = own.operations.list_operations(ListOperationsRequest::default()).await;
+            assert_eq!(all.unwrap_err().code(), Code::PermissionDenied);
+            let missing = GetOperationRequest { name: "operations/op_0000000000001".to_owned() };
+            let missing = own.operations.get_operation(missing).await.unwrap_err();
+            if may {
+                assert_eq!(got.unwrap().into_inner().name, name);
+                assert_eq!(cancelled.unwrap_err().code(), Code::FailedPrecondition, "it completes what is in force");
+                assert_eq!(listed.unwrap().into_inner().operations.len(), 1);
+            } else {
+                let denied = got.unwrap_err();
+                assert_eq!((denied.code(), denied.message()), (missing.code(), missing.message()));
+                assert_eq!(cancelled.unwrap_err().code(), Code::PermissionDenied);
+                assert_eq!(listed.unwrap_err().code(), Code::PermissionDenied);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
+    const EVENTS: usize = 600;
+    const WAITING: usize = 10_000;
+    let (plain, database) = builder(On::Postgres).await;
+    drop(plain);
+    let database = database.unwrap();
+    let (before, rest) = database.url().rsplit_once('@').unwrap();
+    let (target, name) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(target.to_owned()).await.unwrap();
+    let url = format!("{before}@{}/{name}", proxy.address());
+    let server = hookwright_testkit::TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .allow("127.0.0.0/8")
+        .postgres(&url)
+        .start()
+        .await
+        .unwrap();
+    let mut installation = Installation::of(server).await;
+    installation.create_organization("acme").await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    let gate = Gate::new();
+    receiver.answer(Response::new(200).after(&gate));
+    let requests = (0..EVENTS).map(|_| event("clocking", CLOCKING)).collect();
+    let batch = BatchPublishEventsRequest {
+        organization: ACME.to_owned(),
+        requests,
+    };
+    installation.clients.events.batch_publish_events(batch).await.unwrap();
+    installation.server.kill9().await.unwrap();
+    // Deliveries that are paused wait for as many webhooks.
+    let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let fill = format!(
+        "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node)
+         SELECT i, i, 1, i, {}, 1, 0 FROM generate_series(1, {WAITING}) AS i",
+        i64::MAX - 1
+    );
+    client.batch_execute(&fill).await.unwrap();
+    receiver.answer(200);
+    gate.open();
+    receiver.forget_requests();
+    proxy.set(Mode::Slow(std::time::Duration::from_millis(1)));
+    installation.restart().await;
+    let arrived = wait_for_events(&receiver, EVENTS).await;
+    let ids: HashSet<&str> = arrived
+        .iter()
+        .filter_map(|request| request.header("webhook-id"))
+        .collect();
+    assert_eq!(ids.len(), EVENTS);
+}
