@@ -173,7 +173,10 @@ async fn a_row_that_the_store_refuses_holds_up_no_other() {
     };
     for delivery in installation.deliveries_until(to_odd, 57).await {
         let delivery = installation.delivered(&delivery.name).await;
-        let request = ListAttemptsRequest { parent: delivery.name };
+        let request = ListAttemptsRequest {
+            parent: delivery.name,
+            ..ListAttemptsRequest::default()
+        };
         let attempts = installation
             .clients
             .deliveries

@@ -261,6 +261,7 @@ impl Leaver {
                 nanos: 0,
             }),
             wait: None,
+            response_bytes_max: 0,
         }
     }
 

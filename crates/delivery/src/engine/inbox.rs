@@ -321,6 +321,7 @@ mod tests {
             memory: Arc::clone(memory),
             turns: Arc::new(Turns::new(3, Arc::new(Lease::new(false)))),
             several_nodes: false,
+            hold: false,
         };
         let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
         Arc::new(lane)
