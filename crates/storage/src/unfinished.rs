@@ -108,19 +108,24 @@ impl OutlinePage {
     }
 }
 
-/// Those events of a stretch that a node made, `limit` at most; and how far the stretch was looked through.
+/// Those events of a stretch that a node made, `limit` at most; and how far the stretch was looked through: to its end only where
+/// nothing is left to look at.
 pub(crate) fn own_of(looked_at: Vec<i64>, node: i32, limit: i64, last: i64) -> (Vec<i64>, i64) {
     let full = i64::try_from(looked_at.len()).is_ok_and(|length| length == LOOKED_AT);
-    let end = looked_at.last().copied().filter(|_| full).unwrap_or(last);
+    let reached = looked_at.last().copied();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let made = |id: &i64| (*id >> SEQUENCE_BITS) & i64::from(NODE_MAX) == i64::from(node);
     let mut own: Vec<i64> = looked_at.into_iter().filter(made).collect();
-    if own.len() < limit {
-        return (own, end);
+    if own.is_empty() && !full {
+        return (own, last);
     }
     own.truncate(limit);
-    let end = own.last().copied().unwrap_or(end);
-    (own, end)
+    let end = if own.len() == limit {
+        own.last().copied()
+    } else {
+        reached
+    };
+    (own, end.unwrap_or(last))
 }
 
 #[cfg(test)]
@@ -154,6 +159,12 @@ mod tests {
         let others: Vec<i64> = (1..=LOOKED_AT).map(|at| of(5, at)).collect();
         assert_eq!(own_of(others.clone(), 0, 500, i64::MAX), (vec![], of(5, LOOKED_AT)));
         assert_eq!(own_of(others[..9].to_vec(), 0, 500, i64::MAX), (vec![], i64::MAX));
+        let few = own_of(others[..9].to_vec(), 5, 500, i64::MAX);
+        assert_eq!(
+            few,
+            (others[..9].to_vec(), of(5, 9)),
+            "there is something to adopt before the end"
+        );
         let (own, end) = own_of(others, 5, 500, i64::MAX);
         assert_eq!((own.len(), end), (500, of(5, 500)));
     }
