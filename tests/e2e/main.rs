@@ -32,6 +32,8 @@
 //! | `watching` | deliveries as they change, and what was counted of them |
 //! | `publishing` | batches, streams, request ids |
 //! | `bad_input` | errors with field-level details, and nothing stored |
+//! | `databases` | a PostgreSQL that is not as usual |
+//! | `cancelling` | callers that leave in the middle of their calls |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
 //! | `operator_faults` | faults of the operator's own parts and of the store |
@@ -50,6 +52,7 @@
 mod access;
 mod audit;
 mod bad_input;
+mod cancelling;
 mod client;
 mod clients;
 mod clocks;
@@ -57,6 +60,7 @@ mod cluster;
 mod command_line;
 mod console;
 mod contract;
+mod databases;
 mod door;
 mod durability;
 mod examples;

@@ -138,7 +138,7 @@ pub(crate) async fn channel(address: &str) -> Channel {
 pub(crate) struct Installation {
     pub(crate) server: TestServer,
     pub(crate) clients: Clients,
-    database: Option<TestDatabase>,
+    pub(crate) database: Option<TestDatabase>,
 }
 
 /// A server on a store, with loopback allowed as a target.

@@ -1,0 +1,117 @@
+//! What an installation does when its PostgreSQL is not as usual.
+
+use hookwright_proto::v1::{
+    CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
+    DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryMode, RotateSigningSecretRequest, TokenScope, Webhook,
+};
+use hookwright_testkit::until;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{ACME, Installation, On, portal_link, token};
+
+fn fetched() -> Webhook {
+    Webhook {
+        delivery_mode: DeliveryMode::Pull.into(),
+        events: vec!["*".to_owned()],
+        ..Webhook::default()
+    }
+}
+
+/// Every kind of change of the configuration, each with its answer.
+async fn change_everything(
+    installation: &mut Installation,
+    webhook: &str,
+    number: usize,
+) -> Vec<(&'static str, Status)> {
+    let clients = &mut installation.clients;
+    let mut answers = Vec::new();
+    macro_rules! change {
+        ($service:ident . $method:ident($message:expr)) => {
+            let answer = clients.$service.$method($message).await;
+            answers.push((
+                stringify!($method),
+                answer.map_or_else(|status| status, |_| Status::ok("done")),
+            ));
+        };
+    }
+    let organization_id = format!("made-{number}");
+    change!(organizations.create_organization(CreateOrganizationRequest {
+        organization_id,
+        organization: None
+    }));
+    let event_type_id = format!("made_{number}");
+    change!(event_types.create_event_type(CreateEventTypeRequest {
+        event_type_id,
+        event_type: None
+    }));
+    change!(webhooks.create_webhook(CreateWebhookRequest {
+        parent: ACME.to_owned(),
+        webhook: Some(fetched())
+    }));
+    let name = webhook.to_owned();
+    change!(webhooks.rotate_signing_secret(RotateSigningSecretRequest {
+        name: name.clone(),
+        ..Default::default()
+    }));
+    change!(webhooks.delete_webhook(DeleteWebhookRequest { name }));
+    change!(tokens.create_token(CreateTokenRequest {
+        token: Some(token(TokenScope::Read, ACME))
+    }));
+    change!(portal.create_portal_link(portal_link(ACME)));
+    change!(organizations.delete_organization(DeleteOrganizationRequest {
+        name: ACME.to_owned(),
+        force: true
+    }));
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_turned_read_only_answers_unavailable_to_every_change() {
+    let mut installation = Installation::start(On::Postgres).await;
+    let webhook = installation.create_webhook(fetched()).await.unwrap().name;
+    let database = installation.database.as_ref().unwrap();
+    let name = database.name().to_owned();
+    let admin_url = database.url().replace(&name, "postgres");
+    let (admin, connection) = tokio_postgres::connect(&admin_url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let set = async |value: &str| {
+        let text = format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+        admin.batch_execute(&text).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        admin.batch_execute(&end).await.unwrap();
+    };
+    set("on").await;
+    let mut number = 0;
+    let answers = until("connections made since then", async || {
+        number += 1;
+        let answers = change_everything(&mut installation, &webhook, number).await;
+        let is_told = |(_, status): &&(&str, Status)| status.message().contains("read-only");
+        if answers.iter().filter(is_told).count() == answers.len() {
+            Ok(answers)
+        } else {
+            Err(format!("{answers:#?}"))
+        }
+    })
+    .await;
+    for (method, status) in answers {
+        assert_eq!(status.code(), Code::Unavailable, "{method}: {status:?}");
+        assert!(status.get_details_retry_info().is_some(), "{method}: {status:?}");
+    }
+    set("off").await;
+    until("the change to be made", async || {
+        let request = CreateOrganizationRequest {
+            organization_id: "afterwards".to_owned(),
+            organization: None,
+        };
+        installation
+            .clients
+            .organizations
+            .create_organization(request)
+            .await
+            .map_err(|status| status.to_string())
+    })
+    .await;
+}
