@@ -42,7 +42,7 @@
 //! | `installation` | what an installation tells of itself |
 //! | `targets` | where webhooks may lead |
 //! | `tokens` | creating and revoking them, and what each may do |
-//! | `torture` | a short run of the fault harness |
+//! | `torture` | a short run of the fault harness, and a small aged installation |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
 //! A test that concerns the store runs on both: `on_both_stores!` makes one test of each.

@@ -1,8 +1,12 @@
-//! A short run of the fault harness on each store: the long ones are `make torture`.
+//! A short run of the fault harness on each store, and a small aged installation: the long ones are `make torture` and
+//! `make torture-aged`.
 
 use std::time::Duration;
 
-use hookwright_torture::run::{Options, torture};
+use hookwright_torture::{
+    aged::{self, Scale},
+    run::{Options, torture},
+};
 
 async fn short(postgres: bool) {
     let out = tempfile::tempdir().unwrap();
@@ -31,4 +35,31 @@ async fn torture_short_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn torture_short_postgres() {
     short(true).await;
+}
+
+async fn small_and_old(postgres: bool) {
+    let out = tempfile::tempdir().unwrap();
+    let options = aged::Options {
+        server: env!("CARGO_BIN_EXE_hookwright").into(),
+        postgres,
+        nodes: 2,
+        seed: 7,
+        scale: Scale::small(),
+        out: out.path().to_owned(),
+        verbose: false,
+    };
+    let report = aged::aged(&options).await.unwrap();
+    assert!(report.is_kept(), "{}", report.table());
+    let published = report.verdict.figures["acknowledged"];
+    assert!(published > 50.0, "{}", report.table());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aged_small_sqlite() {
+    small_and_old(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aged_small_postgres() {
+    small_and_old(true).await;
 }
