@@ -14,7 +14,7 @@ use hookwright_proto::v1::{
     ListWebhooksRequest, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest, ReplayDeliveriesRequest,
     ReplayDeliveryRequest, ReplaySelection, ResumeWebhookRequest, RetryDeliveryRequest, RevealSigningSecretRequest,
     RevokeTokenRequest, RotateSigningSecretRequest, SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest,
-    UpdateEventTypeRequest, UpdateWebhookRequest, Webhook, publish_result,
+    UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::until;
 use prost::Message as _;
@@ -52,33 +52,13 @@ fn fetched() -> Webhook {
 }
 
 impl Installation {
-    /// Publishes so many events in one call, and returns their names.
-    async fn publish_many(&mut self, count: usize) -> Vec<String> {
-        let request = BatchPublishEventsRequest {
-            organization: ACME.to_owned(),
-            requests: (0..count).map(|_| event("clocking", r#"{"n":1}"#)).collect(),
-        };
-        let answer = self
-            .clients
-            .events
-            .batch_publish_events(request)
-            .await
-            .unwrap()
-            .into_inner();
-        let published = answer.results.into_iter().map(|result| match result.result {
-            Some(publish_result::Result::Published(published)) => published.event,
-            other => panic!("{other:?}"),
-        });
-        published.collect()
-    }
-
     /// Pulls what waits, for so many seconds, and returns the ids to acknowledge it by.
     async fn pull_for(&mut self, webhook: &str, max: i32, seconds: i64) -> Vec<String> {
         let request = PullDeliveriesRequest {
             webhook: webhook.to_owned(),
             max_deliveries: max,
             ack_timeout: Some(ProtoDuration { seconds, nanos: 0 }),
-            wait: None,
+            ..Default::default()
         };
         let pulled = self.clients.pull.pull_deliveries(request).await.unwrap().into_inner();
         pulled.deliveries.into_iter().map(|delivery| delivery.ack_id).collect()
@@ -146,7 +126,7 @@ async fn x06_acknowledgements_with_a_tiny_deadline_are_whole_or_absent() {
         .unwrap();
     let mut calls = Vec::new();
     for _ in 0..CALLS {
-        installation.publish_many(LEASES).await;
+        installation.publish_batch("clocking", LEASES).await;
         let mut leases = Vec::new();
         while leases.len() < LEASES {
             leases.extend(installation.pull_for(&webhook, 1_000, 3_600).await);
@@ -367,7 +347,8 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
             webhook,
             max_deliveries: 100,
             ack_timeout,
-            wait
+            wait,
+            response_bytes_max: 0
         })
     );
 
@@ -562,7 +543,7 @@ on_both_stores! {
         let mut made = BTreeSet::new();
         let mut events = Vec::new();
         for round in 0..ROUNDS {
-            events.extend(installation.publish_many(30).await);
+            events.extend(installation.publish_batch("clocking", 30).await);
             let subjects = Subjects {
                 round,
                 leases: installation.pull_for(&webhook, 25, 1).await,

@@ -6,7 +6,6 @@ use hookwright_proto::v1::{
     BatchPublishEventsRequest, CancelOperationRequest, DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryState,
     GetOperationRequest, ListDeliveriesRequest, ListOperationsRequest, ListWebhooksRequest, Operation, OperationKind,
     OperationState, ResumeWebhookRequest, ResumeWebhookResponse, TokenScope, UpdateWebhookRequest, Webhook,
-    publish_result,
 };
 use hookwright_testkit::{
     Receiver, Response,
@@ -28,31 +27,8 @@ const MANY: usize = 3_000;
 impl Installation {
     /// Publishes so many events of the type `plain` and returns their ids.
     async fn publish_many(&mut self, count: usize) -> HashSet<String> {
-        let mut published = HashSet::new();
-        for first in (0..count).step_by(500) {
-            let last = count.min(first + 500);
-            let requests = (first..last)
-                .map(|n| event("plain", &format!(r#"{{"n":{n}}}"#)))
-                .collect();
-            let batch = BatchPublishEventsRequest {
-                organization: ACME.to_owned(),
-                requests,
-            };
-            let response = self
-                .clients
-                .events
-                .batch_publish_events(batch)
-                .await
-                .unwrap()
-                .into_inner();
-            for result in response.results {
-                let Some(publish_result::Result::Published(event)) = result.result else {
-                    panic!("{result:?}")
-                };
-                published.insert(id_of(&event.event).to_owned());
-            }
-        }
-        published
+        let names = self.publish_batch("plain", count).await;
+        names.iter().map(|name| id_of(name).to_owned()).collect()
     }
 
     async fn set_active(&mut self, webhook: &Webhook, active: bool) {

@@ -1,16 +1,16 @@
 //! A running installation with clients, and short words for what tests do with it.
 
 use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest, CreatePortalLinkResponse,
-    CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, EventType, GetDeliveryRequest,
-    ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook,
+    BatchPublishEventsRequest, CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest,
+    CreatePortalLinkResponse, CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, EventType,
+    GetDeliveryRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook,
     audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
     operation_service_client::OperationServiceClient, organization_service_client::OrganizationServiceClient,
-    portal_service_client::PortalServiceClient, publish_event_request::Payload, pull_service_client::PullServiceClient,
-    replay_service_client::ReplayServiceClient, token_service_client::TokenServiceClient,
-    webhook_service_client::WebhookServiceClient,
+    portal_service_client::PortalServiceClient, publish_event_request::Payload, publish_result,
+    pull_service_client::PullServiceClient, replay_service_client::ReplayServiceClient,
+    token_service_client::TokenServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use hookwright_testkit::{PostgresCluster, Receiver, TestDatabase, TestServer, server::TestServerBuilder, until};
 use tonic::{
@@ -26,6 +26,8 @@ pub(crate) const CLOCKING: &str = r#"{"action":"created","clocking":{"id":"CLOCK
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The organization of most tests.
 pub(crate) const ACME: &str = "organizations/acme";
+/// How many events go into one call that publishes many.
+const BATCH: usize = 500;
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +268,33 @@ impl Installation {
 
     pub(crate) async fn try_publish(&mut self, event: PublishEventRequest) -> Result<PublishEventResponse, Status> {
         Ok(self.clients.events.publish_event(event).await?.into_inner())
+    }
+
+    /// Publishes so many events of a type, in batches, and returns their names.
+    pub(crate) async fn publish_batch(&mut self, event_type: &str, count: usize) -> Vec<String> {
+        let mut names = Vec::with_capacity(count);
+        while names.len() < count {
+            let first = names.len();
+            let last = count.min(first + BATCH);
+            let batch = BatchPublishEventsRequest {
+                organization: ACME.to_owned(),
+                requests: (first..last)
+                    .map(|n| event(event_type, &format!(r#"{{"n":{n}}}"#)))
+                    .collect(),
+            };
+            let answer = self
+                .clients
+                .events
+                .batch_publish_events(batch)
+                .await
+                .unwrap()
+                .into_inner();
+            names.extend(answer.results.into_iter().map(|result| match result.result {
+                Some(publish_result::Result::Published(published)) => published.event,
+                other => panic!("{other:?}"),
+            }));
+        }
+        names
     }
 
     /// Waits until a delivery looks as expected.
