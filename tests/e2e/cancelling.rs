@@ -21,7 +21,7 @@ use prost::Message as _;
 use prost_types::{Duration as ProtoDuration, FieldMask, FileDescriptorSet};
 use tonic::{Request, Status};
 
-use crate::support::{ACME, Clients, Installation, On, SECRET, event, on_both_stores, portal_link, token};
+use crate::support::{ACME, CLOCKING, Clients, Installation, On, SECRET, event, on_both_stores, portal_link, token};
 
 /// Numbers without order, the same in every run.
 struct Moments(u64);
@@ -126,7 +126,7 @@ async fn x06_acknowledgements_with_a_tiny_deadline_are_whole_or_absent() {
         .unwrap();
     let mut calls = Vec::new();
     for _ in 0..CALLS {
-        installation.publish_batch("clocking", LEASES).await;
+        installation.publish_batch("clocking", CLOCKING, LEASES).await;
         let mut leases = Vec::new();
         while leases.len() < LEASES {
             leases.extend(installation.pull_for(&webhook, 1_000, 3_600).await);
@@ -543,7 +543,7 @@ on_both_stores! {
         let mut made = BTreeSet::new();
         let mut events = Vec::new();
         for round in 0..ROUNDS {
-            events.extend(installation.publish_batch("clocking", 30).await);
+            events.extend(installation.publish_batch("clocking", CLOCKING, 30).await);
             let subjects = Subjects {
                 round,
                 leases: installation.pull_for(&webhook, 25, 1).await,

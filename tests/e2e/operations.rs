@@ -27,7 +27,7 @@ const MANY: usize = 3_000;
 impl Installation {
     /// Publishes so many events of the type `plain` and returns their ids.
     async fn publish_many(&mut self, count: usize) -> HashSet<String> {
-        let names = self.publish_batch("plain", count).await;
+        let names = self.publish_batch("plain", r#"{"n":1}"#, count).await;
         names.iter().map(|name| id_of(name).to_owned()).collect()
     }
 
