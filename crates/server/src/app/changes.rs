@@ -52,15 +52,16 @@ pub(super) struct Changing<'a> {
 impl App {
     /// Waits for its turn to change the configuration; afterwards the mirror is up to date, and stays.
     pub(super) async fn changing(&self) -> AppResult<Changing<'_>> {
-        let (turn, change) = unless_abandoned(async {
+        // Boxed: the futures of the store are large, and this one lies in that of every call that changes anything.
+        let (turn, change) = Box::pin(unless_abandoned(async {
             let turn = self.changes.turn.lock().await;
             Ok((turn, self.store.change_configuration().await?))
-        })
+        }))
         .await?;
         let mirror = self.changes.mirror.lock().await;
         let version = self.store.configuration_version().await?;
         if version > self.changes.version.load(Ordering::Acquire) {
-            self.reload(version).await?;
+            Box::pin(self.reload(version)).await?;
         }
         Ok(Changing {
             app: self,
@@ -130,7 +131,7 @@ impl Changing<'_> {
     pub(super) async fn settle(mut self) -> AppResult<()> {
         self.mirror = None;
         if let Some(change) = self.change.take() {
-            let version = change.settle().await?;
+            let version = Box::pin(change.settle()).await?;
             self.app.in_force(version);
         }
         Ok(())

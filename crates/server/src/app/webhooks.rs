@@ -123,9 +123,10 @@ impl App {
             resource(organization, id),
             Value::Object(checked.spec.shown()),
         );
-        let store = changing.store();
-        // Boxed: the future of a transaction is large, and lies in that of every caller.
-        Box::pin(store.insert_webhook(&row, &secret_row, ping.as_ref(), &audit)).await?;
+        changing
+            .store()
+            .insert_webhook(&row, &secret_row, ping.as_ref(), &audit)
+            .await?;
         self.registry.put_webhook(WebhookRows {
             row: row.clone(),
             secrets: vec![secret_row],
@@ -211,8 +212,7 @@ impl App {
             WebhookSpec::changed(&before, &spec),
         );
         let store = changing.store();
-        let updating = store.update_webhook(&row, old.version, ping.as_ref(), &audit);
-        let begun = match Box::pin(updating).await? {
+        let begun = match store.update_webhook(&row, old.version, ping.as_ref(), &audit).await? {
             UpdateOutcome::Updated => Begun::default(),
             UpdateOutcome::Releasing => RELEASING,
             UpdateOutcome::Stale => return Err(stale()),
