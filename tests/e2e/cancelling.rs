@@ -7,14 +7,14 @@ use std::{
 
 use hookwright_proto::v1::{
     AcknowledgeDeliveriesRequest, ArchiveEventTypeRequest, AuditEntry, BatchPublishEventsRequest,
-    CancelDeliveryRequest, CancelReplayRequest, CompleteSigningSecretRotationRequest, CreateEventTypeRequest,
-    CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest, DeleteOrganizationRequest,
-    DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState, EventType, ExtendDeliveriesRequest,
-    ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest, ListOrganizationsRequest, ListTokensRequest,
-    ListWebhooksRequest, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest, ReplayDeliveriesRequest,
-    ReplayDeliveryRequest, ReplaySelection, ResumeWebhookRequest, RetryDeliveryRequest, RevealSigningSecretRequest,
-    RevokeTokenRequest, RotateSigningSecretRequest, SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest,
-    UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
+    CancelDeliveryRequest, CancelOperationRequest, CancelReplayRequest, CompleteSigningSecretRotationRequest,
+    CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
+    DeleteOrganizationRequest, DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState, EventType,
+    ExtendDeliveriesRequest, ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest,
+    ListOrganizationsRequest, ListTokensRequest, ListWebhooksRequest, PingWebhookRequest, PublishStreamRequest,
+    PullDeliveriesRequest, ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection, ResumeWebhookRequest,
+    RetryDeliveryRequest, RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest,
+    SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::until;
 use prost::Message as _;
@@ -382,6 +382,11 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
     call!("ReplayDeliveries", replays.replay_deliveries(replay));
     let name = format!("{ACME}/replays/rpl_0000000000000");
     call!("CancelReplay", replays.cancel_replay(CancelReplayRequest { name }));
+    let name = "operations/op_0000000000000".to_owned();
+    call!(
+        "CancelOperation",
+        operations.cancel_operation(CancelOperationRequest { name })
+    );
 
     call!("PublishEvent", events.publish_event(event("clocking", "{}")));
     let requests = (0..20).map(|_| event("clocking", "{}")).collect();

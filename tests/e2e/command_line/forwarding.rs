@@ -197,7 +197,7 @@ async fn wrong_usage_is_told_before_anything_is_made() {
     let installation = Installation::start(On::Sqlite).await;
     let shell = Shell::at(&installation);
     for (more, part) in [
-        (&["--forward-to", "localhost:3000"][..], "--forward-to"),
+        (&["--forward-to", "hooks.example.com:3000"][..], "--forward-to"),
         (
             &["--forward-to", "http://localhost:3000", "--address", "127.0.0.1:0"],
             "--address",
