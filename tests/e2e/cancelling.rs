@@ -220,7 +220,7 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
             webhook: hook
         })
     );
-    if round % 3 == 0 {
+    if round.is_multiple_of(3) {
         call!(
             "DeleteOrganization",
             organizations.delete_organization(DeleteOrganizationRequest {
@@ -297,7 +297,7 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
         "ResumeWebhook",
         webhooks.resume_webhook(ResumeWebhookRequest {
             name: name.clone(),
-            discard_backlog: round % 2 == 0
+            discard_backlog: round.is_multiple_of(2)
         })
     );
     call!(
@@ -340,7 +340,7 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
         })
     );
     let ack_timeout = Some(ProtoDuration { seconds: 1, nanos: 0 });
-    let wait = ack_timeout.filter(|_| round % 2 == 0);
+    let wait = ack_timeout.filter(|_| round.is_multiple_of(2));
     call!(
         "PullDeliveries",
         pull.pull_deliveries(PullDeliveriesRequest {

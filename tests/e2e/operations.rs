@@ -8,7 +8,7 @@ use hookwright_proto::v1::{
     OperationState, ResumeWebhookRequest, ResumeWebhookResponse, TokenScope, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::{
-    Receiver, Response,
+    Receiver, RecordedRequest, Response,
     proxy::{Mode, Proxy},
     receiver::Gate,
     until,
@@ -126,12 +126,12 @@ on_both_stores! {
         receiver.answer(200);
         gate.open();
         installation.nothing_in_memory().await;
-        let sent_of = |events: &HashSet<String>| {
-            let requests = without_pings(&receiver.requests());
+        let sent_of = |events: &HashSet<String>, requests: &[RecordedRequest]| {
+            let requests = without_pings(requests);
             let ids = requests.iter().filter_map(|request| request.header("webhook-id"));
             ids.filter(|id| events.contains(*id)).map(str::to_owned).collect::<HashSet<_>>()
         };
-        let sent = sent_of(&old);
+        let sent = sent_of(&old, &receiver.requests());
         let resumed = installation.discard(&webhook).await;
         assert_eq!((resumed.discarded_count, resumed.operation.starts_with("operations/op_")), (0, true), "{resumed:?}");
         assert!(resumed.webhook.is_some_and(|webhook| webhook.active()), "active at once");
@@ -139,8 +139,8 @@ on_both_stores! {
         let ended = installation.ended(&resumed.operation).await;
         assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DiscardBacklog), "{ended:?}");
         assert_eq!((ended.organization.as_str(), ended.webhook.as_str()), (ACME, webhook.name.as_str()));
-        receiver.wait_until(|_| sent_of(&new) == new).await;
-        assert_eq!(sent_of(&old), sent, "nothing of the backlog is sent");
+        receiver.wait_until(|requests| sent_of(&new, requests) == new).await;
+        assert_eq!(sent_of(&old, &receiver.requests()), sent, "nothing of the backlog is sent");
         assert_eq!(installation.cancelled(&webhook.name).await, MANY - sent.len());
         assert_eq!(usize::try_from(ended.done_count).unwrap(), MANY - sent.len(), "{ended:?}");
         assert_eq!(ended.total_count, Some(ended.done_count));

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use hookwright_delivery::clock;
 use hookwright_proto::v1::{
     DeliveryState, ErrorClass, GetWebhookRequest, ListAttemptsRequest, ListDeliveriesRequest, RetrySchedule, Webhook,
 };
@@ -330,11 +331,7 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
     assert_eq!((known.len(), known[0].1), (1, 20));
     let since = known[0].0;
     until("the time after which it would be disabled", async || {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_micros();
-        let failing = i64::try_from(now).unwrap() - since;
+        let failing = clock::now_us() - since;
         if failing > 3_000_000 { Ok(()) } else { Err(failing) }
     })
     .await;

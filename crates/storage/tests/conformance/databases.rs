@@ -306,7 +306,6 @@ impl Pooler {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 async fn b08_a_pooler_in_transaction_mode_is_refused_at_the_start() {
     let database = database().await;
     let Some(pooler) = Pooler::start(&database, "transaction").await else {
@@ -324,7 +323,6 @@ async fn b08_a_pooler_in_transaction_mode_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 async fn b08_a_pooler_in_session_mode_is_taken() {
     let database = database().await;
     let Some(pooler) = Pooler::start(&database, "session").await else {

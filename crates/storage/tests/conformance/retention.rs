@@ -1,7 +1,7 @@
 //! Retention removes what is final, whole, and nothing else.
 
 use hookwright_domain::id::first_at;
-use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Retention, Store};
+use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Retention, Store, clock};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, with_request};
 
@@ -44,11 +44,7 @@ struct Days {
 impl Days {
     /// Commits `of_day` delivered events on each of `days` days, with a request id each. Those at `(day, place)` are pending.
     async fn commit(fixture: &Fixture, days: usize, of_day: usize, waiting: &[(usize, usize)]) -> Self {
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_millis();
-        let today_ms = i64::try_from(now_ms).unwrap().div_euclid(DAY_MS) * DAY_MS;
+        let today_ms = (clock::now_us() / 1_000).div_euclid(DAY_MS) * DAY_MS;
         let mut made = Self {
             today_ms,
             ids: Vec::new(),
