@@ -117,7 +117,7 @@ async fn b01_with_its_own_figures() {
         retry_schedule: Some(RetrySchedule {
             delays: vec![delay; 25],
         }),
-        ..webhook("http://127.0.0.1:8/", &["clocking"])
+        ..webhook("http://127.0.0.1:4567/", &["clocking"])
     };
     let created = installation.create_webhook(wanted).await.unwrap();
     for _ in 0..3 {
