@@ -27,15 +27,16 @@ fn payload(bytes: usize) -> String {
 on_both_stores! {
     async fn b09_a_stock_client_pulls_600_kb_deliveries_without_losing_one(on: On) {
         let mut installation = Installation::start(on).await;
+        installation.register("plain").await;
         let request = Webhook {
             delivery_mode: DeliveryMode::Pull.into(),
-            events: vec!["clocking".to_owned()],
+            events: vec!["plain".to_owned()],
             signing_secret: SECRET.to_owned(),
             ..Webhook::default()
         };
         let hook = installation.create_webhook(request).await.unwrap().name;
         for _ in 0..10 {
-            installation.publish("clocking", &payload(600_000)).await;
+            installation.publish("plain", &payload(600_000)).await;
         }
         // The payload is far above what such a client receives with ten of them.
         let mut stock = PullServiceClient::new(channel(installation.server.grpc_address()).await);
@@ -56,8 +57,8 @@ on_both_stores! {
         events.dedup();
         assert_eq!(events.len(), 11, "ten, and the ping");
         // One that is larger than the response comes alone, for clients that receive as much.
-        installation.publish("clocking", &payload(5_000_000)).await;
-        installation.publish("clocking", &payload(10)).await;
+        installation.publish("plain", &payload(5_000_000)).await;
+        installation.publish("plain", &payload(10)).await;
         let request = PullDeliveriesRequest {
             webhook: hook.clone(),
             max_deliveries: 10,
@@ -77,6 +78,7 @@ on_both_stores! {
 #[tokio::test]
 async fn b09_a_stock_client_lists_webhooks_with_large_headers() {
     let mut installation = Installation::start(On::Sqlite).await;
+    installation.register("plain").await;
     let headers: HashMap<String, String> = (0..32)
         .map(|index| (format!("X-Large-{index}"), "v".repeat(2_000)))
         .collect();
@@ -87,7 +89,7 @@ async fn b09_a_stock_client_lists_webhooks_with_large_headers() {
             webhook: Some(Webhook {
                 headers: headers.clone(),
                 active: Some(false),
-                ..webhook(&format!("http://127.0.0.1:9/{index}"), &["clocking"])
+                ..webhook(&format!("http://127.0.0.1:4567/{index}"), &["plain"])
             }),
         };
         installation.clients.webhooks.create_webhook(request).await.unwrap();
@@ -119,7 +121,8 @@ async fn b09_a_stock_client_lists_webhooks_with_large_headers() {
 #[tokio::test]
 async fn b09_an_event_above_4_mib_is_there_for_clients_that_receive_as_much() {
     let mut installation = Installation::start(On::Sqlite).await;
-    let name = installation.publish("clocking", &payload(5_000_000)).await.event;
+    installation.register("plain").await;
+    let name = installation.publish("plain", &payload(5_000_000)).await.event;
     let channel = channel(installation.server.grpc_address()).await;
     let mut stock = EventServiceClient::new(channel.clone());
     let request = || authorized(&installation, GetEventRequest { name: name.clone() });
@@ -133,14 +136,15 @@ async fn b09_an_event_above_4_mib_is_there_for_clients_that_receive_as_much() {
 #[tokio::test]
 async fn attempts_come_in_pages() {
     let mut installation = Installation::start_with(On::Sqlite, |builder| builder.arg("--retry-delay", "1s,1s")).await;
+    installation.register("plain").await;
     let receiver = Receiver::start().await;
     receiver.answer_with(|_| 500);
-    let request = webhook(&receiver.url("/"), &["clocking"]);
+    let request = webhook(&receiver.url("/"), &["plain"]);
     let hook = installation.create_webhook(request).await.unwrap().name;
-    installation.try_publish(event("clocking", "{}")).await.unwrap();
+    installation.try_publish(event("plain", "{}")).await.unwrap();
     let failed = hookwright_proto::v1::ListDeliveriesRequest {
         webhook: hook,
-        event_type: "clocking".to_owned(),
+        event_type: "plain".to_owned(),
         states: vec![hookwright_proto::v1::DeliveryState::Failed.into()],
         ..Default::default()
     };

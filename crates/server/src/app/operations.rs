@@ -1,6 +1,6 @@
 //! Operations: work on many deliveries that would take longer than a call may.
 //!
-//! The call that asks for it changes the configuration and returns; [`runner`] does the work in steps. See
+//! The call that asks for it changes the configuration and returns; `runner` does the work in steps. See
 //! [`hookwright_storage::operations`] for what an operation guarantees.
 
 mod runner;
