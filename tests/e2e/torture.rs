@@ -37,11 +37,12 @@ async fn torture_short_postgres() {
     short(true).await;
 }
 
-async fn small_and_old(postgres: bool) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aged_small_sqlite() {
     let out = tempfile::tempdir().unwrap();
     let options = aged::Options {
         server: env!("CARGO_BIN_EXE_hookwright").into(),
-        postgres,
+        postgres: false,
         nodes: 2,
         seed: 7,
         scale: Scale::small(),
@@ -52,14 +53,4 @@ async fn small_and_old(postgres: bool) {
     assert!(report.is_kept(), "{}", report.table());
     let published = report.verdict.figures["acknowledged"];
     assert!(published > 50.0, "{}", report.table());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn aged_small_sqlite() {
-    small_and_old(false).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn aged_small_postgres() {
-    small_and_old(true).await;
 }
