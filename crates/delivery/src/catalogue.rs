@@ -208,7 +208,7 @@ impl Catalogue {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The number of the snapshot in force: whoever derived something from the catalogue compares it to learn of a change.
+    /// The number of the snapshot in force. Callers compare it to learn whether what they derived from the catalogue is stale.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

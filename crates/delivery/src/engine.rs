@@ -499,7 +499,7 @@ fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
         let ended = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_default();
         if ended.is_none() {
             inner.fail(COMMITTER);
-            // Whoever waits for it is told.
+            // Callers that wait for it get an error.
             inner.inbox.close();
         }
         ended.unwrap_or_default()
@@ -561,7 +561,7 @@ impl Inner {
         }
     }
 
-    /// Queues a record of each of these deliveries for the committer. Whoever acts for a lane cannot wait for room.
+    /// Queues a record of each of these deliveries for the committer, in a task: a lane's caller cannot wait for a permit.
     fn record_all(self: &Arc<Self>, lane: &Arc<Lane>, jobs: Vec<Job>, make: fn(&Arc<Lane>, &Job, i64) -> Record) {
         if jobs.is_empty() {
             return;

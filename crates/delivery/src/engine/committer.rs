@@ -39,7 +39,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What publishers are told; the log has the details.
 const NO_ANSWER: &str = "the store does not answer";
-/// After commits that took too long, a commit holds at least one part in so many of what it may hold.
+/// The smallest part of its limits to which a commit shrinks after timeouts: one in this many.
 const DIVISOR_MAX: usize = 64;
 
 /// See the module.
@@ -51,7 +51,7 @@ pub(super) struct Committer {
     repeated: bool,
     /// The last commit failed.
     failed: bool,
-    /// A commit holds one part in so many of what it may hold: doubled when one took too long.
+    /// Divides the limits of a commit. Doubled after each timeout.
     divisor: usize,
     /// A checkpoint to store with or after everything that was recorded before it.
     checkpoint: Option<i64>,
@@ -511,7 +511,7 @@ fn exclusive(intakes: &[Intake]) -> Vec<i64> {
     webhooks
 }
 
-/// What publishers are told of a commit.
+/// The error that publishers get when a commit fails.
 fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<Published, PublishError>> {
     let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
     let result = |(index, intake): (usize, &Intake)| match repeats.get(&index) {

@@ -49,8 +49,7 @@ macro_rules! audit_queries {
             Ok((found, Some(below)))
         }
 
-        /// Removes lines before an id.
-        /// A step of it: only so many lines go at once.
+        /// Removes lines before an id, one step at a time: at most `FORGOTTEN_AT_ONCE` lines.
         pub(crate) $($asynchronous)* fn forget_audit(conn: &mut Connection, before: i64) -> QueryResult<usize> {
             let end: Option<i64> = audit_log::table
                 .filter(audit_log::id.lt(before))
