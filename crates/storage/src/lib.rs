@@ -13,6 +13,7 @@
 //! | [`operations`] | work on many deliveries, in steps |
 //! | `waiting` | what waits in the store, page by page |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
+//! | [`certificates`] | less strict verification of servers' certificates |
 //! | `queries` | queries that are the same on both, written once |
 //! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
 //! | `seal` | secrets at rest |
@@ -23,6 +24,7 @@
 pub mod audit;
 pub mod batch;
 mod catalogue;
+pub mod certificates;
 pub mod changes;
 pub mod clock;
 mod error;
