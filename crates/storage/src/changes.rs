@@ -19,8 +19,6 @@ use crate::{
 pub(crate) const STEERED: i32 = -1;
 /// How long changes are kept, in microseconds.
 pub const CHANGES_KEPT_US: i64 = 86_400_000_000;
-/// How many rows of a stream are removed at once: commits wait meanwhile.
-pub(crate) const FORGOTTEN_AT_ONCE: i64 = 500;
 /// How many rows are read at once.
 const ROWS: i64 = 64;
 

@@ -19,5 +19,5 @@ pub(crate) mod stats;
 pub(crate) mod tokens;
 pub(crate) mod troubled;
 
-/// How many rows one step of forgetting removes.
+/// How many rows one step of forgetting removes: commits wait for it on SQLite.
 pub(crate) const FORGOTTEN_AT_ONCE: i64 = 500;

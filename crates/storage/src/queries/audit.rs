@@ -54,7 +54,7 @@ macro_rules! audit_queries {
             let end: Option<i64> = audit_log::table
                 .filter(audit_log::id.lt(before))
                 .order(audit_log::id)
-                .offset($crate::queries::audit::FORGOTTEN_AT_ONCE)
+                .offset($crate::queries::FORGOTTEN_AT_ONCE)
                 .select(audit_log::id)
                 .first(conn)$($wait)*
                 .optional()?;
@@ -68,5 +68,3 @@ pub(crate) use audit_queries;
 pub(crate) const STRETCH: i64 = 100;
 /// How many stretches one call looks at.
 pub(crate) const STRETCHES_MAX: usize = 10;
-/// How many lines go at once.
-pub(crate) const FORGOTTEN_AT_ONCE: i64 = 2_000;

@@ -125,7 +125,7 @@ macro_rules! changes_queries {
                 let of_stream = delivery_changes::table.filter(delivery_changes::stream.eq(stream));
                 let step: Option<i64> = of_stream
                     .order(delivery_changes::position)
-                    .offset($crate::changes::FORGOTTEN_AT_ONCE)
+                    .offset($crate::queries::FORGOTTEN_AT_ONCE)
                     .select(delivery_changes::position)
                     .first(conn)$($wait)*
                     .optional()?;

@@ -106,8 +106,9 @@ on_both_stores! {
         for at in 0..2_500 {
             store.append_audit(&line(fixture, at, "tok_1", "many", None)).await.unwrap();
         }
-        assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 2_000);
-        assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 500);
+        for _ in 0..5 {
+            assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 500);
+        }
         assert_eq!(store.forget_audit(i64::MAX / 2).await.unwrap(), 0);
     }
 
