@@ -40,6 +40,14 @@ fn options(url: &str, node: &str) -> StoreOptions {
     }
 }
 
+/// A commit that needs no more than a table of nodes.
+fn checkpoint(event: i64) -> Batch {
+    Batch {
+        checkpoint: Some(event),
+        ..Batch::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn b04_two_schemas_of_a_database_are_two_installations() {
     let database = database().await;
@@ -64,13 +72,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     for (schema, store) in &stores {
         let rows = store.load_catalogue().await.unwrap();
         assert_eq!(rows.organizations, [organization(7, schema)]);
-        store
-            .commit(&Batch {
-                checkpoint: Some(1),
-                ..Batch::default()
-            })
-            .await
-            .unwrap();
+        store.commit(&checkpoint(1)).await.unwrap();
         store.maintain(i64::from(i32::MAX) * 1_000_000).await.unwrap();
     }
     // Neither waits for the other's turn to change the configuration, nor hears of it.
@@ -96,13 +98,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     drop(stores.remove("a"));
     let url = format!("{}?options=-csearch_path%3Da", database.url());
     Store::open(&options(&url, "node")).await.unwrap();
-    stores["b"]
-        .commit(&Batch {
-            checkpoint: Some(2),
-            ..Batch::default()
-        })
-        .await
-        .unwrap();
+    stores["b"].commit(&checkpoint(2)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -339,13 +335,7 @@ async fn b08_a_pooler_in_session_mode_is_taken() {
         .insert_organization(&organization(7, "acme"), &audit(1))
         .await
         .unwrap();
-    store
-        .commit(&Batch {
-            checkpoint: Some(1),
-            ..Batch::default()
-        })
-        .await
-        .unwrap();
+    store.commit(&checkpoint(1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -384,13 +374,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
         "{error}"
     );
     let error = until("the answer to a commit", async || {
-        match store
-            .commit(&Batch {
-                checkpoint: Some(1),
-                ..Batch::default()
-            })
-            .await
-        {
+        match store.commit(&checkpoint(1)).await {
             Err(CommitError::Store(StoreError::ReadOnly)) => Ok(StoreError::ReadOnly),
             other => Err(format!("{other:?}")),
         }
@@ -403,13 +387,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
     })
     .await;
     until("the commit", async || {
-        store
-            .commit(&Batch {
-                checkpoint: Some(1),
-                ..Batch::default()
-            })
-            .await
-            .map_err(|error| error.to_string())
+        store.commit(&checkpoint(1)).await.map_err(|error| error.to_string())
     })
     .await;
 }
