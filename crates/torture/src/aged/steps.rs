@@ -309,15 +309,7 @@ impl Aged {
         client.update_webhook(switch_off).await.context("switching it off")?;
         let request = authorized(request, self.run.nodes.token())?;
         client.resume_webhook(request).await.context("the call")?;
-        let answered = begun.elapsed();
-        self.until_none(&waits).await?;
-        let after = self.count(&ended).await?;
-        ensure!(after == before, "{before} deliveries waited, {after} were ended");
-        Ok(format!(
-            "{before} deliveries, answered after {:.1} s, done after {:.1} s",
-            answered.as_secs_f64(),
-            begun.elapsed().as_secs_f64()
-        ))
+        self.until_ended(&waits, &ended, before, begun).await
     }
 
     async fn delete(&mut self) -> anyhow::Result<String> {
@@ -332,9 +324,14 @@ impl Aged {
         let mut client = OrganizationServiceClient::new(channel(&self.address()?).await?);
         let request = authorized(request, self.run.nodes.token())?;
         client.delete_organization(request).await.context("the call")?;
+        self.until_ended(&waits, &ended, before, begun).await
+    }
+
+    /// A call that ends deliveries was answered: waits until it has ended all that waited `before`.
+    async fn until_ended(&self, waits: &str, ended: &str, before: i64, begun: Instant) -> anyhow::Result<String> {
         let answered = begun.elapsed();
-        self.until_none(&waits).await?;
-        let after = self.count(&ended).await?;
+        self.until_none(waits).await?;
+        let after = self.count(ended).await?;
         ensure!(after == before, "{before} deliveries waited, {after} were ended");
         Ok(format!(
             "{before} deliveries, answered after {:.1} s, done after {:.1} s",
