@@ -31,9 +31,12 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             continue;
         }
         total += arrivals.len() - 1;
-        for (arrival, recorded) in unrecorded(facts, *delivery, arrivals) {
+        for (place, recorded) in unrecorded(facts, *delivery, arrivals) {
+            let arrival = &arrivals[place];
             if recorded {
                 *causes.entry("duplicates_retries").or_default() += 1;
+            } else if was_repeated_at_once(arrival, arrivals.get(place + 1)) {
+                *causes.entry("duplicates_closed_connection").or_default() += 1;
             } else if let Some(cause) = cause(facts, arrival.at) {
                 *causes.entry(cause).or_default() += 1;
             } else {
@@ -46,6 +49,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.count("duplicates", total);
     for name in [
         "duplicates_retries",
+        "duplicates_closed_connection",
         "duplicates_crash_of_a_node",
         "duplicates_lost_lease",
         "duplicates_fault_of_the_store",
@@ -54,8 +58,14 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Each arrival but the last, and whether an attempt was recorded for it that calls for another one.
-fn unrecorded<'a>(facts: &'a Facts<'_>, delivery: i64, arrivals: &'a [Arrival<'a>]) -> Vec<(&'a Arrival<'a>, bool)> {
+/// Whether the receiver closed a connection without an answer, and the same attempt sent the request once more over a fresh one:
+/// the sender does so where the connection was a reused one, which the receiver may have closed before it read the request.
+fn was_repeated_at_once(arrival: &Arrival<'_>, next: Option<&Arrival<'_>>) -> bool {
+    arrival.status == 0 && next.is_some_and(|next| next.at - arrival.at < MOMENT_US)
+}
+
+/// The place of each arrival but the last, and whether an attempt was recorded for it that calls for another one.
+fn unrecorded(facts: &Facts<'_>, delivery: i64, arrivals: &[Arrival<'_>]) -> Vec<(usize, bool)> {
     let mut failed: Vec<i64> = facts.attempts.get(&delivery).map_or_else(Vec::new, |attempts| {
         let failed = attempts
             .iter()
@@ -74,12 +84,12 @@ fn unrecorded<'a>(facts: &'a Facts<'_>, delivery: i64, arrivals: &'a [Arrival<'a
     });
     let counted = counted.unwrap_or(arrivals.len() - 1);
     let mut found = Vec::new();
-    for (_, arrival) in arrivals.iter().enumerate().filter(|(place, _)| *place != counted) {
+    for (place, arrival) in arrivals.iter().enumerate().filter(|(place, _)| *place != counted) {
         let attempt = failed.iter().position(|started| belongs(facts, *started, arrival.at));
         if let Some(attempt) = attempt {
             failed.swap_remove(attempt);
         }
-        found.push((arrival, attempt.is_some()));
+        found.push((place, attempt.is_some()));
     }
     found
 }

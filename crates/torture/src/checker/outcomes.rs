@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Verdict, facts::Facts};
+use super::{
+    Verdict,
+    facts::{Attempt, Facts},
+};
 
 const DELIVERED: i32 = 1;
 const FAILED: i32 = 2;
@@ -158,10 +161,25 @@ fn attempts(facts: &Facts<'_>, verdict: &mut Verdict) {
         let ends_once = attempts.iter().rev().skip(1).all(|attempt| attempt.state == 0);
         if !consecutive || !ends_once {
             verdict.breach("attempts_are_consecutive_and_end_once", || {
-                format!("delivery {delivery}")
+                let ending = facts.endings.get(delivery);
+                format!("delivery {delivery}: {}, ending {ending:?}", listed(attempts))
             });
         }
     }
     let count = facts.attempts.values().map(Vec::len).sum();
     verdict.count("attempts", count);
+}
+
+/// The attempts of a delivery, for whoever looks into a breach.
+fn listed(attempts: &[Attempt<'_>]) -> String {
+    let one = |attempt: &Attempt<'_>| {
+        let Attempt {
+            number,
+            state,
+            started_at,
+            error,
+        } = attempt;
+        format!("{number} (state {state}, started at {started_at}, error {error:?})")
+    };
+    attempts.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -275,3 +275,11 @@ fn a_change_of_a_caller_who_left_is_whole() {
     let acknowledged = attempt(event + 1, 1, 1, SECOND, None);
     assert!(verdict(vec![offered, fetched, acknowledged]).is_kept());
 }
+
+#[test]
+fn a_connection_that_was_closed_is_a_reason_for_one_repeat_at_once() {
+    let closed = arrived(EVENT, "r1", 1, SECOND + 5, 0);
+    assert_eq!(broken(&with([closed])), [""; 0]);
+    let long_ago = arrived(EVENT, "r1", 1, -40 * SECOND, 0);
+    assert_eq!(broken(&with([long_ago])), ["duplicates_are_explained"]);
+}
