@@ -126,8 +126,10 @@ torture: torture-build ## Make faults and check that nothing is lost (SECONDS=60
 	target/debug/hookwright-torture run --seconds $(SECONDS) --nodes $(NODES) --seed $(SEED) --store $(STORE) $(TORTURE)
 
 .PHONY: torture-aged
-torture-aged: torture-build ## Build what months would build, then restart, kill, upgrade, clean up under load (STORE=sqlite or postgres)
-	target/debug/hookwright-torture aged --store $(STORE) $(TORTURE)
+torture-aged: ## Build what months would build, then restart, kill, upgrade, clean up under load (STORE=sqlite or postgres)
+	cargo build --profile torture --locked -p hookwright -p hookwright-torture --bin hookwright --bin hookwright-torture
+	@scripts/find-postgres --install >/dev/null
+	target/torture/hookwright-torture aged --store $(STORE) $(TORTURE)
 
 .PHONY: torture-kills
 torture-kills: torture-build ## Kill one of three nodes ten times, and measure how long it takes to recover
