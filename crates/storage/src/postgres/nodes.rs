@@ -125,13 +125,14 @@ async fn take(
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
     let state = state_at_start(options);
-    // What a free number had belongs to nobody any more: it begins where the database stands.
+    // What a free number had belongs to nobody any more: it begins where the database stands. Nobody may be about to adopt
+    // something of the number: FOR UPDATE waits for whoever is, where the update alone would not.
     let text = format!(
         "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
              checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {NOW}, heartbeat_at = {NOW}, lease_until = {NOW} + $7,
              configuration = {NOT_ACCEPTING}, oldest_due_at = NULL, deliveries_in_memory = 0,
              attempts_under_way = 0
-         WHERE number = $1 AND epoch = $2"
+         WHERE number = (SELECT number FROM nodes WHERE number = $1 AND epoch = $2 FOR UPDATE)"
     );
     let floor = largest_event(conn).await?;
     let taken = diesel::sql_query(text)

@@ -199,21 +199,23 @@ macro_rules! queue_queries {
             for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
                 // The range tells PostgreSQL which partitions to look into.
                 let (first, last) = (ids.first().copied().unwrap_or(0), ids.last().copied().unwrap_or(0));
+                // A pending row goes in the transaction that adds the last attempt or the ending. PostgreSQL shows each statement
+                // a later state than the one before: read first, such a row cannot vanish unseen.
+                let pending: Vec<i64> = pending_deliveries::table
+                    .filter(pending_deliveries::delivery_id.eq_any(ids))
+                    .select(pending_deliveries::delivery_id)
+                    .load(conn)$($wait)*?;
                 let attempted: Vec<i64> = attempts::table
                     .filter(attempts::delivery_id.between(first, last))
                     .filter(attempts::delivery_id.eq_any(ids))
                     .select(attempts::delivery_id)
-                    .load(conn)$($wait)*?;
-                let pending: Vec<i64> = pending_deliveries::table
-                    .filter(pending_deliveries::delivery_id.eq_any(ids))
-                    .select(pending_deliveries::delivery_id)
                     .load(conn)$($wait)*?;
                 let ended: Vec<i64> = delivery_endings::table
                     .filter(delivery_endings::delivery_id.between(first, last))
                     .filter(delivery_endings::delivery_id.eq_any(ids))
                     .select(delivery_endings::delivery_id)
                     .load(conn)$($wait)*?;
-                known.extend(attempted.into_iter().chain(pending).chain(ended));
+                known.extend(pending.into_iter().chain(attempted).chain(ended));
             }
             Ok(known)
         }

@@ -16,14 +16,8 @@ use hookwright_testkit::{Authority, DEADLINE, PostgresCluster, TestDatabase, unt
 
 use crate::{
     nodes::Shared,
-    support::{Fixture, audit, organization, with_request},
+    support::{Fixture, audit, organization, session, with_request},
 };
-
-async fn client(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
 
 async fn database() -> TestDatabase {
     let cluster = PostgresCluster::shared().await.unwrap();
@@ -51,7 +45,7 @@ fn checkpoint(event: i64) -> Batch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn b04_two_schemas_of_a_database_are_two_installations() {
     let database = database().await;
-    let admin = client(database.url()).await;
+    let admin = session(database.url()).await;
     admin.batch_execute("CREATE SCHEMA a; CREATE SCHEMA b").await.unwrap();
     let mut stores = HashMap::new();
     for schema in ["a", "b"] {
@@ -169,7 +163,7 @@ async fn b06_sslmode_means_what_it_means_to_libpq() {
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"));
         let _store = Store::open(&options(&url, "node")).await.unwrap();
-        let admin = client(database.url()).await;
+        let admin = session(database.url()).await;
         let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
             WHERE datname = current_database() AND application_name LIKE 'hookwright%'";
         let found: bool = admin.query_one(encrypted, &[]).await.unwrap().get(0);
@@ -344,7 +338,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
     let options = options(database.url(), "node");
     Store::migrate(&options).await.unwrap();
     let store = Store::open(&options).await.unwrap();
-    let admin = client(&database.url().replace(database.name(), "postgres")).await;
+    let admin = session(&database.url().replace(database.name(), "postgres")).await;
     let end_sessions = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
         database.name()

@@ -9,7 +9,7 @@ use hookwright_storage::{
 };
 use hookwright_testkit::{PostgresCluster, TestDatabase, until};
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending};
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending, session, until_blocked};
 
 /// A lease so short that it has ended before anybody looks.
 const SHORT: Duration = Duration::from_millis(1);
@@ -261,4 +261,27 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
     b.confirm_configuration(3).await.unwrap();
     assert_eq!(third.settle().await.unwrap(), 3, "the silent node was fenced instead");
     assert!(c.commit(&Batch::default()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_waits_for_whoever_adopts_its_deliveries() {
+    let shared = Shared::new().await;
+    let (a, b) = (shared.join("a", SHORT).await, shared.join("b", LONG).await);
+    let number = a.node();
+    fence(&b, &a).await;
+    drop(a);
+    // As an adoption that is under way holds it.
+    let adopting = session(shared.database.url()).await;
+    let text = format!("BEGIN; SELECT 1 FROM nodes WHERE number = {number} FOR KEY SHARE");
+    adopting.batch_execute(&text).await.unwrap();
+    let joining = async {
+        let again = shared.join("a", LONG).await;
+        again.node()
+    };
+    let watching = async {
+        until_blocked(&session(shared.database.url()).await).await;
+        adopting.batch_execute("COMMIT").await.unwrap();
+    };
+    let (again, ()) = tokio::join!(joining, watching);
+    assert_eq!(again, number);
 }

@@ -2,7 +2,7 @@
 
 use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent, PAUSED};
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending};
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, session, until_blocked};
 
 on_both_stores! {
     async fn refills_come_in_order_of_due_time(fixture: &mut Fixture) {
@@ -86,4 +86,36 @@ on_both_stores! {
         let none = fixture.store().unfinished(last, last, 100).await.unwrap();
         assert_eq!((none.events.len(), none.last_id), (0, last));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_ends_while_the_unfinished_are_looked_for_is_finished() {
+    let fixture = Fixture::postgres().await;
+    let event = fixture.event(&[11]);
+    let batch = Batch {
+        events: vec![event.clone()],
+        pend: vec![pending(&event, 0, NOW, 0)],
+        ..Batch::default()
+    };
+    fixture.store().commit(&batch).await.unwrap();
+    let other = session(&fixture.options.url).await;
+    other
+        .batch_execute("BEGIN; LOCK TABLE pending_deliveries IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let (store, last) = (fixture.store().clone(), event.event.id);
+    let looking = tokio::spawn(async move { store.unfinished(0, last, 10).await });
+    until_blocked(&session(&fixture.options.url).await).await;
+    // What a commit does with the outcome of the last attempt.
+    let (delivery, event) = (delivery(&event, 0), event.event.id);
+    let text = format!(
+        "INSERT INTO attempts (delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us,
+             delivery_state, details)
+         VALUES ({delivery}, 1, {event}, {ORGANIZATION}, 11, {NOW}, 1, {DELIVERED}, '{{}}');
+         DELETE FROM pending_deliveries WHERE delivery_id = {delivery};
+         COMMIT"
+    );
+    other.batch_execute(&text).await.unwrap();
+    let page = looking.await.unwrap().unwrap();
+    assert_eq!(page.events, []);
 }

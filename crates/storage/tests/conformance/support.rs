@@ -284,3 +284,21 @@ pub(crate) fn secret(id: i64, webhook_id: i64) -> SecretRow {
         expires_at: None,
     }
 }
+
+/// A session of its own on PostgreSQL.
+pub(crate) async fn session(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Waits until another session of the database waits for a lock.
+pub(crate) async fn until_blocked(session: &tokio_postgres::Client) {
+    until("another session to wait for a lock", async || {
+        let text = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0";
+        let blocked: i64 = session.query_one(text, &[]).await.unwrap().get(0);
+        (blocked > 0).then_some(()).ok_or("none does")
+    })
+    .await;
+}
