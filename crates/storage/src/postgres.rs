@@ -6,6 +6,7 @@
 
 pub(crate) mod adoption;
 mod commit;
+mod compaction;
 pub(crate) mod configuration;
 mod connect;
 mod identity;
@@ -177,7 +178,18 @@ impl Postgres {
                 Err(error @ StoreError::Database { .. }) => {
                     Ok(partitions::pass_by(conn, after, before, error.to_string()).await?)
                 }
-                expired => expired,
+                Err(error) => Err(error),
+                Ok(step) => {
+                    if let Some(day) = &step.sparse {
+                        match compaction::compact(conn, day).await {
+                            Err(error @ StoreError::Database { .. }) => {
+                                tracing::debug!(%error, day = day.name, "cannot give the space of a day back yet");
+                            }
+                            other => other?,
+                        }
+                    }
+                    Ok(step.expired)
+                }
             }
         })
         .await

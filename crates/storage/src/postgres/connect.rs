@@ -37,14 +37,19 @@ pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPg
     // The server gives up on a statement when its caller has. No statement here runs for long enough to be worth compiling, though
     // over many partitions some look as if they did: that alone takes a second or two.
     let settings = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;
+        "{}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;
          SELECT set_config('application_name', '{name}' || {SUFFIX}, false)",
-        DEADLINE.as_millis()
+        statement_timeout()
     );
     session::batch(&mut conn, &settings)
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
+}
+
+/// Sets for how long a statement may run, as every session has it.
+pub(super) fn statement_timeout() -> String {
+    format!("SET statement_timeout = {}", DEADLINE.as_millis())
 }
 
 type Wire = Connection<Socket, Watched<Stream>>;

@@ -2,7 +2,8 @@
 //! retention.
 //!
 //! Retention drops an expired day without a pending delivery, after it has removed the day's request ids in steps: these are in
-//! a table of their own. Dropping needs an exclusive lock for a moment; while another session reads the day, it fails and is
+//! a table of their own. Of a day with a pending delivery, events go one by one, and [`super::compaction`] gives their space
+//! back. Dropping needs an exclusive lock for a moment; while another session reads the day, it fails and is
 //! tried again later.
 //!
 //! The first one that was ever made has no lower end. There is no default partition: with one, PostgreSQL could not read
@@ -12,14 +13,14 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
-use super::{queries, scope::KEY_64, session};
+use super::{compaction, queries, scope::KEY_64, session};
 use crate::{
     batch::Expired,
     error::StoreError,
     store::{EXPIRE_LIMIT, EXPIRE_LOOK},
 };
 
-const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
+pub(super) const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
 /// How many days are made ahead, for a server that runs on while nobody makes any.
 const DAYS_AHEAD: i64 = 14;
 /// Of how many events the request ids go in one step.
@@ -28,7 +29,7 @@ const DAY_US: i64 = 86_400_000_000;
 /// Two servers that make partitions take turns.
 const LOCK: i64 = 0x686f_6f6b_7772_0003;
 /// Dropping waits for queries that read a table, and commits wait for it meanwhile: not for long.
-const LOCK_TIMEOUT: &str = "100ms";
+pub(super) const LOCK_TIMEOUT: &str = "100ms";
 
 #[derive(QueryableByName)]
 struct Count {
@@ -37,16 +38,33 @@ struct Count {
 }
 
 #[derive(Clone, Debug, QueryableByName)]
-struct Partition {
+pub(super) struct Partition {
     #[diesel(sql_type = sql_types::Text)]
-    name: String,
+    pub(super) name: String,
     #[diesel(sql_type = sql_types::BigInt)]
-    end_id: i64,
+    pub(super) end_id: i64,
     /// The request ids of events up to this one are gone.
     #[diesel(sql_type = sql_types::BigInt)]
     cleared_to: i64,
     #[diesel(sql_type = sql_types::Bool)]
     pending: bool,
+    /// Rows of it were removed one by one.
+    #[diesel(sql_type = sql_types::Bool)]
+    sparse: bool,
+}
+
+/// What a step of retention did to a partition.
+#[derive(Default)]
+pub(super) struct Step {
+    pub(super) expired: Expired,
+    /// The step came to the end of this partition, whose tables may be written anew now: outside the transaction.
+    pub(super) sparse: Option<Partition>,
+}
+
+impl From<Expired> for Step {
+    fn from(expired: Expired) -> Self {
+        Self { expired, sparse: None }
+    }
 }
 
 /// Makes the partitions from today on that are not there. Each is a transaction of its own.
@@ -96,33 +114,49 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
 /// A step of retention in the transaction of the caller, on the first partition that ends after `after` and at or before
 /// `before`. Events of a day with a pending delivery go one by one. Any other day goes as a whole: first its request ids, in
 /// steps, then its tables.
-pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Expired> {
+pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Step> {
     let Some(partition) = first(conn, after, before).await? else {
-        return Ok(Expired::default());
+        return Ok(Step::default());
     };
     let end = partition.end_id;
     if partition.pending {
-        let stretch = queries::expire_stretch(conn, after, end, EXPIRE_LOOK, EXPIRE_LIMIT).await?;
-        return Ok(Expired {
-            next: stretch.next.or(Some(end - 1)),
-            overdue: stretch.overdue.map(|_| end),
-            ..stretch
-        });
+        return expire_one_by_one(conn, partition, after).await;
     }
     if partition.cleared_to < end {
         clear(conn, &partition).await?;
-        return Ok(Expired {
+        let expired = Expired {
             // The same partition is looked at again, until there is nothing left to clear.
             next: Some(after),
             overdue: Some(end),
             ..Expired::default()
-        });
+        };
+        return Ok(expired.into());
     }
-    Ok(Expired {
+    let expired = Expired {
         events: drop_partition(conn, &partition).await?,
         next: Some(end - 1),
         overdue: Some(end),
         busy: None,
+    };
+    Ok(expired.into())
+}
+
+/// A step on a partition with pending deliveries.
+async fn expire_one_by_one(conn: &mut AsyncPgConnection, partition: Partition, after: i64) -> QueryResult<Step> {
+    let end = partition.end_id;
+    let stretch = queries::expire_stretch(conn, after, end, EXPIRE_LOOK, EXPIRE_LIMIT).await?;
+    if stretch.events > 0 {
+        compaction::mark(conn, &partition).await?;
+    }
+    let is_end = stretch.next.is_none();
+    let is_sparse = partition.sparse || stretch.events > 0;
+    Ok(Step {
+        expired: Expired {
+            next: stretch.next.or(Some(end - 1)),
+            overdue: stretch.overdue.map(|_| end),
+            ..stretch
+        },
+        sparse: (is_end && is_sparse).then_some(partition),
     })
 }
 
@@ -144,7 +178,7 @@ pub(super) async fn pass_by(
 
 async fn first(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Option<Partition>> {
     let found: Vec<Partition> = diesel::sql_query(
-        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to,
+        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse,
                 EXISTS (SELECT 1 FROM pending_deliveries d
                         WHERE d.delivery_id >= p.first_id AND d.delivery_id < p.end_id) AS pending
          FROM partitions p WHERE end_id <= $1 AND end_id - 1 > $2 ORDER BY end_id LIMIT 1",

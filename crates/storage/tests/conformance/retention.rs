@@ -1,9 +1,11 @@
 //! Retention removes what is final, whole, and nothing else.
 
+use std::sync::Arc;
+
 use hookwright_domain::id::first_at;
 use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Retention, Store, clock};
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, with_request};
+use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, session, with_request};
 
 /// The turn of retention. A session that had it ends in its own time.
 async fn turn(store: &Store) -> Retention {
@@ -240,7 +242,7 @@ async fn a_day_that_is_being_read_is_passed_by_and_goes_later() {
     let fixture = Fixture::postgres().await;
     let days = Days::commit(&fixture, 3, 2, &[]).await;
     let before = days.first_id_of(2);
-    let reader = connect(&fixture.options.url).await;
+    let reader = session(&fixture.options.url).await;
     reader
         .batch_execute("BEGIN; SELECT count(*) FROM delivery_endings")
         .await
@@ -279,8 +281,67 @@ async fn one_node_at_a_time_removes_what_is_old() {
     turn(&two).await;
 }
 
-async fn connect(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+/// What the tables of a day take.
+async fn size_of_day(admin: &tokio_postgres::Client, days: &Days, day: usize) -> i64 {
+    let text = format!(
+        "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+         FROM partitions p JOIN pg_class c ON c.relname IN ('events_' || to_char(p.day, 'YYYYMMDD'),
+              'attempts_' || to_char(p.day, 'YYYYMMDD'), 'delivery_endings_' || to_char(p.day, 'YYYYMMDD'))
+         WHERE p.end_id = {}",
+        days.first_id_of(day + 1)
+    );
+    admin.query_one(&text, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_day_of_which_little_is_left_gives_its_space_back() {
+    let fixture = Fixture::postgres().await;
+    let days = Days::commit(&fixture, 1, 1, &[(0, 0)]).await;
+    // Random letters: PostgreSQL compresses others.
+    let payload = |seed: usize| {
+        let mut state = seed as u64 + 1;
+        let letters: String = (0..1_500)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+            })
+            .collect();
+        format!("{{\"filler\":\"{letters}\"}}")
+    };
+    for round in 0..16 {
+        let events = (0..250).map(|place| {
+            let mut event = fixture.event_at(&[11], days.at_ms(0));
+            Arc::get_mut(&mut event.event).unwrap().payload = payload(round * 250 + place).into();
+            event
+        });
+        fixture.commit_events(events.collect()).await;
+    }
+    let admin = session(&fixture.options.url).await;
+    let before = size_of_day(&admin, &days, 0).await;
+    assert!(before > 5_000_000, "{before} bytes");
+    // While somebody reads the day it stays as it is, and nobody waits for long.
+    admin.batch_execute("BEGIN; SELECT count(*) FROM events").await.unwrap();
+    assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 4_000);
+    admin.batch_execute("COMMIT").await.unwrap();
+    assert!(size_of_day(&admin, &days, 0).await > before / 2);
+    assert_eq!(
+        expire(fixture.store(), days.first_id_of(1)).await,
+        0,
+        "what was read is done later"
+    );
+    let after = size_of_day(&admin, &days, 0).await;
+    assert!(after < before / 8, "{before} bytes before, {after} after");
+    assert_eq!(
+        days.stored(&fixture).await,
+        days.ids,
+        "what is pending, and what is young"
+    );
+    let marked: i64 = admin
+        .query_one("SELECT count(*) FROM partitions WHERE sparse", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(marked, 0);
 }
