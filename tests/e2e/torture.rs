@@ -19,7 +19,7 @@ async fn short(postgres: bool) {
         out: out.path().to_owned(),
         plant: None,
         pause: Duration::from_millis(150),
-        leavers: false,
+        leavers: true,
         verbose: false,
     };
     let verdict = torture(&options).await.unwrap();
@@ -37,12 +37,11 @@ async fn torture_short_postgres() {
     short(true).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn aged_small_sqlite() {
+async fn small(postgres: bool) {
     let out = tempfile::tempdir().unwrap();
     let options = aged::Options {
         server: env!("CARGO_BIN_EXE_hookwright").into(),
-        postgres: false,
+        postgres,
         nodes: 2,
         seed: 7,
         scale: Scale::small(),
@@ -53,4 +52,14 @@ async fn aged_small_sqlite() {
     assert!(report.is_kept(), "{}", report.table());
     let published = report.verdict.figures["acknowledged"];
     assert!(published > 50.0, "{}", report.table());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aged_small_sqlite() {
+    small(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aged_small_postgres() {
+    small(true).await;
 }

@@ -15,6 +15,7 @@ use hookwright_domain::{
     target::TargetPolicy,
     url::PayloadUrl,
 };
+use hookwright_storage::fault;
 use tokio::time::Instant;
 
 pub use self::report::{AttemptReport, Failure, OperatorFault, Phases, ResponseRecord};
@@ -68,6 +69,7 @@ impl Origin {
             && self.https == url.is_https()
             && self.skip_verify == skip_verify
             && *self.host == *url.host()
+            || fault::is_planted("old-connection")
     }
 }
 

@@ -4,6 +4,7 @@ mod bounds;
 mod duplicates;
 mod facts;
 mod leaving;
+mod moving;
 mod order;
 mod outcomes;
 #[cfg(test)]
@@ -100,5 +101,6 @@ pub fn check(entries: &[Entry]) -> Verdict {
     order::check(&facts, &mut verdict);
     bounds::check(&facts, &mut verdict);
     leaving::check(&facts, &mut verdict);
+    moving::check(&facts, &mut verdict);
     verdict
 }

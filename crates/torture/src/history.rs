@@ -57,6 +57,15 @@ pub enum Entry {
         /// 0: the connection was closed without an answer.
         status: u16,
     },
+    /// A request for the webhook that moves came in, at one of its receiver's two addresses.
+    CameTo { at: i64, delivery: i64, home: usize },
+    /// The webhook that moves was to be sent to the other address. `answered` is none where the call failed: the change may be in
+    /// force all the same.
+    Moved {
+        at: i64,
+        answered: Option<i64>,
+        home: usize,
+    },
     /// A call was made by a caller who leaves; `is_left` unless it was answered before.
     Left { at: i64, call: String, is_left: bool },
     /// An event was acknowledged that is fetched.

@@ -7,6 +7,7 @@
 //! | [`run`] | a run from start to verdict |
 //! | `nodes` | the servers, each with its way to PostgreSQL |
 //! | `publisher`, `receivers` | the two ends |
+//! | `changer` | changes URL and state of webhooks under the load |
 //! | `leavers`, `made` | callers that leave in the middle of their calls, and what they made |
 //! | `faults` | what goes wrong, and when |
 //! | `dump` | what the store says in the end |
@@ -17,6 +18,7 @@
 //! | `power_loss` | SQLite's files as they could be after a loss of power |
 
 pub mod aged;
+mod changer;
 pub mod checker;
 mod disk;
 mod drills;

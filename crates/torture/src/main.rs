@@ -105,15 +105,16 @@ struct Common {
     /// Where history and report go
     #[arg(long, default_value = "target/torture")]
     out: PathBuf,
-    /// Plant a bug in the servers, to see it found: ack-before-commit, forget-adopted-batch
+    /// Plant a bug in the servers, to see it found: ack-before-commit, forget-adopted-batch, wall-clock-due,
+    /// old-connection
     #[arg(long)]
     plant: Option<String>,
     /// How long each of the six publishers pauses between two calls, in milliseconds
     #[arg(long, default_value_t = 80)]
     pause_ms: u64,
-    /// Let callers take part that leave in the middle of their calls
+    /// Leave out the callers that leave in the middle of their calls
     #[arg(long)]
-    leavers: bool,
+    without_leavers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -140,7 +141,7 @@ impl Common {
             out: self.out,
             plant: self.plant,
             pause: Duration::from_millis(self.pause_ms),
-            leavers: self.leavers,
+            leavers: !self.without_leavers,
             verbose: true,
         })
     }

@@ -50,6 +50,9 @@ pub(crate) const WEBHOOKS: [(&str, Manner, bool); 6] = [
     ("ordered-flaky", Manner::Flaky, true),
 ];
 
+/// The path of the webhook that moves between the receiver's two addresses.
+pub(crate) const MOVED: &str = "moved";
+
 /// What every payload says.
 #[derive(Deserialize)]
 struct Payload {
@@ -59,7 +62,8 @@ struct Payload {
 }
 
 pub(crate) struct Receivers {
-    address: SocketAddr,
+    /// The second one is for what moves.
+    addresses: [SocketAddr; 2],
     shared: Arc<Shared>,
 }
 
@@ -99,8 +103,11 @@ impl Wave {
 
 impl Receivers {
     pub(crate) async fn start(history: Arc<History>, seed: u64) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        let listeners = [
+            TcpListener::bind("127.0.0.1:0").await?,
+            TcpListener::bind("127.0.0.1:0").await?,
+        ];
+        let addresses = [listeners[0].local_addr()?, listeners[1].local_addr()?];
         let shared = Arc::new(Shared {
             history,
             random: Mutex::new(Random::new(seed)),
@@ -111,12 +118,19 @@ impl Receivers {
             counts: Default::default(),
             wave: Mutex::default(),
         });
-        tokio::spawn(listen(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared })
+        for (home, listener) in listeners.into_iter().enumerate() {
+            tokio::spawn(listen(listener, home, Arc::clone(&shared)));
+        }
+        Ok(Self { addresses, shared })
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
-        format!("http://{}/{name}", self.address)
+        self.url_at(0, name)
+    }
+
+    /// The path at one of the addresses.
+    pub(crate) fn url_at(&self, home: usize, name: &str) -> String {
+        format!("http://{}/{name}", self.addresses[home])
     }
 
     /// The path belongs to this webhook.
@@ -165,7 +179,7 @@ impl Receivers {
     }
 }
 
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+async fn listen(listener: TcpListener, home: usize, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
@@ -176,7 +190,7 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&shared)));
+            let service = service_fn(|request| answer(request, home, Arc::clone(&shared)));
             // An error is how a connection is closed without an answer.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -204,7 +218,11 @@ impl From<Infallible> for Closed {
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Empty<Bytes>>, Closed> {
+async fn answer(
+    request: Request<Incoming>,
+    home: usize,
+    shared: Arc<Shared>,
+) -> Result<Response<Empty<Bytes>>, Closed> {
     if shared.down.load(Ordering::Acquire) {
         return Err(Closed);
     }
@@ -227,6 +245,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     else {
         return Err(Closed);
     };
+    if path == MOVED {
+        let at = now_us();
+        shared.history.add(&Entry::CameTo { at, delivery, home });
+    }
     if is_ping {
         return Ok(Response::new(Empty::new()));
     }

@@ -15,6 +15,7 @@ use hookwright_proto::v1::{
 };
 
 use crate::{
+    changer::Changer,
     checker::{self, Verdict},
     disk::Disk,
     dump, faults,
@@ -123,6 +124,18 @@ impl Run {
         disk
     }
 
+    /// Starts whoever changes webhooks under the load.
+    async fn changer(&self, seed: u64) -> anyhow::Result<Changer> {
+        Changer::start(
+            &self.nodes.addresses,
+            self.nodes.token(),
+            &self.history,
+            &self.receivers,
+            seed,
+        )
+        .await
+    }
+
     pub(crate) fn publishers(&self, seed: u64, pause: Duration) -> Publishers {
         Publishers::start(&self.nodes.addresses, self.nodes.token(), &self.history, seed, pause)
     }
@@ -228,11 +241,13 @@ pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
     } else {
         None
     };
+    let changer = run.changer(options.seed).await?;
     let until = Instant::now() + Duration::from_secs(options.seconds);
     faults::run(&mut run, options.seed, until).await?;
     run.say("faults are over");
     run.history.add(&Entry::Lifted { at: now_us() });
     publishers.stop().await;
+    changer.settle().await;
     if let Some(leavers) = &mut leavers {
         leavers.settle().await;
     }

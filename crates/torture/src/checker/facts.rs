@@ -41,6 +41,12 @@ pub(super) struct Event<'a> {
     pub(super) webhooks: &'a [i64],
 }
 
+pub(super) struct Move {
+    pub(super) at: i64,
+    pub(super) answered: Option<i64>,
+    pub(super) home: usize,
+}
+
 pub(super) struct Made<'a> {
     pub(super) name: &'a str,
     pub(super) lines: usize,
@@ -68,6 +74,10 @@ pub(super) struct Facts<'a> {
     pub(super) attempts: HashMap<i64, Vec<Attempt<'a>>>,
     pub(super) endings: HashMap<i64, &'a str>,
     pub(super) pending: Vec<i64>,
+    /// Requests for the webhook that moves: when, of which delivery, and at which address.
+    pub(super) came_to: Vec<(i64, i64, usize)>,
+    /// In order.
+    pub(super) moves: Vec<Move>,
     /// Calls whose callers left before they were answered.
     pub(super) left: usize,
     pub(super) offered: Vec<i64>,
@@ -162,6 +172,12 @@ impl<'a> Facts<'a> {
             }),
             Entry::Ending { delivery, reason } => drop(self.endings.insert(*delivery, reason)),
             Entry::Pending { delivery } => self.pending.push(*delivery),
+            Entry::CameTo { at, delivery, home } => self.came_to.push((*at, *delivery, *home)),
+            Entry::Moved { at, answered, home } => self.moves.push(Move {
+                at: *at,
+                answered: *answered,
+                home: *home,
+            }),
             Entry::Left { is_left, .. } => self.left += usize::from(*is_left),
             Entry::Offered { event, .. } => self.offered.push(*event),
             Entry::Fetched { event, webhooks } => drop(self.fetched.insert(*event, *webhooks)),

@@ -45,13 +45,9 @@ fn acknowledged(facts: &Facts<'_>, verdict: &mut Verdict) {
 fn stored(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (event, row) in &facts.events {
-        if row.webhooks.len() != facts.webhooks.len() && !facts.webhooks.is_empty() {
+        if let Some(missing) = facts.webhooks.keys().find(|webhook| !row.webhooks.contains(webhook)) {
             verdict.breach("stored_is_final", || {
-                format!(
-                    "event {event} is owed to {} webhooks of {}",
-                    row.webhooks.len(),
-                    facts.webhooks.len()
-                )
+                format!("event {event} is not owed to webhook {missing}")
             });
         }
         for (delivery, _) in facts.deliveries(*event) {

@@ -283,3 +283,26 @@ fn a_connection_that_was_closed_is_a_reason_for_one_repeat_at_once() {
     let long_ago = arrived(EVENT, "r1", 1, -40 * SECOND, 0);
     assert_eq!(broken(&with([long_ago])), ["duplicates_are_explained"]);
 }
+
+#[test]
+fn x07_a_request_to_the_old_receiver_is_a_breach_once_the_change_was_answered() {
+    let moved = |at: i64, answered: Option<i64>, home: usize| Entry::Moved { at, answered, home };
+    let came = |at: i64, home: usize| Entry::CameTo {
+        at,
+        delivery: DELIVERY,
+        home,
+    };
+    let story = [
+        came(SECOND, 0),
+        moved(2 * SECOND, Some(3 * SECOND), 1),
+        came(4 * SECOND, 0),
+        came(10 * SECOND, 1),
+        // Nobody knows whether this one is in force.
+        moved(20 * SECOND, None, 0),
+        came(40 * SECOND, 0),
+        came(40 * SECOND, 1),
+    ];
+    assert_eq!(broken(&with(story.clone())), [""; 0]);
+    let late = broken(&with([&story[..3], &[came(10 * SECOND, 0)]].concat()));
+    assert_eq!(late, ["nothing_goes_to_the_old_receiver"]);
+}

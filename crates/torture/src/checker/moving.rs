@@ -1,0 +1,44 @@
+//! Where requests went of a webhook whose URL was changed: after the answer to a change, to the new address alone, on every node.
+
+use super::{
+    Verdict,
+    facts::{Facts, Move},
+};
+
+const PROMISE: &str = "nothing_goes_to_the_old_receiver";
+/// A request that was under way when the change was answered arrives so much later at most.
+const UNDER_WAY_US: i64 = 3_000_000;
+
+pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
+    verdict.promise(PROMISE);
+    verdict.count("changes_of_url", facts.moves.len());
+    for (at, delivery, home) in &facts.came_to {
+        let at = *at;
+        if !homes(&facts.moves, at).any(|possible| possible == *home) && !is_excused(facts, at) {
+            verdict.breach(PROMISE, || {
+                format!("delivery {delivery} arrived at {at} at the address {home}, long after the webhook had moved")
+            });
+        }
+    }
+}
+
+/// The addresses that may have been in force when a request began that arrived then: that of the last change that was answered by
+/// then, and of those after it.
+fn homes(moves: &[Move], arrived: i64) -> impl Iterator<Item = usize> {
+    let since = arrived - UNDER_WAY_US;
+    let answered = |change: &Move| change.answered.is_some_and(|answered| answered <= since);
+    let last = moves.iter().rposition(answered);
+    let first = last.map_or(0, |last| moves[last].home);
+    let later = moves.iter().skip(last.map_or(0, |last| last + 1));
+    let later = later
+        .filter(move |change| change.at <= arrived)
+        .map(|change| change.home);
+    std::iter::once(first).chain(later)
+}
+
+/// A node that was stopped in the middle of an attempt goes on with it when it is let go.
+fn is_excused(facts: &Facts<'_>, at: i64) -> bool {
+    let frozen = |kind: &str| matches!(kind, "freeze" | "store_slow");
+    let mut faults = facts.faults.iter();
+    faults.any(|fault| frozen(fault.kind) && fault.at - UNDER_WAY_US <= at && at <= fault.until + UNDER_WAY_US)
+}
