@@ -145,9 +145,26 @@ fn faults(scale: &Scale, steps: &[Step]) -> Vec<String> {
         if step.lost > 0 {
             faults.push(format!("step {}: {} deliveries were lost", step.name, step.lost));
         }
-        if let Some(most) = scale.ratio_max
-            && step.ratio > most
-        {
+        if step.calls == 0 {
+            faults.push(format!("step {}: nothing was published", step.name));
+        }
+        let Some(most) = scale.ratio_max else { continue };
+        // A try that fails counts for no time: where every node is up, none may fail.
+        if step.all_up && step.failed_tries > 0 {
+            faults.push(format!(
+                "step {}: {} tries to publish failed",
+                step.name, step.failed_tries
+            ));
+        }
+        if step.silence_s > scale.silence_max.as_secs_f64() {
+            faults.push(format!(
+                "step {}: nothing was published for {:.1} s; {:.0} is the most it may be",
+                step.name,
+                step.silence_s,
+                scale.silence_max.as_secs_f64()
+            ));
+        }
+        if step.ratio > most {
             faults.push(format!(
                 "step {}: the p99 of publishing was {:.1} times its normal value; {most:.0} is the most it may be",
                 step.name, step.ratio
@@ -224,6 +241,7 @@ impl Aged {
         // A step that takes no time shows its effect on the calls after it.
         tokio::time::sleep(self.scale.measured.saturating_sub(begun.elapsed())).await;
         let mut step = Step::new(name, at, seconds, &came);
+        step.all_up = kind.leaves_all_up();
         step.measure(&self.publishers.take_calls());
         step.ratio = step.p99_ms / self.normal_p99_ms;
         step.failed_tries = self.publishers.failed.load(Ordering::Acquire) - failed;

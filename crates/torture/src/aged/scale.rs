@@ -39,6 +39,8 @@ pub struct Scale {
     pub(super) patience: Duration,
     /// How long a publisher pauses between two calls.
     pub(super) pause: Duration,
+    /// For how long nothing may be published at most, a node that starts included, where that is judged.
+    pub(super) silence_max: Duration,
     /// The most that the p99 of publishing may grow by, where that is judged.
     pub(super) ratio_max: Option<f64>,
 }
@@ -65,6 +67,7 @@ impl Scale {
             look: Duration::from_millis(100),
             patience: Duration::from_secs(120),
             pause: Duration::from_millis(150),
+            silence_max: Duration::from_secs(3_600),
             ratio_max: None,
         }
     }
@@ -90,6 +93,7 @@ impl Scale {
             look: Duration::from_secs(1),
             patience: Duration::from_secs(1_800),
             pause: Duration::from_millis(200),
+            silence_max: Duration::from_secs(60),
             ratio_max: Some(5.0),
         }
     }

@@ -76,6 +76,14 @@ impl Kind {
         }
     }
 
+    /// Whether every node goes on, with room on its disk.
+    pub(super) fn leaves_all_up(self) -> bool {
+        matches!(
+            self,
+            Self::Discard | Self::Delete | Self::ClockBack | Self::ClockForward | Self::Steady
+        )
+    }
+
     /// What the checker knows it as, where it explains that a delivery arrives twice.
     pub(super) fn fault(self) -> Option<&'static str> {
         match self {

@@ -25,6 +25,8 @@ pub struct Step {
     pub p99_ms: f64,
     /// `p99_ms` as a multiple of its value on the empty store.
     pub ratio: f64,
+    /// Whether it stops no node and takes no disk away.
+    pub all_up: bool,
     /// Tries that failed and were repeated.
     pub failed_tries: u64,
     /// The longest time without a call that published.
@@ -72,6 +74,7 @@ impl Step {
             p50_ms: 0.0,
             p99_ms: 0.0,
             ratio: 0.0,
+            all_up: true,
             failed_tries: 0,
             silence_s: 0.0,
             arrivals: 0,
