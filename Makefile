@@ -21,16 +21,22 @@ build: ## Build everything for development
 
 .PHONY: release
 release: ## Build the release binary: target/release/hookwright
+	@echo 'building target/release/hookwright: about 10 minutes on 2 cores the first time'
 	cargo build --release --locked --bin hookwright
+
+# Cargo shows the progress.
+SAY_DEMO = echo 'building for development: about 5 minutes on 2 cores the first time'
 
 .PHONY: demo
 demo: ## See a webhook delivered from end to end (STORE=sqlite or postgres)
 ifeq ($(STORE),sqlite)
-	@cargo run --quiet -- demo
+	@$(SAY_DEMO)
+	@cargo run --locked -- demo
 else ifeq ($(STORE),postgres)
 	@scripts/find-postgres --install >/dev/null
-	@cargo build --quiet
-	@scripts/with-postgres cargo run --quiet -- demo --store postgres
+	@$(SAY_DEMO)
+	@cargo build --locked
+	@scripts/with-postgres cargo run --locked -- demo --store postgres
 else
 	$(error STORE is sqlite or postgres, not '$(STORE)')
 endif
