@@ -10,7 +10,7 @@ use hookwright_storage::MasterKey;
 use hookwright_testkit::Past;
 
 use super::scale::Scale;
-use crate::{nodes::MASTER_KEY_BYTES, now_us};
+use crate::{Random, nodes::MASTER_KEY_BYTES, now_us};
 
 pub(super) const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
@@ -256,7 +256,11 @@ impl Filler<'_> {
     }
 
     fn payload(&self, bytes: usize) -> String {
-        let payload = serde_json::json!({ "padding": "x".repeat(bytes) }).to_string();
+        // Letters that PostgreSQL cannot compress.
+        let mut random = Random::new(7);
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let padding: String = (0..bytes).map(|_| char::from(letters[random.below(letters.len())])).collect();
+        let payload = serde_json::json!({ "padding": padding }).to_string();
         self.past.bytes(payload.as_bytes())
     }
 
