@@ -125,6 +125,16 @@ impl Batch {
         (events.sum::<usize>() + attempts.sum::<usize>() + others * ROW) as u64
     }
 
+    /// Adds webhooks whose next delivery an earlier commit of the same batch may have made due: nobody heard of it if that commit
+    /// was not answered.
+    pub(crate) fn add_due_again(&self, due: &mut Vec<i64>) {
+        if self.repeated {
+            due.extend(self.advance.iter().map(|(webhook, _)| *webhook));
+            due.sort_unstable();
+            due.dedup();
+        }
+    }
+
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

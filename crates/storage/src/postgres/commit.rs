@@ -96,6 +96,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
     committed.due = queries::promote_all(conn, node, &batch.advance, schedule_us()).await?;
+    batch.add_due_again(&mut committed.due);
     insert_endings(conn, &batch.endings).await?;
     committed.failing = store_health(conn, &batch.health).await?;
     if let Some(deliveries) = changes::of_batch(batch) {

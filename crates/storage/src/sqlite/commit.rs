@@ -40,6 +40,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
             committed.due.push(*webhook);
         }
     }
+    batch.add_due_again(&mut committed.due);
     for ending in &batch.endings {
         diesel::insert_or_ignore_into(delivery_endings::table)
             .values(ending)

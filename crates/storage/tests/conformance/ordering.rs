@@ -54,6 +54,15 @@ fn row(event: &NewEvent, due_at: i64, attempts: i32) -> PendingRow {
 }
 
 on_both_stores! {
+    async fn a_commit_that_is_repeated_tells_again_what_it_made_due(fixture: &mut Fixture) {
+        let events = [fixture.ordered("a"), fixture.ordered("a")];
+        fixture.commit_events(events.to_vec()).await;
+        let batch = done(&events[0], DELIVERED);
+        assert_eq!(fixture.store().commit(&batch).await.unwrap().due, [HOOK]);
+        let again = Batch { repeated: true, ..batch };
+        assert_eq!(fixture.store().commit(&again).await.unwrap().due, [HOOK], "the first answer may have been lost");
+    }
+
     async fn of_each_key_the_first_is_due_and_its_end_makes_the_next_one_due(fixture: &mut Fixture) {
         let events = [fixture.ordered("a"), fixture.ordered("a"), fixture.ordered("b"), fixture.ordered("")];
         fixture.commit_events(events[..3].to_vec()).await;

@@ -259,7 +259,9 @@ impl Filler<'_> {
         // Letters that PostgreSQL cannot compress.
         let mut random = Random::new(7);
         let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let padding: String = (0..bytes).map(|_| char::from(letters[random.below(letters.len())])).collect();
+        let padding: String = (0..bytes)
+            .map(|_| char::from(letters[random.below(letters.len())]))
+            .collect();
         let payload = serde_json::json!({ "padding": padding }).to_string();
         self.past.bytes(payload.as_bytes())
     }
