@@ -203,6 +203,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         singular = Some("retry-delay")),
     setting!(disable_after, One, DELIVERY, "DURATION", "A webhook that only failed for this long, over at least 20 attempts, is disabled"),
     setting!(hold, Switch, DELIVERY, "true|false", "Accept events and serve the API, but send nothing and hand nothing out, for a copy of a production database"),
+    setting!(sample_event_types, One, DELIVERY, "true|false", "Register the event types clocking and checksheet at the first start, as samples"),
     setting!(shutdown_timeout, One, DELIVERY, "DURATION", "How long a shutdown waits for attempts under way"),
     setting!(header_prefix, One, DELIVERY, "PREFIX", "Prefix of the webhook headers"),
     setting!(user_agent, One, DELIVERY, "TEXT", "User-Agent that is sent to receivers"),

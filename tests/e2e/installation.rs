@@ -1,11 +1,11 @@
 //! What an installation tells of itself.
 
 use hookwright_proto::v1::{
-    GetInstallationRequest, Installation as Told, Setting, SettingOrigin, StoreKind, TokenScope,
+    GetInstallationRequest, Installation as Told, ListEventTypesRequest, Setting, SettingOrigin, StoreKind, TokenScope,
 };
 use tonic::{Code, Status};
 
-use crate::support::{ACME, Clients, Installation, On, on_both_stores, token};
+use crate::support::{ACME, Clients, Installation, On, builder, on_both_stores, token};
 
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
@@ -39,6 +39,30 @@ on_both_stores! {
         let retries = setting(&told, "retry_delays");
         assert!(retries.list && retries.values.len() == 11, "{retries:?}");
         assert_eq!((retries.origin(), retries.source.as_str()), (SettingOrigin::Default, ""));
+    }
+}
+
+#[tokio::test]
+async fn the_sample_event_types_can_be_left_out_at_the_first_start() {
+    for (arguments, expected) in [(None, vec!["checksheet", "clocking"]), (Some("false"), vec![])] {
+        let (builder, _database) = builder(On::Sqlite).await;
+        let builder = match arguments {
+            Some(value) => builder.arg("--sample-event-types", value),
+            None => builder,
+        };
+        let server = builder.start().await.unwrap();
+        let mut installation = Installation::of(server).await;
+        let listed = installation
+            .clients
+            .event_types
+            .list_event_types(ListEventTypesRequest::default());
+        let listed = listed.await.unwrap().into_inner().event_types;
+        let mut ids: Vec<&str> = listed
+            .iter()
+            .filter_map(|listed| listed.name.rsplit('/').next())
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, expected);
     }
 }
 

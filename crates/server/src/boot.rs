@@ -165,9 +165,10 @@ fn missing_key(path: &Path) -> String {
     )
 }
 
-/// Registers the event types that every installation knows, if the store has none at all.
-pub(crate) async fn seed_event_types(store: &Store, ids: &IdGenerator) -> anyhow::Result<()> {
-    if !store.load_catalogue().await?.event_types.is_empty() {
+/// Registers the sample event types at the first start: that is before the store has a token or an event type.
+pub(crate) async fn seed_event_types(options: &Options, store: &Store, ids: &IdGenerator) -> anyhow::Result<()> {
+    let catalogue = store.load_catalogue().await?;
+    if !options.sample_event_types || !catalogue.event_types.is_empty() || !catalogue.tokens.is_empty() {
         return Ok(());
     }
     for seed in &SEEDED_EVENT_TYPES {

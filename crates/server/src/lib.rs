@@ -270,7 +270,7 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
     // Servers that start at once make what every installation has one after another.
     let first_start = store.change_configuration().await?;
     let key = Arc::new(boot::master_key(options, &store).await?);
-    boot::seed_event_types(&store, &ids).await?;
+    boot::seed_event_types(options, &store, &ids).await?;
     let (admin_token_file, admin_token) = boot::admin_token(options, &store, &ids).await?;
     drop(first_start);
     Ok(Opened {

@@ -77,6 +77,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// Accept events and serve the API, but send nothing and hand nothing out: for a copy of a production database.
     pub hold: bool,
+    /// Whether the first start registers the event types `clocking` and `checksheet`, as samples.
+    pub sample_event_types: bool,
     /// How long a shutdown waits for attempts under way.
     pub shutdown_timeout: Duration,
     /// For how long the engine may be stalled before the server counts as not ready.
@@ -181,6 +183,7 @@ impl Options {
                 .to_vec(),
             disable_after: Duration::from_secs(5 * 86_400),
             hold: false,
+            sample_event_types: true,
             concurrent_attempts_max: 1024,
             concurrent_attempts_per_webhook_max: 64,
             memory_bytes_max: 64 << 20,
