@@ -25,6 +25,7 @@ mod limit;
 mod membership;
 mod memory;
 mod recovery;
+mod reply;
 mod stall;
 mod stats;
 mod sweep;

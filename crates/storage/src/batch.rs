@@ -58,9 +58,9 @@ pub struct NewEvent {
     pub event: Arc<StoredEvent>,
     /// The publisher's request id.
     pub request: Option<RequestKey>,
-    /// Places in the list of webhooks whose deliveries wait in the store from the start.
+    /// Places in the list of webhooks whose deliveries wait in the store from the start, in order.
     pub spilled: Vec<usize>,
-    /// Those of them whose webhooks are ordered.
+    /// Those of them whose webhooks are ordered, in order.
     pub ordered: Vec<usize>,
     /// Since when those deliveries are due, by the schedule clock: their ids tell another clock's time.
     pub due_at: i64,
@@ -80,7 +80,8 @@ impl NewEvent {
             attempts: 0,
             ordering_key: self
                 .ordered
-                .contains(position)
+                .binary_search(position)
+                .is_ok()
                 .then(|| self.event.ordering_key.clone().unwrap_or_default()),
         })
     }

@@ -35,6 +35,14 @@ pub struct Draft {
     pub request: Option<RequestKey>,
 }
 
+impl Draft {
+    /// How many rows the store may need for it: its own, and a pending one for each of its webhooks. Webhooks that send at once
+    /// need none, which nobody knows before the commit.
+    pub(super) fn rows(&self) -> usize {
+        1 + self.webhooks.len()
+    }
+}
+
 /// A durable event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -71,6 +79,16 @@ pub enum PublishError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
+}
+
+impl PublishError {
+    /// Whether the store could not take a commit, whatever it held: the rest of a call that met this is not stored either.
+    pub(super) fn ends_call(&self) -> bool {
+        match self {
+            Self::Full | Self::Unavailable(_) | Self::Stopping => true,
+            Self::Conflict(_) | Self::FanOut(..) | Self::Refused => false,
+        }
+    }
 }
 
 /// What became of each event of a publish call, in order.

@@ -4,8 +4,9 @@
 //! event waits for nobody. Outcomes ride on the next commit of events, or go after [`OUTCOME_LINGER`] on their own. Ids are
 //! given here, in the order of commits: what is above an id was committed after it.
 //!
-//! Every commit is bounded in events, records and bytes, also when it repeats what an earlier one could not store. One that took too
-//! long is repeated in smaller parts. One that the store refuses is divided until the row at fault is alone ([`isolate`]).
+//! Every commit is bounded in events, rows, records and bytes, also when it repeats what an earlier one could not store. A publish
+//! call that is larger goes into several commits, and is answered after the last of them; an event is never divided. A commit that
+//! took too long is repeated in smaller parts. One that the store refuses is divided until the row at fault is alone ([`isolate`]).
 //!
 //! After the commit, and only then: publishers are answered, deliveries are handed to their lanes, and those whose
 //! outcome is now durable leave memory.
@@ -13,20 +14,20 @@
 mod isolate;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hookwright_domain::id::{EventId, FANOUT_MAX, time_us};
 use hookwright_storage::{Batch, CommitError, Committed, NewEvent, Repeat, StoreError, StoredEvent, fault};
-use tokio::sync::oneshot;
 
 use super::{
     Inner, LEASE_LOST, batch,
-    command::{Change, Draft, PublishError, PublishResults, Published, Record},
+    command::{Change, Draft, PublishError, Published, Record},
     inbox::{Bounds, Gathered, PublishCall},
     lane::{Job, Lane, Place},
+    reply,
 };
 use crate::clock;
 
@@ -67,6 +68,7 @@ pub(super) struct Committer {
 struct Intake {
     event: Arc<StoredEvent>,
     lanes: Vec<Arc<Lane>>,
+    /// Places of the deliveries that wait in the store, in order.
     spilled: Vec<usize>,
 }
 
@@ -141,6 +143,7 @@ impl Committer {
         Bounds {
             events: part(Bounds::MAX.events),
             event_bytes: part(Bounds::MAX.event_bytes),
+            event_rows: part(Bounds::MAX.event_rows),
             records: part(Bounds::MAX.records),
             record_bytes: part(Bounds::MAX.record_bytes),
         }
@@ -320,6 +323,11 @@ impl Committer {
             drafts, reply: sender, ..
         } in calls
         {
+            // Of a call of several parts: no event is stored after one that its publisher has to repeat.
+            if let Some(error) = sender.failed() {
+                sender.send(drafts.iter().map(|_| Err(error.clone())).collect());
+                continue;
+            }
             let mut results = Vec::with_capacity(drafts.len());
             for draft in drafts {
                 if draft.webhooks.len() > FANOUT_MAX {
@@ -387,7 +395,8 @@ impl Committer {
 
     /// The events are durable: puts deliveries into their lanes.
     fn hand_off(&self, intakes: Vec<Intake>, committed: &Committed, now: i64) {
-        let repeats: Vec<usize> = committed.repeats.iter().map(|repeat| repeat.index).collect();
+        let repeats: HashSet<usize> = committed.repeats.iter().map(|repeat| repeat.index).collect();
+        let elsewhere: HashSet<i64> = committed.elsewhere.iter().copied().collect();
         self.inner.metrics.published(intakes.len() - repeats.len());
         for (index, intake) in intakes.into_iter().enumerate() {
             let last = intake.event.id;
@@ -395,7 +404,7 @@ impl Committer {
                 intake.withdraw();
             } else {
                 // What another node sends is that node's to look at.
-                let mine = |over: &HandOver| !committed.elsewhere.contains(&over.lane.webhook.raw());
+                let mine = |over: &HandOver| !elsewhere.contains(&over.lane.webhook.raw());
                 self.inner.hand_over(intake.into_jobs().filter(mine), now);
             }
             self.inner.checkpoint.handed_off(last);
@@ -471,7 +480,7 @@ impl Intake {
     fn into_jobs(self) -> impl Iterator<Item = HandOver> {
         let Self { event, lanes, spilled } = self;
         lanes.into_iter().enumerate().map(move |(position, lane)| {
-            let job = (!spilled.contains(&position)).then(|| Job {
+            let job = spilled.binary_search(&position).is_err().then(|| Job {
                 delivery: EventId::from_raw(event.id).delivery(position).raw(),
                 webhook: lane.webhook.raw(),
                 event: Arc::clone(&event),
@@ -493,7 +502,7 @@ impl Intake {
     /// The event was not stored: gives the places in memory back.
     fn withdraw(self) {
         for (position, lane) in self.lanes.iter().enumerate() {
-            if !self.spilled.contains(&position) {
+            if self.spilled.binary_search(&position).is_err() {
                 let delivery = EventId::from_raw(self.event.id).delivery(position).raw();
                 lane.unreserve(delivery);
             }
@@ -531,10 +540,10 @@ fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
     intakes.iter().map(|intake| Ok(intake.published())).collect()
 }
 
-/// A publish call that waits for its answer.
+/// A publish call, or a part of one, that waits for its answer.
 struct Reply {
     results: Vec<Pending>,
-    sender: oneshot::Sender<PublishResults>,
+    sender: reply::Reply,
 }
 
 enum Pending {
@@ -557,19 +566,19 @@ fn answer(replies: Vec<Reply>, results: &[Result<Published, PublishError>]) {
                 Pending::Refused(error) => Err(error),
             })
             .collect();
-        let _ = sender.send(results);
+        sender.send(results);
     }
 }
 
 fn refuse_replies(replies: Vec<Reply>, error: &PublishError) {
     for Reply { results, sender } in replies {
-        let _ = sender.send(results.iter().map(|_| Err(error.clone())).collect());
+        sender.send(results.iter().map(|_| Err(error.clone())).collect());
     }
 }
 
 fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
     for PublishCall { drafts, reply, .. } in calls {
-        let _ = reply.send(drafts.iter().map(|_| Err(error.clone())).collect());
+        reply.send(drafts.iter().map(|_| Err(error.clone())).collect());
     }
 }
 

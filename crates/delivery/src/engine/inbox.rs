@@ -3,13 +3,17 @@
 
 use std::{
     collections::VecDeque,
+    ops::{Add, Sub},
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::command::{Draft, PublishResults, Record};
+use super::{
+    command::{Draft, PublishResults, Record},
+    reply::Reply,
+};
 
 /// How much may wait as outcomes, in units of [`UNIT`], and so how many outcomes. Workers wait beyond that.
 const RECORD_UNITS_MAX: usize = 8 << 10;
@@ -17,11 +21,13 @@ const RECORD_UNITS_MAX: usize = 8 << 10;
 const UNITS_MAX: usize = 64 << 10;
 const UNIT: usize = 1 << 10;
 
-/// The bounds of one commit. A single event or record may exceed the bytes.
+/// The bounds of one commit. A single event may exceed the rows, and a single event or record the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) events: usize,
     pub(super) event_bytes: usize,
+    /// Rows of events and of their deliveries that may have to wait.
+    pub(super) event_rows: usize,
     pub(super) records: usize,
     pub(super) record_bytes: usize,
 }
@@ -30,6 +36,7 @@ impl Bounds {
     pub(super) const MAX: Self = Self {
         events: 2_000,
         event_bytes: 16 << 20,
+        event_rows: 20_000,
         records: 4_000,
         record_bytes: 8 << 20,
     };
@@ -43,19 +50,115 @@ pub(super) struct Inbox {
     record_units: Semaphore,
 }
 
-/// A publish call that waits.
+/// A publish call that waits, or what is left of one, or a part that goes into a commit.
 pub(super) struct PublishCall {
     pub(super) drafts: Vec<Draft>,
-    pub(super) reply: oneshot::Sender<PublishResults>,
-    bytes: usize,
+    pub(super) reply: Reply,
+    size: Size,
     units: usize,
+}
+
+/// How much events are for a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Size {
+    events: usize,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Size {
+    fn of(draft: &Draft) -> Self {
+        Self {
+            events: 1,
+            bytes: draft.payload.len(),
+            rows: draft.rows(),
+        }
+    }
+
+    fn fits(self, bounds: Bounds) -> bool {
+        self.events <= bounds.events && self.bytes <= bounds.event_bytes && self.rows <= bounds.event_rows
+    }
+
+    /// What this takes of the room for calls that wait; each has a list of webhooks beside its payload.
+    fn units(self) -> usize {
+        (self.events + (self.bytes + self.rows * size_of::<i64>()) / UNIT).min(UNITS_MAX)
+    }
+}
+
+impl Add for Size {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            rows: self.rows + other.rows,
+        }
+    }
+}
+
+impl Sub for Size {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            events: self.events - other.events,
+            bytes: self.bytes - other.bytes,
+            rows: self.rows - other.rows,
+        }
+    }
+}
+
+impl PublishCall {
+    fn new(drafts: Vec<Draft>, reply: oneshot::Sender<PublishResults>) -> Self {
+        let size = drafts.iter().map(Size::of).fold(Size::default(), Size::add);
+        Self {
+            drafts,
+            reply: Reply::Whole(reply),
+            size,
+            units: size.units(),
+        }
+    }
+
+    /// Divides a call that is too large for a commit: as much as one may hold, at least one event, and the rest. Each event stays
+    /// whole.
+    fn divide(mut self, bounds: Bounds) -> (Self, Option<Self>) {
+        let mut size = Size::default();
+        let mut count = 0;
+        for draft in &self.drafts {
+            let with = size + Size::of(draft);
+            if count > 0 && !with.fits(bounds) {
+                break;
+            }
+            size = with;
+            count += 1;
+        }
+        if count == self.drafts.len() {
+            return (self, None);
+        }
+        let rest = self.drafts.split_off(count);
+        let units = size.units().min(self.units);
+        let (reply, rest_reply) = self.reply.divide(count + rest.len());
+        let rest = Self {
+            drafts: rest,
+            reply: rest_reply,
+            size: self.size - size,
+            units: self.units - units,
+        };
+        let part = Self {
+            drafts: self.drafts,
+            reply,
+            size,
+            units,
+        };
+        (part, Some(rest))
+    }
 }
 
 #[derive(Default)]
 struct State {
     calls: VecDeque<PublishCall>,
-    events: usize,
-    bytes: usize,
+    size: Size,
     records: VecDeque<Record>,
     record_bytes: usize,
     /// Some record waits for no company.
@@ -100,22 +203,15 @@ impl Inbox {
         drafts: Vec<Draft>,
         reply: oneshot::Sender<PublishResults>,
     ) -> Result<(), Closed> {
-        let bytes = drafts.iter().map(|draft| draft.payload.len()).sum::<usize>();
-        let units = (drafts.len() + bytes / UNIT).min(UNITS_MAX);
-        let permits = u32::try_from(units).unwrap_or(u32::MAX);
+        let call = PublishCall::new(drafts, reply);
+        let permits = u32::try_from(call.units).unwrap_or(u32::MAX);
         self.units.acquire_many(permits).await.map_err(|_| Closed)?.forget();
         let mut state = self.state.lock();
         if state.closed {
             return Err(Closed);
         }
-        state.events += drafts.len();
-        state.bytes += bytes;
-        state.calls.push_back(PublishCall {
-            drafts,
-            reply,
-            bytes,
-            units,
-        });
+        state.size = state.size + call.size;
+        state.calls.push_back(call);
         self.wake_if_wanted(&mut state);
         Ok(())
     }
@@ -159,7 +255,7 @@ impl Inbox {
     fn wake_if_wanted(&self, state: &mut State) {
         if let Some((events, records)) = state.wake_at
             && (state.urgent
-                || state.events >= events
+                || state.size.events >= events
                 || state.is_full(records)
                 || state.records.len() + usize::from(state.checkpoint.is_some()) >= records)
         {
@@ -184,7 +280,7 @@ impl Inbox {
         let mut state = self.state.lock();
         loop {
             let waiting = state.records.len() + usize::from(state.checkpoint.is_some());
-            if state.events >= events
+            if state.size.events >= events
                 || waiting >= records
                 || state.is_full(records)
                 || state.stop
@@ -208,10 +304,11 @@ impl Inbox {
 
     /// How many events wait.
     pub(super) fn events(&self) -> usize {
-        self.state.lock().events
+        self.state.lock().size.events
     }
 
-    /// Takes as much as one commit may hold, in the order in which it came.
+    /// Takes as much as one commit may hold, in the order in which it came. Of a call that is larger than that it takes a part;
+    /// the rest goes behind the calls that came meanwhile, so that it holds up none of them for more than one commit.
     pub(super) fn take(&self, bounds: Bounds) -> Gathered {
         let mut state = self.state.lock();
         let mut gathered = Gathered {
@@ -219,19 +316,20 @@ impl Inbox {
             ..Gathered::default()
         };
         state.urgent = false;
-        let (mut events, mut bytes, mut units) = (0, 0, 0);
+        let (mut size, mut units) = (Size::default(), 0);
         while let Some(call) = state.calls.front() {
-            let full = events + call.drafts.len() > bounds.events || bytes + call.bytes > bounds.event_bytes;
-            if full && events > 0 {
+            let fits = (size + call.size).fits(bounds);
+            if !fits && size.events > 0 {
                 break;
             }
-            events += call.drafts.len();
-            bytes += call.bytes;
-            units += call.units;
-            gathered.calls.extend(state.calls.pop_front());
+            let Some(call) = state.calls.pop_front() else { break };
+            let (part, rest) = if fits { (call, None) } else { call.divide(bounds) };
+            size = size + part.size;
+            units += part.units;
+            gathered.calls.push(part);
+            state.calls.extend(rest);
         }
-        state.events -= events;
-        state.bytes -= bytes;
+        state.size = state.size - size;
         let (record_units, record_bytes) = state.take_records(bounds, &mut gathered.records);
         state.record_bytes -= record_bytes;
         if state.records.is_empty() {
@@ -262,9 +360,12 @@ impl Inbox {
 }
 
 impl State {
-    /// Whether there is as much as one commit may hold in bytes, for a committer that waits for so many records.
+    /// Whether there is as much as one commit may hold in bytes or rows, for a committer that waits for so many records.
     fn is_full(&self, records: usize) -> bool {
-        self.bytes >= Bounds::MAX.event_bytes || (records < usize::MAX && self.record_bytes >= Bounds::MAX.record_bytes)
+        let Size { bytes, rows, .. } = self.size;
+        bytes >= Bounds::MAX.event_bytes
+            || rows >= Bounds::MAX.event_rows
+            || (records < usize::MAX && self.record_bytes >= Bounds::MAX.record_bytes)
     }
 
     /// Takes records within the bounds. Returns their units and bytes.
@@ -295,12 +396,13 @@ mod tests {
     use std::sync::Arc;
 
     use futures::FutureExt as _;
-    use hookwright_domain::id::{DeliveryId, WebhookId};
+    use hookwright_domain::id::{DeliveryId, EventId, OrganizationId, WebhookId};
     use hookwright_storage::AttemptRow;
+    use proptest::prelude::*;
 
     use super::{
         super::{
-            command::Change,
+            command::{Change, PublishError, Published},
             health::Health,
             lane::{Lane, LaneLimits, Shared, tests::catalogue},
             lease::Lease,
@@ -353,6 +455,117 @@ mod tests {
             health: None,
             load: None,
             ordering_key: None,
+        }
+    }
+
+    /// An event that is known by its time.
+    fn draft(number: i64, webhooks: usize, payload_bytes: usize) -> Draft {
+        Draft {
+            organization: OrganizationId::from_raw(1),
+            event_type: "clocking".to_owned(),
+            payload: vec![b' '; payload_bytes].into(),
+            webhooks: vec![7; webhooks].into(),
+            occurred_at: Some(number),
+            attributes: None,
+            trace: None,
+            tracestate: None,
+            ordering_key: None,
+            replay_of: None,
+            request: None,
+        }
+    }
+
+    fn number(draft: &Draft) -> i64 {
+        draft.occurred_at.unwrap()
+    }
+
+    /// What the committer answers to an event.
+    fn stored(draft: &Draft) -> Result<Published, PublishError> {
+        Ok(Published {
+            event: EventId::from_raw(number(draft)),
+            delivery_count: draft.webhooks.len(),
+            repeated: false,
+        })
+    }
+
+    fn rows(gathered: &Gathered) -> usize {
+        let drafts = gathered.calls.iter().flat_map(|call| &call.drafts);
+        drafts.map(Draft::rows).sum()
+    }
+
+    fn answer(gathered: Gathered) {
+        for call in gathered.calls {
+            let results = call.drafts.iter().map(stored).collect();
+            call.reply.send(results);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_of_more_rows_than_a_commit_may_write_is_taken_in_parts() {
+        let inbox = Inbox::new();
+        let (reply, mut large) = oneshot::channel();
+        inbox
+            .publish((0..1_000).map(|n| draft(n, 100, 2)).collect(), reply)
+            .await
+            .unwrap();
+        let first = inbox.take(Bounds::MAX);
+        assert!(rows(&first) <= Bounds::MAX.event_rows, "{} rows", rows(&first));
+        answer(first);
+        // A small call that comes now waits for one commit at most.
+        let (reply, mut small) = oneshot::channel();
+        inbox.publish(vec![draft(5_000, 1, 2)], reply).await.unwrap();
+        let mut commits = 1;
+        while inbox.events() > 0 {
+            assert!(large.try_recv().is_err(), "it is answered when all of it is durable");
+            answer(inbox.take(Bounds::MAX));
+            commits += 1;
+            if commits == 2 {
+                assert!(small.try_recv().is_ok(), "the small call waits behind the large one");
+            }
+        }
+        assert!(commits >= 101_000 / Bounds::MAX.event_rows, "{commits} commits");
+        let results = large.try_recv().unwrap();
+        let events: Vec<i64> = results.into_iter().map(|result| result.unwrap().event.raw()).collect();
+        assert_eq!(events, (0..1_000).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_taken_whole_in_order_and_within_the_bounds(
+            calls in proptest::collection::vec(proptest::collection::vec((0usize..60, 0usize..3_000), 1..40), 1..12),
+            events in 1usize..30,
+            event_bytes in 1usize..10_000,
+            event_rows in 1usize..200,
+        ) {
+            let inbox = Inbox::new();
+            let bounds = Bounds { events, event_bytes, event_rows, ..Bounds::MAX };
+            let mut answers = Vec::new();
+            let mut expected = Vec::new();
+            for (call, drafts) in calls.iter().enumerate() {
+                let (reply, answer) = oneshot::channel();
+                let id = |at: usize| i64::try_from(call * 1_000 + at).unwrap();
+                let drafts: Vec<Draft> =
+                    drafts.iter().enumerate().map(|(at, (webhooks, bytes))| draft(id(at), *webhooks, *bytes)).collect();
+                expected.push(drafts.iter().map(number).collect::<Vec<_>>());
+                inbox.publish(drafts, reply).now_or_never().unwrap().unwrap();
+                answers.push(answer);
+            }
+            while inbox.events() > 0 {
+                let gathered = inbox.take(bounds);
+                let drafts: Vec<&Draft> = gathered.calls.iter().flat_map(|call| &call.drafts).collect();
+                prop_assert!(!drafts.is_empty());
+                let bytes: usize = drafts.iter().map(|draft| draft.payload.len()).sum();
+                let within = drafts.len() <= events && bytes <= event_bytes && rows(&gathered) <= event_rows;
+                prop_assert!(within || drafts.len() == 1, "{} events", drafts.len());
+                answer(gathered);
+            }
+            for (mut answer, expected) in answers.into_iter().zip(expected) {
+                let results = answer.try_recv().unwrap();
+                let events: Vec<i64> = results.into_iter().map(|result| result.unwrap().event.raw()).collect();
+                prop_assert_eq!(events, expected);
+            }
+            prop_assert_eq!(inbox.units.available_permits(), UNITS_MAX, "all room is given back");
+            prop_assert_eq!(inbox.state.lock().size, Size::default());
         }
     }
 
