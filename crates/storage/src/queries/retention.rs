@@ -23,8 +23,9 @@ macro_rules! retention_queries {
             };
             let pending: Vec<i64> = pending_deliveries::table
                 .filter(pending_deliveries::delivery_id.between(*first, $crate::queries::retention::last_delivery_of(*last)))
-                .order(pending_deliveries::delivery_id)
+                .order(pending_deliveries::event_id)
                 .select(pending_deliveries::event_id)
+                .distinct()
                 .load(conn)$($wait)*?;
             let stretch = $crate::queries::retention::Stretch::of(&ids, &pending, limit);
             let all_seen = ids.len() < usize::try_from(look).unwrap_or(usize::MAX) && stretch.last == *last;
