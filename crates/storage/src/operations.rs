@@ -349,15 +349,21 @@ pub enum Cancelled {
     More,
     /// An operation does it.
     ByOperation,
+    /// The webhook was not deleted: nothing was cancelled.
+    NotDeleted,
 }
 
 impl Store {
-    /// A step of cancelling what came to wait in the store for a webhook after it was deleted.
+    /// A step of cancelling what came to wait in the store for a webhook after it was deleted. Where there is nothing to do, because
+    /// the webhook was not deleted or an operation does it, this only reads.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
     pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<Cancelled, StoreError> {
-        write!(self, cancel_stragglers(webhook, now))
+        match read!(self, stragglers_kept(webhook))? {
+            Some(kept) => Ok(kept),
+            None => write!(self, cancel_stragglers(webhook, now)),
+        }
     }
 
     /// One operation.

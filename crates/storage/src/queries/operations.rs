@@ -218,24 +218,37 @@ macro_rules! operations_queries {
                 .execute(conn)$($wait)*
         }
 
-        /// A step for a deleted webhook that no operation looks after.
+        /// Why nothing of a webhook is to be cancelled without an operation: `None` if it was deleted, and no operation looks after it.
+        pub(crate) $($asynchronous)* fn stragglers_kept(
+            conn: &mut Connection,
+            webhook: i64,
+        ) -> QueryResult<Option<Cancelled>> {
+            let known: Option<(i64, Option<i64>)> = webhooks::table
+                .find(webhook)
+                .select((webhooks::organization_id, webhooks::deleted_at))
+                .first(conn)$($wait)*
+                .optional()?;
+            let Some((organization, Some(_))) = known else {
+                return Ok(Some(Cancelled::NotDeleted));
+            };
+            let running: Vec<Option<i64>> = operations::table
+                .filter(operations::organization_id.eq(organization))
+                .filter(operations::state.eq(OPERATION_RUNNING))
+                .select(operations::webhook_id)
+                .load(conn)$($wait)*?;
+            let is_of_operation = running.iter().any(|of| of.is_none_or(|of| of == webhook));
+            Ok(is_of_operation.then_some(Cancelled::ByOperation))
+        }
+
+        /// A step for a deleted webhook that no operation looks after. The caller may lag behind the configuration: whether the webhook
+        /// was deleted is read here.
         pub(crate) $($asynchronous)* fn cancel_stragglers(
             conn: &mut Connection,
             webhook: i64,
             now: i64,
         ) -> QueryResult<Cancelled> {
-            let organization: Option<i64> = webhooks::table
-                .find(webhook)
-                .select(webhooks::organization_id)
-                .first(conn)$($wait)*
-                .optional()?;
-            let running: Vec<Option<i64>> = operations::table
-                .filter(operations::organization_id.eq(organization.unwrap_or_default()))
-                .filter(operations::state.eq(OPERATION_RUNNING))
-                .select(operations::webhook_id)
-                .load(conn)$($wait)*?;
-            if running.iter().any(|of| of.is_none_or(|of| of == webhook)) {
-                return Ok(Cancelled::ByOperation);
+            if let Some(kept) = stragglers_kept(conn, webhook)$($wait)*? {
+                return Ok(kept);
             }
             let most = i64::try_from(INLINE_ROWS).unwrap_or(i64::MAX);
             let seen = waiting_rows(conn, webhook, Place::START, most)$($wait)*?;

@@ -78,6 +78,7 @@ on_both_stores! {
         store.end_delivery(ORGANIZATION, delivery(&event, 0), "skipped", NOW, &audit(1)).await.unwrap();
         let seen = after(store, &begin).await;
         assert_eq!(ids(&seen), [delivery(&event, 0)]);
+        fixture.deleted_webhook(12).await;
         store.cancel_pending(12, NOW).await.unwrap();
         assert_eq!(ids(&after(store, &seen.positions).await), [delivery(&event, 1)]);
     }

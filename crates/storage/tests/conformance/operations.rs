@@ -167,6 +167,25 @@ on_both_stores! {
         assert_eq!(fixture.store().cancel_pending(11, NOW).await.unwrap(), Cancelled::All, "what came too late");
     }
 
+    // A node that lags behind the configuration takes a webhook that it does not know yet for a deleted one.
+    async fn what_waits_for_a_webhook_that_was_not_deleted_is_never_cancelled(fixture: &mut Fixture) {
+        install(fixture, &[webhook(11), WebhookRow { active: false, ..webhook(12) }]).await;
+        for id in [11, 12] {
+            backlog(fixture, id, 3).await;
+        }
+        // Of a webhook without a row nothing is known at all.
+        backlog(fixture, 13, 1).await;
+        for id in [11, 12, 13] {
+            assert_eq!(fixture.store().cancel_pending(id, NOW).await.unwrap(), Cancelled::NotDeleted);
+        }
+        assert_eq!(fixture.store().count_waiting().await.unwrap(), 7);
+        fixture.store().delete_webhook(11, NOW, &change(fixture)).await.unwrap();
+        let late = backlog(fixture, 11, 1).await.remove(0);
+        assert_eq!(fixture.store().cancel_pending(11, NOW).await.unwrap(), Cancelled::All);
+        assert_eq!(state(fixture, &late).await.0, DeliveryState::Cancelled);
+        assert_eq!(fixture.store().count_waiting().await.unwrap(), 4, "those of the others");
+    }
+
     async fn an_organization_is_deleted_with_all_that_waits_for_its_webhooks(fixture: &mut Fixture) {
         let webhooks: Vec<WebhookRow> = (0..250).map(|at| webhook(1_000 + at)).collect();
         install(fixture, &webhooks).await;

@@ -120,6 +120,7 @@ on_both_stores! {
         let event = &waiting(fixture, 1).await[0];
         let (store, now) = (fixture.store(), NOW + 1_000_000);
         let leased = pull(store, now, 1).await;
+        fixture.deleted_webhook(HOOK).await;
         store.cancel_pending(HOOK, now).await.unwrap();
         assert_eq!(store.acknowledge(HOOK, &leased, now + 1).await.unwrap(), []);
         let record = store.get_delivery(ORGANIZATION, delivery(event, 0)).await.unwrap().unwrap();

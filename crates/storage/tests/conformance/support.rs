@@ -122,6 +122,24 @@ impl Fixture {
         Self::make_event(&self.ids, webhooks, event_type, payload, NOW_MS)
     }
 
+    /// Stores a webhook that was deleted before.
+    pub(crate) async fn deleted_webhook(&self, id: i64) {
+        let store = self.store();
+        store
+            .insert_organization(&organization(ORGANIZATION, "acme"), &audit(90_001))
+            .await
+            .unwrap();
+        let row = WebhookRow {
+            active: false,
+            deleted_at: Some(NOW),
+            ..webhook(id)
+        };
+        store
+            .insert_webhook(&row, &secret(90_002, id), None, &audit(90_003))
+            .await
+            .unwrap();
+    }
+
     /// An event that was published at a time, in milliseconds. Ids only ever grow: times must, too.
     pub(crate) fn event_at(&self, webhooks: &[i64], at_ms: i64) -> NewEvent {
         Self::make_event(&self.ids, webhooks, "clocking", r#"{"n":1}"#, at_ms)
