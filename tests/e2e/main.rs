@@ -69,6 +69,7 @@ mod guides;
 mod hold;
 mod installation;
 mod isolation;
+mod memory;
 mod operations;
 mod operator_faults;
 mod operators;

@@ -1,8 +1,9 @@
 //! Deliveries that receivers fetch.
 
 use hookwright_proto::v1::{
-    AcknowledgeDeliveriesRequest, DeliveryMode, DeliveryState, ExtendDeliveriesRequest, ListAttemptsRequest,
-    ListDeliveriesRequest, Ordering, PublishEventRequest, PullDeliveriesRequest, PulledDelivery, Webhook,
+    AcknowledgeDeliveriesRequest, BatchPublishEventsRequest, DeliveryMode, DeliveryState, ExtendDeliveriesRequest,
+    ListAttemptsRequest, ListDeliveriesRequest, Ordering, PublishEventRequest, PublishEventResponse, PublishResult,
+    PullDeliveriesRequest, PulledDelivery, Webhook, publish_result,
 };
 use hookwright_testkit::DEADLINE;
 use prost_types::Duration as ProtoDuration;
@@ -46,6 +47,20 @@ impl Installation {
             .deliveries)
     }
 
+    /// Publishes by one call.
+    async fn publish_all(&mut self, requests: Vec<PublishEventRequest>) -> Vec<PublishEventResponse> {
+        let batch = BatchPublishEventsRequest {
+            organization: ACME.to_owned(),
+            requests,
+        };
+        let response = self.clients.events.batch_publish_events(batch).await.unwrap();
+        let published = |result: PublishResult| match result.result {
+            Some(publish_result::Result::Published(event)) => event,
+            other => panic!("{other:?}"),
+        };
+        response.into_inner().results.into_iter().map(published).collect()
+    }
+
     /// Acknowledges, and returns what could not be.
     async fn acknowledge(&mut self, webhook: &str, deliveries: &[PulledDelivery]) -> Vec<String> {
         let request = AcknowledgeDeliveriesRequest {
@@ -85,6 +100,42 @@ impl Installation {
 }
 
 on_both_stores! {
+    async fn a_batch_of_more_rows_than_a_commit_may_write_is_published_in_parts(on: On) {
+        const EVENTS: usize = 1_000;
+        const WEBHOOKS: usize = 100;
+        let mut installation = Installation::start(on).await;
+        installation.register("plain").await;
+        let mut webhooks = Vec::new();
+        for _ in 0..WEBHOOKS {
+            webhooks.push(installation.create_webhook(fetched(&["plain"])).await.unwrap().name);
+        }
+        let requests: Vec<PublishEventRequest> = (0..EVENTS)
+            .map(|n| PublishEventRequest {
+                request_id: format!("request-{n}"),
+                ..event("plain", &format!(r#"{{"n":{n}}}"#))
+            })
+            .collect();
+        let before = installation.metric("hookwright_commits_total").await;
+        let first = installation.publish_all(requests.clone()).await;
+        let commits = installation.metric("hookwright_commits_total").await - before;
+        assert!(commits >= 5.0, "{EVENTS} events to {WEBHOOKS} webhooks in {commits} commits");
+        assert!(first.iter().all(|event| event.delivery_count == 100 && !event.repeated_request));
+        // In the order of the requests, and once each.
+        let again = installation.publish_all(requests).await;
+        let names = |events: &[PublishEventResponse]| events.iter().map(|event| event.event.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&again), names(&first));
+        assert!(names(&first).is_sorted() && again.iter().all(|event| event.repeated_request));
+        for webhook in [&webhooks[0], &webhooks[WEBHOOKS - 1]] {
+            let mut pulled = Vec::new();
+            while let some = installation.pull(webhook, 1_000).await.unwrap()
+                && !some.is_empty()
+            {
+                pulled.extend(some.into_iter().filter(|one| one.event_type == "plain"));
+            }
+            assert_eq!(pulled.len(), EVENTS, "every event waits for every webhook");
+        }
+    }
+
     async fn what_waits_is_fetched_as_it_would_be_posted_and_acknowledged(on: On) {
         let mut installation = Installation::start(on).await;
         let hook = installation.pulled_webhook(fetched(&["clocking"])).await;

@@ -224,6 +224,13 @@ impl Installation {
             .unwrap()
     }
 
+    /// The largest memory of the server so far, in MiB.
+    pub(crate) fn peak_mib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1_024
+    }
+
     /// Registers an event type without a schema.
     pub(crate) async fn register(&mut self, event_type: &str) {
         self.register_as(event_type, EventType::default()).await;

@@ -51,7 +51,7 @@ use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{FailingRule, Store, StoreError, StoredEvent, fault, operations::Cancelled};
+use hookwright_storage::{FailingRule, ReadLimits, Store, StoreError, StoredEvent, fault, operations::Cancelled};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
@@ -71,7 +71,7 @@ use self::{
     committer::{Committer, HandOver},
     health::Health,
     inbox::Inbox,
-    lane::{Job, Lane, LaneActions, LaneLimits, Shared},
+    lane::{Job, Lane, LaneActions, LaneLimits, Read, Shared},
     lease::Lease,
     membership::Membership,
     memory::Memory,
@@ -253,6 +253,7 @@ impl Engine {
         let committer = spawn_committer(&inner);
         let mut tasks = vec![
             inner.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
+            inner.spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
             inner.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
             inner.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
             inner.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
@@ -627,21 +628,29 @@ impl Inner {
         };
         let now = clock::schedule_us();
         let read = AssertUnwindSafe(self.read_due(&lane, now)).catch_unwind().await;
-        let (jobs, next_due) = read.unwrap_or_else(|_| {
+        let read = read.unwrap_or_else(|_| {
             // A row that cannot be read holds up its own lane, and no other.
             tracing::error!(webhook = %lane.webhook, "reading what is due ended by a panic: this is a bug; will try again");
-            (Vec::new(), Some(now + REFILL_PANICKED_US))
+            Read {
+                next_due: Some(now + REFILL_PANICKED_US),
+                ..Read::default()
+            }
         });
-        let actions = lane.refilled(jobs, next_due, clock::schedule_us());
+        let actions = lane.refilled(read, clock::schedule_us());
         self.act(&lane, actions);
     }
 
     /// What is due for a lane and fits into it, and when what was not read is due.
-    async fn read_due(&self, lane: &Lane, now: i64) -> (Vec<Job>, Option<i64>) {
+    async fn read_due(&self, lane: &Lane, now: i64) -> Read {
         let plan = lane.plan_refill();
         let webhook = lane.webhook.raw();
         let discard = self.catalogue.discard(webhook);
-        let due = self.store.due_beyond(discard, webhook, now, plan.rows, plan.bytes);
+        let limits = ReadLimits {
+            rows: plan.rows,
+            bytes: plan.bytes,
+            first_bytes: plan.first_bytes,
+        };
+        let due = self.store.due_beyond(discard, webhook, now, limits);
         match due.await {
             Ok(mut refill) => {
                 if self.is_wrong(webhook, &refill, now) {
@@ -655,11 +664,18 @@ impl Inner {
                     ordering_key: row.pending.ordering_key,
                 });
                 let next_due = if refill.more_due { Some(now) } else { refill.next_due };
-                (jobs.collect(), next_due)
+                Read {
+                    jobs: jobs.collect(),
+                    next_due,
+                    too_large: refill.too_large,
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, webhook = %lane.webhook, "cannot read what is due; will try again");
-                (Vec::new(), Some(now + 1_000_000))
+                Read {
+                    next_due: Some(now + 1_000_000),
+                    ..Read::default()
+                }
             }
         }
     }
@@ -671,7 +687,7 @@ impl Inner {
         }
         loop {
             let pause = match self.store.cancel_pending(webhook, clock::now_us()).await {
-                Ok(Cancelled::All) => break,
+                Ok(Cancelled::All | Cancelled::NotDeleted) => break,
                 Ok(Cancelled::More) => CANCEL_PAUSE,
                 // What comes too late for the operation is ended after it.
                 Ok(Cancelled::ByOperation) => OPERATION_PAUSE,

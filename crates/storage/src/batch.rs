@@ -198,6 +198,17 @@ pub struct DueDelivery {
     pub event: StoredEvent,
 }
 
+/// How much to read of what is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Deliveries.
+    pub rows: usize,
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// The first delivery is read also if its payload exceeds `bytes`, up to this size.
+    pub first_bytes: usize,
+}
+
 /// What is due for a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refill {
@@ -205,6 +216,8 @@ pub struct Refill {
     pub rows: Vec<DueDelivery>,
     /// Whether more is due than was read.
     pub more_due: bool,
+    /// Whether nothing was read because the first delivery is larger than the limits allow.
+    pub too_large: bool,
     /// When the earliest delivery that is not due yet will be.
     pub next_due: Option<i64>,
     /// Whether that one was never attempted: a first attempt waits for no time, so its due time is wrong.

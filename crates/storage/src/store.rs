@@ -188,10 +188,15 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn due(&self, webhook: i64, now: i64, rows: usize, bytes: usize) -> Result<Refill, StoreError> {
-        self.due_beyond(None, webhook, now, rows, bytes).await
+        let limits = ReadLimits {
+            rows,
+            bytes,
+            first_bytes: usize::MAX,
+        };
+        self.due_beyond(None, webhook, now, limits).await
     }
 
-    /// The same without what is being discarded.
+    /// As much as the limits allow of what is due for a webhook at this node, without what is being discarded.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -200,11 +205,10 @@ impl Store {
         discard: Option<Discard>,
         webhook: i64,
         now: i64,
-        rows: usize,
-        bytes: usize,
+        limits: ReadLimits,
     ) -> Result<Refill, StoreError> {
         let node = i32::from(self.node());
-        read!(self, due(webhook, node, now, rows, bytes, discard))
+        read!(self, due(webhook, node, now, limits, discard))
     }
 
     /// The first deliveries to a webhook that wait at this node until `due_at`, at most `most`.

@@ -29,7 +29,7 @@ use self::mode::Mode;
 use super::{
     health::Health,
     limit::Limit,
-    memory::{Memory, Weight},
+    memory::{self, EXEMPT_BYTES, Memory, Weight},
     turns::Turns,
 };
 use crate::{
@@ -137,6 +137,12 @@ struct State {
     /// When the earliest delivery that waits in the store alone is due.
     next_due: Option<i64>,
     refill: Option<RefillNotes>,
+    /// The next delivery that is due did not fit. Until one leaves memory, or the lane has a place, reading it again is useless.
+    blocked: bool,
+    /// The lane waits to be called for room in memory.
+    in_room_line: bool,
+    /// For a delivery that the memory of all lanes has no room for.
+    room: Option<memory::Place>,
     /// Rate limit: no attempt may begin before this time.
     not_before: i64,
     /// Rate limit: microseconds between attempts, 0 without a limit.
@@ -175,6 +181,18 @@ pub(super) struct LaneActions {
 pub(super) struct RefillPlan {
     pub(super) rows: usize,
     pub(super) bytes: usize,
+    /// The first delivery is read even if it exceeds `bytes`, up to this size.
+    pub(super) first_bytes: usize,
+}
+
+/// What a refill has read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) jobs: Vec<Job>,
+    /// When the earliest row that was not read is due.
+    pub(super) next_due: Option<i64>,
+    /// Nothing was read, because the first delivery is larger than was planned for.
+    pub(super) too_large: bool,
 }
 
 impl Lane {
@@ -202,6 +220,9 @@ impl Lane {
                 idle: Vec::new(),
                 next_due: None,
                 refill: None,
+                blocked: false,
+                in_room_line: false,
+                room: None,
                 not_before: 0,
                 interval: 0,
                 health,
@@ -224,7 +245,7 @@ impl Lane {
         let mut state = self.lock();
         let backlog = state.next_due.is_some_and(|due| due <= now) || state.refill.is_some();
         let in_store = backlog || state.reread || state.exclusive || state.ordered;
-        if in_store || state.mode.sending().is_none() || !self.fits(&state, weight.lane) {
+        if in_store || state.mode.sending().is_none() || !self.fits(&state, &weight) {
             return false;
         }
         self.hold(&mut state, place, false, weight, now);
@@ -246,13 +267,14 @@ impl Lane {
         state.hold(place, stored, weight, now);
     }
 
-    /// Whether a delivery may come into memory. An empty lane may always hold one, so that no lane can be starved by the
-    /// memory that others use.
-    fn fits(&self, state: &State, bytes: usize) -> bool {
-        state.held.is_empty()
-            || (state.held.len() < self.capacity(state)
-                && state.bytes + bytes <= self.limits.bytes
-                && self.shared.memory.has_room(bytes))
+    /// Whether a new delivery may come into memory. An empty lane may always hold a small one, so that no lane can be starved by
+    /// the memory that others use. A larger one waits in the store, and for a place ([`memory::Place`]).
+    fn fits(&self, state: &State, weight: &Weight) -> bool {
+        let has_room = || self.shared.memory.has_room(weight.lane);
+        if state.held.is_empty() {
+            return weight.is_exempt() || has_room();
+        }
+        state.held.len() < self.capacity(state) && state.bytes + weight.lane <= self.limits.bytes && has_room()
     }
 
     /// How many deliveries the lane may hold: as many as it will soon have sent at the pace that its webhook keeps. One that
@@ -327,15 +349,50 @@ impl Lane {
         } else {
             actions.workers = self.take_turns(state);
         }
-        let has_room = state.held.is_empty()
-            || (state.held.len() <= self.capacity(state) / 2
-                && state.bytes <= self.limits.bytes / 2
-                && self.shared.memory.room() > 0);
-        if state.refill.is_none() && has_room && state.next_due.is_some_and(|due| due <= now) {
+        let is_due = state.refill.is_none() && state.next_due.is_some_and(|due| due <= now);
+        if is_due && state.blocked && state.held.is_empty() && state.not_before > now {
+            // It would take a place and not be sent.
+            actions.wake_at = Some(actions.wake_at.map_or(state.not_before, |at| at.min(state.not_before)));
+        } else if is_due && self.may_refill(state) {
             state.refill = Some(RefillNotes::default());
             actions.refill = true;
         }
         actions
+    }
+
+    /// Whether to read what is due. An empty lane reads in any case: a small delivery, which it may always hold, or what there is
+    /// room for. Where that was too little, it takes a place first, or gets in line.
+    fn may_refill(self: &Arc<Self>, state: &mut State) -> bool {
+        if !state.held.is_empty() {
+            return !state.blocked
+                && state.held.len() <= self.capacity(state) / 2
+                && state.bytes <= self.limits.bytes / 2
+                && self.shared.memory.room() > 0;
+        }
+        if state.in_room_line {
+            return false;
+        }
+        if state.blocked {
+            state.room = self.shared.memory.take_place(self);
+            state.in_room_line = state.room.is_none();
+            state.blocked = state.in_room_line;
+        }
+        !state.blocked
+    }
+
+    /// The lane that waited for room has a place. It is given back if there is no use for it any more.
+    pub(super) fn called_for_room(self: &Arc<Self>, place: memory::Place, now: i64) -> LaneActions {
+        let mut state = self.lock();
+        (state.in_room_line, state.blocked) = (false, false);
+        let useful = state.mode.sending().is_some()
+            && state.held.is_empty()
+            && state.refill.is_none()
+            && state.not_before <= now
+            && state.next_due.is_some_and(|due| due <= now);
+        if useful {
+            state.room = Some(place);
+        }
+        self.actions(&mut state, now)
     }
 
     /// Takes a turn for each delivery that could be attempted now. Without a free turn the lane gets in line, once. This
@@ -483,17 +540,26 @@ impl Lane {
                 .saturating_sub(state.bytes)
                 .min(self.shared.memory.room())
                 .max(1);
+        let has_room = !state.held.is_empty() || state.room.is_some() || self.shared.memory.room() > 0;
         RefillPlan {
             rows: stored + free,
             bytes,
+            first_bytes: if has_room { usize::MAX } else { EXEMPT_BYTES },
         }
     }
 
-    /// Takes in what a refill has read. `next_due` is when the earliest row that was not read is due.
-    pub(super) fn refilled(self: &Arc<Self>, jobs: Vec<Job>, mut next_due: Option<i64>, now: i64) -> LaneActions {
+    /// Takes in what a refill has read.
+    pub(super) fn refilled(self: &Arc<Self>, read: Read, now: i64) -> LaneActions {
+        let Read {
+            jobs,
+            mut next_due,
+            too_large,
+        } = read;
         let mut state = self.lock();
         let notes = state.refill.take().unwrap_or_default();
+        let (found_any, held_before) = (too_large || !jobs.is_empty(), state.held.len());
         if state.mode.sending().is_none() {
+            state.room = None;
             // Rows that are still owed are read again when the webhook is active; the others were cancelled, or are others' own.
             return self.actions(&mut state, now);
         }
@@ -506,6 +572,11 @@ impl Lane {
                 break;
             }
             let weight = self.shared.memory.weigh(job.event.id, job.event.payload.len(), 1);
+            if !state.held.is_empty() && !self.shared.memory.has_room(weight.own) {
+                // Others have taken the room since this was planned.
+                next_due = Some(now);
+                break;
+            }
             job.event = self.shared.memory.adopt(job.event);
             let place = Place {
                 delivery: job.delivery,
@@ -519,6 +590,10 @@ impl Lane {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        state.blocked = found_any && state.held.len() == held_before;
+        if state.held.is_empty() || self.shared.memory.room() > 0 {
+            state.room = None;
+        }
         let mut actions = self.actions(&mut state, now);
         if let Some(due) = state.next_due.filter(|due| *due > now) {
             actions.wake_at = Some(actions.wake_at.map_or(due, |at| at.min(due)));
@@ -579,6 +654,7 @@ impl Lane {
         self.shared.memory.remove(state.own);
         (state.bytes, state.own) = (0, 0);
         state.held.clear();
+        state.room = None;
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
@@ -688,9 +764,15 @@ impl State {
         let held = self.held.remove(&delivery)?;
         self.bytes -= held.weight.lane;
         self.own -= held.weight.own;
+        self.blocked = false;
+        if self.held.is_empty() {
+            self.room = None;
+        }
         Some(held)
     }
 }
 
+#[cfg(test)]
+mod crowd;
 #[cfg(test)]
 pub(super) mod tests;

@@ -18,7 +18,7 @@ use hookwright_storage::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::Inner;
+use super::{Inner, lane::Read};
 use crate::clock;
 
 /// A lease is renewed so many times while it lasts.
@@ -269,7 +269,11 @@ impl Inner {
             let given = self.store.give(node, lane.webhook.raw(), &held, parts).await;
             // What is left is read back as after any refill.
             let now = clock::schedule_us();
-            let actions = lane.refilled(Vec::new(), Some(now), now);
+            let left = Read {
+                next_due: Some(now),
+                ..Read::default()
+            };
+            let actions = lane.refilled(left, now);
             self.act(&lane, actions);
             match given {
                 Ok(0) => {}

@@ -2,6 +2,10 @@
 //!
 //! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
 //! and is held once: lanes that read the same event back from the store share what the first of them read.
+//!
+//! What exceeds the limit is bounded too: see [`line`].
+
+mod line;
 
 use std::{
     collections::HashMap,
@@ -16,10 +20,15 @@ use hookwright_storage::StoredEvent;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::line::Line;
+pub(super) use self::line::Place;
+
 /// From how many bytes on a payload is large.
 const LARGE_BYTES: usize = 64 << 10;
 /// What a delivery counts beside its payload.
 pub(super) const DELIVERY_BYTES: usize = 384;
+/// A lane that is empty may always hold a delivery with a payload of up to this size.
+pub(super) const EXEMPT_BYTES: usize = 4 << 10;
 
 /// A shared count with a soft limit: lanes ask for room before they take more.
 ///
@@ -32,6 +41,7 @@ pub(super) struct Memory {
     eased: Notify,
     /// The large payloads in memory, by event.
     large: Mutex<HashMap<i64, Large>>,
+    line: Line,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +83,13 @@ pub(super) struct Weight {
     pub(super) _payload: Option<Arc<Counted>>,
 }
 
+impl Weight {
+    /// Whether it is so small that a lane may always hold one.
+    pub(super) fn is_exempt(&self) -> bool {
+        self._payload.is_none() && self.lane <= EXEMPT_BYTES + DELIVERY_BYTES
+    }
+}
+
 impl From<usize> for Weight {
     fn from(bytes: usize) -> Self {
         Self {
@@ -93,6 +110,7 @@ impl Memory {
             max,
             eased: Notify::new(),
             large: Mutex::default(),
+            line: Line::default(),
         }
     }
 
@@ -163,8 +181,12 @@ impl Memory {
 
     pub(super) fn remove(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if before > self.tight() && before - bytes <= self.tight() {
+        let after = before - bytes;
+        if before > self.tight() && after <= self.tight() {
             self.eased.notify_waiters();
+        }
+        if before >= self.max && after < self.max {
+            self.line.room_returned();
         }
     }
 

@@ -16,7 +16,8 @@ macro_rules! pull_queries {
                 let rows = due_rows(conn, webhook, node, now, portion.rows - leased.len(), portion.discard)$($wait)*?;
                 for chunk in rows.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
                     let ids: Vec<i64> = chunk.iter().map(|row| row.0.event_id).collect();
-                    let (fit, mut stored) = events_within(conn, &ids, &mut budget, leased.is_empty())$($wait)*?;
+                    let first_bytes = if leased.is_empty() { usize::MAX } else { 0 };
+                    let (fit, mut stored) = events_within(conn, &ids, &mut budget, first_bytes)$($wait)*?;
                     for (row, leased_at) in &chunk[..fit] {
                         let Some(event) = stored.remove(&row.event_id) else { continue };
                         handed_out.push((row.clone(), *leased_at));

@@ -2,19 +2,18 @@
 
 macro_rules! queue_queries {
     ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        /// What is due for a webhook, in order, until `rows` or `bytes` of payload are reached; at least one row.
+        /// What is due for a webhook, in order, as much as the limits allow.
         pub(crate) $($asynchronous)* fn due(
             conn: &mut Connection,
             webhook: i64,
             node: i32,
             now: i64,
-            rows: usize,
-            bytes: usize,
+            limits: ReadLimits,
             discard: Option<Discard>,
         ) -> QueryResult<Refill> {
             // What is being discarded is passed over; it was due before, so that the index is entered behind it.
             let (through, due_from) = discard.map_or((0, i64::MIN), |discard| (discard.through, discard.due_from(now)));
-            let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+            let limit = i64::try_from(limits.rows).unwrap_or(i64::MAX);
             let waiting: Vec<PendingRow> = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
@@ -25,17 +24,19 @@ macro_rules! queue_queries {
                 .limit(limit)
                 .select(PendingRow::as_select())
                 .load(conn)$($wait)*?;
-            let mut refill = Refill { more_due: waiting.len() == rows, ..Refill::default() };
-            let mut budget = bytes;
+            let mut refill = Refill { more_due: waiting.len() == limits.rows, ..Refill::default() };
+            let mut budget = limits.bytes;
             for chunk in waiting.chunks($crate::queries::queue::PAYLOAD_CHUNK) {
                 let ids: Vec<i64> = chunk.iter().map(|row| row.event_id).collect();
-                let (fit, mut stored) = events_within(conn, &ids, &mut budget, refill.rows.is_empty())$($wait)*?;
+                let first_bytes = if refill.rows.is_empty() { limits.first_bytes } else { 0 };
+                let (fit, mut stored) = events_within(conn, &ids, &mut budget, first_bytes)$($wait)*?;
                 for pending in &chunk[..fit] {
                     let Some(event) = stored.remove(&pending.event_id) else { continue };
                     refill.rows.push(DueDelivery { pending: pending.clone(), event });
                 }
                 if fit < chunk.len() {
                     refill.more_due = true;
+                    refill.too_large = fit == 0 && refill.rows.is_empty();
                     return Ok(refill);
                 }
             }
@@ -54,19 +55,19 @@ macro_rules! queue_queries {
             Ok(refill)
         }
 
-        /// The events of the first ids whose payloads together fit `budget`, and how many ids that are: the first one in any case,
-        /// if `one_at_least`. No other payload is read.
+        /// The events of the first ids whose payloads together fit `budget`, and how many ids that are: the first one also if it has
+        /// up to `first_bytes`. No other payload is read.
         $($asynchronous)* fn events_within(
             conn: &mut Connection,
             ids: &[i64],
             budget: &mut usize,
-            one_at_least: bool,
+            first_bytes: usize,
         ) -> QueryResult<(usize, std::collections::HashMap<i64, StoredEvent>)> {
             let sizes: Vec<(i64, i64)> = events::table
                 .filter(events::id.eq_any(ids))
                 .select((events::id, $crate::queries::history::payload_length()))
                 .load(conn)$($wait)*?;
-            let fit = $crate::queries::queue::fitting(ids, &sizes.into_iter().collect(), budget, one_at_least);
+            let fit = $crate::queries::queue::fitting(ids, &sizes.into_iter().collect(), budget, first_bytes);
             Ok((fit, events_by_id(conn, &ids[..fit])$($wait)*?))
         }
 
@@ -278,16 +279,17 @@ pub(crate) fn health((webhook_id, since, failures): (i64, i64, i32)) -> crate::H
     }
 }
 
-/// How many of the first events fit a budget of bytes, which is lowered by what they take.
+/// How many of the first events fit a budget of bytes, which is lowered by what they take. The first one also fits if it has up to
+/// `first_bytes`.
 pub(crate) fn fitting(
     ids: &[i64],
     sizes: &std::collections::HashMap<i64, i64>,
     budget: &mut usize,
-    one_at_least: bool,
+    first_bytes: usize,
 ) -> usize {
     for (index, id) in ids.iter().enumerate() {
         let size = sizes.get(id).map_or(0, |size| usize::try_from(*size).unwrap_or(0));
-        if size > *budget && (index > 0 || !one_at_least) {
+        if size > *budget && (index > 0 || size > first_bytes) {
             return index;
         }
         *budget = budget.saturating_sub(size);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
-    AuditRow, Batch, FOLLOWS, NewEvent, Store, UpdateOutcome, WebhookRow,
+    AuditRow, Batch, FOLLOWS, NewEvent, ReadLimits, Store, UpdateOutcome, WebhookRow,
     operations::{
         Begun, Cancelled, INLINE_ROWS, OPERATION_CANCELLED, OPERATION_RUNNING, OPERATION_SUCCEEDED, OperationRow,
     },
@@ -15,6 +15,11 @@ use crate::support::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
+const ALL: ReadLimits = ReadLimits {
+    rows: 5_000,
+    bytes: 1 << 20,
+    first_bytes: usize::MAX,
+};
 /// More than are dealt with in a call.
 const MANY: usize = INLINE_ROWS + 500;
 
@@ -109,7 +114,7 @@ on_both_stores! {
         assert_eq!(discards.iter().map(|row| (row.id, row.webhook_id)).collect::<Vec<_>>(), [(line.id, Some(11))]);
         let discard = hookwright_storage::operations::Discard::of(&discards[0]);
         let due = async |discard| {
-            let rows = store.due_beyond(discard, 11, i64::MAX / 2, 5_000, 1 << 20).await.unwrap().rows;
+            let rows = store.due_beyond(discard, 11, i64::MAX / 2, ALL).await.unwrap().rows;
             rows.into_iter().map(|row| row.pending.delivery_id).collect::<Vec<_>>()
         };
         let expected: Vec<i64> = std::iter::once(&ping).chain(&new).map(|event| delivery(event, 0)).collect();

@@ -1,6 +1,6 @@
 //! What is owed: refills in order and within bounds, and what a crash leaves behind.
 
-use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent, PAUSED};
+use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent, PAUSED, ReadLimits};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, session, until_blocked};
 
@@ -55,6 +55,26 @@ on_both_stores! {
         let rows = fixture.store().due(12, i64::MAX, 10, 1 << 20).await.unwrap().rows;
         assert_eq!(rows[0].pending.delivery_id, delivery(&event, 1));
         assert_eq!(rows[0].pending.attempts, 0);
+    }
+
+    async fn a_first_payload_that_is_too_large_is_not_read(fixture: &mut Fixture) {
+        let event = |bytes: usize| NewEvent {
+            spilled: vec![0],
+            ..fixture.event_of(&[11], "clocking", &format!("{:bytes$}", "{}"))
+        };
+        let events = vec![event(3_000), event(100), event(9_000)];
+        fixture.commit_events(events.clone()).await;
+        let due = async |bytes, first_bytes| {
+            let limits = ReadLimits { rows: 10, bytes, first_bytes };
+            let refill = fixture.store().due_beyond(None, 11, i64::MAX / 2, limits).await.unwrap();
+            (refill.rows.len(), refill.more_due, refill.too_large)
+        };
+        assert_eq!(due(1, 2_999).await, (0, true, true));
+        assert_eq!(due(1, 3_000).await, (1, true, false), "the first one, whatever the other limit");
+        assert_eq!(due(3_100, 0).await, (2, true, false));
+        assert_eq!(due(20_000, 0).await, (3, false, false));
+        fixture.store().commit(&Batch { unpend: vec![delivery(&events[0], 0)], ..Batch::default() }).await.unwrap();
+        assert_eq!(due(1, 2_999).await, (1, true, false), "the next one is small");
     }
 
     async fn what_has_no_row_at_all_is_unfinished(fixture: &mut Fixture) {

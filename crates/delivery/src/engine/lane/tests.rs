@@ -14,7 +14,7 @@ use crate::catalogue::Snapshot;
 
 const SECOND: i64 = 1_000_000;
 
-fn event(id: i64) -> Arc<StoredEvent> {
+pub(super) fn event(id: i64) -> Arc<StoredEvent> {
     Arc::new(StoredEvent {
         id,
         organization_id: 1,
@@ -30,7 +30,7 @@ fn event(id: i64) -> Arc<StoredEvent> {
     })
 }
 
-fn webhook(active: bool) -> Webhook {
+pub(super) fn webhook(active: bool) -> Webhook {
     Webhook {
         id: WebhookId::from_raw(7),
         organization: OrganizationId::from_raw(1),
@@ -103,7 +103,7 @@ struct World {
     /// Deliveries that wait in the store: when they are due, and attempts made.
     rows: BTreeMap<i64, (i64, u32)>,
     /// What a refill has read and not given to the lane yet.
-    reading: Option<(Vec<Job>, Option<i64>)>,
+    reading: Option<Read>,
     /// Committed events whose hand-off is still to come.
     committed: Vec<Job>,
     working: Vec<Job>,
@@ -185,7 +185,11 @@ impl World {
             .map(|(delivery, row)| job(*delivery, row.1));
         let jobs = jobs.collect();
         let later = self.rows.values().map(|row| row.0).filter(|due| *due > self.now).min();
-        self.reading = Some((jobs, if more { Some(self.now) } else { later }));
+        self.reading = Some(Read {
+            jobs,
+            next_due: if more { Some(self.now) } else { later },
+            too_large: false,
+        });
     }
 
     fn start_worker(&mut self) {
@@ -242,8 +246,8 @@ impl World {
     }
 
     fn refilled(&mut self) {
-        if let Some((jobs, next_due)) = self.reading.take() {
-            let actions = self.lane.refilled(jobs, next_due, self.now);
+        if let Some(read) = self.reading.take() {
+            let actions = self.lane.refilled(read, self.now);
             self.act(actions);
         }
     }
@@ -582,9 +586,9 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
     let lane = Arc::clone(&world.lane);
     let actions = lane.note_due(world.now, world.now);
     world.act(actions);
-    let (jobs, next_due) = world.reading.take().unwrap();
-    assert!(jobs.iter().any(|job| job.delivery == 2_001), "the row is read");
-    let actions = lane.refilled(jobs, next_due, world.now);
+    let read = world.reading.take().unwrap();
+    assert!(read.jobs.iter().any(|job| job.delivery == 2_001), "the row is read");
+    let actions = lane.refilled(read, world.now);
     world.act(actions);
     assert_eq!(world.working.len(), 1, "the other one");
     assert!(
@@ -595,8 +599,8 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
     // Now the news: it waits in the store alone, and is read from there.
     let actions = lane.settle(2_001, Some(world.now), world.now);
     world.act(actions);
-    let (jobs, _) = world.reading.take().unwrap();
-    assert!(jobs.iter().any(|job| job.delivery == 2_001), "it is not forgotten");
+    let read = world.reading.take().unwrap();
+    assert!(read.jobs.iter().any(|job| job.delivery == 2_001), "it is not forgotten");
 }
 
 #[test]
@@ -647,7 +651,7 @@ fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
             actions.refill,
             "what waits in the store may be due by the new configuration"
         );
-        assert_eq!(world.lane.refilled(Vec::new(), None, now).workers, 0);
+        assert_eq!(world.lane.refilled(Read::default(), now).workers, 0);
     };
     let now = 1_000 * SECOND;
     assert_eq!(world.lane.look(now).workers, 0);

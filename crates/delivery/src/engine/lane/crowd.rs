@@ -1,0 +1,325 @@
+//! Many lanes that share a memory which is too small for them, against a model of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::FutureExt as _;
+use proptest::prelude::*;
+
+use super::{
+    super::{lease::Lease, memory::DELIVERY_BYTES},
+    tests::{event, webhook},
+    *,
+};
+use crate::catalogue::Snapshot;
+
+const LANES: usize = 30;
+const MEMORY: usize = 200_000;
+/// The largest payload: a large one, which all lanes that hold it share.
+const PAYLOAD_MAX: usize = 100_000;
+/// Places for what does not fit, and one payload that made memory full; what each lane may always hold.
+const MEMORY_MAX: usize = MEMORY + 9 * PAYLOAD_MAX + LANES * (EXEMPT_BYTES + 2 * DELIVERY_BYTES);
+
+struct Crowd {
+    lanes: Vec<Arc<Lane>>,
+    memory: Arc<Memory>,
+    turns: Arc<Turns>,
+    /// What waits in the store for each lane.
+    rows: Vec<BTreeMap<i64, Arc<StoredEvent>>>,
+    reading: BTreeMap<usize, Read>,
+    /// Refills that wait for their permit: one read at a time, so that the model's bound is simple.
+    asked: BTreeSet<usize>,
+    working: Vec<(usize, Job)>,
+    last: i64,
+    delivered: usize,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        let memory = Arc::new(Memory::new(MEMORY));
+        let turns = Arc::new(Turns::new(1_000, Arc::new(Lease::new(false))));
+        let catalogue = Arc::new(Catalogue::default());
+        let id = |lane: usize| i64::try_from(lane).unwrap();
+        catalogue.replace(Snapshot {
+            webhooks: (0..LANES)
+                .map(|lane| {
+                    let webhook = Webhook {
+                        id: WebhookId::from_raw(id(lane)),
+                        ..webhook(true)
+                    };
+                    (id(lane), Arc::new(webhook))
+                })
+                .collect(),
+            ..Snapshot::default()
+        });
+        let shared = Shared {
+            catalogue,
+            memory: Arc::clone(&memory),
+            turns: Arc::clone(&turns),
+            several_nodes: false,
+            hold: false,
+        };
+        let limits = LaneLimits {
+            jobs: 100,
+            bytes: MEMORY / 8,
+            attempts: 4,
+        };
+        let lane = |lane| {
+            let id = WebhookId::from_raw(id(lane));
+            Arc::new(Lane::new(id, limits, shared.clone(), Health::default()))
+        };
+        Self {
+            lanes: (0..LANES).map(lane).collect(),
+            memory,
+            turns,
+            rows: vec![BTreeMap::new(); LANES],
+            reading: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            working: Vec::new(),
+            last: 1_000,
+            delivered: 0,
+        }
+    }
+
+    fn act(&mut self, lane: usize, actions: LaneActions) {
+        for _ in 0..actions.workers {
+            match self.lanes[lane].next(true, 0) {
+                Some((job, _)) => self.working.push((lane, job)),
+                None => assert!(self.turns.give().is_none()),
+            }
+        }
+        if actions.refill {
+            assert!(self.asked.insert(lane), "one refill of a lane at a time");
+        }
+    }
+
+    fn publish(&mut self, lane: usize, bytes: usize) {
+        self.last += 2;
+        let event = Arc::new(StoredEvent {
+            payload: vec![b' '; bytes].into(),
+            ..(*event(self.last)).clone()
+        });
+        let delivery = self.last + 1;
+        let place = Place {
+            delivery,
+            event: self.last,
+            organization: 1,
+        };
+        let weight = self.memory.weigh(self.last, bytes, 1);
+        let actions = if self.lanes[lane].reserve(place, weight, 0) {
+            let job = job(lane, delivery, &event);
+            self.lanes[lane].enqueue(job, 0)
+        } else {
+            self.rows[lane].insert(delivery, event);
+            self.lanes[lane].note_due(0, 0)
+        };
+        self.act(lane, actions);
+    }
+
+    /// A server starts on what is in the store.
+    fn publish_to_store(&mut self, lane: usize, bytes: usize) {
+        self.last += 2;
+        let event = Arc::new(StoredEvent {
+            payload: vec![b' '; bytes].into(),
+            ..(*event(self.last)).clone()
+        });
+        self.rows[lane].insert(self.last + 1, event);
+    }
+
+    fn read(&mut self) {
+        if !self.reading.is_empty() {
+            return;
+        }
+        let Some(lane) = self.asked.pop_first() else { return };
+        let plan = self.lanes[lane].plan_refill();
+        let mut read = Read::default();
+        let mut left = plan.bytes;
+        for (delivery, event) in &self.rows[lane] {
+            let size = event.payload.len();
+            let fits = size <= left || (read.jobs.is_empty() && size <= plan.first_bytes);
+            if !fits || read.jobs.len() == plan.rows {
+                read.next_due = Some(0);
+                read.too_large = read.jobs.is_empty();
+                break;
+            }
+            left = left.saturating_sub(size);
+            read.jobs.push(job(lane, *delivery, event));
+        }
+        self.reading.insert(lane, read);
+    }
+
+    fn refilled(&mut self) {
+        if let Some((lane, read)) = self.reading.pop_first() {
+            let actions = self.lanes[lane].refilled(read, 0);
+            self.act(lane, actions);
+        }
+    }
+
+    fn finish(&mut self, at: usize) {
+        if self.working.is_empty() {
+            return;
+        }
+        let (lane, job) = self.working.swap_remove(at % self.working.len());
+        self.delivered += 1;
+        self.rows[lane].remove(&job.delivery);
+        let delivery = job.delivery;
+        drop(job);
+        let actions = self.lanes[lane].settle(delivery, None, 0);
+        self.act(lane, actions);
+        match self.lanes[lane].next(false, 0) {
+            Some((job, _)) => self.working.push((lane, job)),
+            None => assert!(self.turns.give().is_none()),
+        }
+        let actions = self.lanes[lane].look(0);
+        self.act(lane, actions);
+    }
+
+    /// The keeper, if it is woken, calls lanes that wait for room.
+    fn call(&mut self) {
+        if self.memory.freed().now_or_never().is_none() {
+            return;
+        }
+        while let Some((lane, place)) = self.memory.next_in_line() {
+            let at = usize::try_from(lane.webhook.raw()).unwrap();
+            let actions = lane.called_for_room(place, 0);
+            self.act(at, actions);
+        }
+    }
+
+    fn check(&self) {
+        let used = self.memory.used();
+        assert!(used <= MEMORY_MAX, "{used} bytes are in memory");
+    }
+
+    /// Everything goes on until nothing moves.
+    fn drain(&mut self) {
+        loop {
+            let before = (self.delivered, self.asked.len(), self.reading.len());
+            self.read();
+            self.refilled();
+            self.finish(0);
+            self.call();
+            self.check();
+            let moving = self.working.len() + self.asked.len() + self.reading.len();
+            if moving == 0 && before == (self.delivered, 0, 0) {
+                return;
+            }
+        }
+    }
+
+    fn assert_at_rest(&self, published: usize) {
+        let waiting: usize = self.rows.iter().map(BTreeMap::len).sum();
+        assert_eq!((self.delivered, waiting), (published, 0), "nothing is forgotten");
+        assert_eq!((self.memory.used(), self.turns.taken()), (0, 0));
+    }
+}
+
+fn job(lane: usize, delivery: i64, event: &Arc<StoredEvent>) -> Job {
+    Job {
+        delivery,
+        webhook: i64::try_from(lane).unwrap(),
+        event: Arc::clone(event),
+        attempts: 0,
+        ordering_key: None,
+    }
+}
+
+#[test]
+fn memory_is_bounded_after_a_restart_with_large_payloads_for_many_lanes() {
+    let mut crowd = Crowd::new();
+    for round in 0..3 {
+        for lane in 0..LANES {
+            // Every third lane has small ones.
+            let bytes = if lane % 3 == round % 3 { 100 } else { PAYLOAD_MAX };
+            crowd.publish_to_store(lane, bytes);
+        }
+    }
+    for lane in 0..LANES {
+        let actions = crowd.lanes[lane].note_due(0, 0);
+        crowd.act(lane, actions);
+    }
+    // No receiver answers yet.
+    while !(crowd.asked.is_empty() && crowd.reading.is_empty()) {
+        crowd.read();
+        crowd.refilled();
+        crowd.call();
+        crowd.check();
+    }
+    let small = |job: &Job| job.event.payload.len() == 100;
+    let small = crowd.working.iter().filter(|(_, job)| small(job)).count();
+    assert_eq!(
+        small,
+        LANES / 3,
+        "the memory that others use holds up no small delivery"
+    );
+    assert!(crowd.working.len() > small, "large ones are sent too");
+    // Two receivers hang, and with them memory stays full: the other lanes take turns all the same.
+    let large = crowd
+        .working
+        .iter()
+        .filter(|(_, job)| job.event.payload.len() == PAYLOAD_MAX);
+    let hanging: Vec<i64> = large.map(|(_, job)| job.delivery).take(MEMORY / PAYLOAD_MAX).collect();
+    while let Some(at) = crowd
+        .working
+        .iter()
+        .position(|(_, job)| !hanging.contains(&job.delivery))
+    {
+        crowd.finish(at);
+        crowd.call();
+        while !(crowd.asked.is_empty() && crowd.reading.is_empty()) {
+            crowd.read();
+            crowd.refilled();
+            crowd.call();
+            crowd.check();
+        }
+        assert!(crowd.memory.used() >= MEMORY);
+    }
+    assert!(crowd.delivered >= 3 * (LANES - hanging.len()), "{}", crowd.delivered);
+    crowd.drain();
+    crowd.assert_at_rest(3 * LANES);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(usize, usize),
+    Read,
+    Refilled,
+    Finish(usize),
+    Call,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let bytes = prop_oneof![Just(100), Just(10_000), Just(30_000), Just(PAYLOAD_MAX)];
+    let step = prop_oneof![
+        6 => (0..LANES, bytes).prop_map(|(lane, bytes)| Step::Publish(lane, bytes)),
+        4 => Just(Step::Read),
+        4 => Just(Step::Refilled),
+        4 => (0usize..100).prop_map(Step::Finish),
+        3 => Just(Step::Call),
+    ];
+    proptest::collection::vec(step, 0..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_lane_that_waits_for_room_is_forgotten(steps in steps()) {
+        let mut crowd = Crowd::new();
+        let mut published = 0;
+        for step in steps {
+            match step {
+                Step::Publish(lane, bytes) => {
+                    published += 1;
+                    crowd.publish(lane, bytes);
+                }
+                Step::Read => crowd.read(),
+                Step::Refilled => crowd.refilled(),
+                Step::Finish(at) => crowd.finish(at),
+                Step::Call => crowd.call(),
+            }
+            crowd.check();
+        }
+        crowd.drain();
+        crowd.assert_at_rest(published);
+    }
+}
