@@ -28,6 +28,7 @@ mod recovery;
 mod reply;
 mod stall;
 mod stats;
+mod stragglers;
 mod sweep;
 mod threads;
 mod timer;
@@ -37,7 +38,7 @@ mod worker;
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -51,7 +52,7 @@ use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{FailingRule, ReadLimits, Store, StoreError, StoredEvent, fault, operations::Cancelled};
+use hookwright_storage::{FailingRule, ReadLimits, Store, StoreError, StoredEvent, fault};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
@@ -77,6 +78,7 @@ use self::{
     memory::Memory,
     stall::Commits,
     stats::Stats,
+    stragglers::Stragglers,
     threads::Threads,
     timer::Timer,
     turns::Turns,
@@ -105,10 +107,6 @@ const CONNECTION_IDLE_US: i64 = 60_000_000;
 const STATS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The part of the engine without which no attempt can be recorded.
 const COMMITTER: &str = "committer";
-/// How long to rest between two steps that cancel what waits for a deleted webhook.
-const CANCEL_PAUSE: Duration = Duration::from_millis(20);
-/// How long to leave that to an operation before the next look.
-const OPERATION_PAUSE: Duration = Duration::from_secs(5);
 /// Why nothing is accepted and nothing sent for a moment.
 const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
@@ -169,8 +167,7 @@ pub(crate) struct Inner {
     shared: Shared,
     /// What the store knew of failing webhooks at start, until their lane is made.
     known_health: Mutex<HashMap<i64, Health>>,
-    /// Deleted webhooks of which what waits in the store is being ended.
-    cancelling: Mutex<HashSet<i64>>,
+    stragglers: Stragglers,
     turns: Arc<Turns>,
     lease: Arc<Lease>,
     membership: Membership,
@@ -237,7 +234,7 @@ impl Engine {
             metrics,
             lanes: RwLock::default(),
             known_health: Mutex::new(known_health),
-            cancelling: Mutex::default(),
+            stragglers: Stragglers::default(),
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
             inbox: Inbox::new(),
@@ -257,6 +254,7 @@ impl Engine {
             inner.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
             inner.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
             inner.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
+            inner.spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
             inner.spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
         ];
         if let Some(lease) = inner.store.lease() {
@@ -556,10 +554,9 @@ impl Inner {
         }
         self.record_all(lane, actions.park, park);
         self.record_all(lane, actions.cancel, cancel);
-        // A node that lags behind the configuration may adopt what is owed to a webhook that it does not know yet. The sweep
-        // comes back to what was left.
-        if actions.cancel_stored && self.membership.is_current() {
-            self.spawn("cancellation", Arc::clone(self).cancel_stored(lane.webhook.raw()));
+        if actions.cancel_stored {
+            // Where the queue is full the sweep comes back to it.
+            self.stragglers.add(lane.webhook.raw());
         }
     }
 
@@ -678,31 +675,6 @@ impl Inner {
                 }
             }
         }
-    }
-
-    /// Ends what came to wait in the store for a webhook after it was deleted: in steps, and once at a time for each webhook.
-    async fn cancel_stored(self: Arc<Self>, webhook: i64) {
-        if !self.cancelling.lock().insert(webhook) {
-            return;
-        }
-        loop {
-            let pause = match self.store.cancel_pending(webhook, clock::now_us()).await {
-                Ok(Cancelled::All | Cancelled::NotDeleted) => break,
-                Ok(Cancelled::More) => CANCEL_PAUSE,
-                // What comes too late for the operation is ended after it.
-                Ok(Cancelled::ByOperation) => OPERATION_PAUSE,
-                Err(error) => {
-                    let webhook = WebhookId::from_raw(webhook);
-                    tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook yet; will try again");
-                    OPERATION_PAUSE
-                }
-            };
-            if self.stopping.load(Ordering::Acquire) {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-        }
-        self.cancelling.lock().remove(&webhook);
     }
 
     /// The catalogue holds a webhook changed: its lane, which finds that out by itself with its next step, takes one.

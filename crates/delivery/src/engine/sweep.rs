@@ -30,6 +30,8 @@ struct Seen {
     missing: HashMap<i64, i64>,
     /// The last webhook that was compared delivery by delivery.
     compared: i64,
+    /// The last deleted webhook for which what waits was to be cancelled.
+    cancelled: i64,
 }
 
 impl Inner {
@@ -54,13 +56,22 @@ impl Inner {
     /// Looks once.
     async fn sweep(self: &Arc<Self>, seen: &mut Seen) -> Result<(), StoreError> {
         let mut unexpected = HashMap::new();
+        let mut gone = Vec::new();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
             if matches!(self.catalogue.target(webhook), Target::Gone) {
-                // An operation ends it, or else this does; once at a time.
-                self.spawn("cancellation", Arc::clone(self).cancel_stored(webhook));
+                gone.push(webhook);
             } else if self.catalogue.discard(webhook).is_none() && !self.expects(webhook, due_at) {
                 unexpected.insert(webhook, due_at);
             }
+        }
+        gone.sort_unstable_by_key(|webhook| (*webhook <= seen.cancelled, *webhook));
+        // As many as find room. The others have their turn in the next sweeps.
+        if let Some(last) = gone
+            .into_iter()
+            .take_while(|webhook| self.stragglers.add(*webhook))
+            .last()
+        {
+            seen.cancelled = last;
         }
         let before = std::mem::replace(&mut seen.unexpected, unexpected);
         let unexpected = &seen.unexpected;

@@ -1,0 +1,104 @@
+//! Cancels what came to wait in the store for webhooks after they were deleted.
+//!
+//! The operation that deletes a webhook cancels what waits at that time. A delivery may come later: from another node that had not
+//! heard of the deletion, or from a node that was lost. One task goes through the webhooks in turn, in steps with a pause between
+//! them. A webhook whose operation is running is left to it. The sweep ([`super::sweep`]) comes back to what was left.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::operations::Cancelled;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::Inner;
+use crate::clock;
+
+/// How many webhooks are queued at most. The next sweep finds the others.
+const QUEUE_MAX: usize = 1_000;
+/// How long to rest after a step, which is a transaction of up to 1,000 rows.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Deleted webhooks for which something waits.
+#[derive(Default)]
+pub(super) struct Stragglers {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    webhooks: BTreeSet<i64>,
+    /// The last one that had its turn.
+    last: i64,
+}
+
+impl Stragglers {
+    /// Queues a webhook, once. Returns false when the queue is full.
+    pub(super) fn add(&self, webhook: i64) -> bool {
+        let mut queue = self.queue.lock();
+        let has_room = queue.webhooks.len() < QUEUE_MAX;
+        if has_room && queue.webhooks.insert(webhook) {
+            self.wake.notify_one();
+        }
+        has_room
+    }
+
+    /// The next webhook in turn, which leaves the queue.
+    fn next(&self) -> Option<i64> {
+        let mut queue = self.queue.lock();
+        let after = queue.last.saturating_add(1);
+        let next = queue.webhooks.range(after..).next().or_else(|| queue.webhooks.first());
+        let next = *next?;
+        queue.webhooks.remove(&next);
+        queue.last = next;
+        Some(next)
+    }
+
+    fn clear(&self) {
+        self.queue.lock().webhooks.clear();
+    }
+}
+
+impl Inner {
+    /// Works the queue off until the engine stops.
+    pub(super) async fn keep_cancelling(self: Arc<Self>) {
+        loop {
+            self.stragglers.wake.notified().await;
+            while let Some(webhook) = self.stragglers.next() {
+                match self.store.cancel_pending(webhook, clock::now_us()).await {
+                    Ok(Cancelled::ByOperation | Cancelled::NotDeleted) => {}
+                    Ok(Cancelled::All) => tokio::time::sleep(PAUSE).await,
+                    Ok(Cancelled::More) => {
+                        self.stragglers.add(webhook);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Err(error) => {
+                        let webhook = WebhookId::from_raw(webhook);
+                        tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook; will try again");
+                        self.stragglers.clear();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_have_their_turn_once_and_the_queue_is_bounded() {
+        let stragglers = Stragglers::default();
+        for webhook in [5, 3, 9, 3] {
+            assert!(stragglers.add(webhook));
+        }
+        assert_eq!(stragglers.next(), Some(3));
+        // There is more of it: the others come first.
+        assert!(stragglers.add(3));
+        assert_eq!([(); 4].map(|()| stragglers.next()), [Some(5), Some(9), Some(3), None]);
+        let added = (0..5_000).filter(|webhook| stragglers.add(*webhook)).count();
+        assert_eq!(added, QUEUE_MAX);
+    }
+}
