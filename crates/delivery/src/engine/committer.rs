@@ -12,6 +12,8 @@
 //! outcome is now durable leave memory.
 
 mod isolate;
+#[cfg(test)]
+mod loss;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
