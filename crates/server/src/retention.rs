@@ -152,12 +152,31 @@ struct Pass {
     finished: Option<i64>,
 }
 
+/// What a round removed. Logs it at its end, however the round ends.
+#[derive(Default)]
+struct Removed {
+    events: usize,
+    steps: usize,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        if self.events > 0 {
+            let Self { events, steps } = *self;
+            tracing::info!(events, steps, "removed events that had outlived their retention");
+        }
+    }
+}
+
 impl Pass {
     async fn run(&mut self, store: &Store, mut turn: Retention) -> Result<(), StoreError> {
+        let mut removed = Removed::default();
         loop {
             let begun = Instant::now();
             let step = self.step(store, &mut turn).await.inspect_err(|_| self.interrupted())?;
             self.figures.removed.inc_by(step.events as u64);
+            removed.events += step.events;
+            removed.steps += 1;
             match step.next {
                 Some(next) => self.next = next,
                 None => {
