@@ -24,6 +24,7 @@ mod lease;
 mod limit;
 mod membership;
 mod memory;
+mod progress;
 mod recovery;
 mod reply;
 mod stall;

@@ -8,6 +8,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -44,6 +45,27 @@ pub struct Metrics {
     outcomes: Counter,
     repairs: Counter,
     due_times_mended: Counter,
+    recovery_running: Gauge,
+    deliveries_recovered: Counter,
+    adoption_running: Gauge,
+    deliveries_adopted: Counter,
+}
+
+/// A gauge that is raised until this is dropped, also where the work is aborted.
+#[derive(Debug)]
+pub(crate) struct Raised(Gauge);
+
+impl Raised {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -66,6 +88,10 @@ impl Metrics {
             outcomes: Counter::default(),
             repairs: Counter::default(),
             due_times_mended: Counter::default(),
+            recovery_running: Gauge::default(),
+            deliveries_recovered: Counter::default(),
+            adoption_running: Gauge::default(),
+            deliveries_adopted: Counter::default(),
         };
         registry.register(
             "events_published",
@@ -114,7 +140,43 @@ impl Metrics {
             "Due times in the store that were later than they can be, and were mended",
             metrics.due_times_mended.clone(),
         );
+        registry.register(
+            "recovery_running",
+            "1 while this node looks for deliveries that were in memory when it last ended, else 0",
+            metrics.recovery_running.clone(),
+        );
+        registry.register(
+            "deliveries_recovered",
+            "Deliveries that were in memory when this node last ended, and were resumed",
+            metrics.deliveries_recovered.clone(),
+        );
+        registry.register(
+            "adoption_running",
+            "1 while this node takes over the deliveries of a lost node, else 0",
+            metrics.adoption_running.clone(),
+        );
+        registry.register(
+            "deliveries_adopted",
+            "Deliveries that were taken over from lost nodes",
+            metrics.deliveries_adopted.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn recovery_running(&self) -> Raised {
+        Raised::new(&self.recovery_running)
+    }
+
+    pub(crate) fn recovered(&self, deliveries: usize) {
+        self.deliveries_recovered.inc_by(deliveries as u64);
+    }
+
+    pub(crate) fn adoption_running(&self) -> Raised {
+        Raised::new(&self.adoption_running)
+    }
+
+    pub(crate) fn adopted(&self, deliveries: usize) {
+        self.deliveries_adopted.inc_by(deliveries as u64);
     }
 
     pub(crate) fn repaired(&self) {

@@ -18,7 +18,7 @@ use hookwright_storage::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{Inner, lane::Read};
+use super::{Inner, lane::Read, progress::Progress};
 use crate::clock;
 
 /// A lease is renewed so many times while it lasts.
@@ -238,16 +238,27 @@ impl Inner {
     }
 
     async fn adopt(self: &Arc<Self>, node: &NodeRow) -> Result<(), StoreError> {
-        let mut total = 0;
+        let _running = self.metrics.adoption_running();
+        let mut progress = Progress::begin();
+        let (mut total, mut logged) = (0, false);
         loop {
             let adopted = self.store.adopt(node.number).await?;
             fault::point("adoption");
             total += adopted.deliveries;
+            self.metrics.adopted(adopted.deliveries);
             for (webhook, due_at) in adopted.webhooks {
                 self.look_at_stored(webhook, due_at);
             }
             if !adopted.more {
                 break;
+            }
+            if !logged || progress.is_due() {
+                logged = true;
+                tracing::info!(
+                    node = node.name,
+                    deliveries = total,
+                    "adopting the deliveries of a lost node"
+                );
             }
         }
         if total > 0 {

@@ -11,6 +11,7 @@ use hookwright_storage::{StoreError, UnfinishedEvent};
 use super::{
     Inner,
     lane::{Job, Place},
+    progress::Progress,
 };
 use crate::clock;
 
@@ -21,6 +22,14 @@ const PAGE: usize = 500;
 pub(super) struct Recovery {
     after: i64,
     last: i64,
+}
+
+impl Recovery {
+    /// How much of the stretch lies up to an event, by the time of its id.
+    fn percent(&self, event: i64) -> i64 {
+        let (done, all) = (event.saturating_sub(self.after), self.last.saturating_sub(self.after));
+        i64::try_from(i128::from(done) * 100 / i128::from(all.max(1))).unwrap_or(100)
+    }
 }
 
 impl Inner {
@@ -34,9 +43,14 @@ impl Inner {
 
     /// Works the stretch off. The checkpoint stays where it is until this is done.
     pub(super) async fn recover(self: Arc<Self>, recovery: Recovery) {
+        let _running = self.metrics.recovery_running();
         // By an older configuration a webhook that is new would look deleted.
         self.membership.wait_until_accepting().await;
+        tracing::info!(
+            "looking for deliveries that wait in the store, and for those that were in memory when the server last ended"
+        );
         self.recover_pending().await;
+        let mut progress = Progress::begin();
         let mut after = recovery.after;
         let mut found = 0;
         while after < recovery.last {
@@ -46,8 +60,14 @@ impl Inner {
                 })
                 .await;
             for event in page.events {
-                found += event.positions.len();
+                let deliveries = event.positions.len();
                 self.recover_event(event).await;
+                found += deliveries;
+                self.metrics.recovered(deliveries);
+                if progress.is_due() {
+                    let percent = recovery.percent(after);
+                    tracing::info!(deliveries = found, percent, "resuming deliveries that were in memory");
+                }
             }
             after = page.last_id;
         }
@@ -62,13 +82,19 @@ impl Inner {
 
     /// Tells the lanes what waits for them, a page of webhooks at a time: sending goes on meanwhile.
     async fn recover_pending(self: &Arc<Self>) {
+        let mut progress = Progress::begin();
+        let mut webhooks = 0;
         let mut after = None;
         loop {
             let (page, next) = self
                 .until_done("pending deliveries", || self.store.pending_page(after))
                 .await;
+            webhooks += page.len();
             for (webhook, due_at) in page {
                 self.look_at_stored(webhook, due_at);
+            }
+            if progress.is_due() {
+                tracing::info!(webhooks, "finding webhooks for which deliveries wait in the store");
             }
             if next.is_none() {
                 return;
