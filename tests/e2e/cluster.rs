@@ -181,6 +181,13 @@ async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
     gate.open();
     receiver.forget_requests();
     wait_for_all(&receiver, &published).await;
+    let adopted = first.metric("hookwright_deliveries_adopted_total").await;
+    assert!(adopted >= 40.0, "{adopted} deliveries were counted as adopted");
+    until("adoption to end", async || {
+        let running = first.metric("hookwright_adoption_running").await;
+        if running == 0.0 { Ok(()) } else { Err(running) }
+    })
+    .await;
 }
 
 /// Waits until so many deliveries of events are made.
