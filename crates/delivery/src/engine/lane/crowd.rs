@@ -21,6 +21,9 @@ const MEMORY_MAX: usize = MEMORY + 9 * PAYLOAD_MAX + LANES * (EXEMPT_BYTES + 2 *
 
 struct Crowd {
     lanes: Vec<Arc<Lane>>,
+    catalogue: Arc<Catalogue>,
+    /// Webhooks that the operator has switched off.
+    inactive: BTreeSet<usize>,
     memory: Arc<Memory>,
     turns: Arc<Turns>,
     /// What waits in the store for each lane.
@@ -38,21 +41,8 @@ impl Crowd {
         let memory = Arc::new(Memory::new(MEMORY));
         let turns = Arc::new(Turns::new(1_000, Arc::new(Lease::new(false))));
         let catalogue = Arc::new(Catalogue::default());
-        let id = |lane: usize| i64::try_from(lane).unwrap();
-        catalogue.replace(Snapshot {
-            webhooks: (0..LANES)
-                .map(|lane| {
-                    let webhook = Webhook {
-                        id: WebhookId::from_raw(id(lane)),
-                        ..webhook(true)
-                    };
-                    (id(lane), Arc::new(webhook))
-                })
-                .collect(),
-            ..Snapshot::default()
-        });
         let shared = Shared {
-            catalogue,
+            catalogue: Arc::clone(&catalogue),
             memory: Arc::clone(&memory),
             turns: Arc::clone(&turns),
             several_nodes: false,
@@ -63,12 +53,11 @@ impl Crowd {
             bytes: MEMORY / 8,
             attempts: 4,
         };
-        let lane = |lane| {
-            let id = WebhookId::from_raw(id(lane));
-            Arc::new(Lane::new(id, limits, shared.clone(), Health::default()))
-        };
-        Self {
+        let lane = |lane| Arc::new(Lane::new(id(lane), limits, shared.clone(), Health::default()));
+        let crowd = Self {
             lanes: (0..LANES).map(lane).collect(),
+            catalogue,
+            inactive: BTreeSet::new(),
             memory,
             turns,
             rows: vec![BTreeMap::new(); LANES],
@@ -77,7 +66,37 @@ impl Crowd {
             working: Vec::new(),
             last: 1_000,
             delivered: 0,
+        };
+        crowd.configure();
+        crowd
+    }
+
+    /// Puts in force which webhooks are active.
+    fn configure(&self) {
+        let before = self.catalogue.current();
+        let configured = |lane: usize| {
+            let webhook = Webhook {
+                id: id(lane),
+                ..webhook(!self.inactive.contains(&lane))
+            };
+            let known = before.webhooks.get(&id(lane).raw());
+            let unchanged = known.filter(|known| known.active == webhook.active).cloned();
+            (id(lane).raw(), unchanged.unwrap_or_else(|| Arc::new(webhook)))
+        };
+        self.catalogue.replace(Snapshot {
+            webhooks: (0..LANES).map(configured).collect(),
+            ..Snapshot::default()
+        });
+    }
+
+    /// The operator switches a webhook off, or on again.
+    fn switch(&mut self, lane: usize) {
+        if !self.inactive.remove(&lane) {
+            self.inactive.insert(lane);
         }
+        self.configure();
+        let actions = self.lanes[lane].look(0);
+        self.act(lane, actions);
     }
 
     fn act(&mut self, lane: usize, actions: LaneActions) {
@@ -89,6 +108,11 @@ impl Crowd {
         }
         if actions.refill {
             assert!(self.asked.insert(lane), "one refill of a lane at a time");
+        }
+        for job in actions.park {
+            self.rows[lane].insert(job.delivery, Arc::clone(&job.event));
+            let actions = self.lanes[lane].settle(job.delivery, Some(0), 0);
+            self.act(lane, actions);
         }
     }
 
@@ -192,6 +216,9 @@ impl Crowd {
 
     /// Everything goes on until nothing moves.
     fn drain(&mut self) {
+        for lane in self.inactive.clone() {
+            self.switch(lane);
+        }
         loop {
             let before = (self.delivered, self.asked.len(), self.reading.len());
             self.read();
@@ -213,10 +240,14 @@ impl Crowd {
     }
 }
 
+fn id(lane: usize) -> WebhookId {
+    WebhookId::from_raw(i64::try_from(lane).unwrap())
+}
+
 fn job(lane: usize, delivery: i64, event: &Arc<StoredEvent>) -> Job {
     Job {
         delivery,
-        webhook: i64::try_from(lane).unwrap(),
+        webhook: id(lane).raw(),
         event: Arc::clone(event),
         attempts: 0,
         ordering_key: None,
@@ -285,6 +316,7 @@ enum Step {
     Refilled,
     Finish(usize),
     Call,
+    Switch(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -295,6 +327,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::Refilled),
         4 => (0usize..100).prop_map(Step::Finish),
         3 => Just(Step::Call),
+        1 => (0..LANES).prop_map(Step::Switch),
     ];
     proptest::collection::vec(step, 0..400)
 }
@@ -316,6 +349,7 @@ proptest! {
                 Step::Refilled => crowd.refilled(),
                 Step::Finish(at) => crowd.finish(at),
                 Step::Call => crowd.call(),
+                Step::Switch(lane) => crowd.switch(lane),
             }
             crowd.check();
         }
