@@ -277,12 +277,13 @@ impl Engine {
         if self.inner.stopping.load(Ordering::Acquire) {
             return refused(PublishError::Stopping);
         }
+        let losses = self.inner.membership.losses();
         if !self.inner.membership.may_accept() {
             return refused(PublishError::Unavailable(LEASE_LOST));
         }
         self.inner.memory.ease().await;
         let (reply, answer) = oneshot::channel();
-        if self.inner.inbox.publish(drafts, reply).await.is_err() {
+        if self.inner.inbox.publish(drafts, losses, reply).await.is_err() {
             return refused(PublishError::Stopping);
         }
         answer.await.unwrap_or_else(|_| refused(PublishError::Stopping))

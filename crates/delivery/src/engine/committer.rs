@@ -318,15 +318,22 @@ impl Committer {
     /// Gives ids and places in memory to the events of the publish calls.
     fn admit(&self, calls: Vec<PublishCall>, now: i64) -> (Vec<Intake>, Vec<NewEvent>, Vec<Reply>) {
         let published_at = clock::reference_us();
+        let losses = self.inner.membership.losses();
         let mut intakes = Vec::new();
         let mut new_events = Vec::new();
         let mut replies = Vec::with_capacity(calls.len());
         for PublishCall {
-            drafts, reply: sender, ..
+            drafts,
+            reply: sender,
+            losses: losses_before,
+            ..
         } in calls
         {
             // Of a call of several parts: no event is stored after one that its publisher has to repeat.
-            if let Some(error) = sender.failed() {
+            // And none whose webhooks were found by a configuration that may have changed while this node was lost.
+            let is_outdated = losses_before != losses;
+            let outdated = || is_outdated.then_some(PublishError::Unavailable(LEASE_LOST));
+            if let Some(error) = sender.failed().or_else(outdated) {
                 sender.send(drafts.iter().map(|_| Err(error.clone())).collect());
                 continue;
             }

@@ -55,6 +55,8 @@ pub(super) struct Inbox {
 pub(super) struct PublishCall {
     pub(super) drafts: Vec<Draft>,
     pub(super) reply: Reply,
+    /// How often the lease had been lost when the call came.
+    pub(super) losses: u64,
     size: Size,
     units: usize,
 }
@@ -111,11 +113,12 @@ impl Sub for Size {
 }
 
 impl PublishCall {
-    fn new(drafts: Vec<Draft>, reply: oneshot::Sender<PublishResults>) -> Self {
+    fn new(drafts: Vec<Draft>, losses: u64, reply: oneshot::Sender<PublishResults>) -> Self {
         let size = drafts.iter().map(Size::of).fold(Size::default(), Size::add);
         Self {
             drafts,
             reply: Reply::Whole(reply),
+            losses,
             size,
             units: size.units(),
         }
@@ -143,12 +146,14 @@ impl PublishCall {
         let rest = Self {
             drafts: rest,
             reply: rest_reply,
+            losses: self.losses,
             size: self.size - size,
             units: self.units - units,
         };
         let part = Self {
             drafts: self.drafts,
             reply,
+            losses: self.losses,
             size,
             units,
         };
@@ -202,9 +207,10 @@ impl Inbox {
     pub(super) async fn publish(
         &self,
         drafts: Vec<Draft>,
+        losses: u64,
         reply: oneshot::Sender<PublishResults>,
     ) -> Result<(), Closed> {
-        let call = PublishCall::new(drafts, reply);
+        let call = PublishCall::new(drafts, losses, reply);
         let permits = u32::try_from(call.units).unwrap_or(u32::MAX);
         self.units.acquire_many(permits).await.map_err(|_| Closed)?.forget();
         let mut state = self.state.lock();
@@ -506,7 +512,7 @@ mod tests {
         let inbox = Inbox::new();
         let (reply, mut large) = oneshot::channel();
         inbox
-            .publish((0..1_000).map(|n| draft(n, 100, 2)).collect(), reply)
+            .publish((0..1_000).map(|n| draft(n, 100, 2)).collect(), 0, reply)
             .await
             .unwrap();
         let first = inbox.take(Bounds::MAX);
@@ -514,7 +520,7 @@ mod tests {
         answer(first);
         // A small call that comes now waits for one commit at most.
         let (reply, mut small) = oneshot::channel();
-        inbox.publish(vec![draft(5_000, 1, 2)], reply).await.unwrap();
+        inbox.publish(vec![draft(5_000, 1, 2)], 0, reply).await.unwrap();
         let mut commits = 1;
         while inbox.events() > 0 {
             assert!(large.try_recv().is_err(), "it is answered when all of it is durable");
@@ -548,7 +554,7 @@ mod tests {
                 let drafts: Vec<Draft> =
                     drafts.iter().enumerate().map(|(at, (webhooks, bytes))| draft(id(at), *webhooks, *bytes)).collect();
                 expected.push(drafts.iter().map(number).collect::<Vec<_>>());
-                inbox.publish(drafts, reply).now_or_never().unwrap().unwrap();
+                inbox.publish(drafts, 0, reply).now_or_never().unwrap().unwrap();
                 answers.push(answer);
             }
             while inbox.events() > 0 {

@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,6 +36,8 @@ pub(super) struct Membership {
     required: AtomicI64,
     /// Told when a version comes into force.
     in_force: Notify,
+    /// How often the lease was lost.
+    losses: AtomicU64,
     /// Whether it is looking after others.
     busy: AtomicBool,
 }
@@ -47,6 +49,7 @@ impl Membership {
             confirmed: AtomicI64::new(configuration),
             required: AtomicI64::new(configuration),
             in_force: Notify::new(),
+            losses: AtomicU64::new(0),
             busy: AtomicBool::new(false),
         }
     }
@@ -82,7 +85,13 @@ impl Membership {
 
     /// The lease was lost: whatever is in force may be out of date.
     pub(super) fn doubt(&self) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
         self.required.store(i64::MAX, Ordering::Release);
+    }
+
+    /// How often the lease was lost: events that were matched with webhooks before the last time must not be stored after it.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// This node has joined again and must have the version in force.

@@ -1,7 +1,9 @@
 //! What happens to work that is under way when the lease is lost.
 
-use hookwright_domain::id::IdGenerator;
+use hookwright_domain::id::{IdGenerator, OrganizationId};
 use hookwright_storage::{Store, StoreOptions};
+
+use tokio::sync::oneshot;
 
 use super::{super::lane::tests::catalogue, *};
 use crate::{
@@ -56,20 +58,28 @@ async fn unfinished(store: &Store, ids: &IdGenerator, count: usize) {
     store.commit(&batch).await.unwrap();
 }
 
+/// A server that has just been started on a store of its own.
+async fn engine(store: &Store, ids: Arc<IdGenerator>) -> Engine {
+    let metrics = Arc::new(Metrics::register(&mut prometheus_client::registry::Registry::default()));
+    let sender = Sender::new(ConnectorOptions::default(), Arc::default()).unwrap();
+    let started = Engine::start(store.clone(), catalogue(), ids, sender, metrics, options()).await;
+    started.unwrap().0
+}
+
+async fn store(directory: &tempfile::TempDir) -> Store {
+    let place = StoreOptions::new(format!("sqlite://{}", directory.path().join("store.db").display()));
+    Store::migrate(&place).await.unwrap();
+    Store::open(&place).await.unwrap()
+}
+
 /// On a single thread: a task that is started runs only while the test waits.
 #[tokio::test]
 async fn recovery_ends_with_the_lease_and_puts_nothing_into_new_lanes() {
     let directory = tempfile::tempdir().unwrap();
-    let place = StoreOptions::new(format!("sqlite://{}", directory.path().join("store.db").display()));
-    Store::migrate(&place).await.unwrap();
-    let store = Store::open(&place).await.unwrap();
+    let store = store(&directory).await;
     let ids = Arc::new(IdGenerator::new(0, 0));
     unfinished(&store, &ids, 3).await;
-    let metrics = Arc::new(Metrics::register(&mut prometheus_client::registry::Registry::default()));
-    let sender = Sender::new(ConnectorOptions::default(), Arc::default()).unwrap();
-    let (engine, _requests) = Engine::start(store.clone(), catalogue(), ids, sender, metrics, options())
-        .await
-        .unwrap();
+    let engine = engine(&store, ids).await;
     let inner = Arc::clone(&engine.inner);
     let recovery = inner.recovery.lock().as_ref().unwrap().abort_handle();
     // It begins, and waits for the configuration.
@@ -92,4 +102,39 @@ async fn recovery_ends_with_the_lease_and_puts_nothing_into_new_lanes() {
     again.await.unwrap();
     assert!(engine.stop(Duration::from_secs(10)).await);
     assert_eq!(store.count_waiting().await.unwrap(), 3, "each once");
+}
+
+#[tokio::test]
+async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory).await;
+    let engine = engine(&store, Arc::new(IdGenerator::new(0, 0))).await;
+    let inner = Arc::clone(&engine.inner);
+    let draft = || Draft {
+        organization: OrganizationId::from_raw(1),
+        event_type: "clocking".to_owned(),
+        payload: bytes::Bytes::from_static(b"{}"),
+        webhooks: Arc::from([7]),
+        occurred_at: None,
+        attributes: None,
+        trace: None,
+        tracestate: None,
+        ordering_key: None,
+        replay_of: None,
+        request: None,
+    };
+    let before = inner.membership.losses();
+    // The lease is lost and the node joins again while the call waits for its commit.
+    inner.membership.doubt();
+    inner.membership.confirm(i64::MAX);
+    let (reply, answer) = oneshot::channel();
+    inner.inbox.publish(vec![draft()], before, reply).await.unwrap();
+    let refused = Err(PublishError::Unavailable(LEASE_LOST));
+    assert_eq!(
+        answer.await.unwrap(),
+        [refused],
+        "another node may have made a webhook meanwhile"
+    );
+    assert!(engine.publish(vec![draft()]).await[0].is_ok(), "it is matched anew");
+    assert!(engine.stop(Duration::from_secs(10)).await);
 }
