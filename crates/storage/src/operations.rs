@@ -8,7 +8,7 @@
 //! The change of configuration that makes the work necessary and the operation's row are one transaction: what was asked for is in
 //! force when the call returns. A backlog of at most [`INLINE_ROWS`] deliveries is dealt with in that transaction, without a row.
 //!
-//! One node has an operation on a lease, by the store's clock, and works in steps. Each step is a transaction of its own that looks
+//! One node has an operation on a lease, by the schedule clock, and works in steps. Each step is a transaction of its own that looks
 //! at a bounded number of rows and notes how far it is, so that a step is done once, however often it is tried. A pass goes through
 //! the index of what is due; rows may move behind it, so the operation has succeeded when a whole pass found nothing.
 
@@ -417,18 +417,23 @@ impl Store {
         write!(self, take_operations(node, own, most, lease))
     }
 
-    /// Counts some of the deliveries that an operation concerns, from a place on. Returns how many, and where to go on if there may
-    /// be more.
+    /// Counts some of the deliveries that an operation concerns, from a place on, and renews its lease. Returns how many, and where to
+    /// go on if there may be more; `None` when this node does not have it any more.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store refuses or does not answer.
     pub async fn count_operation(
         &self,
         row: &OperationRow,
         from: Option<Place>,
-    ) -> Result<(i64, Option<Place>), StoreError> {
+        lease: Duration,
+    ) -> Result<Option<(i64, Option<Place>)>, StoreError> {
+        let (id, node, lease) = (row.id, i32::from(self.node()), micros(lease));
+        if !write!(self, renew_operation(id, node, lease))? {
+            return Ok(None);
+        }
         let (row, from) = (row.clone(), from.unwrap_or(Place::START));
-        read!(self, count_operation(&row, from))
+        read!(self, count_operation(&row, from)).map(Some)
     }
 
     /// Notes how many deliveries an operation concerns. False when this node does not have it any more.

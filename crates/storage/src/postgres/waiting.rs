@@ -4,13 +4,12 @@ use diesel::{ExpressionMethods as _, QueryDsl as _, SelectableHelper as _, resul
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 pub(crate) use super::commit::insert_endings;
-use super::nodes::NOW;
 use crate::{
     batch::Waiting,
     operations::{Place, Seen, Visited},
     rows::{FOLLOWS, PendingRow},
     schema::pending_deliveries,
-    waiting::{Count, WaitingPage},
+    waiting::WaitingPage,
 };
 
 /// A page of the webhooks that something waits for: one look-up in the index for each.
@@ -133,12 +132,4 @@ pub(crate) async fn promote_beyond(
         .bind::<sql_types::BigInt, _>(FOLLOWS)
         .execute(conn)
         .await
-}
-
-/// The clock that leases are kept by.
-pub(crate) async fn store_clock(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
-    let clock: Count = diesel::sql_query(format!("SELECT {NOW} AS count"))
-        .get_result(conn)
-        .await?;
-    Ok(clock.count)
 }

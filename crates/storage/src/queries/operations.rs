@@ -307,11 +307,13 @@ macro_rules! operations_queries {
             most: i64,
             lease: i64,
         ) -> QueryResult<Vec<OperationRow>> {
-            let now = store_clock(conn)$($wait)*?;
+            let now = $crate::clock::schedule_us();
             let owner = if own { node } else { NO_NODE };
+            // A holder whose clock was ahead, and was corrected since, has written a lease that is too long.
+            let too_long = now.saturating_add(2 * lease);
             let ids: Vec<i64> = operations::table
                 .filter(operations::state.eq(OPERATION_RUNNING))
-                .filter(operations::leased_until.lt(now).or(operations::node.eq(owner)))
+                .filter(operations::leased_until.lt(now).or(operations::leased_until.gt(too_long)).or(operations::node.eq(owner)))
                 .order(operations::id)
                 .limit(most)
                 .select(operations::id)
@@ -323,9 +325,9 @@ macro_rules! operations_queries {
             let free = operations::table
                 .filter(operations::id.eq_any(ids))
                 .filter(operations::state.eq(OPERATION_RUNNING))
-                .filter(operations::leased_until.lt(now).or(operations::node.eq(owner)));
+                .filter(operations::leased_until.lt(now).or(operations::leased_until.gt(too_long)).or(operations::node.eq(owner)));
             diesel::update(free)
-                .set((operations::node.eq(node), operations::leased_until.eq(now + lease)))
+                .set((operations::node.eq(node), operations::leased_until.eq(now.saturating_add(lease))))
                 .get_results(conn)$($wait)*
         }
 
@@ -345,6 +347,23 @@ macro_rules! operations_queries {
             Ok((i64::try_from(concerned).unwrap_or(i64::MAX), next))
         }
 
+        /// Renews the lease of an operation. False when this node does not have it any more.
+        pub(crate) $($asynchronous)* fn renew_operation(
+            conn: &mut Connection,
+            id: i64,
+            node: i32,
+            lease: i64,
+        ) -> QueryResult<bool> {
+            let mine = operations::table
+                .find(id)
+                .filter(operations::state.eq(OPERATION_RUNNING))
+                .filter(operations::node.eq(node));
+            let renewed = diesel::update(mine)
+                .set(operations::leased_until.eq($crate::clock::schedule_us().saturating_add(lease)))
+                .execute(conn)$($wait)*?;
+            Ok(renewed > 0)
+        }
+
         pub(crate) $($asynchronous)* fn note_total(
             conn: &mut Connection,
             id: i64,
@@ -352,13 +371,13 @@ macro_rules! operations_queries {
             total: i64,
             lease: i64,
         ) -> QueryResult<bool> {
-            let now = store_clock(conn)$($wait)*?;
+            let until = $crate::clock::schedule_us().saturating_add(lease);
             let mine = operations::table
                 .find(id)
                 .filter(operations::state.eq(OPERATION_RUNNING))
                 .filter(operations::node.eq(node));
             let noted = diesel::update(mine)
-                .set((operations::total.eq((operations::done + total).nullable()), operations::leased_until.eq(now + lease)))
+                .set((operations::total.eq((operations::done + total).nullable()), operations::leased_until.eq(until)))
                 .execute(conn)$($wait)*?;
             Ok(noted > 0)
         }
@@ -370,14 +389,14 @@ macro_rules! operations_queries {
             rows: i64,
             lease: i64,
         ) -> QueryResult<Option<OperationStep>> {
-            let now = store_clock(conn)$($wait)*?;
+            let (now, until) = ($crate::clock::now_us(), $crate::clock::schedule_us().saturating_add(lease));
             let mine = operations::table
                 .find(id)
                 .filter(operations::state.eq(OPERATION_RUNNING))
                 .filter(operations::node.eq(node));
             // Holds the row until the step is stored: whoever ends the operation waits for it.
             let held: Option<OperationRow> = diesel::update(mine)
-                .set((operations::leased_until.eq(now + lease), operations::updated_at.eq(now)))
+                .set((operations::leased_until.eq(until), operations::updated_at.eq(now)))
                 .get_result(conn)$($wait)*
                 .optional()?;
             let Some(row) = held else { return Ok(None) };

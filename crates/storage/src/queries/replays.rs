@@ -62,10 +62,12 @@ macro_rules! replays_queries {
             now: i64,
             until: i64,
         ) -> QueryResult<Vec<ReplayRow>> {
+            // A holder whose clock was ahead, and was corrected since, has written a lease that is too long.
+            let too_long = until.saturating_add(until.saturating_sub(now).max(0));
             diesel::update(
                 replays::table
                     .filter(replays::state.eq(REPLAY_RUNNING))
-                    .filter(replays::leased_until.lt(now)),
+                    .filter(replays::leased_until.lt(now).or(replays::leased_until.gt(too_long))),
             )
             .set((replays::node.eq(node), replays::leased_until.eq(until)))
             .get_results(conn)$($wait)*

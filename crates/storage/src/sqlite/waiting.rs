@@ -142,8 +142,3 @@ pub(crate) fn promote_beyond(
     }
     Ok(promoted)
 }
-
-/// The clock that leases are kept by.
-pub(crate) fn store_clock(_: &mut SqliteConnection) -> QueryResult<i64> {
-    Ok(crate::clock::schedule_us())
-}

@@ -123,7 +123,7 @@ on_both_stores! {
         let taken = take(store, false).await;
         assert_eq!(taken.iter().map(|row| (row.id, row.organization.as_str())).collect::<Vec<_>>(), [(line.id, "acme")]);
         assert_eq!(take(store, false).await, [], "leased");
-        let (counted, next) = store.count_operation(&taken[0], None).await.unwrap();
+        let (counted, next) = store.count_operation(&taken[0], None, LEASE).await.unwrap().unwrap();
         assert_eq!((counted, next), (i64::try_from(MANY).unwrap(), None));
         assert!(store.note_total(line.id, counted, LEASE).await.unwrap());
         let steps = finish(store, line.id, 200).await;
@@ -146,6 +146,23 @@ on_both_stores! {
         assert_eq!(begun, Begun { rows: INLINE_ROWS, operation: false });
         assert_eq!(take(fixture.store(), true).await, []);
         assert_eq!(state(fixture, &old[0]).await, (DeliveryState::Cancelled, Some("webhook_deleted".to_owned())));
+    }
+
+    async fn an_operation_that_is_being_counted_stays_with_its_node(fixture: &mut Fixture) {
+        install(fixture, &[webhook(11)]).await;
+        backlog(fixture, 11, MANY).await;
+        let line = change(fixture);
+        let store = fixture.store();
+        assert!(store.delete_webhook(11, NOW, &line).await.unwrap().operation);
+        // The lease ends at once.
+        let taken = store.take_operations(false, 10, Duration::ZERO).await.unwrap();
+        let page = store.count_operation(&taken[0], None, LEASE).await.unwrap();
+        assert_eq!(page, Some((i64::try_from(MANY).unwrap(), None)));
+        assert_eq!(take(store, false).await, [], "counting renewed the lease");
+        store.count_operation(&taken[0], None, LEASE * 1_000).await.unwrap();
+        assert_eq!(take(store, false).await.len(), 1, "a lease that no clock allows is over");
+        finish(store, line.id, 2_000).await;
+        assert_eq!(store.count_operation(&taken[0], None, LEASE).await.unwrap(), None, "it has ended");
     }
 
     async fn a_crash_in_the_middle_costs_no_step_and_repeats_none(fixture: &mut Fixture) {
@@ -209,7 +226,7 @@ on_both_stores! {
         let mut counted = 0;
         let mut from = None;
         loop {
-            let (some, next) = store.count_operation(&taken[0], from).await.unwrap();
+            let (some, next) = store.count_operation(&taken[0], from, LEASE).await.unwrap().unwrap();
             counted += some;
             from = next;
             if from.is_none() {

@@ -184,7 +184,8 @@ impl Work {
         let mut total = 0;
         let mut from = None;
         loop {
-            let (counted, next) = self.app.store.count_operation(&self.row, from).await?;
+            let page = self.app.store.count_operation(&self.row, from, LEASE).await?;
+            let Some((counted, next)) = page else { return Ok(false) };
             total += counted;
             if total >= COUNTED_MAX {
                 // How many there are stays unknown; not counted again by this node.
