@@ -16,7 +16,7 @@ const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// A node besides the first, and clients that use it.
 pub(crate) struct Node {
-    server: TestServer,
+    pub(crate) server: TestServer,
     pub(crate) clients: Clients,
 }
 
@@ -65,6 +65,15 @@ pub(crate) async fn two_nodes_with(
     lease: &str,
     settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
 ) -> (Installation, Node, TestDatabase) {
+    two_nodes_dying(lease, settings, "").await
+}
+
+/// The same; the other one dies at a point of its work.
+pub(crate) async fn two_nodes_dying(
+    lease: &str,
+    settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
+    failpoint: &str,
+) -> (Installation, Node, TestDatabase) {
     let (builder, database) = builder(On::Postgres).await;
     let database = database.unwrap();
     let server = settings(builder)
@@ -77,7 +86,8 @@ pub(crate) async fn two_nodes_with(
     let token = server.token().unwrap();
     let mut installation = Installation::of(server).await;
     installation.create_organization("acme").await;
-    let other = Node::start(database.url(), &token, lease, settings).await;
+    let dying = |server: TestServerBuilder| settings(server).env("HOOKWRIGHT_FAILPOINT", failpoint);
+    let other = Node::start(database.url(), &token, lease, dying).await;
     (installation, other, database)
 }
 

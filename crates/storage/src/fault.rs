@@ -3,8 +3,8 @@
 //!
 //! `HOOKWRIGHT_FAILPOINT=name[:n]` ends the process, as SIGKILL would, when it comes to the point for the nth time.
 //! `HOOKWRIGHT_PLANT=name` plants a bug. `HOOKWRIGHT_CLOCK_FILE=path` and `HOOKWRIGHT_DATABASE_CLOCK_FILE=path` name files that
-//! hold by how many microseconds the wall clock of this process, or what it reads of the database's clock, is set wrong; they
-//! are read again and again.
+//! hold by how many microseconds the wall clock of this process, or the database's clock in every statement of this process, is
+//! set wrong; they are read again and again.
 
 use std::{
     path::PathBuf,
@@ -90,7 +90,7 @@ pub fn wall_clock_shift_us() -> i64 {
     }
 }
 
-/// By how much the database's clock is read wrong on purpose.
+/// By how much the database's clock is set wrong on purpose.
 pub fn database_clock_shift_us() -> i64 {
     if cfg!(debug_assertions) {
         DATABASE_CLOCK.shift_us()

@@ -57,7 +57,8 @@ impl NodeState {
     }
 }
 
-/// A node as the others see it. Times are microseconds since the Unix epoch, by the store's clock.
+/// A node as the others see it. Times are microseconds since the Unix epoch, by the store's clock, for
+/// people to read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeRow {
     /// Its number, which is part of the ids that it makes.
@@ -78,7 +79,7 @@ pub struct NodeRow {
     pub heartbeat_at: i64,
     /// When its lease ends.
     pub lease_until: i64,
-    /// Whether that is past.
+    /// Whether its lease has ended, as far as the node that looks can tell by its boot clock.
     pub expired: bool,
     /// The version of the configuration that it has in force.
     pub configuration: i64,

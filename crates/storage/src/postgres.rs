@@ -21,6 +21,7 @@ pub(crate) mod queries;
 mod schedule;
 mod scope;
 mod session;
+mod sightings;
 mod sql;
 mod statements;
 mod tls;
@@ -39,7 +40,7 @@ use diesel_async::{
 use tokio::{sync::Mutex, time::timeout};
 
 pub(crate) use self::migrate::migrate;
-use self::{identity::Identity, scope::KEY_64, session::Loan};
+use self::{identity::Identity, scope::KEY_64, session::Loan, sightings::Sightings};
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
@@ -83,6 +84,8 @@ pub(crate) struct Postgres {
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
     node: Arc<NodeOptions>,
+    /// What this node knows of the leases of the others.
+    sightings: Arc<Sightings>,
     /// How far the store said that the schedule clock is ahead of the database's.
     distance: Arc<parking_lot::Mutex<Option<i64>>>,
 }
@@ -108,6 +111,7 @@ impl Postgres {
             watch: Arc::default(),
             identity,
             node: Arc::new(options.node.clone()),
+            sightings: Arc::default(),
             distance: Arc::default(),
         };
         connect::refuse_pooler(&store.url).await?;

@@ -10,9 +10,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
     commit::upsert_pending,
-    nodes::{NODE_LOCKS, NOW, Number, end_sessions, notify},
+    nodes::{NODE_LOCKS, Number, end_sessions, notify},
     owners, queries,
     scope::KEY_32,
+    sightings::Mark,
 };
 use crate::{
     nodes::Adopted,
@@ -47,10 +48,10 @@ UPDATE pending_deliveries SET node = $3 WHERE delivery_id = ANY(ARRAY(
     LIMIT $4))
 RETURNING webhook_id, due_at";
 
-/// Makes sure that a node whose lease has ended cannot commit any more, and marks it as lost. False when it is no longer so.
-/// Within the caller's transaction.
-pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, epoch: i64) -> QueryResult<bool> {
-    if !is_expired(conn, number, epoch, "").await? {
+/// Makes sure that a node whose lease has ended cannot commit any more, and marks it as lost. False when its row is not `as_seen` any
+/// more. Within the caller's transaction.
+pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, as_seen: Mark) -> QueryResult<bool> {
+    if !is_unchanged(conn, number, as_seen, "").await? {
         return Ok(false);
     }
     // First of all: a session that stopped in a transaction may hold the very locks that follow.
@@ -61,7 +62,7 @@ pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, epoch: i64)
         .bind::<sql_types::Integer, _>(number)
         .execute(conn)
         .await?;
-    if !is_expired(conn, number, epoch, "FOR UPDATE").await? {
+    if !is_unchanged(conn, number, as_seen, "FOR UPDATE").await? {
         return Ok(false);
     }
     diesel::sql_query("UPDATE nodes SET state = 3, epoch = epoch + 1 WHERE number = $1")
@@ -72,13 +73,15 @@ pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, epoch: i64)
     Ok(true)
 }
 
-async fn is_expired(conn: &mut AsyncPgConnection, number: i32, epoch: i64, lock: &str) -> QueryResult<bool> {
+async fn is_unchanged(conn: &mut AsyncPgConnection, number: i32, as_seen: Mark, lock: &str) -> QueryResult<bool> {
     let found: Vec<Number> = diesel::sql_query(format!(
         "SELECT epoch AS number FROM nodes
-         WHERE number = $1 AND epoch = $2 AND state IN (1, 2) AND lease_until < {NOW} {lock}"
+         WHERE number = $1 AND epoch = $2 AND state IN (1, 2) AND heartbeat_at = $3 AND lease_until = $4 {lock}"
     ))
     .bind::<sql_types::Integer, _>(number)
-    .bind::<sql_types::BigInt, _>(epoch)
+    .bind::<sql_types::BigInt, _>(as_seen.epoch)
+    .bind::<sql_types::BigInt, _>(as_seen.heartbeat_at)
+    .bind::<sql_types::BigInt, _>(as_seen.lease_until)
     .load(conn)
     .await?;
     Ok(!found.is_empty())

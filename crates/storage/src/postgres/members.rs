@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     DEADLINE,
-    clock::schedule_us,
+    clock::{boot_us, schedule_us},
     error::StoreError,
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
 };
@@ -54,7 +54,7 @@ impl Postgres {
     /// Renews the lease if there is a report, and tells how things stand.
     pub(crate) async fn beat(&self, report: Option<&NodeReport>) -> Result<Beat, StoreError> {
         self.on_watch(async |conn| {
-            let beat = nodes::beat(conn, &self.identity, &self.node, report).await?;
+            let beat = nodes::beat(conn, &self.identity, &self.node, &self.sightings, report).await?;
             let clock_set_by = self.check_clock(conn).await?;
             Ok(Beat { clock_set_by, ..beat })
         })
@@ -120,8 +120,13 @@ impl Postgres {
 
     /// Fences a node whose lease has ended. False when it is no longer so, or another node is at it.
     pub(crate) async fn fence(&self, number: u16, epoch: i64) -> Result<bool, StoreError> {
+        let number = i32::from(number);
+        let mark = self.read(async |conn| nodes::mark(conn, number, epoch).await).await?;
+        let Some(mark) = mark.filter(|mark| self.sightings.has_ended(number, *mark, boot_us())) else {
+            return Ok(false);
+        };
         // Whoever does it: it only takes from a node what that one has lost already.
-        self.transaction(async |conn| Ok(adoption::fence(conn, i32::from(number), epoch).await?))
+        self.transaction(async |conn| Ok(adoption::fence(conn, number, mark).await?))
             .await
     }
 
@@ -205,7 +210,7 @@ impl Postgres {
 
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.read(async |conn| {
-            let mut nodes = nodes::list(conn).await?;
+            let mut nodes = nodes::list(conn, &self.sightings).await?;
             nodes::count_waiting(conn, &mut nodes).await?;
             Ok(nodes)
         })

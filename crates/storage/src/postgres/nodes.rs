@@ -2,8 +2,8 @@
 //!
 //! A node is a number with an epoch that grows whenever the number changes hands. Two things guard what it owns:
 //!
-//! - Its **lease**, by the database's clock, renewed with every heartbeat. A node that cannot renew stops sending before the
-//!   lease ends; nobody takes over before that.
+//! - Its **lease**, renewed with every heartbeat. A node that cannot renew stops sending before the lease ends; nobody takes over
+//!   before that. Each node measures both with its boot clock ([`super::sightings`]): no clock that is set has a say.
 //! - An **advisory lock** on its number, held by the session that commits for as long as that session lives. Whoever takes
 //!   over first ends the session and takes the lock: from then on the old owner cannot commit, however late it wakes up. This
 //!   costs a commit nothing.
@@ -16,9 +16,12 @@ use super::{
     identity::Identity,
     scope::{KEY_32, SUFFIX},
     session,
+    sightings::{Mark, Sightings},
 };
 use crate::{
+    clock::boot_us,
     error::StoreError,
+    fault,
     nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState, WAITING_COUNTED_MAX},
 };
 
@@ -26,14 +29,18 @@ use crate::{
 pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
 /// The channel of notices, but for its end ([`SUFFIX`]).
 pub(super) const CHANNEL: &str = "hookwright";
-/// Microseconds since the Unix epoch, by the database's clock.
-pub(super) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 /// A server that starts may take so many times its lease until its first heartbeat.
 const START_LEASES: i64 = 4;
 /// The version of the configuration of a node that does not accept events yet: nobody waits for it.
 const NOT_ACCEPTING: i64 = i64::MAX;
 /// How long to wait for the lock of a session that is about to end.
 const LOCK_PATIENCE: &str = "2s";
+
+/// SQL for microseconds since the Unix epoch, by the database's clock.
+pub(super) fn now() -> String {
+    let shift = fault::database_clock_shift_us();
+    format!("((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})")
+}
 
 #[derive(QueryableByName)]
 pub(super) struct Number {
@@ -124,12 +131,12 @@ async fn take(
     identity: &Identity,
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
-    let state = state_at_start(options);
+    let (state, now) = (state_at_start(options), now());
     // What a free number had belongs to nobody any more: it begins where the database stands. Nobody may be about to adopt
     // something of the number: FOR UPDATE waits for whoever is, where the update alone would not.
     let text = format!(
         "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
-             checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {NOW}, heartbeat_at = {NOW}, lease_until = {NOW} + $7,
+             checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {now}, heartbeat_at = {now}, lease_until = {now} + $7,
              configuration = {NOT_ACCEPTING}, oldest_due_at = NULL, deliveries_in_memory = 0,
              attempts_under_way = 0
          WHERE number = (SELECT number FROM nodes WHERE number = $1 AND epoch = $2 FOR UPDATE)"
@@ -161,11 +168,11 @@ async fn make(
     identity: &Identity,
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
-    let state = state_at_start(options);
+    let (state, now) = (state_at_start(options), now());
     let text = format!(
         "INSERT INTO nodes (number, epoch, name, state, version, grpc_address, started_at, heartbeat_at, lease_until, checkpoint,
              configuration, deliveries_in_memory, attempts_under_way)
-         VALUES ($1, 1, $2, {state}, $3, $4, {NOW}, {NOW}, {NOW} + $5, $6, {NOT_ACCEPTING}, 0, 0)
+         VALUES ($1, 1, $2, {state}, $3, $4, {now}, {now}, {now} + $5, $6, {NOT_ACCEPTING}, 0, 0)
          ON CONFLICT DO NOTHING"
     );
     let floor = largest_event(conn).await?;
@@ -276,13 +283,14 @@ pub(super) async fn beat(
     conn: &mut AsyncPgConnection,
     identity: &Identity,
     options: &NodeOptions,
+    sightings: &Sightings,
     report: Option<&NodeReport>,
 ) -> Result<Beat, StoreError> {
     match report {
         Some(report) => renew(conn, identity, options, report).await?,
         None => check(conn, identity).await?,
     }
-    let nodes = list(conn).await?;
+    let nodes = list(conn, sightings).await?;
     let configuration = super::configuration::version(conn).await?;
     Ok(Beat {
         nodes,
@@ -297,8 +305,9 @@ async fn renew(
     options: &NodeOptions,
     report: &NodeReport,
 ) -> Result<(), StoreError> {
+    let now = now();
     let text = format!(
-        "UPDATE nodes SET heartbeat_at = {NOW}, lease_until = {NOW} + $3, configuration = $4, oldest_due_at = $5,
+        "UPDATE nodes SET heartbeat_at = {now}, lease_until = {now} + $3, configuration = $4, oldest_due_at = $5,
              deliveries_in_memory = $6, attempts_under_way = $7, state = $8
          WHERE number = $1 AND epoch = $2 AND state IN (1, 2)"
     );
@@ -320,8 +329,31 @@ async fn renew(
     }
 }
 
+/// What a node's row shows of its lease; `None` if the number has changed hands.
+pub(super) async fn mark(conn: &mut AsyncPgConnection, number: i32, epoch: i64) -> QueryResult<Option<Mark>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        heartbeat_at: i64,
+        #[diesel(sql_type = sql_types::BigInt)]
+        lease_until: i64,
+    }
+    let text = "SELECT heartbeat_at, lease_until FROM nodes WHERE number = $1 AND epoch = $2 AND state IN (1, 2)";
+    let found: Vec<Row> = diesel::sql_query(text)
+        .bind::<sql_types::Integer, _>(number)
+        .bind::<sql_types::BigInt, _>(epoch)
+        .load(conn)
+        .await?;
+    let mark = |row: &Row| Mark {
+        epoch,
+        heartbeat_at: row.heartbeat_at,
+        lease_until: row.lease_until,
+    };
+    Ok(found.as_slice().first().map(mark))
+}
+
 /// Every node that is not free.
-pub(super) async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<NodeRow>> {
+pub(super) async fn list(conn: &mut AsyncPgConnection, sightings: &Sightings) -> QueryResult<Vec<NodeRow>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(embed)]
@@ -336,8 +368,6 @@ pub(super) async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<NodeRo
         heartbeat_at: i64,
         #[diesel(sql_type = sql_types::BigInt)]
         lease_until: i64,
-        #[diesel(sql_type = sql_types::Bool)]
-        expired: bool,
         #[diesel(sql_type = sql_types::BigInt)]
         configuration: i64,
         #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
@@ -347,9 +377,19 @@ pub(super) async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<NodeRo
         #[diesel(sql_type = sql_types::BigInt)]
         attempts_under_way: i64,
     }
-    let text = format!("SELECT *, lease_until < {NOW} AS expired FROM nodes WHERE state <> 0 ORDER BY number");
+    let text = "SELECT * FROM nodes WHERE state <> 0 ORDER BY number";
     let rows: Vec<Row> = diesel::sql_query(text).load(conn).await?;
+    let now = boot_us();
+    let has_ended = |row: &Row| {
+        let mark = Mark {
+            epoch: row.found.epoch,
+            heartbeat_at: row.heartbeat_at,
+            lease_until: row.lease_until,
+        };
+        sightings.has_ended(row.found.number, mark, now)
+    };
     let node = |row: Row| NodeRow {
+        expired: has_ended(&row),
         number: u16::try_from(row.found.number).unwrap_or_default(),
         epoch: row.found.epoch,
         name: row.found.name,
@@ -359,7 +399,6 @@ pub(super) async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<NodeRo
         started_at: row.started_at,
         heartbeat_at: row.heartbeat_at,
         lease_until: row.lease_until,
-        expired: row.expired,
         configuration: row.configuration,
         oldest_due_at: row.oldest_due_at,
         deliveries_in_memory: row.deliveries_in_memory,
@@ -393,8 +432,9 @@ pub(super) async fn count_waiting(conn: &mut AsyncPgConnection, nodes: &mut [Nod
 
 /// Gives the lease back: what this node owned is for the others, at once.
 pub(super) async fn leave(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
+    let now = now();
     diesel::sql_query(format!(
-        "UPDATE nodes SET state = 3, epoch = epoch + 1, lease_until = {NOW} WHERE number = $1 AND epoch = $2 AND state IN (1, 2)"
+        "UPDATE nodes SET state = 3, epoch = epoch + 1, lease_until = {now} WHERE number = $1 AND epoch = $2 AND state IN (1, 2)"
     ))
     .bind::<sql_types::Integer, _>(identity.number())
     .bind::<sql_types::BigInt, _>(identity.epoch())

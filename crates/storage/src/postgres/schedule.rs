@@ -3,11 +3,10 @@
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{Postgres, nodes::NOW};
+use super::{Postgres, nodes};
 use crate::{
     clock,
     error::StoreError,
-    fault,
     schedule::{self, Record, SCHEDULE, Verdict, judge},
 };
 
@@ -37,8 +36,9 @@ struct Look {
 async fn look(conn: &mut AsyncPgConnection) -> QueryResult<Look> {
     let asked = clock::boot_us();
     let row: Row = diesel::sql_query(format!(
-        "SELECT {NOW} AS now, (SELECT value FROM settings WHERE key = '{SCHEDULE}') AS record,
-                (SELECT max(heartbeat_at) FROM nodes) AS last_beat"
+        "SELECT {} AS now, (SELECT value FROM settings WHERE key = '{SCHEDULE}') AS record,
+                (SELECT max(heartbeat_at) FROM nodes) AS last_beat",
+        nodes::now()
     ))
     .get_result(conn)
     .await?;
@@ -46,9 +46,9 @@ async fn look(conn: &mut AsyncPgConnection) -> QueryResult<Look> {
     Ok(Look {
         boot: asked + took / 2,
         took,
-        now: row.now + fault::database_clock_shift_us(),
+        now: row.now,
         record: row.record.as_deref().and_then(Record::from_bytes),
-        last_beat: row.last_beat.map(|beat| beat + fault::database_clock_shift_us()),
+        last_beat: row.last_beat,
     })
 }
 
@@ -60,8 +60,10 @@ async fn write(conn: &mut AsyncPgConnection, record: Record) -> QueryResult<()> 
     .bind::<sql_types::Binary, _>(record.to_bytes())
     .execute(conn)
     .await?;
-    // What was noted before the clock was set back is no time that a later start could go by.
-    diesel::sql_query("UPDATE nodes SET heartbeat_at = $1 WHERE heartbeat_at > $1")
+    // What was noted before the clock was set back is no time that a later start could go by. A lease keeps its length.
+    let text =
+        "UPDATE nodes SET heartbeat_at = $1, lease_until = $1 + lease_until - heartbeat_at WHERE heartbeat_at > $1";
+    diesel::sql_query(text)
         .bind::<sql_types::BigInt, _>(record.reference)
         .execute(conn)
         .await
