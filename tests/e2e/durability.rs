@@ -55,6 +55,22 @@ async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<Strin
     assert_eq!(arrived.symmetric_difference(published).count(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b07_a_start_of_sqlite_takes_as_long_as_it_takes_and_says_what_it_is_at() {
+    // A migration, and then the opening of the file, that take longer than a query may.
+    let installation =
+        Installation::start_with(On::Sqlite, |server| server.env("HOOKWRIGHT_PLANT", "slow-start")).await;
+    let log = installation.server.stderr();
+    for said in [
+        "running migration 1 of",
+        "still running after 10 s: migration 2026-11-23-000000_initial",
+        "migration done in 12",
+        "still running after 10 s: opening the file",
+    ] {
+        assert!(log.contains(said), "`{said}` is not in {log}");
+    }
+}
+
 on_both_stores! {
     async fn f01_a_server_that_dies_at_its_migration_starts_afterwards(on: On) {
         let directory = tempfile::tempdir().unwrap();

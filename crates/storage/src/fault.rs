@@ -108,3 +108,10 @@ pub fn is_planted(name: &str) -> bool {
 pub fn panic_if_planted(name: &str) {
     assert!(!is_planted(name), "a panic was planted: {name}");
 }
+
+/// A point at which a thread that may block can be told to take long.
+pub fn sleep_if_planted(name: &str, how_long: std::time::Duration) {
+    if is_planted(name) {
+        std::thread::sleep(how_long);
+    }
+}

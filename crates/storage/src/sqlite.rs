@@ -11,14 +11,21 @@ use std::{
     fs::File,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use diesel::{connection::SimpleConnection as _, prelude::*, sql_types};
+use diesel::{
+    connection::SimpleConnection as _,
+    migration::{Migration as _, MigrationSource as _},
+    prelude::*,
+    sql_types,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use parking_lot::Mutex;
+use tokio::time::interval_at;
 
 use self::checkpoint::Checkpointer;
 use crate::{
@@ -37,6 +44,12 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 /// About how many bytes of the log one changed row takes, with its entries in indexes.
 const CHANGED_BYTES: u64 = 1_024;
 
+/// How often the log tells what takes long at the start.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// How long a planted migration or opening takes: longer than a query may.
+const SLOW_START: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
+
 /// How many free pages stay in the file (8 KiB each), and how many are given back at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
 const GIVEN_BACK_PAGES: i64 = 256;
@@ -54,34 +67,46 @@ pub(crate) struct Sqlite {
     _lock: Arc<File>,
 }
 
-/// Runs the migrations that are missing.
+/// Runs the migrations that are missing, for as long as they take.
 pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
     let path = path.to_owned();
-    blocking(move || {
+    patiently("opening the file", move |progress| {
         let _lock = lock(&path)?;
         let mut conn = connect(&path)?;
         check_not_newer(&mut conn)?;
         crate::fault::point("migration");
-        let applied = conn
-            .run_pending_migrations(MIGRATIONS)
-            .map_err(|error| StoreError::Migration(error.to_string()))?;
+        let missing = conn.pending_migrations(MIGRATIONS).map_err(migration_error)?;
+        for (index, migration) in missing.iter().enumerate() {
+            let (name, begun) = (migration.name().to_string(), Instant::now());
+            tracing::info!(migration = name, "running migration {} of {}", index + 1, missing.len());
+            progress.is_at(format!("migration {name}"));
+            if index == 0 {
+                crate::fault::sleep_if_planted("slow-start", SLOW_START);
+            }
+            conn.run_migration(migration).map_err(migration_error)?;
+            let took = begun.elapsed().as_secs_f64();
+            tracing::info!(migration = name, "migration done in {took:.1} s");
+        }
         crate::fault::point("migration");
-        Ok(applied.iter().map(ToString::to_string).collect())
+        Ok(missing.iter().map(|migration| migration.name().to_string()).collect())
     })
     .await
+}
+
+fn migration_error(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    StoreError::Migration(error.to_string())
 }
 
 impl Sqlite {
     pub(crate) async fn open(path: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         let (path, readers, unsafe_allowed) =
             (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
-        blocking(move || {
+        // A log that a crash left is read first, however large it is.
+        patiently("opening the file", move |_| {
+            crate::fault::sleep_if_planted("slow-start", SLOW_START);
             let lock = Arc::new(lock(&path)?);
             let mut writer = connect(&path)?;
-            if writer
-                .has_pending_migration(MIGRATIONS)
-                .map_err(|error| StoreError::Migration(error.to_string()))?
-            {
+            if writer.has_pending_migration(MIGRATIONS).map_err(migration_error)? {
                 return Err(StoreError::OlderSchema);
             }
             check_not_newer(&mut writer)?;
@@ -159,8 +184,9 @@ impl Sqlite {
         change: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        blocking(move || {
+        changing(tokio::time::sleep(DEADLINE), move |turn| {
             let mut writer = store.writer.lock();
+            turn.begin()?;
             let before = changes(&mut writer)?;
             let done = writer.immediate_transaction(|conn| {
                 let done = change(conn)?;
@@ -188,7 +214,7 @@ impl Sqlite {
     }
 }
 
-/// Runs work on a thread that may block. The work goes on when the deadline has passed; its caller does not.
+/// Runs work on a thread that may block, of which no caller needs to know whether it was done. The work goes on when the deadline has passed; its caller does not.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -196,6 +222,82 @@ async fn blocking<T: Send + 'static>(
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(StoreError::Unreachable(error.to_string())),
         Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
+    }
+}
+
+/// Whether a change has begun, or its caller has given it up before: one of the two, whichever comes first.
+#[derive(Clone, Default)]
+struct Turn(Arc<OnceLock<bool>>);
+
+impl Turn {
+    /// To be called before anything is changed.
+    ///
+    /// # Errors
+    /// When the caller has given the change up.
+    fn begin(&self) -> Result<(), StoreError> {
+        if *self.0.get_or_init(|| true) {
+            Ok(())
+        } else {
+            Err(StoreError::Timeout(DEADLINE.as_secs()))
+        }
+    }
+
+    /// True if it had not begun, and never will.
+    fn give_up(&self) -> bool {
+        !self.0.get_or_init(|| false)
+    }
+}
+
+/// Runs a change on a thread that may block. The limit holds until the change begins; from then on its caller waits for its end. So a
+/// caller that is told of a timeout knows that nothing was changed.
+async fn changing<T: Send + 'static>(
+    limit: impl Future<Output = ()>,
+    work: impl FnOnce(&Turn) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let turn = Turn::default();
+    let of_work = turn.clone();
+    let mut running = tokio::task::spawn_blocking(move || work(&of_work));
+    let done = tokio::select! {
+        biased;
+        done = &mut running => done,
+        () = limit => {
+            if turn.give_up() {
+                return Err(StoreError::Timeout(DEADLINE.as_secs()));
+            }
+            running.await
+        }
+    };
+    done.unwrap_or_else(|error| Err(StoreError::Unreachable(error.to_string())))
+}
+
+/// What work without a time limit is at, for the log.
+#[derive(Clone)]
+struct Progress(Arc<Mutex<String>>);
+
+impl Progress {
+    fn is_at(&self, what: String) {
+        *self.0.lock() = what;
+    }
+}
+
+/// Runs work on a thread that may block, for as long as it takes. The log tells from time to time that it is still running.
+async fn patiently<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce(&Progress) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let progress = Progress(Arc::new(Mutex::new(what.to_owned())));
+    let of_work = progress.clone();
+    let mut running = tokio::task::spawn_blocking(move || work(&of_work));
+    let begun = tokio::time::Instant::now();
+    let mut told = interval_at(begun + PROGRESS, PROGRESS);
+    loop {
+        tokio::select! {
+            done = &mut running => return done.unwrap_or_else(|error| Err(StoreError::Unreachable(error.to_string()))),
+            _ = told.tick() => {
+                let (seconds, what) = (begun.elapsed().as_secs(), progress.0.lock().clone());
+                tracing::info!("still running after {seconds} s: {what}");
+            }
+        }
     }
 }
 
@@ -272,22 +374,63 @@ fn pragma_text(conn: &mut SqliteConnection, query: &str) -> Result<String, Store
 
 /// Refuses a file that a newer version has migrated.
 fn check_not_newer(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    let migration = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Migration(error.to_string());
-    let applied = conn.applied_migrations().map_err(migration)?;
+    let applied = conn.applied_migrations().map_err(migration_error)?;
     known_versions(&applied)
 }
 
 /// Every applied migration must be one that this version has.
 fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
-    use diesel::migration::{Migration as _, MigrationSource as _};
-    let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> = MIGRATIONS
-        .migrations()
-        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
+        MIGRATIONS.migrations().map_err(migration_error)?;
     let unknown = applied
         .iter()
         .find(|version| !migrations.iter().any(|known| known.name().version() == **version));
     match unknown {
         Some(version) => Err(StoreError::NewerSchema(version.to_string())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, sync::mpsc};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_has_begun_is_waited_for_however_long_it_takes() {
+        let (begun, begins) = oneshot::channel();
+        let (end, ended) = mpsc::channel();
+        let (passed, passes) = oneshot::channel();
+        let limit = async move {
+            begins.await.unwrap();
+            passed.send(()).unwrap();
+        };
+        let changed = tokio::spawn(changing(limit, move |turn| {
+            turn.begin()?;
+            begun.send(()).unwrap();
+            ended.recv().map_err(|error| StoreError::Unreachable(error.to_string()))
+        }));
+        passes.await.unwrap();
+        end.send(7).unwrap();
+        assert_eq!(changed.await.unwrap().unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_caller_was_told_of_a_timeout_changes_nothing() {
+        let (go_on, waits) = mpsc::channel();
+        let (tell, told) = oneshot::channel();
+        let changed = changing(ready(()), move |turn| {
+            // Its turn comes when nobody waits for it any more.
+            waits.recv().unwrap();
+            tell.send(turn.begin().is_ok()).unwrap();
+            Ok(())
+        });
+        let error = changed.await.unwrap_err();
+        assert!(matches!(error, StoreError::Timeout(_)), "{error}");
+        go_on.send(()).unwrap();
+        assert!(!told.await.unwrap(), "it must not begin");
     }
 }
