@@ -1,10 +1,12 @@
 //! Bugs in the engine, planted: none of them is silent, and nothing is lost.
 
-use hookwright_proto::v1::{Ordering, Webhook};
+use hookwright_proto::v1::{DeleteWebhookRequest, Ordering, ReplayDeliveriesRequest, ReplaySelection, Webhook};
 use hookwright_testkit::{Receiver, Response, receiver::Gate, until};
 use tonic::Code;
 
-use crate::support::{CLOCKING, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings};
+use crate::support::{
+    ACME, CLOCKING, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings,
+};
 
 async fn with_plant(on: On, plant: &str) -> (Installation, Receiver) {
     let installation = Installation::start_with(on, |server| server.env("HOOKWRIGHT_PLANT", plant)).await;
@@ -53,6 +55,34 @@ on_both_stores! {
         assert!(installation.server.is_running(), "it waits for the attempt in flight");
         gate.open();
         assert_failed(&mut installation, "checkpoint keeper").await;
+    }
+
+    async fn a_panic_of_an_operation_ends_the_process_with_a_failure(on: On) {
+        let (mut installation, receiver) = with_plant(on, "operation-panic").await;
+        let webhook = installation.webhook(&receiver, &["clocking"]).await;
+        let gate = Gate::new();
+        receiver.answer(Response::new(200).after(&gate));
+        // More than the call deals with itself.
+        installation.publish_batch("clocking", CLOCKING, 3_000).await;
+        let request = DeleteWebhookRequest { name: webhook.name };
+        let deleted = installation.clients.webhooks.delete_webhook(request).await.unwrap();
+        assert!(deleted.metadata().contains_key("hookwright-operation"));
+        gate.open();
+        assert_failed(&mut installation, "runner of operations").await;
+    }
+
+    async fn a_panic_of_a_replay_ends_the_process_with_a_failure(on: On) {
+        let (mut installation, receiver) = with_plant(on, "replay-panic").await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 1).await;
+        let request = ReplayDeliveriesRequest {
+            parent: ACME.to_owned(),
+            selection: ReplaySelection::Made.into(),
+            ..ReplayDeliveriesRequest::default()
+        };
+        installation.clients.replays.replay_deliveries(request).await.unwrap();
+        assert_failed(&mut installation, "runner of replays").await;
     }
 
     async fn a_delivery_that_its_lane_was_not_told_of_is_found_by_the_sweep(on: On) {

@@ -1,7 +1,7 @@
 //! Work that is a row in the store: a node takes rows that nobody works on, on a lease, and works on them until they end.
 //!
 //! Replays and operations are such work. A row whose node is gone is taken by another node when its lease ends; a server that
-//! stops leaves its rows to whoever goes on.
+//! stops leaves its rows to whoever goes on. A panic in the work ends the server, as one in any other part does.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -81,7 +81,10 @@ impl App {
                 () = tokio::time::sleep(LOOK_INTERVAL), if several_nodes => {}
                 Some(ended) = works.join_next(), if !works.is_empty() => match ended {
                     Ok(id) => drop(at_work.remove(&id)),
-                    Err(error) => tracing::error!(%error, "the work on one of {} ended abnormally", L::WHAT),
+                    // The watchdog of this task handles it: another node, or the next start, takes the row.
+                    Err(error) => if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    },
                 },
                 _ = stopping.changed() => {}
             }

@@ -60,6 +60,7 @@ impl Leased for Operations {
             app,
             row,
         };
+        fault::panic_if_planted("operation-panic");
         work.run().await;
         work.app.operation_metrics.running.dec();
         id

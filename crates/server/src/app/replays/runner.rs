@@ -99,6 +99,7 @@ impl Work {
     /// Until it is done, cancelled, or the server stops. Returns the replay's id.
     async fn run(app: Arc<App>, row: ReplayRow) -> i64 {
         let id = row.id;
+        fault::panic_if_planted("replay-panic");
         let Ok(spec) = serde_json::from_str::<ReplaySpec>(&row.spec) else {
             let message = "what was asked for cannot be read".to_owned();
             end(&app, id, REPLAY_FAILED, Some(message)).await;
