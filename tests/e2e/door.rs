@@ -1,6 +1,7 @@
 //! The gRPC listener's limits: what callers without a token, silent connections and large requests may take.
 
 use std::{
+    future::ready,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -8,9 +9,11 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, PublishStreamRequest, event_service_client::EventServiceClient, publish_result,
+    BatchPublishEventsRequest, BatchPublishEventsResponse, PublishStreamRequest,
+    event_service_client::EventServiceClient, publish_result,
 };
-use hookwright_testkit::{DEADLINE, until};
+use hookwright_testkit::{DEADLINE, Receiver, until};
+use http::uri::PathAndQuery;
 use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming},
@@ -23,10 +26,12 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::mpsc,
+    task::JoinSet,
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::{Code, Status, client::Grpc, codec::CompressionEncoding};
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
 use crate::{
@@ -36,6 +41,10 @@ use crate::{
 
 /// The beginning of HTTP/2, with empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// By how much the resident memory may be larger after a flood than before it, in MiB: buffers that were used once, and what the
+/// allocator keeps.
+const KEPT_MIB: usize = 48;
 
 /// A body that says something, and never ends.
 struct Endless(Option<Bytes>);
@@ -82,11 +91,34 @@ async fn metric(installation: &Installation, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
+/// What the system says of the server's memory, in MiB.
+fn memory_mib(installation: &Installation, what: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", installation.server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1_024
+}
+
 /// The largest memory of the server so far, in MiB.
 fn peak_mib(installation: &Installation) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", installation.server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1_024
+    memory_mib(installation, "VmHWM:")
+}
+
+/// Waits until the budget of requests has all its bytes, and the server has given memory back to the system.
+async fn all_is_given_back(installation: &Installation, before_mib: usize) {
+    until("all bytes to be given back", async || {
+        let left = metric(installation, "hookwright_grpc_request_bytes_in_flight").await;
+        if left < 1.0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+    until("the memory to fall back", async || {
+        let resident = memory_mib(installation, "VmRSS:");
+        if resident < before_mib + KEPT_MIB {
+            Ok(())
+        } else {
+            Err(format!("{resident} MiB, {before_mib} MiB before"))
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -206,11 +238,115 @@ async fn x05_24_callers_with_a_token_share_the_bytes_that_there_are() {
     assert!(answered > 0, "one at a time fits");
     let growth = peak_mib(&installation) - before;
     assert!(growth < 250, "{growth} MiB for 720 MiB of requests");
-    until("all bytes to be given back", async || {
-        let left = metric(&installation, "hookwright_grpc_request_bytes_in_flight").await;
-        if left < 1.0 { Ok(()) } else { Err(left) }
+    all_is_given_back(&installation, before).await;
+}
+
+/// Half of a message: its length is larger than what follows.
+const HALF: &[u8] = &[0, 0, 0, 0, 100, 10];
+
+/// Begins calls of a method, each with half of a message, over connections of their own. They last as long as what is returned.
+async fn begin_calls(address: &str, path: &str, token: &str, count: usize) -> JoinSet<()> {
+    const ON_A_CONNECTION: usize = 100;
+    let mut calls = JoinSet::new();
+    let mut left = count;
+    while left > 0 {
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        calls.spawn(async move { connection.await.unwrap_or_default() });
+        for _ in 0..left.min(ON_A_CONNECTION) {
+            let request = half_sent(address, path, token);
+            let mut sender = sender.clone();
+            calls.spawn(async move {
+                let answer = sender.send_request(request).await;
+                drop(answer);
+            });
+        }
+        left = left.saturating_sub(ON_A_CONNECTION);
+    }
+    calls
+}
+
+fn half_sent(address: &str, path: &str, token: &str) -> Request<Endless> {
+    Request::builder()
+        .method("POST")
+        .uri(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Endless(Some(Bytes::from_static(HALF))))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x05_changes_that_are_half_sent_keep_no_other_out() {
+    // More than may be worked on at once.
+    const CALLS: usize = 1_100;
+    let mut installation = Installation::start(On::Sqlite).await;
+    let (address, token) = (
+        installation.server.grpc_address().to_owned(),
+        installation.server.token().unwrap(),
+    );
+    let _calls = begin_calls(
+        &address,
+        "/hookwright.v1.EventTypeService/CreateEventType",
+        &token,
+        CALLS,
+    )
+    .await;
+    until("all calls to have begun", async || {
+        let read = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
+        if read as usize >= CALLS * HALF.len() {
+            Ok(())
+        } else {
+            Err(read)
+        }
     })
     .await;
+    installation.register("order.paid").await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["order.paid"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x05_a_compressed_message_of_a_call_that_does_not_end_takes_no_memory() {
+    const CALLS: usize = 24;
+    let mut installation = Installation::start(On::Sqlite).await;
+    let (address, token) = (
+        installation.server.grpc_address().to_owned(),
+        installation.server.token().unwrap(),
+    );
+    let before = peak_mib(&installation);
+    let batch = batch(30 << 20);
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        let mut grpc = Grpc::new(channel(&address).await).send_compressed(CompressionEncoding::Gzip);
+        grpc.ready().await.unwrap();
+        let mut request =
+            tonic::Request::new(futures::stream::once(ready(batch.clone())).chain(futures::stream::pending()));
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let path = PathAndQuery::from_static("/hookwright.v1.EventService/BatchPublishEvents");
+        let codec = ProstCodec::<BatchPublishEventsRequest, BatchPublishEventsResponse>::default();
+        calls.spawn(async move { grpc.client_streaming(request, path, codec).await.map(drop) });
+    }
+    until("all messages to have come", async || {
+        // Each is larger than this however well it is compressed.
+        let read = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
+        if read as usize >= CALLS * (20 << 10) {
+            Ok(())
+        } else {
+            Err(read)
+        }
+    })
+    .await;
+    for _ in 0..20 {
+        installation.publish("clocking", CLOCKING).await;
+    }
+    let growth = peak_mib(&installation) - before;
+    assert!(growth < 150, "{growth} MiB for messages that no call has answered");
+    calls.shutdown().await;
+    all_is_given_back(&installation, before).await;
 }
 
 fn assert_exhausted(status: &Status) {
@@ -256,7 +392,8 @@ async fn x05_a_stream_with_a_token_outlives_the_idle_timeouts() {
         builder
             .arg("--grpc-first-request-timeout", "1s")
             .arg("--grpc-idle-timeout", "1s")
-            .arg("--grpc-connection-age-max", "1s")
+            // Later: what is old has more time to end than what is idle.
+            .arg("--grpc-connection-age-max", "5s")
     })
     .await;
     let address = installation.server.grpc_address();

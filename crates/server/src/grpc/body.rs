@@ -1,6 +1,9 @@
 //! The body of a request: finds where messages begin, and takes each message's bytes from the budget before it is read.
 
 use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -138,6 +141,42 @@ where
         } else {
             self.body.size_hint()
         }
+    }
+}
+
+/// Reads a body to its end. What calls with one message do begins only then: a caller that sends half of it holds nothing but the
+/// bytes that it sent.
+pub(super) async fn read<B>(body: Metered<B>) -> Result<Whole, Status>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let mut body = body;
+    let mut whole = Whole::default();
+    while !body.is_end_stream() {
+        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            Some(frame) => whole.frames.push_back(frame.map_err(Status::from_error)?),
+            None => break,
+        }
+    }
+    Ok(whole)
+}
+
+/// A body that has arrived.
+#[derive(Default)]
+pub(super) struct Whole {
+    frames: VecDeque<Frame<Bytes>>,
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.frames.pop_front().map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty()
     }
 }
 

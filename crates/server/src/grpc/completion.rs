@@ -1,5 +1,7 @@
 //! Calls that change something run to their end although their callers leave: see [`crate::app::completion`].
 //!
+//! The guard has read the body of such a call to its end: no task waits for a caller.
+//!
 //! Other calls are dropped with their callers, so that nobody reads for a caller that has left. Among them are some that store
 //! something in one step, which is whole or absent: publishing, pinging, and handing deliveries out.
 

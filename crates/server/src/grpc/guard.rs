@@ -4,6 +4,7 @@
 //! - Health and reflection need no token. Their messages have a small maximum size, and their streams a maximum number.
 //! - The caller that is found here is handed to the handler with the request ([`Admission`]), which does not look again for it.
 //! - A call has a deadline, its own or [`CALL_TIMEOUT`], from its headers on.
+//! - A call with one message begins when its body has ended: until then it holds bytes of the budget, and nothing else.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use tower::{Layer as _, ServiceExt as _};
 
 use super::{
     CALL_TIMEOUT,
-    body::Metered,
+    body::{self, Metered},
     completion::{Completing, CompletionLayer},
     in_flight::{Budget, InFlight, RequestMetrics},
 };
@@ -119,7 +120,8 @@ impl Guard {
         };
         let in_flight = self.in_flight(true);
         let request = request.map(|body| Body::new(Metered::new(body, in_flight, true).at_most(bytes_max)));
-        let mut answer = self.answer_in_time(request).await;
+        let limit = call_timeout(request.headers());
+        let mut answer = in_time(limit, self.answer_now(request)).await;
         answer.extensions_mut().insert(UntilSent::new(Place { _permit: place }));
         answer
     }
@@ -132,18 +134,26 @@ impl Guard {
             caller,
             in_flight: Arc::clone(&in_flight),
         });
-        let request = request.map(|body| Body::new(Metered::new(body, in_flight, method.requests)));
-        let answer = self.answer_in_time(request).await;
+        let limit = call_timeout(request.headers());
+        let request = request.map(|body| Metered::new(body, in_flight, method.requests));
+        let answer = in_time(limit, async {
+            if method.requests {
+                return self.answer_now(request.map(Body::new)).await;
+            }
+            let (head, body) = request.into_parts();
+            match body::read(body).await {
+                Ok(body) => self.answer_now(Request::from_parts(head, Body::new(body))).await,
+                Err(status) => status.into_http(),
+            }
+        });
+        let answer = answer.await;
         drop(held);
         answer
     }
 
-    async fn answer_in_time(&self, request: Request<Body>) -> Response<Body> {
-        let limit = call_timeout(request.headers());
-        match timeout(limit, self.services.clone().oneshot(request)).await {
-            Ok(answer) => answer.unwrap_or_else(|never| match never {}),
-            Err(_) => Status::deadline_exceeded("the deadline of the call has passed").into_http(),
-        }
+    async fn answer_now(&self, request: Request<Body>) -> Response<Body> {
+        let answer = self.services.clone().oneshot(request).await;
+        answer.unwrap_or_else(|never| match never {})
     }
 
     fn in_flight(&self, has_many_messages: bool) -> Arc<InFlight> {
@@ -183,6 +193,11 @@ impl Answers for Guard {
             }
         }
     }
+}
+
+async fn in_time(limit: Duration, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
+    let late = || Status::deadline_exceeded("the deadline of the call has passed").into_http();
+    timeout(limit, answer).await.unwrap_or_else(|_| late())
 }
 
 fn refused(error: AppError) -> Response<Body> {

@@ -4,8 +4,8 @@
 //! call is answered. Where nothing is left the call waits a moment, and HTTP/2 flow control holds its body back; then it is refused with
 //! RESOURCE_EXHAUSTED. Small messages have a budget of their own, so that large ones do not hold them up.
 //!
-//! A compressed message takes its size on the wire first, and its real size once it is decompressed. No call waits while it holds such
-//! a message: it is refused if the bytes are not there.
+//! A compressed message takes its size on the wire first, and its real size once it is decompressed. That happens only when all of
+//! the call has arrived. No call waits while it holds such a message: it is refused if the bytes are not there.
 
 use std::{
     collections::VecDeque,
