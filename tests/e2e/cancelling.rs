@@ -11,15 +11,16 @@ use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
     DeleteOrganizationRequest, DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState, EventType,
     ExtendDeliveriesRequest, ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest,
-    ListOrganizationsRequest, ListTokensRequest, ListWebhooksRequest, PingWebhookRequest, PublishStreamRequest,
-    PullDeliveriesRequest, ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection, ResumeWebhookRequest,
-    RetryDeliveryRequest, RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest,
-    SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
+    ListOperationsRequest, ListOrganizationsRequest, ListReplaysRequest, ListTokensRequest, ListWebhooksRequest,
+    OperationState, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest, ReplayDeliveriesRequest,
+    ReplayDeliveryRequest, ReplaySelection, ReplayState, ResumeWebhookRequest, RetryDeliveryRequest,
+    RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest, SkipDeliveryRequest, TokenScope,
+    UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::until;
 use prost::Message as _;
 use prost_types::{Duration as ProtoDuration, FieldMask, FileDescriptorSet};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::support::{ACME, CLOCKING, Clients, Installation, On, SECRET, event, on_both_stores, portal_link, token};
 
@@ -93,6 +94,103 @@ impl Installation {
         })
         .await;
     }
+}
+
+/// In so many rounds one has an operation to cancel.
+const ROUNDS_PER_OPERATION: usize = 3;
+
+impl Installation {
+    /// Begins a replay that takes longer than any test, and returns its name.
+    async fn slow_replay(&mut self, webhook: &str, round: usize) -> String {
+        let request = ReplayDeliveriesRequest {
+            parent: ACME.to_owned(),
+            selection: ReplaySelection::Made.into(),
+            webhook: webhook.to_owned(),
+            deliveries_per_second: Some(0.01),
+            request_id: format!("slow-{round}"),
+            ..ReplayDeliveriesRequest::default()
+        };
+        let begun = self.clients.replays.replay_deliveries(request).await.unwrap();
+        begun.into_inner().name
+    }
+
+    /// Ends a replay, whether or not somebody else has cancelled it.
+    async fn end_replay(&mut self, name: &str) {
+        let request = CancelReplayRequest { name: name.to_owned() };
+        if let Err(status) = self.clients.replays.cancel_replay(request).await {
+            assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        }
+    }
+
+    /// Begins to discard a backlog that is too large for a call, and returns the operation's name.
+    async fn discarding(&mut self, webhook: &str) -> String {
+        self.publish_batch("backlog", "{}", 2_000).await;
+        let update = UpdateWebhookRequest {
+            webhook: Some(Webhook {
+                name: webhook.to_owned(),
+                active: Some(false),
+                ..Webhook::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["active".to_owned()],
+            }),
+        };
+        self.clients.webhooks.update_webhook(update).await.unwrap();
+        let resume = ResumeWebhookRequest {
+            name: webhook.to_owned(),
+            discard_backlog: true,
+        };
+        let resumed = self.clients.webhooks.resume_webhook(resume).await.unwrap();
+        resumed.into_inner().operation
+    }
+
+    /// The replays that were cancelled, in the order of their names.
+    async fn cancelled_replays(&mut self) -> Vec<String> {
+        let request = ListReplaysRequest {
+            parent: ACME.to_owned(),
+            page_size: 1_000,
+            ..ListReplaysRequest::default()
+        };
+        let listed = self.clients.replays.list_replays(request).await.unwrap();
+        let replays = listed.into_inner().replays.into_iter();
+        let cancelled = replays.filter(|replay| replay.state() == ReplayState::Cancelled);
+        sorted(cancelled.map(|replay| replay.name))
+    }
+
+    /// Waits until no operation runs, and returns those that somebody cancelled, in the order of their names.
+    async fn cancelled_operations(&mut self) -> Vec<String> {
+        let operations = until("the operations to end", async || {
+            let request = ListOperationsRequest {
+                page_size: 1_000,
+                ..ListOperationsRequest::default()
+            };
+            let listed = self.clients.operations.list_operations(request).await.unwrap();
+            let operations = listed.into_inner().operations;
+            let running = operations.iter().find(|one| one.state() == OperationState::Running);
+            match running {
+                Some(running) => Err(format!("{running:?}")),
+                None => Ok(operations),
+            }
+        })
+        .await;
+        let cancelled = operations
+            .into_iter()
+            // One that another change replaced says so.
+            .filter(|one| one.state() == OperationState::Cancelled && one.error_message.is_empty());
+        sorted(cancelled.map(|one| one.name))
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// What lines of an action are about, in order.
+fn resources(lines: &[AuditEntry], action: &str) -> Vec<String> {
+    let lines = lines.iter().filter(|line| line.action == action);
+    sorted(lines.map(|line| line.resource.clone()))
 }
 
 /// Makes a call whose caller leaves after a while, by either way of leaving.
@@ -176,6 +274,10 @@ struct Subjects {
     leases: Vec<String>,
     deliveries: Vec<Delivery>,
     token: String,
+    /// A replay that is running.
+    replay: String,
+    /// An operation that was running a moment ago, in some rounds.
+    operation: Option<String>,
 }
 
 /// Every call that changes something, made once by callers who leave. Returns their names.
@@ -192,6 +294,21 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
             names.insert($name);
             leave!(moments, clients, $service.$method($message));
         };
+    }
+    if let Some(name) = on.operation.clone() {
+        call!(
+            "CancelOperation",
+            operations.cancel_operation(CancelOperationRequest { name: name.clone() })
+        );
+        // Sometimes somebody else cancels it at the same time.
+        if round.is_multiple_of(2)
+            && let Err(status) = clients
+                .operations
+                .cancel_operation(CancelOperationRequest { name })
+                .await
+        {
+            assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        }
     }
     let mine = format!("organizations/round-{round}");
     let organization_id = format!("round-{round}");
@@ -380,13 +497,8 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
         ..ReplayDeliveriesRequest::default()
     };
     call!("ReplayDeliveries", replays.replay_deliveries(replay));
-    let name = format!("{ACME}/replays/rpl_0000000000000");
+    let name = on.replay.clone();
     call!("CancelReplay", replays.cancel_replay(CancelReplayRequest { name }));
-    let name = "operations/op_0000000000000".to_owned();
-    call!(
-        "CancelOperation",
-        operations.cancel_operation(CancelOperationRequest { name })
-    );
 
     call!("PublishEvent", events.publish_event(event("clocking", "{}")));
     let requests = (0..20).map(|_| event("clocking", "{}")).collect();
@@ -541,14 +653,23 @@ on_both_stores! {
     async fn x06_every_changing_call_may_be_cancelled_at_any_moment(on: On) {
         const ROUNDS: usize = 30;
         let mut installation = Installation::start(on).await;
-            let webhook = installation.create_webhook(fetched()).await.unwrap().name;
+        let webhook = installation.create_webhook(fetched()).await.unwrap().name;
         let steered = installation.create_webhook(fetched()).await.unwrap().name;
         let mut changed = installation.create_webhook(fetched()).await.unwrap().name;
+        installation.register("backlog").await;
+        let backlog = Webhook { events: vec!["backlog".to_owned()], ..fetched() };
+        let backlog = installation.create_webhook(backlog).await.unwrap().name;
         let mut moments = Moments(7);
         let mut made = BTreeSet::new();
         let mut events = Vec::new();
         for round in 0..ROUNDS {
             events.extend(installation.publish_batch("clocking", CLOCKING, 30).await);
+            let replay = installation.slow_replay(&steered, round).await;
+            let operation = if round.is_multiple_of(ROUNDS_PER_OPERATION) {
+                Some(installation.discarding(&backlog).await)
+            } else {
+                None
+            };
             let subjects = Subjects {
                 round,
                 leases: installation.pull_for(&webhook, 25, 1).await,
@@ -557,8 +678,11 @@ on_both_stores! {
                 webhook: webhook.clone(),
                 steered: steered.clone(),
                 changed: changed.clone(),
+                replay: replay.clone(),
+                operation,
             };
             made.extend(leave_every_call(&mut installation.clients, &mut moments, &subjects).await);
+            installation.end_replay(&replay).await;
             if round % 5 == 4 {
                 changed = installation.create_webhook(fetched()).await.unwrap().name;
             }
@@ -575,7 +699,14 @@ on_both_stores! {
             if (first, lines) == again { Ok(again.0) } else { Err("changes") }
         })
         .await;
-        check_audit(&audit_lines(&mut installation.clients).await, &found);
+        let lines = audit_lines(&mut installation.clients).await;
+        check_audit(&lines, &found);
+        let replays = installation.cancelled_replays().await;
+        assert_eq!(resources(&lines, "replay.cancel"), replays, "each that was cancelled, once");
+        assert!(!replays.is_empty(), "no replay was cancelled");
+        let cancelled = installation.cancelled_operations().await;
+        assert_eq!(resources(&lines, "operation.cancel"), cancelled);
+        assert!(!cancelled.is_empty(), "no operation was cancelled");
         for (name, ..) in &found.webhooks {
             let request = RevealSigningSecretRequest { name: name.clone() };
             let revealed = installation.clients.webhooks.reveal_signing_secret(request).await.unwrap().into_inner();
