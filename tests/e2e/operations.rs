@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
+use hookwright_domain::id::WebhookId;
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, CancelOperationRequest, DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryState,
     GetOperationRequest, ListDeliveriesRequest, ListOperationsRequest, ListWebhooksRequest, Operation, OperationKind,
     OperationState, ResumeWebhookRequest, ResumeWebhookResponse, TokenScope, UpdateWebhookRequest, Webhook,
 };
+use hookwright_storage::MasterKey;
 use hookwright_testkit::{
     Receiver, RecordedRequest, Response,
     proxy::{Mode, Proxy},
@@ -17,9 +19,12 @@ use prost_types::FieldMask;
 use tonic::Code;
 
 use crate::support::{
-    ACME, CLOCKING, Clients, Installation, On, builder, event, id_of, on_both_stores, token, wait_for_events,
+    ACME, CLOCKING, Clients, Installation, On, SECRET, builder, event, id_of, on_both_stores, token, wait_for_events,
     without_pings,
 };
+
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+const MASTER_KEY_BYTES: &[u8; 32] = b"01234567890123456789012345678901";
 
 /// More than a call deals with itself.
 const MANY: usize = 3_000;
@@ -232,6 +237,8 @@ on_both_stores! {
 async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     const EVENTS: usize = 600;
     const WAITING: usize = 10_000;
+    /// Lanes take turns: each of these has one before the first lane has its second.
+    const DUE: usize = 1_000;
     let (plain, database) = builder(On::Postgres).await;
     drop(plain);
     let database = database.unwrap();
@@ -242,13 +249,14 @@ async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     let server = hookwright_testkit::TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
         .allow("127.0.0.0/8")
         .postgres(&url)
+        .env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
         .start()
         .await
         .unwrap();
     let mut installation = Installation::of(server).await;
     installation.create_organization("acme").await;
     let receiver = Receiver::start().await;
-    installation.webhook(&receiver, &["clocking"]).await;
+    let webhook = installation.webhook(&receiver, &["clocking"]).await;
     let gate = Gate::new();
     receiver.answer(Response::new(200).after(&gate));
     let requests = (0..EVENTS).map(|_| event("clocking", CLOCKING)).collect();
@@ -258,26 +266,64 @@ async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     };
     installation.clients.events.batch_publish_events(batch).await.unwrap();
     installation.server.kill9().await.unwrap();
-    // Deliveries that are paused wait for as many webhooks.
+    // As many webhooks, each with a delivery that waits, some of which are due.
+    let others = Receiver::start().await;
     let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
         .await
         .unwrap();
     tokio::spawn(connection);
-    let fill = format!(
-        "INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node)
-         SELECT i, i, 1, i, {}, 1, 0 FROM generate_series(1, {WAITING}) AS i",
-        i64::MAX - 1
-    );
-    client.batch_execute(&fill).await.unwrap();
+    let webhook: WebhookId = id_of(&webhook.name).parse().unwrap();
+    fill(&client, webhook, &others.url("/"), (DUE, WAITING)).await;
     receiver.answer(200);
     gate.open();
     receiver.forget_requests();
     proxy.set(Mode::Slow(std::time::Duration::from_millis(1)));
     installation.restart().await;
+    // Those that had no row, and those that wait: neither is held up by how many there are.
+    until("deliveries of both kinds", async || {
+        let of = (without_pings(&receiver.requests()).len(), others.requests().len());
+        if of.0 >= EVENTS && of.1 >= DUE {
+            Ok(())
+        } else {
+            Err(format!("{of:?}"))
+        }
+    })
+    .await;
     let arrived = wait_for_events(&receiver, EVENTS).await;
     let ids: HashSet<&str> = arrived
         .iter()
         .filter_map(|request| request.header("webhook-id"))
         .collect();
     assert_eq!(ids.len(), EVENTS);
+}
+
+/// Makes so many copies of a webhook with another URL, numbered from 1 on. Each has an event of the hour before whose delivery waits:
+/// those of the first are due, those of the others in an hour.
+async fn fill(client: &tokio_postgres::Client, webhook: WebhookId, url: &str, (due, count): (usize, usize)) {
+    let key = MasterKey::new(*MASTER_KEY_BYTES);
+    let secret = |id: usize| {
+        let sealed = key.seal(SECRET.as_bytes(), format!("signing_secrets/{id}").as_bytes());
+        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("({id}, {id}, '\\x{hex}', 1)")
+    };
+    let secrets: Vec<String> = (1..=count).map(secret).collect();
+    // An id holds its time in milliseconds above 22 bits.
+    let statements = format!(
+        "INSERT INTO webhooks SELECT (jsonb_populate_record(w, jsonb_build_object('id', n, 'payload_url', '{url}'::text,
+                 'events', '[\"other\"]'::text))).*
+             FROM webhooks w, generate_series(1, {count}) AS n WHERE w.id = {webhook};
+         INSERT INTO signing_secrets (id, webhook_id, sealed, created_at) VALUES {secrets};
+         CREATE TEMPORARY TABLE waiting AS
+             SELECT n, first.id - (3600000::bigint << 22) + n * 4 AS event, first.organization_id, first.occurred_at
+             FROM (SELECT * FROM events ORDER BY id LIMIT 1) AS first, generate_series(1, {count}) AS n;
+         INSERT INTO events (id, organization_id, event_type, payload, webhooks, occurred_at)
+             SELECT event, organization_id, 'other', '{{}}', decode(lpad(to_hex(n % 256), 2, '0') || lpad(to_hex(n / 256), 2, '0')
+                 || repeat('00', 6), 'hex'), occurred_at FROM waiting;
+         INSERT INTO pending_deliveries (delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node)
+             SELECT event + 1, event, organization_id, n, CASE WHEN n <= {due} THEN 1 ELSE {later} END, 1, 0 FROM waiting",
+        later = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 3600000000",
+        webhook = webhook.raw(),
+        secrets = secrets.join(", "),
+    );
+    client.batch_execute(&statements).await.unwrap();
 }
