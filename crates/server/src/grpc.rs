@@ -160,6 +160,7 @@ pub(crate) fn limits(options: &Options) -> listener::Limits {
             of_address: options.grpc_connections_per_address_max,
             reserved: 64,
         },
+        trusts_this_machine: true,
         patience: Patience {
             head: options.grpc_first_request_timeout,
             idle: options.grpc_idle_timeout,

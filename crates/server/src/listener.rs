@@ -57,6 +57,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Limits {
     /// How many there may be.
     pub(crate) places: Places,
+    /// Whether this machine is trusted: it has no limit of its own, and reserved places.
+    pub(crate) trusts_this_machine: bool,
     /// How long they may do nothing.
     pub(crate) patience: Patience,
     /// How long the handshake of TLS may take.
@@ -95,6 +97,7 @@ impl Limits {
                 of_address: 256,
                 reserved: 64,
             },
+            trusts_this_machine: true,
             patience: Patience {
                 head: Duration::from_secs(30),
                 idle,
@@ -185,7 +188,7 @@ impl Listener {
 
     /// Whether the limit per address does not hold: the peer is a trusted proxy or this machine.
     fn is_trusted(&self, peer: IpAddr) -> bool {
-        self.proxies.trust(peer) || peer.to_canonical().is_loopback()
+        self.proxies.trust(peer) || (self.limits.trusts_this_machine && peer.to_canonical().is_loopback())
     }
 
     async fn accept(&self, answers: impl Answers, stopping: watch::Receiver<()>) -> Infallible {

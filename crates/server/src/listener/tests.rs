@@ -13,6 +13,7 @@ use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
@@ -38,6 +39,7 @@ fn patient() -> Limits {
             of_address: 100,
             reserved: 0,
         },
+        trusts_this_machine: true,
         patience: Patience {
             head: LONG,
             idle: LONG,
@@ -100,6 +102,16 @@ impl Served {
 
     async fn connect(&self, first: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // It may have been closed already.
+        let _ = stream.write_all(first).await;
+        stream
+    }
+
+    /// A connection from one of this machine's addresses.
+    async fn connect_from(&self, address: &str, first: &[u8]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
         // It may have been closed already.
         let _ = stream.write_all(first).await;
         stream
@@ -221,6 +233,44 @@ async fn g05_this_machine_has_places_while_all_are_in_use() {
     within(other.read_u8()).await.unwrap();
     let mut third = served.connect(HEALTH.as_bytes()).await;
     assert_eq!(read(&mut third).await, "", "refused");
+}
+
+#[tokio::test]
+async fn x05_an_address_has_its_share_of_connections() {
+    const LIVE: &[u8] = b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut limits = patient();
+    limits.trusts_this_machine = false;
+    limits.places.of_address = 3;
+    let served = Served::start(limits).await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let mut live = served.connect_from("127.0.0.1", LIVE).await;
+        within(live.read_u8()).await.unwrap();
+        busy.push(live);
+    }
+    let mut refused = served.connect_from("127.0.0.1", HEALTH.as_bytes()).await;
+    assert_eq!(read(&mut refused).await, "", "all that its address may have are in use");
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        idle.push(served.connect_from("127.0.0.2", b"").await);
+    }
+    let mut fourth = served.connect_from("127.0.0.2", HEALTH.as_bytes()).await;
+    assert!(
+        read(&mut fourth).await.ends_with("ok\n"),
+        "another address has a share of its own"
+    );
+    // The one of its address that was idle for longest was closed for it.
+    read(&mut idle[0]).await;
+    drop(busy.pop());
+    let freed = async {
+        loop {
+            let mut next = served.connect_from("127.0.0.1", HEALTH.as_bytes()).await;
+            if read(&mut next).await.ends_with("ok\n") {
+                break;
+            }
+        }
+    };
+    within(freed).await;
 }
 
 #[tokio::test]
