@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use super::{
     Inner,
     command::{Change, Record},
+    inbox::NewCheckpoint,
 };
 use crate::clock;
 
@@ -125,6 +126,7 @@ impl Inner {
     }
 
     async fn move_checkpoint(&self) {
+        let losses = self.membership.losses();
         let fresh = self.store.lease().map(|_| self.ids.next(clock::reference_us() / 1_000));
         let idle = !self.checkpoint.committing.load(Ordering::SeqCst);
         // Ids that are given from now on are above the fresh one.
@@ -141,7 +143,8 @@ impl Inner {
         let checkpoint = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if checkpoint > self.checkpoint.saved.load(Ordering::Acquire) {
             // Queued behind every pending row that was noted above, so it is durable with or after them.
-            if self.inbox.checkpoint(checkpoint).is_ok() {
+            let new = NewCheckpoint { losses, id: checkpoint };
+            if self.inbox.checkpoint(new).is_ok() {
                 self.checkpoint.saved.store(checkpoint, Ordering::Release);
             }
         }

@@ -27,7 +27,7 @@ use hookwright_storage::{Batch, CommitError, Committed, NewEvent, Repeat, StoreE
 use super::{
     Inner, LEASE_LOST, batch,
     command::{Change, Draft, PublishError, Published, Record},
-    inbox::{Bounds, Gathered, PublishCall},
+    inbox::{Bounds, Gathered, NewCheckpoint, PublishCall},
     lane::{Job, Lane, Place},
     reply,
 };
@@ -57,7 +57,7 @@ pub(super) struct Committer {
     /// Divides the limits of a commit. Doubled after each timeout.
     divisor: usize,
     /// A checkpoint to store with or after everything that was recorded before it.
-    checkpoint: Option<i64>,
+    checkpoint: Option<NewCheckpoint>,
     /// Events of a commit that failed: they may be in the store all the same.
     unclear: Vec<Intake>,
     /// The lease was lost, and this node has not joined again yet.
@@ -203,8 +203,11 @@ impl Committer {
         if !intakes.is_empty() {
             fault::panic_if_planted("committer-panic");
         }
+        let losses = self.inner.membership.losses();
+        // Before a loss it was about what others own now: it would lead past deliveries whose rows were given up.
+        self.checkpoint = self.checkpoint.filter(|checkpoint| checkpoint.losses == losses);
         let checkpoint = self.checkpoint.filter(|_| self.unsaved.is_empty());
-        let mut batch = batch::build(new_events, &records, checkpoint);
+        let mut batch = batch::build(new_events, &records, checkpoint.map(|checkpoint| checkpoint.id));
         batch.repeated = self.repeated;
         batch.exclusive = exclusive(&intakes);
         if batch.is_empty() {

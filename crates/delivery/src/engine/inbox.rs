@@ -169,7 +169,7 @@ struct State {
     record_bytes: usize,
     /// Some record waits for no company.
     urgent: bool,
-    checkpoint: Option<i64>,
+    checkpoint: Option<NewCheckpoint>,
     stop: bool,
     /// The lease was lost.
     rejoin: bool,
@@ -179,12 +179,20 @@ struct State {
     wake_at: Option<(usize, usize)>,
 }
 
+/// A checkpoint to store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NewCheckpoint {
+    /// How often this node had lost its lease when it looked at what it holds in memory: after the next loss it holds nothing.
+    pub(super) losses: u64,
+    pub(super) id: i64,
+}
+
 /// What goes into one commit.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) calls: Vec<PublishCall>,
     pub(super) records: Vec<Record>,
-    pub(super) checkpoint: Option<i64>,
+    pub(super) checkpoint: Option<NewCheckpoint>,
     pub(super) stop: bool,
     pub(super) rejoin: bool,
 }
@@ -240,9 +248,9 @@ impl Inbox {
     }
 
     /// Has the checkpoint stored with, or after, everything recorded so far.
-    pub(super) fn checkpoint(&self, id: i64) -> Result<(), Closed> {
+    pub(super) fn checkpoint(&self, checkpoint: NewCheckpoint) -> Result<(), Closed> {
         let mut state = self.state.lock();
-        state.checkpoint = Some(id);
+        state.checkpoint = Some(checkpoint);
         self.wake_if_wanted(&mut state);
         if state.closed { Err(Closed) } else { Ok(()) }
     }
@@ -582,7 +590,8 @@ mod tests {
         for delivery in 1..=5 {
             inbox.record(record(&lane, delivery, 1_000)).await.unwrap();
         }
-        inbox.checkpoint(9).unwrap();
+        let checkpoint = NewCheckpoint { losses: 0, id: 9 };
+        inbox.checkpoint(checkpoint).unwrap();
         let bounds = Bounds {
             record_bytes: 3_000,
             ..Bounds::MAX
@@ -593,7 +602,7 @@ mod tests {
             assert!(gathered.records.len() <= 2, "{} of 1,400 bytes", gathered.records.len());
             taken.extend(gathered.records.iter().map(|record| record.delivery.raw()));
             match gathered.checkpoint {
-                Some(checkpoint) => break assert_eq!(checkpoint, 9),
+                Some(found) => break assert_eq!(found, checkpoint),
                 None => assert!(
                     taken.len() < 5,
                     "the checkpoint comes with the last of what was recorded before it"

@@ -138,3 +138,22 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
     assert!(engine.publish(vec![draft()]).await[0].is_ok(), "it is matched anew");
     assert!(engine.stop(Duration::from_secs(10)).await);
 }
+
+#[tokio::test]
+async fn a_checkpoint_from_before_the_loss_is_not_stored_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory).await;
+    let engine = engine(&store, Arc::new(IdGenerator::new(0, 0))).await;
+    let inner = Arc::clone(&engine.inner);
+    let checkpoint = |id: i64| NewCheckpoint {
+        losses: inner.membership.losses(),
+        id,
+    };
+    let far = i64::MAX / 2;
+    let before = checkpoint(far);
+    inner.membership.doubt();
+    inner.membership.confirm(i64::MAX);
+    inner.inbox.checkpoint(before).unwrap();
+    assert!(engine.stop(Duration::from_secs(10)).await);
+    assert!(store.checkpoint().await.unwrap() < far);
+}
