@@ -139,6 +139,8 @@ pub struct OperationRow {
     pub updated_at: i64,
     /// When it ended.
     pub ended_at: Option<i64>,
+    /// When it was begun, by the schedule clock; 0 where that is not known.
+    pub begun_at: i64,
 }
 
 impl OperationRow {
@@ -177,6 +179,7 @@ impl OperationRow {
             created_at: audit.at,
             updated_at: audit.at,
             ended_at: None,
+            begun_at: clock::schedule_us(),
         }
     }
 
@@ -315,23 +318,25 @@ pub struct Discard {
     pub since: i64,
 }
 
-/// How far apart the clocks of nodes may be for [`Discard::since`], in microseconds.
+/// How far apart the schedule clocks of nodes may be for [`Discard::since`], in microseconds.
 const CLOCKS_APART_US: i64 = 600_000_000;
 
 impl Discard {
-    /// Of deliveries up to an id, begun at a time of the wall clock.
-    pub fn new(through: i64, begun_at: i64) -> Self {
-        // Due times are by the schedule clock. Where the wall clock was set since, this is too late, and `due_from` sees it.
-        let ahead = clock::schedule_us() - clock::now_us();
-        Self {
-            through,
-            since: begun_at + ahead - CLOCKS_APART_US,
-        }
+    /// Of deliveries up to an id, begun now.
+    pub fn begin(through: i64) -> Self {
+        Self::new(through, clock::schedule_us())
     }
 
     /// That of an operation.
     pub fn of(row: &OperationRow) -> Self {
-        Self::new(row.through, row.created_at)
+        Self::new(row.through, row.begun_at)
+    }
+
+    fn new(through: i64, begun_at: i64) -> Self {
+        Self {
+            through,
+            since: begun_at - CLOCKS_APART_US,
+        }
     }
 
     /// From which due time on to look at `now`: everything, where the clock is behind the beginning of the discard.

@@ -144,6 +144,7 @@ table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+        begun_at -> BigInt,
     }
 }
 

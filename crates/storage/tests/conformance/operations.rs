@@ -6,7 +6,8 @@ use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
     AuditRow, Batch, FOLLOWS, NewEvent, ReadLimits, Store, UpdateOutcome, WebhookRow,
     operations::{
-        Begun, Cancelled, INLINE_ROWS, OPERATION_CANCELLED, OPERATION_RUNNING, OPERATION_SUCCEEDED, OperationRow,
+        Begun, Cancelled, Discard, INLINE_ROWS, OPERATION_CANCELLED, OPERATION_RUNNING, OPERATION_SUCCEEDED,
+        OperationRow,
     },
 };
 
@@ -20,6 +21,7 @@ const ALL: ReadLimits = ReadLimits {
     bytes: 1 << 20,
     first_bytes: usize::MAX,
 };
+const HOUR_US: i64 = 3_600_000_000;
 /// More than are dealt with in a call.
 const MANY: usize = INLINE_ROWS + 500;
 
@@ -112,7 +114,11 @@ on_both_stores! {
         let new = backlog(fixture, 11, 3).await;
         let discards = store.load_catalogue().await.unwrap().discards;
         assert_eq!(discards.iter().map(|row| (row.id, row.webhook_id)).collect::<Vec<_>>(), [(line.id, Some(11))]);
-        let discard = hookwright_storage::operations::Discard::of(&discards[0]);
+        let discard = Discard::of(&discards[0]);
+        let since = Discard::begin(line.id).since;
+        assert!((since - discard.since).abs() < HOUR_US, "by the clock that due times go by: {discard:?}");
+        // That of the rows here.
+        let discard = Discard { since: NOW, ..discard };
         let due = async |discard| {
             let rows = store.due_beyond(discard, 11, i64::MAX / 2, ALL).await.unwrap().rows;
             rows.into_iter().map(|row| row.pending.delivery_id).collect::<Vec<_>>()

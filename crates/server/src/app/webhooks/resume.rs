@@ -75,7 +75,7 @@ impl App {
             .resume_webhook(&row, old.version, discard, &ping, &audit)
             .await?
             .ok_or_else(stale)?;
-        let discarding = begun.operation.then(|| Discard::new(audit.id, audit.at));
+        let discarding = begun.operation.then(|| Discard::begin(audit.id));
         let rows = WebhookRows {
             row: row.clone(),
             secrets,
