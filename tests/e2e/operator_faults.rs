@@ -27,15 +27,49 @@ async fn egress_proxy(address: SocketAddr) -> tokio::task::JoinHandle<()> {
     })
 }
 
+/// A proxy that makes every tunnel but those to two addresses: at the first it waits without end, and for the second it closes
+/// the connection without an answer.
+async fn proxy_without(waits: SocketAddr, closes: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut client = BufReader::new(client);
+                let Some(target) = asked_for(&mut client).await else {
+                    return;
+                };
+                if target == waits.to_string() {
+                    // Until the client gives up.
+                    let _ = client.read_line(&mut String::new()).await;
+                } else if target != closes.to_string() {
+                    connect_through(client, &target).await;
+                }
+            });
+        }
+    });
+    address
+}
+
 async fn tunnel(client: TcpStream) {
     let mut client = BufReader::new(client);
+    if let Some(target) = asked_for(&mut client).await {
+        connect_through(client, &target).await;
+    }
+}
+
+/// The target that a client asks for by CONNECT.
+async fn asked_for(client: &mut BufReader<TcpStream>) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if client.read_line(&mut head).await.unwrap_or(0) == 0 {
-            return;
+            return None;
         }
     }
-    let target = head.split(' ').nth(1).unwrap().to_owned();
+    Some(head.split(' ').nth(1).unwrap().to_owned())
+}
+
+async fn connect_through(mut client: BufReader<TcpStream>, target: &str) {
     let mut server = TcpStream::connect(target).await.unwrap();
     client
         .get_mut()
@@ -102,6 +136,74 @@ on_both_stores! {
         assert!(!ready.contains("degraded"), "{ready}");
         assert_eq!(installation.get_webhook(&created.name).await.active, Some(true));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b01_receivers_that_a_proxy_does_not_reach_pause_nothing_and_fail() {
+    let receiver = Receiver::start().await;
+    let (waits, closes) = (free_address().await, free_address().await);
+    let proxy = proxy_without(waits, closes).await;
+    let mut installation = Installation::start_with(On::Sqlite, |server| {
+        server
+            .arg("--egress-proxy", &format!("http://{proxy}"))
+            .arg("--disable-after", "1s")
+            .arg("--retry-delay", "1s")
+    })
+    .await;
+    for event_type in ["waits", "closes"] {
+        installation.register(event_type).await;
+    }
+    let second = prost_types::Duration { seconds: 1, nanos: 0 };
+    let black_hole = Webhook {
+        timeout: Some(second),
+        ..webhook(&format!("http://{waits}/"), &["waits"])
+    };
+    let black_hole = installation.create_webhook(black_hole).await.unwrap();
+    let gone = webhook(&format!("http://{closes}/"), &["closes"]);
+    let gone = installation.create_webhook(gone).await.unwrap();
+    for _ in 0..4 {
+        installation.publish("waits", "{}").await;
+    }
+    let good = installation.webhook(&receiver, &["clocking"]).await;
+
+    // The attempts count: each uses up a retry, and the deliveries fail.
+    let failed = |webhook: &Webhook| ListDeliveriesRequest {
+        webhook: webhook.name.clone(),
+        states: vec![DeliveryState::Failed.into()],
+        ..Default::default()
+    };
+    for delivery in installation.deliveries_until(failed(&black_hole), 5).await {
+        assert_eq!(
+            (delivery.attempt_count, delivery.last_error_class()),
+            (2, ErrorClass::Timeout),
+            "{delivery:?}"
+        );
+    }
+    // And for the webhook's health.
+    until("the webhook to be disabled", async || {
+        installation.publish("closes", "{}").await;
+        let found = installation.get_webhook(&gone.name).await;
+        if found.active == Some(false) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await;
+    let delivery = installation.deliveries_until(failed(&gone), 1).await.remove(0);
+    assert_eq!(delivery.last_error_class(), ErrorClass::Connect, "{delivery:?}");
+
+    // Others never noticed.
+    installation.publish("clocking", CLOCKING).await;
+    wait_for_events(&receiver, 1).await;
+    assert_eq!(installation.get_webhook(&good.name).await.active, Some(true));
+    let log = installation.server.stderr();
+    assert!(
+        !log.contains("sending is paused") && !log.contains("a part of the operator's fails"),
+        "{log}"
+    );
+}
+
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

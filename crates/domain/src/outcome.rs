@@ -72,7 +72,7 @@ closed_list! {
         Status = "status",
         /// 410 Gone.
         Gone = "gone",
-        /// The egress proxy failed.
+        /// The egress proxy refused to connect to the receiver, or failed.
         Proxy = "proxy",
         /// A fault of the service itself.
         Internal = "internal",

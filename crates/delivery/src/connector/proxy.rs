@@ -1,6 +1,10 @@
-//! The operator's egress proxy, by CONNECT (RFC 9110, section 9.3.6). Its failures are the operator's, not the receiver's.
+//! The operator's egress proxy, by CONNECT (RFC 9110, section 9.3.6).
+//!
+//! The operator is at fault where every attempt would fail: the proxy accepts no connection, refuses the credentials, or does not
+//! speak HTTP. A proxy that accepted the connection and then answers late, or not at all, is most likely waiting for the
+//! receiver. That counts against the receiver, as it would without a proxy: no tenant may pause the sending of others.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use hookwright_domain::{
     mask::mask_passwords,
@@ -10,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{ConnectorError, lacks_descriptors, no_descriptors};
@@ -18,6 +22,11 @@ use crate::sender::Failure;
 
 /// The longest answer to CONNECT that is read.
 const ANSWER_BYTES_MAX: usize = 8_192;
+/// How long the proxy may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What every answer of a proxy begins with.
+const HTTP: &[u8] = b"HTTP/1.";
+const NO_HTTP: &str = "the answer to CONNECT is not HTTP";
 
 /// Where the proxy is, and what it is told.
 pub(super) struct EgressProxy {
@@ -49,20 +58,32 @@ impl EgressProxy {
 
     /// A connection through the proxy to an address.
     pub(super) async fn connect(&self, target: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
-        match timeout_at(deadline, self.tunnel(target)).await {
-            Ok(Ok((stream, status))) => match status {
-                200..=299 => Ok(stream),
-                status => Err(refused(status)),
-            },
-            Ok(Err(error)) if lacks_descriptors(&error) => Err(no_descriptors(&error)),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("no answer in time".to_owned())),
+        let mut stream = self.reach().await?;
+        match timeout_at(deadline, self.ask(&mut stream, target)).await {
+            Ok(Ok(200..=299)) => Ok(stream),
+            Ok(Ok(status)) => Err(refused(status)),
+            Ok(Err(AskError::NoProxy(what))) => Err(failed(what.to_owned())),
+            Ok(Err(AskError::Closed(error))) => {
+                let message = "the egress proxy closed the connection instead of connecting to the receiver";
+                Err(Failure::new(ErrorClass::Connect, message).with_detail(error.to_string()))
+            }
+            Err(_) => Err(unreached_in_time("no answer to CONNECT in time".to_owned())),
         }
     }
 
-    /// A connection to the proxy, and what status it answered CONNECT with.
-    async fn tunnel(&self, target: SocketAddr) -> std::io::Result<(TcpStream, u16)> {
-        let mut stream = TcpStream::connect(&self.address).await?;
+    /// A connection to the proxy itself. Its limit does not depend on what is left of the attempt's time, which a receiver's
+    /// slow DNS servers may have used up.
+    async fn reach(&self) -> Result<TcpStream, Failure> {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if lacks_descriptors(&error) => Err(no_descriptors(&error)),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("it did not accept the connection in time".to_owned())),
+        }
+    }
+
+    /// Asks for a connection to a target. Returns the status that the proxy answers.
+    async fn ask(&self, stream: &mut TcpStream, target: SocketAddr) -> Result<u16, AskError> {
         let authorization = self
             .authorization
             .as_ref()
@@ -74,36 +95,66 @@ impl EgressProxy {
         // One byte at a time: what comes after the answer belongs to the receiver.
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() >= ANSWER_BYTES_MAX {
-                return Err(std::io::Error::other("the answer to CONNECT is too long"));
+                return Err(AskError::NoProxy("the answer to CONNECT is too long"));
             }
             answer.push(stream.read_u8().await?);
+            let compared = answer.len().min(HTTP.len());
+            if answer[..compared] != HTTP[..compared] {
+                return Err(AskError::NoProxy(NO_HTTP));
+            }
         }
         let status = answer.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         let status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
-        match status.filter(|_| answer.starts_with(b"HTTP/1.")) {
-            Some(status) => Ok((stream, status)),
-            None => Err(std::io::Error::other("the answer to CONNECT is not HTTP")),
-        }
+        status.ok_or(AskError::NoProxy(NO_HTTP))
     }
 }
 
-/// The proxy does not answer as a proxy does.
+/// Why there is no answer to CONNECT.
+enum AskError {
+    /// What answers is no proxy.
+    NoProxy(&'static str),
+    /// The connection to the proxy broke.
+    Closed(std::io::Error),
+}
+
+impl From<std::io::Error> for AskError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Closed(error)
+    }
+}
+
+/// The proxy is not there, or is no proxy: every attempt would fail.
 fn failed(what: String) -> Failure {
     Failure::new(ErrorClass::Proxy, "the egress proxy failed")
         .with_detail(what)
         .of_operator(OperatorPart::Proxy, true)
 }
 
-/// An answer to CONNECT that is no success. Wrong credentials are wrong for every target. Any other answer is about this one: the
-/// proxy does not allow it, or cannot reach it. Such an attempt counts as one, or a receiver that is gone for good would be
-/// tried for ever; it says nothing of the webhook's health all the same, for nobody can tell these apart.
+/// The proxy is there, and did not reach the receiver within the time of the attempt.
+fn unreached_in_time(detail: String) -> Failure {
+    Failure::new(
+        ErrorClass::Timeout,
+        "the egress proxy did not connect to the receiver in time",
+    )
+    .with_detail(detail)
+}
+
+/// An answer to CONNECT that is no success. Wrong credentials are wrong for every target. A gateway's status says that the proxy
+/// tried and did not reach the receiver, which then is as much at fault as without a proxy. Any other status refuses this
+/// target by rules of the operator's: the attempt counts as one, and says nothing of the webhook's health.
 fn refused(status: u16) -> Failure {
-    let failure = Failure::new(ErrorClass::Proxy, "the egress proxy made no connection to the receiver")
-        .with_detail(format!("CONNECT was answered {status}"));
-    if status == 407 {
-        failure.of_operator(OperatorPart::Proxy, true)
-    } else {
-        failure
+    let detail = format!("CONNECT was answered {status}");
+    match status {
+        407 => failed(detail),
+        502 | 503 => {
+            let message = "the egress proxy could not connect to the receiver";
+            Failure::new(ErrorClass::Connect, message).with_detail(detail)
+        }
+        504 => unreached_in_time(detail),
+        _ => {
+            let message = "the egress proxy refused to connect to the receiver";
+            Failure::new(ErrorClass::Proxy, message).with_detail(detail)
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use hookwright_testkit::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use crate::support::{allow, attempt, attempt_on, attempt_with, class, sender};
@@ -206,6 +207,9 @@ async fn s27_a_redirect_is_a_failure() {
     assert_eq!(report.status(), Some(302));
 }
 
+/// Stands for a proxy that closes the connection without an answer.
+const CLOSES: &[u8] = b"closes";
+
 /// A proxy that answers CONNECT like this, and then carries bytes if it said yes.
 async fn proxy(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -217,12 +221,15 @@ async fn proxy(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<St
             head.push(client.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap();
+        if answer == CLOSES {
+            return head;
+        }
         client.write_all(answer).await.unwrap();
         if answer.starts_with(b"HTTP/1.1 200") {
             let target = head.split(' ').nth(1).unwrap();
             let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-        } else if answer.is_empty() {
+        } else {
             // Hangs until the client gives up.
             let _ = client.read_u8().await;
         }
@@ -290,34 +297,87 @@ async fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
     }
 }
 
+/// The operator's fault that an attempt fails by when the proxy does.
+const PROXY_FAILS: OperatorFault = OperatorFault {
+    part: OperatorPart::Proxy,
+    everywhere: true,
+};
+
 #[tokio::test]
 async fn s39_a_failing_proxy_is_not_the_receivers_fault() {
     let receiver = Receiver::start().await;
     for answer in [
         &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
-        b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
         b"nonsense\r\n\r\n",
-        b"",
+        // The banner of another service, which then waits.
+        b"SSH-2.0-server\r\n",
     ] {
         let (address, _task) = proxy(answer).await;
         let report = attempt(&through(&format!("http://{address}")), &receiver.url("/")).await;
         assert_eq!(class(&report), Some(ErrorClass::Proxy), "{report:?}");
-        let about_this_target = answer.windows(3).any(|part| part == b"502");
-        let fault = (!about_this_target).then_some(OperatorFault {
-            part: OperatorPart::Proxy,
-            everywhere: true,
-        });
-        assert_eq!(report.operator_fault(), fault, "{report:?}");
+        assert_eq!(report.operator_fault(), Some(PROXY_FAILS), "{report:?}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = attempt(&through(&format!("http://{closed}")), &receiver.url("/")).await;
     assert_eq!(class(&report), Some(ErrorClass::Proxy), "refused: {report:?}");
-    assert!(
-        report.operator_fault().is_some_and(|fault| fault.everywhere),
-        "{report:?}"
-    );
+    assert_eq!(report.operator_fault(), Some(PROXY_FAILS), "{report:?}");
     assert!(!ErrorClass::Proxy.concerns_receiver());
     assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn s39_a_proxy_that_does_not_reach_one_receiver_is_not_down() {
+    let receiver = Receiver::start().await;
+    for (answer, expected) in [
+        (&b"HTTP/1.1 502 Bad Gateway\r\n\r\n"[..], ErrorClass::Connect),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", ErrorClass::Connect),
+        (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", ErrorClass::Timeout),
+        // It refuses, by rules of the operator's.
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", ErrorClass::Proxy),
+        // It waits for the receiver for longer than the attempt may take.
+        (b"", ErrorClass::Timeout),
+        // It closes the connection instead of an answer, or within one.
+        (CLOSES, ErrorClass::Connect),
+        (b"HTTP/1.1 5", ErrorClass::Timeout),
+    ] {
+        let said = String::from_utf8_lossy(answer);
+        let (address, _task) = proxy(answer).await;
+        let sender = through(&format!("http://{address}"));
+        let second = Duration::from_secs(1);
+        let report = attempt_with(&sender, &mut None, &receiver.url("/"), second, b"{}").await;
+        assert_eq!(class(&report), Some(expected), "{said}: {report:?}");
+        assert_eq!(report.operator_fault(), None, "{said}: {report:?}");
+        let message = report.error_message().unwrap();
+        assert!(message.contains("the egress proxy"), "{said}: {message}");
+        assert!(report.phases.connect_us.is_some(), "{said}: {report:?}");
+    }
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_proxy_that_accepts_no_connection_is_told_from_a_receiver_that_does_not() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // Nobody accepts: once the queue is full, further connections wait.
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queue.push(stream);
+    }
+    let receiver = Receiver::start().await;
+    // The limit for the proxy is its own: an attempt that has little time left says no less about it.
+    let sender = through(&format!("http://{address}"));
+    let report = attempt_with(
+        &sender,
+        &mut None,
+        &receiver.url("/"),
+        Duration::from_millis(100),
+        b"{}",
+    )
+    .await;
+    assert_eq!(class(&report), Some(ErrorClass::Proxy), "{report:?}");
+    assert_eq!(report.operator_fault(), Some(PROXY_FAILS), "{report:?}");
 }
 
 #[tokio::test]
