@@ -204,6 +204,53 @@ async fn b01_receivers_that_a_proxy_does_not_reach_pause_nothing_and_fail() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b01_a_server_without_descriptors_pauses_sending_and_uses_up_no_retry() {
+    let mut installation = Installation::start_with(On::Sqlite, |server| {
+        server.arg("--disable-after", "1s").arg("--retry-delay", "1s")
+    })
+    .await;
+    let receiver = Receiver::start().await;
+    // Each attempt needs a connection of its own.
+    receiver.answer(Response::new(200).close());
+    let created = installation.webhook(&receiver, &["clocking"]).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(installation.server.pid()).unwrap());
+    let limit = |limit: rustix::process::Rlimit| {
+        rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap()
+    };
+    let before = limit(rustix::process::getrlimit(rustix::process::Resource::Nofile));
+    limit(rustix::process::Rlimit {
+        current: Some(3),
+        maximum: before.maximum,
+    });
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        events.push(installation.publish("clocking", CLOCKING).await.event);
+    }
+    until("sending to be paused", async || {
+        let log = installation.server.stderr();
+        let said = log
+            .lines()
+            .any(|line| line.contains("sending is paused") && line.contains("descriptors"));
+        if said { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(receiver.request_count(), 1, "the ping");
+    limit(before);
+    wait_for_events(&receiver, 3).await;
+    for event in events {
+        let of_event = ListDeliveriesRequest {
+            event,
+            ..Default::default()
+        };
+        let delivery = installation.deliveries_until(of_event, 1).await.remove(0);
+        let delivery = installation.delivered(&delivery.name).await;
+        assert_eq!(delivery.attempt_count, 1, "no retry was used up: {delivery:?}");
+    }
+    installation
+        .metric_until("sending_paused", |paused| paused == 0.0)
+        .await;
+    assert_eq!(installation.get_webhook(&created.name).await.active, Some(true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
