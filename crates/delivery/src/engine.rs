@@ -705,3 +705,6 @@ fn cancel(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
     let ending = job.ending("webhook_deleted", clock::shown_us(now));
     Record::of(lane, job, Change::Ended(ending), None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,8 +220,17 @@ pub struct Refill {
     pub too_large: bool,
     /// When the earliest delivery that is not due yet will be.
     pub next_due: Option<i64>,
-    /// Whether that one was never attempted: a first attempt waits for no time, so its due time is wrong.
+    /// Whether that one was never attempted: a first attempt does not wait for long.
     pub next_is_first: bool,
+}
+
+/// The latest that deliveries to a webhook can be due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatestDue {
+    /// Of those that were not attempted yet.
+    pub first: i64,
+    /// Of all.
+    pub any: i64,
 }
 
 /// Something waits for a webhook at a node.

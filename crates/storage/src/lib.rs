@@ -57,7 +57,8 @@ use std::time::Duration;
 
 pub use batch::{
     AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, Expired,
-    NewEvent, ReadLimits, Refill, Repeat, RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
+    LatestDue, NewEvent, ReadLimits, Refill, Repeat, RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage,
+    Waiting,
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;

@@ -221,12 +221,12 @@ impl Store {
         read!(self, waiting_until(webhook, node, due_at, most))
     }
 
-    /// Mends due times of a webhook at this node that are later than they can be: first attempts are due now, and no other
-    /// later than `latest`. At most 1,000 at once; returns how many.
+    /// Mends due times of a webhook at this node that are later than they can be: such first attempts are due now, and no other
+    /// is later than the latest. At most 1,000 at once; returns how many.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn mend_due(&self, webhook: i64, now: i64, latest: i64) -> Result<usize, StoreError> {
+    pub async fn mend_due(&self, webhook: i64, now: i64, latest: LatestDue) -> Result<usize, StoreError> {
         let node = i32::from(self.node());
         write!(self, mend_due(webhook, node, now, latest))
     }

@@ -1,14 +1,23 @@
-//! Due times that cannot be right, as an older version or another program may have left them: a first attempt waits for no
-//! time, and no retry for longer than its webhook's schedule, or a receiver, can ask for. They are mended when a lane comes upon
-//! them, some at a time.
+//! Due times that cannot be right, as an older version or another program may have left them: a first attempt waits no longer
+//! than this server itself lets it ([`WAIT_MAX_US`]), and no retry longer than its webhook's schedule, or a receiver, can ask
+//! for. They are mended when a lane comes upon them, some at a time.
 
 use std::sync::Arc;
 
 use hookwright_domain::{id::WebhookId, retry};
-use hookwright_storage::{JUMP_MIN_US, Refill};
+use hookwright_storage::{JUMP_MIN_US, LatestDue, Refill};
 
 use super::Inner;
 use crate::{catalogue::Target, clock};
+
+/// The longest that this server lets a delivery wait that was not attempted yet, after a fault of the operator's or a panic. The
+/// waits themselves are compared with it where they are set.
+pub(super) const WAIT_MAX_US: i64 = 60_000_000;
+
+/// The latest that a first attempt can be due. The clocks of nodes agree to a moment.
+fn latest_first(now: i64) -> i64 {
+    now.saturating_add(WAIT_MAX_US + JUMP_MIN_US)
+}
 
 impl Inner {
     /// The latest that anything can be due for a webhook.
@@ -23,8 +32,7 @@ impl Inner {
     /// Whether the next due time that a refill found is wrong.
     pub(super) fn is_wrong(&self, webhook: i64, refill: &Refill, now: i64) -> bool {
         let Some(due) = refill.next_due else { return false };
-        // The clocks of nodes agree to a moment.
-        due > now + JUMP_MIN_US && (refill.next_is_first || due > self.latest_due(webhook, now))
+        due > self.latest_due(webhook, now) || (refill.next_is_first && due > latest_first(now))
     }
 
     /// Whether a webhook's first due time is later than any can be.
@@ -35,7 +43,11 @@ impl Inner {
     /// Mends due times of a webhook. Returns whether some may be due now.
     pub(super) async fn mend_due(&self, webhook: i64, now: i64) -> bool {
         let id = WebhookId::from_raw(webhook);
-        match self.store.mend_due(webhook, now, self.latest_due(webhook, now)).await {
+        let latest = LatestDue {
+            first: latest_first(now),
+            any: self.latest_due(webhook, now),
+        };
+        match self.store.mend_due(webhook, now, latest).await {
             Ok(0) => false,
             Ok(mended) => {
                 self.metrics.mended(mended);

@@ -10,7 +10,8 @@
 //!
 //! An attempt that fails by the operator's fault is no attempt of its delivery: it is made again, uses up no retry, and says
 //! nothing of the webhook. While sending is paused, lanes stand in line, and one attempt at a time is made as a probe. A fault
-//! that concerns one webhook alone, such as a secret that cannot be opened, pauses nothing.
+//! that does not concern all pauses nothing: its delivery waits. If every attempt for a webhook fails by it, as where a secret
+//! cannot be opened, the lane of that webhook waits as well.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use hookwright_domain::outcome::OperatorPart;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::due::WAIT_MAX_US;
 use crate::{clock, sender::OperatorFault};
 
 /// After how many faults in a row sending is paused.
@@ -33,6 +35,7 @@ const PROBE_MAX: Duration = Duration::from_secs(10);
 const AGAIN_US: i64 = 1_000_000;
 /// After what time one is attempted again that met a fault that concerns its webhook alone.
 const AGAIN_ALONE_US: i64 = 15_000_000;
+const _: () = assert!(AGAIN_US <= WAIT_MAX_US && AGAIN_ALONE_US <= WAIT_MAX_US);
 /// For how long such a fault counts as present after it was last met.
 const PRESENT_US: i64 = 60_000_000;
 

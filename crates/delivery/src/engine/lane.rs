@@ -145,6 +145,8 @@ struct State {
     room: Option<memory::Place>,
     /// Rate limit: no attempt may begin before this time.
     not_before: i64,
+    /// A part of the operator's fails that attempts for this webhook need: none may begin before this time.
+    held_until: i64,
     /// Rate limit: microseconds between attempts, 0 without a limit.
     interval: i64,
     health: Health,
@@ -224,6 +226,7 @@ impl Lane {
                 in_room_line: false,
                 room: None,
                 not_before: 0,
+                held_until: 0,
                 interval: 0,
                 health,
                 tally: None,
@@ -344,8 +347,8 @@ impl Lane {
         if std::mem::take(&mut state.reread) {
             state.note_due(now);
         }
-        if state.not_before > now && !state.ready.is_empty() {
-            actions.wake_at = Some(state.not_before);
+        if state.begins_at() > now && !state.ready.is_empty() {
+            actions.wake_at = Some(state.begins_at());
         } else {
             actions.workers = self.take_turns(state);
         }
@@ -418,7 +421,7 @@ impl Lane {
         let mut state = self.lock();
         state.in_line = false;
         let useful = state.mode.sending().is_some()
-            && state.not_before <= now
+            && state.begins_at() <= now
             && !state.ready.is_empty()
             && state.workers < state.limit.get();
         if useful {
@@ -433,7 +436,7 @@ impl Lane {
     pub(super) fn next(&self, first: bool, now: i64) -> Option<(Job, Arc<Webhook>)> {
         let mut state = self.lock();
         state.starting -= usize::from(first);
-        let may_run = state.workers <= state.limit.get() && state.not_before <= now && !state.ready.is_empty();
+        let may_run = state.workers <= state.limit.get() && state.begins_at() <= now && !state.ready.is_empty();
         let sending = state.mode.sending().filter(|_| may_run).map(Arc::clone);
         let next = match sending.filter(|_| self.shared.turns.begin()) {
             Some(webhook) => state.ready.pop_front().map(|job| (job, webhook)),
@@ -445,6 +448,12 @@ impl Lane {
             state.not_before = state.not_before.max(now - state.interval) + state.interval;
         }
         next
+    }
+
+    /// No attempt begins before a time, unless the webhook is configured anew.
+    pub(super) fn hold_until(&self, until: i64) {
+        let mut state = self.lock();
+        state.held_until = state.held_until.max(until);
     }
 
     /// A worker ends although it could go on, to give its turn to another lane.
@@ -675,7 +684,7 @@ impl Lane {
     /// Since when something is due that the webhook's limits would allow to be attempted, while nothing is attempted.
     pub(super) fn stalled_since(&self, now: i64) -> Option<i64> {
         let state = self.lock();
-        if state.mode.sending().is_none() || state.workers > 0 || state.not_before > now {
+        if state.mode.sending().is_none() || state.workers > 0 || state.begins_at() > now {
             return None;
         }
         let waiting = state.next_due.filter(|due| *due <= now);
@@ -733,6 +742,11 @@ impl Lane {
 }
 
 impl State {
+    /// No attempt may begin before this time.
+    fn begins_at(&self) -> i64 {
+        self.not_before.max(self.held_until)
+    }
+
     /// Something waits in the store alone until `due_at`. Returns whether that is earlier than all the lane had in mind.
     fn note_due(&mut self, due_at: i64) -> bool {
         if let Some(notes) = &mut self.refill {

@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 use super::{
     CONNECTION_IDLE_US, DisableReason, Inner,
     command::{Change, Record},
+    due::WAIT_MAX_US,
     health::Outcome,
     lane::{Job, Lane},
     later_second, park,
@@ -38,6 +39,7 @@ use crate::{
 
 /// When a delivery is due again whose attempt ended by a panic that no outcome could be made of.
 const PANICKED_US: i64 = 60_000_000;
+const _: () = assert!(PANICKED_US <= WAIT_MAX_US);
 
 impl Inner {
     /// Starts a worker that has been counted by its lane and has its turn.
@@ -243,6 +245,9 @@ impl Inner {
         let detail = report.operator_detail().or(report.error_message()).unwrap_or_default();
         let pause = self.turns.faults().failed(fault, detail, clock::schedule_us());
         let due_at = clock::schedule_us().saturating_add(pause);
+        if fault.concerns_webhook() {
+            lane.hold_until(due_at);
+        }
         Record::of(lane, job, Change::Parked(job.pending_row(job.attempts, due_at)), None)
     }
 }

@@ -51,6 +51,14 @@ pub struct OperatorFault {
     pub everywhere: bool,
 }
 
+impl OperatorFault {
+    /// Whether every attempt for the same webhook fails by it, until its configuration or the server changes. DNS servers may
+    /// answer the next question, and a bug may concern a single delivery.
+    pub(crate) fn concerns_webhook(self) -> bool {
+        self.part == OperatorPart::MasterKey
+    }
+}
+
 impl Failure {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         Self {

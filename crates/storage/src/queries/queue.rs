@@ -117,20 +117,24 @@ macro_rules! queue_queries {
             webhook: i64,
             node: i32,
             now: i64,
-            latest: i64,
+            latest: LatestDue,
         ) -> QueryResult<usize> {
             let wrong: Vec<(i64, i32)> = pending_deliveries::table
                 .filter(pending_deliveries::webhook_id.eq(webhook))
                 .filter(pending_deliveries::node.eq(node))
-                .filter(pending_deliveries::due_at.gt(now))
+                .filter(pending_deliveries::due_at.gt(latest.first.min(latest.any)))
                 .filter(pending_deliveries::due_at.lt(PAUSED))
-                .filter(pending_deliveries::attempts.eq(0).or(pending_deliveries::due_at.gt(latest)))
+                .filter(
+                    pending_deliveries::due_at
+                        .gt(latest.any)
+                        .or(pending_deliveries::attempts.eq(0).and(pending_deliveries::due_at.gt(latest.first))),
+                )
                 .order(pending_deliveries::due_at)
                 .limit($crate::queries::queue::MENDED_AT_ONCE)
                 .select((pending_deliveries::delivery_id, pending_deliveries::attempts))
                 .load(conn)$($wait)*?;
             let (first, later): (Vec<_>, Vec<_>) = wrong.iter().partition(|(_, attempts)| *attempts == 0);
-            for (rows, due_at) in [(first, now), (later, latest)] {
+            for (rows, due_at) in [(first, now), (later, latest.any)] {
                 let ids: Vec<i64> = rows.iter().map(|(delivery, _)| *delivery).collect();
                 // A row that somebody has moved meanwhile stays as it is.
                 diesel::update(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))

@@ -1,6 +1,6 @@
 //! What is owed: refills in order and within bounds, and what a crash leaves behind.
 
-use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, NewEvent, PAUSED, ReadLimits};
+use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, LatestDue, NewEvent, PAUSED, ReadLimits};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, session, until_blocked};
 
@@ -26,10 +26,11 @@ on_both_stores! {
     }
 
     async fn x10_due_times_that_cannot_be_right_are_mended(fixture: &mut Fixture) {
-        let events: Vec<_> = (0..5).map(|_| fixture.event(&[11, 12])).collect();
-        // Due now, a first attempt in an hour, a retry in an hour, one in a year, and one that waits for a decision.
-        let (hour, day) = (3_600_000_000, 86_400_000_000);
-        let rows = [(NOW, 1), (NOW + hour, 0), (NOW + hour, 1), (NOW + 365 * day, 3), (PAUSED, 4)];
+        let events: Vec<_> = (0..6).map(|_| fixture.event(&[11, 12])).collect();
+        // Due now, a first attempt that was put off for a minute, one in an hour, a retry in an hour, one in a year, and one that
+        // waits for a decision.
+        let (minute, hour, day) = (60_000_000, 3_600_000_000, 86_400_000_000);
+        let rows = [(NOW, 1), (NOW + minute, 0), (NOW + hour, 0), (NOW + hour, 1), (NOW + 365 * day, 3), (PAUSED, 4)];
         let pend = events.iter().zip(rows).map(|(event, (due_at, attempts))| pending(event, 0, due_at, attempts)).collect();
         let other = pending(&events[0], 1, NOW + 365 * day, 0);
         let batch = Batch { events: events.clone(), pend, ..Batch::default() };
@@ -37,14 +38,17 @@ on_both_stores! {
         store.commit(&batch).await.unwrap();
         store.commit(&Batch { pend: vec![other], ..Batch::default() }).await.unwrap();
         let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
-        assert!(refill.rows.len() == 1 && refill.next_is_first, "a first attempt waits for no time");
-        assert_eq!(store.mend_due(11, NOW, NOW + day).await.unwrap(), 2);
-        assert_eq!(store.mend_due(11, NOW, NOW + day).await.unwrap(), 0);
+        assert!(refill.rows.len() == 1 && refill.next_is_first);
+        let latest = LatestDue { first: NOW + minute, any: NOW + day };
+        assert_eq!(store.mend_due(11, NOW, latest).await.unwrap(), 2);
+        assert_eq!(store.mend_due(11, NOW, latest).await.unwrap(), 0);
         let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
-        assert_eq!(refill.rows.len(), 2);
+        assert_eq!(refill.rows.len(), 2, "a first attempt does not wait for an hour");
+        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + minute), true), "it may wait for a minute");
+        let refill = store.due(11, NOW + minute, 10, 1 << 20).await.unwrap();
         assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + hour), false), "a retry keeps its time");
         let due = store.due(11, NOW + day, 10, 1 << 20).await.unwrap();
-        assert_eq!((due.rows.len(), due.next_due), (4, None), "what waits for a decision still does");
+        assert_eq!((due.rows.len(), due.next_due), (5, None), "what waits for a decision still does");
         assert_eq!(store.due(12, NOW + day, 10, 1 << 20).await.unwrap().rows, [], "of that webhook alone");
     }
 

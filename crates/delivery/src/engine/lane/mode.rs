@@ -71,6 +71,8 @@ impl Lane {
                     return;
                 }
                 state.reread = true;
+                // What was wrong with the webhook may be mended.
+                state.held_until = 0;
                 (Mode::Sending(Arc::clone(&webhook)), Some(webhook))
             }
             Target::Fetched(webhook) => (Mode::Waiting, Some(webhook)),

@@ -1,0 +1,253 @@
+//! The whole engine on a store in a file: what the operator's own parts do to deliveries.
+
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use hookwright_domain::{
+    id::OrganizationId,
+    outcome::OperatorPart,
+    retry::RetrySchedule,
+    secret::SigningSecret,
+    signing::{Signer, SigningKeys},
+    subscription::Subscription,
+    target::TargetPolicy,
+    url::PayloadUrl,
+};
+use hookwright_storage::StoreOptions;
+use hookwright_testkit::{
+    Receiver,
+    dns::{DnsServer, Record as DnsRecord, Reply},
+    until,
+};
+use prometheus_client::registry::Registry;
+
+use super::*;
+use crate::{catalogue::Snapshot, connector::ConnectorOptions};
+
+const ORGANIZATION: i64 = 1;
+const SECOND: i64 = 1_000_000;
+/// Attempts under way at once for one webhook.
+const ATTEMPTS: usize = 8;
+
+/// An engine with what it works on.
+struct World {
+    engine: Engine,
+    store: Store,
+    catalogue: Arc<Catalogue>,
+    registry: Registry,
+    _disabling: mpsc::Receiver<DisableRequest>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(connector: ConnectorOptions, webhooks: Vec<Webhook>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(format!("sqlite://{}", directory.path().join("store.db").display()));
+        Store::migrate(&options).await.unwrap();
+        let store = Store::open(&options).await.unwrap();
+        let catalogue = Arc::new(Catalogue::default());
+        configure(&catalogue, webhooks);
+        let policy = TargetPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            ..TargetPolicy::default()
+        };
+        let mut registry = Registry::default();
+        let (engine, disabling) = Engine::start(
+            store.clone(),
+            Arc::clone(&catalogue),
+            Arc::new(IdGenerator::new(0, 0)),
+            Sender::new(connector, Arc::new(policy)).unwrap(),
+            Arc::new(Metrics::register(&mut registry)),
+            EngineOptions {
+                concurrent_attempts_max: 64,
+                concurrent_attempts_per_webhook_max: ATTEMPTS,
+                memory_bytes_max: 16 << 20,
+                disable_after: Duration::from_secs(1),
+                format: RequestFormat::new("TT-Hook-", "test"),
+                hold: false,
+                configuration: 0,
+            },
+        )
+        .await
+        .unwrap();
+        Self {
+            engine,
+            store,
+            catalogue,
+            registry,
+            _disabling: disabling,
+            _directory: directory,
+        }
+    }
+
+    /// Puts other webhooks in force.
+    fn change(&self, webhooks: Vec<Webhook>) {
+        let ids: Vec<WebhookId> = webhooks.iter().map(|webhook| webhook.id).collect();
+        configure(&self.catalogue, webhooks);
+        for id in ids {
+            self.engine.webhook_changed(id);
+        }
+    }
+
+    /// Publishes events to a webhook. Returns the deliveries.
+    async fn publish(&self, webhook: i64, count: usize) -> Vec<DeliveryId> {
+        let draft = || Draft {
+            organization: OrganizationId::from_raw(ORGANIZATION),
+            event_type: "clocking".to_owned(),
+            payload: Bytes::from_static(b"{}"),
+            webhooks: Arc::from([webhook]),
+            occurred_at: None,
+            attributes: None,
+            trace: None,
+            tracestate: None,
+            ordering_key: None,
+            replay_of: None,
+            request: None,
+        };
+        let published = self.engine.publish((0..count).map(|_| draft()).collect()).await;
+        let delivery = |result: Result<Published, PublishError>| result.unwrap().event.delivery(0);
+        published.into_iter().map(delivery).collect()
+    }
+
+    /// The sum of a counter over all its labels.
+    fn counted(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let values = text.lines().filter_map(|line| {
+            let (metric, value) = line.rsplit_once(' ')?;
+            let is_meant = metric.split('{').next() == Some(name);
+            is_meant.then(|| value.parse::<f64>().unwrap())
+        });
+        values.sum()
+    }
+
+    /// Waits until a part of the operator's is said to fail. Returns since when.
+    async fn failing(&self, part: OperatorPart) -> i64 {
+        until(&format!("the fault of {part}"), async || {
+            let failing = self.engine.failing_parts();
+            match failing.iter().find(|failing| failing.part == part) {
+                Some(failing) => {
+                    assert!(!failing.pauses, "it concerns one webhook alone");
+                    Ok(failing.since)
+                }
+                None => Err(format!("{failing:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Deliveries end well, with their first attempt.
+    async fn delivered_at_once(&self, deliveries: &[DeliveryId]) {
+        for delivery in deliveries {
+            let attempts = until("a delivery to end", async || {
+                let delivery = self.store.get_delivery(ORGANIZATION, delivery.raw()).await.unwrap();
+                match delivery {
+                    Some(record) if record.state == DeliveryState::Delivered => Ok(record.attempts_made),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+            assert_eq!(attempts, 1, "no retry was used up");
+        }
+    }
+}
+
+fn configure(catalogue: &Catalogue, webhooks: Vec<Webhook>) {
+    let webhooks = webhooks.into_iter();
+    catalogue.replace(Snapshot {
+        webhooks: webhooks.map(|webhook| (webhook.id.raw(), Arc::new(webhook))).collect(),
+        ..Snapshot::default()
+    });
+}
+
+fn webhook(id: i64, url: &str) -> Webhook {
+    Webhook {
+        id: WebhookId::from_raw(id),
+        organization: OrganizationId::from_raw(ORGANIZATION),
+        url: Some(PayloadUrl::parse(url).unwrap()),
+        subscription: Subscription::from_events(&["clocking".to_owned()]).unwrap(),
+        filter: None,
+        active: true,
+        headers: Vec::new(),
+        timeout: Duration::from_secs(10),
+        schedule: Arc::new(RetrySchedule::new(vec![Duration::from_secs(1)]).unwrap()),
+        rate: None,
+        ordered: false,
+        pauses: false,
+        skip_verify: false,
+        keys: Some(SigningKeys {
+            current: Signer::new(&SigningSecret::generate()),
+            previous: None,
+            ed25519: None,
+        }),
+    }
+}
+
+/// As many attempts as a webhook may have under way, for each time that the fault was met again.
+#[expect(clippy::cast_precision_loss, reason = "a few rounds")]
+fn attempts_expected(since: i64) -> f64 {
+    let rounds = 1 + (clock::schedule_us() - since) / (15 * SECOND);
+    ATTEMPTS as f64 * rounds as f64
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b01_a_secret_that_cannot_be_opened_costs_a_few_attempts_and_no_retries() {
+    let receiver = Receiver::start().await;
+    let sealed = || Webhook {
+        keys: None,
+        ..webhook(7, &receiver.url("/7"))
+    };
+    let other = || webhook(8, &receiver.url("/8"));
+    let world = World::start(ConnectorOptions::default(), vec![sealed(), other()]).await;
+    let waiting = world.publish(7, 1_000).await;
+    let since = world.failing(OperatorPart::MasterKey).await;
+    // Long enough for a loop of attempts to be seen.
+    until("some seconds to pass", async || {
+        let passed = clock::schedule_us() - since;
+        if passed > 6 * SECOND { Ok(()) } else { Err(passed) }
+    })
+    .await;
+    let (attempts, expected) = (world.counted("attempts_total"), attempts_expected(since));
+    assert!(attempts <= expected, "{attempts} attempts, {expected} expected");
+    assert!(
+        world.counted("commits_total") < 50.0,
+        "{} commits",
+        world.counted("commits_total")
+    );
+    assert_eq!(world.counted("due_times_mended_total"), 0.0, "the waits are meant");
+    let others = world.publish(8, 3).await;
+    world.delivered_at_once(&others).await;
+    assert!(receiver.requests().iter().all(|request| request.target() == "/8"));
+
+    world.change(vec![webhook(7, &receiver.url("/7")), other()]);
+    world.delivered_at_once(&waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b01_dns_servers_that_are_silent_cost_no_retries_and_deliveries_go_on_afterwards() {
+    let receiver = Receiver::start().await;
+    let answers = Arc::new(AtomicBool::new(false));
+    let works = Arc::clone(&answers);
+    let dns = DnsServer::start(move |_, _| {
+        if works.load(Ordering::Acquire) {
+            Reply::Records(vec![DnsRecord::A(std::net::Ipv4Addr::LOCALHOST)])
+        } else {
+            Reply::Silence
+        }
+    })
+    .await;
+    let connector = ConnectorOptions {
+        dns_servers: vec![dns.address()],
+        ..ConnectorOptions::default()
+    };
+    let named = webhook(7, &receiver.url_as("hook.example", "/7"));
+    let world = World::start(connector, vec![named, webhook(8, &receiver.url("/8"))]).await;
+    let waiting = world.publish(7, 3).await;
+    let since = world.failing(OperatorPart::Resolver).await;
+    let others = world.publish(8, 3).await;
+    world.delivered_at_once(&others).await;
+    let of_the_others = 3.0;
+    assert!(world.counted("attempts_total") <= attempts_expected(since) + of_the_others);
+    answers.store(true, Ordering::Release);
+    world.delivered_at_once(&waiting).await;
+}
