@@ -9,9 +9,9 @@ use std::{
 };
 
 use hookwright_proto::v1::{
-    AcknowledgeDeliveriesRequest, BatchPublishEventsRequest, DeleteWebhookRequest, DeliveryMode, GetDeliveryRequest,
-    ListNodesRequest, ListOperationsRequest, Node, OperationState, Ordering, PublishEventRequest,
-    PullDeliveriesRequest, RetrySchedule, Webhook, node,
+    AcknowledgeDeliveriesRequest, BatchPublishEventsRequest, DeleteWebhookRequest, DeliveryMode, DeliveryState,
+    GetDeliveryRequest, GetWebhookRequest, ListDeliveriesRequest, ListNodesRequest, ListOperationsRequest, Node,
+    OperationState, Ordering, PublishEventRequest, PullDeliveriesRequest, RetrySchedule, Webhook, node,
 };
 use hookwright_testkit::{Receiver, Response, TestServer, receiver::Gate, server::TestServerBuilder, until};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
@@ -156,6 +156,20 @@ impl Kinds {
 }
 
 impl Installation {
+    /// Waits until a webhook looks as expected.
+    async fn webhook_until(&mut self, name: &str, expected: impl Fn(&Webhook) -> bool) {
+        until("the webhook to change", async || {
+            let request = GetWebhookRequest { name: name.to_owned() };
+            let found = self.clients.webhooks.get_webhook(request).await.unwrap().into_inner();
+            if expected(&found) {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            }
+        })
+        .await;
+    }
+
     /// Publishes a few events with a key, and returns their ids.
     async fn publish_some(&mut self) -> Vec<String> {
         let mut ids = Vec::new();
@@ -273,6 +287,39 @@ on_both_stores! {
             assert!(installation.reading("hookwright_stalled_seconds").await < 1.0);
         }
         assert_eq!(installation.reading("hookwright_due_times_mended_total").await, 0.0, "nothing was wrong");
+    }
+
+    async fn x10_a_clock_that_is_set_forward_disables_no_webhook_early(on: On) {
+        let clock = PlantedClock::of_machine();
+        let mut installation = Installation::start_with(on, |server| {
+            clock.in_place(server).arg("--disable-after", "1h").arg("--retry-delay", "1h")
+        })
+        .await;
+        let (failing, gone) = (Receiver::start().await, Receiver::start().await);
+        installation.register("other").await;
+        failing.respond(500);
+        gone.respond(410);
+        let failing = installation.create_webhook(webhook(&failing.url("/"), &["clocking"])).await.unwrap();
+        let retrying = ListDeliveriesRequest {
+            webhook: failing.name.clone(),
+            states: vec![DeliveryState::Retrying.into()],
+            ..Default::default()
+        };
+        // One failure is the ping's. A webhook is not disabled for fewer than 20.
+        installation.publish_batch("clocking", CLOCKING, 25).await;
+        installation.deliveries_until(retrying.clone(), 26).await;
+        clock.set(DAY);
+        installation.publish_batch("clocking", CLOCKING, 5).await;
+        installation.deliveries_until(retrying.clone(), 31).await;
+        // Webhooks are disabled one after another: when this one is, it is decided about the other.
+        let gone = installation.create_webhook(webhook(&gone.url("/"), &["other"])).await.unwrap();
+        installation.webhook_until(&gone.name, |webhook| webhook.active == Some(false)).await;
+        installation.webhook_until(&failing.name, |webhook| webhook.active == Some(true)).await;
+        // And set back again.
+        clock.set(-DAY);
+        installation.publish_batch("clocking", CLOCKING, 5).await;
+        installation.deliveries_until(retrying, 36).await;
+        installation.webhook_until(&failing.name, |webhook| webhook.active == Some(true)).await;
     }
 
     async fn x10_a_clock_that_is_set_while_no_server_runs_delays_nothing(on: On) {

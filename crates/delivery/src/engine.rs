@@ -205,7 +205,7 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
         let (disable, disable_requests) = mpsc::channel(256);
-        let known_health = health::known(store.all_failing_webhooks().await?);
+        let known_health = health::known(&store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let lease = Arc::new(Lease::new(store.lease().is_some()));

@@ -6,7 +6,7 @@ use crate::{
     postgres,
     rows::{AttemptRow, HealthRow},
     sqlite,
-    store::{Backend, Store, read},
+    store::{Backend, Store, read, write},
 };
 
 impl Store {
@@ -136,6 +136,14 @@ impl Store {
     /// When the store does not answer.
     pub async fn all_failing_webhooks(&self) -> Result<Vec<HealthRow>, StoreError> {
         read!(self, all_failing_webhooks())
+    }
+
+    /// Failures and successes of webhooks that are noted for later than now are of now. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn mend_health(&self, now: i64) -> Result<usize, StoreError> {
+        write!(self, mend_health(now))
     }
 
     /// What is known of those of some webhooks that fail.

@@ -255,14 +255,14 @@ pub struct EndingRow {
 pub struct HealthRow {
     /// The webhook.
     pub webhook_id: i64,
-    /// When it first failed after its last success; `None` when it no longer fails.
+    /// When it first failed after its last success, by the schedule clock; `None` when it no longer fails.
     pub failing_since: Option<i64>,
     /// How often it has failed since.
     pub failures: i32,
 }
 
 /// What came of a webhook's attempts since the store was last told: a success ends the failures that the store knows of, and the
-/// failures after it are added to what is there.
+/// failures after it are added to what is there. Times are those of the schedule clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthChange {
     /// The webhook.
@@ -305,7 +305,7 @@ impl HealthChange {
 pub struct FailingRule {
     /// After at least so many failures.
     pub failures_min: i32,
-    /// If it has only failed since before this time.
+    /// If it has only failed since before this time, by the schedule clock.
     pub since: i64,
     /// A success is stored only if the last one that a node stored is older than this, in microseconds.
     pub success_interval_us: i64,

@@ -4,11 +4,14 @@
 //! A success at any node clears the count. A node that knows of failures clears them with its next success. A node that does
 //! not know of any stores a success when the last one that it stored is older than [`success_interval`]. A webhook is disabled
 //! in a transaction that checks the count and the last success again.
+//!
+//! Times are those of the schedule clock: a clock that is set, or a node whose clock is ahead, disables nothing early. Callers
+//! convert them for people to read ([`crate::clock::shown_us`]).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{FailingRule, HealthRow};
+use hookwright_storage::{FailingRule, HealthRow, Store, StoreError};
 
 use super::{DisableReason, DisableRequest, Inner, lane::Lane};
 use crate::clock;
@@ -90,7 +93,7 @@ fn micros(duration: Duration) -> i64 {
 impl Inner {
     /// What to store of an attempt that reached its receiver, or failed by its fault.
     pub(super) fn track_health(&self, lane: &Lane, success: bool) -> Option<Outcome> {
-        let now = clock::now_us();
+        let now = clock::schedule_us();
         let interval = self.store.lease().map(|_| success_interval(self.options.disable_after));
         lane.with_health(|health| {
             if success {
@@ -106,7 +109,7 @@ impl Inner {
         if failing.is_empty() {
             return;
         }
-        let rule = rule(self.options.disable_after, clock::now_us());
+        let rule = rule(self.options.disable_after, clock::schedule_us());
         for row in failing {
             let since = row.failing_since.filter(|since| *since <= rule.since);
             if since.is_some() && row.failures >= rule.failures_min {
@@ -121,11 +124,15 @@ impl Inner {
     }
 }
 
-/// What the store knew of failing webhooks at start.
-pub(super) fn known(rows: Vec<HealthRow>) -> std::collections::HashMap<i64, Health> {
-    rows.into_iter()
-        .map(|row| (row.webhook_id, Health::failing()))
-        .collect()
+/// What the store knows of failing webhooks at start. Times that an older version wrote by a wall clock that was ahead become
+/// the present: a success could not end a streak that begins in the future.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn known(store: &Store) -> Result<HashMap<i64, Health>, StoreError> {
+    store.mend_health(clock::schedule_us()).await?;
+    let rows = store.all_failing_webhooks().await?.into_iter();
+    Ok(rows.map(|row| (row.webhook_id, Health::failing())).collect())
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Statistics: counted in each lane as attempts end, and added to the store's rows every ten seconds in which there were any.
+//!
+//! Minutes and hours are those of the wall clock, because people read them. Nothing is decided by them.
 
 use std::{
     collections::HashMap,

@@ -149,7 +149,11 @@ impl App {
             let id = WebhookId::from_raw(health.webhook_id);
             health.failing_since.is_some() && self.registry.webhook(row.id, id).is_some()
         });
-        Ok(own.map(|health| (health.webhook_id, health)).collect())
+        let shown = |health: HealthRow| HealthRow {
+            failing_since: health.failing_since.map(clock::shown_us),
+            ..health
+        };
+        Ok(own.map(|health| (health.webhook_id, shown(health))).collect())
     }
 
     /// Since when the delivery is due that has been due for the longest, by the schedule clock, to a webhook that is active: at
@@ -183,7 +187,7 @@ impl App {
                 (health.is_some() || disabled.is_some()).then(|| TroubledWebhook {
                     organization: organization.to_owned(),
                     webhook: WebhookName::of(row),
-                    failing_since: health.and_then(|health| health.failing_since),
+                    failing_since: health.and_then(|health| health.failing_since).map(clock::shown_us),
                     failures: health.map_or(0, |health| health.failures),
                     disabled,
                 })

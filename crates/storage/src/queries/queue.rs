@@ -258,6 +258,17 @@ macro_rules! queue_queries {
             Ok(others.into_iter().flatten().chain(events).max().unwrap_or(0))
         }
 
+        /// Failures and successes of webhooks that are noted for later than now are of now.
+        pub(crate) $($asynchronous)* fn mend_health(conn: &mut Connection, now: i64) -> QueryResult<usize> {
+            let failures = diesel::update(webhook_health::table.filter(webhook_health::failing_since.gt(now)))
+                .set(webhook_health::failing_since.eq(now))
+                .execute(conn)$($wait)*?;
+            let successes = diesel::update(webhook_successes::table.filter(webhook_successes::at.gt(now)))
+                .set(webhook_successes::at.eq(now))
+                .execute(conn)$($wait)*?;
+            Ok(failures + successes)
+        }
+
         pub(crate) $($asynchronous)* fn all_failing_webhooks(conn: &mut Connection) -> QueryResult<Vec<HealthRow>> {
             let rows: Vec<(i64, i64, i32)> = webhook_health::table.load(conn)$($wait)*?;
             Ok(rows.into_iter().map($crate::queries::queue::health).collect())

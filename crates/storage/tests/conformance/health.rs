@@ -56,6 +56,18 @@ on_both_stores! {
         assert_eq!(commit(store, vec![failed(11, NOW + 13, i32::MAX)]).await, [known(11, NOW + 12, i32::MAX)]);
     }
 
+    async fn times_that_an_older_version_noted_by_a_clock_that_was_ahead_become_the_present(fixture: &mut Fixture) {
+        let store = fixture.store();
+        commit(store, vec![failed(11, NOW + 99, 3), failed(12, NOW - 5, 1), succeeded(13, NOW + 99)]).await;
+        assert_eq!(store.mend_health(NOW).await.unwrap(), 2);
+        assert_eq!(store.mend_health(NOW).await.unwrap(), 0);
+        assert_eq!(store.failing_webhooks(vec![11]).await.unwrap(), [known(11, NOW, 3)]);
+        assert_eq!(store.failing_webhooks(vec![12]).await.unwrap(), [known(12, NOW - 5, 1)]);
+        // A success ends the failures that seemed to lie ahead of it.
+        commit(store, vec![succeeded(11, NOW + 1)]).await;
+        assert_eq!(store.failing_webhooks(vec![11]).await.unwrap(), []);
+    }
+
     async fn a_webhook_is_disabled_only_if_it_has_failed_everywhere(fixture: &mut Fixture) {
         let store = fixture.store();
         store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
