@@ -1,7 +1,7 @@
 //! What an operator's mistakes come to: they are told, and are not held against receivers.
 
-use hookwright_proto::v1::{DeliveryState, ErrorClass, ListDeliveriesRequest, ListOrganizationsRequest};
-use hookwright_testkit::{Authority, PostgresCluster, Receiver, TestServer, server::TestServerBuilder};
+use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest, ListOrganizationsRequest};
+use hookwright_testkit::{Authority, PostgresCluster, Receiver, TestServer, server::TestServerBuilder, until};
 
 use crate::{
     access::get,
@@ -11,10 +11,12 @@ use crate::{
 
 on_both_stores! {
     async fn b02_without_certificate_authorities_the_operator_is_told_and_no_receiver_is_blamed(on: On) {
-        let receiver = Receiver::start_tls(Authority::new().certificate(&["127.0.0.1"]).server_config()).await;
+        let authority = Authority::new();
+        let receiver = Receiver::start_tls(authority.certificate(&["127.0.0.1"]).server_config()).await;
+        let plain = Receiver::start().await;
         let mut installation = Installation::start_with(on, |server| {
             let server = server.env("SSL_CERT_FILE", "/nonexistent/ca.pem").env("SSL_CERT_DIR", "/nonexistent/certs");
-            server.arg("--retry-delay", "1h")
+            server.arg("--retry-delay", "1h").arg("--disable-after", "1s")
         })
         .await;
         let log = installation.server.stderr();
@@ -28,15 +30,37 @@ on_both_stores! {
         assert!(metrics.contains("hookwright_trusted_authorities 0"), "{metrics}");
 
         installation.create_webhook(webhook(&receiver.url("/hook"), &["clocking"])).await.unwrap();
-        let published = installation.publish("clocking", CLOCKING).await;
-        let failed = ListDeliveriesRequest {
-            event: published.event,
-            states: vec![DeliveryState::Retrying.into()],
+        installation.register("other").await;
+        for _ in 0..3 {
+            installation.publish("clocking", CLOCKING).await;
+        }
+        until("the fault to be told of", async || {
+            let told = installation.metric("hookwright_operator_faults{part=\"trust_store\"}").await;
+            if told == 1.0 { Ok(()) } else { Err(told) }
+        })
+        .await;
+        let ready = get(&address, "/readyz").await;
+        let said = "some deliveries wait: trust_store";
+        assert!(ready.contains("200 OK") && ready.contains(said) && ready.contains("ca-certificates"), "{ready}");
+        // Receivers without TLS are not concerned.
+        installation.webhook(&plain, &["other"]).await;
+        assert_eq!(installation.metric("hookwright_sending_paused").await, 0.0);
+        let waiting = ListDeliveriesRequest {
+            event_type: "clocking".to_owned(),
+            states: vec![DeliveryState::Pending.into()],
             ..Default::default()
         };
-        let deliveries = installation.deliveries_until(failed, 1).await;
-        assert_eq!(deliveries[0].last_error_class(), ErrorClass::TrustStore);
+        let deliveries = installation.deliveries_until(waiting, 3).await;
+        assert!(deliveries.iter().all(|delivery| delivery.attempt_count == 0), "{deliveries:?}");
         assert_eq!(receiver.connections(), 0, "nothing was connected to");
+
+        let file = authority.pem_file().display().to_string();
+        installation.server.restart_with("--extra-ca-file", &file).await.unwrap();
+        installation.reconnect().await;
+        for delivery in deliveries {
+            let delivery = installation.delivered(&delivery.name).await;
+            assert_eq!(delivery.attempt_count, 1, "no retry was used up: {delivery:?}");
+        }
     }
 }
 

@@ -207,6 +207,11 @@ impl Installation {
     /// Starts the server again on what it stored, and connects anew.
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
+        self.reconnect().await;
+    }
+
+    /// Connects anew: a server that was started again may listen elsewhere.
+    pub(crate) async fn reconnect(&mut self) {
         self.clients = Clients::connect(self.server.grpc_address(), &self.server.token().unwrap()).await;
     }
 

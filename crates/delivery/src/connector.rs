@@ -158,7 +158,10 @@ impl Connector {
         }
         let message = "the service has no certificate authorities to verify the receiver's certificate with";
         let places = self.authorities.system_missing.as_deref().unwrap_or_default();
-        Err(Failure::new(ErrorClass::TrustStore, message).with_detail(format!("none was found in {places}")))
+        // Attempts over plain HTTP still get through: it holds up webhooks with https URLs, one by one.
+        Err(Failure::new(ErrorClass::TrustStore, message)
+            .with_detail(format!("none was found in {places}"))
+            .of_operator(OperatorPart::TrustStore, false))
     }
 
     /// The URL's addresses, each of them checked.

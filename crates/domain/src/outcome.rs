@@ -97,6 +97,8 @@ closed_list! {
         Resolver = "resolver",
         /// The master key that opens signing secrets.
         MasterKey = "master_key",
+        /// The certificate authorities that receivers are verified with.
+        TrustStore = "trust_store",
         /// File descriptors of the server.
         Descriptors = "descriptors",
         /// The service itself.
@@ -111,6 +113,9 @@ impl OperatorPart {
             Self::Proxy => "check that the proxy at egress-proxy runs, and its user and password",
             Self::Resolver => "check that the DNS servers (dns-server, or those of the system) answer",
             Self::MasterKey => "start the server with the master key that the secrets were stored under",
+            Self::TrustStore => {
+                "install the system's CA certificates (package ca-certificates), or set SSL_CERT_FILE or extra-ca-file, and restart"
+            }
             Self::Descriptors => {
                 "raise the limit of open files (ulimit -n, LimitNOFILE), or lower concurrent-attempts-max"
             }

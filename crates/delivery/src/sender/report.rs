@@ -55,7 +55,7 @@ impl OperatorFault {
     /// Whether every attempt for the same webhook fails by it, until its configuration or the server changes. DNS servers may
     /// answer the next question, and a bug may concern a single delivery.
     pub(crate) fn concerns_webhook(self) -> bool {
-        self.part == OperatorPart::MasterKey
+        matches!(self.part, OperatorPart::MasterKey | OperatorPart::TrustStore)
     }
 }
 

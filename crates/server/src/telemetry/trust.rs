@@ -15,7 +15,7 @@ impl Trust {
         let Authorities { count, system_missing } = authorities;
         let warning = system_missing.as_deref().map(|places| {
             let effect = if *count == 0 {
-                "every attempt at an https receiver fails with trust_store"
+                "deliveries to https receivers wait"
             } else {
                 "receivers are verified with extra-ca-file alone"
             };
@@ -39,7 +39,7 @@ impl Trust {
         gauge.set(self.count);
         registry.register(
             "trusted_authorities",
-            "Certificate authorities that receivers are verified with; 0 fails every attempt at an https receiver",
+            "Certificate authorities that receivers are verified with; with 0, deliveries to https receivers wait",
             gauge,
         );
     }
