@@ -6,7 +6,7 @@ use hookwright_delivery::clock;
 use hookwright_proto::v1::{
     DeliveryState, ErrorClass, GetWebhookRequest, ListAttemptsRequest, ListDeliveriesRequest, RetrySchedule, Webhook,
 };
-use hookwright_testkit::{Receiver, Response, until};
+use hookwright_testkit::{Past, Receiver, Response, receiver::Gate, server::TestServerBuilder, until};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -345,6 +345,73 @@ async fn a_row_that_the_store_refuses_holds_up_no_other() {
         .metric_until("deliveries_in_memory", |count| count == 0.0)
         .await;
     installation.metric_until("memory_bytes", |bytes| bytes == 0.0).await;
+}
+
+impl Installation {
+    /// Changes the tables behind the server's back.
+    async fn alter(&self, sqlite: &str, postgres: &str) {
+        let (past, text) = match &self.database {
+            None => (Past::Sqlite(self.server.data_directory().join("hookwright.db")), sqlite),
+            Some(database) => (Past::Postgres(database.url().to_owned()), postgres),
+        };
+        past.run(text).await.unwrap();
+    }
+}
+
+on_both_stores! {
+    async fn an_event_that_the_store_refuses_alone_is_refused_and_not_put_off(on: On) {
+        let mut installation = Installation::start(on).await;
+        installation.register("poison").await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking", "poison"]).await;
+        installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
+        installation
+            .alter(
+                "CREATE TRIGGER poison BEFORE INSERT ON events WHEN NEW.event_type = 'poison'
+                     BEGIN SELECT RAISE(ABORT, 'poison'); END",
+                "ALTER TABLE events ADD CHECK (event_type <> 'poison')",
+            )
+            .await;
+        // Nothing else is committed meanwhile: a caller that tries again would do so without end.
+        let refused = installation.try_publish(event("poison", "{}")).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::Internal, "{refused}");
+        installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 1).await;
+        installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
+    }
+
+    async fn an_outcome_that_the_store_refuses_alone_is_given_up(on: On) {
+        let mut installation = Installation::start_with(on, |server| server.arg("--retry-delay", "1s").arg("--retry-delay", "1h")).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
+        // The row of the second retry is refused, and so the second attempt's outcome in every form. Its delivery was read from the
+        // store, so that no note of it is stored either.
+        installation
+            .alter(
+                "CREATE TRIGGER poison BEFORE INSERT ON pending_deliveries WHEN NEW.attempts = 2
+                     BEGIN SELECT RAISE(ABORT, 'poison'); END",
+                "ALTER TABLE pending_deliveries ADD CHECK (attempts <> 2)",
+            )
+            .await;
+        receiver.answer_in_turn([500, 500, 200]);
+        installation.publish("clocking", CLOCKING).await;
+        until("the outcome to be given up", async || {
+            let log = installation.server.stderr();
+            if log.contains("it is given up") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
+        let ready = get(installation.server.http_address(), "/readyz").await;
+        assert!(ready.contains("200 OK"), "{ready}");
+        let failures = installation.metric("hookwright_commit_failures_total").await;
+        installation.publish("clocking", CLOCKING).await;
+        wait_for_events(&receiver, 3).await;
+        installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
+        assert_eq!(installation.metric("hookwright_commit_failures_total").await, failures, "it is not tried again");
+    }
+}
+
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,6 +38,8 @@ const UNSTORED_MAX_US: i64 = 5_000_000;
 pub(super) struct Checkpoint {
     handed_off: AtomicI64,
     saved: AtomicI64,
+    /// What the store has: `saved` may be on its way there.
+    durable: AtomicI64,
     recovered: AtomicBool,
     /// The committer has given ids to events that are not in their lanes yet.
     committing: AtomicBool,
@@ -49,6 +51,7 @@ impl Checkpoint {
     pub(super) fn start(&self, saved: i64) {
         self.recovered.store(false, Ordering::Release);
         self.saved.store(saved, Ordering::Release);
+        self.durable.store(saved, Ordering::Release);
         self.handed_off.store(saved, Ordering::Release);
     }
 
@@ -62,6 +65,16 @@ impl Checkpoint {
         if self.handed_off.fetch_max(id, Ordering::AcqRel) == self.saved.load(Ordering::Acquire) {
             self.work.notify_one();
         }
+    }
+
+    /// The committer has stored a checkpoint.
+    pub(super) fn stored(&self, checkpoint: i64) {
+        self.durable.store(checkpoint, Ordering::Release);
+    }
+
+    /// The checkpoint that the store has: storing it again changes nothing.
+    pub(super) fn durable(&self) -> i64 {
+        self.durable.load(Ordering::Acquire)
     }
 
     /// Everything that a former run left unfinished is in its lanes, up to the event `last`.

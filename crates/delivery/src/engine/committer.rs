@@ -225,8 +225,9 @@ impl Committer {
         match self.store(&batch, records.len()).await {
             Ok(committed) => {
                 fault::point("after-commit");
-                if checkpoint.is_some() {
+                if let Some(checkpoint) = checkpoint {
                     self.checkpoint = None;
+                    self.inner.checkpoint.stored(checkpoint);
                 }
                 // Publishers first: they are on their way back with more while the deliveries are handed over.
                 answer(replies, &results(&intakes, &committed));

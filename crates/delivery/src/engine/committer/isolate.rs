@@ -2,8 +2,8 @@
 //!
 //! A commit that the store answered with an error is repeated in halves until the row at fault is alone. An outcome at fault is
 //! stored without its texts, or without its attempt's row. An event at fault is refused to its publisher. A row counts as
-//! the one at fault only if the store takes others meanwhile: if it takes none, the store is at fault, and everything
-//! waits for the next commit.
+//! the one at fault only if the store takes others meanwhile. Where there are no others, the checkpoint that the store has is
+//! stored once more. If the store does not take that either, the store is at fault, and everything waits for the next commit.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -100,7 +100,7 @@ impl Committer {
                 break;
             }
         }
-        self.conclude(progress, replies);
+        self.conclude(progress, replies).await;
     }
 
     async fn store_records(&mut self, records: Vec<Record>, progress: &mut Progress) -> Result<(), CommitError> {
@@ -183,8 +183,9 @@ impl Committer {
     }
 
     /// Decides on what the store refused, and answers the publishers.
-    fn conclude(&mut self, mut progress: Progress, replies: Vec<Reply>) {
-        if progress.succeeded {
+    async fn conclude(&mut self, mut progress: Progress, replies: Vec<Reply>) {
+        let found = !(progress.refused.is_empty() && progress.outcasts.is_empty());
+        if found && (progress.succeeded || self.takes_others().await) {
             for (number, event, error) in progress.refused {
                 tracing::error!(event = event.id, organization = event.organization_id, event_type = event.event_type, %error, "the store refuses an event");
                 progress.results[number] = Err(PublishError::Refused);
@@ -202,6 +203,26 @@ impl Committer {
             self.inner.checkpoint.set_committing(false);
         }
         answer(replies, &progress.results);
+    }
+}
+
+impl Committer {
+    /// Whether the store takes a commit that changes nothing.
+    async fn takes_others(&mut self) -> bool {
+        if self.lost {
+            return false;
+        }
+        let batch = Batch {
+            checkpoint: Some(self.inner.checkpoint.durable()),
+            ..Batch::default()
+        };
+        match self.store(&batch, 0).await {
+            Ok(_) => true,
+            Err(error) => {
+                self.give_up(Vec::new(), Vec::new(), &error).await;
+                false
+            }
+        }
     }
 }
 
