@@ -412,6 +412,65 @@ on_both_stores! {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_takes_too_long_is_repeated_in_smaller_parts() {
+    const WEBHOOKS: usize = 8;
+    const EVENTS: usize = 50;
+    // Every commit of more than 100 outcomes takes too long.
+    let planted = |server: TestServerBuilder| server.env("HOOKWRIGHT_PLANT", "large-commit-timeout");
+    let mut installation = Installation::start_with(On::Postgres, planted).await;
+    let database = installation.postgres().await;
+    let receiver = Receiver::start().await;
+    for _ in 0..WEBHOOKS {
+        installation
+            .create_webhook(webhook(&receiver.url("/"), &["clocking"]))
+            .await
+            .unwrap();
+    }
+    let pings = ListDeliveriesRequest {
+        states: vec![DeliveryState::Delivered.into()],
+        ..Default::default()
+    };
+    installation.deliveries_until(pings, WEBHOOKS).await;
+    let gate = Gate::new();
+    receiver.answer(Response::new(200).after(&gate));
+    installation.publish_batch("clocking", CLOCKING, EVENTS).await;
+    // No outcome can be stored while all of them come in.
+    database
+        .batch_execute("BEGIN; LOCK TABLE attempts IN EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    gate.open();
+    wait_for_events(&receiver, WEBHOOKS * EVENTS).await;
+    database.batch_execute("COMMIT").await.unwrap();
+
+    let delivered = ListDeliveriesRequest {
+        event_type: "clocking".to_owned(),
+        states: vec![DeliveryState::Delivered.into()],
+        ..Default::default()
+    };
+    for delivery in installation.deliveries_until(delivered, WEBHOOKS * EVENTS).await {
+        assert_eq!(delivery.attempt_count, 1, "{delivery:?}");
+    }
+    assert_eq!(
+        receiver.request_count(),
+        WEBHOOKS * (EVENTS + 1),
+        "nothing was sent twice"
+    );
+    assert!(installation.metric("hookwright_commit_failures_total").await >= 1.0);
+    // Rows of one transaction have the same xmin.
+    let largest: i64 = database
+        .query_one(
+            "SELECT max(rows) FROM (SELECT count(*) AS rows FROM attempts GROUP BY xmin) AS commits",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert!((1..=100).contains(&largest), "{largest} outcomes in one commit");
+    installation
+        .metric_until("deliveries_in_memory", |count| count == 0.0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

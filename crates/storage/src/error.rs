@@ -109,6 +109,16 @@ impl StoreError {
         }
     }
 
+    /// Whether it took too long: the same in smaller parts may do.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            // A statement was cancelled, most likely by its timeout.
+            Self::Database { state, .. } => state.is_some_and(|state| &state.0 == b"57014"),
+            _ => false,
+        }
+    }
+
     /// Whether PostgreSQL ended one of several transactions that stood in each other's way: the same again will do.
     pub(crate) fn is_conflict(&self) -> bool {
         match self {

@@ -44,6 +44,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const NO_ANSWER: &str = "the store does not answer";
 /// The smallest part of its limits to which a commit shrinks after timeouts: one in this many.
 const DIVISOR_MAX: usize = 64;
+/// How many outcomes a commit may hold before it is said to have timed out, where the fault harness plants that.
+const PLANTED_RECORDS_MAX: usize = 100;
 
 /// See the module.
 pub(super) struct Committer {
@@ -250,7 +252,11 @@ impl Committer {
     /// Makes a batch durable.
     async fn store(&mut self, batch: &Batch, records: usize) -> Result<Committed, CommitError> {
         let begun = Instant::now();
-        let result = self.inner.store.commit(batch).await;
+        let result = if records > PLANTED_RECORDS_MAX && fault::is_planted("large-commit-timeout") {
+            Err(CommitError::Store(StoreError::Timeout(0)))
+        } else {
+            self.inner.store.commit(batch).await
+        };
         match &result {
             Ok(_) => {
                 self.inner.commits.succeeded();
@@ -272,7 +278,7 @@ impl Committer {
         self.put_back(records);
         match error {
             CommitError::Store(StoreError::LeaseLost) => self.lose().await,
-            CommitError::Store(StoreError::Timeout(_)) => self.divisor = (self.divisor * 2).min(DIVISOR_MAX),
+            CommitError::Store(error) if error.is_timeout() => self.divisor = (self.divisor * 2).min(DIVISOR_MAX),
             _ => {}
         }
     }
@@ -600,7 +606,9 @@ fn publish_error(error: &CommitError) -> PublishError {
     match error {
         CommitError::Full(_) => PublishError::Full,
         CommitError::Store(StoreError::LeaseLost) => PublishError::Unavailable(LEASE_LOST),
-        CommitError::Store(StoreError::Timeout(_)) => PublishError::Unavailable("the store did not answer in time"),
+        CommitError::Store(error) if error.is_timeout() => {
+            PublishError::Unavailable("the store did not answer in time")
+        }
         CommitError::Store(StoreError::Unreachable(_)) => PublishError::Unavailable("the store cannot be reached"),
         CommitError::Store(_) => PublishError::Unavailable("the store failed"),
     }
