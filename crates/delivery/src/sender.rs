@@ -110,6 +110,8 @@ pub struct AttemptRequest<'a> {
     pub headers: &'a [HeaderLine<'a>],
     /// The body.
     pub body: Bytes,
+    /// Whether the webhook is still configured as this request has it.
+    pub is_current: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// See the module. Cheap to clone.
@@ -191,6 +193,11 @@ impl Sender {
                     return Ok(response);
                 }
                 Exchange::Failed(failure) => return Err(failure),
+                // The request would go where nothing is to be sent any more.
+                Exchange::Closed(failure) if !(request.is_current)() => {
+                    report.superseded = true;
+                    return Err(failure);
+                }
                 // The receiver closed a kept-alive connection as the request was on its way: that is no failure of its.
                 Exchange::Closed(_) => report.phases = Phases::default(),
             }

@@ -69,6 +69,7 @@ impl Target {
             timeout: self.timeout,
             headers: &headers(delivery),
             body: delivery.body.clone(),
+            is_current: &|| true,
         };
         self.sender.attempt(&mut self.slot, &request).await
     }

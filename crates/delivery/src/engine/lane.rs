@@ -450,6 +450,12 @@ impl Lane {
         next
     }
 
+    /// Whether deliveries are sent by this configuration of the webhook.
+    pub(super) fn sends_by(&self, webhook: &Arc<Webhook>) -> bool {
+        let state = self.lock();
+        state.mode.sending().is_some_and(|now| Arc::ptr_eq(now, webhook))
+    }
+
     /// No attempt begins before a time, unless the webhook is configured anew.
     pub(super) fn hold_until(&self, until: i64) {
         let mut state = self.lock();

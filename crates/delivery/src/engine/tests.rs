@@ -1,4 +1,4 @@
-//! The whole engine on a store in a file: what the operator's own parts do to deliveries.
+//! The whole engine on a store in a file: what the operator's own parts do to deliveries, and changes in the middle of an attempt.
 
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +15,7 @@ use hookwright_domain::{
 };
 use hookwright_storage::StoreOptions;
 use hookwright_testkit::{
-    Receiver,
+    Answer, Receiver,
     dns::{DnsServer, Record as DnsRecord, Reply},
     until,
 };
@@ -250,4 +250,22 @@ async fn b01_dns_servers_that_are_silent_cost_no_retries_and_deliveries_go_on_af
     assert!(world.counted("attempts_total") <= attempts_expected(since) + of_the_others);
     answers.store(true, Ordering::Release);
     world.delivered_at_once(&waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_a_closed_connection_ends_is_not_repeated_to_the_former_url() {
+    let (former, new) = (Receiver::start().await, Receiver::start().await);
+    let world = World::start(ConnectorOptions::default(), vec![webhook(7, &former.url("/"))]).await;
+    // One connection, which is kept.
+    let first = world.publish(7, 1).await;
+    world.delivered_at_once(&first).await;
+    // The webhook is changed while the second request is under way.
+    let (catalogue, url) = (Arc::clone(&world.catalogue), new.url("/"));
+    former.answer_with(move |_| {
+        configure(&catalogue, vec![webhook(7, &url)]);
+        Answer::Close
+    });
+    let second = world.publish(7, 1).await;
+    world.delivered_at_once(&second).await;
+    assert_eq!((former.request_count(), new.request_count()), (2, 1));
 }

@@ -100,7 +100,7 @@ impl Inner {
     async fn work_off(
         self: &Arc<Self>,
         lane: &Arc<Lane>,
-        webhook: &Webhook,
+        webhook: &Arc<Webhook>,
         job: &Job,
         connection: &mut Option<Connection>,
     ) {
@@ -117,7 +117,7 @@ impl Inner {
     async fn attempt(
         self: &Arc<Self>,
         lane: &Arc<Lane>,
-        webhook: &Webhook,
+        webhook: &Arc<Webhook>,
         job: &Job,
         connection: &mut Option<Connection>,
     ) -> Record {
@@ -135,6 +135,7 @@ impl Inner {
                     timeout: webhook.timeout,
                     headers: &prepared.headers,
                     body: job.event.payload.clone(),
+                    is_current: &|| lane.sends_by(webhook),
                 };
                 let attempt = self.sender.attempt(connection, &request).instrument(span.clone());
                 // A worker that ended by a panic would keep its turn and its delivery for ever.
@@ -149,6 +150,10 @@ impl Inner {
             }
             (_, None) => AttemptReport::internal(clock::now_us(), "the payload URL cannot be used"),
         };
+        if report.superseded {
+            trace.finish(&span, &report);
+            return park(lane, job, clock::schedule_us());
+        }
         if let Some(url) = &webhook.url {
             self.heard_from(url.host(), &report);
         }

@@ -143,6 +143,9 @@ pub struct AttemptReport {
     pub response: Option<ResponseRecord>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// It was not repeated on a new connection, because the webhook was changed meanwhile: it counts for nothing, and is to
+    /// be made by the new configuration.
+    pub superseded: bool,
 }
 
 impl AttemptReport {
@@ -154,6 +157,7 @@ impl AttemptReport {
             remote: None,
             response: None,
             failure: None,
+            superseded: false,
         }
     }
 

@@ -36,6 +36,7 @@ async fn attempt_verified(
         timeout: Duration::from_secs(5),
         headers: &headers,
         body: Bytes::from_static(b"{}"),
+        is_current: &|| true,
     };
     class(&sender.attempt(slot, &request).await)
 }

@@ -60,6 +60,7 @@ pub(crate) async fn attempt_at(
         timeout,
         headers: &headers,
         body: Bytes::from_static(body),
+        is_current: &|| true,
     };
     sender.attempt(slot, &request).await
 }
