@@ -229,7 +229,7 @@ impl Committer {
                 fault::point("after-commit");
                 if let Some(checkpoint) = checkpoint {
                     self.checkpoint = None;
-                    self.inner.checkpoint.stored(checkpoint);
+                    self.inner.checkpoint.stored(checkpoint.id);
                 }
                 // Publishers first: they are on their way back with more while the deliveries are handed over.
                 answer(replies, &results(&intakes, &committed));
