@@ -326,13 +326,17 @@ async fn a_day_of_which_little_is_left_gives_its_space_back() {
     assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 4_000);
     admin.batch_execute("COMMIT").await.unwrap();
     assert!(size_of_day(&admin, &days, 0).await > before / 2);
-    assert_eq!(
-        expire(fixture.store(), days.first_id_of(1)).await,
-        0,
-        "what was read is done later"
-    );
-    let after = size_of_day(&admin, &days, 0).await;
-    assert!(after < before / 8, "{before} bytes before, {after} after");
+    // A walk that comes too late, or meets the database's own vacuum, leaves it to the next one.
+    hookwright_testkit::until("the day to be small", async || {
+        assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 0);
+        let after = size_of_day(&admin, &days, 0).await;
+        if after < before / 8 {
+            Ok(())
+        } else {
+            Err(format!("{before} bytes before, {after} after"))
+        }
+    })
+    .await;
     assert_eq!(
         days.stored(&fixture).await,
         days.ids,
