@@ -112,6 +112,9 @@ pub(crate) enum WebhooksCommand {
         /// How long the old secret stays valid: 0 to 7d; 0 ends it at once [default: 24h]
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         overlap: Option<Duration>,
+        /// Rotate also while a rotation is under way; the older secret ends at once
+        #[arg(long)]
+        force: bool,
     },
     /// End the overlap of a rotation now: only the newest secret signs from here on
     CompleteRotation(Which),
@@ -218,11 +221,13 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
             which,
             signing_secret,
             overlap,
+            force,
         } => {
             let request = RotateSigningSecretRequest {
                 name: which.name(&client)?,
                 signing_secret: signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
                 overlap: overlap.map(input::duration),
+                force,
             };
             let rotated = service.rotate_signing_secret(request).await?.into_inner();
             client

@@ -85,6 +85,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ),
         ("ordering", ordering(webhook)),
         ("tls", flag(webhook.insecure_skip_tls_verify, "NOT verified")),
+        ("rotation", rotation(webhook)),
         ("ed25519 key", webhook.ed25519_public_key.clone()),
         ("created", output::time(webhook.create_time.as_ref())),
         ("updated", output::time(webhook.update_time.as_ref())),
@@ -98,6 +99,18 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ));
     }
     output::fields(rows)
+}
+
+/// Until when the older secret signs too, and how that ends earlier.
+fn rotation(webhook: &Webhook) -> String {
+    let until = webhook
+        .rotation
+        .as_ref()
+        .map(|rotation| output::time(rotation.expire_time.as_ref()));
+    let text = |until| {
+        format!("the older secret signs too until {until}; end it earlier by `hookwright webhooks complete-rotation`")
+    };
+    until.map(text).unwrap_or_default()
 }
 
 /// The webhook that is active again, and what became of what waited.

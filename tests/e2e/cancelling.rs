@@ -426,6 +426,7 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
     );
     let rotation = RotateSigningSecretRequest {
         name: name.clone(),
+        force: true,
         ..RotateSigningSecretRequest::default()
     };
     call!("RotateSigningSecret", webhooks.rotate_signing_secret(rotation));

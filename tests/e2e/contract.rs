@@ -1,9 +1,15 @@
 //! What receivers see, byte for byte.
 
-use hookwright_proto::v1::{Webhook, publish_event_request::Payload};
+use hookwright_proto::v1::{
+    CompleteSigningSecretRotationRequest, GetWebhookRequest, ListWebhooksRequest, RotateSigningSecretRequest, Webhook,
+    publish_event_request::Payload,
+};
 use hookwright_testkit::{Receiver, RecordedRequest};
 
-use crate::support::{CLOCKING, Installation, On, SECRET, event, id_of, on_both_stores, wait_for_events, webhook};
+use crate::{
+    command_line,
+    support::{ACME, CLOCKING, Installation, On, SECRET, event, id_of, on_both_stores, wait_for_events, webhook},
+};
 
 /// A request's head with what changes from one to the next replaced.
 fn template(request: &RecordedRequest, port: u16) -> String {
@@ -181,6 +187,7 @@ async fn an_ed25519_key_adds_a_signature_and_a_rotation_signs_with_both_secrets(
         name: created.name.clone(),
         signing_secret: "correct horse battery staple".to_owned(),
         overlap: None,
+        force: false,
     };
     installation
         .clients
@@ -210,6 +217,63 @@ async fn an_ed25519_key_adds_a_signature_and_a_rotation_signs_with_both_secrets(
     assert_eq!(schemes(&after), ["v1", "v1a"]);
     let new = Some("sha1=0a8a921357e8f34e3b01d5a3e1ef0978b684172f");
     assert_eq!(after.header("TT-Hook-Signature"), new);
+}
+
+on_both_stores! {
+    async fn a_rotation_is_shown_while_it_lasts_and_another_one_needs_force(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        let name = installation.webhook(&receiver, &["clocking"]).await.name;
+        let webhooks = &mut installation.clients.webhooks;
+        let get = || GetWebhookRequest { name: name.clone() };
+        assert_eq!(webhooks.get_webhook(get()).await.unwrap().into_inner().rotation, None);
+        let rotate = RotateSigningSecretRequest { name: name.clone(), ..Default::default() };
+        let first = webhooks.rotate_signing_secret(rotate.clone()).await.unwrap().into_inner();
+        let shown = webhooks.get_webhook(get()).await.unwrap().into_inner();
+        assert_eq!(shown.rotation.clone().unwrap().expire_time, first.old_secret_expire_time);
+        let list = ListWebhooksRequest { parent: ACME.to_owned(), ..Default::default() };
+        let listed = webhooks.list_webhooks(list).await.unwrap().into_inner().webhooks;
+        assert_eq!(listed[0].rotation, shown.rotation);
+
+        let refused = webhooks.rotate_signing_secret(rotate.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+        let until = shown.rotation.unwrap().expire_time.unwrap();
+        let day = until.to_string()[..10].to_owned();
+        for part in ["`force`", "--force", day.as_str(), "would end it at once"] {
+            assert!(refused.message().contains(part), "{part}: {refused}");
+        }
+        let details = tonic_types::StatusExt::get_error_details(&refused);
+        assert_eq!(details.error_info().unwrap().reason, "ROTATION_UNDER_WAY");
+        let forced = RotateSigningSecretRequest { force: true, ..rotate };
+        webhooks.rotate_signing_secret(forced).await.unwrap();
+
+        let address = format!("http://{}", installation.server.grpc_address());
+        let token = installation.server.token().unwrap();
+        let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*token)];
+        let command = ["webhooks", "rotate-secret", &*name];
+        let output = command_line::run(&command, &environment).await;
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--force"), "{output:?}");
+        let output = command_line::run(&[&command[..], &["--force"]].concat(), &environment).await;
+        assert!(output.status.success(), "{output:?}");
+        let output = command_line::run(&["webhooks", "get", &*name], &environment).await;
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains("rotation") && shown.contains("complete-rotation"), "{shown}");
+
+        let webhooks = &mut installation.clients.webhooks;
+        let complete = CompleteSigningSecretRotationRequest { name: name.clone() };
+        let completed = webhooks.complete_signing_secret_rotation(complete).await.unwrap().into_inner();
+        assert_eq!(completed.rotation, None);
+        let at_once = RotateSigningSecretRequest {
+            name: name.clone(),
+            overlap: Some(prost_types::Duration::default()),
+            ..Default::default()
+        };
+        for _ in 0..2 {
+            webhooks.rotate_signing_secret(at_once.clone()).await.unwrap();
+            assert_eq!(webhooks.get_webhook(get()).await.unwrap().into_inner().rotation, None, "nothing overlaps");
+        }
+    }
 }
 
 #[tokio::test]

@@ -206,6 +206,7 @@ impl Leaver {
         leave!(self, WebhookServiceClient.update_webhook(update));
         let rotation = RotateSigningSecretRequest {
             name: self.webhook.clone(),
+            force: true,
             ..RotateSigningSecretRequest::default()
         };
         leave!(self, WebhookServiceClient.rotate_signing_secret(rotation));

@@ -250,6 +250,8 @@ on_both_stores! {
         assert!(text.contains("tick this to end the older secret now") && text.contains(&format!("data-address=\"{page}\"")), "{text}");
         assert_eq!(rotate.count(&reader).await, 1);
         assert!(reader.get(&page).await.text().contains("name=\"ends_older\""));
+        let list = reader.get(&format!("{ACME_PAGES}/webhooks")).await.text();
+        assert!(list.contains("<span class=\"tag\">rotation</span> until <time"), "{list}");
         let confirmed = rotate.body(&reader, "c").await + "&ends_older=yes";
         assert_eq!(rotate.send(&reader, &confirmed).await.status, 303);
         assert_eq!(rotate.count(&reader).await, 2);

@@ -246,6 +246,13 @@ impl Registry {
         self.state.read().webhooks.get(&id.raw()).cloned()
     }
 
+    /// A webhook's secrets, newest first.
+    pub(super) fn secrets(&self, id: WebhookId) -> Vec<SecretRow> {
+        let state = self.state.read();
+        let rows = state.webhooks.get(&id.raw());
+        rows.map(|rows| rows.secrets.clone()).unwrap_or_default()
+    }
+
     /// An organization's webhooks with ids above `after`, oldest first, `count` at most.
     pub(super) fn webhooks(&self, organization: i64, after: i64, count: usize) -> Vec<WebhookRows> {
         let state = self.state.read();

@@ -54,6 +54,8 @@ pub struct WebhookView {
     pub signing_secret: Option<SigningSecret>,
     /// The operation that the change began.
     pub operation: Option<OperationId>,
+    /// Until when the secret before the newest one signs too, if a rotation is under way.
+    pub rotation_until: Option<i64>,
 }
 
 /// By what a webhook is known to people.
@@ -442,12 +444,15 @@ impl App {
         let spec = self.spec_of(&row)?;
         let ed25519 = secrets::open_ed25519(&self.key, &row).map_err(|error| AppError::internal(&error))?;
         let ed25519_public_key = ed25519.map(|key| format!("whpk_{}", key.public_key_base64()));
+        let secrets = self.registry.secrets(WebhookId::from_raw(row.id));
+        let rotation_until = rotation::overlap_of(&secrets, clock::now_us());
         Ok(WebhookView {
             row,
             spec,
             ed25519_public_key,
             signing_secret: None,
             operation: None,
+            rotation_until,
         })
     }
 

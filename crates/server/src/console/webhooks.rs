@@ -43,6 +43,8 @@ pub(super) struct Line {
     pub(super) more_types: usize,
     pub(super) has_filter: bool,
     pub(super) ordered: bool,
+    /// Until when the secret before the newest one signs too.
+    pub(super) rotates_until: Option<Time>,
     pub(super) day: Day,
     pub(super) failing_since: Option<Time>,
 }
@@ -112,6 +114,7 @@ fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, 
         target,
         has_filter: !view.spec.filter.is_empty(),
         ordered: view.spec.ordered,
+        rotates_until: view.rotation_until.map(Time),
         day: Day {
             attempts: count(tally.attempts),
             success: percent(tally.attempts - tally.failed_attempts, tally.attempts),
@@ -313,12 +316,11 @@ async fn page(
         .app
         .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)
         .await?;
-    let overlap = console.app.overlap_until(caller, place.name(), id)?;
     let targets = console.targets(visitor, place)?;
     let target = targets.get(&id.raw()).cloned().unwrap_or_default();
     Ok(ShowPage {
         frame: Frame::within(console, visitor, place, "webhooks", target.as_str()).after(fields),
-        webhook: shown(view, target, failing.get(&id.raw()), overlap),
+        webhook: shown(view, target, failing.get(&id.raw())),
         running: operations::running(console, visitor, Some(place)).await?,
         summary: console.summary(visitor, Subject::Webhook(place.name(), id)).await?,
         deliveries: rows(place, &targets, records),
@@ -331,7 +333,7 @@ async fn page(
     })
 }
 
-fn shown(view: WebhookView, target: String, health: Option<&HealthRow>, overlap_until: Option<i64>) -> Shown {
+fn shown(view: WebhookView, target: String, health: Option<&HealthRow>) -> Shown {
     let state = state(&view, health);
     let WebhookView { row, spec, .. } = view;
     let delays = spec.retry_delays.as_ref().map(|delays| {
@@ -359,7 +361,7 @@ fn shown(view: WebhookView, target: String, health: Option<&HealthRow>, overlap_
         pauses: spec.pauses,
         skip_verify: spec.skip_verify,
         public_key: view.ed25519_public_key,
-        overlap_until: overlap_until.map(Time),
+        overlap_until: view.rotation_until.map(Time),
         created: Time(row.created_at),
         updated: Time(row.updated_at),
     }

@@ -8,8 +8,8 @@ use hookwright_proto::v1::{
     DeleteWebhookRequest, DeliveryMode, DisabledReason, GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse,
     OrderedFailure, Ordering, PingWebhookRequest, PingWebhookResponse, ResumeWebhookRequest, ResumeWebhookResponse,
     RetrySchedule, RevealSigningSecretRequest, RevealSigningSecretResponse, RotateSigningSecretRequest,
-    RotateSigningSecretResponse, TestWebhookFilterRequest, TestWebhookFilterResponse, UpdateWebhookRequest, Webhook,
-    webhook_service_server::WebhookService,
+    RotateSigningSecretResponse, SigningSecretRotation, TestWebhookFilterRequest, TestWebhookFilterResponse,
+    UpdateWebhookRequest, Webhook, webhook_service_server::WebhookService,
 };
 use tonic::{Request, Response, Status};
 
@@ -202,7 +202,7 @@ impl WebhookService for Api {
         let new = NewSecret {
             secret,
             overlap,
-            ends_older: true,
+            ends_older: request.force,
         };
         let rotation = self.app.rotate_secret(&caller, organization, id, new).await?;
         Ok(Response::new(RotateSigningSecretResponse {
@@ -376,6 +376,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         ed25519_public_key,
         signing_secret,
         operation: _,
+        rotation_until,
     } = view;
     let reason = match row.disabled_reason.as_deref() {
         Some("gone") => DisabledReason::Gone,
@@ -413,6 +414,9 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
             .map(SigningSecret::expose)
             .unwrap_or_default()
             .to_owned(),
+        rotation: rotation_until.map(|until| SigningSecretRotation {
+            expire_time: Some(timestamp(until)),
+        }),
         etag: row.version.to_string(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),

@@ -73,12 +73,16 @@ impl App {
         let mut changing = self.changing().await?;
         let WebhookRows { row, secrets: mut rows } = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let now = clock::now_us();
-        if !ends_older && overlap_of(&rows, now).is_some() {
+        if let Some(until) = overlap_of(&rows, now).filter(|_| !ends_older) {
             return Err(AppError::Precondition {
                 reason: UNDER_WAY,
                 subject: resource(organization, id),
-                message: "a rotation is under way; complete it first, or say that the older secret may end now"
-                    .to_owned(),
+                message: format!(
+                    "a rotation is under way: the older secret signs until {}, and another rotation would end it at once, so that \
+                     receivers that have no other refuse what is sent; wait or complete the rotation first, or set `force` \
+                     (`--force`) to rotate now",
+                    audit::time(until)
+                ),
             });
         }
         let until = now + i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX);
@@ -139,15 +143,6 @@ impl App {
         self.view(row)
     }
 
-    /// Until when the secret before the newest one signs too; `None` when it does not.
-    ///
-    /// # Errors
-    /// When there is no such webhook.
-    pub fn overlap_until(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<Option<i64>> {
-        let rows = self.webhook_for(caller, Scope::Read, organization, id)?;
-        Ok(overlap_of(&rows.secrets, clock::now_us()))
-    }
-
     /// The newest signing secret. Every call is audited.
     ///
     /// # Errors
@@ -171,7 +166,7 @@ impl App {
 }
 
 /// Until when the secret before the newest one signs too.
-fn overlap_of(secrets: &[SecretRow], now: i64) -> Option<i64> {
+pub(super) fn overlap_of(secrets: &[SecretRow], now: i64) -> Option<i64> {
     let until = secrets.get(1).and_then(|old| old.expires_at);
     until.filter(|until| *until > now)
 }
