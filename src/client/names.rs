@@ -57,6 +57,12 @@ pub(crate) fn id(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, id)| id)
 }
 
+/// The id of the organization that a resource belongs to.
+pub(crate) fn owner(name: &str) -> &str {
+    let within = name.strip_prefix("organizations/").unwrap_or(name);
+    within.split('/').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +79,6 @@ mod tests {
         assert_eq!(within(None, "webhooks", full).unwrap(), full);
         let message = within(None, "webhooks", "wh_1").unwrap_err().to_string();
         assert!(message.contains("--organization"), "{message}");
-        assert_eq!(id(full), "wh_1");
+        assert_eq!((id(full), owner(full)), ("wh_1", "acme"));
     }
 }

@@ -1,6 +1,6 @@
 //! Deliveries and attempts for people.
 
-use hookwright_proto::v1::{Attempt, Delivery, ListAttemptsResponse};
+use hookwright_proto::v1::{Attempt, Delivery, DeliveryState, ListAttemptsResponse};
 
 use crate::{client::names, output};
 
@@ -19,6 +19,19 @@ pub(super) fn last(delivery: &Delivery) -> String {
     }
 }
 
+/// What can be done about a delivery that waits for a decision.
+fn next_commands(delivery: &Delivery) -> String {
+    if delivery.state() != DeliveryState::Paused {
+        return String::new();
+    }
+    let (organization, id) = (names::owner(&delivery.name), names::id(&delivery.name));
+    format!(
+        "the others of its ordering key wait until somebody decides:\n\
+         hookwright deliveries retry {id} --organization {organization}   (one more attempt)\n\
+         hookwright deliveries skip {id} --organization {organization}    (gives it up; the next one is sent)"
+    )
+}
+
 /// One delivery.
 pub(crate) fn show(delivery: &Delivery) -> String {
     output::fields(vec![
@@ -28,10 +41,12 @@ pub(crate) fn show(delivery: &Delivery) -> String {
         ("event", names::id(&delivery.event).to_owned()),
         ("type", delivery.event_type.clone()),
         ("webhook", names::id(&delivery.webhook).to_owned()),
+        ("ordering key", delivery.ordering_key.clone()),
         ("attempts", delivery.attempt_count.to_string()),
         ("last outcome", last(delivery)),
         ("last attempt", output::time(delivery.last_attempt_time.as_ref())),
         ("next attempt", output::time(delivery.next_attempt_time.as_ref())),
+        ("what next", next_commands(delivery)),
         ("cancelled", delivery.cancel_reason.clone()),
         ("made", output::time(delivery.create_time.as_ref())),
         ("by", if delivery.replay { "a replay" } else { "" }.to_owned()),

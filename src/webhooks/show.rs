@@ -10,10 +10,30 @@ use crate::{client::names, output, units::show_duration};
 /// Whether it is active; if the service switched it off, why.
 pub(super) fn state(webhook: &Webhook) -> String {
     let reason = output::enum_name(webhook.disabled_reason().as_str_name(), "DISABLED_REASON_");
-    match (webhook.active.unwrap_or(true), reason.as_str()) {
+    let state = match (webhook.active.unwrap_or(true), reason.as_str()) {
         (true, _) => "active".to_owned(),
         (false, "") => "inactive".to_owned(),
         (false, reason) => format!("disabled ({reason})"),
+    };
+    match webhook.paused_key_count {
+        0 => state,
+        1 => format!("{state}, 1 key paused"),
+        ..=PAUSED_COUNTED => format!("{state}, {} keys paused", webhook.paused_key_count),
+        _ => format!("{state}, more than {PAUSED_COUNTED} keys paused"),
+    }
+}
+
+/// How many paused keys the server counts.
+const PAUSED_COUNTED: i32 = 1_000;
+
+/// What lists the deliveries that paused keys wait for.
+fn paused_keys(webhook: &Webhook) -> String {
+    let (organization, id) = (names::owner(&webhook.name), names::id(&webhook.name));
+    match webhook.paused_key_count {
+        0 => String::new(),
+        _ => format!(
+            "they wait for a decision: hookwright deliveries list --organization {organization} --webhook {id} --state paused"
+        ),
     }
 }
 
@@ -59,6 +79,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("webhook", names::id(&webhook.name).to_owned()),
         ("name", webhook.name.clone()),
         ("state", state(webhook)),
+        ("paused keys", paused_keys(webhook)),
         ("disabled at", output::time(webhook.disable_time.as_ref())),
         ("payload url", webhook.payload_url.clone()),
         ("in unicode", unicode.to_owned()),

@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    async fn get(&self, path: &str) -> HttpResponse {
+    pub(crate) async fn get(&self, path: &str) -> HttpResponse {
         let headers = [("Cookie", self.cookie.as_str())];
         http::request(&self.address, "GET", path, &headers, b"").await.unwrap()
     }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use hookwright_proto::v1::{
-    DeliveryState, ListDeliveriesRequest, OrderedFailure, Ordering, PublishEventRequest, RetryDeliveryRequest,
-    SkipDeliveryRequest, Webhook,
+    DeliveryState, GetDeliveryRequest, GetWebhookRequest, ListDeliveriesRequest, ListWebhooksRequest, OrderedFailure,
+    Ordering, PublishEventRequest, RetryDeliveryRequest, SkipDeliveryRequest, Webhook,
 };
 use hookwright_testkit::{Receiver, RecordedRequest, Response, receiver::Gate, until};
 
-use crate::support::{ACME, Installation, On, event, on_both_stores, wait_for_events, webhook, without_pings};
+use crate::{
+    command_line,
+    console::Reader,
+    support::{ACME, Installation, On, event, id_of, on_both_stores, wait_for_events, webhook, without_pings},
+};
 
 /// An installation with an ordered webhook, and a type whose events say their key and number.
 async fn start(on: On, receiver: &Receiver, failure: OrderedFailure) -> (Installation, Webhook) {
@@ -169,6 +173,83 @@ on_both_stores! {
         let again = installation.clients.deliveries.skip_delivery(skip).await.err().unwrap();
         assert_eq!(again.code(), tonic::Code::FailedPrecondition);
         assert!(again.message().contains("cancelled"), "{again}");
+    }
+
+    async fn a_paused_key_is_seen_wherever_one_looks(on: On) {
+        let receiver = Receiver::start().await;
+        let (mut installation, created) = start(on, &receiver, OrderedFailure::Pause).await;
+        receiver.answer_with(|request| Response::new(if request.json()["key"] == "b" { 200 } else { 500 }));
+        publish(&mut installation, "a", 1..=3).await;
+        publish(&mut installation, "c", 1..=1).await;
+        until("both keys to be paused", async || {
+            let paused = deliveries(&mut installation, DeliveryState::Paused).await;
+            if paused.len() == 2 { Ok(()) } else { Err(format!("{paused:?}")) }
+        })
+        .await;
+        // Another key goes on, so that the webhook does not fail.
+        publish(&mut installation, "b", 1..=1).await;
+        until("the other key to be delivered", async || {
+            let delivered = deliveries(&mut installation, DeliveryState::Delivered).await.len();
+            if delivered == 2 { Ok(()) } else { Err(format!("{delivered} are, with the ping")) }
+        })
+        .await;
+        let first = deliveries(&mut installation, DeliveryState::Paused).await.remove(0);
+        let get = GetDeliveryRequest { name: first.clone() };
+        let shown = installation.clients.deliveries.get_delivery(get).await.unwrap().into_inner();
+        assert_eq!(shown.ordering_key, "a");
+        let get = GetWebhookRequest { name: created.name.clone() };
+        let webhook = installation.clients.webhooks.get_webhook(get).await.unwrap().into_inner();
+        assert_eq!(webhook.paused_key_count, 2);
+        let list = ListWebhooksRequest { parent: ACME.to_owned(), ..Default::default() };
+        let listed = installation.clients.webhooks.list_webhooks(list).await.unwrap().into_inner();
+        assert_eq!(listed.webhooks[0].paused_key_count, 2);
+        assert_eq!(installation.metric("hookwright_paused_keys").await as i64, 2);
+
+        let address = format!("http://{}", installation.server.grpc_address());
+        let token = installation.server.token().unwrap();
+        let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*token)];
+        let commands = [
+            (["webhooks", "get", &*created.name], ["active, 2 keys paused", "--state paused"]),
+            (["deliveries", "get", &*first], ["deliveries retry dlv_", "deliveries skip dlv_"]),
+            (["webhooks", "list", "--organization=acme"], ["active, 2 keys paused", "wh_"]),
+        ];
+        for (command, told) in commands {
+            let output = command_line::run(&command, &environment).await;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && told.iter().all(|part| said.contains(part)), "{command:?}: {said}");
+        }
+
+        let reader = Reader::sign_in(&installation, &token).await;
+        let base = "/console/organizations/acme";
+        let (webhook, delivery) = (id_of(&created.name), id_of(&first));
+        let pages = [
+            ("/console/".to_owned(), vec!["Paused ordering keys", "2 keys paused", webhook]),
+            (format!("{base}/webhooks"), vec!["keys paused</span>", "2 keys paused"]),
+            (
+                format!("{base}/webhooks/{webhook}"),
+                vec!["Paused ordering keys", "<code>a</code>", "2 deliveries", "0 deliveries", "/retry\"", "/skip\""],
+            ),
+            (format!("{base}/deliveries/{delivery}"), vec!["<code class=\"break\">a</code> is paused: 2 deliveries behind"]),
+        ];
+        for (page, told) in pages {
+            let text = reader.get(&page).await.text();
+            for part in told {
+                assert!(text.contains(part), "{part} is not on {page}\n{text}");
+            }
+        }
+
+        receiver.answer(200);
+        for name in deliveries(&mut installation, DeliveryState::Paused).await {
+            installation.clients.deliveries.skip_delivery(SkipDeliveryRequest { name }).await.unwrap();
+        }
+        until("the others to be delivered", async || {
+            let left = deliveries(&mut installation, DeliveryState::Delivered).await.len();
+            // A ping was delivered too.
+            if left == 4 { Ok(()) } else { Err(format!("{left} are")) }
+        })
+        .await;
+        assert_eq!(installation.metric("hookwright_paused_keys").await as i64, 0);
+        assert!(!reader.get("/console/").await.text().contains("Paused ordering keys"));
     }
 
     async fn skipping_a_failed_one_lets_the_key_go_on_by_itself(on: On) {

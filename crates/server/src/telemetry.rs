@@ -36,6 +36,8 @@ use crate::{app::health::OldestDue, options::Options, retention::Overdue, vitals
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the store may take to answer before the server counts as not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many paused keys are counted.
+const PAUSED_KEYS_MAX: usize = 10_000;
 
 /// Sets up logs and, where configured, trace export. Returns what must be shut down at the end.
 ///
@@ -130,6 +132,7 @@ struct Gauges {
     installation_oldest_due_seconds: Gauge,
     stalled_seconds: Gauge,
     lease_holds: Gauge,
+    paused_keys: Gauge,
     clock_jumps: Gauge,
     clock_offset_seconds: Gauge<f64, AtomicU64>,
     ids_ahead_seconds: Gauge<f64, AtomicU64>,
@@ -197,6 +200,11 @@ impl Telemetry {
             "lease_holds",
             "1 while this node may send, 0 while its lease has ended",
             &gauges.lease_holds,
+        );
+        add(
+            "paused_keys",
+            "Ordering keys over all nodes that wait for a decision, because a delivery failed for good; at most 10,000 are counted",
+            &gauges.paused_keys,
         );
         add(
             "clock_jumps",
@@ -298,6 +306,10 @@ impl Telemetry {
             let age = |since: Option<i64>| since.map_or(0, age_seconds);
             self.gauges.oldest_due_seconds.set(age(oldest.here));
             self.gauges.installation_oldest_due_seconds.set(age(oldest.anywhere));
+        }
+        let paused = self.store.count_paused(PAUSED_KEYS_MAX);
+        if let Ok(Ok(paused)) = tokio::time::timeout(READY_TIMEOUT, paused).await {
+            set(&self.gauges.paused_keys, paused);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())?;

@@ -1,7 +1,7 @@
 //! What happened, read for people: events, deliveries, attempts, and which webhooks fail.
 
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord},
+    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, PausedKeys, PausedRange},
     error::StoreError,
     postgres,
     rows::{AttemptRow, HealthRow},
@@ -128,6 +128,33 @@ impl Store {
         number: i32,
     ) -> Result<Option<AttemptRow>, StoreError> {
         read!(self, get_attempt(organization, delivery, number))
+    }
+
+    /// Webhooks with paused keys, in order of organization and webhook: about `size` at most.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn paused_webhooks(&self, range: PausedRange, size: usize) -> Result<Vec<PausedKeys>, StoreError> {
+        read!(self, paused_webhooks(range, size))
+    }
+
+    /// How many keys are paused, of all webhooks: `most` at most.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_paused(&self, most: usize) -> Result<usize, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, count_paused(most))
+    }
+
+    /// How many deliveries of a webhook's key wait behind its first one; more than [`crate::PAUSED_COUNTED`] stands for any number
+    /// above it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_behind(&self, webhook: i64, key: &str) -> Result<usize, StoreError> {
+        let key = key.to_owned();
+        read!(self, count_behind(webhook, &key))
     }
 
     /// What is known of all webhooks that fail.

@@ -9,6 +9,21 @@ use crate::{
     store::{Backend, Store, StoreOptions},
 };
 
+/// As [`crate::queries::ordering`] asks: for the paused keys of an organization's webhooks, of all webhooks, and of one webhook
+/// newest first.
+const PAUSED_KEYS: [&str; 3] = [
+    "SELECT organization_id, webhook_id FROM pending_deliveries
+     WHERE pending_deliveries.due_at = 9223372036854775806 AND webhook_id <= 9000 AND organization_id = 1 AND webhook_id > 0
+     ORDER BY organization_id, webhook_id, delivery_id LIMIT 1001",
+    "SELECT organization_id, webhook_id FROM pending_deliveries
+     WHERE pending_deliveries.due_at = 9223372036854775806 AND webhook_id <= 9223372036854775807 AND organization_id >= 1
+     AND (organization_id > 1 OR organization_id = 1 AND webhook_id > 0)
+     ORDER BY organization_id, webhook_id, delivery_id LIMIT 1001",
+    "SELECT delivery_id, event_id, organization_id, webhook_id FROM pending_deliveries
+     WHERE pending_deliveries.due_at = 9223372036854775806 AND organization_id = 1 AND delivery_id < 50000 AND webhook_id = 1
+     ORDER BY delivery_id DESC LIMIT 200",
+];
+
 /// How many rows wait: most of them for one webhook, the rest for 10,000.
 const ROWS: i64 = 60_000;
 
@@ -72,6 +87,65 @@ async fn sqlite_enters_an_index_for_each_step() {
             assert!(plan.contains("(webhook_id=? AND node=? AND due_at>?)"), "{plan}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn paused_keys_are_found_by_their_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let on_sqlite = store(format!("sqlite://{}/hookwright.db", directory.path().display())).await;
+    let Backend::Sqlite(on_sqlite) = &on_sqlite.backend else {
+        panic!()
+    };
+    let cluster = PostgresCluster::shared().await.unwrap();
+    let database = cluster.create_database().await.unwrap();
+    let on_postgres = store(database.url().to_owned()).await;
+    let Backend::Postgres(on_postgres) = &on_postgres.backend else {
+        panic!()
+    };
+    // Of what waits, one in 100 is paused.
+    let columns = "delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node";
+    let values = "i, i, 1, CASE WHEN i <= 50000 THEN 1 ELSE i END, CASE WHEN i % 100 = 0 THEN 9223372036854775806 ELSE 7 END, 0, 0";
+    let fill = format!(
+        "INSERT INTO pending_deliveries ({columns})
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT {values} FROM n"
+    );
+    on_sqlite
+        .write(None, move |conn| {
+            diesel::sql_query(fill).execute(conn)?;
+            diesel::sql_query("ANALYZE").execute(conn)
+        })
+        .await
+        .unwrap();
+    for text in PAUSED_KEYS {
+        let plan = format!("EXPLAIN QUERY PLAN {text}");
+        let plan = on_sqlite
+            .read(move |conn| sqlite_plan(conn, &plan))
+            .await
+            .unwrap()
+            .join("\n");
+        assert!(
+            plan.contains("pending_deliveries_paused") && !plan.contains("TEMP B-TREE"),
+            "{text}\n{plan}"
+        );
+    }
+    let fill =
+        format!("INSERT INTO pending_deliveries ({columns}) SELECT {values} FROM generate_series(1, {ROWS}) AS i");
+    on_postgres
+        .read(async move |conn| {
+            diesel_async::RunQueryDsl::execute(diesel::sql_query(fill), conn).await?;
+            diesel_async::RunQueryDsl::execute(diesel::sql_query("ANALYZE pending_deliveries"), conn).await?;
+            for text in PAUSED_KEYS {
+                let plan = postgres_plan(conn, text).await?;
+                assert!(plan.contains("pending_deliveries_paused"), "{text}\n{plan}");
+                assert!(
+                    !plan.contains("Sort") && !plan.contains("Rows Removed by Filter"),
+                    "{text}\n{plan}"
+                );
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 /// The lines of a plan.

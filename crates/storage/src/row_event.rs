@@ -70,6 +70,7 @@ pub(crate) struct EventOutline {
     pub(crate) event_type: String,
     pub(crate) webhooks: Vec<u8>,
     pub(crate) replay_of: Option<i64>,
+    pub(crate) ordering_key: Option<String>,
 }
 
 /// A delivery that an event is owed to a webhook by.

@@ -4,13 +4,13 @@ use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
 use hookwright_delivery::{clock, engine::Engine};
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{HealthRow, Store, StoreError, Waiting};
+use hookwright_storage::{DeliveryRecord, HealthRow, PausedRange, Store, StoreError, Waiting};
 
 use super::{
     App,
     access::{Caller, Scope},
     error::AppResult,
-    webhooks::WebhookName,
+    webhooks::{WebhookName, WebhookView},
 };
 
 /// A webhook that fails, or was disabled because it did.
@@ -26,6 +26,17 @@ pub struct TroubledWebhook {
     pub failures: i32,
     /// Why and when it was disabled, if it was.
     pub disabled: Option<(String, i64)>,
+}
+
+/// A webhook with paused ordering keys.
+#[derive(Clone, Debug)]
+pub struct PausedWebhook {
+    /// The organization's name.
+    pub organization: String,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// How many of its keys are paused; more than [`hookwright_storage::PAUSED_COUNTED`] stands for any number above it.
+    pub keys: usize,
 }
 
 /// The place of a webhook among those in trouble: since when, and its id. As text `since.id`.
@@ -154,6 +165,64 @@ impl App {
             ..health
         };
         Ok(own.map(|health| (health.webhook_id, shown(health))).collect())
+    }
+
+    /// Counts the paused ordering keys of webhooks of one organization.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_paused_keys(&self, views: &mut [WebhookView]) -> AppResult<()> {
+        // Of no others is a delivery ever paused.
+        let ordered = || views.iter().filter(|view| view.spec.ordered).map(|view| &view.row);
+        let (first, last) = (ordered().map(|row| row.id).min(), ordered().map(|row| row.id).max());
+        let (Some(first), Some(last), Some(row)) = (first, last, ordered().next()) else {
+            return Ok(());
+        };
+        let range = PausedRange::of(row.organization_id, first, last);
+        let found = self.store.paused_webhooks(range, usize::MAX).await?;
+        let keys: HashMap<i64, usize> = found.iter().map(|found| (found.webhook_id, found.keys)).collect();
+        for view in views {
+            view.paused_keys = keys.get(&view.row.id).copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Webhooks of the installation with paused ordering keys, `size` at most; and whether there are more.
+    ///
+    /// # Errors
+    /// When the caller may not see them, or the store does not answer.
+    pub async fn webhooks_with_paused_keys(
+        &self,
+        caller: &Caller,
+        size: usize,
+    ) -> AppResult<(Vec<PausedWebhook>, bool)> {
+        caller.require(Scope::Read)?;
+        let all = PausedRange::all_after((i64::MIN, i64::MIN));
+        let found = self.store.paused_webhooks(all, size + 1).await?;
+        let more = found.len() > size;
+        let known = found.iter().take(size).filter_map(|found| {
+            let rows = self.registry.any_webhook(WebhookId::from_raw(found.webhook_id))?;
+            Some(PausedWebhook {
+                organization: self.registry.organization_name(found.organization_id)?,
+                webhook: WebhookName::of(&rows.row),
+                keys: found.keys,
+            })
+        });
+        Ok((known.collect(), more))
+    }
+
+    /// How many deliveries wait behind a delivery that is the first of its ordering key; more than
+    /// [`hookwright_storage::PAUSED_COUNTED`] stands for any number above it.
+    ///
+    /// # Errors
+    /// When the organization does not exist, or the store does not answer.
+    pub async fn count_behind(&self, caller: &Caller, organization: &str, record: &DeliveryRecord) -> AppResult<usize> {
+        self.organization_for(caller, Scope::Read, organization)?;
+        let key = record.pending.as_ref().and_then(|row| row.ordering_key.as_deref());
+        match key {
+            Some(key) => Ok(self.store.count_behind(record.webhook_id, key).await?),
+            None => Ok(0),
+        }
     }
 
     /// Since when the delivery is due that has been due for the longest, by the schedule clock, to a webhook that is active: at

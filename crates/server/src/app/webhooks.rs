@@ -56,6 +56,8 @@ pub struct WebhookView {
     pub operation: Option<OperationId>,
     /// Until when the secret before the newest one signs too, if a rotation is under way.
     pub rotation_until: Option<i64>,
+    /// How many of its ordering keys are paused, where they were counted.
+    pub paused_keys: usize,
 }
 
 /// By what a webhook is known to people.
@@ -453,6 +455,7 @@ impl App {
             signing_secret: None,
             operation: None,
             rotation_until,
+            paused_keys: 0,
         })
     }
 

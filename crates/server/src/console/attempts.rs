@@ -9,7 +9,7 @@ use hookwright_domain::{
     id::{DeliveryId, EventId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{AttemptRow, AttemptSummary, DeliveryRecord};
+use hookwright_storage::{AttemptRow, AttemptSummary, DeliveryRecord, PAUSED_COUNTED};
 
 use super::{
     Answer, ROWS, Shared,
@@ -19,7 +19,7 @@ use super::{
     fields::Fields,
     page::{Frame, html},
     session::Visitor,
-    show::{Badge, Time, beginning, duration, size, words},
+    show::{Badge, Time, beginning, counted_up_to, duration, size, words},
 };
 use crate::app::error::{AppError, AppResult};
 
@@ -32,6 +32,9 @@ struct ShowPage {
     frame: Frame,
     delivery: Row,
     next_at: Option<Time>,
+    ordering_key: String,
+    /// What waits behind it, where it is paused.
+    behind: Option<String>,
     /// Some of them, in order.
     attempts: Vec<Line>,
     /// The addresses of the lists of earlier ones and of the last ones, where those are others.
@@ -170,7 +173,13 @@ pub(super) async fn show(
     let event = unless_gone(event)?;
     let payload = event.as_ref().map(|record| &record.event.payload[..]);
     let payload_file = events::payload_file(event_id);
+    let behind = match record.state {
+        DeliveryState::Paused => Some(app.count_behind(caller, place.name(), &record).await?),
+        _ => None,
+    };
     let page = ShowPage {
+        behind: behind.map(|behind| counted_up_to(PAUSED_COUNTED, behind, "delivery")),
+        ordering_key: record.ordering_key.clone().unwrap_or_default(),
         frame: Frame::within(&console, &visitor, &place, "deliveries", format!("Delivery {id}")).after(&fields),
         open: !record.state.is_final() && record.state != DeliveryState::Paused,
         next_at: record.next_attempt().due_at().map(|due| Time(clock::shown_us(due))),

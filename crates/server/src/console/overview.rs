@@ -6,18 +6,21 @@ use axum::{
     response::{IntoResponse as _, Redirect},
 };
 use hookwright_delivery::clock;
+use hookwright_domain::id::WebhookId;
 use hookwright_storage::nodes::NodeState;
 
 use super::{
     Answer, Shared,
     charts::Summary,
     fault::Fault,
+    labels::label,
     page::{Frame, html},
     session::Visitor,
     show::{Badge, Time, count, duration},
     troubles::Trouble,
+    webhooks::paused_keys,
 };
-use crate::app::{nodes::NodeView, stats::Subject, texts::NamePrefix};
+use crate::app::{health::PausedWebhook, nodes::NodeView, stats::Subject, texts::NamePrefix};
 
 /// How many nodes are shown.
 const NODES: usize = 100;
@@ -30,6 +33,8 @@ struct OverviewPage {
     frame: Frame,
     summary: Summary,
     troubles: Vec<Trouble>,
+    paused: Vec<Paused>,
+    more_paused: bool,
     /// How many there are, where not all are shown.
     all_troubles: Option<String>,
     /// `None` for those who may not see them.
@@ -37,6 +42,14 @@ struct OverviewPage {
     organizations: bool,
     /// Nothing is sent.
     hold: bool,
+}
+
+/// A webhook with paused ordering keys.
+struct Paused {
+    organization: String,
+    id: String,
+    target: String,
+    keys: String,
 }
 
 struct Node {
@@ -69,7 +82,10 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     summary.oldest_due = Some(oldest_due(due));
     let troubled = console.app.troubled_webhooks(caller, None, TROUBLES).await?;
     let all = i64::try_from(troubled.total).unwrap_or(i64::MAX);
+    let (paused, more_paused) = console.app.webhooks_with_paused_keys(caller, TROUBLES).await?;
     let page = OverviewPage {
+        paused: paused.into_iter().map(paused_webhook).collect(),
+        more_paused,
         summary,
         all_troubles: troubled.next.map(|_| count(all)),
         troubles: troubled.webhooks.into_iter().map(Trouble::from).collect(),
@@ -83,6 +99,15 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
         frame,
     };
     Ok(html(&page))
+}
+
+fn paused_webhook(paused: PausedWebhook) -> Paused {
+    Paused {
+        id: WebhookId::from_raw(paused.webhook.id).to_string(),
+        target: label(&paused.webhook),
+        keys: paused_keys(paused.keys),
+        organization: paused.organization,
+    }
 }
 
 /// How long the delivery has been due that is due for longest.

@@ -118,8 +118,21 @@ pub(super) fn count(number: i64) -> String {
 
 /// A number of things: `1 webhook`, `2 webhooks`.
 pub(super) fn counted(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(i64::try_from(number).unwrap_or(i64::MAX)))
+    let plural = match (number, noun.strip_suffix('y')) {
+        (1, _) => noun.to_owned(),
+        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{noun}s"),
+    };
+    format!("{} {plural}", count(i64::try_from(number).unwrap_or(i64::MAX)))
+}
+
+/// The same of a number that was counted up to a limit: `more than 1,000 deliveries` where it is above.
+pub(super) fn counted_up_to(limit: usize, number: usize, noun: &str) -> String {
+    if number > limit {
+        format!("more than {}", counted(limit, noun))
+    } else {
+        counted(number, noun)
+    }
 }
 
 /// A size: `142 bytes`, `5.0 MiB`.
@@ -256,6 +269,9 @@ mod tests {
         assert_eq!(size(1_500), "1.4 KiB");
         let durations = [850, 12_345, 1_500_000, 240_000_000, 7_200_000_000, 259_200_000_000].map(duration);
         assert_eq!(durations, ["850 µs", "12.3 ms", "1.5 s", "4 min", "2 h", "3 days"]);
+        let numbers = [(1, "delivery"), (2, "delivery"), (2_000, "key")].map(|(number, noun)| counted(number, noun));
+        assert_eq!(numbers, ["1 delivery", "2 deliveries", "2,000 keys"]);
+        assert_eq!(counted_up_to(1_000, 1_001, "key"), "more than 1,000 keys");
         let rates = [0, 3, 59, 596, 597, 60_000_000].map(|number| rate(number, 60));
         assert_eq!(rates, ["0.0", "0.1", "1.0", "9.9", "10", "1,000,000"]);
         assert_eq!(

@@ -1,20 +1,23 @@
 //! Webhooks: the list with their health, and one of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, slice};
 
 use askama::Template;
 use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use hookwright_domain::id::WebhookId;
-use hookwright_storage::{DeliveryFilter, HealthRow, stats::Tally};
+use hookwright_domain::{
+    id::{DeliveryId, WebhookId},
+    outcome::DeliveryState,
+};
+use hookwright_storage::{DeliveryFilter, DeliveryRecord, HealthRow, PAUSED_COUNTED, stats::Tally};
 
 use super::{
     Answer, Console, ROWS, Shared,
     charts::Summary,
     cookies::{Once, OnceKind},
-    deliveries::{Row, rows},
+    deliveries::{Row, outcome, rows},
     errors::Errors,
     fault::Fault,
     fields::Fields,
@@ -23,7 +26,7 @@ use super::{
     page::{Frame, Place, html, refused},
     pages::{Cursor, Pages},
     session::Visitor,
-    show::{Badge, Time, count, percent, percentile},
+    show::{Badge, Time, count, counted_up_to, percent, percentile},
     units,
 };
 use crate::app::{stats::Subject, webhooks::WebhookView};
@@ -45,6 +48,8 @@ pub(super) struct Line {
     pub(super) ordered: bool,
     /// Until when the secret before the newest one signs too.
     pub(super) rotates_until: Option<Time>,
+    /// How many of its ordering keys are paused, in words; empty for none.
+    pub(super) paused_keys: String,
     pub(super) day: Day,
     pub(super) failing_since: Option<Time>,
 }
@@ -59,6 +64,16 @@ pub(super) struct Day {
 
 pub(super) const FAILING: Badge = Badge::new("alert", "warn", "failing");
 
+const KEYS_PAUSED: Badge = Badge::new("pause", "warn", "keys paused");
+
+/// How many ordering keys are paused, in words; empty for none.
+pub(super) fn paused_keys(keys: usize) -> String {
+    match keys {
+        0 => String::new(),
+        keys => format!("{} paused", counted_up_to(PAUSED_COUNTED, keys, "key")),
+    }
+}
+
 /// Why the service disabled one.
 pub(super) fn disabled(reason: &str) -> Badge {
     match reason {
@@ -72,6 +87,7 @@ fn state(view: &WebhookView, health: Option<&HealthRow>) -> Badge {
         Some(reason) if !view.row.active => disabled(reason),
         _ if !view.row.active => Badge::new("pause", "calm", "paused"),
         _ if health.is_some() => FAILING,
+        _ if view.paused_keys > 0 => KEYS_PAUSED,
         _ => Badge::new("check", "good", "active"),
     }
 }
@@ -81,10 +97,11 @@ pub(super) async fn lines(
     console: &Console,
     visitor: &Visitor,
     place: &Place,
-    views: Vec<WebhookView>,
+    mut views: Vec<WebhookView>,
 ) -> Result<Vec<Line>, Fault> {
     let ids: Vec<i64> = views.iter().map(|view| view.row.id).collect();
     let (app, caller) = (&console.app, visitor.caller());
+    app.count_paused_keys(&mut views).await?;
     let failing = app.failing_webhooks(caller, place.name(), &ids).await?;
     let mut days = app.webhooks_day(caller, place.name(), &ids).await?;
     let mut targets = console.targets(visitor, place)?;
@@ -115,6 +132,7 @@ fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, 
         has_filter: !view.spec.filter.is_empty(),
         ordered: view.spec.ordered,
         rotates_until: view.rotation_until.map(Time),
+        paused_keys: paused_keys(view.paused_keys),
         day: Day {
             attempts: count(tally.attempts),
             success: percent(tally.attempts - tally.failed_attempts, tally.attempts),
@@ -167,6 +185,9 @@ struct ShowPage {
     webhook: Shown,
     running: Vec<Running>,
     summary: Summary,
+    paused: Vec<PausedKey>,
+    /// How many keys are paused, where not all are shown.
+    all_paused: Option<String>,
     deliveries: Vec<Row>,
     /// How many rows there is a place for.
     rows: usize,
@@ -176,6 +197,15 @@ struct ShowPage {
     secret: Option<Secret>,
     rotation: Rotation,
     live: String,
+}
+
+/// An ordering key that waits for a decision on its first delivery.
+struct PausedKey {
+    key: String,
+    delivery: String,
+    outcome: String,
+    since: Time,
+    behind: String,
 }
 
 /// A secret that is shown this once.
@@ -305,7 +335,9 @@ async fn page(
     rotation: Rotation,
 ) -> Result<ShowPage, Fault> {
     let caller = visitor.caller();
-    let view = console.app.get_webhook(caller, place.name(), id)?;
+    let mut view = console.app.get_webhook(caller, place.name(), id)?;
+    console.app.count_paused_keys(slice::from_mut(&mut view)).await?;
+    let paused = paused(console, visitor, place, &view).await?;
     let failing = console.app.failing_webhooks(caller, place.name(), &[id.raw()]).await?;
     let filter = DeliveryFilter {
         webhook_id: Some(id.raw()),
@@ -319,6 +351,8 @@ async fn page(
     let targets = console.targets(visitor, place)?;
     let target = targets.get(&id.raw()).cloned().unwrap_or_default();
     Ok(ShowPage {
+        all_paused: (view.paused_keys > paused.len()).then(|| paused_keys(view.paused_keys)),
+        paused,
         frame: Frame::within(console, visitor, place, "webhooks", target.as_str()).after(fields),
         webhook: shown(view, target, failing.get(&id.raw())),
         running: operations::running(console, visitor, Some(place)).await?,
@@ -331,6 +365,43 @@ async fn page(
         live,
         rotation,
     })
+}
+
+/// What the first of a webhook's paused keys wait for, the newest first.
+async fn paused(
+    console: &Console,
+    visitor: &Visitor,
+    place: &Place,
+    view: &WebhookView,
+) -> Result<Vec<PausedKey>, Fault> {
+    if view.paused_keys == 0 {
+        return Ok(Vec::new());
+    }
+    let filter = DeliveryFilter {
+        webhook_id: Some(view.row.id),
+        states: vec![DeliveryState::Paused],
+        ..DeliveryFilter::default()
+    };
+    let (app, caller) = (&console.app, visitor.caller());
+    let (records, _) = app
+        .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)
+        .await?;
+    let mut keys = Vec::new();
+    for record in records {
+        let behind = app.count_behind(caller, place.name(), &record).await?;
+        keys.push(paused_key(record, behind));
+    }
+    Ok(keys)
+}
+
+fn paused_key(record: DeliveryRecord, behind: usize) -> PausedKey {
+    PausedKey {
+        delivery: DeliveryId::from_raw(record.delivery_id).to_string(),
+        outcome: outcome(&record),
+        since: Time(record.changed_at()),
+        behind: counted_up_to(PAUSED_COUNTED, behind, "delivery"),
+        key: record.ordering_key.unwrap_or_default(),
+    }
 }
 
 fn shown(view: WebhookView, target: String, health: Option<&HealthRow>) -> Shown {

@@ -207,6 +207,7 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         last_error_class: error_class(last.and_then(|attempt| attempt.error_class.as_deref())).into(),
         cancel_reason: record.ending.map(|ending| ending.reason).unwrap_or_default(),
         replay: record.replay,
+        ordering_key: record.ordering_key.unwrap_or_default(),
     }
 }
 

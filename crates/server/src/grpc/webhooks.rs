@@ -1,6 +1,6 @@
 //! `WebhookService`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, slice, time::Duration};
 
 use hookwright_domain::{id::WebhookId, secret::SigningSecret};
 use hookwright_proto::v1::{
@@ -67,10 +67,9 @@ impl WebhookService for Api {
     async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Result<Response<Webhook>, Status> {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
-        Ok(Response::new(webhook(
-            organization,
-            self.app.get_webhook(&caller, organization, id)?,
-        )))
+        let mut view = self.app.get_webhook(&caller, organization, id)?;
+        self.app.count_paused_keys(slice::from_mut(&mut view)).await?;
+        Ok(Response::new(webhook(organization, view)))
     }
 
     async fn list_webhooks(
@@ -86,7 +85,8 @@ impl WebhookService for Api {
             .and_then(|place| place.parse().ok())
             .unwrap_or(0);
         let size = page::size(request.page_size)?;
-        let (views, next) = self.app.list_webhooks(&caller, organization, after, size)?;
+        let (mut views, next) = self.app.list_webhooks(&caller, organization, after, size)?;
+        self.app.count_paused_keys(&mut views).await?;
         let place = |view: &WebhookView| view.row.id.to_string();
         let (webhooks, next) = page::fit(views, next, place, |view| webhook(organization, view));
         Ok(Response::new(ListWebhooksResponse {
@@ -111,7 +111,7 @@ impl WebhookService for Api {
             .update_webhook(&caller, organization, id, version, change)
             .await?;
         let operation = view.operation;
-        Ok(operations::answer(webhook(organization, view), operation))
+        Ok(operations::answer(self.changed(organization, view).await, operation))
     }
 
     async fn resume_webhook(
@@ -127,7 +127,7 @@ impl WebhookService for Api {
             .await?;
         let operation = view.operation;
         let resumed = ResumeWebhookResponse {
-            webhook: Some(webhook(organization, view)),
+            webhook: Some(self.changed(organization, view).await),
             discarded_count: i64::try_from(discarded).unwrap_or(i64::MAX),
             operation: operations::operation_name(operation),
         };
@@ -219,7 +219,7 @@ impl WebhookService for Api {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
         let view = self.app.complete_rotation(&caller, organization, id).await?;
-        Ok(Response::new(webhook(organization, view)))
+        Ok(Response::new(self.changed(organization, view).await))
     }
 
     async fn reveal_signing_secret(
@@ -233,6 +233,17 @@ impl WebhookService for Api {
             signing_secret: secret.expose().to_owned(),
             standard_form: secret.standard_form(),
         }))
+    }
+}
+
+impl Api {
+    /// A webhook after a change, which is made whether its paused keys can be counted or not.
+    async fn changed(&self, organization: &str, mut view: WebhookView) -> Webhook {
+        let counted = self.app.count_paused_keys(slice::from_mut(&mut view)).await;
+        if let Err(error) = counted {
+            tracing::debug!(%error, "the paused keys of a changed webhook were not counted");
+        }
+        webhook(organization, view)
     }
 }
 
@@ -377,6 +388,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         signing_secret,
         operation: _,
         rotation_until,
+        paused_keys,
     } = view;
     let reason = match row.disabled_reason.as_deref() {
         Some("gone") => DisabledReason::Gone,
@@ -417,6 +429,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         rotation: rotation_until.map(|until| SigningSecretRotation {
             expire_time: Some(timestamp(until)),
         }),
+        paused_key_count: i32::try_from(paused_keys).unwrap_or(i32::MAX),
         etag: row.version.to_string(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),

@@ -193,12 +193,14 @@ pub(crate) const OUTLINE: (
     events::event_type,
     events::webhooks,
     events::replay_of,
+    events::ordering_key,
 ) = (
     events::id,
     events::organization_id,
     events::event_type,
     events::webhooks,
     events::replay_of,
+    events::ordering_key,
 );
 
 /// The columns of an [`AttemptSummary`].
@@ -326,6 +328,7 @@ pub(crate) fn assemble(
             webhook_id,
             created_at: time_us(event.id),
             replay: event.replay_of.is_some(),
+            ordering_key: event.ordering_key.clone(),
             state: state(last_attempt.as_ref(), ending.as_ref(), pending.as_ref()),
             attempts_made: last_attempt.as_ref().map_or(0, |attempt| attempt.number),
             last_attempt,

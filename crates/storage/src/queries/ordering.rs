@@ -3,6 +3,66 @@
 
 macro_rules! ordering_queries {
     ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
+        /// Webhooks with paused keys, in order: about `size` at most. Of each webhook about [`PAUSED_COUNTED`] rows are read.
+        pub(crate) $($asynchronous)* fn paused_webhooks(
+            conn: &mut Connection,
+            range: PausedRange,
+            size: usize,
+        ) -> QueryResult<Vec<PausedKeys>> {
+            use $crate::queries::ordering::{STEP, count_keys, is_paused};
+            let (mut found, mut after) = (Vec::new(), range.after);
+            loop {
+                let (organization, webhook) = after;
+                let later = pending_deliveries::webhook_id.gt(webhook);
+                let mut rows = pending_deliveries::table
+                    .filter(is_paused())
+                    .filter(pending_deliveries::webhook_id.le(range.last))
+                    .order((
+                        pending_deliveries::organization_id,
+                        pending_deliveries::webhook_id,
+                        pending_deliveries::delivery_id,
+                    ))
+                    .limit(STEP)
+                    .select((pending_deliveries::organization_id, pending_deliveries::webhook_id))
+                    .into_boxed();
+                rows = match range.organization {
+                    Some(organization) => rows.filter(pending_deliveries::organization_id.eq(organization)).filter(later),
+                    None => rows.filter(pending_deliveries::organization_id.ge(organization)).filter(
+                        pending_deliveries::organization_id
+                            .gt(organization)
+                            .or(pending_deliveries::organization_id.eq(organization).and(later)),
+                    ),
+                };
+                let rows: Vec<(i64, i64)> = rows.load(conn)$($wait)*?;
+                match count_keys(&rows, &mut found) {
+                    Some(next) if found.len() < size => after = next,
+                    _ => return Ok(found),
+                }
+            }
+        }
+
+        /// How many keys are paused, of all webhooks: `most` at most.
+        pub(crate) $($asynchronous)* fn count_paused(conn: &mut Connection, most: i64) -> QueryResult<usize> {
+            let paused: Vec<i64> = pending_deliveries::table
+                .filter($crate::queries::ordering::is_paused())
+                .limit(most)
+                .select(pending_deliveries::delivery_id)
+                .load(conn)$($wait)*?;
+            Ok(paused.len())
+        }
+
+        /// How many deliveries of a key wait behind its first one; more than [`PAUSED_COUNTED`] stands for any number above it.
+        pub(crate) $($asynchronous)* fn count_behind(conn: &mut Connection, webhook: i64, key: &str) -> QueryResult<usize> {
+            let of_key: Vec<i64> = pending_deliveries::table
+                .filter(pending_deliveries::webhook_id.eq(webhook))
+                .filter(pending_deliveries::ordering_key.eq(key))
+                .order(pending_deliveries::position)
+                .limit($crate::queries::ordering::STEP + 1)
+                .select(pending_deliveries::delivery_id)
+                .load(conn)$($wait)*?;
+            Ok(of_key.len().saturating_sub(1))
+        }
+
         /// Makes the next delivery of a key due now, by the schedule clock, and the caller's node its owner. False when there is none, or the first one
         /// is due already.
         pub(crate) $($asynchronous)* fn promote(
@@ -110,3 +170,67 @@ macro_rules! ordering_queries {
     };
 }
 pub(crate) use ordering_queries;
+
+use diesel::{dsl::sql, expression::SqlLiteral, sql_types::Bool};
+
+use crate::batch::{PAUSED_COUNTED, PausedKeys};
+
+/// How many rows of paused keys are read at once: one more than are counted of a webhook.
+pub(crate) const STEP: i64 = PAUSED_COUNTED as i64 + 1;
+
+/// The index's own words, with [`crate::PAUSED`]: a database uses it for no others.
+pub(crate) fn is_paused() -> SqlLiteral<Bool> {
+    sql("pending_deliveries.due_at = 9223372036854775806")
+}
+
+/// Adds the webhooks of a step of rows to what was found. Returns the place to go on after, if there may be more rows: a webhook of
+/// which the step may not have all rows is left to the next one, unless as many were read as are counted.
+pub(crate) fn count_keys(rows: &[(i64, i64)], found: &mut Vec<PausedKeys>) -> Option<(i64, i64)> {
+    for of_webhook in rows.chunk_by(|one, other| one == other) {
+        found.push(PausedKeys {
+            organization_id: of_webhook[0].0,
+            webhook_id: of_webhook[0].1,
+            keys: of_webhook.len(),
+        });
+    }
+    let last = *found.last().filter(|_| rows.len() == STEP as usize)?;
+    if last.keys > PAUSED_COUNTED {
+        return Some((last.organization_id, last.webhook_id));
+    }
+    found.pop();
+    Some((last.organization_id, last.webhook_id - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(steps: &[&[(i64, i64)]]) -> (Vec<(i64, usize)>, Option<(i64, i64)>) {
+        let (mut found, mut next) = (Vec::new(), None);
+        for step in steps {
+            next = count_keys(step, &mut found);
+        }
+        (found.iter().map(|keys| (keys.webhook_id, keys.keys)).collect(), next)
+    }
+
+    #[test]
+    fn the_index_is_asked_for_in_its_own_words() {
+        let words = format!("{:?}", is_paused());
+        assert!(words.contains(&crate::PAUSED.to_string()), "{words}");
+    }
+
+    #[test]
+    fn a_webhook_that_a_step_ends_within_is_counted_by_the_next_one() {
+        let step = vec![(1, 7); PAUSED_COUNTED - 1];
+        let first = [&step[..], &[(1, 8), (1, 8)]].concat();
+        assert_eq!(found(&[&first]), (vec![(7, PAUSED_COUNTED - 1)], Some((1, 7))));
+        let second = [(1, 8), (1, 8), (1, 8), (2, 9)];
+        assert_eq!(
+            found(&[&first, &second]),
+            (vec![(7, PAUSED_COUNTED - 1), (8, 3), (9, 1)], None)
+        );
+        let many = vec![(1, 7); PAUSED_COUNTED + 1];
+        assert_eq!(found(&[&many]), (vec![(7, PAUSED_COUNTED + 1)], Some((1, 7))));
+        assert_eq!(found(&[&[]]), (vec![], None));
+    }
+}

@@ -19,7 +19,7 @@ macro_rules! troubled_queries {
             let mut below = before.min(range.deliveries_end());
             let mut stretch = STRETCH;
             loop {
-                let sources = troubled_ids(conn, organization, kinds, below, stretch)$($wait)*?;
+                let sources = troubled_ids(conn, (organization, filter.webhook_id), kinds, below, stretch)$($wait)*?;
                 page.work.looked_at(sources.iter().map(|source| source.len()).sum());
                 let (mut meant, rest) = merge(sources, stretch);
                 meant.retain(|id| range.holds(id) && id.organization == organization && filter.is_to(id.webhook));
@@ -45,7 +45,7 @@ macro_rules! troubled_queries {
         /// where no index tells.
         $($asynchronous)* fn troubled_ids(
             conn: &mut Connection,
-            organization: i64,
+            (organization, webhook): (i64, Option<i64>),
             kinds: $crate::queries::troubled::Kinds,
             below: i64,
             stretch: i64,
@@ -73,6 +73,25 @@ macro_rules! troubled_queries {
                         pending_deliveries::webhook_id,
                     ));
                 sources.push(waiting.load(conn)$($wait)*?);
+            }
+            if kinds.paused {
+                let mut paused = pending_deliveries::table
+                    .filter($crate::queries::ordering::is_paused())
+                    .filter(pending_deliveries::organization_id.eq(organization))
+                    .filter(pending_deliveries::delivery_id.lt(below))
+                    .order(pending_deliveries::delivery_id.desc())
+                    .limit(stretch)
+                    .select((
+                        pending_deliveries::delivery_id,
+                        pending_deliveries::event_id,
+                        pending_deliveries::organization_id,
+                        pending_deliveries::webhook_id,
+                    ))
+                    .into_boxed();
+                if let Some(webhook) = webhook {
+                    paused = paused.filter(pending_deliveries::webhook_id.eq(webhook));
+                }
+                sources.push(paused.load(conn)$($wait)*?);
             }
             if kinds.ended {
                 let ended = delivery_endings::table
@@ -118,6 +137,8 @@ pub(crate) struct TroubledId {
 pub(crate) struct Kinds {
     pub(crate) failed: bool,
     pub(crate) waiting: bool,
+    /// Of what waits, only what is paused: it has an index of its own.
+    pub(crate) paused: bool,
     pub(crate) ended: bool,
 }
 
@@ -131,7 +152,8 @@ impl DeliveryFilter {
         let none = self.states.is_empty() && !all;
         (self.event_id.is_none() && !is_plain && !none).then(|| Kinds {
             failed: all || any(&[DeliveryState::Failed]),
-            waiting: all || any(&[DeliveryState::Retrying, DeliveryState::Paused]),
+            waiting: all || any(&[DeliveryState::Retrying]),
+            paused: !all && !any(&[DeliveryState::Retrying]) && any(&[DeliveryState::Paused]),
             ended: all || any(&[DeliveryState::Cancelled]),
         })
     }
@@ -236,12 +258,19 @@ mod tests {
                 states: states.to_vec(),
                 ..DeliveryFilter::default()
             };
-            filter.kinds().map(|kinds| (kinds.failed, kinds.waiting, kinds.ended))
+            filter
+                .kinds()
+                .map(|kinds| (kinds.failed, kinds.waiting, kinds.paused, kinds.ended))
         };
-        assert_eq!(of(&[DeliveryState::Failed]), Some((true, false, false)));
+        assert_eq!(of(&[DeliveryState::Failed]), Some((true, false, false, false)));
         assert_eq!(
             of(&[DeliveryState::Paused, DeliveryState::Cancelled]),
-            Some((false, true, true))
+            Some((false, false, true, true))
+        );
+        assert_eq!(
+            of(&[DeliveryState::Paused, DeliveryState::Retrying]),
+            Some((false, true, false, false)),
+            "what is paused waits"
         );
         assert_eq!(
             of(&[DeliveryState::Failed, DeliveryState::Pending]),

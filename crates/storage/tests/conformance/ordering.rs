@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookwright_storage::{Batch, DELIVERED, FAILED, FOLLOWS, GOES_ON, NewEvent, PAUSED, PendingRow, Steered, Store};
+use hookwright_domain::outcome::DeliveryState;
+use hookwright_storage::{
+    Batch, DELIVERED, DeliveryFilter, FAILED, FOLLOWS, GOES_ON, NewEvent, PAUSED, PausedRange, PendingRow, Steered,
+    Store,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -140,6 +144,46 @@ on_both_stores! {
         assert_eq!(again, Steered::NotWaiting);
         let elsewhere = store.end_delivery(ORGANIZATION + 1, delivery(&events[1], 0), "skipped", NOW, &audit(5)).await.unwrap();
         assert_eq!(elsewhere, Steered::NotWaiting, "another organization's");
+    }
+
+    async fn paused_keys_are_found_with_what_waits_behind_them(fixture: &mut Fixture) {
+        let events = ["a", "a", "a", "b", "b", "c"].map(|key| fixture.ordered(key));
+        fixture.commit_events(events.to_vec()).await;
+        let store = fixture.store();
+        let all = || PausedRange::all_after((i64::MIN, i64::MIN));
+        assert_eq!(store.paused_webhooks(all(), 10).await.unwrap(), []);
+        let pauses = Batch {
+            attempts: vec![attempt(&events[0], 0, 1, GOES_ON), attempt(&events[3], 0, 1, GOES_ON)],
+            pend: vec![row(&events[0], PAUSED, 1), row(&events[3], PAUSED, 1)],
+            ..Batch::default()
+        };
+        store.commit(&pauses).await.unwrap();
+        let found = async |range: PausedRange| -> Vec<(i64, i64, usize)> {
+            let found = store.paused_webhooks(range, 10).await.unwrap();
+            found.iter().map(|keys| (keys.organization_id, keys.webhook_id, keys.keys)).collect()
+        };
+        let both = [(ORGANIZATION, HOOK, 2)];
+        assert_eq!(found(all()).await, both);
+        assert_eq!(found(PausedRange::all_after((ORGANIZATION, HOOK - 1))).await, both);
+        assert_eq!(found(PausedRange::all_after((ORGANIZATION, HOOK))).await, []);
+        assert_eq!(found(PausedRange::of(ORGANIZATION, HOOK, HOOK)).await, both);
+        assert_eq!(found(PausedRange::of(ORGANIZATION, 1, HOOK - 1)).await, []);
+        assert_eq!(found(PausedRange::of(ORGANIZATION + 1, 1, i64::MAX)).await, []);
+        assert_eq!((store.count_paused(10).await.unwrap(), store.count_paused(1).await.unwrap()), (2, 1));
+        assert_eq!(store.count_behind(HOOK, "a").await.unwrap(), 2);
+        assert_eq!(store.count_behind(HOOK, "b").await.unwrap(), 1);
+        assert_eq!(store.count_behind(HOOK, "none").await.unwrap(), 0);
+        for webhook_id in [None, Some(HOOK)] {
+            let filter = DeliveryFilter { states: vec![DeliveryState::Paused], webhook_id, ..DeliveryFilter::default() };
+            let (records, next) = store.list_deliveries(ORGANIZATION, &filter, i64::MAX, 10).await.unwrap();
+            let told: Vec<_> = records.iter().map(|record| (record.delivery_id, record.ordering_key.as_deref())).collect();
+            assert_eq!(told, [(delivery(&events[3], 0), Some("b")), (delivery(&events[0], 0), Some("a"))]);
+            assert_eq!(next, None);
+        }
+        let of_other = DeliveryFilter { states: vec![DeliveryState::Paused], webhook_id: Some(HOOK + 1), ..DeliveryFilter::default() };
+        assert_eq!(store.list_deliveries(ORGANIZATION, &of_other, i64::MAX, 10).await.unwrap().0, []);
+        store.retry_delivery(ORGANIZATION, delivery(&events[0], 0), NOW, &audit(1)).await.unwrap();
+        assert_eq!(found(all()).await, [(ORGANIZATION, HOOK, 1)], "one that is tried again is not paused");
     }
 
     async fn a_webhook_that_is_not_ordered_any_more_gets_what_waited(fixture: &mut Fixture) {
