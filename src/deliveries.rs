@@ -33,6 +33,8 @@ use crate::{
 const LIST_EXAMPLES: &str = "\
 Examples:
   hookwright deliveries list --organization acme --state failed --since 24h
+  hookwright deliveries list --organization acme --state failed --hide-replayed
+      What is left to do after a replay.
   hookwright deliveries list --organization acme --webhook wh_... --error timeout,connect --output json
   hookwright deliveries list --organization acme --event evt_...";
 

@@ -27,6 +27,9 @@ pub(crate) struct ListArgs {
     /// Only deliveries made before this time (RFC 3339), or longer ago than this (2h)
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
+    /// Leave out what was replayed: with --state failed, what is left to do
+    #[arg(long)]
+    hide_replayed: bool,
     #[command(flatten)]
     limit: LimitArgs,
 }
@@ -47,6 +50,7 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
         error_classes: chosen.error_classes,
         start_time: args.since,
         end_time: args.until,
+        hide_replayed: args.hide_replayed,
         ..ListDeliveriesRequest::default()
     };
     let (deliveries, rest) = collect(args.limit.limit, |page_size, page_token| {
@@ -83,11 +87,21 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
                     one.attempt_count.to_string(),
                     show::last(one),
                     made(one),
+                    show::replayed(one),
                     names::id(&one.webhook).to_owned(),
                 ]
             });
             output::table(
-                &["DELIVERY", "TYPE", "STATE", "ATTEMPTS", "LAST", "MADE", "WEBHOOK"],
+                &[
+                    "DELIVERY",
+                    "TYPE",
+                    "STATE",
+                    "ATTEMPTS",
+                    "LAST",
+                    "MADE",
+                    "REPLAYED AS",
+                    "WEBHOOK",
+                ],
                 rows.collect(),
             )
         })

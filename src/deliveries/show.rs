@@ -19,6 +19,15 @@ pub(super) fn last(delivery: &Delivery) -> String {
     }
 }
 
+/// The delivery by which it was made again, and where that stands.
+pub(super) fn replayed(delivery: &Delivery) -> String {
+    let state = output::enum_name(delivery.replayed_state().as_str_name(), "DELIVERY_STATE_");
+    match delivery.replayed_as.as_str() {
+        "" => String::new(),
+        name => format!("{} ({state})", names::id(name)),
+    }
+}
+
 /// What can be done about a delivery that waits for a decision.
 fn next_commands(delivery: &Delivery) -> String {
     if delivery.state() != DeliveryState::Paused {
@@ -47,6 +56,7 @@ pub(crate) fn show(delivery: &Delivery) -> String {
         ("last attempt", output::time(delivery.last_attempt_time.as_ref())),
         ("next attempt", output::time(delivery.next_attempt_time.as_ref())),
         ("what next", next_commands(delivery)),
+        ("replayed as", replayed(delivery)),
         ("cancelled", delivery.cancel_reason.clone()),
         ("made", output::time(delivery.create_time.as_ref())),
         ("by", if delivery.replay { "a replay" } else { "" }.to_owned()),

@@ -8,7 +8,11 @@ use hookwright_proto::v1::{
 use hookwright_testkit::{Receiver, until};
 use tonic::{Code, Status};
 
-use crate::support::{ACME, CLOCKING, Installation, On, builder, id_of, on_both_stores, wait_for_events, webhook};
+use crate::{
+    command_line,
+    console::Reader,
+    support::{ACME, CLOCKING, Installation, On, builder, id_of, on_both_stores, wait_for_events, webhook},
+};
 
 /// An installation whose deliveries fail for good after a second attempt.
 async fn impatient(on: On) -> Installation {
@@ -94,6 +98,51 @@ on_both_stores! {
         let explained = installation.clients.events.explain_event(explain).await.unwrap().into_inner().explanations;
         assert_eq!((explained.len(), explained[0].reason()), (1, ExplanationReason::Owed));
         assert_eq!(explained[0].delivery, made.name);
+    }
+
+    async fn what_failed_says_how_it_was_replayed_and_can_be_left_out(on: On) {
+        let mut installation = impatient(on).await;
+        let receiver = Receiver::start().await;
+        installation.webhook(&receiver, &["clocking"]).await;
+        installation.failed_events(&receiver, 2).await;
+        let failed = installation.deliveries_until(in_state(DeliveryState::Failed), 2).await;
+        assert!(failed.iter().all(|delivery| delivery.replayed_as.is_empty()), "{failed:?}");
+        receiver.respond(200);
+        let request = ReplayDeliveryRequest { name: failed[0].name.clone(), request_id: String::new() };
+        let made = installation.clients.deliveries.replay_delivery(request).await.unwrap().into_inner().delivery.unwrap();
+        installation.delivered(&made.name).await;
+        let replayed = installation.delivery_until(&failed[0].name, |delivery| !delivery.replayed_as.is_empty()).await;
+        assert_eq!(replayed.state(), DeliveryState::Failed);
+        assert_eq!((replayed.replayed_as.as_str(), replayed.replayed_state()), (made.name.as_str(), DeliveryState::Delivered));
+        let listed = installation.deliveries(in_state(DeliveryState::Failed)).await;
+        let told: Vec<&str> = listed.iter().map(|delivery| delivery.replayed_as.as_str()).collect();
+        assert_eq!(told, [made.name.as_str(), ""]);
+        let left = ListDeliveriesRequest { hide_replayed: true, ..in_state(DeliveryState::Failed) };
+        let left: Vec<String> = installation.deliveries(left).await.into_iter().map(|delivery| delivery.name).collect();
+        assert_eq!(left, [failed[1].name.clone()], "what is left to do");
+
+        let token = installation.server.token().unwrap();
+        let address = format!("http://{}", installation.server.grpc_address());
+        let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*token)];
+        let (first, second, again) = (id_of(&failed[0].name), id_of(&failed[1].name), id_of(&made.name));
+        let shown = format!("{again} (delivered)");
+        let command = ["deliveries", "list", "--organization", "acme", "--state", "failed"];
+        let listed = String::from_utf8(command_line::run(&command, &environment).await.stdout).unwrap();
+        assert!(listed.contains(&shown) && listed.contains(second), "{listed}");
+        let left = command_line::run(&[&command[..], &["--hide-replayed"]].concat(), &environment).await;
+        let left = String::from_utf8(left.stdout).unwrap();
+        assert!(!left.contains(first) && left.contains(second), "{left}");
+
+        let reader = Reader::sign_in(&installation, &token).await;
+        let pages = "/console/organizations/acme/deliveries";
+        let link = format!("{pages}/{again}\"");
+        for page in [format!("{pages}?state=failed"), format!("{pages}/{first}")] {
+            let text = reader.get(&page).await.text();
+            assert!(text.contains(&link) && text.to_lowercase().contains("replayed"), "{text}");
+        }
+        let left = reader.get(&format!("{pages}?state=failed&hide_replayed=yes")).await.text();
+        assert!(!left.contains(first) && left.contains(second), "{left}");
+        assert!(left.contains("name=\"hide_replayed\" value=\"yes\" checked"), "{left}");
     }
 
     async fn what_cannot_be_made_again_says_why(on: On) {

@@ -338,6 +338,8 @@ pub struct DeliveryFilter {
     pub states: Vec<DeliveryState>,
     /// Only those whose last attempt failed for one of these reasons; all when empty.
     pub error_classes: Vec<ErrorClass>,
+    /// Without those that a replay made again.
+    pub hide_replayed: bool,
 }
 
 impl DeliveryFilter {
@@ -360,6 +362,7 @@ impl DeliveryFilter {
                 || record
                     .failed_for()
                     .is_some_and(|class| self.error_classes.contains(&class)))
+            && !(self.hide_replayed && record.replayed.is_some())
     }
 }
 
@@ -454,6 +457,17 @@ pub struct DeliveryRecord {
     pub pending: Option<PendingRow>,
     /// Its ending, if it ended without an attempt's doing.
     pub ending: Option<EndingRow>,
+    /// The delivery by which it was made again, where that was looked up.
+    pub replayed: Option<Replayed>,
+}
+
+/// The last delivery by which a replay sent an event to a webhook again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Its id.
+    pub delivery_id: i64,
+    /// Where it stands.
+    pub state: DeliveryState,
 }
 
 impl DeliveryRecord {
@@ -463,6 +477,11 @@ impl DeliveryRecord {
             Some(row) if !self.state.is_final() => row.next_attempt(),
             _ => NextAttempt::Unknown,
         }
+    }
+
+    /// Whether it ended, and was not delivered: such a one is replayed.
+    pub(crate) fn ended_undelivered(&self) -> bool {
+        matches!(self.state, DeliveryState::Failed | DeliveryState::Cancelled)
     }
 
     /// Why its last attempt failed.

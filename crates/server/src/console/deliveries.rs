@@ -48,6 +48,14 @@ pub(super) struct Row {
     /// What happens next.
     pub(super) next: Next,
     pub(super) replay: bool,
+    /// The delivery by which it was made again.
+    pub(super) replayed: Option<Replay>,
+}
+
+/// The delivery by which another one was made again.
+pub(super) struct Replay {
+    pub(super) id: String,
+    pub(super) state: Badge,
 }
 
 /// What an organization's webhooks are called, by id.
@@ -94,6 +102,10 @@ pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now:
         outcome: outcome(&record),
         next: next(&record, now),
         replay: record.replay,
+        replayed: record.replayed.map(|replayed| Replay {
+            id: DeliveryId::from_raw(replayed.delivery_id).to_string(),
+            state: state(replayed.state),
+        }),
         event_type: record.event_type,
     }
 }
@@ -159,6 +171,7 @@ pub(super) struct Filter {
     pub(super) event_type: String,
     pub(super) start: String,
     pub(super) end: String,
+    pub(super) hide_replayed: bool,
 }
 
 /// The list.
@@ -228,6 +241,7 @@ pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
         end_us,
         states,
         error_classes,
+        hide_replayed: fields.has("hide_replayed"),
     };
     (filter, errors)
 }
@@ -254,6 +268,7 @@ pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
         event_type: fields.get("event_type").to_owned(),
         start: fields.get("start").to_owned(),
         end: fields.get("end").to_owned(),
+        hide_replayed: fields.has("hide_replayed"),
     }
 }
 

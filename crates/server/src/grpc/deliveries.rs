@@ -41,7 +41,11 @@ impl DeliveryService for Api {
         let request = request.get_ref();
         let organization = name::organization("parent", &request.parent)?;
         let filter = filter(organization, request)?;
-        let lists = format!("{:?} {:?}", request.states, request.error_classes);
+        let mut lists = format!("{:?} {:?}", request.states, request.error_classes);
+        // Tokens of older versions, which hid none, stay good.
+        if request.hide_replayed {
+            lists.push_str(" hide_replayed");
+        }
         let times = format!("{:?} {:?}", filter.start_us, filter.end_us);
         let arguments = page::Arguments::new(&[
             "ListDeliveries",
@@ -174,21 +178,28 @@ fn filter(organization: &str, request: &ListDeliveriesRequest) -> AppResult<Deli
     }
     filter.start_us = optional_micros("start_time", request.start_time.as_ref())?;
     filter.end_us = optional_micros("end_time", request.end_time.as_ref())?;
+    filter.hide_replayed = request.hide_replayed;
     Ok(filter)
 }
 
 pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
+    let replayed_state = record
+        .replayed
+        .map_or(DeliveryState::Unspecified, |replayed| state(replayed.state));
     let state = state(record.state);
     let last = record.last_attempt.as_ref();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
     let next = record.next_attempt().due_at();
     let next = next.filter(|_| waits && record.attempts_made > 0);
     let next = next.map(|due_at| timestamp(clock::shown_us(due_at)));
+    let named = |id: i64| format!("organizations/{organization}/deliveries/{}", DeliveryId::from_raw(id));
     Delivery {
-        name: format!(
-            "organizations/{organization}/deliveries/{}",
-            DeliveryId::from_raw(record.delivery_id)
-        ),
+        name: named(record.delivery_id),
+        replayed_as: record
+            .replayed
+            .map(|replayed| named(replayed.delivery_id))
+            .unwrap_or_default(),
+        replayed_state: replayed_state.into(),
         event: format!(
             "organizations/{organization}/events/{}",
             EventId::from_raw(record.event_id)

@@ -22,12 +22,30 @@ macro_rules! deliveries_queries {
                 .optional()?;
             let Some(event) = event.filter(|event| event.organization_id == organization) else { return Ok(None) };
             let owed: Vec<_> = event.owed().filter(|owed| owed.delivery_id == id).collect();
-            Ok(records_of(conn, &owed)$($wait)*?.pop())
+            let mut records = records_of(conn, &owed)$($wait)*?;
+            note_replays(conn, &mut records, &DeliveryFilter::default())$($wait)*?;
+            Ok(records.pop())
         }
 
         /// Deliveries below `before`, newest first; and the id to go on below, if there may be more. A page may come out
         /// short.
         pub(crate) $($asynchronous)* fn list_deliveries(
+            conn: &mut Connection,
+            organization: i64,
+            filter: &DeliveryFilter,
+            before: i64,
+            size: usize,
+        ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
+            let (mut found, next) = find_deliveries(conn, organization, filter, before, size)$($wait)*?;
+            // Where those that were replayed are left out, none of them was.
+            if !filter.hide_replayed {
+                note_replays(conn, &mut found, filter)$($wait)*?;
+            }
+            Ok((found, next))
+        }
+
+        /// The same, without what is known of their replays.
+        $($asynchronous)* fn find_deliveries(
             conn: &mut Connection,
             organization: i64,
             filter: &DeliveryFilter,
@@ -90,7 +108,10 @@ macro_rules! deliveries_queries {
             while !rest.is_empty() {
                 let (portion, others) = rest.split_at(page.portion().min(rest.len()));
                 rest = others;
-                let records = records_of(conn, portion)$($wait)*?;
+                let mut records = records_of(conn, portion)$($wait)*?;
+                if page.filter.hide_replayed {
+                    page.work.looked_at(note_replays(conn, &mut records, page.filter)$($wait)*?);
+                }
                 if let Some(below) = page.take(records) {
                     return Ok(Some(below));
                 }
@@ -127,6 +148,44 @@ macro_rules! deliveries_queries {
             Ok($crate::queries::deliveries::assemble(owed, tried, pending, endings))
         }
 
+        /// Notes for those of some deliveries that match a filter, and ended undelivered, the last one by which a replay sent the same
+        /// event to the same webhook again. Returns how many rows of replays it looked at.
+        $($asynchronous)* fn note_replays(
+            conn: &mut Connection,
+            records: &mut [DeliveryRecord],
+            filter: &DeliveryFilter,
+        ) -> QueryResult<usize> {
+            use $crate::queries::deliveries::{LastReplays, REPLAYS, REPLAYS_OF_ONE, REPLAYS_TOGETHER};
+            let mut last = LastReplays::of(records, filter);
+            let mut looked_at = 0;
+            let events = last.events();
+            for events in events.chunks(REPLAYS_TOGETHER) {
+                let mut rows = replays_of(conn, events, REPLAYS)$($wait)*?;
+                if rows.len() as i64 == REPLAYS {
+                    // Some of them were replayed very often.
+                    rows.clear();
+                    for event in events {
+                        rows.extend(replays_of(conn, &[*event], REPLAYS_OF_ONE)$($wait)*?);
+                    }
+                }
+                looked_at += rows.len();
+                last.add(&outlines_of(conn, &rows)$($wait)*?);
+            }
+            let replays = records_of(conn, &last.owed())$($wait)*?;
+            last.note(records, &replays);
+            Ok(looked_at)
+        }
+
+        /// The newest rows of replays of events.
+        $($asynchronous)* fn replays_of(conn: &mut Connection, events: &[i64], most: i64) -> QueryResult<Vec<i64>> {
+            event_replays::table
+                .filter(event_replays::event_id.eq_any(events))
+                .order(event_replays::replay_id.desc())
+                .limit(most)
+                .select(event_replays::replay_id)
+                .load(conn)$($wait)*
+        }
+
         /// All deliveries of events, in order of id.
         $($asynchronous)* fn delivery_records(
             conn: &mut Connection,
@@ -146,7 +205,9 @@ macro_rules! deliveries_queries {
             let rows = rows_of_event(conn, event)$($wait)*?;
             let outlines = outlines_of(conn, &rows)$($wait)*?;
             let owned = outlines.into_iter().filter(|event| event.organization_id == organization);
-            delivery_records(conn, owned.collect())$($wait)*
+            let mut records = delivery_records(conn, owned.collect())$($wait)*?;
+            note_replays(conn, &mut records, &DeliveryFilter::default())$($wait)*?;
+            Ok(records)
         }
 
         /// The ids of an event's rows: its own, and those of its replays.
@@ -174,13 +235,13 @@ macro_rules! deliveries_queries {
 }
 pub(crate) use deliveries_queries;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hookwright_domain::{id::time_us, outcome::DeliveryState};
 
 use super::history::{STRETCH, Work};
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
+    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, Replayed},
     row_event::{EventOutline, Owed},
     rows::{DELIVERED, EndingRow, FAILED, PAUSED, PendingRow},
     schema::{attempts, events},
@@ -227,9 +288,14 @@ pub(crate) const BROAD: usize = 32;
 /// How many deliveries are looked up together.
 const PORTION: usize = 400;
 
+/// Of how many events the replays are looked up together, how many rows of them are read then, and how many of one event alone.
+pub(crate) const REPLAYS_TOGETHER: usize = 400;
+pub(crate) const REPLAYS: i64 = 4_000;
+pub(crate) const REPLAYS_OF_ONE: i64 = 1_000;
+
 /// A page of deliveries that is being filled.
 pub(crate) struct Page<'a> {
-    filter: &'a DeliveryFilter,
+    pub(crate) filter: &'a DeliveryFilter,
     size: usize,
     pub(crate) found: Vec<DeliveryRecord>,
     pub(crate) work: Work,
@@ -287,7 +353,7 @@ impl DeliveryFilter {
     }
 
     fn asks_where_they_stand(&self) -> bool {
-        !self.states.is_empty() || !self.error_classes.is_empty()
+        !self.states.is_empty() || !self.error_classes.is_empty() || self.hide_replayed
     }
 
     /// The deliveries of events, newest first, that match as far as the events' rows tell.
@@ -334,9 +400,92 @@ pub(crate) fn assemble(
             last_attempt,
             pending,
             ending,
+            replayed: None,
         }
     });
     records.collect()
+}
+
+/// The last replays of deliveries, as far as they are found. They are told apart by event and webhook.
+pub(crate) struct LastReplays {
+    wanted: HashSet<(i64, i64)>,
+    found: HashMap<(i64, i64), FoundReplay>,
+}
+
+/// The row of a replay, with the delivery that it makes to a webhook.
+struct FoundReplay {
+    delivery_id: i64,
+    outline: EventOutline,
+}
+
+impl LastReplays {
+    /// What is looked for.
+    pub(crate) fn of(records: &[DeliveryRecord], filter: &DeliveryFilter) -> Self {
+        let wanted = records
+            .iter()
+            .filter(|record| record.ended_undelivered() && filter.matches(record));
+        Self {
+            wanted: wanted.map(|record| (record.event_id, record.webhook_id)).collect(),
+            found: HashMap::new(),
+        }
+    }
+
+    /// The events of it, in order.
+    pub(crate) fn events(&self) -> Vec<i64> {
+        let mut events: Vec<i64> = self.wanted.iter().map(|(event, _)| *event).collect();
+        events.sort_unstable();
+        events.dedup();
+        events
+    }
+
+    /// Takes the rows of replays in.
+    pub(crate) fn add(&mut self, outlines: &[EventOutline]) {
+        for outline in outlines {
+            let Some(event) = outline.replay_of else { continue };
+            for owed in outline.owed() {
+                let place = (event, owed.webhook_id);
+                let known = self.found.get(&place).map_or(i64::MIN, |found| found.delivery_id);
+                if self.wanted.contains(&place) && owed.delivery_id > known {
+                    let found = FoundReplay {
+                        delivery_id: owed.delivery_id,
+                        outline: EventOutline {
+                            webhooks: Vec::new(),
+                            ..outline.clone()
+                        },
+                    };
+                    self.found.insert(place, found);
+                }
+            }
+        }
+    }
+
+    /// The deliveries that were found.
+    pub(crate) fn owed(&self) -> Vec<Owed<'_>> {
+        let found = self.found.iter().map(|((_, webhook_id), found)| Owed {
+            event: &found.outline,
+            delivery_id: found.delivery_id,
+            webhook_id: *webhook_id,
+        });
+        found.collect()
+    }
+
+    /// Notes them, with where they stand, for the deliveries that they came after.
+    pub(crate) fn note(&self, records: &mut [DeliveryRecord], replays: &[DeliveryRecord]) {
+        let states: HashMap<i64, DeliveryState> = replays
+            .iter()
+            .map(|replay| (replay.delivery_id, replay.state))
+            .collect();
+        for record in records.iter_mut().filter(|record| record.ended_undelivered()) {
+            let found = self.found.get(&(record.event_id, record.webhook_id));
+            let later = found
+                .map(|found| found.delivery_id)
+                .filter(|id| *id > record.delivery_id);
+            record.replayed = later.and_then(|delivery_id| {
+                let state = *states.get(&delivery_id)?;
+                Some(Replayed { delivery_id, state })
+            });
+        }
+    }
 }
 
 fn state(

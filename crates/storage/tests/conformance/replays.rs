@@ -106,6 +106,74 @@ on_both_stores! {
         assert_eq!(store.replay_stretch(ORGANIZATION + 1, &[], 0, i64::MAX).await.unwrap().candidates, []);
     }
 
+    async fn what_was_not_delivered_says_how_it_was_replayed(fixture: &mut Fixture) {
+        use DeliveryState::{Delivered, Failed, Pending};
+        let store = fixture.store();
+        let events = [fixture.event(&[11, 12, 13]), fixture.event(&[11])];
+        fixture.commit_events(events.to_vec()).await;
+        let outcomes = Batch {
+            attempts: vec![
+                attempt(&events[0], 0, 1, FAILED),
+                attempt(&events[0], 1, 1, FAILED),
+                attempt(&events[0], 2, 1, DELIVERED),
+                attempt(&events[1], 0, 1, FAILED),
+            ],
+            ..Batch::default()
+        };
+        store.commit(&outcomes).await.unwrap();
+        // The first webhook's twice: what failed again, and what is on its way. The third was delivered, and again.
+        let replays = [again(fixture, &events[0], &[11, 13]), again(fixture, &events[0], &[12, 11])];
+        fixture.commit_events(replays.to_vec()).await;
+        let outcomes = Batch {
+            attempts: vec![attempt(&replays[0], 0, 1, FAILED), attempt(&replays[1], 0, 1, DELIVERED)],
+            ..Batch::default()
+        };
+        store.commit(&outcomes).await.unwrap();
+        let told = async |filter: DeliveryFilter| -> Vec<_> {
+            let (records, _) = store.list_deliveries(ORGANIZATION, &filter, i64::MAX, 10).await.unwrap();
+            let told = records.iter().map(|record| {
+                (record.delivery_id, record.replayed.map(|replayed| (replayed.delivery_id, replayed.state)))
+            });
+            told.collect()
+        };
+        let last = (delivery(&replays[1], 1), Pending);
+        let failed = [
+            (delivery(&replays[0], 0), Some(last)),
+            (delivery(&events[1], 0), None),
+            (delivery(&events[0], 1), Some((delivery(&replays[1], 0), Delivered))),
+            (delivery(&events[0], 0), Some(last)),
+        ];
+        let filter = || DeliveryFilter { states: vec![Failed], ..DeliveryFilter::default() };
+        assert_eq!(told(filter()).await, failed);
+        assert_eq!(told(DeliveryFilter { hide_replayed: true, ..filter() }).await, [(delivery(&events[1], 0), None)]);
+        let all = told(DeliveryFilter::default()).await;
+        assert_eq!((all.len(), all.iter().filter(|(_, replayed)| replayed.is_some()).count()), (8, 3));
+        let shown = told(DeliveryFilter { hide_replayed: true, ..DeliveryFilter::default() }).await;
+        assert_eq!((shown.len(), shown.iter().filter(|(_, replayed)| replayed.is_some()).count()), (5, 0));
+        let one = store.get_delivery(ORGANIZATION, delivery(&events[0], 0)).await.unwrap().unwrap();
+        assert_eq!(one.replayed.map(|replayed| (replayed.delivery_id, replayed.state)), Some(last));
+        let of_event = store.deliveries_of_event(ORGANIZATION, events[0].event.id).await.unwrap();
+        assert_eq!(of_event.iter().filter(|record| record.replayed.is_some()).count(), 3);
+        let last_of_all = store.get_delivery(ORGANIZATION, delivery(&replays[1], 1)).await.unwrap().unwrap();
+        assert_eq!(last_of_all.replayed, None);
+    }
+
+    async fn replays_of_an_event_that_has_very_many_are_found(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let event = fixture.event(&[11, 12]);
+        fixture.commit_events(vec![event.clone()]).await;
+        let outcomes = Batch { attempts: vec![attempt(&event, 0, 1, FAILED)], ..Batch::default() };
+        store.commit(&outcomes).await.unwrap();
+        for _ in 0..5 {
+            let replays: Vec<_> = (0..900).map(|_| again(fixture, &event, &[12])).collect();
+            fixture.commit_events(replays).await;
+        }
+        let last = again(fixture, &event, &[11]);
+        fixture.commit_events(vec![last.clone()]).await;
+        let record = store.get_delivery(ORGANIZATION, delivery(&event, 0)).await.unwrap().unwrap();
+        assert_eq!(record.replayed.map(|replayed| replayed.delivery_id), Some(delivery(&last, 0)));
+    }
+
     async fn a_replay_is_known_as_the_event_that_it_replays(fixture: &mut Fixture) {
         let store = fixture.store();
         let event = fixture.event(&[11]);
