@@ -6,9 +6,9 @@ use crate::{
     audit::AuditCommand, client::ClientArgs, completions::CompletionsArgs, config::ConfigArgs,
     deliveries::DeliveriesCommand, demo::DemoArgs, event_types::EventTypesCommand, events::EventsCommand,
     installation::InstallationCommand, listen::ListenArgs, migrate::MigrateArgs, nodes::NodesCommand,
-    operations::OperationsCommand, organizations::OrganizationsCommand, portal::PortalCommand, profiles::ProfilesArgs,
-    publish::PublishArgs, relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs, tokens::TokensCommand,
-    webhooks::WebhooksCommand,
+    operations::OperationsCommand, organizations::OrganizationsCommand, portal::PortalCommand, problems::StatusArgs,
+    profiles::ProfilesArgs, publish::PublishArgs, relay::RelayArgs, replays::ReplaysCommand, serve::ServeArgs,
+    tokens::TokensCommand, webhooks::WebhooksCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Portal(Group<PortalCommand>),
     /// Show what the installation runs, and its settings
     Installation(Group<InstallationCommand>),
+    /// Show what somebody should look at, and exit with 1 if there is anything
+    Status(StatusArgs),
     /// Show the servers of the installation
     Nodes(Group<NodesCommand>),
     /// Keep connection settings under names

@@ -5,18 +5,27 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use hookwright_proto::v1::{GetInstallationRequest, Installation, Setting};
 
-use crate::{client::Client, output};
+use crate::{
+    client::Client,
+    output,
+    problems::{self, ProblemsArgs},
+};
 
 /// What to do with the installation.
 #[derive(Debug, Subcommand)]
 pub(crate) enum InstallationCommand {
     /// Show what the installation runs, and the settings in force at the server that answers
     Get,
+    /// List what somebody should look at: webhooks that are disabled, fail or are paused, and paused ordering keys
+    Problems(ProblemsArgs),
 }
 
 /// Runs the command.
 pub(crate) async fn run(client: Client, command: InstallationCommand) -> anyhow::Result<ExitCode> {
-    let InstallationCommand::Get = command;
+    if let InstallationCommand::Problems(args) = command {
+        problems::list(&client, args).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let request = GetInstallationRequest::default();
     let installation = client.installation().get_installation(request).await?.into_inner();
     client.output.message("Installation", &installation, show)?;

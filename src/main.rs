@@ -18,6 +18,7 @@ mod operations;
 mod organizations;
 mod output;
 mod portal;
+mod problems;
 mod profiles;
 mod progress;
 mod publish;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Command::Installation(group) => {
             client::run(group.client.or(root), |client| installation::run(client, group.command))
         }
+        Command::Status(args) => client::run(args.client.clone().or(root), |client| problems::status(client, args)),
         Command::Nodes(group) => client::run(group.client.or(root), |client| nodes::run(client, group.command)),
         Command::Deliveries(group) => {
             client::run(group.client.or(root), |client| deliveries::run(client, group.command))

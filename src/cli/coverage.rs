@@ -67,6 +67,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("AuditService/ListAuditEntries", "audit list"),
     ("PortalService/CreatePortalLink", "portal link"),
     ("InstallationService/GetInstallation", "installation get"),
+    ("InstallationService/ListProblems", "installation problems"),
+    ("InstallationService/ListProblems", "status"),
 ];
 
 /// Commands that are not about a resource of the API.

@@ -1,11 +1,16 @@
 //! What an installation tells of itself.
 
 use hookwright_proto::v1::{
-    GetInstallationRequest, Installation as Told, ListEventTypesRequest, Setting, SettingOrigin, StoreKind, TokenScope,
+    DisabledReason, GetInstallationRequest, Installation as Told, ListEventTypesRequest, ListProblemsRequest,
+    OrderedFailure, Ordering, Problem, ProblemKind, Setting, SettingOrigin, StoreKind, TokenScope, Webhook,
 };
+use hookwright_testkit::{Receiver, until};
 use tonic::{Code, Status};
 
-use crate::support::{ACME, Clients, Installation, On, builder, on_both_stores, token};
+use crate::{
+    command_line,
+    support::{ACME, CLOCKING, Clients, Installation, On, builder, id_of, on_both_stores, token, webhook},
+};
 
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
@@ -39,6 +44,114 @@ on_both_stores! {
         let retries = setting(&told, "retry_delays");
         assert!(retries.list && retries.values.len() == 11, "{retries:?}");
         assert_eq!((retries.origin(), retries.source.as_str()), (SettingOrigin::Default, ""));
+    }
+}
+
+/// All pages of the problems that are asked for.
+async fn problems(clients: &mut Clients, request: ListProblemsRequest) -> Result<Vec<Problem>, Status> {
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListProblemsRequest {
+            page_token,
+            ..request.clone()
+        };
+        let page = clients.installation.list_problems(request).await?.into_inner();
+        found.extend(page.problems);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+fn told(problems: &[Problem]) -> Vec<(ProblemKind, &str)> {
+    problems
+        .iter()
+        .map(|problem| (problem.kind(), id_of(&problem.webhook)))
+        .collect()
+}
+
+on_both_stores! {
+    async fn what_somebody_should_look_at_is_listed_over_all_organizations(on: On) {
+        use ProblemKind::{KeyPaused, WebhookDisabled, WebhookFailing, WebhookPaused};
+        let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1s")).await;
+        let (well, failing, gone) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
+        let mut create = async |receiver: &Receiver, more: Webhook| {
+            let made = Webhook { payload_url: receiver.url("/"), events: vec!["clocking".to_owned()], ..more };
+            let made = installation.create_webhook(made).await.unwrap();
+            receiver.wait_for(1).await;
+            made.name
+        };
+        create(&well, Webhook::default()).await;
+        let failing_one = create(&failing, Webhook { description: "billing".to_owned(), ..Webhook::default() }).await;
+        let ordered = Webhook {
+            ordering: Ordering::Ordered.into(),
+            ordered_failure: OrderedFailure::Pause.into(),
+            ..Webhook::default()
+        };
+        let paused_key = create(&failing, ordered).await;
+        let gone_one = create(&gone, Webhook::default()).await;
+        let address = format!("http://{}", installation.server.grpc_address());
+        let secret = installation.server.token().unwrap();
+        let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*secret)];
+        let healthy = command_line::run(&["status"], &environment).await;
+        assert!(healthy.status.success(), "{healthy:?}");
+
+        failing.respond(500);
+        gone.respond(410);
+        installation.publish("clocking", CLOCKING).await;
+        installation.create_organization("other").await;
+        let of_other = hookwright_proto::v1::CreateWebhookRequest {
+            parent: "organizations/other".to_owned(),
+            webhook: Some(Webhook { active: Some(false), ..webhook(&well.url("/"), &["*"]) }),
+        };
+        let paused = installation.clients.webhooks.create_webhook(of_other).await.unwrap().into_inner().name;
+        let expected = [
+            (WebhookFailing, id_of(&failing_one)),
+            (WebhookFailing, id_of(&paused_key)),
+            (KeyPaused, id_of(&paused_key)),
+            (WebhookDisabled, id_of(&gone_one)),
+            (WebhookPaused, id_of(&paused)),
+        ];
+        let all = until("all problems to be there", async || {
+            let all = problems(&mut installation.clients, ListProblemsRequest::default()).await.unwrap();
+            if all.len() == expected.len() { Ok(all) } else { Err(format!("{all:#?}")) }
+        })
+        .await;
+        assert_eq!(told(&all), expected, "by organization and webhook");
+        assert_eq!(all[0].description, "billing");
+        assert!(all[0].failure_count > 0 && all[0].start_time.is_some(), "{:?}", all[0]);
+        assert_eq!((all[2].paused_key_count, all[3].disabled_reason()), (1, DisabledReason::Gone));
+        assert!(all.iter().all(|problem| !problem.message.is_empty()), "{all:?}");
+        for page_size in 1..=3 {
+            let request = ListProblemsRequest { page_size, ..Default::default() };
+            assert_eq!(told(&problems(&mut installation.clients, request).await.unwrap()), expected, "{page_size} a page");
+        }
+        let of_acme = || ListProblemsRequest { organization: ACME.to_owned(), page_size: 2, ..Default::default() };
+        assert_eq!(told(&problems(&mut installation.clients, of_acme()).await.unwrap()), expected[..4]);
+        let kinds = vec![KeyPaused.into(), WebhookPaused.into()];
+        let of_kinds = ListProblemsRequest { kinds, ..Default::default() };
+        assert_eq!(told(&problems(&mut installation.clients, of_kinds).await.unwrap()), [expected[2], expected[4]]);
+
+        let limited = installation.clients.create_token(token(TokenScope::Read, ACME)).await.unwrap();
+        let mut theirs = Clients::connect(installation.server.grpc_address(), &limited.secret).await;
+        assert_eq!(told(&problems(&mut theirs, of_acme()).await.unwrap()), expected[..4]);
+        for organization in ["", "organizations/other"] {
+            let request = ListProblemsRequest { organization: organization.to_owned(), ..Default::default() };
+            let refused = problems(&mut theirs, request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied, "{organization}: {refused}");
+        }
+
+        let output = command_line::run(&["status"], &environment).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for part in ["webhook disabled", "key paused", "other", id_of(&gone_one)] {
+            assert!(said.contains(part), "{part} is not in\n{said}");
+        }
+        let command = ["installation", "problems", "--organization", "other", "--kind", "webhook-paused"];
+        let output = command_line::run(&command, &environment).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains(id_of(&paused)) && !said.contains(id_of(&gone_one)), "{said}");
     }
 }
 

@@ -21,6 +21,7 @@ pub mod operations;
 pub mod organizations;
 pub(crate) mod places;
 pub mod portal;
+pub mod problems;
 pub mod pull;
 mod registry;
 pub mod replays;

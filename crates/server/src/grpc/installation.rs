@@ -1,14 +1,21 @@
 //! `InstallationService`.
 
+use hookwright_domain::id::WebhookId;
 use hookwright_proto::v1::{
-    GetInstallationRequest, Installation, Setting, SettingOrigin, StoreKind,
+    DisabledReason, GetInstallationRequest, Installation, ListProblemsRequest, ListProblemsResponse,
+    Problem as ShownProblem, ProblemKind as ShownKind, Setting, SettingOrigin, StoreKind,
     installation_service_server::InstallationService,
 };
+use hookwright_storage::PAUSED_COUNTED;
 use tonic::{Request, Response, Status};
 
-use super::{Api, time::timestamp};
+use super::{Api, name, page, time::timestamp, webhooks::disabled_reason};
 use crate::{
-    app::{error::AppError, installation::InstallationView},
+    app::{
+        error::{AppError, AppResult},
+        installation::InstallationView,
+        problems::{Problem, ProblemFilter, ProblemKind, ProblemState},
+    },
     options::{Origin, SettingInForce},
 };
 
@@ -26,6 +33,108 @@ impl InstallationService for Api {
             return Err(AppError::invalid("name", "INVALID_RESOURCE_NAME", rule).into());
         }
         Ok(Response::new(installation(&self.app.get_installation(&caller).await?)))
+    }
+
+    async fn list_problems(
+        &self,
+        request: Request<ListProblemsRequest>,
+    ) -> Result<Response<ListProblemsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let organization = Some(&request.organization).filter(|name| !name.is_empty());
+        let organization = organization.map(|text| name::organization("organization", text));
+        let filter = ProblemFilter {
+            organization: organization.transpose()?,
+            kinds: request.kinds.iter().copied().map(kind).collect::<AppResult<_>>()?,
+        };
+        let kinds = format!("{:?}", request.kinds);
+        let arguments = page::Arguments::new(&["ListProblems", &request.organization, &kinds]);
+        let place = arguments.place(&request.page_token)?;
+        let after = place.and_then(|place| place.parse().ok());
+        let size = page::size(request.page_size)?;
+        let (problems, next) = self.app.list_problems(&caller, &filter, after, size).await?;
+        let place = |problem: &Problem| problem.place().to_string();
+        let (problems, next) = page::fit(problems, next, place, problem);
+        Ok(Response::new(ListProblemsResponse {
+            problems,
+            next_page_token: arguments.token(next.as_deref()),
+        }))
+    }
+}
+
+fn kind(number: i32) -> AppResult<ProblemKind> {
+    Ok(match ShownKind::try_from(number) {
+        Ok(ShownKind::WebhookDisabled) => ProblemKind::Disabled,
+        Ok(ShownKind::WebhookFailing) => ProblemKind::Failing,
+        Ok(ShownKind::WebhookPaused) => ProblemKind::Paused,
+        Ok(ShownKind::KeyPaused) => ProblemKind::KeysPaused,
+        Ok(ShownKind::Unspecified) | Err(_) => {
+            let rule = format!("{number} is not a kind of problem");
+            return Err(AppError::invalid("kinds", "UNKNOWN_VALUE", rule));
+        }
+    })
+}
+
+fn problem(problem: Problem) -> ShownProblem {
+    let message = message(&problem.state);
+    let shown = ShownProblem {
+        webhook: format!(
+            "organizations/{}/webhooks/{}",
+            problem.organization,
+            WebhookId::from_raw(problem.webhook.id)
+        ),
+        payload_url: problem.webhook.payload_url,
+        description: problem.webhook.description,
+        start_time: problem.since.map(timestamp),
+        message,
+        ..ShownProblem::default()
+    };
+    match problem.state {
+        ProblemState::Disabled(reason) => ShownProblem {
+            kind: ShownKind::WebhookDisabled.into(),
+            disabled_reason: disabled_reason(Some(&reason)).into(),
+            ..shown
+        },
+        ProblemState::Failing(failures) => ShownProblem {
+            kind: ShownKind::WebhookFailing.into(),
+            failure_count: failures,
+            ..shown
+        },
+        ProblemState::Paused => ShownProblem {
+            kind: ShownKind::WebhookPaused.into(),
+            ..shown
+        },
+        ProblemState::KeysPaused(keys) => ShownProblem {
+            kind: ShownKind::KeyPaused.into(),
+            paused_key_count: i32::try_from(keys).unwrap_or(i32::MAX),
+            ..shown
+        },
+    }
+}
+
+/// What is wrong and what to do about it, for people.
+fn message(state: &ProblemState) -> String {
+    match state {
+        ProblemState::Disabled(reason) => {
+            let why = match disabled_reason(Some(reason)) {
+                DisabledReason::Gone => "its receiver answered 410 Gone",
+                DisabledReason::Failing | DisabledReason::Unspecified => "it kept failing",
+            };
+            format!("disabled because {why}; mend the receiver, then resume the webhook")
+        }
+        ProblemState::Failing(1) => "1 attempt failed since the last success; its deliveries tell why".to_owned(),
+        ProblemState::Failing(failures) => {
+            format!("{failures} attempts failed since the last success; its deliveries tell why")
+        }
+        ProblemState::Paused => "paused: nothing is sent until somebody resumes it".to_owned(),
+        ProblemState::KeysPaused(keys) => {
+            let keys = match *keys {
+                1 => "1 ordering key waits".to_owned(),
+                ..=PAUSED_COUNTED => format!("{keys} ordering keys wait"),
+                _ => format!("more than {PAUSED_COUNTED} ordering keys wait"),
+            };
+            format!("{keys} for a decision; retry or skip the deliveries that are paused")
+        }
     }
 }
 

@@ -390,11 +390,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         rotation_until,
         paused_keys,
     } = view;
-    let reason = match row.disabled_reason.as_deref() {
-        Some("gone") => DisabledReason::Gone,
-        Some("failing") => DisabledReason::Failing,
-        _ => DisabledReason::Unspecified,
-    };
+    let reason = disabled_reason(row.disabled_reason.as_deref());
     let schedule = spec.retry_delays.map(|delays| RetrySchedule {
         delays: delays.into_iter().map(proto_duration).collect(),
     });
@@ -445,6 +441,15 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
             OrderedFailure::Skip
         }
         .into(),
+    }
+}
+
+/// Why a webhook was disabled, as it is stored.
+pub(super) fn disabled_reason(stored: Option<&str>) -> DisabledReason {
+    match stored {
+        Some("gone") => DisabledReason::Gone,
+        Some("failing") => DisabledReason::Failing,
+        _ => DisabledReason::Unspecified,
     }
 }
 

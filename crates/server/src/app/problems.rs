@@ -1,0 +1,218 @@
+//! Problems: webhooks and ordering keys that somebody should look at, over the installation or of one organization.
+//!
+//! A list does bounded work for each page: webhooks are looked at in memory, those that fail are few rows, and paused keys are found
+//! by their index.
+
+use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
+
+use hookwright_delivery::clock;
+use hookwright_domain::id::WebhookId;
+use hookwright_storage::{HealthRow, PausedRange, WebhookRow};
+
+use super::{
+    App,
+    access::{Caller, Scope},
+    error::AppResult,
+    webhooks::WebhookName,
+};
+
+/// What is wrong, in the order in which a webhook's problems are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProblemState {
+    /// The service made the webhook inactive, for this reason.
+    Disabled(String),
+    /// So many attempts to it failed since its last success.
+    Failing(i32),
+    /// Its owner made it inactive.
+    Paused,
+    /// So many of its ordering keys wait for a decision; more than [`hookwright_storage::PAUSED_COUNTED`] stands for any number above
+    /// it.
+    KeysPaused(usize),
+}
+
+impl ProblemState {
+    /// The kind of problem.
+    pub const fn kind(&self) -> ProblemKind {
+        match self {
+            Self::Disabled(_) => ProblemKind::Disabled,
+            Self::Failing(_) => ProblemKind::Failing,
+            Self::Paused => ProblemKind::Paused,
+            Self::KeysPaused(_) => ProblemKind::KeysPaused,
+        }
+    }
+}
+
+/// A kind of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemKind {
+    /// See [`ProblemState::Disabled`].
+    Disabled,
+    /// See [`ProblemState::Failing`].
+    Failing,
+    /// See [`ProblemState::Paused`].
+    Paused,
+    /// See [`ProblemState::KeysPaused`].
+    KeysPaused,
+}
+
+/// A webhook that somebody should look at.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The organization's name.
+    pub organization: String,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// What is wrong.
+    pub state: ProblemState,
+    /// Since when, where that is known.
+    pub since: Option<i64>,
+    organization_id: i64,
+}
+
+/// The place of a problem in a list: organization, webhook and kind. As text `organization.webhook.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProblemPlace(i64, i64, u8);
+
+impl fmt::Display for ProblemPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl FromStr for ProblemPlace {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().unwrap_or_default();
+        Ok(Self(part().parse()?, part().parse()?, part().parse()?))
+    }
+}
+
+impl Problem {
+    /// Its place in a list.
+    pub fn place(&self) -> ProblemPlace {
+        ProblemPlace(self.organization_id, self.webhook.id, self.state.kind() as u8)
+    }
+}
+
+/// Which problems to list.
+#[derive(Clone, Debug, Default)]
+pub struct ProblemFilter<'a> {
+    /// Only those of this organization.
+    pub organization: Option<&'a str>,
+    /// Only those of these kinds; all when empty.
+    pub kinds: Vec<ProblemKind>,
+}
+
+impl ProblemFilter<'_> {
+    fn asks_for(&self, kind: ProblemKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+}
+
+impl App {
+    /// Problems from after a place, by organization and webhook: `size` at most; and the place to go on after, if there are more.
+    ///
+    /// # Errors
+    /// When the caller may not see them, there is no such organization, or the store does not answer.
+    pub async fn list_problems(
+        &self,
+        caller: &Caller,
+        filter: &ProblemFilter<'_>,
+        after: Option<ProblemPlace>,
+        size: usize,
+    ) -> AppResult<(Vec<Problem>, Option<String>)> {
+        let organization = match filter.organization {
+            Some(name) => Some(self.organization_for(caller, Scope::Read, name)?.id),
+            None => {
+                caller.require(Scope::Read)?;
+                None
+            }
+        };
+        let mut problems = self.webhook_problems(organization, filter).await?;
+        if filter.asks_for(ProblemKind::KeysPaused) {
+            problems.extend(self.key_problems(organization, after, size + 1).await?);
+        }
+        problems.retain(|problem| after.is_none_or(|after| problem.place() > after));
+        problems.sort_by_key(Problem::place);
+        Ok(super::page(problems, size, |problem| problem.place().to_string()))
+    }
+
+    /// Webhooks that are disabled, fail or are paused.
+    async fn webhook_problems(&self, organization: Option<i64>, filter: &ProblemFilter<'_>) -> AppResult<Vec<Problem>> {
+        let rows = self.store.all_failing_webhooks().await?;
+        let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
+        let problem = |name: &str, row: &WebhookRow| {
+            let is_meant = organization.is_none_or(|id| id == row.organization_id);
+            let (state, since) = is_meant.then(|| state_of(row, failing.get(&row.id)))??;
+            filter.asks_for(state.kind()).then(|| Problem {
+                organization: name.to_owned(),
+                webhook: WebhookName::of(row),
+                state,
+                since,
+                organization_id: row.organization_id,
+            })
+        };
+        Ok(self.registry.filter_webhooks(i64::MIN, usize::MAX, problem))
+    }
+
+    /// Webhooks with paused ordering keys from a place on, about `size` at most.
+    async fn key_problems(
+        &self,
+        organization: Option<i64>,
+        after: Option<ProblemPlace>,
+        size: usize,
+    ) -> AppResult<Vec<Problem>> {
+        // The webhook that the place names may have its keys to come.
+        let from = after.map_or((i64::MIN, i64::MIN), |ProblemPlace(organization, webhook, _)| {
+            (organization, webhook.saturating_sub(1))
+        });
+        let range = match organization {
+            Some(id) => PausedRange {
+                organization: Some(id),
+                ..PausedRange::all_after(from)
+            },
+            None => PausedRange::all_after(from),
+        };
+        // One more, in place of the one that the page before may have had.
+        let found = self.store.paused_webhooks(range, size + 1).await?;
+        let problems = found.into_iter().filter_map(|found| {
+            let rows = self.registry.any_webhook(WebhookId::from_raw(found.webhook_id))?;
+            Some(Problem {
+                organization: self.registry.organization_name(found.organization_id)?,
+                webhook: WebhookName::of(&rows.row),
+                state: ProblemState::KeysPaused(found.keys),
+                since: None,
+                organization_id: found.organization_id,
+            })
+        });
+        Ok(problems.collect())
+    }
+}
+
+/// What is wrong with a webhook as such, and since when.
+fn state_of(row: &WebhookRow, health: Option<&HealthRow>) -> Option<(ProblemState, Option<i64>)> {
+    match (row.active, &row.disabled_reason) {
+        (false, Some(reason)) => Some((ProblemState::Disabled(reason.clone()), row.disabled_at)),
+        (false, None) => Some((ProblemState::Paused, None)),
+        (true, _) => {
+            let since = health?.failing_since?;
+            Some((ProblemState::Failing(health?.failures), Some(clock::shown_us(since))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        let place = ProblemPlace(-1, i64::MAX, 3);
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for text in ["", "1", "1.2", "1.2.x", "1.2.300", "a.b.c"] {
+            assert!(text.parse::<ProblemPlace>().is_err(), "{text}");
+        }
+    }
+}
