@@ -1,8 +1,12 @@
-//! Traces as a collector receives them.
+//! Traces as a collector receives them, and metrics as they are documented.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
-use hookwright_testkit::{DEADLINE, Receiver};
+use hookwright_proto::v1::GetWebhookRequest;
+use hookwright_testkit::{DEADLINE, Receiver, http, until};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -124,4 +128,57 @@ async fn f10_a_collector_that_is_down_harms_no_delivery() {
         installation.publish("clocking", CLOCKING).await;
     }
     wait_for_events(&receiver, 100).await;
+}
+
+/// The rows of a table that begin with a name: the name, and the cell after it.
+fn documented(page: &str) -> BTreeSet<(String, String)> {
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.strip_suffix('`')?;
+        Some((name.to_owned(), cells.next()?.to_owned()))
+    });
+    rows.collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_metric_is_there() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let webhook = installation.webhook(&receiver, &["clocking"]).await.name;
+    installation.publish("clocking", CLOCKING).await;
+    wait_for_events(&receiver, 1).await;
+    let unknown = GetWebhookRequest {
+        name: format!("{webhook}x"),
+    };
+    installation.clients.webhooks.get_webhook(unknown).await.unwrap_err();
+    let publish = "service=\"hookwright.v1.EventService\",method=\"PublishEvent\",code=\"OK\"";
+    // A call is counted when the last of its answer was sent, and its caller may be faster.
+    let text = until("the calls to be counted", async || {
+        let address = installation.server.http_address();
+        let response = http::request(address, "GET", "/metrics", &[], b"").await.unwrap();
+        let text = String::from_utf8(response.body).unwrap();
+        let is_counted = text.contains(&format!("hookwright_grpc_calls_total{{{publish}}} 1"));
+        if is_counted { Ok(text) } else { Err(text) }
+    })
+    .await;
+    let kinds = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let found: BTreeSet<(String, String)> = kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+    assert_eq!(
+        documented(include_str!("../../docs/metrics.md")),
+        found,
+        "left: docs/metrics.md; right: /metrics"
+    );
+    for part in [
+        "method=\"GetWebhook\",code=\"",
+        "hookwright_grpc_call_seconds_count{service=\"hookwright.v1.WebhookService\",method=\"CreateWebhook\"} 1",
+        &format!("hookwright_build_info{{version=\"{}\"", env!("CARGO_PKG_VERSION")),
+        "hookwright_webhooks{state=\"active\"} 1",
+        "hookwright_backlog{state=\"paused\"} 0",
+        "process_cpu_seconds_total ",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert_eq!(text.matches("# EOF").count(), 1);
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod body;
+pub(crate) mod calls;
 mod completion;
 mod conditions;
 mod deliveries;

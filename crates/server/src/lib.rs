@@ -56,7 +56,10 @@ pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts, operations::OperationMetrics},
     console::ConsoleOptions,
-    grpc::in_flight::{BUDGET_BYTES_MIN, RequestMetrics},
+    grpc::{
+        calls::CallMetrics,
+        in_flight::{BUDGET_BYTES_MIN, RequestMetrics},
+    },
     http::proxies::Proxies,
     listener::{Limits as ListenerLimits, Listener, meters::ListenerMetrics},
     options::Options,
@@ -301,6 +304,7 @@ struct Working {
 struct DoorMetrics {
     listeners: ListenerMetrics,
     requests: RequestMetrics,
+    calls: CallMetrics,
 }
 
 async fn work(
@@ -313,7 +317,7 @@ async fn work(
     let catalogue = Arc::new(Catalogue::default());
     let configuration = store.accept_configuration().await?;
     App::load(store, &opened.key, limits, &catalogue).await?;
-    let (mut registry, metrics) = telemetry::registry();
+    let (mut registry, metrics) = telemetry::registry(env!("CARGO_PKG_VERSION"), &options.about.commit);
     let (figures, schema_mismatches) = (retention::Figures::default(), Counter::default());
     registry.register("events_expired", "Events removed by retention", figures.removed.clone());
     let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
@@ -321,6 +325,7 @@ async fn work(
     let door = DoorMetrics {
         listeners: ListenerMetrics::register(&mut registry),
         requests: RequestMetrics::register(&mut registry),
+        calls: CallMetrics::register(&mut registry),
     };
     let sender = Sender::new(connector_options(options)?, Arc::clone(targets))?;
     let trust = Trust::of(sender.authorities());
@@ -417,9 +422,11 @@ impl Doors {
             meters: metrics.listeners.of("http"),
         };
         let pages = console::router(Arc::clone(&app), console);
+        telemetry.look_at(Arc::clone(&app));
         let router = http::router(telemetry).merge(pages).with_state(());
         let routes = grpc::routes(Arc::clone(&app)).await?;
-        let guard = grpc::guard::Guard::new(app, routes, options.grpc_request_bytes_max, metrics.requests)?;
+        let bytes_max = options.grpc_request_bytes_max;
+        let guard = grpc::guard::Guard::new(app, routes, bytes_max, metrics.requests, &metrics.calls)?;
         let calls = grpc.serve(guard, wait(stopped.clone()));
         let requests = http.serve(router, wait(stopped.clone()));
         Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])

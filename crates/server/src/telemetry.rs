@@ -1,11 +1,12 @@
 //! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
 //! `/metrics` and `/readyz`.
 
+mod process;
 pub(crate) mod trust;
 
 use std::{
     io::IsTerminal as _,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -23,19 +24,29 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{family::Family, gauge::Gauge},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
+    metrics::{family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use self::trust::Trust;
-use crate::{app::health::OldestDue, options::Options, retention::Overdue, vitals::LongestTransaction};
+use self::{process::Process, trust::Trust};
+use crate::{
+    app::{App, health::OldestDue},
+    options::Options,
+    retention::Overdue,
+    vitals::LongestTransaction,
+};
 
 /// How long a span may take to reach the collector before it is dropped.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the store may take to answer before the server counts as not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many deliveries of the backlog are looked at.
+const BACKLOG_MAX: usize = 100_000;
 /// How many paused keys are counted.
 const PAUSED_KEYS_MAX: usize = 10_000;
 
@@ -114,6 +125,8 @@ pub(crate) struct Telemetry {
     stalled_after: Duration,
     trust: Trust,
     vitals: Vitals,
+    process: Process,
+    app: OnceLock<Arc<App>>,
 }
 
 /// What others find out about the store.
@@ -133,6 +146,8 @@ struct Gauges {
     stalled_seconds: Gauge,
     lease_holds: Gauge,
     paused_keys: Gauge,
+    backlog: Family<StateLabels, Gauge>,
+    webhooks: Family<StateLabels, Gauge>,
     clock_jumps: Gauge,
     clock_offset_seconds: Gauge<f64, AtomicU64>,
     ids_ahead_seconds: Gauge<f64, AtomicU64>,
@@ -150,9 +165,17 @@ struct PartLabels {
     part: &'static str,
 }
 
+/// Where something stands.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StateLabels {
+    state: &'static str,
+}
+
 /// A registry with the engine's counters.
-pub(crate) fn registry() -> (Registry, Arc<Metrics>) {
+pub(crate) fn registry(version: &str, commit: &str) -> (Registry, Arc<Metrics>) {
     let mut registry = Registry::with_prefix("hookwright");
+    let build = [("version", version), ("commit", commit)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    registry.register("build", "What this server was built from", Info::new(build.to_vec()));
     let metrics = Arc::new(Metrics::register(&mut registry));
     (registry, metrics)
 }
@@ -247,6 +270,16 @@ impl Telemetry {
             gauges.ids_ahead_seconds.clone(),
         );
         registry.register(
+            "backlog",
+            "Deliveries that wait in the store, over all nodes, by state: pending, retrying, following, paused; at most 100,000 are looked at",
+            gauges.backlog.clone(),
+        );
+        registry.register(
+            "webhooks",
+            "Webhooks of the installation by state: active, failing, disabled, paused",
+            gauges.webhooks.clone(),
+        );
+        registry.register(
             "operator_faults",
             "1 while attempts fail by a part of the operator's: proxy, resolver, master_key, descriptors, internal",
             gauges.operator_faults.clone(),
@@ -259,6 +292,42 @@ impl Telemetry {
             stalled_after,
             trust,
             vitals,
+            process: Process::new(),
+            app: OnceLock::new(),
+        }
+    }
+
+    /// Whose webhooks are counted from now on.
+    pub(crate) fn look_at(&self, app: Arc<App>) {
+        let _ = self.app.set(app);
+    }
+
+    /// What waits in the store, and in which states webhooks are. Where the store does not answer in time, what was known stays.
+    async fn count_states(&self) {
+        let backlog = self.store.backlog(BACKLOG_MAX);
+        if let Ok(Ok(backlog)) = tokio::time::timeout(READY_TIMEOUT, backlog).await {
+            let states = [
+                ("pending", backlog.pending),
+                ("retrying", backlog.retrying),
+                ("following", backlog.following),
+                ("paused", backlog.paused),
+            ];
+            for (state, count) in states {
+                self.gauges.backlog.get_or_create(&StateLabels { state }).set(count);
+            }
+        }
+        let Some(app) = self.app.get() else { return };
+        if let Ok(Ok(webhooks)) = tokio::time::timeout(READY_TIMEOUT, app.webhook_states()).await {
+            let states = [
+                ("active", webhooks.active),
+                ("failing", webhooks.failing),
+                ("disabled", webhooks.disabled),
+                ("paused", webhooks.paused),
+            ];
+            for (state, count) in states {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.gauges.webhooks.get_or_create(&StateLabels { state }).set(count);
+            }
         }
     }
 
@@ -311,8 +380,11 @@ impl Telemetry {
         if let Ok(Ok(paused)) = tokio::time::timeout(READY_TIMEOUT, paused).await {
             set(&self.gauges.paused_keys, paused);
         }
+        self.count_states().await;
         let mut text = String::new();
-        encode(&mut text, &self.registry.lock())?;
+        encode_registry(&mut text, &self.registry.lock())?;
+        encode_registry(&mut text, self.process.read())?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 

@@ -385,6 +385,23 @@ pub struct AttemptSummary {
     pub delivery_state: i32,
 }
 
+/// How many deliveries that wait in the store are in each state, of those that were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, QueryableByName)]
+pub struct Backlog {
+    /// Not attempted yet.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub pending: i64,
+    /// Attempted, and to be attempted again.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub retrying: i64,
+    /// Behind another one of their ordering key.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub following: i64,
+    /// Waiting for a decision.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub paused: i64,
+}
+
 /// A webhook with paused keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PausedKeys {

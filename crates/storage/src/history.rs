@@ -1,7 +1,9 @@
 //! What happened, read for people: events, deliveries, attempts, and which webhooks fail.
 
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, PausedKeys, PausedRange},
+    batch::{
+        AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, PausedKeys, PausedRange,
+    },
     error::StoreError,
     postgres,
     rows::{AttemptRow, HealthRow},
@@ -136,6 +138,15 @@ impl Store {
     /// When the store does not answer.
     pub async fn paused_webhooks(&self, range: PausedRange, size: usize) -> Result<Vec<PausedKeys>, StoreError> {
         read!(self, paused_webhooks(range, size))
+    }
+
+    /// How many deliveries wait in the store in each state, of the first `most` that are met.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn backlog(&self, most: usize) -> Result<Backlog, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, backlog(most))
     }
 
     /// How many keys are paused, of all webhooks: `most` at most.

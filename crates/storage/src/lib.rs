@@ -56,9 +56,9 @@ mod waiting;
 use std::time::Duration;
 
 pub use batch::{
-    AttemptSummary, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord, Expired,
-    LatestDue, NewEvent, PAUSED_COUNTED, PausedKeys, PausedRange, ReadLimits, Refill, Repeat, Replayed, RequestKey,
-    Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
+    AttemptSummary, Backlog, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord,
+    Expired, LatestDue, NewEvent, PAUSED_COUNTED, PausedKeys, PausedRange, ReadLimits, Refill, Repeat, Replayed,
+    RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;

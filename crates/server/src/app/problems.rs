@@ -111,7 +111,33 @@ impl ProblemFilter<'_> {
     }
 }
 
+/// How many webhooks are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WebhookStates {
+    pub(crate) active: usize,
+    pub(crate) failing: usize,
+    pub(crate) disabled: usize,
+    pub(crate) paused: usize,
+}
+
 impl App {
+    /// How many webhooks of the installation are in each state.
+    pub(crate) async fn webhook_states(&self) -> AppResult<WebhookStates> {
+        let rows = self.store.all_failing_webhooks().await?;
+        let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
+        let mut states = WebhookStates::default();
+        self.registry.filter_webhooks(i64::MIN, usize::MAX, |_, row| {
+            match state_of(row, failing.get(&row.id)).map(|(state, _)| state.kind()) {
+                Some(ProblemKind::Disabled) => states.disabled += 1,
+                Some(ProblemKind::Failing) => states.failing += 1,
+                Some(ProblemKind::Paused) => states.paused += 1,
+                Some(ProblemKind::KeysPaused) | None => states.active += 1,
+            }
+            None::<()>
+        });
+        Ok(states)
+    }
+
     /// Problems from after a place, by organization and webhook: `size` at most; and the place to go on after, if there are more.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use tower::{Layer as _, ServiceExt as _};
 use super::{
     CALL_TIMEOUT,
     body::{self, Metered},
+    calls::{CallMetrics, Calls},
     completion::{Completing, CompletionLayer},
     in_flight::{Budget, InFlight, RequestMetrics},
 };
@@ -65,6 +66,7 @@ pub(crate) struct Guard {
 struct Shared {
     app: Arc<App>,
     methods: HashMap<String, Method>,
+    calls: Calls,
     budget: Arc<Budget>,
     metrics: RequestMetrics,
     health: Arc<Semaphore>,
@@ -88,11 +90,14 @@ impl Guard {
         routes: Routes,
         request_bytes_max: usize,
         metrics: RequestMetrics,
+        calls: &CallMetrics,
     ) -> anyhow::Result<Self> {
         let completion = app.completion.clone();
+        let methods = methods()?;
         let shared = Shared {
             app,
-            methods: methods()?,
+            calls: Calls::new(calls, methods.keys()),
+            methods,
             budget: Arc::new(Budget::new(request_bytes_max, metrics.clone())),
             metrics,
             health: Arc::new(Semaphore::new(HEALTH_CALLS_MAX)),
@@ -170,6 +175,14 @@ impl Answers for Guard {
     const BEGINS_AS: Standing = Standing::Stranger;
 
     async fn answer(&self, request: Request<Question>, _peer: Peer, ticket: Ticket) -> Response<Body> {
+        let call = self.shared.calls.begin(request.uri().path());
+        call.answered(self.admit(request, ticket).await)
+    }
+}
+
+impl Guard {
+    /// Answers a call by who makes it.
+    async fn admit(&self, request: Request<Question>, ticket: Ticket) -> Response<Body> {
         let shared = &*self.shared;
         let path = request.uri().path();
         if path.starts_with(HEALTH) {

@@ -41,6 +41,20 @@ macro_rules! ordering_queries {
             }
         }
 
+        /// How many deliveries wait in each state, of the first `most` that are met.
+        pub(crate) $($asynchronous)* fn backlog(conn: &mut Connection, most: i64) -> QueryResult<Backlog> {
+            let of = |condition: &str| format!("CAST(COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) AS BIGINT)");
+            let counts = diesel::sql_query(format!(
+                "SELECT {} AS pending, {} AS retrying, {} AS following, {} AS paused
+                 FROM (SELECT due_at, attempts FROM pending_deliveries LIMIT {most}) AS met",
+                of(&format!("due_at < {PAUSED} AND attempts = 0")),
+                of(&format!("due_at < {PAUSED} AND attempts > 0")),
+                of(&format!("due_at = {FOLLOWS}")),
+                of(&format!("due_at = {PAUSED}")),
+            ));
+            counts.get_result(conn)$($wait)*
+        }
+
         /// How many keys are paused, of all webhooks: `most` at most.
         pub(crate) $($asynchronous)* fn count_paused(conn: &mut Connection, most: i64) -> QueryResult<usize> {
             let paused: Vec<i64> = pending_deliveries::table
@@ -205,7 +219,9 @@ pub(crate) fn count_keys(rows: &[(i64, i64)], found: &mut Vec<PausedKeys>) -> Op
 mod tests {
     use super::*;
 
-    fn found(steps: &[&[(i64, i64)]]) -> (Vec<(i64, usize)>, Option<(i64, i64)>) {
+    type Place = (i64, i64);
+
+    fn found(steps: &[&[Place]]) -> (Vec<(i64, usize)>, Option<Place>) {
         let (mut found, mut next) = (Vec::new(), None);
         for step in steps {
             next = count_keys(step, &mut found);

@@ -162,6 +162,8 @@ on_both_stores! {
             let found = store.paused_webhooks(range, 10).await.unwrap();
             found.iter().map(|keys| (keys.organization_id, keys.webhook_id, keys.keys)).collect()
         };
+        let backlog = store.backlog(100).await.unwrap();
+        assert_eq!((backlog.pending, backlog.retrying, backlog.following, backlog.paused), (1, 0, 3, 2));
         let both = [(ORGANIZATION, HOOK, 2)];
         assert_eq!(found(all()).await, both);
         assert_eq!(found(PausedRange::all_after((ORGANIZATION, HOOK - 1))).await, both);
