@@ -10,7 +10,7 @@ mod table;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use hookwright_server::options::{self, About, Options, SettingInForce};
 
 pub(crate) use args::SettingsArgs;
@@ -101,8 +101,13 @@ impl Effective {
             .or_else(|| environment("HOOKWRIGHT_CONFIG").map(PathBuf::from));
         let from_file = match &config {
             Some(path) => file::read(path)?,
-            None => BTreeMap::new(),
+            None => file::Contents::default(),
         };
+        let in_file = |wrong: &String| match &config {
+            Some(path) => format!("configuration file {}: {wrong}", path.display()),
+            None => wrong.clone(),
+        };
+        let mut wrong: Vec<String> = from_file.wrong.iter().map(in_file).collect();
         let given = |setting: &Setting| -> Option<(Vec<String>, Origin)> {
             if let Some(values) = args.given.get(setting.name) {
                 return Some((values.clone(), Origin::Flag(format!("--{}", setting.flag()))));
@@ -112,6 +117,7 @@ impl Effective {
             }
             let path = config.as_ref()?;
             from_file
+                .values
                 .get(setting.name)
                 .map(|values| (values.clone(), Origin::File(path.clone())))
         };
@@ -123,10 +129,14 @@ impl Effective {
             let Some((values, origin)) = given(setting) else {
                 continue;
             };
-            (setting.write)(&mut options, &values)
-                .map_err(|why| anyhow!(why))
-                .with_context(|| format!("setting `{}` (from {origin})", setting.name))?;
+            if let Err(why) = (setting.write)(&mut options, &values) {
+                wrong.push(format!("setting `{}` (from {origin}): {why}", setting.name));
+            }
             origins.insert(setting.name, origin);
+        }
+        // All at once: whoever mends one mistake after another restarts as often.
+        if !wrong.is_empty() {
+            return Err(anyhow!(wrong.join("\n")));
         }
         if options.data_dir.as_os_str().is_empty() {
             return Err(anyhow!(

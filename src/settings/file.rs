@@ -2,24 +2,35 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use toml::{Table, Value};
 
 use super::table::{SETTINGS, Shape};
 
-/// Reads the file into text values by setting. An unknown key is an error: a misspelt setting must not be ignored.
-pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
+/// The values by setting, as text, and all that is wrong with the file. An unknown key is wrong: a misspelt setting must not be ignored.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) values: BTreeMap<&'static str, Vec<String>>,
+    pub(super) wrong: Vec<String>,
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// When it cannot be read, or is not TOML.
+pub(super) fn read(path: &Path) -> anyhow::Result<Contents> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
     parse(&text).with_context(|| format!("configuration file {}", path.display()))
 }
 
-fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
+fn parse(text: &str) -> anyhow::Result<Contents> {
     let table = text.parse::<Table>().map_err(|error| syntax_error(text, &error))?;
-    let mut values = BTreeMap::new();
+    let mut contents = Contents::default();
     for (key, value) in &table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
-            bail!("unknown key `{key}`{}", nearest(key));
+            contents.wrong.push(format!("unknown key `{key}`{}", nearest(key)));
+            continue;
         };
         let given = match (setting.shape, value) {
             (Shape::List, Value::Array(items)) => items.iter().map(scalar).collect::<Option<Vec<_>>>(),
@@ -30,12 +41,14 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
             Shape::One => "a string or a number",
             Shape::Switch => "true or false",
         };
-        values.insert(
-            setting.name,
-            given.ok_or_else(|| anyhow!("`{key}` must be {expected}"))?,
-        );
+        match given {
+            Some(given) => {
+                contents.values.insert(setting.name, given);
+            }
+            None => contents.wrong.push(format!("`{key}` must be {expected}")),
+        }
     }
-    Ok(values)
+    Ok(contents)
 }
 
 /// The library's own text would show the line, and with it perhaps a password.
@@ -69,6 +82,10 @@ fn nearest(key: &str) -> String {
 mod tests {
     use super::*;
 
+    fn wrong(text: &str) -> String {
+        parse(text).unwrap().wrong.join("\n")
+    }
+
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
         for (key, expected) in [
@@ -76,10 +93,21 @@ mod tests {
             ("grpc-address", "grpc_address"),
             ("payload_max", "payload_bytes_max"),
         ] {
-            let message = parse(&format!("{key} = 1")).unwrap_err().to_string();
+            let message = wrong(&format!("{key} = 1"));
             assert!(message.contains(&format!("unknown key `{key}`")), "{message}");
             assert!(message.contains(&format!("`{expected}`")), "{message}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_file_is_told_at_once() {
+        let contents = parse("alow_targets = []\nlog_json = {}\nlog_filter = 'warn'\nretension = '1d'").unwrap();
+        assert_eq!(contents.wrong.len(), 3, "{contents:?}");
+        let message = contents.wrong.join("\n");
+        for part in ["`alow_targets`", "`log_json` must be", "`retension`"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert_eq!(contents.values.len(), 1);
     }
 
     #[test]
@@ -90,7 +118,7 @@ mod tests {
             "shutdown_timeout = 1.5",
             "log_json = {}",
         ] {
-            assert!(parse(text).unwrap_err().to_string().contains("must be"), "{text}");
+            assert!(wrong(text).contains("must be"), "{text}");
         }
         assert!(
             parse("log_json = ").unwrap_err().to_string().contains("line 1"),

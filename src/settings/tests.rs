@@ -146,6 +146,26 @@ fn a_bad_value_names_setting_origin_and_remedy() {
 }
 
 #[test]
+fn all_wrong_settings_are_told_at_once() {
+    let file = file("alow_targets = []\nretension = '1d'\nlog_filter = 'warn'\n");
+    let Err(error) = load(
+        &["--config", file.path().to_str().unwrap(), "--grpc-address", "nowhere"],
+        &[("HOOKWRIGHT_SHUTDOWN_TIMEOUT", "30")],
+    ) else {
+        panic!("accepted")
+    };
+    let message = format!("{error:#}");
+    for part in [
+        "alow_targets",
+        "retension",
+        "flag --grpc-address",
+        "HOOKWRIGHT_SHUTDOWN_TIMEOUT",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+#[test]
 fn secrets_are_masked_where_settings_are_shown() {
     let effective = load(
         &["--master-key", "c2VjcmV0"],
