@@ -21,7 +21,7 @@ pub(crate) struct MigrateArgs {
 /// Migrates, and says what was done.
 pub(crate) fn run(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
-    let line = serve::runtime()?.block_on(Box::pin(hookwright_server::migrate(&effective.options)))?;
+    let line = serve::runtime()?.block_on(Box::pin(hookwright_server::migrate(effective.options)))?;
     output::print(&line)?;
     Ok(ExitCode::SUCCESS)
 }

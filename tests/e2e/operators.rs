@@ -1,6 +1,11 @@
 //! What an operator's mistakes come to: they are told, and are not held against receivers.
 
-use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest, ListOrganizationsRequest};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path};
+
+use hookwright_proto::v1::{
+    DeliveryState, ListDeliveriesRequest, ListNodesRequest, ListOrganizationsRequest, ListTokensRequest,
+    RevokeTokenRequest, Token, TokenScope,
+};
 use hookwright_testkit::{Authority, PostgresCluster, Receiver, TestServer, server::TestServerBuilder, until};
 
 use crate::{
@@ -112,7 +117,7 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
         "{stderr}"
     );
     let key_file = second.path().join("data/master.key");
-    assert!(!key_file.exists(), "no wrong key is left behind");
+    assert!(!second.path().join("data").exists(), "no file is left behind");
 
     let key = std::fs::read_to_string(first.path().join("data/master.key")).unwrap();
     let mut replaced = server(&second)
@@ -122,7 +127,7 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
         .unwrap();
     let log = replaced.stderr();
     assert!(
-        log.contains("the first admin token is not in this data directory"),
+        log.contains("holds no valid admin token") && !log.contains("data/admin-token"),
         "{log}"
     );
     assert!(!key_file.exists() && !second.path().join("data/admin-token").exists());
@@ -141,6 +146,150 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
         .list_organizations(ListOrganizationsRequest::default())
         .await;
     assert!(organizations.is_ok(), "{organizations:?}");
+}
+
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_master_key_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let server = |data: &str| TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).data_directory(at(data));
+    for key in ["c2hvcnQ=", "not base64"] {
+        let refused = server("malformed").env("HOOKWRIGHT_MASTER_KEY", key).start_to_fail();
+        let stderr = refused.await.unwrap().stderr;
+        assert!(stderr.contains("must hold the base64 of 32 bytes"), "{stderr}");
+        assert!(!at("malformed").exists(), "{:?}", names(&at("malformed")));
+    }
+    std::fs::create_dir(at("with-file")).unwrap();
+    std::fs::write(at("with-file/master.key"), "c2hvcnQ=").unwrap();
+    let stderr = server("with-file").start_to_fail().await.unwrap().stderr;
+    assert!(stderr.contains("with-file/master.key must hold the base64"), "{stderr}");
+    assert_eq!(names(&at("with-file")), ["master.key"]);
+
+    // A key that is well formed, and not the one of the store.
+    let database = PostgresCluster::shared()
+        .await
+        .unwrap()
+        .create_database()
+        .await
+        .unwrap();
+    let mut first = server("first").postgres(database.url()).start().await.unwrap();
+    let other = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let refused = server("other")
+        .postgres(database.url())
+        .env("HOOKWRIGHT_MASTER_KEY", other);
+    let stderr = refused.start_to_fail().await.unwrap().stderr;
+    assert!(
+        stderr.contains("is not the one that this store's secrets are sealed under"),
+        "{stderr}"
+    );
+    assert!(!at("other").exists(), "{:?}", names(&at("other")));
+    let mut clients = Clients::connect(first.grpc_address(), &first.token().unwrap()).await;
+    let nodes = clients.nodes.list_nodes(ListNodesRequest::default()).await.unwrap();
+    assert_eq!(nodes.into_inner().nodes.len(), 1, "it did not join");
+    first.terminate().await.unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_file_of_the_data_directory_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
+    let mut server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .data_directory(&data)
+        .start()
+        .await
+        .unwrap();
+    let files = [
+        "hookwright.db",
+        "hookwright.db-shm",
+        "hookwright.db-wal",
+        "hookwright.db.lock",
+    ];
+    let secrets = ["admin-token", "master.key", "node-name"];
+    for name in files.iter().chain(&secrets) {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    // What an earlier version left is taken from the others, also after a crash.
+    server.kill9().await.unwrap();
+    for name in files {
+        std::fs::set_permissions(data.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    server.restart().await.unwrap();
+    for name in files {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    assert!(
+        server.stderr().contains("others could use this file (mode 644)"),
+        "{}",
+        server.stderr()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_the_admin_token_only_while_it_is_there_and_valid() {
+    let mut server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .start()
+        .await
+        .unwrap();
+    let file = server.data_directory().join("admin-token");
+    let named = format!("the first admin token is in this file; make tokens of your own");
+    assert!(server.stderr().contains(&named), "{}", server.stderr());
+    let first = server.token().unwrap();
+    let mut clients = Clients::connect(server.grpc_address(), &first).await;
+    let own = Token {
+        display_name: "own".to_owned(),
+        scope: TokenScope::Admin.into(),
+        ..Default::default()
+    };
+    let own = clients.create_token(own).await.unwrap().secret;
+
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    let before = server.stderr().len();
+    server.restart().await.unwrap();
+    let log = server.stderr()[before..].to_owned();
+    assert!(
+        log.contains("holds no valid admin token") && !log.contains("admin-token"),
+        "{log}"
+    );
+    assert!(server.token().is_err(), "the ready file names no file");
+
+    // A token that was revoked is as good as none, and its file is told to be deleted.
+    std::fs::rename(file.with_extension("away"), &file).unwrap();
+    let mut clients = Clients::connect(server.grpc_address(), &own).await;
+    let tokens = clients
+        .tokens
+        .list_tokens(ListTokensRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .tokens;
+    let name = tokens
+        .iter()
+        .find(|token| token.display_name == "first admin token")
+        .unwrap()
+        .name
+        .clone();
+    clients.tokens.revoke_token(RevokeTokenRequest { name }).await.unwrap();
+    let before = server.stderr().len();
+    server.restart().await.unwrap();
+    let log = server.stderr()[before..].to_owned();
+    assert!(log.contains("is revoked") && log.contains("delete the file"), "{log}");
+    assert!(server.token().is_err(), "the ready file names no file");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -104,6 +104,61 @@ pub(crate) fn store_options(options: &Options) -> StoreOptions {
     }
 }
 
+/// A master key that is there already, and where it came from.
+struct GivenKey {
+    key: MasterKey,
+    origin: String,
+}
+
+impl GivenKey {
+    /// The key of the options, else that of the data directory; `None` where there is neither.
+    fn find(options: &Options) -> anyhow::Result<Option<Self>> {
+        let (text, origin) = match &options.master_key {
+            Some(text) => {
+                let origin = options.master_key_file.as_ref();
+                let origin = origin.map_or("the setting master-key".to_owned(), |file| file.display().to_string());
+                (text.clone(), origin)
+            }
+            None => {
+                let path = options.data_dir.join(MASTER_KEY_FILE);
+                match fs::read_to_string(&path) {
+                    Ok(text) => (text, path.display().to_string()),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+                }
+            }
+        };
+        let key = read_master_key(&text, &origin)?;
+        Ok(Some(Self { key, origin }))
+    }
+
+    /// Whether the secrets of a store are sealed under it.
+    fn opens(&self, sealed: &[u8]) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.key.open(sealed, KEY_CHECK.as_bytes()).is_ok(),
+            "the master key of {} is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key",
+            self.origin
+        );
+        Ok(())
+    }
+}
+
+/// Refuses a master key that cannot be read, before anything is written.
+pub(crate) fn check_key_text(options: &Options) -> anyhow::Result<()> {
+    GivenKey::find(options).map(drop)
+}
+
+/// Refuses a master key that does not open a store's secrets, before this server joins the others and writes files.
+pub(crate) async fn check_key(options: &Options, store: &StoreOptions) -> anyhow::Result<()> {
+    if let Some(sealed) = Store::peek_setting(store, KEY_CHECK).await? {
+        match GivenKey::find(options)? {
+            Some(given) => given.opens(&sealed)?,
+            None => anyhow::bail!(missing_key(&options.data_dir.join(MASTER_KEY_FILE))),
+        }
+    }
+    Ok(())
+}
+
 /// The master key: from the options, or from its file in the data directory, which is made at the first start of an installation.
 /// It must be the one that this store's secrets are sealed under. Where it is not, no file is written.
 ///
@@ -111,16 +166,9 @@ pub(crate) fn store_options(options: &Options) -> StoreOptions {
 pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Result<MasterKey> {
     let path = options.data_dir.join(MASTER_KEY_FILE);
     let sealed = store.setting(KEY_CHECK).await?;
-    let (key, origin) = match (&options.master_key, fs::read_to_string(&path)) {
-        (Some(text), _) => (
-            read_master_key(text, "the setting master-key")?,
-            "the setting master-key".to_owned(),
-        ),
-        (None, Ok(text)) => (
-            read_master_key(&text, &path.display().to_string())?,
-            path.display().to_string(),
-        ),
-        (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+    let given = match GivenKey::find(options)? {
+        Some(given) => given,
+        None => {
             anyhow::ensure!(sealed.is_none(), "{}", missing_key(&path));
             let key = MasterKey::generate();
             write_secret(&path, &STANDARD.encode(key.expose()))?;
@@ -131,19 +179,18 @@ pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Resu
                      keep a copy, and keep the data directory (in a container, on a volume) or set master-key"
                 );
             }
-            (key, path.display().to_string())
+            let origin = path.display().to_string();
+            GivenKey { key, origin }
         }
-        (None, Err(error)) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let check = KEY_CHECK.as_bytes();
     match sealed {
-        None => store.put_setting(KEY_CHECK, &key.seal(KEY_CHECK_TEXT, check)).await?,
-        Some(sealed) => anyhow::ensure!(
-            key.open(&sealed, check).is_ok(),
-            "the master key of {origin} is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key"
-        ),
+        None => {
+            let sealed = given.key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes());
+            store.put_setting(KEY_CHECK, &sealed).await?;
+        }
+        Some(sealed) => given.opens(&sealed)?,
     }
-    Ok(key)
+    Ok(given.key)
 }
 
 fn read_master_key(text: &str, origin: &str) -> anyhow::Result<MasterKey> {
@@ -192,16 +239,35 @@ pub(crate) async fn seed_event_types(options: &Options, store: &Store, ids: &IdG
     Ok(())
 }
 
-/// The file of the admin token, and the token if it is there. A store without any token gets its first one.
+/// The first admin token, and the file that holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminToken {
+    pub(crate) file: PathBuf,
+    pub(crate) token: String,
+}
+
+/// The admin token of the data directory, if it is there. A store without any token gets its first one.
 pub(crate) async fn admin_token(
     options: &Options,
     store: &Store,
     ids: &IdGenerator,
-) -> anyhow::Result<(PathBuf, String)> {
+) -> anyhow::Result<Option<AdminToken>> {
     let path = options.data_dir.join(ADMIN_TOKEN_FILE);
-    let existing = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
-    if !store.load_catalogue().await?.tokens.is_empty() {
-        return Ok((path, existing.unwrap_or_default()));
+    let tokens = store.load_catalogue().await?.tokens;
+    if !tokens.is_empty() {
+        let text = fs::read_to_string(&path).map(|text| text.trim().to_owned());
+        let Some(token) = text.ok().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let hash = access::hash(&token);
+        if !tokens.iter().any(|row| row.hash == hash && row.revoked_at.is_none()) {
+            tracing::warn!(
+                file = %path.display(),
+                "the admin token in this file is revoked, or of another installation: delete the file"
+            );
+            return Ok(None);
+        }
+        return Ok(Some(AdminToken { file: path, token }));
     }
     let token = access::generate()?;
     // The file first: a token that is in force must be known to somebody.
@@ -222,7 +288,7 @@ pub(crate) async fn admin_token(
     store
         .insert_token(&row, &audit(ids, "token.create", resource, &details))
         .await?;
-    Ok((path, token))
+    Ok(Some(AdminToken { file: path, token }))
 }
 
 fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json::Value) -> AuditRow {
@@ -247,6 +313,8 @@ fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
             .truncate(true)
             .mode(0o600)
             .open(path)?;
+        // A file that was there keeps its mode otherwise, and the umask may have taken bits of a new one.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };

@@ -26,7 +26,7 @@ pub mod telemetry;
 mod tls;
 mod vitals;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hookwright_delivery::{
@@ -55,6 +55,7 @@ use tokio_rustls::TlsAcceptor;
 pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts, operations::OperationMetrics},
+    boot::AdminToken,
     console::ConsoleOptions,
     grpc::{
         calls::CallMetrics,
@@ -70,8 +71,7 @@ use self::{
 pub struct Running {
     grpc_address: SocketAddr,
     http_address: SocketAddr,
-    admin_token_file: PathBuf,
-    admin_token: String,
+    admin_token: Option<AdminToken>,
     engine: Engine,
     shutdown: watch::Sender<bool>,
     housekeeping: JoinHandle<()>,
@@ -93,12 +93,15 @@ impl Running {
 
     /// The first admin token; empty when its file is gone.
     pub fn admin_token(&self) -> String {
-        self.admin_token.clone()
+        self.admin_token
+            .as_ref()
+            .map(|first| first.token.clone())
+            .unwrap_or_default()
     }
 
-    /// The file that holds the first admin token.
-    pub fn admin_token_file(&self) -> &std::path::Path {
-        &self.admin_token_file
+    /// The file that holds the first admin token, if it is there.
+    pub fn admin_token_file(&self) -> Option<&Path> {
+        self.admin_token.as_ref().map(|first| first.file.as_path())
     }
 
     /// Stops in order: no new calls, calls under way end, attempts under way end or are left for the next start, what is
@@ -168,11 +171,12 @@ fn end_in_any_case(shutdown_timeout: Duration) {
 ///
 /// # Errors
 /// When the store cannot be opened, or was written by a newer version.
-pub async fn migrate(options: &Options) -> anyhow::Result<String> {
+pub async fn migrate(mut options: Options) -> anyhow::Result<String> {
+    options.read_files()?;
     if options.database_url.is_none() {
         boot::make_data_dir(&options.data_dir)?;
     }
-    let applied = Store::migrate(&boot::store_options(options)).await?;
+    let applied = Store::migrate(&boot::store_options(&options)).await?;
     Ok(match applied.as_slice() {
         [] => "the schema is up to date".to_owned(),
         applied => format!("applied {}: {}", applied.len(), applied.join(", ")),
@@ -183,11 +187,12 @@ pub async fn migrate(options: &Options) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When it cannot start; the message says what to mend.
-pub async fn start(options: Options) -> anyhow::Result<Running> {
+pub async fn start(mut options: Options) -> anyhow::Result<Running> {
+    options.read_files()?;
     check_exposure(&options)?;
     check_limits(&options)?;
+    boot::check_key_text(&options)?;
     let traces = telemetry::init(&options)?;
-    boot::make_data_dir(&options.data_dir)?;
     let doors = Doors::open(&options).await?;
     let opened = open(&options, doors.grpc_address).await?;
     let console = console_options(&options, doors.http_address)?;
@@ -230,7 +235,6 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let running = Running {
         grpc_address: doors.grpc_address,
         http_address: doors.http_address,
-        admin_token_file: opened.admin_token_file,
         admin_token: opened.admin_token,
         engine,
         housekeeping: working.housekeeping,
@@ -251,16 +255,22 @@ struct Opened {
     node: NodeOptions,
     key: Arc<MasterKey>,
     ids: Arc<IdGenerator>,
-    admin_token_file: PathBuf,
-    admin_token: String,
+    admin_token: Option<AdminToken>,
 }
 
 async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Opened> {
+    let store_options = boot::store_options(options);
+    if options.database_url.is_none() {
+        boot::make_data_dir(&options.data_dir)?;
+    }
+    Store::migrate(&store_options).await?;
+    // A server with a wrong key leaves no file behind, and no node in the database.
+    boot::check_key(options, &store_options).await?;
+    boot::make_data_dir(&options.data_dir)?;
     let store_options = StoreOptions {
         node: boot::node(options, grpc_address)?,
-        ..boot::store_options(options)
+        ..store_options
     };
-    Store::migrate(&store_options).await?;
     let store = Store::open(&store_options).await?;
     let set_back = store.start_clock().await?;
     if set_back > 0 {
@@ -274,14 +284,13 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
     let first_start = store.change_configuration().await?;
     let key = Arc::new(boot::master_key(options, &store).await?);
     boot::seed_event_types(options, &store, &ids).await?;
-    let (admin_token_file, admin_token) = boot::admin_token(options, &store, &ids).await?;
+    let admin_token = boot::admin_token(options, &store, &ids).await?;
     drop(first_start);
     Ok(Opened {
         store,
         node: store_options.node,
         key,
         ids,
-        admin_token_file,
         admin_token,
     })
 }
@@ -595,15 +604,15 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
 
 /// Says where everything is, in the log and in the ready file.
 fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
-    let token_file = running.admin_token_file.display();
     tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
-    if running.admin_token.is_empty() {
-        tracing::warn!(
-            file = %token_file,
-            "the first admin token is not in this data directory: use another token, or make one as docs/guides/keys-and-tokens.md tells"
-        );
-    } else {
-        tracing::info!(file = %token_file, "the first admin token is in this file");
+    match running.admin_token_file() {
+        Some(file) => tracing::info!(
+            file = %file.display(),
+            "the first admin token is in this file; make tokens of your own with it, then revoke it and delete the file"
+        ),
+        None => tracing::info!(
+            "this data directory holds no valid admin token: use another token, or make one as docs/guides/keys-and-tokens.md tells"
+        ),
     }
     if options.hold {
         tracing::warn!(
@@ -617,12 +626,14 @@ fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
         );
     }
     let Some(path) = &options.ready_file else { return Ok(()) };
-    let ready = serde_json::json!({
+    let mut ready = serde_json::json!({
         "grpc_address": running.grpc_address.to_string(),
         "http_address": running.http_address.to_string(),
-        "admin_token_file": token_file.to_string(),
         "ready_at_us": clock::now_us(),
     });
+    if let Some(file) = running.admin_token_file() {
+        ready["admin_token_file"] = file.display().to_string().into();
+    }
     // Written under another name first, so that nobody reads half of it.
     let half = path.with_extension("tmp");
     std::fs::write(&half, ready.to_string())

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
+
 /// Settings of one server. [`Options::new`] gives the defaults; only the data directory has none.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -9,6 +11,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `postgres://...` to use PostgreSQL; `None` for the embedded SQLite file `hookwright.db` in the data directory.
     pub database_url: Option<String>,
+    /// A file that holds `database_url`.
+    pub database_url_file: Option<PathBuf>,
     /// Address of the gRPC listener. Port 0 takes a free port.
     pub grpc_address: SocketAddr,
     /// Address of the HTTP listener: the console, `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
@@ -95,6 +99,8 @@ pub struct Options {
     pub ready_file: Option<PathBuf>,
     /// The master key as base64 of 32 bytes; `None` reads or makes `master.key` in the data directory.
     pub master_key: Option<String>,
+    /// A file that holds `master_key`.
+    pub master_key_file: Option<PathBuf>,
     /// This server's name among those that share a PostgreSQL database; `None` reads or makes `node-name` in the data directory.
     pub node_name: Option<String>,
     /// How long the others wait for a server that is silent before they take over its deliveries.
@@ -145,11 +151,30 @@ pub enum Origin {
 }
 
 impl Options {
+    /// Reads the files that hold other settings.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is empty, or a setting is given in both ways.
+    pub(crate) fn read_files(&mut self) -> anyhow::Result<()> {
+        for (name, value, file) in [
+            ("database-url", &mut self.database_url, &self.database_url_file),
+            ("master-key", &mut self.master_key, &self.master_key_file),
+        ] {
+            let Some(path) = file else { continue };
+            anyhow::ensure!(value.is_none(), "{name} and {name}-file are both set; set one of them");
+            let text = std::fs::read_to_string(path).with_context(|| format!("{name}-file {}", path.display()))?;
+            anyhow::ensure!(!text.trim().is_empty(), "{name}-file {} is empty", path.display());
+            *value = Some(text.trim().to_owned());
+        }
+        Ok(())
+    }
+
     /// The defaults, with everything kept under `data_dir`.
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
             database_url: None,
+            database_url_file: None,
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             http_tls_certificate: None,
@@ -195,6 +220,7 @@ impl Options {
             log_filter: "info".to_owned(),
             ready_file: None,
             master_key: None,
+            master_key_file: None,
             node_name: None,
             node_lease: hookwright_storage::nodes::LEASE,
             retention: Duration::from_secs(30 * 86_400),

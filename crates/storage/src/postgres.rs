@@ -90,6 +90,12 @@ pub(crate) struct Postgres {
     distance: Arc<parking_lot::Mutex<Option<i64>>>,
 }
 
+/// A value that the service keeps for itself, read without joining the nodes.
+pub(crate) async fn peek_setting(url: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut conn = connect::connect(url, "hookwright").await?;
+    within_deadline(async { Ok(queries::setting(&mut conn, key).await?) }).await
+}
+
 impl Postgres {
     pub(crate) async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let mut config = diesel_async::pooled_connection::ManagerConfig::default();

@@ -111,6 +111,19 @@ impl Store {
         }
     }
 
+    /// A value that the service keeps for itself, in a store whose schema is current and that is not open: no other server
+    /// hears of it.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or is in use on SQLite.
+    pub async fn peek_setting(options: &StoreOptions, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match options.sqlite_path() {
+            Some(path) => sqlite::peek_setting(path, key).await,
+            None if options.is_postgres() => postgres::peek_setting(&options.url, key).await,
+            None => Err(StoreError::Url(mask_passwords(&options.url))),
+        }
+    }
+
     /// Opens a store for serving: on SQLite no other server may use it meanwhile, on PostgreSQL this server joins the others.
     ///
     /// # Errors
