@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, process::ExitCode, sync::OnceLock};
 
+use hookwright_client::TlsFault;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -90,11 +91,34 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 /// Message and fix where there was no connection: then the status was made here, and carries what happened.
 fn unreached(status: &Status, session: &Session) -> Option<(String, &'static str)> {
     let source = status.source().filter(|_| status.code() == Code::Unavailable)?;
-    let message = format!("cannot reach the server at {}: {}", session.address, innermost(source));
-    Some((
-        message,
-        "start it with `hookwright serve`, or name its address with --address or HOOKWRIGHT_ADDRESS",
-    ))
+    let (why, fix) = match TlsFault::of(source) {
+        Some(fault) => (fault.to_string(), tls_fix(&fault)),
+        None => (
+            innermost(source),
+            "start it with `hookwright serve`, or name its address with --address or HOOKWRIGHT_ADDRESS",
+        ),
+    };
+    Some((format!("cannot reach the server at {}: {why}", session.address), fix))
+}
+
+/// What to do about TLS.
+fn tls_fix(fault: &TlsFault) -> &'static str {
+    match fault {
+        TlsFault::UnknownAuthority => {
+            "trust the authority that signed it: name its PEM file with --ca-file or HOOKWRIGHT_CA_FILE"
+        }
+        TlsFault::Expired(_) | TlsFault::NotYetValid(_) => {
+            "renew the server's certificate (tls-certificate), or correct the clock of this machine"
+        }
+        TlsFault::Name { .. } => {
+            "use a name that the certificate is for in --address or HOOKWRIGHT_ADDRESS, or give the server another certificate"
+        }
+        TlsFault::NotTls => {
+            "write http:// in --address or HOOKWRIGHT_ADDRESS, or give the server tls-certificate and tls-private-key"
+        }
+        TlsFault::SpeaksTls => "write https:// in --address or HOOKWRIGHT_ADDRESS",
+        _ => "see the server's log, and whether a proxy stands before it",
+    }
 }
 
 /// The last error of a chain: the one that says what happened.

@@ -42,6 +42,7 @@
 //! | `installation` | what an installation tells of itself |
 //! | `targets` | where webhooks may lead |
 //! | `tokens` | creating and revoking them, and what each may do |
+//! | `tls_mistakes` | mistakes with TLS, told as what they are |
 //! | `torture` | a short run of the fault harness, and a small aged installation |
 //! | `verifiers` | signatures checked by libraries that others wrote |
 //!
@@ -89,6 +90,7 @@ mod subscriptions;
 mod support;
 mod targets;
 mod telemetry;
+mod tls_mistakes;
 mod tokens;
 mod torture;
 mod verifiers;

@@ -8,6 +8,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use crate::{
     retry::RetryPolicy,
     service::Client,
+    tls::Plain,
     transport::{Settings, Transport},
 };
 
@@ -184,7 +185,12 @@ impl ClientBuilder {
             }
         }
         let authorization = self.token.as_ref().map(authorization).transpose()?;
-        let channel = self.endpoint()?.connect_lazy();
+        let endpoint = self.endpoint()?;
+        let channel = if self.is_tls() {
+            endpoint.connect_lazy()
+        } else {
+            endpoint.connect_with_connector_lazy(Plain::new(self.connect_timeout))
+        };
         let settings = Settings {
             authorization,
             timeout: self.timeout,
@@ -194,8 +200,12 @@ impl ClientBuilder {
         Ok(Client::new(Transport::new(channel, settings)))
     }
 
+    fn is_tls(&self) -> bool {
+        self.address.starts_with("https://")
+    }
+
     fn endpoint(&self) -> Result<Endpoint, ConnectError> {
-        let tls = self.address.starts_with("https://");
+        let tls = self.is_tls();
         let bad = || ConnectError::Address(self.address.clone());
         if !tls && !self.address.starts_with("http://") {
             return Err(bad());

@@ -66,6 +66,7 @@ mod pull;
 mod random;
 mod retry;
 mod service;
+mod tls;
 mod transport;
 mod watch;
 
@@ -78,6 +79,7 @@ pub use publisher::{Publisher, PublisherBuilder, Receipt};
 pub use pull::{Puller, PullerBuilder};
 pub use retry::{Backoff, RetryPolicy};
 pub use service::Client;
+pub use tls::TlsFault;
 /// The gRPC library that the generated clients are made with.
 pub use tonic;
 pub use transport::{Repeatable, Transport};

@@ -19,6 +19,7 @@ use tower::{Service, ServiceExt as _};
 use crate::{
     calls::Kind,
     retry::{self, RetryPolicy},
+    tls::TlsFault,
 };
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -163,6 +164,11 @@ fn failure(outcome: &Result<Response<Collected<Bytes>>, Status>) -> Option<Statu
 
 /// No answer, or half of one: UNAVAILABLE, whatever broke.
 pub(crate) fn broken(error: Box<dyn StdError + Send + Sync>) -> Status {
+    if let Some(fault) = TlsFault::of(&*error) {
+        let mut status = Status::unavailable(format!("cannot connect: {fault}"));
+        status.set_source(error.into());
+        return status;
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -3,7 +3,7 @@
 use std::{env, error::Error as StdError, sync::Arc};
 
 use hookwright_domain::outcome::ErrorClass;
-use hookwright_storage::certificates::Lenient;
+use hookwright_storage::certificates::{Lenient, tls_cause};
 use rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
     crypto::ring::default_provider,
@@ -100,6 +100,10 @@ pub(crate) fn failure(error: &(dyn StdError + Send + Sync + 'static)) -> Failure
     };
     let (class, message) = match tls {
         Error::InvalidCertificate(problem) => certificate_failure(problem),
+        Error::InvalidMessage(_) => (
+            ErrorClass::TlsHandshake,
+            "the receiver does not speak TLS on this port (should its URL begin with http://?)",
+        ),
         _ => (ErrorClass::TlsHandshake, "the TLS handshake failed"),
     };
     Failure::new(class, format!("{message}: {tls}"))
@@ -122,20 +126,4 @@ fn certificate_failure(problem: &CertificateError) -> (ErrorClass, &'static str)
         }
         _ => (ErrorClass::TlsHandshake, "the receiver's certificate cannot be used"),
     }
-}
-
-/// The TLS library's error among the causes of another, also inside an I/O error, which hides it from `source`.
-fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(tls) = error.downcast_ref::<Error>() {
-            return Some(tls);
-        }
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            let inner: &(dyn StdError + 'static) = inner;
-            return tls_cause(inner);
-        }
-        cause = error.source();
-    }
-    None
 }

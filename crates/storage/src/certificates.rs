@@ -1,9 +1,10 @@
-//! A verifier of servers' certificates that leaves out a part of the usual checks, where whoever configured the connection
-//! asked for that. It serves connections to PostgreSQL and to receivers.
+//! Certificates of servers: a verifier that leaves out a part of the usual checks, where whoever configured the connection asked
+//! for that, and what a failed handshake means. It serves connections to PostgreSQL and to receivers.
 
-use std::sync::Arc;
+use std::{error::Error as StdError, io, sync::Arc};
 
 use rustls::{
+    CertificateError,
     CertificateError::{NotValidForName, NotValidForNameContext},
     DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -82,5 +83,120 @@ impl ServerCertVerifier for Lenient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What is wrong with a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// The certificate is signed by nobody who is trusted.
+    Authority,
+    /// It is for another name.
+    Name,
+    /// It has expired, or is not valid yet.
+    Time,
+    /// The other side does not speak TLS.
+    NotTls,
+    /// Anything else.
+    Other,
+}
+
+/// What is wrong, of an error of the TLS library.
+#[must_use]
+pub fn fault(error: &Error) -> CertificateFault {
+    match error {
+        Error::InvalidCertificate(problem) => match problem {
+            NotValidForName | NotValidForNameContext { .. } => CertificateFault::Name,
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => CertificateFault::Time,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => CertificateFault::Authority,
+            _ => CertificateFault::Other,
+        },
+        Error::InvalidMessage(_) => CertificateFault::NotTls,
+        _ => CertificateFault::Other,
+    }
+}
+
+/// What is wrong, for people. `whose` begins the sentence: `the receiver's certificate`.
+#[must_use]
+pub fn explain(whose: &str, error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            format!("{whose} is signed by an authority that is not trusted ({error})")
+        }
+        Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+            format!("{whose} expired on {}", date(not_after.as_secs()))
+        }
+        Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
+            format!("{whose} is not valid before {}", date(not_before.as_secs()))
+        }
+        Error::InvalidCertificate(NotValidForNameContext { expected, presented }) => {
+            let names: Vec<&str> = presented.iter().map(|name| readable(name)).collect();
+            format!("{whose} is for {}, not for {}", names.join(", "), expected.to_str())
+        }
+        Error::InvalidMessage(_) => format!("the other side does not speak TLS ({error})"),
+        other => format!("the TLS handshake failed: {other}"),
+    }
+}
+
+/// A name as the library shows it, `DnsName("host")`, without what is around it.
+fn readable(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+/// The date and time of a number of seconds since the Unix epoch.
+fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days since the first of March of the year 0, in eras of 400 years.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
+        rest / 3_600,
+        rest / 60 % 60
+    )
+}
+
+/// The TLS library's error among the causes of another, also inside an I/O error, which hides it from `source`.
+#[must_use]
+pub fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<Error>() {
+            return Some(tls);
+        }
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            let inner: &(dyn StdError + 'static) = inner;
+            return tls_cause(inner);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_704_067_199, "2023-12-31 23:59 UTC"),
+            (4_102_444_800, "2100-01-01 00:00 UTC"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
     }
 }

@@ -14,6 +14,9 @@ use super::{super::ResponseRecord, body::Framing};
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
 const INTERIM_MAX: usize = 100;
+/// How the answer of TLS to anything else begins.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+const SPEAKS_TLS: &str = "the receiver speaks TLS on this port (should its URL begin with https://?)";
 /// How the status line of every version that is understood begins; a `0` or `1` follows.
 const VERSION: &[u8] = b"HTTP/1.";
 
@@ -71,6 +74,7 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut)
                     "the connection ended within the response head".to_owned(),
                 ));
             }
+            Ok(_) if buffer.starts_with(&TLS_ALERT) => return Err(NoHead::Invalid(SPEAKS_TLS.to_owned())),
             Ok(_) => {}
             Err(error) if buffer.is_empty() => return Err(NoHead::Closed(error)),
             Err(error) => return Err(NoHead::Broken(error)),
