@@ -21,7 +21,7 @@ mod table;
 mod verdict;
 mod work;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -50,7 +50,8 @@ Examples:
 A second relay on the same table stands by and takes over. Connect it to PostgreSQL directly, not through a pooler that shares
 connections between transactions: being the only one, and hearing of new rows, belong to a connection.
 
-TLS to PostgreSQL is as the URL's sslmode says; to trust authorities of your own, name their PEM file in SSL_CERT_FILE.
+The URL has the parameters of the server's database URL, such as sslmode, sslrootcert and service; PGPASSWORD and ~/.pgpass work.
+docs/guides/postgresql.md lists them.
 
 Exit status: 0 stopped by a signal, or with --once everything is published; 1 with --once when something was refused or could
 not be published, or the table does not exist; 2 wrong usage. Without --once, a PostgreSQL or a Hookwright that is away is
@@ -77,6 +78,9 @@ struct OutboxArgs {
     /// The PostgreSQL database that the outbox is in: your service's, not Hookwright's [env: HOOKWRIGHT_RELAY_DATABASE_URL]
     #[arg(long, value_name = "URL", global = true)]
     database_url: Option<String>,
+    /// A file that holds the URL [env: HOOKWRIGHT_RELAY_DATABASE_URL_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// The table, perhaps with its schema: shop.hookwright_outbox [default: hookwright_outbox]
     #[arg(long, value_name = "NAME", global = true, value_parser = Table::parse)]
     table: Option<Table>,
@@ -89,9 +93,24 @@ impl OutboxArgs {
 
     fn database(&self) -> anyhow::Result<Database> {
         let given = self.database_url.clone();
-        let Some(url) = given.or_else(|| process_environment("HOOKWRIGHT_RELAY_DATABASE_URL")) else {
-            let text = "which database is the outbox in? Give --database-url or HOOKWRIGHT_RELAY_DATABASE_URL";
-            return Err(UsageError::new(text).into());
+        let url = given.or_else(|| process_environment("HOOKWRIGHT_RELAY_DATABASE_URL"));
+        let file = self.database_url_file.clone();
+        let file = file.or_else(|| process_environment("HOOKWRIGHT_RELAY_DATABASE_URL_FILE").map(PathBuf::from));
+        let url = match (url, file) {
+            (Some(url), None) => url,
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read the file of the database URL {}", path.display()))?;
+                text.trim().to_owned()
+            }
+            (Some(_), Some(_)) => {
+                let text = "the database URL and a file that holds it are both given; give one of them";
+                return Err(UsageError::new(text).into());
+            }
+            (None, None) => {
+                let text = "which database is the outbox in? Give --database-url or HOOKWRIGHT_RELAY_DATABASE_URL";
+                return Err(UsageError::new(text).into());
+            }
         };
         Database::new(&url)
     }

@@ -3,15 +3,12 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use hookwright_domain::mask::{check_user_info, explain_refusal};
-use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
+use hookwright_storage::remote::{self, Link};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
-use tokio_postgres::{AsyncMessage, Client, Connection, Row, Socket, Statement, types::ToSql};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Row, Statement, types::ToSql};
 
 use crate::client::failure::UsageError;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take by the server's clock, and by ours, which is for a server that does not answer.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -21,47 +18,39 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A database to connect to.
 pub(super) struct Database {
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    url: String,
 }
 
 /// A connection. It ends with this value.
 pub(super) struct Session {
     client: Client,
+    /// Whether it is encrypted and verified, for people.
+    security: String,
     /// A notification came since it was last waited for.
     notified: Arc<Notify>,
     connection: JoinHandle<anyhow::Error>,
 }
 
 impl Database {
-    /// Checks the URL.
+    /// Checks the URL, whose parameters are those of the server's database URL.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let read = |url: &str| url.parse::<tokio_postgres::Config>().map_err(|error| chain(&error));
         let refused = |why: String| UsageError::new(format!("the database URL cannot be read: {why}"));
-        check_user_info(url).map_err(refused)?;
-        let mut config = read(url).map_err(|_| refused(explain_refusal(url, read)))?;
-        config
-            .connect_timeout(CONNECT_TIMEOUT)
-            .keepalives_idle(Duration::from_secs(30));
-        Ok(Self {
-            config,
-            tls: MakeRustlsConnect::new(tls_config()?),
-        })
+        remote::check(url).map_err(refused)?;
+        Ok(Self { url: url.to_owned() })
     }
 
     /// Connects under a name that the database shows.
     pub(super) async fn connect(&self, name: &str) -> anyhow::Result<Session> {
-        let mut config = self.config.clone();
-        config.application_name(name);
-        let connecting = config.connect(self.tls.clone());
-        let (client, connection) = timeout(ANSWER_TIMEOUT, connecting)
+        let connecting = remote::connect(&self.url, name);
+        let (client, connection, security) = timeout(ANSWER_TIMEOUT, connecting)
             .await
             .context("PostgreSQL does not answer")?
-            .context("cannot connect to PostgreSQL")?;
+            .map_err(|why| anyhow!("cannot connect to PostgreSQL: {why}"))?;
         let notified = Arc::new(Notify::new());
         let connection = tokio::spawn(drive(connection, Arc::clone(&notified)));
         let session = Session {
             client,
+            security,
             notified,
             connection,
         };
@@ -77,6 +66,11 @@ impl Database {
 }
 
 impl Session {
+    /// Whether the connection is encrypted and verified, for people.
+    pub(super) fn security(&self) -> &str {
+        &self.security
+    }
+
     /// Runs statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> anyhow::Result<()> {
         answered(self.client.batch_execute(sql)).await
@@ -125,11 +119,7 @@ async fn answered<T>(statement: impl Future<Output = Result<T, tokio_postgres::E
 }
 
 /// Reads what comes until the connection ends, and returns why.
-async fn drive<T>(mut connection: Connection<Socket, T>, notified: Arc<Notify>) -> anyhow::Error
-where
-    Connection<Socket, T>: Send,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn drive(mut connection: Link, notified: Arc<Notify>) -> anyhow::Error {
     loop {
         match poll_fn(|context| connection.poll_message(context)).await {
             Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
@@ -138,20 +128,4 @@ where
             None => return anyhow!("PostgreSQL closed the connection"),
         }
     }
-}
-
-fn tls_config() -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |cause| format!("{error}: {}", chain(cause)))
 }

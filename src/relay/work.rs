@@ -136,7 +136,11 @@ impl Relay {
         }
         outbox.listen().await?;
         self.database_pauses.reset();
-        say(&format!("relaying from {}", self.table));
+        let security = outbox.session.security();
+        say(&format!(
+            "relaying from {}; the connection to PostgreSQL is {security}",
+            self.table
+        ));
         loop {
             if self.drain(&outbox).await? == End::Stopped {
                 return Ok(End::Stopped);

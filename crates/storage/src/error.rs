@@ -29,6 +29,9 @@ pub enum StoreError {
     /// It has not been migrated.
     #[error("the store's schema is older than this version needs; run `hookwright migrate`")]
     OlderSchema,
+    /// The database role lacks a right.
+    #[error("the database role lacks a right: {0}")]
+    Forbidden(String),
     /// It does not promise durability.
     #[error("the store does not promise durability: {0}. Mend that, or set allow-unsafe-durability")]
     NotDurable(String),
@@ -144,6 +147,11 @@ impl StoreError {
             } => info.message().contains("lock timeout"),
             _ => false,
         }
+    }
+
+    /// Whether the role of the session lacks a right.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Database { state: Some(state), .. } if &state.0 == b"42501")
     }
 
     /// Whether a row does not fit a table: also one for which there is no partition.

@@ -62,6 +62,7 @@ pub use batch::{
 };
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
+pub use postgres::remote;
 pub use retention::Retention;
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow,

@@ -9,6 +9,7 @@ mod commit;
 mod compaction;
 pub(crate) mod configuration;
 mod connect;
+mod environment;
 mod identity;
 mod members;
 mod migrate;
@@ -18,6 +19,7 @@ mod owners;
 mod partitions;
 mod pooler;
 pub(crate) mod queries;
+pub mod remote;
 mod schedule;
 mod scope;
 mod session;
@@ -120,7 +122,8 @@ impl Postgres {
             sightings: Arc::default(),
             distance: Arc::default(),
         };
-        connect::refuse_pooler(&store.url).await?;
+        let security = connect::refuse_pooler(&store.url).await?;
+        tracing::info!("the connection to PostgreSQL is {security}");
         let mut writer = connect::connect(&store.url, "hookwright").await?;
         connect::check_schema(&mut writer).await?;
         check_migrated(&mut writer).await?;

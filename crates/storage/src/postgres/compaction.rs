@@ -7,14 +7,14 @@
 //!
 //! Whoever writes an attempt of that day's events waits meanwhile. So this is done only where little is left, and it is given up
 //! after [`TIME_LIMIT`]; the day stays marked then, and the next walk tries again. A day of which much is left waits until more
-//! of it is removed.
+//! of it is removed. Only the owner of the tables can do this: where the server's role is another, the day stays marked.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
     connect,
-    partitions::{LOCK_TIMEOUT, Partition, TABLES},
+    partitions::{self, LOCK_TIMEOUT, Partition, TABLES},
     session, wire,
 };
 use crate::error::StoreError;
@@ -74,6 +74,10 @@ impl Left {
 /// Writes the tables of a day anew if they are sparse and little is left in them. Fails for a moment while another session uses
 /// one of them: then the day stays marked.
 pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Result<(), StoreError> {
+    // For the tables of others PostgreSQL would warn, and do nothing.
+    if !partitions::may_change(conn).await? {
+        return Ok(());
+    }
     let before = Left::of(conn, &day.name).await?;
     if !before.is_sparse() || !before.is_little() {
         return Ok(unmark(conn, day).await?);

@@ -1,6 +1,6 @@
 //! Connections to PostgreSQL.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use diesel::{ConnectionError, ConnectionResult, QueryableByName, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -12,10 +12,14 @@ use super::{
     scope::SUFFIX,
     session,
     tls::{Connector, Stream},
-    url::{Mode, Target, leave_tls_to_us},
+    url::{Mode, Target, Verification, is_local, leave_tls_to_us},
     wire::{self, LastState, Watched},
 };
-use crate::{DEADLINE, error::StoreError};
+use crate::{
+    DEADLINE,
+    certificates::{self, CertificateFault},
+    error::StoreError,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,7 +35,10 @@ pub(super) async fn connect(url: &str, name: &str) -> Result<AsyncPgConnection, 
 /// Connects, and sets what every session needs.
 pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPgConnection> {
     let state = Arc::<LastState>::default();
-    let (client, connection) = open(url, &state).await.map_err(ConnectionError::BadConnection)?;
+    let opened = open(url, "hookwright", &state)
+        .await
+        .map_err(ConnectionError::BadConnection)?;
+    let Opened { client, connection, .. } = opened;
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     wire::keep(&mut conn, state);
     // The server gives up on a statement when its caller has. No statement here runs for long enough to be worth compiling, though
@@ -52,31 +59,82 @@ pub(super) fn statement_timeout() -> String {
     format!("SET statement_timeout = {}", DEADLINE.as_millis())
 }
 
-type Wire = Connection<Socket, Watched<Stream>>;
+pub(super) type Wire = Connection<Socket, Watched<Stream>>;
+
+/// A connection that nobody drives yet.
+pub(super) struct Opened {
+    pub(super) client: Client,
+    pub(super) connection: Wire,
+    pub(super) security: Security,
+}
+
+/// Who could read along, or stand between this server and the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Security {
+    is_encrypted: bool,
+    is_local: bool,
+    verification: Verification,
+}
+
+impl fmt::Display for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.is_encrypted, self.verification) {
+            (false, _) if self.is_local => "plain, on a socket of this machine",
+            (false, _) => "plain: not encrypted",
+            (true, Verification::None) => "encrypted, and the server's certificate is not verified",
+            (true, Verification::Authority) => {
+                "encrypted, and the authority of the server's certificate is verified, but not its host"
+            }
+            (true, Verification::Host) => "encrypted, and authority and host of the server's certificate are verified",
+        })
+    }
+}
 
 /// Connects as the URL says; `allow` tries without TLS first.
-async fn open(url: &str, state: &Arc<LastState>) -> Result<(Client, Wire), String> {
+pub(super) async fn open(url: &str, name: &str, state: &Arc<LastState>) -> Result<Opened, String> {
     let mut target: Target = url.parse()?;
     target
         .config
-        .application_name("hookwright")
+        .application_name(name)
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30));
     leave_tls_to_us(&mut target.config);
     let connector = |is_plain| Connector::new(&target, is_plain, Arc::clone(state));
-    let first = connector(matches!(target.mode, Mode::Disable | Mode::Allow))?;
-    match target.config.connect(first).await {
-        Ok(connected) => Ok(connected),
-        Err(_) if target.mode == Mode::Allow => {
-            let connected = target.config.connect(connector(false)?).await;
-            connected.map_err(|error| explain(&target, &error))
-        }
-        Err(error) => Err(explain(&target, &error)),
+    let mut used = connector(matches!(target.mode, Mode::Disable | Mode::Allow))?;
+    let mut connected = target.config.connect(used.clone()).await;
+    if connected.is_err() && target.mode == Mode::Allow {
+        used = connector(false)?;
+        connected = target.config.connect(used.clone()).await;
     }
+    let (client, connection) = connected.map_err(|error| explain(&target, &error))?;
+    let security = Security {
+        is_encrypted: used.is_encrypted(),
+        is_local: is_local(&target.config),
+        verification: target.verification(),
+    };
+    Ok(Opened {
+        client,
+        connection,
+        security,
+    })
 }
 
 /// An error with what caused it, and with what to do about a certificate that is not trusted.
 fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
+    if let Some(tls) = certificates::tls_cause(error) {
+        let fix = match certificates::fault(tls) {
+            CertificateFault::Authority => {
+                "name the authority that signed it with sslrootcert=/path/to/ca.pem in the database URL"
+            }
+            CertificateFault::Name => {
+                "connect to a host that it is for, or, with a private authority, use sslmode=verify-ca and sslrootcert"
+            }
+            CertificateFault::Time => "renew it, or correct this machine's clock",
+            CertificateFault::NotTls => "is this the port of PostgreSQL? sslmode=disable connects without TLS",
+            CertificateFault::Other => "see the log of PostgreSQL",
+        };
+        return format!("{}; {fix}", certificates::explain("the certificate of PostgreSQL", tls));
+    }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
@@ -86,11 +144,8 @@ fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
         }
         cause = next.source();
     }
-    if text.contains("invalid peer certificate") && target.is_verified() {
-        text.push_str(
-            "; name the authority that signed the server's certificate with sslrootcert=/path/to/ca.pem in the database URL, or the \
-             host that the certificate is for",
-        );
+    if target.config.get_hosts().is_empty() {
+        text.push_str("; name the host in the database URL, or in the service that it names");
     }
     text
 }
@@ -106,25 +161,27 @@ pub(super) async fn cancel(url: &str, token: &CancelToken) -> Result<(), String>
     token.cancel_query(connector).await.map_err(|error| error.to_string())
 }
 
-/// Refuses a pooler that gives each transaction another session.
+/// Refuses a pooler that gives each transaction another session. Returns how connections are secured.
 ///
 /// # Errors
 /// [`StoreError::Pooler`] then.
-pub(super) async fn refuse_pooler(url: &str) -> Result<(), StoreError> {
+pub(super) async fn refuse_pooler(url: &str) -> Result<Security, StoreError> {
     let looking = async {
-        let one = open(url, &Arc::default()).await?;
-        let other = open(url, &Arc::default()).await?;
-        let drives = [tokio::spawn(one.1), tokio::spawn(other.1)];
-        let found = pooler::is_transaction_mode(&one.0, &other.0).await;
-        drop((one.0, other.0));
+        let one = open(url, "hookwright", &Arc::default()).await?;
+        let other = open(url, "hookwright", &Arc::default()).await?;
+        let drives = [tokio::spawn(one.connection), tokio::spawn(other.connection)];
+        let found = pooler::is_transaction_mode(&one.client, &other.client).await;
+        drop((one.client, other.client));
         for drive in drives {
             drive.abort();
         }
-        found.map_err(|error| error.to_string())
+        found
+            .map(|found| (found, one.security))
+            .map_err(|error| error.to_string())
     };
     match timeout(DEADLINE, looking).await {
-        Ok(Ok(false)) => Ok(()),
-        Ok(Ok(true)) => Err(StoreError::Pooler),
+        Ok(Ok((false, security))) => Ok(security),
+        Ok(Ok((true, _))) => Err(StoreError::Pooler),
         Ok(Err(error)) => Err(StoreError::Unreachable(error)),
         Err(_) => Err(StoreError::Timeout(DEADLINE.as_secs())),
     }

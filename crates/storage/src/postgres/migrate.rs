@@ -77,14 +77,51 @@ async fn run(url: &str, migrations: &[Migration]) -> Result<Vec<String>, StoreEr
     )
     .await?;
     connect::check_schema(&mut conn).await?;
-    wait_for_turn(&mut conn).await?;
+    // A role that may not change the schema can run a server whose schema is current.
+    if is_current(&mut conn, migrations).await? {
+        return Ok(Vec::new());
+    }
+    let applied = bring_up_to_date(&mut conn, migrations).await;
+    applied.map_err(|error| explain(wire::refine(&mut conn, error)))
+}
+
+/// Whether the database has every migration, and none that is not known.
+async fn is_current(conn: &mut AsyncPgConnection, migrations: &[Migration]) -> Result<bool, StoreError> {
+    let noted: Flag = diesel::sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS flag")
+        .get_result(conn)
+        .await?;
+    if !noted.flag {
+        return Ok(false);
+    }
+    let applied = applied(conn)
+        .await
+        .map_err(|error| explain(wire::refine(conn, error)))?;
+    check_known(&applied, migrations)?;
+    Ok(migrations.iter().all(|known| applied.contains(&known.version())))
+}
+
+/// What to do about a role without the rights for migrations.
+fn explain(error: StoreError) -> StoreError {
+    let is_denied = |text: &str| text.contains("permission denied") || text.contains("must be owner of");
+    let text = error.to_string();
+    if error.is_forbidden() || matches!(error, StoreError::Migration(_)) && is_denied(&text) {
+        return StoreError::Forbidden(format!(
+            "{text}. The schema is not current: run `hookwright migrate` as the role that owns the tables, and grant this role what \
+             docs/guides/postgresql.md lists"
+        ));
+    }
+    error
+}
+
+async fn bring_up_to_date(conn: &mut AsyncPgConnection, migrations: &[Migration]) -> Result<Vec<String>, StoreError> {
+    wait_for_turn(conn).await?;
     session::batch(
-        &mut conn,
+        conn,
         "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (
              version varchar(50) PRIMARY KEY NOT NULL, run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     )
     .await?;
-    let applied = applied(&mut conn).await?;
+    let applied = applied(conn).await?;
     check_known(&applied, migrations)?;
     crate::fault::point("migration");
     let missing = migrations.iter().filter(|known| !applied.contains(&known.version()));
@@ -97,7 +134,7 @@ async fn run(url: &str, migrations: &[Migration]) -> Result<Vec<String>, StoreEr
             index + 1,
             missing.len()
         );
-        apply(&mut conn, migration).await?;
+        apply(conn, migration).await?;
         let took = begun.elapsed().as_secs_f64();
         tracing::info!(migration = migration.name, "migration done in {took:.1} s");
         crate::fault::point("migration");

@@ -6,6 +6,9 @@
 //! back. Dropping needs an exclusive lock for a moment; while another session reads the day, it fails and is
 //! tried again later.
 //!
+//! A role that may not change the schema makes and drops them through two functions, which run with the rights of their owner.
+//! Without the right to call these, the server goes on for as long as there are tables, and warns.
+//!
 //! The first one that was ever made has no lower end. There is no default partition: with one, PostgreSQL could not read
 //! partitions in order, nor attach a new one without looking through it.
 
@@ -13,7 +16,7 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
-use super::{compaction, queries, scope::KEY_64, session};
+use super::{Flag, compaction, queries, scope::KEY_64, session};
 use crate::{
     batch::Expired,
     error::StoreError,
@@ -67,16 +70,83 @@ impl From<Expired> for Step {
     }
 }
 
+/// How the role of this server makes partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// It owns the tables.
+    Owner,
+    /// By functions of the owner.
+    Function,
+    /// Not at all.
+    Nobody,
+}
+
+impl Maker {
+    async fn of(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
+        if may_change(conn).await? {
+            return Ok(Self::Owner);
+        }
+        let may_call: Flag = diesel::sql_query(
+            "SELECT coalesce(has_function_privilege(to_regprocedure('hookwright_make_partition(date)'), 'EXECUTE'), false) AS flag",
+        )
+        .get_result(conn)
+        .await?;
+        Ok(if may_call.flag { Self::Function } else { Self::Nobody })
+    }
+}
+
+/// Whether the role of a session may change the tables, and make others.
+pub(super) async fn may_change(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
+    let owner: Vec<Flag> = diesel::sql_query(
+        "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE') AS flag
+         FROM pg_class WHERE oid = to_regclass('events')",
+    )
+    .load(conn)
+    .await?;
+    Ok(owner.iter().any(|owner| owner.flag))
+}
+
 /// Makes the partitions from today on that are not there. Each is a transaction of its own.
+///
+/// # Errors
+/// When the store does not answer, or when there is none for today and the role may make none.
 pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> Result<(), StoreError> {
     let today = now_us.div_euclid(DAY_US);
+    let maker = Maker::of(conn).await?;
+    if maker == Maker::Nobody {
+        return warn(conn, today).await;
+    }
     for day in today..=today + DAYS_AHEAD {
-        session::transaction(conn, async |conn| Ok(make_day(conn, day).await?)).await?;
+        session::transaction(conn, async |conn| Ok(make_day(conn, day, maker).await?)).await?;
     }
     Ok(())
 }
 
-async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
+/// Tells how long the tables last that are there.
+async fn warn(conn: &mut AsyncPgConnection, today: i64) -> Result<(), StoreError> {
+    let left: Count =
+        diesel::sql_query("SELECT coalesce(max(day) - date '1970-01-01' - $1, -1)::bigint AS count FROM partitions")
+            .bind::<sql_types::BigInt, _>(today)
+            .get_result(conn)
+            .await?;
+    let grant = "GRANT EXECUTE ON FUNCTION hookwright_make_partition(date), hookwright_drop_partition(bigint) to it, as \
+                 docs/guides/postgresql.md tells";
+    if left.count < 0 {
+        return Err(StoreError::Forbidden(format!(
+            "there are no tables for today's events, and the role may not make any; {grant}"
+        )));
+    }
+    if left.count < DAYS_AHEAD {
+        tracing::warn!(
+            days_left = left.count,
+            "the database role may not make the tables of the days to come, and publishing ends in {} days; {grant}",
+            left.count
+        );
+    }
+    Ok(())
+}
+
+async fn make_day(conn: &mut AsyncPgConnection, day: i64, maker: Maker) -> QueryResult<()> {
     diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_64})"))
         .bind::<sql_types::BigInt, _>(LOCK)
         .execute(conn)
@@ -88,6 +158,10 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64) -> QueryResult<()> {
         .await?;
     if later.count > 0 {
         return Ok(());
+    }
+    if maker == Maker::Function {
+        let text = format!("SELECT hookwright_make_partition(date '1970-01-01' + {day})");
+        return session::batch(conn, &text).await;
     }
     // Where the one before ends, this one begins: also after days on which no server ran.
     let text = format!(
@@ -215,6 +289,14 @@ async fn clear(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResu
 
 /// Drops a partition of which nothing is pending. Returns about how many events it held.
 async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
+    if !may_change(conn).await? {
+        session::batch(conn, &format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
+        let events: Count = diesel::sql_query("SELECT hookwright_drop_partition($1) AS count")
+            .bind::<sql_types::BigInt, _>(partition.end_id)
+            .get_result(conn)
+            .await?;
+        return Ok(usize::try_from(events.count).unwrap_or(0));
+    }
     let name = &partition.name;
     let events: Count =
         diesel::sql_query("SELECT greatest(reltuples, 0)::bigint AS count FROM pg_class WHERE oid = to_regclass($1)")

@@ -4,7 +4,10 @@ use std::{
     io,
     path::Path,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,7 +25,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    url::{Mode, Target},
+    url::{Mode, Target, Verification},
     wire::{LastState, Watched},
 };
 use crate::certificates::Lenient;
@@ -41,6 +44,7 @@ pub(super) struct Connector {
     is_optional: bool,
     is_direct: bool,
     state: Arc<LastState>,
+    is_encrypted: Arc<AtomicBool>,
 }
 
 impl Connector {
@@ -59,7 +63,13 @@ impl Connector {
             is_optional: target.mode == Mode::Prefer,
             is_direct: target.is_direct,
             state,
+            is_encrypted: Arc::default(),
         })
+    }
+
+    /// Whether the connection that was made last is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.is_encrypted.load(Ordering::Relaxed)
     }
 }
 
@@ -78,6 +88,7 @@ impl MakeTlsConnect<Socket> for Connector {
             is_optional: self.is_optional,
             is_direct: self.is_direct,
             state: Arc::clone(&self.state),
+            is_encrypted: Arc::clone(&self.is_encrypted),
         })
     }
 }
@@ -88,6 +99,7 @@ pub(super) struct Connecting {
     is_optional: bool,
     is_direct: bool,
     state: Arc<LastState>,
+    is_encrypted: Arc<AtomicBool>,
 }
 
 impl TlsConnect<Socket> for Connecting {
@@ -111,6 +123,8 @@ impl TlsConnect<Socket> for Connecting {
                     }
                 }
             };
+            let is_encrypted = matches!(stream, Stream::Encrypted(_));
+            self.is_encrypted.store(is_encrypted, Ordering::Relaxed);
             Ok(Watched::new(stream, self.state))
         })
     }
@@ -173,19 +187,19 @@ fn configuration(target: &Target) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let verifier: Arc<dyn ServerCertVerifier> = if target.is_verified() {
+    let verification = target.verification();
+    let verifier: Arc<dyn ServerCertVerifier> = if verification == Verification::None {
+        Arc::new(Lenient::any_certificate(provider))
+    } else {
         let roots = Arc::new(roots(target.root_certificates.as_deref())?);
         let full = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(|error| error.to_string())?;
-        if target.mode == Mode::VerifyCa {
+        if verification == Verification::Authority {
             Arc::new(Lenient::any_host(provider, full))
         } else {
             full
         }
-    } else {
-        // The mode would do without TLS as well.
-        Arc::new(Lenient::any_certificate(provider))
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match &target.certificate {

@@ -1,8 +1,8 @@
 //! The parameters of a PostgreSQL URL that concern TLS, with the meaning that libpq gives them, and everything else as
 //! tokio-postgres reads it.
 //!
-//! There is one difference: `sslmode=require` checks the certificate also without `sslrootcert`, against the authorities that the
-//! system trusts. libpq would take any certificate, which keeps nobody from reading along.
+//! There is one difference: without `sslrootcert`, `verify-ca` and `verify-full` trust the authorities of the system, where libpq
+//! looks for `~/.postgresql/root.crt`.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -11,6 +11,8 @@ use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
 };
+
+use super::environment::{self, Lookup};
 
 /// How much TLS a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +23,23 @@ pub(super) enum Mode {
     Allow,
     /// Where the server offers it; any certificate.
     Prefer,
-    /// With a certificate that is good for the host.
+    /// Any certificate; with a file of authorities, one that they signed.
     Require,
     /// With a certificate of a trusted authority, for whichever host.
     VerifyCa,
     /// With a certificate of a trusted authority that is good for the host.
     VerifyFull,
+}
+
+/// What of a server's certificate is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verification {
+    /// Nothing.
+    None,
+    /// Who signed it.
+    Authority,
+    /// Who signed it, and for which host.
+    Host,
 }
 
 /// How to reach a database, and which TLS it needs.
@@ -43,11 +56,13 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Whether the certificate of the server is looked at.
-    pub(super) fn is_verified(&self) -> bool {
+    /// What of the server's certificate is checked.
+    pub(super) fn verification(&self) -> Verification {
         match self.mode {
-            Mode::Disable | Mode::Allow | Mode::Prefer => false,
-            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => true,
+            Mode::Disable | Mode::Allow | Mode::Prefer => Verification::None,
+            Mode::Require if self.root_certificates.is_none() => Verification::None,
+            Mode::Require | Mode::VerifyCa => Verification::Authority,
+            Mode::VerifyFull => Verification::Host,
         }
     }
 }
@@ -57,14 +72,35 @@ impl FromStr for Target {
 
     /// An error shows nothing of the password: it is what is wrong with the URL without it.
     fn from_str(url: &str) -> Result<Self, String> {
-        check_user_info(url)?;
-        Self::read(url).map_err(|_| explain_refusal(url, Self::read))
+        Self::read_with(url, &environment::process)
     }
 }
 
 impl Target {
+    /// Reads a URL, and adds what it leaves open from an environment.
+    pub(super) fn read_with(url: &str, lookup: Lookup<'_>) -> Result<Self, String> {
+        check_user_info(url)?;
+        let mut draft = Draft::read(url).map_err(|_| explain_refusal(url, Draft::read))?;
+        environment::complete(&mut draft, lookup)?;
+        draft.finish()
+    }
+}
+
+/// What a URL says, before what it leaves open is added.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) ours: Ours,
+    /// The section of a service file.
+    pub(super) service: Option<String>,
+    /// The file with passwords.
+    pub(super) passfile: Option<String>,
+    /// The hosts are those of the service.
+    pub(super) has_service_host: bool,
+}
+
+impl Draft {
     fn read(url: &str) -> Result<Self, String> {
-        let (rest, ours) = split(url)?;
+        let (rest, mut ours) = split(url)?;
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             format!(
@@ -72,36 +108,43 @@ impl Target {
                 cause.unwrap_or_else(|| error.to_string())
             )
         })?;
-        let mode = match ours.mode.as_deref() {
-            None | Some("prefer") => Mode::Prefer,
-            Some("disable") => Mode::Disable,
-            Some("allow") => Mode::Allow,
-            Some("require") => Mode::Require,
-            Some("verify-ca") => Mode::VerifyCa,
-            Some("verify-full") => Mode::VerifyFull,
-            Some(other) => {
-                return Err(format!(
-                    "sslmode `{other}` is not known; use disable, allow, prefer, require, verify-ca or verify-full"
-                ));
-            }
-        };
-        let certificate = match (ours.certificate, ours.key) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
-            (Some(_), None) => return Err("sslcert needs sslkey: the file with its private key".to_owned()),
-            (None, Some(_)) => return Err("sslkey needs sslcert: the file with the certificate".to_owned()),
-        };
+        // An error of it is told with the URL.
+        ours.mode.as_deref().map(mode).transpose()?;
         // What needs a name where only an address is given.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
             }
         }
+        Ok(Self {
+            config,
+            service: ours.service.take(),
+            passfile: ours.passfile.take(),
+            ours,
+            has_service_host: false,
+        })
+    }
+
+    fn finish(self) -> Result<Target, String> {
+        let Self { config, ours, .. } = self;
+        let is_system = ours.root.as_deref() == Some("system");
+        let default = if is_system { Mode::VerifyFull } else { Mode::Prefer };
+        let mode = ours.mode.as_deref().map_or(Ok(default), mode)?;
+        if is_system && mode != Mode::VerifyFull {
+            // Anybody can have a certificate of such an authority.
+            return Err("sslrootcert=system needs sslmode=verify-full".to_owned());
+        }
+        let certificate = match (ours.certificate, ours.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (Some(_), None) => return Err("sslcert needs sslkey: the file with its private key".to_owned()),
+            (None, Some(_)) => return Err("sslkey needs sslcert: the file with the certificate".to_owned()),
+        };
         let is_direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
         if is_direct && matches!(mode, Mode::Disable | Mode::Allow | Mode::Prefer) {
             return Err("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full".to_owned());
         }
-        Ok(Self {
+        Ok(Target {
             config,
             mode,
             is_direct,
@@ -112,13 +155,31 @@ impl Target {
     }
 }
 
+fn mode(text: &str) -> Result<Mode, String> {
+    Ok(match text {
+        "prefer" => Mode::Prefer,
+        "disable" => Mode::Disable,
+        "allow" => Mode::Allow,
+        "require" => Mode::Require,
+        "verify-ca" => Mode::VerifyCa,
+        "verify-full" => Mode::VerifyFull,
+        other => {
+            return Err(format!(
+                "sslmode `{other}` is not known; use disable, allow, prefer, require, verify-ca or verify-full"
+            ));
+        }
+    })
+}
+
 /// The parameters that tokio-postgres does not know.
 #[derive(Default)]
-struct Ours {
-    mode: Option<String>,
-    root: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
+pub(super) struct Ours {
+    pub(super) mode: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+    service: Option<String>,
+    passfile: Option<String>,
 }
 
 /// Takes our parameters out of a URL.
@@ -135,6 +196,8 @@ fn split(url: &str) -> Result<(String, Ours), String> {
             "sslrootcert" => &mut ours.root,
             "sslcert" => &mut ours.certificate,
             "sslkey" => &mut ours.key,
+            "service" => &mut ours.service,
+            "passfile" => &mut ours.passfile,
             "sslcrl"
             | "sslcrldir"
             | "sslpassword"
@@ -142,9 +205,7 @@ fn split(url: &str) -> Result<(String, Ours), String> {
             | "ssl_min_protocol_version"
             | "ssl_max_protocol_version"
             | "gssencmode"
-            | "requiressl"
-            | "service"
-            | "passfile" => {
+            | "requiressl" => {
                 return Err(format!(
                     "the database URL's parameter `{name}` is not supported; leave it out"
                 ));
@@ -181,7 +242,7 @@ fn decode(text: &str) -> Option<String> {
 }
 
 /// Whether all hosts are sockets of this machine, where there is no TLS.
-fn is_local(config: &Config) -> bool {
+pub(super) fn is_local(config: &Config) -> bool {
     let hosts = config.get_hosts();
     !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
 }
@@ -217,6 +278,7 @@ mod tests {
                 Some("/etc/ca.pem"),
             ),
             ("?sslmode=verify-full&sslrootcert=system", Mode::VerifyFull, None),
+            ("?sslrootcert=system", Mode::VerifyFull, None),
             (
                 "?sslrootcert=/ca.pem&options=-csearch_path%3Da&sslmode=verify-full",
                 Mode::VerifyFull,
@@ -247,6 +309,7 @@ mod tests {
             ("?sslkey=/k.pem", "sslkey needs sslcert"),
             ("?nonsense=1", "nonsense"),
             ("?sslnegotiation=direct", "needs sslmode=require"),
+            ("?sslmode=require&sslrootcert=system", "needs sslmode=verify-full"),
             ("?sslrootcert=%zz", "`sslrootcert` is not UTF-8"),
         ] {
             let error = read(query).unwrap_err();

@@ -1,0 +1,41 @@
+//! Connections to a PostgreSQL of somebody else, by the same URLs as those to the store: for the relay of an outbox.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio_postgres::{AsyncMessage, Client, Error};
+
+use super::{
+    connect::{self, Wire},
+    url::Target,
+};
+
+/// A connection that the caller drives.
+pub struct Link(Wire);
+
+impl Link {
+    /// The next message that is no answer; `None` when the connection has ended.
+    pub fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
+        self.0.poll_message(context)
+    }
+}
+
+/// Checks a URL, with the service and the files that it names.
+///
+/// # Errors
+/// With what is wrong, without anything of a password.
+pub fn check(url: &str) -> Result<(), String> {
+    url.parse::<Target>().map(drop)
+}
+
+/// Connects under a name that the database shows. Returns how the connection is secured, for people.
+///
+/// # Errors
+/// With what to do about it.
+pub async fn connect(url: &str, name: &str) -> Result<(Client, Link, String), String> {
+    let opened = connect::open(url, name, &Arc::default()).await?;
+    let security = opened.security.to_string();
+    Ok((opened.client, Link(opened.connection), security))
+}
