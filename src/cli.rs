@@ -18,7 +18,7 @@ Examples:
   hookwright serve --allow-target 127.0.0.0/8
       Start the server with its embedded store; webhooks may point at this machine.
   hookwright organizations create acme
-  hookwright webhooks create --organization acme --event clocking \\
+  hookwright webhooks create --organization acme --event-type clocking \\
       --payload-url http://127.0.0.1:4567/payload
   hookwright listen --secret whsec_...
   hookwright publish --organization acme --event-type clocking --json @clocking.json
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// See it work: start a server and a receiver, publish an event and show its signed delivery
     Demo(DemoArgs),
-    /// Create, show and delete organizations, the tenants of an installation
+    /// Create, show, rename and delete organizations, the tenants of an installation
     Organizations(Group<OrganizationsCommand>),
     /// Register, show and archive event types
     EventTypes(Group<EventTypesCommand>),
@@ -128,6 +128,7 @@ fn version() -> Str {
 
 #[cfg(test)]
 mod coverage;
+pub(crate) mod hints;
 
 #[cfg(test)]
 mod tests {

@@ -96,7 +96,7 @@ async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
         length: response.explanations.len(),
         rest: "",
         empty: "The organization has no webhooks. Install one: hookwright webhooks create --organization acme --payload-url URL \
-                --event clocking",
+                --event-type clocking",
     };
     client.output.list("ExplainEventResponse", &response, list, |response| {
         let rows = response.explanations.iter().map(|one| {

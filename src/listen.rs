@@ -30,7 +30,7 @@ Examples:
   hookwright listen --address 127.0.0.1:0 --output json --count 1
   hookwright listen --status 503        answer so that deliveries are retried
   hookwright listen --raw               show requests byte for byte
-  hookwright listen --forward-to http://localhost:3000/hook --organization acme --event clocking
+  hookwright listen --forward-to http://localhost:3000/hook --organization acme --event-type clocking
       Bring acme's deliveries to a program on this machine; nobody needs to reach it.
 
 Without --forward-to the server must be allowed to send here: hookwright serve --allow-target 127.0.0.0/8

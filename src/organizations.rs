@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use hookwright_proto::v1::{
     CreateOrganizationRequest, DeleteOrganizationRequest, GetOrganizationRequest, ListOrganizationsRequest,
-    ListOrganizationsResponse, Organization,
+    ListOrganizationsResponse, Organization, UpdateOrganizationRequest,
 };
+use prost_types::FieldMask;
 
 use crate::{
     client::{
@@ -41,6 +42,14 @@ pub(crate) enum OrganizationsCommand {
         #[command(flatten)]
         limit: LimitArgs,
     },
+    /// Change an organization's display name
+    Update {
+        /// `acme` or `organizations/acme`
+        organization: String,
+        /// A name for people to read, at most 200 characters; '' removes it
+        #[arg(long, value_name = "TEXT")]
+        display_name: String,
+    },
     /// Delete an organization
     Delete {
         /// `acme` or `organizations/acme`
@@ -74,6 +83,23 @@ pub(crate) async fn run(client: Client, command: OrganizationsCommand) -> anyhow
                 name: names::organization(&organization)?,
             };
             let organization = service.get_organization(request).await?.into_inner();
+            client.output.message("Organization", &organization, show)?;
+        }
+        OrganizationsCommand::Update {
+            organization,
+            display_name,
+        } => {
+            let request = UpdateOrganizationRequest {
+                organization: Some(Organization {
+                    name: names::organization(&organization)?,
+                    display_name,
+                    ..Organization::default()
+                }),
+                update_mask: Some(FieldMask {
+                    paths: vec!["display_name".to_owned()],
+                }),
+            };
+            let organization = service.update_organization(request).await?.into_inner();
             client.output.message("Organization", &organization, show)?;
         }
         OrganizationsCommand::List { prefix, limit } => list(&client, &prefix, limit).await?,

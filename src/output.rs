@@ -13,7 +13,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde::Serialize;
 
-pub(crate) use self::text::{enum_name, fields, milliseconds, printable, table, time};
+pub(crate) use self::text::{counted, enum_name, fields, milliseconds, printable, table, time};
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use hookwright_proto::v1::{CreatePortalLinkRequest, CreatePortalLinkResponse};
 
 use crate::{
-    client::{Client, names},
+    client::{
+        Client,
+        names::{self, OrganizationArgs},
+    },
     output,
     units::parse_duration,
 };
@@ -27,9 +30,8 @@ pub(crate) enum PortalCommand {
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LinkArgs {
-    /// `acme` or `organizations/acme`
-    #[arg(long, env = "HOOKWRIGHT_ORGANIZATION", value_name = "ORGANIZATION")]
-    organization: String,
+    #[command(flatten)]
+    organization: OrganizationArgs,
     /// How long the link is good for, 1m to 24h; 1h without
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
@@ -45,7 +47,7 @@ pub(crate) struct LinkArgs {
 pub(crate) async fn run(client: Client, command: PortalCommand) -> anyhow::Result<ExitCode> {
     let PortalCommand::Link(args) = command;
     let request = CreatePortalLinkRequest {
-        organization: names::organization(&args.organization)?,
+        organization: client.parent(&args.organization)?,
         ttl: args.ttl.map(prost_types::Duration::try_from).transpose()?,
         read_only: args.read_only,
         return_url: args.return_url,

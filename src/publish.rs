@@ -26,7 +26,8 @@ Examples:
   hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
   generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
 
-The JSON is published byte for byte: an object, at most 5 MiB (settable). Lists and streams: --json-lines publishes each \
+The JSON is published byte for byte: an object, at most 5 MiB (settable). Newlines at the end of @FILE or - are no part of it, \
+so that a request id can be repeated with either form. Lists and streams: --json-lines publishes each \
 line as an event of its own, over one stream, and waits until each is durable.";
 
 /// Publish one event, or one per line of a file
@@ -40,7 +41,7 @@ pub(crate) struct PublishArgs {
     /// A registered event type, for example clocking
     #[arg(long, value_name = "TYPE", help_heading = "Event")]
     event_type: String,
-    /// The payload, a JSON object: text, @FILE, or - for standard input
+    /// The payload, a JSON object: text, @FILE, or - for standard input, without newlines at the end
     #[arg(long, value_name = "JSON|@FILE|-", help_heading = "Event")]
     json: Option<String>,
     /// File (- for standard input) with one payload per line; blank lines are skipped
@@ -100,7 +101,7 @@ pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<Exi
     if let Some(path) = args.json_lines {
         return publish_lines(&client, Lines::open(&path, request).await?, args.batch).await;
     }
-    let json = input::read(args.json.as_deref().unwrap_or_default())?;
+    let json = input::read_typed(args.json.as_deref().unwrap_or_default())?;
     request.payload = Some(Payload::Json(json.into()));
     let response = client.events().publish_event(request).await?.into_inner();
     client.output.message("PublishEventResponse", &response, show)?;

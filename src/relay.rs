@@ -239,7 +239,7 @@ async fn retry_failed(args: &OutboxArgs, table: &Table, ids: &[i64], format: For
     if format == Format::Json {
         output::print(&json!({ "rows": count }).to_string())?;
     } else {
-        output::print(&format!("{count} rows were put back"))?;
+        output::print(&format!("{} put back", output::counted(count, "row")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

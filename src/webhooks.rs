@@ -12,7 +12,7 @@ use filter::TestFilter;
 use hookwright_proto::v1::{
     CheckWebhookUrlRequest, CompleteSigningSecretRotationRequest, CreateWebhookRequest, DeleteWebhookRequest,
     GetWebhookRequest, ListWebhooksRequest, ListWebhooksResponse, PingWebhookRequest, ResumeWebhookRequest,
-    RevealSigningSecretRequest, RotateSigningSecretRequest, UpdateWebhookRequest,
+    RevealSigningSecretRequest, RotateSigningSecretRequest, UpdateWebhookRequest, Webhook,
 };
 use prost_types::FieldMask;
 
@@ -30,17 +30,17 @@ use crate::{
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  hookwright webhooks create --organization acme --event clocking --payload-url https://www.example.com/api/listener
-  hookwright webhooks create --organization acme --event '*' --payload-url https://www.example.com/hook \\
+  hookwright webhooks create --organization acme --event-type clocking --payload-url https://www.example.com/api/listener
+  hookwright webhooks create --organization acme --event-type '*' --payload-url https://www.example.com/hook \\
       --filter \"attributes.region == 'eu'\" --header 'X-Key: 17' --ordering ordered
-  hookwright webhooks create --organization acme --event clocking --pull
+  hookwright webhooks create --organization acme --event-type clocking --pull
       Nothing is posted: the receiver fetches, see `hookwright deliveries pull`.";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
-  hookwright webhooks update wh_... --organization acme --event clocking,checksheet
-  hookwright webhooks update wh_... --organization acme --active false
-      Pause it; `hookwright webhooks resume` makes it active again.
+  hookwright webhooks update wh_... --organization acme --event-type clocking,checksheet
+  hookwright webhooks update wh_... --organization acme --payload-url https://www.example.com/hook --etag ETAG
+      Move it, unless somebody changed it since this etag was read.
   hookwright webhooks update wh_... --organization acme --clear filter";
 
 /// What to do with webhooks.
@@ -71,6 +71,11 @@ pub(crate) enum WebhooksCommand {
         #[command(flatten)]
         fields: UpdateFields,
     },
+    /// Make a webhook inactive: it gets nothing, and what is pending for it waits
+    ///
+    /// What is published meanwhile is not queued for it. `hookwright webhooks resume` makes it active again, and
+    /// `hookwright replays create --missed` delivers what it missed.
+    Pause(Which),
     /// Make an inactive webhook active again, for example one that the service disabled; it is sent a `ping`
     ///
     /// What was pending when it became inactive is sent. What was published while it was inactive was not queued: see
@@ -176,6 +181,22 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
                 })
                 .await?
         }
+        WebhooksCommand::Pause(which) => {
+            let webhook = Webhook {
+                name: which.name(&client)?,
+                active: Some(false),
+                ..Webhook::default()
+            };
+            let update_mask = Some(FieldMask {
+                paths: vec!["active".to_owned()],
+            });
+            service
+                .update_webhook(UpdateWebhookRequest {
+                    webhook: Some(webhook),
+                    update_mask,
+                })
+                .await?
+        }
         WebhooksCommand::CompleteRotation(which) => {
             let request = CompleteSigningSecretRotationRequest {
                 name: which.name(&client)?,
@@ -259,6 +280,7 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
         WebhooksCommand::Create { .. }
         | WebhooksCommand::Get(_)
         | WebhooksCommand::Update { .. }
+        | WebhooksCommand::Pause(_)
         | WebhooksCommand::CompleteRotation(_) => unreachable!("handled by run"),
     }
     Ok(ExitCode::SUCCESS)
@@ -301,7 +323,7 @@ async fn list(client: &Client, organization: &OrganizationArgs, limit: LimitArgs
     .await?;
     let empty = format!(
         "{parent} has no webhooks yet. Install one: hookwright webhooks create --organization {} --payload-url URL \
-         --event clocking",
+         --event-type clocking",
         names::id(&parent)
     );
     let list = List {

@@ -155,8 +155,14 @@ pub(crate) fn code_name(code: Code) -> &'static str {
 
 fn status_text(status: &Status) -> String {
     let details = status.get_error_details();
-    let mut text = format!("error: {}: {}", code_name(status.code()), printable(status.message()));
+    let message = printable(status.message());
+    let mut text = format!("error: {}: {message}", code_name(status.code()));
     for (field, description, reason) in violations(&details) {
+        if says(status.message(), field, description)
+            || details.bad_request().is_none() && status.message().contains(description)
+        {
+            continue;
+        }
         text.push_str(&format!("\n  {field}: {}", printable(description)));
         if !reason.is_empty() {
             text.push_str(&format!(" ({reason})"));
@@ -172,6 +178,11 @@ fn status_text(status: &Status) -> String {
         text.push_str(&format!("\n  fix: {fix}"));
     }
     text
+}
+
+/// Whether a message says already what a violation says, as that of one field at fault does.
+pub(crate) fn says(message: &str, field: &str, description: &str) -> bool {
+    message.contains(&format!("{field}: {description}"))
 }
 
 fn status_json(status: &Status) -> Value {
@@ -256,6 +267,25 @@ mod tests {
         let json = status_json(&refused());
         assert_eq!(json["error"]["fieldViolations"][0]["field"], "webhook.payload_url");
         assert_eq!(json["error"]["metadata"]["count"], "1");
+    }
+
+    #[test]
+    fn what_the_message_says_is_not_said_again() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("webhook.events", "is required");
+        details.add_bad_request_violation("webhook.payload_url", "is required");
+        let message = "webhook.events: is required (and 1 more)";
+        let text = status_text(&Status::with_error_details(Code::InvalidArgument, message, details));
+        assert_eq!(text.matches("webhook.events: is required").count(), 1, "{text}");
+        assert_eq!(text.matches("webhook.payload_url: is required").count(), 1, "{text}");
+        let mut details = ErrorDetails::new();
+        details.add_precondition_failure_violation("HAS_WEBHOOKS", "organizations/acme", "it has webhooks");
+        let text = status_text(&Status::with_error_details(
+            Code::FailedPrecondition,
+            "it has webhooks",
+            details,
+        ));
+        assert_eq!(text.matches("it has webhooks").count(), 1, "{text}");
     }
 
     #[test]

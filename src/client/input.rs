@@ -24,6 +24,17 @@ pub(crate) fn read(value: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
+/// As [`read`], without the newlines that editors and shells put at the end of files and of standard input.
+pub(crate) fn read_typed(value: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = read(value)?;
+    if value == "-" || value.starts_with('@') {
+        while matches!(bytes.last(), Some(b'\r' | b'\n')) {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
 /// As [`read`], for text that is typed into files by editors: trailing newlines are not part of it.
 pub(crate) fn read_line(value: &str) -> anyhow::Result<String> {
     let text = String::from_utf8(read(value)?).context("the value is not UTF-8")?;
@@ -88,6 +99,10 @@ mod tests {
         assert_eq!(read("{}").unwrap(), b"{}");
         assert_eq!(read(&at).unwrap(), b"{\"a\":1}\n");
         assert_eq!(read_line(&at).unwrap(), "{\"a\":1}");
+        assert_eq!(read_typed(&at).unwrap(), b"{\"a\":1}");
+        std::fs::write(file.path(), "{} \r\n\n").unwrap();
+        assert_eq!(read_typed(&at).unwrap(), b"{} ", "blanks are the payload's own");
+        assert_eq!(read_typed("{}\n").unwrap(), b"{}\n", "what is typed is what is meant");
         assert!(format!("{:#}", read("@/does/not/exist").unwrap_err()).contains("/does/not/exist"));
     }
 

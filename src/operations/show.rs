@@ -15,8 +15,8 @@ fn kind(operation: &Operation) -> String {
 /// How far it is, in one line.
 pub(super) fn so_far(operation: &Operation) -> String {
     match operation.total_count {
-        Some(total) => format!("{} of {total} deliveries", operation.done_count),
-        None => format!("{} deliveries", operation.done_count),
+        Some(total) => format!("{} of {}", operation.done_count, output::counted(total, "delivery")),
+        None => output::counted(operation.done_count, "delivery"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text for people: tables, times, durations, names.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use prost_types::Timestamp;
@@ -70,6 +70,17 @@ pub(crate) fn milliseconds(duration: Option<&prost_types::Duration>) -> String {
         .unwrap_or_default()
 }
 
+/// A number of things: `1 event`, `2 events`, `0 deliveries`.
+pub(crate) fn counted<N: Copy + Display + TryInto<u64>>(count: N, noun: &str) -> String {
+    if matches!(count.try_into(), Ok(1)) {
+        return format!("{count} {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {noun}s"),
+    }
+}
+
 /// The name of an enum's value without its prefix, in lower case: `DELIVERY_STATE_FAILED` as `failed`. Empty for the
 /// unspecified one.
 pub(crate) fn enum_name(name: &str, prefix: &str) -> String {
@@ -106,6 +117,14 @@ mod tests {
     fn a_terminal_cannot_be_steered_by_data() {
         assert_eq!(printable("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\r\n");
         assert!(!table(&["X"], vec![vec!["\u{1b}]0;x\u{7}".to_owned()]]).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!(counted(1_u64, "event"), "1 event");
+        assert_eq!(counted(0_usize, "event"), "0 events");
+        assert_eq!(counted(1_i64, "delivery"), "1 delivery");
+        assert_eq!(counted(-1_i64, "delivery"), "-1 deliveries");
     }
 
     #[test]

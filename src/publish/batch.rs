@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use hookwright_proto::v1::{BatchPublishEventsRequest, PublishAck};
 
 use super::{lines::Lines, tally::Tally};
-use crate::client::Client;
+use crate::{client::Client, output};
 
 /// A batch is sent when it has so many bytes, so that it fits into a message whatever its lines are.
 const BYTES_MAX: usize = 2 << 20;
@@ -28,9 +28,9 @@ pub(super) async fn run(client: &Client, mut lines: Lines, size: usize) -> anyho
             .into_inner();
         if response.results.len() != numbers.len() {
             return Err(anyhow!(
-                "the server answered {} of {} events ({})",
+                "the server answered {} of {} ({})",
                 response.results.len(),
-                numbers.len(),
+                output::counted(numbers.len(), "event"),
                 tally.summary()
             ));
         }

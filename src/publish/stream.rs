@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{lines::Lines, tally::Tally};
-use crate::{client::Client, progress::Progress};
+use crate::{client::Client, output::counted, progress::Progress};
 
 /// How many lines are read ahead of the server.
 const READ_AHEAD: usize = 16;
@@ -38,7 +38,8 @@ pub(super) async fn run(client: &Client, lines: Lines) -> anyhow::Result<Tally> 
     let missing = sent.load(Ordering::Acquire) - tally.acknowledged();
     if missing > 0 {
         return Err(anyhow!(
-            "{missing} events were not acknowledged, and may or may not be published ({summary})"
+            "{} not acknowledged, and may or may not be published ({summary})",
+            counted(missing, "event")
         ));
     }
     Ok(tally)

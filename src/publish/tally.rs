@@ -1,12 +1,15 @@
 //! What became of the lines.
 
 use anyhow::anyhow;
-use hookwright_proto::v1::{PublishAck, publish_result::Result as Outcome};
+use hookwright_proto::v1::{FieldViolation, PublishAck, publish_result::Result as Outcome};
 use tonic::Code;
 
 use crate::{
-    client::{Client, failure::code_name},
-    output::{self, printable},
+    client::{
+        Client,
+        failure::{code_name, says},
+    },
+    output::{self, counted, printable},
     progress::Progress,
 };
 
@@ -28,14 +31,15 @@ impl Tally {
     /// All of it in a line.
     pub(super) fn summary(&self) -> String {
         let mut text = format!(
-            "published {} events, owed to webhooks {} times",
-            self.published, self.deliveries
+            "published {}, owed to webhooks {}",
+            counted(self.published, "event"),
+            counted(self.deliveries, "time")
         );
         if self.repeated > 0 {
             text.push_str(&format!("; {} had been published before", self.repeated));
         }
         if self.refused > 0 {
-            text.push_str(&format!("; {} were refused", self.refused));
+            text.push_str(&format!("; {} refused", self.refused));
         }
         text
     }
@@ -55,7 +59,8 @@ impl Tally {
                 self.refused += 1;
                 let code = code_name(Code::from(error.code));
                 let mut text = format!("line {}: {code}: {}", ack.sequence, printable(&error.message));
-                for violation in &error.field_violations {
+                let unsaid = |one: &&FieldViolation| !says(&error.message, &one.field, &one.description);
+                for violation in error.field_violations.iter().filter(unsaid) {
                     text.push_str(&format!(
                         "\n  {}: {}",
                         violation.field,

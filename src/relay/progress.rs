@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::Instant;
 
 use super::verdict::Verdict;
-use crate::output::{self, printable};
+use crate::output::{self, counted, printable};
 
 /// How often to tell how much was published.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -59,8 +59,8 @@ impl Progress {
         let now = (self.published, self.refused);
         if now != self.told {
             say(&format!(
-                "published {} events, {} refused; since the start {} and {}",
-                now.0 - self.told.0,
+                "published {}, {} refused; since the start {} and {}",
+                counted(now.0 - self.told.0, "event"),
                 now.1 - self.told.1,
                 now.0,
                 now.1

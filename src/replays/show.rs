@@ -37,8 +37,8 @@ pub(super) fn replay(replay: &Replay) -> String {
         ("error", replay.error_message.clone()),
         ("of", request.map(asked_for).unwrap_or_default()),
         ("progress", format!("{:.0} %", replay.progress * 100.0)),
-        ("examined", format!("{} events", replay.examined_count)),
-        ("matched", format!("{} deliveries", replay.matched_count)),
+        ("examined", output::counted(replay.examined_count, "event")),
+        ("matched", output::counted(replay.matched_count, "delivery")),
         (
             "replayed",
             if dry_run {

@@ -20,7 +20,13 @@ pub(crate) struct CreateFields {
     #[arg(long)]
     pull: bool,
     /// Event type to subscribe to, or `*` for all; repeatable
-    #[arg(long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
+    #[arg(
+        long = "event-type",
+        alias = "event",
+        value_name = "TYPE",
+        required = true,
+        value_delimiter = ','
+    )]
     events: Vec<String>,
     /// Install it inactive: it gets nothing until it is made active
     #[arg(long)]
@@ -39,7 +45,7 @@ pub(crate) struct UpdateFields {
     #[arg(long, value_name = "URL")]
     payload_url: Option<String>,
     /// Event type to subscribe to, or `*` for all; repeatable; replaces the list
-    #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
+    #[arg(long = "event-type", alias = "event", value_name = "TYPE", value_delimiter = ',')]
     events: Vec<String>,
     /// Whether events are sent
     #[arg(long, value_name = "true|false")]
@@ -263,10 +269,18 @@ mod tests {
 
     #[test]
     fn only_what_is_given_is_changed() {
-        let (webhook, paths) = update(&["--event", "clocking,checksheet", "--active", "false", "--ed25519"]).unwrap();
+        let (webhook, paths) =
+            update(&["--event-type", "clocking,checksheet", "--active", "false", "--ed25519"]).unwrap();
         assert_eq!(webhook.events, ["clocking", "checksheet"]);
         assert_eq!((webhook.active, webhook.ed25519_signing), (Some(false), true));
         assert_eq!(paths, ["ed25519_signing", "events", "active"]);
+    }
+
+    #[test]
+    fn event_types_are_named_as_in_other_commands_and_as_before() {
+        for flag in ["--event-type", "--event"] {
+            assert_eq!(update(&[flag, "clocking"]).unwrap().0.events, ["clocking"], "{flag}");
+        }
     }
 
     #[test]

@@ -318,7 +318,7 @@ async fn b20_a_secret_that_was_copied_badly_is_refused_with_a_hint_over_every_wa
                 "--organization",
                 "acme",
                 url,
-                "--event",
+                "--event-type",
                 "*",
                 &given,
             ],

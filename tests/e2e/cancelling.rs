@@ -12,10 +12,11 @@ use hookwright_proto::v1::{
     DeleteOrganizationRequest, DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState, EventType,
     ExtendDeliveriesRequest, ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest,
     ListOperationsRequest, ListOrganizationsRequest, ListReplaysRequest, ListTokensRequest, ListWebhooksRequest,
-    OperationState, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest, ReplayDeliveriesRequest,
-    ReplayDeliveryRequest, ReplaySelection, ReplayState, ResumeWebhookRequest, RetryDeliveryRequest,
-    RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest, SkipDeliveryRequest, TokenScope,
-    UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateWebhookRequest, Webhook,
+    OperationState, Organization, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest,
+    ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection, ReplayState, ResumeWebhookRequest,
+    RetryDeliveryRequest, RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest,
+    SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateOrganizationRequest,
+    UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::until;
 use prost::Message as _;
@@ -335,6 +336,18 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
         webhooks.create_webhook(CreateWebhookRequest {
             parent: ACME.to_owned(),
             webhook: hook
+        })
+    );
+    let renamed = Some(Organization {
+        name: mine.clone(),
+        display_name: format!("Round {round}"),
+        ..Organization::default()
+    });
+    call!(
+        "UpdateOrganization",
+        organizations.update_organization(UpdateOrganizationRequest {
+            organization: renamed,
+            update_mask: None
         })
     );
     if round.is_multiple_of(3) {

@@ -100,7 +100,7 @@ async fn every_resource_can_be_worked_with() {
             "globex",
             "--payload-url",
             &url,
-            "--event",
+            "--event-type",
             "clocking",
             "--signing-secret",
             SECRET,
@@ -117,9 +117,9 @@ async fn every_resource_can_be_worked_with() {
             "webhooks",
             "update",
             name,
-            "--event",
+            "--event-type",
             "clocking",
-            "--event",
+            "--event-type",
             "invoice.paid",
         ],
     )
@@ -240,7 +240,14 @@ async fn filters_are_tried_and_events_explained() {
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["checksheet"]).await;
     let url = receiver.url("/filtered");
-    let create = ["webhooks", "create", "--organization", "acme", "--event", "clocking"];
+    let create = [
+        "webhooks",
+        "create",
+        "--organization",
+        "acme",
+        "--event-type",
+        "clocking",
+    ];
     let filter = ["--payload-url", &url, "--filter", "payload.clocking.isClockIn"];
     let created = client(&installation, &[&create[..], &filter].concat()).await;
     assert_eq!(created["filter"], "payload.clocking.isClockIn");

@@ -383,12 +383,7 @@ async fn a_refused_row_is_marked_and_stops_nobody() {
         .unwrap()
         .get(0);
     let put_back = shop.command(&["retry-failed", "--id", &id.to_string()]).await;
-    assert_eq!(
-        text(&put_back.stdout),
-        "1 rows were put back\n",
-        "{}",
-        text(&put_back.stderr)
-    );
+    assert_eq!(text(&put_back.stdout), "1 row put back\n", "{}", text(&put_back.stderr));
     let mut relay = Running::of(&shop, &installation, &["--once", "--keep"]);
     assert_eq!(relay.ended().await, Some(0), "{}", relay.log());
     assert_each_once(numbers(&installation).await, 5);

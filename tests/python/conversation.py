@@ -72,6 +72,8 @@ def configure(api, wanted):
     """Organizations, event types, webhooks. Returns the webhook."""
     api("OrganizationService.CreateOrganization", {"organizationId": "globex", "organization": {"displayName": "Globex"}})
     assert api("OrganizationService.GetOrganization", {"name": "organizations/globex"})["displayName"] == "Globex"
+    renamed = {"name": "organizations/globex", "displayName": "Globex Corporation"}
+    api("OrganizationService.UpdateOrganization", {"organization": renamed, "updateMask": "displayName"})
     listed = api("OrganizationService.ListOrganizations", {})["organizations"]
     assert "organizations/globex" in [one["name"] for one in listed]
 

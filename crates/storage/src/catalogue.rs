@@ -28,6 +28,15 @@ impl Store {
         configure!(self, None, insert_organization(&row, &audit))
     }
 
+    /// Changes an organization's display name and time of change.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn update_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
+        let (row, audit) = (row.clone(), audit.clone());
+        configure!(self, None, update_organization(&row, &audit))
+    }
+
     /// Deletes an organization and its webhooks, and cancels what waits for them in the store, or begins an operation to do so.
     ///
     /// # Errors

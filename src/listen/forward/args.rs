@@ -28,7 +28,8 @@ pub(crate) struct ForwardArgs {
     pub(super) organization: OrganizationArgs,
     /// Event type to forward, or `*` for all; repeatable [default: *]
     #[arg(
-        long = "event",
+        long = "event-type",
+        alias = "event",
         value_name = "TYPE",
         value_delimiter = ',',
         requires = "forward_to",

@@ -80,10 +80,10 @@ on_both_stores! {
     async fn deliveries_are_pulled(on: On) {
         let mut installation = Installation::start(on).await;
         let shell = Shell::at(&installation);
-        let created = shell.json(&["webhooks", "create", "--pull", "--event", "clocking"]).await;
+        let created = shell.json(&["webhooks", "create", "--pull", "--event-type", "clocking"]).await;
         assert_eq!(created["deliveryMode"], "DELIVERY_MODE_PULL");
         let webhook = id_of(created["name"].as_str().unwrap());
-        let both = ["webhooks", "create", "--pull", "--event", "clocking", "--payload-url", "http://127.0.0.1:1"];
+        let both = ["webhooks", "create", "--pull", "--event-type", "clocking", "--payload-url", "http://127.0.0.1:1"];
         shell.failure(2, &both).await;
         let (table, _) = in_every_format(&shell, &["webhooks", "get", webhook]).await;
         assert_shows(&table, &["delivery mode:", "pull"]);

@@ -41,7 +41,7 @@ on_both_stores! {
         let shell = Shell::at_address(&installation, &relay.address.to_string());
         let program = Receiver::start().await;
         let url = program.url("/hook?from=afar");
-        let mut listening = forward(&shell, &url, &["--event", "clocking"]);
+        let mut listening = forward(&shell, &url, &["--event-type", "clocking"]);
         assert!(listening.line().await.contains("STATUS"));
         let ping = listening.line().await;
         assert!(ping.contains(" 200 ") && ping.contains("ping") && ping.contains("verified: sha1 sha256 v1"), "{ping}");
@@ -141,7 +141,7 @@ async fn a_program_that_fails_is_tried_again_and_then_given_up() {
 async fn a_webhook_of_somebodys_own_is_left_as_it_is() {
     let installation = Installation::start(On::Sqlite).await;
     let shell = Shell::at(&installation);
-    let created = shell.json(&["webhooks", "create", "--pull", "--event", "*"]).await;
+    let created = shell.json(&["webhooks", "create", "--pull", "--event-type", "*"]).await;
     let (name, secret) = (
         created["name"].as_str().unwrap(),
         created["signingSecret"].as_str().unwrap(),
@@ -206,13 +206,19 @@ async fn wrong_usage_is_told_before_anything_is_made() {
             &["--forward-to", "http://localhost:3000", "--secret", "short"],
             "--secret",
         ),
-        (&["--event", "clocking"], "--forward-to"),
+        (&["--event-type", "clocking"], "--forward-to"),
     ] {
         let output = shell.run(&[&["listen"], more].concat()).await;
         let said = super::shell::text(&output.stderr);
         assert!(!output.status.success() && said.contains(part), "{more:?}: {said}");
     }
-    let unknown = ["listen", "--forward-to", "http://localhost:3000", "--event", "clockin"];
+    let unknown = [
+        "listen",
+        "--forward-to",
+        "http://localhost:3000",
+        "--event-type",
+        "clockin",
+    ];
     let said = shell.failure(1, &unknown).await;
     assert!(said.contains("`clocking`"), "the nearest name: {said}");
     assert_eq!((webhooks(&shell).await.len(), sessions(&shell)), (0, 0));
@@ -228,7 +234,11 @@ async fn b28_a_program_on_this_machine_needs_no_scheme() {
     let shell = Shell::at(&installation);
     let program = Receiver::start().await;
     let url = program.url_as("localhost", "/webhook");
-    let mut listening = forward(&shell, url.strip_prefix("http://").unwrap(), &["--event", "clocking"]);
+    let mut listening = forward(
+        &shell,
+        url.strip_prefix("http://").unwrap(),
+        &["--event-type", "clocking"],
+    );
     listening.line_with("ping").await;
     installation.publish("clocking", CLOCKING).await;
     let forwarded = wait_for_events(&program, 1).await.remove(0);

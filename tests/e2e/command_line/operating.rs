@@ -1,5 +1,7 @@
 //! What operators do: tokens, the audit log, portal links, the installation; and events found by what they hold.
 
+use hookwright_testkit::Receiver;
+
 use super::{client, run, text};
 use crate::support::{CLOCKING, Installation, On};
 
@@ -108,4 +110,56 @@ async fn operators_work_by_the_command_line() {
             "{command:?}: {shown}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_organization_is_renamed_and_a_webhook_paused() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let webhook = installation.webhook(&receiver, &["clocking"]).await;
+    let rename = ["organizations", "update", "acme", "--display-name", "Acme Corporation"];
+    assert_eq!(client(&installation, &rename).await["displayName"], "Acme Corporation");
+    let shown = client(&installation, &["organizations", "get", "acme"]).await;
+    assert_eq!(shown["displayName"], "Acme Corporation");
+    let log = client(
+        &installation,
+        &[
+            "audit",
+            "list",
+            "--organization",
+            "acme",
+            "--action",
+            "organization.update",
+        ],
+    )
+    .await;
+    let name = &log["auditEntries"][0]["details"]["display_name"];
+    assert_eq!(name["to"], "Acme Corporation", "{log}");
+    let paused = client(&installation, &["webhooks", "pause", &webhook.name]).await;
+    assert_eq!(paused["active"], false, "{paused}");
+    let published = installation.publish("clocking", CLOCKING).await;
+    assert_eq!(published.delivery_count, 0);
+}
+
+#[tokio::test]
+async fn a_mistyped_flag_or_command_leads_to_the_right_one() {
+    for (line, hint) in [
+        (
+            &["webhooks", "list", "--missed"][..],
+            "`--missed` is a flag of `hookwright replays create`",
+        ),
+        (
+            &["reveal-secret", "wh_1"],
+            "`reveal-secret` is a command of `hookwright webhooks`",
+        ),
+    ] {
+        let output = run(line, &[]).await;
+        assert_eq!(output.status.code(), Some(2), "{line:?}");
+        assert!(
+            text(&output.stderr).contains(hint),
+            "{line:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert!(text(&run(&["--help"], &[]).await.stdout).contains("Usage:"));
 }

@@ -51,6 +51,9 @@ async fn a_profile_stands_between_environment_and_default() {
         .await;
     assert!(of_flag.contains("organizations/globex"), "{of_flag}");
 
+    let link = shell.text(&["portal", "link", "--output", "json"]).await;
+    assert!(link.contains("portalLinks/"), "of the profile's organization: {link}");
+
     // The environment is nearer than a profile, and a flag nearer than the environment.
     let shell = shell.with("HOOKWRIGHT_PROFILE", "wrong");
     assert!(

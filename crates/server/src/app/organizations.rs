@@ -1,4 +1,4 @@
-//! Organizations: create, get, list, delete.
+//! Organizations: create, get, list, update, delete.
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::{OperationId, WebhookId};
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     App,
     access::{Caller, Scope},
+    audit,
     error::{AppError, AppResult},
     texts::NamePrefix,
 };
@@ -27,8 +28,7 @@ impl App {
         display_name: &str,
     ) -> AppResult<OrganizationRow> {
         caller.require(Scope::Admin)?;
-        super::texts::check(display_name, DISPLAY_NAME_CHARS_MAX, "DISPLAY_NAME_TOO_LONG")
-            .map_err(|(reason, rule)| AppError::invalid("organization.display_name", reason, rule))?;
+        check(display_name)?;
         let mut changing = self.changing().await?;
         if self.registry.organization(name).is_some() {
             return Err(AppError::AlreadyExists {
@@ -94,6 +94,40 @@ impl App {
         Ok(super::page(rows, size, |row| row.name.clone()))
     }
 
+    /// Changes an organization's display name; `None` changes nothing.
+    ///
+    /// # Errors
+    /// When it does not exist, or the display name is too long.
+    pub async fn update_organization(
+        &self,
+        caller: &Caller,
+        name: &str,
+        display_name: Option<String>,
+    ) -> AppResult<OrganizationRow> {
+        self.organization_for(caller, Scope::Admin, name)?;
+        display_name.as_deref().map_or(Ok(()), check)?;
+        let mut changing = self.changing().await?;
+        // Looked up again: it may have been changed while this call waited for its turn.
+        let old = self.organization_for(caller, Scope::Admin, name)?;
+        let row = OrganizationRow {
+            display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
+            updated_at: clock::now_us(),
+            ..old.clone()
+        };
+        let shown = |row: &OrganizationRow| json!({ "display_name": row.display_name });
+        let audit = self.audit(
+            Some(caller),
+            "organization.update",
+            Some(row.id),
+            format!("organizations/{name}"),
+            audit::changed(&shown(&old), &shown(&row)),
+        );
+        changing.store().update_organization(&row, &audit).await?;
+        self.registry.put_organization(row.clone());
+        changing.settle().await?;
+        Ok(row)
+    }
+
     /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too. What is pending for them is cancelled: a
     /// small backlog before this returns, a large one by the operation that this names.
     ///
@@ -143,4 +177,9 @@ impl App {
         caller.require_for(scope, row.as_ref().map_or(0, |row| row.id))?;
         row.ok_or_else(|| AppError::not_found(KIND, format!("organizations/{name}")))
     }
+}
+
+fn check(display_name: &str) -> AppResult<()> {
+    super::texts::check(display_name, DISPLAY_NAME_CHARS_MAX, "DISPLAY_NAME_TOO_LONG")
+        .map_err(|(reason, rule)| AppError::invalid("organization.display_name", reason, rule))
 }

@@ -7,7 +7,7 @@ use super::{
     Console,
     fault::Fault,
     session::Visitor,
-    show::{Minute, Time, count, percent, percentile, rate},
+    show::{Minute, Time, count, counted, percent, percentile, rate},
 };
 use crate::app::stats::{StatsQuery, Subject};
 
@@ -147,9 +147,9 @@ fn chart(rows: &[StatsRow], first: i64) -> Chart {
         first: Minute(first),
         last: Minute(first + (MINUTES - 1) * MINUTE_US),
         description: format!(
-            "{} deliveries and {} failed attempts in {MINUTES} minutes; at most {} in one minute.",
-            count(total),
-            count(failed),
+            "{} and {} in {MINUTES} minutes; at most {} in one minute.",
+            counted(total, "delivery"),
+            counted(failed, "failed attempt"),
             count(if total + failed == 0 { 0 } else { most })
         ),
         rows: told.map(minute).collect(),

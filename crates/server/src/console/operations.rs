@@ -3,7 +3,12 @@
 use hookwright_domain::id::{OperationId, WebhookId};
 use hookwright_storage::operations::{OperationKind, OperationRow};
 
-use super::{Console, page::Place, session::Visitor, show::count};
+use super::{
+    Console,
+    page::Place,
+    session::Visitor,
+    show::{count, counted},
+};
 use crate::app::error::AppResult;
 
 /// An operation that is running.
@@ -35,8 +40,8 @@ impl Running {
     fn of(row: &OperationRow) -> Self {
         let total = row.total.filter(|total| *total > 0);
         let so_far = match total {
-            Some(total) => format!("{} of {} deliveries", count(row.done), count(total)),
-            None => format!("{} deliveries", count(row.done)),
+            Some(total) => format!("{} of {}", count(row.done), counted(total, "delivery")),
+            None => counted(row.done, "delivery"),
         };
         let webhook = row.webhook_id.map(WebhookId::from_raw);
         let webhook = webhook.map_or_else(String::new, |id| id.to_string());

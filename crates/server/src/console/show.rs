@@ -116,14 +116,15 @@ pub(super) fn count(number: i64) -> String {
     text
 }
 
-/// A number of things: `1 webhook`, `2 webhooks`.
-pub(super) fn counted(number: usize, noun: &str) -> String {
+/// A number of things: `1 webhook`, `2 webhooks`, `0 deliveries`.
+pub(super) fn counted(number: impl TryInto<i64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
     let plural = match (number, noun.strip_suffix('y')) {
         (1, _) => noun.to_owned(),
         (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
         _ => format!("{noun}s"),
     };
-    format!("{} {plural}", count(i64::try_from(number).unwrap_or(i64::MAX)))
+    format!("{} {plural}", count(number))
 }
 
 /// The same of a number that was counted up to a limit: `more than 1,000 deliveries` where it is above.
@@ -138,7 +139,7 @@ pub(super) fn counted_up_to(limit: usize, number: usize, noun: &str) -> String {
 /// A size: `142 bytes`, `5.0 MiB`.
 pub(super) fn size(bytes: i64) -> String {
     match bytes {
-        ..1_024 => format!("{bytes} bytes"),
+        ..1_024 => counted(bytes, "byte"),
         1_024..1_048_576 => tenths(bytes * 10 / 1_024, "KiB"),
         _ => tenths(bytes * 10 / 1_048_576, "MiB"),
     }
@@ -267,6 +268,20 @@ mod tests {
             ("142 bytes".into(), "16 KiB".into(), "5 MiB".into())
         );
         assert_eq!(size(1_500), "1.4 KiB");
+        assert_eq!(
+            (
+                counted(1, "delivery"),
+                counted(2, "delivery"),
+                counted(0, "webhook"),
+                size(1)
+            ),
+            (
+                "1 delivery".into(),
+                "2 deliveries".into(),
+                "0 webhooks".into(),
+                "1 byte".into()
+            )
+        );
         let durations = [850, 12_345, 1_500_000, 240_000_000, 7_200_000_000, 259_200_000_000].map(duration);
         assert_eq!(durations, ["850 µs", "12.3 ms", "1.5 s", "4 min", "2 h", "3 days"]);
         let numbers = [(1, "delivery"), (2, "delivery"), (2_000, "key")].map(|(number, noun)| counted(number, noun));

@@ -19,7 +19,7 @@ use super::{
     fields::{Fields, encoded},
     page::{Frame, html},
     session::{Sent, read_form},
-    show::capitalized,
+    show::{capitalized, counted},
     site::Site,
 };
 use crate::{
@@ -93,7 +93,7 @@ pub(super) async fn sign_in(
 /// The form, with why it has to wait.
 fn too_often(next: &str, why: &str, wait: Duration, hint: &str) -> Response {
     let seconds = wait.as_secs() + 1;
-    let message = format!("{why} Try again in {seconds} seconds.{hint}");
+    let message = format!("{why} Try again in {}.{hint}", counted(seconds, "second"));
     let mut response = page(StatusCode::TOO_MANY_REQUESTS, next, Some(message));
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response

@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 use crate::app::completion::Completion;
 
 /// The calls that change something in several steps.
-const CHANGES: [&str; 25] = [
+const CHANGES: [&str; 26] = [
     "/hookwright.v1.DeliveryService/SkipDelivery",
     "/hookwright.v1.DeliveryService/CancelDelivery",
     "/hookwright.v1.DeliveryService/RetryDelivery",
@@ -35,6 +35,7 @@ const CHANGES: [&str; 25] = [
     "/hookwright.v1.EventTypeService/ArchiveEventType",
     "/hookwright.v1.EventTypeService/UnarchiveEventType",
     "/hookwright.v1.OrganizationService/CreateOrganization",
+    "/hookwright.v1.OrganizationService/UpdateOrganization",
     "/hookwright.v1.OrganizationService/DeleteOrganization",
     "/hookwright.v1.ReplayService/ReplayDeliveries",
     "/hookwright.v1.ReplayService/CancelReplay",

@@ -3,13 +3,16 @@
 use hookwright_domain::name::OrganizationName;
 use hookwright_proto::v1::{
     CreateOrganizationRequest, DeleteOrganizationRequest, GetOrganizationRequest, ListOrganizationsRequest,
-    ListOrganizationsResponse, Organization, organization_service_server::OrganizationService,
+    ListOrganizationsResponse, Organization, UpdateOrganizationRequest,
+    organization_service_server::OrganizationService,
 };
 use hookwright_storage::OrganizationRow;
 use tonic::{Request, Response, Status};
 
-use super::{Api, name, operations, page, time::timestamp};
+use super::{Api, mask, name, operations, page, time::timestamp};
 use crate::app::{error::AppError, texts::NamePrefix};
+
+const FIELDS: [&str; 1] = ["display_name"];
 
 #[tonic::async_trait]
 impl OrganizationService for Api {
@@ -55,6 +58,23 @@ impl OrganizationService for Api {
             organizations,
             next_page_token: arguments.token(next.as_deref()),
         }))
+    }
+
+    async fn update_organization(
+        &self,
+        request: Request<UpdateOrganizationRequest>,
+    ) -> Result<Response<Organization>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let given = request
+            .organization
+            .ok_or_else(|| AppError::invalid("organization", "FIELD_REQUIRED", "is required, with its name set"))?;
+        let id = name::organization("organization.name", &given.name)?;
+        let set: &[&str] = if given.display_name.is_empty() { &[] } else { &FIELDS };
+        let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, set)?;
+        let display_name = (!fields.is_empty()).then_some(given.display_name);
+        let row = self.app.update_organization(&caller, id, display_name).await?;
+        Ok(Response::new(organization(row)))
     }
 
     async fn delete_organization(&self, request: Request<DeleteOrganizationRequest>) -> Result<Response<()>, Status> {

@@ -33,6 +33,21 @@ macro_rules! catalogue_queries {
             append_audit(conn, audit)$($wait)*
         }
 
+        /// Changes what can be changed of an organization.
+        pub(crate) $($asynchronous)* fn update_organization(
+            conn: &mut Connection,
+            row: &OrganizationRow,
+            audit: &AuditRow,
+        ) -> QueryResult<()> {
+            diesel::update(organizations::table.find(row.id))
+                .set((
+                    organizations::display_name.eq(&row.display_name),
+                    organizations::updated_at.eq(row.updated_at),
+                ))
+                .execute(conn)$($wait)*?;
+            append_audit(conn, audit)$($wait)*
+        }
+
         /// Marks an organization and its webhooks as deleted, and revokes its tokens; what is pending for them is cancelled, or an
         /// operation to do so is begun. The number of webhooks and of tokens is limited: each takes one statement.
         pub(crate) $($asynchronous)* fn delete_organization(
