@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Create, show, rename and delete organizations, the tenants of an installation
     Organizations(Group<OrganizationsCommand>),
-    /// Register, show and archive event types
+    /// Register, show, archive and delete event types
     EventTypes(Group<EventTypesCommand>),
     /// Install, change and test webhooks
     Webhooks(Group<WebhooksCommand>),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use hookwright_proto::v1::{
-    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, GetEventTypeRequest, ListEventTypesRequest,
-    ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    ArchiveEventTypeRequest, CreateEventTypeRequest, DeleteEventTypeRequest, EventType, GetEventTypeRequest,
+    ListEventTypesRequest, ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
 };
 use prost_types::FieldMask;
 
@@ -21,17 +21,27 @@ use crate::{
     output::{self, List},
 };
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  hookwright event-types create invoice.paid --description 'An invoice was paid'
+  hookwright event-types create invoice --schema @invoice.schema.json --example @invoice.json
+  hookwright event-types create invoice --visible-to acme,globex
+      Only these organizations see, subscribe to and publish it.";
+
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   hookwright event-types update clocking --schema @clocking.schema.json --validate-only
       Tell whether receivers that know the schema as it is understand what the new one admits.
   hookwright event-types update clocking --schema @clocking.schema.json --allow-breaking-schema
-  hookwright event-types update clocking --schema-mode warn";
+  hookwright event-types update clocking --schema-mode warn
+  hookwright event-types update invoice --visible-to acme,globex
+      Only these organizations see, subscribe to and publish it.";
 
 /// What to do with event types.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventTypesCommand {
-    /// Register an event type, for example: hookwright event-types create invoice --schema @invoice.schema.json
+    /// Register an event type
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// Its id, which receivers see in TT-Hook-Event: letters, digits, `_`, `-` and `.`; at most 128 characters, and `-` not at the start
         id: String,
@@ -85,6 +95,11 @@ pub(crate) enum EventTypesCommand {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
     },
+    /// Delete an event type that no webhook names; its events stay in history
+    Delete {
+        /// `clocking` or `eventTypes/clocking`
+        event_type: String,
+    },
 }
 
 /// What can be said about an event type.
@@ -102,6 +117,13 @@ pub(crate) struct Fields {
     /// Example payload: text, @FILE, or - for standard input; must fit the schema
     #[arg(long, value_name = "JSON|@FILE|-")]
     example: Option<String>,
+    /// The only organizations that see, subscribe to and publish it: `acme`; repeatable; replaces the list; `-` alone for none
+    /// [default: all]
+    #[arg(long, value_name = "ORGANIZATION", value_delimiter = ',', allow_hyphen_values = true)]
+    visible_to: Vec<String>,
+    /// Make it visible to all organizations again
+    #[arg(long, conflicts_with = "visible_to")]
+    visible_to_all: bool,
 }
 
 /// What becomes of an event that does not fit.
@@ -139,6 +161,11 @@ impl Fields {
         if let Some(example) = self.example {
             event_type.example = input::read_text(&example)?;
             paths.push("example".to_owned());
+        }
+        if !self.visible_to.is_empty() || self.visible_to_all {
+            let names = self.visible_to.iter().map(|name| names::organization(name));
+            event_type.visible_to = names.collect::<Result<_, _>>()?;
+            paths.push("visible_to".to_owned());
         }
         Ok((event_type, paths))
     }
@@ -184,7 +211,7 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
             let (changed, paths) = fields.read()?;
             if paths.is_empty() {
                 return Err(UsageError::new(
-                    "nothing to change: give --description, --schema, --schema-mode or --example",
+                    "nothing to change: give --description, --schema, --schema-mode, --example, --visible-to or --visible-to-all",
                 )
                 .into());
             }
@@ -201,6 +228,14 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
                     validate_only,
                 })
                 .await?
+        }
+        EventTypesCommand::Delete { event_type } => {
+            let name = names::event_type(&event_type);
+            service
+                .delete_event_type(DeleteEventTypeRequest { name: name.clone() })
+                .await?;
+            client.output.done(&format!("Deleted {name}."))?;
+            return Ok(ExitCode::SUCCESS);
         }
         EventTypesCommand::Archive { event_type } => {
             service
@@ -291,6 +326,12 @@ fn version(version: i32) -> String {
     }
 }
 
+/// The only organizations that see it; nothing where all do.
+fn visible_to(event_type: &EventType) -> String {
+    let names = event_type.visible_to.iter().map(|name| names::id(name));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 fn show(event_type: &EventType) -> String {
     output::fields(vec![
         ("event type", names::id(&event_type.name).to_owned()),
@@ -307,6 +348,7 @@ fn show(event_type: &EventType) -> String {
         ),
         ("schema version", version(event_type.schema_version)),
         ("schema", event_type.json_schema.clone()),
+        ("visible to", visible_to(event_type)),
         ("created", output::time(event_type.create_time.as_ref())),
         ("updated", output::time(event_type.update_time.as_ref())),
     ])

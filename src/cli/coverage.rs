@@ -19,6 +19,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("EventTypeService/ListEventTypeSchemas", "event-types schemas"),
     ("EventTypeService/ArchiveEventType", "event-types archive"),
     ("EventTypeService/UnarchiveEventType", "event-types unarchive"),
+    ("EventTypeService/DeleteEventType", "event-types delete"),
     ("WebhookService/CreateWebhook", "webhooks create"),
     ("WebhookService/GetWebhook", "webhooks get"),
     ("WebhookService/ListWebhooks", "webhooks list"),

@@ -9,8 +9,8 @@ use hookwright_proto::v1::{
     AcknowledgeDeliveriesRequest, ArchiveEventTypeRequest, AuditEntry, BatchPublishEventsRequest,
     CancelDeliveryRequest, CancelOperationRequest, CancelReplayRequest, CompleteSigningSecretRotationRequest,
     CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
-    DeleteOrganizationRequest, DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState, EventType,
-    ExtendDeliveriesRequest, ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest,
+    DeleteEventTypeRequest, DeleteOrganizationRequest, DeleteWebhookRequest, Delivery, DeliveryMode, DeliveryState,
+    EventType, ExtendDeliveriesRequest, ListAuditEntriesRequest, ListDeliveriesRequest, ListEventTypesRequest,
     ListOperationsRequest, ListOrganizationsRequest, ListReplaysRequest, ListTokensRequest, ListWebhooksRequest,
     OperationState, Organization, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest,
     ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection, ReplayState, ResumeWebhookRequest,
@@ -390,8 +390,14 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
     );
     call!(
         "UnarchiveEventType",
-        event_types.unarchive_event_type(UnarchiveEventTypeRequest { name })
+        event_types.unarchive_event_type(UnarchiveEventTypeRequest { name: name.clone() })
     );
+    if round.is_multiple_of(2) {
+        call!(
+            "DeleteEventType",
+            event_types.delete_event_type(DeleteEventTypeRequest { name })
+        );
+    }
     let new = CreateTokenRequest {
         token: Some(token(TokenScope::Publish, ACME)),
     };

@@ -1,14 +1,16 @@
 //! What becomes of an event that does not fit its type's schema.
 
 use hookwright_proto::v1::{
-    BatchPublishEventsRequest, EventType, ListEventTypeSchemasRequest, SchemaMode, UpdateEventTypeRequest,
-    publish_result::Result as Published,
+    BatchPublishEventsRequest, DeleteEventTypeRequest, DeleteWebhookRequest, EventType, GetEventTypeRequest,
+    ListEventTypeSchemasRequest, ListEventTypesRequest, SchemaMode, TokenScope, UpdateEventTypeRequest,
+    UpdateWebhookRequest, Webhook, publish_result::Result as Published,
 };
+use hookwright_testkit::Receiver;
 use prost_types::FieldMask;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::support::{ACME, Installation, On, event, on_both_stores};
+use crate::support::{ACME, Clients, Installation, On, event, on_both_stores, token, webhook};
 
 const SCHEMA: &str = r#"{"type":"object","required":["id"],"properties":{"total":{"type":"number"}}}"#;
 const MISFIT: &str = r#"{"total":"a lot"}"#;
@@ -124,5 +126,105 @@ on_both_stores! {
         }
         let expected = [(3, String::new()), (2, stricter.to_owned()), (1, SCHEMA.to_owned())];
         assert_eq!(versions, expected);
+    }
+
+    async fn an_event_type_is_deleted_once_no_webhook_names_it(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.register("order").await;
+        let named = installation.webhook(&receiver, &["order"]).await;
+        let all = installation.webhook(&receiver, &["*"]).await;
+        let event = installation.publish("order", "{}").await.event;
+        let delete = || DeleteEventTypeRequest { name: "eventTypes/order".to_owned() };
+        let refused = installation.clients.event_types.delete_event_type(delete()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert_eq!(refused.get_error_details().error_info().unwrap().reason, "EVENT_TYPE_IN_USE");
+        assert!(refused.message().contains(&named.name) && !refused.message().contains(&all.name), "{refused}");
+        let request = DeleteWebhookRequest { name: named.name };
+        installation.clients.webhooks.delete_webhook(request).await.unwrap();
+        installation.clients.event_types.delete_event_type(delete()).await.unwrap();
+
+        let missing = installation.clients.event_types.delete_event_type(delete()).await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+        let refused = installation.try_publish(crate::support::event("order", "{}")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound);
+        let get = hookwright_proto::v1::GetEventRequest { name: event, ..Default::default() };
+        let kept = installation.clients.events.get_event(get).await.unwrap().into_inner();
+        assert_eq!(kept.event_type, "order", "its events stay");
+        installation.restart().await;
+        installation.register("order").await;
+        installation.publish("order", "{}").await;
+    }
+
+    async fn an_event_type_is_for_the_organizations_that_it_names(on: On) {
+        let mut installation = Installation::start(on).await;
+        let receiver = Receiver::start().await;
+        installation.create_organization("globex").await;
+        let only = EventType { visible_to: vec!["organizations/globex".to_owned()], ..EventType::default() };
+        let created = installation.register_as("order", only).await;
+        assert_eq!(created.visible_to, ["organizations/globex"]);
+        let address = installation.server.grpc_address().to_owned();
+        let mut clients = Vec::new();
+        for organization in [ACME, "organizations/globex"] {
+            let made = installation.clients.create_token(token(TokenScope::Manage, organization)).await.unwrap();
+            clients.push(Clients::connect(&address, &made.secret).await);
+        }
+        let [acme, globex] = &mut clients[..] else { unreachable!() };
+        let get = || GetEventTypeRequest { name: "eventTypes/order".to_owned() };
+        let schemas = || ListEventTypeSchemasRequest { parent: "eventTypes/order".to_owned(), ..Default::default() };
+        assert_eq!(globex.event_types.get_event_type(get()).await.unwrap().into_inner().visible_to, ["organizations/globex"]);
+        globex.event_types.list_event_type_schemas(schemas()).await.unwrap();
+        assert_eq!(acme.event_types.get_event_type(get()).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(acme.event_types.list_event_type_schemas(schemas()).await.unwrap_err().code(), Code::NotFound);
+        for (clients, seen) in [(&mut *acme, false), (&mut *globex, true), (&mut installation.clients, true)] {
+            let listed = clients.event_types.list_event_types(ListEventTypesRequest::default()).await.unwrap().into_inner();
+            let has = listed.event_types.iter().any(|one| one.name == "eventTypes/order");
+            assert_eq!(has, seen);
+        }
+
+        // Nor can it be guessed from the nearest names.
+        let refused = acme.events.publish_event(event("orde", "{}")).await.unwrap_err();
+        assert!(refused.code() == Code::NotFound && !refused.message().contains("`order`"), "{refused}");
+        let refused = acme.events.publish_event(event("order", "{}")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+        let refused = installation.try_publish(event("order", "{}")).await.unwrap_err();
+        assert_eq!(refused.get_error_details().error_info().unwrap().reason, "EVENT_TYPE_NOT_VISIBLE");
+        let of_globex = hookwright_proto::v1::PublishEventRequest {
+            organization: "organizations/globex".to_owned(),
+            ..event("order", "{}")
+        };
+        installation.try_publish(of_globex).await.unwrap();
+        let subscribe = webhook(&receiver.url("/payload"), &["order"]);
+        let refused = installation.create_webhook(subscribe).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+
+        // What is subscribed to when it is hidden stays, and other changes do not fail on it.
+        let update = |visible_to: &[&str]| UpdateEventTypeRequest {
+            event_type: Some(EventType {
+                name: "eventTypes/order".to_owned(),
+                visible_to: visible_to.iter().map(|one| (*one).to_owned()).collect(),
+                ..EventType::default()
+            }),
+            update_mask: Some(FieldMask { paths: vec!["visible_to".to_owned()] }),
+            ..UpdateEventTypeRequest::default()
+        };
+        installation.clients.event_types.update_event_type(update(&[])).await.unwrap();
+        let hook = installation.webhook(&receiver, &["order"]).await;
+        installation.clients.event_types.update_event_type(update(&["organizations/globex"])).await.unwrap();
+        installation.restart().await;
+        let described = Webhook { name: hook.name, description: "again".to_owned(), ..Webhook::default() };
+        let request = UpdateWebhookRequest { webhook: Some(described), update_mask: None };
+        let updated = installation.clients.webhooks.update_webhook(request).await.unwrap().into_inner();
+        assert_eq!(updated.events, ["order"]);
+
+        let unknown = installation.clients.event_types.update_event_type(update(&["organizations/nobody"])).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::InvalidArgument);
+        // It does not become visible to all with the last organization that saw it.
+        let gone = hookwright_proto::v1::DeleteOrganizationRequest { name: "organizations/globex".to_owned(), force: true };
+        installation.clients.organizations.delete_organization(gone).await.unwrap();
+        let left = installation.clients.event_types.get_event_type(get()).await.unwrap().into_inner();
+        assert_eq!(left.visible_to, ["organizations/-"]);
+        assert!(installation.try_publish(event("order", "{}")).await.is_err());
+        installation.clients.event_types.update_event_type(update(&["organizations/-"])).await.unwrap();
     }
 }

@@ -88,6 +88,9 @@ def configure(api, wanted):
     api("EventTypeService.ArchiveEventType", {"name": "eventTypes/order"})
     api("EventTypeService.UnarchiveEventType", {"name": "eventTypes/order"})
     assert len(api("EventTypeService.ListEventTypes", {})["eventTypes"]) >= 3
+    only = {"eventTypeId": "unused", "eventType": {"visibleTo": ["organizations/globex"]}}
+    assert api("EventTypeService.CreateEventType", only)["visibleTo"] == ["organizations/globex"]
+    api("EventTypeService.DeleteEventType", {"name": "eventTypes/unused"})
 
     assert api("WebhookService.CheckWebhookUrl", {"payloadUrl": wanted["url"]})["allowed"]
     webhook = api(

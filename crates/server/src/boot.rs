@@ -231,6 +231,7 @@ pub(crate) async fn seed_event_types(options: &Options, store: &Store, ids: &IdG
             archived: false,
             created_at: now,
             updated_at: now,
+            visible_to: None,
         };
         let details = serde_json::json!({ "description": seed.description, "schema_version": 1 });
         let audit = audit(ids, "event_type.create", format!("eventTypes/{}", seed.name), &details);

@@ -64,6 +64,15 @@ impl Store {
         configure!(self, None, update_event_type(&row, &audit))
     }
 
+    /// Deletes an event type with the schemas that it has had. Events of the type stay.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn delete_event_type(&self, id: i64, audit: &AuditRow) -> Result<(), StoreError> {
+        let audit = audit.clone();
+        configure!(self, None, delete_event_type(id, &audit))
+    }
+
     /// The schemas that an event type has had, below a version, newest first.
     ///
     /// # Errors

@@ -49,6 +49,8 @@ pub struct EventTypeRow {
     pub created_at: i64,
     /// When it was last changed.
     pub updated_at: i64,
+    /// JSON array of the ids of the only organizations that see it; `None` for all.
+    pub visible_to: Option<String>,
 }
 
 /// A schema that an event type has, or had.

@@ -26,6 +26,7 @@ table! {
         archived -> Bool,
         created_at -> BigInt,
         updated_at -> BigInt,
+        visible_to -> Nullable<Text>,
     }
 }
 

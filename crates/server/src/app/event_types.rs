@@ -1,12 +1,16 @@
-//! Event types: register, get, list, update, archive.
+//! Event types: register, get, list, update, archive, delete. One may be for some organizations alone; the others have the same
+//! answers as if it were not registered.
+
+use std::collections::BTreeSet;
 
 use hookwright_delivery::clock;
 use hookwright_domain::{
+    id::WebhookId,
     name,
     outcome::SchemaMode,
     schema::{EventSchema, breaking_changes},
 };
-use hookwright_storage::{EventTypeRow, SchemaRow, WebhookRow};
+use hookwright_storage::{EventTypeRow, OrganizationRow, SchemaRow, WebhookRow};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +18,7 @@ use super::{
     access::{Caller, Scope},
     audit,
     error::{AppError, AppResult, Faults},
+    registry::{self, EventType},
     texts::NamePrefix,
     webhooks::WebhookName,
 };
@@ -22,6 +27,12 @@ const KIND: &str = "hookwright.v1.EventType";
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// An example is for people; what they can read is far smaller.
 const EXAMPLE_BYTES_MAX: usize = 65_536;
+/// How many organizations an event type can be for, if it is not for all.
+const VISIBLE_TO_MAX: usize = 1_000;
+/// Stands for no organization.
+pub const NOBODY: &str = "-";
+/// How many webhooks are named that stand in the way of a deletion.
+const SUBSCRIBERS_NAMED: usize = 10;
 
 /// New values for an event type; `None` leaves a field as it is, an empty text clears it.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +45,8 @@ pub struct EventTypePatch {
     pub schema_mode: Option<SchemaMode>,
     /// An example payload.
     pub example: Option<String>,
+    /// The names of the only organizations that see it; empty for all.
+    pub visible_to: Option<Vec<String>>,
 }
 
 /// A webhook that is subscribed to an event type.
@@ -91,14 +104,20 @@ impl App {
             archived: false,
             created_at: now,
             updated_at: now,
+            visible_to: None,
         };
-        let row = patched(row, patch)?;
+        let row = self.patched(row, patch)?;
         let audit = self.audit(
             Some(caller),
             "event_type.create",
             None,
             format!("eventTypes/{name}"),
-            json!({ "description": row.description, "schema_mode": row.schema_mode, "schema_version": row.schema_version }),
+            json!({
+                "description": row.description,
+                "schema_mode": row.schema_mode,
+                "schema_version": row.schema_version,
+                "visible_to": self.visible_to(caller, &row),
+            }),
         );
         changing.store().insert_event_type(&row, &audit).await?;
         self.registry.put_event_type(row.clone());
@@ -109,17 +128,59 @@ impl App {
     /// One event type.
     ///
     /// # Errors
-    /// When it is not registered.
-    pub fn get_event_type(&self, _caller: &Caller, name: &str) -> AppResult<EventTypeRow> {
+    /// When it is not registered, or the caller's organization does not see it.
+    pub fn get_event_type(&self, caller: &Caller, name: &str) -> AppResult<EventTypeRow> {
         let event_types = self.registry.event_types();
-        let known = event_types.get(name).map(|event_type| event_type.row.clone());
-        known.ok_or_else(|| self.unknown_event_type(name))
+        let known = event_types.get(name);
+        let seen = known.filter(|event_type| event_type.is_visible_to(caller.organization()));
+        seen.map(|event_type| event_type.row.clone())
+            .ok_or_else(|| self.unknown_event_type(name, caller.organization()))
     }
 
-    /// Event types after a name, sorted, of those whose names begin with the prefix; and the place to go on from, if there are more.
+    /// The names of the only organizations that see an event type, sorted, as far as the caller may know them; empty for all.
+    /// [`NOBODY`] stands for organizations that were deleted where no other is left.
+    pub fn visible_to(&self, caller: &Caller, row: &EventTypeRow) -> Vec<String> {
+        let Some(only) = registry::visible_to(row) else {
+            return Vec::new();
+        };
+        let known = only
+            .iter()
+            .filter(|id| caller.organization().is_none_or(|own| own == **id));
+        let mut names: Vec<String> = known.filter_map(|id| self.registry.organization_name(*id)).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            names.push(NOBODY.to_owned());
+        }
+        names
+    }
+
+    /// Event types after a name, sorted, of those that the caller sees and whose names begin with the prefix; and the place to go
+    /// on from, if there are more.
     pub fn list_event_types(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
+        prefix: NamePrefix<'_>,
+        after: &str,
+        size: usize,
+        archived_too: bool,
+    ) -> (Vec<EventTypeRow>, Option<String>) {
+        self.event_types_of(caller.organization(), prefix, after, size, archived_too)
+    }
+
+    /// The first event types that an organization sees, sorted; and whether there are more.
+    pub fn list_event_types_for(
+        &self,
+        organization: &OrganizationRow,
+        size: usize,
+        archived_too: bool,
+    ) -> (Vec<EventTypeRow>, bool) {
+        let (rows, next) = self.event_types_of(Some(organization.id), NamePrefix::default(), "", size, archived_too);
+        (rows, next.is_some())
+    }
+
+    fn event_types_of(
+        &self,
+        organization: Option<i64>,
         prefix: NamePrefix<'_>,
         after: &str,
         size: usize,
@@ -129,6 +190,7 @@ impl App {
         let rows = event_types
             .range::<str, _>(prefix.range(after))
             .take_while(|(name, _)| prefix.begins(name))
+            .filter(|(_, event_type)| event_type.is_visible_to(organization))
             .map(|(_, event_type)| &event_type.row)
             .filter(|row| archived_too || !row.archived)
             .take(size + 1)
@@ -150,7 +212,7 @@ impl App {
     ) -> AppResult<EventTypeRow> {
         let change = |row: EventTypeRow| {
             let before = row.json_schema.clone();
-            let row = patched(row, patch)?;
+            let row = self.patched(row, patch)?;
             if !options.allow_breaking_schema {
                 check_compatible(&row, before.as_deref())?;
             }
@@ -192,9 +254,12 @@ impl App {
         size: usize,
     ) -> AppResult<(Vec<Subscriber>, Option<String>)> {
         caller.require_any(Scope::Read)?;
+        let event_types = self.registry.event_types();
+        let event_type = event_types.get(name);
         let snapshot = self.registry.snapshot();
         let subscriber = |organization: &str, row: &WebhookRow| {
-            let seen = caller.require_for(Scope::Read, row.organization_id).is_ok();
+            let visible = event_type.is_none_or(|event_type| event_type.is_visible_to(Some(row.organization_id)));
+            let seen = visible && caller.require_for(Scope::Read, row.organization_id).is_ok();
             let webhook = snapshot.webhooks.get(&row.id).filter(|_| seen)?;
             webhook.subscription.matches(name).then(|| Subscriber {
                 organization: organization.to_owned(),
@@ -223,6 +288,54 @@ impl App {
             .await
     }
 
+    /// Deletes an event type that no webhook names. Its events stay in history.
+    ///
+    /// # Errors
+    /// When it is not registered, or webhooks name it.
+    pub async fn delete_event_type(&self, caller: &Caller, name: &str) -> AppResult<()> {
+        caller.require(Scope::Admin)?;
+        let mut changing = self.changing().await?;
+        let row = self.get_event_type(caller, name)?;
+        self.check_unnamed(name)?;
+        let details = json!({ "description": row.description, "schema_version": row.schema_version });
+        let audit = self.audit(
+            Some(caller),
+            "event_type.delete",
+            None,
+            format!("eventTypes/{name}"),
+            details,
+        );
+        changing.store().delete_event_type(row.id, &audit).await?;
+        self.registry.remove_event_type(name);
+        changing.settle().await
+    }
+
+    /// Fails when webhooks name an event type; those that take all events do not name it.
+    fn check_unnamed(&self, name: &str) -> AppResult<()> {
+        let by_name = |organization: &str, row: &WebhookRow| {
+            // One that cannot be read may name it.
+            let events: Option<Vec<String>> = serde_json::from_str(&row.events).ok();
+            let names = events.is_none_or(|events| events.iter().any(|event| event == name));
+            names.then(|| format!("organizations/{organization}/webhooks/{}", WebhookId::from_raw(row.id)))
+        };
+        let mut subscribers = self.registry.filter_webhooks(i64::MIN, SUBSCRIBERS_NAMED + 1, by_name);
+        if subscribers.is_empty() {
+            return Ok(());
+        }
+        if subscribers.len() > SUBSCRIBERS_NAMED {
+            subscribers.truncate(SUBSCRIBERS_NAMED);
+            subscribers.push("others".to_owned());
+        }
+        Err(AppError::Precondition {
+            reason: "EVENT_TYPE_IN_USE",
+            subject: format!("eventTypes/{name}"),
+            message: format!(
+                "event type `{name}` is subscribed to by name, by {}; take it out of their events, or archive it",
+                subscribers.join(", ")
+            ),
+        })
+    }
+
     async fn change_event_type(
         &self,
         caller: &Caller,
@@ -237,6 +350,7 @@ impl App {
             updated_at: clock::now_us(),
             ..change(old.clone())?
         };
+        let shown = |row: &EventTypeRow| shown(row, &self.visible_to(caller, row));
         let changed = audit::changed(&shown(&old), &shown(&row));
         let audit = self.audit(Some(caller), action, None, format!("eventTypes/{name}"), changed);
         changing.store().update_event_type(&row, &audit).await?;
@@ -245,10 +359,31 @@ impl App {
         Ok(row)
     }
 
-    /// An unknown event type, with the nearest names that are registered.
-    pub(super) fn unknown_event_type(&self, name: &str) -> AppError {
+    /// Fails unless an organization sees an event type that is registered. Who looks after all organizations is told that it is
+    /// another's; everybody else hears what they would hear if it were not registered.
+    pub(super) fn check_visible(&self, caller: &Caller, event_type: &EventType, organization: i64) -> AppResult<()> {
+        if event_type.is_visible_to(Some(organization)) {
+            return Ok(());
+        }
+        let name = &event_type.row.name;
+        if caller.organization().is_some() {
+            return Err(self.unknown_event_type(name, Some(organization)));
+        }
+        let whose = self.registry.organization_name(organization).unwrap_or_default();
+        Err(AppError::Precondition {
+            reason: "EVENT_TYPE_NOT_VISIBLE",
+            subject: format!("eventTypes/{name}"),
+            message: format!("event type `{name}` is not for organization `{whose}`; add it to visible_to"),
+        })
+    }
+
+    /// An unknown event type, with the nearest names that are registered and that the organization sees; `None` stands for those who
+    /// look after all.
+    pub(super) fn unknown_event_type(&self, name: &str, organization: Option<i64>) -> AppError {
         let event_types = self.registry.event_types();
-        let active = event_types.values().filter(|event_type| !event_type.row.archived);
+        let active = event_types
+            .values()
+            .filter(|event_type| !event_type.row.archived && event_type.is_visible_to(organization));
         let near = name::nearest(name, active.map(|event_type| event_type.row.name.as_str()), 3);
         let hint = match near.as_slice() {
             [] => "; register it first".to_owned(),
@@ -263,13 +398,14 @@ impl App {
 }
 
 /// What the audit log shows of an event type: of a schema its version, under which it is kept.
-fn shown(row: &EventTypeRow) -> Value {
+fn shown(row: &EventTypeRow, visible_to: &[String]) -> Value {
     json!({
         "description": row.description,
         "schema_version": row.schema_version,
         "schema_mode": row.schema_mode,
         "example": row.example,
         "archived": row.archived,
+        "visible_to": visible_to,
     })
 }
 
@@ -289,9 +425,44 @@ fn check_compatible(row: &EventTypeRow, before: Option<&str>) -> AppResult<()> {
     })
 }
 
-/// Applies new values after checking them; a new schema counts up its version.
-fn patched(row: EventTypeRow, patch: EventTypePatch) -> AppResult<EventTypeRow> {
-    let mut faults = Faults::of("event_type.");
+impl App {
+    /// Applies new values after checking them.
+    fn patched(&self, row: EventTypeRow, mut patch: EventTypePatch) -> AppResult<EventTypeRow> {
+        let mut faults = Faults::of("event_type.");
+        let visible_to = match patch.visible_to.take() {
+            None => row.visible_to.clone(),
+            Some(names) => self.visible_ids(&names, &mut faults),
+        };
+        let row = patched(row, patch, faults)?;
+        Ok(EventTypeRow { visible_to, ..row })
+    }
+
+    /// The ids of organizations as they are stored; `None` for no name at all.
+    fn visible_ids(&self, names: &[String], faults: &mut Faults) -> Option<String> {
+        if names.len() > VISIBLE_TO_MAX {
+            let rule = format!(
+                "has {} organizations; at most {VISIBLE_TO_MAX} can be named",
+                names.len()
+            );
+            faults.add("visible_to", "VISIBLE_TO_TOO_LONG", rule);
+            return None;
+        }
+        let mut ids = BTreeSet::new();
+        for name in names.iter().filter(|name| *name != NOBODY) {
+            match self.registry.organization(name) {
+                Some(row) => drop(ids.insert(row.id)),
+                None => {
+                    let rule = format!("the organization `organizations/{name}` does not exist");
+                    faults.add("visible_to", "ORGANIZATION_UNKNOWN", rule);
+                }
+            }
+        }
+        (!names.is_empty()).then(|| json!(ids).to_string())
+    }
+}
+
+/// Applies new values but for whom it is visible to; a new schema counts up its version.
+fn patched(row: EventTypeRow, patch: EventTypePatch, mut faults: Faults) -> AppResult<EventTypeRow> {
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
     let json_schema = patch.json_schema.map_or_else(|| row.json_schema.clone(), non_empty);
     let row = EventTypeRow {

@@ -82,7 +82,7 @@ impl App {
                 format!("organizations/{}", event.organization),
             )
         })?;
-        let warnings = self.check_event_type(&event)?;
+        let warnings = self.check_event_type(caller, organization.id.raw(), &event)?;
         let violations = check_fields(&event);
         if !violations.is_empty() {
             return Err(AppError::Invalid(violations));
@@ -111,14 +111,15 @@ impl App {
 
     /// The type must be registered and in use, the payload a JSON object within the limit, and fit the type's schema; where
     /// that only warns, returns what does not fit.
-    fn check_event_type(&self, event: &NewEvent<'_>) -> AppResult<Vec<Violation>> {
+    fn check_event_type(&self, caller: &Caller, organization: i64, event: &NewEvent<'_>) -> AppResult<Vec<Violation>> {
         let event_types = self.registry.event_types();
         let Some(event_type) = event_types.get(&event.event_type) else {
             return Err(match EventTypeName::parse(&event.event_type) {
-                Ok(_) => self.unknown_event_type(&event.event_type),
+                Ok(_) => self.unknown_event_type(&event.event_type, Some(organization)),
                 Err(error) => AppError::invalid("event_type", error.rule(), error.to_string()),
             });
         };
+        self.check_visible(caller, event_type, organization)?;
         if event_type.row.archived {
             let name = &event.event_type;
             return Err(AppError::Precondition {

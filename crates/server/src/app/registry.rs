@@ -32,6 +32,8 @@ pub(super) struct EventType {
     pub schema: Option<EventSchema>,
     /// Whether an event that does not fit is published all the same.
     pub only_warns: bool,
+    /// The ids of the only organizations that see it; `None` for all.
+    visible_to: Option<BTreeSet<i64>>,
 }
 
 impl EventType {
@@ -45,11 +47,31 @@ impl EventType {
                 .ok()
         });
         Self {
+            visible_to: visible_to(&row),
             row,
             schema,
             only_warns: mode == SchemaMode::Warn,
         }
     }
+
+    /// Whether an organization sees it; `None` stands for those who look after all.
+    pub(super) fn is_visible_to(&self, organization: Option<i64>) -> bool {
+        match (&self.visible_to, organization) {
+            (Some(only), Some(organization)) => only.contains(&organization),
+            _ => true,
+        }
+    }
+}
+
+/// The ids of the only organizations that see an event type; `None` for all.
+pub(super) fn visible_to(row: &EventTypeRow) -> Option<BTreeSet<i64>> {
+    let stored = row.visible_to.as_deref()?;
+    // Nobody's, where it cannot be read: what is kept from others must not be shown to them by a fault.
+    let read = serde_json::from_str(stored);
+    Some(
+        read.inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored list cannot be read"))
+            .unwrap_or_default(),
+    )
 }
 
 /// A webhook's rows.
@@ -189,6 +211,12 @@ impl Registry {
     pub(super) fn put_event_type(&self, row: EventTypeRow) {
         let mut event_types = BTreeMap::clone(&self.event_types.load());
         event_types.insert(row.name.clone(), Arc::new(EventType::new(row)));
+        self.event_types.store(Arc::new(event_types));
+    }
+
+    pub(super) fn remove_event_type(&self, name: &str) {
+        let mut event_types = BTreeMap::clone(&self.event_types.load());
+        event_types.remove(name);
         self.event_types.store(Arc::new(event_types));
     }
 

@@ -25,7 +25,7 @@ pub use self::spec::WebhookSpec;
 use super::{
     App,
     access::{Caller, Scope},
-    error::{AppError, AppResult},
+    error::{AppError, AppResult, Faults},
     events,
     registry::WebhookRows,
     secrets,
@@ -95,7 +95,7 @@ impl App {
         secret: Option<&str>,
     ) -> AppResult<WebhookView> {
         let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
-        let checked = self.check_spec(spec, secret, None)?;
+        let checked = self.check_spec(caller, organization_row.id, spec, secret, None)?;
         let secret = match checked.secret {
             Some(secret) => secret,
             None => SigningSecret::generate(),
@@ -104,6 +104,10 @@ impl App {
         // Looked up again: it may have been deleted while this call waited for its turn.
         let organization_row = self.organization_for(caller, Scope::Manage, &organization_row.name)?;
         self.check_webhook_count(&organization_row)?;
+        // So may an event type.
+        let mut faults = Faults::of("webhook.");
+        self.check_events(caller, organization_row.id, &checked.spec.events, &[], &mut faults);
+        faults.check()?;
         let id = WebhookId::from_raw(self.next_id());
         let now = clock::now_us();
         let ed25519 = checked.spec.ed25519.then(Ed25519Key::generate);
@@ -205,7 +209,7 @@ impl App {
             return Err(stale());
         }
         let before = self.spec_of(&old)?;
-        let spec = self.check_change(&before, change(before.clone()))?;
+        let spec = self.check_change(caller, old.organization_id, &before, change(before.clone()))?;
         let row = self.changed_row(&old, &spec)?;
         let ping = row.active.then(|| self.ping_event(&row, &spec, "updated"));
         let audit = self.audit(
@@ -237,7 +241,13 @@ impl App {
     }
 
     /// A change as it is stored, if it keeps all rules.
-    fn check_change(&self, before: &WebhookSpec, spec: WebhookSpec) -> AppResult<WebhookSpec> {
+    fn check_change(
+        &self,
+        caller: &Caller,
+        organization: i64,
+        before: &WebhookSpec,
+        spec: WebhookSpec,
+    ) -> AppResult<WebhookSpec> {
         let stopped = WebhookSpec {
             active: false,
             ..before.clone()
@@ -246,7 +256,9 @@ impl App {
         if spec == stopped {
             return Ok(spec);
         }
-        Ok(self.check_spec(spec, None, Some(&before.events))?.spec)
+        Ok(self
+            .check_spec(caller, organization, spec, None, Some(&before.events))?
+            .spec)
     }
 
     /// The row of a webhook of which this is set now. Its key stays, and so does why it was disabled until it is active again.

@@ -122,6 +122,8 @@ struct ShowPage {
     created: Time,
     updated: Time,
     publish: Option<String>,
+    /// For whom it is alone, for operators to see; empty where it is for all.
+    visible_to: String,
 }
 
 struct Version {
@@ -153,6 +155,10 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
     })?;
     let own = app.own_organization(caller);
     let publish = own.filter(|row| caller.require_for(crate::app::access::Scope::Publish, row.id).is_ok());
+    let visible_to = match caller.organization() {
+        None => app.visible_to(caller, &row),
+        Some(_) => Vec::new(),
+    };
     let page = ShowPage {
         frame: Frame::new(&console, &visitor, "event-types", format!("Event type {name}")),
         state: state(&row),
@@ -172,6 +178,7 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): P
             .collect(),
         pages: cursor.pages(&format!("{}/event-types/{name}", visitor.site().root()), &fields, next),
         errors,
+        visible_to: visible_to.join(", "),
         created: Time(row.created_at),
         updated: Time(row.updated_at),
         publish: publish.map(|own| {

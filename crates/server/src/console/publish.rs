@@ -20,7 +20,6 @@ use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
     events::NewEvent,
-    texts::NamePrefix,
 };
 
 #[derive(Template)]
@@ -48,9 +47,7 @@ pub(super) async fn form(
 }
 
 fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, errors: Errors) -> FormPage {
-    let (types, _) = console
-        .app
-        .list_event_types(visitor.caller(), NamePrefix::default(), "", TYPES_LISTED, false);
+    let (types, _) = console.app.list_event_types_for(&place.row, TYPES_LISTED, false);
     let event_type = fields.get("event_type").to_owned();
     let example = types
         .iter()

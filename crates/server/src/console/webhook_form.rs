@@ -25,7 +25,6 @@ use crate::app::{
     access::Scope,
     error::{AppError, AppResult},
     explain::Sample,
-    texts::NamePrefix,
     webhooks::{WebhookSpec, spec::UrlVerdict},
 };
 
@@ -198,10 +197,10 @@ impl<'a> Form<'a> {
         } else {
             "New webhook"
         };
-        let (types, next) =
-            self.console
-                .app
-                .list_event_types(self.visitor.caller(), NamePrefix::default(), "", TYPES_LISTED, true);
+        let (types, more_types) = self
+            .console
+            .app
+            .list_event_types_for(&self.place.row, TYPES_LISTED, true);
         let choice = |row: EventTypeRow| Choice {
             ticked: values.events.contains(&row.name),
             name: row.name,
@@ -224,7 +223,7 @@ impl<'a> Form<'a> {
             frame: Frame::within(self.console, self.visitor, self.place, "webhooks", title),
             id: self.id.map(|id| id.to_string()),
             types: types.collect(),
-            more_types: next.is_some(),
+            more_types,
             values,
             errors: Errors::default(),
             verdict: None,

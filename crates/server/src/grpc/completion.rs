@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 use crate::app::completion::Completion;
 
 /// The calls that change something in several steps.
-const CHANGES: [&str; 26] = [
+const CHANGES: [&str; 27] = [
     "/hookwright.v1.DeliveryService/SkipDelivery",
     "/hookwright.v1.DeliveryService/CancelDelivery",
     "/hookwright.v1.DeliveryService/RetryDelivery",
@@ -34,6 +34,7 @@ const CHANGES: [&str; 26] = [
     "/hookwright.v1.EventTypeService/UpdateEventType",
     "/hookwright.v1.EventTypeService/ArchiveEventType",
     "/hookwright.v1.EventTypeService/UnarchiveEventType",
+    "/hookwright.v1.EventTypeService/DeleteEventType",
     "/hookwright.v1.OrganizationService/CreateOrganization",
     "/hookwright.v1.OrganizationService/UpdateOrganization",
     "/hookwright.v1.OrganizationService/DeleteOrganization",

@@ -2,21 +2,23 @@
 
 use hookwright_domain::{name::EventTypeName, outcome};
 use hookwright_proto::v1::{
-    ArchiveEventTypeRequest, CreateEventTypeRequest, EventType, EventTypeSchema, EventTypeState, GetEventTypeRequest,
-    ListEventTypeSchemasRequest, ListEventTypeSchemasResponse, ListEventTypesRequest, ListEventTypesResponse,
-    SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest, event_type_service_server::EventTypeService,
+    ArchiveEventTypeRequest, CreateEventTypeRequest, DeleteEventTypeRequest, EventType, EventTypeSchema,
+    EventTypeState, GetEventTypeRequest, ListEventTypeSchemasRequest, ListEventTypeSchemasResponse,
+    ListEventTypesRequest, ListEventTypesResponse, SchemaMode, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    event_type_service_server::EventTypeService,
 };
 use hookwright_storage::{EventTypeRow, SchemaRow};
 use tonic::{Request, Response, Status};
 
 use super::{Api, mask, name, page, time::timestamp};
 use crate::app::{
+    access::Caller,
     error::{AppError, AppResult},
-    event_types::{EventTypePatch, UpdateOptions},
+    event_types::{EventTypePatch, NOBODY, UpdateOptions},
     texts::NamePrefix,
 };
 
-const FIELDS: [&str; 4] = ["description", "json_schema", "example", "schema_mode"];
+const FIELDS: [&str; 5] = ["description", "json_schema", "example", "schema_mode", "visible_to"];
 
 #[tonic::async_trait]
 impl EventTypeService for Api {
@@ -30,13 +32,14 @@ impl EventTypeService for Api {
             .app
             .create_event_type(&caller, &request.event_type_id, patch)
             .await?;
-        Ok(Response::new(event_type(row)))
+        Ok(Response::new(self.event_type(&caller, row)))
     }
 
     async fn get_event_type(&self, request: Request<GetEventTypeRequest>) -> Result<Response<EventType>, Status> {
         let caller = self.caller(&request)?;
         let id = name::event_type("name", &request.get_ref().name)?;
-        Ok(Response::new(event_type(self.app.get_event_type(&caller, id)?)))
+        let row = self.app.get_event_type(&caller, id)?;
+        Ok(Response::new(self.event_type(&caller, row)))
     }
 
     async fn list_event_types(
@@ -54,7 +57,7 @@ impl EventTypeService for Api {
             .app
             .list_event_types(&caller, prefix, &after, size, request.show_archived);
         let place = |row: &EventTypeRow| row.name.clone();
-        let (event_types, next) = page::fit(rows, next, place, event_type);
+        let (event_types, next) = page::fit(rows, next, place, |row| self.event_type(&caller, row));
         Ok(Response::new(ListEventTypesResponse {
             event_types,
             next_page_token: arguments.token(next.as_deref()),
@@ -73,6 +76,7 @@ impl EventTypeService for Api {
             !given.json_schema.is_empty(),
             !given.example.is_empty(),
             given.schema_mode() != SchemaMode::Unspecified,
+            !given.visible_to.is_empty(),
         ];
         let set: Vec<_> = FIELDS
             .iter()
@@ -87,7 +91,7 @@ impl EventTypeService for Api {
         };
         let patch = patch(given, &fields)?;
         let row = self.app.update_event_type(&caller, &id, patch, options).await?;
-        Ok(Response::new(event_type(row)))
+        Ok(Response::new(self.event_type(&caller, row)))
     }
 
     async fn list_event_type_schemas(
@@ -117,9 +121,8 @@ impl EventTypeService for Api {
     ) -> Result<Response<EventType>, Status> {
         let caller = self.caller(&request)?;
         let id = name::event_type("name", &request.get_ref().name)?;
-        Ok(Response::new(event_type(
-            self.app.archive_event_type(&caller, id, true).await?,
-        )))
+        let row = self.app.archive_event_type(&caller, id, true).await?;
+        Ok(Response::new(self.event_type(&caller, row)))
     }
 
     async fn unarchive_event_type(
@@ -128,10 +131,37 @@ impl EventTypeService for Api {
     ) -> Result<Response<EventType>, Status> {
         let caller = self.caller(&request)?;
         let id = name::event_type("name", &request.get_ref().name)?;
-        Ok(Response::new(event_type(
-            self.app.archive_event_type(&caller, id, false).await?,
-        )))
+        let row = self.app.archive_event_type(&caller, id, false).await?;
+        Ok(Response::new(self.event_type(&caller, row)))
     }
+
+    async fn delete_event_type(&self, request: Request<DeleteEventTypeRequest>) -> Result<Response<()>, Status> {
+        let caller = self.caller(&request)?;
+        let id = name::event_type("name", &request.get_ref().name)?;
+        self.app.delete_event_type(&caller, id).await?;
+        Ok(Response::new(()))
+    }
+}
+
+impl Api {
+    /// An event type as the caller sees it.
+    fn event_type(&self, caller: &Caller, row: EventTypeRow) -> EventType {
+        let visible_to = self.app.visible_to(caller, &row);
+        EventType {
+            visible_to: visible_to.iter().map(|name| format!("organizations/{name}")).collect(),
+            ..event_type(row)
+        }
+    }
+}
+
+/// The names of organizations, of which one may stand for none.
+fn organizations(names: &[String]) -> AppResult<Vec<String>> {
+    let field = "event_type.visible_to";
+    let id = |text: &String| match text.strip_prefix("organizations/") {
+        Some(NOBODY) => Ok(NOBODY.to_owned()),
+        _ => name::organization(field, text).map(str::to_owned),
+    };
+    names.iter().map(id).collect()
 }
 
 fn patch(given: EventType, fields: &[&str]) -> AppResult<EventTypePatch> {
@@ -150,6 +180,10 @@ fn patch(given: EventType, fields: &[&str]) -> AppResult<EventTypePatch> {
         json_schema: take("json_schema", given.json_schema),
         example: take("example", given.example),
         schema_mode: fields.contains(&"schema_mode").then_some(mode),
+        visible_to: fields
+            .contains(&"visible_to")
+            .then(|| organizations(&given.visible_to))
+            .transpose()?,
     })
 }
 
@@ -174,6 +208,7 @@ fn event_type(row: EventTypeRow) -> EventType {
         schema_version: row.schema_version,
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),
+        visible_to: Vec::new(),
     }
 }
 

@@ -97,6 +97,18 @@ macro_rules! catalogue_queries {
             append_audit(conn, audit)$($wait)*
         }
 
+        /// Deletes an event type with the schemas that it has had.
+        pub(crate) $($asynchronous)* fn delete_event_type(
+            conn: &mut Connection,
+            id: i64,
+            audit: &AuditRow,
+        ) -> QueryResult<()> {
+            diesel::delete(event_type_schemas::table.filter(event_type_schemas::event_type_id.eq(id)))
+                .execute(conn)$($wait)*?;
+            diesel::delete(event_types::table.find(id)).execute(conn)$($wait)*?;
+            append_audit(conn, audit)$($wait)*
+        }
+
         /// Keeps the schema of an event type if its version is new.
         $($asynchronous)* fn keep_schema(conn: &mut Connection, row: &EventTypeRow) -> QueryResult<()> {
             if row.schema_version == 0 {

@@ -1,7 +1,9 @@
 //! Configuration, and what a change of it does to what is owed.
 
 use hookwright_domain::outcome::DeliveryState;
-use hookwright_storage::{AuditRow, Batch, EventTypeRow, NewEvent, UpdateOutcome, WebhookRow, operations::Begun};
+use hookwright_storage::{
+    AuditRow, Batch, EventTypeRow, NewEvent, OrganizationRow, UpdateOutcome, WebhookRow, operations::Begun,
+};
 
 use crate::support::{
     Fixture, NOW, NOW_MS, ORGANIZATION, audit, delivery, event_type, on_both_stores, organization, pending, secret,
@@ -105,6 +107,35 @@ on_both_stores! {
         let page = store.event_type_schemas(2, 3, 1).await.unwrap();
         assert_eq!(page.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
         assert_eq!(store.event_type_schemas(3, i32::MAX, 10).await.unwrap(), []);
+    }
+
+    async fn an_event_type_is_hidden_and_deleted_with_its_schemas(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_event_type(&event_type(2, "clocking"), &audit(1)).await.unwrap();
+        store.insert_event_type(&event_type(3, "other"), &audit(2)).await.unwrap();
+        let hidden = EventTypeRow { visible_to: Some("[7]".to_owned()), ..event_type(2, "clocking") };
+        store.update_event_type(&hidden, &audit(3)).await.unwrap();
+        let known = store.load_catalogue().await.unwrap().event_types;
+        assert_eq!(known.iter().find(|row| row.id == 2), Some(&hidden));
+        store.update_event_type(&event_type(2, "clocking"), &audit(4)).await.unwrap();
+        let known = store.load_catalogue().await.unwrap().event_types;
+        assert_eq!(known.iter().find(|row| row.id == 2), Some(&event_type(2, "clocking")), "for all again");
+        store.delete_event_type(2, &audit(5)).await.unwrap();
+        assert_eq!(store.load_catalogue().await.unwrap().event_types, [event_type(3, "other")]);
+        assert_eq!(store.event_type_schemas(2, i32::MAX, 10).await.unwrap(), []);
+        store.insert_event_type(&event_type(4, "clocking"), &audit(6)).await.unwrap();
+    }
+
+    async fn an_organization_is_renamed(fixture: &mut Fixture) {
+        let store = fixture.store();
+        store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
+        let renamed = OrganizationRow {
+            display_name: "Acme".to_owned(),
+            updated_at: NOW + 1,
+            ..organization(ORGANIZATION, "acme")
+        };
+        store.update_organization(&renamed, &audit(2)).await.unwrap();
+        assert_eq!(store.load_catalogue().await.unwrap().organizations, [renamed]);
     }
 
     async fn a_webhook_is_resumed_with_its_backlog_or_without(fixture: &mut Fixture) {

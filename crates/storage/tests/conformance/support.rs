@@ -263,6 +263,7 @@ pub(crate) fn event_type(id: i64, name: &str) -> EventTypeRow {
         archived: false,
         created_at: NOW,
         updated_at: NOW,
+        visible_to: None,
     }
 }
 

@@ -10,6 +10,7 @@ use hookwright_storage::WebhookRow;
 
 use crate::app::{
     App,
+    access::Caller,
     error::{AppError, AppResult, Faults},
     secrets,
 };
@@ -56,10 +57,12 @@ pub(super) struct CheckedSpec {
 }
 
 impl App {
-    /// Checks every field and brings the spec into its normal form. Event types in `subscribed` may be archived: an update
-    /// of something else must not fail on them.
+    /// Checks every field and brings the spec into its normal form. Event types in `subscribed` may be archived, or no longer for the
+    /// organization: an update of something else must not fail on them.
     pub(super) fn check_spec(
         &self,
+        caller: &Caller,
+        organization: i64,
         spec: WebhookSpec,
         secret: Option<&str>,
         subscribed: Option<&[String]>,
@@ -71,7 +74,8 @@ impl App {
         } else {
             self.check_url(&spec.payload_url, &mut faults).unwrap_or_default()
         };
-        let events = self.check_events(&spec.events, subscribed.unwrap_or_default(), &mut faults);
+        let subscribed = subscribed.unwrap_or_default();
+        let events = self.check_events(caller, organization, &spec.events, subscribed, &mut faults);
         if let Some(Err(error)) = (!spec.filter.is_empty()).then(|| WebhookFilter::compile(&spec.filter)) {
             faults.add("filter", error.rule(), &error);
         }
@@ -125,7 +129,14 @@ impl App {
         Some(url.as_str().to_owned())
     }
 
-    fn check_events(&self, names: &[String], subscribed: &[String], faults: &mut Faults) -> Vec<String> {
+    pub(super) fn check_events(
+        &self,
+        caller: &Caller,
+        organization: i64,
+        names: &[String],
+        subscribed: &[String],
+        faults: &mut Faults,
+    ) -> Vec<String> {
         let subscription = match Subscription::from_events(names) {
             Ok(subscription) => subscription,
             Err(error) => {
@@ -136,15 +147,22 @@ impl App {
         if !subscription.is_all() {
             let event_types = self.registry.event_types();
             for name in subscription.names() {
-                match event_types.get(name) {
-                    None => {
-                        faults.add("events", "EVENT_TYPE_UNKNOWN", self.unknown_event_type(name));
-                    }
-                    Some(known) if known.row.archived && !subscribed.iter().any(|old| old == name) => {
+                let Some(known) = event_types.get(name) else {
+                    let unknown = self.unknown_event_type(name, Some(organization));
+                    faults.add("events", "EVENT_TYPE_UNKNOWN", unknown);
+                    continue;
+                };
+                if subscribed.iter().any(|old| old == name) {
+                    continue;
+                }
+                match self.check_visible(caller, known, organization) {
+                    Err(error @ AppError::Precondition { reason, .. }) => faults.add("events", reason, error),
+                    Err(error) => faults.add("events", "EVENT_TYPE_UNKNOWN", error),
+                    Ok(()) if known.row.archived => {
                         let rule = format!("event type `{name}` is archived; unarchive it, or leave it out");
                         faults.add("events", "EVENT_TYPE_ARCHIVED", rule);
                     }
-                    Some(_) => {}
+                    Ok(()) => {}
                 }
             }
         }
