@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
-use hookwright_proto::v1::{CreatePortalLinkRequest, CreatePortalLinkResponse};
+use hookwright_proto::v1::{CreatePortalLinkRequest, CreatePortalLinkResponse, RevokePortalLinkRequest};
 
 use crate::{
     client::{
@@ -24,6 +24,13 @@ Examples:
 pub(crate) enum PortalCommand {
     /// Create a link that lets a customer into the console, for one organization and a short time
     Link(LinkArgs),
+    /// Revoke one link: it opens no more, and what it opened ends
+    Revoke {
+        /// `lnk_...` or `portalLinks/lnk_...`
+        link: String,
+        #[command(flatten)]
+        organization: OrganizationArgs,
+    },
 }
 
 /// The link to create.
@@ -45,7 +52,10 @@ pub(crate) struct LinkArgs {
 
 /// Runs the command.
 pub(crate) async fn run(client: Client, command: PortalCommand) -> anyhow::Result<ExitCode> {
-    let PortalCommand::Link(args) = command;
+    let args = match command {
+        PortalCommand::Link(args) => args,
+        PortalCommand::Revoke { link, organization } => return revoke(&client, &link, &organization).await,
+    };
     let request = CreatePortalLinkRequest {
         organization: client.parent(&args.organization)?,
         ttl: args.ttl.map(prost_types::Duration::try_from).transpose()?,
@@ -54,6 +64,17 @@ pub(crate) async fn run(client: Client, command: PortalCommand) -> anyhow::Resul
     };
     let link = client.portal().create_portal_link(request).await?.into_inner();
     client.output.message("CreatePortalLinkResponse", &link, show)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(client: &Client, link: &str, organization: &OrganizationArgs) -> anyhow::Result<ExitCode> {
+    let name = format!("portalLinks/{}", names::id(link));
+    let request = RevokePortalLinkRequest {
+        name: name.clone(),
+        organization: client.parent(organization)?,
+    };
+    client.portal().revoke_portal_link(request).await?;
+    client.output.done(&format!("Revoked {name}."))?;
     Ok(ExitCode::SUCCESS)
 }
 

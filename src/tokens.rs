@@ -20,6 +20,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   hookwright tokens create 'billing service' --scope publish
+  hookwright tokens create 'our application' --scope portal
   hookwright tokens create 'acme dashboard' --scope manage --organization acme --ttl 90d";
 
 /// What to do with tokens.
@@ -73,6 +74,8 @@ enum ScopeArg {
     Read,
     /// Publish events, and nothing else
     Publish,
+    /// Make and revoke portal links, and nothing else
+    Portal,
     /// Change webhooks and steer deliveries; publish and read
     Manage,
     /// Everything
@@ -84,6 +87,7 @@ impl From<ScopeArg> for TokenScope {
         match scope {
             ScopeArg::Read => Self::Read,
             ScopeArg::Publish => Self::Publish,
+            ScopeArg::Portal => Self::Portal,
             ScopeArg::Manage => Self::Manage,
             ScopeArg::Admin => Self::Admin,
         }

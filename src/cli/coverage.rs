@@ -69,6 +69,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("TokenService/RevokeToken", "tokens revoke"),
     ("AuditService/ListAuditEntries", "audit list"),
     ("PortalService/CreatePortalLink", "portal link"),
+    ("PortalService/RevokePortalLink", "portal revoke"),
     ("InstallationService/GetInstallation", "installation get"),
     ("InstallationService/ListProblems", "installation problems"),
     ("InstallationService/ListProblems", "status"),

@@ -1,6 +1,9 @@
 //! `hookwright replays create`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::Args;
 use hookwright_proto::v1::{ReplayDeliveriesRequest, ReplaySelection};
@@ -8,8 +11,9 @@ use prost_types::Timestamp;
 
 use super::{follow, show};
 use crate::{
-    client::{Client, input, names::OrganizationArgs},
+    client::{Client, failure::UsageError, input, names::OrganizationArgs},
     deliveries::choice::{self, Class, State},
+    output,
 };
 
 const EXAMPLES: &str = "\
@@ -21,6 +25,7 @@ Examples:
   hookwright replays create --organization acme --webhook wh_... --missed --since 2026-01-31T09:00:00Z
       Deliver what was published while the webhook was inactive, or before it was installed.
 
+Without --since all that is kept is replayed: it is counted first, and you are asked.
 Ctrl-C ends the command and not the replay, which goes on in the server; the exit status is then 130. It is 1 where the \
 replay was cancelled or failed.";
 
@@ -60,6 +65,9 @@ pub(crate) struct CreateArgs {
     /// Makes it safe to repeat: at most 128 characters
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Replay all that is kept without being asked, where --since is not given
+    #[arg(long)]
+    yes: bool,
     /// Return at once; the replay goes on in the server
     #[arg(long)]
     no_wait: bool,
@@ -73,7 +81,7 @@ pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<Exi
     } else {
         ReplaySelection::Made
     };
-    let request = ReplayDeliveriesRequest {
+    let mut request = ReplayDeliveriesRequest {
         parent: client.parent(&args.organization)?,
         selection: selection.into(),
         webhook: webhook.map_or(Ok(String::new()), |id| {
@@ -92,10 +100,57 @@ pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<Exi
         deliveries_per_second: args.rate,
         request_id: args.request_id,
     };
+    if request.start_time.is_none() && !request.dry_run && !args.yes {
+        match confirmed(client, &request).await? {
+            Some(counted_at) => request.end_time = Some(counted_at),
+            None => return Ok(ExitCode::FAILURE),
+        }
+    }
     let replay = client.replays().replay_deliveries(request).await?.into_inner();
     if args.no_wait {
         client.output.message("Replay", &replay, show::replay)?;
         return Ok(ExitCode::SUCCESS);
     }
     follow::run(client, replay).await
+}
+
+/// Counts what would be replayed of all that is kept, and asks. Returns until when that is, if the answer is yes: what comes after the
+/// count is not replayed.
+async fn confirmed(client: &Client, request: &ReplayDeliveriesRequest) -> anyhow::Result<Option<Timestamp>> {
+    if !io::stdin().is_terminal() {
+        return Err(UsageError::new(
+            "this replays all that is kept: give --since, count with --dry-run, or add --yes to replay it without being asked",
+        )
+        .into());
+    }
+    let count = ReplayDeliveriesRequest {
+        dry_run: true,
+        request_id: String::new(),
+        deliveries_per_second: None,
+        ..request.clone()
+    };
+    let begun = client.replays().replay_deliveries(count).await?.into_inner();
+    let begun_at = begun.create_time;
+    let Some(counted) = follow::to_the_end(client, begun).await? else {
+        return Ok(None);
+    };
+    let end_time = request.end_time.or(begun_at);
+    output::note(&format!(
+        "Without --since this is all that is kept: {}, published before {}.",
+        show::so_far(&counted),
+        output::time(end_time.as_ref())
+    ));
+    let yes = tokio::task::spawn_blocking(|| asks("Go on? [y/N] ")).await??;
+    if !yes {
+        output::note("Nothing was replayed.");
+    }
+    Ok(end_time.filter(|_| yes))
+}
+
+/// Whether the answer to a question is yes.
+fn asks(question: &str) -> io::Result<bool> {
+    write!(io::stderr().lock(), "{question}")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -19,17 +19,8 @@ const INTERRUPTED: u8 = 130;
 
 /// Shows how far the replay is until it ends, then what came of it. The first interrupt leaves it running.
 pub(super) async fn run(client: &Client, replay: Replay) -> anyhow::Result<ExitCode> {
-    let mut interrupt = Interrupt::watch()?;
-    let name = replay.name.clone();
-    let ended = tokio::select! {
-        ended = until_it_ends(client, replay) => ended?,
-        () = interrupt.told() => {
-            output::note(&format!(
-                "The replay goes on. Look at it: hookwright replays get {name}\n\
-                 follow it: hookwright replays follow {name}\ncancel it: hookwright replays cancel {name}"
-            ));
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+    let Some(ended) = to_the_end(client, replay).await? else {
+        return Ok(ExitCode::from(INTERRUPTED));
     };
     client.output.message("Replay", &ended, show::replay)?;
     Ok(if ended.state() == ReplayState::Succeeded {
@@ -37,6 +28,22 @@ pub(super) async fn run(client: &Client, replay: Replay) -> anyhow::Result<ExitC
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Shows how far the replay is until it ends, and returns it; `None` where an interrupt ended that.
+pub(super) async fn to_the_end(client: &Client, replay: Replay) -> anyhow::Result<Option<Replay>> {
+    let mut interrupt = Interrupt::watch()?;
+    let name = replay.name.clone();
+    tokio::select! {
+        ended = until_it_ends(client, replay) => ended.map(Some),
+        () = interrupt.told() => {
+            output::note(&format!(
+                "The replay goes on. Look at it: hookwright replays get {name}\n\
+                 follow it: hookwright replays follow {name}\ncancel it: hookwright replays cancel {name}"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 async fn until_it_ends(client: &Client, mut replay: Replay) -> anyhow::Result<Replay> {

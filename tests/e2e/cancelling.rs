@@ -14,9 +14,9 @@ use hookwright_proto::v1::{
     ListOperationsRequest, ListOrganizationsRequest, ListReplaysRequest, ListTokensRequest, ListWebhooksRequest,
     OperationState, Organization, PingWebhookRequest, PublishStreamRequest, PullDeliveriesRequest,
     ReplayDeliveriesRequest, ReplayDeliveryRequest, ReplaySelection, ReplayState, ResumeWebhookRequest,
-    RetryDeliveryRequest, RevealSigningSecretRequest, RevokeTokenRequest, RotateSigningSecretRequest,
-    SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest, UpdateEventTypeRequest, UpdateOrganizationRequest,
-    UpdateWebhookRequest, Webhook,
+    RetryDeliveryRequest, RevealSigningSecretRequest, RevokePortalLinkRequest, RevokeTokenRequest,
+    RotateSigningSecretRequest, SkipDeliveryRequest, TokenScope, UnarchiveEventTypeRequest, UpdateEventTypeRequest,
+    UpdateOrganizationRequest, UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::until;
 use prost::Message as _;
@@ -407,6 +407,15 @@ async fn leave_every_call(clients: &mut Clients, moments: &mut Moments, on: &Sub
         tokens.revoke_token(RevokeTokenRequest { name: on.token.clone() })
     );
     call!("CreatePortalLink", portal.create_portal_link(portal_link(ACME)));
+    if let Ok(link) = clients.create_portal_link(portal_link(ACME)).await {
+        call!(
+            "RevokePortalLink",
+            portal.revoke_portal_link(RevokePortalLinkRequest {
+                name: link.portal_link,
+                organization: ACME.to_owned()
+            })
+        );
+    }
 
     let name = on.changed.clone();
     let webhook = Some(Webhook {
@@ -663,7 +672,7 @@ fn check_audit(lines: &[AuditEntry], found: &Inventory) {
         .iter()
         .map(|one| &one.0)
         .filter(|name| name.contains("/type_"));
-    let made = left("event_type.create", &[])
+    let made = left("event_type.create", &["event_type.delete"])
         .into_iter()
         .filter(|name| name.contains("/type_"));
     assert_eq!(ours.cloned().collect::<BTreeSet<_>>(), made.collect());

@@ -1,10 +1,13 @@
 //! Portal links, as an application that asks for them sees them.
 
-use hookwright_proto::v1::{CreatePortalLinkRequest, ListAuditEntriesRequest, Token, TokenScope, token::Expiration};
+use hookwright_proto::v1::{
+    CreatePortalLinkRequest, GetOrganizationRequest, ListAuditEntriesRequest, ListEventTypesRequest,
+    ListWebhooksRequest, RevokePortalLinkRequest, Token, TokenScope, token::Expiration,
+};
 use prost_types::Duration;
 use tonic::Code;
 
-use crate::support::{ACME, Clients, Installation, On, on_both_stores, portal_link, token};
+use crate::support::{ACME, CLOCKING, Clients, Installation, On, event, on_both_stores, portal_link, token};
 
 fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
@@ -43,6 +46,8 @@ on_both_stores! {
         let http = installation.server.http_address().to_owned();
         for (scope, organization, allowed) in [
             (TokenScope::Manage, ACME, true),
+            (TokenScope::Portal, ACME, true),
+            (TokenScope::Portal, "organizations/globex", false),
             (TokenScope::Read, ACME, false),
             (TokenScope::Publish, ACME, false),
             (TokenScope::Manage, "organizations/globex", false),
@@ -61,6 +66,48 @@ on_both_stores! {
                 Err(status) => assert_eq!((allowed, status.code()), (false, Code::PermissionDenied), "{scope:?} {organization}"),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_links_does_nothing_else() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    installation.create_organization("globex").await;
+    let made = installation
+        .clients
+        .create_token(token(TokenScope::Portal, ACME))
+        .await
+        .unwrap();
+    assert_eq!(made.scope(), TokenScope::Portal);
+    let mut clients = Clients::connect(installation.server.grpc_address(), &made.secret).await;
+    let link = clients.create_portal_link(portal_link(ACME)).await.unwrap();
+    let revoke = |organization: &str| RevokePortalLinkRequest {
+        name: link.portal_link.clone(),
+        organization: organization.to_owned(),
+    };
+    clients.portal.revoke_portal_link(revoke(ACME)).await.unwrap();
+    clients.portal.revoke_portal_link(revoke(ACME)).await.unwrap();
+    let elsewhere = clients.portal.revoke_portal_link(revoke("organizations/globex")).await;
+    assert_eq!(elsewhere.unwrap_err().code(), Code::PermissionDenied);
+    let list = ListWebhooksRequest {
+        parent: ACME.to_owned(),
+        ..ListWebhooksRequest::default()
+    };
+    let types = ListEventTypesRequest::default();
+    let organization = GetOrganizationRequest { name: ACME.to_owned() };
+    let denied = [
+        clients.webhooks.list_webhooks(list).await.unwrap_err(),
+        clients.event_types.list_event_types(types).await.unwrap_err(),
+        clients.organizations.get_organization(organization).await.unwrap_err(),
+        clients
+            .events
+            .publish_event(event("clocking", CLOCKING))
+            .await
+            .unwrap_err(),
+        clients.create_token(token(TokenScope::Portal, ACME)).await.unwrap_err(),
+    ];
+    for status in denied {
+        assert_eq!(status.code(), Code::PermissionDenied, "{status}");
     }
 }
 

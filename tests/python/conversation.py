@@ -207,9 +207,10 @@ def operate(api):
     assert revoked["state"] == "TOKEN_STATE_REVOKED", revoked
     link = api("PortalService.CreatePortalLink", {"organization": "organizations/globex", "readOnly": True})
     assert "/portal/" in link["url"] and link["portalLink"].startswith("portalLinks/lnk_"), link
+    api("PortalService.RevokePortalLink", {"name": link["portalLink"], "organization": "organizations/globex"})
     log = api("AuditService.ListAuditEntries", {"parent": "organizations/globex", "pageSize": 2})
-    assert [one["action"] for one in log["auditEntries"]] == ["portal_link.create", "token.revoke"], log
-    assert log["auditEntries"][0]["details"]["read_only"] is True
+    assert [one["action"] for one in log["auditEntries"]] == ["portal_link.revoke", "portal_link.create"], log
+    assert log["auditEntries"][1]["details"]["read_only"] is True
     installation = api("InstallationService.GetInstallation", {})
     assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
     assert "grpc_address" in [one["name"] for one in installation["settings"]]

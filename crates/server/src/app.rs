@@ -151,7 +151,7 @@ impl App {
     pub async fn new(parts: Parts) -> AppResult<Self> {
         let mut rows = parts.store.load_catalogue().await?;
         let tokens = Tokens::default();
-        tokens.replace(&rows.tokens);
+        tokens.replace(&rows.tokens, &rows.revoked_links);
         let ended_sessions = sessions::Ended::default();
         ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
         let registry = Registry::new(rows, Arc::clone(&parts.key), &parts.limits, parts.catalogue);

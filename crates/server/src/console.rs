@@ -155,7 +155,8 @@ fn console_pages() -> Router<Arc<Console>> {
     let operators = Router::new()
         .route("/audit", get(audit::list_of_organization))
         .route("/tokens", get(tokens::list_of_organization))
-        .route("/portal-links", get(portal::form).post(portal::create));
+        .route("/portal-links", get(portal::form).post(portal::create))
+        .route("/portal-links/revoke", post(portal::revoke));
     Router::new()
         .route("/sign-in", get(sign_in::form).merge(sign_in))
         .route("/sign-out", post(sign_in::sign_out))

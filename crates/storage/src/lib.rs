@@ -67,7 +67,7 @@ pub use retention::Retention;
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow,
     EventTypeRow, FAILED, FOLLOWS, FailingRule, GOES_ON, HealthChange, HealthRow, NextAttempt, OrganizationRow, PAUSED,
-    PendingRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+    PendingRow, RevokedLinkRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
 };
 pub use schedule::JUMP_MIN_US;
 pub use seal::{MasterKey, UnsealError};

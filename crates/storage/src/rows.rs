@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use crate::schema::{
     attempts, audit_log, delivery_endings, ended_sessions, event_types, organizations, pending_deliveries,
-    signing_secrets, tokens, webhooks,
+    revoked_portal_links, signing_secrets, tokens, webhooks,
 };
 
 /// An organization.
@@ -370,6 +370,18 @@ pub struct EndedSessionRow {
     pub and_earlier: bool,
 }
 
+/// A portal link that was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = revoked_portal_links)]
+pub struct RevokedLinkRow {
+    /// The link's id.
+    pub link_id: i64,
+    /// The organization that it opened.
+    pub organization_id: i64,
+    /// Until when this matters: it would have ended by itself by then.
+    pub revoked_until: i64,
+}
+
 /// A line of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = audit_log)]
@@ -405,6 +417,8 @@ pub struct CatalogueRows {
     pub tokens: Vec<TokenRow>,
     /// Sessions of the console that were ended.
     pub ended_sessions: Vec<EndedSessionRow>,
+    /// Portal links that were revoked.
+    pub revoked_links: Vec<RevokedLinkRow>,
     /// Backlogs that are being discarded.
     pub discards: Vec<crate::operations::OperationRow>,
 }

@@ -253,6 +253,14 @@ table! {
 }
 
 table! {
+    revoked_portal_links (organization_id, link_id) {
+        link_id -> BigInt,
+        organization_id -> BigInt,
+        revoked_until -> BigInt,
+    }
+}
+
+table! {
     tokens (id) {
         id -> BigInt,
         hash -> Binary,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     error::StoreError,
     postgres,
-    rows::{AuditRow, EndedSessionRow, TokenRow},
+    rows::{AuditRow, EndedSessionRow, RevokedLinkRow, TokenRow},
     sqlite,
     store::{Backend, Store, configure, read, write},
 };
@@ -60,6 +60,22 @@ impl Store {
     ) -> Result<(), StoreError> {
         let row = row.clone();
         configure!(self, None, insert_ended_session(&row, and_before, over))
+    }
+
+    /// Notes that a portal link was revoked, and forgets those that would have ended by `over`. Returns whether it was noted: an
+    /// organization can have `most` of them.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn insert_revoked_link(
+        &self,
+        row: RevokedLinkRow,
+        most: i64,
+        over: i64,
+        audit: &AuditRow,
+    ) -> Result<bool, StoreError> {
+        let audit = audit.clone();
+        configure!(self, None, insert_revoked_link(&row, most, over, &audit))
     }
 
     /// One token.

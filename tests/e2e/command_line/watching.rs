@@ -1,8 +1,11 @@
 //! `deliveries watch`, and following a replay.
 
+use std::process::Stdio;
+
 use hookwright_testkit::{DEADLINE, Receiver, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     relay::Relay,
@@ -77,7 +80,7 @@ async fn a_replay_goes_on_when_nobody_follows_it() {
     }
     wait_for_events(&receiver, 4).await;
     let shell = Shell::at(&installation);
-    let create = ["replays", "create", "--state", "delivered"];
+    let create = ["replays", "create", "--state", "delivered", "--yes"];
     let mut following = shell.start(&[&create[..], &["--rate", "0.01"]].concat());
     let replay = until("the replay", async || {
         let list = shell.json(&["replays", "list"]).await;
@@ -121,7 +124,7 @@ async fn a_bar_is_drawn_on_a_terminal_alone() {
     installation.publish("clocking", CLOCKING).await;
     wait_for_events(&receiver, 1).await;
     let shell = Shell::at(&installation);
-    let create = ["replays", "create", "--state", "delivered", "--rate", "1"];
+    let create = ["replays", "create", "--state", "delivered", "--yes", "--rate", "1"];
     // `script` runs a command on a terminal of its own.
     let line = format!("{BINARY} {}", create.join(" "));
     let on_terminal = shell.program("script", &["-qec", &line, "/dev/null"]).output();
@@ -132,4 +135,39 @@ async fn a_bar_is_drawn_on_a_terminal_alone() {
     let piped = shell.run(&create).await;
     assert_eq!(text(&piped.stderr), "");
     assert!(!text(&piped.stdout).contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn all_that_is_kept_is_counted_and_asked_for_before_it_is_replayed() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    for _ in 0..2 {
+        installation.publish("clocking", CLOCKING).await;
+    }
+    wait_for_events(&receiver, 2).await;
+    let shell = Shell::at(&installation);
+    let create = ["replays", "create", "--state", "delivered", "--event-type", "clocking"];
+    let refused = shell.failure(2, &create).await;
+    assert!(refused.contains("--yes") && refused.contains("--since"), "{refused}");
+    let line = format!("{BINARY} {}", create.join(" "));
+    for (answer, goes_on) in [("n\n", false), ("\n", false), ("y\n", true)] {
+        let mut command = shell.program("script", &["-qec", &line, "/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut typed = child.stdin.take().unwrap();
+        typed.write_all(answer.as_bytes()).await.unwrap();
+        let ended = tokio::time::timeout(DEADLINE, child.wait_with_output())
+            .await
+            .unwrap()
+            .unwrap();
+        let shown = text(&ended.stdout);
+        assert!(
+            shown.contains("2 would be replayed") && shown.contains("Go on?"),
+            "{shown:?}"
+        );
+        assert_eq!(ended.status.success(), goes_on, "{answer:?}: {shown:?}");
+        assert_eq!(shown.contains("Nothing was replayed"), !goes_on, "{shown:?}");
+    }
+    wait_for_events(&receiver, 4).await;
 }

@@ -112,6 +112,7 @@ impl Theirs {
             "/replays".to_owned(),
             "/delete".to_owned(),
             "/portal-links".to_owned(),
+            "/portal-links/revoke".to_owned(),
         ];
         let of_webhook = [
             "edit",
@@ -196,6 +197,36 @@ on_both_stores! {
         for action in ["webhook.update", "webhook.rotate_secret", "webhook.reveal_secret", "webhook.delete", "delivery.", "token.revoke", "portal_link."] {
             assert!(!log.contains(action), "{action}");
         }
+    }
+
+    async fn an_event_type_of_others_is_on_no_page(on: On) {
+        let mut installation = Installation::start(on).await;
+        installation.create_organization("globex").await;
+        let hidden = hookwright_proto::v1::EventType { visible_to: vec![ACME.to_owned()], ..Default::default() };
+        installation.register_as(MARK, hidden).await;
+        let manage = token(&mut installation, TokenScope::Manage, "organizations/globex").await;
+        let readers = [
+            (Reader::sign_in(&installation, &manage).await, "/console"),
+            (customer(&mut installation).await, "/portal"),
+        ];
+        for (reader, root) in &readers {
+            for page in ["event-types", "organizations/globex/webhooks/new"] {
+                let shown = reader.get(&format!("{root}/{page}")).await;
+                assert_eq!(shown.status, 200, "{root}/{page}");
+                assert!(shown.text().contains("clocking") && !shown.text().contains(MARK), "{root}/{page}");
+            }
+            assert_eq!(reader.get(&format!("{root}/event-types/{MARK}")).await.status, 404);
+        }
+        // An operator sees what the organization of the page does.
+        let admin = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+        for (organization, seen) in [("acme", true), ("globex", false)] {
+            for page in ["webhooks/new", "events/new"] {
+                let shown = admin.get(&format!("/console/organizations/{organization}/{page}")).await.text();
+                assert_eq!(shown.contains(MARK), seen, "{organization}/{page}");
+            }
+        }
+        let shown = admin.get(&format!("/console/event-types/{MARK}")).await.text();
+        assert!(shown.contains("Visible to"), "{shown}");
     }
 
     async fn a_live_list_tells_of_ones_own_alone(on: On) {

@@ -1,7 +1,8 @@
 //! Customers who come by a link: at a page of their own, and in a frame of the product that they use.
 
 use hookwright_proto::v1::{CreatePortalLinkRequest, ListTokensRequest, RevokeTokenRequest, TokenScope};
-use hookwright_testkit::{Authority, Browser, Receiver, Response, TestServerBuilder, http};
+use hookwright_testkit::{Authority, Browser, DEADLINE, Receiver, Response, TestServerBuilder, http};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Reader, browser, cookie_of, form_token, token, two_nodes};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, portal_link};
@@ -132,6 +133,59 @@ async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
         assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
         assert_eq!(open(node, &other).await.status, 303, "another token's link");
     }
+}
+
+#[tokio::test]
+async fn one_link_is_revoked_on_every_node_and_others_are_not() {
+    let (mut installation, second, _database) = two_nodes().await;
+    installation.create_organization("acme").await;
+    let made = installation
+        .clients
+        .create_portal_link(portal_link(ACME))
+        .await
+        .unwrap();
+    let other = link(&mut installation, false, "").await;
+    let nodes = [installation.server.http_address(), second.http_address()].map(str::to_owned);
+    let open = async |node: &str, url: &str| {
+        let path = &url[url.find("/portal/").unwrap()..];
+        http::request(node, "GET", path, &[], b"").await.unwrap()
+    };
+    let cookie = cookie_of(&open(&nodes[0], &made.url).await);
+    let customers = nodes.clone().map(|address| Reader {
+        address,
+        cookie: cookie.clone(),
+    });
+    let mut stream = tokio::net::TcpStream::connect(&nodes[1]).await.unwrap();
+    let head = format!(
+        "GET {PAGES}/deliveries/live HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n",
+        nodes[1]
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let admin = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
+    let page = "/console/organizations/acme/portal-links";
+    let wrong = admin
+        .post_from(page, &format!("{page}/revoke"), "portal_link=tok_1")
+        .await;
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
+    let fields = format!("portal_link={}", id_of(&made.portal_link));
+    let revoked = admin.post_from(page, &format!("{page}/revoke"), &fields).await;
+    assert_eq!(
+        revoked.header("location"),
+        Some(format!("{page}?done=link-revoked").as_str())
+    );
+    for (node, customer) in nodes.iter().zip(&customers) {
+        assert_eq!(open(node, &made.url).await.status, 401);
+        assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
+        assert_eq!(open(node, &other).await.status, 303, "another link of the same token");
+    }
+    let mut read = Vec::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_end(&mut read))
+        .await
+        .expect("what it watches ends")
+        .unwrap();
+    installation.restart().await;
+    let address = installation.server.http_address().to_owned();
+    assert_eq!(open(&address, &made.url).await.status, 401, "after a restart");
 }
 
 #[tokio::test]

@@ -4,12 +4,17 @@
 //! tokens in force are in memory, so that a call costs one hash and one look-up. A call or stream that lasts asks again
 //! whenever tokens change.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use hookwright_delivery::clock;
 use hookwright_domain::id::{PortalLinkId, TokenId};
-use hookwright_storage::TokenRow;
+use hookwright_storage::{RevokedLinkRow, TokenRow};
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -26,13 +31,15 @@ const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expi
 /// How far ahead a timer is set for the end of a token: the wall clock may be set meanwhile.
 const LOOK_AHEAD_MAX: Duration = Duration::from_secs(60);
 
-/// What a token allows. Each scope allows what those after it allow.
+/// What a token allows. `manage` and `admin` allow what stands before them; the others allow one thing each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Look at events, deliveries and configuration.
     Read,
     /// Publish events.
     Publish,
+    /// Make and revoke portal links.
+    Portal,
     /// Change webhooks.
     Manage,
     /// Everything, organizations and event types included.
@@ -45,6 +52,7 @@ impl Scope {
         match self {
             Self::Read => "read",
             Self::Publish => "publish",
+            Self::Portal => "portal",
             Self::Manage => "manage",
             Self::Admin => "admin",
         }
@@ -52,7 +60,7 @@ impl Scope {
 
     /// The scope of a stored text.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Publish, Self::Manage, Self::Admin]
+        [Self::Read, Self::Publish, Self::Portal, Self::Manage, Self::Admin]
             .into_iter()
             .find(|scope| scope.as_str() == text)
     }
@@ -176,12 +184,21 @@ impl Caller {
         }
     }
 
+    /// Fails for a token that is good for portal links alone. What is not secret, such as the names of event types, is open to all
+    /// others.
+    pub(super) fn require_more_than_links(&self) -> AppResult<()> {
+        match self.scope {
+            Scope::Portal => self.require_scope(Scope::Read),
+            _ => Ok(()),
+        }
+    }
+
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
         // Receivers trust what is signed: customers look after webhooks, and publish nothing.
         if scope == Scope::Publish {
             self.require_token()?;
         }
-        // `publish` and `read` stand beside each other: a publisher's token does not open what was published.
+        // `read`, `publish` and `portal` stand beside each other: a publisher's token does not open what was published.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
         if allowed {
             return Ok(());
@@ -204,6 +221,8 @@ pub struct Tokens {
 struct InForce {
     by_hash: HashMap<[u8; 32], Caller>,
     hashes: HashMap<TokenId, [u8; 32]>,
+    /// Portal links that were revoked, each with the organization that it opened.
+    revoked_links: HashSet<(i64, PortalLinkId)>,
 }
 
 impl InForce {
@@ -233,9 +252,16 @@ impl InForce {
 }
 
 impl Tokens {
-    /// Puts exactly these tokens in force; revoked ones and those with an unknown scope are left out.
-    pub fn replace(&self, rows: &[TokenRow]) {
-        let mut in_force = InForce::default();
+    /// Puts exactly these tokens in force; revoked ones and those with an unknown scope are left out. Of portal links, exactly these
+    /// are revoked.
+    pub fn replace(&self, rows: &[TokenRow], links: &[RevokedLinkRow]) {
+        let revoked = links
+            .iter()
+            .map(|row| (row.organization_id, PortalLinkId::from_raw(row.link_id)));
+        let mut in_force = InForce {
+            revoked_links: revoked.collect(),
+            ..InForce::default()
+        };
         for row in rows {
             in_force.put(row);
         }
@@ -253,6 +279,13 @@ impl Tokens {
     pub(super) fn remove(&self, id: TokenId) {
         let mut in_force = InForce::clone(&self.in_force.load());
         in_force.retain(|caller| caller.actor != Actor::Token(id));
+        self.store(in_force);
+    }
+
+    /// Revokes a portal link. Callers take turns.
+    pub(super) fn revoke_link(&self, organization: i64, link: PortalLinkId) {
+        let mut in_force = InForce::clone(&self.in_force.load());
+        in_force.revoked_links.insert((organization, link));
         self.store(in_force);
     }
 
@@ -287,10 +320,15 @@ impl Tokens {
         Ok(caller.clone())
     }
 
-    /// Fails when a caller that was let in may not go on: the token that it rests on was revoked, or its time is over. A link
-    /// ends with its token at the latest, so there is one time to look at.
+    /// Fails when a caller that was let in may not go on: the token that it rests on was revoked, or the portal link that it came by,
+    /// or its time is over. A link ends with its token at the latest, so there is one time to look at.
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
-        let known = self.in_force.load().hashes.contains_key(&caller.token);
+        let in_force = self.in_force.load();
+        let revoked = match (caller.actor, caller.organization) {
+            (Actor::PortalLink(link), Some(organization)) => in_force.revoked_links.contains(&(organization, link)),
+            _ => false,
+        };
+        let known = in_force.hashes.contains_key(&caller.token) && !revoked;
         if known && caller.expires_at.is_none_or(|expires_at| now_us < expires_at) {
             Ok(())
         } else {
@@ -358,16 +396,19 @@ mod tests {
 
     fn tokens(scope: &str, organization_id: Option<i64>, expires_at: Option<i64>, revoked_at: Option<i64>) -> Tokens {
         let tokens = Tokens::default();
-        tokens.replace(&[TokenRow {
-            id: 1,
-            hash: hash("hw_x").to_vec(),
-            name: "test".to_owned(),
-            scope: scope.to_owned(),
-            organization_id,
-            created_at: 0,
-            expires_at,
-            revoked_at,
-        }]);
+        tokens.replace(
+            &[TokenRow {
+                id: 1,
+                hash: hash("hw_x").to_vec(),
+                name: "test".to_owned(),
+                scope: scope.to_owned(),
+                organization_id,
+                created_at: 0,
+                expires_at,
+                revoked_at,
+            }],
+            &[],
+        );
         tokens
     }
 
@@ -443,6 +484,11 @@ mod tests {
         assert!(tokens.check(&manages, 9).is_ok());
         assert!(tokens.check(&manages, 10).is_err(), "its time is over");
         assert_eq!(manages.actor().to_string(), link.to_string());
+        tokens.revoke_link(8, link);
+        assert!(tokens.check(&manages, 9).is_ok(), "another organization's of that id");
+        let other = Caller::by_link(PortalLinkId::from_raw(18), TokenId::from_raw(1), Scope::Manage, 7, 10);
+        tokens.revoke_link(7, link);
+        assert!(tokens.check(&manages, 9).is_err() && tokens.check(&other, 9).is_ok());
         tokens.remove(TokenId::from_raw(2));
         assert!(tokens.check(&manages, 9).is_ok(), "another token");
         tokens.remove(TokenId::from_raw(1));
@@ -450,6 +496,23 @@ mod tests {
             tokens.check(&manages, 9).is_err(),
             "the token that made the link is gone"
         );
+    }
+
+    #[test]
+    fn portal_includes_nothing_else_and_is_included_in_manage() {
+        let scope = |scope| {
+            tokens(scope, None, None, None)
+                .authenticate(Some("Bearer hw_x"), 0)
+                .unwrap()
+        };
+        let portal = scope("portal");
+        assert!(portal.require(Scope::Portal).is_ok());
+        for other in [Scope::Read, Scope::Publish, Scope::Manage, Scope::Admin] {
+            assert!(portal.require(other).is_err(), "{other:?}");
+        }
+        for (name, allowed) in [("read", false), ("publish", false), ("manage", true), ("admin", true)] {
+            assert_eq!(scope(name).require(Scope::Portal).is_ok(), allowed, "{name}");
+        }
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl App {
 
     async fn reload(&self, version: i64) -> AppResult<()> {
         let mut rows = self.store.load_catalogue().await?;
-        self.tokens.replace(&rows.tokens);
+        self.tokens.replace(&rows.tokens, &rows.revoked_links);
         self.ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
         // What is published from here on is no part of a backlog that is being discarded: its ids are beyond the backlog's.
         if let Some(beyond) = rows.discards.iter().map(|row| row.through).max() {

@@ -130,6 +130,7 @@ impl App {
     /// # Errors
     /// When it is not registered, or the caller's organization does not see it.
     pub fn get_event_type(&self, caller: &Caller, name: &str) -> AppResult<EventTypeRow> {
+        caller.require_more_than_links()?;
         let event_types = self.registry.event_types();
         let known = event_types.get(name);
         let seen = known.filter(|event_type| event_type.is_visible_to(caller.organization()));
@@ -156,6 +157,9 @@ impl App {
 
     /// Event types after a name, sorted, of those that the caller sees and whose names begin with the prefix; and the place to go
     /// on from, if there are more.
+    ///
+    /// # Errors
+    /// When the caller may make portal links and see nothing.
     pub fn list_event_types(
         &self,
         caller: &Caller,
@@ -163,8 +167,9 @@ impl App {
         after: &str,
         size: usize,
         archived_too: bool,
-    ) -> (Vec<EventTypeRow>, Option<String>) {
-        self.event_types_of(caller.organization(), prefix, after, size, archived_too)
+    ) -> AppResult<(Vec<EventTypeRow>, Option<String>)> {
+        caller.require_more_than_links()?;
+        Ok(self.event_types_of(caller.organization(), prefix, after, size, archived_too))
     }
 
     /// The first event types that an organization sees, sorted; and whether there are more.

@@ -2,13 +2,13 @@
 //!
 //! A link carries all that it grants, sealed for this alone (`app::sealed`): no row, and no other token of the installation
 //! opens as one. It rests on the API token that it was made with: once that is revoked or expires, neither the link nor what it
-//! opened is good on any node.
+//! opened is good on any node. A link that is revoked by itself has a row, until the longest link would have ended.
 
 use std::time::Duration;
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::{PortalLinkId, TokenId};
-use hookwright_storage::MasterKey;
+use hookwright_storage::{MasterKey, RevokedLinkRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
@@ -25,6 +25,10 @@ use super::{
 const PURPOSE: &str = "portal-link/2";
 /// How long a link may be good for.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
+/// A revoked link is noted so much longer than it could have lasted: other nodes' clocks may be late.
+const CLOCKS_US: i64 = 10 * 60 * 1_000_000;
+/// How many revoked links of an organization are noted: all of them are in memory, each for a day.
+const REVOKED_MAX: i64 = 10_000;
 const RETURN_URL_CHARS_MAX: usize = 1_000;
 const WRONG: &str = "the portal link is not valid, or has expired; ask the application that gave it for a new one";
 
@@ -80,7 +84,7 @@ impl App {
     /// When the organization does not exist, a field is at fault, or the caller came by a link itself.
     pub async fn create_portal_link(&self, caller: &Caller, new: NewPortalLink<'_>) -> AppResult<PortalLink> {
         let token = caller.require_token()?;
-        let row = self.organization_for(caller, Scope::Manage, new.organization)?;
+        let row = self.organization_for(caller, Scope::Portal, new.organization)?;
         if !TTL.contains(&new.ttl) {
             return Err(AppError::invalid("ttl", "INVALID_TTL", "must be 1 min to 24 h"));
         }
@@ -109,6 +113,39 @@ impl App {
             url: format!("{}/portal/{}", self.limits.console_url, grant.seal(&self.portal_seal)),
             expires_at: grant.expires_at,
         })
+    }
+
+    /// Revokes a link: it opens no more, and what it opened ends, on every node. Whether there ever was such a link is not told.
+    ///
+    /// # Errors
+    /// When the organization does not exist, the caller came by a link itself, or so many of its links are revoked that no more are
+    /// noted.
+    pub async fn revoke_portal_link(&self, caller: &Caller, organization: &str, id: PortalLinkId) -> AppResult<()> {
+        caller.require_token()?;
+        let mut changing = self.changing().await?;
+        let row = self.organization_for(caller, Scope::Portal, organization)?;
+        let now = clock::now_us();
+        let life = i64::try_from(TTL.end().as_micros()).unwrap_or_default();
+        let revoked = RevokedLinkRow {
+            link_id: id.raw(),
+            organization_id: row.id,
+            revoked_until: now + life + CLOCKS_US,
+        };
+        let resource = format!("portalLinks/{id}");
+        let audit = self.audit(Some(caller), "portal_link.revoke", Some(row.id), resource, json!({}));
+        let store = changing.store();
+        if !store.insert_revoked_link(revoked, REVOKED_MAX, now, &audit).await? {
+            return Err(AppError::Precondition {
+                reason: "REVOKED_LINK_LIMIT_REACHED",
+                subject: format!("organizations/{organization}"),
+                message: format!(
+                    "{REVOKED_MAX} links of organization `{organization}` were revoked within a day, the most that are noted; \
+                     revoke the token that they were made with"
+                ),
+            });
+        }
+        self.tokens.revoke_link(row.id, id);
+        changing.settle().await
     }
 
     /// What a link opens, by its token: the part of its URL after `/portal/`.

@@ -92,7 +92,7 @@ impl App {
     pub fn sign_in(&self, token: &str, secure: bool) -> AppResult<Session> {
         let caller = self.authenticate(Some(&format!("Bearer {}", token.trim())))?;
         if caller.require_any(Scope::Read).is_err() {
-            let message = "this token may publish and see nothing; sign in with one of scope read, manage or admin";
+            let message = "this token opens no page; sign in with one of scope read, manage or admin";
             return Err(AppError::Denied(message.to_owned()));
         }
         let token = caller.require_token()?;

@@ -75,10 +75,10 @@ pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Field
     let found = async {
         let prefix = NamePrefix::new("prefix", fields.get("prefix"))?;
         let after = cursor.at.as_deref().unwrap_or_default();
-        Ok(app.list_event_types(caller, prefix, after, ROWS, archived_too))
+        app.list_event_types(caller, prefix, after, ROWS, archived_too)
     };
     let (rows, next) = errors.found(found, "event_type").await?;
-    let any = app.list_event_types(caller, NamePrefix::default(), "", 1, true);
+    let any = app.list_event_types(caller, NamePrefix::default(), "", 1, true)?;
     let address = format!("{}/event-types", visitor.site().root());
     let (with, without) = (
         fields.query_with("archived", "yes"),

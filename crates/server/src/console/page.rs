@@ -235,6 +235,10 @@ const DONE: &[(&str, &str)] = &[
         "revoked",
         "The token is revoked; whoever used it is refused from now on.",
     ),
+    (
+        "link-revoked",
+        "The link is revoked: it opens no more, and what it opened has ended.",
+    ),
 ];
 
 /// An organization that the visitor may see, and what they may do in it.

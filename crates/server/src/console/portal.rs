@@ -47,6 +47,8 @@ struct FormPage {
     ttl: String,
     read_only: bool,
     return_url: String,
+    /// The name of a link to revoke.
+    link: String,
     errors: Errors,
     made: Option<Made>,
 }
@@ -54,6 +56,8 @@ struct FormPage {
 /// A link that was just made.
 struct Made {
     url: String,
+    /// By which it can be revoked.
+    id: String,
     expires: Time,
 }
 
@@ -62,15 +66,21 @@ pub(super) async fn form(
     State(console): Shared,
     visitor: Visitor,
     Path(organization): Path<String>,
+    fields: Fields,
     headers: HeaderMap,
 ) -> Answer {
     let place = console.enter(&visitor, &organization)?;
     visitor.caller().require_token()?;
-    visitor.caller().require_for(Scope::Manage, place.row.id)?;
+    visitor.caller().require_for(Scope::Portal, place.row.id)?;
     let mut page = page(&console, &visitor, &place, &Fields::default(), Errors::default());
-    page.made = console.once(&visitor, &headers).map(|once| Made {
-        url: once.text,
-        expires: Time(once.note.parse().unwrap_or_default()),
+    page.frame = page.frame.after(&fields);
+    page.made = console.once(&visitor, &headers).map(|once| {
+        let (id, expires) = once.note.split_once(' ').unwrap_or_default();
+        Made {
+            url: once.text,
+            id: id.to_owned(),
+            expires: Time(expires.parse().unwrap_or_default()),
+        }
     });
     let shows = page.made.is_some();
     Ok(console.shown_once(&visitor, &address(&place), html(&page), shows))
@@ -86,6 +96,7 @@ fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, er
         ttl: fields.some("ttl").unwrap_or("1h").to_owned(),
         read_only: fields.has("read_only"),
         return_url: fields.get("return_url").to_owned(),
+        link: fields.get("portal_link").to_owned(),
         errors,
         made: None,
     }
@@ -100,7 +111,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
             let once = Once {
                 kind: OnceKind::PortalLink,
                 text: link.url,
-                note: link.expires_at.to_string(),
+                note: format!("{} {}", link.id, link.expires_at),
             };
             Ok(console.show_once(&visitor, &address(&place), &once))
         }
@@ -109,6 +120,31 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
             Ok(refused(&page(&console, &visitor, &place, &fields, errors)))
         }
     }
+}
+
+/// Revokes a link by its name, as the audit log shows it.
+pub(super) async fn revoke(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
+    let Sent { visitor, fields } = sent;
+    let place = console.enter(&visitor, &organization)?;
+    match revoke_link(&console, &visitor, &place, &fields).await {
+        Ok(()) => Ok(Redirect::to(&format!("{}?done=link-revoked", address(&place))).into_response()),
+        Err(error) => {
+            let errors = Errors::of(error, "portal_link")?;
+            let page = page(&console, &visitor, &place, &fields, errors);
+            let frame = page.frame.with_address(address(&place));
+            Ok(refused(&FormPage { frame, ..page }))
+        }
+    }
+}
+
+async fn revoke_link(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields) -> AppResult<()> {
+    let id = fields.get("portal_link");
+    let id = id.strip_prefix("portalLinks/").unwrap_or(id).parse();
+    let id = id.map_err(|_| {
+        let rule = "is no link's name; it begins with lnk_, and stands in the audit log";
+        AppError::invalid("portal_link", "INVALID_ID", rule)
+    })?;
+    console.app.revoke_portal_link(visitor.caller(), place.name(), id).await
 }
 
 async fn make(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields) -> AppResult<PortalLink> {

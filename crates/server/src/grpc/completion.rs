@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 use crate::app::completion::Completion;
 
 /// The calls that change something in several steps.
-const CHANGES: [&str; 27] = [
+const CHANGES: [&str; 28] = [
     "/hookwright.v1.DeliveryService/SkipDelivery",
     "/hookwright.v1.DeliveryService/CancelDelivery",
     "/hookwright.v1.DeliveryService/RetryDelivery",
@@ -28,6 +28,7 @@ const CHANGES: [&str; 27] = [
     "/hookwright.v1.TokenService/CreateToken",
     "/hookwright.v1.TokenService/RevokeToken",
     "/hookwright.v1.PortalService/CreatePortalLink",
+    "/hookwright.v1.PortalService/RevokePortalLink",
     "/hookwright.v1.PullService/AcknowledgeDeliveries",
     "/hookwright.v1.PullService/ExtendDeliveries",
     "/hookwright.v1.EventTypeService/CreateEventType",

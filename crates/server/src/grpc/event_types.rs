@@ -55,7 +55,7 @@ impl EventTypeService for Api {
         let size = page::size(request.page_size)?;
         let (rows, next) = self
             .app
-            .list_event_types(&caller, prefix, &after, size, request.show_archived);
+            .list_event_types(&caller, prefix, &after, size, request.show_archived)?;
         let place = |row: &EventTypeRow| row.name.clone();
         let (event_types, next) = page::fit(rows, next, place, |row| self.event_type(&caller, row));
         Ok(Response::new(ListEventTypesResponse {

@@ -1,7 +1,7 @@
 //! Resource names: `organizations/acme/webhooks/wh_...` to what they stand for, with errors that name the field.
 
 use hookwright_domain::{
-    id::{DeliveryId, EventId, OperationId, ReplayId, TokenId, WebhookId},
+    id::{DeliveryId, EventId, OperationId, PortalLinkId, ReplayId, TokenId, WebhookId},
     name::{EventTypeName, OrganizationName},
 };
 
@@ -104,6 +104,12 @@ pub(super) fn operation(field: &str, name: &str) -> AppResult<OperationId> {
 /// `tokens/{token}`.
 pub(super) fn token(field: &str, name: &str) -> AppResult<TokenId> {
     let [id] = segments(field, name, ["tokens"])?;
+    id_of(field, id)
+}
+
+/// `portalLinks/{portal_link}`.
+pub(super) fn portal_link(field: &str, name: &str) -> AppResult<PortalLinkId> {
+    let [id] = segments(field, name, ["portalLinks"])?;
     id_of(field, id)
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hookwright_proto::v1::{CreatePortalLinkRequest, CreatePortalLinkResponse, portal_service_server::PortalService};
+use hookwright_proto::v1::{
+    CreatePortalLinkRequest, CreatePortalLinkResponse, RevokePortalLinkRequest, portal_service_server::PortalService,
+};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -34,5 +36,14 @@ impl PortalService for Api {
             url: link.url,
             expire_time: Some(timestamp(link.expires_at)),
         }))
+    }
+
+    async fn revoke_portal_link(&self, request: Request<RevokePortalLinkRequest>) -> Result<Response<()>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.get_ref();
+        let id = name::portal_link("name", &request.name)?;
+        let organization = name::organization("organization", &request.organization)?;
+        self.app.revoke_portal_link(&caller, organization, id).await?;
+        Ok(Response::new(()))
     }
 }

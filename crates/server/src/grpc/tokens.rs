@@ -85,10 +85,12 @@ fn scope(number: i32) -> AppResult<Scope> {
     match TokenScope::try_from(number) {
         Ok(TokenScope::Read) => Ok(Scope::Read),
         Ok(TokenScope::Publish) => Ok(Scope::Publish),
+        Ok(TokenScope::Portal) => Ok(Scope::Portal),
         Ok(TokenScope::Manage) => Ok(Scope::Manage),
         Ok(TokenScope::Admin) => Ok(Scope::Admin),
         Ok(TokenScope::Unspecified) | Err(_) => {
-            let rule = "is required: TOKEN_SCOPE_READ, TOKEN_SCOPE_PUBLISH, TOKEN_SCOPE_MANAGE or TOKEN_SCOPE_ADMIN";
+            let rule = "is required: TOKEN_SCOPE_READ, TOKEN_SCOPE_PUBLISH, TOKEN_SCOPE_PORTAL, TOKEN_SCOPE_MANAGE or \
+                        TOKEN_SCOPE_ADMIN";
             Err(AppError::invalid("token.scope", "INVALID_SCOPE", rule))
         }
     }
@@ -116,6 +118,7 @@ fn token(view: TokenView) -> Token {
     let scope = match Scope::parse(&row.scope) {
         Some(Scope::Read) => TokenScope::Read,
         Some(Scope::Publish) => TokenScope::Publish,
+        Some(Scope::Portal) => TokenScope::Portal,
         Some(Scope::Manage) => TokenScope::Manage,
         Some(Scope::Admin) => TokenScope::Admin,
         None => TokenScope::Unspecified,

@@ -17,6 +17,7 @@ macro_rules! catalogue_queries {
                 signing_secrets: signing_secrets::table.load(conn)$($wait)*?,
                 tokens: tokens::table.load(conn)$($wait)*?,
                 ended_sessions: ended_sessions::table.load(conn)$($wait)*?,
+                revoked_links: revoked_portal_links::table.load(conn)$($wait)*?,
                 discards: operations::table
                     .filter(operations::state.eq(OPERATION_RUNNING))
                     .filter(operations::kind.eq(OperationKind::DiscardBacklog.as_str()))

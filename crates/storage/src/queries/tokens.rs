@@ -34,6 +34,32 @@ macro_rules! tokens_queries {
                 .map(drop)
         }
 
+        /// Notes that a portal link was revoked, and forgets those that would have ended. Does nothing, and returns false, where the
+        /// organization has `most` of them.
+        pub(crate) $($asynchronous)* fn insert_revoked_link(
+            conn: &mut Connection,
+            row: &RevokedLinkRow,
+            most: i64,
+            over: i64,
+            audit: &AuditRow,
+        ) -> QueryResult<bool> {
+            let ended = revoked_portal_links::table.filter(revoked_portal_links::revoked_until.le(over));
+            diesel::delete(ended).execute(conn)$($wait)*?;
+            let count: i64 = revoked_portal_links::table
+                .filter(revoked_portal_links::organization_id.eq(row.organization_id))
+                .count()
+                .get_result(conn)$($wait)*?;
+            if count >= most {
+                return Ok(false);
+            }
+            diesel::insert_into(revoked_portal_links::table)
+                .values(row)
+                .on_conflict_do_nothing()
+                .execute(conn)$($wait)*?;
+            append_audit(conn, audit)$($wait)*?;
+            Ok(true)
+        }
+
         pub(crate) $($asynchronous)* fn get_token(conn: &mut Connection, id: i64) -> QueryResult<Option<ListedToken>> {
             let found: Option<(TokenRow, Option<String>)> = tokens::table
                 .left_join(organizations::table.on(tokens::organization_id.eq(organizations::id.nullable())))

@@ -1,6 +1,6 @@
 //! Tokens: listed, counted, revoked, forgotten.
 
-use hookwright_storage::{EndedSessionRow, TokenRow, tokens::Revocation};
+use hookwright_storage::{EndedSessionRow, RevokedLinkRow, TokenRow, tokens::Revocation};
 
 use crate::support::{Fixture, NOW, ORGANIZATION, audit, on_both_stores, organization};
 
@@ -42,6 +42,27 @@ on_both_stores! {
         assert_eq!(known().await, [(2, true), (3, false), (4, false)], "one stands for those before it, of its token alone");
         store.insert_ended_session(&ended(5, NOW + 7), None, NOW + 104).await.unwrap();
         assert_eq!(known().await, [(4, false), (5, false)]);
+    }
+
+    async fn revoked_links_are_known_until_they_would_have_ended(fixture: &mut Fixture) {
+        let store = fixture.store();
+        let link = |link_id, organization_id, revoked_until| RevokedLinkRow { link_id, organization_id, revoked_until };
+        let revoke = async |row, most, over, line| store.insert_revoked_link(row, most, over, &audit(line)).await.unwrap();
+        let known = async || {
+            let rows = store.load_catalogue().await.unwrap().revoked_links;
+            let mut known: Vec<_> = rows.into_iter().map(|row| (row.organization_id, row.link_id)).collect();
+            known.sort_unstable();
+            known
+        };
+        assert!(revoke(link(1, 7, NOW + 10), 2, NOW, 1).await);
+        assert!(revoke(link(1, 7, NOW + 20), 2, NOW, 2).await, "again");
+        assert!(revoke(link(1, 8, NOW + 30), 2, NOW, 3).await, "of another organization");
+        assert!(revoke(link(2, 7, NOW + 20), 2, NOW, 4).await);
+        assert!(!revoke(link(3, 7, NOW + 20), 2, NOW, 5).await, "there is room for two");
+        assert_eq!(known().await, [(7, 1), (7, 2), (8, 1)]);
+        assert_eq!(store.load_catalogue().await.unwrap().revoked_links[0], link(1, 7, NOW + 10));
+        assert!(revoke(link(3, 7, NOW + 20), 2, NOW + 10, 6).await, "one would have ended");
+        assert_eq!(known().await, [(7, 2), (7, 3), (8, 1)]);
     }
 
     async fn tokens_are_listed_with_their_organization(fixture: &mut Fixture) {
