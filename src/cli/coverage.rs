@@ -218,6 +218,58 @@ fn what_the_console_tells_to_run_can_be_run() {
     assert!(told >= 8, "{told} commands are told");
 }
 
+/// The guides and READMEs tell people commands too: each is one that this binary takes. `tests/e2e/guides.rs` runs what needs a
+/// server.
+#[test]
+fn what_the_guides_tell_to_run_can_be_run() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guides = std::fs::read_dir(root.join("docs/guides"))
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let mut told = 0;
+    for page in guides.chain([root.join("README.md"), root.join("docs/guarantees.md")]) {
+        let text = std::fs::read_to_string(&page).unwrap().replace("\\\n", " ");
+        for line in text.lines() {
+            let Some(command) = line
+                .strip_prefix("    ")
+                .or_else(|| line.strip_prefix("hookwright ").map(|_| line))
+            else {
+                continue;
+            };
+            let Some(at) = command.find("hookwright ").filter(|at| begins_command(&command[..*at])) else {
+                continue;
+            };
+            // The shell divides it, and nothing of what stands after it is run.
+            let command = &command[at + "hookwright ".len()..];
+            let script = format!("words() {{ printf '%s\\0' \"$@\"; }}; words {command}");
+            let script = script
+                .split(" | ")
+                .next()
+                .unwrap()
+                .replace("\"$COPY_URL\"", "sqlite://x");
+            let words = std::process::Command::new("bash")
+                .args(["-c", &script])
+                .output()
+                .unwrap();
+            let words = String::from_utf8(words.stdout).unwrap();
+            let words = std::iter::once("hookwright").chain(words.split_terminator('\0'));
+            let taken = super::command().try_get_matches_from(words);
+            assert!(taken.is_ok(), "{}: {command}: {}", page.display(), taken.unwrap_err());
+            told += 1;
+        }
+    }
+    assert!(told >= 55, "{told} commands are told");
+}
+
+/// Whether what stands before a command on its line is nothing, a path, variables, or a program whose output it takes.
+fn begins_command(before: &str) -> bool {
+    let words = before.split_whitespace();
+    before.is_empty()
+        || before.ends_with('/')
+        || before.ends_with("| ")
+        || words.clone().count() > 0 && words.clone().all(|word| word.contains('=') && !word.starts_with('-'))
+}
+
 /// A part of a template as a reader sees it, with `acme` for what is filled in.
 fn plain(template: &str) -> String {
     let mut plain = String::new();

@@ -164,6 +164,88 @@ async fn publishing_and_rotating_by_the_command_line() {
     assert_eq!(signatures.split(' ').count(), 2, "one of each secret: {signatures}");
 }
 
+/// A directory with the program under its name, and a stand-in for grpcurl.
+fn tools() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    stand_in_for_grpcurl(directory.path());
+    let binary = Path::new(env!("CARGO_BIN_EXE_hookwright"));
+    std::os::unix::fs::symlink(binary, directory.path().join("hookwright")).unwrap();
+    directory
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readme_is_followed_from_its_quick_start_on() {
+    let (mut installation, address, token) = server().await;
+    let receiver = Receiver::start().await;
+    let directory = tools();
+    let readme = std::fs::read_to_string(workspace_directory().join("README.md")).unwrap();
+    let start = readme.split("\n## Quick start\n").nth(1).unwrap();
+    let start = start.split("\n## ").next().unwrap();
+    // What runs on in terminals of its own is there already: the server, and a receiver.
+    let runs_on = |line: &&str| ["make ", " serve ", " listen "].iter().any(|part| line.contains(part));
+    let lines = start.lines().filter_map(|line| line.strip_prefix("    "));
+    let commands: Vec<&str> = lines.filter(|line| !runs_on(line)).collect();
+    assert!(start.contains(&format!("listen --secret {SECRET}")), "{start}");
+    let script = commands
+        .join("\n")
+        .replace("./target/release/", "")
+        .replace("127.0.0.1:50051", &address)
+        .replace("127.0.0.1:4567", &receiver.address().to_string())
+        .replace("$(cat ~/.local/share/hookwright/admin-token)", &token);
+    let environment = [
+        ("HOOKWRIGHT_ADDRESS", &*format!("http://{address}")),
+        ("HOOKWRIGHT_TOKEN", &token),
+    ];
+    let printed = bash(&script, directory.path(), &environment).await;
+    for expected in [
+        "owed to 1 webhook.",
+        "invoice.paid",
+        "\"deliveryCount\": 2",
+        "CreateWebhook",
+    ] {
+        assert!(printed.contains(expected), "{expected} in {printed}");
+    }
+    // The listener verifies all that arrives: every webhook has its secret.
+    for request in wait_for_events(&receiver, 3).await {
+        let headers = crate::verifiers::header_map(&request);
+        crate::verifiers::verify(SECRET, &headers, &request.body).unwrap();
+    }
+    let webhooks = installation.webhooks("organizations/acme").await;
+    assert_eq!(webhooks.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_are_set_and_tried_as_their_guide_says() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let webhook = installation.webhook(&receiver, &["*"]).await;
+    installation.register("order").await;
+    let event = installation.publish("order", r#"{"total":120}"#).await.event;
+    let directory = tools();
+    std::fs::write(directory.path().join("filter.cel"), "payload.total > 100\n").unwrap();
+    let (address, token) = (
+        format!("http://{}", installation.server.grpc_address()),
+        installation.server.token().unwrap(),
+    );
+    let environment = [("HOOKWRIGHT_ADDRESS", address.as_str()), ("HOOKWRIGHT_TOKEN", &token)];
+    let commands = Guide::read("filters.md").commands();
+    let (expressions, commands): (Vec<&str>, Vec<&str>) =
+        commands.lines().partition(|line| !line.starts_with("hookwright "));
+    assert!(expressions.len() >= 3, "{expressions:?}");
+    let script = commands
+        .join("\n")
+        .replace("wh_...", id_of(&webhook.name))
+        .replace("evt_...", id_of(&event));
+    let printed = bash(&script, directory.path(), &environment).await;
+    assert!(printed.matches("matches").count() >= 2, "{printed}");
+    for expression in expressions {
+        let quoted = expression.replace('\'', r"'\''");
+        let update = format!("hookwright webhooks update {} --filter '{quoted}'", webhook.name);
+        let printed = bash(&update, directory.path(), &environment).await;
+        assert!(printed.contains(expression), "{printed}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_is_set_up_as_its_guide_says() {
     let installation = Installation::start(On::Sqlite).await;

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 )
 
@@ -39,14 +40,13 @@ func Connect() (*grpc.ClientConn, error) {
 	case "https":
 		transport = grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12}))
 	case "http":
-		// From grpc 1.34 on: grpc.WithTransportCredentials(insecure.NewCredentials()).
-		transport = grpc.WithInsecure()
+		transport = grpc.WithTransportCredentials(insecure.NewCredentials())
 	default:
 		return nil, errors.New("HOOKWRIGHT_ADDRESS must be a URL, for example http://127.0.0.1:50051")
 	}
 	// gRPC receives 4 MiB by default. An event with a payload of the maximum size is larger.
 	large := grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))
-	return grpc.Dial(address.Host, transport, large, grpc.WithPerRPCCredentials(bearer(token)))
+	return grpc.NewClient(address.Host, transport, large, grpc.WithPerRPCCredentials(bearer(token)))
 }
 
 func environment(name, fallback string) string {
