@@ -230,7 +230,7 @@ on_both_stores! {
         let rotate = RotateSigningSecretRequest { name: name.clone(), ..Default::default() };
         let first = webhooks.rotate_signing_secret(rotate.clone()).await.unwrap().into_inner();
         let shown = webhooks.get_webhook(get()).await.unwrap().into_inner();
-        assert_eq!(shown.rotation.clone().unwrap().expire_time, first.old_secret_expire_time);
+        assert_eq!(shown.rotation.unwrap().expire_time, first.old_secret_expire_time);
         let list = ListWebhooksRequest { parent: ACME.to_owned(), ..Default::default() };
         let listed = webhooks.list_webhooks(list).await.unwrap().into_inner().webhooks;
         assert_eq!(listed[0].rotation, shown.rotation);

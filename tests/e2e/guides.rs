@@ -247,6 +247,127 @@ async fn filters_are_set_and_tried_as_their_guide_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_is_made_filled_and_looked_after_as_its_guide_says() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    let database = PostgresCluster::shared()
+        .await
+        .unwrap()
+        .create_database()
+        .await
+        .unwrap();
+    let (sql, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let directory = tools();
+    let (address, token) = (
+        format!("http://{}", installation.server.grpc_address()),
+        installation.server.token().unwrap(),
+    );
+    let environment = [
+        ("HOOKWRIGHT_RELAY_DATABASE_URL", database.url()),
+        ("HOOKWRIGHT_ADDRESS", &address),
+        ("HOOKWRIGHT_TOKEN", &token),
+    ];
+    let commands = Guide::read("outbox.md").commands();
+    let lines = |beginning: &str, until: &str| {
+        let rest = &commands[commands.find(beginning).unwrap_or_else(|| panic!("{beginning}"))..];
+        rest[..rest.find(until).unwrap() + until.len()].to_owned()
+    };
+    let table = bash("hookwright relay init", directory.path(), &environment).await;
+    sql.batch_execute(&table).await.unwrap();
+    sql.batch_execute("CREATE TABLE shifts (id bigint, ended_at timestamptz)")
+        .await
+        .unwrap();
+    sql.batch_execute(&lines("BEGIN;", "COMMIT;")).await.unwrap();
+    bash("hookwright relay --once", directory.path(), &environment).await;
+    wait_for_events(&receiver, 1).await;
+
+    sql.batch_execute(&lines("SELECT id, event_type", ";")).await.unwrap();
+    sql.batch_execute(&lines("DELETE FROM hookwright_outbox", ";"))
+        .await
+        .unwrap();
+    bash("hookwright relay retry-failed", directory.path(), &environment).await;
+    let status = bash(
+        &lines("hookwright relay status", "json"),
+        directory.path(),
+        &environment,
+    )
+    .await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let shown: Value = serde_json::from_str(&lines("{\"failed\"", "}")).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&status), keys(&shown));
+    assert_eq!((&status["failed"], &status["waiting"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_the_page_on_limits_are_flags_of_the_server() {
+    let directory = tools();
+    let help = bash("hookwright serve --help", directory.path(), &[]).await;
+    let guide = Guide::read("limits.md");
+    let rows = guide.0.lines().filter_map(|line| line.strip_prefix("| `grpc-"));
+    let settings: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert!(settings.len() >= 7, "{settings:?}");
+    for setting in settings {
+        assert!(help.contains(&format!("--grpc-{setting}")), "{setting}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_an_sqlite_installation_sends_nothing() {
+    let mut installation = Installation::start(On::Sqlite).await;
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    let directory = tools();
+    let guide = Guide::read("copy-an-installation.md");
+    let block = guide
+        .quoted("")
+        .into_iter()
+        .find(|block| block.contains(".backup"))
+        .unwrap()
+        .to_owned();
+    let original = installation.server.data_directory();
+    let copy = directory.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let [backup, key, serve] = block.lines().collect::<Vec<_>>()[..] else {
+        panic!("{block}")
+    };
+    let copied = |command: &str| {
+        command
+            .replace("/var/lib/hookwright", original.to_str().unwrap())
+            .replace("/srv/copy", copy.to_str().unwrap())
+    };
+    // Python's SQLite stands in for the shell of SQLite, where that is not installed.
+    let backup = copied(backup);
+    let (from, to) = (original.join("hookwright.db"), copy.join("hookwright.db"));
+    assert_eq!(
+        backup,
+        format!("sqlite3 {} \".backup {}\"", from.display(), to.display())
+    );
+    let python = python_executable().unwrap();
+    let program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))";
+    let script = format!(
+        "'{}' -c '{program}' {} {}",
+        python.display(),
+        from.display(),
+        to.display()
+    );
+    bash(&script, directory.path(), &[]).await;
+    bash(&copied(key), directory.path(), &[]).await;
+    let settings = copied(serve).replace("hookwright serve", "hookwright config");
+    let settings = bash(&settings, directory.path(), &[]).await;
+    assert!(
+        settings
+            .lines()
+            .any(|line| line.starts_with("hold") && line.contains("true")),
+        "{settings}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_is_set_up_as_its_guide_says() {
     let installation = Installation::start(On::Sqlite).await;
     let guide = Guide::read("console.md");

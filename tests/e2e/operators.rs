@@ -247,8 +247,8 @@ async fn the_log_names_the_admin_token_only_while_it_is_there_and_valid() {
         .await
         .unwrap();
     let file = server.data_directory().join("admin-token");
-    let named = format!("the first admin token is in this file; make tokens of your own");
-    assert!(server.stderr().contains(&named), "{}", server.stderr());
+    let named = "the first admin token is in this file; make tokens of your own";
+    assert!(server.stderr().contains(named), "{}", server.stderr());
     let first = server.token().unwrap();
     let mut clients = Clients::connect(server.grpc_address(), &first).await;
     let own = Token {

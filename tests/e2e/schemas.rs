@@ -148,7 +148,7 @@ on_both_stores! {
         assert_eq!(missing.code(), Code::NotFound);
         let refused = installation.try_publish(crate::support::event("order", "{}")).await.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound);
-        let get = hookwright_proto::v1::GetEventRequest { name: event, ..Default::default() };
+        let get = hookwright_proto::v1::GetEventRequest { name: event };
         let kept = installation.clients.events.get_event(get).await.unwrap().into_inner();
         assert_eq!(kept.event_type, "order", "its events stay");
         installation.restart().await;

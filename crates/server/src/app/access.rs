@@ -484,11 +484,12 @@ mod tests {
         assert!(tokens.check(&manages, 9).is_ok());
         assert!(tokens.check(&manages, 10).is_err(), "its time is over");
         assert_eq!(manages.actor().to_string(), link.to_string());
-        tokens.revoke_link(8, link);
-        assert!(tokens.check(&manages, 9).is_ok(), "another organization's of that id");
-        let other = Caller::by_link(PortalLinkId::from_raw(18), TokenId::from_raw(1), Scope::Manage, 7, 10);
-        tokens.revoke_link(7, link);
-        assert!(tokens.check(&manages, 9).is_err() && tokens.check(&other, 9).is_ok());
+        let other_link = PortalLinkId::from_raw(18);
+        let other = Caller::by_link(other_link, TokenId::from_raw(1), Scope::Manage, 7, 10);
+        tokens.revoke_link(8, other_link);
+        assert!(tokens.check(&other, 9).is_ok(), "another organization's of that id");
+        tokens.revoke_link(7, other_link);
+        assert!(tokens.check(&other, 9).is_err() && tokens.check(&manages, 9).is_ok());
         tokens.remove(TokenId::from_raw(2));
         assert!(tokens.check(&manages, 9).is_ok(), "another token");
         tokens.remove(TokenId::from_raw(1));

@@ -130,7 +130,7 @@ on_both_stores! {
             let events: Vec<NewEvent> = (0..5).map(|_| NewEvent { spilled: vec![0], ..fixture.event(&[HOOK]) }).collect();
             let ids: Vec<i64> = events.iter().map(|event| event.event.id).collect();
             let batch = Batch { events, ..Batch::default() };
-            dropped_after(polls, store.commit(&batch)).await;
+            dropped_after(polls, Box::pin(store.commit(&batch))).await;
             // This answers only when the commit is over.
             let stored = store.events_exist(&ids).await.unwrap().len();
             assert!(stored == 0 || stored == ids.len(), "{stored} of {}, dropped after {polls} polls", ids.len());
