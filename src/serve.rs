@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use hookwright_server::Reload;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
 
 use crate::settings::{Effective, SettingsArgs, process_environment};
@@ -24,7 +25,8 @@ Examples:
   hookwright serve --database-url postgres://hookwright@db/hookwright --config /etc/hookwright.toml
   HOOKWRIGHT_ALLOW_TARGETS=10.1.0.0/16,*.internal hookwright serve
 
-The first SIGTERM or SIGINT stops the server after the attempts under way; a second one at once.";
+The first SIGTERM or SIGINT stops the server after the attempts under way; a second one at once. SIGHUP reads the settings again, and
+reloads certificates, authorities, the resolver, the log filter, and where webhooks may point; the log names what needs a restart.";
 
 /// Run the server
 #[derive(Args, Debug)]
@@ -40,9 +42,27 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     raise_descriptors();
     runtime()?.block_on(Box::pin(async {
         let shutdown = shutdown()?;
-        Box::pin(hookwright_server::serve(effective.options, shutdown)).await?;
+        let reload = reload(args.settings.clone())?;
+        Box::pin(hookwright_server::serve(effective.options, shutdown, reload)).await?;
         Ok(ExitCode::SUCCESS)
     }))
+}
+
+/// Reads the settings again when SIGHUP comes, which ends the process no more from now on.
+fn reload(settings: SettingsArgs) -> anyhow::Result<Reload> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    let (ask, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // One that waits is enough: it will read what is there then.
+            let _ = ask.try_send(());
+        }
+    });
+    let load = move || Effective::load(&settings, &process_environment).map(|effective| effective.options);
+    Ok(Reload {
+        asked,
+        load: Box::new(load),
+    })
 }
 
 /// Lets the process open as many connections and files as the system allows it. The usual soft limit of 1,024 is there for programs

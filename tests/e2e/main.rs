@@ -22,6 +22,7 @@
 //! | `outcomes` | retries, `Retry-After`, 410, attempts as recorded |
 //! | `reconfiguring` | changes of a webhook while deliveries are in flight |
 //! | `relay` | from an outbox in the user's PostgreSQL, each event exactly once |
+//! | `reloading` | what a running server reads again, at SIGHUP and when files change |
 //! | `response_sizes` | clients that receive 4 MiB; lists that come in pages |
 //! | `schemas` | what becomes of events that do not fit their type |
 //! | `searching` | events found by key, request id and expression, page by page |
@@ -81,6 +82,7 @@ mod publishing;
 mod pull;
 mod reconfiguring;
 mod relay;
+mod reloading;
 mod replays;
 mod response_sizes;
 mod schemas;

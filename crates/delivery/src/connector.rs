@@ -72,7 +72,7 @@ pub(crate) struct Connected {
 }
 
 /// See the module.
-pub(crate) struct Connector {
+pub struct Connector {
     resolver: Resolver,
     proxy: Option<EgressProxy>,
     verifying: Arc<ClientConfig>,
@@ -285,7 +285,7 @@ async fn handshake(
         Ok(Err(error)) => Err(tls::failure(&*error)),
         Err(_) => Err(Failure::new(
             ErrorClass::Timeout,
-            "the TLS handshake did not end in time",
+            "the TLS handshake did not end in time (does the receiver speak TLS on this port?)",
         )),
     }
 }

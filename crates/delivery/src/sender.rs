@@ -7,8 +7,15 @@ mod http1;
 mod http2;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookwright_domain::{
     outcome::{ErrorClass, classify_status},
@@ -45,8 +52,9 @@ pub struct Connection {
 }
 
 /// The receiver that a connection leads to, and how it was verified. A connection is used for requests of the same origin
-/// only. The target policy and the egress proxy never change while the process runs.
+/// only, and only while the way to receivers is the one that it was opened by: policy, authorities, resolver and egress proxy.
 struct Origin {
+    way: u64,
     https: bool,
     host: Box<str>,
     port: u16,
@@ -54,8 +62,9 @@ struct Origin {
 }
 
 impl Origin {
-    fn of(url: &PayloadUrl, skip_verify: bool) -> Self {
+    fn of(way: u64, url: &PayloadUrl, skip_verify: bool) -> Self {
         Self {
+            way,
             https: url.is_https(),
             host: url.host().into(),
             port: url.port(),
@@ -121,6 +130,14 @@ pub struct Sender {
 }
 
 struct Inner {
+    way: ArcSwap<Way>,
+    /// The number of the way in force: looked at for every attempt.
+    number: AtomicU64,
+}
+
+/// How receivers are reached. It changes as a whole.
+struct Way {
+    number: u64,
     connector: Connector,
     policy: Arc<TargetPolicy>,
 }
@@ -141,14 +158,41 @@ impl Sender {
     /// # Errors
     /// When the options cannot be used.
     pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
-        let connector = Connector::new(&options)?;
-        let inner = Inner { connector, policy };
+        let way = Way {
+            number: 0,
+            connector: Connector::new(&options)?,
+            policy,
+        };
+        let inner = Inner {
+            way: ArcSwap::from_pointee(way),
+            number: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Makes a connector of other options, for [`Sender::replace`].
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    pub fn prepare(options: &ConnectorOptions) -> Result<Connector, ConnectorError> {
+        Connector::new(options)
+    }
+
+    /// Reaches receivers by another connector and under another policy from now on. Attempts that have begun end as they are;
+    /// kept connections are not used again.
+    pub fn replace(&self, connector: Connector, policy: Arc<TargetPolicy>) {
+        let number = self.inner.number.load(Ordering::Acquire) + 1;
+        self.inner.way.store(Arc::new(Way {
+            number,
+            connector,
+            policy,
+        }));
+        self.inner.number.store(number, Ordering::Release);
+    }
+
     /// The certificate authorities that receivers are verified with.
-    pub fn authorities(&self) -> &Authorities {
-        self.inner.connector.authorities()
+    pub fn authorities(&self) -> Authorities {
+        self.inner.way.load().connector.authorities().clone()
     }
 
     /// Makes an attempt over the connection in the slot if that leads to the request's origin, else over a new one.
@@ -185,7 +229,9 @@ impl Sender {
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
-        if let Some(mut connection) = slot.take().filter(|connection| is_usable(connection, request)) {
+        let way = self.inner.number.load(Ordering::Acquire);
+        let is_usable = |connection: &Connection| connection.origin.way == way && is_usable(connection, request);
+        if let Some(mut connection) = slot.take().filter(is_usable) {
             report.remote = connection.remote;
             match connection.exchange(request, deadline, &mut report.phases).await {
                 Exchange::Response(response, reusable) => {
@@ -230,9 +276,16 @@ impl Sender {
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<Connection, Failure> {
-        let Inner { connector, policy } = &*self.inner;
-        let connected = connector
-            .connect(policy, request.url, request.skip_verify, deadline, &mut report.phases)
+        let way = self.inner.way.load_full();
+        let connected = way
+            .connector
+            .connect(
+                &way.policy,
+                request.url,
+                request.skip_verify,
+                deadline,
+                &mut report.phases,
+            )
             .await?;
         report.remote = connected.remote;
         let wire = if connected.http2 {
@@ -242,7 +295,7 @@ impl Sender {
         };
         let now = Instant::now();
         Ok(Connection {
-            origin: Origin::of(request.url, request.skip_verify),
+            origin: Origin::of(way.number, request.url, request.skip_verify),
             wire,
             remote: connected.remote,
             opened: now,

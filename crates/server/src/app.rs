@@ -36,6 +36,7 @@ pub mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use hookwright_delivery::{
     catalogue::Catalogue,
     clock,
@@ -85,12 +86,12 @@ pub struct App {
     registry: Registry,
     tokens: Tokens,
     limits: Limits,
-    targets: Arc<TargetPolicy>,
+    targets: Arc<ArcSwap<TargetPolicy>>,
     changes: Changes,
     /// Runs changes to their end although their callers leave.
     pub(crate) completion: Completion,
     node: NodeOptions,
-    about: About,
+    about: ArcSwap<About>,
     portal_seal: Seal,
     session_seal: Seal,
     started_at: i64,
@@ -123,7 +124,7 @@ pub struct Parts {
     /// Limits and policies.
     pub limits: Limits,
     /// Where webhooks may point.
-    pub targets: Arc<TargetPolicy>,
+    pub targets: Arc<ArcSwap<TargetPolicy>>,
     /// The version of the configuration that the catalogue was filled from.
     pub configuration: i64,
     /// Who this server is among those that share the store.
@@ -139,6 +140,11 @@ pub struct Parts {
 }
 
 impl App {
+    /// Tells something else of this server from now on: its settings were reloaded.
+    pub(crate) fn tell_of(&self, about: About) {
+        self.about.store(Arc::new(about));
+    }
+
     /// What the names of our headers begin with.
     pub fn header_prefix(&self) -> &str {
         &self.limits.header_prefix
@@ -158,7 +164,7 @@ impl App {
         Ok(Self {
             portal_seal: portal::seal(&parts.key),
             session_seal: sessions::seal(&parts.key),
-            about: parts.about,
+            about: ArcSwap::from_pointee(parts.about),
             store: parts.store,
             engine: parts.engine,
             ids: parts.ids,

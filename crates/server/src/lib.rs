@@ -21,6 +21,7 @@ mod grpc;
 mod http;
 mod listener;
 pub mod options;
+mod reloading;
 mod retention;
 pub mod telemetry;
 mod tls;
@@ -29,6 +30,7 @@ mod vitals;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use hookwright_delivery::{
     catalogue::Catalogue,
     clock,
@@ -50,9 +52,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tokio_rustls::TlsAcceptor;
 
-pub use self::boot::ADMIN_TOKEN_FILE;
 use self::{
     app::{App, Limits, Parts, operations::OperationMetrics},
     boot::AdminToken,
@@ -64,8 +64,11 @@ use self::{
     http::proxies::Proxies,
     listener::{Limits as ListenerLimits, Listener, meters::ListenerMetrics},
     options::Options,
+    reloading::Reloader,
     telemetry::{Telemetry, Vitals, trust::Trust},
+    tls::Certificates,
 };
+pub use self::{boot::ADMIN_TOKEN_FILE, reloading::Reload};
 
 /// A server that has been started.
 pub struct Running {
@@ -74,7 +77,7 @@ pub struct Running {
     admin_token: Option<AdminToken>,
     engine: Engine,
     shutdown: watch::Sender<bool>,
-    housekeeping: JoinHandle<()>,
+    housekeeping: [JoinHandle<()>; 2],
     listeners: Vec<JoinHandle<anyhow::Result<()>>>,
     shutdown_timeout: Duration,
     traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
@@ -108,7 +111,9 @@ impl Running {
     /// known is committed.
     pub async fn stop(self) {
         self.engine.let_end();
-        self.housekeeping.abort();
+        for part in &self.housekeeping {
+            part.abort();
+        }
         tracing::info!("stopping");
         let _ = self.shutdown.send(true);
         let calls = async {
@@ -138,12 +143,16 @@ impl Running {
     }
 }
 
-/// Runs a server until `shutdown` resolves, or a part of it fails.
+/// Runs a server until `shutdown` resolves, or a part of it fails. Its settings are read again as `reload` says.
 ///
 /// # Errors
 /// When the server cannot start; the message says what to mend. When a part of it has failed.
-pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-    let running = start(options).await?;
+pub async fn serve(
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    reload: Reload,
+) -> anyhow::Result<()> {
+    let running = start_with(options, Some(reload)).await?;
     let engine = running.engine.clone();
     tokio::select! {
         () = shutdown => {
@@ -187,7 +196,11 @@ pub async fn migrate(mut options: Options) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When it cannot start; the message says what to mend.
-pub async fn start(mut options: Options) -> anyhow::Result<Running> {
+pub async fn start(options: Options) -> anyhow::Result<Running> {
+    start_with(options, None).await
+}
+
+async fn start_with(mut options: Options, reload: Option<Reload>) -> anyhow::Result<Running> {
     options.read_files()?;
     check_exposure(&options)?;
     check_limits(&options)?;
@@ -197,7 +210,8 @@ pub async fn start(mut options: Options) -> anyhow::Result<Running> {
     let opened = open(&options, doors.grpc_address).await?;
     let console = console_options(&options, doors.http_address)?;
     let limits = limits(&options, &console)?;
-    let targets = Arc::new(target_policy(&options, &[doors.grpc_address, doors.http_address])?);
+    let own = [doors.grpc_address, doors.http_address];
+    let targets = Arc::new(ArcSwap::from_pointee(target_policy(&options, &own)?));
     let working = work(&options, &opened, &limits, &targets).await?;
 
     let (shutdown, stopped) = watch::channel(false);
@@ -210,7 +224,7 @@ pub async fn start(mut options: Options) -> anyhow::Result<Running> {
             ids: opened.ids,
             key: opened.key,
             limits,
-            targets,
+            targets: Arc::clone(&targets),
             configuration: working.configuration,
             node: opened.node,
             about: options.about.clone(),
@@ -232,12 +246,23 @@ pub async fn start(mut options: Options) -> anyhow::Result<Running> {
     engine.supervise("runner of replays", Arc::clone(&app).run_replays());
     engine.supervise("runner of operations", Arc::clone(&app).run_operations());
 
+    let reloader = Reloader {
+        options: options.clone(),
+        own,
+        sender: working.sender,
+        targets,
+        certificates: doors.certificates.clone(),
+        telemetry: Arc::clone(&working.telemetry),
+        app: Arc::clone(&app),
+    };
+    let reloading = engine.supervise("reloading of settings", reloader.run(reload));
+
     let running = Running {
         grpc_address: doors.grpc_address,
         http_address: doors.http_address,
         admin_token: opened.admin_token,
         engine,
-        housekeeping: working.housekeeping,
+        housekeeping: [working.housekeeping, reloading],
         shutdown,
         listeners: doors
             .let_in(&options, app, console, working.door, working.telemetry, &stopped)
@@ -298,6 +323,7 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
 /// The engine at work by the configuration that is in force, and what is counted of it.
 struct Working {
     engine: Engine,
+    sender: Sender,
     catalogue: Arc<Catalogue>,
     /// The version of the configuration.
     configuration: i64,
@@ -320,7 +346,7 @@ async fn work(
     options: &Options,
     opened: &Opened,
     limits: &Limits,
-    targets: &Arc<TargetPolicy>,
+    targets: &ArcSwap<TargetPolicy>,
 ) -> anyhow::Result<Working> {
     let store = &opened.store;
     let catalogue = Arc::new(Catalogue::default());
@@ -336,14 +362,14 @@ async fn work(
         requests: RequestMetrics::register(&mut registry),
         calls: CallMetrics::register(&mut registry),
     };
-    let sender = Sender::new(connector_options(options)?, Arc::clone(targets))?;
-    let trust = Trust::of(sender.authorities());
+    let sender = Sender::new(connector_options(options)?, targets.load_full())?;
+    let trust = Trust::of(&sender.authorities());
     let operations = OperationMetrics::register(&mut registry);
     let (engine, disable_requests) = Engine::start(
         store.clone(),
         Arc::clone(&catalogue),
         Arc::clone(&opened.ids),
-        sender,
+        sender.clone(),
         metrics,
         engine_options(options, configuration),
     )
@@ -372,6 +398,7 @@ async fn work(
     Ok(Working {
         housekeeping: engine.supervise("housekeeping", housekeeping),
         engine,
+        sender,
         catalogue,
         configuration,
         disable_requests,
@@ -388,8 +415,8 @@ struct Doors {
     http: TcpListener,
     grpc_address: SocketAddr,
     http_address: SocketAddr,
-    grpc_tls: Option<TlsAcceptor>,
-    http_tls: Option<TlsAcceptor>,
+    /// Those of the gRPC listener and of the HTTP listener.
+    certificates: [Option<Arc<Certificates>>; 2],
 }
 
 impl Doors {
@@ -399,8 +426,7 @@ impl Doors {
         Ok(Self {
             grpc_address: grpc.local_addr()?,
             http_address: http.local_addr()?,
-            grpc_tls: tls::grpc(options)?,
-            http_tls: tls::http(options)?,
+            certificates: [tls::grpc(options)?, tls::http(options)?],
             grpc,
             http,
         })
@@ -416,16 +442,22 @@ impl Doors {
         telemetry: Arc<Telemetry>,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+        let [grpc_tls, http_tls] = &self.certificates;
+        let grpc_tls = grpc_tls.as_ref().map(|tls| tls::acceptor(tls, &[b"h2"])).transpose()?;
+        let http_tls = http_tls
+            .as_ref()
+            .map(|tls| tls::acceptor(tls, &[b"h2", b"http/1.1"]))
+            .transpose()?;
         let grpc = Listener {
             tcp: self.grpc,
-            tls: self.grpc_tls,
+            tls: grpc_tls,
             proxies: console.proxies.clone(),
             limits: grpc::limits(options),
             meters: metrics.listeners.of("grpc"),
         };
         let http = Listener {
             tcp: self.http,
-            tls: self.http_tls,
+            tls: http_tls,
             proxies: console.proxies.clone(),
             limits: ListenerLimits::http(),
             meters: metrics.listeners.of("http"),

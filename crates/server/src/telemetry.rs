@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use hookwright_delivery::{
     clock,
     engine::Engine,
@@ -31,7 +32,9 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry as Registered, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use self::{process::Process, trust::Trust};
 use crate::{
@@ -55,14 +58,7 @@ const PAUSED_KEYS_MAX: usize = 10_000;
 /// # Errors
 /// When the filter or the endpoint cannot be used.
 pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
-    let filter = EnvFilter::try_new(&options.log_filter)
-        .with_context(|| {
-            format!(
-                "log-filter `{}` is not a filter such as `info,hookwright=debug`",
-                options.log_filter
-            )
-        })?
-        .add_directive(format!("{TRACE_TARGET}=off").parse()?);
+    let (filter, handle) = reload::Layer::new(filter(&options.log_filter)?);
     let logs = if options.log_json {
         tracing_subscriber::fmt::layer()
             .json()
@@ -85,8 +81,29 @@ pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
             .with_filter(spans)
     });
     // A second server in one process (the demo, a test) keeps the first one's logs.
-    let _ = tracing_subscriber::registry().with(logs).with(spans).try_init();
+    if tracing_subscriber::registry().with(logs).with(spans).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
     Ok(provider)
+}
+
+/// The filter of the process's logs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registered>> = OnceLock::new();
+
+/// Reads a filter.
+pub(crate) fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    let filter = EnvFilter::try_new(text)
+        .with_context(|| format!("log-filter `{text}` is not a filter such as `info,hookwright=debug`"))?;
+    Ok(filter.add_directive(format!("{TRACE_TARGET}=off").parse()?))
+}
+
+/// Writes other logs from now on.
+pub(crate) fn set_filter(filter: EnvFilter) {
+    if let Some(handle) = FILTER.get()
+        && let Err(error) = handle.reload(filter)
+    {
+        tracing::error!(%error, "the log filter cannot be replaced");
+    }
 }
 
 fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
@@ -123,7 +140,8 @@ pub(crate) struct Telemetry {
     engine: Engine,
     store: Store,
     stalled_after: Duration,
-    trust: Trust,
+    trust: ArcSwap<Trust>,
+    trusted: Gauge,
     vitals: Vitals,
     process: Process,
     app: OnceLock<Arc<App>>,
@@ -189,7 +207,7 @@ impl Telemetry {
         trust: Trust,
         vitals: Vitals,
     ) -> Self {
-        trust.register(&mut registry);
+        let trusted = trust.register(&mut registry);
         let gauges = Gauges::default();
         let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         add(
@@ -290,7 +308,8 @@ impl Telemetry {
             engine,
             store,
             stalled_after,
-            trust,
+            trust: ArcSwap::from_pointee(trust),
+            trusted,
             vitals,
             process: Process::new(),
             app: OnceLock::new(),
@@ -329,6 +348,12 @@ impl Telemetry {
                 self.gauges.webhooks.get_or_create(&StateLabels { state }).set(count);
             }
         }
+    }
+
+    /// Receivers are verified with other authorities from now on.
+    pub(crate) fn trust(&self, trust: Trust) {
+        self.trusted.set(trust.count());
+        self.trust.store(Arc::new(trust));
     }
 
     /// The metrics as OpenMetrics text.
@@ -419,7 +444,7 @@ impl Telemetry {
         if self.engine.holds() {
             notes.insert(0, "hold is set: nothing is sent and nothing handed out".to_owned());
         }
-        notes.extend(self.trust.warning().map(str::to_owned));
+        notes.extend(self.trust.load().warning().map(str::to_owned));
         notes.extend(self.faults());
         notes
     }

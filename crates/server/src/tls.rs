@@ -1,53 +1,168 @@
-//! TLS of the listeners.
+//! TLS of the listeners. Certificates can change while they listen.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
 
 use crate::options::Options;
 
-/// What the gRPC listener needs; `None` where no certificate is configured.
-pub(crate) fn grpc(options: &Options) -> anyhow::Result<Option<TlsAcceptor>> {
+/// The certificate of the gRPC listener; `None` where none is configured.
+pub(crate) fn grpc(options: &Options) -> anyhow::Result<Option<Arc<Certificates>>> {
     let files = (options.tls_certificate.as_deref(), options.tls_private_key.as_deref());
-    acceptor(files, ["tls-certificate", "tls-private-key"], &[b"h2"])
+    Certificates::open(files, ["tls-certificate", "tls-private-key"])
 }
 
-/// What the HTTP listener needs; `None` where no certificate is configured.
-pub(crate) fn http(options: &Options) -> anyhow::Result<Option<TlsAcceptor>> {
+/// The certificate of the HTTP listener; `None` where none is configured.
+pub(crate) fn http(options: &Options) -> anyhow::Result<Option<Arc<Certificates>>> {
     let names = ["http-tls-certificate", "http-tls-private-key"];
     let files = (
         options.http_tls_certificate.as_deref(),
         options.http_tls_private_key.as_deref(),
     );
-    acceptor(files, names, &[b"h2", b"http/1.1"])
+    Certificates::open(files, names)
 }
 
-fn acceptor(
-    files: (Option<&Path>, Option<&Path>),
-    names: [&str; 2],
-    protocols: &[&[u8]],
-) -> anyhow::Result<Option<TlsAcceptor>> {
-    let Some((certificate, key)) = both(files, names)? else {
-        return Ok(None);
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("{}: cannot read certificates from {}", names[0], certificate.display()))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("{}: cannot read a private key from {}", names[1], key.display()))?;
+/// Accepts connections with the certificate that is in use at that time.
+pub(crate) fn acceptor(certificates: &Arc<Certificates>, protocols: &[&[u8]]) -> anyhow::Result<TlsAcceptor> {
+    let resolver = Arc::clone(certificates) as Arc<dyn ResolvesServerCert>;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| format!("{} and {} do not belong together", names[0], names[1]))?;
+        .with_cert_resolver(resolver);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// What of files tells that they were written: for each its time, length and number, as far as it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(Vec<Option<(i64, i64, u64, u64)>>);
+
+impl Stamp {
+    pub(crate) fn of(paths: &[&Path]) -> Self {
+        let stamp = |path: &&Path| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.mtime(), file.mtime_nsec(), file.len(), file.ino()))
+        };
+        Self(paths.iter().map(stamp).collect())
+    }
+}
+
+/// A certificate chain and its key, from two files. They are read again when they change.
+pub(crate) struct Certificates {
+    names: [&'static str; 2],
+    current: ArcSwap<CertifiedKey>,
+    files: Mutex<Files>,
+}
+
+/// Where the certificate in use comes from.
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Of the files as they were looked at last, whether they were good or not.
+    seen: Stamp,
+}
+
+/// A certificate that was read and is not in use yet.
+pub(crate) struct Prepared {
+    key: CertifiedKey,
+    files: Files,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificates").field(&self.names).finish()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+impl Certificates {
+    fn open(files: (Option<&Path>, Option<&Path>), names: [&'static str; 2]) -> anyhow::Result<Option<Arc<Self>>> {
+        let Some((certificate, key)) = both(files, names)? else {
+            return Ok(None);
+        };
+        let Prepared { key, files } = read(names, certificate, key)?;
+        Ok(Some(Arc::new(Self {
+            names,
+            current: ArcSwap::from_pointee(key),
+            files: Mutex::new(files),
+        })))
+    }
+
+    /// Reads a certificate for [`Certificates::replace`].
+    pub(crate) fn prepare(&self, certificate: &Path, key: &Path) -> anyhow::Result<Prepared> {
+        read(self.names, certificate, key)
+    }
+
+    /// Shows another certificate to whoever connects from now on.
+    pub(crate) fn replace(&self, prepared: Prepared) {
+        self.current.store(Arc::new(prepared.key));
+        *self.files.lock() = prepared.files;
+    }
+
+    /// Reads the files again if they have changed. While they do not belong together, the former certificate stays in use.
+    pub(crate) fn refresh(&self) {
+        let (certificate, key) = {
+            let mut files = self.files.lock();
+            let now = Stamp::of(&[&files.certificate, &files.key]);
+            if now == files.seen {
+                return;
+            }
+            files.seen = now;
+            (files.certificate.clone(), files.key.clone())
+        };
+        match self.prepare(&certificate, &key) {
+            Ok(prepared) => {
+                self.replace(prepared);
+                tracing::info!(setting = self.names[0], file = %certificate.display(), "reread: the files have changed");
+            }
+            Err(error) => tracing::warn!("the former certificate stays in use until its files are good: {error:#}"),
+        }
+    }
+}
+
+fn read(names: [&'static str; 2], certificate: &Path, key: &Path) -> anyhow::Result<Prepared> {
+    let seen = Stamp::of(&[certificate, key]);
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("{}: cannot read certificates from {}", names[0], certificate.display()))?;
+    let secret = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("{}: cannot read a private key from {}", names[1], key.display()))?;
+    anyhow::ensure!(
+        !chain.is_empty(),
+        "{}: {} holds no certificate",
+        names[0],
+        certificate.display()
+    );
+    let made = CertifiedKey::from_der(chain, secret, &ring::default_provider())
+        .with_context(|| format!("{} and {} do not belong together", names[0], names[1]))?;
+    Ok(Prepared {
+        key: made,
+        files: Files {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            seen,
+        },
+    })
 }
 
 /// Two files that go together.

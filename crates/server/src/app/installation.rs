@@ -15,7 +15,7 @@ pub struct InstallationView<'a> {
     /// The version of this server.
     pub version: &'a str,
     /// The commit that it was built from; empty where that is not known.
-    pub commit: &'a str,
+    pub commit: String,
     /// Whether several nodes may share the store.
     pub shared_store: bool,
     /// When this server was started.
@@ -25,7 +25,7 @@ pub struct InstallationView<'a> {
     /// The number of this one.
     pub node: u16,
     /// The settings in force here.
-    pub settings: &'a [SettingInForce],
+    pub settings: Vec<SettingInForce>,
 }
 
 impl App {
@@ -42,14 +42,15 @@ impl App {
         } else {
             1
         };
+        let about = self.about.load_full();
         Ok(InstallationView {
             version: &self.node.version,
-            commit: &self.about.commit,
+            commit: about.commit.clone(),
             shared_store,
             started_at: self.started_at,
             nodes,
             node: self.store.node(),
-            settings: &self.about.settings,
+            settings: about.settings.clone(),
         })
     }
 }

@@ -21,7 +21,7 @@ impl Trust {
             };
             format!(
                 "no certificate authority of the system was found in {places}: {effect}; install the system's CA certificates \
-                 (package ca-certificates) or set SSL_CERT_FILE, and start the server again"
+                 (package ca-certificates) and send SIGHUP, or set SSL_CERT_FILE and start the server again"
             )
         });
         if let Some(warning) = &warning {
@@ -34,14 +34,20 @@ impl Trust {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// How many authorities there are.
+    pub(super) fn count(&self) -> i64 {
+        self.count
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) -> Gauge {
         let gauge: Gauge = Gauge::default();
         gauge.set(self.count);
         registry.register(
             "trusted_authorities",
             "Certificate authorities that receivers are verified with; with 0, deliveries to https receivers wait",
-            gauge,
+            gauge.clone(),
         );
+        gauge
     }
 
     /// What `/readyz` adds.

@@ -123,7 +123,7 @@ impl App {
         let url = PayloadUrl::parse(text)
             .inspect_err(|error| faults.add("payload_url", error.rule(), error))
             .ok()?;
-        if let Err(blocked) = self.targets.check_url(&url) {
+        if let Err(blocked) = self.targets.load().check_url(&url) {
             faults.add("payload_url", blocked.rule(), &blocked);
         }
         Some(url.as_str().to_owned())
@@ -208,7 +208,7 @@ impl App {
             }
         };
         let normalized = url.as_str().to_owned();
-        match self.targets.explain_url(&url) {
+        match self.targets.load().explain_url(&url) {
             Ok(rule) => UrlVerdict {
                 allowed: true,
                 rule,
