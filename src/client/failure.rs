@@ -117,6 +117,9 @@ fn tls_fix(fault: &TlsFault) -> &'static str {
             "write http:// in --address or HOOKWRIGHT_ADDRESS, or give the server tls-certificate and tls-private-key"
         }
         TlsFault::SpeaksTls => "write https:// in --address or HOOKWRIGHT_ADDRESS",
+        TlsFault::MaySpeakTls => {
+            "if it speaks TLS, write https:// in --address or HOOKWRIGHT_ADDRESS; if not, see its log: it may be stopping"
+        }
         _ => "see the server's log, and whether a proxy stands before it",
     }
 }

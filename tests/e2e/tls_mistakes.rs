@@ -8,6 +8,8 @@ use hookwright_testkit::{
     until,
 };
 
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
 use crate::{
     command_line::run,
     support::{CLOCKING, Installation, On, webhook},
@@ -116,7 +118,15 @@ async fn a_program_can_tell_a_mistake_by_its_kind() {
     };
     assert_eq!(fault(good.address()).await, Some(TlsFault::UnknownAuthority));
     let plain = good.address().replace("https:", "http:");
-    assert_eq!(fault(plain).await, Some(TlsFault::SpeaksTls));
+    // Where the server closes the connection with bytes on the way, its answer can be lost.
+    until("the fault to be told for sure", async || {
+        match fault(plain.clone()).await {
+            Some(TlsFault::SpeaksTls) => Ok(()),
+            Some(TlsFault::MaySpeakTls) => Err(TlsFault::MaySpeakTls),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
     assert_eq!(fault("http://127.0.0.1:1".to_owned()).await, None);
 }
 
@@ -124,14 +134,17 @@ async fn a_program_can_tell_a_mistake_by_its_kind() {
 async fn http_and_https_mixed_up_in_a_webhook_are_told_in_its_attempts() {
     let authority = Authority::new();
     let encrypted = Receiver::start_tls(authority.certificate(&["127.0.0.1"]).server_config()).await;
-    let plain = Receiver::start().await;
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain_url = format!("https://{}/", plain.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = plain.accept().await {
+            let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
     let mut installation = Installation::start_with(On::Sqlite, |server| server.arg("--retry-delay", "1h")).await;
     for (url, told) in [
         (encrypted.url("/").replace("https:", "http:"), "speaks TLS on this port"),
-        (
-            plain.url("/").replace("http:", "https:"),
-            "does not speak TLS on this port",
-        ),
+        (plain_url, "does not speak TLS on this port"),
     ] {
         let created = installation.create_webhook(webhook(&url, &["clocking"])).await.unwrap();
         installation.publish("clocking", CLOCKING).await;

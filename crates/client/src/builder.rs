@@ -8,7 +8,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use crate::{
     retry::RetryPolicy,
     service::Client,
-    tls::Plain,
+    tls::{Noticed, Plain},
     transport::{Settings, Transport},
 };
 
@@ -186,16 +186,18 @@ impl ClientBuilder {
         }
         let authorization = self.token.as_ref().map(authorization).transpose()?;
         let endpoint = self.endpoint()?;
+        let noticed = Noticed::default();
         let channel = if self.is_tls() {
             endpoint.connect_lazy()
         } else {
-            endpoint.connect_with_connector_lazy(Plain::new(self.connect_timeout))
+            endpoint.connect_with_connector_lazy(Plain::new(self.connect_timeout, noticed.clone()))
         };
         let settings = Settings {
             authorization,
             timeout: self.timeout,
             retry: self.retry,
             message_bytes_max: self.message_bytes_max,
+            noticed,
         };
         Ok(Client::new(Transport::new(channel, settings)))
     }

@@ -4,6 +4,7 @@ use std::{
     error::Error as StdError,
     fmt, io,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -38,6 +39,8 @@ pub enum TlsFault {
     NotTls,
     /// The address begins with `http://`, and the server speaks TLS.
     SpeaksTls,
+    /// The address begins with `http://`, and the server closed the connection before it answered, as servers do that speak TLS.
+    MaySpeakTls,
     /// Anything else that the TLS library says.
     Other(String),
 }
@@ -51,9 +54,14 @@ impl TlsFault {
             if let Some(tls) = error.downcast_ref::<Error>() {
                 return Some(Self::read(tls));
             }
+            if let Some(fault) = error.downcast_ref::<Self>() {
+                return Some(fault.clone());
+            }
             // HTTP/2 keeps the text of an I/O error alone.
-            if error.to_string() == SPEAKS_TLS {
-                return Some(Self::SpeaksTls);
+            match error.to_string().as_str() {
+                SPEAKS_TLS => return Some(Self::SpeaksTls),
+                CLOSED => return Some(Self::MaySpeakTls),
+                _ => {}
             }
             // An I/O error hides what is in it from `source`.
             if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -100,12 +108,32 @@ impl fmt::Display for TlsFault {
             }
             Self::NotTls => f.write_str("the address begins with https://, and the server does not speak TLS there"),
             Self::SpeaksTls => f.write_str(SPEAKS_TLS),
+            Self::MaySpeakTls => f.write_str(CLOSED),
             Self::Other(text) => write!(f, "the TLS handshake with the server failed: {text}"),
         }
     }
 }
 
+impl StdError for TlsFault {}
+
+/// What the connection that was opened last was found to be: the call that it fails often learns no more than that it ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noticed(Arc<Mutex<Option<TlsFault>>>);
+
+impl Noticed {
+    pub(crate) fn get(&self) -> Option<TlsFault> {
+        self.0.lock().map(|noticed| noticed.clone()).unwrap_or_default()
+    }
+
+    fn set(&self, fault: Option<TlsFault>) {
+        if let Ok(mut noticed) = self.0.lock() {
+            *noticed = fault;
+        }
+    }
+}
+
 const SPEAKS_TLS: &str = "the address begins with http://, and the server speaks TLS there";
+const CLOSED: &str = "the server closed the connection before it answered: perhaps it speaks TLS there";
 
 fn date(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -120,14 +148,17 @@ fn readable(name: &str) -> &str {
 
 /// Connects without TLS.
 #[derive(Clone)]
-pub(crate) struct Plain(HttpConnector);
+pub(crate) struct Plain {
+    http: HttpConnector,
+    noticed: Noticed,
+}
 
 impl Plain {
-    pub(crate) fn new(connect_timeout: Duration) -> Self {
+    pub(crate) fn new(connect_timeout: Duration, noticed: Noticed) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_connect_timeout(Some(connect_timeout));
-        Self(http)
+        Self { http, noticed }
     }
 }
 
@@ -137,14 +168,19 @@ impl Service<Uri> for Plain {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context).map_err(Into::into)
+        self.http.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let connecting = self.http.call(uri);
+        let noticed = self.noticed.clone();
+        noticed.set(None);
         Box::pin(async move {
-            let stream = connecting.await?.into_inner();
-            Ok(TokioIo::new(Watched { stream, is_new: true }))
+            Ok(TokioIo::new(Watched {
+                stream: connecting.await?.into_inner(),
+                is_new: true,
+                noticed,
+            }))
         })
     }
 }
@@ -152,7 +188,19 @@ impl Service<Uri> for Plain {
 /// A connection whose first bytes are looked at.
 pub(crate) struct Watched {
     stream: TcpStream,
+    /// Nothing was read from it yet.
     is_new: bool,
+    noticed: Noticed,
+}
+
+impl Watched {
+    /// The error of a connection that is not what it should be.
+    fn refuse(&mut self, fault: TlsFault) -> io::Error {
+        self.is_new = false;
+        let text = fault.to_string();
+        self.noticed.set(Some(fault));
+        io::Error::other(text)
+    }
 }
 
 impl AsyncRead for Watched {
@@ -162,20 +210,31 @@ impl AsyncRead for Watched {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if this.is_new && matches!(read, Poll::Ready(Ok(()))) {
-            this.is_new = false;
+        let Poll::Ready(result) = read else {
+            return Poll::Pending;
+        };
+        if this.is_new {
             let first = &buffer.filled()[before..];
             if ANSWERS.iter().any(|answer| first.starts_with(answer)) {
-                return Poll::Ready(Err(io::Error::other(SPEAKS_TLS)));
+                return Poll::Ready(Err(this.refuse(TlsFault::SpeaksTls)));
             }
+            // What a server answered is lost where it closed the connection with bytes of ours on the way.
+            if first.is_empty() {
+                return Poll::Ready(Err(this.refuse(TlsFault::MaySpeakTls)));
+            }
+            this.is_new = false;
         }
-        read
+        Poll::Ready(result)
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+            Poll::Ready(Err(_)) if this.is_new => Poll::Ready(Err(this.refuse(TlsFault::MaySpeakTls))),
+            written => written,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

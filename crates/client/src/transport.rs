@@ -19,7 +19,7 @@ use tower::{Service, ServiceExt as _};
 use crate::{
     calls::Kind,
     retry::{self, RetryPolicy},
-    tls::TlsFault,
+    tls::{Noticed, TlsFault},
 };
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -50,6 +50,17 @@ pub(crate) struct Settings {
     /// None never repeats.
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) message_bytes_max: usize,
+    pub(crate) noticed: Noticed,
+}
+
+impl Settings {
+    /// The status of a call without an answer, with what was noticed of its connection.
+    fn unreached(&self, error: Box<dyn StdError + Send + Sync>) -> Status {
+        match self.noticed.get() {
+            Some(fault) if TlsFault::of(&*error).is_none() => broken(Box::new(fault)),
+            _ => broken(error),
+        }
+    }
 }
 
 impl Transport {
@@ -67,7 +78,7 @@ impl Transport {
     async fn stream(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let deadline = Instant::now() + self.shared.timeout;
         match timeout_at(deadline, self.channel.oneshot(request)).await {
-            Ok(answered) => answered.map_err(|error| broken(error.into())),
+            Ok(answered) => answered.map_err(|error| self.shared.unreached(error.into())),
             // Whoever wants a stream wants it for long: it is opened again.
             Err(_) => Err(Status::unavailable(format!(
                 "the stream did not open within {:?}",
@@ -114,7 +125,8 @@ impl Transport {
         let told = left.saturating_add(TIMEOUT_SLACK);
         request.headers_mut().insert(TIMEOUT_HEADER, timeout_value(told));
         let answered = self.channel.clone().oneshot(request).await;
-        let (parts, body) = answered.map_err(|error| broken(error.into()))?.into_parts();
+        let answered = answered.map_err(|error| self.shared.unreached(error.into()));
+        let (parts, body) = answered?.into_parts();
         let limit = self.shared.message_bytes_max.saturating_add(FRAMING_BYTES);
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(Response::from_parts(parts, body)),
