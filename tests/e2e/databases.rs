@@ -2,13 +2,18 @@
 
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
-    DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryMode, RotateSigningSecretRequest, TokenScope, Webhook,
+    DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryMode, DeliveryState, ListDeliveriesRequest,
+    RotateSigningSecretRequest, TokenScope, Webhook,
 };
-use hookwright_testkit::until;
+use hookwright_testkit::{PostgresCluster, Receiver, TestServer, until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ACME, Installation, On, portal_link, token};
+use crate::{
+    command_line::run,
+    guides::Guide,
+    support::{ACME, CLOCKING, Installation, On, portal_link, token},
+};
 
 fn fetched() -> Webhook {
     Webhook {
@@ -114,4 +119,82 @@ async fn a_primary_that_turned_read_only_answers_unavailable_to_every_change() {
             .map_err(|status| status.to_string())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewhere() {
+    let cluster = PostgresCluster::shared().await.unwrap();
+    let database = cluster.create_database().await.unwrap();
+    let (admin, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let migrated = run(&["migrate", "--database-url", database.url()], &[]).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let role = format!("server_{}", database.name());
+    let grants = Guide::read("postgresql.md").quoted("sql")[0].replace("hookwright_server", &role);
+    let drop_role = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    admin
+        .batch_execute(&format!("DROP ROLE IF EXISTS {role}; {grants}"))
+        .await
+        .unwrap();
+    admin
+        .batch_execute(&format!("ALTER ROLE {role} PASSWORD 'from-elsewhere'"))
+        .await
+        .unwrap();
+
+    let (_, host) = database.url().split_once('@').unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("database-url");
+    std::fs::write(&file, format!("postgres://{role}@{host}\n")).unwrap();
+    let server = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
+        .arg("--database-url-file", file.to_str().unwrap())
+        .env("PGPASSWORD", "from-elsewhere")
+        .allow("127.0.0.0/8")
+        .start()
+        .await
+        .unwrap();
+    let log = server.stderr();
+    assert!(
+        log.contains("the connection to PostgreSQL is plain: not encrypted"),
+        "{log}"
+    );
+    let mut installation = Installation::of(server).await;
+    let request = CreateOrganizationRequest {
+        organization_id: "acme".to_owned(),
+        organization: None,
+    };
+    installation
+        .clients
+        .organizations
+        .create_organization(request)
+        .await
+        .unwrap();
+    let receiver = Receiver::start().await;
+    installation.webhook(&receiver, &["clocking"]).await;
+    installation.publish("clocking", CLOCKING).await;
+    let delivered = ListDeliveriesRequest {
+        parent: ACME.to_owned(),
+        event_type: "clocking".to_owned(),
+        states: vec![DeliveryState::Delivered.into()],
+        ..Default::default()
+    };
+    installation.deliveries_until(delivered, 1).await;
+    installation.server.restart().await.unwrap();
+    let log = installation.server.stderr();
+    assert!(!log.contains("ERROR") && !log.contains("permission denied"), "{log}");
+
+    let file = file.to_str().unwrap();
+    let both = run(
+        &["migrate", "--database-url-file", file, "--database-url", database.url()],
+        &[],
+    )
+    .await;
+    let said = String::from_utf8_lossy(&both.stderr);
+    assert!(
+        said.contains("database-url and database-url-file are both set"),
+        "{said}"
+    );
+    installation.server.terminate().await.unwrap();
+    admin.batch_execute(&drop_role).await.unwrap();
 }

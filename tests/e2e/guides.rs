@@ -43,7 +43,7 @@ impl Guide {
     }
 
     /// The quoted code in a language.
-    fn quoted(&self, language: &str) -> Vec<&str> {
+    pub(crate) fn quoted(&self, language: &str) -> Vec<&str> {
         let start = format!("```{language}\n");
         let blocks = self.0.split(&start).skip(1);
         blocks.filter_map(|rest| rest.split("```").next()).collect()
