@@ -28,10 +28,17 @@ fn parse(text: &str) -> anyhow::Result<Contents> {
     let table = text.parse::<Table>().map_err(|error| syntax_error(text, &error))?;
     let mut contents = Contents::default();
     for (key, value) in &table {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.is_called(key)) else {
             contents.wrong.push(format!("unknown key `{key}`{}", nearest(key)));
             continue;
         };
+        if contents.values.contains_key(setting.name) {
+            let name = setting.name;
+            contents
+                .wrong
+                .push(format!("`{key}` is `{name}` in another spelling; the file has both"));
+            continue;
+        }
         let given = match (setting.shape, value) {
             (Shape::List, Value::Array(items)) => items.iter().map(scalar).collect::<Option<Vec<_>>>(),
             (_, value) => scalar(value).map(|text| vec![text]),
@@ -90,13 +97,29 @@ mod tests {
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
         for (key, expected) in [
             ("alow_targets", "allow_targets"),
-            ("grpc-address", "grpc_address"),
+            ("grpc-adress", "grpc_address"),
             ("payload_max", "payload_bytes_max"),
         ] {
             let message = wrong(&format!("{key} = 1"));
             assert!(message.contains(&format!("unknown key `{key}`")), "{message}");
             assert!(message.contains(&format!("`{expected}`")), "{message}");
         }
+    }
+
+    #[test]
+    fn a_key_may_be_spelled_like_its_flag() {
+        let text = "grpc-address = 'a'\nallow-target = ['b']\ndeny-targets = ['c']\nlog_filter = 'd'";
+        let contents = parse(text).unwrap();
+        assert!(contents.wrong.is_empty(), "{contents:?}");
+        for (name, value) in [
+            ("grpc_address", "a"),
+            ("allow_targets", "b"),
+            ("deny_targets", "c"),
+            ("log_filter", "d"),
+        ] {
+            assert_eq!(contents.values[name], [value]);
+        }
+        assert!(wrong("log-filter = 'a'\nlog_filter = 'b'").contains("in another spelling"));
     }
 
     #[test]

@@ -50,6 +50,13 @@ impl Setting {
         self.singular.map_or_else(|| self.name.replace('_', "-"), str::to_owned)
     }
 
+    /// Whether a key of the file means it: its name, with `-` or `_`, or the name of its flag.
+    pub(super) fn is_called(&self, key: &str) -> bool {
+        let key = key.replace('-', "_");
+        let is_flag = |singular: &str| key == singular.replace('-', "_");
+        key == self.name || self.singular.is_some_and(is_flag)
+    }
+
     /// The environment variable.
     pub(super) fn variable(&self) -> String {
         format!("HOOKWRIGHT_{}", self.name.to_uppercase())

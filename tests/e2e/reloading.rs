@@ -85,11 +85,11 @@ async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
     let log = reload(
         &installation.server,
         &file,
-        "allow_target = []\n",
+        "alow_targets = []\n",
         "nothing was changed",
     )
     .await;
-    assert!(log.contains("unknown key `allow_target`"), "{log}");
+    assert!(log.contains("unknown key `alow_targets`"), "{log}");
     installation.publish("clocking", CLOCKING).await;
     installation.deliveries_until(of(DeliveryState::Delivered), 2).await;
 
