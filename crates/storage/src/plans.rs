@@ -134,13 +134,12 @@ async fn paused_keys_are_found_by_their_index() {
         .read(async move |conn| {
             diesel_async::RunQueryDsl::execute(diesel::sql_query(fill), conn).await?;
             diesel_async::RunQueryDsl::execute(diesel::sql_query("ANALYZE pending_deliveries"), conn).await?;
-            for text in PAUSED_KEYS {
+            for (at, text) in PAUSED_KEYS.iter().enumerate() {
                 let plan = postgres_plan(conn, text).await?;
                 assert!(plan.contains("pending_deliveries_paused"), "{text}\n{plan}");
-                assert!(
-                    !plan.contains("Sort") && !plan.contains("Rows Removed by Filter"),
-                    "{text}\n{plan}"
-                );
+                assert!(!plan.contains("Rows Removed by Filter"), "{text}\n{plan}");
+                // Of all organizations the few may be sorted; of one they come in order.
+                assert!(at == 1 || !plan.contains("Sort"), "{text}\n{plan}");
             }
             Ok(())
         })

@@ -42,6 +42,17 @@ impl Cause {
     }
 }
 
+/// Why connections are refused.
+const REFUSED: [Cause; 3] = [Cause::Address, Cause::Total, Cause::System];
+/// Why connections are closed.
+const CLOSED: [Cause; 5] = [
+    Cause::Evicted,
+    Cause::Handshake,
+    Cause::Idle,
+    Cause::Stalled,
+    Cause::Age,
+];
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ListenerLabel {
     listener: &'static str,
@@ -74,13 +85,20 @@ impl ListenerMetrics {
         metrics
     }
 
-    /// Those of one listener.
+    /// Those of one listener. Counters are there from the start, with 0: what never was cannot be seen to grow.
     pub(crate) fn of(&self, listener: &'static str) -> Meters {
-        Meters {
+        let meters = Meters {
             connections: self.connections.get_or_create_owned(&ListenerLabel { listener }),
             listener,
             metrics: self.clone(),
+        };
+        for cause in REFUSED {
+            drop(self.refused.get_or_create(&meters.labels(cause)));
         }
+        for cause in CLOSED {
+            drop(self.closed.get_or_create(&meters.labels(cause)));
+        }
+        meters
     }
 }
 
