@@ -64,8 +64,10 @@ screenshots: ## Write pictures of the console's pages to docs/console
 	cargo test --locked --test e2e -- --ignored console::pages::screenshots
 
 .PHONY: reference
-reference: ## Write docs/reference from the comments in proto/
+reference: ## Write docs/reference from the comments in proto/, and the pages of the settings
 	cargo run --quiet --locked -p hookwright-reference -- docs/reference
+	cargo run --quiet --locked --bin hookwright -- config --sample >docs/hookwright.toml
+	cargo run --quiet --locked --bin hookwright -- config --markdown >docs/settings.md
 
 .PHONY: release-api
 release-api: ## Note that the API is released as it is now: later changes may not break its clients

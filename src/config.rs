@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     output::{self, Format, Output},
-    settings::{Effective, SettingsArgs, Shown, process_environment},
+    settings::{Effective, SettingsArgs, Shown, document, process_environment},
 };
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ Takes the flags of `hookwright serve`, and shows what a server with the same fla
 
 Examples:
   hookwright config
+  hookwright config --sample > hookwright.toml
   hookwright config --config /etc/hookwright.toml --output json";
 
 /// Show the server's settings in effect, each with where it came from
@@ -26,10 +27,25 @@ pub(crate) struct ConfigArgs {
     /// A table for people, or a document for programs
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+    /// Print a settings file with every setting commented out, and exit
+    #[arg(long, conflicts_with = "output")]
+    sample: bool,
+    /// Print the page of the settings as Markdown, and exit
+    #[arg(long, hide = true)]
+    markdown: bool,
 }
 
 /// Shows the settings. Secrets are masked.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let document = match (args.sample, args.markdown) {
+        (true, _) => Some(document::sample()),
+        (_, true) => Some(document::page()),
+        _ => None,
+    };
+    if let Some(document) = document {
+        output::print(document.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let shown = Effective::load(&args.settings, &process_environment)?.shown();
     Output::new(args.output).document(&json(&shown), || table(&shown))?;
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 //! from that list.
 
 mod args;
+pub(crate) mod document;
 mod file;
 mod kinds;
 mod table;

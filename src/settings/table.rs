@@ -27,9 +27,9 @@ pub(super) struct Setting {
     pub(super) shape: Shape,
     pub(super) heading: &'static str,
     pub(super) value_name: &'static str,
-    help: &'static str,
+    pub(super) help: &'static str,
     /// The default, where it is not the one of `Options`.
-    default: Option<&'static str>,
+    pub(super) default: Option<&'static str>,
     mask: Mask,
     pub(super) write: fn(&mut Options, &[String]) -> Result<(), String>,
     read: fn(&Options) -> Vec<String>,
