@@ -3,7 +3,7 @@
 //! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
 //! and is held once: lanes that read the same event back from the store share what the first of them read.
 //!
-//! What exceeds the limit is bounded too: see [`line`].
+//! What exceeds the limit is bounded too: see [`mod@line`].
 
 mod line;
 
