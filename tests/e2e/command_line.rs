@@ -18,11 +18,11 @@ mod operating;
 
 use std::{path::Path, process::Output};
 
-use hookwright_testkit::{DEADLINE, PostgresCluster, Receiver};
+use hookwright_testkit::{DEADLINE, Receiver};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{CLOCKING, Installation, On, SECRET};
+use crate::support::{CLOCKING, Installation, On, SECRET, postgres_database};
 
 pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
@@ -61,12 +61,7 @@ async fn the_demo_delivers_on_sqlite() {
 
 #[tokio::test]
 async fn the_demo_delivers_on_postgres() {
-    let database = PostgresCluster::shared()
-        .await
-        .unwrap()
-        .create_database()
-        .await
-        .unwrap();
+    let database = postgres_database().await;
     assert_demo(&run(&["demo", "--store", "postgres", "--database-url", database.url()], &[]).await);
 }
 

@@ -160,16 +160,7 @@ async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewh
         "{log}"
     );
     let mut installation = Installation::of(server).await;
-    let request = CreateOrganizationRequest {
-        organization_id: "acme".to_owned(),
-        organization: None,
-    };
-    installation
-        .clients
-        .organizations
-        .create_organization(request)
-        .await
-        .unwrap();
+    installation.create_organization("acme").await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;
     installation.publish("clocking", CLOCKING).await;

@@ -7,14 +7,14 @@ use hookwright_proto::v1::{
     UpdateWebhookRequest, Webhook,
 };
 use hookwright_testkit::{
-    DEADLINE, PostgresCluster, Receiver, RecordedRequest, Response, python::python_executable, workspace_directory,
+    DEADLINE, Receiver, RecordedRequest, Response, python::python_executable, workspace_directory,
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
     examples::{Example, text},
-    support::{Installation, On, SECRET, builder, id_of, wait_for_events},
+    support::{Installation, On, SECRET, builder, id_of, postgres_database, wait_for_events},
 };
 
 /// A page of docs/guides.
@@ -251,12 +251,7 @@ async fn an_outbox_is_made_filled_and_looked_after_as_its_guide_says() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;
-    let database = PostgresCluster::shared()
-        .await
-        .unwrap()
-        .create_database()
-        .await
-        .unwrap();
+    let database = postgres_database().await;
     let (sql, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
         .await
         .unwrap();
@@ -662,12 +657,7 @@ async fn a_table_of_webhooks_is_imported_and_its_backlog_published() {
     };
     std::fs::write(directory.path().join("export.sql"), export).unwrap();
     std::fs::write(directory.path().join("backlog.sql"), backlog).unwrap();
-    let database = PostgresCluster::shared()
-        .await
-        .unwrap()
-        .create_database()
-        .await
-        .unwrap();
+    let database = postgres_database().await;
     let rows = format!(
         "INSERT INTO webhooks VALUES
             (1, 'acme', 'Acme Ltd', '{url}', 'clocking', '{SECRET}', true, 'Bearer x'),

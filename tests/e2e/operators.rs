@@ -6,12 +6,12 @@ use hookwright_proto::v1::{
     DeliveryState, ListDeliveriesRequest, ListNodesRequest, ListOrganizationsRequest, ListTokensRequest,
     RevokeTokenRequest, Token, TokenScope,
 };
-use hookwright_testkit::{Authority, PostgresCluster, Receiver, TestServer, server::TestServerBuilder, until};
+use hookwright_testkit::{Authority, Receiver, TestServer, server::TestServerBuilder, until};
 
 use crate::{
     access::get,
     guides::{Guide, bash},
-    support::{CLOCKING, Clients, Installation, On, on_both_stores, webhook},
+    support::{CLOCKING, Clients, Installation, On, on_both_stores, postgres_database, webhook},
 };
 
 on_both_stores! {
@@ -87,12 +87,7 @@ async fn b02_certificate_authorities_that_are_there_are_counted() {
 /// What a container without a volume starts with each time: the same database, and a new data directory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced() {
-    let database = PostgresCluster::shared()
-        .await
-        .unwrap()
-        .create_database()
-        .await
-        .unwrap();
+    let database = postgres_database().await;
     let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let server = |directory: &tempfile::TempDir| -> TestServerBuilder {
         let builder = TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).postgres(database.url());
@@ -176,12 +171,7 @@ async fn a_wrong_master_key_leaves_nothing_behind() {
     assert_eq!(names(&at("with-file")), ["master.key"]);
 
     // A key that is well formed, and not the one of the store.
-    let database = PostgresCluster::shared()
-        .await
-        .unwrap()
-        .create_database()
-        .await
-        .unwrap();
+    let database = postgres_database().await;
     let mut first = server("first").postgres(database.url()).start().await.unwrap();
     let other = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     let refused = server("other")

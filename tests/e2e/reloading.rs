@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hookwright_client::{Client, v1::ListOrganizationsRequest};
-use hookwright_proto::v1::{CreateOrganizationRequest, DeliveryState, ListDeliveriesRequest};
+use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest};
 use hookwright_testkit::{Authority, Receiver, TestServer, until};
 use rustix::process::Signal;
 
@@ -38,16 +38,7 @@ async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
         .await
         .unwrap();
     let mut installation = Installation::of(server).await;
-    let request = CreateOrganizationRequest {
-        organization_id: "acme".to_owned(),
-        organization: None,
-    };
-    installation
-        .clients
-        .organizations
-        .create_organization(request)
-        .await
-        .unwrap();
+    installation.create_organization("acme").await;
     let receiver = Receiver::start().await;
     let refused = installation
         .create_webhook(webhook(&receiver.url("/"), &["clocking"]))

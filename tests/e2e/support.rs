@@ -143,18 +143,19 @@ pub(crate) struct Installation {
     pub(crate) database: Option<TestDatabase>,
 }
 
+/// A database of its own on PostgreSQL.
+pub(crate) async fn postgres_database() -> TestDatabase {
+    let cluster = PostgresCluster::shared().await.unwrap();
+    cluster.create_database().await.unwrap()
+}
+
 /// A server on a store, with loopback allowed as a target.
 pub(crate) async fn builder(on: On) -> (TestServerBuilder, Option<TestDatabase>) {
     let builder = TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).allow("127.0.0.0/8");
     match on {
         On::Sqlite => (builder.sqlite(), None),
         On::Postgres => {
-            let database = PostgresCluster::shared()
-                .await
-                .unwrap()
-                .create_database()
-                .await
-                .unwrap();
+            let database = postgres_database().await;
             (builder.postgres(database.url()), Some(database))
         }
     }

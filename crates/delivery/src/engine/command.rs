@@ -35,6 +35,26 @@ pub struct Draft {
     pub request: Option<RequestKey>,
 }
 
+#[cfg(test)]
+impl Draft {
+    /// An event for some webhooks of the organization 1.
+    pub(super) fn sample(webhooks: &[i64], payload: impl Into<Bytes>) -> Self {
+        Self {
+            organization: OrganizationId::from_raw(1),
+            event_type: "clocking".to_owned(),
+            payload: payload.into(),
+            webhooks: webhooks.into(),
+            occurred_at: None,
+            attributes: None,
+            trace: None,
+            tracestate: None,
+            ordering_key: None,
+            replay_of: None,
+            request: None,
+        }
+    }
+}
+
 impl Draft {
     /// How many rows the store may need for it: its own, and a pending one for each of its webhooks. Webhooks that send at once
     /// need none, which nobody knows before the commit.

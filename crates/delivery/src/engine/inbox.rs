@@ -411,7 +411,7 @@ mod tests {
     use std::sync::Arc;
 
     use futures::FutureExt as _;
-    use hookwright_domain::id::{DeliveryId, EventId, OrganizationId, WebhookId};
+    use hookwright_domain::id::{DeliveryId, EventId, WebhookId};
     use hookwright_storage::AttemptRow;
     use proptest::prelude::*;
 
@@ -476,17 +476,8 @@ mod tests {
     /// An event that is known by its time.
     fn draft(number: i64, webhooks: usize, payload_bytes: usize) -> Draft {
         Draft {
-            organization: OrganizationId::from_raw(1),
-            event_type: "clocking".to_owned(),
-            payload: vec![b' '; payload_bytes].into(),
-            webhooks: vec![7; webhooks].into(),
             occurred_at: Some(number),
-            attributes: None,
-            trace: None,
-            tracestate: None,
-            ordering_key: None,
-            replay_of: None,
-            request: None,
+            ..Draft::sample(&vec![7; webhooks], vec![b' '; payload_bytes])
         }
     }
 

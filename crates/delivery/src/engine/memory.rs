@@ -231,17 +231,9 @@ mod tests {
 
     fn event(bytes: usize) -> StoredEvent {
         StoredEvent {
-            id: 7,
-            organization_id: 1,
-            event_type: "clocking".to_owned(),
             payload: vec![b' '; bytes].into(),
             webhooks: Arc::from([1, 2]),
-            occurred_at: 0,
-            attributes: None,
-            trace: None,
-            tracestate: None,
-            ordering_key: None,
-            replay_of: None,
+            ..(*crate::engine::lane::tests::event(7)).clone()
         }
     }
 

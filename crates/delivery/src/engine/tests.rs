@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use hookwright_domain::{
     id::OrganizationId,
     outcome::OperatorPart,
@@ -93,16 +92,7 @@ impl World {
     async fn publish(&self, webhook: i64, count: usize) -> Vec<DeliveryId> {
         let draft = || Draft {
             organization: OrganizationId::from_raw(ORGANIZATION),
-            event_type: "clocking".to_owned(),
-            payload: Bytes::from_static(b"{}"),
-            webhooks: Arc::from([webhook]),
-            occurred_at: None,
-            attributes: None,
-            trace: None,
-            tracestate: None,
-            ordering_key: None,
-            replay_of: None,
-            request: None,
+            ..Draft::sample(&[webhook], "{}")
         };
         let published = self.engine.publish((0..count).map(|_| draft()).collect()).await;
         let delivery = |result: Result<Published, PublishError>| result.unwrap().event.delivery(0);

@@ -1,11 +1,14 @@
 //! What happens to work that is under way when the lease is lost.
 
-use hookwright_domain::id::{IdGenerator, OrganizationId};
+use hookwright_domain::id::IdGenerator;
 use hookwright_storage::{Store, StoreOptions};
 
 use tokio::sync::oneshot;
 
-use super::{super::lane::tests::catalogue, *};
+use super::{
+    super::lane::tests::{catalogue, event},
+    *,
+};
 use crate::{
     connector::ConnectorOptions,
     engine::{Engine, EngineOptions},
@@ -29,30 +32,15 @@ fn options() -> EngineOptions {
 
 /// Events for the webhook 7 that a former run had in memory.
 async fn unfinished(store: &Store, ids: &IdGenerator, count: usize) {
-    let event = |_| {
-        let event = StoredEvent {
-            id: ids.reserve(2, clock::reference_us() / 1_000),
-            organization_id: 1,
-            event_type: "clocking".to_owned(),
-            payload: bytes::Bytes::from_static(b"{}"),
-            webhooks: Arc::from([7]),
-            occurred_at: 0,
-            attributes: None,
-            trace: None,
-            tracestate: None,
-            ordering_key: None,
-            replay_of: None,
-        };
-        NewEvent {
-            event: Arc::new(event),
-            request: None,
-            spilled: Vec::new(),
-            ordered: Vec::new(),
-            due_at: 0,
-        }
+    let new = |_| NewEvent {
+        event: event(ids.reserve(2, clock::reference_us() / 1_000)),
+        request: None,
+        spilled: Vec::new(),
+        ordered: Vec::new(),
+        due_at: 0,
     };
     let batch = Batch {
-        events: (0..count).map(event).collect(),
+        events: (0..count).map(new).collect(),
         ..Batch::default()
     };
     store.commit(&batch).await.unwrap();
@@ -110,19 +98,7 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
     let store = store(&directory).await;
     let engine = engine(&store, Arc::new(IdGenerator::new(0, 0))).await;
     let inner = Arc::clone(&engine.inner);
-    let draft = || Draft {
-        organization: OrganizationId::from_raw(1),
-        event_type: "clocking".to_owned(),
-        payload: bytes::Bytes::from_static(b"{}"),
-        webhooks: Arc::from([7]),
-        occurred_at: None,
-        attributes: None,
-        trace: None,
-        tracestate: None,
-        ordering_key: None,
-        replay_of: None,
-        request: None,
-    };
+    let draft = || Draft::sample(&[7], "{}");
     let before = inner.membership.losses();
     // The lease is lost and the node joins again while the call waits for its commit.
     inner.membership.doubt();

@@ -14,7 +14,7 @@ use crate::catalogue::Snapshot;
 
 const SECOND: i64 = 1_000_000;
 
-pub(super) fn event(id: i64) -> Arc<StoredEvent> {
+pub(in super::super) fn event(id: i64) -> Arc<StoredEvent> {
     Arc::new(StoredEvent {
         id,
         organization_id: 1,
