@@ -18,7 +18,7 @@ use webhook_service_client::WebhookServiceClient;
 use crate::{
     Random,
     history::{Entry, History},
-    nodes::{Addresses, authorized, channel},
+    nodes::{Addresses, any_channel, authorized, channel},
     now_us,
     publisher::{EVENT_TYPE, ORGANIZATION},
     receivers::{MOVED, Receivers},
@@ -154,9 +154,7 @@ impl Worker {
                 paths: vec![path.to_owned()],
             }),
         };
-        let up: Vec<String> = self.addresses.lock().iter().flatten().cloned().collect();
-        anyhow::ensure!(!up.is_empty(), "no node is up");
-        let channel = channel(&up[self.random.below(up.len())]).await?;
+        let channel = any_channel(&self.addresses, &mut self.random).await?;
         let request = authorized(request, &self.token)?;
         WebhookServiceClient::new(channel).update_webhook(request).await?;
         Ok(())

@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 use crate::{
     Random,
     history::{Entry, History},
-    nodes::{Addresses, authorized, channel},
+    nodes::{Addresses, any_channel, authorized},
     now_us,
 };
 
@@ -135,9 +135,7 @@ impl Leaver {
         if let Some(channel) = &self.channel {
             return Ok(channel.clone());
         }
-        let up: Vec<String> = self.addresses.lock().iter().flatten().cloned().collect();
-        anyhow::ensure!(!up.is_empty(), "no node is up");
-        let made = channel(&up[self.random.below(up.len())]).await?;
+        let made = any_channel(&self.addresses, &mut self.random).await?;
         self.channel = Some(made.clone());
         Ok(made)
     }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
 use crate::{
+    Random,
     history::{Entry, History},
     now_us,
 };
@@ -292,6 +293,13 @@ fn host_of(url: &str) -> anyhow::Result<String> {
     let rest = url.split_once("://").context("a URL")?.1;
     let authority = rest.split('/').next().context("an authority")?;
     Ok(authority.rsplit('@').next().unwrap_or(authority).to_owned())
+}
+
+/// A channel to any node that is up.
+pub(crate) async fn any_channel(addresses: &Addresses, random: &mut Random) -> anyhow::Result<Channel> {
+    let up: Vec<String> = addresses.lock().iter().flatten().cloned().collect();
+    anyhow::ensure!(!up.is_empty(), "no node is up");
+    channel(&up[random.below(up.len())]).await
 }
 
 pub(crate) async fn channel(address: &str) -> anyhow::Result<Channel> {

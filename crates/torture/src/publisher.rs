@@ -22,7 +22,7 @@ use crate::{
     Random,
     aged::Call,
     history::{Entry, History},
-    nodes::{Addresses, authorized, channel},
+    nodes::{Addresses, any_channel, authorized},
     now_us,
 };
 
@@ -263,12 +263,7 @@ impl Publisher {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let up: Vec<String> = self.addresses.lock().iter().flatten().cloned().collect();
-        if up.is_empty() {
-            return Err(Status::unavailable("no node is up"));
-        }
-        let address = &up[self.random.below(up.len())];
-        let connected = channel(address).await;
+        let connected = any_channel(&self.addresses, &mut self.random).await;
         let client = EventServiceClient::new(connected.map_err(|error| Status::unavailable(error.to_string()))?);
         self.client = Some(client.clone());
         Ok(client)

@@ -124,7 +124,7 @@ impl Run {
         disk
     }
 
-    /// Starts whoever changes webhooks under the load.
+    /// Starts to change webhooks under the load.
     async fn changer(&self, seed: u64) -> anyhow::Result<Changer> {
         Changer::start(
             &self.nodes.addresses,

@@ -166,7 +166,7 @@ fn attempts(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.count("attempts", count);
 }
 
-/// The attempts of a delivery, for whoever looks into a breach.
+/// The attempts of a delivery, as text for the report of a breach.
 fn listed(attempts: &[Attempt<'_>]) -> String {
     let one = |attempt: &Attempt<'_>| {
         let Attempt {
