@@ -1,9 +1,5 @@
 //! The settings as documents, made from the same list as everything else: a sample file, and a page of the documentation.
 
-use std::path::PathBuf;
-
-use hookwright_server::options::Options;
-
 use super::table::{SETTINGS, Setting, Shape};
 
 /// How wide the sample's comments are.
@@ -50,7 +46,7 @@ pub(crate) fn page() -> String {
                 "\n## {heading}\n\n| flag | value | default | meaning |\n| --- | --- | --- | --- |\n"
             ));
         }
-        let default = match (setting.default, defaults(setting)) {
+        let default = match (setting.default, setting.defaults()) {
             (Some(told), _) => told.to_owned(),
             (None, values) if values.is_empty() => "none".to_owned(),
             (None, values) => format!("`{}`", values.join(", ")),
@@ -71,16 +67,9 @@ fn key(setting: &Setting) -> String {
     setting.name.replace('_', "-")
 }
 
-fn defaults(setting: &Setting) -> Vec<String> {
-    match setting.default {
-        Some(_) => Vec::new(),
-        None => setting.shown(&Options::new(PathBuf::new())),
-    }
-}
-
 /// The default as the file has it, or what goes there.
 fn value(setting: &Setting) -> String {
-    let values = defaults(setting);
+    let values = setting.defaults();
     let quoted = |value: &String| format!("{value:?}");
     match (setting.shape, values.first()) {
         (Shape::List, Some(_)) => format!("[{}]", values.iter().map(quoted).collect::<Vec<_>>().join(", ")),
@@ -110,6 +99,8 @@ fn wrapped(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::{
         super::{Effective, SettingsArgs},
         *,
@@ -119,7 +110,7 @@ mod tests {
     fn the_sample_can_be_read_and_changes_nothing() {
         let sample = sample();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = SETTINGS.iter().filter(|setting| !defaults(setting).is_empty());
+        let lines = SETTINGS.iter().filter(|setting| !setting.defaults().is_empty());
         let lines = lines.map(|setting| format!("{} = {}\n", key(setting), value(setting)));
         let lines: Vec<String> = lines.collect();
         assert!(lines.len() > 20 && lines.iter().all(|line| sample.contains(&format!("\n#{line}"))));

@@ -90,12 +90,17 @@ impl Setting {
         }
     }
 
+    /// The values that it has when nobody sets it; none where the default depends on the machine.
+    pub(super) fn defaults(&self) -> Vec<String> {
+        match self.default {
+            Some(_) => Vec::new(),
+            None => (self.read)(&Options::new(PathBuf::new())),
+        }
+    }
+
     /// The text for `--help`: meaning, environment variable, default.
     pub(super) fn help_text(&self) -> String {
-        let default = match self.default {
-            Some(default) => default.to_owned(),
-            None => (self.read)(&Options::new(PathBuf::new())).join(","),
-        };
+        let default = self.default.map_or_else(|| self.defaults().join(","), str::to_owned);
         let repeatable = if self.is_list() {
             "; repeatable, or separated by commas"
         } else {

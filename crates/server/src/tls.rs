@@ -113,7 +113,7 @@ impl Certificates {
         read(self.names, certificate, key)
     }
 
-    /// Shows another certificate to whoever connects from now on.
+    /// Uses another certificate for new connections.
     pub(crate) fn replace(&self, prepared: Prepared) {
         self.current.store(Arc::new(prepared.key));
         *self.files.lock() = prepared.files;

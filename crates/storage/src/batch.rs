@@ -496,7 +496,7 @@ impl DeliveryRecord {
         }
     }
 
-    /// Whether it ended, and was not delivered: such a one is replayed.
+    /// Whether it failed or was cancelled: replays make such deliveries again.
     pub(crate) fn ended_undelivered(&self) -> bool {
         matches!(self.state, DeliveryState::Failed | DeliveryState::Cancelled)
     }

@@ -1,5 +1,5 @@
-//! Certificates of servers: a verifier that leaves out a part of the usual checks, where whoever configured the connection asked
-//! for that, and what a failed handshake means. It serves connections to PostgreSQL and to receivers.
+//! Verification of servers' certificates, for connections to PostgreSQL and to receivers: a verifier that leaves out checks which
+//! the configuration switches off, and the meaning of a failed handshake.
 
 use std::{error::Error as StdError, io, sync::Arc};
 
@@ -14,6 +14,7 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use time::OffsetDateTime;
 
 /// See the module. The server still has to prove that it owns the certificate's key.
 #[derive(Debug)]
@@ -149,21 +150,12 @@ fn readable(name: &str) -> &str {
 
 /// The date and time of a number of seconds since the Unix epoch.
 fn date(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days since the first of March of the year 0, in eras of 400 years.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
-        rest / 3_600,
-        rest / 60 % 60
-    )
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let text = time.and_then(|time| time.format(format).ok());
+    text.unwrap_or_else(|| format!("{seconds} s after 1970-01-01"))
 }
 
 /// The TLS library's error among the causes of another, also inside an I/O error, which hides it from `source`.

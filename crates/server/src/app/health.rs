@@ -246,8 +246,7 @@ impl App {
         size: usize,
     ) -> AppResult<Troubles> {
         caller.require(Scope::Read)?;
-        let rows = self.store.all_failing_webhooks().await?;
-        let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
+        let failing = self.all_failing().await?;
         let troubled = self
             .registry
             .filter_webhooks(i64::MIN, usize::MAX, |organization, row| {

@@ -1,7 +1,7 @@
 //! Work that is a row in the store: a node takes rows that nobody works on, on a lease, and works on them until they end.
 //!
 //! Replays and operations are such work. A row whose node is gone is taken by another node when its lease ends; a server that
-//! stops leaves its rows to whoever goes on. A panic in the work ends the server, as one in any other part does.
+//! stops leaves its rows to the node that goes on. A panic in the work ends the server, as one in any other part does.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

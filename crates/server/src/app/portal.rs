@@ -118,8 +118,8 @@ impl App {
     /// Revokes a link: it opens no more, and what it opened ends, on every node. Whether there ever was such a link is not told.
     ///
     /// # Errors
-    /// When the organization does not exist, the caller came by a link itself, or so many of its links are revoked that no more are
-    /// noted.
+    /// When the organization does not exist, the caller came by a link itself, or the organization has reached the limit of revoked
+    /// links.
     pub async fn revoke_portal_link(&self, caller: &Caller, organization: &str, id: PortalLinkId) -> AppResult<()> {
         caller.require_token()?;
         let mut changing = self.changing().await?;

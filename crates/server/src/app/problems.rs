@@ -21,12 +21,11 @@ use super::{
 pub enum ProblemState {
     /// The service made the webhook inactive, for this reason.
     Disabled(String),
-    /// So many attempts to it failed since its last success.
+    /// How many attempts to it failed since its last success.
     Failing(i32),
     /// Its owner made it inactive.
     Paused,
-    /// So many of its ordering keys wait for a decision; more than [`hookwright_storage::PAUSED_COUNTED`] stands for any number above
-    /// it.
+    /// How many of its ordering keys are paused. A number above [`hookwright_storage::PAUSED_COUNTED`] means that there are more.
     KeysPaused(usize),
 }
 
@@ -121,10 +120,15 @@ pub(crate) struct WebhookStates {
 }
 
 impl App {
+    /// The webhooks that fail, by id.
+    pub(super) async fn all_failing(&self) -> AppResult<HashMap<i64, HealthRow>> {
+        let rows = self.store.all_failing_webhooks().await?;
+        Ok(rows.into_iter().map(|row| (row.webhook_id, row)).collect())
+    }
+
     /// How many webhooks of the installation are in each state.
     pub(crate) async fn webhook_states(&self) -> AppResult<WebhookStates> {
-        let rows = self.store.all_failing_webhooks().await?;
-        let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
+        let failing = self.all_failing().await?;
         let mut states = WebhookStates::default();
         self.registry.filter_webhooks(i64::MIN, usize::MAX, |_, row| {
             match state_of(row, failing.get(&row.id)).map(|(state, _)| state.kind()) {
@@ -167,8 +171,7 @@ impl App {
 
     /// Webhooks that are disabled, fail or are paused.
     async fn webhook_problems(&self, organization: Option<i64>, filter: &ProblemFilter<'_>) -> AppResult<Vec<Problem>> {
-        let rows = self.store.all_failing_webhooks().await?;
-        let failing: HashMap<i64, HealthRow> = rows.into_iter().map(|row| (row.webhook_id, row)).collect();
+        let failing = self.all_failing().await?;
         let problem = |name: &str, row: &WebhookRow| {
             let is_meant = organization.is_none_or(|id| id == row.organization_id);
             let (state, since) = is_meant.then(|| state_of(row, failing.get(&row.id)))??;

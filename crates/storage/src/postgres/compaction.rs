@@ -5,9 +5,9 @@
 //! tables of later days. One abandoned webhook could so keep the disk full. A day that lost rows is therefore marked as sparse,
 //! and when retention has walked to its end, PostgreSQL writes its tables anew (`VACUUM FULL`).
 //!
-//! Whoever writes an attempt of that day's events waits meanwhile. So this is done only where little is left, and it is given up
-//! after [`TIME_LIMIT`]; the day stays marked then, and the next walk tries again. A day of which much is left waits until more
-//! of it is removed. Only the owner of the tables can do this: where the server's role is another, the day stays marked.
+//! Commits that write an attempt of that day's events wait meanwhile. Therefore only a day of which little is left is rewritten,
+//! and PostgreSQL gives up after [`TIME_LIMIT`]: the day stays marked, and the next walk tries again. A day of which much is left
+//! waits until more of it is removed. Only the owner of the tables can do this: where the server's role is another, the day stays marked.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -80,7 +80,7 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
     }
     let before = Left::of(conn, &day.name).await?;
     if !before.is_sparse() || !before.is_little() {
-        return Ok(unmark(conn, day).await?);
+        return Ok(note_sparse(conn, day, false).await?);
     }
     let limits = format!("SET lock_timeout = '{LOCK_TIMEOUT}'; SET statement_timeout = '{TIME_LIMIT}'");
     session::batch(conn, &limits).await?;
@@ -99,7 +99,7 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
     if after.is_sparse() {
         return Ok(());
     }
-    Ok(unmark(conn, day).await?)
+    Ok(note_sparse(conn, day, false).await?)
 }
 
 async fn rewrite(conn: &mut AsyncPgConnection, name: &str) -> Result<(), StoreError> {
@@ -111,18 +111,11 @@ async fn rewrite(conn: &mut AsyncPgConnection, name: &str) -> Result<(), StoreEr
     Ok(())
 }
 
-async fn unmark(conn: &mut AsyncPgConnection, day: &Partition) -> QueryResult<()> {
-    diesel::sql_query("UPDATE partitions SET sparse = false WHERE end_id = $1")
+/// Notes whether rows of a day were removed one by one since its tables were written.
+pub(super) async fn note_sparse(conn: &mut AsyncPgConnection, day: &Partition, sparse: bool) -> QueryResult<()> {
+    diesel::sql_query("UPDATE partitions SET sparse = $2 WHERE end_id = $1 AND sparse <> $2")
         .bind::<sql_types::BigInt, _>(day.end_id)
-        .execute(conn)
-        .await
-        .map(drop)
-}
-
-/// Marks a day of which rows were removed.
-pub(super) async fn mark(conn: &mut AsyncPgConnection, day: &Partition) -> QueryResult<()> {
-    diesel::sql_query("UPDATE partitions SET sparse = true WHERE end_id = $1 AND NOT sparse")
-        .bind::<sql_types::BigInt, _>(day.end_id)
+        .bind::<sql_types::Bool, _>(sparse)
         .execute(conn)
         .await
         .map(drop)

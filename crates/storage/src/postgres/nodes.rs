@@ -133,7 +133,7 @@ async fn take(
 ) -> Result<bool, StoreError> {
     let (state, now) = (state_at_start(options), now());
     // What a free number had belongs to nobody any more: it begins where the database stands. Nobody may be about to adopt
-    // something of the number: FOR UPDATE waits for whoever is, where the update alone would not.
+    // something of the number: FOR UPDATE waits for an adoption in progress, which the update alone would not.
     let text = format!(
         "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
              checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {now}, heartbeat_at = {now}, lease_until = {now} + $7,

@@ -220,7 +220,7 @@ async fn expire_one_by_one(conn: &mut AsyncPgConnection, partition: Partition, a
     let end = partition.end_id;
     let stretch = queries::expire_stretch(conn, after, end, EXPIRE_LOOK, EXPIRE_LIMIT).await?;
     if stretch.events > 0 {
-        compaction::mark(conn, &partition).await?;
+        compaction::note_sparse(conn, &partition, true).await?;
     }
     let is_end = stretch.next.is_none();
     let is_sparse = partition.sparse || stretch.events > 0;
@@ -289,8 +289,8 @@ async fn clear(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResu
 
 /// Drops a partition of which nothing is pending. Returns about how many events it held.
 async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
+    session::batch(conn, &format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     if !may_change(conn).await? {
-        session::batch(conn, &format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
         let events: Count = diesel::sql_query("SELECT hookwright_drop_partition($1) AS count")
             .bind::<sql_types::BigInt, _>(partition.end_id)
             .get_result(conn)
@@ -305,8 +305,7 @@ async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> 
             .await?;
     let tables: Vec<String> = TABLES.iter().map(|table| format!("{table}_{name}")).collect();
     let text = format!(
-        "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
-         DROP TABLE {};
+        "DROP TABLE {};
          DELETE FROM partitions WHERE end_id = {}",
         tables.join(", "),
         partition.end_id
