@@ -58,7 +58,7 @@ fn table(settings: &[Shown]) -> String {
         } else {
             setting.values.join(", ")
         };
-        vec![setting.name.to_owned(), value, setting.origin.to_string()]
+        vec![setting.name.clone(), value, setting.origin.to_string()]
     });
     output::table(&["SETTING", "VALUE", "ORIGIN"], rows.collect())
 }
@@ -71,7 +71,7 @@ fn json(settings: &[Shown]) -> Value {
             json!(setting.values.first())
         };
         (
-            setting.name.to_owned(),
+            setting.name.clone(),
             json!({ "value": value, "origin": setting.origin.to_string() }),
         )
     });

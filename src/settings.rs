@@ -53,7 +53,7 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub(crate) struct Shown {
     /// The key in the configuration file.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The value, or one value per element of a list.
     pub(crate) values: Vec<String>,
     /// Whether the setting is a list.
@@ -65,7 +65,7 @@ pub(crate) struct Shown {
 impl From<Shown> for SettingInForce {
     fn from(shown: Shown) -> Self {
         Self {
-            name: shown.name.to_owned(),
+            name: shown.name,
             values: shown.values,
             list: shown.list,
             origin: match shown.origin {
@@ -131,7 +131,7 @@ impl Effective {
                 continue;
             };
             if let Err(why) = (setting.write)(&mut options, &values) {
-                wrong.push(format!("setting `{}` (from {origin}): {why}", setting.name));
+                wrong.push(format!("setting `{}` (from {origin}): {why}", setting.key()));
             }
             origins.insert(setting.name, origin);
         }
@@ -157,7 +157,7 @@ impl Effective {
         SETTINGS
             .iter()
             .map(|setting| Shown {
-                name: setting.name,
+                name: setting.key(),
                 values: setting.shown(&self.options),
                 list: setting.is_list(),
                 origin: self.origins.get(setting.name).cloned().unwrap_or(Origin::Default),

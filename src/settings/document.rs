@@ -24,7 +24,7 @@ pub(crate) fn sample() -> String {
         if let Some(default) = setting.default {
             text.push_str(&format!("# Default: {default}.\n"));
         }
-        text.push_str(&format!("#{} = {}\n", key(setting), value(setting)));
+        text.push_str(&format!("#{} = {}\n", setting.key(), value(setting)));
     }
     text
 }
@@ -34,9 +34,9 @@ pub(crate) fn page() -> String {
     let mut text = String::from(
         "# Settings\n\n\
          The settings of `hookwright serve`, from the same list as its `--help`. A flag (`--data-dir`) wins over an environment variable\n\
-         (`HOOKWRIGHT_DATA_DIR`), and that over the file that `--config` names (`data-dir = \"…\"`). Keys of the file may be spelled with `-` or\n\
-         `_`. Lists are repeated flags, comma-separated variables, and arrays in the file. [hookwright.toml](hookwright.toml) is a file with\n\
-         every setting; `hookwright config --sample` prints it, and `hookwright config` the settings in force.\n",
+         (`HOOKWRIGHT_DATA_DIR`), and that over the file that `--config` names (`data-dir = \"…\"`). Lists are repeated flags, comma-separated\n\
+         variables, and arrays in the file. [hookwright.toml](hookwright.toml) is a file with every setting; `hookwright config --sample` prints\n\
+         it, and `hookwright config` the settings in force.\n",
     );
     let mut heading = "";
     for setting in SETTINGS {
@@ -60,11 +60,6 @@ pub(crate) fn page() -> String {
         ));
     }
     text
-}
-
-/// The key in the file, spelled like a flag.
-fn key(setting: &Setting) -> String {
-    setting.name.replace('_', "-")
 }
 
 /// The default as the file has it, or what goes there.
@@ -111,7 +106,7 @@ mod tests {
         let sample = sample();
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines = SETTINGS.iter().filter(|setting| !setting.defaults().is_empty());
-        let lines = lines.map(|setting| format!("{} = {}\n", key(setting), value(setting)));
+        let lines = lines.map(|setting| format!("{} = {}\n", setting.key(), value(setting)));
         let lines: Vec<String> = lines.collect();
         assert!(lines.len() > 20 && lines.iter().all(|line| sample.contains(&format!("\n#{line}"))));
         std::fs::write(file.path(), lines.concat()).unwrap();
@@ -124,7 +119,7 @@ mod tests {
             Effective::load(&args, &environment).unwrap().shown()
         };
         for (with, without) in load(Some(file.path())).iter().zip(load(None)) {
-            assert_eq!((with.name, &with.values), (without.name, &without.values));
+            assert_eq!((&with.name, &with.values), (&without.name, &without.values));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, anyhow};
 use toml::{Table, Value};
 
-use super::table::{SETTINGS, Shape};
+use super::table::{SETTINGS, Setting, Shape};
 
 /// The values by setting, as text, and all that is wrong with the file. An unknown key is wrong: a misspelt setting must not be ignored.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ fn parse(text: &str) -> anyhow::Result<Contents> {
             continue;
         };
         if contents.values.contains_key(setting.name) {
-            let name = setting.name;
+            let name = setting.key();
             contents
                 .wrong
                 .push(format!("`{key}` is `{name}` in another spelling; the file has both"));
@@ -76,10 +76,11 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 fn nearest(key: &str) -> String {
-    let key = key.replace('-', "_").to_lowercase();
+    let key = key.replace('_', "-").to_lowercase();
     SETTINGS
         .iter()
-        .map(|setting| (strsim::damerau_levenshtein(&key, setting.name), setting.name))
+        .map(Setting::key)
+        .map(|name| (strsim::damerau_levenshtein(&key, &name), name))
         .min()
         .map(|(_, name)| format!("; the nearest known one is `{name}` (`hookwright config` lists all)"))
         .unwrap_or_default()
@@ -96,9 +97,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
         for (key, expected) in [
-            ("alow_targets", "allow_targets"),
-            ("grpc-adress", "grpc_address"),
-            ("payload_max", "payload_bytes_max"),
+            ("alow_targets", "allow-targets"),
+            ("grpc-adress", "grpc-address"),
+            ("payload_max", "payload-bytes-max"),
         ] {
             let message = wrong(&format!("{key} = 1"));
             assert!(message.contains(&format!("unknown key `{key}`")), "{message}");

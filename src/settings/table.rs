@@ -20,7 +20,7 @@ pub(super) enum Shape {
 
 /// One field of [`Options`] as people see it.
 pub(super) struct Setting {
-    /// The field, which is the file's key; upper-cased after `HOOKWRIGHT_` the environment variable.
+    /// The field; upper-cased after `HOOKWRIGHT_` the environment variable.
     pub(super) name: &'static str,
     /// The flag where it is not the name in kebab case: the singular of a list.
     singular: Option<&'static str>,
@@ -45,9 +45,14 @@ enum Mask {
 }
 
 impl Setting {
+    /// The key in the file, and the name wherever the setting is named.
+    pub(super) fn key(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
     /// The flag's name, without the dashes.
     pub(super) fn flag(&self) -> String {
-        self.singular.map_or_else(|| self.name.replace('_', "-"), str::to_owned)
+        self.singular.map_or_else(|| self.key(), str::to_owned)
     }
 
     /// Whether a key of the file means it: its name, with `-` or `_`, or the name of its flag.

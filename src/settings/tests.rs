@@ -136,7 +136,7 @@ fn a_bad_value_names_setting_origin_and_remedy() {
     };
     let message = format!("{error:#}");
     for part in [
-        "shutdown_timeout",
+        "shutdown-timeout",
         "environment HOOKWRIGHT_SHUTDOWN_TIMEOUT",
         "`30`",
         "for example 30s",
@@ -191,11 +191,11 @@ fn the_server_knows_its_settings_with_their_origins() {
     let settings = &effective.options.about.settings;
     assert_eq!(settings.len(), effective.shown().len());
     let told = |name: &str| settings.iter().find(|setting| setting.name == name).unwrap();
-    assert_eq!(told("log_filter").origin, Told::File(path.to_owned()));
-    assert_eq!(told("dns_servers").origin, Told::Flag("--dns-server".to_owned()));
-    assert_eq!(told("dns_servers").values, ["10.0.0.2:53", "10.0.0.3:53"]);
-    assert!(told("dns_servers").list);
-    let key = told("master_key");
+    assert_eq!(told("log-filter").origin, Told::File(path.to_owned()));
+    assert_eq!(told("dns-servers").origin, Told::Flag("--dns-server".to_owned()));
+    assert_eq!(told("dns-servers").values, ["10.0.0.2:53", "10.0.0.3:53"]);
+    assert!(told("dns-servers").list);
+    let key = told("master-key");
     assert_eq!(key.origin, Told::Environment("HOOKWRIGHT_MASTER_KEY".to_owned()));
     assert_eq!(key.values, ["(set, not shown)"]);
     assert_eq!(told("retention").origin, Told::Default);

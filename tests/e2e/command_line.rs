@@ -224,7 +224,7 @@ async fn settings_come_from_flags_environment_and_file_in_that_order() {
     assert!(!output.status.success());
     let stderr = text(&output.stderr);
     assert!(
-        stderr.contains("header_prefixx") && stderr.contains("header_prefix"),
+        stderr.contains("`header_prefixx`") && stderr.contains("`header-prefix`"),
         "{stderr}"
     );
 }

@@ -35,13 +35,13 @@ on_both_stores! {
         assert_eq!((told.name.as_str(), told.store(), told.node_count, told.node.as_str()), ("installation", kind, 1, "nodes/0"));
         assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
         assert!(told.start_time.is_some());
-        let console = setting(&told, "console_url");
+        let console = setting(&told, "console-url");
         assert_eq!(console.values, ["https://hooks.example"]);
         assert_eq!((console.origin(), console.source.as_str()), (SettingOrigin::Flag, "--console-url"));
-        let key = setting(&told, "master_key");
+        let key = setting(&told, "master-key");
         assert_eq!((key.origin(), key.source.as_str()), (SettingOrigin::Environment, "HOOKWRIGHT_MASTER_KEY"));
         assert!(!format!("{told:?}").contains(MASTER_KEY));
-        let retries = setting(&told, "retry_delays");
+        let retries = setting(&told, "retry-delays");
         assert!(retries.list && retries.values.len() == 11, "{retries:?}");
         assert_eq!((retries.origin(), retries.source.as_str()), (SettingOrigin::Default, ""));
     }

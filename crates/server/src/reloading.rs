@@ -26,18 +26,18 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The settings that are reloaded, by their names in the configuration file.
 const RELOADED: &[&str] = &[
-    "http_tls_certificate",
-    "http_tls_private_key",
-    "tls_certificate",
-    "tls_private_key",
-    "allow_targets",
-    "deny_targets",
-    "own_names",
-    "require_https",
-    "extra_ca_file",
-    "egress_proxy",
-    "dns_servers",
-    "log_filter",
+    "http-tls-certificate",
+    "http-tls-private-key",
+    "tls-certificate",
+    "tls-private-key",
+    "allow-targets",
+    "deny-targets",
+    "own-names",
+    "require-https",
+    "extra-ca-file",
+    "egress-proxy",
+    "dns-servers",
+    "log-filter",
 ];
 
 /// How the settings are read again.
@@ -105,7 +105,7 @@ impl Reloader {
             Ok(connector) => {
                 self.sender.replace(connector, self.targets.load_full());
                 self.telemetry.trust(Trust::of(&self.sender.authorities()));
-                tracing::info!(setting = "extra_ca_file", "reread: the file has changed");
+                tracing::info!(setting = "extra-ca-file", "reread: the file has changed");
             }
             Err(error) => tracing::warn!("the former authorities stay in use: {error:#}"),
         }
@@ -169,8 +169,8 @@ impl Reloader {
         let of_listener = |certificates: &Option<Arc<Certificates>>| certificates.is_some();
         RELOADED.contains(&setting)
             && match setting {
-                "tls_certificate" | "tls_private_key" => of_listener(&self.certificates[0]),
-                "http_tls_certificate" | "http_tls_private_key" => of_listener(&self.certificates[1]),
+                "tls-certificate" | "tls-private-key" => of_listener(&self.certificates[0]),
+                "http-tls-certificate" | "http-tls-private-key" => of_listener(&self.certificates[1]),
                 _ => true,
             }
     }

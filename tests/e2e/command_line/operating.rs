@@ -100,7 +100,7 @@ async fn operators_work_by_the_command_line() {
     for (command, expected) in [
         (["tokens", "list"], "revoked"),
         (["audit", "list"], "display_name=billing"),
-        (["installation", "get"], "grpc_address"),
+        (["installation", "get"], "grpc-address"),
     ] {
         let shown = run(&command, &environment).await;
         assert!(shown.status.success(), "{}", text(&shown.stderr));
