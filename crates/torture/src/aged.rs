@@ -25,7 +25,7 @@ pub use table::Step;
 
 use self::{
     filling::Filled,
-    steps::{Kind, STEPS},
+    steps::{BeforeRetention, Kind, STEPS},
 };
 use crate::{
     checker::{self, Verdict},
@@ -91,6 +91,7 @@ pub(crate) struct Aged {
     large: Vec<i64>,
     normal_p99_ms: f64,
     steps: Vec<Step>,
+    before_retention: Option<BeforeRetention>,
     /// What a step that does not end waits for.
     waits_for: Mutex<String>,
 }
@@ -217,6 +218,7 @@ impl Aged {
             filled,
             publishers,
             large,
+            before_retention: None,
             waits_for: Mutex::default(),
         })
     }

@@ -187,17 +187,28 @@ impl Publisher {
     /// Publishes until everything is acknowledged.
     async fn publish(&mut self, mut drafts: Vec<Draft>) {
         let mut tries = 0;
+        // For a caller a call takes as long as it is not answered, repeats included.
+        let first = (now_us(), Instant::now());
         while !drafts.is_empty() {
             tries += 1;
-            let begun = (now_us(), Instant::now());
+            let begun = Instant::now();
             let results = match self.index % 3 {
                 0 => self.unary(&drafts[0]).await.map(|done| vec![Some(done)]),
                 1 => self.batch(&drafts).await,
                 _ => self.stream(&drafts).await,
             };
-            match results {
+            // A batch is answered although none of its events was stored.
+            let refused = || Status::unavailable("no event of the call was stored");
+            let stored = |results: Vec<Option<_>>| {
+                if results.iter().any(Option::is_some) {
+                    Ok(results)
+                } else {
+                    Err(refused())
+                }
+            };
+            match results.and_then(stored) {
                 Ok(results) => {
-                    self.calls.lock().push(Call::since(begun));
+                    self.calls.lock().push(Call::since(first, begun));
                     let mut left = Vec::new();
                     for (draft, result) in drafts.into_iter().zip(results) {
                         match result {
@@ -305,9 +316,6 @@ impl Publisher {
                     *place = published(result);
                 }
             }
-        }
-        if results.iter().all(Option::is_none) {
-            return Err(Status::unavailable("the stream broke"));
         }
         Ok(results)
     }

@@ -25,8 +25,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const WAITING_PER_ORGANIZATION: u64 = 100;
 /// Deliveries behind a paused one.
 const FOLLOWERS: u64 = 3;
-/// Events that the abandoned pull webhook never fetched, on one day of five.
-const UNFETCHED: i64 = 20;
+/// The abandoned pull webhook never fetched some events of one day of five.
 const UNFETCHED_EVERY_DAYS: i64 = 5;
 /// Bytes of a payload that waits.
 const PAYLOAD_BYTES: usize = 200;
@@ -392,7 +391,7 @@ impl Filler<'_> {
                 break;
             }
             days += 1;
-            let count = u64::try_from(UNFETCHED)?;
+            let count = self.scale.unfetched;
             let events = Span::new(at, at + HOUR_US / 2, count).events(self.past, 0..count, UNFETCHED_AT);
             self.past
                 .run(&format!(

@@ -19,6 +19,8 @@ pub struct Scale {
     pub(super) pending: u64,
     /// How many days old the oldest of them is.
     pub(super) pending_days: i64,
+    /// Events that the abandoned pull webhook never fetched, of one day.
+    pub(super) unfetched: u64,
     /// Webhooks with one delivery that waits.
     pub(super) waiting: u64,
     /// Keys of an ordered webhook whose first delivery is paused.
@@ -57,6 +59,7 @@ impl Scale {
             kept_days: 2,
             pending: 20_000,
             pending_days: 1,
+            unfetched: 20,
             waiting: 200,
             paused_keys: 20,
             audit: 5_000,
@@ -83,6 +86,7 @@ impl Scale {
             kept_days: 30,
             pending: 2_000_000,
             pending_days: 3,
+            unfetched: 25_000,
             waiting: 10_000,
             paused_keys: 1_000,
             audit: 1_000_000,

@@ -30,11 +30,12 @@ const GOES_ON: u64 = 20;
 const FILE_SHRINKS: u64 = 1 << 30;
 
 /// In this order.
-pub(super) const STEPS: [Kind; 11] = [
+pub(super) const STEPS: [Kind; 12] = [
     Kind::Start,
     Kind::Restart,
     Kind::Kill,
     Kind::Upgrade,
+    Kind::Shorten,
     Kind::Retention,
     Kind::Discard,
     Kind::Delete,
@@ -50,6 +51,7 @@ pub(super) enum Kind {
     Restart,
     Kill,
     Upgrade,
+    Shorten,
     Retention,
     Discard,
     Delete,
@@ -66,6 +68,7 @@ impl Kind {
             Self::Restart => "restart",
             Self::Kill => "kill a node",
             Self::Upgrade => "upgrade the schema",
+            Self::Shorten => "shorten the retention",
             Self::Retention => "retention",
             Self::Discard => "discard a backlog",
             Self::Delete => "delete an organization",
@@ -80,19 +83,19 @@ impl Kind {
     pub(super) fn leaves_all_up(self) -> bool {
         matches!(
             self,
-            Self::Discard | Self::Delete | Self::ClockBack | Self::ClockForward | Self::Steady
+            Self::Retention | Self::Discard | Self::Delete | Self::ClockBack | Self::ClockForward | Self::Steady
         )
     }
 
     /// What the checker knows it as, where it explains that a delivery arrives twice.
     pub(super) fn fault(self) -> Option<&'static str> {
         match self {
-            Self::Restart | Self::Upgrade | Self::Retention => Some("rolling_restart"),
+            Self::Restart | Self::Upgrade | Self::Shorten => Some("rolling_restart"),
             Self::Kill => Some("kill"),
             Self::ClockBack => Some("clock_back"),
             Self::ClockForward => Some("clock_forward"),
             Self::DiskFull => Some("disk_full"),
-            Self::Start | Self::Discard | Self::Delete | Self::Steady => None,
+            Self::Start | Self::Retention | Self::Discard | Self::Delete | Self::Steady => None,
         }
     }
 }
@@ -103,6 +106,15 @@ pub(super) struct Stored {
     pub(super) on_disk: u64,
     /// Without pages of SQLite's file that are free.
     used: u64,
+}
+
+/// How things stand before retention.
+pub(super) struct BeforeRetention {
+    stored: Stored,
+    unfetched: i64,
+    events: i64,
+    /// Events that have outlived it.
+    expired: i64,
 }
 
 /// See [`Stored`].
@@ -131,6 +143,7 @@ impl Aged {
             Kind::Restart => self.restart().await,
             Kind::Kill => self.kill().await,
             Kind::Upgrade => self.upgrade().await,
+            Kind::Shorten => self.shorten().await,
             Kind::Retention => self.retention().await,
             Kind::Discard => self.discard().await,
             Kind::Delete => self.delete().await,
@@ -230,42 +243,54 @@ impl Aged {
 
     async fn upgrade(&mut self) -> anyhow::Result<String> {
         self.all_down().await?;
-        let name = upgrade::take_back(&self.run.nodes.past()).await?;
+        let count = upgrade::take_back(&self.run.nodes.past()).await?;
         let begun = Instant::now();
         self.run.nodes.migrate().await?;
         let migrated = begun.elapsed();
         let took = self.all_up().await?;
         Ok(format!(
-            "{name} took {:.1} s, all ready after {:.1} s more",
+            "{count} migrations took {:.1} s, all ready after {:.1} s more",
             migrated.as_secs_f64(),
             took.as_secs_f64()
         ))
     }
 
-    async fn retention(&mut self) -> anyhow::Result<String> {
-        // Whole days: PostgreSQL removes no part of one.
+    /// The events that outlive the retention that is cut back to. Whole days: PostgreSQL removes no part of one.
+    fn expired(&self) -> String {
         let before = first_at((now_us() - self.scale.kept_days * DAY_US).div_euclid(DAY_US) * DAY_US);
         let first = first_at(self.filled.first_us);
-        let expired = format!(
+        format!(
             "events e WHERE e.id BETWEEN {first} AND {before} - 1 AND NOT EXISTS (
                  SELECT 1 FROM pending_deliveries d WHERE d.delivery_id > e.id AND d.delivery_id <= e.id + 4095)"
-        );
-        let (events, held) = (self.stored().await?, self.unfetched().await?);
-        let removed = self.count(&expired).await?;
+        )
+    }
+
+    /// Retention begins with the restart, and is measured from there on while every node is up.
+    async fn shorten(&mut self) -> anyhow::Result<String> {
+        self.before_retention = Some(BeforeRetention {
+            stored: self.stored().await?,
+            unfetched: self.unfetched().await?,
+            events: self.count("events").await?,
+            expired: self.count(&self.expired()).await?,
+        });
+        let setting = ("--retention", format!("{}d", self.scale.kept_days));
+        self.run.nodes.settings.push(setting);
+        self.restart().await
+    }
+
+    async fn retention(&mut self) -> anyhow::Result<String> {
+        let before = self.before_retention.take().context("the step before failed")?;
+        let (events, held, removed) = (before.stored, before.unfetched, before.expired);
         ensure!(
             removed > 0,
             "nothing has outlived its retention: the store was not filled"
         );
-        let setting = ("--retention", format!("{}d", self.scale.kept_days));
-        self.run.nodes.settings.push(setting);
-        self.restart().await?;
-        self.until_none(&expired).await?;
+        self.until_none(&self.expired()).await?;
+        // Half of what the removed events took, if all took the same.
+        let share = removed as f64 / before.events as f64 / 2.0;
         let smaller = |now: Stored| {
-            if events.on_disk > FILE_SHRINKS {
-                now.on_disk < events.on_disk
-            } else {
-                now.used < events.used
-            }
+            now.used as f64 <= events.used as f64 * (1.0 - share)
+                && (events.on_disk <= FILE_SHRINKS || now.on_disk < events.on_disk)
         };
         "the store does not get smaller".clone_into(&mut self.waits_for.lock());
         while !smaller(self.stored().await?) {

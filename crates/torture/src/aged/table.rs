@@ -47,14 +47,21 @@ pub struct Step {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) at: i64,
+    /// From its first try on.
     pub(crate) took_us: u32,
+    /// The try that published.
+    pub(crate) try_us: u32,
 }
 
 impl Call {
-    /// A call that began then and has just published.
-    pub(crate) fn since((at, begun): (i64, Instant)) -> Self {
-        let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Self { at, took_us }
+    /// A call that was first tried then, and has just published by a try that began at `last`.
+    pub(crate) fn since((at, first): (i64, Instant), last: Instant) -> Self {
+        let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Self {
+            at,
+            took_us: micros(first),
+            try_us: micros(last),
+        }
     }
 }
 
@@ -87,7 +94,9 @@ impl Step {
 
     /// Takes what is said of publishing from the calls of its time.
     pub(super) fn measure(&mut self, calls: &[Call]) {
-        let mut took: Vec<u32> = calls.iter().map(|call| call.took_us).collect();
+        // Where a node is down, callers wait for it: that is what the longest silence shows.
+        let took = |call: &Call| if self.all_up { call.took_us } else { call.try_us };
+        let mut took: Vec<u32> = calls.iter().map(took).collect();
         took.sort_unstable();
         let at = |share: usize| {
             let place = (took.len() * share / 100).min(took.len().saturating_sub(1));

@@ -1,20 +1,32 @@
-//! The schema one version back: what an installation has before its upgrade.
+//! The schema some versions back: what an installation has before its upgrade.
+//!
+//! The newest migrations are taken back, down to one that does work on a large table: it builds an index on what is pending.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hookwright_testkit::{Past, workspace_directory};
 
-/// Takes the newest migration back, on a store whose servers are stopped. Returns its name.
-pub(super) async fn take_back(past: &Past) -> anyhow::Result<String> {
+/// The oldest that is taken back.
+const OLDEST: &str = "2026-12-01-000100_paused_deliveries";
+
+/// Takes migrations back, on a store whose servers are stopped. Returns how many.
+pub(super) async fn take_back(past: &Past) -> anyhow::Result<usize> {
     let store = if past.is_postgres() { "postgres" } else { "sqlite" };
     let directory = workspace_directory().join("crates/storage/migrations").join(store);
-    let newest = newest(&directory)?;
-    let down = std::fs::read_to_string(newest.join("down.sql"))?;
-    let name = newest.file_name().context("a migration has a name")?;
+    let newer = newer(&directory)?;
+    for migration in &newer {
+        take_one_back(past, migration).await?;
+    }
+    Ok(newer.len())
+}
+
+async fn take_one_back(past: &Past, migration: &Path) -> anyhow::Result<()> {
+    let down = std::fs::read_to_string(migration.join("down.sql"))?;
+    let name = migration.file_name().context("a migration has a name")?;
     let name = name.to_string_lossy().into_owned();
     // What runs outside a transaction goes statement by statement.
-    let metadata = std::fs::read_to_string(newest.join("metadata.toml")).unwrap_or_default();
+    let metadata = std::fs::read_to_string(migration.join("metadata.toml")).unwrap_or_default();
     if metadata.contains("run_in_transaction = false") {
         for statement in down.split(";\n").filter(|text| !text.trim().is_empty()) {
             past.run(statement).await.with_context(|| name.clone())?;
@@ -26,16 +38,19 @@ pub(super) async fn take_back(past: &Past) -> anyhow::Result<String> {
         "DELETE FROM __diesel_schema_migrations WHERE version = '{}'",
         version(&name)
     ))
-    .await?;
-    Ok(name)
+    .await
 }
 
-fn newest(directory: &Path) -> anyhow::Result<PathBuf> {
+/// The migrations from [`OLDEST`] on, newest first.
+fn newer(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let oldest = directory.join(OLDEST);
+    anyhow::ensure!(oldest.is_dir(), "there is no migration {}", oldest.display());
     let mut found: Vec<PathBuf> = std::fs::read_dir(directory)?
         .map(|entry| Ok(entry?.path()))
         .collect::<anyhow::Result<_>>()?;
-    found.sort();
-    found.pop().with_context(|| format!("{} is empty", directory.display()))
+    found.retain(|migration| *migration >= oldest);
+    found.sort_by(|one, other| other.cmp(one));
+    Ok(found)
 }
 
 /// A migration's version as Diesel has it: the digits of `2026-11-26-000000_name`.
