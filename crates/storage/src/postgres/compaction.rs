@@ -20,11 +20,11 @@ use super::{
 use crate::error::StoreError;
 
 /// How long writing one table anew may take.
-const TIME_LIMIT: &str = "1s";
+const TIME_LIMIT: &str = "2s";
 /// A day is written anew only if no more rows than these are left of it in each table, and no more bytes in payloads and in the
-/// details of attempts.
-const ROWS_MAX: i64 = 20_000;
-const BYTES_MAX: i64 = 32 << 20;
+/// details of attempts: writing as much took 0.7 s, with an index, on a machine of 2 cores.
+const ROWS_MAX: i64 = 100_000;
+const BYTES_MAX: i64 = 96 << 20;
 /// What a row takes beside these, with its places in indexes.
 const ROW_BYTES: i64 = 512;
 /// The tables are sparse when they take more than this, and more than twice what is left.
