@@ -25,7 +25,7 @@ pub use table::Step;
 
 use self::{
     filling::Filled,
-    steps::{BeforeRetention, Kind, STEPS},
+    steps::{BeforeRetention, Kind, RETENTION, STEPS},
 };
 use crate::{
     checker::{self, Verdict},
@@ -196,6 +196,7 @@ impl Aged {
             verbose: options.verbose,
         };
         let mut run = Run::begin(&begun, directory).await?;
+        run.nodes.settings.push((RETENTION, "0s".to_owned()));
         run.disk = disk;
         if run.disk.is_none() {
             run.say("no file system can be mounted here: the disk is never full in this run");

@@ -22,6 +22,8 @@ use crate::{
     run::Run,
 };
 
+/// How long events are kept: for as long as the store is, until the step that shortens it.
+pub(super) const RETENTION: &str = "--retention";
 /// For how long the disk is full at most, where publishers do not notice.
 const FULL: Duration = Duration::from_secs(20);
 /// How many events are published, and as many requests come for each webhook, where all goes on.
@@ -273,7 +275,8 @@ impl Aged {
             events: self.count("events").await?,
             expired: self.count(&self.expired()).await?,
         });
-        let setting = ("--retention", format!("{}d", self.scale.kept_days));
+        self.run.nodes.settings.retain(|(flag, _)| *flag != RETENTION);
+        let setting = (RETENTION, format!("{}d", self.scale.kept_days));
         self.run.nodes.settings.push(setting);
         self.restart().await
     }
