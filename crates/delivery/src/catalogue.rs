@@ -1,5 +1,7 @@
-//! The configuration that the hot path reads: webhooks and organizations in one immutable [`Snapshot`], swapped whole when
-//! anything changes. Reading takes no lock and no query.
+//! The configuration that the hot path reads: webhooks and organizations in one immutable [`Snapshot`], swapped when anything
+//! changes. Reading takes no lock and no query. A new snapshot shares with the one before whatever did not change.
+
+mod sharded;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,6 +22,8 @@ use hookwright_domain::{
     url::PayloadUrl,
 };
 use hookwright_storage::operations::Discard;
+
+pub use self::sharded::Sharded;
 
 /// A webhook as the engine needs it: parsed, with its keys prepared.
 #[derive(Debug)]
@@ -163,12 +167,12 @@ impl Organization {
 }
 
 /// The configuration at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Organizations by name.
-    pub organizations: HashMap<String, Arc<Organization>>,
+    pub organizations: Sharded<String, Arc<Organization>>,
     /// Webhooks by raw id, active or not.
-    pub webhooks: HashMap<i64, Arc<Webhook>>,
+    pub webhooks: Sharded<i64, Arc<Webhook>>,
     /// Webhooks whose stored configuration cannot be read. Nothing is sent to them, and what they are owed is kept.
     pub unreadable: HashSet<i64>,
     /// Backlogs that are being discarded, by webhook.

@@ -2,6 +2,7 @@
 
 use crate::{
     batch::NewEvent,
+    configuration::ConfigurationPart,
     error::StoreError,
     operations::Begun,
     postgres,
@@ -25,7 +26,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, insert_organization(&row, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Organization(row.id),
+            None,
+            insert_organization(&row, &audit)
+        )
     }
 
     /// Changes an organization's display name and time of change.
@@ -34,7 +40,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn update_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, update_organization(&row, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Organization(row.id),
+            None,
+            update_organization(&row, &audit)
+        )
     }
 
     /// Deletes an organization and its webhooks, and cancels what waits for them in the store, or begins an operation to do so.
@@ -43,7 +54,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
-        configure!(self, None, delete_organization(id, now, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Everything,
+            None,
+            delete_organization(id, now, &audit)
+        )
     }
 
     /// Stores an event type.
@@ -52,7 +68,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, insert_event_type(&row, &audit))
+        configure!(
+            self,
+            ConfigurationPart::EventTypes,
+            None,
+            insert_event_type(&row, &audit)
+        )
     }
 
     /// Changes an event type.
@@ -61,7 +82,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn update_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, update_event_type(&row, &audit))
+        configure!(
+            self,
+            ConfigurationPart::EventTypes,
+            None,
+            update_event_type(&row, &audit)
+        )
     }
 
     /// Deletes an event type with the schemas that it has had. Events of the type stay.
@@ -70,7 +96,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn delete_event_type(&self, id: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        configure!(self, None, delete_event_type(id, &audit))
+        configure!(self, ConfigurationPart::EventTypes, None, delete_event_type(id, &audit))
     }
 
     /// The schemas that an event type has had, below a version, newest first.
@@ -102,7 +128,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<Option<Begun>, StoreError> {
         let (row, ping, audit) = (row.clone(), Some(ping.clone()), audit.clone());
-        configure!(self, ping, resume_webhook(&row, version, discard, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(row.id),
+            ping,
+            resume_webhook(&row, version, discard, &audit)
+        )
     }
 
     /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
@@ -117,7 +148,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<(), StoreError> {
         let (row, secret, ping, audit) = (row.clone(), secret.clone(), ping.cloned(), audit.clone());
-        configure!(self, ping, insert_webhook(&row, &secret, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(row.id),
+            ping,
+            insert_webhook(&row, &secret, &audit)
+        )
     }
 
     /// Changes a webhook if its version is still `version`, and stores its ping if there is one: all or nothing.
@@ -132,7 +168,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<UpdateOutcome, StoreError> {
         let (row, ping, audit) = (row.clone(), ping.cloned(), audit.clone());
-        configure!(self, ping, update_webhook(&row, version, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(row.id),
+            ping,
+            update_webhook(&row, version, &audit)
+        )
     }
 
     /// Disables a webhook if its version is still `version`; with a rule, only if by that it has only failed at every node, as
@@ -148,7 +189,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<Disabling, StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, disable_webhook(&row, version, rule, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(row.id),
+            None,
+            disable_webhook(&row, version, rule, &audit)
+        )
     }
 
     /// Whether a webhook has only failed at every node, by a rule.
@@ -165,7 +211,12 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
-        configure!(self, None, delete_webhook(id, now, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(id),
+            None,
+            delete_webhook(id, now, &audit)
+        )
     }
 
     /// Adds a secret; the one before it signs until `old_expires_at`.
@@ -179,7 +230,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<(), StoreError> {
         let (new, audit) = (new.clone(), audit.clone());
-        configure!(self, None, rotate_secret(&new, old_expires_at, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(new.webhook_id),
+            None,
+            rotate_secret(&new, old_expires_at, &audit)
+        )
     }
 
     /// Removes the secrets of a webhook but for the newest.
@@ -188,6 +244,11 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
-        configure!(self, None, expire_secrets(webhook, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Webhook(webhook),
+            None,
+            expire_secrets(webhook, &audit)
+        )
     }
 }

@@ -27,6 +27,7 @@ mod catalogue;
 pub mod certificates;
 pub mod changes;
 pub mod clock;
+mod configuration;
 mod error;
 pub mod fault;
 mod history;
@@ -60,6 +61,7 @@ pub use batch::{
     Expired, LatestDue, NewEvent, PAUSED_COUNTED, PausedKeys, PausedRange, ReadLimits, Refill, Repeat, Replayed,
     RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
 };
+pub use configuration::{ChangedRows, Missing};
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
 pub use postgres::remote;

@@ -3,26 +3,28 @@
 use std::time::Duration;
 
 use crate::{
+    configuration::Missing,
     error::StoreError,
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
     postgres::{Postgres, configuration::ChangeLock},
     store::{Backend, Store},
 };
 
-/// Held while the configuration changes: nobody else changes it meanwhile, on any node.
+/// Held while the configuration changes: nobody else changes it meanwhile, on any node. Dropping it releases it by closing its
+/// connection; [`release`](Self::release) keeps the connection for the next change.
 pub struct ConfigurationChange {
     lock: Option<(Postgres, ChangeLock)>,
 }
 
 impl ConfigurationChange {
-    /// Waits until what was changed is in force on every node, and lets others change. Returns the version that is in force.
+    /// Lets others change the configuration.
     ///
     /// # Errors
-    /// When the store does not answer, or a node has neither confirmed nor lost its lease.
-    pub async fn settle(self) -> Result<i64, StoreError> {
+    /// When the store does not answer.
+    pub async fn release(self) -> Result<(), StoreError> {
         match self.lock {
-            None => Ok(0),
-            Some((store, mut lock)) => store.settle_configuration(&mut lock).await,
+            None => Ok(()),
+            Some((store, lock)) => store.unlock_configuration(lock).await,
         }
     }
 }
@@ -161,14 +163,31 @@ impl Store {
         }
     }
 
-    /// The version of the configuration: it grows with every change on any node.
+    /// The version of the configuration, which grows with every change on any node, and what a node that has the version `known`
+    /// lacks. On SQLite nobody else changes anything: a caller that asks there is in doubt, and lacks everything.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn configuration_version(&self) -> Result<i64, StoreError> {
+    pub async fn missing_configuration(&self, known: i64) -> Result<(i64, Missing), StoreError> {
         match self.shared() {
-            None => Ok(0),
-            Some(store) => store.configuration_version().await,
+            None => Ok((0, Missing::Everything)),
+            Some(store) => store.missing_configuration(known).await,
+        }
+    }
+
+    /// The version of the last change that this node made; 0 where there are no versions.
+    pub fn changed_configuration(&self) -> i64 {
+        self.shared().map_or(0, Postgres::changed_configuration)
+    }
+
+    /// Waits until every other node has the version in force, or has lost its lease.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a node has neither confirmed nor lost its lease.
+    pub async fn configuration_in_force(&self, version: i64) -> Result<(), StoreError> {
+        match self.shared() {
+            None => Ok(()),
+            Some(store) => store.configuration_in_force(version).await,
         }
     }
 

@@ -19,6 +19,7 @@ use diesel::prelude::*;
 use crate::{
     batch::NewEvent,
     clock,
+    configuration::ConfigurationPart,
     error::StoreError,
     postgres,
     rows::AuditRow,
@@ -479,7 +480,12 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let audit = audit.cloned();
         let no_ping: Option<NewEvent> = None;
-        configure!(self, no_ping, end_operation(id, state, now, audit.as_ref()))
+        configure!(
+            self,
+            ConfigurationPart::Discards,
+            no_ping,
+            end_operation(id, state, now, audit.as_ref())
+        )
     }
 
     /// Tells the other nodes that deliveries to a webhook became due.

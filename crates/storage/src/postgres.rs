@@ -32,7 +32,14 @@ mod vitals;
 pub(crate) mod waiting;
 mod wire;
 
-use std::{ops::AsyncFnOnce, sync::Arc};
+use std::{
+    ops::AsyncFnOnce,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{
@@ -47,6 +54,7 @@ use crate::{
     DEADLINE,
     batch::{Batch, Committed, Expired, NewEvent},
     clock::reference_us,
+    configuration::ConfigurationPart,
     error::StoreError,
     nodes::NodeOptions,
     store::StoreOptions,
@@ -82,6 +90,10 @@ pub(crate) struct Postgres {
     url: Arc<str>,
     pool: Pool<AsyncPgConnection>,
     writer: Arc<Mutex<Option<AsyncPgConnection>>>,
+    /// The connection that took the lock on the configuration last, and when it was returned.
+    change: Arc<Mutex<Option<(AsyncPgConnection, Instant)>>>,
+    /// The version of this node's last change of configuration.
+    changed: Arc<AtomicI64>,
     /// The connection that hears notices and renews the lease.
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
@@ -116,6 +128,8 @@ impl Postgres {
             url: options.url.as_str().into(),
             pool,
             writer: Arc::default(),
+            change: Arc::default(),
+            changed: Arc::default(),
             watch: Arc::default(),
             identity,
             node: Arc::new(options.node.clone()),
@@ -220,17 +234,25 @@ impl Postgres {
         self.on_loan(async |conn| Ok(query(conn).await?)).await
     }
 
-    /// Runs a change of configuration in a transaction of its own: the other nodes hear of it.
-    pub(crate) async fn configure<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
+    /// Runs a change of one part of the configuration in a transaction of its own, which notifies the other nodes.
+    pub(crate) async fn configure<T, F>(
+        &self,
+        part: ConfigurationPart,
+        ping: Option<NewEvent>,
+        change: F,
+    ) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     {
-        self.write(ping, async |conn| {
-            let done = change(conn).await?;
-            configuration::changed(conn).await?;
-            Ok(done)
-        })
-        .await
+        let me = self.identity.number();
+        let (done, version) = self
+            .write(ping, async |conn| {
+                let done = change(conn).await?;
+                Ok((done, configuration::changed(conn, me, part).await?))
+            })
+            .await?;
+        self.changed.fetch_max(version, Ordering::AcqRel);
+        Ok(done)
     }
 
     /// Runs a change in a transaction of its own, as a node that has not been lost.

@@ -82,15 +82,16 @@ macro_rules! write {
     };
 }
 
-/// Runs a change of configuration in a transaction of its own, together with a ping if there is one.
+/// Runs a change of one part of the configuration in a transaction of its own, together with a ping if there is one.
 macro_rules! configure {
-    ($store:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
+    ($store:expr, $part:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
+            // There is no other node to tell what changed.
             Backend::Sqlite(store) => {
                 store.write($ping, move |conn| sqlite::queries::$query(conn, $($argument),*)).await
             }
             Backend::Postgres(store) => postgres::undisturbed!(
-                store.configure($ping.clone(), async |conn| postgres::queries::$query(conn, $($argument),*).await).await
+                store.configure($part, $ping.clone(), async |conn| postgres::queries::$query(conn, $($argument),*).await).await
             ),
         }
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
+    configuration::ConfigurationPart,
     error::StoreError,
     postgres,
     rows::{AuditRow, EndedSessionRow, RevokedLinkRow, TokenRow},
@@ -43,7 +44,7 @@ impl Store {
     /// When the store refuses or does not answer.
     pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
-        configure!(self, None, insert_token(&row, &audit))
+        configure!(self, ConfigurationPart::Tokens, None, insert_token(&row, &audit))
     }
 
     /// Notes that a session of the console was ended, and forgets those that would have ended by themselves before `over`. If
@@ -59,7 +60,12 @@ impl Store {
         over: i64,
     ) -> Result<(), StoreError> {
         let row = row.clone();
-        configure!(self, None, insert_ended_session(&row, and_before, over))
+        configure!(
+            self,
+            ConfigurationPart::Sessions,
+            None,
+            insert_ended_session(&row, and_before, over)
+        )
     }
 
     /// Notes that a portal link was revoked, and forgets those that would have ended by `over`. Returns whether it was noted: an
@@ -75,7 +81,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<bool, StoreError> {
         let audit = audit.clone();
-        configure!(self, None, insert_revoked_link(&row, most, over, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Tokens,
+            None,
+            insert_revoked_link(&row, most, over, &audit)
+        )
     }
 
     /// One token.
@@ -131,7 +142,12 @@ impl Store {
         audit: &AuditRow,
     ) -> Result<Revocation, StoreError> {
         let audit = audit.clone();
-        configure!(self, None, revoke_token(id, admin_scope, now, &audit))
+        configure!(
+            self,
+            ConfigurationPart::Tokens,
+            None,
+            revoke_token(id, admin_scope, now, &audit)
+        )
     }
 
     /// Removes tokens that were revoked, or expired, before a time.

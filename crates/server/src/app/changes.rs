@@ -7,28 +7,37 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{ConfigurationChange, Store};
-use tokio::sync::{Mutex, MutexGuard, Notify, watch};
+use hookwright_storage::{ChangedRows, ConfigurationChange, Missing, Store, operations::OperationRow};
+use tokio::sync::{Mutex, MutexGuard, Notify, OwnedMutexGuard, watch};
 
 use super::{App, completion::unless_abandoned, error::AppResult};
 
 /// How long to wait before the configuration is read again when that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Who may change the configuration, and which version of it is in force here.
+/// For how long calls of this server take turns under one lock before another node gets its turn.
+const HELD_MAX: Duration = Duration::from_millis(250);
+
+/// The turns to change the configuration, and the version of it that is in force here.
 #[derive(Default)]
 pub(super) struct Changes {
     /// Changes made here take turns.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<Turn>>,
     /// Held while the mirror in memory changes. Never while waiting for another node: that one may wait for this mirror.
     mirror: Mutex<()>,
     version: AtomicI64,
     /// A change failed half way: the mirror may lack what the store has.
     doubt: Notify,
+}
+
+/// The lock over all nodes, which the calls that wait for their turn here pass on to each other.
+#[derive(Default)]
+struct Turn {
+    lock: Option<(ConfigurationChange, Instant)>,
 }
 
 impl Changes {
@@ -38,37 +47,55 @@ impl Changes {
             ..Self::default()
         }
     }
+
+    /// Waits for the turn of one call. True where the lock was taken just now: then another node may have changed something since the
+    /// last turn here.
+    async fn turn(&self, store: &Store) -> AppResult<(OwnedMutexGuard<Turn>, bool)> {
+        let mut turn = Arc::clone(&self.turn).lock_owned().await;
+        let is_old = |(_, since): &mut (ConfigurationChange, Instant)| since.elapsed() > HELD_MAX;
+        if let Some((lock, _)) = turn.lock.take_if(is_old) {
+            lock.release().await?;
+        }
+        if turn.lock.is_some() {
+            return Ok((turn, false));
+        }
+        turn.lock = Some((store.change_configuration().await?, Instant::now()));
+        // Turns are taken in order: this one comes after the calls that wait by now.
+        let later = Arc::clone(&self.turn);
+        tokio::spawn(async move {
+            let lock = later.lock_owned().await.lock.take();
+            if let Some((lock, _)) = lock
+                && let Err(error) = lock.release().await
+            {
+                tracing::warn!(%error, "the lock on the configuration was released by closing its connection");
+            }
+        });
+        Ok((turn, true))
+    }
 }
 
-/// A change under way. To be settled when store and mirror have it.
+/// A change in progress. To be settled when store and mirror have it.
 pub(super) struct Changing<'a> {
     app: &'a App,
-    change: Option<ConfigurationChange>,
-    mirror: Option<MutexGuard<'a, ()>>,
+    turn: OwnedMutexGuard<Turn>,
+    _mirror: MutexGuard<'a, ()>,
     stored: bool,
-    _turn: MutexGuard<'a, ()>,
 }
 
 impl App {
     /// Waits for its turn to change the configuration; afterwards the mirror is up to date, and stays.
     pub(super) async fn changing(&self) -> AppResult<Changing<'_>> {
         // Boxed: the futures of the store are large, and this one lies in that of every call that changes anything.
-        let (turn, change) = Box::pin(unless_abandoned(async {
-            let turn = self.changes.turn.lock().await;
-            Ok((turn, self.store.change_configuration().await?))
-        }))
-        .await?;
+        let (turn, is_new) = Box::pin(unless_abandoned(self.changes.turn(&self.store))).await?;
         let mirror = self.changes.mirror.lock().await;
-        let version = self.store.configuration_version().await?;
-        if version > self.changes.version.load(Ordering::Acquire) {
-            Box::pin(self.reload(version)).await?;
+        if is_new && self.store.lease().is_some() {
+            Box::pin(self.catch_up()).await?;
         }
         Ok(Changing {
             app: self,
-            change: Some(change),
-            mirror: Some(mirror),
+            turn,
+            _mirror: mirror,
             stored: false,
-            _turn: turn,
         })
     }
 
@@ -79,32 +106,26 @@ impl App {
                 changed = versions.changed() => if changed.is_err() { return },
                 () = self.changes.doubt.notified() => {}
             }
-            while let Err(error) = self.catch_up().await {
+            while let Err(error) = self.follow().await {
                 tracing::warn!(%error, "cannot read the configuration again yet; will try again");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 
-    /// Reads the configuration again.
-    async fn catch_up(&self) -> AppResult<()> {
+    async fn follow(&self) -> AppResult<()> {
         let _mirror = self.changes.mirror.lock().await;
-        // The version first: what is read afterwards is that version or a later one.
-        let version = self.store.configuration_version().await?;
-        self.reload(version).await
+        self.catch_up().await
     }
 
-    async fn reload(&self, version: i64) -> AppResult<()> {
-        let mut rows = self.store.load_catalogue().await?;
-        self.tokens.replace(&rows.tokens, &rows.revoked_links);
-        self.ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
-        // What is published from here on is no part of a backlog that is being discarded: its ids are beyond the backlog's.
-        if let Some(beyond) = rows.discards.iter().map(|row| row.through).max() {
-            self.ids.move_to(self.store.node(), beyond);
-        }
-        let changed: HashSet<i64> = self.registry.replace(rows);
-        for webhook in changed {
-            self.engine.webhook_changed(WebhookId::from_raw(webhook));
+    /// Reads what changed since the version that is in force here. The caller holds the mirror.
+    async fn catch_up(&self) -> AppResult<()> {
+        let known = self.changes.version.load(Ordering::Acquire);
+        let (version, missing) = self.store.missing_configuration(known).await?;
+        match missing {
+            Missing::Nothing => {}
+            Missing::Parts(rows) => self.take_in(*rows),
+            Missing::Everything => self.reload().await?,
         }
         self.in_force(version);
         // The others wait for it; should this fail, the next heartbeat says it.
@@ -112,6 +133,41 @@ impl App {
             tracing::warn!(%error, "cannot confirm the configuration yet");
         }
         Ok(())
+    }
+
+    fn take_in(&self, mut rows: ChangedRows) {
+        if let Some((tokens, revoked_links)) = rows.tokens.take() {
+            self.tokens.replace(&tokens, &revoked_links);
+        }
+        if let Some(ended) = rows.ended_sessions.take() {
+            self.ended_sessions.replace(ended);
+        }
+        self.move_beyond(&rows.discards);
+        let changed = self.registry.update(rows);
+        self.tell_engine(changed);
+    }
+
+    async fn reload(&self) -> AppResult<()> {
+        let mut rows = self.store.load_catalogue().await?;
+        self.tokens.replace(&rows.tokens, &rows.revoked_links);
+        self.ended_sessions.replace(std::mem::take(&mut rows.ended_sessions));
+        self.move_beyond(&rows.discards);
+        let changed = self.registry.replace(rows);
+        self.tell_engine(changed);
+        Ok(())
+    }
+
+    /// Events published from here on are no part of a backlog that is being discarded: their ids are beyond the backlog's.
+    fn move_beyond(&self, discards: &[OperationRow]) {
+        if let Some(beyond) = discards.iter().map(|row| row.through).max() {
+            self.ids.move_to(self.store.node(), beyond);
+        }
+    }
+
+    fn tell_engine(&self, changed: HashSet<i64>) {
+        for webhook in changed {
+            self.engine.webhook_changed(WebhookId::from_raw(webhook));
+        }
     }
 
     fn in_force(&self, version: i64) {
@@ -127,21 +183,30 @@ impl Changing<'_> {
         &self.app.store
     }
 
-    /// Waits until the change is in force on every node.
+    /// Waits until the change is in force on every node. Other changes may be made meanwhile.
     pub(super) async fn settle(mut self) -> AppResult<()> {
-        self.mirror = None;
-        if let Some(change) = self.change.take() {
-            let version = Box::pin(change.settle()).await?;
-            self.app.in_force(version);
+        let app = self.app;
+        let version = app.store.changed_configuration();
+        if self.stored {
+            // Operations end without a turn, on any node: such a change may lie between.
+            if version <= app.changes.version.load(Ordering::Acquire) + 1 {
+                app.in_force(version);
+            } else {
+                Box::pin(app.catch_up()).await?;
+            }
+            self.stored = false;
         }
+        drop(self);
+        Box::pin(app.store.configuration_in_force(version)).await?;
         Ok(())
     }
 }
 
 impl Drop for Changing<'_> {
-    /// An error on the way back from the store may have left the mirror behind the store.
+    /// An error on the way back from the store may have left the mirror behind the store: both are compared before the next change.
     fn drop(&mut self) {
-        if self.stored && self.change.is_some() {
+        if self.stored {
+            self.turn.lock = None;
             self.app.changes.doubt.notify_one();
         }
     }

@@ -1,5 +1,8 @@
 //! The configuration in memory: rows as stored, for answers, and the snapshot that the engine matches and sends by.
 
+mod event_type;
+mod state;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -7,125 +10,25 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hookwright_delivery::catalogue::{Catalogue, Organization, Snapshot, Webhook};
+use hookwright_delivery::catalogue::{Catalogue, Snapshot, Webhook};
 use hookwright_domain::{
     filter::WebhookFilter,
     id::{OrganizationId, WebhookId},
-    outcome::SchemaMode,
     retry::RetrySchedule,
-    schema::EventSchema,
     subscription::Subscription,
     url::PayloadUrl,
 };
 use hookwright_storage::{
-    CatalogueRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow, operations::Discard,
+    CatalogueRows, ChangedRows, EventTypeRow, MasterKey, OrganizationRow, SecretRow, WebhookRow, operations::Discard,
 };
 use parking_lot::RwLock;
 
+use self::state::State;
+pub(super) use self::{
+    event_type::{EventType, visible_to},
+    state::WebhookRows,
+};
 use super::{Limits, secrets, texts::NamePrefix, webhooks::WebhookName};
-
-/// A registered event type with its schema compiled.
-pub(super) struct EventType {
-    /// The row as stored.
-    pub row: EventTypeRow,
-    /// Its schema, if it has one that payloads are compared with.
-    pub schema: Option<EventSchema>,
-    /// Whether an event that does not fit is published all the same.
-    pub only_warns: bool,
-    /// The ids of the only organizations that see it; `None` for all.
-    visible_to: Option<BTreeSet<i64>>,
-}
-
-impl EventType {
-    pub(super) fn new(row: EventTypeRow) -> Self {
-        let mode: SchemaMode = row.schema_mode.parse().unwrap_or(SchemaMode::Reject);
-        let compared = row.json_schema.as_deref().filter(|_| mode != SchemaMode::Off);
-        let schema = compared.and_then(|schema| {
-            // It compiled when it was registered; should a later version refuse it, publishing goes on unchecked and says so.
-            EventSchema::compile(schema)
-                .inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored schema does not compile"))
-                .ok()
-        });
-        Self {
-            visible_to: visible_to(&row),
-            row,
-            schema,
-            only_warns: mode == SchemaMode::Warn,
-        }
-    }
-
-    /// Whether an organization sees it; `None` stands for those who look after all.
-    pub(super) fn is_visible_to(&self, organization: Option<i64>) -> bool {
-        match (&self.visible_to, organization) {
-            (Some(only), Some(organization)) => only.contains(&organization),
-            _ => true,
-        }
-    }
-}
-
-/// The ids of the only organizations that see an event type; `None` for all.
-pub(super) fn visible_to(row: &EventTypeRow) -> Option<BTreeSet<i64>> {
-    let stored = row.visible_to.as_deref()?;
-    // Nobody's, where it cannot be read: what is kept from others must not be shown to them by a fault.
-    let read = serde_json::from_str(stored);
-    Some(
-        read.inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored list cannot be read"))
-            .unwrap_or_default(),
-    )
-}
-
-/// A webhook's rows.
-#[derive(Clone, PartialEq)]
-pub(super) struct WebhookRows {
-    /// The webhook as stored.
-    pub row: WebhookRow,
-    /// Its secrets, newest first.
-    pub secrets: Vec<SecretRow>,
-}
-
-#[derive(Default)]
-struct State {
-    organizations: BTreeMap<String, OrganizationRow>,
-    /// The names of organizations by id.
-    names: HashMap<i64, String>,
-    webhooks: BTreeMap<i64, WebhookRows>,
-    /// The webhooks of each organization that has some.
-    owned: HashMap<i64, BTreeSet<i64>>,
-    runtimes: HashMap<i64, Arc<Webhook>>,
-    /// Backlogs that are being discarded, by webhook.
-    discards: HashMap<i64, Discard>,
-}
-
-impl State {
-    fn put_organization(&mut self, row: OrganizationRow) {
-        self.names.insert(row.id, row.name.clone());
-        self.organizations.insert(row.name.clone(), row);
-    }
-
-    fn put_rows(&mut self, rows: WebhookRows) {
-        let owned = self.owned.entry(rows.row.organization_id).or_default();
-        owned.insert(rows.row.id);
-        self.webhooks.insert(rows.row.id, rows);
-    }
-
-    fn remove_webhook(&mut self, id: i64) {
-        self.runtimes.remove(&id);
-        self.discards.remove(&id);
-        let Some(rows) = self.webhooks.remove(&id) else { return };
-        if let Some(owned) = self.owned.get_mut(&rows.row.organization_id) {
-            owned.remove(&id);
-        }
-    }
-
-    /// An organization's webhooks with ids above `after`, oldest first.
-    fn webhooks_of(&self, organization: i64, after: i64) -> impl Iterator<Item = &WebhookRows> {
-        let owned = self.owned.get(&organization);
-        let later = owned
-            .into_iter()
-            .flat_map(move |owned| owned.range(after.saturating_add(1)..));
-        later.filter_map(|id| self.webhooks.get(id))
-    }
-}
 
 /// See the module.
 pub(super) struct Registry {
@@ -152,25 +55,14 @@ impl Registry {
 
     /// Puts what the store holds in force, in place of what was. Returns the webhooks that are new, changed or gone.
     pub(super) fn replace(&self, rows: CatalogueRows) -> HashSet<i64> {
-        let event_types: BTreeMap<_, _> = rows
-            .event_types
-            .into_iter()
-            .map(|row| (row.name.clone(), Arc::new(EventType::new(row))))
-            .collect();
-        self.event_types.store(Arc::new(event_types));
+        self.replace_event_types(rows.event_types);
         let mut secrets: HashMap<i64, Vec<SecretRow>> = HashMap::new();
         for secret in rows.signing_secrets {
             secrets.entry(secret.webhook_id).or_default().push(secret);
         }
         let mut before = self.state.write();
         let mut changed = HashSet::new();
-        let discards = rows.discards.iter();
-        let mut state = State {
-            discards: discards
-                .filter_map(|row| Some((row.webhook_id?, Discard::of(row))))
-                .collect(),
-            ..State::default()
-        };
+        let mut state = State::default();
         for row in rows.organizations {
             state.put_organization(row);
         }
@@ -178,25 +70,69 @@ impl Registry {
             let mut secrets = secrets.remove(&row.id).unwrap_or_default();
             secrets.sort_by_key(|secret| std::cmp::Reverse(secret.id));
             let rows = WebhookRows { row, secrets };
-            // What is as it was keeps its keys and its parsed form.
-            let same = before.webhooks.get(&rows.row.id).filter(|old| **old == rows);
-            match same.and_then(|_| before.runtimes.get(&rows.row.id)) {
-                Some(runtime) => {
-                    state.runtimes.insert(rows.row.id, Arc::clone(runtime));
-                    state.put_rows(rows);
-                }
+            // An unchanged webhook keeps its keys and its parsed form.
+            let same = before.webhooks().get(&rows.row.id).filter(|old| **old == rows);
+            match same.and_then(|_| before.snapshot.webhooks.get(&rows.row.id)) {
+                Some(runtime) => state.put_webhook(rows, Some(Arc::clone(runtime))),
                 None => {
                     changed.insert(rows.row.id);
                     self.put(&mut state, rows);
                 }
             }
         }
-        changed.extend(before.webhooks.keys().filter(|id| !state.webhooks.contains_key(id)));
-        let discards = before.discards.keys().chain(state.discards.keys());
-        changed.extend(discards.filter(|id| before.discards.get(id) != state.discards.get(id)));
-        self.publish(&state);
+        changed.extend(before.webhooks().keys().filter(|id| !state.webhooks().contains_key(id)));
+        changed.extend(state.replace_discards(&rows.discards, &before.snapshot.discards));
+        state.index_all();
+        self.catalogue.replace(state.snapshot.clone());
         *before = state;
         changed
+    }
+
+    /// Puts rows in force that another node changed. Returns the webhooks that are new, changed or gone.
+    pub(super) fn update(&self, rows: ChangedRows) -> HashSet<i64> {
+        if let Some(event_types) = rows.event_types {
+            self.replace_event_types(event_types);
+        }
+        let mut state = self.state.write();
+        let mut changed = HashSet::new();
+        let mut touched = BTreeSet::new();
+        for (id, row) in rows.organizations {
+            match row {
+                Some(row) => {
+                    state.put_organization(row);
+                    touched.insert(id);
+                }
+                None => changed.extend(state.remove_organization(id)),
+            }
+        }
+        for (id, rows) in rows.webhooks {
+            changed.insert(id);
+            match rows {
+                Some((row, secrets)) => {
+                    touched.insert(row.organization_id);
+                    self.put(&mut state, WebhookRows { row, secrets });
+                }
+                None => touched.extend(state.remove_webhook(id)),
+            }
+        }
+        let before = state.snapshot.discards.clone();
+        changed.extend(state.replace_discards(&rows.discards, &before));
+        for organization in touched {
+            state.index(organization);
+        }
+        self.catalogue.replace(state.snapshot.clone());
+        changed
+    }
+
+    fn replace_event_types(&self, rows: Vec<EventTypeRow>) {
+        let known = self.event_types.load();
+        let event_types = rows.into_iter().map(|row| {
+            // An unchanged one keeps its compiled schema.
+            let same = known.get(&row.name).filter(|known| known.row == row);
+            let event_type = same.cloned().unwrap_or_else(|| Arc::new(EventType::new(row.clone())));
+            (row.name, event_type)
+        });
+        self.event_types.store(Arc::new(event_types.collect()));
     }
 
     /// The configuration in force, as the engine sees it.
@@ -221,63 +157,59 @@ impl Registry {
     }
 
     pub(super) fn organization(&self, name: &str) -> Option<OrganizationRow> {
-        self.state.read().organizations.get(name).cloned()
+        self.state.read().organizations().get(name).cloned()
     }
 
     pub(super) fn organization_of_id(&self, id: i64) -> Option<OrganizationRow> {
         let state = self.state.read();
-        state.organizations.get(state.names.get(&id)?).cloned()
+        state.organizations().get(state.name(id)?).cloned()
     }
 
     /// The name of the organization of an id.
     pub(super) fn organization_name(&self, id: i64) -> Option<String> {
-        self.state.read().names.get(&id).cloned()
+        self.state.read().name(id).cloned()
     }
 
     /// Those whose names come after `after`, sorted, `count` at most.
     pub(super) fn organizations(&self, prefix: NamePrefix<'_>, after: &str, count: usize) -> Vec<OrganizationRow> {
         let state = self.state.read();
-        let range = state.organizations.range::<str, _>(prefix.range(after));
+        let range = state.organizations().range::<str, _>(prefix.range(after));
         let listed = range.take_while(|(name, _)| prefix.begins(name));
         listed.take(count).map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn put_organization(&self, row: OrganizationRow) {
         let mut state = self.state.write();
+        let id = row.id;
         state.put_organization(row);
-        self.publish(&state);
+        self.publish(&mut state, id);
     }
 
     /// Removes an organization and its webhooks, and returns the webhooks' ids.
     pub(super) fn remove_organization(&self, row: &OrganizationRow) -> Vec<i64> {
         let mut state = self.state.write();
-        state.organizations.remove(&row.name);
-        state.names.remove(&row.id);
-        let removed: Vec<i64> = state.owned.remove(&row.id).into_iter().flatten().collect();
-        for id in &removed {
-            state.remove_webhook(*id);
-        }
-        self.publish(&state);
+        let removed = state.remove_organization(row.id);
+        self.catalogue.replace(state.snapshot.clone());
         removed
     }
 
     pub(super) fn webhook(&self, organization: i64, id: WebhookId) -> Option<WebhookRows> {
         self.state
             .read()
-            .webhooks
+            .webhooks()
             .get(&id.raw())
             .filter(|rows| rows.row.organization_id == organization)
             .cloned()
     }
 
     pub(super) fn any_webhook(&self, id: WebhookId) -> Option<WebhookRows> {
-        self.state.read().webhooks.get(&id.raw()).cloned()
+        self.state.read().webhooks().get(&id.raw()).cloned()
     }
 
     /// A webhook's secrets, newest first.
     pub(super) fn secrets(&self, id: WebhookId) -> Vec<SecretRow> {
         let state = self.state.read();
-        let rows = state.webhooks.get(&id.raw());
+        let rows = state.webhooks().get(&id.raw());
         rows.map(|rows| rows.secrets.clone()).unwrap_or_default()
     }
 
@@ -302,85 +234,61 @@ impl Registry {
         mut make: impl FnMut(&str, &WebhookRow) -> Option<T>,
     ) -> Vec<T> {
         let state = self.state.read();
-        let later = state.webhooks.range(after.saturating_add(1)..);
+        let later = state.webhooks().range(after.saturating_add(1)..);
         let made = later.filter_map(|(_, rows)| {
-            let organization = state.names.get(&rows.row.organization_id)?;
+            let organization = state.name(rows.row.organization_id)?;
             make(organization, &rows.row)
         });
         made.take(count).collect()
     }
 
     pub(super) fn webhook_count(&self, organization: i64) -> usize {
-        self.state.read().owned.get(&organization).map_or(0, BTreeSet::len)
+        self.state.read().webhook_count(organization)
     }
 
     pub(super) fn put_webhook(&self, rows: WebhookRows) {
-        let mut state = self.state.write();
-        self.put(&mut state, rows);
-        self.publish(&state);
+        self.put_resumed(rows, None);
     }
 
-    /// A webhook that is active again, and the part of what waits for it that is discarded.
+    /// A webhook that is active again, and the part of its backlog that is discarded.
     pub(super) fn put_resumed(&self, rows: WebhookRows, discard: Option<Discard>) {
         let mut state = self.state.write();
+        let organization = rows.row.organization_id;
         if let Some(discard) = discard {
-            state.discards.insert(rows.row.id, discard);
+            state.snapshot.discards.insert(rows.row.id, discard);
         }
         self.put(&mut state, rows);
-        self.publish(&state);
+        self.publish(&mut state, organization);
     }
 
-    /// The discard has ended: what is left of the backlog waits like anything else.
+    /// The discard has ended: what is left of the backlog is delivered like anything else.
     pub(super) fn end_discard(&self, webhook: i64) {
         let mut state = self.state.write();
-        if state.discards.remove(&webhook).is_some() {
-            self.publish(&state);
+        if state.snapshot.discards.remove(&webhook).is_some() {
+            self.catalogue.replace(state.snapshot.clone());
         }
     }
 
     pub(super) fn remove_webhook(&self, id: WebhookId) {
         let mut state = self.state.write();
-        state.remove_webhook(id.raw());
-        self.publish(&state);
+        if let Some(organization) = state.remove_webhook(id.raw()) {
+            self.publish(&mut state, organization);
+        }
     }
 
     fn put(&self, state: &mut State, rows: WebhookRows) {
-        match self.runtime(&rows) {
-            Ok(runtime) => drop(state.runtimes.insert(rows.row.id, Arc::new(runtime))),
-            Err(error) => {
-                let webhook = WebhookId::from_raw(rows.row.id);
-                tracing::error!(%webhook, error, "a stored webhook cannot be read; nothing is sent to it, and what it is owed is kept");
-                state.runtimes.remove(&rows.row.id);
-            }
-        }
-        state.put_rows(rows);
+        let runtime = self.runtime(&rows).map(Arc::new);
+        let runtime = runtime.inspect_err(|error| {
+            let webhook = WebhookId::from_raw(rows.row.id);
+            tracing::error!(%webhook, error, "a stored webhook cannot be read; nothing is sent to it, and its deliveries are kept");
+        });
+        state.put_webhook(rows, runtime.ok());
     }
 
-    /// Puts the state in force for the engine.
-    fn publish(&self, state: &State) {
-        let mut by_organization: HashMap<i64, Vec<&Arc<Webhook>>> = HashMap::new();
-        for webhook in state.runtimes.values() {
-            by_organization
-                .entry(webhook.organization.raw())
-                .or_default()
-                .push(webhook);
-        }
-        let organizations = state.organizations.values().map(|row| {
-            let webhooks = by_organization.remove(&row.id).unwrap_or_default();
-            let id = OrganizationId::from_raw(row.id);
-            (
-                row.name.clone(),
-                Arc::new(Organization::new(id, row.name.clone(), webhooks.into_iter())),
-            )
-        });
-        let organizations = organizations.collect();
-        let unreadable = state.webhooks.keys().filter(|id| !state.runtimes.contains_key(id));
-        self.catalogue.replace(Snapshot {
-            organizations,
-            unreadable: unreadable.copied().collect(),
-            webhooks: state.runtimes.clone(),
-            discards: state.discards.clone(),
-        });
+    /// Puts a change to one organization in force for the engine.
+    fn publish(&self, state: &mut State, organization: i64) {
+        state.index(organization);
+        self.catalogue.replace(state.snapshot.clone());
     }
 
     /// A webhook as the engine needs it.

@@ -1,20 +1,37 @@
 //! Changes of configuration: one at a time over all nodes, and in force on every node before the call returns.
 //!
-//! Whoever changes something holds an advisory lock meanwhile. The change raises the version in its own transaction, and tells
-//! the others; each reads the configuration again and confirms the version in its own row, at the latest with its next
-//! heartbeat. A node that does not confirm loses its lease.
+//! A node holds an advisory lock while it changes something. The change raises the version in its own transaction, notes what it was
+//! made to, and notifies the other nodes. Each of them reads what changed since the version that it has, and confirms the new version
+//! in its own row, at the latest with its next heartbeat. A node that does not confirm loses its lease.
+//!
+//! A node that lacks more than [`KEPT`] versions, or a version that nothing was noted for (an older server made it), reads everything.
 
-use diesel::{QueryableByName, result::QueryResult, sql_types};
+use std::collections::HashMap;
+
+use diesel::{ExpressionMethods as _, QueryDsl as _, QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
     nodes::{Number, notify},
     scope::KEY_64,
 };
-use crate::error::StoreError;
+use crate::{
+    configuration::{ChangedParts, ChangedRows, ConfigurationPart, Missing},
+    error::StoreError,
+    operations::{OPERATION_RUNNING, OperationKind},
+    rows::{OrganizationRow, SecretRow, WebhookRow},
+    schema::{
+        ended_sessions, event_types, operations, organizations, revoked_portal_links, signing_secrets, tokens, webhooks,
+    },
+};
 
 /// Any number that nobody else uses.
 const LOCK: i64 = 0x686f_6f6b_7772_0004;
+
+/// How many versions tell what they changed.
+const KEPT: i64 = 1_000;
+/// How often older ones are removed, in versions.
+const FORGOTTEN_EVERY: i64 = 100;
 
 /// Held while the configuration changes. The lock goes with its connection.
 pub(crate) struct ChangeLock {
@@ -55,12 +72,134 @@ pub(super) async fn unlock(conn: &mut AsyncPgConnection) -> QueryResult<()> {
         .map(drop)
 }
 
-/// Raises the version, within the transaction of the change.
-pub(super) async fn changed(conn: &mut AsyncPgConnection) -> QueryResult<()> {
-    diesel::sql_query("UPDATE configuration SET version = version + 1")
-        .execute(conn)
+/// Raises the version, within the transaction of the change to `part`, and returns it.
+pub(super) async fn changed(conn: &mut AsyncPgConnection, me: i32, part: ConfigurationPart) -> QueryResult<i64> {
+    let (name, id) = part.stored();
+    let raised: Number = diesel::sql_query(
+        "WITH raised AS (UPDATE configuration SET version = version + 1 RETURNING version)
+         INSERT INTO configuration_changes (version, part, part_id) SELECT version, $1, $2 FROM raised
+         RETURNING version AS number",
+    )
+    .bind::<sql_types::Text, _>(name)
+    .bind::<sql_types::BigInt, _>(id)
+    .get_result(conn)
+    .await?;
+    let version = raised.number;
+    if version % FORGOTTEN_EVERY == 0 {
+        diesel::sql_query("DELETE FROM configuration_changes WHERE version <= $1")
+            .bind::<sql_types::BigInt, _>(version - KEPT)
+            .execute(conn)
+            .await?;
+    }
+    notify(conn, &format!("configuration {me}")).await?;
+    Ok(version)
+}
+
+/// A change that was noted.
+#[derive(QueryableByName)]
+struct Noted {
+    #[diesel(sql_type = sql_types::Text)]
+    part: String,
+    #[diesel(sql_type = sql_types::BigInt)]
+    part_id: i64,
+}
+
+/// The parts that changed after the version `known` up to `version`; `None` where not every change is noted.
+async fn changed_parts(conn: &mut AsyncPgConnection, known: i64, version: i64) -> QueryResult<Option<ChangedParts>> {
+    if version - known > KEPT {
+        return Ok(None);
+    }
+    let noted: Vec<Noted> = diesel::sql_query(
+        "SELECT part, part_id FROM configuration_changes WHERE version > $1 AND version <= $2 ORDER BY version",
+    )
+    .bind::<sql_types::BigInt, _>(known)
+    .bind::<sql_types::BigInt, _>(version)
+    .load(conn)
+    .await?;
+    if i64::try_from(noted.len()) != Ok(version - known) {
+        return Ok(None);
+    }
+    Ok(ChangedParts::of(
+        noted
+            .iter()
+            .map(|noted| ConfigurationPart::read(&noted.part, noted.part_id)),
+    ))
+}
+
+/// The version in force, and what a node lacks of it that has `known`. Rows are read after the version: they are that version or a
+/// later one.
+pub(super) async fn missing(conn: &mut AsyncPgConnection, known: i64) -> QueryResult<(i64, Missing)> {
+    let version = version(conn).await?;
+    if version <= known {
+        return Ok((version, Missing::Nothing));
+    }
+    let Some(parts) = changed_parts(conn, known, version).await? else {
+        return Ok((version, Missing::Everything));
+    };
+    let rows = changed_rows(conn, &parts).await?;
+    Ok((version, Missing::Parts(Box::new(rows))))
+}
+
+async fn changed_rows(conn: &mut AsyncPgConnection, parts: &ChangedParts) -> QueryResult<ChangedRows> {
+    let mut rows = ChangedRows {
+        discards: operations::table
+            .filter(operations::state.eq(OPERATION_RUNNING))
+            .filter(operations::kind.eq(OperationKind::DiscardBacklog.as_str()))
+            .load(conn)
+            .await?,
+        organizations: parts.organizations.iter().map(|id| (*id, None)).collect(),
+        webhooks: changed_webhooks(conn, parts).await?,
+        ..ChangedRows::default()
+    };
+    if !parts.organizations.is_empty() {
+        let found: Vec<OrganizationRow> = organizations::table
+            .filter(organizations::id.eq_any(&parts.organizations))
+            .filter(organizations::deleted_at.is_null())
+            .load(conn)
+            .await?;
+        rows.organizations
+            .extend(found.into_iter().map(|row| (row.id, Some(row))));
+    }
+    if parts.event_types {
+        rows.event_types = Some(event_types::table.load(conn).await?);
+    }
+    if parts.tokens {
+        let tokens = tokens::table.load(conn).await?;
+        rows.tokens = Some((tokens, revoked_portal_links::table.load(conn).await?));
+    }
+    if parts.sessions {
+        rows.ended_sessions = Some(ended_sessions::table.load(conn).await?);
+    }
+    Ok(rows)
+}
+
+async fn changed_webhooks(
+    conn: &mut AsyncPgConnection,
+    parts: &ChangedParts,
+) -> QueryResult<HashMap<i64, Option<(WebhookRow, Vec<SecretRow>)>>> {
+    let mut changed: HashMap<_, _> = parts.webhooks.iter().map(|id| (*id, None)).collect();
+    if parts.webhooks.is_empty() {
+        return Ok(changed);
+    }
+    let found: Vec<WebhookRow> = webhooks::table
+        .filter(webhooks::id.eq_any(&parts.webhooks))
+        .filter(webhooks::deleted_at.is_null())
+        .load(conn)
         .await?;
-    notify(conn, "configuration").await
+    let secrets: Vec<SecretRow> = signing_secrets::table
+        .filter(signing_secrets::webhook_id.eq_any(&parts.webhooks))
+        .order(signing_secrets::id.desc())
+        .load(conn)
+        .await?;
+    let mut secrets_of: HashMap<i64, Vec<SecretRow>> = HashMap::new();
+    for secret in secrets {
+        secrets_of.entry(secret.webhook_id).or_default().push(secret);
+    }
+    for row in found {
+        let secrets = secrets_of.remove(&row.id).unwrap_or_default();
+        changed.insert(row.id, Some((row, secrets)));
+    }
+    Ok(changed)
 }
 
 /// From now on whoever changes something waits for this node. Returns the version that it must have in force at least.

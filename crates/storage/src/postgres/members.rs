@@ -1,6 +1,9 @@
 //! What a node does as one of several: see [`super::nodes`], [`super::adoption`] and [`super::configuration`].
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use diesel_async::AsyncPgConnection;
 use futures::StreamExt as _;
@@ -16,6 +19,7 @@ use super::{
 use crate::{
     DEADLINE,
     clock::{boot_us, schedule_us},
+    configuration::Missing,
     error::StoreError,
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
 };
@@ -27,6 +31,8 @@ const CONFIRM_PAUSE: Duration = Duration::from_millis(2);
 const CONFIRM_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long the others may take to confirm: one that does not loses its lease before.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(20);
+/// For how long the connection that takes the lock on the configuration is kept for the next change.
+const CHANGE_IDLE_MAX: Duration = Duration::from_secs(10);
 
 impl Postgres {
     pub(crate) fn number(&self) -> u16 {
@@ -85,7 +91,8 @@ impl Postgres {
     fn read_notice(&self, text: &str) -> Option<Notice> {
         let mut words = text.split(' ');
         match words.next()? {
-            "configuration" => Some(Notice::Configuration),
+            // A change of this node's own is in force here. A server of an older version does not tell its number.
+            "configuration" => (words.next()?.parse() != Ok(self.identity.number())).then_some(Notice::Configuration),
             "nodes" => Some(Notice::Nodes),
             "due" => {
                 let node = words.next()?;
@@ -228,16 +235,40 @@ impl Postgres {
 
     /// Waits for its turn to change the configuration.
     pub(crate) async fn lock_configuration(&self) -> Result<ChangeLock, StoreError> {
-        within_deadline(async { configuration::lock(self.connect().await?).await }).await
+        within_deadline(async {
+            let kept = self.change.lock().await.take();
+            // After a while the database may be another one: a standby that was promoted.
+            let kept = kept.filter(|(_, returned)| returned.elapsed() < CHANGE_IDLE_MAX);
+            if let Some((conn, _)) = kept
+                && let Ok(lock) = configuration::lock(conn).await
+            {
+                return Ok(lock);
+            }
+            configuration::lock(self.connect().await?).await
+        })
+        .await
+    }
+
+    /// Lets others change the configuration.
+    pub(crate) async fn unlock_configuration(&self, mut lock: ChangeLock) -> Result<(), StoreError> {
+        within_deadline(async { Ok(configuration::unlock(&mut lock.conn).await?) }).await?;
+        *self.change.lock().await = Some((lock.conn, Instant::now()));
+        Ok(())
+    }
+
+    /// The version of the last change of configuration that this node made.
+    pub(crate) fn changed_configuration(&self) -> i64 {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// See [`configuration::missing`].
+    pub(crate) async fn missing_configuration(&self, known: i64) -> Result<(i64, Missing), StoreError> {
+        self.read(async |conn| configuration::missing(conn, known).await).await
     }
 
     pub(crate) async fn accept_configuration(&self) -> Result<i64, StoreError> {
         let number = self.identity.number();
         self.read(async |conn| configuration::accept(conn, number).await).await
-    }
-
-    pub(crate) async fn configuration_version(&self) -> Result<i64, StoreError> {
-        self.read(async |conn| configuration::version(conn).await).await
     }
 
     pub(crate) async fn confirm_configuration(&self, version: i64) -> Result<(), StoreError> {
@@ -247,20 +278,15 @@ impl Postgres {
     }
 
     /// Waits until every other node has the version in force, or has lost its lease.
-    pub(crate) async fn settle_configuration(&self, lock: &mut ChangeLock) -> Result<i64, StoreError> {
+    pub(crate) async fn configuration_in_force(&self, version: i64) -> Result<(), StoreError> {
         let me = self.identity.number();
-        let version = within_deadline(async {
-            let version = configuration::version(&mut lock.conn).await?;
-            configuration::confirm(&mut lock.conn, me, version).await?;
-            Ok(version)
-        })
-        .await?;
         let begun = Instant::now();
         let mut pause = CONFIRM_PAUSE;
         loop {
-            let behind =
-                within_deadline(async { Ok(configuration::behind(&mut lock.conn, me, version).await?) }).await?;
-            let Some(first) = behind.first() else { break };
+            let behind = self
+                .read(async |conn| configuration::behind(conn, me, version).await)
+                .await?;
+            let Some(first) = behind.first() else { return Ok(()) };
             if begun.elapsed() > CONFIRM_DEADLINE {
                 return Err(StoreError::Unconfirmed(first.name.clone()));
             }
@@ -272,8 +298,6 @@ impl Postgres {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(CONFIRM_PAUSE_MAX);
         }
-        within_deadline(async { Ok(configuration::unlock(&mut lock.conn).await?) }).await?;
-        Ok(version)
     }
 
     /// Runs on the connection that hears notices; it is made anew after any error.

@@ -72,14 +72,16 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     // Neither waits for the other's turn to change the configuration, nor hears of it.
     let _turn = stores["a"].change_configuration().await.unwrap();
     drop(stores["b"].change_configuration().await.unwrap());
-    stores["a"].beat(None).await.unwrap();
+    let url = format!("{}?options=-csearch_path%3Da", database.url());
+    let other = Store::open(&options(&url, "other")).await.unwrap();
+    other.beat(None).await.unwrap();
     stores["b"].beat(None).await.unwrap();
     stores["a"]
         .insert_organization(&organization(8, "other"), &audit(2))
         .await
         .unwrap();
     until("the notice", async || {
-        let heard = stores["a"].notices(std::time::Duration::from_millis(50)).await.unwrap();
+        let heard = other.notices(std::time::Duration::from_millis(50)).await.unwrap();
         if heard.contains(&Notice::Configuration) {
             Ok(())
         } else {
@@ -89,8 +91,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     .await;
     assert_eq!(stores["b"].notices(std::time::Duration::ZERO).await.unwrap(), []);
     // Ending the sessions of one node leaves those of the other alone.
-    drop(stores.remove("a"));
-    let url = format!("{}?options=-csearch_path%3Da", database.url());
+    drop((other, stores.remove("a")));
     Store::open(&options(&url, "node")).await.unwrap();
     stores["b"].commit(&checkpoint(2)).await.unwrap();
 }

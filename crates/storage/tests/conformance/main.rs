@@ -7,6 +7,7 @@ mod cancelled;
 mod catalogue;
 mod changes;
 mod commit;
+mod configuration;
 mod databases;
 mod health;
 mod history;

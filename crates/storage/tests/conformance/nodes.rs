@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use hookwright_domain::id::IdGenerator;
 use hookwright_storage::{
-    Batch, CommitError, DELIVERED, GOES_ON, Store, StoreError, StoreOptions,
+    Batch, CommitError, ConfigurationChange, DELIVERED, GOES_ON, Store, StoreError, StoreOptions,
     nodes::{NodeOptions, NodeReport, NodeState, Notice},
 };
 use hookwright_testkit::{PostgresCluster, TestDatabase, until};
@@ -27,6 +27,10 @@ impl Shared {
         let database = cluster.create_database().await.unwrap();
         Store::migrate(&StoreOptions::new(database.url())).await.unwrap();
         Self { database }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.database.url()
     }
 
     pub(crate) async fn join(&self, name: &str, lease: Duration) -> Store {
@@ -238,11 +242,17 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
         store.insert_organization(&row, &audit(version)).await.unwrap();
         change
     };
-    let settled = change(&a, "one").await.settle().await.unwrap();
+    let settle = async |store: Store, change: ConfigurationChange| {
+        let version = store.changed_configuration();
+        change.release().await?;
+        store.configuration_in_force(version).await.map(|()| version)
+    };
+    let first = change(&a, "one").await;
+    let settled = settle(a.clone(), first).await.unwrap();
     assert_eq!(settled, 1, "nobody waits for a node that accepts nothing yet");
     assert_eq!(b.accept_configuration().await.unwrap(), 1);
     let second = change(&a, "two").await;
-    let settle = tokio::spawn(second.settle());
+    let second = tokio::spawn(settle(a.clone(), second));
     let beat = until("the change to be seen", async || {
         let beat = b.beat(None).await.unwrap().unwrap();
         if beat.configuration == 2 {
@@ -252,14 +262,18 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
         }
     })
     .await;
-    assert!(!settle.is_finished(), "the other node has not confirmed");
+    assert!(!second.is_finished(), "the other node has not confirmed");
     b.confirm_configuration(beat.configuration).await.unwrap();
-    assert_eq!(settle.await.unwrap().unwrap(), 2);
+    assert_eq!(second.await.unwrap().unwrap(), 2);
     let c = shared.join("c", SHORT).await;
     c.accept_configuration().await.unwrap();
     let third = change(&a, "three").await;
     b.confirm_configuration(3).await.unwrap();
-    assert_eq!(third.settle().await.unwrap(), 3, "the silent node was fenced instead");
+    assert_eq!(
+        settle(a.clone(), third).await.unwrap(),
+        3,
+        "the silent node was fenced instead"
+    );
     assert!(c.commit(&Batch::default()).await.is_err());
 }
 
