@@ -57,6 +57,20 @@ on_both_stores! {
         assert_failed(&mut installation, "checkpoint keeper").await;
     }
 
+    async fn a_panic_of_a_listener_ends_the_process_with_a_failure(on: On) {
+        for part in ["gRPC listener", "HTTP listener"] {
+            let (mut installation, _) = with_plant(on, "listener-panic").await;
+            let address = match part {
+                "gRPC listener" => installation.server.grpc_address(),
+                _ => installation.server.http_address(),
+            };
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.99:0".parse().unwrap()).unwrap();
+            let _connection = socket.connect(address.parse().unwrap()).await.unwrap();
+            assert_failed(&mut installation, part).await;
+        }
+    }
+
     async fn a_panic_of_an_operation_ends_the_process_with_a_failure(on: On) {
         let (mut installation, receiver) = with_plant(on, "operation-panic").await;
         let webhook = installation.webhook(&receiver, &["clocking"]).await;

@@ -31,6 +31,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use futures::{FutureExt as _, future::BoxFuture};
 use hookwright_delivery::{
     catalogue::Catalogue,
     clock,
@@ -78,7 +79,7 @@ pub struct Running {
     engine: Engine,
     shutdown: watch::Sender<bool>,
     housekeeping: [JoinHandle<()>; 2],
-    listeners: Vec<JoinHandle<anyhow::Result<()>>>,
+    listeners: [JoinHandle<()>; 2],
     shutdown_timeout: Duration,
     traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 }
@@ -118,11 +119,8 @@ impl Running {
         let _ = self.shutdown.send(true);
         let calls = async {
             for listener in self.listeners {
-                match listener.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(%error, "a listener failed"),
-                    Err(error) => tracing::error!(%error, "a listener ended abnormally"),
-                }
+                // One that panicked has said so.
+                let _ = listener.await;
             }
         };
         // Streams may stay open for as long as their clients like: they get part of the time, then the engine stops.
@@ -257,16 +255,22 @@ async fn start_with(mut options: Options, reload: Option<Reload>) -> anyhow::Res
     };
     let reloading = engine.supervise("reloading of settings", reloader.run(reload));
 
+    let (grpc_address, http_address) = (doors.grpc_address, doors.http_address);
+    let [calls, requests] = doors
+        .let_in(&options, app, console, working.door, working.telemetry, &stopped)
+        .await?;
     let running = Running {
-        grpc_address: doors.grpc_address,
-        http_address: doors.http_address,
+        grpc_address,
+        http_address,
         admin_token: opened.admin_token,
+        // Without them the server looks alive, and nobody can reach it.
+        listeners: [
+            engine.supervise("gRPC listener", calls),
+            engine.supervise("HTTP listener", requests),
+        ],
         engine,
         housekeeping: [working.housekeeping, reloading],
         shutdown,
-        listeners: doors
-            .let_in(&options, app, console, working.door, working.telemetry, &stopped)
-            .await?,
         shutdown_timeout: options.shutdown_timeout,
         traces,
     };
@@ -441,7 +445,7 @@ impl Doors {
         metrics: DoorMetrics,
         telemetry: Arc<Telemetry>,
         stopped: &watch::Receiver<bool>,
-    ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+    ) -> anyhow::Result<[BoxFuture<'static, ()>; 2]> {
         let [grpc_tls, http_tls] = &self.certificates;
         let grpc_tls = grpc_tls.as_ref().map(|tls| tls::acceptor(tls, &[b"h2"])).transpose()?;
         let http_tls = http_tls
@@ -470,7 +474,7 @@ impl Doors {
         let guard = grpc::guard::Guard::new(app, routes, bytes_max, metrics.requests, &metrics.calls)?;
         let calls = grpc.serve(guard, wait(stopped.clone()));
         let requests = http.serve(router, wait(stopped.clone()));
-        Ok(vec![tokio::spawn(calls), tokio::spawn(requests)])
+        Ok([calls.boxed(), requests.boxed()])
     }
 }
 

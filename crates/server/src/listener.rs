@@ -16,9 +16,16 @@ pub(crate) mod meters;
 pub(crate) mod pulse;
 pub(crate) mod slots;
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
+use hookwright_storage::fault;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -49,6 +56,8 @@ const BUFFER_BYTES_MAX: usize = 64 << 10;
 const PING: Duration = Duration::from_secs(30);
 /// HTTP/2: streams that the peer reset before they were looked at. More end the connection.
 const RESETS_MAX: usize = 64;
+/// The peer whose connection makes a listener panic, where the fault harness plants that.
+const PLANTED_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 99));
 /// How long accepting pauses when the system has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -170,11 +179,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Answers requests until `shutdown` resolves, then ends each connection after its requests in flight.
-    pub(crate) async fn serve(
-        self,
-        answers: impl Answers,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<()> {
+    pub(crate) async fn serve(self, answers: impl Answers, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(());
         tokio::select! {
             never = self.accept(answers, stopping) => match never {},
@@ -183,7 +188,6 @@ impl Listener {
         drop(self);
         stop.send_replace(());
         stop.closed().await;
-        Ok(())
     }
 
     /// Whether the limit per address does not hold: the peer is a trusted proxy or this machine.
@@ -207,6 +211,9 @@ impl Listener {
                 }
             };
             let peer = peer.ip();
+            if peer == PLANTED_PEER {
+                fault::panic_if_planted("listener-panic");
+            }
             let slot = match slots.take(peer, self.is_trusted(peer)) {
                 Ok(slot) => slot,
                 Err(refusal) => {
