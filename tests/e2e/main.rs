@@ -53,6 +53,7 @@
 
 mod access;
 mod audit;
+mod authorization;
 mod bad_input;
 mod cancelling;
 mod client;

@@ -238,4 +238,5 @@ def main():
     json.dump({"missed": sorted(api.all_calls() - api.called), "made": len(api.called)}, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
