@@ -53,7 +53,7 @@ async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
     let allowed = "log_filter = 'info'\nretention = '20d'\nallow_targets = ['127.0.0.0/8']\n";
     let log = reload(&installation.server, &file, allowed, DONE).await;
     for part in [
-        "reloaded setting=\"allow_targets\"",
+        "reloaded setting=\"allow-targets\"",
         "needs a restart",
         "setting=\"retention\"",
     ] {

@@ -1,4 +1,5 @@
-//! Where webhooks may lead, as the operator says: in force from the next start, also for connections that were kept.
+//! The operator's rules on where webhooks may point: in force for webhooks that exist, after a restart with other rules. For rules that
+//! are reloaded while connections are kept see `reloading`.
 
 use hookwright_proto::v1::{Delivery, DeliveryState, ErrorClass, ListDeliveriesRequest};
 use hookwright_testkit::Receiver;
@@ -6,7 +7,7 @@ use hookwright_testkit::Receiver;
 use crate::support::{CLOCKING, Clients, Installation, On, on_both_stores, wait_for_events};
 
 on_both_stores! {
-    async fn s47_no_connection_outlives_the_policy_that_it_was_opened_under(on: On) {
+    async fn s47_a_webhook_that_the_rules_of_a_new_start_deny_is_not_connected_to(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -15,7 +16,6 @@ on_both_stores! {
         }
         wait_for_events(&receiver, 2).await;
         let (requests, connections) = (receiver.request_count(), receiver.connections());
-        // The policy is fixed for as long as a server runs.
         installation.server.restart_with("--deny-target", "127.0.0.0/8").await.unwrap();
         let token = installation.server.token().unwrap();
         installation.clients = Clients::connect(installation.server.grpc_address(), &token).await;
