@@ -52,9 +52,11 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// How long a planted migration or opening takes: longer than a query may.
 const SLOW_START: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
 
-/// How many free pages stay in the file (8 KiB each), and how many are given back at once.
+/// How many free pages stay in the file, and how many are given back at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
 const GIVEN_BACK_PAGES: i64 = 256;
+/// About how many bytes of the log that takes: pages of 8 KiB are moved from the end of the file, and their parents changed.
+const GIVEN_BACK_BYTES: u64 = 2 * GIVEN_BACK_PAGES.cast_unsigned() * 8_192;
 
 /// See the module.
 #[derive(Clone)]
@@ -184,6 +186,8 @@ impl Sqlite {
                 return Ok(false);
             }
             writer.batch_execute(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
+            drop(writer);
+            store.checkpointer.wrote(GIVEN_BACK_BYTES);
             Ok(free - GIVEN_BACK_PAGES > FREE_PAGES_KEPT)
         })
         .await

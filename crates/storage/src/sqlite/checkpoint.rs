@@ -27,6 +27,10 @@ const BYTES: u64 = 32 << 20;
 const LOG_KEPT: u64 = 64 << 20;
 /// From which size on a log that cannot be copied is warned of; after that, whenever it has doubled.
 const LOG_WARNED: u64 = 128 << 20;
+/// How many pages may be left to copy while commits are held up: 2 MiB.
+const LITTLE_PAGES: i32 = 256;
+/// How often to copy before that. A store that writes faster than it copies never comes to an end.
+const ROUNDS_MAX: usize = 8;
 /// How long to wait before a checkpoint that a reader held up is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -92,7 +96,7 @@ fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, log: &Path, 
         if nudge == Err(RecvTimeoutError::Disconnected) {
             return;
         }
-        held_up = match copy(&mut own).and_then(|_| finish(&mut writer.lock(), log)) {
+        held_up = match copy_most(&mut own).and_then(|()| finish(&mut writer.lock(), log)) {
             Ok(finished) => !finished,
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; the next one will go on");
@@ -111,6 +115,19 @@ fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, log: &Path, 
             warned_at = bytes.saturating_mul(2);
         }
     }
+}
+
+/// Copies until what commits added meanwhile is little: while commits are held up there is little left to copy.
+fn copy_most(own: &mut SqliteConnection) -> QueryResult<()> {
+    let mut copied = 0;
+    for _ in 0..ROUNDS_MAX {
+        let progress = copy(own)?;
+        if progress.checkpointed - copied <= LITTLE_PAGES {
+            break;
+        }
+        copied = progress.checkpointed;
+    }
+    Ok(())
 }
 
 /// Copies the rest while no commit adds to it, and cuts a log that has grown. False while a reader holds that up.

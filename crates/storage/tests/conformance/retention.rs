@@ -195,6 +195,28 @@ on_both_stores! {
     }
 }
 
+/// Giving pages back moves others into their place, and so fills the log: it is copied back meanwhile, and never by a commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn giving_space_back_does_not_fill_the_log() {
+    const MIB: usize = 1 << 20;
+    let fixture = Fixture::sqlite().await;
+    let payload = format!("{{\"filler\":\"{}\"}}", "x".repeat(MIB));
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let events: Vec<_> = (0..12).map(|_| fixture.event_of(&[11], "clocking", &payload)).collect();
+        ids.extend(events.iter().map(|event| event.event.id));
+        fixture.commit_events(events).await;
+    }
+    // What is left lies at the end of the file.
+    assert_eq!(expire(fixture.store(), ids[120]).await, 120);
+    while fixture.store().maintain(NOW).await.unwrap() {}
+    hookwright_testkit::until("the log to be copied back", async || {
+        let bytes = fixture.store().log_bytes().unwrap();
+        if bytes <= 64 << 20 { Ok(()) } else { Err(bytes) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_request_ids_of_a_day_go_in_steps_that_are_resumed() {
     let fixture = Fixture::postgres().await;
