@@ -1,7 +1,8 @@
 //! Does the work of operations, step by step.
 //!
-//! A step is one short transaction in the store, which notes how far the operation is. Between two steps the node rests for as
-//! long as the step took: commits of publishers never wait for more than one step.
+//! A step is one short transaction in the store, which notes how far the operation is. Between two steps the node rests for [`REST`]
+//! times as long as the step took: commits of publishers never wait for more than one step, and most wait for none. The disk has time
+//! to take in what the steps wrote.
 
 use std::{
     sync::Arc,
@@ -23,6 +24,8 @@ use crate::app::{
 
 /// How long an operation belongs to the node that works on it, without a sign of life.
 const LEASE: Duration = Duration::from_secs(15);
+/// How long to rest after a step, in times that the step took.
+const REST: u32 = 3;
 /// How often the log tells how far an operation is.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// After a failure of the store.
@@ -176,7 +179,7 @@ impl Work {
             let id = OperationId::from_raw(self.row.id);
             tracing::info!(operation = %id, done = step.done, total = self.row.total, "an operation goes on");
         }
-        tokio::time::sleep(took).await;
+        tokio::time::sleep(took * REST).await;
         Ok(Some(step))
     }
 
