@@ -40,6 +40,7 @@ async fn torture_short_postgres() {
 async fn small(postgres: bool) {
     let out = tempfile::tempdir().unwrap();
     let options = aged::Options {
+        steps: Vec::new(),
         server: env!("CARGO_BIN_EXE_hookwright").into(),
         postgres,
         nodes: 2,

@@ -49,6 +49,8 @@ pub struct Options {
     pub seed: u64,
     /// How old and how large.
     pub scale: Scale,
+    /// Only the steps whose name begins so, after the first start; all where there is none.
+    pub steps: Vec<String>,
     /// Where the history and the report go.
     pub out: PathBuf,
     /// Say what happens on standard error.
@@ -102,7 +104,11 @@ pub(crate) struct Aged {
 /// When the run itself could not be carried out; what a step did wrong is in the report.
 pub async fn aged(options: &Options) -> anyhow::Result<Report> {
     let mut aged = Aged::build(options).await?;
-    for kind in STEPS {
+    let is_chosen = |kind: &Kind| {
+        let named = options.steps.iter().any(|name| kind.name().starts_with(name));
+        named || options.steps.is_empty() || *kind == Kind::Start
+    };
+    for kind in STEPS.into_iter().filter(is_chosen) {
         aged.step(kind).await?;
     }
     let Aged {

@@ -74,6 +74,9 @@ enum Command {
         /// Decides payloads
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Only the steps whose name begins so, after the first start; repeatable
+        #[arg(long = "step", value_name = "NAME")]
+        steps: Vec<String>,
         /// The server: a build for development; hookwright beside this program unless told
         #[arg(long)]
         server: Option<PathBuf>,
@@ -209,11 +212,13 @@ fn main() -> anyhow::Result<ExitCode> {
             scale,
             nodes,
             seed,
+            steps,
             server,
             out,
         } => {
             let beside = std::env::current_exe()?.with_file_name("hookwright");
             let options = aged::Options {
+                steps,
                 server: server.unwrap_or(beside),
                 postgres: store == Store::Postgres,
                 nodes: nodes.max(1),
