@@ -184,7 +184,6 @@ pub(crate) struct Inner {
     stats: Stats,
     changes: watch::Sender<()>,
     disable: mpsc::Sender<DisableRequest>,
-    runtime: Handle,
     threads: Threads,
     stopping: AtomicBool,
     watchdog: Watchdog,
@@ -242,26 +241,25 @@ impl Engine {
             stats: Stats::default(),
             changes: watch::Sender::default(),
             disable,
-            runtime: Handle::current(),
             threads,
             stopping: AtomicBool::new(false),
-            watchdog: Watchdog::default(),
+            watchdog: Watchdog::new(Handle::current()),
         });
         let recovery = inner.plan_recovery().await?;
         let committer = spawn_committer(&inner);
         let mut tasks = vec![
-            inner.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
-            inner.spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
-            inner.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
-            inner.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
-            inner.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
-            inner.spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
-            inner.spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
+            inner.watchdog.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
+            inner.watchdog.spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
+            inner.watchdog.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
+            inner.watchdog.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
+            inner.watchdog.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
+            inner.watchdog.spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
+            inner.watchdog.spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
         ];
         if let Some(lease) = inner.store.lease() {
-            tasks.push(inner.spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)));
+            tasks.push(inner.watchdog.spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)));
         }
-        *inner.recovery.lock() = Some(inner.spawn("recovery", Arc::clone(&inner).recover(recovery)));
+        *inner.recovery.lock() = Some(inner.watchdog.spawn("recovery", Arc::clone(&inner).recover(recovery)));
         let engine = Self {
             inner,
             committer: Arc::new(Mutex::new(Some(committer))),
@@ -382,7 +380,7 @@ impl Engine {
 
     /// Starts a task that runs until the server stops: the engine fails if it panics or ends before.
     pub fn supervise(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.inner.spawn_for_good(part, task)
+        self.inner.watchdog.spawn_for_good(part, task)
     }
 
     /// The server stops: what was started by [`Engine::supervise`] may end.
@@ -500,7 +498,7 @@ fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
         };
         let ended = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_default();
         if ended.is_none() {
-            inner.fail(COMMITTER);
+            inner.watchdog.fail(COMMITTER);
             // Callers that wait for it get an error.
             inner.inbox.close();
         }
@@ -549,7 +547,7 @@ impl Inner {
             self.spawn_worker(lane);
         }
         if actions.refill {
-            self.spawn("refill", Arc::clone(self).refill(Arc::clone(lane)));
+            self.watchdog.spawn("refill", Arc::clone(self).refill(Arc::clone(lane)));
         }
         if let Some(at) = actions.wake_at {
             self.timer.at(at, lane.webhook.raw());
@@ -568,7 +566,7 @@ impl Inner {
             return;
         }
         let (inner, lane) = (Arc::clone(self), Arc::clone(lane));
-        self.spawn("records", async move {
+        self.watchdog.spawn("records", async move {
             for job in jobs {
                 inner.record(make(&lane, &job, clock::schedule_us())).await;
             }

@@ -64,7 +64,7 @@ impl Inner {
     /// Mends due times of a webhook, and looks at what is due then.
     pub(super) fn spawn_mending(self: &Arc<Self>, webhook: i64) {
         let inner = Arc::clone(self);
-        self.spawn("mending", async move {
+        self.watchdog.spawn("mending", async move {
             let mut first = clock::schedule_us();
             while inner.mend_due(webhook, first).await {
                 first = clock::schedule_us();

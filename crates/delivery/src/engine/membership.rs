@@ -217,7 +217,7 @@ impl Inner {
         if work && !self.stopping.load(Ordering::Acquire) && !self.membership.busy.swap(true, Ordering::AcqRel) {
             let parts = serving.len() + 1;
             let inner = Arc::clone(self);
-            self.spawn("adoption", async move {
+            self.watchdog.spawn("adoption", async move {
                 inner.look_after(lost).await;
                 for node in joined {
                     inner.share_with(node, parts).await;
@@ -324,7 +324,7 @@ impl Inner {
         let recovery = self.plan_recovery().await?;
         self.membership.require(version);
         self.lease.begin();
-        let task = self.spawn("recovery", Arc::clone(self).recover(recovery));
+        let task = self.watchdog.spawn("recovery", Arc::clone(self).recover(recovery));
         *self.recovery.lock() = Some(task);
         Ok(())
     }

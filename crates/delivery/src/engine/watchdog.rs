@@ -1,8 +1,13 @@
-//! Notices when a part of the engine ends that must not end: the committer, the timer, the lease keeper, and all others.
+//! Watchdog of the parts that must not end: the committer, the scheduler, the lease keeper, and all others.
 //!
-//! Nothing in the engine is restarted by itself: what a part had in hand when it panicked is not known, and a fresh process
-//! finds everything that is owed in the store. The engine only says that it has failed. `/readyz` shows it at once, and the
-//! server ends the process with a failure. Parts of the server that must not end either are watched by the same watchdog.
+//! | state | meaning |
+//! | --- | --- |
+//! | watching | a part that panics, or that ends although it must run for good, fails the engine |
+//! | failed | the first part that failed is kept; `/readyz` shows it, and the server ends the process |
+//! | stopping | parts may end; one that panics still fails the engine |
+//!
+//! Nothing in the engine is restarted by itself: nobody knows what a part had in hand when it panicked, and a fresh process
+//! finds everything that is owed in the store. The same watchdog watches parts of the server.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -13,32 +18,42 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-use super::Inner;
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Watchdog(Arc<Shared>);
 
-/// See the module.
-#[derive(Default)]
-pub(super) struct Watchdog {
+struct Shared {
+    /// Where parts run.
+    runtime: Handle,
     failed: watch::Sender<Option<&'static str>>,
     /// Parts may end: the server stops.
     stopping: AtomicBool,
 }
 
 impl Watchdog {
+    pub(super) fn new(runtime: Handle) -> Self {
+        Self(Arc::new(Shared {
+            runtime,
+            failed: watch::Sender::default(),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
     /// From now on parts may end.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.0.stopping.store(true, Ordering::Release);
     }
 
     /// Which part has failed, if one has.
     pub(super) fn failed(&self) -> Option<&'static str> {
-        *self.failed.borrow()
+        *self.0.failed.borrow()
     }
 
     /// Waits until a part fails.
     pub(super) async fn wait(&self) -> &'static str {
-        let mut failed = self.failed.subscribe();
+        let mut failed = self.0.failed.subscribe();
         loop {
             if let Some(part) = *failed.borrow_and_update() {
                 return part;
@@ -49,16 +64,14 @@ impl Watchdog {
             }
         }
     }
-}
 
-impl Inner {
-    /// A part of the engine has failed: from now on the engine is not ready.
+    /// A part has failed: from now on the engine is not ready.
     pub(super) fn fail(&self, part: &'static str) {
         tracing::error!(
             part,
             "a part of the server has failed: this is a bug; what is owed is safe in the store"
         );
-        self.watchdog.failed.send_if_modified(|failed| {
+        self.0.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             failed.get_or_insert(part);
             first
@@ -66,31 +79,27 @@ impl Inner {
     }
 
     /// Starts a part that may end: the engine fails if it panics.
-    pub(super) fn spawn(
-        self: &Arc<Self>,
-        part: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> JoinHandle<()> {
-        self.runtime.spawn(Arc::clone(self).guard(part, task))
+    pub(super) fn spawn(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.0.runtime.spawn(self.clone().guard(part, task))
     }
 
     /// Starts a part that runs until the engine stops: the engine fails if it panics or ends before.
     pub(super) fn spawn_for_good(
-        self: &Arc<Self>,
+        &self,
         part: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let inner = Arc::clone(self);
+        let watchdog = self.clone();
         self.spawn(part, async move {
             task.await;
-            if !inner.watchdog.stopping.load(Ordering::Acquire) {
-                inner.fail(part);
+            if !watchdog.0.stopping.load(Ordering::Acquire) {
+                watchdog.fail(part);
             }
         })
     }
 
     /// Has the engine fail if a task panics.
-    pub(super) async fn guard(self: Arc<Self>, part: &'static str, task: impl Future<Output = ()>) {
+    pub(super) async fn guard(self, part: &'static str, task: impl Future<Output = ()>) {
         if AssertUnwindSafe(task).catch_unwind().await.is_err() {
             self.fail(part);
         }

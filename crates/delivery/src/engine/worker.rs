@@ -45,7 +45,7 @@ impl Inner {
     /// Starts a worker that has been counted by its lane and has its turn.
     pub(super) fn spawn_worker(self: &Arc<Self>, lane: &Arc<Lane>) {
         let worker = Arc::clone(self).run_worker(Arc::clone(lane));
-        let worker = Arc::clone(self).guard("worker", worker);
+        let worker = self.watchdog.clone().guard("worker", worker);
         self.threads.of(lane.webhook.raw()).spawn(worker);
     }
 
