@@ -15,6 +15,7 @@ mod checkpoint;
 mod clocks;
 mod command;
 mod committer;
+mod disabling;
 mod due;
 mod faults;
 mod health;
@@ -53,7 +54,7 @@ use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{FailingRule, ReadLimits, Store, StoreError, StoredEvent, fault};
+use hookwright_storage::{ReadLimits, Store, StoreError, StoredEvent, fault};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::Handle,
@@ -63,14 +64,15 @@ use tokio::{
 
 pub use self::clocks::ClockReport;
 pub use self::command::{Draft, PublishError, PublishResults, Published};
+pub use self::disabling::{DisableReason, DisableRequest, FAILURES_MIN};
 pub use self::faults::FailingPart;
-pub use self::health::FAILURES_MIN;
 pub use self::stall::Stall;
 use self::{
     checkpoint::Checkpoint,
     clocks::ClockWatch,
     command::{Change, Record},
     committer::{Committer, HandOver},
+    disabling::Disabling,
     health::Health,
     inbox::Inbox,
     lane::{Job, Lane, LaneActions, LaneLimits, Read, Shared},
@@ -130,24 +132,6 @@ pub struct EngineOptions {
     pub configuration: i64,
 }
 
-/// A webhook that the engine asks to have disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DisableRequest {
-    /// The webhook.
-    pub webhook: WebhookId,
-    /// Why.
-    pub reason: DisableReason,
-}
-
-/// Why a webhook is to be disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisableReason {
-    /// The receiver answered 410 Gone.
-    Gone,
-    /// Nothing but failures for too long: to be disabled only if that is so at every node, as the store knows.
-    Failing(FailingRule),
-}
-
 /// Handle to a running engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -183,7 +167,7 @@ pub(crate) struct Inner {
     inbox: Inbox,
     stats: Stats,
     changes: watch::Sender<()>,
-    disable: mpsc::Sender<DisableRequest>,
+    disabling: Disabling,
     threads: Threads,
     stopping: AtomicBool,
     watchdog: Watchdog,
@@ -203,7 +187,7 @@ impl Engine {
         metrics: Arc<Metrics>,
         options: EngineOptions,
     ) -> Result<(Self, mpsc::Receiver<DisableRequest>), StoreError> {
-        let (disable, disable_requests) = mpsc::channel(256);
+        let (disabling, disable_requests) = Disabling::new(options.disable_after, store.lease().is_some());
         let known_health = health::known(&store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = Threads::start(cores).map_err(|error| StoreError::Unreachable(error.to_string()))?;
@@ -240,7 +224,7 @@ impl Engine {
             inbox: Inbox::new(),
             stats: Stats::default(),
             changes: watch::Sender::default(),
-            disable,
+            disabling,
             threads,
             stopping: AtomicBool::new(false),
             watchdog: Watchdog::new(Handle::current()),

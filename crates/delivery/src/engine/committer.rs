@@ -438,7 +438,7 @@ impl Committer {
         for record in records {
             self.let_go(&record, now);
         }
-        self.inner.judge_health(&committed.failing);
+        self.inner.disabling.judge(&committed.failing);
         for webhook in &committed.due {
             self.inner.look_at_stored(*webhook, now);
         }

@@ -1,23 +1,22 @@
-//! When a webhook has failed for so long that it is disabled.
+//! Health of one webhook, as its lane at this node knows it.
 //!
-//! The store counts failures over all nodes: a node adds its own with the commit that holds their outcomes, and gets the sum back.
-//! A success at any node clears the count. A node that knows of failures clears them with its next success. A node that does
-//! not know of any stores a success when the last one that it stored is older than [`success_interval`]. A webhook is disabled
-//! in a transaction that checks the count and the last success again.
+//! The store counts failures over all nodes: a node adds its own with the commit that holds their outcomes. A success at any node
+//! clears the count. A node that knows of failures clears them with its next success. A node that does not know of any stores a
+//! success when the last one that it stored is older than [`success_interval`]. [`super::disabling`] acts on the count.
 //!
-//! Times are those of the schedule clock: a clock that is set, or a node whose clock is ahead, disables nothing early. Callers
-//! convert them for people to read ([`crate::clock::shown_us`]).
+//! | state | next success | next failure |
+//! | --- | --- | --- |
+//! | healthy, alone | not stored | stored: failing |
+//! | healthy, among nodes | stored if the last stored one is old | stored: failing |
+//! | failing | stored: healthy | stored |
+//!
+//! Times are those of the schedule clock: a clock that is set, or a node whose clock is ahead, disables nothing early.
 
 use std::{collections::HashMap, time::Duration};
 
-use hookwright_domain::id::WebhookId;
-use hookwright_storage::{FailingRule, HealthRow, Store, StoreError};
+use hookwright_storage::{Store, StoreError};
 
-use super::{DisableReason, DisableRequest, Inner, lane::Lane};
 use crate::clock;
-
-/// A webhook is never disabled for fewer failures than this, however long they took.
-pub const FAILURES_MIN: i32 = 20;
 
 /// How much of the time until a webhook is disabled may pass between two successes that a node stores, and how long that is at
 /// most.
@@ -77,51 +76,8 @@ pub(super) fn success_interval(disable_after: Duration) -> Duration {
     (disable_after / SUCCESS_INTERVALS).min(SUCCESS_INTERVAL_MAX)
 }
 
-/// When a webhook is disabled for its failures.
-fn rule(disable_after: Duration, now: i64) -> FailingRule {
-    FailingRule {
-        failures_min: FAILURES_MIN,
-        since: now.saturating_sub(micros(disable_after)),
-        success_interval_us: micros(success_interval(disable_after)),
-    }
-}
-
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-impl Inner {
-    /// What to store of an attempt that reached its receiver, or failed by its fault.
-    pub(super) fn track_health(&self, lane: &Lane, success: bool) -> Option<Outcome> {
-        let now = clock::schedule_us();
-        let interval = self.store.lease().map(|_| success_interval(self.options.disable_after));
-        lane.with_health(|health| {
-            if success {
-                health.succeeded(now, interval)
-            } else {
-                Some(health.failed(now))
-            }
-        })
-    }
-
-    /// Asks for webhooks to be disabled that have failed for long enough, by what the store knows after a commit.
-    pub(super) fn judge_health(&self, failing: &[HealthRow]) {
-        if failing.is_empty() {
-            return;
-        }
-        let rule = rule(self.options.disable_after, clock::schedule_us());
-        for row in failing {
-            let since = row.failing_since.filter(|since| *since <= rule.since);
-            if since.is_some() && row.failures >= rule.failures_min {
-                self.ask_to_disable(WebhookId::from_raw(row.webhook_id), DisableReason::Failing(rule));
-            }
-        }
-    }
-
-    /// When the queue is full the next failure asks again.
-    pub(super) fn ask_to_disable(&self, webhook: WebhookId, reason: DisableReason) {
-        let _ = self.disable.try_send(DisableRequest { webhook, reason });
-    }
 }
 
 /// What the store knows of failing webhooks at start. Times that an older version wrote by a wall clock that was ahead become

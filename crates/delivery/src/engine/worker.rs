@@ -22,8 +22,9 @@ use hookwright_storage::{
 use tracing::Instrument as _;
 
 use super::{
-    CONNECTION_IDLE_US, DisableReason, Inner,
+    CONNECTION_IDLE_US, Inner,
     command::{Change, Record},
+    disabling::DisableReason,
     due::WAIT_MAX_US,
     health::Outcome,
     lane::{Job, Lane},
@@ -180,12 +181,12 @@ impl Inner {
             report.duration,
         );
         let health = if concerns_receiver {
-            self.track_health(lane, success)
+            self.disabling.track(lane, success)
         } else {
             None
         };
         if outcome.class == Some(ErrorClass::Gone) {
-            self.ask_to_disable(lane.webhook, DisableReason::Gone);
+            self.disabling.ask(lane.webhook, DisableReason::Gone);
         }
         let attempt = attempt_row(webhook, job, number, &report, prepared.as_ref(), &outcome);
         Record::of(
