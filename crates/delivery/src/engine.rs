@@ -28,6 +28,7 @@ mod memory;
 mod progress;
 mod recovery;
 mod reply;
+mod room;
 mod stall;
 mod stats;
 mod stragglers;
@@ -75,10 +76,11 @@ use self::{
     disabling::Disabling,
     health::Health,
     inbox::Inbox,
-    lane::{Job, Lane, LaneActions, LaneLimits, Read, Shared},
+    lane::{Job, Lane, LaneActions, LaneLimits, Read, Shared, WakeHandle},
     lease::Lease,
     membership::Membership,
     memory::Memory,
+    room::RoomQueue,
     stall::Commits,
     stats::Stats,
     stragglers::Stragglers,
@@ -153,7 +155,7 @@ pub(crate) struct Inner {
     /// What the store knew of failing webhooks at start, until their lane is made.
     known_health: Mutex<HashMap<i64, Health>>,
     stragglers: Stragglers,
-    turns: Arc<Turns>,
+    turns: Arc<Turns<WakeHandle>>,
     lease: Arc<Lease>,
     membership: Membership,
     commits: Commits,
@@ -199,6 +201,7 @@ impl Engine {
                 catalogue: Arc::clone(&catalogue),
                 memory: Arc::clone(&memory),
                 turns: Arc::clone(&turns),
+                room: Arc::new(RoomQueue::new(Arc::clone(&memory))),
                 several_nodes: store.lease().is_some(),
                 hold: options.hold,
             },
@@ -597,6 +600,20 @@ impl Inner {
                 }
                 let actions = lane.look(now);
                 self.act(&lane, actions);
+            }
+        }
+    }
+
+    /// Calls lanes that wait for room in memory, until the engine stops.
+    async fn keep_memory(self: Arc<Self>) {
+        let room = &self.shared.room;
+        loop {
+            room.freed().await;
+            while let Some((handle, place)) = room.next() {
+                if let Some(lane) = handle.lane() {
+                    let actions = lane.called_for_room(place, clock::schedule_us());
+                    self.act(&lane, actions);
+                }
             }
         }
     }

@@ -117,13 +117,7 @@ mod tests {
         };
         let turns = Arc::new(Turns::new(3, Arc::new(Lease::new(false))));
         let memory = Arc::new(Memory::new(1 << 20));
-        let shared = Shared {
-            catalogue: catalogue(),
-            memory,
-            turns,
-            several_nodes: false,
-            hold: false,
-        };
+        let shared = Shared::new(catalogue(), memory, turns);
         let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
         let place = Place {
             delivery: DELIVERY,

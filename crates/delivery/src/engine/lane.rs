@@ -16,7 +16,7 @@ mod mode;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use super::{
     health::Health,
     limit::Limit,
     memory::{self, EXEMPT_BYTES, Memory, Weight},
+    room::RoomQueue,
     turns::Turns,
 };
 use crate::{
@@ -94,11 +95,37 @@ pub(super) struct LaneLimits {
 pub(super) struct Shared {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) memory: Arc<Memory>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) turns: Arc<Turns<WakeHandle>>,
+    pub(super) room: Arc<RoomQueue<WakeHandle>>,
     /// Whether other nodes may use the same store.
     pub(super) several_nodes: bool,
     /// Nothing is sent: all deliveries wait in the store.
     pub(super) hold: bool,
+}
+
+impl Shared {
+    /// Of lanes that send, alone on their store.
+    pub(super) fn new(catalogue: Arc<Catalogue>, memory: Arc<Memory>, turns: Arc<Turns<WakeHandle>>) -> Self {
+        Self {
+            catalogue,
+            room: Arc::new(RoomQueue::new(Arc::clone(&memory))),
+            memory,
+            turns,
+            several_nodes: false,
+            hold: false,
+        }
+    }
+}
+
+/// What queues hold of a lane: enough to call it, and not what keeps it in memory.
+#[derive(Clone)]
+pub(super) struct WakeHandle(Weak<Lane>);
+
+impl WakeHandle {
+    /// The lane to call; `None` when it was removed meanwhile.
+    pub(super) fn lane(&self) -> Option<Arc<Lane>> {
+        self.0.upgrade()
+    }
 }
 
 /// See the module.
@@ -232,6 +259,10 @@ impl Lane {
                 tally: None,
             }),
         }
+    }
+
+    fn wake_handle(self: &Arc<Self>) -> WakeHandle {
+        WakeHandle(Arc::downgrade(self))
     }
 
     pub(super) fn is_exclusive(&self) -> bool {
@@ -376,7 +407,7 @@ impl Lane {
             return false;
         }
         if state.blocked {
-            state.room = self.shared.memory.take_place(self);
+            state.room = self.shared.room.take(|| self.wake_handle());
             state.in_room_line = state.room.is_none();
             state.blocked = state.in_room_line;
         }
@@ -405,7 +436,7 @@ impl Lane {
         let wanted = free.min(state.ready.len().saturating_sub(state.starting));
         let mut taken = 0;
         while taken < wanted && !state.in_line {
-            if self.shared.turns.take(self) {
+            if self.shared.turns.take(|| self.wake_handle()) {
                 taken += 1;
             } else {
                 state.in_line = true;

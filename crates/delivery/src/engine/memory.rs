@@ -1,11 +1,17 @@
-//! How many bytes of payloads and outcomes are in memory, over all lanes.
+//! Count of the bytes of payloads and outcomes in memory, over all lanes, with a soft limit.
 //!
 //! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
 //! and is held once: lanes that read the same event back from the store share what the first of them read.
 //!
-//! What exceeds the limit is bounded too: see [`mod@line`].
+//! | state | what happens |
+//! | --- | --- |
+//! | up to half of the limit | nothing |
+//! | above half | publishers are held back for a moment ([`Memory::ease`]) |
+//! | full | new deliveries wait in the store; an empty lane may hold a small one, or a large one with a place ([`Place`]) |
+//!
+//! What exceeds the limit is bounded too: by the number of lanes for small deliveries, by the number of [`mod@places`] for large ones.
 
-mod line;
+mod places;
 
 use std::{
     collections::HashMap,
@@ -20,8 +26,8 @@ use hookwright_storage::StoredEvent;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::line::Line;
-pub(super) use self::line::Place;
+pub(super) use self::places::Place;
+use self::places::Places;
 
 /// From how many bytes on a payload is large.
 const LARGE_BYTES: usize = 64 << 10;
@@ -41,7 +47,7 @@ pub(super) struct Memory {
     eased: Notify,
     /// The large payloads in memory, by event.
     large: Mutex<HashMap<i64, Large>>,
-    line: Line,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -110,7 +116,7 @@ impl Memory {
             max,
             eased: Notify::new(),
             large: Mutex::default(),
-            line: Line::default(),
+            places: Places::default(),
         }
     }
 
@@ -186,7 +192,7 @@ impl Memory {
             self.eased.notify_waiters();
         }
         if before >= self.max && after < self.max {
-            self.line.room_returned();
+            self.places.room_returned();
         }
     }
 

@@ -1,9 +1,17 @@
-//! The global limit of attempts under way, and whose turn it is when it is reached.
+//! Turns: permits of the global limit of attempts in flight, and the queue of lanes that wait for one.
 //!
-//! A lane's worker holds one turn. When none is free the lane waits in line, and a worker that has finished a delivery
-//! while somebody waits gives its turn to the head of the line: busy lanes take turns, and none can starve another. While this
-//! node's lease has ended, where it was told to send nothing, or while sending is paused ([`super::faults`]), everybody waits in
-//! line.
+//! A lane's worker holds one turn. When none is free the lane waits in the queue, and a worker that has finished a delivery while
+//! another lane waits gives its turn to the head of the queue: busy lanes take turns, and none can starve another.
+//!
+//! | state | who gets a turn |
+//! | --- | --- |
+//! | free turns | every lane that asks |
+//! | contended | the head of the queue, when a worker gives its turn back |
+//! | no lease, or told to send nothing | nobody: all lanes wait in the queue |
+//! | sending paused ([`super::faults`]) | one probe at a time |
+//!
+//! The queue holds wake handles and knows nothing of lanes. A handle whose lane is gone gets a turn like any other; the caller
+//! gives it back.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +24,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{faults::Faults, lane::Lane, lease::Lease};
+use super::{faults::Faults, lease::Lease};
 
-/// See the module.
-pub(super) struct Turns {
-    state: Mutex<State>,
+/// See the module. `H` is the wake handle of whatever waits.
+pub(super) struct Turns<H> {
+    state: Mutex<State<H>>,
     lease: Arc<Lease>,
     /// Nobody gets a turn.
     hold: bool,
@@ -30,12 +38,13 @@ pub(super) struct Turns {
     all_free: Notify,
 }
 
-struct State {
+struct State<H> {
     free: usize,
-    line: VecDeque<Arc<Lane>>,
+    /// Each lane waits here once: it does not ask again before it was called.
+    waiting: VecDeque<H>,
 }
 
-impl Turns {
+impl<H> Turns<H> {
     pub(super) fn new(limit: usize, lease: Arc<Lease>) -> Self {
         Self {
             lease,
@@ -43,7 +52,7 @@ impl Turns {
             faults: Faults::default(),
             state: Mutex::new(State {
                 free: limit,
-                line: VecDeque::new(),
+                waiting: VecDeque::new(),
             }),
             contended: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
@@ -56,16 +65,15 @@ impl Turns {
         Self { hold, ..self }
     }
 
-    /// Takes a turn, or puts the lane in line and returns false. A lane stands in line once: it must not ask again before
-    /// it was called.
-    pub(super) fn take(&self, lane: &Arc<Lane>) -> bool {
+    /// Takes a turn, or queues the lane's handle and returns false. A lane must not ask again before it was called.
+    pub(super) fn take(&self, handle: impl FnOnce() -> H) -> bool {
         let mut state = self.state.lock();
         if state.free > 0 && self.may_send() {
             state.free -= 1;
             self.taken.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        state.line.push_back(Arc::clone(lane));
+        state.waiting.push_back(handle());
         self.contended.store(true, Ordering::Relaxed);
         false
     }
@@ -86,15 +94,15 @@ impl Turns {
     }
 
     /// Gives a free turn to the lane that has waited longest, if there are both: the caller must start a worker there.
-    pub(super) fn resume(&self) -> Option<Arc<Lane>> {
+    pub(super) fn resume(&self) -> Option<H> {
         let mut state = self.state.lock();
         if state.free == 0 || !self.may_send() {
             return None;
         }
-        let next = state.line.pop_front()?;
+        let next = state.waiting.pop_front()?;
         state.free -= 1;
         self.taken.fetch_add(1, Ordering::Relaxed);
-        if state.line.is_empty() {
+        if state.waiting.is_empty() {
             self.contended.store(false, Ordering::Relaxed);
         }
         Some(next)
@@ -106,10 +114,10 @@ impl Turns {
     }
 
     /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
-    pub(super) fn give(&self) -> Option<Arc<Lane>> {
+    pub(super) fn give(&self) -> Option<H> {
         let mut state = self.state.lock();
-        let next = if self.may_send() { state.line.pop_front() } else { None };
-        if state.line.is_empty() {
+        let next = if self.may_send() { state.waiting.pop_front() } else { None };
+        if state.waiting.is_empty() {
             self.contended.store(false, Ordering::Relaxed);
         }
         if next.is_none() {

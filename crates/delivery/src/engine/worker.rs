@@ -27,7 +27,7 @@ use super::{
     disabling::DisableReason,
     due::WAIT_MAX_US,
     health::Outcome,
-    lane::{Job, Lane},
+    lane::{Job, Lane, WakeHandle},
     later_second, park,
 };
 use crate::{
@@ -82,12 +82,13 @@ impl Inner {
         }
     }
 
-    /// Starts a worker for a lane that was given a turn, or for the next in line if that one has nothing to do any more.
-    pub(super) fn start_next(self: &Arc<Self>, lane: Arc<Lane>) {
+    /// Starts a worker for a lane that was given a turn, or for the next in the queue if that one has nothing to do any more.
+    pub(super) fn start_next(self: &Arc<Self>, handle: WakeHandle) {
         let stopping = self.stopping.load(Ordering::Acquire);
-        let mut next = Some(lane);
-        while let Some(lane) = next {
-            if !stopping && lane.called(clock::schedule_us()) {
+        let mut next = Some(handle);
+        while let Some(handle) = next {
+            let lane = handle.lane().filter(|_| !stopping);
+            if let Some(lane) = lane.filter(|lane| lane.called(clock::schedule_us())) {
                 self.spawn_worker(&lane);
                 let actions = lane.look(clock::schedule_us());
                 self.act(&lane, actions);

@@ -25,7 +25,8 @@ struct Crowd {
     /// Webhooks that the operator has switched off.
     inactive: BTreeSet<usize>,
     memory: Arc<Memory>,
-    turns: Arc<Turns>,
+    turns: Arc<Turns<WakeHandle>>,
+    room: Arc<RoomQueue<WakeHandle>>,
     /// What waits in the store for each lane.
     rows: Vec<BTreeMap<i64, Arc<StoredEvent>>>,
     reading: BTreeMap<usize, Read>,
@@ -41,18 +42,13 @@ impl Crowd {
         let memory = Arc::new(Memory::new(MEMORY));
         let turns = Arc::new(Turns::new(1_000, Arc::new(Lease::new(false))));
         let catalogue = Arc::new(Catalogue::default());
-        let shared = Shared {
-            catalogue: Arc::clone(&catalogue),
-            memory: Arc::clone(&memory),
-            turns: Arc::clone(&turns),
-            several_nodes: false,
-            hold: false,
-        };
+        let shared = Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns));
         let limits = LaneLimits {
             jobs: 100,
             bytes: MEMORY / 8,
             attempts: 4,
         };
+        let room = Arc::clone(&shared.room);
         let lane = |lane| Arc::new(Lane::new(id(lane), limits, shared.clone(), Health::default()));
         let crowd = Self {
             lanes: (0..LANES).map(lane).collect(),
@@ -60,6 +56,7 @@ impl Crowd {
             inactive: BTreeSet::new(),
             memory,
             turns,
+            room,
             rows: vec![BTreeMap::new(); LANES],
             reading: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -199,10 +196,11 @@ impl Crowd {
 
     /// The keeper, if it is woken, calls lanes that wait for room.
     fn call(&mut self) {
-        if self.memory.freed().now_or_never().is_none() {
+        if self.room.freed().now_or_never().is_none() {
             return;
         }
-        while let Some((lane, place)) = self.memory.next_in_line() {
+        while let Some((lane, place)) = self.room.next() {
+            let lane = lane.lane().unwrap();
             let at = usize::try_from(lane.webhook.raw()).unwrap();
             let actions = lane.called_for_room(place, 0);
             self.act(at, actions);

@@ -64,14 +64,13 @@ pub(in super::super) fn catalogue() -> Arc<Catalogue> {
     catalogue
 }
 
-fn lane_with(limits: LaneLimits, memory: &Arc<Memory>, turns: &Arc<Turns>, catalogue: &Arc<Catalogue>) -> Arc<Lane> {
-    let shared = Shared {
-        catalogue: Arc::clone(catalogue),
-        memory: Arc::clone(memory),
-        turns: Arc::clone(turns),
-        several_nodes: false,
-        hold: false,
-    };
+fn lane_with(
+    limits: LaneLimits,
+    memory: &Arc<Memory>,
+    turns: &Arc<Turns<WakeHandle>>,
+    catalogue: &Arc<Catalogue>,
+) -> Arc<Lane> {
+    let shared = Shared::new(Arc::clone(catalogue), Arc::clone(memory), Arc::clone(turns));
     Arc::new(Lane::new(WebhookId::from_raw(7), limits, shared, Health::default()))
 }
 
@@ -97,7 +96,7 @@ struct World {
     lane: Arc<Lane>,
     catalogue: Arc<Catalogue>,
     memory: Arc<Memory>,
-    turns: Arc<Turns>,
+    turns: Arc<Turns<WakeHandle>>,
     now: i64,
     last: i64,
     /// Deliveries that wait in the store: when they are due, and attempts made.
@@ -210,6 +209,7 @@ impl World {
 
     fn pass_turn(&mut self) {
         while let Some(next) = self.turns.give() {
+            let next = next.lane().unwrap();
             if next.called(self.now) {
                 self.start_worker();
                 let actions = next.look(self.now);
@@ -558,7 +558,7 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
     assert_eq!(lane.stalled_since(3 * SECOND), Some(SECOND));
     lease.renewed(crate::clock::boot_us(), Duration::from_secs(3600));
     let resumed = turns.resume();
-    assert!(resumed.is_some_and(|lane| lane.called(3 * SECOND)));
+    assert!(resumed.unwrap().lane().unwrap().called(3 * SECOND));
     assert_eq!(
         lane.stalled_since(3 * SECOND),
         None,

@@ -1,0 +1,57 @@
+//! Queue of lanes that wait for a place in memory.
+//!
+//! A lane with nothing in memory whose next delivery does not fit takes a place ([`Place`]), or waits here: lanes take turns.
+//! The scheduler calls the next lane whenever a place becomes free. The queue holds wake handles and knows nothing of lanes. A
+//! place that was given to a lane which has no use for it is dropped, which frees it for the next one.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::memory::{Memory, Place};
+
+/// See the module. `H` is the wake handle of whatever waits.
+pub(super) struct RoomQueue<H> {
+    memory: Arc<Memory>,
+    /// Each lane waits here once: it does not ask again before it was called.
+    waiting: Mutex<VecDeque<H>>,
+}
+
+impl<H> RoomQueue<H> {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            memory,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Takes a place, or queues the lane's handle. A lane must not ask again before it was called.
+    pub(super) fn take(&self, handle: impl FnOnce() -> H) -> Option<Place> {
+        // Taken before the place is tried: whoever frees one finds the handle in the queue.
+        let mut waiting = self.waiting.lock();
+        let place = if waiting.is_empty() {
+            self.memory.take_place()
+        } else {
+            None
+        };
+        if place.is_none() {
+            waiting.push_back(handle());
+        }
+        place
+    }
+
+    /// Waits until a lane in the queue may have a place.
+    pub(super) async fn freed(&self) {
+        self.memory.place_freed().await;
+    }
+
+    /// The handle that has waited longest, with its place, if one is free.
+    pub(super) fn next(&self) -> Option<(H, Place)> {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return None;
+        }
+        let place = self.memory.take_place()?;
+        waiting.pop_front().map(|handle| (handle, place))
+    }
+}
