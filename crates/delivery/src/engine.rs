@@ -236,15 +236,31 @@ impl Engine {
         let committer = spawn_committer(&inner);
         let mut tasks = vec![
             inner.watchdog.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
-            inner.watchdog.spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
-            inner.watchdog.spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
-            inner.watchdog.spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
-            inner.watchdog.spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
-            inner.watchdog.spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
-            inner.watchdog.spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
+            inner
+                .watchdog
+                .spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
+            inner
+                .watchdog
+                .spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
+            inner
+                .watchdog
+                .spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
+            inner
+                .watchdog
+                .spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
+            inner
+                .watchdog
+                .spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
+            inner
+                .watchdog
+                .spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
         ];
         if let Some(lease) = inner.store.lease() {
-            tasks.push(inner.watchdog.spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)));
+            tasks.push(
+                inner
+                    .watchdog
+                    .spawn_for_good("lease keeper", Arc::clone(&inner).keep_lease(lease)),
+            );
         }
         *inner.recovery.lock() = Some(inner.watchdog.spawn("recovery", Arc::clone(&inner).recover(recovery)));
         let engine = Self {

@@ -433,7 +433,11 @@ mod tests {
             bytes: 1 << 20,
             attempts: 2,
         };
-        let shared = Shared::new(catalogue(), Arc::clone(memory), Arc::new(Turns::new(3, Arc::new(Lease::new(false)))));
+        let shared = Shared::new(
+            catalogue(),
+            Arc::clone(memory),
+            Arc::new(Turns::new(3, Arc::new(Lease::new(false)))),
+        );
         let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
         Arc::new(lane)
     }

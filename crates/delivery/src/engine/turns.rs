@@ -116,7 +116,11 @@ impl<H> Turns<H> {
     /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
     pub(super) fn give(&self) -> Option<H> {
         let mut state = self.state.lock();
-        let next = if self.may_send() { state.waiting.pop_front() } else { None };
+        let next = if self.may_send() {
+            state.waiting.pop_front()
+        } else {
+            None
+        };
         if state.waiting.is_empty() {
             self.contended.store(false, Ordering::Relaxed);
         }

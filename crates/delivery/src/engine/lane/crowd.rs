@@ -6,11 +6,14 @@ use futures::FutureExt as _;
 use proptest::prelude::*;
 
 use super::{
-    super::{lease::Lease, memory::DELIVERY_BYTES},
+    super::{
+        lease::Lease,
+        memory::{DELIVERY_BYTES, EXEMPT_BYTES},
+    },
     tests::{event, webhook},
     *,
 };
-use crate::catalogue::Snapshot;
+use crate::catalogue::{Snapshot, Webhook};
 
 const LANES: usize = 30;
 const MEMORY: usize = 200_000;

@@ -1,0 +1,150 @@
+//! Deliveries that a lane holds in memory, and what they count against the limits.
+//!
+//! A delivery is held from the moment its place is reserved, before its commit, until the commit of its outcome is done. What is
+//! held must therefore not be read back from the store a second time.
+//!
+//! | state | what tells after a crash that the delivery is owed |
+//! | --- | --- |
+//! | unstored | the row of its event alone |
+//! | noted | the same, until the committer has written the pending row that it was asked for |
+//! | stored | its pending row |
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::super::memory::{Memory, Weight};
+
+/// Which delivery a place in memory is for.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Place {
+    pub(in super::super) delivery: i64,
+    pub(in super::super) event: i64,
+    pub(in super::super) organization: i64,
+}
+
+/// What is known of a delivery in memory.
+struct Held {
+    place: Place,
+    /// Whether the store has a pending row for it, or will have.
+    stored: bool,
+    /// Whether the committer has been asked to write that row.
+    noted: bool,
+    since: i64,
+    weight: Weight,
+}
+
+/// See the module.
+pub(super) struct HeldDeliveries {
+    memory: Arc<Memory>,
+    deliveries: HashMap<i64, Held>,
+    /// What they count against the limit of their lane.
+    bytes: usize,
+    /// What they count against the limit of all lanes, beside large payloads.
+    own: usize,
+}
+
+impl HeldDeliveries {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            memory,
+            deliveries: HashMap::new(),
+            bytes: 0,
+            own: 0,
+        }
+    }
+
+    /// Holds a delivery, which is not held yet. `stored`: the store has a pending row for it.
+    pub(super) fn insert(&mut self, place: Place, stored: bool, weight: Weight, since: i64) {
+        let (bytes, own) = (weight.lane, weight.own);
+        let held = Held {
+            place,
+            stored,
+            noted: false,
+            since,
+            weight,
+        };
+        self.release(place.delivery);
+        self.memory.add(own);
+        self.bytes += bytes;
+        self.own += own;
+        self.deliveries.insert(place.delivery, held);
+    }
+
+    /// Holds a delivery no longer. Returns whether it was held.
+    pub(super) fn release(&mut self, delivery: i64) -> bool {
+        let Some(held) = self.deliveries.remove(&delivery) else {
+            return false;
+        };
+        self.bytes -= held.weight.lane;
+        self.own -= held.weight.own;
+        self.memory.remove(held.weight.own);
+        true
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn clear(&mut self) {
+        self.memory.remove(self.own);
+        (self.bytes, self.own) = (0, 0);
+        self.deliveries.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// What the deliveries count against the limit of their lane.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn contains(&self, delivery: i64) -> bool {
+        self.deliveries.contains_key(&delivery)
+    }
+
+    /// The ids of all of them, in no order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = i64> {
+        self.deliveries.keys().copied()
+    }
+
+    /// Since when a delivery is held.
+    pub(super) fn since(&self, delivery: i64) -> Option<i64> {
+        self.deliveries.get(&delivery).map(|held| held.since)
+    }
+
+    /// Whether a delivery is held and has a pending row.
+    pub(super) fn is_stored(&self, delivery: i64) -> bool {
+        self.deliveries.get(&delivery).is_some_and(|held| held.stored)
+    }
+
+    /// Whether a delivery is held and the committer was asked for its row.
+    pub(super) fn is_noted(&self, delivery: i64) -> bool {
+        self.deliveries.get(&delivery).is_some_and(|held| held.noted)
+    }
+
+    /// How many have a pending row.
+    pub(super) fn stored(&self) -> usize {
+        self.deliveries.values().filter(|held| held.stored).count()
+    }
+
+    /// Those that are held since before `since` without a pending row. They count as stored from here on.
+    pub(super) fn take_unstored(&mut self, since: i64) -> Vec<Place> {
+        let mut taken = Vec::new();
+        for held in self.deliveries.values_mut() {
+            if !held.stored && held.since < since {
+                held.stored = true;
+                held.noted = true;
+                taken.push(held.place);
+            }
+        }
+        taken
+    }
+
+    /// The oldest event of which a delivery has no pending row.
+    pub(super) fn oldest_unstored_event(&self) -> Option<i64> {
+        let unstored = self.deliveries.values().filter(|held| !held.stored);
+        unstored.map(|held| held.place.event).min()
+    }
+}
