@@ -21,6 +21,7 @@ mod faults;
 mod health;
 mod inbox;
 mod lane;
+mod lanes;
 mod lease;
 mod limit;
 mod membership;
@@ -41,7 +42,6 @@ mod worker;
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -56,7 +56,7 @@ use hookwright_domain::{
     outcome::DeliveryState,
 };
 use hookwright_storage::{ReadLimits, Store, StoreError, StoredEvent, fault};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
@@ -74,9 +74,9 @@ use self::{
     command::{Change, Record},
     committer::{Committer, HandOver},
     disabling::Disabling,
-    health::Health,
     inbox::Inbox,
-    lane::{Job, Lane, LaneActions, LaneLimits, Read, Shared, WakeHandle},
+    lane::{Job, Lane, LaneActions, Read, Shared, WakeHandle},
+    lanes::Lanes,
     lease::Lease,
     membership::Membership,
     memory::Memory,
@@ -98,10 +98,6 @@ use crate::{
     trace::TraceContext,
 };
 
-/// How many deliveries one lane holds in memory.
-const LANE_JOBS_MAX: usize = 2_048;
-/// No lane holds more than this part of the memory for payloads.
-const LANE_MEMORY_DIVISOR: usize = 8;
 /// When a lane reads back again after that ended by a panic.
 const REFILL_PANICKED_US: i64 = 10_000_000;
 /// How many lanes read back from the store at once.
@@ -149,11 +145,8 @@ pub(crate) struct Inner {
     options: EngineOptions,
     sender: Sender,
     metrics: Arc<Metrics>,
-    lanes: RwLock<HashMap<i64, Arc<Lane>>>,
-    /// What the lanes share.
-    shared: Shared,
-    /// What the store knew of failing webhooks at start, until their lane is made.
-    known_health: Mutex<HashMap<i64, Health>>,
+    lanes: Lanes,
+    room: Arc<RoomQueue<WakeHandle>>,
     stragglers: Stragglers,
     turns: Arc<Turns<WakeHandle>>,
     lease: Arc<Lease>,
@@ -196,15 +189,19 @@ impl Engine {
         let lease = Arc::new(Lease::new(store.lease().is_some()));
         let turns = Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease)).hold(options.hold));
         let memory = Arc::new(Memory::new(options.memory_bytes_max));
+        let shared = Shared {
+            several_nodes: store.lease().is_some(),
+            hold: options.hold,
+            ..Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns))
+        };
         let inner = Arc::new(Inner {
-            shared: Shared {
-                catalogue: Arc::clone(&catalogue),
-                memory: Arc::clone(&memory),
-                turns: Arc::clone(&turns),
-                room: Arc::new(RoomQueue::new(Arc::clone(&memory))),
-                several_nodes: store.lease().is_some(),
-                hold: options.hold,
-            },
+            room: Arc::clone(&shared.room),
+            lanes: Lanes::new(
+                options.memory_bytes_max,
+                options.concurrent_attempts_per_webhook_max,
+                shared,
+                known_health,
+            ),
             turns,
             memory,
             lease,
@@ -219,8 +216,6 @@ impl Engine {
             options,
             sender,
             metrics,
-            lanes: RwLock::default(),
-            known_health: Mutex::new(known_health),
             stragglers: Stragglers::default(),
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
@@ -293,19 +288,19 @@ impl Engine {
     /// Tells the engine that a delivery waits in the store: a ping that was committed together with its webhook.
     pub fn stored(&self, webhook: WebhookId) {
         let now = clock::schedule_us();
-        let lane = self.inner.lane(webhook.raw());
+        let lane = self.inner.lanes.get(webhook.raw());
         let actions = lane.note_due(now, now);
         self.inner.act(&lane, actions);
     }
 
     /// Tells the engine that a delivery was ended in the store: one that only waits in memory is not sent any more.
     pub fn skipped(&self, webhook: WebhookId, delivery: DeliveryId) {
-        self.inner.forget(webhook.raw(), delivery.raw());
+        self.inner.lanes.forget(webhook.raw(), delivery.raw());
     }
 
     /// Told when a delivery to a webhook whose deliveries are fetched comes to wait in the store by this node's doing.
     pub fn arrivals(&self, webhook: WebhookId) -> Arc<Notify> {
-        self.inner.lane(webhook.raw()).arrivals()
+        self.inner.lanes.get(webhook.raw()).arrivals()
     }
 
     /// The headers of one attempt, signed now; `None` when the webhook's secret cannot be opened.
@@ -335,7 +330,7 @@ impl Engine {
 
     /// Counts a delivery that was fetched and acknowledged.
     pub fn acknowledged(&self, webhook: WebhookId, organization: i64, event: i64, took: Duration) {
-        let lane = self.inner.lane(webhook.raw());
+        let lane = self.inner.lanes.get(webhook.raw());
         self.inner
             .count(&lane, organization, event, DeliveryState::Delivered, took);
     }
@@ -420,7 +415,7 @@ impl Engine {
 
     /// How old the oldest due delivery is, how many deliveries are in memory, and how many attempts are under way.
     pub fn gauges(&self) -> Gauges {
-        let lanes = self.inner.all_lanes();
+        let lanes = self.inner.lanes.all();
         Gauges {
             deliveries_in_memory: lanes.iter().map(|lane| lane.held()).sum(),
             memory_bytes: self.inner.memory.used(),
@@ -514,34 +509,11 @@ fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
 }
 
 impl Inner {
-    /// The lane of a webhook, made on first use.
-    fn lane(&self, webhook: i64) -> Arc<Lane> {
-        if let Some(lane) = self.lanes.read().get(&webhook) {
-            return Arc::clone(lane);
-        }
-        let limits = LaneLimits {
-            jobs: LANE_JOBS_MAX,
-            bytes: self.options.memory_bytes_max / LANE_MEMORY_DIVISOR,
-            attempts: self.options.concurrent_attempts_per_webhook_max,
-        };
-        let mut lanes = self.lanes.write();
-        let lane = lanes.entry(webhook).or_insert_with(|| {
-            let health = self.known_health.lock().remove(&webhook).unwrap_or_default();
-            let id = WebhookId::from_raw(webhook);
-            Arc::new(Lane::new(id, limits, self.shared.clone(), health))
-        });
-        Arc::clone(lane)
-    }
-
     /// Tells those who watch that deliveries have changed.
     fn changed(&self) {
         if self.changes.receiver_count() > 0 {
             self.changes.send_replace(());
         }
-    }
-
-    fn all_lanes(&self) -> Vec<Arc<Lane>> {
-        self.lanes.read().values().cloned().collect()
     }
 
     /// Does what a lane wants.
@@ -576,12 +548,6 @@ impl Inner {
         });
     }
 
-    fn forget(&self, webhook: i64, delivery: i64) {
-        if let Some(lane) = self.lanes.read().get(&webhook) {
-            lane.forget(delivery);
-        }
-    }
-
     /// Gives durable deliveries to their lanes.
     fn hand_over(self: &Arc<Self>, deliveries: impl Iterator<Item = HandOver>, now: i64) {
         for HandOver { lane, job } in deliveries {
@@ -608,7 +574,7 @@ impl Inner {
             let due = self.timer.next().await;
             self.watch_clock().await;
             for webhook in due {
-                let lane = self.lanes.read().get(&webhook).cloned();
+                let lane = self.lanes.find(webhook);
                 let Some(lane) = lane else { continue };
                 let now = clock::schedule_us();
                 if lane.close_idle() {
@@ -622,10 +588,9 @@ impl Inner {
 
     /// Calls lanes that wait for room in memory, until the engine stops.
     async fn keep_memory(self: Arc<Self>) {
-        let room = &self.shared.room;
         loop {
-            room.freed().await;
-            while let Some((handle, place)) = room.next() {
+            self.room.freed().await;
+            while let Some((handle, place)) = self.room.next() {
                 if let Some(lane) = handle.lane() {
                     let actions = lane.called_for_room(place, clock::schedule_us());
                     self.act(&lane, actions);
@@ -696,7 +661,7 @@ impl Inner {
 
     /// The catalogue holds a webhook changed: its lane, which finds that out by itself with its next step, takes one.
     fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
-        let lane = self.lanes.read().get(&id.raw()).cloned();
+        let lane = self.lanes.find(id.raw());
         if let Some(lane) = lane {
             let actions = lane.look(clock::schedule_us());
             self.act(&lane, actions);

@@ -113,7 +113,7 @@ impl Inner {
     /// Writes pending rows for deliveries that have been in memory for long.
     async fn note_unstored(&self) {
         let now = clock::schedule_us();
-        for lane in self.all_lanes() {
+        for lane in self.lanes.all() {
             for held in lane.take_unstored(now - UNSTORED_MAX_US) {
                 fault::panic_if_planted("checkpoint-panic");
                 let row = PendingRow {
@@ -148,7 +148,8 @@ impl Inner {
         }
         let handed_off = self.checkpoint.handed_off.load(Ordering::Acquire);
         let oldest = self
-            .all_lanes()
+            .lanes
+            .all()
             .iter()
             .filter_map(|lane| lane.oldest_unstored_event())
             .min();

@@ -298,7 +298,7 @@ impl Committer {
         self.inner.lease.lost();
         // First: it would go on to put into new lanes what others own now.
         self.inner.stop_recovery().await;
-        self.inner.abandon_lanes();
+        self.inner.lanes.abandon_all();
         self.unsaved.clear();
         self.checkpoint = None;
         // Those that were stored are adopted with all others; those that were not can never be.
@@ -370,7 +370,7 @@ impl Committer {
         let mut lanes = Vec::with_capacity(draft.webhooks.len());
         let weight = self.inner.memory.weigh(id, draft.payload.len(), draft.webhooks.len());
         for (position, webhook) in draft.webhooks.iter().enumerate() {
-            let lane = self.inner.lane(*webhook);
+            let lane = self.inner.lanes.get(*webhook);
             let delivery = EventId::from_raw(id).delivery(position).raw();
             let place = Place {
                 delivery,

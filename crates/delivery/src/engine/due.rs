@@ -69,7 +69,7 @@ impl Inner {
             while inner.mend_due(webhook, first).await {
                 first = clock::schedule_us();
             }
-            let lane = inner.lane(webhook);
+            let lane = inner.lanes.get(webhook);
             let now = clock::schedule_us();
             let actions = lane.note_due(now, now);
             inner.act(&lane, actions);

@@ -170,7 +170,7 @@ impl Inner {
                 match notice {
                     Notice::Configuration | Notice::Nodes => beat = true,
                     Notice::Due(webhook) => self.look_at_stored(webhook, clock::schedule_us()),
-                    Notice::Skipped { webhook, delivery } => self.forget(webhook, delivery),
+                    Notice::Skipped { webhook, delivery } => self.lanes.forget(webhook, delivery),
                 }
             }
             if beat {
@@ -180,7 +180,7 @@ impl Inner {
     }
 
     fn report(&self) -> NodeReport {
-        let lanes = self.all_lanes();
+        let lanes = self.lanes.all();
         let now = clock::schedule_us();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         NodeReport {
@@ -282,7 +282,7 @@ impl Inner {
 
     /// Gives a node that joined its share of what waits here in the store. What one node alone may send stays.
     async fn share_with(self: &Arc<Self>, node: u16, parts: usize) {
-        for lane in self.all_lanes() {
+        for lane in self.lanes.all() {
             let Some(held) = lane.begin_giving(clock::schedule_us()) else {
                 continue;
             };
@@ -308,7 +308,7 @@ impl Inner {
         if self.is_beyond(webhook, due_at, clock::schedule_us()) {
             self.spawn_mending(webhook);
         }
-        let lane = self.lane(webhook);
+        let lane = self.lanes.get(webhook);
         let actions = lane.note_due(due_at, clock::schedule_us());
         self.act(&lane, actions);
     }
@@ -317,7 +317,7 @@ impl Inner {
     /// Begins anew, as after a start.
     pub(super) async fn start_over(self: &Arc<Self>) -> Result<(), StoreError> {
         // Lanes that were made since the loss may hold what was read under the old number.
-        self.abandon_lanes();
+        self.lanes.abandon_all();
         let floor = self.store.largest_id().await?;
         self.ids.move_to(self.store.node(), floor);
         let version = self.store.accept_configuration().await?;
@@ -337,13 +337,6 @@ impl Inner {
             recovery.abort();
             // It was told to end, or had ended before.
             let _ = recovery.await;
-        }
-    }
-
-    /// Forgets everything in memory: it is not this node's any more.
-    pub(super) fn abandon_lanes(&self) {
-        for lane in std::mem::take(&mut *self.lanes.write()).into_values() {
-            lane.abandon();
         }
     }
 

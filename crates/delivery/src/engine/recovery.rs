@@ -123,7 +123,7 @@ impl Inner {
     /// Into the lane's memory if there is room, else into the store as pending; ended if the webhook is gone.
     async fn recover_job(self: &Arc<Self>, job: Job) {
         let now = clock::schedule_us();
-        let lane = self.lane(job.webhook);
+        let lane = self.lanes.get(job.webhook);
         if lane.is_gone() {
             self.record(super::cancel(&lane, &job, now)).await;
             return;

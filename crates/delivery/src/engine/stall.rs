@@ -47,7 +47,7 @@ impl Inner {
         });
         // While sending is paused nothing is attempted on purpose: that is told apart.
         let paused = self.turns.faults().paused_since().is_some();
-        let lanes = if paused { Vec::new() } else { self.all_lanes() };
+        let lanes = if paused { Vec::new() } else { self.lanes.all() };
         let due = lanes
             .iter()
             .filter_map(|lane| lane.stalled_since(now).map(|since| (since, lane.webhook)))

@@ -65,7 +65,7 @@ impl Inner {
         // Counted before this moment, in the interval that has just ended.
         let at = clock::now_us() - INTERVAL_US / 2;
         let mut subjects: HashMap<i64, Tally> = HashMap::new();
-        for lane in self.all_lanes() {
+        for lane in self.lanes.all() {
             let Some((organization, tally)) = lane.take_tally() else {
                 continue;
             };

@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use hookwright_domain::id::{DeliveryId, WebhookId};
 use hookwright_storage::StoreError;
 
-use super::{Inner, lane::Lane};
+use super::Inner;
 use crate::{catalogue::Target, clock};
 
 /// How often the sweep looks.
@@ -49,7 +49,7 @@ impl Inner {
             if let Err(error) = self.sweep(&mut seen).await {
                 tracing::debug!(%error, "cannot look for what waits in the store");
             }
-            self.remove_finished_lanes();
+            self.lanes.remove_finished();
         }
     }
 
@@ -105,7 +105,7 @@ impl Inner {
 
     /// Whether the lane of a webhook has in mind that something waits in the store since `due_at`, or until then.
     fn expects(&self, webhook: i64, due_at: i64) -> bool {
-        let lane = self.lanes.read().get(&webhook).cloned();
+        let lane = self.lanes.find(webhook);
         match lane {
             Some(lane) => lane.expects(due_at, clock::schedule_us()),
             None => matches!(self.catalogue.target(webhook), Target::Paused(_) | Target::Fetched(_)),
@@ -114,7 +114,7 @@ impl Inner {
 
     /// The first delivery to a webhook that is due and neither expected by its lane nor in memory.
     async fn missing(&self, webhook: i64, due_at: i64) -> Result<Option<i64>, StoreError> {
-        let lane = self.lanes.read().get(&webhook).cloned();
+        let lane = self.lanes.find(webhook);
         let (rows, until) = lane.as_ref().map_or((0, due_at), |lane| {
             lane.in_memory_until(due_at.max(clock::schedule_us()))
         });
@@ -130,7 +130,7 @@ impl Inner {
     /// Has lanes look again that have something due and make no attempt.
     fn push_still_lanes(self: &Arc<Self>) {
         let now = clock::schedule_us();
-        for lane in self.all_lanes() {
+        for lane in self.lanes.all() {
             if lane.stalled_since(now).is_none_or(|since| since > now - STILL_US) {
                 continue;
             }
@@ -140,25 +140,6 @@ impl Inner {
                 tracing::warn!(webhook = %lane.webhook, "deliveries were due, and nothing moved them: repaired");
             }
             self.act(&lane, actions);
-        }
-    }
-
-    /// Removes the lanes of webhooks that were deleted, once nothing of theirs is left in memory.
-    fn remove_finished_lanes(&self) {
-        let lanes = self.lanes.read();
-        let finished = lanes.values().filter(|lane| lane.is_finished());
-        let finished: Vec<i64> = finished.map(|lane| lane.webhook.raw()).collect();
-        drop(lanes);
-        if finished.is_empty() {
-            return;
-        }
-        let mut lanes = self.lanes.write();
-        for webhook in finished {
-            // Whoever else has the lane at hand may be about to put something into it.
-            let unused = |lane: &Arc<Lane>| Arc::strong_count(lane) == 1 && lane.is_finished();
-            if lanes.get(&webhook).is_some_and(unused) {
-                lanes.remove(&webhook);
-            }
         }
     }
 }

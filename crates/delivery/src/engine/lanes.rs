@@ -1,0 +1,115 @@
+//! Registry of this node's lanes: one for each webhook that has had something to do here.
+//!
+//! | event | what happens to a lane |
+//! | --- | --- |
+//! | first use | it is made, with what the store knew of the webhook's health at start |
+//! | its webhook was deleted, and nothing of it is left in memory | the sweep removes it |
+//! | this node has lost its lease | all lanes are abandoned and removed: other nodes own what they held |
+//!
+//! Memory grows with the number of webhooks that had something to do. A lane that is empty takes some hundred bytes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hookwright_domain::id::WebhookId;
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    health::Health,
+    lane::{Lane, LaneLimits, Shared},
+};
+
+/// How many deliveries one lane holds in memory.
+const JOBS_MAX: usize = 2_048;
+/// No lane holds more than this part of the memory for payloads.
+const MEMORY_DIVISOR: usize = 8;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lanes(Arc<Registry>);
+
+struct Registry {
+    by_webhook: RwLock<HashMap<i64, Arc<Lane>>>,
+    limits: LaneLimits,
+    /// What the lanes share.
+    shared: Shared,
+    /// What the store knew of failing webhooks at start, until their lane is made.
+    known_health: Mutex<HashMap<i64, Health>>,
+}
+
+impl Lanes {
+    /// Of a node with so much memory, whose lanes may each have so many attempts in flight.
+    pub(super) fn new(
+        memory_bytes_max: usize,
+        attempts_max: usize,
+        shared: Shared,
+        known_health: HashMap<i64, Health>,
+    ) -> Self {
+        Self(Arc::new(Registry {
+            by_webhook: RwLock::default(),
+            limits: LaneLimits {
+                jobs: JOBS_MAX,
+                bytes: memory_bytes_max / MEMORY_DIVISOR,
+                attempts: attempts_max,
+            },
+            shared,
+            known_health: Mutex::new(known_health),
+        }))
+    }
+
+    /// The lane of a webhook, made on first use.
+    pub(super) fn get(&self, webhook: i64) -> Arc<Lane> {
+        if let Some(lane) = self.0.by_webhook.read().get(&webhook) {
+            return Arc::clone(lane);
+        }
+        let mut lanes = self.0.by_webhook.write();
+        let lane = lanes.entry(webhook).or_insert_with(|| {
+            let health = self.0.known_health.lock().remove(&webhook).unwrap_or_default();
+            let id = WebhookId::from_raw(webhook);
+            Arc::new(Lane::new(id, self.0.limits, self.0.shared.clone(), health))
+        });
+        Arc::clone(lane)
+    }
+
+    /// The lane of a webhook, if there is one.
+    pub(super) fn find(&self, webhook: i64) -> Option<Arc<Lane>> {
+        self.0.by_webhook.read().get(&webhook).cloned()
+    }
+
+    /// All lanes.
+    pub(super) fn all(&self) -> Vec<Arc<Lane>> {
+        self.0.by_webhook.read().values().cloned().collect()
+    }
+
+    /// Forgets a delivery that was ended in the store while it waits in memory.
+    pub(super) fn forget(&self, webhook: i64, delivery: i64) {
+        if let Some(lane) = self.find(webhook) {
+            lane.forget(delivery);
+        }
+    }
+
+    /// Forgets everything in memory: it is not this node's any more.
+    pub(super) fn abandon_all(&self) {
+        for lane in std::mem::take(&mut *self.0.by_webhook.write()).into_values() {
+            lane.abandon();
+        }
+    }
+
+    /// Removes the lanes of webhooks that were deleted, once nothing of theirs is left in memory.
+    pub(super) fn remove_finished(&self) {
+        let lanes = self.0.by_webhook.read();
+        let finished = lanes.values().filter(|lane| lane.is_finished());
+        let finished: Vec<i64> = finished.map(|lane| lane.webhook.raw()).collect();
+        drop(lanes);
+        if finished.is_empty() {
+            return;
+        }
+        let mut lanes = self.0.by_webhook.write();
+        for webhook in finished {
+            // Others who have the lane at hand may be about to put something into it.
+            let unused = |lane: &Arc<Lane>| Arc::strong_count(lane) == 1 && lane.is_finished();
+            if lanes.get(&webhook).is_some_and(unused) {
+                lanes.remove(&webhook);
+            }
+        }
+    }
+}
