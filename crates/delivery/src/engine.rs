@@ -31,7 +31,7 @@ mod recovery;
 mod reply;
 mod room;
 mod stall;
-mod stats;
+mod statistics;
 mod stragglers;
 mod sweep;
 mod threads;
@@ -82,7 +82,7 @@ use self::{
     memory::Memory,
     room::RoomQueue,
     stall::Commits,
-    stats::Stats,
+    statistics::Statistics,
     stragglers::Stragglers,
     threads::Threads,
     timer::Timer,
@@ -160,7 +160,7 @@ pub(crate) struct Inner {
     refills: Semaphore,
     checkpoint: Checkpoint,
     inbox: Inbox,
-    stats: Stats,
+    statistics: Statistics,
     changes: watch::Sender<()>,
     disabling: Disabling,
     threads: Threads,
@@ -194,14 +194,17 @@ impl Engine {
             hold: options.hold,
             ..Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns))
         };
+        let room = Arc::clone(&shared.room);
+        let lanes = Lanes::new(
+            options.memory_bytes_max,
+            options.concurrent_attempts_per_webhook_max,
+            shared,
+            known_health,
+        );
+        let statistics = Statistics::new(store.clone(), lanes.clone());
         let inner = Arc::new(Inner {
-            room: Arc::clone(&shared.room),
-            lanes: Lanes::new(
-                options.memory_bytes_max,
-                options.concurrent_attempts_per_webhook_max,
-                shared,
-                known_health,
-            ),
+            room,
+            lanes,
             turns,
             memory,
             lease,
@@ -220,7 +223,7 @@ impl Engine {
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
             inbox: Inbox::new(),
-            stats: Stats::default(),
+            statistics,
             changes: watch::Sender::default(),
             disabling,
             threads,
@@ -239,7 +242,7 @@ impl Engine {
                 .spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
             inner
                 .watchdog
-                .spawn_for_good("statistics", Arc::clone(&inner).keep_stats()),
+                .spawn_for_good("statistics", inner.statistics.clone().run()),
             inner
                 .watchdog
                 .spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
@@ -332,6 +335,7 @@ impl Engine {
     pub fn acknowledged(&self, webhook: WebhookId, organization: i64, event: i64, took: Duration) {
         let lane = self.inner.lanes.get(webhook.raw());
         self.inner
+            .statistics
             .count(&lane, organization, event, DeliveryState::Delivered, took);
     }
 
@@ -448,7 +452,7 @@ impl Engine {
             );
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-        if tokio::time::timeout(STATS_TIMEOUT, self.inner.store_stats())
+        if tokio::time::timeout(STATS_TIMEOUT, self.inner.statistics.store())
             .await
             .is_err()
         {

@@ -174,7 +174,7 @@ impl Inner {
         if concerns_receiver {
             lane.attempted(success, report.duration);
         }
-        self.count(
+        self.statistics.count(
             lane,
             job.event.organization_id,
             job.event.id,

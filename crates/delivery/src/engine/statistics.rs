@@ -1,6 +1,12 @@
-//! Statistics: counted in each lane as attempts end, and added to the store's rows every ten seconds in which there were any.
+//! Statistics of attempts: counted in each lane as attempts end, and added to the store's rows every ten seconds.
 //!
-//! Minutes and hours are those of the wall clock, because people read them. Nothing is decided by them.
+//! | state | what happens |
+//! | --- | --- |
+//! | nothing counted | the component sleeps |
+//! | counted | it stores what all lanes counted at the end of the interval, and sleeps again |
+//!
+//! What is counted in the last interval before a crash is lost. Where the store does not answer, an interval is lost, and the log
+//! says so. Minutes and hours are those of the wall clock, because people read them. Nothing is decided by them.
 
 use std::{
     collections::HashMap,
@@ -12,23 +18,40 @@ use std::{
 };
 
 use hookwright_domain::{id::time_us, outcome::DeliveryState};
-use hookwright_storage::stats::{INSTALLATION, PERIODS, StatsRow, Tally};
+use hookwright_storage::{
+    Store,
+    stats::{INSTALLATION, PERIODS, StatsRow, Tally},
+};
 use tokio::sync::Notify;
 
-use super::{Inner, lane::Lane};
+use super::{lane::Lane, lanes::Lanes};
 use crate::clock;
 
 /// How often what was counted is stored, in microseconds: a divisor of a minute, so that all of it belongs to one minute.
 const INTERVAL_US: i64 = 10_000_000;
 
-/// Whether anything was counted since the last time.
-#[derive(Default)]
-pub(super) struct Stats {
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Statistics(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    lanes: Lanes,
+    /// Whether anything was counted since the last time.
     counted: AtomicBool,
     wake: Notify,
 }
 
-impl Inner {
+impl Statistics {
+    pub(super) fn new(store: Store, lanes: Lanes) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            lanes,
+            counted: AtomicBool::new(false),
+            wake: Notify::new(),
+        }))
+    }
+
     /// Counts an attempt of a delivery of an organization's event.
     pub(super) fn count(&self, lane: &Lane, organization: i64, event: i64, state: DeliveryState, took: Duration) {
         let latency = clock::reference_us() - time_us(event);
@@ -45,27 +68,28 @@ impl Inner {
                 tally.failed += i64::from(state == DeliveryState::Failed);
             }
         });
-        if !self.stats.counted.load(Ordering::Relaxed) && !self.stats.counted.swap(true, Ordering::AcqRel) {
-            self.stats.wake.notify_one();
+        if !self.0.counted.load(Ordering::Relaxed) && !self.0.counted.swap(true, Ordering::AcqRel) {
+            self.0.wake.notify_one();
         }
     }
 
-    /// Stores what was counted, until the engine ends. While nothing happens it sleeps.
-    pub(super) async fn keep_stats(self: Arc<Self>) {
+    /// Stores what was counted, until the engine ends.
+    pub(super) async fn run(self) {
         loop {
-            self.stats.wake.notified().await;
+            self.0.wake.notified().await;
             let rest = INTERVAL_US - clock::now_us().rem_euclid(INTERVAL_US);
             tokio::time::sleep(Duration::from_micros(rest.unsigned_abs())).await;
-            self.store_stats().await;
+            self.store().await;
         }
     }
 
-    pub(super) async fn store_stats(&self) {
-        self.stats.counted.store(false, Ordering::Release);
+    /// Stores what was counted so far.
+    pub(super) async fn store(&self) {
+        self.0.counted.store(false, Ordering::Release);
         // Counted before this moment, in the interval that has just ended.
         let at = clock::now_us() - INTERVAL_US / 2;
         let mut subjects: HashMap<i64, Tally> = HashMap::new();
-        for lane in self.lanes.all() {
+        for lane in self.0.lanes.all() {
             let Some((organization, tally)) = lane.take_tally() else {
                 continue;
             };
@@ -77,7 +101,7 @@ impl Inner {
             .into_iter()
             .flat_map(|(subject, tally)| rows(subject, tally, at))
             .collect();
-        if let Err(error) = self.store.add_stats(rows).await {
+        if let Err(error) = self.0.store.add_stats(rows).await {
             tracing::warn!(%error, "some statistics could not be stored");
         }
     }
