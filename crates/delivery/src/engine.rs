@@ -70,7 +70,7 @@ pub use self::faults::FailingPart;
 pub use self::stall::Stall;
 use self::{
     checkpoint::Checkpoint,
-    clocks::ClockWatch,
+    clocks::Clocks,
     command::{Change, Record},
     committer::{Committer, HandOver},
     disabling::Disabling,
@@ -152,7 +152,7 @@ pub(crate) struct Inner {
     lease: Arc<Lease>,
     membership: Membership,
     commits: Commits,
-    clock_watch: ClockWatch,
+    clocks: Clocks,
     /// The work on what a former run left unfinished.
     recovery: Mutex<Option<JoinHandle<()>>>,
     timer: Timer,
@@ -210,7 +210,7 @@ impl Engine {
             lease,
             membership: Membership::new(options.configuration),
             commits: Commits::default(),
-            clock_watch: ClockWatch::new(),
+            clocks: Clocks::new(store.clone(), Arc::clone(&ids)),
             recovery: Mutex::default(),
             refills: Semaphore::new(REFILLS_MAX),
             store,
@@ -402,8 +402,8 @@ impl Engine {
 
     /// What is known of this machine's clock, after a look at it.
     pub async fn clock(&self) -> ClockReport {
-        self.inner.watch_clock().await;
-        self.inner.clock_report()
+        self.inner.clocks.look().await;
+        self.inner.clocks.report()
     }
 
     /// The parts of the operator's that attempts fail by, and whether sending is paused because of them.
@@ -576,7 +576,7 @@ impl Inner {
     async fn run_timer(self: Arc<Self>) {
         loop {
             let due = self.timer.next().await;
-            self.watch_clock().await;
+            self.clocks.look().await;
             for webhook in due {
                 let lane = self.lanes.find(webhook);
                 let Some(lane) = lane else { continue };

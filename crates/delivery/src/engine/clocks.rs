@@ -1,19 +1,25 @@
-//! Compares this machine's clock with others, and notices when it is set.
+//! Watch over the clocks: compares this machine's clock with others, and notices when one is set.
 //!
 //! Deliveries do not depend on the wall clock: due times go by the schedule clock ([`crate::clock`]). Receivers do: they refuse
-//! a request whose `webhook-timestamp` is minutes off. So the clock is compared with the database's on PostgreSQL, and with the
-//! `Date` headers of receivers on SQLite: a few responses a second at most, and only where three receivers have answered does
-//! their median count.
+//! a request whose `webhook-timestamp` is minutes off.
+//!
+//! | store | compared with | failure mode |
+//! | --- | --- | --- |
+//! | PostgreSQL | the database's clock | none: the store cannot be reached without it |
+//! | SQLite | the `Date` headers of receivers, a few a second at most | unknown until three receivers have answered; then their median counts |
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
 };
 
-use hookwright_storage::JUMP_MIN_US;
+use hookwright_domain::id::IdGenerator;
+use hookwright_storage::{JUMP_MIN_US, Store};
 use parking_lot::Mutex;
 
-use super::Inner;
 use crate::{clock, sender::AttemptReport};
 
 const SECOND: i64 = 1_000_000;
@@ -85,8 +91,8 @@ fn difference(offset: i64, by_database: bool) -> String {
     format!("{} s {direction} {whose}", offset.abs() / SECOND)
 }
 
-/// See the module.
-pub(super) struct ClockWatch {
+/// What was seen of the clocks.
+struct ClockWatch {
     /// Boot clock and wall clock at the last look.
     last: Mutex<(i64, i64)>,
     jumps: AtomicU64,
@@ -106,7 +112,7 @@ struct Sample {
 }
 
 impl ClockWatch {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             last: Mutex::new((clock::boot_us(), clock::now_us())),
             jumps: AtomicU64::new(0),
@@ -184,25 +190,44 @@ impl ClockWatch {
     }
 }
 
-impl Inner {
+/// The clocks as the engine's components see them. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Clocks(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    ids: Arc<IdGenerator>,
+    watch: ClockWatch,
+}
+
+impl Clocks {
+    pub(super) fn new(store: Store, ids: Arc<IdGenerator>) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            ids,
+            watch: ClockWatch::new(),
+        }))
+    }
+
     /// Looks whether a clock was set or is off, and says so. Where the schedule clock rests on this machine's, the store is told.
-    pub(super) async fn watch_clock(&self) {
-        let jump = self.clock_watch.look(clock::boot_us(), clock::now_us());
+    pub(super) async fn look(&self) {
+        let watch = &self.0.watch;
+        let jump = watch.look(clock::boot_us(), clock::now_us());
         if let Some(jump) = jump {
-            self.clock_watch.jumped(jump);
+            watch.jumped(jump);
             tracing::warn!(
                 seconds = jump / SECOND,
                 "the clock of this machine was set; due times keep their distance"
             );
-            if let Err(error) = self.store.keep_clock().await {
+            if let Err(error) = self.0.store.keep_clock().await {
                 tracing::warn!(%error, "cannot store by how much the clock was set; the next checkpoint will");
             }
             // What receivers' clocks said was compared with the clock before.
-            self.clock_watch.receivers.lock().clear();
+            watch.receivers.lock().clear();
         }
-        let report = self.clock_report();
+        let report = self.report();
         let is_off = report.offset_us.filter(|offset| offset.abs() >= OFF_MIN_US);
-        if self.clock_watch.is_off.swap(is_off.is_some(), Ordering::AcqRel) != is_off.is_some() {
+        if watch.is_off.swap(is_off.is_some(), Ordering::AcqRel) != is_off.is_some() {
             match is_off {
                 Some(offset) => tracing::warn!(
                     "the clock of this machine is {}: receivers may refuse the signatures of this server; synchronize it",
@@ -215,7 +240,7 @@ impl Inner {
 
     /// The database's clock was set, as this node found out.
     pub(super) fn database_clock_set(&self, by: i64) {
-        self.clock_watch.jumped(by);
+        self.0.watch.jumped(by);
         tracing::warn!(
             seconds = by / SECOND,
             "the clock of the database was set; due times keep their distance"
@@ -225,24 +250,25 @@ impl Inner {
     /// A receiver has answered.
     pub(super) fn heard_from(&self, host: &str, report: &AttemptReport) {
         // Where there is a database's clock, no receiver needs to be asked.
-        if self.store.lease().is_none() {
-            self.clock_watch.heard(host, report);
+        if self.0.store.lease().is_none() {
+            self.0.watch.heard(host, report);
         }
     }
 
     /// What is known of this machine's clock.
-    pub(super) fn clock_report(&self) -> ClockReport {
-        let by_database = self.store.lease().is_some();
+    pub(super) fn report(&self) -> ClockReport {
+        let by_database = self.0.store.lease().is_some();
+        let watch = &self.0.watch;
         ClockReport {
             offset_us: if by_database {
                 Some(clock::now_us() - clock::reference_us())
             } else {
-                self.clock_watch.offset_from_receivers(clock::boot_us())
+                watch.offset_from_receivers(clock::boot_us())
             },
             by_database,
-            jumps: self.clock_watch.jumps.load(Ordering::Relaxed),
-            last_jump_us: self.clock_watch.last_jump.load(Ordering::Relaxed),
-            ids_ahead_us: self.ids.ahead_us(clock::reference_us()),
+            jumps: watch.jumps.load(Ordering::Relaxed),
+            last_jump_us: watch.last_jump.load(Ordering::Relaxed),
+            ids_ahead_us: self.0.ids.ahead_us(clock::reference_us()),
         }
     }
 }

@@ -136,7 +136,7 @@ impl Inner {
                     }
                     if let Some(beat) = beat {
                         if beat.clock_set_by != 0 {
-                            self.database_clock_set(beat.clock_set_by);
+                            self.clocks.database_clock_set(beat.clock_set_by);
                         }
                         known = Some(self.react(beat, known.as_ref()));
                     }
@@ -149,7 +149,7 @@ impl Inner {
                 }
                 Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
             }
-            self.watch_clock().await;
+            self.clocks.look().await;
             self.listen(asked + interval).await;
         }
     }

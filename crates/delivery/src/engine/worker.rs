@@ -157,7 +157,7 @@ impl Inner {
             return park(lane, job, clock::schedule_us());
         }
         if let Some(url) = &webhook.url {
-            self.heard_from(url.host(), &report);
+            self.clocks.heard_from(url.host(), &report);
         }
         if let Some(fault) = report.operator_fault() {
             trace.finish(&span, &report);
