@@ -248,7 +248,7 @@ impl Engine {
                 .spawn_for_good("sweep", Arc::clone(&inner).keep_sweeping()),
             inner
                 .watchdog
-                .spawn_for_good("cancellation", Arc::clone(&inner).keep_cancelling()),
+                .spawn_for_good("cancellation", inner.stragglers.clone().run(inner.store.clone())),
             inner
                 .watchdog
                 .spawn_for_good("probing", Arc::clone(&inner).keep_probing()),

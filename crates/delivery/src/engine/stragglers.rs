@@ -1,17 +1,22 @@
-//! Cancels what came to wait in the store for webhooks after they were deleted.
+//! Cancellation of what came to wait in the store for webhooks after they were deleted.
 //!
 //! The operation that deletes a webhook cancels what waits at that time. A delivery may come later: from another node that had not
-//! heard of the deletion, or from a node that was lost. One task goes through the webhooks in turn, in steps with a pause between
-//! them. A webhook whose operation is running is left to it. The sweep ([`super::sweep`]) comes back to what was left.
+//! heard of the deletion, or from a node that was lost.
+//!
+//! | state of a webhook | what follows |
+//! | --- | --- |
+//! | queued, once | its turn comes; webhooks take turns, with a pause after each step |
+//! | more is left after a step | it is queued again, behind the others |
+//! | its operation is running, or it is not deleted | it leaves the queue |
+//! | the store does not answer, or the queue is full | the sweep ([`super::sweep`]) comes back to it |
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::operations::Cancelled;
+use hookwright_storage::{Store, operations::Cancelled};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Inner;
 use crate::clock;
 
 /// How many webhooks are queued at most. The next sweep finds the others.
@@ -19,9 +24,12 @@ const QUEUE_MAX: usize = 1_000;
 /// How long to rest after a step, which is a transaction of up to 1,000 rows.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Deleted webhooks for which something waits.
+/// Deleted webhooks for which something waits. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Stragglers(Arc<Shared>);
+
 #[derive(Default)]
-pub(super) struct Stragglers {
+struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
 }
@@ -36,17 +44,17 @@ struct Queue {
 impl Stragglers {
     /// Queues a webhook, once. Returns false when the queue is full.
     pub(super) fn add(&self, webhook: i64) -> bool {
-        let mut queue = self.queue.lock();
+        let mut queue = self.0.queue.lock();
         let has_room = queue.webhooks.len() < QUEUE_MAX;
         if has_room && queue.webhooks.insert(webhook) {
-            self.wake.notify_one();
+            self.0.wake.notify_one();
         }
         has_room
     }
 
     /// The next webhook in turn, which leaves the queue.
     fn next(&self) -> Option<i64> {
-        let mut queue = self.queue.lock();
+        let mut queue = self.0.queue.lock();
         let after = queue.last.saturating_add(1);
         let next = queue.webhooks.range(after..).next().or_else(|| queue.webhooks.first());
         let next = *next?;
@@ -56,27 +64,25 @@ impl Stragglers {
     }
 
     fn clear(&self) {
-        self.queue.lock().webhooks.clear();
+        self.0.queue.lock().webhooks.clear();
     }
-}
 
-impl Inner {
     /// Works the queue off until the engine stops.
-    pub(super) async fn keep_cancelling(self: Arc<Self>) {
+    pub(super) async fn run(self, store: Store) {
         loop {
-            self.stragglers.wake.notified().await;
-            while let Some(webhook) = self.stragglers.next() {
-                match self.store.cancel_pending(webhook, clock::now_us()).await {
+            self.0.wake.notified().await;
+            while let Some(webhook) = self.next() {
+                match store.cancel_pending(webhook, clock::now_us()).await {
                     Ok(Cancelled::ByOperation | Cancelled::NotDeleted) => {}
                     Ok(Cancelled::All) => tokio::time::sleep(PAUSE).await,
                     Ok(Cancelled::More) => {
-                        self.stragglers.add(webhook);
+                        self.add(webhook);
                         tokio::time::sleep(PAUSE).await;
                     }
                     Err(error) => {
                         let webhook = WebhookId::from_raw(webhook);
                         tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook; will try again");
-                        self.stragglers.clear();
+                        self.clear();
                     }
                 }
             }
