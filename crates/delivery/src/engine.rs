@@ -11,6 +11,7 @@
 //! was not committed.
 
 mod batch;
+mod changes;
 mod checkpoint;
 mod clocks;
 mod command;
@@ -27,11 +28,14 @@ mod limit;
 mod membership;
 mod memory;
 mod progress;
+mod record;
+mod recorder;
 mod recovery;
 mod reply;
 mod room;
 mod stall;
 mod statistics;
+mod stopping;
 mod stragglers;
 mod sweep;
 mod threads;
@@ -40,15 +44,7 @@ mod turns;
 mod watchdog;
 mod worker;
 
-use std::{
-    borrow::Cow,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hookwright_domain::{
@@ -69,9 +65,9 @@ pub use self::disabling::{DisableReason, DisableRequest, FAILURES_MIN};
 pub use self::faults::FailingPart;
 pub use self::stall::Stall;
 use self::{
+    changes::Changes,
     checkpoint::Checkpoint,
     clocks::Clocks,
-    command::{Change, Record},
     committer::{Committer, HandOver},
     disabling::Disabling,
     inbox::Inbox,
@@ -80,9 +76,12 @@ use self::{
     lease::Lease,
     membership::Membership,
     memory::Memory,
+    record::Record,
+    recorder::Recorder,
     room::RoomQueue,
     stall::Commits,
     statistics::Statistics,
+    stopping::Stopping,
     stragglers::Stragglers,
     threads::Threads,
     timer::Timer,
@@ -159,12 +158,13 @@ pub(crate) struct Inner {
     memory: Arc<Memory>,
     refills: Semaphore,
     checkpoint: Checkpoint,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
+    recorder: Recorder,
     statistics: Statistics,
-    changes: watch::Sender<()>,
+    changes: Changes,
     disabling: Disabling,
     threads: Threads,
-    stopping: AtomicBool,
+    stopping: Stopping,
     watchdog: Watchdog,
 }
 
@@ -194,6 +194,7 @@ impl Engine {
             hold: options.hold,
             ..Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns))
         };
+        let inbox = Arc::new(Inbox::new());
         let room = Arc::clone(&shared.room);
         let lanes = Lanes::new(
             options.memory_bytes_max,
@@ -201,6 +202,7 @@ impl Engine {
             shared,
             known_health,
         );
+        let recorder = Recorder::new(Arc::clone(&inbox), Arc::clone(&memory));
         let statistics = Statistics::new(store.clone(), lanes.clone());
         let inner = Arc::new(Inner {
             room,
@@ -222,12 +224,13 @@ impl Engine {
             stragglers: Stragglers::default(),
             timer: Timer::default(),
             checkpoint: Checkpoint::default(),
-            inbox: Inbox::new(),
+            recorder,
+            inbox,
             statistics,
-            changes: watch::Sender::default(),
+            changes: Changes::default(),
             disabling,
             threads,
-            stopping: AtomicBool::new(false),
+            stopping: Stopping::default(),
             watchdog: Watchdog::new(Handle::current()),
         });
         let recovery = inner.plan_recovery().await?;
@@ -273,7 +276,7 @@ impl Engine {
     pub async fn publish(&self, drafts: Vec<Draft>) -> PublishResults {
         let count = drafts.len();
         let refused = |error: PublishError| (0..count).map(|_| Err(error.clone())).collect();
-        if self.inner.stopping.load(Ordering::Acquire) {
+        if self.inner.stopping.has_begun() {
             return refused(PublishError::Stopping);
         }
         let losses = self.inner.membership.losses();
@@ -328,7 +331,7 @@ impl Engine {
 
     /// Tells the engine that a caller has changed deliveries in the store.
     pub fn changed(&self) {
-        self.inner.changed();
+        self.inner.changes.notify();
     }
 
     /// Counts a delivery that was fetched and acknowledged.
@@ -343,7 +346,7 @@ impl Engine {
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.inner.webhook_changed(webhook);
         // What waited for one that was deleted is cancelled.
-        self.inner.changed();
+        self.inner.changes.notify();
     }
 
     /// Versions of the configuration that other nodes made, as this one hears of them: the catalogue is to be filled again.
@@ -433,7 +436,7 @@ impl Engine {
     /// Returns whether everything that happened is durable.
     pub async fn stop(&self, limit: Duration) -> bool {
         self.let_end();
-        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.stopping.begin();
         // From now on no attempt begins: one that did after the wait below would find nobody to record its outcome.
         self.inner.lease.lost();
         // Nobody would record what comes of the attempts.
@@ -513,13 +516,6 @@ fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
 }
 
 impl Inner {
-    /// Tells those who watch that deliveries have changed.
-    fn changed(&self) {
-        if self.changes.receiver_count() > 0 {
-            self.changes.send_replace(());
-        }
-    }
-
     /// Does what a lane wants.
     fn act(self: &Arc<Self>, lane: &Arc<Lane>, actions: LaneActions) {
         for _ in 0..actions.workers {
@@ -531,8 +527,8 @@ impl Inner {
         if let Some(at) = actions.wake_at {
             self.timer.at(at, lane.webhook.raw());
         }
-        self.record_all(lane, actions.park, park);
-        self.record_all(lane, actions.cancel, cancel);
+        self.record_all(lane, actions.park, Record::parked);
+        self.record_all(lane, actions.cancel, Record::cancelled);
         if actions.cancel_stored {
             // Where the queue is full the sweep comes back to it.
             self.stragglers.add(lane.webhook.raw());
@@ -547,7 +543,7 @@ impl Inner {
         let (inner, lane) = (Arc::clone(self), Arc::clone(lane));
         self.watchdog.spawn("records", async move {
             for job in jobs {
-                inner.record(make(&lane, &job, clock::schedule_us())).await;
+                inner.recorder.record(make(&lane, &job, clock::schedule_us())).await;
             }
         });
     }
@@ -561,14 +557,6 @@ impl Inner {
                 None => lane.note_due(now, now),
             };
             self.act(&lane, actions);
-        }
-    }
-
-    /// Queues a record for the committer; waits while its queue is full.
-    async fn record(&self, mut record: Record) {
-        record.load = Some(self.memory.load(record.bytes()));
-        if self.inbox.record(record).await.is_err() {
-            tracing::error!("an outcome was lost: the committer has ended; the attempt will be made again");
         }
     }
 
@@ -676,18 +664,6 @@ impl Inner {
 /// Rounds up to whole seconds, so that many wishes for about the same time become one.
 fn later_second(at: i64) -> i64 {
     (at / 1_000_000 + 1) * 1_000_000
-}
-
-/// A delivery of a paused lane goes back to waiting in the store.
-fn park(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
-    let row = job.pending_row(job.attempts, now);
-    Record::of(lane, job, Change::Parked(row), None)
-}
-
-/// The webhook is gone: the delivery ends.
-fn cancel(lane: &Arc<Lane>, job: &Job, now: i64) -> Record {
-    let ending = job.ending("webhook_deleted", clock::shown_us(now));
-    Record::of(lane, job, Change::Ended(ending), None)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::{
 use hookwright_storage::{Batch, HealthChange, NewEvent, PendingRow};
 
 use super::{
-    command::{Change, Record},
     health::Outcome,
+    record::{Change, Record},
 };
 
 /// One change a delivery: where several were gathered, the last one counts; and a note never counts beside anything else, for

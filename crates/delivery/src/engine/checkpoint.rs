@@ -15,15 +15,10 @@ use std::{
     time::Duration,
 };
 
-use hookwright_domain::id::DeliveryId;
 use hookwright_storage::{PendingRow, fault};
 use tokio::sync::Notify;
 
-use super::{
-    Inner,
-    command::{Change, Record},
-    inbox::NewCheckpoint,
-};
+use super::{Inner, inbox::NewCheckpoint, record::Record};
 use crate::clock;
 
 /// How often the keeper looks while there is work. Without work it sleeps until there is.
@@ -125,15 +120,7 @@ impl Inner {
                     attempts: 0,
                     ordering_key: None,
                 };
-                let record = Record {
-                    lane: Arc::clone(&lane),
-                    delivery: DeliveryId::from_raw(held.delivery),
-                    change: Change::Noted(row),
-                    health: None,
-                    load: None,
-                    ordering_key: None,
-                };
-                self.record(record).await;
+                self.recorder.record(Record::noted(&lane, row)).await;
             }
         }
     }

@@ -1,12 +1,10 @@
-//! What the committer is told, and what it answers.
+//! Publish calls as the engine sees them: events that were checked and matched, and what publishers are answered.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookwright_domain::id::{DeliveryId, EventId, OrganizationId};
-use hookwright_storage::{AttemptRow, EndingRow, PendingRow, RequestKey};
-
-use super::{health::Outcome, lane::Lane, memory::Load};
+use hookwright_domain::id::{EventId, OrganizationId};
+use hookwright_storage::RequestKey;
 
 /// An event that was checked and matched, ready to be made durable.
 #[derive(Clone, Debug)]
@@ -113,48 +111,3 @@ impl PublishError {
 
 /// What became of each event of a publish call, in order.
 pub type PublishResults = Vec<Result<Published, PublishError>>;
-
-/// Something that happened to a delivery in memory, to be made durable.
-pub(super) struct Record {
-    pub(super) lane: Arc<Lane>,
-    pub(super) delivery: DeliveryId,
-    pub(super) change: Change,
-    /// What came of the attempt, for the webhook's health.
-    pub(super) health: Option<Outcome>,
-    /// What it counts against the memory limit.
-    pub(super) load: Option<Load>,
-    /// The key of an ordered delivery: the next one of the key waits for this record, which therefore waits for nothing.
-    pub(super) ordering_key: Option<String>,
-}
-
-impl Record {
-    /// About how many bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        const ROW: usize = 400;
-        let attempt = match &self.change {
-            Change::Attempted { attempt, .. } => {
-                attempt.details.len()
-                    + attempt.error_message.as_ref().map_or(0, String::len)
-                    + attempt.response_body.as_ref().map_or(0, Vec::len)
-            }
-            _ => 0,
-        };
-        ROW + attempt + self.ordering_key.as_ref().map_or(0, String::len)
-    }
-}
-
-pub(super) enum Change {
-    /// An attempt was made; `retry` says when the next one is due, if there is one.
-    Attempted {
-        attempt: Arc<AttemptRow>,
-        retry: Option<PendingRow>,
-    },
-    /// An attempt was made of which the store refuses the row; `retry` as above.
-    Unrecorded { retry: Option<PendingRow> },
-    /// The delivery ends without a further attempt.
-    Ended(EndingRow),
-    /// The store takes note of a delivery that stays in memory.
-    Noted(PendingRow),
-    /// The delivery leaves memory and waits in the store alone.
-    Parked(PendingRow),
-}

@@ -26,9 +26,10 @@ use hookwright_storage::{Batch, CommitError, Committed, NewEvent, Repeat, StoreE
 
 use super::{
     Inner, LEASE_LOST, batch,
-    command::{Change, Draft, PublishError, Published, Record},
+    command::{Draft, PublishError, Published},
     inbox::{Bounds, Gathered, NewCheckpoint, PublishCall},
     lane::{Job, Lane, Place},
+    record::{Change, Record},
     reply,
 };
 use crate::clock;
@@ -433,7 +434,7 @@ impl Committer {
     /// The outcomes are durable: the deliveries leave memory.
     fn settle(&self, records: Vec<Record>, committed: &Committed, now: i64) {
         if !records.is_empty() {
-            self.inner.changed();
+            self.inner.changes.notify();
         }
         for record in records {
             self.let_go(&record, now);

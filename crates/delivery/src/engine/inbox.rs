@@ -11,7 +11,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    command::{Draft, PublishResults, Record},
+    command::{Draft, PublishResults},
+    record::Record,
     reply::Reply,
 };
 
@@ -417,11 +418,12 @@ mod tests {
 
     use super::{
         super::{
-            command::{Change, PublishError, Published},
+            command::{PublishError, Published},
             health::Health,
             lane::{Lane, LaneLimits, Shared, tests::catalogue},
             lease::Lease,
             memory::Memory,
+            record::Change,
             turns::Turns,
         },
         *,

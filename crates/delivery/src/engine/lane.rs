@@ -21,6 +21,7 @@
 mod admission;
 mod connections;
 mod held;
+mod job;
 mod mode;
 mod refilling;
 mod working;
@@ -31,12 +32,12 @@ use std::{
 };
 
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{StoredEvent, stats::Tally};
+use hookwright_storage::stats::Tally;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::{connections::IdleConnections, held::HeldDeliveries, mode::Mode, refilling::RefillNotes};
-pub(super) use self::{held::Place, refilling::Read};
+pub(super) use self::{held::Place, job::Job, refilling::Read};
 use super::{
     health::Health,
     limit::Limit,
@@ -48,18 +49,6 @@ use crate::catalogue::Catalogue;
 
 /// How long an attempt is taken to last before there was one.
 const ATTEMPT_US: usize = 20_000;
-
-/// A delivery in memory.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) delivery: i64,
-    pub(super) webhook: i64,
-    pub(super) event: Arc<StoredEvent>,
-    /// Attempts made so far.
-    pub(super) attempts: u32,
-    /// The key of an ordered delivery.
-    pub(super) ordering_key: Option<String>,
-}
 
 /// The bounds of every lane.
 #[derive(Clone, Copy, Debug)]

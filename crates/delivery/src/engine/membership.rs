@@ -188,7 +188,7 @@ impl Inner {
             oldest_due_at: lanes.iter().filter_map(|lane| lane.stalled_since(now)).min(),
             deliveries_in_memory: count(lanes.iter().map(|lane| lane.held()).sum()),
             attempts_under_way: count(self.turns.taken()),
-            draining: self.options.hold || self.stopping.load(Ordering::Acquire),
+            draining: self.options.hold || self.stopping.has_begun(),
         }
     }
 
@@ -214,7 +214,7 @@ impl Inner {
             .collect::<Vec<_>>();
         // What it took over nobody would send.
         let work = !self.options.hold && (!lost.is_empty() || !joined.is_empty());
-        if work && !self.stopping.load(Ordering::Acquire) && !self.membership.busy.swap(true, Ordering::AcqRel) {
+        if work && !self.stopping.has_begun() && !self.membership.busy.swap(true, Ordering::AcqRel) {
             let parts = serving.len() + 1;
             let inner = Arc::clone(self);
             self.watchdog.spawn("adoption", async move {

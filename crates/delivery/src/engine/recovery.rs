@@ -12,6 +12,7 @@ use super::{
     Inner,
     lane::{Job, Place},
     progress::Progress,
+    record::Record,
 };
 use crate::clock;
 
@@ -125,7 +126,7 @@ impl Inner {
         let now = clock::schedule_us();
         let lane = self.lanes.get(job.webhook);
         if lane.is_gone() {
-            self.record(super::cancel(&lane, &job, now)).await;
+            self.recorder.record(Record::cancelled(&lane, &job, now)).await;
             return;
         }
         let place = Place {
@@ -140,7 +141,7 @@ impl Inner {
             self.act(&lane, actions);
         } else {
             lane.keep_until_settled(place, weight, now);
-            self.record(super::park(&lane, &job, now)).await;
+            self.recorder.record(Record::parked(&lane, &job, now)).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The whole engine on a store in a file: what the operator's own parts do to deliveries, and changes in the middle of an attempt.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookwright_domain::{
     id::OrganizationId,

@@ -4,11 +4,7 @@
 //! itself. A delivery whose attempt panics goes back to the store, and the worker goes on; a panic anywhere else in a worker
 //! is one of the engine ([`super::watchdog`]).
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hookwright_domain::{
@@ -16,19 +12,16 @@ use hookwright_domain::{
     outcome::{DeliveryState, ErrorClass, OperatorPart, StatusOutcome, classify_status},
     retry::parse_retry_after,
 };
-use hookwright_storage::{
-    AttemptRow, DELIVERED, ENDING_CANCELLED, EndingRow, FAILED, GOES_ON, PAUSED, PendingRow, fault,
-};
+use hookwright_storage::{AttemptRow, DELIVERED, FAILED, GOES_ON, PAUSED, PendingRow, fault};
 use tracing::Instrument as _;
 
 use super::{
     CONNECTION_IDLE_US, Inner,
-    command::{Change, Record},
     disabling::DisableReason,
     due::WAIT_MAX_US,
-    health::Outcome,
     lane::{Job, Lane, WakeHandle},
-    later_second, park,
+    later_second,
+    record::{Change, Record},
 };
 use crate::{
     catalogue::Webhook,
@@ -56,7 +49,7 @@ impl Inner {
         while let Some((job, webhook)) = lane.next(first, clock::schedule_us()) {
             first = false;
             self.work_off(&lane, &webhook, &job, &mut connection).await;
-            if self.stopping.load(Ordering::Acquire) || self.turns.contended() {
+            if self.stopping.has_begun() || self.turns.contended() {
                 lane.leave();
                 break;
             }
@@ -72,7 +65,7 @@ impl Inner {
 
     /// Gives the turn to the lane that has waited longest for one; this lane may then take or wait for another.
     fn pass_turn(self: &Arc<Self>, lane: &Arc<Lane>) {
-        let stopping = self.stopping.load(Ordering::Acquire);
+        let stopping = self.stopping.has_begun();
         if let Some(next) = self.turns.give() {
             self.start_next(next);
         }
@@ -84,7 +77,7 @@ impl Inner {
 
     /// Starts a worker for a lane that was given a turn, or for the next in the queue if that one has nothing to do any more.
     pub(super) fn start_next(self: &Arc<Self>, handle: WakeHandle) {
-        let stopping = self.stopping.load(Ordering::Acquire);
+        let stopping = self.stopping.has_begun();
         let mut next = Some(handle);
         while let Some(handle) = next {
             let lane = handle.lane().filter(|_| !stopping);
@@ -110,10 +103,10 @@ impl Inner {
         let record = attempt.catch_unwind().await.unwrap_or_else(|_| {
             let delivery = DeliveryId::from_raw(job.delivery);
             tracing::error!(webhook = %lane.webhook, %delivery, "an attempt could not be recorded: this is a bug");
-            park(lane, job, clock::schedule_us() + PANICKED_US)
+            Record::parked(lane, job, clock::schedule_us() + PANICKED_US)
         });
         fault::point("after-send");
-        self.record(record).await;
+        self.recorder.record(record).await;
     }
 
     async fn attempt(
@@ -154,7 +147,7 @@ impl Inner {
         };
         if report.superseded {
             trace.finish(&span, &report);
-            return park(lane, job, clock::schedule_us());
+            return Record::parked(lane, job, clock::schedule_us());
         }
         if let Some(url) = &webhook.url {
             self.clocks.heard_from(url.host(), &report);
@@ -255,7 +248,7 @@ impl Inner {
         if fault.concerns_webhook() {
             lane.hold_until(due_at);
         }
-        Record::of(lane, job, Change::Parked(job.pending_row(job.attempts, due_at)), None)
+        Record::parked(lane, job, due_at)
     }
 }
 
@@ -293,47 +286,6 @@ fn attempt_row(
         },
         details: details::to_json(webhook, prepared, report),
         response_body: report.body().filter(|body| !body.is_empty()).map(|body| body.to_vec()),
-    }
-}
-
-impl Job {
-    /// The row of this delivery when it waits in the store, with `attempts` made.
-    pub(super) fn pending_row(&self, attempts: u32, due_at: i64) -> PendingRow {
-        PendingRow {
-            delivery_id: self.delivery,
-            event_id: self.event.id,
-            organization_id: self.event.organization_id,
-            webhook_id: self.webhook,
-            due_at,
-            attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
-            ordering_key: self.ordering_key.clone(),
-        }
-    }
-
-    /// The row that ends this delivery without a further attempt.
-    pub(super) fn ending(&self, reason: &str, now: i64) -> EndingRow {
-        EndingRow {
-            delivery_id: self.delivery,
-            event_id: self.event.id,
-            organization_id: self.event.organization_id,
-            webhook_id: self.webhook,
-            state: ENDING_CANCELLED,
-            reason: reason.to_owned(),
-            ended_at: now,
-        }
-    }
-}
-
-impl Record {
-    pub(super) fn of(lane: &Arc<Lane>, job: &Job, change: Change, health: Option<Outcome>) -> Self {
-        Self {
-            lane: Arc::clone(lane),
-            delivery: DeliveryId::from_raw(job.delivery),
-            change,
-            health,
-            load: None,
-            ordering_key: job.ordering_key.clone(),
-        }
     }
 }
 

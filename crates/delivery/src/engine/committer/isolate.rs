@@ -12,7 +12,8 @@ use hookwright_storage::{AttemptRow, Batch, CommitError, NewEvent, StoreError, S
 use super::{
     super::{
         batch,
-        command::{Change, PublishError, Published, Record},
+        command::{PublishError, Published},
+        record::{Change, Record},
     },
     Committer, Intake, Reply, answer, exclusive, publish_error, refuse_replies, results,
 };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
+use hookwright_storage::StoredEvent;
 use proptest::prelude::*;
 
 use super::{

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookwright_domain::{id::OrganizationId, retry::RetrySchedule, subscription::Subscription, url::PayloadUrl};
+use hookwright_storage::StoredEvent;
 
 use super::{
     super::{lease::Lease, memory::DELIVERY_BYTES},

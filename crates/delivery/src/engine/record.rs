@@ -1,0 +1,94 @@
+//! Records: what happened to deliveries in memory, on its way to a commit.
+//!
+//! A delivery stays in memory until its record is durable. A record counts against the memory limit meanwhile.
+
+use std::sync::Arc;
+
+use hookwright_domain::id::DeliveryId;
+use hookwright_storage::{AttemptRow, EndingRow, PendingRow};
+
+use super::{
+    health::Outcome,
+    lane::{Job, Lane},
+    memory::Load,
+};
+use crate::clock;
+
+/// Something that happened to a delivery in memory, to be made durable.
+pub(super) struct Record {
+    pub(super) lane: Arc<Lane>,
+    pub(super) delivery: DeliveryId,
+    pub(super) change: Change,
+    /// What came of the attempt, for the webhook's health.
+    pub(super) health: Option<Outcome>,
+    /// What it counts against the memory limit.
+    pub(super) load: Option<Load>,
+    /// The key of an ordered delivery: the next one of the key waits for this record, which therefore waits for nothing.
+    pub(super) ordering_key: Option<String>,
+}
+
+pub(super) enum Change {
+    /// An attempt was made; `retry` says when the next one is due, if there is one.
+    Attempted {
+        attempt: Arc<AttemptRow>,
+        retry: Option<PendingRow>,
+    },
+    /// An attempt was made of which the store refuses the row; `retry` as above.
+    Unrecorded { retry: Option<PendingRow> },
+    /// The delivery ends without a further attempt.
+    Ended(EndingRow),
+    /// The store takes note of a delivery that stays in memory.
+    Noted(PendingRow),
+    /// The delivery leaves memory and waits in the store alone.
+    Parked(PendingRow),
+}
+
+impl Record {
+    pub(super) fn of(lane: &Arc<Lane>, job: &Job, change: Change, health: Option<Outcome>) -> Self {
+        Self {
+            lane: Arc::clone(lane),
+            delivery: DeliveryId::from_raw(job.delivery),
+            change,
+            health,
+            load: None,
+            ordering_key: job.ordering_key.clone(),
+        }
+    }
+
+    /// The delivery goes back to waiting in the store, until `due_at`.
+    pub(super) fn parked(lane: &Arc<Lane>, job: &Job, due_at: i64) -> Self {
+        Self::of(lane, job, Change::Parked(job.pending_row(job.attempts, due_at)), None)
+    }
+
+    /// The webhook is gone: the delivery ends.
+    pub(super) fn cancelled(lane: &Arc<Lane>, job: &Job, now: i64) -> Self {
+        let ending = job.ending("webhook_deleted", clock::shown_us(now));
+        Self::of(lane, job, Change::Ended(ending), None)
+    }
+
+    /// The store takes note of a delivery that stays in memory.
+    pub(super) fn noted(lane: &Arc<Lane>, row: PendingRow) -> Self {
+        Self {
+            lane: Arc::clone(lane),
+            delivery: DeliveryId::from_raw(row.delivery_id),
+            change: Change::Noted(row),
+            health: None,
+            load: None,
+            ordering_key: None,
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        const ROW: usize = 400;
+        let attempt = match &self.change {
+            Change::Attempted { attempt, .. } => {
+                attempt.details.len()
+                    + attempt.error_message.as_ref().map_or(0, String::len)
+                    + attempt.response_body.as_ref().map_or(0, Vec::len)
+            }
+            _ => 0,
+        };
+        ROW + attempt + self.ordering_key.as_ref().map_or(0, String::len)
+    }
+}

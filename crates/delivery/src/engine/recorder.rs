@@ -1,0 +1,29 @@
+//! The way of records to the committer: counted as memory, and queued in the inbox.
+//!
+//! A caller waits while the inbox is full. After the committer has ended a record is lost, and the log says so: the attempt is
+//! made again after the next start.
+
+use std::sync::Arc;
+
+use super::{inbox::Inbox, memory::Memory, record::Record};
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    inbox: Arc<Inbox>,
+    memory: Arc<Memory>,
+}
+
+impl Recorder {
+    pub(super) fn new(inbox: Arc<Inbox>, memory: Arc<Memory>) -> Self {
+        Self { inbox, memory }
+    }
+
+    /// Queues a record for the committer; waits while its queue is full.
+    pub(super) async fn record(&self, mut record: Record) {
+        record.load = Some(self.memory.load(record.bytes()));
+        if self.inbox.record(record).await.is_err() {
+            tracing::error!("an outcome was lost: the committer has ended; the attempt will be made again");
+        }
+    }
+}
