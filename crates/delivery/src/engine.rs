@@ -31,31 +31,31 @@ mod progress;
 mod record;
 mod recorder;
 mod recovery;
+mod refill;
 mod reply;
 mod room;
+mod scheduler;
 mod stall;
 mod statistics;
 mod stopping;
 mod stragglers;
 mod sweep;
 mod threads;
-mod timer;
 mod turns;
 mod watchdog;
-mod worker;
+mod workers;
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use hookwright_domain::{
     id::{DeliveryId, IdGenerator, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{ReadLimits, Store, StoreError, StoredEvent, fault};
+use hookwright_storage::{Store, StoreError, StoredEvent};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -68,25 +68,26 @@ use self::{
     changes::Changes,
     checkpoint::Checkpoint,
     clocks::Clocks,
-    committer::{Committer, HandOver},
+    committer::Committer,
     disabling::Disabling,
+    due::DueTimes,
     inbox::Inbox,
-    lane::{Job, Lane, LaneActions, Read, Shared, WakeHandle},
+    lane::{Shared, WakeHandle},
     lanes::Lanes,
     lease::Lease,
     membership::Membership,
     memory::Memory,
-    record::Record,
     recorder::Recorder,
-    room::RoomQueue,
+    refill::Refills,
+    scheduler::Scheduler,
     stall::Commits,
     statistics::Statistics,
     stopping::Stopping,
     stragglers::Stragglers,
     threads::Threads,
-    timer::Timer,
     turns::Turns,
     watchdog::Watchdog,
+    workers::Workers,
 };
 use crate::{
     catalogue::{Catalogue, Target, Webhook},
@@ -97,12 +98,6 @@ use crate::{
     trace::TraceContext,
 };
 
-/// When a lane reads back again after that ended by a panic.
-const REFILL_PANICKED_US: i64 = 10_000_000;
-/// How many lanes read back from the store at once.
-const REFILLS_MAX: usize = 4;
-/// How long an idle connection is kept.
-const CONNECTION_IDLE_US: i64 = 60_000_000;
 /// How long the end of the engine waits for its statistics to be stored.
 const STATS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The part of the engine without which no attempt can be recorded.
@@ -142,10 +137,9 @@ pub(crate) struct Inner {
     catalogue: Arc<Catalogue>,
     ids: Arc<IdGenerator>,
     options: EngineOptions,
-    sender: Sender,
     metrics: Arc<Metrics>,
     lanes: Lanes,
-    room: Arc<RoomQueue<WakeHandle>>,
+    scheduler: Scheduler,
     stragglers: Stragglers,
     turns: Arc<Turns<WakeHandle>>,
     lease: Arc<Lease>,
@@ -154,16 +148,13 @@ pub(crate) struct Inner {
     clocks: Clocks,
     /// The work on what a former run left unfinished.
     recovery: Mutex<Option<JoinHandle<()>>>,
-    timer: Timer,
     memory: Arc<Memory>,
-    refills: Semaphore,
     checkpoint: Checkpoint,
     inbox: Arc<Inbox>,
     recorder: Recorder,
     statistics: Statistics,
     changes: Changes,
     disabling: Disabling,
-    threads: Threads,
     stopping: Stopping,
     watchdog: Watchdog,
 }
@@ -204,42 +195,70 @@ impl Engine {
         );
         let recorder = Recorder::new(Arc::clone(&inbox), Arc::clone(&memory));
         let statistics = Statistics::new(store.clone(), lanes.clone());
-        let inner = Arc::new(Inner {
+        let clocks = Clocks::new(store.clone(), Arc::clone(&ids));
+        let (stragglers, stopping) = (Stragglers::default(), Stopping::default());
+        let watchdog = Watchdog::new(Handle::current());
+        let workers = Workers::new(workers::Handles {
+            format: options.format.clone(),
+            sender,
+            threads,
+            turns: Arc::clone(&turns),
+            recorder: recorder.clone(),
+            statistics: statistics.clone(),
+            disabling: disabling.clone(),
+            clocks: clocks.clone(),
+            metrics: Arc::clone(&metrics),
+            stopping: stopping.clone(),
+            watchdog: watchdog.clone(),
+        });
+        let due_times = DueTimes::new(store.clone(), Arc::clone(&catalogue), Arc::clone(&metrics));
+        let scheduler = Scheduler::new(scheduler::Handles {
+            lanes: lanes.clone(),
+            turns: Arc::clone(&turns),
             room,
+            workers,
+            refills: Refills::new(store.clone(), Arc::clone(&catalogue), due_times.clone()),
+            due_times,
+            recorder: recorder.clone(),
+            stragglers: stragglers.clone(),
+            clocks: clocks.clone(),
+            stopping: stopping.clone(),
+            watchdog: watchdog.clone(),
+        });
+        let inner = Arc::new(Inner {
             lanes,
+            scheduler,
             turns,
             memory,
             lease,
             membership: Membership::new(options.configuration),
             commits: Commits::default(),
-            clocks: Clocks::new(store.clone(), Arc::clone(&ids)),
+            clocks,
             recovery: Mutex::default(),
-            refills: Semaphore::new(REFILLS_MAX),
             store,
             catalogue,
             ids,
             options,
-            sender,
             metrics,
-            stragglers: Stragglers::default(),
-            timer: Timer::default(),
+            stragglers,
             checkpoint: Checkpoint::default(),
             recorder,
             inbox,
             statistics,
             changes: Changes::default(),
             disabling,
-            threads,
-            stopping: Stopping::default(),
-            watchdog: Watchdog::new(Handle::current()),
+            stopping,
+            watchdog,
         });
         let recovery = inner.plan_recovery().await?;
         let committer = spawn_committer(&inner);
         let mut tasks = vec![
-            inner.watchdog.spawn_for_good("timer", Arc::clone(&inner).run_timer()),
             inner
                 .watchdog
-                .spawn_for_good("memory keeper", Arc::clone(&inner).keep_memory()),
+                .spawn_for_good("timer", inner.scheduler.clone().run_timer()),
+            inner
+                .watchdog
+                .spawn_for_good("memory keeper", inner.scheduler.clone().run_room()),
             inner
                 .watchdog
                 .spawn_for_good("checkpoint keeper", Arc::clone(&inner).keep_checkpoint()),
@@ -254,7 +273,7 @@ impl Engine {
                 .spawn_for_good("cancellation", inner.stragglers.clone().run(inner.store.clone())),
             inner
                 .watchdog
-                .spawn_for_good("probing", Arc::clone(&inner).keep_probing()),
+                .spawn_for_good("probing", inner.scheduler.clone().run_probes()),
         ];
         if let Some(lease) = inner.store.lease() {
             tasks.push(
@@ -293,10 +312,7 @@ impl Engine {
 
     /// Tells the engine that a delivery waits in the store: a ping that was committed together with its webhook.
     pub fn stored(&self, webhook: WebhookId) {
-        let now = clock::schedule_us();
-        let lane = self.inner.lanes.get(webhook.raw());
-        let actions = lane.note_due(now, now);
-        self.inner.act(&lane, actions);
+        self.inner.scheduler.note_due_now(webhook.raw());
     }
 
     /// Tells the engine that a delivery was ended in the store: one that only waits in memory is not sent any more.
@@ -344,7 +360,7 @@ impl Engine {
 
     /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
-        self.inner.webhook_changed(webhook);
+        self.inner.scheduler.webhook_changed(webhook.raw());
         // What waited for one that was deleted is cancelled.
         self.inner.changes.notify();
     }
@@ -513,157 +529,6 @@ fn spawn_committer(inner: &Arc<Inner>) -> std::thread::JoinHandle<bool> {
         .name("committer".to_owned())
         .spawn(run)
         .expect("the operating system gives a thread at start")
-}
-
-impl Inner {
-    /// Does what a lane wants.
-    fn act(self: &Arc<Self>, lane: &Arc<Lane>, actions: LaneActions) {
-        for _ in 0..actions.workers {
-            self.spawn_worker(lane);
-        }
-        if actions.refill {
-            self.watchdog.spawn("refill", Arc::clone(self).refill(Arc::clone(lane)));
-        }
-        if let Some(at) = actions.wake_at {
-            self.timer.at(at, lane.webhook.raw());
-        }
-        self.record_all(lane, actions.park, Record::parked);
-        self.record_all(lane, actions.cancel, Record::cancelled);
-        if actions.cancel_stored {
-            // Where the queue is full the sweep comes back to it.
-            self.stragglers.add(lane.webhook.raw());
-        }
-    }
-
-    /// Queues a record of each of these deliveries for the committer, in a task: a lane's caller cannot wait for a permit.
-    fn record_all(self: &Arc<Self>, lane: &Arc<Lane>, jobs: Vec<Job>, make: fn(&Arc<Lane>, &Job, i64) -> Record) {
-        if jobs.is_empty() {
-            return;
-        }
-        let (inner, lane) = (Arc::clone(self), Arc::clone(lane));
-        self.watchdog.spawn("records", async move {
-            for job in jobs {
-                inner.recorder.record(make(&lane, &job, clock::schedule_us())).await;
-            }
-        });
-    }
-
-    /// Gives durable deliveries to their lanes.
-    fn hand_over(self: &Arc<Self>, deliveries: impl Iterator<Item = HandOver>, now: i64) {
-        for HandOver { lane, job } in deliveries {
-            let actions = match job {
-                Some(job) => lane.enqueue(job, now),
-                None if fault::is_planted("lost-notice") => continue,
-                None => lane.note_due(now, now),
-            };
-            self.act(&lane, actions);
-        }
-    }
-
-    /// Looks at lanes when their time has come.
-    async fn run_timer(self: Arc<Self>) {
-        loop {
-            let due = self.timer.next().await;
-            self.clocks.look().await;
-            for webhook in due {
-                let lane = self.lanes.find(webhook);
-                let Some(lane) = lane else { continue };
-                let now = clock::schedule_us();
-                if lane.close_idle() {
-                    self.timer.at(later_second(now + CONNECTION_IDLE_US), webhook);
-                }
-                let actions = lane.look(now);
-                self.act(&lane, actions);
-            }
-        }
-    }
-
-    /// Calls lanes that wait for room in memory, until the engine stops.
-    async fn keep_memory(self: Arc<Self>) {
-        loop {
-            self.room.freed().await;
-            while let Some((handle, place)) = self.room.next() {
-                if let Some(lane) = handle.lane() {
-                    let actions = lane.called_for_room(place, clock::schedule_us());
-                    self.act(&lane, actions);
-                }
-            }
-        }
-    }
-
-    /// Reads back what is due for a lane.
-    async fn refill(self: Arc<Self>, lane: Arc<Lane>) {
-        // Few at a time: each may read as much as there is room for when it begins.
-        let Ok(_permit) = self.refills.acquire().await else {
-            return;
-        };
-        let now = clock::schedule_us();
-        let read = AssertUnwindSafe(self.read_due(&lane, now)).catch_unwind().await;
-        let read = read.unwrap_or_else(|_| {
-            // A row that cannot be read holds up its own lane, and no other.
-            tracing::error!(webhook = %lane.webhook, "reading what is due ended by a panic: this is a bug; will try again");
-            Read {
-                next_due: Some(now + REFILL_PANICKED_US),
-                ..Read::default()
-            }
-        });
-        let actions = lane.refilled(read, clock::schedule_us());
-        self.act(&lane, actions);
-    }
-
-    /// What is due for a lane and fits into it, and when what was not read is due.
-    async fn read_due(&self, lane: &Lane, now: i64) -> Read {
-        let plan = lane.plan_refill();
-        let webhook = lane.webhook.raw();
-        let discard = self.catalogue.discard(webhook);
-        let limits = ReadLimits {
-            rows: plan.rows,
-            bytes: plan.bytes,
-            first_bytes: plan.first_bytes,
-        };
-        let due = self.store.due_beyond(discard, webhook, now, limits);
-        match due.await {
-            Ok(mut refill) => {
-                if self.is_wrong(webhook, &refill, now) {
-                    refill.more_due |= self.mend_due(webhook, now).await;
-                }
-                let jobs = refill.rows.into_iter().map(|row| Job {
-                    delivery: row.pending.delivery_id,
-                    webhook: row.pending.webhook_id,
-                    event: Arc::new(row.event),
-                    attempts: u32::try_from(row.pending.attempts).unwrap_or_default(),
-                    ordering_key: row.pending.ordering_key,
-                });
-                let next_due = if refill.more_due { Some(now) } else { refill.next_due };
-                Read {
-                    jobs: jobs.collect(),
-                    next_due,
-                    too_large: refill.too_large,
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, webhook = %lane.webhook, "cannot read what is due; will try again");
-                Read {
-                    next_due: Some(now + 1_000_000),
-                    ..Read::default()
-                }
-            }
-        }
-    }
-
-    /// The catalogue holds a webhook changed: its lane, which finds that out by itself with its next step, takes one.
-    fn webhook_changed(self: &Arc<Self>, id: WebhookId) {
-        let lane = self.lanes.find(id.raw());
-        if let Some(lane) = lane {
-            let actions = lane.look(clock::schedule_us());
-            self.act(&lane, actions);
-        }
-    }
-}
-
-/// Rounds up to whole seconds, so that many wishes for about the same time become one.
-fn later_second(at: i64) -> i64 {
-    (at / 1_000_000 + 1) * 1_000_000
 }
 
 #[cfg(test)]

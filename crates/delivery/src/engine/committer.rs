@@ -425,9 +425,21 @@ impl Committer {
             } else {
                 // What another node sends is that node's to look at.
                 let mine = |over: &HandOver| !elsewhere.contains(&over.lane.webhook.raw());
-                self.inner.hand_over(intake.into_jobs().filter(mine), now);
+                self.hand_over(intake.into_jobs().filter(mine), now);
             }
             self.inner.checkpoint.handed_off(last);
+        }
+    }
+
+    /// Gives durable deliveries to their lanes.
+    fn hand_over(&self, deliveries: impl Iterator<Item = HandOver>, now: i64) {
+        for HandOver { lane, job } in deliveries {
+            let actions = match job {
+                Some(job) => lane.enqueue(job, now),
+                None if fault::is_planted("lost-notice") => continue,
+                None => lane.note_due(now, now),
+            };
+            self.inner.scheduler.act(&lane, actions);
         }
     }
 
@@ -441,7 +453,7 @@ impl Committer {
         }
         self.inner.disabling.judge(&committed.failing);
         for webhook in &committed.due {
-            self.inner.look_at_stored(*webhook, now);
+            self.inner.scheduler.look_at_stored(*webhook, now);
         }
     }
 
@@ -456,7 +468,7 @@ impl Committer {
             Change::Parked(row) => Some(row.due_at),
         };
         let actions = record.lane.settle(record.delivery.raw(), due_at, now);
-        self.inner.act(&record.lane, actions);
+        self.inner.scheduler.act(&record.lane, actions);
     }
 
     /// A commit that failed may have reached the store: looks which of its events did, and hands those off. False while
@@ -480,7 +492,7 @@ impl Committer {
         for intake in std::mem::take(&mut self.unclear) {
             let id = intake.event.id;
             if stored.contains(&id) {
-                self.inner.hand_over(intake.into_jobs(), now);
+                self.hand_over(intake.into_jobs(), now);
             } else {
                 intake.withdraw();
             }
@@ -491,9 +503,9 @@ impl Committer {
 }
 
 /// A delivery that is now durable, for its lane: in memory, or in the store alone.
-pub(super) struct HandOver {
-    pub(super) lane: Arc<Lane>,
-    pub(super) job: Option<Job>,
+struct HandOver {
+    lane: Arc<Lane>,
+    job: Option<Job>,
 }
 
 impl Intake {

@@ -1,25 +1,46 @@
-//! Due times that cannot be right, as an older version or another program may have left them: a first attempt waits no longer
-//! than this server itself lets it ([`WAIT_MAX_US`]), and no retry longer than its webhook's schedule, or a receiver, can ask
-//! for. They are mended when a lane comes upon them, some at a time.
+//! Due times that cannot be right, as an older version or another program may have left them.
+//!
+//! A first attempt waits no longer than this server itself lets it ([`WAIT_MAX_US`]), and no retry longer than its webhook's
+//! schedule, or a receiver, can ask for. Due times beyond that are mended when a lane comes upon them, some at a time. While the
+//! store does not answer they stay as they are: the next look tries again.
 
 use std::sync::Arc;
 
 use hookwright_domain::{id::WebhookId, retry};
-use hookwright_storage::{JUMP_MIN_US, LatestDue, Refill};
+use hookwright_storage::{JUMP_MIN_US, LatestDue, Refill, Store};
 
-use super::Inner;
-use crate::{catalogue::Target, clock};
+use crate::{
+    catalogue::{Catalogue, Target},
+    clock,
+    metrics::Metrics,
+};
 
 /// The longest that this server lets a delivery wait that was not attempted yet, after a fault of the operator's or a panic. The
 /// waits themselves are compared with it where they are set.
 pub(super) const WAIT_MAX_US: i64 = 60_000_000;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct DueTimes {
+    store: Store,
+    catalogue: Arc<Catalogue>,
+    metrics: Arc<Metrics>,
+}
 
 /// The latest that a first attempt can be due. The clocks of nodes agree to a moment.
 fn latest_first(now: i64) -> i64 {
     now.saturating_add(WAIT_MAX_US + JUMP_MIN_US)
 }
 
-impl Inner {
+impl DueTimes {
+    pub(super) fn new(store: Store, catalogue: Arc<Catalogue>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            store,
+            catalogue,
+            metrics,
+        }
+    }
+
     /// The latest that anything can be due for a webhook.
     fn latest_due(&self, webhook: i64, now: i64) -> i64 {
         let delay = match self.catalogue.target(webhook) {
@@ -40,8 +61,8 @@ impl Inner {
         due_at > self.latest_due(webhook, now)
     }
 
-    /// Mends due times of a webhook. Returns whether some may be due now.
-    pub(super) async fn mend_due(&self, webhook: i64, now: i64) -> bool {
+    /// Mends some due times of a webhook. Returns whether some may be due now.
+    pub(super) async fn mend(&self, webhook: i64, now: i64) -> bool {
         let id = WebhookId::from_raw(webhook);
         let latest = LatestDue {
             first: latest_first(now),
@@ -61,18 +82,8 @@ impl Inner {
         }
     }
 
-    /// Mends due times of a webhook, and looks at what is due then.
-    pub(super) fn spawn_mending(self: &Arc<Self>, webhook: i64) {
-        let inner = Arc::clone(self);
-        self.watchdog.spawn("mending", async move {
-            let mut first = clock::schedule_us();
-            while inner.mend_due(webhook, first).await {
-                first = clock::schedule_us();
-            }
-            let lane = inner.lanes.get(webhook);
-            let now = clock::schedule_us();
-            let actions = lane.note_due(now, now);
-            inner.act(&lane, actions);
-        });
+    /// Mends the due times of a webhook until none is wrong.
+    pub(super) async fn mend_all(&self, webhook: i64) {
+        while self.mend(webhook, clock::schedule_us()).await {}
     }
 }

@@ -1,4 +1,4 @@
-//! Pauses sending while a part of the operator's fails that every attempt needs.
+//! Pause of sending while a part of the operator's fails that every attempt needs.
 //!
 //! ```text
 //!            fails TRIPS times in a row
@@ -16,7 +16,6 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
-    time::Duration,
 };
 
 use hookwright_domain::outcome::OperatorPart;
@@ -28,9 +27,6 @@ use crate::{clock, sender::OperatorFault};
 
 /// After how many faults in a row sending is paused.
 const TRIPS: u32 = 3;
-/// How long a probe waits after the pause began, and how long after others that failed.
-const PROBE_MIN: Duration = Duration::from_millis(250);
-const PROBE_MAX: Duration = Duration::from_secs(10);
 /// After what time a delivery is attempted again that met a fault of a part that all need: then it stands in line.
 const AGAIN_US: i64 = 1_000_000;
 /// After what time one is attempted again that met a fault that concerns its webhook alone.
@@ -156,28 +152,25 @@ impl Faults {
         failing.collect()
     }
 
+    /// Whether sending is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Waits until sending is paused.
+    pub(super) async fn tripped(&self) {
+        self.tripped.notified().await;
+    }
+
+    /// One attempt may begin although sending is paused.
+    pub(super) fn allow_probe(&self) {
+        self.probes.store(1, Ordering::Release);
+    }
+
     /// Since when sending is paused.
     pub(super) fn paused_since(&self) -> Option<i64> {
         let failing = self.failing(clock::schedule_us()).into_iter();
         failing.filter(|part| part.pauses).map(|part| part.since).min()
-    }
-}
-
-impl super::Inner {
-    /// Lets one attempt begin from time to time while sending is paused, until the engine ends.
-    pub(super) async fn keep_probing(self: std::sync::Arc<Self>) {
-        loop {
-            self.turns.faults().tripped.notified().await;
-            let mut pause = PROBE_MIN;
-            while self.turns.faults().paused.load(Ordering::Acquire) {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PROBE_MAX);
-                self.turns.faults().probes.store(1, Ordering::Release);
-                if let Some(lane) = self.turns.resume() {
-                    self.start_next(lane);
-                }
-            }
-        }
     }
 }
 
@@ -203,7 +196,7 @@ mod tests {
         }
         assert!(!faults.may_send() && !faults.begin());
         assert_eq!(faults.paused_since(), Some(7));
-        faults.probes.store(1, Ordering::Release);
+        faults.allow_probe();
         assert!(faults.may_send() && faults.begin() && !faults.begin(), "one probe");
         faults.failed(proxy, "refused", 8);
         assert!(!faults.may_send());

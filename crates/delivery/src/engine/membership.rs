@@ -132,7 +132,7 @@ impl Inner {
                 Ok(beat) => {
                     if renew {
                         self.lease.renewed(asked_boot, lease);
-                        self.resume_sending();
+                        self.scheduler.resume_sending();
                     }
                     if let Some(beat) = beat {
                         if beat.clock_set_by != 0 {
@@ -169,7 +169,7 @@ impl Inner {
             for notice in notices {
                 match notice {
                     Notice::Configuration | Notice::Nodes => beat = true,
-                    Notice::Due(webhook) => self.look_at_stored(webhook, clock::schedule_us()),
+                    Notice::Due(webhook) => self.scheduler.look_at_stored(webhook, clock::schedule_us()),
                     Notice::Skipped { webhook, delivery } => self.lanes.forget(webhook, delivery),
                 }
             }
@@ -256,7 +256,7 @@ impl Inner {
             total += adopted.deliveries;
             self.metrics.adopted(adopted.deliveries);
             for (webhook, due_at) in adopted.webhooks {
-                self.look_at_stored(webhook, due_at);
+                self.scheduler.look_at_stored(webhook, due_at);
             }
             if !adopted.more {
                 break;
@@ -294,23 +294,13 @@ impl Inner {
                 ..Read::default()
             };
             let actions = lane.refilled(left, now);
-            self.act(&lane, actions);
+            self.scheduler.act(&lane, actions);
             match given {
                 Ok(0) => {}
                 Ok(given) => tracing::info!(node, webhook = %lane.webhook, deliveries = given, "gave a node its share"),
                 Err(error) => tracing::warn!(node, %error, "cannot share with a node that joined"),
             }
         }
-    }
-
-    /// Something waits in the store for a webhook since `due_at`.
-    pub(super) fn look_at_stored(self: &Arc<Self>, webhook: i64, due_at: i64) {
-        if self.is_beyond(webhook, due_at, clock::schedule_us()) {
-            self.spawn_mending(webhook);
-        }
-        let lane = self.lanes.get(webhook);
-        let actions = lane.note_due(due_at, clock::schedule_us());
-        self.act(&lane, actions);
     }
 
     /// The lease was lost, and this node has joined again under another number or epoch: what it held belongs to others now.
@@ -337,13 +327,6 @@ impl Inner {
             recovery.abort();
             // It was told to end, or had ended before.
             let _ = recovery.await;
-        }
-    }
-
-    /// Lanes that stood in line while the lease had ended, or sending was paused, may send again.
-    pub(super) fn resume_sending(self: &Arc<Self>) {
-        while let Some(lane) = self.turns.resume() {
-            self.start_next(lane);
         }
     }
 }

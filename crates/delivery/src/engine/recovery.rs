@@ -92,7 +92,7 @@ impl Inner {
                 .await;
             webhooks += page.len();
             for (webhook, due_at) in page {
-                self.look_at_stored(webhook, due_at);
+                self.scheduler.look_at_stored(webhook, due_at);
             }
             if progress.is_due() {
                 tracing::info!(webhooks, "finding webhooks for which deliveries wait in the store");
@@ -138,7 +138,7 @@ impl Inner {
         let weight = self.memory.weigh(job.event.id, job.event.payload.len(), shared_by);
         if lane.reserve(place, weight.clone(), now) {
             let actions = lane.enqueue(job, now);
-            self.act(&lane, actions);
+            self.scheduler.act(&lane, actions);
         } else {
             lane.keep_until_settled(place, weight, now);
             self.recorder.record(Record::parked(&lane, &job, now)).await;

@@ -95,7 +95,7 @@ impl Inner {
                         %delivery,
                         "a delivery waited in the store without its lane knowing: repaired"
                     );
-                    self.look_at_stored(webhook, due_at);
+                    self.scheduler.look_at_stored(webhook, due_at);
                 }
                 Some(_) => {}
             }
@@ -139,7 +139,7 @@ impl Inner {
                 self.metrics.repaired();
                 tracing::warn!(webhook = %lane.webhook, "deliveries were due, and nothing moved them: repaired");
             }
-            self.act(&lane, actions);
+            self.scheduler.act(&lane, actions);
         }
     }
 }

@@ -1,0 +1,80 @@
+//! Turns among workers: a worker that ends passes its turn to the lane that has waited longest.
+//!
+//! A lane that is called and has nothing to do any more gives the turn to the next one. While the engine stops nobody is called:
+//! turns go back, and the engine waits until all of them are free.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    super::lane::{Lane, WakeHandle},
+    Scheduler,
+};
+use crate::clock;
+
+/// How long a probe waits after sending was paused, and how long after others that failed.
+const PROBE_MIN: Duration = Duration::from_millis(250);
+const PROBE_MAX: Duration = Duration::from_secs(10);
+
+impl Scheduler {
+    /// Starts a worker that has been counted by its lane and has its turn.
+    pub(super) fn start_worker(&self, lane: &Arc<Lane>) {
+        let (scheduler, lane) = (self.clone(), Arc::clone(lane));
+        self.handles().workers.spawn(lane.webhook.raw(), async move {
+            let workers = &scheduler.handles().workers;
+            if workers.run(&lane, || scheduler.resume_sending()).await {
+                scheduler.look_at_idle_connections(&lane);
+            }
+            scheduler.pass_turn(&lane);
+        });
+    }
+
+    /// Gives the turn to the lane that has waited longest for one; this lane may then take or wait for another.
+    fn pass_turn(&self, lane: &Arc<Lane>) {
+        let stopping = self.handles().stopping.has_begun();
+        if let Some(next) = self.handles().turns.give() {
+            self.start_next(next);
+        }
+        if !stopping {
+            self.look(lane);
+        }
+    }
+
+    /// Starts a worker for a lane that was given a turn, or for the next in the queue if that one has nothing to do any more.
+    fn start_next(&self, handle: WakeHandle) {
+        let stopping = self.handles().stopping.has_begun();
+        let mut next = Some(handle);
+        while let Some(handle) = next {
+            let lane = handle.lane().filter(|_| !stopping);
+            if let Some(lane) = lane.filter(|lane| lane.called(clock::schedule_us())) {
+                self.start_worker(&lane);
+                self.look(&lane);
+                return;
+            }
+            next = self.handles().turns.give();
+        }
+    }
+
+    /// Lanes that waited while the lease had ended, or sending was paused, may send again.
+    pub(in super::super) fn resume_sending(&self) {
+        while let Some(handle) = self.handles().turns.resume() {
+            self.start_next(handle);
+        }
+    }
+
+    /// Lets one attempt begin from time to time while sending is paused, until the engine stops.
+    pub(in super::super) async fn run_probes(self) {
+        let faults = self.handles().turns.faults();
+        loop {
+            faults.tripped().await;
+            let mut pause = PROBE_MIN;
+            while faults.is_paused() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PROBE_MAX);
+                faults.allow_probe();
+                if let Some(handle) = self.handles().turns.resume() {
+                    self.start_next(handle);
+                }
+            }
+        }
+    }
+}
