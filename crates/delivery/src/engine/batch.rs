@@ -14,10 +14,10 @@ use super::{
 
 /// One change a delivery: where several were gathered, the last one counts; and a note never counts beside anything else, for
 /// what came of the delivery meanwhile says more.
-pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Option<i64>) -> Batch {
+pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option<i64>) -> Batch {
     let mut batch = Batch {
         events,
-        checkpoint,
+        checkpoint: watermark,
         ..Batch::default()
     };
     let mut pend: HashMap<i64, PendingRow> = HashMap::new();
@@ -79,7 +79,7 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], checkpoint: Optio
 }
 
 /// The delivery, if the store has a pending row for it, or was asked to: as things stand when its end is committed, for the
-/// keeper of the checkpoint may have asked after the attempt was over.
+/// keeper of the watermark may have asked after the attempt was over.
 fn has_row(record: &Record) -> Option<i64> {
     let delivery = record.delivery.raw();
     record.lane.is_stored(delivery).then_some(delivery)
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_note_counts_alone_and_not_beside_an_outcome() {
         let lane = lane();
-        // The keeper of the checkpoint has taken the delivery up.
+        // The keeper of the watermark has taken the delivery up.
         assert_eq!(lane.take_unstored(1).len(), 1);
         let note = || record(&lane, Change::Noted(row()));
         assert_eq!(build(Vec::new(), &[note()], None).pend.len(), 1);

@@ -14,6 +14,7 @@ use super::{
     command::{Draft, PublishResults},
     record::Record,
     reply::Reply,
+    watermark::NewWatermark,
 };
 
 /// How much may wait as outcomes, in units of [`UNIT`], and so how many outcomes. Workers wait beyond that.
@@ -170,7 +171,7 @@ struct State {
     record_bytes: usize,
     /// Some record waits for no company.
     urgent: bool,
-    checkpoint: Option<NewCheckpoint>,
+    watermark: Option<NewWatermark>,
     stop: bool,
     /// The lease was lost.
     rejoin: bool,
@@ -180,20 +181,12 @@ struct State {
     wake_at: Option<(usize, usize)>,
 }
 
-/// A checkpoint to store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NewCheckpoint {
-    /// How often this node had lost its lease when it looked at what it holds in memory: after the next loss it holds nothing.
-    pub(super) losses: u64,
-    pub(super) id: i64,
-}
-
 /// What goes into one commit.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) calls: Vec<PublishCall>,
     pub(super) records: Vec<Record>,
-    pub(super) checkpoint: Option<NewCheckpoint>,
+    pub(super) watermark: Option<NewWatermark>,
     pub(super) stop: bool,
     pub(super) rejoin: bool,
 }
@@ -248,10 +241,10 @@ impl Inbox {
         Ok(())
     }
 
-    /// Has the checkpoint stored with, or after, everything recorded so far.
-    pub(super) fn checkpoint(&self, checkpoint: NewCheckpoint) -> Result<(), Closed> {
+    /// Has the watermark stored with, or after, everything recorded so far.
+    pub(super) fn watermark(&self, watermark: NewWatermark) -> Result<(), Closed> {
         let mut state = self.state.lock();
-        state.checkpoint = Some(checkpoint);
+        state.watermark = Some(watermark);
         self.wake_if_wanted(&mut state);
         if state.closed { Err(Closed) } else { Ok(()) }
     }
@@ -273,7 +266,7 @@ impl Inbox {
             && (state.urgent
                 || state.size.events >= events
                 || state.is_full(records)
-                || state.records.len() + usize::from(state.checkpoint.is_some()) >= records)
+                || state.records.len() + usize::from(state.watermark.is_some()) >= records)
         {
             state.wake_at = None;
             self.wake.notify_one();
@@ -295,7 +288,7 @@ impl Inbox {
     fn wait_for(&self, events: usize, records: usize, deadline: Option<Instant>) {
         let mut state = self.state.lock();
         loop {
-            let waiting = state.records.len() + usize::from(state.checkpoint.is_some());
+            let waiting = state.records.len() + usize::from(state.watermark.is_some());
             if state.size.events >= events
                 || waiting >= records
                 || state.is_full(records)
@@ -349,8 +342,8 @@ impl Inbox {
         let (record_units, record_bytes) = state.take_records(bounds, &mut gathered.records);
         state.record_bytes -= record_bytes;
         if state.records.is_empty() {
-            // What the checkpoint relies on is in this commit or an earlier one.
-            gathered.checkpoint = state.checkpoint.take();
+            // What the watermark relies on is in this commit or an earlier one.
+            gathered.watermark = state.watermark.take();
         }
         gathered.stop = state.stop && state.calls.is_empty();
         drop(state);
@@ -581,8 +574,8 @@ mod tests {
         for delivery in 1..=5 {
             inbox.record(record(&lane, delivery, 1_000)).await.unwrap();
         }
-        let checkpoint = NewCheckpoint { losses: 0, id: 9 };
-        inbox.checkpoint(checkpoint).unwrap();
+        let watermark = NewWatermark { losses: 0, id: 9 };
+        inbox.watermark(watermark).unwrap();
         let bounds = Bounds {
             record_bytes: 3_000,
             ..Bounds::MAX
@@ -592,11 +585,11 @@ mod tests {
             let gathered = inbox.take(bounds);
             assert!(gathered.records.len() <= 2, "{} of 1,400 bytes", gathered.records.len());
             taken.extend(gathered.records.iter().map(|record| record.delivery.raw()));
-            match gathered.checkpoint {
-                Some(found) => break assert_eq!(found, checkpoint),
+            match gathered.watermark {
+                Some(found) => break assert_eq!(found, watermark),
                 None => assert!(
                     taken.len() < 5,
-                    "the checkpoint comes with the last of what was recorded before it"
+                    "the watermark comes with the last of what was recorded before it"
                 ),
             }
         }

@@ -1,31 +1,51 @@
-//! What a former run left unfinished: found at start, and worked off while new work already flows.
+//! Recovery of what a former run left unfinished, worked off while new work already flows.
 //!
-//! Two kinds: deliveries with a pending row, which their lanes read back when due; and deliveries of events above the
-//! checkpoint that have no row at all, which were in memory when the process ended.
+//! Two kinds are found in the store: deliveries with a pending row, which their lanes read back when due; and deliveries of events
+//! above the watermark that have no row at all, which were in memory when the process ended.
+//!
+//! | state | what happens |
+//! | --- | --- |
+//! | planned | the stretch of events to look through is fixed, before the first new event is accepted |
+//! | waiting | the configuration in force may be out of date: a webhook that is new would look deleted |
+//! | running | pages of pending rows, then pages of events; the watermark stays where it is |
+//! | done | the watermark moves on |
+//! | stopped: the lease was lost | what is left belongs to other nodes |
+//!
+//! While the store does not answer a page is asked for again every second.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use hookwright_domain::id::EventId;
-use hookwright_storage::{StoreError, UnfinishedEvent};
+use hookwright_domain::id::{EventId, IdGenerator};
+use hookwright_storage::{Store, StoreError, UnfinishedEvent};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 
 use super::{
-    Inner,
     lane::{Job, Place},
+    lanes::Lanes,
+    membership::Membership,
+    memory::Memory,
     progress::Progress,
     record::Record,
+    recorder::Recorder,
+    scheduler::Scheduler,
+    watchdog::Watchdog,
+    watermark::Watermark,
 };
-use crate::clock;
+use crate::{clock, metrics::Metrics};
 
 /// How many events are looked at in one step; the store bounds the bytes of a page by itself.
 const PAGE: usize = 500;
+/// How long to wait before the store is asked again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The stretch of events to look through.
-pub(super) struct Recovery {
+pub(super) struct Stretch {
     after: i64,
     last: i64,
 }
 
-impl Recovery {
+impl Stretch {
     /// How much of the stretch lies up to an event, by the time of its id.
     fn percent(&self, event: i64) -> i64 {
         let (done, all) = (event.saturating_sub(self.after), self.last.saturating_sub(self.after));
@@ -33,40 +53,101 @@ impl Recovery {
     }
 }
 
-impl Inner {
-    /// Fixes the stretch before the first new event is accepted.
-    pub(super) async fn plan_recovery(&self) -> Result<Recovery, StoreError> {
-        let after = self.store.checkpoint().await?;
-        let last = self.ids.next(clock::reference_us() / 1_000).max(after);
-        self.checkpoint.start(after);
-        Ok(Recovery { after, last })
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Recovery(Arc<Shared>);
+
+struct Shared {
+    handles: Handles,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What recovery needs.
+pub(super) struct Handles {
+    pub(super) store: Store,
+    pub(super) ids: Arc<IdGenerator>,
+    pub(super) lanes: Lanes,
+    pub(super) memory: Arc<Memory>,
+    pub(super) scheduler: Scheduler,
+    pub(super) recorder: Recorder,
+    pub(super) watermark: Watermark,
+    pub(super) membership: Membership,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) watchdog: Watchdog,
+}
+
+impl Recovery {
+    pub(super) fn new(handles: Handles) -> Self {
+        Self(Arc::new(Shared {
+            handles,
+            task: Mutex::default(),
+        }))
     }
 
-    /// Works the stretch off. The checkpoint stays where it is until this is done.
-    pub(super) async fn recover(self: Arc<Self>, recovery: Recovery) {
-        let _running = self.metrics.recovery_running();
-        // By an older configuration a webhook that is new would look deleted.
-        self.membership.wait_until_accepting().await;
+    fn handles(&self) -> &Handles {
+        &self.0.handles
+    }
+
+    /// Fixes the stretch before the first new event is accepted.
+    pub(super) async fn plan(&self) -> Result<Stretch, StoreError> {
+        let Handles {
+            store, ids, watermark, ..
+        } = self.handles();
+        let after = store.checkpoint().await?;
+        let last = ids.next(clock::reference_us() / 1_000).max(after);
+        watermark.start(after);
+        Ok(Stretch { after, last })
+    }
+
+    /// Starts to work a stretch off.
+    pub(super) fn start(&self, stretch: Stretch) {
+        let task = self.handles().watchdog.spawn("recovery", self.clone().run(stretch));
+        *self.0.task.lock() = Some(task);
+    }
+
+    /// Ends the work, and returns when it has ended: what it has in hand is not this node's any more.
+    pub(super) async fn stop(&self) {
+        if let Some(task) = self.abort() {
+            // It was told to end, or had ended before.
+            let _ = task.await;
+        }
+    }
+
+    /// Tells the work to end. Returns its task, if it was started and not stopped before.
+    pub(super) fn abort(&self) -> Option<JoinHandle<()>> {
+        let task = self.0.task.lock().take();
+        task.inspect(JoinHandle::abort)
+    }
+
+    /// The task, for tests.
+    #[cfg(test)]
+    pub(super) fn task(&self) -> &Mutex<Option<JoinHandle<()>>> {
+        &self.0.task
+    }
+
+    async fn run(self, stretch: Stretch) {
+        let handles = self.handles();
+        let _running = handles.metrics.recovery_running();
+        handles.membership.wait_until_accepting().await;
         tracing::info!(
             "looking for deliveries that wait in the store, and for those that were in memory when the server last ended"
         );
         self.recover_pending().await;
         let mut progress = Progress::begin();
-        let mut after = recovery.after;
+        let mut after = stretch.after;
         let mut found = 0;
-        while after < recovery.last {
-            let page = self
-                .until_done("unfinished events", || {
-                    self.store.unfinished(after, recovery.last, PAGE)
-                })
-                .await;
+        while after < stretch.last {
+            let page = until_done("unfinished events", || {
+                handles.store.unfinished(after, stretch.last, PAGE)
+            })
+            .await;
             for event in page.events {
                 let deliveries = event.positions.len();
                 self.recover_event(event).await;
                 found += deliveries;
-                self.metrics.recovered(deliveries);
+                handles.metrics.recovered(deliveries);
                 if progress.is_due() {
-                    let percent = recovery.percent(after);
+                    let percent = stretch.percent(after);
                     tracing::info!(deliveries = found, percent, "resuming deliveries that were in memory");
                 }
             }
@@ -78,21 +159,20 @@ impl Inner {
                 "resumed deliveries that were in memory when the server last ended"
             );
         }
-        self.checkpoint.recovered(recovery.last);
+        handles.watermark.recovered(stretch.last);
     }
 
     /// Tells the lanes what waits for them, a page of webhooks at a time: sending goes on meanwhile.
-    async fn recover_pending(self: &Arc<Self>) {
+    async fn recover_pending(&self) {
+        let Handles { store, scheduler, .. } = self.handles();
         let mut progress = Progress::begin();
         let mut webhooks = 0;
         let mut after = None;
         loop {
-            let (page, next) = self
-                .until_done("pending deliveries", || self.store.pending_page(after))
-                .await;
+            let (page, next) = until_done("pending deliveries", || store.pending_page(after)).await;
             webhooks += page.len();
             for (webhook, due_at) in page {
-                self.scheduler.look_at_stored(webhook, due_at);
+                scheduler.look_at_stored(webhook, due_at);
             }
             if progress.is_due() {
                 tracing::info!(webhooks, "finding webhooks for which deliveries wait in the store");
@@ -104,7 +184,7 @@ impl Inner {
         }
     }
 
-    async fn recover_event(self: &Arc<Self>, unfinished: UnfinishedEvent) {
+    async fn recover_event(&self, unfinished: UnfinishedEvent) {
         let event = Arc::new(unfinished.event);
         for position in unfinished.positions {
             let Some(webhook) = event.webhooks.get(position).copied() else {
@@ -122,11 +202,18 @@ impl Inner {
     }
 
     /// Into the lane's memory if there is room, else into the store as pending; ended if the webhook is gone.
-    async fn recover_job(self: &Arc<Self>, job: Job) {
+    async fn recover_job(&self, job: Job) {
+        let Handles {
+            lanes,
+            memory,
+            scheduler,
+            recorder,
+            ..
+        } = self.handles();
         let now = clock::schedule_us();
-        let lane = self.lanes.get(job.webhook);
+        let lane = lanes.get(job.webhook);
         if lane.is_gone() {
-            self.recorder.record(Record::cancelled(&lane, &job, now)).await;
+            recorder.record(Record::cancelled(&lane, &job, now)).await;
             return;
         }
         let place = Place {
@@ -135,28 +222,28 @@ impl Inner {
             organization: job.event.organization_id,
         };
         let shared_by = job.event.webhooks.len();
-        let weight = self.memory.weigh(job.event.id, job.event.payload.len(), shared_by);
+        let weight = memory.weigh(job.event.id, job.event.payload.len(), shared_by);
         if lane.reserve(place, weight.clone(), now) {
             let actions = lane.enqueue(job, now);
-            self.scheduler.act(&lane, actions);
+            scheduler.act(&lane, actions);
         } else {
             lane.keep_until_settled(place, weight, now);
-            self.recorder.record(Record::parked(&lane, &job, now)).await;
+            recorder.record(Record::parked(&lane, &job, now)).await;
         }
     }
+}
 
-    /// Repeats until the store answers.
-    async fn until_done<T, F>(&self, what: &str, mut work: impl FnMut() -> F) -> T
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        loop {
-            match work().await {
-                Ok(done) => return done,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read {what} yet; will try again");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                }
+/// Repeats until the store answers.
+async fn until_done<T, F>(what: &str, mut work: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match work().await {
+            Ok(done) => return done,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read {what} yet; will try again");
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }

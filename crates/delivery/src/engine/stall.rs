@@ -1,8 +1,17 @@
-//! Whether the engine does what it should: a stalled engine is never silent.
+//! Stall: whether the engine does what it should. A stalled engine is never silent.
+//!
+//! | state | meaning |
+//! | --- | --- |
+//! | none | commits succeed, and every delivery that is due is attempted as its webhook's limits allow |
+//! | commits fail | since the first failure after the last success |
+//! | deliveries are due, and no attempt is made | since the oldest of them is due; not while sending is paused on purpose |
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
-use super::Inner;
+use super::{lane::WakeHandle, lanes::Lanes, turns::Turns};
 use crate::clock;
 
 /// What holds the engine up, and since when (by the schedule clock).
@@ -14,9 +23,13 @@ pub struct Stall {
     pub reason: String,
 }
 
-/// Since when commits fail; 0 while they do not.
+/// Whether commits fail. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Commits(Arc<CommitState>);
+
 #[derive(Default)]
-pub(super) struct Commits {
+struct CommitState {
+    /// Since when commits fail; 0 while they do not.
     failing_since: AtomicI64,
 }
 
@@ -24,38 +37,37 @@ impl Commits {
     pub(super) fn failed(&self) {
         let now = clock::schedule_us();
         let _ = self
+            .0
             .failing_since
             .compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(super) fn succeeded(&self) {
         // Almost always it is 0 already, and then nothing is written that other cores share.
-        if self.failing_since.load(Ordering::Acquire) != 0 {
-            self.failing_since.store(0, Ordering::Release);
+        if self.0.failing_since.load(Ordering::Acquire) != 0 {
+            self.0.failing_since.store(0, Ordering::Release);
         }
     }
 }
 
-impl Inner {
-    /// What holds the engine up, the oldest first.
-    pub(super) fn stall(&self) -> Option<Stall> {
-        let now = clock::schedule_us();
-        let commits = self.commits.failing_since.load(Ordering::Acquire);
-        let commits = (commits != 0).then(|| Stall {
-            since: commits,
-            reason: "the store takes no commits".to_owned(),
-        });
-        // While sending is paused nothing is attempted on purpose: that is told apart.
-        let paused = self.turns.faults().paused_since().is_some();
-        let lanes = if paused { Vec::new() } else { self.lanes.all() };
-        let due = lanes
-            .iter()
-            .filter_map(|lane| lane.stalled_since(now).map(|since| (since, lane.webhook)))
-            .min();
-        let due = due.map(|(since, webhook)| Stall {
-            since,
-            reason: format!("deliveries to {webhook} are due, and no attempt is made"),
-        });
-        commits.into_iter().chain(due).min_by_key(|stall| stall.since)
-    }
+/// What holds the engine up, the oldest first.
+pub(super) fn find(commits: &Commits, turns: &Turns<WakeHandle>, lanes: &Lanes) -> Option<Stall> {
+    let now = clock::schedule_us();
+    let failing_since = commits.0.failing_since.load(Ordering::Acquire);
+    let commits = (failing_since != 0).then(|| Stall {
+        since: failing_since,
+        reason: "the store takes no commits".to_owned(),
+    });
+    // While sending is paused nothing is attempted on purpose: that is told apart.
+    let paused = turns.faults().paused_since().is_some();
+    let lanes = if paused { Vec::new() } else { lanes.all() };
+    let due = lanes
+        .iter()
+        .filter_map(|lane| lane.stalled_since(now).map(|since| (since, lane.webhook)))
+        .min();
+    let due = due.map(|(since, webhook)| Stall {
+        since,
+        reason: format!("deliveries to {webhook} are due, and no attempt is made"),
+    });
+    commits.into_iter().chain(due).min_by_key(|stall| stall.since)
 }

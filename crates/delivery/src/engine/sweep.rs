@@ -1,17 +1,29 @@
-//! The sweep: compares what waits in the store with what the lanes expect, and mends what differs.
+//! Sweep: compares what waits in the store with what the lanes expect, every ten seconds, and repairs what differs.
 //!
 //! Lanes hear of everything that comes to wait for them: from the committer, from callers, from other nodes. A notice of
 //! another node may be lost, and so may one of our own by a bug; without the sweep such a delivery would wait until the next
-//! restart. What a single look finds may be on its way to the lane, so only a delivery that two comparisons miss is mended.
-//! Each repair is counted and logged: on a single node there should never be one.
+//! restart.
+//!
+//! | state of a webhook | what follows |
+//! | --- | --- |
+//! | something waits that its lane does not expect | it may be on its way to the lane: the next sweep compares |
+//! | the same after two comparisons | repaired, counted and logged: on a single node there should never be one |
+//! | something is due, and the lane makes no attempt | the lane is looked at |
+//! | it was deleted, and something waits | it is queued to be cancelled ([`super::stragglers`]) |
+//!
+//! While the store does not answer nothing is repaired. Without a lease, or on a server that sends nothing, the sweep rests.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use hookwright_domain::id::{DeliveryId, WebhookId};
-use hookwright_storage::StoreError;
+use hookwright_storage::{Store, StoreError};
 
-use super::Inner;
-use crate::{catalogue::Target, clock};
+use super::{lanes::Lanes, lease::Lease, scheduler::Scheduler, stragglers::Stragglers};
+use crate::{
+    catalogue::{Catalogue, Target},
+    clock,
+    metrics::Metrics,
+};
 
 /// How often the sweep looks.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -34,14 +46,27 @@ struct Seen {
     cancelled: i64,
 }
 
-impl Inner {
+/// See the module.
+pub(super) struct Sweep {
+    pub(super) store: Store,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) lanes: Lanes,
+    pub(super) scheduler: Scheduler,
+    pub(super) stragglers: Stragglers,
+    pub(super) lease: Arc<Lease>,
+    pub(super) metrics: Arc<Metrics>,
+    /// This node sends nothing.
+    pub(super) hold: bool,
+}
+
+impl Sweep {
     /// Sweeps until the engine stops.
-    pub(super) async fn keep_sweeping(self: Arc<Self>) {
+    pub(super) async fn run(self) {
         let mut seen = Seen::default();
         loop {
             tokio::time::sleep(INTERVAL).await;
             // Nothing is to be sent from here: without a lease others see to it.
-            if self.options.hold || !self.lease.holds() {
+            if self.hold || !self.lease.holds() {
                 seen = Seen::default();
                 continue;
             }
@@ -54,7 +79,7 @@ impl Inner {
     }
 
     /// Looks once.
-    async fn sweep(self: &Arc<Self>, seen: &mut Seen) -> Result<(), StoreError> {
+    async fn sweep(&self, seen: &mut Seen) -> Result<(), StoreError> {
         let mut unexpected = HashMap::new();
         let mut gone = Vec::new();
         for (webhook, due_at) in self.store.pending_webhooks().await? {
@@ -64,16 +89,22 @@ impl Inner {
                 unexpected.insert(webhook, due_at);
             }
         }
+        self.cancel(gone, seen);
+        let before = std::mem::replace(&mut seen.unexpected, unexpected);
+        self.compare(&before, seen).await
+    }
+
+    /// Queues deleted webhooks: as many as find room. The others have their turn in the next sweeps.
+    fn cancel(&self, mut gone: Vec<i64>, seen: &mut Seen) {
         gone.sort_unstable_by_key(|webhook| (*webhook <= seen.cancelled, *webhook));
-        // As many as find room. The others have their turn in the next sweeps.
-        if let Some(last) = gone
-            .into_iter()
-            .take_while(|webhook| self.stragglers.add(*webhook))
-            .last()
-        {
+        let queued = gone.into_iter().take_while(|webhook| self.stragglers.add(*webhook));
+        if let Some(last) = queued.last() {
             seen.cancelled = last;
         }
-        let before = std::mem::replace(&mut seen.unexpected, unexpected);
+    }
+
+    /// Compares delivery by delivery what waits for webhooks that were unexpected before and still are.
+    async fn compare(&self, before: &HashMap<i64, i64>, seen: &mut Seen) -> Result<(), StoreError> {
         let unexpected = &seen.unexpected;
         seen.missing.retain(|webhook, _| unexpected.contains_key(webhook));
         let mut still: Vec<(i64, i64)> = unexpected
@@ -128,7 +159,7 @@ impl Inner {
     }
 
     /// Has lanes look again that have something due and make no attempt.
-    fn push_still_lanes(self: &Arc<Self>) {
+    fn push_still_lanes(&self) {
         let now = clock::schedule_us();
         for lane in self.lanes.all() {
             if lane.stalled_since(now).is_none_or(|since| since > now - STILL_US) {

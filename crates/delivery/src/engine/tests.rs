@@ -21,7 +21,7 @@ use hookwright_testkit::{
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::{catalogue::Snapshot, connector::ConnectorOptions};
+use crate::{catalogue::Snapshot, clock, connector::ConnectorOptions, request::RequestFormat};
 
 const ORGANIZATION: i64 = 1;
 const SECOND: i64 = 1_000_000;

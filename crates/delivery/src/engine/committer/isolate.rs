@@ -2,7 +2,7 @@
 //!
 //! A commit that the store answered with an error is repeated in halves until the row at fault is alone. An outcome at fault is
 //! stored without its texts, or without its attempt's row. An event at fault is refused to its publisher. A row counts as
-//! the one at fault only if the store takes others meanwhile. Where there are no others, the checkpoint that the store has is
+//! the one at fault only if the store takes others meanwhile. Where there are no others, the watermark that the store has is
 //! stored once more. If the store does not take that either, the store is at fault, and everything waits for the next commit.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -15,7 +15,9 @@ use super::{
         command::{PublishError, Published},
         record::{Change, Record},
     },
-    Committer, Intake, Reply, answer, exclusive, publish_error, refuse_replies, results,
+    Committer,
+    admission::{Intake, exclusive},
+    answers::{Reply, answer, publish_error, refuse_replies, results},
 };
 use crate::clock;
 
@@ -69,7 +71,7 @@ impl Committer {
         tracing::warn!(%error, events = events.len(), outcomes = records.len(), "the store refuses a commit; storing it in parts");
         let ids: Vec<i64> = events.iter().map(|(intake, _)| intake.event.id).collect();
         // This also makes sure that the failed transaction is over.
-        match self.inner.store.events_exist(&ids).await {
+        match self.handles.store.events_exist(&ids).await {
             Ok(stored) if stored.is_empty() => {}
             _ => {
                 refuse_replies(replies, &publish_error(&error));
@@ -154,7 +156,7 @@ impl Committer {
                 if let Some(refused) = progress.divide_events(events.collect(), &error) {
                     let id = refused.event.id;
                     refused.withdraw();
-                    self.inner.checkpoint.handed_off(id);
+                    self.handles.watermark.handed_off(id);
                 }
                 Ok(())
             }
@@ -176,7 +178,7 @@ impl Committer {
                     for event in events {
                         let id = event.intake.event.id;
                         event.intake.withdraw();
-                        self.inner.checkpoint.handed_off(id);
+                        self.handles.watermark.handed_off(id);
                     }
                 }
             }
@@ -196,12 +198,12 @@ impl Committer {
                 self.let_go(&record, clock::schedule_us());
             }
         } else if !progress.outcasts.is_empty() {
-            self.inner.commits.failed();
+            self.handles.commits.failed();
             self.failed = true;
             self.put_back(progress.outcasts);
         }
         if self.unclear.is_empty() {
-            self.inner.checkpoint.set_committing(false);
+            self.handles.watermark.set_committing(false);
         }
         answer(replies, &progress.results);
     }
@@ -214,7 +216,7 @@ impl Committer {
             return false;
         }
         let batch = Batch {
-            checkpoint: Some(self.inner.checkpoint.durable()),
+            checkpoint: Some(self.handles.watermark.durable()),
             ..Batch::default()
         };
         match self.store(&batch, 0).await {

@@ -1,21 +1,17 @@
 //! What happens to work that is under way when the lease is lost.
 
-use hookwright_domain::id::IdGenerator;
-use hookwright_storage::{Store, StoreOptions};
-
+use hookwright_storage::{NewEvent, StoreOptions};
 use tokio::sync::oneshot;
 
 use super::{
-    super::lane::tests::{catalogue, event},
+    super::{
+        Engine, EngineOptions,
+        command::Draft,
+        lane::tests::{catalogue, event},
+    },
     *,
 };
-use crate::{
-    connector::ConnectorOptions,
-    engine::{Engine, EngineOptions},
-    metrics::Metrics,
-    request::RequestFormat,
-    sender::Sender,
-};
+use crate::{connector::ConnectorOptions, request::RequestFormat, sender::Sender};
 
 fn options() -> EngineOptions {
     EngineOptions {
@@ -68,25 +64,25 @@ async fn recovery_ends_with_the_lease_and_puts_nothing_into_new_lanes() {
     let ids = Arc::new(IdGenerator::new(0, 0));
     unfinished(&store, &ids, 3).await;
     let engine = engine(&store, ids).await;
-    let inner = Arc::clone(&engine.inner);
-    let recovery = inner.recovery.lock().as_ref().unwrap().abort_handle();
+    let parts = Arc::clone(&engine.parts);
+    let recovery = parts.recovery.task().lock().as_ref().unwrap().abort_handle();
     // It begins, and waits for the configuration.
-    inner.membership.doubt();
+    parts.membership.doubt();
     tokio::task::yield_now().await;
     assert!(!recovery.is_finished());
 
-    Committer::new(Arc::clone(&inner)).lose().await;
+    Committer::new(parts.committer_handles.clone()).lose().await;
     assert!(
         recovery.is_finished(),
         "it would go on with what others own, once the configuration is there"
     );
-    assert!(inner.recovery.lock().is_none());
+    assert!(parts.recovery.task().lock().is_none());
     assert_eq!(engine.gauges().lanes, 0);
 
     // This node has joined again. Recovery begins anew, and finds the same.
-    inner.start_over().await.unwrap();
-    inner.membership.confirm(i64::MAX);
-    let again = inner.recovery.lock().take().unwrap();
+    parts.committer_handles.rejoin.start_over().await.unwrap();
+    parts.membership.confirm(i64::MAX);
+    let again = parts.recovery.task().lock().take().unwrap();
     again.await.unwrap();
     assert!(engine.stop(Duration::from_secs(10)).await);
     assert_eq!(store.count_waiting().await.unwrap(), 3, "each once");
@@ -97,14 +93,14 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&directory).await;
     let engine = engine(&store, Arc::new(IdGenerator::new(0, 0))).await;
-    let inner = Arc::clone(&engine.inner);
+    let parts = Arc::clone(&engine.parts);
     let draft = || Draft::sample(&[7], "{}");
-    let before = inner.membership.losses();
+    let before = parts.membership.losses();
     // The lease is lost and the node joins again while the call waits for its commit.
-    inner.membership.doubt();
-    inner.membership.confirm(i64::MAX);
+    parts.membership.doubt();
+    parts.membership.confirm(i64::MAX);
     let (reply, answer) = oneshot::channel();
-    inner.inbox.publish(vec![draft()], before, reply).await.unwrap();
+    parts.inbox.publish(vec![draft()], before, reply).await.unwrap();
     let refused = Err(PublishError::Unavailable(LEASE_LOST));
     assert_eq!(
         answer.await.unwrap(),
@@ -116,20 +112,20 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_from_before_the_loss_is_not_stored_after_it() {
+async fn a_watermark_from_before_the_loss_is_not_stored_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&directory).await;
     let engine = engine(&store, Arc::new(IdGenerator::new(0, 0))).await;
-    let inner = Arc::clone(&engine.inner);
-    let checkpoint = |id: i64| NewCheckpoint {
-        losses: inner.membership.losses(),
+    let parts = Arc::clone(&engine.parts);
+    let watermark = |id: i64| NewWatermark {
+        losses: parts.membership.losses(),
         id,
     };
     let far = i64::MAX / 2;
-    let before = checkpoint(far);
-    inner.membership.doubt();
-    inner.membership.confirm(i64::MAX);
-    inner.inbox.checkpoint(before).unwrap();
+    let before = watermark(far);
+    parts.membership.doubt();
+    parts.membership.confirm(i64::MAX);
+    parts.inbox.watermark(before).unwrap();
     assert!(engine.stop(Duration::from_secs(10)).await);
     assert!(store.checkpoint().await.unwrap() < far);
 }

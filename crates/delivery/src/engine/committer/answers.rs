@@ -1,0 +1,93 @@
+//! Answers to publish calls, after the commit of their events or in place of it.
+
+use std::collections::HashMap;
+
+use hookwright_domain::id::EventId;
+use hookwright_storage::{CommitError, Committed, Repeat, StoreError};
+
+use super::{
+    super::{
+        command::{PublishError, Published},
+        inbox::PublishCall,
+        membership::LEASE_LOST,
+        reply,
+    },
+    admission::Intake,
+};
+
+/// A publish call, or a part of one, that waits for its answer.
+pub(super) struct Reply {
+    pub(super) results: Vec<Pending>,
+    pub(super) sender: reply::Reply,
+}
+
+pub(super) enum Pending {
+    /// Index of the event within the commit.
+    Event(usize),
+    Refused(PublishError),
+}
+
+/// Answers the publish calls. A caller that went away meanwhile is no error: its events are published.
+pub(super) fn answer(replies: Vec<Reply>, results: &[Result<Published, PublishError>]) {
+    for Reply {
+        results: pending,
+        sender,
+    } in replies
+    {
+        let results = pending
+            .into_iter()
+            .map(|result| match result {
+                Pending::Event(index) => results[index].clone(),
+                Pending::Refused(error) => Err(error),
+            })
+            .collect();
+        sender.send(results);
+    }
+}
+
+/// What became of each event of a commit.
+pub(super) fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<Published, PublishError>> {
+    let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
+    let result = |(index, intake): (usize, &Intake)| match repeats.get(&index) {
+        None => Ok(intake.published()),
+        Some(repeat) if repeat.same => Ok(Published {
+            event: EventId::from_raw(repeat.event_id),
+            delivery_count: repeat.delivery_count,
+            repeated: true,
+        }),
+        Some(repeat) => Err(PublishError::Conflict(EventId::from_raw(repeat.event_id))),
+    };
+    intakes.iter().enumerate().map(result).collect()
+}
+
+/// What a server would answer that does not wait for the commit: see [`hookwright_storage::fault`].
+pub(super) fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
+    intakes.iter().map(|intake| Ok(intake.published())).collect()
+}
+
+/// Refuses calls whose events a commit held.
+pub(super) fn refuse_replies(replies: Vec<Reply>, error: &PublishError) {
+    for Reply { results, sender } in replies {
+        sender.send(results.iter().map(|_| Err(error.clone())).collect());
+    }
+}
+
+/// Refuses calls before their events get ids.
+pub(super) fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
+    for PublishCall { drafts, reply, .. } in calls {
+        reply.send(drafts.iter().map(|_| Err(error.clone())).collect());
+    }
+}
+
+/// What publishers are told of a commit that failed: nothing of what the database says, which is not theirs to read.
+pub(super) fn publish_error(error: &CommitError) -> PublishError {
+    match error {
+        CommitError::Full(_) => PublishError::Full,
+        CommitError::Store(StoreError::LeaseLost) => PublishError::Unavailable(LEASE_LOST),
+        CommitError::Store(error) if error.is_timeout() => {
+            PublishError::Unavailable("the store did not answer in time")
+        }
+        CommitError::Store(StoreError::Unreachable(_)) => PublishError::Unavailable("the store cannot be reached"),
+        CommitError::Store(_) => PublishError::Unavailable("the store failed"),
+    }
+}

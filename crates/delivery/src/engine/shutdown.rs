@@ -1,0 +1,53 @@
+//! Shutdown of the engine: no new events and attempts, then the end of attempts in flight, then the last commit.
+//!
+//! Attempts that take longer than the limit are made again after the next start. Where the committer has failed nothing is waited
+//! for: nobody would record what came of the attempts.
+
+use std::time::Duration;
+
+use super::{Engine, committer};
+
+/// How long the end of the engine waits for its statistics to be stored.
+const STATISTICS_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// The server stops: what was started by [`Engine::supervise`] may end.
+    pub fn let_end(&self) {
+        self.parts.watchdog.stop();
+    }
+
+    /// Stops: no new events, no new attempts; waits up to `limit` for the attempts in flight, then commits what is known.
+    /// Returns whether everything that happened is durable.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        let parts = &self.parts;
+        self.let_end();
+        parts.stopping.begin();
+        // From now on no attempt begins: one that did after the wait below would find nobody to record its outcome.
+        parts.lease.lost();
+        let limit = if self.failed() == Some(committer::NAME) {
+            Duration::ZERO
+        } else {
+            limit
+        };
+        let in_time = tokio::time::timeout(limit, parts.turns.wait_until_free()).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                attempts = parts.turns.taken(),
+                "attempts still under way will be made again after the next start"
+            );
+        }
+        parts.tasks.lock().drain(..).for_each(|task| task.abort());
+        let stored = tokio::time::timeout(STATISTICS_TIMEOUT, parts.statistics.store()).await;
+        if stored.is_err() {
+            tracing::warn!("the last seconds of the statistics could not be stored");
+        }
+        // How far the schedule clock is, for the next start.
+        let _ = tokio::time::timeout(STATISTICS_TIMEOUT, parts.store.keep_clock()).await;
+        drop(parts.recovery.abort());
+        parts.inbox.stop();
+        let committer = parts.committer.lock().take();
+        let Some(committer) = committer else { return true };
+        let joined = tokio::task::spawn_blocking(move || committer.join()).await;
+        matches!(joined, Ok(Ok(true)))
+    }
+}
