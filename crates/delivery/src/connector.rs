@@ -28,8 +28,8 @@ use tower::Service as _;
 
 use self::proxy::EgressProxy;
 use crate::{
+    failure::{Failure, Phases},
     resolver::{ResolveError, Resolver},
-    sender::{Failure, Phases},
     tls::{self, Authorities, TlsError},
 };
 

@@ -5,11 +5,7 @@ use std::fmt::Write as _;
 use hookwright_domain::url::PayloadUrl;
 use serde::Deserialize;
 
-use crate::{
-    catalogue::Webhook,
-    request::PreparedRequest,
-    sender::{AttemptReport, Phases},
-};
+use crate::{catalogue::Webhook, failure::Phases, report::AttemptReport, request::PreparedRequest};
 
 /// What stands for a value that is secret.
 pub const REDACTED: &str = "(redacted)";

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::sender::AttemptReport;
+use crate::report::AttemptReport;
 
 /// Labels of attempts.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

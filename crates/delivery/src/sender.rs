@@ -5,7 +5,6 @@
 
 mod http1;
 mod http2;
-mod report;
 
 use std::{
     sync::{
@@ -25,12 +24,15 @@ use hookwright_domain::{
 use hookwright_storage::fault;
 use tokio::time::Instant;
 
-pub use self::report::{AttemptReport, Failure, OperatorFault, Phases, ResponseRecord};
 use crate::{
     clock,
     connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
     request::HeaderLine,
     tls::Authorities,
+};
+pub use crate::{
+    failure::{Failure, OperatorFault, Phases},
+    report::{AttemptReport, ResponseRecord},
 };
 
 /// A connection is used no longer than this: addresses change.

@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::sender::Failure;
+use crate::failure::Failure;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]

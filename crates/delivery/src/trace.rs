@@ -11,7 +11,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::{random, sender::AttemptReport};
+use crate::{random, report::AttemptReport};
 
 /// The target of spans that are exported; the log filter leaves it out unless export is configured.
 pub const TRACE_TARGET: &str = "hookwright::trace";

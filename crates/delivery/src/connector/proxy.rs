@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{ConnectorError, lacks_descriptors, no_descriptors};
-use crate::sender::Failure;
+use crate::failure::Failure;
 
 /// The longest answer to CONNECT that is read.
 const ANSWER_BYTES_MAX: usize = 8_192;
