@@ -1,19 +1,35 @@
-//! What waits for the committer: bounded, and quiet. Whoever adds something wakes the committer only for what it is
-//! waiting for; an outcome that can ride on a later commit wakes nobody.
+//! Inbox of the committer: publish calls and records that wait for a commit. Bounded, and quiet.
+//!
+//! | queue | bound | who waits beyond it |
+//! | --- | --- | --- |
+//! | publish calls | 64 MiB of payloads and lists of webhooks | publishers |
+//! | records | 8 MiB | workers, and others that record |
+//! | watermark | one: the newest | nobody |
+//!
+//! Adding something wakes the committer only for what it is waiting for; an outcome that can ride on a later commit wakes nobody.
+//!
+//! | state | what happens |
+//! | --- | --- |
+//! | open | things are taken in the order in which they came, as much as one commit may hold |
+//! | stopping | the committer takes what has come in so far, and ends |
+//! | closed: the committer has ended | callers that wait, or come later, get an error |
+
+mod bounds;
+mod call;
 
 use std::{
     collections::VecDeque,
-    ops::{Add, Sub},
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot};
 
+use self::bounds::Size;
+pub(super) use self::{bounds::Bounds, call::PublishCall};
 use super::{
     command::{Draft, PublishResults},
     record::Record,
-    reply::Reply,
     watermark::NewWatermark,
 };
 
@@ -23,144 +39,12 @@ const RECORD_UNITS_MAX: usize = 8 << 10;
 const UNITS_MAX: usize = 64 << 10;
 const UNIT: usize = 1 << 10;
 
-/// The bounds of one commit. A single event may exceed the rows, and a single event or record the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bounds {
-    pub(super) events: usize,
-    pub(super) event_bytes: usize,
-    /// Rows of events and of their deliveries that may have to wait. 20,000 of them took 0.5 s on SQLite and 0.3 s on PostgreSQL in an
-    /// unoptimised build on two busy cores: a twentieth of the time limit of a commit, which leaves room for a slow disk.
-    pub(super) event_rows: usize,
-    pub(super) records: usize,
-    pub(super) record_bytes: usize,
-}
-
-impl Bounds {
-    pub(super) const MAX: Self = Self {
-        events: 2_000,
-        event_bytes: 16 << 20,
-        event_rows: 20_000,
-        records: 4_000,
-        record_bytes: 8 << 20,
-    };
-}
-
 /// See the module.
 pub(super) struct Inbox {
     state: Mutex<State>,
     wake: Condvar,
     units: Semaphore,
     record_units: Semaphore,
-}
-
-/// A publish call that waits, or what is left of one, or a part that goes into a commit.
-pub(super) struct PublishCall {
-    pub(super) drafts: Vec<Draft>,
-    pub(super) reply: Reply,
-    /// How often the lease had been lost when the call came.
-    pub(super) losses: u64,
-    size: Size,
-    units: usize,
-}
-
-/// How much events are for a commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Size {
-    events: usize,
-    bytes: usize,
-    rows: usize,
-}
-
-impl Size {
-    fn of(draft: &Draft) -> Self {
-        Self {
-            events: 1,
-            bytes: draft.payload.len(),
-            rows: draft.rows(),
-        }
-    }
-
-    fn fits(self, bounds: Bounds) -> bool {
-        self.events <= bounds.events && self.bytes <= bounds.event_bytes && self.rows <= bounds.event_rows
-    }
-
-    /// What this takes of the room for calls that wait; each has a list of webhooks beside its payload.
-    fn units(self) -> usize {
-        (self.events + (self.bytes + self.rows * size_of::<i64>()) / UNIT).min(UNITS_MAX)
-    }
-}
-
-impl Add for Size {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            events: self.events + other.events,
-            bytes: self.bytes + other.bytes,
-            rows: self.rows + other.rows,
-        }
-    }
-}
-
-impl Sub for Size {
-    type Output = Self;
-
-    fn sub(self, other: Self) -> Self {
-        Self {
-            events: self.events - other.events,
-            bytes: self.bytes - other.bytes,
-            rows: self.rows - other.rows,
-        }
-    }
-}
-
-impl PublishCall {
-    fn new(drafts: Vec<Draft>, losses: u64, reply: oneshot::Sender<PublishResults>) -> Self {
-        let size = drafts.iter().map(Size::of).fold(Size::default(), Size::add);
-        Self {
-            drafts,
-            reply: Reply::Whole(reply),
-            losses,
-            size,
-            units: size.units(),
-        }
-    }
-
-    /// Divides a call that is too large for a commit: as much as one may hold, at least one event, and the rest. Each event stays
-    /// whole.
-    fn divide(mut self, bounds: Bounds) -> (Self, Option<Self>) {
-        let mut size = Size::default();
-        let mut count = 0;
-        for draft in &self.drafts {
-            let with = size + Size::of(draft);
-            if count > 0 && !with.fits(bounds) {
-                break;
-            }
-            size = with;
-            count += 1;
-        }
-        if count == self.drafts.len() {
-            return (self, None);
-        }
-        let rest = self.drafts.split_off(count);
-        let units = size.units().min(self.units);
-        let (reply, rest_reply) = self.reply.divide(count + rest.len());
-        let rest = Self {
-            drafts: rest,
-            reply: rest_reply,
-            losses: self.losses,
-            size: self.size - size,
-            units: self.units - units,
-        };
-        let part = Self {
-            drafts: self.drafts,
-            reply,
-            losses: self.losses,
-            size,
-            units,
-        };
-        (part, Some(rest))
-    }
 }
 
 #[derive(Default)]
@@ -401,235 +285,4 @@ fn record_units(record: &Record) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use futures::FutureExt as _;
-    use hookwright_domain::id::{DeliveryId, EventId, WebhookId};
-    use hookwright_storage::AttemptRow;
-    use proptest::prelude::*;
-
-    use super::{
-        super::{
-            command::{PublishError, Published},
-            health::Health,
-            lane::{Lane, LaneLimits, Shared, tests::catalogue},
-            lease::Lease,
-            memory::Memory,
-            record::Change,
-            turns::Turns,
-        },
-        *,
-    };
-
-    fn lane(memory: &Arc<Memory>) -> Arc<Lane> {
-        let limits = LaneLimits {
-            jobs: 10,
-            bytes: 1 << 20,
-            attempts: 2,
-        };
-        let shared = Shared::new(
-            catalogue(),
-            Arc::clone(memory),
-            Arc::new(Turns::new(3, Arc::new(Lease::new(false)))),
-        );
-        let lane = Lane::new(WebhookId::from_raw(7), limits, shared, Health::default());
-        Arc::new(lane)
-    }
-
-    fn record(lane: &Arc<Lane>, delivery: i64, body_bytes: usize) -> Record {
-        let attempt = AttemptRow {
-            delivery_id: delivery,
-            number: 1,
-            event_id: delivery - 1,
-            organization_id: 1,
-            webhook_id: 7,
-            started_at: 0,
-            duration_us: 0,
-            status: Some(200),
-            error_class: None,
-            error_message: None,
-            delivery_state: 1,
-            details: String::new(),
-            response_body: Some(vec![0; body_bytes]),
-        };
-        Record {
-            lane: Arc::clone(lane),
-            delivery: DeliveryId::from_raw(delivery),
-            change: Change::Attempted {
-                attempt: Arc::new(attempt),
-                retry: None,
-            },
-            health: None,
-            load: None,
-            ordering_key: None,
-        }
-    }
-
-    /// An event that is known by its time.
-    fn draft(number: i64, webhooks: usize, payload_bytes: usize) -> Draft {
-        Draft {
-            occurred_at: Some(number),
-            ..Draft::sample(&vec![7; webhooks], vec![b' '; payload_bytes])
-        }
-    }
-
-    fn number(draft: &Draft) -> i64 {
-        draft.occurred_at.unwrap()
-    }
-
-    /// What the committer answers to an event.
-    fn stored(draft: &Draft) -> Result<Published, PublishError> {
-        Ok(Published {
-            event: EventId::from_raw(number(draft)),
-            delivery_count: draft.webhooks.len(),
-            repeated: false,
-        })
-    }
-
-    fn rows(gathered: &Gathered) -> usize {
-        let drafts = gathered.calls.iter().flat_map(|call| &call.drafts);
-        drafts.map(Draft::rows).sum()
-    }
-
-    fn answer(gathered: Gathered) {
-        for call in gathered.calls {
-            let results = call.drafts.iter().map(stored).collect();
-            call.reply.send(results);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_call_of_more_rows_than_a_commit_may_write_is_taken_in_parts() {
-        let inbox = Inbox::new();
-        let (reply, mut large) = oneshot::channel();
-        inbox
-            .publish((0..1_000).map(|n| draft(n, 100, 2)).collect(), 0, reply)
-            .await
-            .unwrap();
-        let first = inbox.take(Bounds::MAX);
-        assert!(rows(&first) <= Bounds::MAX.event_rows, "{} rows", rows(&first));
-        answer(first);
-        // A small call that comes now waits for one commit at most.
-        let (reply, mut small) = oneshot::channel();
-        inbox.publish(vec![draft(5_000, 1, 2)], 0, reply).await.unwrap();
-        let mut commits = 1;
-        while inbox.events() > 0 {
-            assert!(large.try_recv().is_err(), "it is answered when all of it is durable");
-            answer(inbox.take(Bounds::MAX));
-            commits += 1;
-            if commits == 2 {
-                assert!(small.try_recv().is_ok(), "the small call waits behind the large one");
-            }
-        }
-        assert!(commits >= 101_000 / Bounds::MAX.event_rows, "{commits} commits");
-        let results = large.try_recv().unwrap();
-        let events: Vec<i64> = results.into_iter().map(|result| result.unwrap().event.raw()).collect();
-        assert_eq!(events, (0..1_000).collect::<Vec<_>>());
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_comes_is_taken_whole_in_order_and_within_the_bounds(
-            calls in proptest::collection::vec(proptest::collection::vec((0usize..60, 0usize..3_000), 1..40), 1..12),
-            events in 1usize..30,
-            event_bytes in 1usize..10_000,
-            event_rows in 1usize..200,
-        ) {
-            let inbox = Inbox::new();
-            let bounds = Bounds { events, event_bytes, event_rows, ..Bounds::MAX };
-            let mut answers = Vec::new();
-            let mut expected = Vec::new();
-            for (call, drafts) in calls.iter().enumerate() {
-                let (reply, answer) = oneshot::channel();
-                let id = |at: usize| i64::try_from(call * 1_000 + at).unwrap();
-                let drafts: Vec<Draft> =
-                    drafts.iter().enumerate().map(|(at, (webhooks, bytes))| draft(id(at), *webhooks, *bytes)).collect();
-                expected.push(drafts.iter().map(number).collect::<Vec<_>>());
-                inbox.publish(drafts, 0, reply).now_or_never().unwrap().unwrap();
-                answers.push(answer);
-            }
-            while inbox.events() > 0 {
-                let gathered = inbox.take(bounds);
-                let drafts: Vec<&Draft> = gathered.calls.iter().flat_map(|call| &call.drafts).collect();
-                prop_assert!(!drafts.is_empty());
-                let bytes: usize = drafts.iter().map(|draft| draft.payload.len()).sum();
-                let within = drafts.len() <= events && bytes <= event_bytes && rows(&gathered) <= event_rows;
-                prop_assert!(within || drafts.len() == 1, "{} events", drafts.len());
-                answer(gathered);
-            }
-            for (mut answer, expected) in answers.into_iter().zip(expected) {
-                let results = answer.try_recv().unwrap();
-                let events: Vec<i64> = results.into_iter().map(|result| result.unwrap().event.raw()).collect();
-                prop_assert_eq!(events, expected);
-            }
-            prop_assert_eq!(inbox.units.available_permits(), UNITS_MAX, "all room is given back");
-            prop_assert_eq!(inbox.state.lock().size, Size::default());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_commit_takes_outcomes_within_its_bytes_and_in_order() {
-        let (inbox, lane) = (Inbox::new(), lane(&Arc::new(Memory::new(1 << 20))));
-        for delivery in 1..=5 {
-            inbox.record(record(&lane, delivery, 1_000)).await.unwrap();
-        }
-        let watermark = NewWatermark { losses: 0, id: 9 };
-        inbox.watermark(watermark).unwrap();
-        let bounds = Bounds {
-            record_bytes: 3_000,
-            ..Bounds::MAX
-        };
-        let mut taken = Vec::new();
-        loop {
-            let gathered = inbox.take(bounds);
-            assert!(gathered.records.len() <= 2, "{} of 1,400 bytes", gathered.records.len());
-            taken.extend(gathered.records.iter().map(|record| record.delivery.raw()));
-            match gathered.watermark {
-                Some(found) => break assert_eq!(found, watermark),
-                None => assert!(
-                    taken.len() < 5,
-                    "the watermark comes with the last of what was recorded before it"
-                ),
-            }
-        }
-        assert_eq!(taken, [1, 2, 3, 4, 5]);
-        inbox.record(record(&lane, 6, 1 << 20)).await.unwrap();
-        assert_eq!(inbox.take(bounds).records.len(), 1, "a large one goes alone");
-    }
-
-    #[tokio::test]
-    async fn outcomes_that_wait_are_bounded_in_bytes_and_count_as_memory() {
-        let memory = Arc::new(Memory::new(1 << 20));
-        let (inbox, lane) = (Inbox::new(), lane(&memory));
-        let mut waiting = 0;
-        loop {
-            let mut record = record(&lane, waiting + 1, 16 << 10);
-            record.load = Some(memory.load(record.bytes()));
-            // Else tokio would have so many in a row wait all the same.
-            match tokio::task::unconstrained(inbox.record(record)).now_or_never() {
-                Some(added) => added.unwrap(),
-                None => break,
-            }
-            waiting += 1;
-        }
-        assert!((400..600).contains(&waiting), "8 MiB in pieces of 16 KiB: {waiting}");
-        assert!(memory.used() > 6 << 20);
-        let mut taken = 0;
-        while let gathered = inbox.take(Bounds::MAX)
-            && !gathered.records.is_empty()
-        {
-            taken += gathered.records.len();
-        }
-        assert_eq!(taken, usize::try_from(waiting).unwrap());
-        assert_eq!(
-            memory.used(),
-            0,
-            "they are gone, and so is the one that waited for room"
-        );
-        assert!(
-            inbox.record(record(&lane, 1, 0)).now_or_never().is_some(),
-            "there is room again"
-        );
-    }
-}
+mod tests;
