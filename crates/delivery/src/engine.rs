@@ -38,9 +38,11 @@
 //! | recovery | `recovery` | its task | until it is done |
 //! | membership | `membership`, `lease`, `heartbeat`, `adoption`, `rejoin` | configuration in force, node lease | heartbeats |
 //! | statistics | `statistics` | whether anything was counted | every ten seconds |
-//! | sweep | `sweep`, `stragglers` | what it has seen; deleted webhooks | every ten seconds |
+//! | sweep | `sweep`, `inspection`, `stragglers` | what it has seen; deleted webhooks | every ten seconds |
 //!
 //! `wiring` makes the components and gives each the handles that it needs: a component touches what it has a handle of.
+//!
+//! `invariant` names what must hold at any moment.
 //!
 //! [`Engine`] is a cheap handle for the server. What it promises: an event is acknowledged only after its commit; every durable
 //! delivery is attempted until it ends; memory is bounded whatever the backlog; a crash repeats at most the attempts whose outcome
@@ -58,6 +60,8 @@ mod faults;
 mod health;
 mod heartbeat;
 mod inbox;
+mod inspection;
+mod invariant;
 mod lane;
 mod lanes;
 mod lease;

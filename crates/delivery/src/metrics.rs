@@ -44,6 +44,7 @@ pub struct Metrics {
     succeeded: Counter,
     outcomes: Counter,
     repairs: Counter,
+    invariants_broken: Counter,
     due_times_mended: Counter,
     recovery_running: Gauge,
     deliveries_recovered: Counter,
@@ -87,6 +88,7 @@ impl Metrics {
             commits: Counter::default(),
             outcomes: Counter::default(),
             repairs: Counter::default(),
+            invariants_broken: Counter::default(),
             due_times_mended: Counter::default(),
             recovery_running: Gauge::default(),
             deliveries_recovered: Counter::default(),
@@ -136,6 +138,11 @@ impl Metrics {
             metrics.repairs.clone(),
         );
         registry.register(
+            "invariants_broken",
+            "Invariants of the engine that did not hold when the sweep looked: a bug",
+            metrics.invariants_broken.clone(),
+        );
+        registry.register(
             "due_times_mended",
             "Due times in the store that were later than they can be, and were mended",
             metrics.due_times_mended.clone(),
@@ -181,6 +188,10 @@ impl Metrics {
 
     pub(crate) fn repaired(&self) {
         self.repairs.inc();
+    }
+
+    pub(crate) fn invariant_broken(&self) {
+        self.invariants_broken.inc();
     }
 
     pub(crate) fn mended(&self, due_times: usize) {

@@ -51,6 +51,7 @@ use super::{
     command::PublishError,
     disabling::Disabling,
     inbox::{Bounds, Gathered, Inbox},
+    invariant::{Broken, Invariant},
     lanes::Lanes,
     membership::{LEASE_LOST, Membership},
     memory::Memory,
@@ -142,6 +143,7 @@ impl Committer {
             let gathered = self.gather();
             let stop = gathered.stop;
             runtime.block_on(self.commit(gathered));
+            debug_assert!(self.check().is_ok(), "{:?}", self.check());
             if stop {
                 // What is left is stored in as many commits as it takes, unless one fails.
                 let left = |this: &Self| !(this.unsaved.is_empty() && this.handles.inbox.has_no_records());
@@ -159,6 +161,12 @@ impl Committer {
                 return !left;
             }
         }
+    }
+
+    /// Checks what must hold between commits.
+    fn check(&self) -> Result<(), Broken> {
+        let held = self.unclear.is_empty() || self.handles.watermark.is_committing();
+        Invariant::UnclearEventsHoldWatermark.check(held, || format!("{} events are unclear", self.unclear.len()))
     }
 
     /// Waits for anything, then lingers a little where company is worth it.

@@ -29,6 +29,7 @@ use self::bounds::Size;
 pub(super) use self::{bounds::Bounds, call::PublishCall};
 use super::{
     command::{Draft, PublishResults},
+    invariant::{Broken, Invariant},
     record::Record,
     watermark::NewWatermark,
 };
@@ -239,6 +240,29 @@ impl Inbox {
     /// Whether no record waits.
     pub(super) fn has_no_records(&self) -> bool {
         self.state.lock().records.is_empty()
+    }
+
+    /// Checks what must hold at any moment.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let state = self.state.lock();
+        if state.closed {
+            return Ok(());
+        }
+        let size = state.calls.iter().fold(Size::default(), |size, call| size + call.size);
+        let record_bytes = state.records.iter().map(Record::bytes).sum::<usize>();
+        // A permit is taken before its call or record is queued, and given back after it was taken.
+        let units = self.units.available_permits() + state.calls.iter().map(|call| call.units).sum::<usize>();
+        let queued_units = state.records.iter().map(record_units).sum::<usize>();
+        let record_units = self.record_units.available_permits() + queued_units;
+        let adds_up = (size, record_bytes) == (state.size, state.record_bytes)
+            && units <= UNITS_MAX
+            && record_units <= RECORD_UNITS_MAX;
+        Invariant::InboxAddsUp.check(adds_up, || {
+            let counted = (state.size, state.record_bytes);
+            format!(
+                "{size:?} and {record_bytes} bytes wait, {counted:?} are counted; {units} and {record_units} permits"
+            )
+        })
     }
 
     /// The committer ends: whoever waits for room, or comes later, is told.

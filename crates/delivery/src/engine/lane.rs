@@ -12,6 +12,7 @@
 //! | [`working`] | workers, and when an attempt may begin |
 //! | [`connections`] | idle connections |
 //! | [`mode`] | whether deliveries are sent, wait or end |
+//! | [`checking`] | what must hold at any moment |
 //!
 //! A step of a lane returns [`LaneActions`]: what its caller must do outside the lane's lock. A panic under the lock fails the
 //! engine ([`super::watchdog`]); a delivery whose caller drops the actions would be lost until the next start.
@@ -19,6 +20,7 @@
 //! All times are those of the schedule clock ([`crate::clock`]).
 
 mod admission;
+mod checking;
 mod connections;
 mod held;
 mod job;
@@ -93,6 +95,11 @@ impl WakeHandle {
     /// The lane to call; `None` when it was removed meanwhile.
     pub(super) fn lane(&self) -> Option<Arc<Lane>> {
         self.0.upgrade()
+    }
+
+    /// Tells it from the handles of other lanes.
+    pub(super) fn key(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 }
 

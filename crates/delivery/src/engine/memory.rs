@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 pub(super) use self::places::Place;
 use self::places::Places;
+use super::invariant::{Broken, Invariant};
 
 /// From how many bytes on a payload is large.
 const LARGE_BYTES: usize = 64 << 10;
@@ -216,6 +217,21 @@ impl Memory {
 
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Checks what must hold at any moment.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let used = self.used();
+        // Below zero it would have wrapped.
+        Invariant::MemoryIsCounted.check(isize::try_from(used).is_ok(), || format!("{used} bytes are counted"))?;
+        self.places.check()
+    }
+
+    /// What large payloads count.
+    #[cfg(test)]
+    pub(super) fn large_bytes(&self) -> usize {
+        let counted = |large: &Large| large.counted.upgrade().map_or(0, |counted| counted.bytes);
+        self.large.lock().values().map(counted).sum()
     }
 }
 

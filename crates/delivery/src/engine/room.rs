@@ -8,7 +8,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::memory::{Memory, Place};
+use super::{
+    invariant::{Broken, queued_once},
+    memory::{Memory, Place},
+};
 
 /// See the module. `H` is the wake handle of whatever waits.
 pub(super) struct RoomQueue<H> {
@@ -43,6 +46,12 @@ impl<H> RoomQueue<H> {
     /// Waits until a lane in the queue may have a place.
     pub(super) async fn freed(&self) {
         self.memory.place_freed().await;
+    }
+
+    /// Checks what must hold at any moment. `key` tells handles of different lanes apart.
+    pub(super) fn check(&self, key: impl Fn(&H) -> usize) -> Result<(), Broken> {
+        let waiting: Vec<usize> = self.waiting.lock().iter().map(key).collect();
+        queued_once(waiting)
     }
 
     /// The handle that has waited longest, with its place, if one is free.

@@ -11,6 +11,8 @@
 //! | something is due, and the lane makes no attempt | the lane is looked at |
 //! | it was deleted, and something waits | it is queued to be cancelled ([`super::stragglers`]) |
 //!
+//! Each time it also inspects the engine's invariants ([`super::inspection`]).
+//!
 //! While the store does not answer nothing is repaired. Without a lease, or on a server that sends nothing, the sweep rests.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -18,7 +20,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use hookwright_domain::id::{DeliveryId, WebhookId};
 use hookwright_storage::{Store, StoreError};
 
-use super::{lanes::Lanes, lease::Lease, scheduler::Scheduler, stragglers::Stragglers};
+use super::{inspection::Inspection, lanes::Lanes, lease::Lease, scheduler::Scheduler, stragglers::Stragglers};
 use crate::{
     catalogue::{Catalogue, Target},
     clock,
@@ -54,6 +56,7 @@ pub(super) struct Sweep {
     pub(super) scheduler: Scheduler,
     pub(super) stragglers: Stragglers,
     pub(super) lease: Arc<Lease>,
+    pub(super) inspection: Inspection,
     pub(super) metrics: Arc<Metrics>,
     /// This node sends nothing.
     pub(super) hold: bool,
@@ -65,6 +68,7 @@ impl Sweep {
         let mut seen = Seen::default();
         loop {
             tokio::time::sleep(INTERVAL).await;
+            self.inspection.look();
             // Nothing is to be sent from here: without a lease others see to it.
             if self.hold || !self.lease.holds() {
                 seen = Seen::default();

@@ -24,10 +24,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{faults::Faults, lease::Lease};
+use super::{
+    faults::Faults,
+    invariant::{Broken, Invariant, queued_once},
+    lease::Lease,
+};
 
 /// See the module. `H` is the wake handle of whatever waits.
 pub(super) struct Turns<H> {
+    limit: usize,
     state: Mutex<State<H>>,
     lease: Arc<Lease>,
     /// Nobody gets a turn.
@@ -47,6 +52,7 @@ struct State<H> {
 impl<H> Turns<H> {
     pub(super) fn new(limit: usize, lease: Arc<Lease>) -> Self {
         Self {
+            limit,
             lease,
             hold: false,
             faults: Faults::default(),
@@ -131,6 +137,20 @@ impl<H> Turns<H> {
             }
         }
         next
+    }
+
+    /// Checks what must hold at any moment. `key` tells handles of different lanes apart.
+    pub(super) fn check(&self, key: impl Fn(&H) -> usize) -> Result<(), Broken> {
+        let state = self.state.lock();
+        let (free, taken, contended) = (state.free, self.taken(), self.contended());
+        let waiting: Vec<usize> = state.waiting.iter().map(key).collect();
+        drop(state);
+        let adds_up = free + taken == self.limit && contended != waiting.is_empty();
+        Invariant::TurnsAddUp.check(adds_up, || {
+            let (limit, waiting) = (self.limit, waiting.len());
+            format!("{free} free, {taken} taken, limit {limit}; {waiting} lanes wait, contended: {contended}")
+        })?;
+        queued_once(waiting)
     }
 
     /// How many turns are taken.

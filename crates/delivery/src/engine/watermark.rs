@@ -62,6 +62,11 @@ impl Watermark {
         self.0.committing.store(committing, Ordering::SeqCst);
     }
 
+    /// Whether the committer has given ids to events that are not handed off.
+    pub(super) fn is_committing(&self) -> bool {
+        self.0.committing.load(Ordering::SeqCst)
+    }
+
     /// The event `id` is in its lanes, or in the store as pending.
     pub(super) fn handed_off(&self, id: i64) {
         if self.0.handed_off.fetch_max(id, Ordering::AcqRel) == self.0.saved.load(Ordering::Acquire) {
@@ -109,7 +114,7 @@ impl Watermark {
     /// `fresh` is an id that was just made. Ids that are given from now on are above it, so while no event is on its way to its
     /// lanes, everything up to it counts as handed off.
     pub(super) fn raise_to(&self, fresh: i64) {
-        if !self.0.committing.load(Ordering::SeqCst) {
+        if !self.is_committing() {
             self.0.handed_off.fetch_max(fresh, Ordering::AcqRel);
         }
     }

@@ -20,6 +20,7 @@ use super::{
     health,
     heartbeat::Heartbeats,
     inbox::Inbox,
+    inspection::Inspection,
     lane::{Shared, WakeHandle},
     lanes::Lanes,
     lease::Lease,
@@ -290,8 +291,22 @@ impl Base {
             scheduler: scheduler.clone(),
             stragglers: self.stragglers.clone(),
             lease: Arc::clone(&self.lease),
+            inspection: self.inspection(),
             metrics: Arc::clone(&self.metrics),
             hold: self.options.hold,
+        }
+    }
+
+    fn inspection(&self) -> Inspection {
+        Inspection {
+            lanes: self.lanes.clone(),
+            memory: Arc::clone(&self.memory),
+            room: Arc::clone(&self.room),
+            turns: Arc::clone(&self.turns),
+            inbox: Arc::clone(&self.inbox),
+            watermark: self.watermark.clone(),
+            membership: self.membership.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

@@ -148,6 +148,7 @@ proptest! {
             answers.push(answer);
         }
         while inbox.events() > 0 {
+            inbox.check().unwrap();
             let gathered = inbox.take(bounds);
             let drafts: Vec<&Draft> = gathered.calls.iter().flat_map(|call| &call.drafts).collect();
             prop_assert!(!drafts.is_empty());
@@ -171,6 +172,7 @@ async fn a_commit_takes_outcomes_within_its_bytes_and_in_order() {
     let (inbox, lane) = (Inbox::new(), lane(&Arc::new(Memory::new(1 << 20))));
     for delivery in 1..=5 {
         inbox.record(record(&lane, delivery, 1_000)).await.unwrap();
+        inbox.check().unwrap();
     }
     let watermark = NewWatermark { losses: 0, id: 9 };
     inbox.watermark(watermark).unwrap();

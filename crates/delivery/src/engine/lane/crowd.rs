@@ -214,6 +214,15 @@ impl Crowd {
     fn check(&self) {
         let used = self.memory.used();
         assert!(used <= MEMORY_MAX, "{used} bytes are in memory");
+        let own = self.lanes.iter().map(|lane| lane.state.lock().held.own_bytes());
+        let counted = own.sum::<usize>() + self.memory.large_bytes();
+        assert_eq!(used, counted, "bytes in memory add up");
+        for lane in &self.lanes {
+            lane.check().unwrap();
+        }
+        self.memory.check().unwrap();
+        self.room.check(WakeHandle::key).unwrap();
+        self.turns.check(WakeHandle::key).unwrap();
     }
 
     /// Everything goes on until nothing moves.

@@ -11,7 +11,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::super::memory::{Memory, Weight};
+use super::super::{
+    invariant::{Broken, Invariant},
+    memory::{Memory, Weight},
+};
 
 /// Which delivery a place in memory is for.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +88,24 @@ impl HeldDeliveries {
         self.memory.remove(self.own);
         (self.bytes, self.own) = (0, 0);
         self.deliveries.clear();
+    }
+
+    /// Checks that what is counted is the sum over what is held.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let weights = self.deliveries.values().map(|held| &held.weight);
+        let (bytes, own) = weights.fold((0, 0), |(bytes, own), weight| (bytes + weight.lane, own + weight.own));
+        Invariant::LaneBytesAddUp.check((bytes, own) == (self.bytes, self.own), || {
+            format!(
+                "{bytes} and {own} bytes are held, {} and {} are counted",
+                self.bytes, self.own
+            )
+        })
+    }
+
+    /// What the deliveries count against the limit of all lanes, beside large payloads.
+    #[cfg(test)]
+    pub(super) fn own_bytes(&self) -> usize {
+        self.own
     }
 
     pub(super) fn len(&self) -> usize {

@@ -265,7 +265,14 @@ impl World {
 
     /// Every delivery is in one place, and what waits in the store alone is expected by the lane.
     pub(super) fn check(&self) {
+        self.lane.check().unwrap();
+        self.turns.check(WakeHandle::key).unwrap();
+        self.memory.check().unwrap();
         let state = self.lane.state.lock();
+        let in_flight = state.workers - state.starting;
+        assert_eq!(in_flight, self.working.len(), "each worker has one delivery");
+        assert_eq!(self.turns.taken(), state.workers, "each worker has a turn");
+        assert_eq!(self.memory.used(), state.held.own_bytes(), "bytes in memory add up");
         let in_memory = self.committed.iter().chain(&state.ready).chain(&self.working);
         let mut in_memory: Vec<i64> = in_memory.map(|job| job.delivery).collect();
         in_memory.extend(self.recording.iter().map(|(job, _)| job.delivery));

@@ -9,7 +9,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Memory;
+use super::{
+    super::invariant::{Broken, Invariant},
+    Memory,
+};
 
 /// How many lanes may hold a delivery for which there is no room.
 const PLACES_MAX: usize = 8;
@@ -47,6 +50,14 @@ impl Drop for Place {
 }
 
 impl Places {
+    /// Checks that no more places are taken than there are.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let taken = self.state.lock().taken;
+        Invariant::PlacesAreBounded.check(taken <= PLACES_MAX, || {
+            format!("{taken} of {PLACES_MAX} places are taken")
+        })
+    }
+
     /// Memory has room again: whatever holds a place fits now.
     pub(super) fn room_returned(&self) {
         let mut state = self.state.lock();
