@@ -26,6 +26,7 @@
 
 mod admission;
 mod answers;
+mod intake;
 mod isolate;
 #[cfg(test)]
 mod loss;
@@ -42,8 +43,8 @@ use hookwright_domain::id::IdGenerator;
 use hookwright_storage::{Batch, CommitError, Committed, Store, StoreError, fault};
 
 use self::{
-    admission::{Intake, exclusive},
     answers::{answer, promised, publish_error, refuse, refuse_replies, results},
+    intake::{Intake, exclusive},
 };
 use super::{
     batch,

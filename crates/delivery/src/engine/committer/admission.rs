@@ -5,7 +5,7 @@
 //! | reserved: its lane has a place for it | nothing; it is handed to the lane after the commit |
 //! | spilled: there is no place | it gets a pending row in the same commit |
 //!
-//! A commit that fails gives the places back ([`Intake::withdraw`]).
+//! A commit that fails gives the places back ([`super::intake`]).
 
 use std::sync::Arc;
 
@@ -14,63 +14,16 @@ use hookwright_storage::{NewEvent, StoredEvent, fault};
 
 use super::{
     super::{
-        command::{Draft, PublishError, Published},
+        command::{Draft, PublishError},
         inbox::PublishCall,
-        lane::{Job, Lane, Place},
+        lane::Place,
         membership::LEASE_LOST,
     },
     Committer,
     answers::{Pending, Reply},
+    intake::Intake,
 };
 use crate::clock;
-
-/// An event on its way through a commit, with the lanes of its webhooks.
-pub(super) struct Intake {
-    pub(super) event: Arc<StoredEvent>,
-    pub(super) lanes: Vec<Arc<Lane>>,
-    /// Places of the deliveries that wait in the store, in order.
-    spilled: Vec<usize>,
-}
-
-/// A delivery that is now durable, for its lane: in memory, or in the store alone.
-pub(super) struct HandOver {
-    pub(super) lane: Arc<Lane>,
-    pub(super) job: Option<Job>,
-}
-
-impl Intake {
-    pub(super) fn into_jobs(self) -> impl Iterator<Item = HandOver> {
-        let Self { event, lanes, spilled } = self;
-        lanes.into_iter().enumerate().map(move |(position, lane)| {
-            let job = spilled.binary_search(&position).is_err().then(|| Job {
-                delivery: EventId::from_raw(event.id).delivery(position).raw(),
-                webhook: lane.webhook.raw(),
-                event: Arc::clone(&event),
-                attempts: 0,
-                ordering_key: None,
-            });
-            HandOver { lane, job }
-        })
-    }
-
-    pub(super) fn published(&self) -> Published {
-        Published {
-            event: EventId::from_raw(self.event.id),
-            delivery_count: self.lanes.len(),
-            repeated: false,
-        }
-    }
-
-    /// The event was not stored: gives the places in memory back.
-    pub(super) fn withdraw(self) {
-        for (position, lane) in self.lanes.iter().enumerate() {
-            if self.spilled.binary_search(&position).is_err() {
-                let delivery = EventId::from_raw(self.event.id).delivery(position).raw();
-                lane.unreserve(delivery);
-            }
-        }
-    }
-}
 
 impl Committer {
     /// Gives ids and places in memory to the events of the publish calls.
@@ -159,14 +112,4 @@ impl Committer {
         };
         (Intake { event, lanes, spilled }, new_event)
     }
-}
-
-/// The webhooks of these events that one node alone may send to: what is theirs is always in the store first.
-pub(super) fn exclusive(intakes: &[Intake]) -> Vec<i64> {
-    let mut webhooks = Vec::new();
-    for intake in intakes {
-        let lanes = intake.spilled.iter().map(|position| &intake.lanes[*position]);
-        webhooks.extend(lanes.filter(|lane| lane.is_exclusive()).map(|lane| lane.webhook.raw()));
-    }
-    webhooks
 }

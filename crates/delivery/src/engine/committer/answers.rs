@@ -12,7 +12,7 @@ use super::{
         membership::LEASE_LOST,
         reply,
     },
-    admission::Intake,
+    intake::Intake,
 };
 
 /// A publish call, or a part of one, that waits for its answer.

@@ -16,8 +16,8 @@ use super::{
         record::{Change, Record},
     },
     Committer,
-    admission::{Intake, exclusive},
     answers::{Reply, answer, publish_error, refuse_replies, results},
+    intake::{Intake, exclusive},
 };
 use crate::clock;
 

@@ -13,7 +13,7 @@ use hookwright_storage::{Committed, StoreError, fault};
 use super::{
     super::record::{Change, Record},
     Committer,
-    admission::{HandOver, Intake},
+    intake::{HandOver, Intake},
 };
 use crate::clock;
 
