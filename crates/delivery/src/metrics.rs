@@ -95,79 +95,79 @@ impl Metrics {
             adoption_running: Gauge::default(),
             deliveries_adopted: Counter::default(),
         };
-        registry.register(
-            "events_published",
-            "Events made durable",
-            metrics.events_published.clone(),
-        );
-        registry.register("attempts", "Attempts made, by error class", metrics.attempts.clone());
+        metrics.register_deliveries(registry);
+        metrics.register_commits(registry);
+        metrics.register_repairs(registry);
+        metrics
+    }
+
+    fn register_deliveries(&self, registry: &mut Registry) {
+        registry.register("events_published", "Events made durable", self.events_published.clone());
+        registry.register("attempts", "Attempts made, by error class", self.attempts.clone());
         registry.register(
             "deliveries_ended",
             "Deliveries that reached a final state",
-            metrics.deliveries.clone(),
+            self.deliveries.clone(),
         );
         registry.register(
             "retries_scheduled",
             "Failed attempts that will be repeated",
-            metrics.retries.clone(),
+            self.retries.clone(),
         );
         registry.register(
             "attempt_seconds",
             "How long attempts took",
-            metrics.attempt_seconds.clone(),
+            self.attempt_seconds.clone(),
         );
-        registry.register(
-            "commit_seconds",
-            "How long commits took",
-            metrics.commit_seconds.clone(),
-        );
-        registry.register("commits", "Commits of events and outcomes", metrics.commits.clone());
-        registry.register(
-            "commit_failures",
-            "Commits that failed",
-            metrics.commit_failures.clone(),
-        );
+    }
+
+    fn register_commits(&self, registry: &mut Registry) {
+        registry.register("commit_seconds", "How long commits took", self.commit_seconds.clone());
+        registry.register("commits", "Commits of events and outcomes", self.commits.clone());
+        registry.register("commit_failures", "Commits that failed", self.commit_failures.clone());
         registry.register(
             "outcomes_committed",
             "Outcomes of attempts made durable",
-            metrics.outcomes.clone(),
+            self.outcomes.clone(),
         );
+    }
+
+    fn register_repairs(&self, registry: &mut Registry) {
         registry.register(
             "sweep_repairs",
             "Webhooks whose deliveries were due and unknown to their lane until the sweep found them; a lost notice of another node, or a bug",
-            metrics.repairs.clone(),
+            self.repairs.clone(),
         );
         registry.register(
             "invariants_broken",
             "Invariants of the engine that did not hold when the sweep looked: a bug",
-            metrics.invariants_broken.clone(),
+            self.invariants_broken.clone(),
         );
         registry.register(
             "due_times_mended",
             "Due times in the store that were later than they can be, and were mended",
-            metrics.due_times_mended.clone(),
+            self.due_times_mended.clone(),
         );
         registry.register(
             "recovery_running",
             "1 while this node looks for deliveries that were in memory when it last ended, else 0",
-            metrics.recovery_running.clone(),
+            self.recovery_running.clone(),
         );
         registry.register(
             "deliveries_recovered",
             "Deliveries that were in memory when this node last ended, and were resumed",
-            metrics.deliveries_recovered.clone(),
+            self.deliveries_recovered.clone(),
         );
         registry.register(
             "adoption_running",
             "1 while this node takes over the deliveries of a lost node, else 0",
-            metrics.adoption_running.clone(),
+            self.adoption_running.clone(),
         );
         registry.register(
             "deliveries_adopted",
             "Deliveries that were taken over from lost nodes",
-            metrics.deliveries_adopted.clone(),
+            self.deliveries_adopted.clone(),
         );
-        metrics
     }
 
     pub(crate) fn recovery_running(&self) -> Raised {

@@ -32,7 +32,7 @@ const BEATS_PER_LEASE: u32 = 5;
 /// How long this node may lag behind the configuration before it lets its lease end.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
 
-/// A node that serves: its number and epoch.
+/// The other nodes that serve, by number and epoch.
 type Serving = HashSet<(u16, i64)>;
 
 /// See the module.
