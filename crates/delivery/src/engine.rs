@@ -177,7 +177,7 @@ impl Engine {
         self.parts.lanes.forget(webhook.raw(), delivery.raw());
     }
 
-    /// Told when a delivery to a webhook whose deliveries are fetched comes to wait in the store by this node's doing.
+    /// Notified when a delivery to a webhook whose deliveries are pulled comes to wait in the store by this node's doing.
     pub fn arrivals(&self, webhook: WebhookId) -> Arc<Notify> {
         self.parts.lanes.get(webhook.raw()).arrivals()
     }
@@ -218,7 +218,7 @@ impl Engine {
     /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.parts.scheduler.webhook_changed(webhook.raw());
-        // What waited for one that was deleted is cancelled.
+        // The deliveries to a webhook that was deleted are cancelled.
         self.parts.changes.notify();
     }
 

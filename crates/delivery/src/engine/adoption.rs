@@ -137,7 +137,7 @@ impl Adoption {
                 continue;
             };
             let given = store.give(node, lane.webhook.raw(), &held, parts).await;
-            // What is left is read back as after any refill.
+            // The rest is read back as after any refill.
             let now = clock::schedule_us();
             let left = Read {
                 next_due: Some(now),

@@ -1,4 +1,7 @@
-//! What one commit holds, from the events and records that were gathered for it.
+//! Batch of one commit, built from the events and records that were gathered for it.
+//!
+//! It holds one change for each delivery. Where several were gathered, the last one counts. A note never counts beside anything
+//! else, because every other change says more.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,8 +15,7 @@ use super::{
     record::{Change, Record},
 };
 
-/// One change a delivery: where several were gathered, the last one counts; and a note never counts beside anything else, for
-/// what came of the delivery meanwhile says more.
+/// See the module.
 pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option<i64>) -> Batch {
     let mut batch = Batch {
         events,

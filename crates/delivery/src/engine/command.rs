@@ -55,7 +55,7 @@ impl Draft {
 
 impl Draft {
     /// How many rows the store may need for it: its own, and a pending one for each of its webhooks. Webhooks that send at once
-    /// need none, which nobody knows before the commit.
+    /// need none, which is not known before the commit.
     pub(super) fn rows(&self) -> usize {
         1 + self.webhooks.len()
     }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It takes all that waits as soon as the last commit is done, so that batches form by themselves under load and a lone
-//! event waits for nobody. Outcomes ride on the next commit of events, or go after [`OUTCOME_LINGER`] on their own. Ids are
+//! event waits for no other. Outcomes ride on the next commit of events, or go after [`OUTCOME_LINGER`] on their own. Ids are
 //! given here, in the order of commits: what is above an id was committed after it.
 //!
 //! Every commit is bounded in events, rows, records and bytes, also when it repeats what an earlier one could not store. A publish
@@ -74,7 +74,7 @@ const EVENT_LINGER: Duration = Duration::from_micros(300);
 /// How long to wait before records that could not be stored are tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// What publishers are told; the log has the details.
+/// The error that publishers get; the log has the details.
 const NO_ANSWER: &str = "the store does not answer";
 /// The smallest part of its limits to which a commit shrinks after timeouts: one in this many.
 const DIVISOR_MAX: usize = 64;
@@ -146,7 +146,7 @@ impl Committer {
             runtime.block_on(self.commit(gathered));
             debug_assert!(self.check().is_ok(), "{:?}", self.check());
             if stop {
-                // What is left is stored in as many commits as it takes, unless one fails.
+                // The rest is stored in as many commits as it takes, unless one fails.
                 let left = |this: &Self| !(this.unsaved.is_empty() && this.handles.inbox.has_no_records());
                 while left(&self) && !self.failed && !self.lost && self.unclear.is_empty() {
                     let rest = self.handles.inbox.take(self.room());
@@ -155,7 +155,7 @@ impl Committer {
                 let left = left(&self);
                 self.handles.inbox.close();
                 fault::point("drain");
-                // What is left, in memory or in the store, is for the other nodes at once; alone, for the next start.
+                // The other nodes adopt the rest at once, from memory or the store; alone, the next start recovers it.
                 if let Err(error) = runtime.block_on(self.handles.store.leave()) {
                     tracing::warn!(%error, "the lease could not be given back: it will end by itself");
                 }
@@ -186,7 +186,7 @@ impl Committer {
         }
         let waiting = inbox.events();
         if self.last_events > 1 && waiting > 0 {
-            // As many as were answered last time beside those who wait already: then everybody is back.
+            // As many as were answered last time, beside those that wait already: then all publishers are back.
             inbox.linger(Instant::now() + EVENT_LINGER, waiting + self.last_events);
         }
         inbox.take(room)
@@ -247,7 +247,7 @@ impl Committer {
             return;
         }
         let now = clock::schedule_us();
-        // What was under way when the lease was lost belongs to others.
+        // Other nodes own the attempts that were in flight when the lease was lost.
         self.unsaved.retain(|record| !record.lane.is_abandoned());
         let records = self.next_records();
         self.handles.watermark.set_committing(true);
@@ -321,7 +321,7 @@ impl Committer {
         result
     }
 
-    /// A commit failed, and nobody knows whether it reached the store. Its records come first in the next one.
+    /// A commit failed, and may have reached the store. Its records come first in the next one.
     async fn give_up(&mut self, intakes: Vec<Intake>, records: Vec<Record>, error: &CommitError) {
         self.handles.commits.failed();
         self.failed = true;
@@ -357,7 +357,7 @@ impl Committer {
             Ok(()) => {
                 tracing::info!(node = self.handles.store.node(), "joined the other nodes again");
                 self.lost = false;
-                // What came in meanwhile was abandoned as well.
+                // The events of calls that came meanwhile were refused.
                 self.handles.watermark.set_committing(false);
                 true
             }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An attempt that fails by the operator's fault is no attempt of its delivery: it is made again, uses up no retry, and says
-//! nothing of the webhook. While sending is paused, lanes stand in line, and one attempt at a time is made as a probe. A fault
-//! that does not concern all pauses nothing: its delivery waits. If every attempt for a webhook fails by it, as where a secret
+//! nothing of the webhook. While sending is paused, lanes wait in the queue for turns, and one attempt at a time is made
+//! as a probe. A fault that does not concern all pauses nothing: its delivery waits. If every attempt for a webhook fails by it, as where a secret
 //! cannot be opened, the lane of that webhook waits as well.
 
 use std::{
@@ -27,7 +27,7 @@ use crate::{clock, sender::OperatorFault};
 
 /// After how many faults in a row sending is paused.
 const TRIPS: u32 = 3;
-/// After what time a delivery is attempted again that met a fault of a part that all need: then it stands in line.
+/// After what time a delivery is attempted again that met a fault of a part that all need: then it waits for a turn.
 const AGAIN_US: i64 = 1_000_000;
 /// After what time one is attempted again that met a fault that concerns its webhook alone.
 const AGAIN_ALONE_US: i64 = 15_000_000;

@@ -149,7 +149,7 @@ impl Heartbeats {
             .into_iter()
             .filter(|node| node.expired || node.state == NodeState::Lost)
             .collect();
-        // What it took over nobody would send.
+        // A server that sends nothing takes nothing over.
         let work = !self.hold && (!lost.is_empty() || !joined.is_empty());
         if work && !self.stopping.has_begun() && self.adoption.start(lost, &joined, serving.len() + 1) {
             return serving;

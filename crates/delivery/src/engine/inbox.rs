@@ -1,12 +1,12 @@
 //! Inbox of the committer: publish calls and records that wait for a commit. Bounded, and quiet.
 //!
-//! | queue | bound | who waits beyond it |
+//! | queue | bound | waits beyond it |
 //! | --- | --- | --- |
 //! | publish calls | 64 MiB of payloads and lists of webhooks | publishers |
 //! | records | 8 MiB | workers, and others that record |
-//! | watermark | one: the newest | nobody |
+//! | watermark | one: the newest | no caller |
 //!
-//! Adding something wakes the committer only for what it is waiting for; an outcome that can ride on a later commit wakes nobody.
+//! Callers wake the committer only for what it is waiting for. An outcome that can ride on a later commit does not wake it.
 //!
 //! | state | what happens |
 //! | --- | --- |
@@ -62,7 +62,7 @@ struct State {
     rejoin: bool,
     /// The committer has ended: nothing is taken any more.
     closed: bool,
-    /// The committer waits for so many events or records.
+    /// How many events or records the committer waits for.
     wake_at: Option<(usize, usize)>,
 }
 
@@ -265,7 +265,7 @@ impl Inbox {
         })
     }
 
-    /// The committer ends: whoever waits for room, or comes later, is told.
+    /// The committer ends: callers that wait for room, or come later, get an error.
     pub(super) fn close(&self) {
         self.units.close();
         self.record_units.close();
@@ -277,7 +277,7 @@ impl Inbox {
 }
 
 impl State {
-    /// Whether there is as much as one commit may hold in bytes or rows, for a committer that waits for so many records.
+    /// Whether there is as much as one commit may hold in bytes or rows, for a committer that waits for `records` records.
     fn is_full(&self, records: usize) -> bool {
         let Size { bytes, rows, .. } = self.size;
         bytes >= Bounds::MAX.event_bytes

@@ -27,7 +27,7 @@ pub(super) enum Invariant {
     QueuedOnce,
     /// Size and bytes of the inbox are the sums over what waits in it, and so are its permits.
     InboxAddsUp,
-    /// While nobody knows whether events were stored, the watermark does not move with the time.
+    /// While it is unclear whether events were stored, the watermark does not move with the time.
     UnclearEventsHoldWatermark,
     /// The watermark that is stored is at most the last event that was handed off.
     WatermarkIsHandedOff,

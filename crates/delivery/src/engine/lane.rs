@@ -108,7 +108,7 @@ pub(super) struct Lane {
     pub(super) webhook: WebhookId,
     limits: LaneLimits,
     shared: Shared,
-    /// Told when something comes to wait in the store while nothing is sent.
+    /// Notified when something comes to wait in the store while nothing is sent.
     arrivals: Arc<Notify>,
     state: Mutex<State>,
 }
@@ -121,7 +121,7 @@ struct State {
     starting: usize,
     /// The lane waits in the queue for a turn.
     in_turn_queue: bool,
-    /// What becomes of deliveries, by the snapshot of the catalogue that `generation` names.
+    /// The mode by the snapshot of the catalogue that `generation` names.
     mode: Mode,
     generation: Option<u64>,
     /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
@@ -154,7 +154,7 @@ struct State {
     tally: Option<Box<(i64, Tally)>>,
 }
 
-/// What a lane wants done next; the engine does it outside the lane's lock. Dropping it loses deliveries.
+/// The work that a step of a lane leaves to its caller, outside the lane's lock. Dropping it loses deliveries.
 #[derive(Debug, Default)]
 #[must_use = "the lane has handed these deliveries and workers over: the caller must act on them"]
 pub(super) struct LaneActions {
@@ -306,7 +306,7 @@ impl Lane {
         self.state.lock().tally.take().map(|tally| *tally)
     }
 
-    /// Told when something comes to wait in the store while nothing is sent.
+    /// Notified when something comes to wait in the store while nothing is sent.
     pub(super) fn arrivals(&self) -> Arc<Notify> {
         Arc::clone(&self.arrivals)
     }
@@ -352,7 +352,7 @@ impl Lane {
         self.state.lock().held.oldest_unstored_event()
     }
 
-    /// Forgets a delivery that was ended while it waits here. One that is under way goes on.
+    /// Forgets a delivery that was ended while it waits here. An attempt in flight goes on.
     pub(super) fn forget(&self, delivery: i64) {
         let mut state = self.state.lock();
         let before = state.ready.len();
@@ -362,7 +362,7 @@ impl Lane {
         }
     }
 
-    /// Forgets everything, because other nodes own it now. What is under way may end, and is not recorded.
+    /// Forgets everything, because other nodes own it now. Attempts in flight may end, and are not recorded.
     pub(super) fn abandon(&self) {
         let mut state = self.state.lock();
         state.mode = Mode::Abandoned;

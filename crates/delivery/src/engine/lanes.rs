@@ -37,7 +37,7 @@ struct Registry {
 }
 
 impl Lanes {
-    /// Of a node with so much memory, whose lanes may each have so many attempts in flight.
+    /// `attempts_max`: attempts in flight of each lane.
     pub(super) fn new(
         memory_bytes_max: usize,
         attempts_max: usize,

@@ -1,5 +1,14 @@
-//! Whether this node may send: until its lease ends, by the boot clock. Nobody can set that one, and it runs on while the machine
-//! is suspended.
+//! Node lease: the right of this node to send, until a time of the boot clock.
+//!
+//! | state | may send | what ends it |
+//! | --- | --- | --- |
+//! | never ends: the only server of a store | yes | nothing |
+//! | not begun: this node has joined | no | a renewal |
+//! | held | yes | time, unless a heartbeat renews it |
+//! | ended | no | a renewal, if the store still has the lease |
+//! | lost | no | this node joins again; late answers to heartbeats do not count |
+//!
+//! The boot clock cannot be set, and it runs on while the machine is suspended.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

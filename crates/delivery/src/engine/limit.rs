@@ -1,7 +1,9 @@
-//! How many attempts one lane may have under way: grows by one on success up to the webhook's cap, halves on failure down
-//! to one. A hanging webhook is soon tried by a single attempt at a time.
+//! Limit of attempts in flight for one lane: additive increase, multiplicative decrease.
+//!
+//! It grows by one on success up to the webhook's cap, and halves on failure down to one. A hanging webhook is soon tried by a
+//! single attempt at a time.
 
-/// Attempts a lane may have under way before anything is known of its webhook.
+/// Attempts that a lane may have in flight before anything is known of its webhook.
 const START: usize = 8;
 
 /// See the module.

@@ -1,8 +1,8 @@
-//! When work that may take long logs how far it is.
+//! Pace of progress messages: work that may take long logs how far it is every ten seconds.
 
 use std::time::{Duration, Instant};
 
-/// How often it does.
+/// How often it logs.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// See the module.

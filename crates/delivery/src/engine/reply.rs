@@ -1,8 +1,13 @@
-//! The way back to the publisher of a publish call, which may be committed in several parts.
+//! Reply to a publish call, which may be committed in several parts.
 //!
 //! Each part is answered after its own commit. The publisher gets one answer, with the results in the order of its events, once the
-//! last part was answered or given up. A part that the store could not take ends the call: the parts after it are refused with
-//! the same error, so that no later event of the call is stored before an earlier one that its publisher has to repeat.
+//! last part was answered or given up.
+//!
+//! | failure | what the publisher gets |
+//! | --- | --- |
+//! | the store could not take a part | the parts after it are refused with the same error: no later event of the call is stored before an earlier one that its publisher has to repeat |
+//! | the committer ends | "stopping" for every event that was not answered |
+//! | the publisher went away | nothing; its events are published |
 
 use std::sync::Arc;
 
@@ -39,7 +44,7 @@ struct State {
 }
 
 impl Reply {
-    /// Divides the reply to a call of so many events in two: the first is answered before the second.
+    /// Divides the reply to a call of `events` events in two: the first is answered before the second.
     pub(super) fn divide(self, events: usize) -> (Self, Self) {
         let parts = match self {
             Self::Part(part) => part.0,
@@ -85,7 +90,7 @@ impl Drop for Parts {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let mut results = std::mem::take(&mut state.results);
-        // Parts that nobody answered.
+        // Parts that were not answered.
         results.resize_with(self.events, || Err(PublishError::Stopping));
         if let Some(sender) = state.sender.take() {
             let _ = sender.send(results);

@@ -13,7 +13,7 @@ use super::{
     memory::{Memory, Place},
 };
 
-/// See the module. `H` is the wake handle of whatever waits.
+/// See the module. `H` is the wake handle of a lane that waits.
 pub(super) struct RoomQueue<H> {
     memory: Arc<Memory>,
     /// Each lane waits here once: it does not ask again before it was called.
@@ -30,7 +30,7 @@ impl<H> RoomQueue<H> {
 
     /// Takes a place, or queues the lane's handle. A lane must not ask again before it was called.
     pub(super) fn take(&self, handle: impl FnOnce() -> H) -> Option<Place> {
-        // Taken before the place is tried: whoever frees one finds the handle in the queue.
+        // The queue is locked before the place is tried: the keeper of a place that is freed later finds the handle here.
         let mut waiting = self.waiting.lock();
         let place = if waiting.is_empty() {
             self.memory.take_place()

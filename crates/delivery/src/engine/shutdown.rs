@@ -1,7 +1,7 @@
 //! Shutdown of the engine: no new events and attempts, then the end of attempts in flight, then the last commit.
 //!
-//! Attempts that take longer than the limit are made again after the next start. Where the committer has failed nothing is waited
-//! for: nobody would record what came of the attempts.
+//! Attempts that take longer than the limit are made again after the next start. Where the committer has failed, the shutdown does
+//! not wait for attempts, because none can be recorded.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Engine {
         let parts = &self.parts;
         self.let_end();
         parts.stopping.begin();
-        // From now on no attempt begins: one that did after the wait below would find nobody to record its outcome.
+        // From now on no attempt begins: one that began after the wait below could not be recorded.
         parts.lease.lost();
         let limit = if self.failed() == Some(committer::NAME) {
             Duration::ZERO
@@ -33,7 +33,7 @@ impl Engine {
         if !in_time {
             tracing::warn!(
                 attempts = parts.turns.taken(),
-                "attempts still under way will be made again after the next start"
+                "attempts still in flight will be made again after the next start"
             );
         }
         parts.tasks.lock().drain(..).for_each(|task| task.abort());

@@ -5,8 +5,8 @@
 //! | nothing counted | the component sleeps |
 //! | counted | it stores what all lanes counted at the end of the interval, and sleeps again |
 //!
-//! What is counted in the last interval before a crash is lost. Where the store does not answer, an interval is lost, and the log
-//! says so. Minutes and hours are those of the wall clock, because people read them. Nothing is decided by them.
+//! A crash loses the counts of the last interval. Where the store does not answer, an interval is lost, and the log says so. Minutes
+//! and hours are those of the wall clock, because people read them. Nothing is decided by them.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use super::{lane::Lane, lanes::Lanes};
 use crate::clock;
 
-/// How often what was counted is stored, in microseconds: a divisor of a minute, so that all of it belongs to one minute.
+/// How often the counts are stored, in microseconds: a divisor of a minute, so that all of it belongs to one minute.
 const INTERVAL_US: i64 = 10_000_000;
 
 /// See the module. Cheap to clone.

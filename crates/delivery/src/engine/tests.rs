@@ -1,4 +1,4 @@
-//! The whole engine on a store in a file: what the operator's own parts do to deliveries, and changes in the middle of an attempt.
+//! The whole engine on a store in a file: faults of the operator's own parts, and changes in the middle of an attempt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ use crate::{catalogue::Snapshot, clock, connector::ConnectorOptions, request::Re
 
 const ORGANIZATION: i64 = 1;
 const SECOND: i64 = 1_000_000;
-/// Attempts under way at once for one webhook.
+/// Attempts in flight at once for one webhook.
 const ATTEMPTS: usize = 8;
 
 /// An engine with what it works on.
@@ -173,7 +173,7 @@ fn webhook(id: i64, url: &str) -> Webhook {
     }
 }
 
-/// As many attempts as a webhook may have under way, for each time that the fault was met again.
+/// As many attempts as a webhook may have in flight, for each time that the fault was met again.
 #[expect(clippy::cast_precision_loss, reason = "a few rounds")]
 fn attempts_expected(since: i64) -> f64 {
     let rounds = 1 + (clock::schedule_us() - since) / (15 * SECOND);
@@ -249,7 +249,7 @@ async fn an_attempt_that_a_closed_connection_ends_is_not_repeated_to_the_former_
     // One connection, which is kept.
     let first = world.publish(7, 1).await;
     world.delivered_at_once(&first).await;
-    // The webhook is changed while the second request is under way.
+    // The webhook is changed while the second request is in flight.
     let (catalogue, url) = (Arc::clone(&world.catalogue), new.url("/"));
     former.answer_with(move |_| {
         configure(&catalogue, vec![webhook(7, &url)]);

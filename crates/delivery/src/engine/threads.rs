@@ -1,5 +1,7 @@
-//! The threads that send: one a core, each with a runtime of its own. A lane stays on one of them, and so do its
-//! connections: what it does never waits for another core to wake up.
+//! Threads that send: one for each core, each with a runtime of its own.
+//!
+//! A lane stays on one of them, and so do its connections: its work never waits for another core to wake up. A task that blocks
+//! its thread holds up the lanes of that thread, and no others.
 
 use tokio::{
     runtime::{Builder, Handle},

@@ -3,11 +3,11 @@
 //! A lane's worker holds one turn. When none is free the lane waits in the queue, and a worker that has finished a delivery while
 //! another lane waits gives its turn to the head of the queue: busy lanes take turns, and none can starve another.
 //!
-//! | state | who gets a turn |
+//! | state | which lane gets a turn |
 //! | --- | --- |
 //! | free turns | every lane that asks |
 //! | contended | the head of the queue, when a worker gives its turn back |
-//! | no lease, or told to send nothing | nobody: all lanes wait in the queue |
+//! | no lease, or told to send nothing | none: all lanes wait in the queue |
 //! | sending paused ([`super::faults`]) | one probe at a time |
 //!
 //! The queue holds wake handles and knows nothing of lanes. A handle whose lane is gone gets a turn like any other; the caller
@@ -30,12 +30,12 @@ use super::{
     lease::Lease,
 };
 
-/// See the module. `H` is the wake handle of whatever waits.
+/// See the module. `H` is the wake handle of a lane that waits.
 pub(super) struct Turns<H> {
     limit: usize,
     state: Mutex<State<H>>,
     lease: Arc<Lease>,
-    /// Nobody gets a turn.
+    /// No lane gets a turn.
     hold: bool,
     faults: Faults,
     contended: AtomicBool,
@@ -94,7 +94,7 @@ impl<H> Turns<H> {
         !self.hold && self.lease.holds() && self.faults.begin()
     }
 
-    /// What keeps everybody from sending.
+    /// The faults that keep all lanes from sending.
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
     }

@@ -6,8 +6,8 @@
 //! | failed | the first part that failed is kept; `/readyz` shows it, and the server ends the process |
 //! | stopping | parts may end; one that panics still fails the engine |
 //!
-//! Nothing in the engine is restarted by itself: nobody knows what a part had in hand when it panicked, and a fresh process
-//! finds everything that is owed in the store. The same watchdog watches parts of the server.
+//! No part of the engine is restarted by itself: what it had in hand when it panicked is unknown, and a fresh process finds
+//! everything that is owed in the store. The same watchdog watches parts of the server.
 
 use std::{
     panic::AssertUnwindSafe,

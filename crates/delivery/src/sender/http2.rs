@@ -35,7 +35,7 @@ impl Http2 {
             Err(_) => Err(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time")),
             Ok(Err(error)) => Err(failure(&error)),
             Ok(Ok((sender, connection))) => {
-                // What ends the connection reaches the exchange that is under way.
+                // The exchange in flight gets the error that ends the connection.
                 tokio::spawn(async move { drop(connection.await) });
                 Ok(Self { sender })
             }

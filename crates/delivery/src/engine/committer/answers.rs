@@ -60,7 +60,7 @@ pub(super) fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<P
     intakes.iter().enumerate().map(result).collect()
 }
 
-/// What a server would answer that does not wait for the commit: see [`hookwright_storage::fault`].
+/// The answers of a server that does not wait for the commit: see [`hookwright_storage::fault`].
 pub(super) fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
     intakes.iter().map(|intake| Ok(intake.published())).collect()
 }
@@ -79,7 +79,7 @@ pub(super) fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
     }
 }
 
-/// What publishers are told of a commit that failed: nothing of what the database says, which is not theirs to read.
+/// The error that publishers get when a commit fails. It holds no text of the database, which publishers must not read.
 pub(super) fn publish_error(error: &CommitError) -> PublishError {
     match error {
         CommitError::Full(_) => PublishError::Full,

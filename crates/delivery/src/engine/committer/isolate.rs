@@ -1,9 +1,15 @@
-//! Finds the row that the store refuses, so that it holds up no other.
+//! Isolation of a row that the store refuses, so that it holds up no other.
 //!
-//! A commit that the store answered with an error is repeated in halves until the row at fault is alone. An outcome at fault is
-//! stored without its texts, or without its attempt's row. An event at fault is refused to its publisher. A row counts as
-//! the one at fault only if the store takes others meanwhile. Where there are no others, the watermark that the store has is
-//! stored once more. If the store does not take that either, the store is at fault, and everything waits for the next commit.
+//! A commit that the store answered with an error is repeated in halves until the row at fault is alone.
+//!
+//! | row at fault | what follows |
+//! | --- | --- |
+//! | an outcome | it is stored without its texts, or without its attempt's row; else the delivery is given up |
+//! | an event | it is refused to its publisher |
+//! | none: the store takes no other commit either | the store is at fault, and everything waits for the next commit |
+//!
+//! A row counts as the one at fault only if the store takes others meanwhile. Where there are no others, the watermark that the
+//! store has is stored once more. The search ends after [`FAILURES_MAX`] failures.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -21,7 +27,7 @@ use super::{
 };
 use crate::clock;
 
-/// How many commits may fail while the row at fault is looked for.
+/// The most commits that may fail in one search.
 const FAILURES_MAX: usize = 64;
 
 /// A part of a commit.
@@ -161,7 +167,7 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
-                // Whether these are stored is not known.
+                // The store may have them.
                 self.unclear.extend(intakes);
                 Err(error)
             }

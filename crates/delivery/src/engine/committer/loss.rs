@@ -1,4 +1,4 @@
-//! What happens to work that is under way when the lease is lost.
+//! Work in flight when the lease is lost: what is recovered, accepted and stored afterwards.
 
 use hookwright_storage::{NewEvent, StoreOptions};
 use tokio::sync::oneshot;

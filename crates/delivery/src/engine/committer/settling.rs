@@ -28,7 +28,7 @@ impl Committer {
             if repeats.contains(&index) {
                 intake.withdraw();
             } else {
-                // What another node sends is that node's to look at.
+                // Another node sends to the other webhooks.
                 let mine = |over: &HandOver| !elsewhere.contains(&over.lane.webhook.raw());
                 self.hand_over(intake.into_jobs().filter(mine), now);
             }

@@ -1,4 +1,4 @@
-//! What waits for the committer is taken whole, in order and within bounds.
+//! The inbox is taken whole, in order and within bounds.
 
 use std::sync::Arc;
 
@@ -206,7 +206,7 @@ async fn outcomes_that_wait_are_bounded_in_bytes_and_count_as_memory() {
     loop {
         let mut record = record(&lane, waiting + 1, 16 << 10);
         record.load = Some(memory.load(record.bytes()));
-        // Else tokio would have so many in a row wait all the same.
+        // Else tokio would have some wait although there is room.
         match tokio::task::unconstrained(inbox.record(record)).now_or_never() {
             Some(added) => added.unwrap(),
             None => break,

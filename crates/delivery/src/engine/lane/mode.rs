@@ -1,9 +1,16 @@
-//! What becomes of a lane's deliveries, derived from the catalogue.
+//! Mode of a lane: whether its deliveries are sent, wait or end. It is derived from the catalogue under the lane's lock.
+//!
+//! | mode | webhook | deliveries in memory |
+//! | --- | --- | --- |
+//! | sending | active, with a URL | are sent |
+//! | waiting | inactive, pulled, or on a server that sends nothing | go back to the store |
+//! | gone | deleted | end |
+//! | abandoned | any: the lease was lost | are dropped, because other nodes own them; final |
 //!
 //! Every step of a lane takes the lock by [`Lane::lock`], which compares the catalogue's generation with the one that the lane
-//! has followed. A lane therefore cannot act by an older configuration than the last one that any of its steps has seen,
-//! and nobody can tell it to pause by what he has read earlier. A notice that the configuration has changed is needed only to
-//! wake a lane that has nothing to do.
+//! has followed. A lane therefore cannot act by an older configuration than the last one that any of its steps has seen. There is
+//! no second record of the mode that could disagree. A notice that the configuration has changed is needed only to wake a lane
+//! that has nothing to do.
 
 use std::sync::Arc;
 
@@ -56,7 +63,7 @@ impl Lane {
             if !matches!(state.mode, Mode::Abandoned) {
                 self.follow(&mut state);
             }
-            // A new lane is told of what waits by whoever made it.
+            // The caller that made a new lane tells it that something waits.
             state.reread &= !is_new;
         }
         state
@@ -71,7 +78,7 @@ impl Lane {
                     return;
                 }
                 state.reread = true;
-                // What was wrong with the webhook may be mended.
+                // The new configuration may have mended the fault.
                 state.held_until = 0;
                 (Mode::Sending(Arc::clone(&webhook)), Some(webhook))
             }

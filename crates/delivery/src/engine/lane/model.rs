@@ -13,7 +13,7 @@ use super::{
     *,
 };
 
-/// What becomes of deliveries that a lane has handed back.
+/// The way of deliveries that a lane has handed back.
 #[derive(Clone, Copy, Debug)]
 enum Handed {
     Parked,

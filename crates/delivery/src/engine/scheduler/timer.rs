@@ -1,4 +1,7 @@
-//! One timer per node: it knows when each lane next needs a look, sleeps until the earliest, and polls nothing meanwhile.
+//! Timer: when each lane next needs a look.
+//!
+//! One for each node. It sleeps until the earliest time, and polls nothing meanwhile. A time that comes to be earlier than the
+//! earliest wakes it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -45,7 +48,7 @@ impl Timer {
             match first {
                 Some(first) => {
                     let sleep = Duration::from_micros((first - now).unsigned_abs()).min(SLEEP_MAX);
-                    // A shorter wait that is announced meanwhile ends this one. At the end of a sleep nobody may be due, if the
+                    // A shorter wait that is announced meanwhile ends this one. At the end of a sleep no lane may be due, if the
                     // clock was set meanwhile: the caller has a look at it.
                     if tokio::time::timeout(sleep, self.earlier.notified()).await.is_err()
                         && first > clock::schedule_us()

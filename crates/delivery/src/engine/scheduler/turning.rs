@@ -1,6 +1,6 @@
 //! Turns among workers: a worker that ends passes its turn to the lane that has waited longest.
 //!
-//! A lane that is called and has nothing to do any more gives the turn to the next one. While the engine stops nobody is called:
+//! A lane that is called and has nothing to do any more gives the turn to the next one. While the engine stops no lane is called:
 //! turns go back, and the engine waits until all of them are free.
 
 use std::{sync::Arc, time::Duration};

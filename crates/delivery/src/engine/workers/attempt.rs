@@ -1,6 +1,6 @@
 //! One attempt of a delivery: signed, posted, and turned into the record of what came of it.
 //!
-//! | what came of it | what follows |
+//! | result | what follows |
 //! | --- | --- |
 //! | the webhook was configured anew before the request was sent | the delivery goes back to the store, and counts no attempt |
 //! | a fault of the operator's | the same, after a pause ([`super::super::faults`]) |

@@ -10,7 +10,7 @@ use super::super::BODY_READ_MAX;
 pub(super) enum Framing {
     /// There is none.
     None,
-    /// After so many bytes.
+    /// After this number of bytes.
     Length(usize),
     /// After the last chunk.
     Chunked,

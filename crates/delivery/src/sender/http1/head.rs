@@ -214,7 +214,7 @@ impl Found {
             Err(httparse::Error::TooManyHeaders) => return Err(too_many()),
             _ => {}
         }
-        // A blank before the colon changes what the field is for nobody who reads the body.
+        // For the framing, a field counts also with a blank before its colon.
         let count = read_tolerantly(fields, &mut headers, Blanks::Accepted)?;
         let framing = Framing::of(self.status.status, &headers[..count]);
         let count = read_tolerantly(fields, &mut headers, Blanks::Refused)?;
