@@ -65,22 +65,27 @@ impl HeldDeliveries {
             since,
             weight,
         };
-        self.release(place.delivery);
         self.memory.add(own);
         self.bytes += bytes;
         self.own += own;
-        self.deliveries.insert(place.delivery, held);
+        let before = self.deliveries.insert(place.delivery, held);
+        debug_assert!(before.is_none(), "{place:?} is held already");
+        self.count_down(before.as_ref());
     }
 
     /// Holds a delivery no longer. Returns whether it was held.
     pub(super) fn release(&mut self, delivery: i64) -> bool {
-        let Some(held) = self.deliveries.remove(&delivery) else {
-            return false;
-        };
-        self.bytes -= held.weight.lane;
-        self.own -= held.weight.own;
-        self.memory.remove(held.weight.own);
-        true
+        let held = self.deliveries.remove(&delivery);
+        self.count_down(held.as_ref());
+        held.is_some()
+    }
+
+    fn count_down(&mut self, held: Option<&Held>) {
+        if let Some(held) = held {
+            self.bytes -= held.weight.lane;
+            self.own -= held.weight.own;
+            self.memory.remove(held.weight.own);
+        }
     }
 
     /// Holds nothing any more.
