@@ -1,5 +1,6 @@
-//! The configuration that the hot path reads: webhooks and organizations in one immutable [`Snapshot`], swapped when anything
-//! changes. Reading takes no lock and no query. A new snapshot shares with the one before whatever did not change.
+//! Catalogue: the configuration that the hot path reads. Webhooks and organizations are in one immutable [`Snapshot`], which is
+//! swapped when anything changes. A new snapshot shares with the previous one whatever did not change. Reading takes no lock and no
+//! query.
 
 mod sharded;
 

@@ -1,4 +1,4 @@
-//! What is recorded of an attempt beside the columns of its row: one JSON text, for people and for the API.
+//! Details of an attempt beside the columns of its row: one JSON text, for people and for the API.
 
 use std::fmt::Write as _;
 

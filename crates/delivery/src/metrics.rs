@@ -1,4 +1,4 @@
-//! What the engine counts, for `/metrics` (Prometheus / OpenMetrics text).
+//! Metrics of the engine, for `/metrics` (Prometheus / OpenMetrics text).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! TLS towards receivers: what is trusted, and what a failed handshake means.
+//! TLS towards receivers: trusted authorities, and the meaning of a failed handshake.
 
 use std::{env, error::Error as StdError, sync::Arc};
 

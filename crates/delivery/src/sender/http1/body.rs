@@ -1,4 +1,4 @@
-//! How a response's body is framed, and reading as much of it as is worth it.
+//! Framing of a response's body, and a reader of its first part.
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
