@@ -64,3 +64,23 @@ impl<H> RoomQueue<H> {
         waiting.pop_front().map(|handle| (handle, place))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_dropped_is_for_the_lane_that_has_waited_longest() {
+        let room = RoomQueue::new(Arc::new(Memory::new(1_000)));
+        let mut places: Vec<Place> = (0..100).map_while(|handle| room.take(|| handle)).collect();
+        let first = places.len();
+        assert!(first < 100 && room.take(|| 200).is_none());
+        room.check(|handle| *handle).unwrap();
+        assert!(room.next().is_none(), "all places are taken");
+        places.clear();
+        let called: Vec<usize> = std::iter::from_fn(|| room.next())
+            .map(|(handle, _place)| handle)
+            .collect();
+        assert_eq!(called, [first, 200]);
+    }
+}

@@ -171,3 +171,35 @@ impl<H> Turns<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(limit: usize) -> Turns<usize> {
+        Turns::new(limit, Arc::new(Lease::new(false)))
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_belongs_to_the_lane_that_has_waited_longest() {
+        let turns = turns(1);
+        assert!(turns.take(|| 1));
+        assert!(!turns.take(|| 2) && !turns.take(|| 3) && turns.contended());
+        assert_eq!((turns.give(), turns.give()), (Some(2), Some(3)));
+        assert_eq!((turns.taken(), turns.contended()), (1, false));
+        assert_eq!((turns.give(), turns.taken()), (None, 0));
+        turns.check(|handle| *handle).unwrap();
+    }
+
+    #[test]
+    fn the_check_sees_a_turn_that_was_lost_and_a_lane_that_waits_twice() {
+        let turns = turns(2);
+        let broken = || turns.check(|handle| *handle).unwrap_err().invariant;
+        turns.state.lock().free -= 1;
+        assert_eq!(broken(), Invariant::TurnsAddUp);
+        turns.state.lock().free += 1;
+        assert!(turns.take(|| 7) && turns.take(|| 7));
+        assert!(!turns.take(|| 7) && !turns.take(|| 7));
+        assert_eq!(broken(), Invariant::QueuedOnce);
+    }
+}

@@ -232,3 +232,13 @@ async fn outcomes_that_wait_are_bounded_in_bytes_and_count_as_memory() {
         "there is room again"
     );
 }
+
+#[tokio::test]
+async fn the_check_sees_a_size_that_is_wrong() {
+    let inbox = Inbox::new();
+    let (reply, _answer) = oneshot::channel();
+    inbox.publish(vec![draft(1, 2, 3)], 0, reply).await.unwrap();
+    inbox.check().unwrap();
+    inbox.state.lock().size.rows += 1;
+    assert_eq!(inbox.check().unwrap_err().invariant, Invariant::InboxAddsUp);
+}

@@ -174,3 +174,34 @@ impl HeldDeliveries {
         unstored.map(|held| held.place.event).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(delivery: i64) -> Place {
+        Place {
+            delivery,
+            event: delivery - 1,
+            organization: 1,
+        }
+    }
+
+    #[test]
+    fn bytes_add_up_and_the_check_sees_where_they_do_not() {
+        let memory = Arc::new(Memory::new(1_000));
+        let mut held = HeldDeliveries::new(Arc::clone(&memory));
+        held.insert(place(1), false, 10.into(), 0);
+        held.insert(place(3), true, 20.into(), 0);
+        assert_eq!((held.bytes(), memory.used()), (30, 30));
+        held.check().unwrap();
+        assert!(held.release(1) && !held.release(1));
+        assert_eq!((held.bytes(), memory.used()), (20, 20));
+        held.check().unwrap();
+        held.bytes += 1;
+        assert_eq!(held.check().unwrap_err().invariant, Invariant::LaneBytesAddUp);
+        held.clear();
+        held.check().unwrap();
+        assert_eq!(memory.used(), 0);
+    }
+}
