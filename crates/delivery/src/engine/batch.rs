@@ -101,7 +101,7 @@ mod tests {
     use super::{
         super::{
             health::Health,
-            lane::{Lane, LaneLimits, Place, Shared, tests::catalogue},
+            lane::{Lane, LaneLimits, Place, Shared, fixtures::catalogue},
             lease::Lease,
             memory::Memory,
             turns::Turns,

@@ -459,6 +459,8 @@ impl State {
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+pub(super) mod fixtures;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -255,7 +255,7 @@ mod tests {
         StoredEvent {
             payload: vec![b' '; bytes].into(),
             webhooks: Arc::from([1, 2]),
-            ..(*crate::engine::lane::tests::event(7)).clone()
+            ..(*crate::engine::lane::fixtures::event(7)).clone()
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     super::{
         Engine, EngineOptions,
         command::Draft,
-        lane::tests::{catalogue, event},
+        lane::fixtures::{catalogue, event},
     },
     *,
 };

@@ -11,7 +11,7 @@ use super::{
     super::{
         command::{PublishError, Published},
         health::Health,
-        lane::{Lane, LaneLimits, Shared, tests::catalogue},
+        lane::{Lane, LaneLimits, Shared, fixtures::catalogue},
         lease::Lease,
         memory::Memory,
         record::Change,

@@ -11,7 +11,7 @@ use super::{
         lease::Lease,
         memory::{DELIVERY_BYTES, EXEMPT_BYTES},
     },
-    tests::{event, webhook},
+    fixtures::{event, webhook},
     *,
 };
 use crate::catalogue::{Snapshot, Webhook};

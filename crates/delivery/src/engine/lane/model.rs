@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{lease::Lease, memory::DELIVERY_BYTES},
-    tests::{SECOND, catalogue, configure, job, lane_with, webhook},
+    fixtures::{SECOND, catalogue, configure, job, lane_with, webhook},
     *,
 };
 
