@@ -4,13 +4,12 @@
 
 mod checkpoint;
 mod commit;
+mod files;
 pub(crate) mod queries;
 pub(crate) mod waiting;
 
 use std::{
-    fs::{self, File, Permissions},
-    io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs::File,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -29,7 +28,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use parking_lot::Mutex;
 use tokio::time::interval_at;
 
-use self::checkpoint::Checkpointer;
+use self::{checkpoint::Checkpointer, files::lock};
 use crate::{
     DEADLINE,
     batch::{Batch, Committed, NewEvent},
@@ -314,66 +313,6 @@ async fn patiently<T: Send + 'static>(
                 tracing::info!("still running after {seconds} s: {what}");
             }
         }
-    }
-}
-
-/// The mode of every file of the store: its owner alone may read it.
-const OWNER_ALONE: u32 = 0o600;
-
-/// Makes a file that is not there, and takes a file that is there from everybody but its owner.
-fn secure(path: &str) -> io::Result<()> {
-    match File::options()
-        .create_new(true)
-        .write(true)
-        .mode(OWNER_ALONE)
-        .open(path)
-    {
-        // The umask may have taken bits away.
-        Ok(file) => file.set_permissions(Permissions::from_mode(OWNER_ALONE)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            restrict(path);
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes a file from everybody but its owner, if it is there. The file is not opened: to close it would end SQLite's own locks on it.
-fn restrict(path: &str) {
-    let Ok(metadata) = fs::metadata(path) else { return };
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & !OWNER_ALONE == 0 {
-        return;
-    }
-    match fs::set_permissions(path, Permissions::from_mode(OWNER_ALONE)) {
-        Ok(()) => tracing::info!(
-            file = path,
-            "others could use this file (mode {mode:03o}); it is 600 now"
-        ),
-        Err(error) => tracing::warn!(
-            file = path,
-            %error,
-            "others can use this file (mode {mode:03o}), and its mode cannot be set to 600: payloads in it are not sealed"
-        ),
-    }
-}
-
-/// Keeps other servers away from the file for as long as the lock lives; it ends with the process, however that ends. Its owner
-/// alone can read the file, its log and the lock from then on; SQLite gives a log that it makes the mode of the file.
-fn lock(path: &str) -> Result<File, StoreError> {
-    let lock_path = format!("{path}.lock");
-    let unreachable = |error: io::Error| StoreError::Unreachable(format!("{lock_path}: {error}"));
-    secure(&lock_path).map_err(unreachable)?;
-    let file = File::options().write(true).open(&lock_path).map_err(unreachable)?;
-    match file.try_lock() {
-        Ok(()) => {
-            secure(path).map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
-            restrict(&format!("{path}-wal"));
-            restrict(&format!("{path}-shm"));
-            Ok(file)
-        }
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::AlreadyServed(path.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(unreachable(error)),
     }
 }
 
