@@ -23,35 +23,26 @@ use crate::{
     schema::event_replays,
 };
 
-/// Appends attempts by one of two statements: looking for each whether it is there costs more than the row itself, and is
-/// needed only after a commit that failed.
-macro_rules! insert_attempts {
-    ($statement:ident, $conn:expr, $rows:expr) => {
-        if !$rows.is_empty() {
-            let mut statement = $statement::default();
-            for row in $rows {
-                statement.delivery_id.push(row.delivery_id);
-                statement.number.push(row.number);
-                statement.event_id.push(row.event_id);
-                statement.organization_id.push(row.organization_id);
-                statement.webhook_id.push(row.webhook_id);
-                statement.started_at.push(row.started_at);
-                statement.duration_us.push(row.duration_us);
-                statement.status.push(row.status);
-                statement.error_class.push(row.error_class.as_deref());
-                statement.error_message.push(row.error_message.as_deref());
-                statement.delivery_state.push(row.delivery_state);
-                statement.details.push(&row.details);
-                statement.response_body.push(row.response_body.as_deref());
-            }
-            diesel_async::RunQueryDsl::execute(statement, $conn).await?;
-        }
-    };
-}
-
 /// Appends attempts that may be there already.
 pub(super) async fn insert_attempts_again(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
-    insert_attempts!(InsertAttemptsAgain, conn, rows);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let statement = InsertAttemptsAgain(InsertAttempts::of(rows));
+    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
+}
+
+/// Appends the attempts of a batch.
+async fn insert_attempts(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<()> {
+    if batch.attempts.is_empty() {
+        return Ok(());
+    }
+    let statement = InsertAttempts::of(batch.attempts.iter().map(|row| &**row));
+    if batch.repeated {
+        diesel_async::RunQueryDsl::execute(InsertAttemptsAgain(statement), conn).await?;
+    } else {
+        diesel_async::RunQueryDsl::execute(statement, conn).await?;
+    }
     Ok(())
 }
 
@@ -82,11 +73,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         let fresh: Vec<NewEvent> = fresh.map(|(_, event)| event.clone()).collect();
         insert_events(conn, &fresh, owner).await?;
     }
-    if batch.repeated {
-        insert_attempts!(InsertAttemptsAgain, conn, &batch.attempts);
-    } else {
-        insert_attempts!(InsertAttempts, conn, &batch.attempts);
-    }
+    insert_attempts(conn, batch).await?;
     ordering::put_pending(conn, &batch.pend, node).await?;
     if !batch.unpend.is_empty() {
         let statement = DeletePending {

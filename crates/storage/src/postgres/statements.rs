@@ -10,7 +10,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
 };
 
-use crate::rows::{FOLLOWS, PendingRow};
+use crate::rows::{AttemptRow, FOLLOWS, PendingRow};
 
 /// Defines a statement whose text is fixed and whose parameters are arrays, one for each column.
 macro_rules! statement {
@@ -89,27 +89,47 @@ statement! {
     ")"
 }
 
-statement! {
-    /// Appends attempts; one that is there already stays as it is.
-    InsertAttemptsAgain {
-        delivery_id: i64 => BigInt,
-        number: i32 => Integer,
-        event_id: i64 => BigInt,
-        organization_id: i64 => BigInt,
-        webhook_id: i64 => BigInt,
-        started_at: i64 => BigInt,
-        duration_us: i64 => BigInt,
-        status: Option<i32> => Nullable<Integer>,
-        error_class: Option<&'a str> => Nullable<Text>,
-        error_message: Option<&'a str> => Nullable<Text>,
-        delivery_state: i32 => Integer,
-        details: &'a str => Text,
-        response_body: Option<&'a [u8]> => Nullable<Binary>,
+impl<'a> InsertAttempts<'a> {
+    /// Of these rows.
+    pub(super) fn of(rows: impl IntoIterator<Item = &'a AttemptRow>) -> Self {
+        let mut statement = Self::default();
+        for row in rows {
+            statement.delivery_id.push(row.delivery_id);
+            statement.number.push(row.number);
+            statement.event_id.push(row.event_id);
+            statement.organization_id.push(row.organization_id);
+            statement.webhook_id.push(row.webhook_id);
+            statement.started_at.push(row.started_at);
+            statement.duration_us.push(row.duration_us);
+            statement.status.push(row.status);
+            statement.error_class.push(row.error_class.as_deref());
+            statement.error_message.push(row.error_message.as_deref());
+            statement.delivery_state.push(row.delivery_state);
+            statement.details.push(&row.details);
+            statement.response_body.push(row.response_body.as_deref());
+        }
+        statement
     }
-    "INSERT INTO attempts (delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us, status, \
-     error_class, error_message, delivery_state, details, response_body) SELECT * FROM unnest(",
-    ") ON CONFLICT DO NOTHING"
 }
+
+/// Appends attempts; one that is there already stays as it is. To look for each whether it is there costs more than the row
+/// itself, and is needed only after a commit that failed.
+pub(super) struct InsertAttemptsAgain<'a>(pub(super) InsertAttempts<'a>);
+
+impl QueryId for InsertAttemptsAgain<'_> {
+    type QueryId = InsertAttemptsAgain<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Pg> for InsertAttemptsAgain<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(" ON CONFLICT DO NOTHING");
+        Ok(())
+    }
+}
+
+impl<Conn> diesel::query_dsl::RunQueryDsl<Conn> for InsertAttemptsAgain<'_> {}
 
 statement! {
     /// Writes pending rows in place of what is there. An ordered one gets the next position.
