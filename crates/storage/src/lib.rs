@@ -14,8 +14,9 @@
 //! | `waiting` | what waits in the store, page by page |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | [`certificates`] | less strict verification of servers' certificates |
-//! | `queries` | queries that are the same on both, written once |
+//! | `deliveries`, `troubled`, `paused`, `walk` | how lists for people are made of rows |
 //! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
+//! | `queries` of both | queries that are the same on both, written once |
 //! | `seal` | secrets at rest |
 //!
 //! Invariants: what [`Store::commit`] returned `Ok` for survives a crash of process and machine; it is stored whole or not at
@@ -28,17 +29,18 @@ pub mod certificates;
 pub mod changes;
 pub mod clock;
 mod configuration;
+mod deliveries;
 mod error;
 pub mod fault;
 mod history;
 mod members;
 pub mod nodes;
 pub mod operations;
+mod paused;
 #[cfg(test)]
 mod plans;
 mod postgres;
 pub mod pull;
-mod queries;
 pub mod replays;
 mod retention;
 mod row_event;
@@ -50,9 +52,11 @@ mod sqlite;
 pub mod stats;
 mod store;
 pub mod tokens;
+mod troubled;
 mod unfinished;
 mod vitals;
 mod waiting;
+mod walk;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::{
     store::{Backend, Store, StoreOptions},
 };
 
-/// As [`crate::queries::ordering`] asks: for the paused keys of an organization's webhooks, of all webhooks, and of one webhook
+/// As `queries::ordering` asks: for the paused keys of an organization's webhooks, of all webhooks, and of one webhook
 /// newest first.
 const PAUSED_KEYS: [&str; 3] = [
     "SELECT organization_id, webhook_id FROM pending_deliveries

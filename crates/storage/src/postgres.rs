@@ -9,6 +9,7 @@ mod commit;
 mod compaction;
 pub(crate) mod configuration;
 mod connect;
+mod dialect;
 mod environment;
 mod identity;
 mod members;
@@ -18,6 +19,11 @@ mod ordering;
 mod owners;
 mod partitions;
 mod pooler;
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the queries are the same on both stores; only the module `dialect` differs"
+)]
+#[path = "queries/mod.rs"]
 pub(crate) mod queries;
 pub mod remote;
 mod schedule;

@@ -3,11 +3,16 @@
 //!
 //! Each call is a handful of statements however many deliveries it concerns, in one transaction.
 
+use hookwright_domain::outcome::ErrorClass;
+
 use crate::{
     batch::StoredEvent,
+    clock::shown_us,
     error::StoreError,
     operations::Discard,
-    postgres, sqlite,
+    postgres,
+    rows::{AttemptRow, DELIVERED, GOES_ON, PendingRow},
+    sqlite,
     store::{Backend, Store, write},
 };
 
@@ -76,5 +81,42 @@ impl Store {
     pub async fn extend_leases(&self, webhook: i64, leases: &[Lease], until: i64) -> Result<Vec<Lease>, StoreError> {
         let leases = leases.to_vec();
         write!(self, extend_leases(webhook, &leases, until))
+    }
+}
+
+/// The attempt of a delivery that was handed out and never acknowledged.
+pub(crate) fn not_acknowledged(row: &PendingRow, leased_at: i64) -> AttemptRow {
+    AttemptRow {
+        error_class: Some(ErrorClass::Timeout.as_str().to_owned()),
+        error_message: Some("it was handed out, and not acknowledged before its deadline".to_owned()),
+        delivery_state: GOES_ON,
+        ..attempt(row, leased_at, row.due_at)
+    }
+}
+
+/// The attempt of a delivery that was acknowledged.
+pub(crate) fn acknowledged(row: &PendingRow, leased_at: i64, now: i64) -> AttemptRow {
+    AttemptRow {
+        delivery_state: DELIVERED,
+        ..attempt(row, leased_at, now)
+    }
+}
+
+fn attempt(row: &PendingRow, leased_at: i64, ended_at: i64) -> AttemptRow {
+    AttemptRow {
+        delivery_id: row.delivery_id,
+        number: row.attempts,
+        event_id: row.event_id,
+        organization_id: row.organization_id,
+        webhook_id: row.webhook_id,
+        started_at: shown_us(leased_at),
+        duration_us: (ended_at - leased_at).max(0),
+        status: None,
+        error_class: None,
+        error_message: None,
+        delivery_state: GOES_ON,
+        // Nothing was posted.
+        details: "{\"url\":\"\"}".to_owned(),
+        response_body: None,
     }
 }

@@ -1,6 +1,9 @@
 //! Retention: removes expired events step by step. One node at a time has the turn to do it.
 
+use std::collections::BTreeMap;
+
 use diesel_async::AsyncPgConnection;
+use hookwright_domain::id::FANOUT_MAX;
 
 use crate::{
     batch::Expired,
@@ -47,8 +50,10 @@ impl Retention {
     pub async fn step(&mut self, after: i64, before: i64) -> Result<Expired, StoreError> {
         match &self.store.backend {
             Backend::Sqlite(store) => {
-                let step =
-                    move |conn: &mut _| sqlite::queries::expire_stretch(conn, after, before, EXPIRE_LOOK, EXPIRE_LIMIT);
+                let step = move |conn: &mut _| {
+                    let step = sqlite::queries::expire_stretch(conn, after, before, EXPIRE_LOOK, EXPIRE_LIMIT);
+                    sqlite::at_once(step)
+                };
                 store.write(None, step).await
             }
             Backend::Postgres(store) => {
@@ -59,5 +64,98 @@ impl Retention {
                 Ok(expired)
             }
         }
+    }
+}
+
+/// The largest id that a delivery of an event can have.
+pub(crate) fn last_delivery_of(event: i64) -> i64 {
+    event.saturating_add(i64::try_from(FANOUT_MAX).unwrap_or(i64::MAX))
+}
+
+/// What is to be done with a stretch of events.
+pub(crate) struct Stretch {
+    /// Those that nothing is pending of.
+    pub(crate) removable: Vec<i64>,
+    /// Those that stay.
+    pub(crate) kept: Vec<i64>,
+    /// The last event that was looked at.
+    pub(crate) last: i64,
+}
+
+impl Stretch {
+    /// Tells events apart by the sorted list of those that something is pending of; `limit` are removed at most.
+    pub(crate) fn of(ids: &[i64], pending: &[i64], limit: usize) -> Self {
+        let mut stretch = Self {
+            removable: Vec::new(),
+            kept: Vec::new(),
+            last: i64::MIN,
+        };
+        for id in ids {
+            if pending.binary_search(id).is_ok() {
+                stretch.kept.push(*id);
+            } else if stretch.removable.len() < limit {
+                stretch.removable.push(*id);
+            } else {
+                break;
+            }
+            stretch.last = *id;
+        }
+        stretch
+    }
+}
+
+/// An event that may be removed: its id, its organization, the webhooks that it is owed to, and its request id.
+pub(crate) type Removable = (i64, i64, Vec<u8>, Option<String>);
+
+/// The events of each organization that have a request id, with these ids.
+pub(crate) fn requests(rows: &[Removable]) -> impl Iterator<Item = ((i64, Vec<i64>), Vec<&str>)> {
+    let mut by_organization: BTreeMap<i64, (Vec<i64>, Vec<&str>)> = BTreeMap::new();
+    for (id, organization, _, request) in rows {
+        if let Some(request) = request {
+            let of = by_organization.entry(*organization).or_default();
+            of.0.push(*id);
+            of.1.push(request);
+        }
+    }
+    by_organization
+        .into_iter()
+        .map(|(organization, (events, requests))| ((organization, events), requests))
+}
+
+/// Runs of events with none between them that stays: the first event, the last one, and the last delivery of that.
+pub(crate) fn runs(rows: &[Removable], kept: &[i64]) -> Vec<(i64, i64, i64)> {
+    let place = |id: i64| kept.partition_point(|kept| *kept < id);
+    let runs = rows.chunk_by(|a, b| place(a.0) == place(b.0));
+    let ends = runs.filter_map(|run| {
+        let (from, to) = (run.first()?, run.last()?);
+        Some((from.0, to.0, to.0 + i64::try_from(to.2.len() / 8).unwrap_or(0)))
+    });
+    ends.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_ends_where_enough_is_removed() {
+        let stretch = Stretch::of(&[10, 20, 30, 40, 50, 60], &[20, 30, 60], 2);
+        assert_eq!(
+            (stretch.removable, stretch.kept, stretch.last),
+            (vec![10, 40], vec![20, 30], 40)
+        );
+        let stretch = Stretch::of(&[10, 20], &[10, 20], 2);
+        assert_eq!(
+            (stretch.removable, stretch.kept, stretch.last),
+            (vec![], vec![10, 20], 20)
+        );
+    }
+
+    #[test]
+    fn no_run_spans_an_event_that_stays() {
+        let row = |id: i64, webhooks: usize| (id, 7, vec![0; webhooks * 8], None);
+        let rows = [row(10, 1), row(15, 0), row(40, 3), row(60, 1)];
+        assert_eq!(runs(&rows, &[20, 30, 50]), [(10, 15, 15), (40, 40, 43), (60, 60, 61)]);
+        assert_eq!(runs(&rows, &[]), [(10, 60, 61)]);
     }
 }

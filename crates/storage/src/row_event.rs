@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::sql,
+    expression::SqlLiteral,
+    prelude::*,
+    sql_types::{BigInt, Binary},
+};
 use hookwright_domain::id::{EventId, time_us};
 
-use crate::batch::{EventRecord, StoredEvent};
+use crate::{
+    batch::{EventRecord, StoredEvent},
+    schema::events,
+};
 
 /// An event as its table has it.
 #[derive(Clone, Debug, Queryable)]
@@ -62,6 +70,43 @@ impl EventHead {
     }
 }
 
+/// The columns of an [`EventHead`].
+pub(crate) type Head = (
+    events::id,
+    events::event_type,
+    events::webhooks,
+    events::occurred_at,
+    events::attributes,
+    events::request_id,
+    events::ordering_key,
+    events::replay_of,
+    SqlLiteral<BigInt>,
+);
+
+pub(crate) fn head() -> Head {
+    (
+        events::id,
+        events::event_type,
+        events::webhooks,
+        events::occurred_at,
+        events::attributes,
+        events::request_id,
+        events::ordering_key,
+        events::replay_of,
+        payload_length(),
+    )
+}
+
+/// How many bytes a payload has. It is not read for that.
+pub(crate) fn payload_length() -> SqlLiteral<BigInt> {
+    sql("CAST(length(payload) AS BIGINT)")
+}
+
+/// The first bytes of a payload.
+pub(crate) fn beginning(bytes: usize) -> SqlLiteral<Binary> {
+    sql(&format!("substr(payload, 1, {bytes})"))
+}
+
 /// An event without what is long.
 #[derive(Clone, Debug, Queryable)]
 pub(crate) struct EventOutline {
@@ -72,6 +117,23 @@ pub(crate) struct EventOutline {
     pub(crate) replay_of: Option<i64>,
     pub(crate) ordering_key: Option<String>,
 }
+
+/// The columns of an [`EventOutline`].
+pub(crate) const OUTLINE: (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+    events::ordering_key,
+) = (
+    events::id,
+    events::organization_id,
+    events::event_type,
+    events::webhooks,
+    events::replay_of,
+    events::ordering_key,
+);
 
 /// A delivery that an event is owed to a webhook by.
 #[derive(Clone, Copy, Debug)]

@@ -263,6 +263,17 @@ pub struct HealthRow {
     pub failures: i32,
 }
 
+impl HealthRow {
+    /// A row of the webhooks that fail: the webhook, since when, and how often.
+    pub(crate) fn failing((webhook_id, since, failures): (i64, i64, i32)) -> Self {
+        Self {
+            webhook_id,
+            failing_since: Some(since),
+            failures,
+        }
+    }
+}
+
 /// What came of a webhook's attempts since the store was last told: a success ends the failures that the store knows of, and the
 /// failures after it are added to what is there. Times are those of the schedule clock.
 #[derive(Clone, Debug, PartialEq, Eq)]

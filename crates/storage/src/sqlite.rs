@@ -4,7 +4,13 @@
 
 mod checkpoint;
 mod commit;
+mod dialect;
 mod files;
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the queries are the same on both stores; only the module `dialect` differs"
+)]
+#[path = "queries/mod.rs"]
 pub(crate) mod queries;
 pub(crate) mod waiting;
 
@@ -28,6 +34,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use parking_lot::Mutex;
 use tokio::time::interval_at;
 
+pub(crate) use self::dialect::at_once;
 use self::{checkpoint::Checkpointer, files::lock};
 use crate::{
     DEADLINE,
@@ -75,7 +82,7 @@ pub(crate) async fn peek_setting(path: &str, key: &str) -> Result<Option<Vec<u8>
     let (path, key) = (path.to_owned(), key.to_owned());
     patiently("opening the file", move |_| {
         let _lock = lock(&path)?;
-        Ok(queries::setting(&mut connect(&path)?, &key)?)
+        Ok(at_once(queries::setting(&mut connect(&path)?, &key))?)
     })
     .await
 }

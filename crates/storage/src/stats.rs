@@ -1,12 +1,14 @@
 //! Statistics: what happened in each minute and hour, as small rows that are added to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hookwright_domain::histogram::Histogram;
 
 use crate::{
     error::StoreError,
-    postgres, sqlite,
+    postgres,
+    schema::delivery_stats,
+    sqlite,
     store::{Backend, Store, read, write},
 };
 
@@ -102,4 +104,61 @@ impl Store {
     pub async fn forget_stats(&self, now: i64) -> Result<usize, StoreError> {
         write!(self, forget_stats(now))
     }
+}
+
+/// What a row counts.
+pub(crate) type Columns = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
+
+/// The columns of [`Columns`].
+pub(crate) const COLUMNS: (
+    delivery_stats::attempts,
+    delivery_stats::failed_attempts,
+    delivery_stats::delivered,
+    delivery_stats::failed,
+    delivery_stats::durations,
+    delivery_stats::latencies,
+) = (
+    delivery_stats::attempts,
+    delivery_stats::failed_attempts,
+    delivery_stats::delivered,
+    delivery_stats::failed,
+    delivery_stats::durations,
+    delivery_stats::latencies,
+);
+
+pub(crate) fn tally((attempts, failed_attempts, delivered, failed, durations, latencies): Columns) -> Tally {
+    Tally {
+        attempts,
+        failed_attempts,
+        delivered,
+        failed,
+        durations: Histogram::unpack(&durations),
+        latencies: Histogram::unpack(&latencies),
+    }
+}
+
+/// When the periods of these rows began.
+pub(crate) fn starts(rows: &[StatsRow]) -> Vec<i64> {
+    let starts: BTreeSet<i64> = rows.iter().map(|row| row.started_at).collect();
+    starts.into_iter().collect()
+}
+
+/// What is to be stored where rows are added to those that are there: one row a subject and period, in order.
+pub(crate) fn added(rows: &[StatsRow], known: Vec<((i64, i64, i64), Columns)>) -> Vec<StatsRow> {
+    let mut known: HashMap<(i64, i64, i64), Columns> = known.into_iter().collect();
+    let mut added: BTreeMap<(i64, i64, i64), Tally> = BTreeMap::new();
+    for row in rows {
+        let key = (row.subject, row.period, row.started_at);
+        let sum = added
+            .entry(key)
+            .or_insert_with(|| known.remove(&key).map(tally).unwrap_or_default());
+        sum.add(&row.tally);
+    }
+    let row = |((subject, period, started_at), tally)| StatsRow {
+        subject,
+        period,
+        started_at,
+        tally,
+    };
+    added.into_iter().map(row).collect()
 }

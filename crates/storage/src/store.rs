@@ -62,7 +62,9 @@ pub(crate) enum Backend {
 macro_rules! read {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
-            Backend::Sqlite(store) => store.read(move |conn| sqlite::queries::$query(conn, $($argument),*)).await,
+            Backend::Sqlite(store) => {
+                store.read(move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
+            }
             Backend::Postgres(store) => {
                 store.read(async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
             }
@@ -74,7 +76,9 @@ macro_rules! read {
 macro_rules! write {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
-            Backend::Sqlite(store) => store.write(None, move |conn| sqlite::queries::$query(conn, $($argument),*)).await,
+            Backend::Sqlite(store) => {
+                store.write(None, move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
+            }
             Backend::Postgres(store) => postgres::undisturbed!(
                 store.write(None, async |conn| postgres::queries::$query(conn, $($argument),*).await).await
             ),
@@ -88,7 +92,7 @@ macro_rules! configure {
         match &$store.backend {
             // There is no other node to tell what changed.
             Backend::Sqlite(store) => {
-                store.write($ping, move |conn| sqlite::queries::$query(conn, $($argument),*)).await
+                store.write($ping, move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
             }
             Backend::Postgres(store) => postgres::undisturbed!(
                 store.configure($part, $ping.clone(), async |conn| postgres::queries::$query(conn, $($argument),*).await).await
@@ -191,7 +195,9 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(store) => {
                 let ids = ids.to_vec();
-                store.read(move |conn| sqlite::queries::events_exist(conn, &ids)).await
+                store
+                    .read(move |conn| sqlite::at_once(sqlite::queries::events_exist(conn, &ids)))
+                    .await
             }
             Backend::Postgres(store) => store.events_exist(ids).await,
         }

@@ -3,6 +3,8 @@
 //! `pending_deliveries` may hold millions of rows for a few webhooks, or a few rows for many. The statements here cost one look-up
 //! in the index per webhook and node, not one row of work per delivery, and a page of them is one round trip.
 
+use std::collections::HashMap;
+
 use diesel::{QueryableByName, sql_types};
 
 use crate::{
@@ -47,6 +49,19 @@ impl WaitingPage {
 pub(crate) struct Count {
     #[diesel(sql_type = sql_types::BigInt)]
     pub(crate) count: i64,
+}
+
+/// How many of the first events fit a budget of bytes, which is lowered by what they take. The first one also fits if it has up to
+/// `first_bytes`.
+pub(crate) fn fitting(ids: &[i64], sizes: &HashMap<i64, i64>, budget: &mut usize, first_bytes: usize) -> usize {
+    for (index, id) in ids.iter().enumerate() {
+        let size = sizes.get(id).map_or(0, |size| usize::try_from(*size).unwrap_or(0));
+        if size > *budget && (index > 0 || size > first_bytes) {
+            return index;
+        }
+        *budget = budget.saturating_sub(size);
+    }
+    ids.len()
 }
 
 impl Store {

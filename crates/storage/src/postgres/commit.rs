@@ -13,7 +13,7 @@ use super::statements::{
     AddFailures, AppendChanges, ClaimRequests, DeletePending, FindRequests, ForgetFailures, InsertAttempts,
     InsertAttemptsAgain, InsertEndings, InsertEvents, NoteSuccesses, UpsertPending,
 };
-use super::{ordering, owners, queries};
+use super::{dialect, ordering, owners};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
@@ -82,7 +82,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         };
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
-    committed.due = queries::promote_all(conn, node, &batch.advance, schedule_us()).await?;
+    committed.due = dialect::promote_all(conn, node, &batch.advance, schedule_us()).await?;
     batch.add_due_again(&mut committed.due);
     insert_endings(conn, &batch.endings).await?;
     committed.failing = store_health(conn, &batch.health).await?;
@@ -269,5 +269,5 @@ async fn store_health(conn: &mut AsyncPgConnection, changes: &[HealthChange]) ->
         return Ok(Vec::new());
     }
     let known: Vec<(i64, i64, i32)> = diesel_async::RunQueryDsl::load(add, conn).await?;
-    Ok(known.into_iter().map(crate::queries::queue::health).collect())
+    Ok(known.into_iter().map(HealthRow::failing).collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::{ExpressionMethods as _, QueryDsl as _, QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{commit::upsert_pending, queries, statements::UpdatePending};
+use super::{commit::upsert_pending, dialect, statements::UpdatePending};
 use crate::{
     batch::{Batch, NewEvent},
     rows::{FOLLOWS, PendingRow},
@@ -23,7 +23,7 @@ pub(super) async fn lock(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryRe
     if webhooks.is_empty() {
         return Ok(());
     }
-    queries::lock_order(conn, &webhooks).await
+    dialect::lock_order(conn, &webhooks).await
 }
 
 /// Puts new ordered deliveries behind those of their key: only the first one of a key is due.

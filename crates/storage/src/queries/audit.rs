@@ -1,70 +1,80 @@
 //! The audit log: see [`crate::audit`].
 
-macro_rules! audit_queries {
-    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        pub(crate) $($asynchronous)* fn append_audit(conn: &mut Connection, row: &AuditRow) -> QueryResult<()> {
-            diesel::insert_into(audit_log::table).values(row).execute(conn)$($wait)*.map(drop)
-        }
+use hookwright_domain::id::first_at;
 
-        /// Lines below `before`, newest first; and the id to go on below, if there may be more. Looks at a bounded number of
-        /// lines: a page may come out short.
-        pub(crate) $($asynchronous)* fn list_audit(
-            conn: &mut Connection,
-            filter: &AuditFilter,
-            before: i64,
-            size: usize,
-        ) -> QueryResult<(Vec<ListedAudit>, Option<i64>)> {
-            use hookwright_domain::id::first_at;
-            use $crate::queries::audit::{STRETCH, STRETCHES_MAX};
-            let mut found = Vec::new();
-            let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
-            let from = filter.start_us.map_or(0, first_at);
-            for _ in 0..STRETCHES_MAX {
-                let mut query = audit_log::table
-                    .left_join(organizations::table.on(audit_log::organization_id.eq(organizations::id.nullable())))
-                    .filter(audit_log::id.lt(below))
-                    .order(audit_log::id.desc())
-                    .limit(STRETCH)
-                    .select((audit_log::all_columns, organizations::name.nullable()))
-                    .into_boxed();
-                if let Some(organization) = filter.organization_id {
-                    query = query.filter(audit_log::organization_id.eq(organization));
-                }
-                let mut lines: Vec<(AuditRow, Option<String>)> = query.load(conn)$($wait)*?;
-                let full = $crate::queries::history::cut(&mut lines, STRETCH, |(row, _)| row.id >= from);
-                for (row, organization) in lines {
-                    below = row.id;
-                    if !filter.matches(&row) {
-                        continue;
-                    }
-                    found.push(ListedAudit { row, organization });
-                    if found.len() == size {
-                        return Ok((found, Some(below)));
-                    }
-                }
-                if !full {
-                    return Ok((found, None));
-                }
-            }
-            Ok((found, Some(below)))
-        }
-
-        /// Removes lines before an id, one step at a time: at most `FORGOTTEN_AT_ONCE` lines.
-        pub(crate) $($asynchronous)* fn forget_audit(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-            let end: Option<i64> = audit_log::table
-                .filter(audit_log::id.lt(before))
-                .order(audit_log::id)
-                .offset($crate::queries::FORGOTTEN_AT_ONCE)
-                .select(audit_log::id)
-                .first(conn)$($wait)*
-                .optional()?;
-            diesel::delete(audit_log::table.filter(audit_log::id.lt(end.unwrap_or(before)))).execute(conn)$($wait)*
-        }
-    };
-}
-pub(crate) use audit_queries;
+use super::{FORGOTTEN_AT_ONCE, prelude::*};
+use crate::{
+    audit::{AuditFilter, ListedAudit},
+    rows::AuditRow,
+    schema::{audit_log, organizations},
+    walk::cut,
+};
 
 /// How many lines one look at the store takes in.
-pub(crate) const STRETCH: i64 = 100;
+const STRETCH: i64 = 100;
 /// How many stretches one call looks at.
-pub(crate) const STRETCHES_MAX: usize = 10;
+const STRETCHES_MAX: usize = 10;
+
+pub(crate) async fn append_audit(conn: &mut Connection, row: &AuditRow) -> QueryResult<()> {
+    diesel::insert_into(audit_log::table)
+        .values(row)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Lines below `before`, newest first; and the id to go on below, if there may be more. Looks at a bounded number of
+/// lines: a page may come out short.
+pub(crate) async fn list_audit(
+    conn: &mut Connection,
+    filter: &AuditFilter,
+    before: i64,
+    size: usize,
+) -> QueryResult<(Vec<ListedAudit>, Option<i64>)> {
+    let mut found = Vec::new();
+    let mut below = filter.end_us.map_or(before, |end| before.min(first_at(end)));
+    let from = filter.start_us.map_or(0, first_at);
+    for _ in 0..STRETCHES_MAX {
+        let mut query = audit_log::table
+            .left_join(organizations::table.on(audit_log::organization_id.eq(organizations::id.nullable())))
+            .filter(audit_log::id.lt(below))
+            .order(audit_log::id.desc())
+            .limit(STRETCH)
+            .select((audit_log::all_columns, organizations::name.nullable()))
+            .into_boxed();
+        if let Some(organization) = filter.organization_id {
+            query = query.filter(audit_log::organization_id.eq(organization));
+        }
+        let mut lines: Vec<(AuditRow, Option<String>)> = query.load(conn).await?;
+        let full = cut(&mut lines, STRETCH, |(row, _)| row.id >= from);
+        for (row, organization) in lines {
+            below = row.id;
+            if !filter.matches(&row) {
+                continue;
+            }
+            found.push(ListedAudit { row, organization });
+            if found.len() == size {
+                return Ok((found, Some(below)));
+            }
+        }
+        if !full {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, Some(below)))
+}
+
+/// Removes lines before an id, one step at a time: at most `FORGOTTEN_AT_ONCE` lines.
+pub(crate) async fn forget_audit(conn: &mut Connection, before: i64) -> QueryResult<usize> {
+    let end: Option<i64> = audit_log::table
+        .filter(audit_log::id.lt(before))
+        .order(audit_log::id)
+        .offset(FORGOTTEN_AT_ONCE)
+        .select(audit_log::id)
+        .first(conn)
+        .await
+        .optional()?;
+    diesel::delete(audit_log::table.filter(audit_log::id.lt(end.unwrap_or(before))))
+        .execute(conn)
+        .await
+}

@@ -1,141 +1,155 @@
 //! Which deliveries changed: see [`crate::changes`].
 
-macro_rules! changes_queries {
-    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        /// Where every stream ends: a look-up for each.
-        pub(crate) $($asynchronous)* fn change_positions(conn: &mut Connection) -> QueryResult<Positions> {
-            let mut positions = Positions::new();
-            let mut after = i32::MIN;
-            loop {
-                let next: Option<i32> = delivery_changes::table
-                    .filter(delivery_changes::stream.gt(after))
-                    .order(delivery_changes::stream)
-                    .select(delivery_changes::stream)
-                    .first(conn)$($wait)*
-                    .optional()?;
-                let Some(stream) = next else { return Ok(positions) };
-                let end: Option<i64> = delivery_changes::table
-                    .filter(delivery_changes::stream.eq(stream))
-                    .select(diesel::dsl::max(delivery_changes::position))
-                    .first(conn)$($wait)*?;
-                positions.insert(stream, end.unwrap_or(0));
-                after = stream;
-            }
-        }
+use std::collections::BTreeSet;
 
-        /// Appends a row to a stream, in the transaction of the changes.
-        pub(crate) $($asynchronous)* fn append_changes(
-            conn: &mut Connection,
-            stream: i32,
-            deliveries: &[u8],
-        ) -> QueryResult<()> {
-            let end: Option<i64> = delivery_changes::table
-                .filter(delivery_changes::stream.eq(stream))
-                .select(diesel::dsl::max(delivery_changes::position))
-                .first(conn)$($wait)*?;
-            let position = end.map_or(0, |end| end + 1).max($crate::clock::now_us());
-            diesel::insert_into(delivery_changes::table)
-                .values((
-                    delivery_changes::stream.eq(stream),
-                    delivery_changes::position.eq(position),
-                    delivery_changes::deliveries.eq(deliveries),
-                ))
-                .execute(conn)$($wait)*
-                .map(drop)
-        }
+use super::{
+    FORGOTTEN_AT_ONCE, ID_CHUNK,
+    deliveries::{delivery_records, outlines_of},
+    dialect::lock_steered,
+    prelude::*,
+};
+use crate::{
+    batch::{DeliveryFilter, DeliveryRecord},
+    changes::{self, Changes, Positions},
+    clock,
+    schema::{attempts, delivery_changes, delivery_endings},
+};
 
-        /// A caller changed deliveries.
-        $($asynchronous)* fn note_changes(
-            conn: &mut Connection,
-            organization: i64,
-            deliveries: &[i64],
-        ) -> QueryResult<()> {
-            let Some(packed) = $crate::changes::pack(deliveries.iter().map(|delivery| (organization, *delivery))) else {
-                return Ok(());
-            };
-            let stream = lock_steered(conn)$($wait)*?;
-            append_changes(conn, stream, &packed)$($wait)*
-        }
-
-        pub(crate) $($asynchronous)* fn changes_after(
-            conn: &mut Connection,
-            organization: i64,
-            filter: &DeliveryFilter,
-            positions: &Positions,
-            limit: i64,
-        ) -> QueryResult<Changes> {
-            let mut changes = Changes { positions: positions.clone(), ..Changes::default() };
-            let mut ids = Vec::new();
-            for (stream, end) in change_positions(conn)$($wait)*? {
-                let after = positions.get(&stream).copied().unwrap_or(0);
-                if end <= after {
-                    continue;
-                }
-                let rows: Vec<(i64, Vec<u8>)> = delivery_changes::table
-                    .filter(delivery_changes::stream.eq(stream))
-                    .filter(delivery_changes::position.gt(after))
-                    .order(delivery_changes::position)
-                    .limit(limit)
-                    .select((delivery_changes::position, delivery_changes::deliveries))
-                    .load(conn)$($wait)*?;
-                for (position, deliveries) in rows {
-                    ids.extend($crate::changes::unpack(&deliveries, organization));
-                    changes.positions.insert(stream, position);
-                }
-                changes.more |= changes.positions.get(&stream).is_some_and(|position| *position < end);
-            }
-            changes.deliveries = deliveries_by_id(conn, organization, ids)$($wait)*?;
-            changes.deliveries.retain(|record| filter.matches(record));
-            Ok(changes)
-        }
-
-        /// Deliveries that have an attempt or an ending, by id.
-        $($asynchronous)* fn deliveries_by_id(
-            conn: &mut Connection,
-            organization: i64,
-            mut ids: Vec<i64>,
-        ) -> QueryResult<Vec<DeliveryRecord>> {
-            ids.sort_unstable();
-            ids.dedup();
-            let mut of = std::collections::BTreeSet::new();
-            for ids in ids.chunks($crate::queries::queue::ID_CHUNK) {
-                let attempted: Vec<i64> = attempts::table
-                    .filter(attempts::delivery_id.eq_any(ids))
-                    .filter(attempts::organization_id.eq(organization))
-                    .select(attempts::event_id)
-                    .load(conn)$($wait)*?;
-                let ended: Vec<i64> = delivery_endings::table
-                    .filter(delivery_endings::delivery_id.eq_any(ids))
-                    .filter(delivery_endings::organization_id.eq(organization))
-                    .select(delivery_endings::event_id)
-                    .load(conn)$($wait)*?;
-                of.extend(attempted.into_iter().chain(ended));
-            }
-            let of: Vec<i64> = of.into_iter().collect();
-            let outlines = outlines_of(conn, &of)$($wait)*?;
-            let mut records = delivery_records(conn, outlines)$($wait)*?;
-            records.retain(|record| ids.binary_search(&record.delivery_id).is_ok());
-            Ok(records)
-        }
-
-        /// A step of it: positions are times, and of each stream only so many rows go at once.
-        pub(crate) $($asynchronous)* fn forget_changes(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-            let mut forgotten = 0;
-            for (stream, end) in change_positions(conn)$($wait)*? {
-                let of_stream = delivery_changes::table.filter(delivery_changes::stream.eq(stream));
-                let step: Option<i64> = of_stream
-                    .order(delivery_changes::position)
-                    .offset($crate::queries::FORGOTTEN_AT_ONCE)
-                    .select(delivery_changes::position)
-                    .first(conn)$($wait)*
-                    .optional()?;
-                // The last row of a stream stays: positions only ever grow.
-                let before = before.min(end).min(step.unwrap_or(i64::MAX));
-                forgotten += diesel::delete(of_stream.filter(delivery_changes::position.lt(before)))
-                    .execute(conn)$($wait)*?;
-            }
-            Ok(forgotten)
-        }
-    };
+/// Where every stream ends: a look-up for each.
+pub(crate) async fn change_positions(conn: &mut Connection) -> QueryResult<Positions> {
+    let mut positions = Positions::new();
+    let mut after = i32::MIN;
+    loop {
+        let next: Option<i32> = delivery_changes::table
+            .filter(delivery_changes::stream.gt(after))
+            .order(delivery_changes::stream)
+            .select(delivery_changes::stream)
+            .first(conn)
+            .await
+            .optional()?;
+        let Some(stream) = next else { return Ok(positions) };
+        let end: Option<i64> = delivery_changes::table
+            .filter(delivery_changes::stream.eq(stream))
+            .select(diesel::dsl::max(delivery_changes::position))
+            .first(conn)
+            .await?;
+        positions.insert(stream, end.unwrap_or(0));
+        after = stream;
+    }
 }
-pub(crate) use changes_queries;
+
+/// Appends a row to a stream, in the transaction of the changes.
+pub(crate) async fn append_changes(conn: &mut Connection, stream: i32, deliveries: &[u8]) -> QueryResult<()> {
+    let end: Option<i64> = delivery_changes::table
+        .filter(delivery_changes::stream.eq(stream))
+        .select(diesel::dsl::max(delivery_changes::position))
+        .first(conn)
+        .await?;
+    let position = end.map_or(0, |end| end + 1).max(clock::now_us());
+    diesel::insert_into(delivery_changes::table)
+        .values((
+            delivery_changes::stream.eq(stream),
+            delivery_changes::position.eq(position),
+            delivery_changes::deliveries.eq(deliveries),
+        ))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// A caller changed deliveries.
+pub(super) async fn note_changes(conn: &mut Connection, organization: i64, deliveries: &[i64]) -> QueryResult<()> {
+    let Some(packed) = changes::pack(deliveries.iter().map(|delivery| (organization, *delivery))) else {
+        return Ok(());
+    };
+    let stream = lock_steered(conn).await?;
+    append_changes(conn, stream, &packed).await
+}
+
+pub(crate) async fn changes_after(
+    conn: &mut Connection,
+    organization: i64,
+    filter: &DeliveryFilter,
+    positions: &Positions,
+    limit: i64,
+) -> QueryResult<Changes> {
+    let mut changes = Changes {
+        positions: positions.clone(),
+        ..Changes::default()
+    };
+    let mut ids = Vec::new();
+    for (stream, end) in change_positions(conn).await? {
+        let after = positions.get(&stream).copied().unwrap_or(0);
+        if end <= after {
+            continue;
+        }
+        let rows: Vec<(i64, Vec<u8>)> = delivery_changes::table
+            .filter(delivery_changes::stream.eq(stream))
+            .filter(delivery_changes::position.gt(after))
+            .order(delivery_changes::position)
+            .limit(limit)
+            .select((delivery_changes::position, delivery_changes::deliveries))
+            .load(conn)
+            .await?;
+        for (position, deliveries) in rows {
+            ids.extend(changes::unpack(&deliveries, organization));
+            changes.positions.insert(stream, position);
+        }
+        changes.more |= changes.positions.get(&stream).is_some_and(|position| *position < end);
+    }
+    changes.deliveries = deliveries_by_id(conn, organization, ids).await?;
+    changes.deliveries.retain(|record| filter.matches(record));
+    Ok(changes)
+}
+
+/// Deliveries that have an attempt or an ending, by id.
+async fn deliveries_by_id(
+    conn: &mut Connection,
+    organization: i64,
+    mut ids: Vec<i64>,
+) -> QueryResult<Vec<DeliveryRecord>> {
+    ids.sort_unstable();
+    ids.dedup();
+    let mut of = BTreeSet::new();
+    for ids in ids.chunks(ID_CHUNK) {
+        let attempted: Vec<i64> = attempts::table
+            .filter(attempts::delivery_id.eq_any(ids))
+            .filter(attempts::organization_id.eq(organization))
+            .select(attempts::event_id)
+            .load(conn)
+            .await?;
+        let ended: Vec<i64> = delivery_endings::table
+            .filter(delivery_endings::delivery_id.eq_any(ids))
+            .filter(delivery_endings::organization_id.eq(organization))
+            .select(delivery_endings::event_id)
+            .load(conn)
+            .await?;
+        of.extend(attempted.into_iter().chain(ended));
+    }
+    let of: Vec<i64> = of.into_iter().collect();
+    let outlines = outlines_of(conn, &of).await?;
+    let mut records = delivery_records(conn, outlines).await?;
+    records.retain(|record| ids.binary_search(&record.delivery_id).is_ok());
+    Ok(records)
+}
+
+/// A step of it: positions are times, and of each stream only so many rows go at once.
+pub(crate) async fn forget_changes(conn: &mut Connection, before: i64) -> QueryResult<usize> {
+    let mut forgotten = 0;
+    for (stream, end) in change_positions(conn).await? {
+        let of_stream = delivery_changes::table.filter(delivery_changes::stream.eq(stream));
+        let step: Option<i64> = of_stream
+            .order(delivery_changes::position)
+            .offset(FORGOTTEN_AT_ONCE)
+            .select(delivery_changes::position)
+            .first(conn)
+            .await
+            .optional()?;
+        // The last row of a stream stays: positions only ever grow.
+        let before = before.min(end).min(step.unwrap_or(i64::MAX));
+        forgotten += diesel::delete(of_stream.filter(delivery_changes::position.lt(before)))
+            .execute(conn)
+            .await?;
+    }
+    Ok(forgotten)
+}

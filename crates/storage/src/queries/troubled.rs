@@ -2,281 +2,124 @@
 //! cancelled. They are few among many, and each kind has rows of its own: lists of them walk those rows, newest first, and not
 //! the events.
 
-macro_rules! troubled_queries {
-    ([$($asynchronous:tt)*], [$($wait:tt)*]) => {
-        /// Deliveries of some kinds below `before`, newest first; and the id to go on below, if there may be more. A page may come
-        /// out short.
-        $($asynchronous)* fn list_troubled(
-            conn: &mut Connection,
-            organization: i64,
-            (filter, kinds): (&DeliveryFilter, $crate::queries::troubled::Kinds),
-            before: i64,
-            size: usize,
-        ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
-            use $crate::queries::{deliveries::Page, history::{STRETCH, next_stretch}, troubled::{Range, merge, owed}};
-            let range = Range::of(filter);
-            let mut page = Page::new(filter, size);
-            let mut below = before.min(range.deliveries_end());
-            let mut stretch = STRETCH;
-            loop {
-                let sources = troubled_ids(conn, (organization, filter.webhook_id), kinds, below, stretch)$($wait)*?;
-                page.work.looked_at(sources.iter().map(|source| source.len()).sum());
-                let (mut meant, rest) = merge(sources, stretch);
-                meant.retain(|id| range.holds(id) && id.organization == organization && filter.is_to(id.webhook));
-                let mut events: Vec<i64> = meant.iter().map(|id| id.event).collect();
-                events.dedup();
-                page.work.looked_at(events.len());
-                let outlines = outlines_of(conn, &events)$($wait)*?;
-                if let Some(below) = fill(conn, &mut page, &owed(&outlines, &meant, filter))$($wait)*? {
-                    return Ok((page.found, Some(below)));
-                }
-                match rest {
-                    Some(rest) if range.may_hold_below(rest) => below = rest,
-                    _ => return Ok((page.found, None)),
-                }
-                if page.work.is_enough() {
-                    return Ok((page.found, Some(below)));
-                }
-                stretch = next_stretch(stretch);
-            }
-        }
-
-        /// The newest of each kind below an id, as many as a stretch has. Which organization a row is of is looked at afterwards,
-        /// where no index tells.
-        $($asynchronous)* fn troubled_ids(
-            conn: &mut Connection,
-            (organization, webhook): (i64, Option<i64>),
-            kinds: $crate::queries::troubled::Kinds,
-            below: i64,
-            stretch: i64,
-        ) -> QueryResult<Vec<Vec<TroubledId>>> {
-            let mut sources: Vec<Vec<TroubledId>> = Vec::new();
-            if kinds.failed {
-                let failed = attempts::table
-                    .filter($crate::queries::troubled::failed())
-                    .filter(attempts::organization_id.eq(organization))
-                    .filter(attempts::delivery_id.lt(below))
-                    .order(attempts::delivery_id.desc())
-                    .limit(stretch)
-                    .select((attempts::delivery_id, attempts::event_id, attempts::organization_id, attempts::webhook_id));
-                sources.push(failed.load(conn)$($wait)*?);
-            }
-            if kinds.waiting {
-                let waiting = pending_deliveries::table
-                    .filter(pending_deliveries::delivery_id.lt(below))
-                    .order(pending_deliveries::delivery_id.desc())
-                    .limit(stretch)
-                    .select((
-                        pending_deliveries::delivery_id,
-                        pending_deliveries::event_id,
-                        pending_deliveries::organization_id,
-                        pending_deliveries::webhook_id,
-                    ));
-                sources.push(waiting.load(conn)$($wait)*?);
-            }
-            if kinds.paused {
-                let mut paused = pending_deliveries::table
-                    .filter($crate::queries::ordering::is_paused())
-                    .filter(pending_deliveries::organization_id.eq(organization))
-                    .filter(pending_deliveries::delivery_id.lt(below))
-                    .order(pending_deliveries::delivery_id.desc())
-                    .limit(stretch)
-                    .select((
-                        pending_deliveries::delivery_id,
-                        pending_deliveries::event_id,
-                        pending_deliveries::organization_id,
-                        pending_deliveries::webhook_id,
-                    ))
-                    .into_boxed();
-                if let Some(webhook) = webhook {
-                    paused = paused.filter(pending_deliveries::webhook_id.eq(webhook));
-                }
-                sources.push(paused.load(conn)$($wait)*?);
-            }
-            if kinds.ended {
-                let ended = delivery_endings::table
-                    .filter(delivery_endings::delivery_id.lt(below))
-                    .order(delivery_endings::delivery_id.desc())
-                    .limit(stretch)
-                    .select((
-                        delivery_endings::delivery_id,
-                        delivery_endings::event_id,
-                        delivery_endings::organization_id,
-                        delivery_endings::webhook_id,
-                    ));
-                sources.push(ended.load(conn)$($wait)*?);
-            }
-            Ok(sources)
-        }
-    };
-}
-pub(crate) use troubled_queries;
-
-use diesel::{Queryable, dsl::sql, expression::SqlLiteral, sql_types::Bool};
-use hookwright_domain::{id::first_at, outcome::DeliveryState};
-
+use super::{
+    deliveries::{fill, outlines_of},
+    prelude::*,
+};
 use crate::{
-    batch::DeliveryFilter,
-    row_event::{EventOutline, Owed},
+    batch::{DeliveryFilter, DeliveryRecord},
+    deliveries::Page,
+    paused::is_paused,
+    schema::{attempts, delivery_endings, pending_deliveries},
+    troubled::{self, Kinds, Range, TroubledId, merge, owed},
+    walk::{STRETCH, next_stretch},
 };
 
-/// A second of ids: the deliveries of an event lie within it.
-const SPREAD: i64 = 1 << 32;
-
-/// A delivery that has a row of one of the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
-pub(crate) struct TroubledId {
-    pub(crate) delivery: i64,
-    pub(crate) event: i64,
-    pub(crate) organization: i64,
-    pub(crate) webhook: i64,
-}
-
-/// Which kinds of rows tell of what is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kinds {
-    pub(crate) failed: bool,
-    pub(crate) waiting: bool,
-    /// Of what waits, only what is paused: it has an index of its own.
-    pub(crate) paused: bool,
-    pub(crate) ended: bool,
-}
-
-impl DeliveryFilter {
-    /// The kinds of rows that all that is looked for has; `None` where something of it has no row.
-    pub(crate) fn kinds(&self) -> Option<Kinds> {
-        let any = |wanted: &[DeliveryState]| self.states.iter().any(|state| wanted.contains(state));
-        let is_plain = any(&[DeliveryState::Pending, DeliveryState::Delivered]);
-        // Whatever failed for a reason failed, waits, or was cancelled afterwards.
-        let all = self.states.is_empty() && !self.error_classes.is_empty();
-        let none = self.states.is_empty() && !all;
-        (self.event_id.is_none() && !is_plain && !none).then(|| Kinds {
-            failed: all || any(&[DeliveryState::Failed]),
-            waiting: all || any(&[DeliveryState::Retrying]),
-            paused: !all && !any(&[DeliveryState::Retrying]) && any(&[DeliveryState::Paused]),
-            ended: all || any(&[DeliveryState::Cancelled]),
-        })
-    }
-}
-
-/// The index's own words: a database uses it for no others.
-pub(crate) fn failed() -> SqlLiteral<Bool> {
-    sql("attempts.delivery_state = 2")
-}
-
-/// The events that are looked for, by the times that they were published.
-pub(crate) struct Range {
-    from: i64,
-    end: i64,
-}
-
-impl Range {
-    pub(crate) fn of(filter: &DeliveryFilter) -> Self {
-        Self {
-            from: filter.start_us.map_or(0, first_at),
-            end: filter.end_us.map_or(i64::MAX, first_at),
+/// Deliveries of some kinds below `before`, newest first; and the id to go on below, if there may be more. A page may come
+/// out short.
+pub(super) async fn list_troubled(
+    conn: &mut Connection,
+    organization: i64,
+    (filter, kinds): (&DeliveryFilter, Kinds),
+    before: i64,
+    size: usize,
+) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
+    let range = Range::of(filter);
+    let mut page = Page::new(filter, size);
+    let mut below = before.min(range.deliveries_end());
+    let mut stretch = STRETCH;
+    loop {
+        let sources = troubled_ids(conn, (organization, filter.webhook_id), kinds, below, stretch).await?;
+        page.work.looked_at(sources.iter().map(Vec::len).sum());
+        let (mut meant, rest) = merge(sources, stretch);
+        meant.retain(|id| range.holds(id) && id.organization == organization && filter.is_to(id.webhook));
+        let mut events: Vec<i64> = meant.iter().map(|id| id.event).collect();
+        events.dedup();
+        page.work.looked_at(events.len());
+        let outlines = outlines_of(conn, &events).await?;
+        if let Some(below) = fill(conn, &mut page, &owed(&outlines, &meant, filter)).await? {
+            return Ok((page.found, Some(below)));
         }
-    }
-
-    /// No delivery of theirs has this id or one above.
-    pub(crate) fn deliveries_end(&self) -> i64 {
-        self.end.saturating_add(SPREAD)
-    }
-
-    /// Whether a delivery of theirs may have an id below this one: it is above its event's.
-    pub(crate) fn may_hold_below(&self, delivery: i64) -> bool {
-        delivery > self.from
-    }
-
-    pub(crate) fn holds(&self, id: &TroubledId) -> bool {
-        (self.from..self.end).contains(&id.event)
+        match rest {
+            Some(rest) if range.may_hold_below(rest) => below = rest,
+            _ => return Ok((page.found, None)),
+        }
+        if page.work.is_enough() {
+            return Ok((page.found, Some(below)));
+        }
+        stretch = next_stretch(stretch);
     }
 }
 
-/// All kinds together, newest first, each delivery once; and the id to go on below. A kind of which there may be more says nothing
-/// below its last one, so neither do the others.
-pub(crate) fn merge(sources: Vec<Vec<TroubledId>>, stretch: i64) -> (Vec<TroubledId>, Option<i64>) {
-    let is_full = |source: &&Vec<TroubledId>| i64::try_from(source.len()).unwrap_or(i64::MAX) == stretch;
-    let lasts = sources.iter().filter(is_full).filter_map(|source| source.last());
-    let rest = lasts.map(|id| id.delivery).max();
-    let known = |id: &TroubledId| rest.is_none_or(|rest| id.delivery >= rest);
-    let mut all: Vec<TroubledId> = sources.into_iter().flatten().filter(known).collect();
-    all.sort_unstable_by_key(|id| std::cmp::Reverse(id.delivery));
-    all.dedup_by_key(|id| id.delivery);
-    (all, rest)
-}
-
-/// The deliveries with their events, in the order given; those whose event is gone, or of another type, are left out.
-pub(crate) fn owed<'a>(outlines: &'a [EventOutline], ids: &[TroubledId], filter: &DeliveryFilter) -> Vec<Owed<'a>> {
-    let events: std::collections::HashMap<i64, &EventOutline> = outlines
-        .iter()
-        .filter(|event| filter.is_of(&event.event_type))
-        .map(|event| (event.id, event))
-        .collect();
-    let owed = ids.iter().filter_map(|id| {
-        Some(Owed {
-            event: events.get(&id.event)?,
-            delivery_id: id.delivery,
-            webhook_id: id.webhook,
-        })
-    });
-    owed.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(deliveries: &[i64]) -> Vec<TroubledId> {
-        let id = |delivery: &i64| TroubledId {
-            delivery: *delivery,
-            event: delivery - 1,
-            organization: 1,
-            webhook: 2,
-        };
-        deliveries.iter().map(id).collect()
+/// The newest of each kind below an id, as many as a stretch has. Which organization a row is of is looked at afterwards,
+/// where no index tells.
+async fn troubled_ids(
+    conn: &mut Connection,
+    (organization, webhook): (i64, Option<i64>),
+    kinds: Kinds,
+    below: i64,
+    stretch: i64,
+) -> QueryResult<Vec<Vec<TroubledId>>> {
+    let mut sources: Vec<Vec<TroubledId>> = Vec::new();
+    if kinds.failed {
+        let failed = attempts::table
+            .filter(troubled::failed())
+            .filter(attempts::organization_id.eq(organization))
+            .filter(attempts::delivery_id.lt(below))
+            .order(attempts::delivery_id.desc())
+            .limit(stretch)
+            .select((
+                attempts::delivery_id,
+                attempts::event_id,
+                attempts::organization_id,
+                attempts::webhook_id,
+            ));
+        sources.push(failed.load(conn).await?);
     }
-
-    #[test]
-    fn nothing_is_said_below_where_a_kind_ends_early() {
-        assert_eq!(
-            merge(vec![ids(&[9, 7, 5]), ids(&[8, 2])], 3),
-            (ids(&[9, 8, 7, 5]), Some(5))
-        );
-        assert_eq!(merge(vec![ids(&[9, 7]), ids(&[9, 2])], 3), (ids(&[9, 7, 2]), None));
-        assert_eq!(
-            merge(vec![ids(&[9, 8, 7]), ids(&[6, 5, 4])], 3),
-            (ids(&[9, 8, 7]), Some(7))
-        );
-        assert_eq!(merge(vec![], 3), (ids(&[]), None));
+    if kinds.waiting {
+        let waiting = pending_deliveries::table
+            .filter(pending_deliveries::delivery_id.lt(below))
+            .order(pending_deliveries::delivery_id.desc())
+            .limit(stretch)
+            .select((
+                pending_deliveries::delivery_id,
+                pending_deliveries::event_id,
+                pending_deliveries::organization_id,
+                pending_deliveries::webhook_id,
+            ));
+        sources.push(waiting.load(conn).await?);
     }
-
-    #[test]
-    fn rows_tell_of_what_did_not_go_through() {
-        let of = |states: &[DeliveryState]| {
-            let filter = DeliveryFilter {
-                states: states.to_vec(),
-                ..DeliveryFilter::default()
-            };
-            filter
-                .kinds()
-                .map(|kinds| (kinds.failed, kinds.waiting, kinds.paused, kinds.ended))
-        };
-        assert_eq!(of(&[DeliveryState::Failed]), Some((true, false, false, false)));
-        assert_eq!(
-            of(&[DeliveryState::Paused, DeliveryState::Cancelled]),
-            Some((false, false, true, true))
-        );
-        assert_eq!(
-            of(&[DeliveryState::Paused, DeliveryState::Retrying]),
-            Some((false, true, false, false)),
-            "what is paused waits"
-        );
-        assert_eq!(
-            of(&[DeliveryState::Failed, DeliveryState::Pending]),
-            None,
-            "what is in memory alone has no row"
-        );
-        assert_eq!(of(&[]), None);
+    if kinds.paused {
+        let mut paused = pending_deliveries::table
+            .filter(is_paused())
+            .filter(pending_deliveries::organization_id.eq(organization))
+            .filter(pending_deliveries::delivery_id.lt(below))
+            .order(pending_deliveries::delivery_id.desc())
+            .limit(stretch)
+            .select((
+                pending_deliveries::delivery_id,
+                pending_deliveries::event_id,
+                pending_deliveries::organization_id,
+                pending_deliveries::webhook_id,
+            ))
+            .into_boxed();
+        if let Some(webhook) = webhook {
+            paused = paused.filter(pending_deliveries::webhook_id.eq(webhook));
+        }
+        sources.push(paused.load(conn).await?);
     }
+    if kinds.ended {
+        let ended = delivery_endings::table
+            .filter(delivery_endings::delivery_id.lt(below))
+            .order(delivery_endings::delivery_id.desc())
+            .limit(stretch)
+            .select((
+                delivery_endings::delivery_id,
+                delivery_endings::event_id,
+                delivery_endings::organization_id,
+                delivery_endings::webhook_id,
+            ));
+        sources.push(ended.load(conn).await?);
+    }
+    Ok(sources)
 }

@@ -2,9 +2,11 @@
 
 use diesel::{prelude::*, result::QueryResult, sql_types};
 
+use super::{at_once, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
+    clock::schedule_us,
     row_event::pack,
     rows::{FOLLOWS, HealthChange, HealthRow, PendingRow},
     schedule::{Record, SCHEDULE},
@@ -36,7 +38,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
         diesel::delete(pending_deliveries::table.find(delivery)).execute(conn)?;
     }
     for (webhook, key) in &batch.advance {
-        if super::queries::promote(conn, 0, *webhook, key, crate::clock::schedule_us())? {
+        if at_once(queries::promote(conn, 0, *webhook, key, schedule_us()))? {
             committed.due.push(*webhook);
         }
     }
@@ -48,7 +50,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
     }
     committed.failing = store_health(conn, &batch.health)?;
     if let Some(changes) = changes::of_batch(batch) {
-        super::queries::append_changes(conn, 0, &changes)?;
+        at_once(queries::append_changes(conn, 0, &changes))?;
     }
     if let Some(checkpoint) = batch.checkpoint {
         let row = (
@@ -227,7 +229,7 @@ fn store_health(conn: &mut SqliteConnection, changes: &[HealthChange]) -> QueryR
     )
     .bind::<sql_types::Text, _>(&failures)
     .load(conn)?;
-    let health = |known: Known| crate::queries::queue::health((known.webhook_id, known.failing_since, known.failures));
+    let health = |known: Known| HealthRow::failing((known.webhook_id, known.failing_since, known.failures));
     Ok(known.into_iter().map(health).collect())
 }
 

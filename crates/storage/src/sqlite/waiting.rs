@@ -1,7 +1,11 @@
 //! What waits, by statements written by hand.
 
-use diesel::{prelude::*, sql_types};
+use diesel::{
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _, SqliteConnection,
+    result::QueryResult, sql_types,
+};
 
+use super::dialect::RunQueryDsl as _;
 use crate::{
     batch::Waiting,
     operations::{Place, Seen, Visited},
@@ -30,7 +34,7 @@ SELECT webhook_id, node, due_at FROM w";
 /// How many deliveries wait, of at most so many.
 pub(crate) const COUNT_WAITING: &str = "SELECT count(*) AS count FROM (SELECT 1 FROM pending_deliveries LIMIT ?1)";
 
-pub(crate) fn waiting_page(
+pub(crate) async fn waiting_page(
     conn: &mut SqliteConnection,
     (webhook, node): (i64, i32),
     limit: i64,
@@ -39,14 +43,16 @@ pub(crate) fn waiting_page(
         .bind::<sql_types::BigInt, _>(webhook)
         .bind::<sql_types::Integer, _>(node)
         .bind::<sql_types::BigInt, _>(limit)
-        .load(conn)?;
+        .load(conn)
+        .await?;
     Ok(WaitingPage::of(rows, limit))
 }
 
-pub(crate) fn count_waiting(conn: &mut SqliteConnection, most: i64) -> QueryResult<i64> {
+pub(crate) async fn count_waiting(conn: &mut SqliteConnection, most: i64) -> QueryResult<i64> {
     let counted: crate::waiting::Count = diesel::sql_query(COUNT_WAITING)
         .bind::<sql_types::BigInt, _>(most)
-        .get_result(conn)?;
+        .get_result(conn)
+        .await?;
     Ok(counted.count)
 }
 
@@ -68,7 +74,7 @@ pub(crate) const NEXT_WEBHOOKS: &str = "\
 SELECT w.id, EXISTS (SELECT 1 FROM pending_deliveries AS p INDEXED BY pending_deliveries_due WHERE p.webhook_id = w.id) AS waits
 FROM (SELECT id FROM webhooks WHERE organization_id = ?1 AND id >= ?2 ORDER BY id LIMIT ?3) AS w ORDER BY w.id";
 
-pub(crate) fn waiting_rows(
+pub(crate) async fn waiting_rows(
     conn: &mut SqliteConnection,
     webhook: i64,
     after: Place,
@@ -81,9 +87,10 @@ pub(crate) fn waiting_rows(
         .bind::<sql_types::BigInt, _>(after.delivery)
         .bind::<sql_types::BigInt, _>(most)
         .load(conn)
+        .await
 }
 
-pub(crate) fn next_webhooks(
+pub(crate) async fn next_webhooks(
     conn: &mut SqliteConnection,
     organization: i64,
     from: i64,
@@ -94,10 +101,11 @@ pub(crate) fn next_webhooks(
         .bind::<sql_types::BigInt, _>(from)
         .bind::<sql_types::BigInt, _>(most)
         .load(conn)
+        .await
 }
 
 /// There is one writer at a time: nothing needs a lock.
-pub(crate) fn lock_pending(
+pub(crate) async fn lock_pending(
     conn: &mut SqliteConnection,
     deliveries: &[i64],
     _wait: bool,
@@ -106,19 +114,21 @@ pub(crate) fn lock_pending(
         .filter(pending_deliveries::delivery_id.eq_any(deliveries))
         .select(PendingRow::as_select())
         .load(conn)
+        .await
 }
 
-pub(crate) fn insert_endings(conn: &mut SqliteConnection, rows: &[EndingRow]) -> QueryResult<()> {
+pub(crate) async fn insert_endings(conn: &mut SqliteConnection, rows: &[EndingRow]) -> QueryResult<()> {
     for row in rows {
         diesel::insert_or_ignore_into(delivery_endings::table)
             .values(row)
-            .execute(conn)?;
+            .execute(conn)
+            .await?;
     }
     Ok(())
 }
 
 /// Makes the first deliveries of some keys due where they have ids beyond `through` and follow another one. Returns how many.
-pub(crate) fn promote_beyond(
+pub(crate) async fn promote_beyond(
     conn: &mut SqliteConnection,
     webhook: i64,
     through: i64,
@@ -133,11 +143,13 @@ pub(crate) fn promote_beyond(
             .order(pending_deliveries::position)
             .select((pending_deliveries::delivery_id, pending_deliveries::due_at))
             .first(conn)
+            .await
             .optional()?;
         if let Some((delivery, FOLLOWS)) = first.filter(|(delivery, _)| *delivery > through) {
             promoted += diesel::update(pending_deliveries::table.find(delivery))
                 .set(pending_deliveries::due_at.eq(now))
-                .execute(conn)?;
+                .execute(conn)
+                .await?;
         }
     }
     Ok(promoted)

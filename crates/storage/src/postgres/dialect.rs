@@ -1,34 +1,33 @@
-//! The shared queries, for PostgreSQL.
+//! What the shared queries need of PostgreSQL: the connection, the trait that runs a query, and the statements that are not the
+//! same on SQLite. `sqlite::dialect` has the same names.
 
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, JoinOnDsl as _, NullableExpressionMethods as _,
-    OptionalExtension as _, QueryDsl as _, SelectableHelper as _, result::QueryResult,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+    result::QueryResult,
+    sql_types::{Array, BigInt},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::AsyncPgConnection;
+pub(super) use diesel_async::RunQueryDsl;
 
-pub(crate) use super::waiting::*;
-use super::{scope::KEY_64, statements::PromoteKeys};
-use crate::queries::troubled::TroubledId;
-use crate::{audit::*, batch::*, changes::*, operations::*, pull::*, replays::*, row_event::*, stats::*, tokens::*};
+use super::{
+    commit::insert_attempts_again,
+    scope::KEY_64,
+    statements::{PromoteKeys, PutStats},
+};
+use crate::{
+    changes::STEERED,
+    operations::Discard,
+    rows::{AttemptRow, PendingRow},
+    schema::{pending_deliveries, webhook_health},
+    stats::StatsRow,
+};
 
-crate::queries::catalogue::catalogue_queries!(AsyncPgConnection, [async], [.await]);
-crate::queries::audit::audit_queries!([async], [.await]);
-crate::queries::queue::queue_queries!([async], [.await]);
-crate::queries::deliveries::deliveries_queries!([async], [.await]);
-crate::queries::troubled::troubled_queries!([async], [.await]);
-crate::queries::history::history_queries!([async], [.await]);
-crate::queries::ordering::ordering_queries!([async], [.await]);
-crate::queries::retention::retention_queries!([async], [.await]);
-crate::queries::changes::changes_queries!([async], [.await]);
-crate::queries::replays::replays_queries!([async], [.await]);
-crate::queries::operations::operations_queries!([async], [.await]);
-crate::queries::pull::pull_queries!([async], [.await]);
-crate::queries::stats::stats_queries!([async], [.await]);
-crate::queries::tokens::tokens_queries!([async], [.await]);
+/// A connection.
+pub(super) type Connection = AsyncPgConnection;
 
 /// Writes rows of statistics in place of those that are there.
-async fn put_stats(conn: &mut AsyncPgConnection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
-    let mut statement = super::statements::PutStats::default();
+pub(super) async fn put_stats(conn: &mut Connection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
+    let mut statement = PutStats::default();
     for row in rows {
         statement.subject_id.push(row.subject);
         statement.period.push(row.period);
@@ -52,37 +51,37 @@ const ORDER_LOCK: i64 = 0x686f_6f6b_0000_0000;
 
 /// Two nodes must not decide at once which delivery of a key is the first. Always in the same order, so that nobody waits for
 /// somebody who waits.
-pub(crate) async fn lock_order(conn: &mut AsyncPgConnection, webhooks: &[i64]) -> QueryResult<()> {
+pub(super) async fn lock_order(conn: &mut Connection, webhooks: &[i64]) -> QueryResult<()> {
     let mut locks: Vec<i64> = webhooks.iter().map(|webhook| webhook ^ ORDER_LOCK).collect();
     locks.sort_unstable();
     locks.dedup();
     diesel::sql_query(format!(
         "SELECT pg_advisory_xact_lock(l # {KEY_64}) FROM unnest($1) AS l"
     ))
-    .bind::<diesel::sql_types::Array<diesel::sql_types::BigInt>, _>(&locks)
+    .bind::<Array<BigInt>, _>(&locks)
     .execute(conn)
     .await
     .map(drop)
 }
 
 /// Callers' changes take turns, so that they become visible in the order of their positions.
-async fn lock_steered(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
+pub(super) async fn lock_steered(conn: &mut Connection) -> QueryResult<i32> {
     diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_64})"))
-        .bind::<diesel::sql_types::BigInt, _>(STEERED_LOCK)
+        .bind::<BigInt, _>(STEERED_LOCK)
         .execute(conn)
         .await?;
     Ok(STEERED)
 }
 
 /// Appends attempts; one that is there already stays as it is.
-async fn insert_attempts(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
-    super::commit::insert_attempts_again(conn, rows).await
+pub(super) async fn insert_attempts(conn: &mut Connection, rows: &[AttemptRow]) -> QueryResult<()> {
+    insert_attempts_again(conn, rows).await
 }
 
 /// Makes the next delivery of each of these webhooks' keys due now, and the caller's node its owner. Returns the webhooks of
 /// those that were not due already. Only under the locks of the webhooks' order.
 pub(super) async fn promote_all(
-    conn: &mut AsyncPgConnection,
+    conn: &mut Connection,
     node: i32,
     keys: &[(i64, String)],
     now: i64,
@@ -99,8 +98,8 @@ pub(super) async fn promote_all(
 
 /// These pending rows of a webhook, and when they were leased. Locked in the order of their ids, so that nobody waits for
 /// somebody who waits.
-async fn locked_rows(
-    conn: &mut AsyncPgConnection,
+pub(super) async fn locked_rows(
+    conn: &mut Connection,
     webhook: i64,
     ids: &[i64],
 ) -> QueryResult<Vec<(PendingRow, Option<i64>)>> {
@@ -115,7 +114,7 @@ async fn locked_rows(
 }
 
 /// Since when a webhook fails, and how often it did.
-async fn locked_health(conn: &mut AsyncPgConnection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
+pub(super) async fn locked_health(conn: &mut Connection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
     webhook_health::table
         .find(webhook)
         .select((webhook_health::failing_since, webhook_health::failures))
@@ -126,8 +125,8 @@ async fn locked_health(conn: &mut AsyncPgConnection, webhook: i64) -> QueryResul
 }
 
 /// What is due for a webhook at a node, and when it was leased; but for what another caller is just taking.
-async fn due_rows(
-    conn: &mut AsyncPgConnection,
+pub(super) async fn due_rows(
+    conn: &mut Connection,
     webhook: i64,
     node: i32,
     now: i64,

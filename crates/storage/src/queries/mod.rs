@@ -1,0 +1,47 @@
+//! Queries that are the same on both stores: written once, mounted as `sqlite::queries` and as `postgres::queries`.
+//!
+//! Diesel's query builder is the same on both stores. What differs comes from the module `dialect` beside each mount: the type
+//! of the connection, the trait that runs a query, and a few statements. On SQLite a query has run when its call returns, so that
+//! no function here ever waits; `sqlite::at_once` relies on it.
+//!
+//! These modules hold functions that use a connection, and nothing else: a type would exist once per mount. Their types, columns
+//! and pure functions are in the modules of the same subjects at the root of the crate.
+
+mod audit;
+mod catalogue;
+mod changes;
+mod deliveries;
+mod history;
+mod operations;
+mod ordering;
+mod passes;
+mod pull;
+mod queue;
+mod replays;
+mod retention;
+mod stats;
+mod tokens;
+mod troubled;
+
+pub(crate) use self::{
+    audit::*, catalogue::*, changes::*, deliveries::*, history::*, operations::*, ordering::*, passes::*, pull::*,
+    queue::*, replays::*, retention::*, stats::*, tokens::*, waiting::*,
+};
+use super::{dialect, waiting};
+
+/// What all of these modules use.
+mod prelude {
+    pub(super) use diesel::{
+        BoolExpressionMethods as _, ExpressionMethods as _, JoinOnDsl as _, NullableExpressionMethods as _,
+        OptionalExtension as _, QueryDsl as _, SelectableHelper as _, result::QueryResult,
+    };
+
+    pub(super) use super::dialect::{Connection, RunQueryDsl as _};
+}
+
+/// How many rows one step of forgetting removes: commits wait for it on SQLite.
+const FORGOTTEN_AT_ONCE: i64 = 500;
+/// How many ids go into one statement: SQLite takes 32,766.
+const ID_CHUNK: usize = 10_000;
+/// How many events' payloads are read at once at most.
+const PAYLOAD_CHUNK: usize = 64;
