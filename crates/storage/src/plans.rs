@@ -1,6 +1,11 @@
 //! How the databases run the statements that must stay cheap however much is stored: each enters an index where it needs to be, and
 //! none goes through all that waits.
 
+pub(crate) mod filled;
+pub(crate) mod golden;
+pub(crate) mod recorder;
+pub(crate) mod samples;
+
 use diesel::{QueryableByName, RunQueryDsl as _, sql_types};
 use hookwright_testkit::PostgresCluster;
 
@@ -8,6 +13,66 @@ use crate::{
     postgres, sqlite,
     store::{Backend, Store, StoreOptions},
 };
+
+/// Calls that may go through a table, which table that is, and why.
+const WHOLE: [(&str, &[&str], &str); 16] = [
+    ("all_failing_webhooks", &["webhook_health"], "it asks for all"),
+    ("backlog", &["pending_deliveries"], "it stops at a limit"),
+    ("count_tokens", &["tokens"], "tokens are few: they are held in memory"),
+    ("count_waiting", &["pending_deliveries"], "it stops at a limit"),
+    ("count_waiting_for", &["pending_deliveries"], "it stops at a limit"),
+    (
+        "delete_organization",
+        &["tokens"],
+        "tokens are few: they are held in memory",
+    ),
+    (
+        "forget_replays",
+        &["replays"],
+        "ended replays are removed after a while",
+    ),
+    ("forget_tokens", &["tokens"], "tokens are few: they are held in memory"),
+    (
+        "insert_ended_session",
+        &["ended_sessions"],
+        "they are few: they are held in memory",
+    ),
+    (
+        "insert_revoked_link",
+        &["revoked_portal_links"],
+        "they are few: they are held in memory",
+    ),
+    ("largest_id", &["events"], "it stops at the first row"),
+    ("list_tokens", &["tokens"], "tokens are few: they are held in memory"),
+    (
+        "mend_health",
+        &["webhook_health", "webhook_successes"],
+        "it runs once after a clock was set",
+    ),
+    ("revoke_token", &["tokens"], "tokens are few: they are held in memory"),
+    ("share", &["pending_deliveries"], "it stops at a limit"),
+    (
+        "load_catalogue",
+        &[
+            "organizations",
+            "event_types",
+            "webhooks",
+            "signing_secrets",
+            "tokens",
+            "ended_sessions",
+            "revoked_portal_links",
+        ],
+        "it loads all configuration",
+    ),
+];
+
+/// Whether a call may go through a table as a whole.
+pub(crate) fn may_scan(call: &str, table: &str) -> bool {
+    let query = call.split('.').next().unwrap_or(call);
+    WHOLE
+        .iter()
+        .any(|(name, tables, _)| *name == query && tables.contains(&table))
+}
 
 /// As `queries::ordering` asks: for the paused keys of an organization's webhooks, of all webhooks, and of one webhook
 /// newest first.

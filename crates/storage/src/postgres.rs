@@ -18,6 +18,8 @@ mod nodes;
 mod ordering;
 mod owners;
 mod partitions;
+#[cfg(test)]
+mod plans;
 mod pooler;
 #[expect(
     clippy::duplicate_mod,

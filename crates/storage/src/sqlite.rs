@@ -6,6 +6,8 @@ mod checkpoint;
 mod commit;
 mod dialect;
 mod files;
+#[cfg(test)]
+mod plans;
 #[expect(
     clippy::duplicate_mod,
     reason = "the queries are the same on both stores; only the module `dialect` differs"

@@ -8,6 +8,8 @@
 //! and pure functions are in the modules of the same subjects at the root of the crate.
 
 mod audit;
+#[cfg(test)]
+pub(crate) mod calls;
 mod catalogue;
 mod changes;
 mod deliveries;

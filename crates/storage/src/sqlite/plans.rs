@@ -1,0 +1,104 @@
+//! What the shared queries and the commit run on SQLite, and how SQLite plans it.
+
+use diesel::{
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _, sql_query,
+    sql_types,
+};
+
+use super::{at_once, commit, connect, queries::calls};
+use crate::{
+    plans::{
+        filled::{Filled, Words},
+        golden, may_scan,
+        recorder::{Call, Recorder},
+        samples,
+    },
+    store::{Store, StoreOptions},
+};
+
+const WORDS: Words = Words {
+    bytes_type: "BLOB",
+    bytes: ("x'", "'"),
+};
+
+/// What a plan may go through as a whole: not a table, but rows that the statement itself makes.
+const MADE: [&str; 6] = ["CONSTANT", "VALUES", "json_each", "met", "u", "w"];
+/// Indexes that hold a few of a table's rows: what they hold may be gone through.
+const OF_FEW: [&str; 3] = ["pending_deliveries_paused", "replays_running", "operations_running"];
+/// Calls that look for running work among what has ended, which is removed after a while: SQLite enters a partial index only for
+/// a literal.
+const OF_WORK: [(&str, &str); 4] = [
+    ("load_catalogue", "operations"),
+    ("running_operations", "operations"),
+    ("take_operations", "operations"),
+    ("take_replays", "replays"),
+];
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = sql_types::Text)]
+    detail: String,
+}
+
+/// What all calls run on a store with many rows, and the plan of each statement.
+async fn recorded() -> Vec<Call> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("{}/hookwright.db", directory.path().display());
+    Store::migrate(&StoreOptions::new(format!("sqlite://{path}")))
+        .await
+        .unwrap();
+    let mut conn = connect(&path).unwrap();
+    let filled = Filled::from_today();
+    let fill = filled.statements(WORDS).join(";");
+    conn.batch_execute(&format!("BEGIN; {fill}; COMMIT")).unwrap();
+    let recorder = Recorder::default();
+    conn.set_instrumentation(recorder.instrumentation());
+    let mut calls = calls::Calls {
+        conn: &mut conn,
+        recorder: recorder.clone(),
+        filled,
+    };
+    at_once(calls::all(&mut calls)).unwrap();
+    let batch = samples::batch(filled);
+    at_once(calls.call("commit", async |conn| commit::commit(conn, &batch))).unwrap();
+    let mut calls = recorder.calls();
+    for call in &mut calls {
+        call.plans = call.statements.iter().map(|text| plan(&mut conn, text)).collect();
+    }
+    calls
+}
+
+/// The steps of a statement, a line each.
+fn plan(conn: &mut SqliteConnection, statement: &str) -> String {
+    let steps: Vec<Step> = sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(conn).unwrap();
+    steps.into_iter().map(|step| step.detail + "\n").collect()
+}
+
+/// SQLite plans without looking at how many rows there are, unless it was told to count them: its plans are in the files too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn golden_files_hold_the_sql_of_every_query() {
+    let calls = recorded().await;
+    golden::check_complete(&calls);
+    golden::check("sqlite", &calls, true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn no_query_goes_through_a_whole_table() {
+    let mut faults = Vec::new();
+    for call in recorded().await {
+        let may = |table: &str| may_scan(&call.name, table) || OF_WORK.contains(&(&call.name, table));
+        for (statement, plan) in call.statements.iter().zip(&call.plans) {
+            let scans = plan.lines().filter_map(scanned).filter(|table| !may(table));
+            faults.extend(scans.map(|table| format!("{} goes through {table}:\n  {statement}", call.name)));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The table that a step of a plan goes through.
+fn scanned(step: &str) -> Option<&str> {
+    let target = step.strip_prefix("SCAN ")?;
+    let is_made = target.split(' ').any(|word| MADE.contains(&word)) || target.starts_with("(subquery");
+    let is_of_few = OF_FEW.iter().any(|index| step.contains(index));
+    (!is_made && !is_of_few).then(|| target.split(' ').next().unwrap_or(target))
+}

@@ -1,0 +1,2 @@
+SELECT "webhook_health"."webhook_id", "webhook_health"."failing_since", "webhook_health"."failures"
+FROM "webhook_health"

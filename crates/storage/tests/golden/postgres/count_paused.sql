@@ -1,0 +1,4 @@
+SELECT "pending_deliveries"."delivery_id"
+FROM "pending_deliveries"
+WHERE pending_deliveries.due_at = 9223372036854775806
+LIMIT $1

@@ -1,0 +1,3 @@
+SELECT "events"."id"
+FROM "events"
+WHERE ("events"."id" = ANY($1))

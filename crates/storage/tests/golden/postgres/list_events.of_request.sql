@@ -1,0 +1,15 @@
+SELECT "idempotency_keys"."event_id"
+FROM "idempotency_keys"
+WHERE (("idempotency_keys"."organization_id" = $1)
+  AND ("idempotency_keys"."request_id" = $2))
+LIMIT $3
+
+SELECT "events"."id", "events"."event_type", "events"."webhooks", "events"."occurred_at",
+    "events"."attributes", "events"."request_id", "events"."ordering_key", "events"."replay_of",
+    CAST(length(payload) AS BIGINT)
+FROM "events"
+WHERE ((("events"."organization_id" = $1)
+  AND ("events"."id" < $2))
+  AND ("events"."id" = $3))
+ORDER BY "events"."id" DESC
+LIMIT $4

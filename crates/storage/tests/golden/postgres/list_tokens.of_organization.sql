@@ -1,0 +1,8 @@
+SELECT "tokens"."id", "tokens"."hash", "tokens"."name", "tokens"."scope", "tokens"."organization_id",
+    "tokens"."created_at", "tokens"."expires_at", "tokens"."revoked_at", "organizations"."name"
+FROM ("tokens"
+LEFT OUTER JOIN "organizations" ON ("tokens"."organization_id" = "organizations"."id"))
+WHERE (("tokens"."id" < $1)
+  AND ("tokens"."organization_id" = $2))
+ORDER BY "tokens"."id" DESC
+LIMIT $3

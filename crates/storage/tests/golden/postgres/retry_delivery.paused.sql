@@ -1,0 +1,18 @@
+SELECT "pending_deliveries"."delivery_id", "pending_deliveries"."event_id",
+    "pending_deliveries"."organization_id", "pending_deliveries"."webhook_id", "pending_deliveries"."due_at",
+    "pending_deliveries"."attempts", "pending_deliveries"."ordering_key"
+FROM "pending_deliveries"
+WHERE (("pending_deliveries"."delivery_id" = $1)
+  AND ("pending_deliveries"."organization_id" = $2))
+LIMIT $3
+
+SELECT pg_advisory_xact_lock(l # (CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(current_schema()::text,
+    0) END))
+FROM unnest($1) AS l
+
+UPDATE "pending_deliveries"
+SET "due_at" = $1, "node" = $2
+WHERE ("pending_deliveries"."delivery_id" = $3)
+
+INSERT INTO "audit_log" ("id", "at", "actor", "action", "resource", "details", "organization_id")
+VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -1,0 +1,4 @@
+SELECT "settings"."value"
+FROM "settings"
+WHERE ("settings"."key" = $1)
+LIMIT $2

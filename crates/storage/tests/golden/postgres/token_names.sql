@@ -1,0 +1,3 @@
+SELECT "tokens"."id", "tokens"."name"
+FROM "tokens"
+WHERE ("tokens"."id" = ANY($1))

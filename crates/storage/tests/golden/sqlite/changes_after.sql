@@ -1,0 +1,61 @@
+SELECT `delivery_changes`.`stream`
+FROM `delivery_changes`
+WHERE (`delivery_changes`.`stream` > ?)
+ORDER BY `delivery_changes`.`stream`
+LIMIT ?
+-- SEARCH delivery_changes USING PRIMARY KEY (stream>?)
+
+SELECT max(`delivery_changes`.`position`)
+FROM `delivery_changes`
+WHERE (`delivery_changes`.`stream` = ?)
+LIMIT ?
+-- SEARCH delivery_changes USING PRIMARY KEY (stream=?)
+
+SELECT `delivery_changes`.`position`, `delivery_changes`.`deliveries`
+FROM `delivery_changes`
+WHERE ((`delivery_changes`.`stream` = ?)
+  AND (`delivery_changes`.`position` > ?))
+ORDER BY `delivery_changes`.`position`
+LIMIT ?
+-- SEARCH delivery_changes USING PRIMARY KEY (stream=? AND position>?)
+
+SELECT `attempts`.`event_id`
+FROM `attempts`
+WHERE ((`attempts`.`delivery_id` IN (?, ...))
+  AND (`attempts`.`organization_id` = ?))
+-- SEARCH attempts USING PRIMARY KEY (delivery_id=?)
+
+SELECT `delivery_endings`.`event_id`
+FROM `delivery_endings`
+WHERE ((`delivery_endings`.`delivery_id` IN (?, ...))
+  AND (`delivery_endings`.`organization_id` = ?))
+-- SEARCH delivery_endings USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT `events`.`id`, `events`.`organization_id`, `events`.`event_type`, `events`.`webhooks`,
+    `events`.`replay_of`, `events`.`ordering_key`
+FROM `events`
+WHERE (`events`.`id` IN (?, ...))
+-- SEARCH events USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT `attempts`.`delivery_id`, `attempts`.`number`, `attempts`.`started_at`, `attempts`.`duration_us`,
+    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`delivery_state`
+FROM `attempts`
+WHERE ((`attempts`.`delivery_id` BETWEEN ? AND ?)
+  AND (`attempts`.`delivery_id` IN (?, ...)))
+ORDER BY `attempts`.`delivery_id`, `attempts`.`number`
+-- SEARCH attempts USING PRIMARY KEY (delivery_id=?)
+
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`event_id`,
+    `pending_deliveries`.`organization_id`, `pending_deliveries`.`webhook_id`, `pending_deliveries`.`due_at`,
+    `pending_deliveries`.`attempts`, `pending_deliveries`.`ordering_key`
+FROM `pending_deliveries`
+WHERE (`pending_deliveries`.`delivery_id` IN (?, ...))
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT `delivery_endings`.`delivery_id`, `delivery_endings`.`event_id`, `delivery_endings`.`organization_id`,
+    `delivery_endings`.`webhook_id`, `delivery_endings`.`state`, `delivery_endings`.`reason`,
+    `delivery_endings`.`ended_at`
+FROM `delivery_endings`
+WHERE ((`delivery_endings`.`delivery_id` BETWEEN ? AND ?)
+  AND (`delivery_endings`.`delivery_id` IN (?, ...)))
+-- SEARCH delivery_endings USING INTEGER PRIMARY KEY (rowid=?)

@@ -1,0 +1,6 @@
+SELECT COUNT(*)
+FROM `tokens`
+WHERE (((`tokens`.`revoked_at` IS NULL)
+  AND ((`tokens`.`expires_at` IS NULL) OR (`tokens`.`expires_at` > ?)))
+  AND (`tokens`.`organization_id` IS NULL))
+-- SCAN tokens

@@ -1,0 +1,78 @@
+SELECT `webhooks`.`organization_id`
+FROM `webhooks`
+WHERE (`webhooks`.`id` = ?)
+LIMIT ?
+-- SEARCH webhooks USING INTEGER PRIMARY KEY (rowid=?)
+
+UPDATE `webhooks`
+SET `deleted_at` = ?, `active` = ?
+WHERE (`webhooks`.`id` = ?)
+-- SEARCH webhooks USING INTEGER PRIMARY KEY (rowid=?)
+
+DELETE
+FROM `webhook_successes`
+WHERE (`webhook_successes`.`webhook_id` = ?)
+-- SEARCH webhook_successes USING INTEGER PRIMARY KEY (rowid=?)
+
+DELETE
+FROM `webhook_health`
+WHERE (`webhook_health`.`webhook_id` = ?)
+-- SEARCH webhook_health USING INTEGER PRIMARY KEY (rowid=?)
+
+INSERT INTO `audit_log` (`id`, `at`, `actor`, `action`, `resource`, `details`, `organization_id`)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+SELECT `operations`.`id`, `operations`.`webhook_id`, `operations`.`kind`
+FROM `operations`
+WHERE ((`operations`.`organization_id` = ?)
+  AND (`operations`.`state` = ?))
+-- SEARCH operations USING INDEX operations_organization (organization_id=?)
+
+UPDATE `operations`
+SET `state` = ?, `error` = ?, `ended_at` = ?
+WHERE (`operations`.`id` IN (?, ...))
+-- SEARCH operations USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node = ?2
+  AND due_at = ?3
+  AND delivery_id > ?4
+ORDER BY delivery_id
+LIMIT ?5)
+UNION ALL SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node = ?2
+  AND due_at > ?3
+ORDER BY due_at, delivery_id
+LIMIT ?5)
+UNION ALL SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node > ?2
+ORDER BY node, due_at, delivery_id
+LIMIT ?5)
+LIMIT ?5
+-- COMPOUND QUERY
+-- LEFT-MOST SUBQUERY
+-- CO-ROUTINE (subquery-1)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node=? AND due_at=? AND delivery_id>?)
+-- SCAN (subquery-1)
+-- UNION ALL
+-- CO-ROUTINE (subquery-3)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node=? AND due_at>?)
+-- SCAN (subquery-3)
+-- UNION ALL
+-- CO-ROUTINE (subquery-5)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node>?)
+-- SCAN (subquery-5)
+
+INSERT INTO `operations` (`id`, `organization_id`, `organization`, `kind`, `webhook_id`, `through`, `actor`,
+    `state`, `at_webhook`, `at_node`, `at_due`, `at_delivery`, `found`, `done`, `node`, `leased_until`,
+    `created_at`, `updated_at`, `begun_at`)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

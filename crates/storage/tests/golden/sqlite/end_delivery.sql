@@ -1,0 +1,37 @@
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`event_id`,
+    `pending_deliveries`.`organization_id`, `pending_deliveries`.`webhook_id`, `pending_deliveries`.`due_at`,
+    `pending_deliveries`.`attempts`, `pending_deliveries`.`ordering_key`
+FROM `pending_deliveries`
+WHERE ((`pending_deliveries`.`delivery_id` = ?)
+  AND (`pending_deliveries`.`organization_id` = ?))
+LIMIT ?
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+INSERT INTO `delivery_endings` (`delivery_id`, `event_id`, `organization_id`, `webhook_id`, `state`,
+    `reason`, `ended_at`)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+DELETE
+FROM `pending_deliveries`
+WHERE (`pending_deliveries`.`delivery_id` = ?)
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`due_at`
+FROM `pending_deliveries`
+WHERE ((`pending_deliveries`.`webhook_id` = ?)
+  AND (`pending_deliveries`.`ordering_key` = ?))
+ORDER BY `pending_deliveries`.`position`
+LIMIT ?
+-- SEARCH pending_deliveries USING INDEX pending_deliveries_order (webhook_id=? AND ordering_key=?)
+
+SELECT max(`delivery_changes`.`position`)
+FROM `delivery_changes`
+WHERE (`delivery_changes`.`stream` = ?)
+LIMIT ?
+-- SEARCH delivery_changes USING PRIMARY KEY (stream=?)
+
+INSERT INTO `delivery_changes` (`stream`, `position`, `deliveries`)
+VALUES (?, ?, ?)
+
+INSERT INTO `audit_log` (`id`, `at`, `actor`, `action`, `resource`, `details`, `organization_id`)
+VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -1,0 +1,4 @@
+SELECT `events`.`id`
+FROM `events`
+WHERE (`events`.`id` IN (?, ...))
+-- SEARCH events USING INTEGER PRIMARY KEY (rowid=?)

@@ -1,0 +1,13 @@
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`event_id`,
+    `pending_deliveries`.`organization_id`, `pending_deliveries`.`webhook_id`, `pending_deliveries`.`due_at`,
+    `pending_deliveries`.`attempts`, `pending_deliveries`.`ordering_key`, `pending_deliveries`.`leased_at`
+FROM `pending_deliveries`
+WHERE ((`pending_deliveries`.`delivery_id` IN (?, ...))
+  AND (`pending_deliveries`.`webhook_id` = ?))
+ORDER BY `pending_deliveries`.`delivery_id`
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+UPDATE `pending_deliveries`
+SET `due_at` = ?
+WHERE (`pending_deliveries`.`delivery_id` IN (?, ...))
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)

@@ -1,0 +1,4 @@
+SELECT `webhook_health`.`webhook_id`, `webhook_health`.`failing_since`, `webhook_health`.`failures`
+FROM `webhook_health`
+WHERE (`webhook_health`.`webhook_id` IN (?, ...))
+-- SEARCH webhook_health USING INTEGER PRIMARY KEY (rowid=?)

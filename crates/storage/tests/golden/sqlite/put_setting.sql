@@ -1,0 +1,4 @@
+INSERT INTO `settings` (`key`, `value`)
+VALUES (?, ?)
+ON CONFLICT (`key`) DO UPDATE
+SET `value` = ?

@@ -1,0 +1,9 @@
+SELECT `replays`.`id`, `replays`.`organization_id`, `replays`.`request_id`, `replays`.`spec`,
+    `replays`.`state`, `replays`.`error`, `replays`.`first_id`, `replays`.`last_id`, `replays`.`cursor`,
+    `replays`.`examined`, `replays`.`matched`, `replays`.`replayed`, `replays`.`skipped`, `replays`.`node`,
+    `replays`.`leased_until`, `replays`.`created_at`, `replays`.`ended_at`
+FROM `replays`
+WHERE ((`replays`.`organization_id` = ?)
+  AND (`replays`.`request_id` = ?))
+LIMIT ?
+-- SEARCH replays USING INDEX replays_request (organization_id=? AND request_id=?)

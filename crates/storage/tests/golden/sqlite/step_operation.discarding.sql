@@ -1,0 +1,91 @@
+UPDATE `operations`
+SET `leased_until` = ?, `updated_at` = ?
+WHERE (((`operations`.`id` = ?)
+  AND (`operations`.`state` = ?))
+  AND (`operations`.`node` = ?))
+RETURNING `id`, `organization_id`, `organization`, `kind`, `webhook_id`, `through`, `actor`, `state`,
+    `error`, `at_webhook`, `at_node`, `at_due`, `at_delivery`, `found`, `done`, `total`, `node`,
+    `leased_until`, `created_at`, `updated_at`, `ended_at`, `begun_at`
+-- SEARCH operations USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node = ?2
+  AND due_at = ?3
+  AND delivery_id > ?4
+ORDER BY delivery_id
+LIMIT ?5)
+UNION ALL SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node = ?2
+  AND due_at > ?3
+ORDER BY due_at, delivery_id
+LIMIT ?5)
+UNION ALL SELECT *
+FROM (SELECT delivery_id, node, due_at
+FROM pending_deliveries INDEXED BY pending_deliveries_due
+WHERE webhook_id = ?1
+  AND node > ?2
+ORDER BY node, due_at, delivery_id
+LIMIT ?5)
+LIMIT ?5
+-- COMPOUND QUERY
+-- LEFT-MOST SUBQUERY
+-- CO-ROUTINE (subquery-1)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node=? AND due_at=? AND delivery_id>?)
+-- SCAN (subquery-1)
+-- UNION ALL
+-- CO-ROUTINE (subquery-3)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node=? AND due_at>?)
+-- SCAN (subquery-3)
+-- UNION ALL
+-- CO-ROUTINE (subquery-5)
+-- SEARCH pending_deliveries USING COVERING INDEX pending_deliveries_due (webhook_id=? AND node>?)
+-- SCAN (subquery-5)
+
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`event_id`,
+    `pending_deliveries`.`organization_id`, `pending_deliveries`.`webhook_id`, `pending_deliveries`.`due_at`,
+    `pending_deliveries`.`attempts`, `pending_deliveries`.`ordering_key`
+FROM `pending_deliveries`
+WHERE (`pending_deliveries`.`delivery_id` IN (?, ...))
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+INSERT OR IGNORE INTO `delivery_endings` (`delivery_id`, `event_id`, `organization_id`, `webhook_id`,
+    `state`, `reason`, `ended_at`)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+DELETE
+FROM `pending_deliveries`
+WHERE (`pending_deliveries`.`delivery_id` IN (?, ...))
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+SELECT max(`delivery_changes`.`position`)
+FROM `delivery_changes`
+WHERE (`delivery_changes`.`stream` = ?)
+LIMIT ?
+-- SEARCH delivery_changes USING PRIMARY KEY (stream=?)
+
+INSERT INTO `delivery_changes` (`stream`, `position`, `deliveries`)
+VALUES (?, ?, ?)
+
+SELECT `pending_deliveries`.`delivery_id`, `pending_deliveries`.`due_at`
+FROM `pending_deliveries`
+WHERE ((`pending_deliveries`.`webhook_id` = ?)
+  AND (`pending_deliveries`.`ordering_key` = ?))
+ORDER BY `pending_deliveries`.`position`
+LIMIT ?
+-- SEARCH pending_deliveries USING INDEX pending_deliveries_order (webhook_id=? AND ordering_key=?)
+
+UPDATE `pending_deliveries`
+SET `due_at` = ?
+WHERE (`pending_deliveries`.`delivery_id` = ?)
+-- SEARCH pending_deliveries USING INTEGER PRIMARY KEY (rowid=?)
+
+UPDATE `operations`
+SET `at_webhook` = ?, `at_node` = ?, `at_due` = ?, `at_delivery` = ?, `found` = ?, `done` = ?
+WHERE (`operations`.`id` = ?)
+-- SEARCH operations USING INTEGER PRIMARY KEY (rowid=?)

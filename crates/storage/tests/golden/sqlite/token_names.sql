@@ -1,0 +1,4 @@
+SELECT `tokens`.`id`, `tokens`.`name`
+FROM `tokens`
+WHERE (`tokens`.`id` IN (?, ...))
+-- SEARCH tokens USING INTEGER PRIMARY KEY (rowid=?)
