@@ -393,7 +393,7 @@ async fn the_console_is_set_up_as_its_guide_says() {
         .split("## Settings")
         .nth(1)
         .unwrap()
-        .split("A proxy passes")
+        .split("A proxy must pass")
         .next()
         .unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
