@@ -209,9 +209,9 @@ on_both_stores! {
         let token = installation.server.token().unwrap();
         let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*token)];
         let commands = [
-            (["webhooks", "get", &*created.name], ["active, 2 keys paused", "--state paused"]),
+            (["webhooks", "get", &*created.name], ["active, 2 keys blocked", "--state paused"]),
             (["deliveries", "get", &*first], ["deliveries retry dlv_", "deliveries skip dlv_"]),
-            (["webhooks", "list", "--organization=acme"], ["active, 2 keys paused", "wh_"]),
+            (["webhooks", "list", "--organization=acme"], ["active, 2 keys blocked", "wh_"]),
         ];
         for (command, told) in commands {
             let output = command_line::run(&command, &environment).await;
@@ -223,13 +223,13 @@ on_both_stores! {
         let base = "/console/organizations/acme";
         let (webhook, delivery) = (id_of(&created.name), id_of(&first));
         let pages = [
-            ("/console/".to_owned(), vec!["Paused ordering keys", "2 keys paused", webhook]),
-            (format!("{base}/webhooks"), vec!["keys paused</span>", "2 keys paused"]),
+            ("/console/".to_owned(), vec!["Blocked ordering keys", "2 keys blocked", webhook]),
+            (format!("{base}/webhooks"), vec!["keys blocked</span>", "2 keys blocked"]),
             (
                 format!("{base}/webhooks/{webhook}"),
-                vec!["Paused ordering keys", "<code>a</code>", "2 deliveries", "0 deliveries", "/retry\"", "/skip\""],
+                vec!["Blocked ordering keys", "<code>a</code>", "2 deliveries", "0 deliveries", "/retry\"", "/skip\""],
             ),
-            (format!("{base}/deliveries/{delivery}"), vec!["<code class=\"break\">a</code> is paused: 2 deliveries behind"]),
+            (format!("{base}/deliveries/{delivery}"), vec!["<code class=\"break\">a</code>: 2 deliveries behind"]),
         ];
         for (page, told) in pages {
             let text = reader.get(&page).await.text();
@@ -249,7 +249,7 @@ on_both_stores! {
         })
         .await;
         assert_eq!(installation.metric("hookwright_paused_keys").await as i64, 0);
-        assert!(!reader.get("/console/").await.text().contains("Paused ordering keys"));
+        assert!(!reader.get("/console/").await.text().contains("Blocked ordering keys"));
     }
 
     async fn skipping_a_failed_one_lets_the_key_go_on_by_itself(on: On) {

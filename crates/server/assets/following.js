@@ -1,39 +1,39 @@
-// Whether the page follows what happens: a line that says so, and a button that stops all that moves by itself.
+// The state of live updates: a status line, and a button that pauses all updates of the page.
 
-// Goes with all that a page asks for by itself: that keeps nobody signed in.
+// Marks requests that the page makes by itself: they do not extend the session.
 export const FOLLOWS = { "hookwright-follows": "1" };
 
 const line = document.querySelector("[data-following]");
 const words = line?.querySelector("span");
 const button = line?.querySelector("button");
-// What follows something, and whether it can now.
+// Followers, and whether each is connected.
 const followers = new Map();
 let isPaused = false;
 
 function say(text) {
   line.hidden = false;
-  // What is said again is not read out again.
+  // Screen readers do not repeat an unchanged text.
   if (words.textContent !== text) words.textContent = text;
 }
 
 function show() {
   if (!line) return;
   button.hidden = false;
-  button.textContent = isPaused ? "Go on" : "Pause";
-  button.setAttribute("aria-label", isPaused ? "Go on with the changes" : "Pause the changes");
-  if (isPaused) say("Paused: changes do not appear");
-  else if ([...followers.values()].includes(false)) say("Not live now; trying again");
-  else say("Live: changes appear by themselves");
+  button.textContent = isPaused ? "Resume" : "Pause updates";
+  button.setAttribute("aria-label", isPaused ? "Resume updates" : "Pause updates");
+  if (isPaused) say("Updates paused");
+  else if ([...followers.values()].includes(false)) say("Disconnected, reconnecting…");
+  else say("● Live");
 }
 
-// A follower goes on and stops as it is told. It begins at once, or as soon as somebody sees the page.
+// Registers a follower, which can be stopped and resumed. It starts at once, or as soon as the page is visible.
 export function follow(follower) {
   followers.set(follower, true);
   show();
   if (!document.hidden) follower.go();
 }
 
-// Whether what moves by itself may.
+// Whether updates may change the page.
 export function mayMove() {
   return !isPaused && !document.hidden;
 }
@@ -44,7 +44,7 @@ export function tell(follower, isLive) {
   show();
 }
 
-// Nothing more is to come.
+// Removes a follower that expects no more updates.
 export function end(follower) {
   followers.delete(follower);
   if (!line || followers.size > 0) return;
@@ -52,13 +52,12 @@ export function end(follower) {
   line.hidden = true;
 }
 
-// Whether an answer says that the session is over: nothing but signing in is led to from a page that was there, and customers
-// are told so.
+// Whether an answer means that the session has ended: operators are redirected to the sign-in page, and customers get a 401.
 export function isOver(answer) {
   return answer.type === "opaqueredirect" || answer.status === 401;
 }
 
-// Nothing can be followed without a session.
+// Stops all followers, because they need a session.
 export function sessionIsOver() {
   const all = [...followers.keys()];
   followers.clear();
@@ -67,10 +66,10 @@ export function sessionIsOver() {
   const focused = document.activeElement === button;
   button.hidden = true;
   if (location.pathname.startsWith("/portal/")) {
-    say("Your time here is over: open this page again from the application that led you here");
+    say("Your session expired: open this page again from your application");
     return;
   }
-  say("Your session is over. ");
+  say("Your session expired. ");
   const link = document.createElement("a");
   link.href = `/console/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
   link.textContent = "Sign in again";
@@ -87,7 +86,7 @@ button?.addEventListener("click", () => {
   show();
 });
 
-// A page that nobody sees holds no connection: browsers allow a server only a few.
+// A hidden page closes its connections, because browsers allow only a few per server.
 function hideOrShow(isHidden) {
   for (const follower of [...followers.keys()]) {
     if (isHidden) follower.stop();

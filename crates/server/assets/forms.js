@@ -1,7 +1,7 @@
-// The wildcard that replaces the other event types, buttons that copy, and forms that are sent anew.
+// The wildcard event type, copy buttons, and new nonces for forms of a page from the browser's history.
 import { localize } from "./times.js";
 
-// What is done to all that comes from the server before it is shown or compared with what is shown.
+// Prepares markup from the server before it is shown or compared with the page.
 export function prepare(root) {
   localize(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
@@ -25,7 +25,8 @@ export function wildcard(fieldset) {
   show();
 }
 
-// What a form sends twice is done once. Whoever goes back to a page that the browser kept means to send it anew.
+// The server processes a form with the same nonce once. A page from the browser's history gets new nonces, so that its forms
+// can be submitted again.
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   for (const input of document.querySelectorAll('input[name="nonce"]')) {
@@ -42,8 +43,8 @@ document.addEventListener("click", async (event) => {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = "Copied";
   } catch {
-    // Without TLS there is no clipboard, and a page that holds this one in a frame may not have allowed it.
+    // The clipboard is unavailable without TLS, or in a frame whose page does not allow it.
     getSelection().selectAllChildren(code);
-    button.textContent = "Selected: the browser lets only you copy it";
+    button.textContent = "Selected: press Ctrl+C to copy";
   }
 });

@@ -1,4 +1,4 @@
-// Rows of a list as they change: each is told by the server as its markup, whether it belongs to the list or no longer does.
+// Live rows of a list. The server sends the markup of each changed row, whether or not the row still matches the list's filter.
 import { follow, FOLLOWS, isOver, sessionIsOver, tell } from "./following.js";
 import { localize } from "./times.js";
 import { look } from "./refresh.js";
@@ -15,12 +15,12 @@ function rowOf(markup) {
 
 export function watch(part) {
   const rows = liveRows(part);
-  // So that a row can light up again.
+  // Lets a row be highlighted again.
   part.addEventListener("animationend", (event) => event.target.classList.remove("fresh"));
   let source = null;
   let timer = 0;
   let pause = PAUSE_MS;
-  // Where to go on from; the page knows where it was itself when it was made.
+  // The position to resume from. The page itself contains the first one.
   let after = "";
 
   const address = () => {
@@ -36,14 +36,14 @@ export function watch(part) {
         after = event.lastEventId;
         pause = PAUSE_MS;
         tell(follower, true);
-        // What happened since the page was shown is no longer known: the page is.
+        // The server no longer knows the changes since the page was rendered, so the page is loaded again.
         if (event.data === "anew") look([part, ...document.querySelectorAll("#pages")]).catch(() => {});
       });
       source.addEventListener("delivery", (event) => take(event, true));
       source.addEventListener("other", (event) => take(event, false));
       source.addEventListener("error", () => {
         tell(follower, false);
-        // Otherwise the browser connects again.
+        // In other states the browser reconnects by itself.
         if (source?.readyState === EventSource.CLOSED) refused();
       });
     },
@@ -58,13 +58,13 @@ export function watch(part) {
     const row = rowOf(event.data);
     if (row) rows.take(row, isListed);
   };
-  // The browser does not say why: ask.
+  // The browser does not report the reason, so request the address once.
   const refused = async () => {
     const mine = source;
     const asked = { method: "HEAD", headers: FOLLOWS, redirect: "manual", signal: AbortSignal.timeout(pause) };
     const answer = await fetch(address(), asked).catch(() => null);
     if (answer && isOver(answer)) return sessionIsOver();
-    // Unless it was stopped meanwhile.
+    // Stopped in the meantime.
     if (source !== mine) return;
     timer = setTimeout(follower.go, pause);
     pause = Math.min(pause * 2, PAUSE_MAX_MS);
@@ -72,13 +72,13 @@ export function watch(part) {
   follow(follower);
 }
 
-// A list sorted newest first, which is the order of ids.
+// A list in the order of ids, newest first.
 function liveRows(part) {
   const body = part.querySelector("tbody");
   const limit = Number(part.dataset.liveRows);
   const older = document.querySelector("[data-older]");
 
-  // Whether there is a place for it on this page.
+  // Inserts a row if this page has a place for it, and returns whether it did.
   function insert(row) {
     const next = [...body.rows].find((known) => known.id < row.id);
     if (!next && (body.rows.length >= limit || older?.hidden === false)) return false;
@@ -86,15 +86,15 @@ function liveRows(part) {
     while (body.rows.length > limit) body.rows[body.rows.length - 1].remove();
     return true;
   }
-  // The next page begins where this one ends.
-  function mendOlder() {
+  // Moves the link to the next page to the end of this one.
+  function updateOlder() {
     if (!older || (older.hidden && body.rows.length < limit)) return;
     const url = new URL(older.href);
     url.searchParams.set("before", body.rows[body.rows.length - 1].dataset.before);
     older.href = url;
   }
   return {
-    // What is on the page shows how it stands, even if the filter above would no longer choose it.
+    // A row on the page is updated even if it no longer matches the filter.
     take(row, isListed) {
       localize(row);
       const known = [...body.rows].find((known) => known.id === row.id);
@@ -105,7 +105,7 @@ function liveRows(part) {
         const isFull = body.rows.length >= limit;
         if (!insert(row)) return;
         if (older && isFull) older.hidden = false;
-        mendOlder();
+        updateOlder();
         part.classList.remove("nothing");
         part.querySelector("[data-empty]")?.remove();
       }

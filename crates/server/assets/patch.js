@@ -1,5 +1,5 @@
-// Makes a part of the page like what the server sends now. What is the same stays as it is, and with it the focus, what is
-// selected, and what screen readers have read.
+// Updates a part of the page to new markup. Unchanged nodes stay, and with them focus, selection and what screen readers have
+// read.
 
 export function patch(current, fresh) {
   if (current.isEqualNode(fresh)) return;
@@ -13,7 +13,7 @@ export function patch(current, fresh) {
 }
 
 function patchAttributes(current, fresh) {
-  // Whether details are open is the reader's.
+  // The reader decides whether details are open.
   const ours = (name) => name === "open" && current.localName === "details";
   for (const { name, value } of fresh.attributes) {
     if (!ours(name) && current.getAttribute(name) !== value) current.setAttribute(name, value);
@@ -23,7 +23,7 @@ function patchAttributes(current, fresh) {
   }
 }
 
-// Children that have an id are known by it, others by where they stand.
+// Matches children by id, or by position if they have none.
 function patchChildren(current, fresh) {
   const ids = new Set([...fresh.children].map((child) => child.id));
   for (const child of [...current.children]) {
@@ -34,7 +34,7 @@ function patchChildren(current, fresh) {
     let known = at;
     if (node.id) {
       known = [...current.children].find((child) => child.id === node.id);
-      // Moving it would take the focus from it: rather make anew what stands before it.
+      // Moving it would take its focus: remove the nodes before it instead.
       while (known && at && at !== known && !at.id) at = remove(at);
     }
     if (known?.nodeName !== node.nodeName || known.id !== node.id) {
@@ -48,7 +48,7 @@ function patchChildren(current, fresh) {
   while (at) at = remove(at);
 }
 
-// Gives back what comes after it.
+// Removes a node and returns the next one.
 function remove(node) {
   const next = node.nextSibling;
   node.remove();

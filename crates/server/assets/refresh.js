@@ -1,4 +1,4 @@
-// Parts of a page that are asked for again until the server says that nothing more happens to them.
+// Refreshes parts of a page until the server marks them as final.
 import { end, follow, FOLLOWS, isOver, sessionIsOver, tell } from "./following.js";
 import { patch } from "./patch.js";
 import { prepare } from "./forms.js";
@@ -6,7 +6,7 @@ import { prepare } from "./forms.js";
 const LONGEST_MS = 15_000;
 const DEADLINE_MS = 10_000;
 
-// Brings parts up to date, by id.
+// Loads the page and updates the given parts, by id.
 export async function look(parts) {
   const asked = { headers: { accept: "text/html", ...FOLLOWS }, redirect: "manual", signal: AbortSignal.timeout(DEADLINE_MS) };
   const answer = await fetch(location.href, asked);
@@ -21,14 +21,14 @@ export async function look(parts) {
   }
 }
 
-// Less often the longer it takes.
+// Refreshes periodically, with a growing interval.
 export function refresh() {
   const parts = () => [...document.querySelectorAll("[data-refresh]")];
   let wait = Math.min(...parts().map((part) => Number(part.dataset.refresh) * 1000));
   let timer = 0;
   let isOld = false;
   const follower = {
-    // What was stopped for a while is looked at at once.
+    // After a pause, refresh at once.
     go() {
       clearTimeout(timer);
       timer = setTimeout(again, isOld ? 0 : wait);
@@ -46,12 +46,12 @@ export function refresh() {
       await look(parts());
       tell(follower, true);
     } catch {
-      // The server may be restarting; it is asked again.
+      // The server may be restarting: try again.
       tell(follower, false);
     }
     if (parts().length === 0) return end(follower);
     wait = Math.min(wait * 1.3, LONGEST_MS);
-    // Unless it was stopped meanwhile.
+    // Stopped in the meantime.
     if (timer === mine) follower.go();
   };
   follow(follower);

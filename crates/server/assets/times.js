@@ -1,4 +1,4 @@
-// Times in the reader's zone: those that are shown, those that are counted down to, and those that are typed.
+// Times in the reader's zone: shown times, countdowns, and input fields.
 import { mayMove } from "./following.js";
 
 const formats = {
@@ -8,7 +8,7 @@ const formats = {
   minute: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
 };
 
-// The instant in UTC stays in the title, to be seen on hover.
+// Shows times in the reader's zone. The title keeps the UTC time for hover.
 export function localize(root) {
   root.querySelectorAll("time[datetime]").forEach(show);
 }
@@ -21,29 +21,29 @@ function show(time) {
   if (time.textContent !== text) time.textContent = text;
 }
 
-// How long it is until an instant, in the words of the server.
+// The time until an instant, in the server's wording.
 function until(instant) {
   const seconds = Math.ceil((instant.getTime() - Date.now()) / 1000);
-  if (seconds <= 0) return "now";
+  if (seconds <= 0) return "due now";
   if (seconds < 120) return `in ${seconds} s`;
   if (seconds < 7_200) return `in ${Math.floor(seconds / 60)} min`;
   if (seconds < 172_800) return `in ${Math.floor(seconds / 3_600)} h`;
   return `in ${Math.floor(seconds / 86_400)} days`;
 }
 
-// Keeps up what is counted down, while the page may move and somebody sees it.
+// Updates countdowns while the page is visible and not paused.
 export function countDown() {
   setInterval(() => {
     if (mayMove()) document.querySelectorAll('time[data-show="until"]').forEach(show);
   }, 1_000);
 }
 
-// What a field for date and time holds for an instant, in the reader's zone.
+// The value of a date and time field for an instant, in the reader's zone.
 function local(instant) {
   return new Date(instant.getTime() - instant.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-// Fields hold UTC as the server sends them. They are shown and taken in the reader's zone; what is sent is UTC again.
+// Fields contain UTC as sent by the server. They show and accept the reader's zone, and submit UTC.
 export function localFields(root) {
   for (const field of root.querySelectorAll("input[data-utc]")) {
     const sent = field.value;
@@ -53,7 +53,7 @@ export function localFields(root) {
     const zone = root.querySelector(`label[for="${field.id}"] [data-zone]`);
     if (zone) zone.textContent = `(${Intl.DateTimeFormat().resolvedOptions().timeZone})`;
     field.form.addEventListener("formdata", ({ formData }) => {
-      // What was left as it was is sent as it came: an hour that the clock shows twice stays the one that it is.
+      // An unchanged field submits its original value, because a local hour can occur twice.
       if (field.value === shown) formData.set(field.name, sent);
       else if (field.value) formData.set(field.name, new Date(field.value).toISOString().slice(0, 19));
     });

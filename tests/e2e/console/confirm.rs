@@ -47,7 +47,7 @@ on_both_stores! {
         assert_eq!(reader.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
         assert!(reader.get(&page).await.text().contains(&format!("href=\"{asks}\"")));
         let asked = reader.get(&asks).await.text();
-        assert!(asked.contains("cancels the 3 deliveries that wait"), "{asked}");
+        assert!(asked.contains("cancels 3 pending deliveries"), "{asked}");
         let at_once = reader.post_from(&page, &resume, "backlog=discard").await;
         assert_eq!(at_once.header("location"), Some(asks.as_str()));
         assert_eq!(cancelled(&mut installation).await, 0);
@@ -64,7 +64,7 @@ on_both_stores! {
         // The ping came; that it did is noted a moment later.
         until("nothing to wait", async || {
             let asked = reader.get(&format!("{page}/discard")).await.text();
-            if asked.contains("Nothing waits for") { Ok(()) } else { Err(asked) }
+            if asked.contains("There is no backlog for") { Ok(()) } else { Err(asked) }
         })
         .await;
     }

@@ -240,7 +240,7 @@ async fn a_filter_is_tried_on_a_payload_of_a_type() {
     let fields = "filter=true&sample=evt_0000000000001&intent=test_filter";
     let tried = reader.post_from(&new, &format!("{PAGES}/webhooks"), fields).await;
     assert_eq!(tried.status, 422);
-    assert!(tried.text().contains("There is no such event"), "{}", tried.text());
+    assert!(tried.text().contains("This organization has no such event"), "{}", tried.text());
 }
 
 #[tokio::test]
@@ -265,8 +265,8 @@ async fn webhooks_are_told_apart() {
     let called = [
         format!("{same} (the shop)"),
         format!("{same} ({})", ids[1]),
-        "fetched: stock".to_owned(),
-        format!("fetched: {}", ids[3]),
+        "stock (pull)".to_owned(),
+        format!("{} (pull)", ids[3]),
     ];
     let published = installation.publish("clocking", CLOCKING).await;
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
@@ -297,7 +297,7 @@ async fn a_new_secret_says_until_when_the_old_one_signs() {
     let made = installation.webhook(&Receiver::start().await, &["*"]).await;
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
     let page = format!("{PAGES}/webhooks/{}", id_of(&made.name));
-    for (overlap, told) in [("0s", "with it alone from now on"), ("1d", "until <time datetime=")] {
+    for (overlap, told) in [("0s", "now signed with it alone"), ("1d", "Until <time datetime=")] {
         let rotated = reader
             .post_from(&page, &format!("{page}/rotate"), &format!("overlap={overlap}"))
             .await;

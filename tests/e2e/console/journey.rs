@@ -47,14 +47,14 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
     browser.click("New webhook").await.unwrap();
     // What may not be is said at the field, and what was typed is kept.
     browser.fill("#payload_url", "http://169.254.169.254/").await.unwrap();
-    browser.click("Check this URL").await.unwrap();
-    browser.wait_for("may not be used").await;
+    browser.click("Validate URL").await.unwrap();
+    browser.wait_for("is not allowed").await;
     browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
     browser.fill("#description", "orders of the shop").await.unwrap();
     browser.click_css("input[value='order.paid']").await.unwrap();
     browser.click_css("input[value='order.sent']").await.unwrap();
-    browser.click("Install the webhook").await.unwrap();
-    let shown = browser.wait_for("shown this once").await;
+    browser.click("Create webhook").await.unwrap();
+    let shown = browser.wait_for("reveal it again later").await;
     assert!(
         shown.contains("whsec_") && shown.contains("order.paid") && shown.contains("order.sent"),
         "{shown}"
@@ -78,7 +78,7 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
     browser.run("location.reload()", serde_json::json!([])).await.unwrap();
     browser
         .wait_until("the secret is gone", |shown| {
-            shown.contains("Settings") && !shown.contains("shown this once")
+            shown.contains("Settings") && !shown.contains("reveal it again later")
         })
         .await;
     assert!(!browser.text().await.unwrap().contains("whsec_"));
@@ -105,7 +105,7 @@ async fn switch_to_the_wildcard(browser: &Browser) {
     assert_eq!(ticked().await, "order.paid,order.sent", "and gives them back");
     browser.click_css("#all-events").await.unwrap();
     browser.click("Save").await.unwrap();
-    browser.wait_for("all events, whatever types are added").await;
+    browser.wait_for("All events, including future types").await;
 }
 
 async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installation, receiver: &Receiver) {
@@ -113,7 +113,7 @@ async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installa
         .open(&address(installation, "/console/organizations/acme/deliveries"))
         .await
         .unwrap();
-    browser.wait_for("Live: changes appear by themselves").await;
+    browser.wait_for("● Live").await;
     let mut publisher = installation.clients.clone();
     let event = crate::support::event("order.returned", r#"{"order":"A-17"}"#);
     publisher.events.publish_event(event).await.unwrap();
@@ -126,7 +126,7 @@ async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installa
         .await;
     crate::support::wait_for_events(receiver, 1).await;
     browser.click_css("tbody a[href*='/deliveries/dlv_']").await.unwrap();
-    let shown = browser.wait_for("Where the time went").await;
+    let shown = browser.wait_for("Timing").await;
     for part in ["TT-Hook-Event", r#"{"order":"A-17"}"#, "HTTP 200", "curl -i -X POST"] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
@@ -147,8 +147,8 @@ async fn see_it_fail_and_be_tried_again(browser: &Browser, installation: &Instal
         .await;
     browser.fill("#payload", "{\"total\": 12}").await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
-    browser.wait_for("What became of it, webhook by webhook").await;
-    browser.wait_for("It is subscribed").await;
+    browser.wait_for("Delivery results").await;
+    browser.wait_for("The webhook is subscribed").await;
     browser.click("dlv_").await.unwrap();
     browser.wait_for("retrying").await;
     receiver.wait_until(|requests| requests.len() >= before + 2).await;
@@ -169,7 +169,7 @@ async fn replay_it(browser: &Browser, receiver: &Receiver) {
     receiver.answer(Response::new(200));
     let before = receiver.request_count();
     browser.click_css("button[formaction$='/replay']").await.unwrap();
-    browser.wait_for("Replayed: this is the new delivery").await;
+    browser.wait_for("You are viewing the new delivery").await;
     browser
         .wait_until("it is delivered", |shown| shown.contains("HTTP 200"))
         .await;
@@ -182,17 +182,17 @@ async fn rotate_the_secret(browser: &Browser, installation: &Installation) {
         .await
         .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
-    browser.click("Rotate the secret").await.unwrap();
+    browser.click("Rotate secret").await.unwrap();
     browser.click_css("form[action$='/rotate'] button").await.unwrap();
-    let shown = browser.wait_for("A rotation is under way").await;
+    let shown = browser.wait_for("Rotation in progress").await;
     assert!(shown.contains("whsec_"), "{shown}");
-    browser.click("Complete the rotation").await.unwrap();
+    browser.click("Complete rotation").await.unwrap();
     browser.wait_for("only the new secret signs").await;
 }
 
 async fn pause_and_resume(browser: &Browser) {
-    browser.click("Pause").await.unwrap();
-    browser.wait_for("nothing is sent until it is resumed").await;
-    browser.click("Resume, send what waits").await.unwrap();
+    browser.click("Pause webhook").await.unwrap();
+    browser.wait_for("Events published while paused are not queued").await;
+    browser.click("Resume and send backlog").await.unwrap();
     browser.wait_for("Resumed").await;
 }

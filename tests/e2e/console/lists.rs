@@ -78,11 +78,11 @@ async fn a_place_that_means_nothing_is_said_by_every_list() {
     ] {
         let shown = reader.get(list).await.text();
         assert!(
-            shown.contains("names no place in the list to go on from"),
+            shown.contains("does not name a position in this list"),
             "{list}: {shown}"
         );
         assert!(
-            shown.contains(">Newest</a>") || shown.contains(">First page</a>"),
+            shown.contains(">Back to newest</a>") || shown.contains(">First page</a>"),
             "{list}: {shown}"
         );
     }
@@ -90,7 +90,7 @@ async fn a_place_that_means_nothing_is_said_by_every_list() {
         .get("/console/organizations/acme/deliveries?state=failed")
         .await
         .text();
-    assert!(!filtered.contains(">Newest</a>"), "this is the first page: {filtered}");
+    assert!(!filtered.contains(">Back to newest</a>"), "this is the first page: {filtered}");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn an_organizations_tokens_stay_its_own_through_forms() {
         "{wrong}"
     );
     let asked = reader.get(&format!("{revoke}?organization=acme")).await.text();
-    assert!(asked.contains(&format!("href=\"{list}\">Keep it</a>")), "{asked}");
+    assert!(asked.contains(&format!("href=\"{list}\">Cancel</a>")), "{asked}");
     let revoked = reader.post_from(&list, &revoke, "organization=acme").await;
     assert_eq!(
         revoked.header("location"),

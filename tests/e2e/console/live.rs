@@ -11,7 +11,7 @@ use super::{Reader, address, browser, delivery_of, enter, unescaped};
 use crate::support::{ACME, Clients, Installation, On, id_of, on_both_stores, portal_link};
 
 const DELIVERIES: &str = "/console/organizations/acme/deliveries";
-const LIVE: &str = "Live: changes appear by themselves";
+const LIVE: &str = "● Live";
 /// The ids of the list's rows, first to last.
 const IDS: &str = "return [...document.querySelectorAll('tbody tr')].map((row) => row.id)";
 
@@ -191,7 +191,7 @@ async fn a_page_that_may_not_watch_now_tries_again() {
     };
     assert_eq!(full.code(), tonic::Code::ResourceExhausted, "{full}");
     watched.open(DELIVERIES).await;
-    watched.browser.wait_for("Not live now; trying again").await;
+    watched.browser.wait_for("Disconnected, reconnecting").await;
     drop(others);
     watched.browser.wait_for(LIVE).await;
 }
@@ -207,7 +207,7 @@ async fn a_page_says_that_its_session_is_over() {
         watched.browser.click("Sign out").await.unwrap();
         watched.browser.wait_for("API token").await;
         watched.browser.show_tab(&page).await.unwrap();
-        watched.browser.wait_for("Your session is over.").await;
+        watched.browser.wait_for("Your session expired.").await;
         watched.browser.click("Sign in again").await.unwrap();
         watched.browser.wait_for("API token").await;
         enter(&watched.browser, &watched.installation.server.token().unwrap()).await;
@@ -234,9 +234,9 @@ async fn a_customers_page_says_that_their_time_is_over() {
     let address = watched.browser.url().await.unwrap();
     let page = watched.browser.open_tab().await.unwrap();
     watched.browser.open(&address).await.unwrap();
-    watched.browser.click("Leave").await.unwrap();
+    watched.browser.click("Sign out").await.unwrap();
     watched.browser.show_tab(&page).await.unwrap();
-    watched.browser.wait_for("Your time here is over").await;
+    watched.browser.wait_for("Your session expired").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,8 +244,8 @@ async fn whoever_reads_can_stop_what_moves() {
     let mut watched = Watched::start(On::Sqlite).await;
     watched.open(DELIVERIES).await;
     watched.browser.wait_for(LIVE).await;
-    watched.browser.click("Pause").await.unwrap();
-    watched.browser.wait_for("Paused: changes do not appear").await;
+    watched.browser.click("Pause updates").await.unwrap();
+    watched.browser.wait_for("Updates paused").await;
     // Somebody else sees it come in.
     let token = watched.installation.server.token().unwrap();
     let witness = browser(&watched.installation, &token).await;
@@ -254,15 +254,15 @@ async fn whoever_reads_can_stop_what_moves() {
     let missed = watched.publish(DeliveryState::Delivered).await;
     witness.wait_for_result(IDS, |rows| ids(rows).len() == 2).await;
     assert_eq!(watched.ids().await.len(), 1);
-    watched.browser.click("Go on").await.unwrap();
+    watched.browser.click("Resume").await.unwrap();
     watched.browser.wait_for(LIVE).await;
     let shown = watched.ids_until(|ids| ids.len() == 2).await;
     assert_eq!(shown[0], id_of(&missed.name));
     // A page that asks again can be stopped too.
     watched.open("/console/organizations/acme").await;
     watched.browser.wait_for(LIVE).await;
-    watched.browser.click("Pause").await.unwrap();
-    watched.browser.wait_for("Paused: changes do not appear").await;
+    watched.browser.click("Pause updates").await.unwrap();
+    watched.browser.wait_for("Updates paused").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,7 +334,7 @@ async fn overviews_keep_themselves_up_to_date() {
     for path in ["/console/", "/console/organizations/acme"] {
         watched.open(path).await;
         watched.browser.wait_for(LIVE).await;
-        watched.browser.click("The figures").await.unwrap();
+        watched.browser.click("Show as table").await.unwrap();
         let delivered = "const open = document.querySelector('figure details').open; \
                          return open && [...document.querySelectorAll('figure tbody tr td:nth-child(2)')] \
                          .reduce((sum, cell) => sum + Number(cell.innerText), 0)";
@@ -365,5 +365,5 @@ async fn the_time_until_the_next_attempt_runs_down() {
     assert!(hours.starts_with("in ") && hours.ends_with(" min"), "{hours}");
     assert!(title.ends_with('Z'), "the instant in UTC: {title}");
     let text = "return document.querySelector('tbody tr [data-label=Next] time').innerText";
-    watched.browser.wait_for_result(text, |text| text == "now").await;
+    watched.browser.wait_for_result(text, |text| text == "due now").await;
 }

@@ -39,7 +39,7 @@ async fn of_many_attempts_the_last_are_listed_and_earlier_ones_a_page_further() 
     assert_eq!(link(&further, "Earlier attempts"), None, "{further}");
     let first = reader.get(&link(&further, "1").unwrap()).await.text();
     assert!(listed(&first) == 2 && shows(&first, 1), "{first}");
-    let back = reader.get(&link(&first, "The last attempts").unwrap()).await.text();
+    let back = reader.get(&link(&first, "Latest attempts").unwrap()).await.text();
     assert!(listed(&back) == 50 && shows(&back, 52), "{back}");
     let chosen = reader.get(&format!("{address}?attempt=1")).await.text();
     assert!(listed(&chosen) == 50 && shows(&chosen, 1), "{chosen}");
@@ -62,7 +62,7 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
     let overview = until("all of them on the overview", async || {
         let page = reader.get("/console/").await.text();
-        if link(&page, "All 22").is_some() {
+        if link(&page, "View all 22").is_some() {
             Ok(page)
         } else {
             Err(page)
@@ -71,7 +71,7 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
     .await;
     let rows = |page: &str| page.matches("data-label=\"Failures\"").count();
     assert_eq!(rows(&overview), 20);
-    let address = link(&overview, "All 22").unwrap();
+    let address = link(&overview, "View all 22").unwrap();
     let all = reader.get(&address).await.text();
     assert_eq!(rows(&all), 22, "{all}");
     let limited = token(&mut installation, TokenScope::Admin, ACME).await;

@@ -43,14 +43,14 @@ const ANSWERS: &[Answer] = &[
             ("#requests_per_second", "many"),
         ],
         button: "button[value=save]",
-        shown: "This was not accepted",
+        shown: " to fix",
     },
     Answer {
         name: "publish-error",
         page: "publish",
         typed: &[("#payload", "{\"order\": 17}")],
         button: "main form button.primary",
-        shown: "This was not accepted",
+        shown: " to fix",
     },
     Answer {
         name: "webhook-secret",
@@ -71,7 +71,7 @@ const ANSWERS: &[Answer] = &[
         page: "portal-links",
         typed: &[],
         button: "main form button.primary",
-        shown: "The link",
+        shown: "has access until",
     },
 ];
 
@@ -273,7 +273,7 @@ impl Installed {
     async fn browser(&self) -> Browser {
         let browser = browser(&self.installation, &self.installation.server.token().unwrap()).await;
         browser.open(&self.portal).await.unwrap();
-        browser.wait_for("Leave").await;
+        browser.wait_for("Sign out").await;
         browser
     }
 
@@ -281,8 +281,8 @@ impl Installed {
     async fn who_has_left(&self) -> Browser {
         let browser = Browser::start().await.unwrap();
         browser.open(&self.portal).await.unwrap();
-        browser.click("Leave").await.unwrap();
-        browser.wait_for("You have left").await;
+        browser.click("Sign out").await.unwrap();
+        browser.wait_for("Signed out").await;
         browser
     }
 

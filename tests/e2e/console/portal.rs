@@ -53,10 +53,10 @@ on_both_stores! {
         let id = id_of(&made.name);
         let reader = customer(&mut installation, false).await;
         let home = reader.get(PAGES).await.text();
-        for there in ["Webhooks", "Events", "Deliveries", "Replays", "Leave", "New webhook"] {
+        for there in ["Webhooks", "Events", "Deliveries", "Replays", "Sign out", "New webhook"] {
             assert!(home.contains(there), "{there} is not in\n{home}");
         }
-        for not_there in ["Tokens", "Audit log", "Portal links", "Settings", "Sign out", "hookwright webhooks"] {
+        for not_there in ["Tokens", "Audit log", "Portal links", "Settings", "/console/sign-out", "hookwright webhooks"] {
             assert!(!home.contains(not_there), "{not_there} is in\n{home}");
         }
         assert!(!reader.get(&format!("{PAGES}/events")).await.text().contains("Publish a test event"));
@@ -77,7 +77,7 @@ on_both_stores! {
 
         let looker = customer(&mut installation, true).await;
         let shown = looker.get(&page).await.text();
-        assert!(!shown.contains("Pause") && !shown.contains("Show the secret"), "{shown}");
+        assert!(!shown.contains("Pause") && !shown.contains("Reveal secret"), "{shown}");
         assert_eq!(looker.get(&format!("{PAGES}/webhooks/new")).await.status, 403);
         assert_eq!(looker.post_from(&page, &format!("{page}/pause"), "").await.status, 403);
     }
@@ -198,7 +198,7 @@ async fn who_leaves_twice_finds_the_way_back_all_the_same() {
         let left = reader.post("/portal/leave", &form, &reader.origin()).await;
         assert_eq!(left.status, 200, "{time}: {}", left.text());
         assert!(
-            left.text().contains("You have left") && left.text().contains("href=\"https://app.example/settings\""),
+            left.text().contains("Signed out") && left.text().contains("href=\"https://app.example/settings\""),
             "{time}: {}",
             left.text()
         );
@@ -226,7 +226,7 @@ async fn a_link_that_does_not_open_says_where_to_get_another() {
     assert_eq!(over.status, 401);
     let text = over.text();
     assert!(
-        text.contains("Your time here is over") && !text.contains("API token"),
+        text.contains("Your session expired") && !text.contains("API token"),
         "{text}"
     );
 }
@@ -237,20 +237,20 @@ async fn an_operators_session_and_a_customers_stand_side_by_side() {
     let url = link(&mut installation, false, "https://app.example/settings").await;
     let browser = browser(&installation, &installation.server.token().unwrap()).await;
     browser.open(&url).await.unwrap();
-    let portal = browser.wait_for("Leave").await;
+    let portal = browser.wait_for("Sign out").await;
     assert!(!portal.contains("Organizations"), "no operator's view: {portal}");
     browser.open(&super::address(&installation, "/console/")).await.unwrap();
     browser.wait_for("Organizations").await;
     browser.open(&super::address(&installation, PAGES)).await.unwrap();
-    browser.click("Leave").await.unwrap();
-    browser.wait_for("You have left").await;
+    browser.click("Sign out").await.unwrap();
+    browser.wait_for("Signed out").await;
     let back = browser
         .run("return document.querySelector('main a').href", serde_json::json!([]))
         .await
         .unwrap();
     assert_eq!(back, "https://app.example/settings");
     browser.open(&super::address(&installation, PAGES)).await.unwrap();
-    browser.wait_for("Your time here is over").await;
+    browser.wait_for("Your session expired").await;
     browser.open(&super::address(&installation, "/console/")).await.unwrap();
     browser.wait_for("Sign out").await;
 }
@@ -291,8 +291,8 @@ async fn a_product_embeds_the_portal_where_the_operator_lets_it() {
     browser.click("New webhook").await.unwrap();
     browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
     browser.click_css("input[value='clocking']").await.unwrap();
-    browser.click("Install the webhook").await.unwrap();
-    let shown = browser.wait_for("shown this once").await;
+    browser.click("Create webhook").await.unwrap();
+    let shown = browser.wait_for("reveal it again later").await;
     assert!(shown.contains("whsec_"), "{shown}");
     receiver.wait_for(1).await;
 

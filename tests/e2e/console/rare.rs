@@ -25,11 +25,11 @@ on_both_stores! {
         publish_all(&mut installation, (0..9_000).map(|_| event("order", "{}")).collect()).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let first = reader.get("/console/organizations/acme/deliveries?event_type=clocking").await.text();
-        assert!(first.contains("No delivery matches among those that were looked at"), "{first}");
-        let further = link(&first, "Look further back").expect("a link that leads on");
+        assert!(first.contains("No deliveries match in this range yet"), "{first}");
+        let further = link(&first, "Search older deliveries").expect("a link that leads on");
         let second = reader.get(&further).await.text();
         assert!(second.contains(id_of(&published.event)), "{second}");
         let none = reader.get("/console/organizations/acme/deliveries?event_type=none&before=1").await.text();
-        assert!(none.contains("<strong>No delivery matches</strong>") && !none.contains("Look further back"), "{none}");
+        assert!(none.contains("<strong>No deliveries match</strong>") && !none.contains("Search older deliveries"), "{none}");
     }
 }

@@ -54,27 +54,27 @@ async fn install_and_edit(browser: &Browser, receiver: &Receiver) {
     browser.click_css("input[value='order.sent']").await.unwrap();
     // What is wrong is said, and what was typed is kept.
     browser.fill("#timeout", "a while").await.unwrap();
-    browser.click("Install the webhook").await.unwrap();
-    browser.wait_for("This was not accepted").await;
+    browser.click("Create webhook").await.unwrap();
+    browser.wait_for(" to fix").await;
     browser.fill("#timeout", "5s").await.unwrap();
-    browser.click("Install the webhook").await.unwrap();
+    browser.click("Create webhook").await.unwrap();
     let shown = browser.wait_for("whsec_").await;
-    for part in ["shown this once", "order.paid", "order.sent", "5s"] {
+    for part in ["reveal it again later", "order.paid", "order.sent", "5s"] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
     assert!(
-        !shown.contains("Go on") && !shown.contains("Live"),
+        !shown.contains("Pause updates") && !shown.contains("Live"),
         "what needs script is not shown:\n{shown}"
     );
     browser.click("Edit").await.unwrap();
     browser.click_css("#all-events").await.unwrap();
     browser.click("Save").await.unwrap();
-    browser.wait_for("all events, whatever types are added").await;
+    browser.wait_for("All events, including future types").await;
 }
 
 async fn ping(browser: &Browser, receiver: &Receiver) {
     browser.click("Ping").await.unwrap();
-    browser.wait_for("The ping is on its way").await;
+    browser.wait_for("Ping created").await;
     refresh_until(browser, "HTTP 200").await;
     receiver
         .wait_until(|requests| {
@@ -92,16 +92,16 @@ async fn publish_retry_and_replay(browser: &Browser, installation: &Installation
     browser.fill("#event_type", "order.paid").await.unwrap();
     browser.fill("#payload", r#"{"order":"A-17"}"#).await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
-    browser.wait_for("What became of it, webhook by webhook").await;
+    browser.wait_for("Delivery results").await;
     refresh_until(browser, "dlv_").await;
     browser.click("dlv_").await.unwrap();
     refresh_until(browser, "HTTP 503").await;
     receiver.answer(Response::new(200));
     browser.click("Retry now").await.unwrap();
-    browser.wait_for("The delivery is due now").await;
+    browser.wait_for("Retrying now").await;
     refresh_until(browser, "HTTP 200").await;
     browser.click_css("button[formaction$='/replay']").await.unwrap();
-    browser.wait_for("Replayed: this is the new delivery").await;
+    browser.wait_for("You are viewing the new delivery").await;
     refresh_until(browser, "HTTP 200").await;
 }
 
@@ -111,15 +111,15 @@ async fn rotate_and_reveal(browser: &Browser, installation: &Installation) {
         .await
         .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
-    browser.click("Rotate the secret").await.unwrap();
+    browser.click("Rotate secret").await.unwrap();
     browser.click_css("form[action$='/rotate'] button").await.unwrap();
-    let rotated = secret(&browser.wait_for("A rotation is under way").await);
+    let rotated = secret(&browser.wait_for("Rotation in progress").await);
     browser
         .open(&address(installation, "/console/organizations/acme/webhooks"))
         .await
         .unwrap();
     browser.click("http://127.0.0.1").await.unwrap();
-    browser.click("Show the secret").await.unwrap();
+    browser.click("Reveal secret").await.unwrap();
     assert_eq!(secret(&browser.wait_for("whsec_").await), rotated);
 }
 

@@ -329,7 +329,7 @@ async fn odd_addresses_and_forms_get_a_page_that_says_so() {
             .get("/console/organizations/acme/deliveries?state=faild")
             .await
             .text()
-            .contains("is none of those")
+            .contains("is not an option")
     );
     let large = format!("token={}", "x".repeat(20_000));
     let headers = [("Origin", reader.origin())];

@@ -30,7 +30,7 @@ on_both_stores! {
         assert_eq!(revoked.get(ACME_PAGES).await.status, 303);
         let form = revoked.post(&format!("{ACME_PAGES}/webhooks"), "form_token=x", &revoked.origin()).await;
         assert_eq!(form.status, 401);
-        assert!(form.text().contains("what you filled in is kept"), "{}", form.text());
+        assert!(form.text().contains("your input is kept"), "{}", form.text());
         let answer = sign_in(&revoked.address, &manage, "").await;
         assert_eq!(answer.status, 401);
         assert!(answer.text().contains("revoked or expired"), "{}", answer.text());

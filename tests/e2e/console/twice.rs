@@ -247,7 +247,7 @@ on_both_stores! {
         assert_eq!(statuses, [303, 422]);
         let refused = if one.status == 422 { one } else { other };
         let text = refused.text();
-        assert!(text.contains("tick this to end the older secret now") && text.contains(&format!("data-address=\"{page}\"")), "{text}");
+        assert!(text.contains("tick the box to end the older secret now") && text.contains(&format!("data-address=\"{page}\"")), "{text}");
         assert_eq!(rotate.count(&reader).await, 1);
         assert!(reader.get(&page).await.text().contains("name=\"ends_older\""));
         let list = reader.get(&format!("{ACME_PAGES}/webhooks")).await.text();

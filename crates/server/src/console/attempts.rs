@@ -19,7 +19,7 @@ use super::{
     fields::Fields,
     page::{Frame, html},
     session::Visitor,
-    show::{Badge, Time, beginning, counted_up_to, duration, size, words},
+    show::{Badge, Time, beginning, counted_up_to, duration, failure, size},
 };
 use crate::app::error::{AppError, AppResult};
 
@@ -230,7 +230,7 @@ fn line(row: &AttemptSummary, shown: Option<i32>, fields: &Fields) -> Line {
             Badge::new("cross", "bad", "failed")
         },
         status: row.status,
-        error: words(row.error_class.as_deref().unwrap_or_default()),
+        error: failure(row.error_class.as_deref().unwrap_or_default()),
         started: Time(row.started_at),
         duration: duration(row.duration_us),
         address: (Some(row.number) != shown).then(|| fields.with("attempt", &row.number.to_string())),
@@ -267,11 +267,11 @@ fn shown(row: AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
 fn phases(details: &AttemptDetails, total: i64) -> Vec<Phase> {
     let times = &details.phases;
     let named = [
-        ("DNS look-up", times.dns_us),
+        ("DNS lookup", times.dns_us),
         ("Connect", times.connect_us),
         ("TLS handshake", times.tls_us),
-        ("Wait for the response", times.wait_us),
-        ("Read the body", times.body_us),
+        ("Waiting for the response", times.wait_us),
+        ("Response body", times.body_us),
     ];
     let known: i64 = named.iter().filter_map(|(_, time)| *time).sum();
     let whole = total.max(known).max(1);

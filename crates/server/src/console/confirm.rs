@@ -18,7 +18,7 @@ use crate::app::{access::Scope, webhooks::resume::COUNTED_MAX};
 
 type Which = Path<(String, String)>;
 
-const NOT_SENT: &str = "What is cancelled is not sent; a replay can make it again.";
+const NOT_SENT: &str = "Cancelled deliveries are not sent; you can replay them later.";
 
 #[derive(Template)]
 #[template(path = "confirm.html")]
@@ -49,18 +49,18 @@ pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which
     let waiting = console.app.count_waiting_for(caller, place.name(), id).await?;
     let (sentence, rest, button) = match waiting {
         0 => (
-            "This makes the webhook active again. Nothing waits for".to_owned(),
+            "This resumes the webhook. There is no backlog for".to_owned(),
             "",
             "Resume".to_owned(),
         ),
         _ => {
             let waiting = deliveries(waiting);
-            let sentence = format!("This makes the webhook active again, and cancels {waiting} to");
-            (sentence, NOT_SENT, format!("Resume, cancel {waiting}"))
+            let sentence = format!("This resumes the webhook and cancels {waiting} to");
+            (sentence, NOT_SENT, format!("Resume and cancel {waiting}"))
         }
     };
     let page = ConfirmPage {
-        frame: Frame::within(&console, &visitor, &place, "webhooks", "Resume and cancel what waits"),
+        frame: Frame::within(&console, &visitor, &place, "webhooks", "Resume and discard backlog"),
         sentence,
         target: console.target(&visitor, &place, id)?,
         rest,
@@ -68,19 +68,19 @@ pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which
         fields: vec![("backlog", "discard"), ("confirmed", "yes")],
         button,
         back,
-        keep: "Leave it paused",
+        keep: "Keep paused",
     };
     Ok(html(&page))
 }
 
 fn deliveries(waiting: usize) -> String {
     match waiting {
-        1 => "the 1 delivery that waits".to_owned(),
+        1 => "1 pending delivery".to_owned(),
         ..=COUNTED_MAX => format!(
-            "the {} deliveries that wait",
+            "{} pending deliveries",
             count(i64::try_from(waiting).unwrap_or(i64::MAX))
         ),
-        _ => format!("the more than {} deliveries that wait", count(COUNTED_MAX as i64)),
+        _ => format!("more than {} pending deliveries", count(COUNTED_MAX as i64)),
     }
 }
 
@@ -102,8 +102,8 @@ impl Ending {
     /// Title, what it does, and the button that does it.
     const fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Cancel => ("Cancel a delivery", "cancels", "Cancel the delivery"),
-            Self::Skip => ("Skip a delivery", "skips", "Skip the delivery"),
+            Self::Cancel => ("Cancel a delivery", "cancels", "Cancel delivery"),
+            Self::Skip => ("Skip a delivery", "skips", "Skip delivery"),
         }
     }
 
@@ -111,7 +111,7 @@ impl Ending {
         match self {
             Self::Cancel => NOT_SENT,
             Self::Skip => {
-                "What is skipped is not sent, and those that wait behind it follow; a replay can make it again."
+                "A skipped delivery is not sent, and the next delivery of its key is; you can replay it later."
             }
         }
     }
@@ -139,14 +139,14 @@ async fn ask(State(console): Shared, visitor: Visitor, Path(which): Which, endin
     let (title, does, button) = ending.words();
     let page = ConfirmPage {
         frame: Frame::within(&console, &visitor, &place, "deliveries", title),
-        sentence: format!("This {does} the delivery {id} of {} to", record.event_type),
+        sentence: format!("This {does} delivery {id} of {} to", record.event_type),
         target: console.target(&visitor, &place, WebhookId::from_raw(record.webhook_id))?,
         rest: ending.rest(),
         action: format!("{back}/{}", ending.name()),
         fields: vec![("confirmed", "yes")],
         button: button.to_owned(),
         back,
-        keep: "Keep it",
+        keep: "Back",
     };
     Ok(html(&page))
 }

@@ -24,7 +24,7 @@ use super::{
     page::{Frame, Place, html},
     pages::{Cursor, Pages},
     session::{Sent, Visitor},
-    show::{Badge, Next, Time, state, words},
+    show::{Badge, Next, Time, failure, state, words},
 };
 
 /// How many webhooks can be chosen from.
@@ -82,7 +82,7 @@ pub(super) fn rows(place: &Place, targets: &Targets, records: Vec<DeliveryRecord
 
 /// What a webhook is called; also one that was deleted since.
 pub(super) fn target_of(targets: &Targets, webhook: WebhookId) -> String {
-    let deleted = || "a webhook that was deleted".to_owned();
+    let deleted = || "deleted webhook".to_owned();
     targets.get(&webhook.raw()).cloned().unwrap_or_else(deleted)
 }
 
@@ -119,9 +119,9 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
         return String::new();
     };
     match (attempt.status, attempt.error_class.as_deref()) {
-        (Some(status), None | Some("status")) => status.to_string(),
-        (Some(status), Some(class)) => format!("{status} {}", words(class)),
-        (None, Some(class)) => words(class),
+        (Some(status), None | Some("status" | "gone")) => status.to_string(),
+        (Some(status), Some(class)) => format!("{status} {}", failure(class)),
+        (None, Some(class)) => failure(class),
         (None, None) => String::new(),
     }
 }
@@ -129,8 +129,8 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
 /// When the next attempt is made, in few words.
 fn next(record: &DeliveryRecord, now: i64) -> Next {
     match record.next_attempt() {
-        NextAttempt::Paused => Next::Waits("waits for a decision"),
-        NextAttempt::Follows => Next::Waits("waits behind another of its key"),
+        NextAttempt::Paused => Next::Waits("Blocked: retry or skip"),
+        NextAttempt::Follows => Next::Waits("Blocked by an earlier delivery"),
         NextAttempt::DueAt(due) => Next::Due {
             due: clock::shown_us(due),
             now,
@@ -220,7 +220,7 @@ pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
     let (start_us, end_us) = fields.times(&mut errors);
     let mut id = |name: &str, raw: Option<Option<i64>>| {
         if raw == Some(None) {
-            errors.add(name, "is no id");
+            errors.add(name, "is not a valid id");
         }
         raw.flatten()
     };
@@ -252,7 +252,7 @@ fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T>
     let read = given.filter_map(|text| {
         let read = text.parse().ok();
         if read.is_none() {
-            errors.add(name, format!("`{text}` is none of those that there are"));
+            errors.add(name, format!("`{text}` is not an option"));
         }
         read
     });
@@ -281,7 +281,7 @@ pub(super) fn state_picks(fields: &Fields, states: &[DeliveryState]) -> Vec<Pick
 /// Error classes to choose from.
 pub(super) fn class_picks(fields: &Fields) -> Vec<Pick> {
     let classes = ErrorClass::ALL.iter().map(|class| class.as_str());
-    let pick = |class: &str| Pick::new(fields, "error_class", class, &words(class));
+    let pick = |class: &str| Pick::new(fields, "error_class", class, &failure(class));
     classes.map(pick).collect()
 }
 

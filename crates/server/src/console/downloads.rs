@@ -39,7 +39,7 @@ impl Downloads {
         self.0.take(organization).map(Download).map_err(|_| {
             Fault::App(AppError::Exhausted {
                 subject: "downloads".to_owned(),
-                message: "too many downloads are under way; try again when one of them has ended".to_owned(),
+                message: "too many downloads are in progress; try again when one of them has finished".to_owned(),
             })
         })
     }

@@ -52,7 +52,7 @@ fn state(row: &EventTypeRow) -> Badge {
     if row.archived {
         Badge::new("ban", "calm", "archived")
     } else {
-        Badge::new("check", "good", "in use")
+        Badge::new("check", "good", "active")
     }
 }
 
@@ -60,7 +60,7 @@ fn state(row: &EventTypeRow) -> Badge {
 fn schema(row: &EventTypeRow) -> String {
     match (&row.json_schema, row.schema_mode.as_str()) {
         (None, _) => "none".to_owned(),
-        (Some(_), "warn") => format!("version {}, only warns", row.schema_version),
+        (Some(_), "warn") => format!("version {}, warns only", row.schema_version),
         (Some(_), "off") => format!("version {}, off", row.schema_version),
         (Some(_), _) => format!("version {}", row.schema_version),
     }

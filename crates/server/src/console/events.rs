@@ -197,7 +197,7 @@ fn reason(explanation: &Explanation, is_ping: bool) -> (Badge, String) {
     // What a webhook was is not kept: why it was not sent the event is told by what it is now.
     let judged = |sentence: String| {
         let now = if explanation.changed_since {
-            " It was changed after the event was published: this is told by what it is now."
+            " The webhook was changed after the event was published; this reason uses its current configuration."
         } else {
             ""
         };
@@ -207,15 +207,15 @@ fn reason(explanation: &Explanation, is_ping: bool) -> (Badge, String) {
         Reason::Owed => (SENT, owed(explanation, is_ping).to_owned()),
         Reason::CreatedLater => (
             NOT_SENT,
-            "The webhook was installed after the event was published.".to_owned(),
+            "The webhook was created after the event was published.".to_owned(),
         ),
         Reason::Inactive => judged("The webhook is paused or disabled.".to_owned()),
         Reason::NotSubscribed => judged("The webhook is not subscribed to this type.".to_owned()),
         Reason::Filtered(None) => judged("The webhook's filter does not match the event.".to_owned()),
-        Reason::Filtered(Some(error)) => judged(format!("The webhook's filter cannot be evaluated for it: {error}.")),
+        Reason::Filtered(Some(error)) => judged(format!("The webhook's filter could not be evaluated: {error}.")),
         Reason::ChangedSince => (
             NOT_SENT,
-            "The webhook was changed after the event was published: it would be sent such an event now.".to_owned(),
+            "The webhook was changed after the event was published. With its current configuration it would receive the event.".to_owned(),
         ),
     }
 }
@@ -225,10 +225,10 @@ fn owed(explanation: &Explanation, is_ping: bool) -> &'static str {
     let is_replay = explanation.delivery.as_ref().is_some_and(|delivery| delivery.replay);
     match (is_ping, is_replay) {
         (true, _) => "The ping was for this webhook.",
-        (_, true) => "A replay made the delivery.",
-        _ if explanation.changed_since => "It was subscribed when the event was published.",
-        _ if explanation.has_filter => "It is subscribed, and its filter lets the event through.",
-        _ => "It is subscribed to this type.",
+        (_, true) => "A replay created the delivery.",
+        _ if explanation.changed_since => "The webhook was subscribed when the event was published.",
+        _ if explanation.has_filter => "The webhook is subscribed, and its filter matches the event.",
+        _ => "The webhook is subscribed to this type.",
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
             };
             reason(&explanation, false).1
         };
-        const NOW: &str = "by what it is now";
+        const NOW: &str = "its current configuration";
         for judged in [Reason::Inactive, Reason::NotSubscribed, Reason::Filtered(None)] {
             assert!(told(judged.clone(), true, true).contains(NOW), "{judged:?}");
             assert!(!told(judged.clone(), false, true).contains(NOW), "{judged:?}");

@@ -80,7 +80,7 @@ impl Told {
     }
 
     fn not_found() -> Self {
-        Self::new("Not found", "There is nothing at this address, or you may not see it.")
+        Self::new("Not found", "This page doesn't exist, or you don't have access.")
     }
 }
 
@@ -92,27 +92,27 @@ impl IntoResponse for Fault {
             Self::SessionOver => respond(StatusCode::UNAUTHORIZED, session_over()),
             Self::PortalOver => told(
                 StatusCode::UNAUTHORIZED,
-                "Your time here is over",
-                "Open this page again from the application that led you here.",
+                "Your session expired",
+                "Open this page again from your application.",
             ),
             Self::NotFound => respond(StatusCode::NOT_FOUND, Told::not_found()),
             Self::Link(why) => told(
                 StatusCode::UNAUTHORIZED,
-                "This link does not open",
+                "This link is not valid",
                 &format!("{}.", capitalized(why)),
             ),
             Self::Forged => told(
                 StatusCode::FORBIDDEN,
-                "Refused",
-                "The form was not sent by a page of this console, or by one that was open for too long, so nothing was changed. Open \
-                 the page again, and send it from there. If a proxy stands before the server, set console-url to the address in \
-                 your browser.",
+                "Form rejected",
+                "The form did not come from a page of this console, or the page was open for too long, so nothing was changed. \
+                 Open the page again and submit the form there. If the server is behind a proxy, set console-url to the \
+                 address in your browser.",
             ),
-            Self::Form(message) => told(StatusCode::BAD_REQUEST, "Not understood", &message),
+            Self::Form(message) => told(StatusCode::BAD_REQUEST, "Bad request", &message),
             Self::Late => told(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Not possible now",
-                "The answer took too long. Try again; if it stays so, the server's log tells why.",
+                "Temporarily unavailable",
+                "The request timed out. Try again. If the problem persists, see the server's log.",
             ),
             Self::App(error) => app_fault(error),
         }
@@ -120,11 +120,11 @@ impl IntoResponse for Fault {
 }
 
 fn session_over() -> Told {
-    let message = "So nothing was changed. Sign in again, then come back to this tab and load it again to send the form once more: \
-                   what you filled in is kept.";
+    let message = "Nothing was changed. Sign in again, then return to this tab and reload it to submit the form again: your input is \
+                   kept.";
     Told {
         sign_in: true,
-        ..Told::new("Your session is over", message)
+        ..Told::new("Your session expired", message)
     }
 }
 
@@ -138,15 +138,15 @@ fn respond(status: StatusCode, told: Told) -> Response {
 fn app_fault(error: AppError) -> Response {
     let message = capitalized(&error.to_string());
     let (status, title) = match &error {
-        AppError::Invalid(_) | AppError::BreakingSchema { .. } => (StatusCode::BAD_REQUEST, "Not accepted"),
+        AppError::Invalid(_) | AppError::BreakingSchema { .. } => (StatusCode::BAD_REQUEST, "Invalid input"),
         AppError::NotFound { .. } => (StatusCode::NOT_FOUND, "Not found"),
         AppError::AlreadyExists { .. } | AppError::Precondition { .. } | AppError::Aborted(_) => {
-            (StatusCode::CONFLICT, "Not possible now")
+            (StatusCode::CONFLICT, "Conflict")
         }
         AppError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "Sign in"),
         AppError::Denied(_) => (StatusCode::FORBIDDEN, "Not allowed"),
-        AppError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, "A limit is reached"),
-        AppError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not possible now"),
+        AppError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, "Limit reached"),
+        AppError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "Temporarily unavailable"),
         AppError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
     };
     let violations = match error {
@@ -252,12 +252,9 @@ impl Console {
 /// What the router refuses: an address that cannot be read, or a method that a page does not have.
 fn refused(status: StatusCode) -> Told {
     match status {
-        StatusCode::METHOD_NOT_ALLOWED => Told::new(
-            "Nothing to see here",
-            "This address takes what a form sends, and shows nothing by itself.",
-        ),
+        StatusCode::METHOD_NOT_ALLOWED => Told::new("No page here", "This address accepts form submissions only."),
         StatusCode::NOT_FOUND => Told::not_found(),
-        _ => Told::new("Not understood", "The address cannot be read."),
+        _ => Told::new("Bad request", "The address is malformed."),
     }
 }
 

@@ -76,7 +76,7 @@ fn take(places: &Places, whose: &impl Hash, bytes_max: usize) -> Result<Form, Fa
     let mut hasher = DefaultHasher::new();
     whose.hash(&mut hasher);
     let place = places.take(hasher.finish().cast_signed()).map_err(|full| match full {
-        Full::All => AppError::Unavailable("many forms are being sent, so nothing was changed; try again".to_owned()),
+        Full::All => AppError::Unavailable("too many forms are being submitted, so nothing was changed; try again".to_owned()),
         Full::Share => AppError::Exhausted {
             subject: "forms".to_owned(),
             message: "too many forms are being sent at once from here, so nothing was changed; try again when one of them has \

@@ -13,7 +13,7 @@ const NOTE_BYTES_MAX: usize = 80;
 /// What a webhook is called by itself: where it posts to; one whose deliveries are fetched by its note, or by its id.
 pub(super) fn label(webhook: &WebhookName) -> String {
     if webhook.payload_url.is_empty() {
-        format!("fetched: {}", note(webhook).unwrap_or_else(|| id(webhook)))
+        format!("{} (pull)", note(webhook).unwrap_or_else(|| id(webhook)))
     } else {
         webhook.payload_url.clone()
     }
@@ -48,7 +48,7 @@ pub(super) fn labels(webhooks: &[WebhookName]) -> BTreeMap<i64, String> {
 
 /// Whether what a webhook is called was made of its whole note.
 pub(super) fn is_called_by(label: &str, note: &str) -> bool {
-    label == format!("fetched: {note}") || label.ends_with(&format!(" ({note})"))
+    label == format!("{note} (pull)") || label.ends_with(&format!(" ({note})"))
 }
 
 fn id(webhook: &WebhookName) -> String {
@@ -94,10 +94,10 @@ mod tests {
                 format!("{url} (reports)"),
                 format!("{url} ({})", id(4)),
                 "https://example.com/own".to_owned(),
-                "fetched: orders".to_owned(),
-                format!("fetched: {}", id(7)),
-                format!("fetched: stock ({})", id(8)),
-                format!("fetched: stock ({})", id(9)),
+                "orders (pull)".to_owned(),
+                format!("{} (pull)", id(7)),
+                format!("stock (pull) ({})", id(8)),
+                format!("stock (pull) ({})", id(9)),
             ]
         );
     }
@@ -109,6 +109,6 @@ mod tests {
             payload_url: String::new(),
             description: "x".repeat(1_000),
         };
-        assert_eq!(label(&webhook), format!("fetched: {}…", "x".repeat(80)));
+        assert_eq!(label(&webhook), format!("{}… (pull)", "x".repeat(80)));
     }
 }

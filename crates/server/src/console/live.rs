@@ -80,7 +80,7 @@ pub(super) async fn deliveries(
     let place = console.enter(&visitor, &organization)?;
     let (asked, errors) = filter(&fields);
     if !errors.is_empty() {
-        return Err(Fault::Form("The filter of this stream means nothing.".to_owned()));
+        return Err(Fault::Form("The filter of this stream is malformed.".to_owned()));
     }
     let show_webhook = asked.webhook_id.is_none() || fields.has("webhook_column");
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
@@ -141,7 +141,7 @@ impl Tail {
     async fn look(&mut self) -> AppResult<Vec<Event>> {
         let seen = self.watch.next().await?;
         if !self.visitor.is_signed_in(&self.console) {
-            return Err(AppError::Unauthenticated("the session is over"));
+            return Err(AppError::Unauthenticated("the session has ended"));
         }
         let targets = self.console.targets(&self.visitor, &self.place).unwrap_or_default();
         let now = clock::now_us();

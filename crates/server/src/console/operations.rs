@@ -46,16 +46,16 @@ impl Running {
         let webhook = row.webhook_id.map(WebhookId::from_raw);
         let webhook = webhook.map_or_else(String::new, |id| id.to_string());
         let sentence = match row.kind() {
-            OperationKind::DiscardBacklog => format!("The backlog of {webhook} is being cancelled: {so_far} so far."),
+            OperationKind::DiscardBacklog => format!("Cancelling the backlog of {webhook}: {so_far}."),
             OperationKind::DeleteWebhook => {
-                format!("What waited for the deleted webhook {webhook} is being cancelled: {so_far} so far.")
+                format!("Cancelling the backlog of the deleted webhook {webhook}: {so_far}.")
             }
             OperationKind::DeleteOrganization => format!(
-                "What waited for the deleted organization {} is being cancelled: {so_far} so far.",
+                "Cancelling the backlog of the deleted organization {}: {so_far}.",
                 row.organization
             ),
             OperationKind::ReleaseOrder => {
-                format!("What waited in order for {webhook} is being made due: {so_far} so far.")
+                format!("Releasing the ordered backlog of {webhook}: {so_far}.")
             }
         };
         Self {

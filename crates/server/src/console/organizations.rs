@@ -178,7 +178,7 @@ pub(super) async fn delete(State(console): Shared, Path(name): Path<String>, sen
     let Sent { visitor, fields } = sent;
     console.enter(&visitor, &name)?;
     if fields.get("confirmation") != name {
-        let errors = Errors::one("confirmation", format!("type `{name}` to say that you mean it"));
+        let errors = Errors::one("confirmation", format!("type `{name}` to confirm"));
         return Ok(refused(&delete_page(&console, &visitor, &name, errors)?));
     }
     let operation = console.app.delete_organization(visitor.caller(), &name, true).await?;

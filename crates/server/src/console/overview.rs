@@ -112,7 +112,7 @@ fn paused_webhook(paused: PausedWebhook) -> Paused {
 
 /// How long the delivery has been due that is due for longest.
 fn oldest_due(due: Option<i64>) -> String {
-    due.map_or_else(|| "none is late".to_owned(), |due| duration(clock::schedule_us() - due))
+    due.map_or_else(|| "None".to_owned(), |due| duration(clock::schedule_us() - due))
 }
 
 fn node(view: NodeView) -> Node {
@@ -120,9 +120,9 @@ fn node(view: NodeView) -> Node {
     let state = match row.state {
         NodeState::Serving if leased && row.expired => Badge::new("alert", "bad", "silent"),
         NodeState::Serving => Badge::new("check", "good", "serving"),
-        NodeState::Draining => Badge::new("clock", "warn", "stopping or held"),
+        NodeState::Draining => Badge::new("clock", "warn", "draining"),
         NodeState::Lost => Badge::new("cross", "bad", "lost"),
-        NodeState::Free => Badge::new("dot", "calm", "free"),
+        NodeState::Free => Badge::new("dot", "calm", "unused"),
     };
     Node {
         number: row.number,

@@ -200,44 +200,35 @@ impl Frame {
 /// What can be said of what was just done: the address holds the name alone, so that nobody can put words here.
 const DONE: &[(&str, &str)] = &[
     ("created", "Created."),
-    ("updated", "Saved. A ping with the new settings is on its way."),
+    ("updated", "Saved. A ping with the new settings is being sent."),
     ("saved", "Saved."),
     ("deleted", "Deleted."),
     (
         "paused",
-        "Paused: nothing is sent until it is resumed; what is published meanwhile is not owed to it.",
+        "Paused. Events published while paused are not queued; replay them later.",
     ),
-    (
-        "resumed",
-        "Resumed. A ping is on its way, and what waited is being sent.",
-    ),
-    ("discarded", "Resumed. A ping is on its way; what waited was cancelled."),
+    ("resumed", "Resumed. A ping and the backlog are being sent."),
+    ("discarded", "Resumed. A ping is being sent; the backlog was cancelled."),
     (
         "discarding",
-        "Resumed. A ping is on its way; what waited is not sent any more, and is being cancelled.",
+        "Resumed. A ping is being sent; the backlog will not be sent and is being cancelled.",
     ),
     (
         "deleting",
-        "Deleted. What waited is not sent any more, and is being cancelled.",
+        "Deleted. The backlog will not be sent and is being cancelled.",
     ),
-    (
-        "completed",
-        "The rotation is complete: only the new secret signs from now on.",
-    ),
-    ("retry", "The delivery is due now."),
-    ("skip", "The delivery was skipped."),
-    ("cancel", "The delivery was cancelled."),
-    ("replay", "Replayed: this is the new delivery."),
-    ("stopped", "The replay was stopped. What it had made goes on."),
-    ("published", "Published. Below is what becomes of it."),
-    ("pinged", "The ping is on its way: this is its delivery."),
-    (
-        "revoked",
-        "The token is revoked; whoever used it is refused from now on.",
-    ),
+    ("completed", "Rotation complete: only the new secret signs now."),
+    ("retry", "Retrying now."),
+    ("skip", "Delivery skipped."),
+    ("cancel", "Delivery cancelled."),
+    ("replay", "Replayed. You are viewing the new delivery."),
+    ("stopped", "Replay stopped. Deliveries that it created continue."),
+    ("published", "Published. The delivery results are below."),
+    ("pinged", "Ping created. You are viewing its delivery."),
+    ("revoked", "Token revoked. Calls that use it fail."),
     (
         "link-revoked",
-        "The link is revoked: it opens no more, and what it opened has ended.",
+        "Link revoked. It no longer works, and its sessions have ended.",
     ),
 ];
 

@@ -53,11 +53,11 @@ impl<T: FromStr> Cursor<T> {
         let read = fields.some(order.field()).map(str::parse);
         if let Some(Err(_)) = read {
             let begin = match order {
-                Order::NewestFirst => "the newest",
+                Order::NewestFirst => "the newest entries",
                 Order::FirstOnes => "the first page",
             };
             errors.problem = Some(format!(
-                "The address names no place in the list to go on from. Begin with {begin}."
+                "The address does not name a position in this list. Start from {begin}."
             ));
         }
         Self {
@@ -80,7 +80,7 @@ impl<T> Cursor<T> {
             next: next.map(|next| page(fields.query_with(field, &next.to_string()))),
             is_paged: fields.some(field).is_some(),
             words: match self.order {
-                Order::NewestFirst => ("Newest", "Older"),
+                Order::NewestFirst => ("Back to newest", "Older →"),
                 Order::FirstOnes => ("First page", "Next page"),
             },
         }

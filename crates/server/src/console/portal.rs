@@ -141,7 +141,7 @@ async fn revoke_link(console: &Console, visitor: &Visitor, place: &Place, fields
     let id = fields.get("portal_link");
     let id = id.strip_prefix("portalLinks/").unwrap_or(id).parse();
     let id = id.map_err(|_| {
-        let rule = "is no link's name; it begins with lnk_, and stands in the audit log";
+        let rule = "is not the name of a link; names begin with lnk_ and are in the audit log";
         AppError::invalid("portal_link", "INVALID_ID", rule)
     })?;
     console.app.revoke_portal_link(visitor.caller(), place.name(), id).await

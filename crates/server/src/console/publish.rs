@@ -107,7 +107,7 @@ fn attributes(text: &str) -> AppResult<BTreeMap<String, String>> {
     let pairs = lines.map(|line| match line.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
         None => {
-            let rule = format!("`{line}` is no attribute; write it as name=value");
+            let rule = format!("`{line}` is not an attribute; write name=value");
             Err(AppError::invalid("attributes", "INVALID_ATTRIBUTE", rule))
         }
     });

@@ -20,7 +20,7 @@ use super::{
     page::{Frame, Place, html, refused},
     pages::{Cursor, Pages},
     session::{Sent, Visitor},
-    show::{Badge, Time, count, words},
+    show::{Badge, Time, count, failure},
     units,
 };
 use crate::app::{
@@ -56,7 +56,7 @@ struct Row {
 fn row(view: &ReplayView) -> Row {
     let ReplayView { row, spec, progress } = view;
     let state = match row.state {
-        REPLAY_RUNNING => Badge::new("repeat", "warn", "under way"),
+        REPLAY_RUNNING => Badge::new("repeat", "warn", "running"),
         REPLAY_CANCELLED => Badge::new("ban", "calm", "stopped"),
         REPLAY_FAILED => Badge::new("cross", "bad", "failed"),
         _ => Badge::new("check", "good", "done"),
@@ -91,7 +91,7 @@ fn per_mille(share: f64) -> i64 {
 fn told(spec: &ReplaySpec) -> String {
     let mut parts = Vec::new();
     if spec.missed {
-        parts.push("deliveries that were missed".to_owned());
+        parts.push("missed events".to_owned());
     } else if spec.states.is_empty() {
         parts.push("deliveries that failed or were cancelled".to_owned());
     } else {
@@ -104,7 +104,8 @@ fn told(spec: &ReplaySpec) -> String {
         parts.push(format!("of {}", spec.event_types.join(", ")));
     }
     if !spec.error_classes.is_empty() {
-        parts.push(format!("for {}", words(&spec.error_classes.join(", "))));
+        let reasons: Vec<String> = spec.error_classes.iter().map(|class| failure(class)).collect();
+        parts.push(format!("({})", reasons.join(", ")));
     }
     parts.join(" ")
 }
@@ -231,7 +232,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
             Ok(Redirect::to(&format!("{}/replays/{id}", place.base())).into_response())
         }
         Err(error) => {
-            let missing = "there is no such webhook any more; choose another";
+            let missing = "the webhook no longer exists; choose another";
             let mut errors = Errors::of_missing(error, "replay", "webhook", missing)?;
             errors.move_to("start_time", "start");
             errors.move_to("end_time", "end");

@@ -36,13 +36,13 @@ pub(super) async fn show(State(console): Shared, visitor: Visitor) -> Answer {
     console.enter_installation(&visitor)?;
     let view = console.app.get_installation(visitor.caller()).await?;
     let page = SettingsPage {
-        frame: Frame::new(&console, &visitor, "settings", "Settings in force"),
+        frame: Frame::new(&console, &visitor, "settings", "Configuration"),
         version: view.version.to_owned(),
         commit: view.commit.to_owned(),
         store: if view.shared_store {
-            "PostgreSQL, shared by the nodes"
+            "PostgreSQL, shared by all nodes"
         } else {
-            "SQLite, of this server alone"
+            "SQLite, this server only"
         },
         started: Time(view.started_at),
         nodes: view.nodes,

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use askama::filters::HtmlSafe;
-use hookwright_domain::{histogram::Histogram, outcome::DeliveryState};
+use hookwright_domain::{
+    histogram::Histogram,
+    outcome::{DeliveryState, ErrorClass},
+};
 use time::{
     OffsetDateTime,
     format_description::{BorrowedFormatItem, well_known::Rfc3339},
@@ -93,7 +96,7 @@ impl fmt::Display for Next {
                 if due > now {
                     write!(f, "in {}</time>", duration(due - now))
                 } else {
-                    f.write_str("now</time>")
+                    f.write_str("due now</time>")
                 }
             }
         }
@@ -191,9 +194,36 @@ pub(super) fn percent(part: i64, whole: i64) -> String {
     tenths(per_mille, "%")
 }
 
-/// What is stored in one word, as people read it: `connect_failed` is `connect failed`.
+/// A stored name in words: `retry_schedule` becomes `retry schedule`.
 pub(super) fn words(stored: &str) -> String {
     stored.replace('_', " ")
+}
+
+/// An error class in words; empty for none.
+pub(super) fn failure(class: &str) -> String {
+    let Ok(known) = class.parse::<ErrorClass>() else {
+        return words(class);
+    };
+    let text = match known {
+        ErrorClass::Dns => "DNS lookup failed",
+        ErrorClass::BlockedAddress => "address not allowed",
+        ErrorClass::Connect => "connection failed",
+        ErrorClass::TlsName => "TLS: wrong host name",
+        ErrorClass::TlsExpired => "TLS: certificate expired",
+        ErrorClass::TlsNotYetValid => "TLS: certificate not yet valid",
+        ErrorClass::TlsUntrusted => "TLS: issuer not trusted",
+        ErrorClass::TlsHandshake => "TLS handshake failed",
+        ErrorClass::Timeout => "timed out",
+        ErrorClass::Reset => "connection reset",
+        ErrorClass::InvalidResponse => "invalid response",
+        ErrorClass::Redirect => "redirect",
+        ErrorClass::Status => "HTTP error",
+        ErrorClass::Gone => "410 Gone",
+        ErrorClass::Proxy => "egress proxy failed",
+        ErrorClass::Internal => "internal error",
+        ErrorClass::TrustStore => "no certificate authorities",
+    };
+    text.to_owned()
 }
 
 /// Where something stands: an icon and a word.
@@ -312,7 +342,7 @@ mod tests {
             soon.contains(r#"datetime="2026-11-23T17:43:46.123Z""#) && soon.contains(">in 3 s<"),
             "{soon}"
         );
-        assert!(next(0).contains(">now<"));
+        assert!(next(0).contains(">due now<"));
         assert!(
             !Time(i64::MAX).to_string().contains('9'),
             "a time that no calendar knows"

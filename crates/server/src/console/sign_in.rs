@@ -63,15 +63,16 @@ pub(super) async fn sign_in(
     let attempt = match attempt {
         Ok(attempt) => attempt,
         Err(wait) => {
-            let why = format!("Too many attempts from the address {address} failed.");
-            let hint = " If that is the address of a proxy before this server, name it in the setting trusted-proxy.";
+            let why = format!("Too many failed sign-ins from the address {address}.");
+            let hint =
+                " If this is the address of a proxy in front of this server, add it to the setting trusted-proxy.";
             return Ok(too_often(next, &why, wait, hint));
         }
     };
     match console.app.sign_in(fields.get("token"), console.is_secure(&headers)) {
         Ok(session) => {
             if let Err(wait) = attempt.succeeded(session.caller.actor(), Instant::now()) {
-                let why = "This token was signed in with too often within an hour.";
+                let why = "Too many sign-ins with this token within an hour.";
                 return Ok(too_often(next, why, wait, ""));
             }
             let home = if next.is_empty() { "/console/" } else { next };
@@ -130,7 +131,7 @@ struct LeftPage {
 /// has left already, as by a second click, is shown the same.
 pub(super) async fn leave(State(console): Shared, headers: HeaderMap, sent: Result<Sent, Fault>) -> Answer {
     let page = |return_url| LeftPage {
-        frame: Frame::bare(Site::Portal, "You have left"),
+        frame: Frame::bare(Site::Portal, "Signed out"),
         return_url,
     };
     match sent {

@@ -71,7 +71,7 @@ fn row(visitor: &Visitor, view: TokenView) -> Row {
         scope: view.row.scope,
         organization: view.organization.unwrap_or_default(),
         state: match view.state {
-            TokenState::Active => Badge::new("check", "good", "in force"),
+            TokenState::Active => Badge::new("check", "good", "active"),
             TokenState::Expired => Badge::new("clock", "calm", "expired"),
             TokenState::Revoked => Badge::new("ban", "calm", "revoked"),
         },
@@ -166,7 +166,7 @@ pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
             Ok(console.show_once(&visitor, &address(place.as_ref()), &once))
         }
         Err(error) => {
-            let errors = Errors::of_missing(error, "token", "for_organization", "there is no such organization")?;
+            let errors = Errors::of_missing(error, "token", "for_organization", "does not exist")?;
             let page = list_page(&console, &visitor, place.as_ref(), &fields, errors).await?;
             let frame = page.frame.with_address(address(place.as_ref()));
             Ok(refused(&ListPage { frame, ..page }))
@@ -180,7 +180,7 @@ async fn make(console: &Console, visitor: &Visitor, place: Option<&Place>, field
     let invalid = |rule: String| AppError::invalid("expire_time", "INVALID_DURATION", rule);
     let ttl = fields.some("ttl").map(units::duration).transpose().map_err(invalid)?;
     if ttl.is_some_and(|ttl| ttl > TTL_MAX) {
-        return Err(invalid("must be at most 36500d; empty for ever".to_owned()));
+        return Err(invalid("must be at most 36500d; leave empty for no expiry".to_owned()));
     }
     let expires_at = ttl.map(|ttl| clock::now_us().saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX)));
     let new = NewToken {
@@ -225,7 +225,7 @@ async fn revoke_page(
     let view = console.app.get_token(visitor.caller(), id).await?;
     let place = list_of(console, visitor, fields)?;
     Ok(RevokePage {
-        frame: Frame::at(console, visitor, place.as_ref(), "tokens", "Revoke a token"),
+        frame: Frame::at(console, visitor, place.as_ref(), "tokens", "Revoke token"),
         token: row(visitor, view),
         list: address(place.as_ref()),
         organization: place.map(|place| place.name().to_owned()),

@@ -99,7 +99,7 @@ pub(super) async fn rotate(State(console): Shared, Path(which): Which, sent: Sen
             let errors = match error {
                 AppError::Precondition { reason: UNDER_WAY, .. } => Errors::one(
                     "ends_older",
-                    "a rotation is under way: tick this to end the older secret now, or complete the rotation first",
+                    "a rotation is in progress: tick the box to end the older secret now, or complete the rotation first",
                 ),
                 error => Errors::of(error, "webhook")?,
             };
@@ -179,7 +179,7 @@ fn delete_page(
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
     console.app.get_webhook(visitor.caller(), place.name(), id)?;
     Ok(DeletePage {
-        frame: Frame::within(console, visitor, place, "webhooks", "Delete a webhook"),
+        frame: Frame::within(console, visitor, place, "webhooks", "Delete webhook"),
         id: id.to_string(),
         target: console.target(visitor, place, id)?,
         errors,
@@ -191,7 +191,7 @@ pub(super) async fn delete(State(console): Shared, Path(which): Which, sent: Sen
     let Sent { visitor, fields } = sent;
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     if !fields.has("confirmed") {
-        let errors = Errors::one("confirmed", "tick the box to say that you mean it");
+        let errors = Errors::one("confirmed", "tick the box to confirm");
         return Ok(refused(&delete_page(&console, &visitor, &place, id, errors)?));
     }
     let operation = console.app.delete_webhook(visitor.caller(), place.name(), id).await?;

@@ -130,7 +130,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
             let once = Once {
                 kind: OnceKind::Installed,
                 text: secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
-                note: if pings { ", and a ping is on its way to it" } else { "" }.to_owned(),
+                note: if pings { " A ping is being sent." } else { "" }.to_owned(),
             };
             let id = WebhookId::from_raw(view.row.id);
             Ok(console.show_once(&visitor, &webhooks::address(&place, id), &once))
@@ -290,7 +290,7 @@ impl<'a> Form<'a> {
                 ..page
             })),
             Err(error) => {
-                let missing = "there is no such event in this organization";
+                let missing = "this organization has no such event";
                 let errors = Errors::of_missing(error, "webhook", "sample", missing)?.shown_at(FIELDS);
                 Ok(refused(&FormPage { errors, ..page }))
             }
@@ -302,7 +302,7 @@ impl<'a> Form<'a> {
         let app = &self.console.app;
         let caller = self.visitor.caller();
         if filter.is_empty() {
-            return Err(AppError::invalid("filter", "FIELD_REQUIRED", "write a filter to try"));
+            return Err(AppError::invalid("filter", "FIELD_REQUIRED", "enter a filter to test"));
         }
         if let Ok(event) = sample.parse() {
             return app.test_filter_on_event(caller, filter, self.place.name(), event).await;
@@ -322,15 +322,15 @@ fn trial(outcome: Result<bool, String>) -> Trial {
     match outcome {
         Ok(true) => Trial {
             matches: true,
-            text: "The filter matches: such an event is sent.".to_owned(),
+            text: "The filter matches: this event would be sent.".to_owned(),
         },
         Ok(false) => Trial {
             matches: false,
-            text: "The filter does not match: such an event is not sent.".to_owned(),
+            text: "The filter does not match: this event would not be sent.".to_owned(),
         },
         Err(error) => Trial {
             matches: false,
-            text: format!("The filter cannot be evaluated for it, so such an event is not sent: {error}"),
+            text: format!("The filter could not be evaluated, so this event would not be sent: {error}"),
         },
     }
 }

@@ -64,21 +64,21 @@ pub(super) struct Day {
 
 pub(super) const FAILING: Badge = Badge::new("alert", "warn", "failing");
 
-const KEYS_PAUSED: Badge = Badge::new("pause", "warn", "keys paused");
+const KEYS_PAUSED: Badge = Badge::new("pause", "warn", "keys blocked");
 
 /// How many ordering keys are paused, in words; empty for none.
 pub(super) fn paused_keys(keys: usize) -> String {
     match keys {
         0 => String::new(),
-        keys => format!("{} paused", counted_up_to(PAUSED_COUNTED, keys, "key")),
+        keys => format!("{} blocked", counted_up_to(PAUSED_COUNTED, keys, "key")),
     }
 }
 
 /// Why the service disabled one.
 pub(super) fn disabled(reason: &str) -> Badge {
     match reason {
-        "gone" => Badge::new("cross", "bad", "disabled: answered 410"),
-        _ => Badge::new("cross", "bad", "disabled: kept failing"),
+        "gone" => Badge::new("cross", "bad", "disabled: 410 Gone"),
+        _ => Badge::new("cross", "bad", "disabled: failing"),
     }
 }
 
@@ -222,16 +222,16 @@ impl Secret {
         let until = until.and_then(|_| once.note.parse().ok()).map(Time);
         let explanation = match once.kind {
             OnceKind::Rotated => {
-                "This is the new signing secret, shown this once. Every request is signed with it alone from now on: give it to \
-                 the receiver now."
+                "New signing secret. Every request is now signed with it alone: copy it to your endpoint's configuration now. You \
+                 can reveal it again later."
                     .to_owned()
             }
             OnceKind::Installed => format!(
-                "The webhook is installed{}. This is its signing secret, shown this once: give it to the receiver, which checks \
-                 with it that a request comes from here.",
+                "Webhook created.{} Copy its signing secret to your endpoint's configuration, to verify requests. You can reveal \
+                 it again later.",
                 once.note
             ),
-            _ => "This is the signing secret. That it was shown is in the audit log.".to_owned(),
+            _ => "Signing secret. This reveal was logged.".to_owned(),
         };
         Self {
             text: once.text,

@@ -40,8 +40,8 @@ async fn what_is_wrong_with_a_form_is_found_at_once() {
             .unwrap();
         browser.fill("#timeout", "5 years").await.unwrap();
         browser.fill("#requests_per_second", "-1").await.unwrap();
-        browser.click("Install the webhook").await.unwrap();
-        browser.wait_for("This was not accepted").await;
+        browser.click("Create webhook").await.unwrap();
+        browser.wait_for(" to fix").await;
         let title = browser.run("return document.title", json!([])).await.unwrap();
         assert!(title.as_str().unwrap().starts_with("Error: New webhook"), "{title}");
         browser
@@ -60,7 +60,7 @@ async fn what_is_wrong_with_a_form_is_found_at_once() {
         assert_eq!(browser.run(dead, json!([])).await.unwrap(), json!([]));
         browser.fill("#timeout", "5s").await.unwrap();
         browser.fill("#requests_per_second", "").await.unwrap();
-        browser.click("Install the webhook").await.unwrap();
+        browser.click("Create webhook").await.unwrap();
         browser
             .wait_for_result("return document.querySelector('#problems a')?.hash", |hash| {
                 hash == "#events"
@@ -118,7 +118,7 @@ async fn what_cannot_be_copied_is_selected() {
     browser.open(&address(&installed.installation, &path)).await.unwrap();
     browser.refuse("clipboard-write").await.unwrap();
     browser.click("Copy").await.unwrap();
-    browser.wait_for("Selected: the browser lets only you copy it").await;
+    browser.wait_for("Selected: press Ctrl+C to copy").await;
     let selected = browser
         .run("return getSelection().toString()", json!([]))
         .await
@@ -132,11 +132,11 @@ async fn a_page_that_says_what_is_wrong_goes_on_as_the_page_that_it_is() {
     let browser = installed.browser().await;
     let path = installed.path("webhook");
     browser.open(&address(&installed.installation, &path)).await.unwrap();
-    browser.click("Rotate the secret").await.unwrap();
+    browser.click("Rotate secret").await.unwrap();
     browser.fill("#overlap", "a while").await.unwrap();
     browser.click_css("form[action$='/rotate'] button").await.unwrap();
-    browser.wait_for("This was not accepted").await;
-    browser.wait_for("Live: changes appear by themselves").await;
+    browser.wait_for(" to fix").await;
+    browser.wait_for("● Live").await;
     let at = browser.run("return location.pathname", json!([])).await.unwrap();
     assert_eq!(at, path.as_str());
     // What keeps itself up to date asks for that page too.

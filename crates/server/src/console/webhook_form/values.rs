@@ -158,7 +158,7 @@ impl Values {
         let pairs = lines.filter_map(|line| match line.split_once(':') {
             Some((name, value)) => Some((name.trim().to_owned(), value.trim().to_owned())),
             None => {
-                errors.add("headers", format!("`{line}` is no header; write it as Name: value"));
+                errors.add("headers", format!("`{line}` is not a header; write Name: value"));
                 None
             }
         });
