@@ -20,7 +20,7 @@ Examples:
   hookwright audit list --organization acme --action webhook.
   hookwright audit list --actor tokens/tok_0amebxsmg0000 --output json";
 
-/// What to do with the audit log.
+/// The audit log commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// List who changed what, newest first
@@ -31,19 +31,19 @@ pub(crate) enum AuditCommand {
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
-    /// Only about this organization: `acme` or `organizations/acme`; about all without
+    /// Only entries of this organization: `acme` or `organizations/acme`; all organizations without it
     #[arg(long, value_name = "ORGANIZATION")]
     organization: Option<String>,
-    /// Only what this one did: `tokens/tok_...`, `portalLinks/lnk_...` or `hookwright`
+    /// Only changes by this actor: `tokens/tok_...`, `portalLinks/lnk_...` or `hookwright`
     #[arg(long, value_name = "ACTOR", default_value = "", hide_default_value = true)]
     actor: String,
-    /// Only actions that begin with this, for example `webhook.`
+    /// Only actions that begin with this prefix, for example `webhook.`
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     action: String,
-    /// Only what was done at or after this time (RFC 3339), or not longer ago than this (2h)
+    /// Only changes at or after this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     since: Option<Timestamp>,
-    /// Only what was done before this time (RFC 3339), or longer ago than this (2h)
+    /// Only changes before this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) async fn run(client: Client, command: AuditCommand) -> anyhow::Result
     let list = List {
         length: audit_entries.len(),
         rest: &rest.clone(),
-        empty: "No such entries.",
+        empty: "No matching entries.",
     };
     let response = ListAuditEntriesResponse {
         audit_entries,
@@ -106,7 +106,7 @@ fn row(entry: &AuditEntry) -> Vec<String> {
     ]
 }
 
-/// An id, and the name that people know it by.
+/// An id and its display name.
 fn actor(entry: &AuditEntry) -> String {
     let id = names::id(&entry.actor);
     match entry.actor_display_name.as_str() {

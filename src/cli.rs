@@ -1,4 +1,4 @@
-//! The command line as a whole.
+//! The definition of the whole command line.
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::Str};
 
@@ -14,21 +14,21 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   hookwright demo
-      See a signed webhook arrive, without installing anything.
+      Show a signed webhook arriving, without any setup.
   hookwright serve --allow-target 127.0.0.0/8
-      Start the server with its embedded store; webhooks may point at this machine.
+      Start the server with its embedded store; webhooks may target this machine.
   hookwright organizations create acme
   hookwright webhooks create --organization acme --event-type clocking \\
       --payload-url http://127.0.0.1:4567/payload
   hookwright listen --secret whsec_...
   hookwright publish --organization acme --event-type clocking --json @clocking.json
-      Install a webhook, receive for it in another terminal, and publish.
+      Create a webhook, receive its requests in another terminal, and publish.
   hookwright deliveries watch --organization acme
-      See what is delivered as it happens.
+      Watch deliveries live.
   hookwright listen --forward-to http://localhost:3000/hook --organization acme
-      Bring an organization's deliveries to a program on this machine.
+      Forward an organization's deliveries to a program on this machine.
 
-Exit status: 0 success; 1 the operation failed; 2 wrong usage; 130 Ctrl-C while a replay or an operation was followed, which goes on.";
+Exit status: 0 success; 1 the operation failed; 2 usage error; 130 Ctrl-C while following a replay or an operation, which continues.";
 
 /// Durable webhook delivery: publish events over gRPC, and every subscribed webhook receives a signed POST
 #[derive(Debug, Parser)]
@@ -40,56 +40,56 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server
     Serve(ServeArgs),
-    /// Bring the store's schema up to date, and stop
+    /// Migrate the store's schema and exit
     Migrate(MigrateArgs),
-    /// Show the server's settings in effect, each with where it came from
+    /// Show the server's current settings and their origins
     Config(ConfigArgs),
-    /// Receive webhooks on this machine: verify and show them
+    /// Receive webhooks on this machine, verify and print them
     Listen(ListenArgs),
-    /// See it work: start a server and a receiver, publish an event and show its signed delivery
+    /// Run a demo: start a server and a receiver, publish an event and show its signed delivery
     Demo(DemoArgs),
-    /// Create, show, rename and delete organizations, the tenants of an installation
+    /// Create, list, rename and delete organizations, the tenants of an installation
     Organizations(Group<OrganizationsCommand>),
-    /// Register, show, archive and delete event types
+    /// Register, list, archive and delete event types
     EventTypes(Group<EventTypesCommand>),
-    /// Install, change and test webhooks
+    /// Create, change and test webhooks
     Webhooks(Group<WebhooksCommand>),
     /// Publish events
     Publish(PublishArgs),
     /// Publish events from an outbox table in your own PostgreSQL, each exactly once
     Relay(RelayArgs),
-    /// Show published events
+    /// List and explain published events
     Events(Group<EventsCommand>),
-    /// Show, watch and steer deliveries
+    /// List, watch, retry and cancel deliveries
     Deliveries(Group<DeliveriesCommand>),
-    /// Make deliveries again, many at once
+    /// Replay many deliveries
     Replays(Group<ReplaysCommand>),
-    /// Show and cancel work on many deliveries that goes on in the server, such as discarding a backlog
+    /// List and cancel operations: long-running work on many deliveries, such as discarding a backlog
     Operations(Group<OperationsCommand>),
-    /// Create, show and revoke tokens, which callers of the API show
+    /// Create, list and revoke API tokens
     Tokens(Group<TokensCommand>),
-    /// Show who changed what
+    /// List who changed what
     Audit(Group<AuditCommand>),
-    /// Let customers into the console
+    /// Create and revoke portal links, which give customers access to the console
     Portal(Group<PortalCommand>),
-    /// Show what the installation runs, and its settings
+    /// Show the version and settings of the installation
     Installation(Group<InstallationCommand>),
-    /// Show what somebody should look at, and exit with 1 if there is anything
+    /// List problems that need attention, and exit with 1 if there are any
     Status(StatusArgs),
-    /// Show the servers of the installation
+    /// List the servers of the installation
     Nodes(Group<NodesCommand>),
-    /// Keep connection settings under names
+    /// Manage profiles, which store connection settings under names
     Profiles(ProfilesArgs),
-    /// Write a script that completes commands and flags in a shell
+    /// Write a completion script for a shell
     Completions(CompletionsArgs),
 }
 
-/// Commands over gRPC on one kind of resource.
+/// Commands for one kind of resource, over gRPC.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Group<C: Subcommand> {
@@ -99,8 +99,8 @@ pub(crate) struct Group<C: Subcommand> {
     pub(crate) command: C,
 }
 
-/// The command line. The connection's flags may stand before or after every client command; `serve` and `listen` have
-/// flags of the same names with another meaning, so they are not global to the whole program.
+/// The command line. Connection flags may stand before or after every client command. They are not global to the program,
+/// because `serve` and `listen` have flags of the same names with another meaning.
 pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommands(|group| {
         if group.has_subcommands() && group.get_name() != "profiles" {
@@ -117,7 +117,7 @@ pub(crate) fn command() -> clap::Command {
     })
 }
 
-/// Version and commit, the latter stamped by the build script.
+/// Version and commit. The build script stamps the commit.
 fn version() -> Str {
     let version = env!("CARGO_PKG_VERSION");
     match option_env!("HOOKWRIGHT_COMMIT") {

@@ -32,8 +32,8 @@ use crate::{
     units::parse_duration,
 };
 
-/// How to reach the server. Environment variables and the profile are read in [`Client::connect`], so that a flag wins over
-/// them wherever on the line it stands.
+/// Connection flags. [`Client::connect`] reads environment variables and the profile, so that a flag overrides them anywhere
+/// on the command line.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ClientArgs {
@@ -43,14 +43,15 @@ pub(crate) struct ClientArgs {
     /// API token [env: HOOKWRIGHT_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// File that holds the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: the profile's token; for a server on this machine
-    /// admin-token in the data directory, if it exists]
+    /// File that contains the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: the profile's token; for a server on this
+    /// machine admin-token in the data directory, if it exists]
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// PEM file of certificate authorities to trust beside the system's, for https addresses [env: HOOKWRIGHT_CA_FILE]
+    /// PEM file of certificate authorities to trust in addition to the system's, for https addresses [env:
+    /// HOOKWRIGHT_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// How long each call may take, for example 5s or 2m [default: 30s]
+    /// Timeout of each call, for example 5s or 2m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Tables for people, or the API's messages for programs [env: HOOKWRIGHT_OUTPUT] [default: the profile's, else table]
@@ -59,13 +60,13 @@ pub(crate) struct ClientArgs {
     /// The profile to use, see `hookwright profiles` [env: HOOKWRIGHT_PROFILE] [default: the default profile, if there is one]
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// The file that holds the profiles [env: HOOKWRIGHT_CLIENT_CONFIG] [default: ~/.config/hookwright/config.toml]
+    /// The file that stores the profiles [env: HOOKWRIGHT_CLIENT_CONFIG] [default: ~/.config/hookwright/config.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) client_config: Option<PathBuf>,
 }
 
 impl ClientArgs {
-    /// Whether the argument of this id is one of these.
+    /// Whether the argument of this id is a connection flag.
     pub(crate) fn owns(id: &str) -> bool {
         const IDS: [&str; 8] = [
             "address",
@@ -80,9 +81,9 @@ impl ClientArgs {
         IDS.contains(&id)
     }
 
-    /// Takes what is not set here from `outer`, the flags that stood further left.
+    /// Takes unset values from `outer`, the flags further left.
     pub(crate) fn or(self, outer: Self) -> Self {
-        // Of the two ways to give a token, an inner one replaces an outer one as a whole.
+        // A token flag of either kind replaces both outer token flags.
         let (token, token_file) = match (self.token, self.token_file) {
             (None, None) => (outer.token, outer.token_file),
             inner => inner,
@@ -114,7 +115,7 @@ where
         let client = Client::connect(args, &process_environment)?;
         command(client).await
     }));
-    // A read of standard input may still be under way; nothing waits for it.
+    // A read of standard input may still be in progress; do not wait for it.
     runtime.shutdown_background();
     result
 }
@@ -123,21 +124,21 @@ where
 pub(crate) struct Client {
     /// The connection.
     pub(crate) api: hookwright_client::Client,
-    /// Where it is connected to.
+    /// The server's address.
     pub(crate) address: String,
-    /// Which authorities it trusts beside the system's.
+    /// The certificate authorities that are trusted in addition to the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// The organization of commands that name none.
+    /// The organization of commands without the flag.
     organization: Option<String>,
-    /// How long a call may take.
+    /// The timeout of a call.
     pub(crate) timeout: Duration,
-    /// Where results go.
+    /// The output.
     pub(crate) output: Output,
 }
 
 impl Client {
-    /// Prepares the connection, within a runtime. What no flag says comes from the environment, else from the profile, else
-    /// from the defaults.
+    /// Prepares the connection; needs a runtime. Values come from flags, then the environment, then the profile, then the
+    /// defaults.
     pub(crate) fn connect(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
         let format = args.output;
         let connection = Connection::resolve(args, environment)
@@ -154,12 +155,12 @@ impl Client {
         })
     }
 
-    /// The organization that a command is about, as a resource name.
+    /// The organization of a command, as a resource name.
     pub(crate) fn parent(&self, args: &OrganizationArgs) -> Result<String, UsageError> {
         match args.given(self.organization.as_deref()) {
             Some(text) => names::organization(text),
             None => Err(UsageError::new(
-                "which organization? Give --organization, set HOOKWRIGHT_ORGANIZATION, or keep it in a profile: \
+                "no organization given: use --organization, set HOOKWRIGHT_ORGANIZATION, or store it in a profile: \
                  hookwright profiles set NAME --organization acme",
             )),
         }
@@ -235,7 +236,7 @@ impl Client {
         self.api.pull()
     }
 
-    /// A call during which the server may wait for so long, in addition to what every call may take.
+    /// Sends a call during which the server may wait for `wait`, in addition to the call's timeout.
     pub(crate) fn waiting<M>(&self, message: M, wait: Duration) -> Request<M> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout.saturating_add(wait));
@@ -243,8 +244,8 @@ impl Client {
     }
 }
 
-/// Prepares the connection, which is made at the first call, so that wrong usage is told first. A command is not repeated:
-/// whoever typed it wants to know at once.
+/// Prepares the connection. The first call opens it, so usage errors come first. Commands are not retried, because the user
+/// waits for the result.
 fn connect(connection: &Connection) -> anyhow::Result<hookwright_client::Client> {
     let mut builder = hookwright_client::Client::builder(&connection.address)
         .timeout(connection.timeout)

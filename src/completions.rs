@@ -11,11 +11,11 @@ Examples:
   hookwright completions zsh > ~/.zfunc/_hookwright
   hookwright completions fish > ~/.config/fish/completions/hookwright.fish";
 
-/// For which shell
+/// Shell selection.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// The shell to write a completion script for
     shell: Shell,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::cli::command(), "hookwright", &mut script);
-    // A reader that has seen enough, such as `head`, is no failure.
+    // A reader that has seen enough, such as `head`, is not an error.
     match std::io::Write::write_all(&mut std::io::stdout().lock(), &script) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),

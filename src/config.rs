@@ -11,14 +11,14 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Takes the flags of `hookwright serve`, and shows what a server with the same flags and environment would run with.
+Accepts the flags of `hookwright serve`, and shows the settings of a server with the same flags and environment.
 
 Examples:
   hookwright config
   hookwright config --sample > hookwright.toml
   hookwright config --config /etc/hookwright.toml --output json";
 
-/// Show the server's settings in effect, each with where it came from
+/// Show the server's current settings and their origins
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConfigArgs {
@@ -30,7 +30,7 @@ pub(crate) struct ConfigArgs {
     /// Print a settings file with every setting commented out, and exit
     #[arg(long, conflicts_with = "output")]
     sample: bool,
-    /// Print the page of the settings as Markdown, and exit
+    /// Print the reference page of the settings as Markdown, and exit
     #[arg(long, hide = true)]
     markdown: bool,
 }

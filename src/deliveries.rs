@@ -34,11 +34,11 @@ const LIST_EXAMPLES: &str = "\
 Examples:
   hookwright deliveries list --organization acme --state failed --since 24h
   hookwright deliveries list --organization acme --state failed --hide-replayed
-      What is left to do after a replay.
+      Failures that have not been replayed.
   hookwright deliveries list --organization acme --webhook wh_... --error timeout,connect --output json
   hookwright deliveries list --organization acme --event evt_...";
 
-/// What to do with deliveries.
+/// The delivery commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeliveriesCommand {
     /// Show one delivery
@@ -46,36 +46,36 @@ pub(crate) enum DeliveriesCommand {
     /// List an organization's deliveries, newest first
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
-    /// Show the attempts of one delivery, first to last, with request and response
+    /// Show the attempts of one delivery, first to last, with their requests and responses
     Attempts {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         limit: LimitArgs,
     },
-    /// Show deliveries as attempts are made, until Ctrl-C
+    /// Watch deliveries live, until Ctrl-C
     Watch(WatchArgs),
-    /// Show how many attempts were made, how many failed, and how long they took
+    /// Show counts and durations of attempts and deliveries over time
     Stats(StatsArgs),
-    /// Make a delivery that is final once more: the same event to the same webhook
+    /// Replay a final delivery: send the same event to the same webhook again
     Replay {
         #[command(flatten)]
         which: Which,
-        /// Makes it safe to repeat: at most 100 characters
+        /// Makes the call idempotent: at most 100 characters
         #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
         request_id: String,
     },
-    /// Make a delivery that waits or is paused due now
+    /// Make a pending or paused delivery due now
     Retry(Which),
-    /// End a delivery that waits; the next one of its key goes on if its webhook is ordered
+    /// Skip a delivery that is not final; if its webhook is ordered, the next one of its key is sent
     Skip(Which),
-    /// Cancel a delivery that waits for its next attempt, or is paused
+    /// Cancel a delivery that waits for its next attempt or is paused
     Cancel(Which),
-    /// Fetch deliveries of a webhook that is pulled from
+    /// Pull deliveries of a pull webhook
     Pull(PullArgs),
-    /// Acknowledge deliveries that were fetched: they are delivered then
+    /// Acknowledge pulled deliveries, which marks them as delivered
     Acknowledge(AcknowledgeArgs),
-    /// Move the deadline of deliveries that were fetched, or give them back
+    /// Move the deadline of pulled deliveries, or release them
     Extend(ExtendArgs),
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn run(client: Client, command: DeliveriesCommand) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands whose result is something else than a delivery.
+/// The commands whose result is not a delivery.
 async fn run_other(client: Client, command: DeliveriesCommand) -> anyhow::Result<ExitCode> {
     match command {
         DeliveriesCommand::List(args) => list::run(&client, args).await?,
@@ -146,7 +146,7 @@ async fn run_other(client: Client, command: DeliveriesCommand) -> anyhow::Result
             let list = List {
                 length: attempts.len(),
                 rest: &rest.clone(),
-                empty: "No attempt was made yet.",
+                empty: "No attempts yet.",
             };
             let response = ListAttemptsResponse {
                 attempts,

@@ -1,4 +1,4 @@
-//! `hookwright demo`: the whole way of an event, on one machine, in a few seconds.
+//! `hookwright demo`: shows the path of an event on one machine, in a few seconds.
 
 mod database;
 mod steps;
@@ -12,26 +12,26 @@ use hookwright_server::{Running, options::Options};
 
 use crate::{client::failure::UsageError, output::print, serve};
 
-/// How long everything may take.
+/// The timeout of the whole demo.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
   hookwright demo
-  hookwright demo --keep                 leave the server running, to repeat the calls
+  hookwright demo --keep                 leave the server running, to try the calls yourself
   hookwright demo --store postgres --database-url postgres://postgres@localhost/postgres
 
-Everything is temporary: the data directory, the ports, and on PostgreSQL a database made for the demo and dropped after it.
-The exit status is 0 only if the ping and the event arrived within 30 s, and all their signatures verified.";
+Everything is temporary: the data directory, the ports, and on PostgreSQL a separate database, which the demo drops.
+The exit status is 0 only if the ping and the event arrive within 30 s and all their signatures verify.";
 
-/// See it work: start a server and a receiver, publish an event and show its signed delivery
+/// Run a demo: start a server and a receiver, publish an event and show its signed delivery
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// Which store to use
+    /// The store to use
     #[arg(long, value_name = "STORE", default_value = "sqlite")]
     store: Store,
-    /// A PostgreSQL server, as a role that may create databases [env: HOOKWRIGHT_DATABASE_URL, HOOKWRIGHT_TEST_POSTGRES]
+    /// A PostgreSQL server, with a role that may create databases [env: HOOKWRIGHT_DATABASE_URL, HOOKWRIGHT_TEST_POSTGRES]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// Leave the server and the receiver running until Ctrl-C
@@ -39,7 +39,7 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
-/// Where the demo's server keeps its data.
+/// The store of the demo's server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Store {
     /// The embedded store.
@@ -48,7 +48,7 @@ enum Store {
     Postgres,
 }
 
-/// Runs the demo, and cleans up whatever came of it.
+/// Runs the demo, and always cleans up.
 pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     serve::runtime()?.block_on(Box::pin(demo(args)))
 }
@@ -57,7 +57,7 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let directory = tempfile::Builder::new()
         .prefix("hookwright-demo-")
         .tempdir()
-        .context("cannot make a directory")?;
+        .context("cannot create a directory")?;
     let database = match args.store {
         Store::Sqlite => None,
         Store::Postgres => Some(ScratchDatabase::create(&database_url(&args)?).await?),
@@ -110,20 +110,22 @@ async fn play(options: Options, keep: bool) -> anyhow::Result<()> {
         .await
         .map_err(|_| anyhow!("the server did not start within 30 s"))??;
     print(&format!(
-        "1. The server runs, with {store}, on free ports, with its data in a temporary directory.\n\n   \
+        "1. The server runs with {store}, on free ports, with its data in a temporary directory.\n\n   \
          hookwright serve --allow-target 127.0.0.0/8 --data-dir {}\n",
         data_dir.display()
     ))?;
     let result = tokio::select! {
         result = Box::pin(tokio::time::timeout(DEADLINE, steps::play(&server))) => match result {
             Ok(result) => result,
-            Err(_) => Err(anyhow!("the demo did not end within 30 s")),
+            Err(_) => Err(anyhow!("the demo did not finish within 30 s")),
         },
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and(Err(anyhow!("interrupted"))),
     };
     let receiver = match result {
         Ok(receiver) if keep => {
-            print("\nEverything keeps running: repeat the calls from another terminal; Ctrl-C ends it.\n")?;
+            print(
+                "\nThe server and the receiver keep running: try the calls in another terminal. Press Ctrl-C to stop.\n",
+            )?;
             Box::pin(receiver.show_until_interrupted()).await.map(|()| None)
         }
         Ok(receiver) => Ok(Some(receiver)),

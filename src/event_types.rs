@@ -26,18 +26,18 @@ Examples:
   hookwright event-types create invoice.paid --description 'An invoice was paid'
   hookwright event-types create invoice --schema @invoice.schema.json --example @invoice.json
   hookwright event-types create invoice --visible-to acme,globex
-      Only these organizations see, subscribe to and publish it.";
+      Only these organizations can see, subscribe to and publish it.";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   hookwright event-types update clocking --schema @clocking.schema.json --validate-only
-      Tell whether receivers that know the schema as it is understand what the new one admits.
+      Check whether receivers that expect the current schema can handle everything that the new one allows.
   hookwright event-types update clocking --schema @clocking.schema.json --allow-breaking-schema
   hookwright event-types update clocking --schema-mode warn
   hookwright event-types update invoice --visible-to acme,globex
-      Only these organizations see, subscribe to and publish it.";
+      Only these organizations can see, subscribe to and publish it.";
 
-/// What to do with event types.
+/// The event type commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventTypesCommand {
     /// Register an event type
@@ -55,30 +55,30 @@ pub(crate) enum EventTypesCommand {
     },
     /// List event types, sorted by name
     List {
-        /// List archived ones too
+        /// Include archived event types
         #[arg(long)]
         show_archived: bool,
-        /// Only those whose id begins with this, for example `invoice.`
+        /// Only event types whose id begins with this prefix, for example `invoice.`
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         prefix: String,
         #[command(flatten)]
         limit: LimitArgs,
     },
-    /// Change an event type: the fields that are given, also where they are empty
+    /// Change an event type: only the given fields, including empty ones
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
         #[command(flatten)]
         fields: Fields,
-        /// Put the schema in force although it admits payloads that the one before did not, which receivers may not understand
+        /// Accept a schema that allows payloads which the former one did not, and which receivers may not understand
         #[arg(long)]
         allow_breaking_schema: bool,
-        /// Check everything and change nothing: the event type is shown as it would be
+        /// Validate and change nothing: shows the event type as it would be
         #[arg(long)]
         validate_only: bool,
     },
-    /// List the schemas that an event type has had, newest first
+    /// List the current and former schemas of an event type, newest first
     Schemas {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
@@ -90,55 +90,55 @@ pub(crate) enum EventTypesCommand {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
     },
-    /// Bring an archived event type back
+    /// Restore an archived event type
     Unarchive {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
     },
-    /// Delete an event type that no webhook names; its events stay in history
+    /// Delete an event type that no webhook names; its events stay in the history
     Delete {
         /// `clocking` or `eventTypes/clocking`
         event_type: String,
     },
 }
 
-/// What can be said about an event type.
+/// The fields of an event type.
 #[derive(Args, Debug)]
 pub(crate) struct Fields {
-    /// What it stands for, at most 1,000 characters
+    /// Description, at most 1,000 characters
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// JSON Schema that payloads must fit: text, @FILE, or - for standard input; at most 64 KiB; empty for none
     #[arg(long, value_name = "JSON|@FILE|-")]
     schema: Option<String>,
-    /// What becomes of an event that does not fit the schema [default: reject]
+    /// What happens to an event that does not fit the schema [default: reject]
     #[arg(long, value_name = "MODE")]
     schema_mode: Option<Mode>,
     /// Example payload: text, @FILE, or - for standard input; must fit the schema
     #[arg(long, value_name = "JSON|@FILE|-")]
     example: Option<String>,
-    /// The only organizations that see, subscribe to and publish it: `acme`; repeatable; replaces the list; `-` alone for none
+    /// Organizations that can see, subscribe to and publish it: `acme`; repeatable; replaces the list; `-` alone for none
     /// [default: all]
     #[arg(long, value_name = "ORGANIZATION", value_delimiter = ',', allow_hyphen_values = true)]
     visible_to: Vec<String>,
-    /// Make it visible to all organizations again
+    /// Make it visible to all organizations
     #[arg(long, conflicts_with = "visible_to")]
     visible_to_all: bool,
 }
 
-/// What becomes of an event that does not fit.
+/// What happens to an event that does not fit the schema.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
-    /// It is refused
+    /// Reject it
     Reject,
-    /// It is published, and its publisher told
+    /// Publish it with warnings
     Warn,
-    /// It is published, and not even compared
+    /// Publish it without validation
     Off,
 }
 
 impl Fields {
-    /// The event type, and the paths of the fields that were given.
+    /// The event type, and the paths of the given fields.
     fn read(self) -> anyhow::Result<(EventType, Vec<String>)> {
         let mut event_type = EventType::default();
         let mut paths = Vec::new();
@@ -276,9 +276,9 @@ async fn list(client: &Client, show_archived: bool, prefix: &str, limit: LimitAr
         length: event_types.len(),
         rest: &rest.clone(),
         empty: if prefix.is_empty() {
-            "No event types are in use. Register one: hookwright event-types create NAME; see archived ones with --show-archived"
+            "No active event types. Register one: hookwright event-types create NAME; list archived ones with --show-archived"
         } else {
-            "None whose id begins like this is in use."
+            "No active event type has an id with this prefix."
         },
     };
     let response = ListEventTypesResponse {
@@ -317,7 +317,7 @@ fn mode(event_type: &EventType) -> String {
     output::enum_name(event_type.schema_mode().as_str_name(), "SCHEMA_MODE_")
 }
 
-/// A schema's version; nothing before there was one.
+/// A schema's version; empty if there is none.
 fn version(version: i32) -> String {
     if version == 0 {
         String::new()
@@ -326,7 +326,7 @@ fn version(version: i32) -> String {
     }
 }
 
-/// The only organizations that see it; nothing where all do.
+/// The organizations that can see it; empty for all.
 fn visible_to(event_type: &EventType) -> String {
     let names = event_type.visible_to.iter().map(|name| names::id(name));
     names.collect::<Vec<_>>().join(", ")

@@ -17,7 +17,7 @@ use crate::{
     output::{self, List},
 };
 
-/// What to do with events.
+/// The event commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
     /// Show one event with its payload
@@ -27,7 +27,7 @@ pub(crate) enum EventsCommand {
         #[command(flatten)]
         organization: OrganizationArgs,
     },
-    /// Tell for every webhook of the organization why an event was sent to it or not
+    /// Explain for every webhook of the organization why an event was or was not sent to it
     Explain {
         /// `evt_...` with --organization, or the full resource name
         event: String,
@@ -44,7 +44,7 @@ Examples:
   hookwright events list --organization acme --request-id order-17-created
   hookwright events list --organization acme --event-type order --filter 'payload.total > 100'";
 
-/// Which events to list.
+/// Filters of the list.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArgs {
@@ -53,10 +53,10 @@ pub(crate) struct ListArgs {
     /// Only events of this type
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
-    /// Only events published at or after this time (RFC 3339), or not longer ago than this (2h)
+    /// Only events published at or after this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     since: Option<Timestamp>,
-    /// Only events published before this time (RFC 3339), or longer ago than this (2h)
+    /// Only events published before this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
     /// Only events with this ordering key
@@ -65,7 +65,7 @@ pub(crate) struct ListArgs {
     /// Only the event that was published under this request id
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
-    /// Only events for which this expression in CEL is true, for example "payload.total > 100"
+    /// Only events for which this CEL expression is true, for example "payload.total > 100"
     #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
     filter: String,
     #[command(flatten)]
@@ -95,13 +95,13 @@ async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
     let list = List {
         length: response.explanations.len(),
         rest: "",
-        empty: "The organization has no webhooks. Install one: hookwright webhooks create --organization acme --payload-url URL \
+        empty: "The organization has no webhooks. Create one: hookwright webhooks create --organization acme --payload-url URL \
                 --event-type clocking",
     };
     client.output.list("ExplainEventResponse", &response, list, |response| {
         let rows = response.explanations.iter().map(|one| {
             let since = if one.changed_since && one.reason() != ExplanationReason::Owed {
-                " (judged by what the webhook is now: it was changed since)"
+                " (based on the webhook's current configuration: it was changed since)"
             } else {
                 ""
             };
@@ -152,7 +152,7 @@ async fn list(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     let list = List {
         length: events.len(),
         rest: &rest.clone(),
-        empty: "No such events. Publish one: hookwright publish --organization acme --event-type clocking --json @clocking.json",
+        empty: "No matching events. Publish one: hookwright publish --organization acme --event-type clocking --json @clocking.json",
     };
     let response = ListEventsResponse {
         events,

@@ -11,12 +11,12 @@ use crate::{
     problems::{self, ProblemsArgs},
 };
 
-/// What to do with the installation.
+/// The installation commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum InstallationCommand {
-    /// Show what the installation runs, and the settings in force at the server that answers
+    /// Show the version of the installation, and the current settings of the answering server
     Get,
-    /// List what somebody should look at: webhooks that are disabled, fail or are paused, and paused ordering keys
+    /// List problems that need attention: webhooks that are disabled, failing or paused, and blocked ordering keys
     Problems(ProblemsArgs),
 }
 

@@ -1,9 +1,9 @@
-//! Ctrl-C and its kin, for commands that last until somebody ends them.
+//! Signals such as Ctrl-C, for commands that run until they are interrupted.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Watches for SIGINT, SIGTERM and SIGHUP, which a closed terminal sends, from when it was made.
+/// Watches for SIGINT, SIGTERM and SIGHUP, which a closed terminal sends, from its creation on.
 pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
@@ -11,7 +11,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Begins to watch, within a runtime.
+    /// Starts watching; needs a runtime.
     pub(crate) fn watch() -> anyhow::Result<Self> {
         let watch = |kind, name: &str| signal(kind).with_context(|| format!("cannot watch for {name}"));
         Ok(Self {
@@ -21,7 +21,7 @@ impl Interrupt {
         })
     }
 
-    /// Resolves when the next of them comes.
+    /// Resolves at the next signal.
     pub(crate) async fn told(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

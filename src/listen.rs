@@ -28,27 +28,27 @@ const EXAMPLES: &str = "\
 Examples:
   hookwright listen --secret whsec_...
   hookwright listen --address 127.0.0.1:0 --output json --count 1
-  hookwright listen --status 503        answer so that deliveries are retried
+  hookwright listen --status 503        make the server retry deliveries
   hookwright listen --raw               show requests byte for byte
   hookwright listen --forward-to http://localhost:3000/hook --organization acme --event-type clocking
-      Bring acme's deliveries to a program on this machine; nobody needs to reach it.
+      Forward acme's deliveries to a program on this machine, which needs no public address.
 
 Without --forward-to the server must be allowed to send here: hookwright serve --allow-target 127.0.0.0/8
 
-With --forward-to a temporary webhook is made, fetched from, and deleted at the end. Each delivery is posted as the \
-server would have posted it, one after another, and acknowledged when it is answered with a 2xx status; else it is tried \
-again, and after --tries acknowledged all the same, which its line says.
+With --forward-to the command creates a temporary webhook, pulls its deliveries, and deletes it at the end. It posts one \
+             delivery at a time, as the server would, and acknowledges it after a 2xx status. It retries other results, and after --tries \
+             attempts acknowledges the delivery anyway and says so.
 
-With --secret or --forward-to, and with --count, the exit status is 1 when any of the requests did not verify.";
+With --secret or --forward-to, and with --count, the exit status is 1 if any request did not verify.";
 
-/// Receive webhooks on this machine: verify and show them
+/// Receive webhooks on this machine, verify and print them
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListenArgs {
-    /// Where to listen; port 0 takes a free one. Webhooks may use any path, for example http://127.0.0.1:4567/payload
+    /// Address to listen on; port 0 selects a free one. Webhooks may use any path, for example http://127.0.0.1:4567/payload
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4567")]
     pub(crate) address: SocketAddr,
-    /// Signing secret to verify with; repeatable, as during a rotation
+    /// Signing secret to verify with; repeatable, for rotations
     #[arg(
         long = "secret",
         value_name = "SECRET",
@@ -56,16 +56,16 @@ pub(crate) struct ListenArgs {
         hide_env_values = true
     )]
     secrets: Vec<String>,
-    /// Prefix of the webhook headers, as the server's --header-prefix
+    /// Prefix of Hookwright's own headers, as in the server's --header-prefix
     #[arg(long, value_name = "PREFIX", default_value = "TT-Hook-")]
     header_prefix: String,
     /// Text for people, JSON lines, or YAML documents [default: table]
     #[arg(long, value_name = "FORMAT")]
     output: Option<Format>,
-    /// Show the bytes of each request as they came, a newline after each; the verdict goes to standard error
+    /// Print the bytes of each request, followed by a newline; the verdict goes to standard error
     #[arg(long, conflicts_with = "output")]
     raw: bool,
-    /// The HTTP status to answer with: 200 to 599
+    /// HTTP status to answer with: 200 to 599
     #[arg(long, value_name = "STATUS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
     /// Exit after this many requests [default: never]
@@ -75,7 +75,7 @@ pub(crate) struct ListenArgs {
     forward: ForwardArgs,
 }
 
-/// Receives until `--count` requests came, or it is interrupted. `root` holds the flags that stood further left.
+/// Receives until `--count` requests have arrived, or it is interrupted. `root` has the flags further left.
 pub(crate) fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -105,7 +105,7 @@ async fn listen(args: ListenArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Shows one request. False when it was to be verified and was not.
+/// Prints one request. Returns false if it should have verified and did not.
 fn show(args: &ListenArgs, verifier: Option<&Verifier>, received: &Received) -> anyhow::Result<bool> {
     let verdict = verifier.map(|verifier| verifier.check(&received.request));
     if args.raw {
@@ -125,7 +125,7 @@ fn show(args: &ListenArgs, verifier: Option<&Verifier>, received: &Received) -> 
     Ok(verdict.is_none_or(|verdict| verdict.complete()))
 }
 
-/// Writes a request byte for byte, and a newline.
+/// Writes the bytes of a request, and a newline.
 fn print_raw(request: &Request) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(&request.raw)?;

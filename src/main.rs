@@ -1,4 +1,4 @@
-//! `hookwright`: the server and its command line. This file only wires; each subcommand has a file of its own.
+//! `hookwright`: the server and its command line. This file only wires; each subcommand has its own file.
 
 mod audit;
 mod cli;
@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches as _;
 use cli::{Cli, Command};
 
-/// What is allocated on one thread is mostly freed on another: this allocator does that without locks.
+/// Memory is mostly freed on another thread than the one that allocated it: this allocator does that without locks.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

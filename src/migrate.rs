@@ -9,16 +9,16 @@ use crate::{
     settings::{Effective, SettingsArgs, process_environment},
 };
 
-/// Bring the store's schema up to date, and stop
+/// Migrate the store's schema and exit
 ///
-/// `serve` does the same when it starts; run it on its own where the server's database user may not change the schema.
+/// `serve` does the same at startup. Run it separately if the server's database user may not change the schema.
 #[derive(Args, Debug)]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
-/// Migrates, and says what was done.
+/// Migrates, and prints the result.
 pub(crate) fn run(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
     let line = serve::runtime()?.block_on(Box::pin(hookwright_server::migrate(effective.options)))?;

@@ -13,10 +13,10 @@ use crate::{
     output::{self, List},
 };
 
-/// What to do with nodes.
+/// The node commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodesCommand {
-    /// List the servers of the installation: what each owns, and how far it lags behind
+    /// List the servers of the installation, with their load and lag
     List {
         #[command(flatten)]
         limit: LimitArgs,
@@ -39,7 +39,7 @@ pub(crate) async fn run(client: Client, command: NodesCommand) -> anyhow::Result
     let list = List {
         length: nodes.len(),
         rest: &rest.clone(),
-        empty: "There are no nodes: not even the one that answered. Ask again.",
+        empty: "There are no nodes, not even the answering one. Try again.",
     };
     let response = ListNodesResponse {
         nodes,

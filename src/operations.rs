@@ -1,4 +1,4 @@
-//! `hookwright operations ...`, and what other commands say of operations that they begin.
+//! `hookwright operations ...`, and the output of other commands about operations that they start.
 
 mod follow;
 mod show;
@@ -19,23 +19,23 @@ use crate::{
     output::{self, List},
 };
 
-/// The response metadata that names the operation that a call began.
+/// The response metadata that names the operation that a call started.
 const OPERATION: &str = "hookwright-operation";
 
-/// What to do with operations.
+/// The operation commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationsCommand {
     /// Show one operation with its progress
     Get(Which),
-    /// List operations, newest first, those that ended included
+    /// List operations, newest first, including finished ones
     List {
-        /// Only those of this organization: `acme` or `organizations/acme`
+        /// Only operations of this organization: `acme` or `organizations/acme`
         #[arg(long, value_name = "ORGANIZATION")]
         organization: Option<String>,
         #[command(flatten)]
         limit: LimitArgs,
     },
-    /// End the discarding of a backlog; deliveries that it has not cancelled yet are sent
+    /// Stop discarding a backlog; deliveries that are not cancelled yet are sent
     Cancel(Which),
 }
 
@@ -56,7 +56,7 @@ impl Which {
     }
 }
 
-/// Whether to wait for the operation that a command begins.
+/// Whether to wait for the operation that a command starts.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct WaitArgs {
     /// Wait until the operation that cancels a large backlog has ended, and exit with 1 unless it succeeded
@@ -86,16 +86,16 @@ pub(crate) async fn run(client: Client, command: OperationsCommand) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names the operation that a call began, if it did, on standard error; and waits for its end if that is wanted.
+/// Prints the operation that a call started, if any, on standard error, and waits for its end if requested.
 pub(crate) async fn after(client: &Client, metadata: &MetadataMap, args: WaitArgs) -> anyhow::Result<ExitCode> {
     let Some(name) = metadata.get(OPERATION).and_then(|value| value.to_str().ok()) else {
         return Ok(ExitCode::SUCCESS);
     };
-    output::note(&format!("An operation goes on with the pending deliveries: {name}"));
+    output::note(&format!("An operation cancels the pending deliveries: {name}"));
     if args.wait {
         return follow::run(client, name).await;
     }
-    output::note(&format!("Look at it: hookwright operations get {name}"));
+    output::note(&format!("Show it: hookwright operations get {name}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,7 +118,7 @@ async fn list(client: &Client, organization: Option<&str>, limit: LimitArgs) -> 
     let list = List {
         length: operations.len(),
         rest: &rest.clone(),
-        empty: "There are no operations. One begins where a webhook with many pending deliveries is deleted, for example.",
+        empty: "No operations. An operation starts, for example, when a webhook with many pending deliveries is deleted.",
     };
     let response = ListOperationsResponse {
         operations,

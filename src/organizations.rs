@@ -18,14 +18,14 @@ use crate::{
     output::{self, List},
 };
 
-/// What to do with organizations.
+/// The organization commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OrganizationsCommand {
     /// Create an organization, for example: hookwright organizations create acme
     Create {
         /// Its id: 1 to 63 lower-case letters, digits and inner hyphens
         id: String,
-        /// A name for people to read, at most 200 characters
+        /// Display name, at most 200 characters
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         display_name: String,
     },
@@ -36,7 +36,7 @@ pub(crate) enum OrganizationsCommand {
     },
     /// List organizations, sorted by name
     List {
-        /// Only those whose id begins with this, for example `acme-`
+        /// Only organizations whose id begins with this prefix, for example `acme-`
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         prefix: String,
         #[command(flatten)]
@@ -46,7 +46,7 @@ pub(crate) enum OrganizationsCommand {
     Update {
         /// `acme` or `organizations/acme`
         organization: String,
-        /// A name for people to read, at most 200 characters; '' removes it
+        /// Display name, at most 200 characters; '' removes it
         #[arg(long, value_name = "TEXT")]
         display_name: String,
     },
@@ -54,7 +54,7 @@ pub(crate) enum OrganizationsCommand {
     Delete {
         /// `acme` or `organizations/acme`
         organization: String,
-        /// Delete its webhooks too, and cancel what is pending for them
+        /// Delete its webhooks too, and cancel their pending deliveries
         #[arg(long)]
         force: bool,
         #[command(flatten)]
@@ -141,9 +141,9 @@ async fn list(client: &Client, prefix: &str, limit: LimitArgs) -> anyhow::Result
         length: organizations.len(),
         rest: &rest.clone(),
         empty: if prefix.is_empty() {
-            "There are no organizations yet. Create one: hookwright organizations create acme"
+            "No organizations yet. Create one: hookwright organizations create acme"
         } else {
-            "There are none whose id begins like this."
+            "No organization has an id with this prefix."
         },
     };
     let response = ListOrganizationsResponse {

@@ -1,4 +1,4 @@
-//! What the commands write: tables for people, the API's messages as JSON or YAML for programs.
+//! Output of the commands: tables for people, the API's messages as JSON or YAML for programs.
 
 mod text;
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub(crate) use self::text::{counted, enum_name, fields, milliseconds, printable, table, time};
 
-/// The format of results.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Tables for people
@@ -28,19 +28,19 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Something as a document for programs: YAML if that is the format, else JSON.
+    /// A value as a document for programs: YAML if that is the format, else JSON.
     pub(crate) fn document<T: Serialize>(self, value: &T) -> anyhow::Result<String> {
         if self != Self::Yaml {
             return Ok(serde_json::to_string_pretty(value)?);
         }
         let mut options = serde_saphyr::SerializerOptions::default();
-        // A long line stays one line: what is cut at every blank cannot be searched.
+        // A long line stays one line, so that it can be searched.
         options.folded_wrap_chars = usize::MAX;
         let yaml = serde_saphyr::to_string_with_options(value, options)?;
         Ok(yaml.trim_end_matches('\n').to_owned())
     }
 
-    /// One of a stream of documents: a line of JSON, or a document of YAML with its mark.
+    /// One document of a stream: a line of JSON, or a YAML document with its separator.
     pub(crate) fn record<T: Serialize>(self, value: &T) -> anyhow::Result<String> {
         if self == Self::Yaml {
             return Ok(format!("---\n{}", self.document(value)?));
@@ -49,7 +49,7 @@ impl Format {
     }
 }
 
-/// Where results go.
+/// Where results go, and in which format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
@@ -60,7 +60,7 @@ impl Output {
         Self { format }
     }
 
-    /// Shows one message of the API: `name` is its type, `human` its table.
+    /// Prints one message of the API: `name` is its type, `human` its table.
     pub(crate) fn message<M: Message>(
         self,
         name: &str,
@@ -73,7 +73,7 @@ impl Output {
         self.document(&dynamic(name, message)?, String::new)
     }
 
-    /// Shows what is no message of the API; `human` is its table.
+    /// Prints a value that is not an API message; `human` is its table.
     pub(crate) fn document<T: Serialize>(self, value: &T, human: impl FnOnce() -> String) -> anyhow::Result<()> {
         if self.for_people() {
             return print(&human());
@@ -81,7 +81,7 @@ impl Output {
         print(&self.format.document(value)?)
     }
 
-    /// Shows one message of a stream of them, as soon as it is there.
+    /// Prints one message of a stream, at once.
     pub(crate) fn record<M: Message>(
         self,
         name: &str,
@@ -94,8 +94,8 @@ impl Output {
         print(&self.format.record(&dynamic(name, message)?)?)
     }
 
-    /// Shows a list: for programs its response message with the items of all pages; for people `human`, or `empty` when there is
-    /// nothing, and a note when `rest` (the next page's token) tells that more exists.
+    /// Prints a list: for programs its response message with the items of all pages; for people `human`, or `empty` if there
+    /// are none, and a note if `rest` (the next page's token) shows that there are more.
     pub(crate) fn list<M: Message>(
         self,
         name: &str,
@@ -116,7 +116,7 @@ impl Output {
         Ok(())
     }
 
-    /// Says that something was done, for people only; for programs an empty object.
+    /// Confirms a change, for people only; prints an empty object for programs.
     pub(crate) fn done(self, text: &str) -> anyhow::Result<()> {
         print(if self.for_people() { text } else { "{}" })
     }
@@ -132,17 +132,17 @@ impl Output {
     }
 }
 
-/// What to know about a list beside its items.
+/// A list's data in addition to its items.
 pub(crate) struct List<'a> {
-    /// How many items were fetched.
+    /// The number of fetched items.
     pub(crate) length: usize,
     /// The token of the next page; empty at the end.
     pub(crate) rest: &'a str,
-    /// What to say when there is nothing: why, and what to do next.
+    /// The text for an empty list: why it is empty, and what to do next.
     pub(crate) empty: &'a str,
 }
 
-/// Writes to standard output, with a newline. That nobody reads is an error, so that commands end.
+/// Writes to standard output, with a newline. A closed output is an error, so that commands end.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -150,7 +150,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Writes to standard error, with a newline: remarks and failures. That nobody reads them is no failure.
+/// Writes to standard error, with a newline: notes and errors. A closed output is not an error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -159,7 +159,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(hookwright_proto::FILE_DESCRIPTOR_SET).expect("the API's own descriptor set is valid")
 });
 
-/// A message of the API that is serialized in protobuf's canonical JSON form; `name` is its type within `hookwright.v1`.
+/// A message of the API, which serializes to protobuf's canonical JSON form; `name` is its type within `hookwright.v1`.
 fn dynamic<M: Message>(name: &str, message: &M) -> anyhow::Result<DynamicMessage> {
     let descriptor = POOL
         .get_message_by_name(&format!("hookwright.v1.{name}"))

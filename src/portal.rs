@@ -19,12 +19,12 @@ Examples:
   hookwright portal link --organization acme
   hookwright portal link --organization acme --read-only --ttl 15m --return-url https://app.example/settings";
 
-/// What to do with the portal.
+/// The portal commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PortalCommand {
-    /// Create a link that lets a customer into the console, for one organization and a short time
+    /// Create a link that gives a customer short-term access to one organization in the console
     Link(LinkArgs),
-    /// Revoke one link: it opens no more, and what it opened ends
+    /// Revoke one link, and end its sessions
     Revoke {
         /// `lnk_...` or `portalLinks/lnk_...`
         link: String,
@@ -39,13 +39,13 @@ pub(crate) enum PortalCommand {
 pub(crate) struct LinkArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
-    /// How long the link is good for, 1m to 24h; 1h without
+    /// Lifetime of the link, 1m to 24h [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
-    /// Let the customer look, and change nothing
+    /// Let the customer view only, and change nothing
     #[arg(long)]
     read_only: bool,
-    /// Where the console's link back points
+    /// Target of the console's link back to your application
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     return_url: String,
 }

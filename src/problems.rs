@@ -16,19 +16,19 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   hookwright status
-      What should somebody look at? Exits with 1 if there is anything, so that a check can run it.
+      List problems that need attention. Exits with 1 if there are any, so that a check can run it.
   hookwright status --kind webhook-disabled,webhook-failing --output json";
 
 /// A kind of problem.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
-    /// The service made the webhook inactive
+    /// The service disabled the webhook
     WebhookDisabled,
-    /// Every attempt has failed since the last success
+    /// All attempts since the last success failed
     WebhookFailing,
-    /// Somebody made the webhook inactive
+    /// A user paused the webhook
     WebhookPaused,
-    /// Ordering keys of the webhook wait for a decision
+    /// Ordering keys of the webhook are blocked until someone retries or skips
     KeyPaused,
 }
 
@@ -43,7 +43,7 @@ impl From<Kind> for ProblemKind {
     }
 }
 
-/// Which problems to list.
+/// Filters of the list.
 #[derive(Args, Debug)]
 pub(crate) struct ProblemsArgs {
     /// Only problems of this organization: `acme` or `organizations/acme` [default: all]
@@ -66,13 +66,13 @@ pub(crate) struct StatusArgs {
     problems: ProblemsArgs,
 }
 
-/// Lists problems; the status is 1 where there is one.
+/// Lists problems; the exit status is 1 if there are any.
 pub(crate) async fn status(client: Client, args: StatusArgs) -> anyhow::Result<ExitCode> {
     let any = list(&client, args.problems).await?;
     Ok(if any { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Lists problems, and tells whether there is one.
+/// Lists problems, and returns whether there are any.
 pub(crate) async fn list(client: &Client, args: ProblemsArgs) -> anyhow::Result<bool> {
     let service = client.installation();
     let organization = args.organization.as_deref().map(names::organization).transpose()?;
@@ -101,7 +101,7 @@ pub(crate) async fn list(client: &Client, args: ProblemsArgs) -> anyhow::Result<
     let list = List {
         length: problems.len(),
         rest: &rest.clone(),
-        empty: "No problem: no webhook is disabled, failing or paused, and no ordering key waits for a decision.",
+        empty: "No problems: no webhook is disabled, failing or paused, and no ordering key is blocked.",
     };
     let any = !problems.is_empty();
     let response = ListProblemsResponse {
@@ -124,19 +124,12 @@ fn show(response: &ListProblemsResponse) -> String {
         ]
     });
     output::table(
-        &[
-            "PROBLEM",
-            "ORGANIZATION",
-            "WEBHOOK",
-            "PAYLOAD URL",
-            "SINCE",
-            "WHAT TO DO",
-        ],
+        &["PROBLEM", "ORGANIZATION", "WEBHOOK", "PAYLOAD URL", "SINCE", "FIX"],
         rows.collect(),
     )
 }
 
-/// By what people know the webhook.
+/// A webhook's label.
 fn called(problem: &Problem) -> String {
     match problem.payload_url.as_str() {
         "" => "(pull)".to_owned(),

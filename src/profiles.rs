@@ -16,9 +16,8 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-A profile holds what a client command would otherwise be told by flags: address, token or token file, certificate \
-authorities, organization, output format. A flag wins over an environment variable, that over the profile, that over the \
-default.
+A profile stores values of client flags: address, token or token file, certificate authorities, organization, output \
+             format. A flag overrides an environment variable, which overrides the profile, which overrides the default.
 
 Examples:
   hookwright profiles set production --address https://hooks.example.com:50051 \\
@@ -28,7 +27,7 @@ Examples:
   hookwright profiles set production --unset organization
   hookwright profiles list";
 
-/// The file, and what to do with its profiles.
+/// The file, and the profile commands.
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct ProfilesArgs {
@@ -39,7 +38,7 @@ pub(crate) struct ProfilesArgs {
     command: ProfilesCommand,
 }
 
-/// What to do with profiles.
+/// The profile commands.
 #[derive(Debug, Subcommand)]
 enum ProfilesCommand {
     /// List the profiles; the default one is marked
@@ -59,7 +58,7 @@ enum ProfilesCommand {
         #[arg(long, value_name = "FORMAT")]
         output: Option<Format>,
     },
-    /// Make a profile, or change what is given of it
+    /// Create a profile, or change the given values of one
     Set {
         /// Its name: letters, digits, `-` and `_`
         name: String,
@@ -71,36 +70,36 @@ enum ProfilesCommand {
         /// Its name
         name: String,
     },
-    /// Make a profile the default one
+    /// Make a profile the default
     Use {
         /// Its name
         #[arg(required_unless_present = "none", conflicts_with = "none")]
         name: Option<String>,
-        /// Have no default profile any more
+        /// Remove the default profile
         #[arg(long)]
         none: bool,
     },
 }
 
-/// What a profile says.
+/// The values of a profile.
 #[derive(Args, Debug)]
 struct Values {
     /// The server's gRPC address
     #[arg(long, value_name = "URL")]
     address: Option<String>,
-    /// API token: text, @FILE, or - for standard input; it is kept in the file, which its owner alone can read
+    /// API token: text, @FILE, or - for standard input; stored in the file, which only its owner can read
     #[arg(long, value_name = "TOKEN|@FILE|-", conflicts_with = "token_file")]
     token: Option<String>,
-    /// File that holds the API token, read at every command
+    /// File that contains the API token, read by every command
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
-    /// PEM file of certificate authorities to trust beside the system's
+    /// PEM file of certificate authorities to trust in addition to the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
-    /// The organization of commands that name none
+    /// The organization of commands without the flag
     #[arg(long, value_name = "ORGANIZATION")]
     organization: Option<String>,
-    /// The format of results
+    /// The output format
     #[arg(long, value_name = "FORMAT")]
     output: Option<Format>,
     /// Remove a key from the profile; repeatable
@@ -126,7 +125,7 @@ impl Key {
 }
 
 impl Values {
-    /// The keys that are given, with their new values; without one for those that are removed.
+    /// The given keys with their new values; no value for removed keys.
     fn changes(self) -> anyhow::Result<Vec<(Key, Option<String>)>> {
         let output = self.output.and_then(|format| format.to_possible_value());
         let given = [
@@ -146,7 +145,7 @@ impl Values {
                 changes.push((key, value));
             }
         }
-        // Of the two ways to give a token one replaces the other.
+        // A token flag of either kind replaces the other.
         for (new, old) in [(Key::Token, Key::TokenFile), (Key::TokenFile, Key::Token)] {
             if changes.iter().any(|(key, value)| *key == new && value.is_some()) {
                 changes.push((old, None));
@@ -159,7 +158,7 @@ impl Values {
     }
 }
 
-/// A path that is typed here means the same wherever a command is run later; `~/` is kept as it is.
+/// A relative path is stored as an absolute one, so that it is valid in every directory; `~/` is kept.
 fn absolute(path: String) -> anyhow::Result<String> {
     if path.starts_with("~/") {
         return Ok(path);
@@ -170,7 +169,7 @@ fn absolute(path: String) -> anyhow::Result<String> {
         .map_err(|path| anyhow!("the path {} is not UTF-8", path.display()))
 }
 
-/// Runs the command. `root` holds the flags that stood further left.
+/// Runs the command. `root` has the flags further left.
 pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitCode> {
     let environment: Environment<'_> = &process_environment;
     let flag = args.client_config.or_else(|| root.client_config.clone());
@@ -190,7 +189,7 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
         } => {
             let name = name.or_else(|| root.profile.clone());
             let name = name.or_else(|| file.default_name().map(str::to_owned));
-            let name = name.ok_or_else(|| UsageError::new("which profile? There is no default one"))?;
+            let name = name.ok_or_else(|| UsageError::new("no profile given, and there is no default profile"))?;
             show(&file, &name, show_token, Output::new(format(output)))?;
         }
         ProfilesCommand::Set { name, values } => {
@@ -209,7 +208,7 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
             }
             if file.default_name() == Some(&name) {
                 file.set_default(None)?;
-                output::note("It was the default profile: there is none now.");
+                output::note("It was the default profile; now there is none.");
             }
             file.save()?;
             output::print(&format!("Removed the profile {name} from {}.", path.display()))?;
@@ -218,7 +217,7 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
             file.set_default(name.as_deref())?;
             file.save()?;
             output::print(&match name {
-                Some(name) => format!("The default profile is {name} now."),
+                Some(name) => format!("The default profile is now {name}."),
                 None => "There is no default profile now.".to_owned(),
             })?;
         }
@@ -226,10 +225,10 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// The remark on a file that others can read.
+/// The warning about a file that others can read.
 pub(crate) fn exposed(file: &ProfilesFile) -> String {
     let path = file.path.display();
-    format!("warning: {path} holds a token and others can read it; mend it: chmod 600 {path}")
+    format!("warning: {path} contains a token and others can read it; run: chmod 600 {path}")
 }
 
 fn list(file: &ProfilesFile, output: Output) -> anyhow::Result<()> {
@@ -250,7 +249,7 @@ fn list(file: &ProfilesFile, output: Output) -> anyhow::Result<()> {
     output.document(&json!({ "profiles": values }), || {
         if rows.is_empty() {
             return format!(
-                "There are no profiles in {}. Make one: hookwright profiles set local --organization acme",
+                "No profiles in {}. Create one: hookwright profiles set local --organization acme",
                 file.path.display()
             );
         }

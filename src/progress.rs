@@ -1,4 +1,4 @@
-//! Progress of work that takes long: drawn on standard error, and on a terminal only. Results and pipes stay clean.
+//! Progress of long work, drawn on standard error if it is a terminal. Results and pipes stay clean.
 
 use std::{io::IsTerminal as _, time::Duration};
 
@@ -6,19 +6,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
 
-/// How often a bar of which nobody tells anything is drawn.
+/// Interval at which a bar without updates is redrawn.
 const TICK: Duration = Duration::from_millis(200);
-/// How fine a share is told.
+/// Resolution of a share.
 const STEPS: u64 = 10_000;
 
-/// A line that tells how far work has come. It is gone when this value is dropped.
+/// A progress line. It disappears when this value is dropped.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
     fn new(output: Output, bar: ProgressBar, template: &str) -> Self {
-        // Where results for programs are written to the same terminal, a bar between them would spoil them.
+        // A bar would spoil results for programs on the same terminal.
         let wanted = std::io::stderr().is_terminal() && (output.for_people() || !std::io::stdout().is_terminal());
         bar.set_draw_target(if wanted {
             ProgressDrawTarget::stderr()
@@ -34,31 +34,31 @@ impl Progress {
         Self { bar }
     }
 
-    /// Of work whose share that is done is known.
+    /// For work with a known share.
     pub(crate) fn share(output: Output) -> Self {
         let template = "{spinner} [{bar:30}] {percent:>3} %  {wide_msg}";
         Self::new(output, ProgressBar::new(STEPS), template)
     }
 
-    /// Of `total` bytes that are read.
+    /// For reading `total` bytes.
     pub(crate) fn bytes(output: Output, total: u64) -> Self {
         let template = "{spinner} [{bar:30}] {percent:>3} %  {bytes}/{total_bytes}, {eta} left  {wide_msg}";
         Self::new(output, ProgressBar::new(total), template)
     }
 
-    /// Of work whose end is not known.
+    /// For work with an unknown end.
     pub(crate) fn endless(output: Output) -> Self {
         Self::new(output, ProgressBar::new_spinner(), "{spinner} {elapsed}  {wide_msg}")
     }
 
-    /// Of what is not shown.
+    /// Draws nothing.
     pub(crate) fn hidden() -> Self {
         Self {
             bar: ProgressBar::hidden(),
         }
     }
 
-    /// Sets the share that is done, 0 to 1.
+    /// Sets the finished share, 0 to 1.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -69,17 +69,17 @@ impl Progress {
         self.bar.set_position((share.clamp(0.0, 1.0) * STEPS as f64) as u64);
     }
 
-    /// Sets how many bytes are done.
+    /// Sets the number of finished bytes.
     pub(crate) fn set_bytes(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
 
-    /// Sets the text beside the bar.
+    /// Sets the text next to the bar.
     pub(crate) fn say(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
 
-    /// Writes something else in between.
+    /// Writes other output without the bar.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }

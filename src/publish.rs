@@ -26,9 +26,9 @@ Examples:
   hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
   generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
 
-The JSON is published byte for byte: an object, at most 5 MiB (settable). Newlines at the end of @FILE or - are no part of it, \
-so that a request id can be repeated with either form. Lists and streams: --json-lines publishes each \
-line as an event of its own, over one stream, and waits until each is durable.";
+The JSON is published byte for byte: an object, at most 5 MiB (configurable). Trailing newlines of @FILE or - are removed, \
+             so that a retry under the same request id can use either form. --json-lines publishes each line as one event over one \
+             stream, and waits until all of them are durable.";
 
 /// Publish one event, or one per line of a file
 #[derive(Args, Clone, Debug)]
@@ -41,16 +41,17 @@ pub(crate) struct PublishArgs {
     /// A registered event type, for example clocking
     #[arg(long, value_name = "TYPE", help_heading = "Event")]
     event_type: String,
-    /// The payload, a JSON object: text, @FILE, or - for standard input, without newlines at the end
+    /// The payload, a JSON object: text, @FILE, or - for standard input, without trailing newlines
     #[arg(long, value_name = "JSON|@FILE|-", help_heading = "Event")]
     json: Option<String>,
     /// File (- for standard input) with one payload per line; blank lines are skipped
     #[arg(long, value_name = "FILE|-", help_heading = "Event")]
     json_lines: Option<PathBuf>,
-    /// Publish so many lines in each call, 1 to 1000, where the network does not let streams through
+    /// Publish this many lines per call, 1 to 1000, if the network blocks streams
     #[arg(long, value_name = "COUNT", requires = "json_lines", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Event")]
     batch: Option<u16>,
-    /// Makes it safe to repeat: at most 128 characters; with --json-lines, `-` and the line's number are added for each line
+    /// Makes the call idempotent: at most 128 characters; with --json-lines, `-` and the line's number are appended for each
+    /// line
     #[arg(
         long,
         value_name = "ID",
@@ -59,13 +60,13 @@ pub(crate) struct PublishArgs {
         help_heading = "Event"
     )]
     request_id: String,
-    /// When it happened (RFC 3339), or how long ago (5m) [default: now]
+    /// Time of the event: RFC 3339, or an age such as 5m [default: now]
     #[arg(long, value_name = "TIME", value_parser = input::time, help_heading = "Event")]
     event_time: Option<Timestamp>,
-    /// Attribute kept beside the payload and not sent; repeatable, up to 20
+    /// Attribute that is stored with the event and not sent; repeatable, up to 20
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair, help_heading = "Event")]
     attributes: Vec<(String, String)>,
-    /// What ordered webhooks order it by, for example the id of the thing that changed; at most 128 bytes
+    /// Key that ordered webhooks order by, for example the id of the changed object; at most 128 bytes
     #[arg(
         long,
         value_name = "KEY",
@@ -108,7 +109,7 @@ pub(crate) async fn run(client: Client, args: PublishArgs) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Publishes every line. The exit status is 1 when any was refused.
+/// Publishes every line. The exit status is 1 if any was rejected.
 async fn publish_lines(client: &Client, lines: Lines, batch: Option<u16>) -> anyhow::Result<ExitCode> {
     let tally = match batch {
         Some(size) => batch::run(client, lines, usize::from(size)).await?,
@@ -130,9 +131,9 @@ fn show(response: &PublishEventResponse) -> String {
     let warnings = warnings.map(|warning| format!("\nwarning: {}: {}", warning.field, warning.description));
     let warnings: String = warnings.collect();
     let published = match (response.repeated_request, response.delivery_count) {
-        (true, _) => format!("Published before, under the same request id, as {event}; nothing was published now."),
+        (true, _) => format!("Already published under the same request id as {event}; nothing was published now."),
         (false, 0) => format!(
-            "Published {event}. No active webhook subscribes to such events, so nobody receives it; to see why: \
+            "Published {event}. No active webhook subscribes to such events, so it has no receivers; to see why: \
              hookwright events explain {}",
             response.event
         ),

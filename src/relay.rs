@@ -1,17 +1,17 @@
-//! `hookwright relay`: from an outbox table in the user's own PostgreSQL into Hookwright.
+//! `hookwright relay`: publishes from an outbox table in the user's own PostgreSQL.
 //!
-//! A service writes its events into the outbox in the transaction of its business change; the relay publishes what was
-//! committed, and then removes it. The relay keeps no position: a row is to be published for as long as it is there, so none is passed over
-//! whatever order transactions commit in. Each row has a request id of its own, so a row that is published
-//! twice, because the relay ended in between, is stored once.
+//! A service writes its events to the outbox in the transaction of its business change. The relay publishes committed rows,
+//! and then removes them. It keeps no position: it publishes every row that is there, so it misses none in whatever order
+//! transactions commit. Each row has its own request id, so a row that is published twice, because the relay crashed in
+//! between, is stored once.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! | --- | --- |
-//! | `table` | the table's name, and the SQL that makes it |
+//! | `table` | the table's name, and the SQL that creates it |
 //! | `database` | the connection to PostgreSQL |
-//! | `outbox` | reading rows and settling them |
-//! | `verdict` | what is to become of rows after a publish call |
-//! | `work` | the loop: one leader, rounds, waiting, backing off |
+//! | `outbox` | reads and settles rows |
+//! | `verdict` | decides about rows after a publish call |
+//! | `work` | the loop: one leader, rounds, waiting, backoff |
 //! | `progress` | log lines |
 
 mod database;
@@ -39,23 +39,23 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   hookwright relay init | psql \"$DATABASE_URL\"
-      Make the table, its index and its trigger.
+      Create the table, its index and its trigger.
   hookwright relay --database-url postgres://relay@db/shop
-      Publish what services insert, until a signal comes.
+      Publish the rows that services insert, until a signal arrives.
   hookwright relay --once
-      Publish what is there, and stop.
+      Publish the present rows, and exit.
   hookwright relay status
   hookwright relay retry-failed
 
-A second relay on the same table stands by and takes over. Connect it to PostgreSQL directly, not through a pooler that shares
-connections between transactions: being the only one, and hearing of new rows, belong to a connection.
+A second relay on the same table stands by and takes over. Connect to PostgreSQL directly, not through a pooler that shares
+connections between transactions: the relay's lock and its notifications belong to one connection.
 
-The URL has the parameters of the server's database URL, such as sslmode, sslrootcert and service; PGPASSWORD and ~/.pgpass work.
-docs/guides/postgresql.md lists them.
+The URL has the parameters of the server's database URL, such as sslmode, sslrootcert and service; docs/guides/postgresql.md
+lists them. PGPASSWORD and ~/.pgpass work too.
 
-Exit status: 0 stopped by a signal, or with --once everything is published; 1 with --once when something was refused or could
-not be published, or the table does not exist; 2 wrong usage. Without --once, a PostgreSQL or a Hookwright that is away is
-waited for. The guide: docs/guides/outbox.md";
+Exit status: 0 stopped by a signal, or with --once everything was published; 1 with --once if a row was rejected or could not
+be published, or the table does not exist; 2 usage error. Without --once the relay waits while PostgreSQL or Hookwright is
+unavailable. The guide: docs/guides/outbox.md";
 
 /// Publish events from an outbox table in your own PostgreSQL, each exactly once
 #[derive(Args, Debug)]
@@ -71,17 +71,17 @@ pub(crate) struct RelayArgs {
     command: Option<RelayCommand>,
 }
 
-/// Which outbox.
+/// Outbox selection.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Outbox")]
 struct OutboxArgs {
-    /// The PostgreSQL database that the outbox is in: your service's, not Hookwright's [env: HOOKWRIGHT_RELAY_DATABASE_URL]
+    /// The PostgreSQL database of the outbox: your service's, not Hookwright's [env: HOOKWRIGHT_RELAY_DATABASE_URL]
     #[arg(long, value_name = "URL", global = true)]
     database_url: Option<String>,
-    /// A file that holds the URL [env: HOOKWRIGHT_RELAY_DATABASE_URL_FILE]
+    /// A file that contains the URL [env: HOOKWRIGHT_RELAY_DATABASE_URL_FILE]
     #[arg(long, value_name = "FILE", global = true)]
     database_url_file: Option<PathBuf>,
-    /// The table, perhaps with its schema: shop.hookwright_outbox [default: hookwright_outbox]
+    /// The table, optionally with its schema: shop.hookwright_outbox [default: hookwright_outbox]
     #[arg(long, value_name = "NAME", global = true, value_parser = Table::parse)]
     table: Option<Table>,
 }
@@ -104,11 +104,11 @@ impl OutboxArgs {
                 text.trim().to_owned()
             }
             (Some(_), Some(_)) => {
-                let text = "the database URL and a file that holds it are both given; give one of them";
+                let text = "both the database URL and its file are given: give only one";
                 return Err(UsageError::new(text).into());
             }
             (None, None) => {
-                let text = "which database is the outbox in? Give --database-url or HOOKWRIGHT_RELAY_DATABASE_URL";
+                let text = "no database given for the outbox: use --database-url or HOOKWRIGHT_RELAY_DATABASE_URL";
                 return Err(UsageError::new(text).into());
             }
         };
@@ -116,47 +116,47 @@ impl OutboxArgs {
     }
 }
 
-/// How to relay.
+/// Options of the relay.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Relaying")]
 struct RunArgs {
-    /// Publish what is there, and stop
+    /// Publish the present rows, and exit
     #[arg(long)]
     once: bool,
     /// Keep published rows, with `published_at` and `event` set, instead of deleting them
     #[arg(long)]
     keep: bool,
-    /// How often to look for rows of which no notification came [default: 5s]
+    /// Poll interval for rows without a notification [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     poll_interval: Option<Duration>,
-    /// How many rows to publish by one call, 1 to 1000 [default: 1000]
+    /// Maximum number of rows per call, 1 to 1000 [default: 1000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch_rows: Option<u16>,
 }
 
-/// What else to do with an outbox.
+/// The outbox commands.
 #[derive(Debug, Subcommand)]
 enum RelayCommand {
-    /// Print the SQL that makes the outbox; run it with your migrations
+    /// Print the SQL that creates the outbox; run it with your migrations
     Init {
         /// Run it on the database instead
         #[arg(long)]
         apply: bool,
-        /// Leave the trigger out that tells the relay of new rows: they are then found every --poll-interval
+        /// Create no trigger that notifies the relay of new rows; the relay then finds them every --poll-interval
         #[arg(long)]
         no_notify: bool,
     },
-    /// Show how much waits, since when, and what was refused
+    /// Show the number and age of pending rows, and the number of rejected ones
     Status,
-    /// Put refused rows back, to be published next
+    /// Put rejected rows back, to be published next
     RetryFailed {
-        /// Only the row of this id; repeatable
+        /// Only the row with this id; repeatable
         #[arg(long = "id", value_name = "ID")]
         ids: Vec<i64>,
     },
 }
 
-/// Relays, or does what the subcommand says.
+/// Runs the relay or the subcommand.
 pub(crate) fn run(args: RelayArgs, root: ClientArgs) -> anyhow::Result<ExitCode> {
     let connection = args.client.or(root);
     let table = args.outbox.table();
@@ -196,8 +196,8 @@ pub(crate) fn run(args: RelayArgs, root: ClientArgs) -> anyhow::Result<ExitCode>
 async fn init(args: &OutboxArgs, sql: &str, apply: bool) -> anyhow::Result<ExitCode> {
     if apply {
         let session = args.database()?.connect("hookwright relay init").await?;
-        session.run(sql).await.context("cannot make the outbox")?;
-        output::note(&format!("the outbox {} is there", args.table()));
+        session.run(sql).await.context("cannot create the outbox")?;
+        output::note(&format!("the outbox {} exists", args.table()));
     } else {
         output::print(sql.trim_end())?;
     }
@@ -223,7 +223,7 @@ async fn status(args: &OutboxArgs, table: &Table, format: Format) -> anyhow::Res
     let relayed = if status.led {
         "yes"
     } else {
-        "no: no relay works on this table"
+        "no: no relay serves this table"
     };
     output::print(&fields(vec![
         ("waiting", status.waiting.to_string()),

@@ -19,14 +19,14 @@ use crate::{
     output::List,
 };
 
-/// What to do with replays.
+/// The replay commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReplaysCommand {
-    /// Make deliveries again, or those that a webhook missed, and follow how far it comes
+    /// Replay many deliveries, or the events that a webhook missed, and follow the progress
     Create(CreateArgs),
     /// Show one replay with its progress
     Get(Which),
-    /// Follow a replay until it ends; exits with 1 where it was cancelled or failed
+    /// Follow a replay until it ends; exits with 1 if it was cancelled or failed
     Follow(Which),
     /// List an organization's replays, newest first
     List {
@@ -35,7 +35,7 @@ pub(crate) enum ReplaysCommand {
         #[command(flatten)]
         limit: LimitArgs,
     },
-    /// End a replay that is under way; what it has replayed by then stays
+    /// Stop a running replay; deliveries that it has created stay
     Cancel(Which),
 }
 
@@ -96,7 +96,7 @@ async fn list(client: &Client, organization: &OrganizationArgs, limit: LimitArgs
     let list = List {
         length: replays.len(),
         rest: &rest.clone(),
-        empty: "No replays were made. Make one: hookwright replays create --organization acme --state failed --since 24h --dry-run",
+        empty: "No replays. Start one: hookwright replays create --organization acme --state failed --since 24h --dry-run",
     };
     let response = ListReplaysResponse {
         replays,

@@ -17,16 +17,17 @@ use tokio::{
 use crate::settings::{Effective, SettingsArgs, process_environment};
 
 const EXAMPLES: &str = "\
-Each setting may be given as a flag, as an environment variable or in the TOML file, in this order of precedence.
-Durations are written 250ms, 30s, 5m, 1h30m or 5d; sizes 512KiB, 64MiB or a number of bytes.
+Each setting can be a flag, an environment variable or a key of the TOML file, in this order of precedence.
+Durations have the form 250ms, 30s, 5m, 1h30m or 5d; sizes 512KiB, 64MiB or a number of bytes.
 
 Examples:
   hookwright serve --allow-target 127.0.0.0/8
   hookwright serve --database-url postgres://hookwright@db/hookwright --config /etc/hookwright.toml
   HOOKWRIGHT_ALLOW_TARGETS=10.1.0.0/16,*.internal hookwright serve
 
-The first SIGTERM or SIGINT stops the server after the attempts under way; a second one at once. SIGHUP reads the settings again, and
-reloads certificates, authorities, the resolver, the log filter, and where webhooks may point; the log names what needs a restart.";
+The first SIGTERM or SIGINT stops the server after its attempts in flight; a second one stops it at once. SIGHUP reloads
+certificates, authorities, the resolver, the log filter and the allowed targets of webhooks; the log names changed settings
+that need a restart.";
 
 /// Run the server
 #[derive(Args, Debug)]
@@ -36,7 +37,7 @@ pub(crate) struct ServeArgs {
     settings: SettingsArgs,
 }
 
-/// Serves until a signal comes.
+/// Serves until a signal arrives.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
     raise_descriptors();
@@ -48,13 +49,13 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// Reads the settings again when SIGHUP comes, which ends the process no more from now on.
+/// Reloads the settings on SIGHUP, which no longer ends the process.
 fn reload(settings: SettingsArgs) -> anyhow::Result<Reload> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let (ask, asked) = mpsc::channel(1);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            // One that waits is enough: it will read what is there then.
+            // One queued signal is enough: its reload reads the latest files.
             let _ = ask.try_send(());
         }
     });
@@ -65,7 +66,7 @@ fn reload(settings: SettingsArgs) -> anyhow::Result<Reload> {
     })
 }
 
-/// Lets the process open as many connections and files as the system allows it. The usual soft limit of 1,024 is there for programs
+/// Raises the limit on open files to the maximum that the system allows. The usual soft limit of 1,024 exists for programs
 /// that call `select`.
 fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
@@ -77,8 +78,8 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// The runtime that answers callers: half as many threads as there are cores. The engine brings its own threads to send,
-/// and a call that changes threads on its way waits for another core to wake up.
+/// The runtime that answers callers, with half as many threads as cores. The engine brings its own sending threads, and a
+/// call that changes threads waits for another core to wake up.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
@@ -88,8 +89,8 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-/// Resolves on the first signal; a second one ends the process at once, with 128 + its number, as a shell would. Both are
-/// watched from now on, so that a start that hangs can be ended as well.
+/// Resolves on the first signal. A second one ends the process at once, with 128 + its number, as a shell would. Both are
+/// watched from now on, so that a hanging startup can be ended too.
 pub(crate) fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;

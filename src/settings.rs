@@ -1,7 +1,7 @@
-//! The server's settings: from flags, environment and one TOML file, in that order of precedence, else the default.
+//! The server's settings: from flags, environment and one TOML file, in that order of precedence, with defaults.
 //!
-//! [`table`] lists every setting once; flags, environment variables, file keys, `--help` and `hookwright config` all come
-//! from that list.
+//! [`table`] lists every setting once. Flags, environment variables, file keys, `--help` and `hookwright config` are
+//! generated from it.
 
 mod args;
 pub(crate) mod document;
@@ -17,24 +17,24 @@ use hookwright_server::options::{self, About, Options, SettingInForce};
 pub(crate) use args::SettingsArgs;
 use table::{SETTINGS, Setting};
 
-/// How to look up an environment variable; tests pass their own.
+/// Looks up an environment variable; tests pass their own function.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's own environment. An empty variable counts as absent, as containers like to set them so.
+/// The process's environment. An empty variable counts as absent, because containers often set variables to nothing.
 pub(crate) fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where a setting's value came from.
+/// The origin of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A flag of the command line.
+    /// A command-line flag.
     Flag(String),
     /// An environment variable.
     Environment(String),
-    /// The configuration file.
+    /// The settings file.
     File(PathBuf),
-    /// Nobody set it.
+    /// The default.
     Default,
 }
 
@@ -49,16 +49,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One setting as it is in effect, ready to be shown: secrets are masked.
+/// A current setting for display: secrets are masked.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The key in the configuration file.
+    /// The key in the settings file.
     pub(crate) name: String,
-    /// The value, or one value per element of a list.
+    /// The value, or the values of a list.
     pub(crate) values: Vec<String>,
     /// Whether the setting is a list.
     pub(crate) list: bool,
-    /// Where it came from.
+    /// The origin.
     pub(crate) origin: Origin,
 }
 
@@ -78,7 +78,7 @@ impl From<Shown> for SettingInForce {
     }
 }
 
-/// The commit that the binary is built from, stamped by the build script; empty where it is not known.
+/// The commit of the binary, which the build script stamps; empty if unknown.
 pub(crate) fn commit() -> &'static str {
     match option_env!("HOOKWRIGHT_COMMIT") {
         Some("unknown") | None => "",
@@ -86,15 +86,15 @@ pub(crate) fn commit() -> &'static str {
     }
 }
 
-/// The settings in effect.
+/// The current settings.
 pub(crate) struct Effective {
-    /// What the server is started with.
+    /// The options that the server starts with.
     pub(crate) options: Options,
     origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Effective {
-    /// Puts flags, environment, file and defaults together.
+    /// Combines flags, environment, file and defaults.
     pub(crate) fn load(args: &SettingsArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
         let config = args
             .config
@@ -105,7 +105,7 @@ impl Effective {
             None => file::Contents::default(),
         };
         let in_file = |wrong: &String| match &config {
-            Some(path) => format!("configuration file {}: {wrong}", path.display()),
+            Some(path) => format!("settings file {}: {wrong}", path.display()),
             None => wrong.clone(),
         };
         let mut wrong: Vec<String> = from_file.wrong.iter().map(in_file).collect();
@@ -123,7 +123,7 @@ impl Effective {
                 .map(|values| (values.clone(), Origin::File(path.clone())))
         };
 
-        // `HOME` is only needed where nobody names a directory.
+        // `HOME` is needed only if no directory is given.
         let mut options = Options::new(default_data_dir(environment).unwrap_or_default());
         let mut origins = BTreeMap::new();
         for setting in SETTINGS {
@@ -135,7 +135,7 @@ impl Effective {
             }
             origins.insert(setting.name, origin);
         }
-        // All at once: whoever mends one mistake after another restarts as often.
+        // Reports all errors at once, so that one restart fixes them all.
         if !wrong.is_empty() {
             return Err(anyhow!(wrong.join("\n")));
         }
@@ -152,7 +152,7 @@ impl Effective {
         Ok(effective)
     }
 
-    /// Every setting with its origin, in the order of the list.
+    /// Every setting with its origin, in the order of the table.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         SETTINGS
             .iter()
@@ -166,12 +166,12 @@ impl Effective {
     }
 }
 
-/// Where the server keeps its data, and the client looks for the admin token, when nobody says otherwise.
+/// The default data directory of the server, where the client also looks for the admin token.
 pub(crate) fn default_data_dir(environment: Environment<'_>) -> Option<PathBuf> {
     if let Some(directory) = environment("HOOKWRIGHT_DATA_DIR") {
         return Some(PathBuf::from(directory));
     }
-    // The XDG specification tells to ignore relative paths.
+    // The XDG specification says to ignore relative paths.
     let xdg = environment("XDG_DATA_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());

@@ -23,10 +23,10 @@ Examples:
   hookwright tokens create 'our application' --scope portal
   hookwright tokens create 'acme dashboard' --scope manage --organization acme --ttl 90d";
 
-/// What to do with tokens.
+/// The token commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokensCommand {
-    /// Create a token and show its secret, this once
+    /// Create a token and show its secret, which is not shown again
     Create(CreateArgs),
     /// Show one token, without its secret
     Get {
@@ -34,7 +34,7 @@ pub(crate) enum TokensCommand {
         #[arg(value_name = "TOKEN")]
         name: String,
     },
-    /// List tokens, newest first, those that ended included
+    /// List tokens, newest first, including revoked and expired ones
     List {
         /// Only tokens that are limited to this organization: `acme` or `organizations/acme`
         #[arg(long, value_name = "ORGANIZATION")]
@@ -54,29 +54,29 @@ pub(crate) enum TokensCommand {
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
-    /// A name for people: who or what uses it, at most 200 characters
+    /// Display name, such as its user: at most 200 characters
     display_name: String,
-    /// What it allows
+    /// Scope of the token
     #[arg(long, value_name = "SCOPE")]
     scope: ScopeArg,
-    /// The only organization that it is good for: `acme` or `organizations/acme`; all without
+    /// Organization that it is limited to: `acme` or `organizations/acme` [default: none]
     #[arg(long, value_name = "ORGANIZATION")]
     organization: Option<String>,
-    /// How long it is good for, for example 90d; for ever without
+    /// Lifetime, for example 90d [default: no expiry]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
 }
 
-/// What a token allows.
+/// The scope of a token.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ScopeArg {
-    /// Look at events, deliveries and configuration
+    /// Read events, deliveries and configuration
     Read,
     /// Publish events, and nothing else
     Publish,
-    /// Make and revoke portal links, and nothing else
+    /// Create and revoke portal links, and nothing else
     Portal,
-    /// Change webhooks and steer deliveries; publish and read
+    /// Change webhooks and control deliveries; publish and read
     Manage,
     /// Everything
     Admin,
@@ -157,7 +157,7 @@ async fn list(client: &Client, organization: Option<String>, limit: LimitArgs) -
     let list = List {
         length: tokens.len(),
         rest: &rest.clone(),
-        empty: "No such tokens. Create one: hookwright tokens create 'billing service' --scope publish",
+        empty: "No matching tokens. Create one: hookwright tokens create 'billing service' --scope publish",
     };
     let response = ListTokensResponse {
         tokens,

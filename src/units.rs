@@ -21,8 +21,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
     ("GiB", 1 << 30),
 ];
 
-/// Reads `30s`, `1h30m`, `250ms` or `5d`. A number without a unit is refused, for nobody can tell what it means; only `0`
-/// needs none.
+/// Parses `30s`, `1h30m`, `250ms` or `5d`. A number without a unit is rejected as ambiguous, except `0`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let refused =
         || format!("`{text}` is not a duration: write a number and a unit (ms, s, m, h, d), for example 30s or 1h30m");
@@ -54,7 +53,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total_ms))
 }
 
-/// Writes a duration so that [`parse_duration`] reads it back.
+/// Formats a duration so that [`parse_duration`] can read it.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let mut rest_ms = duration.as_millis();
     let mut text = String::new();
@@ -73,7 +72,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// Reads `64MiB`, `5MB` or a plain number of bytes.
+/// Parses `64MiB`, `5MB` or a plain number of bytes.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let refused = || {
         format!("`{text}` is not a size: write a number and a unit (B, KB, MB, GB, KiB, MiB, GiB), for example 64MiB")
@@ -92,7 +91,7 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
         .ok_or_else(refused)
 }
 
-/// Writes a size in the largest unit that leaves no rest.
+/// Formats a size in the largest unit without a remainder.
 pub(crate) fn show_size(bytes: usize) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes != 0 && bytes.trailing_zeros() >= shift {

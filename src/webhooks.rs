@@ -34,19 +34,19 @@ Examples:
   hookwright webhooks create --organization acme --event-type '*' --payload-url https://www.example.com/hook \\
       --filter \"attributes.region == 'eu'\" --header 'X-Key: 17' --ordering ordered
   hookwright webhooks create --organization acme --event-type clocking --pull
-      Nothing is posted: the receiver fetches, see `hookwright deliveries pull`.";
+      The receiver pulls its deliveries, see `hookwright deliveries pull`.";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   hookwright webhooks update wh_... --organization acme --event-type clocking,checksheet
   hookwright webhooks update wh_... --organization acme --payload-url https://www.example.com/hook --etag ETAG
-      Move it, unless somebody changed it since this etag was read.
+      Change the URL, unless the webhook has changed since this etag was read.
   hookwright webhooks update wh_... --organization acme --clear filter";
 
-/// What to do with webhooks.
+/// The webhook commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhooksCommand {
-    /// Install a webhook; it is sent a `ping` at once, and its signing secret is shown
+    /// Create a webhook, which receives a `ping` at once, and show its signing secret
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) enum WebhooksCommand {
         #[command(flatten)]
         limit: LimitArgs,
     },
-    /// Change the fields that are given; a webhook that is active afterwards is sent a `ping`
+    /// Change the given fields; if the webhook is active afterwards, it receives a `ping`
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         #[command(flatten)]
@@ -71,25 +71,25 @@ pub(crate) enum WebhooksCommand {
         #[command(flatten)]
         fields: UpdateFields,
     },
-    /// Make a webhook inactive: it gets nothing, and what is pending for it waits
+    /// Pause a webhook: it receives nothing, and its pending deliveries stay pending
     ///
-    /// What is published meanwhile is not queued for it. `hookwright webhooks resume` makes it active again, and
-    /// `hookwright replays create --missed` delivers what it missed.
+    /// Events published meanwhile are not queued for it. `hookwright webhooks resume` reactivates it, and `hookwright
+    /// replays create --missed` delivers the events that it missed.
     Pause(Which),
-    /// Make an inactive webhook active again, for example one that the service disabled; it is sent a `ping`
+    /// Resume an inactive webhook, for example one that the service disabled; it receives a `ping`
     ///
-    /// What was pending when it became inactive is sent. What was published while it was inactive was not queued: see
-    /// `hookwright replays create --missed`.
+    /// Deliveries that were pending when it became inactive are sent. Events published while it was inactive were not
+    /// queued: see `hookwright replays create --missed`.
     Resume {
         #[command(flatten)]
         which: Which,
-        /// Cancel what is pending, and begin anew
+        /// Cancel pending deliveries instead of sending them
         #[arg(long)]
         discard_backlog: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Delete a webhook; what is pending for it is cancelled
+    /// Delete a webhook, and cancel its pending deliveries
     Delete {
         #[command(flatten)]
         which: Which,
@@ -104,33 +104,33 @@ pub(crate) enum WebhooksCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Replace the signing secret; the old one stays valid beside it for the overlap
+    /// Replace the signing secret; the old one stays valid for the overlap
     ///
-    /// During the overlap `webhook-signature` carries a signature of each secret, newest first; the TT-Hook-Signature pair,
-    /// which holds one value, uses the OLD secret until the overlap ends or `complete-rotation` is called.
+    /// During the overlap `webhook-signature` carries a signature of each secret, newest first. The TT-Hook-Signature pair
+    /// has one value, made with the OLD secret until the overlap ends or `complete-rotation` is called.
     RotateSecret {
         #[command(flatten)]
         which: Which,
-        /// The new secret: text, @FILE, or - for standard input; generated when absent
+        /// The new secret: text, @FILE, or - for standard input; generated if absent
         #[arg(long, value_name = "SECRET|@FILE|-")]
         signing_secret: Option<String>,
         /// How long the old secret stays valid: 0 to 7d; 0 ends it at once [default: 24h]
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         overlap: Option<Duration>,
-        /// Rotate also while a rotation is under way; the older secret ends at once
+        /// Rotate even while a rotation is in progress; the older secret ends at once
         #[arg(long)]
         force: bool,
     },
-    /// End the overlap of a rotation now: only the newest secret signs from here on
+    /// End the overlap of a rotation now: from then on only the newest secret signs
     CompleteRotation(Which),
-    /// Show the signing secret in use; every call is written to the audit log
+    /// Show the current signing secret; the audit log records every call
     RevealSecret(Which),
-    /// Tell whether a payload URL would be accepted, and by which rule; exits with 1 where it would not
+    /// Check whether a payload URL would be accepted, and show the rule; exits with 1 if not
     CheckUrl {
         /// The URL, for example `https://www.example.com/api/listener`
         payload_url: String,
     },
-    /// Tell whether a filter is accepted, and whether an event matches it; nothing is changed
+    /// Check whether a filter is accepted and matches an event; changes nothing
     TestFilter(TestFilter),
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands whose result is something else than the webhook.
+/// The commands whose result is not the webhook.
 async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<ExitCode> {
     let mut service = client.webhooks();
     match command {
@@ -322,7 +322,7 @@ async fn list(client: &Client, organization: &OrganizationArgs, limit: LimitArgs
     })
     .await?;
     let empty = format!(
-        "{parent} has no webhooks yet. Install one: hookwright webhooks create --organization {} --payload-url URL \
+        "{parent} has no webhooks yet. Create one: hookwright webhooks create --organization {} --payload-url URL \
          --event-type clocking",
         names::id(&parent)
     );

@@ -1,11 +1,11 @@
-//! Every call of the API has a command, and every command on a resource is there for a call.
+//! Tests that every call of the API has a command, and every resource command uses a call.
 
 use std::collections::BTreeSet;
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-/// The calls, each with the command that makes it.
+/// The calls, each with its command.
 const COMMANDS: &[(&str, &str)] = &[
     ("OrganizationService/CreateOrganization", "organizations create"),
     ("OrganizationService/GetOrganization", "organizations get"),
@@ -75,7 +75,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("InstallationService/ListProblems", "status"),
 ];
 
-/// Commands that are not about a resource of the API.
+/// Commands that are not for a resource of the API.
 const OTHERS: &[&str] = &[
     "serve",
     "migrate",
@@ -93,7 +93,7 @@ const OTHERS: &[&str] = &[
     "profiles use",
 ];
 
-/// The commands that can be run, by their names from the left.
+/// The runnable commands, by their full names.
 fn leaves() -> BTreeSet<String> {
     fn collect(command: &clap::Command, path: &str, leaves: &mut BTreeSet<String>) {
         for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
@@ -133,12 +133,12 @@ fn every_call_has_a_command_and_every_command_a_call() {
     assert_eq!(leaves(), named(&mut with_call.chain(OTHERS.iter().copied())));
 }
 
-/// What people read first must be there: a line for each command, a text for each flag, an example for what has many flags.
+/// Every command needs a description, every flag a help text, and commands with many flags an example.
 #[test]
 fn every_command_and_flag_is_explained() {
     fn check(command: &clap::Command, path: &str) {
         let path = format!("{path} {}", command.get_name());
-        assert!(command.get_about().is_some(), "{path} says nothing of itself");
+        assert!(command.get_about().is_some(), "{path} has no description");
         let own = |arg: &&clap::Arg| !matches!(arg.get_id().as_str(), "help" | "version");
         for arg in command.get_arguments().filter(own) {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -165,7 +165,7 @@ fn every_command_and_flag_is_explained() {
     check(&super::command(), "");
 }
 
-/// A flag means the same everywhere, so it completes and reads the same.
+/// A flag has the same meaning in all commands, so its completion and help are the same.
 #[test]
 fn what_takes_one_of_a_list_says_so_to_shells() {
     let command = super::command();
@@ -191,7 +191,7 @@ fn what_takes_one_of_a_list_says_so_to_shells() {
     assert_eq!(values(&["profiles", "set"], "unset").len(), 6);
 }
 
-/// The console tells people commands where there is nothing to see yet: each is one that this binary takes.
+/// Every command that the console's empty pages suggest must parse.
 #[test]
 fn what_the_console_tells_to_run_can_be_run() {
     let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/server/templates");
@@ -205,7 +205,7 @@ fn what_the_console_tells_to_run_can_be_run() {
             let words = String::from_utf8(words.stdout).unwrap();
             let words = std::iter::once("hookwright").chain(words.split_terminator('\0'));
             let taken = super::command().try_get_matches_from(words);
-            // One that is only named lacks what it needs.
+            // A command that is only named lacks its required arguments.
             let named = matches!(&taken, Err(error) if error.kind() == clap::error::ErrorKind::MissingRequiredArgument);
             assert!(
                 taken.is_ok() || named && !command.contains(" -"),
@@ -218,8 +218,7 @@ fn what_the_console_tells_to_run_can_be_run() {
     assert!(told >= 8, "{told} commands are told");
 }
 
-/// The guides and READMEs tell people commands too: each is one that this binary takes. `tests/e2e/guides.rs` runs what needs a
-/// server.
+/// Every command in the guides and READMEs must parse. `tests/e2e/guides.rs` runs those that need a server.
 #[test]
 fn what_the_guides_tell_to_run_can_be_run() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -239,7 +238,7 @@ fn what_the_guides_tell_to_run_can_be_run() {
             let Some(at) = command.find("hookwright ").filter(|at| begins_command(&command[..*at])) else {
                 continue;
             };
-            // The shell divides it, and nothing of what stands after it is run.
+            // The shell splits the line; the rest of the line does not run.
             let command = &command[at + "hookwright ".len()..];
             let script = format!("words() {{ printf '%s\\0' \"$@\"; }}; words {command}");
             let script = script
@@ -261,7 +260,7 @@ fn what_the_guides_tell_to_run_can_be_run() {
     assert!(told >= 55, "{told} commands are told");
 }
 
-/// Whether what stands before a command on its line is nothing, a path, variables, or a program whose output it takes.
+/// Whether the text before a command on its line is empty, a path, variables, or a program that consumes its output.
 fn begins_command(before: &str) -> bool {
     let words = before.split_whitespace();
     before.is_empty()
@@ -270,7 +269,7 @@ fn begins_command(before: &str) -> bool {
         || words.clone().count() > 0 && words.clone().all(|word| word.contains('=') && !word.starts_with('-'))
 }
 
-/// A part of a template as a reader sees it, with `acme` for what is filled in.
+/// A part of a template as a reader sees it, with `acme` for its variables.
 fn plain(template: &str) -> String {
     let mut plain = String::new();
     let mut rest = template;

@@ -1,21 +1,21 @@
-//! "Did you mean" over the whole command line: the parser itself knows the flags and commands of one command alone.
+//! "Did you mean" hints over the whole command line. The parser itself suggests flags and commands of one command only.
 //!
-//! A flag or command that another command has is named with that command; one that no command has, with the nearest ones.
+//! If another command has the flag or command, the hint names that command. Otherwise the hint names the nearest ones.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use hookwright_domain::name::nearest;
 
-/// How many commands are named.
+/// Maximum number of commands in a hint.
 const COMMANDS_MAX: usize = 4;
-/// How many near names are told.
+/// Maximum number of similar names in a hint.
 const NEAR_MAX: usize = 2;
 
-/// Writes what is wrong with a command line, and what may have been meant. Returns the exit status. Help and version, which the
-/// parser gives by the same way, are written as they are.
+/// Prints a parse error with a hint, and returns the exit status. Help and version, which the parser returns the same way,
+/// are printed unchanged.
 pub(crate) fn report(error: &clap::Error, command: &clap::Command) -> ExitCode {
-    // That nobody reads it is no failure.
+    // A closed output is not an error.
     let _ = error.print();
     if let Some(hint) = hint(error, command) {
         crate::output::note(&format!("\n{hint}"));
@@ -23,7 +23,7 @@ pub(crate) fn report(error: &clap::Error, command: &clap::Command) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// What may have been meant, where the parser does not tell it itself.
+/// A hint, if the parser has none of its own.
 fn hint(error: &clap::Error, command: &clap::Command) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -62,7 +62,7 @@ fn hint(error: &clap::Error, command: &clap::Command) -> Option<String> {
     (!near.is_empty()).then(|| format!("The nearest {what}s are {}", near.join(", and ")))
 }
 
-/// Some commands, by their names.
+/// A list of commands, by their names.
 fn named(places: &[String]) -> String {
     let shown: Vec<String> = places
         .iter()
@@ -75,7 +75,7 @@ fn named(places: &[String]) -> String {
     }
 }
 
-/// Every flag, with the commands that take it.
+/// Every flag, with the commands that accept it.
 fn flags(command: &clap::Command) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     each(command, command.get_name(), &mut |path, one| {
@@ -91,7 +91,7 @@ fn flags(command: &clap::Command) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// Every command by its last name, with what stands before it.
+/// Every command by its last name, with the names before it.
 fn commands(command: &clap::Command) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     each(command, command.get_name(), &mut |path, one| {

@@ -1,4 +1,4 @@
-//! Where the values of a connection come from: flag, environment, profile, default, in that order.
+//! Resolves connection values: flag, environment, profile, default, in that order.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ use crate::{
 const ADDRESS_DEFAULT: &str = "http://127.0.0.1:50051";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
-/// What a client command was told, with all that nobody told it.
+/// The resolved values of a client command.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) address: String,
@@ -34,7 +34,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Puts flags, environment, profile and defaults together.
+    /// Resolves the values.
     pub(super) fn resolve(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
         let profile = profile(args.profile, args.client_config, environment)?;
         let timeout = args.timeout.unwrap_or(TIMEOUT_DEFAULT);
@@ -65,13 +65,13 @@ impl Connection {
     }
 }
 
-/// The profile in use; an empty one where there is none.
+/// The active profile; an empty one if there is none.
 fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environment<'_>) -> anyhow::Result<Profile> {
     let name = name.or_else(|| environment("HOOKWRIGHT_PROFILE"));
     let Some((path, named)) = file::locate(config, environment) else {
         return match name {
             Some(name) => Err(UsageError::new(format!(
-                "where is the profile `{name}`? Name its file with --client-config (HOME is not set)"
+                "cannot find the profile `{name}`: name its file with --client-config (HOME is not set)"
             ))
             .into()),
             None => Ok(Profile::default()),
@@ -79,7 +79,7 @@ fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environme
     };
     if named && !path.exists() {
         return Err(UsageError::new(format!(
-            "the client's configuration file {} does not exist; make it with `hookwright profiles set`",
+            "the client's configuration file {} does not exist; create it with `hookwright profiles set`",
             path.display()
         ))
         .into());
@@ -96,7 +96,8 @@ fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environme
     }
 }
 
-/// The token from the nearest place. Without one the call goes out as it is: the server's answer tells whether it was needed.
+/// The token with the highest precedence. Without a token the call is sent anyway, and the server's answer tells whether it
+/// needs one.
 fn token(
     flag: Option<String>,
     flag_file: Option<PathBuf>,
@@ -122,7 +123,7 @@ fn token(
     if let Some(path) = &profile.token_file {
         return read(path).map(Some);
     }
-    // The token of the server on this machine is nobody else's business.
+    // Only a server on this machine may get the local token.
     if !is_this_machine(address) {
         return Ok(None);
     }
@@ -140,7 +141,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 fn is_this_machine(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
-    // The host of a scheme that the parser does not know is text, so it is read again.
+    // The host of an unknown scheme is parsed as text, so parse it again.
     let host = url.host_str().map(Host::parse);
     match host {
         Some(Ok(Host::Domain(name))) => name == "localhost",

@@ -1,4 +1,4 @@
-//! How failures are shown: what happened, every field at fault, and what to do about it.
+//! Prints errors: what happened, every invalid field, and how to fix it.
 
 use std::{error::Error, fmt, io, process::ExitCode, sync::OnceLock};
 
@@ -9,12 +9,12 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::output::{Format, printable};
 
-/// Wrong usage that only shows after the command line was parsed. Exit status 2, as for what the parser finds.
+/// A usage error that shows only after parsing. Its exit status is 2, as for parse errors.
 #[derive(Debug)]
 pub(crate) struct UsageError(String);
 
 impl UsageError {
-    /// An error with this message, which says how to do it right.
+    /// An error with this message, which includes the correct usage.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
@@ -28,7 +28,7 @@ impl fmt::Display for UsageError {
 
 impl Error for UsageError {}
 
-/// What the one command of this process talks to, and how it is to report.
+/// The server and the output format of this process's command, for error reports.
 struct Session {
     format: Format,
     address: String,
@@ -36,7 +36,7 @@ struct Session {
 
 static SESSION: OnceLock<Session> = OnceLock::new();
 
-/// Tells how failures are reported for the rest of the process, which runs one command.
+/// Sets how errors are reported for the rest of the process, which runs one command.
 pub(crate) fn report_as(format: Format, address: &str) {
     SESSION.get_or_init(|| Session {
         format,
@@ -44,7 +44,7 @@ pub(crate) fn report_as(format: Format, address: &str) {
     });
 }
 
-/// Writes a failure to standard error, and gives the exit status.
+/// Prints an error to standard error, and returns the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error
         .downcast_ref::<io::Error>()
@@ -69,14 +69,14 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                 (Some(status), None) => status_json(status),
                 (None, _) => json!({ "error": { "message": format!("{error:#}") } }),
             };
-            // One line of JSON, also after a stream of them.
+            // One line of JSON, also after a stream of lines.
             format.record(&value).unwrap_or_else(|_| value.to_string())
         }
         (None, Some(_)) if let Some((message, fix)) = &unreached => format!("error: {message}\n  fix: {fix}"),
         (None, Some(status)) => status_text(status),
         (None, None) => format!("error: {error:#}"),
     };
-    // What was going on, where the status alone would not tell.
+    // The operation that failed, if the status alone does not tell.
     let context = error
         .chain()
         .next()
@@ -88,7 +88,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if usage { 2 } else { 1 })
 }
 
-/// Message and fix where there was no connection: then the status was made here, and carries what happened.
+/// Message and fix for a connection error. The client created such a status, and its source has the cause.
 fn unreached(status: &Status, session: &Session) -> Option<(String, &'static str)> {
     let source = status.source().filter(|_| status.code() == Code::Unavailable)?;
     let (why, fix) = match TlsFault::of(source) {
@@ -101,30 +101,30 @@ fn unreached(status: &Status, session: &Session) -> Option<(String, &'static str
     Some((format!("cannot reach the server at {}: {why}", session.address), fix))
 }
 
-/// What to do about TLS.
+/// How to fix a TLS error.
 fn tls_fix(fault: &TlsFault) -> &'static str {
     match fault {
         TlsFault::UnknownAuthority => {
-            "trust the authority that signed it: name its PEM file with --ca-file or HOOKWRIGHT_CA_FILE"
+            "trust the authority that signed it: set --ca-file or HOOKWRIGHT_CA_FILE to its PEM file"
         }
         TlsFault::Expired(_) | TlsFault::NotYetValid(_) => {
             "renew the server's certificate (tls-certificate), or correct the clock of this machine"
         }
         TlsFault::Name { .. } => {
-            "use a name that the certificate is for in --address or HOOKWRIGHT_ADDRESS, or give the server another certificate"
+            "use a host name of the certificate in --address or HOOKWRIGHT_ADDRESS, or give the server another certificate"
         }
         TlsFault::NotTls => {
-            "write http:// in --address or HOOKWRIGHT_ADDRESS, or give the server tls-certificate and tls-private-key"
+            "use http:// in --address or HOOKWRIGHT_ADDRESS, or set tls-certificate and tls-private-key on the server"
         }
-        TlsFault::SpeaksTls => "write https:// in --address or HOOKWRIGHT_ADDRESS",
+        TlsFault::SpeaksTls => "use https:// in --address or HOOKWRIGHT_ADDRESS",
         TlsFault::MaySpeakTls => {
-            "if it speaks TLS, write https:// in --address or HOOKWRIGHT_ADDRESS; if not, see its log: it may be stopping"
+            "if it uses TLS, use https:// in --address or HOOKWRIGHT_ADDRESS; if not, see its log: it may be stopping"
         }
-        _ => "see the server's log, and whether a proxy stands before it",
+        _ => "see the server's log, and check for a proxy in front of it",
     }
 }
 
-/// The last error of a chain: the one that says what happened.
+/// The last error of a chain, which has the cause.
 fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
@@ -133,7 +133,7 @@ fn innermost(error: &dyn Error) -> String {
     error.to_string()
 }
 
-/// The name of a gRPC status code, as the documentation writes it.
+/// The name of a gRPC status code, as in the documentation.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -183,7 +183,7 @@ fn status_text(status: &Status) -> String {
     text
 }
 
-/// Whether a message says already what a violation says, as that of one field at fault does.
+/// Whether the message already contains the violation, as with a single invalid field.
 pub(crate) fn says(message: &str, field: &str, description: &str) -> bool {
     message.contains(&format!("{field}: {description}"))
 }
@@ -222,7 +222,7 @@ fn violations(details: &ErrorDetails) -> impl Iterator<Item = (&str, &str, &str)
         .chain(quotas.map(|one| (one.subject.as_str(), one.description.as_str(), "")))
 }
 
-/// What the person at this command line can do; what the server's own message says is not repeated.
+/// What the user can do. It does not repeat the server's message.
 fn fix(code: Code) -> Option<&'static str> {
     match code {
         Code::Unauthenticated => Some(
@@ -230,13 +230,11 @@ fn fix(code: Code) -> Option<&'static str> {
              admin-token of its data directory",
         ),
         Code::PermissionDenied => Some("use a token whose scope and organization allow this"),
-        Code::Unavailable => Some("the server may be starting or stopping: try again, or see its log"),
+        Code::Unavailable => Some("the server may be starting or stopping: retry, or see its log"),
         Code::DeadlineExceeded | Code::Cancelled => {
-            Some("give the call more time with --timeout; a repeated publish with the same --request-id is safe")
+            Some("raise --timeout; a retry of publish with the same --request-id is safe")
         }
-        Code::Unimplemented => {
-            Some("the server is of another version than this command: compare `hookwright --version`")
-        }
+        Code::Unimplemented => Some("the server has another version than this command: compare `hookwright --version`"),
         Code::Internal | Code::Unknown | Code::DataLoss => Some("see the server's log"),
         _ => None,
     }

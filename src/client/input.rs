@@ -1,4 +1,4 @@
-//! Values that may be given on the command line, in a file (`@path`) or on standard input (`-`).
+//! Reads values that are given on the command line, in a file (`@path`) or on standard input (`-`).
 
 use std::{io::Read as _, time::Duration};
 
@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::units::parse_duration;
 
-/// Reads `text`, `@path` or `-`. A value that itself begins with `@` can only come from a file.
+/// Reads `text`, `@path` or `-`. A value that begins with `@` itself must come from a file.
 pub(crate) fn read(value: &str) -> anyhow::Result<Vec<u8>> {
     if value == "-" {
         let mut bytes = Vec::new();
@@ -24,7 +24,7 @@ pub(crate) fn read(value: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// As [`read`], without the newlines that editors and shells put at the end of files and of standard input.
+/// As [`read`], without trailing newlines, which editors and shells add to files and standard input.
 pub(crate) fn read_typed(value: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = read(value)?;
     if value == "-" || value.starts_with('@') {
@@ -35,7 +35,7 @@ pub(crate) fn read_typed(value: &str) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], for text that is typed into files by editors: trailing newlines are not part of it.
+/// As [`read`], as text without trailing newlines, which editors add.
 pub(crate) fn read_line(value: &str) -> anyhow::Result<String> {
     let text = String::from_utf8(read(value)?).context("the value is not UTF-8")?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -71,7 +71,7 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     let time = match parse_duration(text) {
         Ok(ago) => OffsetDateTime::now_utc() - ago,
         Err(_) => OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| "write a time like 2026-01-31T09:00:00Z, or how long ago, like 2h".to_owned())?,
+            .map_err(|_| "write a time such as 2026-01-31T09:00:00Z, or an age such as 2h".to_owned())?,
     };
     Ok(Timestamp {
         seconds: time.unix_timestamp(),
@@ -79,7 +79,7 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// A duration as the API takes it. What is too long for it is refused by the server, so it need not be exact here.
+/// A duration for the API. The server rejects durations that are too long, so large values need not be exact.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
         seconds: i64::MAX,

@@ -1,10 +1,10 @@
-//! Resource names, which people may shorten to ids.
+//! Expands ids to resource names.
 
 use clap::Args;
 
 use super::failure::UsageError;
 
-/// Whose resources a command is about. [`Client`](super::Client) knows what holds where the flag is not given.
+/// The organization flag. [`Client`](super::Client) has the default.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OrganizationArgs {
     /// `acme` or `organizations/acme` [env: HOOKWRIGHT_ORGANIZATION] [default: the profile's]
@@ -13,7 +13,7 @@ pub(crate) struct OrganizationArgs {
 }
 
 impl OrganizationArgs {
-    /// What was given, else `default`.
+    /// The given value, or `default`.
     pub(super) fn given<'a>(&'a self, default: Option<&'a str>) -> Option<&'a str> {
         self.organization.as_deref().or(default)
     }
@@ -46,13 +46,13 @@ pub(crate) fn within(organization_text: Option<&str>, collection: &str, text: &s
         .unwrap_or(text);
     let Some(parent) = organization_text else {
         return Err(UsageError::new(format!(
-            "whose is `{text}`? Add --organization, or write the full name: organizations/ORGANIZATION/{collection}/{id}"
+            "no organization given for `{text}`: add --organization, or write the full name: organizations/ORGANIZATION/{collection}/{id}"
         )));
     };
     Ok(format!("{}/{collection}/{id}", organization(parent)?))
 }
 
-/// The last part of a resource name: what people type.
+/// The last part of a resource name, which users type.
 pub(crate) fn id(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, id)| id)
 }

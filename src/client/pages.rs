@@ -1,4 +1,4 @@
-//! Lists that come in pages.
+//! Reads paged lists.
 
 use std::future::Future;
 
@@ -10,13 +10,13 @@ use crate::{
     progress::Progress,
 };
 
-/// The most that one page holds, by the API.
+/// The API's maximum page size.
 const PAGE_MAX: usize = 1_000;
 
-/// How much of a list to show.
+/// How many items of a list to show.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct LimitArgs {
-    /// Show at most this many; pages are fetched as needed
+    /// Maximum number of items to show; fetches pages as needed
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = at_least_one)]
     pub(crate) limit: usize,
 }
@@ -28,8 +28,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "write a number of 1 or more".to_owned())
 }
 
-/// Fetches pages until `limit` items are there or none are left. Returns the items and the token of what was left out, empty
-/// at the end. `fetch` takes page size and token.
+/// Fetches pages until there are `limit` items or no more. Returns the items and the token of the rest, which is empty at
+/// the end. `fetch` takes the page size and the token.
 pub(crate) async fn collect<T, F, P>(limit: usize, mut fetch: F) -> Result<(Vec<T>, String), Status>
 where
     F: FnMut(i32, String) -> P,
@@ -42,12 +42,12 @@ where
         let page_size = i32::try_from((limit - items.len()).min(PAGE_MAX)).unwrap_or(i32::MAX);
         let (page, next) = fetch(page_size, token).await?;
         items.extend(page);
-        // A page may be empty while more follow: only an empty token is the end.
+        // A page may be empty before the end; only an empty token marks the end.
         if next.is_empty() || items.len() >= limit {
             return Ok((items, next));
         }
         token = next;
-        // Long lists alone need one; what is shown goes by the length of the list, not by what it is of.
+        // Only long lists show progress. The number of shown items is counted, not what they contain.
         let bar = progress.get_or_insert_with(|| Progress::endless(Output::new(Format::Table)));
         bar.say(format!("fetched {}", items.len()));
     }

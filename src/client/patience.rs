@@ -1,4 +1,4 @@
-//! Going on after a failure that passes, such as a restart of the server.
+//! Retries after temporary failures, such as a restart of the server.
 
 use std::{error::Error as _, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::output;
 const DELAY_FIRST: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// Whether the same call may succeed if it is made again: the server could not be reached, was stopping or was too busy.
+/// Whether a retry of the same call may succeed: the server was unreachable, stopping or overloaded.
 pub(crate) fn passes(status: &Status) -> bool {
     let code = matches!(
         status.code(),
@@ -20,25 +20,25 @@ pub(crate) fn passes(status: &Status) -> bool {
             | Code::ResourceExhausted
             | Code::Aborted
     );
-    // A status with a source was made here, of a connection that broke.
+    // The client created a status that has a source, for a broken connection.
     code || status.source().is_some()
 }
 
-/// Waits longer from failure to failure, and says once that the server is lost, and once that it is back.
+/// Waits with a growing delay between retries. Reports once that the server is unreachable, and once that it is back.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     failures: u32,
 }
 
 impl Patience {
-    /// Notes a failure and waits before the next try. A failure that does not pass is returned.
+    /// Records a failure and waits before the next retry. Returns a permanent failure.
     pub(crate) async fn wait_after(&mut self, status: Status) -> Result<(), Status> {
         if !passes(&status) {
             return Err(status);
         }
         if self.failures == 0 {
             output::note(&format!(
-                "the server does not answer ({}); trying again until it does",
+                "the server does not answer ({}); retrying",
                 output::printable(status.message())
             ));
         }
@@ -46,14 +46,14 @@ impl Patience {
         Ok(())
     }
 
-    /// How long to wait after one more failure.
+    /// The delay after one more failure.
     fn delay(&mut self) -> Duration {
         let delay = DELAY_FIRST.saturating_mul(1 << self.failures.min(10)).min(DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
         delay
     }
 
-    /// Notes a success.
+    /// Records a success.
     pub(crate) fn succeeded(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
             output::note("the server answers again");
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_pass_is_returned() {
-        let lost = Status::from_error(Box::new(std::io::Error::other("the connection broke")));
+        let lost = Status::from_error(Box::new(std::io::Error::other("the connection was lost")));
         assert!(passes(&lost) && passes(&Status::unavailable("stopping")));
         let gone = Status::not_found("no such webhook");
         assert!(!passes(&gone));

@@ -1,4 +1,4 @@
-//! Which deliveries a command is about: the flags that listing, watching and replaying share.
+//! Filter flags that listing, watching and replaying share.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::{
     output,
 };
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum State {
     /// Not attempted yet
@@ -19,11 +19,11 @@ pub(crate) enum State {
     Retrying,
     /// The receiver answered with a 2xx status, or acknowledged it
     Delivered,
-    /// Every attempt failed, or the receiver answered 410
+    /// All attempts failed, or the receiver answered 410
     Failed,
     /// Ended without further attempts
     Cancelled,
-    /// Every attempt failed, and its ordered webhook holds up its key
+    /// All attempts failed, and the delivery blocks its ordering key
     Paused,
 }
 
@@ -40,7 +40,7 @@ impl From<State> for DeliveryState {
     }
 }
 
-/// Why an attempt failed, by the name that tables show.
+/// An error class, by its name in tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class(ErrorClass);
 
@@ -71,12 +71,12 @@ pub(crate) fn classes(classes: &[Class]) -> Vec<i32> {
     classes.iter().map(|class| i32::from(class.0)).collect()
 }
 
-/// An event type's id, also where its resource name was given.
+/// An event type's id, from an id or a resource name.
 pub(crate) fn event_type_id(text: &str) -> String {
     text.strip_prefix("eventTypes/").unwrap_or(text).to_owned()
 }
 
-/// What listing and watching choose by.
+/// Filters of listing and watching.
 #[derive(Args, Debug)]
 pub(super) struct Choice {
     #[command(flatten)]
@@ -90,12 +90,12 @@ pub(super) struct Choice {
     /// Only deliveries of events of this type; `ping` for pings
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
-    /// Only deliveries whose last attempt failed for this reason, for example timeout; repeatable
+    /// Only deliveries whose last attempt failed with this error class, for example timeout; repeatable
     #[arg(long = "error", value_name = "CLASS", value_delimiter = ',')]
     errors: Vec<Class>,
 }
 
-/// A choice as the API takes it.
+/// The filter as the API takes it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chosen {
     pub(super) parent: String,

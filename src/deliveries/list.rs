@@ -13,7 +13,7 @@ use crate::{
     output::{self, List},
 };
 
-/// Which deliveries to list.
+/// Filters of the list.
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
@@ -21,13 +21,13 @@ pub(crate) struct ListArgs {
     /// Only deliveries of this event, replays included: `evt_...` or a resource name
     #[arg(long, value_name = "EVENT")]
     event: Option<String>,
-    /// Only deliveries made at or after this time (RFC 3339), or not longer ago than this (2h)
+    /// Only deliveries created at or after this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     since: Option<Timestamp>,
-    /// Only deliveries made before this time (RFC 3339), or longer ago than this (2h)
+    /// Only deliveries created before this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
-    /// Leave out what was replayed: with --state failed, what is left to do
+    /// Exclude replayed deliveries: with --state failed, shows the remaining failures
     #[arg(long)]
     hide_replayed: bool,
     #[command(flatten)]
@@ -69,8 +69,8 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     let list = List {
         length: deliveries.len(),
         rest: &rest.clone(),
-        empty: "No such deliveries. An event is delivered to the active webhooks subscribed to its type when it is \
-                published: see `hookwright webhooks list`.",
+        empty: "No matching deliveries. An event is delivered to the webhooks that are active and subscribed to its type when it is \
+             published: see `hookwright webhooks list`.",
     };
     let response = ListDeliveriesResponse {
         deliveries,
@@ -107,7 +107,7 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
         })
 }
 
-/// When it was made, and whether by a replay.
+/// When it was created, and whether by a replay.
 fn made(delivery: &Delivery) -> String {
     let time = output::time(delivery.create_time.as_ref());
     if delivery.replay {

@@ -1,4 +1,4 @@
-//! `hookwright deliveries pull`, `acknowledge` and `extend`: for receivers that fetch their deliveries.
+//! `hookwright deliveries pull`, `acknowledge` and `extend`: for receivers that pull their deliveries.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -20,54 +20,54 @@ Examples:
   hookwright deliveries acknowledge wh_... --organization acme ACK_ID
   hookwright deliveries extend wh_... --organization acme ACK_ID --ack-timeout 10m
 
-With --output json each delivery has its headers and its body (in base64), as they would have been posted. To have them \
-posted to a program on this machine, see `hookwright listen --forward-to`.";
+With --output json each delivery has the headers and the body (in base64) of its POST. To forward deliveries to a program \
+             on this machine, see `hookwright listen --forward-to`.";
 
-/// How much to fetch.
+/// How much to pull.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PullArgs {
     #[command(flatten)]
     which: Which,
-    /// How many to fetch at most: 1 to 1000
+    /// Maximum number of deliveries to pull: 1 to 1000
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1000))]
     max: i32,
-    /// How long there is to acknowledge them, 1s to 12h; then they are handed out again [default: 60s]
+    /// Time to acknowledge them, 1s to 12h; then they are handed out again [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ack_timeout: Option<Duration>,
-    /// How long to wait for a first one while there is none: up to 50s [default: not at all]
+    /// Time to wait for a first delivery if there is none: up to 50s [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     wait: Option<Duration>,
-    /// The largest response in bytes, 1 to 16777216; a single delivery may exceed it [default: 4000000]
+    /// Maximum size of the response in bytes, 1 to 16777216; a single delivery may exceed it [default: 4000000]
     #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(i32).range(0..=16_777_216))]
     response_bytes_max: i32,
 }
 
-/// What to acknowledge.
+/// Arguments of `acknowledge`.
 #[derive(Args, Debug)]
 pub(crate) struct AcknowledgeArgs {
     #[command(flatten)]
     which: Which,
-    /// The deliveries, by the ACK ID that `pull` shows; exits with 1 where one was not acknowledged
+    /// The deliveries, by their ACK ID from `pull`; exits with 1 if one was not acknowledged
     #[arg(required = true, value_name = "ACK_ID")]
     ack_ids: Vec<String>,
 }
 
-/// What to extend.
+/// Arguments of `extend`.
 #[derive(Args, Debug)]
 pub(crate) struct ExtendArgs {
     #[command(flatten)]
     which: Which,
-    /// The deliveries, by the ACK ID that `pull` shows; exits with 1 where a deadline was not moved
+    /// The deliveries, by their ACK ID from `pull`; exits with 1 if a deadline was not moved
     #[arg(required = true, value_name = "ACK_ID")]
     ack_ids: Vec<String>,
-    /// How long there is to acknowledge them from now on: up to 12h [default: not at all, they are given back]
+    /// New time to acknowledge them, from now: up to 12h [default: 0s, which releases them]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ack_timeout: Option<Duration>,
 }
 
-/// Fetches.
+/// Pulls deliveries.
 pub(super) async fn pull(client: &Client, args: PullArgs) -> anyhow::Result<()> {
     let request = PullDeliveriesRequest {
         webhook: args.which.name(client)?,
@@ -81,7 +81,7 @@ pub(super) async fn pull(client: &Client, args: PullArgs) -> anyhow::Result<()> 
     let list = List {
         length: response.deliveries.len(),
         rest: "",
-        empty: "Nothing waits. To wait for something, give --wait 20s.",
+        empty: "No pending deliveries. To wait for one, use --wait 20s.",
     };
     client.output.list("PullDeliveriesResponse", &response, list, table)
 }
@@ -103,7 +103,7 @@ fn table(response: &PullDeliveriesResponse) -> String {
     )
 }
 
-/// Acknowledges.
+/// Acknowledges deliveries.
 pub(super) async fn acknowledge(client: &Client, args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
     let count = args.ack_ids.len();
     let request = AcknowledgeDeliveriesRequest {
@@ -119,7 +119,7 @@ pub(super) async fn acknowledge(client: &Client, args: AcknowledgeArgs) -> anyho
     Ok(status(&response.stale_ack_ids))
 }
 
-/// Extends, or gives back.
+/// Moves deadlines, or releases deliveries.
 pub(super) async fn extend(client: &Client, args: ExtendArgs) -> anyhow::Result<ExitCode> {
     let (count, given_back) = (
         args.ack_ids.len(),
@@ -135,7 +135,7 @@ pub(super) async fn extend(client: &Client, args: ExtendArgs) -> anyhow::Result<
         .output
         .message("ExtendDeliveriesResponse", &response, |response| {
             told(
-                if given_back { "Gave back" } else { "Extended" },
+                if given_back { "Released" } else { "Extended" },
                 count,
                 &response.stale_ack_ids,
             )
@@ -147,7 +147,7 @@ fn told(what: &str, count: usize, stale: &[String]) -> String {
     let mut text = format!("{what} {}.", count.saturating_sub(stale.len()));
     for ack_id in stale {
         text.push_str(&format!(
-            "\nNot {}: it was handed out again since, acknowledged already, or cancelled.",
+            "\nNot {}: it was handed out again, acknowledged already, or cancelled.",
             output::printable(ack_id)
         ));
     }

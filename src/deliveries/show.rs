@@ -1,15 +1,15 @@
-//! Deliveries and attempts for people.
+//! Prints deliveries and attempts for people.
 
 use hookwright_proto::v1::{Attempt, Delivery, DeliveryState, ListAttemptsResponse};
 
 use crate::{client::names, output};
 
-/// Where it stands.
+/// The state.
 pub(super) fn state(delivery: &Delivery) -> String {
     output::enum_name(delivery.state().as_str_name(), "DELIVERY_STATE_")
 }
 
-/// What came of the last attempt: a status, an error class, or both.
+/// The result of the last attempt: a status, an error class, or both.
 pub(super) fn last(delivery: &Delivery) -> String {
     let class = output::enum_name(delivery.last_error_class().as_str_name(), "ERROR_CLASS_");
     match (delivery.last_response_status, class) {
@@ -19,7 +19,7 @@ pub(super) fn last(delivery: &Delivery) -> String {
     }
 }
 
-/// The delivery by which it was made again, and where that stands.
+/// The delivery that replayed it, with its state.
 pub(super) fn replayed(delivery: &Delivery) -> String {
     let state = output::enum_name(delivery.replayed_state().as_str_name(), "DELIVERY_STATE_");
     match delivery.replayed_as.as_str() {
@@ -28,16 +28,16 @@ pub(super) fn replayed(delivery: &Delivery) -> String {
     }
 }
 
-/// What can be done about a delivery that waits for a decision.
+/// The commands for a delivery that blocks its key.
 fn next_commands(delivery: &Delivery) -> String {
     if delivery.state() != DeliveryState::Paused {
         return String::new();
     }
     let (organization, id) = (names::owner(&delivery.name), names::id(&delivery.name));
     format!(
-        "the others of its ordering key wait until somebody decides:\n\
+        "it blocks the others of its ordering key until you retry or skip it:\n\
          hookwright deliveries retry {id} --organization {organization}   (one more attempt)\n\
-         hookwright deliveries skip {id} --organization {organization}    (gives it up; the next one is sent)"
+         hookwright deliveries skip {id} --organization {organization}    (give it up; the next one is sent)"
     )
 }
 
@@ -84,7 +84,7 @@ fn attempt(attempt: &Attempt) -> String {
     };
     let mut body = String::from_utf8_lossy(&attempt.response_body).into_owned();
     if attempt.response_body_truncated {
-        body.push_str("\n(cut off: the rest was not kept)");
+        body.push_str("\n(truncated: the rest was not kept)");
     }
     let mut rows = vec![
         ("attempt", attempt.number.to_string()),

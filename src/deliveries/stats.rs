@@ -17,33 +17,33 @@ Examples:
   hookwright deliveries stats --organization acme --webhook wh_... --period hour --since 7d
   hookwright deliveries stats --installation --output json
 
-Percentiles are right to about 6 %. LATENCY is the time from the publication of an event, or its replay, to its \
+Percentiles are accurate to about 6 %. LATENCY is the time from the publication of an event, or its replay, to its \
 delivery.";
 
-/// Of what, and when.
+/// Subject and time range.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
-    /// Of this webhook alone: `wh_...` or a resource name
+    /// Statistics of this webhook: `wh_...` or a resource name
     #[arg(long, value_name = "WEBHOOK", conflicts_with = "installation")]
     webhook: Option<String>,
-    /// Of the whole installation; needs a token that is not limited to an organization
+    /// Statistics of the whole installation; needs a token that is not limited to an organization
     #[arg(long, conflicts_with = "organization")]
     installation: bool,
-    /// How long a period is: minutes are kept for 6 hours, hours for 90 days
+    /// The length of a period: minutes are kept for 6 hours, hours for 90 days
     #[arg(long, value_name = "PERIOD", default_value = "minute")]
     period: Period,
-    /// Only periods that begin at or after this time (RFC 3339), or not longer ago than this (2h) [default: the last 60 periods]
+    /// Only periods that begin at or after this time: RFC 3339, or an age such as 2h [default: the last 60 periods]
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     since: Option<Timestamp>,
-    /// Only periods that begin before this time (RFC 3339), or longer ago than this (2h) [default: now]
+    /// Only periods that begin before this time: RFC 3339, or an age such as 2h [default: now]
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
 }
 
-/// How long a period is.
+/// The length of a period.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Period {
     /// A minute
@@ -73,7 +73,7 @@ pub(super) async fn run(client: &Client, args: StatsArgs) -> anyhow::Result<()> 
     let list = List {
         length: response.periods.len(),
         rest: "",
-        empty: "No attempts were made in that time. Figures are written every ten seconds; ask further back with --since, or \
+        empty: "No attempts in this period. Figures are written every ten seconds; extend the range with --since, or use \
                 --period hour.",
     };
     client.output.list("QueryDeliveryStatsResponse", &response, list, table)
@@ -117,7 +117,7 @@ fn row(began: String, stats: &DeliveryStats) -> Vec<String> {
     cells
 }
 
-/// The share of attempts that succeeded. It is never rounded up to 100 %: that means that none failed.
+/// The share of attempts that succeeded. It is never rounded up to 100 %, which means that none failed.
 fn success(stats: &DeliveryStats) -> String {
     if stats.attempt_count == 0 {
         return String::new();

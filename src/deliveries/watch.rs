@@ -14,7 +14,7 @@ use crate::{
     output::{self, printable},
 };
 
-/// The server sends something at least every 10 seconds: after three of them without a word the stream is given up.
+/// The server sends a message at least every 10 seconds. The stream is considered lost after three silent intervals.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -23,21 +23,21 @@ Examples:
   hookwright deliveries watch --organization acme --state failed,retrying
   hookwright deliveries watch --organization acme --webhook wh_... --output json | jq .lastErrorClass
 
-Goes on by itself where it was when the server is restarted; a delivery may then be shown once more. With --output json \
-each delivery is one line, with --output yaml one document.";
+Resumes by itself when the server restarts; a delivery may then be shown twice. With --output json each delivery is one \
+             line, with --output yaml one document.";
 
-/// Which deliveries to watch.
+/// Filters of the watch.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     choice: Choice,
-    /// Exit after so many deliveries were shown [default: never]
+    /// Exit after this many deliveries [default: never]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
 
-/// Shows deliveries until it is interrupted.
+/// Prints deliveries until it is interrupted.
 pub(super) async fn run(client: &Client, args: WatchArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = Interrupt::watch()?;
     let chosen = args.choice.read(client)?;
@@ -58,7 +58,7 @@ pub(super) async fn run(client: &Client, args: WatchArgs) -> anyhow::Result<Exit
 
 async fn follow(client: &Client, mut request: WatchDeliveriesRequest, count: Option<u64>) -> anyhow::Result<()> {
     let mut left = count.unwrap_or(u64::MAX);
-    // A server that cannot be reached at first is a mistake; later on it is waited for.
+    // An unreachable server is an error at the start; later the command waits for it.
     let mut stream = open(client, &request).await?;
     if client.output.for_people() {
         output::print(&header())?;
@@ -96,11 +96,11 @@ async fn open(client: &Client, request: &WatchDeliveriesRequest) -> Result<Strea
     let opening = timeout(client.timeout, service.watch_deliveries(request.clone()));
     let response = opening
         .await
-        .map_err(|_| Status::deadline_exceeded("the server did not begin to answer"))?;
+        .map_err(|_| Status::deadline_exceeded("the server did not answer"))?;
     Ok(response?.into_inner())
 }
 
-/// The next message. The end of the stream, which the server never means, is a failure that passes.
+/// The next message. The end of the stream counts as a temporary failure, because the server never ends it on purpose.
 async fn next(
     stream: &mut Streaming<WatchDeliveriesResponse>,
     silence_max: Duration,
@@ -109,11 +109,11 @@ async fn next(
         Ok(Ok(Some(response))) => Ok(response),
         Ok(Ok(None)) => Err(Status::unavailable("the server ended the stream")),
         Ok(Err(status)) => Err(status),
-        Err(_) => Err(Status::unavailable("nothing came for 30s")),
+        Err(_) => Err(Status::unavailable("no message arrived for 30s")),
     }
 }
 
-/// Lines come one by one, so their columns have fixed widths.
+/// Rows arrive one by one, so columns have fixed widths.
 fn line(cells: [&str; 7]) -> String {
     let [time, state, attempts, last, event_type, delivery, webhook] = cells;
     format!("{time:<21} {state:<10} {attempts:<8} {last:<22} {event_type:<20} {delivery:<21} {webhook}")

@@ -1,10 +1,10 @@
-//! A database of the demo's own, so that it neither meets nor leaves anything in another one.
+//! A separate database for the demo, which it drops afterwards.
 
 use anyhow::Context as _;
 use tokio_postgres::{Client, NoTls};
 use url::Url;
 
-/// A new, empty database on somebody's PostgreSQL server.
+/// A new, empty database on an existing PostgreSQL server.
 pub(super) struct ScratchDatabase {
     /// Its URL.
     pub(super) url: String,
@@ -45,7 +45,7 @@ async fn connect(server: &str) -> anyhow::Result<Client> {
     let (client, connection) = tokio_postgres::connect(server, NoTls)
         .await
         .context("cannot connect to PostgreSQL")?;
-    // Ends when the client is dropped; what goes wrong on it shows at the client's next call.
+    // Ends when the client is dropped; the client's next call reports its errors.
     tokio::spawn(connection);
     Ok(client)
 }

@@ -1,4 +1,4 @@
-//! What the demo does and shows, step by step.
+//! The steps of the demo and their output.
 
 use std::net::SocketAddr;
 
@@ -20,14 +20,14 @@ use crate::{
 
 const PAYLOAD: &str = r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true}}"#;
 
-/// The demo's receiver, with the secret to verify with.
+/// The demo's receiver, with the secret that verifies its requests.
 pub(super) struct DemoReceiver {
     receiver: Receiver,
     verifier: Verifier,
 }
 
 impl DemoReceiver {
-    /// Waits for a request with this event, and shows it as it came. An error if its signatures do not verify.
+    /// Waits for a request with this event, and prints it. Fails if its signatures do not verify.
     async fn expect(&mut self, event: &str) -> anyhow::Result<()> {
         loop {
             let received = self
@@ -47,13 +47,13 @@ impl DemoReceiver {
 
     fn show(&self, received: &Received) -> anyhow::Result<bool> {
         let verdict = self.verifier.check(&received.request);
-        // Shown as text: header lines end as on the wire, and nothing else in a request of ours needs care.
+        // Printed as text: header lines end as on the wire, and our requests contain nothing else that needs escaping.
         let raw = String::from_utf8_lossy(&received.request.raw).replace("\r\n", "\n");
         print(&format!("\n{}\n\n{verdict}\n", printable(&raw)))?;
         Ok(verdict.complete())
     }
 
-    /// Shows what else arrives.
+    /// Prints further requests.
     pub(super) async fn show_until_interrupted(mut self) -> anyhow::Result<()> {
         loop {
             tokio::select! {
@@ -67,7 +67,7 @@ impl DemoReceiver {
     }
 }
 
-/// Plays the demo against the running server.
+/// Runs the demo against the running server.
 pub(super) async fn play(server: &Running) -> anyhow::Result<DemoReceiver> {
     let address = server.grpc_address();
     let arguments = ClientArgs {
@@ -75,11 +75,11 @@ pub(super) async fn play(server: &Running) -> anyhow::Result<DemoReceiver> {
         token: Some(server.admin_token()),
         ..ClientArgs::default()
     };
-    // Nothing of the environment may lead the demo to another server.
+    // The environment must not redirect the demo to another server.
     let client = Client::connect(arguments, &|_| None)?;
     print(&format!("   ADDRESS={address}; TOKEN={}\n", server.admin_token()))?;
 
-    print("2. An organization is created.\n")?;
+    print("2. Create an organization.\n")?;
     call("OrganizationService/CreateOrganization", r#"{"organizationId":"acme"}"#)?;
     let request = CreateOrganizationRequest {
         organization_id: "acme".to_owned(),
@@ -95,10 +95,10 @@ pub(super) async fn play(server: &Running) -> anyhow::Result<DemoReceiver> {
 
     let receiver = Receiver::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 200).await?;
     let mut receiver = install(&client, &organization, receiver).await?;
-    print("4. The webhook was sent a ping at once. This is the request as it was received:")?;
+    print("4. The webhook received a ping at once:")?;
     receiver.expect("ping").await?;
 
-    print("5. An event is published.\n")?;
+    print("5. Publish an event.\n")?;
     let quoted = serde_json::to_string(PAYLOAD)?;
     let body = format!(r#"{{"organization":"{organization}","eventType":"clocking","json":{quoted}}}"#);
     call("EventService/PublishEvent", &body)?;
@@ -110,17 +110,17 @@ pub(super) async fn play(server: &Running) -> anyhow::Result<DemoReceiver> {
     };
     let published = client.events().publish_event(request).await?.into_inner();
     print(&format!("   -> {}\n", published.event))?;
-    print("6. It was delivered. This is the request as it was received:")?;
+    print("6. The event was delivered:")?;
     receiver.expect("clocking").await?;
-    print("Done: both requests arrived, and every signature is right.")?;
+    print("Done: both requests arrived, and all signatures verified.")?;
     Ok(receiver)
 }
 
-/// Installs the webhook whose payload URL is the demo's receiver.
+/// Creates the webhook whose payload URL is the demo's receiver.
 async fn install(client: &Client, organization: &str, receiver: Receiver) -> anyhow::Result<DemoReceiver> {
     let payload_url = format!("http://{}/payload", receiver.address);
     print(&format!(
-        "3. A webhook is installed. A receiver of the demo's own listens on {}.\n",
+        "3. Create a webhook. The demo's own receiver listens on {}.\n",
         receiver.address
     ))?;
     let body =
@@ -141,11 +141,11 @@ async fn install(client: &Client, organization: &str, receiver: Receiver) -> any
         webhook.name, webhook.signing_secret
     ))?;
     let verifier = Verifier::new(&[webhook.signing_secret], "TT-Hook-")?
-        .ok_or_else(|| anyhow!("the server gave no signing secret"))?;
+        .ok_or_else(|| anyhow!("the server returned no signing secret"))?;
     Ok(DemoReceiver { receiver, verifier })
 }
 
-/// Shows a call so that a person can make it.
+/// Prints a call as a command that the reader can run.
 fn call(method: &str, json: &str) -> anyhow::Result<()> {
     print(&format!(
         "   grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" -d '{json}' \\\n     \"$ADDRESS\" hookwright.v1.{method}\n"

@@ -28,7 +28,7 @@ pub(super) async fn list(client: &Client, event_type: &str, limit: LimitArgs) ->
     })
     .await?;
     let empty = format!(
-        "{parent} has had no schema. Give it one: hookwright event-types update {} --schema @schema.json",
+        "{parent} has no schemas. Add one: hookwright event-types update {} --schema @schema.json",
         names::id(&parent)
     );
     let list = List {
@@ -50,7 +50,7 @@ pub(super) async fn list(client: &Client, event_type: &str, limit: LimitArgs) ->
 
 fn show(schema: &EventTypeSchema) -> String {
     let text = if schema.json_schema.is_empty() {
-        "(none: it was taken away)"
+        "(none: the schema was removed)"
     } else {
         &schema.json_schema
     };

@@ -1,7 +1,7 @@
-//! `hookwright listen --forward-to`: an organization's deliveries, brought to a program on this machine through the API.
+//! `hookwright listen --forward-to`: forwards an organization's deliveries to a program on this machine through the API.
 //!
-//! Nobody needs to reach this machine: deliveries are pulled, and posted from here as the server would have posted them. One
-//! at a time, oldest first, which is what a person with a debugger wants.
+//! The machine needs no public address: the command pulls deliveries and posts them as the server would. It posts one at a
+//! time, oldest first, which suits a debugger.
 
 mod args;
 mod line;
@@ -31,8 +31,8 @@ use crate::{
     settings::process_environment,
 };
 
-/// Forwards until it is interrupted, or `--count` deliveries were dealt with. A webhook that was made for it is deleted
-/// whatever comes. `root` holds the flags that stood further left.
+/// Forwards until it is interrupted, or `--count` deliveries were processed. Always deletes the temporary webhook. `root`
+/// has the flags further left.
 pub(super) async fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = Interrupt::watch()?;
     let mut client_args = args.forward.server.client();
@@ -41,7 +41,7 @@ pub(super) async fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<Ex
     let url = args.forward.forward_to.as_deref().unwrap_or_default();
     let mut forwarder = Forwarder {
         target: Target::new(url, &args.forward, client.ca_file.as_deref())?,
-        // Read before anything is made: a secret that is none is wrong usage.
+        // Read before anything is created: an invalid secret is a usage error.
         verifier: Verifier::new(&args.secrets, &args.header_prefix)?,
         retries: args.forward.retries(),
         all_verified: true,
@@ -75,7 +75,7 @@ pub(super) async fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<Ex
     })
 }
 
-/// What forwarding needs to know.
+/// The state of forwarding.
 struct Forwarder<'a> {
     client: &'a Client,
     args: &'a ListenArgs,
@@ -92,14 +92,14 @@ impl Forwarder<'_> {
             (Some(temporary), _) => {
                 let made = temporary.make(self.client, forward).await?;
                 queue.webhook.clone_from(&made.name);
-                // What the server signs is checked with the secret that it gave.
+                // Verifies the server's signatures with the secret that the server returned.
                 self.verifier = Verifier::new(&[made.signing_secret], &self.args.header_prefix)?;
             }
             (None, Some(id)) => queue.webhook = self.client.within(&forward.organization, "webhooks", id)?,
             (None, None) => unreachable!("without a webhook one is made"),
         }
         output::note(&format!(
-            "forwarding what {} is sent to {}; Ctrl-C ends it",
+            "forwarding deliveries of {} to {}; press Ctrl-C to stop",
             queue.webhook,
             self.target.url()
         ));
@@ -120,7 +120,7 @@ impl Forwarder<'_> {
         Ok(())
     }
 
-    /// Posts one delivery, shows what came of it, and tells what is to become of it.
+    /// Posts one delivery, prints the result, and returns what happens to the delivery.
     async fn deal_with(&mut self, delivery: &PulledDelivery) -> anyhow::Result<Then> {
         let request = self.target.request(delivery);
         let verdict = self.verifier.as_ref().map(|verifier| verifier.check(&request));

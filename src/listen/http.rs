@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 reader that keeps the bytes as they came, for showing them. It is strict: what is not plainly a request
-//! with a length is refused with 400 and the reason.
+//! A small HTTP/1.1 reader that keeps the received bytes for display. It is strict: it answers 400 with a reason to
+//! everything that is not plainly a request with a length.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::{
 
 /// More than any webhook has.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// The largest payload by default is 5 MiB.
+/// The default limit on payloads is 5 MiB.
 const BODY_BYTES_MAX: usize = 6_000_000;
-/// How long a sender may keep an idle connection.
+/// Timeout of an idle connection.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long a request may take to come in.
+/// Timeout of a request's arrival.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// Every byte, head and body.
+    /// All bytes, head and body.
     pub(crate) raw: Vec<u8>,
     body_start: usize,
     /// `POST`, for example.
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The POST that is sent with these headers and this body, as it would be received.
+    /// The POST with these headers and this body, as a receiver would read it.
     pub(super) fn post<'a>(
         target: &str,
         host: &str,
@@ -64,7 +64,7 @@ impl Request {
         &self.raw[self.body_start..]
     }
 
-    /// A header's value, by its name in any case; the first where it is repeated.
+    /// A header's value, by its case-insensitive name; the first if it is repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -72,7 +72,7 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The headers in their order, with names as they came.
+    /// The headers in order, with their original names.
     pub(crate) fn headers(&self) -> &[(String, String)] {
         &self.headers
     }
@@ -80,7 +80,7 @@ impl Request {
 
 #[cfg(test)]
 impl Request {
-    /// A request from its text.
+    /// Parses a request.
     pub(super) fn parse(text: &str) -> Self {
         let head_end = text.find("\r\n\r\n").unwrap() + 4;
         let head = parse_head(&text.as_bytes()[..head_end]).unwrap();
@@ -94,16 +94,16 @@ impl Request {
 /// Why there is no request.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The sender closed the connection, or it broke or stood still: nobody to answer.
+    /// The connection was closed, broken or stalled: there is nobody to answer.
     Gone,
-    /// Not a request that is understood here: 400 with the reason.
+    /// The request is not supported: 400 with the reason.
     Bad(&'static str),
 }
 
 /// The requests of one connection.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What was read and not yet used.
+    /// Bytes that were read and not used yet.
     buffer: Vec<u8>,
 }
 
@@ -201,7 +201,7 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
         return Err(Problem::Bad("the request line needs a method and a path"));
     }
     if version != "HTTP/1.1" && version != "HTTP/1.0" {
-        return Err(Problem::Bad("only HTTP/1.1 and HTTP/1.0 are understood here"));
+        return Err(Problem::Bad("only HTTP/1.1 and HTTP/1.0 are supported"));
     }
     let mut headers = Vec::new();
     for line in lines {
@@ -230,9 +230,7 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
 
 fn body_length(request: &Request) -> Result<usize, Problem> {
     if request.header("transfer-encoding").is_some() {
-        return Err(Problem::Bad(
-            "send Content-Length: Transfer-Encoding is not understood here",
-        ));
+        return Err(Problem::Bad("send Content-Length: Transfer-Encoding is not supported"));
     }
     let mut lengths = request
         .headers

@@ -1,4 +1,4 @@
-//! The listening socket: requests of all connections go into one channel, each after it was answered.
+//! The listening socket. Requests of all connections go to one channel, after they were answered.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,12 +12,12 @@ use tokio::{
 
 use super::http::{Connection, Problem, Request};
 
-/// How many connections are served at once; others wait.
+/// Maximum number of concurrent connections; further ones wait.
 const CONNECTIONS_MAX: usize = 256;
-/// How many requests wait to be shown; then senders wait.
+/// Capacity of the queue of requests to print; when it is full, senders wait.
 const REQUESTS_MAX: usize = 64;
 
-/// A request with where and when it came.
+/// A request with its peer and time.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) request: Request,
@@ -27,7 +27,7 @@ pub(crate) struct Received {
 
 /// A receiver of webhooks. Dropping it closes the socket.
 pub(crate) struct Receiver {
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
     requests: mpsc::Receiver<Received>,
     task: JoinHandle<()>,
@@ -37,7 +37,7 @@ impl Receiver {
     /// Listens on `address`, and answers each request with `status`.
     pub(crate) async fn bind(address: SocketAddr, status: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; choose another --address (port 0 takes a free one)")
+            format!("cannot listen on {address}; choose another --address (port 0 selects a free one)")
         })?;
         let address = listener.local_addr()?;
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
@@ -67,7 +67,7 @@ async fn accept(listener: TcpListener, status: u16, sender: mpsc::Sender<Receive
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
             return;
         };
-        // An accept fails for the one connection, or for want of file descriptors, which others will give back.
+        // An accept fails because of the one connection, or because no file descriptors are left, which is temporary.
         let Ok((stream, remote)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
@@ -88,7 +88,7 @@ async fn serve(stream: TcpStream, remote: SocketAddr, status: u16, sender: &mpsc
             Ok(request) => request,
             Err(Problem::Gone) => return,
             Err(Problem::Bad(why)) => {
-                crate::output::note(&format!("refused a request from {remote}: {why}"));
+                crate::output::note(&format!("rejected a request from {remote}: {why}"));
                 let _ = connection.respond(400, &format!("{why}\n"), false).await;
                 return;
             }

@@ -1,4 +1,4 @@
-//! How a received request is shown.
+//! Prints a received request.
 
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -56,7 +56,7 @@ pub(super) fn json(received: &Received, prefix: &str, verdict: Option<&Verdict>)
     })
 }
 
-/// JSON with line breaks and indents; order, numbers and strings stay as they came. What is not JSON is shown as it is.
+/// JSON with line breaks and indentation; order, numbers and strings stay unchanged. Other text is printed unchanged.
 fn pretty(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {

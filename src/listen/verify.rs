@@ -1,4 +1,4 @@
-//! Checks the signatures of a received request.
+//! Verifies the signatures of a received request.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// `None` where there is no secret to verify with.
+    /// `None` without a secret to verify with.
     pub(crate) fn new(secrets: &[String], header_prefix: &str) -> anyhow::Result<Option<Self>> {
         if secrets.is_empty() {
             return Ok(None);
@@ -31,7 +31,7 @@ impl Verifier {
         }))
     }
 
-    /// What each of the signatures is worth.
+    /// Verifies each of the signatures.
     pub(crate) fn check(&self, request: &Request) -> Verdict {
         let sha1 = request.header(&self.sha1_header);
         let sha256 = request.header(&self.sha256_header);
@@ -67,7 +67,7 @@ enum Check {
     Missing,
 }
 
-/// What the signatures of a request are worth.
+/// The results of verifying a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     schemes: [(&'static str, Check); 3],
@@ -79,14 +79,14 @@ impl Verdict {
         self.schemes.iter().all(|(_, check)| *check == Check::Valid)
     }
 
-    /// One member per scheme: true or false.
+    /// One member per scheme.
     pub(in crate::listen) fn to_json(&self) -> Value {
         let [sha1, sha256, v1] = self.schemes.map(|(_, check)| check == Check::Valid);
         json!({ "sha1": sha1, "sha256": sha256, "v1": v1 })
     }
 }
 
-/// `verified: sha1 sha256 v1`, or what failed and why.
+/// `verified: sha1 sha256 v1`, or the failed schemes with the reason.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |wanted: Check, text: &str| {

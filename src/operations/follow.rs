@@ -1,4 +1,4 @@
-//! Following an operation until it ends.
+//! Follows an operation until it ends.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::{
     progress::Progress,
 };
 
-/// How soon to look again: at first, and at most.
+/// Poll interval: initial and maximum.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// What a shell says of a command that Ctrl-C ended.
+/// The exit status of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Shows how far the operation is until it ends. The first interrupt leaves it running.
+/// Shows the progress until the operation ends. The first interrupt leaves it running.
 pub(super) async fn run(client: &Client, name: &str) -> anyhow::Result<ExitCode> {
     let mut interrupt = Interrupt::watch()?;
     let ended = tokio::select! {
         ended = until_it_ends(client, name) => ended?,
         () = interrupt.told() => {
-            output::note(&format!("The operation goes on. Look at it: hookwright operations get {name}"));
+            output::note(&format!("The operation goes on. Show it: hookwright operations get {name}"));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };

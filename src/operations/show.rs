@@ -1,4 +1,4 @@
-//! Operations for people.
+//! Prints operations for people.
 
 use hookwright_proto::v1::Operation;
 
@@ -12,7 +12,7 @@ fn kind(operation: &Operation) -> String {
     output::enum_name(operation.kind().as_str_name(), "OPERATION_KIND_")
 }
 
-/// How far it is, in one line.
+/// The progress in one line.
 pub(super) fn so_far(operation: &Operation) -> String {
     match operation.total_count {
         Some(total) => format!("{} of {}", operation.done_count, output::counted(total, "delivery")),
@@ -20,7 +20,7 @@ pub(super) fn so_far(operation: &Operation) -> String {
     }
 }
 
-/// The share that is done, where it is known.
+/// The processed share, if known.
 #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
 pub(super) fn share(operation: &Operation) -> Option<f64> {
     let total = operation.total_count.filter(|total| *total > 0)?;

@@ -6,10 +6,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use prost_types::Timestamp;
 use time::{OffsetDateTime, macros::format_description};
 
-/// A table without lines: plain columns, easy to read and to cut.
+/// A table without lines, whose columns are easy to read and to cut.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    // Lines are never folded: an id that spans two lines cannot be copied.
+    // Lines are never wrapped: an id that spans two lines cannot be copied.
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
@@ -25,7 +25,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// One resource: a line per field. Fields without a value are left out; a value without a name is a remark on the one above.
+/// One resource: a line per field. Fields without a value are omitted; a value without a name is a note on the line above.
 pub(crate) fn fields(rows: Vec<(&str, String)>) -> String {
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
     let rows = rows.map(|(name, value)| {
@@ -39,7 +39,7 @@ pub(crate) fn fields(rows: Vec<(&str, String)>) -> String {
     table(&[], rows.collect())
 }
 
-/// Text that cannot steer a terminal: control characters, except for newlines and tabs, are shown as escapes.
+/// Text that cannot control a terminal: control characters except newlines and tabs become escapes.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -52,7 +52,7 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// A time to the second, in UTC; empty when absent.
+/// A time to the second, in UTC; empty if absent.
 pub(crate) fn time(time: Option<&Timestamp>) -> String {
     let Some(time) = time else { return String::new() };
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
@@ -62,7 +62,7 @@ pub(crate) fn time(time: Option<&Timestamp>) -> String {
         .unwrap_or_else(|| "(out of range)".to_owned())
 }
 
-/// A duration to the tenth of a millisecond; empty when absent.
+/// A duration to the tenth of a millisecond; empty if absent.
 pub(crate) fn milliseconds(duration: Option<&prost_types::Duration>) -> String {
     duration
         .and_then(|duration| Duration::try_from(*duration).ok())
@@ -70,7 +70,7 @@ pub(crate) fn milliseconds(duration: Option<&prost_types::Duration>) -> String {
         .unwrap_or_default()
 }
 
-/// A number of things: `1 event`, `2 events`, `0 deliveries`.
+/// A count with its noun: `1 event`, `2 events`, `0 deliveries`.
 pub(crate) fn counted<N: Copy + Display + TryInto<u64>>(count: N, noun: &str) -> String {
     if matches!(count.try_into(), Ok(1)) {
         return format!("{count} {noun}");

@@ -1,6 +1,6 @@
-//! The client's configuration file: profiles, and which of them is the default.
+//! The client's configuration file: profiles, and the default profile.
 //!
-//! Edits keep what people wrote: comments, order, blank lines. The file may hold tokens, so it is written for its owner alone.
+//! Edits keep comments, order and blank lines. The file may contain tokens, so only its owner can read it.
 
 use std::{
     fs,
@@ -15,14 +15,14 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use crate::{output::Format, settings::Environment};
 
-/// The keys of a profile, in the order in which they are shown.
+/// The keys of a profile, in display order.
 pub(crate) const KEYS: [&str; 6] = ["address", "token", "token_file", "ca_file", "organization", "output"];
 const DEFAULT_PROFILE: &str = "default_profile";
 const PROFILES: &str = "profiles";
-/// Longer names are no names.
+/// Maximum length of a name.
 const NAME_CHARS_MAX: usize = 64;
 
-/// What a profile says; the rest is left to the defaults.
+/// The values of a profile; missing ones have defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Profile {
     pub(crate) address: Option<String>,
@@ -33,12 +33,12 @@ pub(crate) struct Profile {
     pub(crate) output: Option<Format>,
 }
 
-/// Where the file is: the path, and whether somebody named it, in which case it must exist to be read.
+/// The path of the file, and whether the user named it, in which case it must exist.
 pub(crate) fn locate(flag: Option<PathBuf>, environment: Environment<'_>) -> Option<(PathBuf, bool)> {
     if let Some(path) = flag.or_else(|| environment("HOOKWRIGHT_CLIENT_CONFIG").map(PathBuf::from)) {
         return Some((path, true));
     }
-    // The XDG specification tells to ignore relative paths.
+    // The XDG specification says to ignore relative paths.
     let xdg = environment("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
@@ -46,16 +46,16 @@ pub(crate) fn locate(flag: Option<PathBuf>, environment: Environment<'_>) -> Opt
     Some((base.join("hookwright/config.toml"), false))
 }
 
-/// The file, checked as a whole.
+/// The file, validated as a whole.
 #[derive(Debug)]
 pub(crate) struct ProfilesFile {
-    /// Where it is, or will be.
+    /// Its path.
     pub(crate) path: PathBuf,
     document: DocumentMut,
 }
 
 impl ProfilesFile {
-    /// Reads the file; one that is not there has no profiles.
+    /// Reads the file; a missing file has no profiles.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -86,7 +86,7 @@ impl ProfilesFile {
             && file.table(name).is_none()
         {
             bail!(
-                "`{DEFAULT_PROFILE}` names the profile `{name}`, which is not there{}",
+                "`{DEFAULT_PROFILE}` names the profile `{name}`, which does not exist{}",
                 file.known()
             );
         }
@@ -101,7 +101,7 @@ impl ProfilesFile {
             .unwrap_or_default()
     }
 
-    /// The names as the end of a message.
+    /// The names, for the end of a message.
     fn known(&self) -> String {
         match self.names().as_slice() {
             [] => "; there are none yet".to_owned(),
@@ -118,11 +118,11 @@ impl ProfilesFile {
         self.document.get(PROFILES)?.get(name)
     }
 
-    /// One profile. Paths in it are relative to the file's directory; `~/` is the home directory.
+    /// One profile. Relative paths in it are relative to the file's directory; `~/` is the home directory.
     pub(crate) fn profile(&self, name: &str) -> anyhow::Result<Profile> {
         let item = self.table(name).ok_or_else(|| {
             anyhow!(
-                "no profile `{name}` in {}{}; make it: hookwright profiles set {name} --address http://HOST:PORT",
+                "no profile `{name}` in {}{}; create it: hookwright profiles set {name} --address http://HOST:PORT",
                 self.path.display(),
                 self.known()
             )
@@ -163,11 +163,11 @@ impl ProfilesFile {
             .map_or_else(|| PathBuf::from(text), |base| base.join(text))
     }
 
-    /// Sets a key of a profile, which is made if it is not there; `None` removes the key.
+    /// Sets a key of a profile, which is created if it is missing; `None` removes the key.
     pub(crate) fn set(&mut self, name: &str, key: &str, text: Option<&str>) -> anyhow::Result<()> {
         check_name(name)?;
         let mut parent = Table::new();
-        // Only `[profiles.NAME]` is written, no empty `[profiles]` before it.
+        // Writes only `[profiles.NAME]`, without an empty `[profiles]` before it.
         parent.set_implicit(true);
         let profiles = self.document.entry(PROFILES).or_insert(Item::Table(parent));
         let profiles = profiles
@@ -184,13 +184,13 @@ impl ProfilesFile {
         Ok(())
     }
 
-    /// Removes a profile. False when it is not there.
+    /// Removes a profile. Returns false if it does not exist.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let profiles = self.document.get_mut(PROFILES).and_then(Item::as_table_like_mut);
         profiles.is_some_and(|profiles| profiles.remove(name).is_some())
     }
 
-    /// Makes a profile the default one, or none.
+    /// Sets or removes the default profile.
     pub(crate) fn set_default(&mut self, name: Option<&str>) -> anyhow::Result<()> {
         let Some(name) = name else {
             self.document.remove(DEFAULT_PROFILE);
@@ -201,7 +201,7 @@ impl ProfilesFile {
         Ok(())
     }
 
-    /// Whether it holds a token and others than its owner may read it.
+    /// Whether it contains a token and others can read it.
     pub(crate) fn exposes_token(&self) -> bool {
         let holds = self
             .names()
@@ -210,11 +210,11 @@ impl ProfilesFile {
         holds && fs::metadata(&self.path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
     }
 
-    /// Writes the file whole or not at all, readable for its owner alone.
+    /// Writes the file atomically, readable only by its owner.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
-        // What is to be written must be what can be read again.
+        // The written text must be readable again.
         Self::parse(&self.path, &self.document.to_string())?;
-        // A link, as people who keep such files elsewhere have, stays a link.
+        // A symbolic link stays a link, for users who keep such files elsewhere.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
@@ -233,7 +233,7 @@ impl ProfilesFile {
     }
 }
 
-/// Sets a key, in place where it is there, so that a comment behind its value stays.
+/// Sets a key, in place if it exists, so that a comment after its value stays.
 fn put(table: &mut dyn TableLike, key: &str, text: &str) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
@@ -245,7 +245,7 @@ fn put(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
-/// Whether a profile may have this name: one that needs no quotes in TOML or in a shell.
+/// Whether a profile may have this name, which must need no quotes in TOML and shells.
 pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(good) {
@@ -261,7 +261,7 @@ pub(crate) fn format(text: &str) -> Result<Format, String> {
             .iter()
             .filter_map(clap::ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|name| name.get_name().to_owned()).collect();
-        format!("must be one of {}; `{text}` is none", names.join(", "))
+        format!("must be one of {}; `{text}` is not", names.join(", "))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Several lines in each call, by `BatchPublishEvents`: for networks that do not let streams through.
+//! Several lines per call, with `BatchPublishEvents`: for networks that block streams.
 
 use std::sync::atomic::Ordering;
 
@@ -8,10 +8,10 @@ use hookwright_proto::v1::{BatchPublishEventsRequest, PublishAck};
 use super::{lines::Lines, tally::Tally};
 use crate::{client::Client, output};
 
-/// A batch is sent when it has so many bytes, so that it fits into a message whatever its lines are.
+/// Size at which a batch is sent, so that it fits into a message.
 const BYTES_MAX: usize = 2 << 20;
 
-/// Publishes every line, `size` of them in one call.
+/// Publishes every line, `size` of them per call.
 pub(super) async fn run(client: &Client, mut lines: Lines, size: usize) -> anyhow::Result<Tally> {
     let (progress, bytes) = lines.progress(client.output);
     let mut tally = Tally::default();

@@ -19,19 +19,19 @@ use tokio::{
 
 use crate::{output::Output, progress::Progress};
 
-/// Where events come from, one per line.
+/// A source of events, one per line.
 pub(super) struct Lines {
     input: Pin<Box<dyn AsyncBufRead + Send>>,
     template: PublishEventRequest,
-    /// How many lines were read.
+    /// Number of lines read.
     number: u64,
-    /// How many bytes were read, for those who show the progress.
+    /// Number of bytes read, for the progress.
     bytes: Arc<AtomicU64>,
     bytes_total: Option<u64>,
 }
 
 impl Lines {
-    /// Opens a file, or standard input for `-`. Each event is made of the template.
+    /// Opens a file, or standard input for `-`. `template` has the fields of each event.
     pub(super) async fn open(path: &Path, template: PublishEventRequest) -> anyhow::Result<Self> {
         let mut bytes_total = None;
         let input: Pin<Box<dyn AsyncBufRead + Send>> = if path == Path::new("-") {
@@ -40,7 +40,7 @@ impl Lines {
             let cannot_read = || format!("cannot read {}", path.display());
             let file = File::open(path).await.with_context(cannot_read)?;
             let metadata = file.metadata().await.with_context(cannot_read)?;
-            // Of a pipe by name nobody knows how long it is.
+            // The length of a named pipe is unknown.
             bytes_total = metadata.is_file().then_some(metadata.len());
             Box::pin(BufReader::with_capacity(1 << 18, file))
         };
@@ -53,7 +53,7 @@ impl Lines {
         })
     }
 
-    /// The next event with the number of its line; blank lines are skipped. `None` at the end.
+    /// The next event with its line number; blank lines are skipped. `None` at the end.
     pub(super) async fn next(&mut self) -> std::io::Result<Option<(u64, PublishEventRequest)>> {
         loop {
             let mut line = Vec::new();
@@ -80,11 +80,11 @@ impl Lines {
         }
     }
 
-    /// A bar for how far the reading has come, and where it is told.
+    /// A progress bar of the reading, and its updater.
     pub(super) fn progress(&self, output: Output) -> (Progress, Arc<AtomicU64>) {
         let progress = match self.bytes_total {
             Some(total) => Progress::bytes(output, total),
-            // Whoever types the events needs no bar between them.
+            // A user who types the events needs no bar.
             None if std::io::stdin().is_terminal() => Progress::hidden(),
             None => Progress::endless(output),
         };

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{lines::Lines, tally::Tally};
 use crate::{client::Client, output::counted, progress::Progress};
 
-/// How many lines are read ahead of the server.
+/// Number of lines to read ahead of the server.
 const READ_AHEAD: usize = 16;
 
 /// Publishes every line.
@@ -26,10 +26,10 @@ pub(super) async fn run(client: &Client, lines: Lines) -> anyhow::Result<Tally> 
     let mut tally = Tally::default();
     let shown = Shown { progress, bytes };
     let answered = receive(client, receiver, &sent, &mut tally, &shown).await;
-    // When the stream ended early the reader may still wait for input.
+    // If the stream ended early, the reader may still wait for input.
     reader.abort();
     let summary = tally.summary();
-    answered.with_context(|| format!("the stream broke off ({summary})"))?;
+    answered.with_context(|| format!("the stream broke ({summary})"))?;
     match reader.await {
         Ok(read) => read.with_context(|| format!("cannot read the events ({summary})"))?,
         Err(ended) if ended.is_cancelled() => return Err(anyhow!("the server ended the stream early ({summary})")),
@@ -45,20 +45,20 @@ pub(super) async fn run(client: &Client, lines: Lines) -> anyhow::Result<Tally> 
     Ok(tally)
 }
 
-/// The bar, and where the reader tells how far it is.
+/// The bar, and the reader's updates of it.
 struct Shown {
     progress: Progress,
     bytes: Arc<AtomicU64>,
 }
 
-/// Sends each line as an event whose sequence is the line's number. Ends early when the stream has.
+/// Sends each line as an event whose sequence is the line number. Ends early if the stream does.
 async fn read(
     mut lines: Lines,
     sender: mpsc::Sender<PublishStreamRequest>,
     sent: Arc<AtomicU64>,
 ) -> std::io::Result<()> {
     while let Some((sequence, event)) = lines.next().await? {
-        // Counted first: an acknowledgement must never be ahead of its event.
+        // Counted first, so that no acknowledgement precedes its event.
         sent.fetch_add(1, Ordering::AcqRel);
         let request = PublishStreamRequest {
             sequence,
@@ -71,8 +71,8 @@ async fn read(
     Ok(())
 }
 
-/// Counts acknowledgements until the server ends the stream. While events wait for theirs, something must come within the
-/// call's time limit; while the input is silent, the stream may be as well.
+/// Counts acknowledgements until the server ends the stream. While events are unacknowledged, a message must arrive within
+/// the call's timeout. While the input is silent, the stream may be too.
 async fn receive(
     client: &Client,
     requests: mpsc::Receiver<PublishStreamRequest>,
@@ -98,7 +98,7 @@ async fn receive(
             Ok(Err(status)) => return Err(status.into()),
             Err(_) if sent.load(Ordering::Acquire) > tally.acknowledged() => {
                 return Err(anyhow!(
-                    "no acknowledgement came for {}; see --timeout",
+                    "no acknowledgement arrived for {}; see --timeout",
                     crate::units::show_duration(client.timeout)
                 ));
             }

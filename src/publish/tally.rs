@@ -1,4 +1,4 @@
-//! What became of the lines.
+//! The results of the lines.
 
 use anyhow::anyhow;
 use hookwright_proto::v1::{FieldViolation, PublishAck, publish_result::Result as Outcome};
@@ -13,7 +13,7 @@ use crate::{
     progress::Progress,
 };
 
-/// How many lines came to what.
+/// Number of lines per result.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) published: u64,
@@ -23,12 +23,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// How many lines were answered.
+    /// Number of answered lines.
     pub(super) fn acknowledged(&self) -> u64 {
         self.published + self.repeated + self.refused
     }
 
-    /// All of it in a line.
+    /// A summary in one line.
     pub(super) fn summary(&self) -> String {
         let mut text = format!(
             "published {}, owed to webhooks {}",
@@ -36,7 +36,7 @@ impl Tally {
             counted(self.deliveries, "time")
         );
         if self.repeated > 0 {
-            text.push_str(&format!("; {} had been published before", self.repeated));
+            text.push_str(&format!("; {} were already published", self.repeated));
         }
         if self.refused > 0 {
             text.push_str(&format!("; {} refused", self.refused));
@@ -44,7 +44,7 @@ impl Tally {
         text
     }
 
-    /// Counts one acknowledgement. Programs are shown each, people those that were refused.
+    /// Counts one acknowledgement. Prints each for programs, and rejected ones for people.
     pub(super) fn count(&mut self, client: &Client, ack: &PublishAck, progress: &Progress) -> anyhow::Result<()> {
         if !client.output.for_people() {
             client.output.record("PublishAck", ack, |_| String::new())?;
@@ -71,7 +71,7 @@ impl Tally {
             }
             None => {
                 return Err(anyhow!(
-                    "the server's acknowledgement of line {} holds no result",
+                    "the server's acknowledgement of line {} has no result",
                     ack.sequence
                 ));
             }

@@ -9,11 +9,11 @@ use tokio_postgres::{AsyncMessage, Client, Row, Statement, types::ToSql};
 
 use crate::client::failure::UsageError;
 
-/// How long a statement may take by the server's clock, and by ours, which is for a server that does not answer.
+/// Timeout of a statement, by the server's clock and by ours; ours covers a server that does not answer.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What a statement is given.
+/// A statement parameter.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A database to connect to.
@@ -24,9 +24,9 @@ pub(super) struct Database {
 /// A connection. It ends with this value.
 pub(super) struct Session {
     client: Client,
-    /// Whether it is encrypted and verified, for people.
+    /// Whether it is encrypted and verified, as text.
     security: String,
-    /// A notification came since it was last waited for.
+    /// Notified when a notification has arrived since the last wait.
     notified: Arc<Notify>,
     connection: JoinHandle<anyhow::Error>,
 }
@@ -39,7 +39,7 @@ impl Database {
         Ok(Self { url: url.to_owned() })
     }
 
-    /// Connects under a name that the database shows.
+    /// Connects with an application name.
     pub(super) async fn connect(&self, name: &str) -> anyhow::Result<Session> {
         let connecting = remote::connect(&self.url, name);
         let (client, connection, security) = timeout(ANSWER_TIMEOUT, connecting)
@@ -54,7 +54,7 @@ impl Database {
             notified,
             connection,
         };
-        // A relay whose machine is lost gives its place up within half a minute.
+        // PostgreSQL detects a lost relay machine within half a minute, and its place is free.
         let settings = format!(
             "SET statement_timeout = {}; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
              SET tcp_keepalives_count = 3",
@@ -66,7 +66,7 @@ impl Database {
 }
 
 impl Session {
-    /// Whether the connection is encrypted and verified, for people.
+    /// Whether the connection is encrypted and verified, as text.
     pub(super) fn security(&self) -> &str {
         &self.security
     }
@@ -91,12 +91,12 @@ impl Session {
         answered(self.client.query_one(sql, parameters)).await
     }
 
-    /// How many rows a statement changes.
+    /// The number of rows that a statement changes.
     pub(super) async fn execute(&self, statement: &Statement, parameters: Parameters<'_>) -> anyhow::Result<u64> {
         answered(self.client.execute(statement, parameters)).await
     }
 
-    /// Resolves when a notification has come since the last time; fails when the connection ends.
+    /// Resolves when a notification has arrived since the last call; fails when the connection ends.
     pub(super) async fn notified(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             () = self.notified.notified() => Ok(()),
@@ -111,20 +111,20 @@ impl Drop for Session {
     }
 }
 
-/// Waits for the answer to a statement, but not for ever.
+/// Waits for a statement's result, with a timeout.
 async fn answered<T>(statement: impl Future<Output = Result<T, tokio_postgres::Error>>) -> anyhow::Result<T> {
     Ok(timeout(ANSWER_TIMEOUT, statement)
         .await
         .context("PostgreSQL does not answer")??)
 }
 
-/// Reads what comes until the connection ends, and returns why.
+/// Reads messages until the connection ends, and returns the reason.
 async fn drive(mut connection: Link, notified: Arc<Notify>) -> anyhow::Error {
     loop {
         match poll_fn(|context| connection.poll_message(context)).await {
             Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
             Some(Ok(_)) => {}
-            Some(Err(error)) => return anyhow::Error::from(error).context("the connection to PostgreSQL broke"),
+            Some(Err(error)) => return anyhow::Error::from(error).context("the connection to PostgreSQL was lost"),
             None => return anyhow!("PostgreSQL closed the connection"),
         }
     }

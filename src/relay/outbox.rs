@@ -1,4 +1,4 @@
-//! The outbox: reading rows, and settling them.
+//! The outbox: reads rows, and settles them.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -12,11 +12,11 @@ use super::{
     verdict::Verdict,
 };
 
-/// How many bytes of payload one batch holds at most, beyond its first row.
+/// Maximum payload bytes of a batch, except for its first row.
 const BATCH_BYTES_MAX: i64 = 8 << 20;
-/// The first half of the advisory lock of the one relay that works; the second is the table's number.
+/// The first half of the advisory lock of the active relay; the second is the table's OID.
 const LOCK: i32 = 0x4f75_7462;
-/// What is kept of why a row was refused.
+/// Maximum length of a stored rejection reason.
 const ERROR_CHARS_MAX: usize = 2_000;
 
 /// The outbox, over one connection.
@@ -25,7 +25,7 @@ pub(super) struct Outbox {
     read: Statement,
     delete: Statement,
     keep: Statement,
-    /// The table's number in the database, as lock functions take it.
+    /// The table's OID, as lock functions take it.
     number: i32,
     table: String,
 }
@@ -36,13 +36,13 @@ pub(super) struct Pending {
     pub(super) event: PublishEventRequest,
 }
 
-/// What there is.
+/// The state of the outbox.
 pub(super) struct Status {
     pub(super) waiting: i64,
-    /// How long the oldest row has been waiting.
+    /// Age of the oldest pending row.
     pub(super) oldest_seconds: Option<i64>,
     pub(super) failed: i64,
-    /// Whether a relay works on it.
+    /// Whether a relay is active.
     pub(super) led: bool,
 }
 
@@ -55,7 +55,7 @@ impl Outbox {
         let number = number.ok_or_else(|| Missing(name.clone()))?.cast_signed();
         let prepare = async |sql: String| {
             let prepared = session.prepare(&sql).await;
-            prepared.with_context(|| format!("cannot work on {name}; is it as `hookwright relay init` makes it?"))
+            prepared.with_context(|| format!("cannot use {name}; was it created by `hookwright relay init`?"))
         };
         Ok(Self {
             read: prepare(read_sql(table)).await?,
@@ -67,20 +67,20 @@ impl Outbox {
         })
     }
 
-    /// Asks for the place of the one relay that works, which is kept for as long as the connection lasts. Does not wait: a
-    /// statement that waits for hours would keep PostgreSQL from tidying up.
+    /// Tries to take the lock of the active relay, which lasts as long as the connection. Does not wait: a statement that
+    /// waits for hours would hold back the vacuum.
     pub(super) async fn try_lead(&self) -> anyhow::Result<bool> {
         let sql = "SELECT pg_try_advisory_lock($1, $2)";
         let asked = self.session.query_one(sql, &[&LOCK, &self.number]).await;
         Ok(asked?.get(0))
     }
 
-    /// Has this connection hear of new rows.
+    /// Subscribes this connection to notifications of new rows.
     pub(super) async fn listen(&self) -> anyhow::Result<()> {
         self.session.run(&format!("LISTEN {CHANNEL}")).await
     }
 
-    /// The first rows that wait, by id: at most so many, and only as many as are of a size to be published together.
+    /// The first pending rows, by id: at most `limit`, and at most as many as fit into a batch by size.
     pub(super) async fn read(&self, rows_max: usize) -> anyhow::Result<Vec<Pending>> {
         let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
         let read = self.session.query(&self.read, &[&rows_max, &BATCH_BYTES_MAX]).await;
@@ -88,7 +88,7 @@ impl Outbox {
         rows.iter().map(pending).collect()
     }
 
-    /// Removes (or marks, to keep them) rows that are published, and marks those that were refused, in one transaction.
+    /// Removes (or marks, with --keep) published rows, and marks rejected ones, in one transaction.
     pub(super) async fn settle(&self, verdict: &Verdict, keep: bool) -> anyhow::Result<()> {
         if verdict.published.is_empty() && verdict.refused.is_empty() {
             return Ok(());
@@ -107,7 +107,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// What there is.
+    /// The state of the outbox.
     pub(super) async fn status(&self) -> anyhow::Result<Status> {
         let sql = format!(
             "SELECT count(*) FILTER (WHERE failed_at IS NULL), \
@@ -129,7 +129,7 @@ impl Outbox {
         })
     }
 
-    /// Puts refused rows back: those of these ids, or all. Returns how many.
+    /// Puts rejected rows back: those with these ids, or all. Returns their number.
     pub(super) async fn retry_failed(&self, ids: &[i64]) -> anyhow::Result<u64> {
         let sql = format!(
             "UPDATE {} SET failed_at = NULL, error = NULL \
@@ -143,7 +143,7 @@ impl Outbox {
     }
 }
 
-/// The table is not there.
+/// The table does not exist.
 #[derive(Debug)]
 pub(super) struct Missing(String);
 
@@ -151,7 +151,7 @@ impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "there is no table {}: make it with `hookwright relay init`, or name another one with --table",
+            "the table {} does not exist: create it with `hookwright relay init`, or name another one with --table",
             self.0
         )
     }
@@ -159,7 +159,7 @@ impl std::fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Adds up sizes in the database, so that a batch of large payloads is not read to be thrown away.
+/// Adds up sizes in the database, so that large payloads are not read in vain.
 fn read_sql(table: &Table) -> String {
     format!(
         "SELECT id, organization, event_type, payload, attributes::text, ordering_key, event_time, request_id \
@@ -170,8 +170,8 @@ fn read_sql(table: &Table) -> String {
     )
 }
 
-/// The rows of `$1` were published as the events of `$2`, which `published` deals with; those of `$3` were refused for what `$4`
-/// says.
+/// The rows of `$1` were published as the events of `$2`, which `published` processes; those of `$3` were rejected for the
+/// reasons of `$4`.
 fn settle_sql(table: &Table, published: &str) -> String {
     format!(
         "WITH refused AS (UPDATE {table} AS o SET failed_at = now(), error = r.error \
@@ -211,8 +211,9 @@ fn pending(row: &Row) -> anyhow::Result<Pending> {
             ..hookwright_client::event(organization, event_type, payload)
         })
     };
-    let event =
-        read().with_context(|| format!("row {id} of the outbox is not as `hookwright relay init` makes them"))?;
+    let event = read().with_context(|| {
+        format!("row {id} of the outbox does not have the columns that `hookwright relay init` creates")
+    })?;
     Ok(Pending { id, event })
 }
 
@@ -228,7 +229,7 @@ fn attributes_of(json: &str) -> anyhow::Result<HashMap<String, String>> {
     Ok(members.into_iter().map(|(key, value)| (key, text(value))).collect())
 }
 
-/// What PostgreSQL can store as text, and not too much of it.
+/// Text that PostgreSQL can store, truncated.
 fn storable(error: &str) -> String {
     error.chars().filter(|c| *c != '\0').take(ERROR_CHARS_MAX).collect()
 }

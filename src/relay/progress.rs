@@ -1,4 +1,4 @@
-//! What the relay tells of its work, on standard error.
+//! Log lines of the relay, on standard error.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use tokio::time::Instant;
 use super::verdict::Verdict;
 use crate::output::{self, counted, printable};
 
-/// How often to tell how much was published.
+/// Interval of the report of published rows.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// How many refused rows to tell of one by one, between two reports. The table has them all.
+/// Maximum number of rejected rows to log one by one between two reports. The table has them all.
 const REFUSALS_MAX: u64 = 20;
 
-/// Counts, and writes a line from time to time.
+/// Counts, and writes a line periodically.
 pub(super) struct Progress {
     published: u64,
     refused: u64,
-    /// What was told already.
+    /// The counts of the last report.
     told: (u64, u64),
     told_at: Instant,
     refusals_told: u64,
@@ -34,32 +34,32 @@ impl Progress {
         }
     }
 
-    /// Rows are settled.
+    /// Records settled rows.
     pub(super) fn settled(&mut self, verdict: &Verdict) {
         self.published += verdict.published.len() as u64;
         for (id, error) in &verdict.refused {
             self.refused += 1;
             if self.refusals_told < REFUSALS_MAX {
                 self.refusals_told += 1;
-                say(&format!("row {id} was refused: {error}"));
+                say(&format!("row {id} was rejected: {error}"));
             }
         }
         self.tell_if_due();
     }
 
-    /// Tells what was done since it was last told, if that is long enough ago.
+    /// Reports progress if the last report is old enough.
     pub(super) fn tell_if_due(&mut self) {
         if self.told_at.elapsed() >= REPORT_EVERY {
             self.tell();
         }
     }
 
-    /// Tells what was done since it was last told, if anything was.
+    /// Reports progress, if there is any.
     pub(super) fn tell(&mut self) {
         let now = (self.published, self.refused);
         if now != self.told {
             say(&format!(
-                "published {}, {} refused; since the start {} and {}",
+                "published {}, {} rejected; since the start {} and {}",
                 counted(now.0 - self.told.0, "event"),
                 now.1 - self.told.1,
                 now.0,
@@ -71,7 +71,7 @@ impl Progress {
         self.refusals_told = 0;
     }
 
-    /// Whether any row was refused.
+    /// Whether any row was rejected.
     pub(super) fn refused_any(&self) -> bool {
         self.refused > 0
     }

@@ -1,13 +1,13 @@
-//! The outbox table: its name, and the SQL that makes it.
+//! The outbox table: its name, and the SQL that creates it.
 
 use std::fmt;
 
 /// The channel that the trigger notifies.
 pub(super) const CHANNEL: &str = "hookwright_outbox";
-/// PostgreSQL cuts longer names off.
+/// PostgreSQL truncates longer names.
 const NAME_BYTES_MAX: usize = 63;
 
-/// A table's name, perhaps with its schema.
+/// A table's name, optionally with its schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     schema: Option<String>,
@@ -24,7 +24,7 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Reads `name` or `schema.name`, without quotes, upper and lower case told apart.
+    /// Parses `name` or `schema.name`, without quotes and case-sensitive.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
@@ -45,7 +45,7 @@ impl Table {
         })
     }
 
-    /// A name beside the table, in its schema: an index or a function.
+    /// The name of an index or function in the table's schema.
     fn beside(&self, suffix: &str) -> String {
         let mut name = self.name.clone();
         while name.len() + suffix.len() > NAME_BYTES_MAX {
@@ -62,7 +62,7 @@ impl Table {
         }
     }
 
-    /// The SQL that makes table, index and trigger where they are not there yet. `notify` includes the trigger.
+    /// The SQL that creates the table, index and trigger if they do not exist. `notify` includes the trigger.
     pub(super) fn create(&self, notify: bool) -> String {
         let index = self.beside("_pending");
         let table = format!(
@@ -117,7 +117,7 @@ CREATE TRIGGER \"{trigger}\" AFTER INSERT ON {self} FOR EACH STATEMENT EXECUTE F
     }
 }
 
-/// As SQL wants it, quoted.
+/// Quoted for SQL.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.qualified(&self.name))

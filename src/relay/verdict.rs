@@ -1,9 +1,10 @@
-//! What is to become of rows after a publish call.
+//! Decides about rows after a publish call.
 //!
-//! A refusal is a row's own where no repeat can help: a field at fault, an organization or type that does not exist, a request
-//! id used for something else. Such a row is marked, and the others go on. What may be the installation's fault (a token
-//! without the right scope, a limit, a fault of the server) is the row's only if other rows of the same call went well; else
-//! nothing is settled and the call is made again, for ever: a wrong token must not turn a backlog into refused rows.
+//! A rejection is the row's own fault if no retry can help: an invalid field, an organization or type that does not exist, a
+//! request id used for other content. Such a row is marked, and the others continue. A failure that may be the
+//! installation's fault (a token without the right scope, a limit, a server error) is attributed to the row only if other
+//! rows of the same call succeeded. Otherwise nothing is settled and the call is retried without a limit: a wrong token must
+//! not reject a whole backlog.
 
 use hookwright_client::{Error, v1::PublishEventResponse};
 use tonic::Code;
@@ -11,18 +12,18 @@ use tonic::Code;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Rows that are published, with the event's name.
+    /// Published rows, with the event's name.
     pub(super) published: Vec<(i64, String)>,
-    /// Rows that never will be, and why.
+    /// Rejected rows, with the reason.
     pub(super) refused: Vec<(i64, String)>,
-    /// Why the others are to be tried again after a pause; none where there are no others.
+    /// Why the other rows are to be retried after a delay; none if there are no others.
     pub(super) again: Option<Error>,
-    /// The call was refused as a whole: the rows are to be tried again fewer at a time.
+    /// The call was rejected as a whole: retry the rows in smaller calls.
     pub(super) split: bool,
 }
 
 impl Verdict {
-    /// `rows` were published by one call, which answered this.
+    /// Decides from the result of one call that published `rows`.
     pub(super) fn of(rows: &[i64], answer: Result<Vec<Result<PublishEventResponse, Error>>, Error>) -> Self {
         match answer {
             Ok(results) => Self::of_each(rows, results),
@@ -64,13 +65,13 @@ impl Verdict {
     }
 }
 
-/// Whose fault a failure is.
+/// The cause of a failure.
 enum Blame {
-    /// The row's, for good.
+    /// The row's, permanently.
     Row,
-    /// The row's, or that of the installation.
+    /// The row's, or the installation's.
     Unclear,
-    /// It passes by itself.
+    /// Temporary.
     Moment,
 }
 

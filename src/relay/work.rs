@@ -1,4 +1,4 @@
-//! The loop: one leader for each outbox, rounds of reading, publishing and settling, and waiting between them.
+//! The loop: one leader per outbox; rounds of reading, publishing and settling; waiting between rounds.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -16,15 +16,15 @@ use super::{
 
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const BATCH_ROWS: u16 = 1_000;
-/// How often a relay that stands by asks whether it may take over.
+/// Interval at which a standby relay tries to take over.
 const STAND_BY: Duration = Duration::from_secs(1);
-/// The pauses while PostgreSQL or Hookwright is away.
+/// Backoff while PostgreSQL or Hookwright is unavailable.
 const PAUSES: RetryPolicy = RetryPolicy {
     first_pause: Duration::from_millis(100),
     pause_max: Duration::from_secs(5),
 };
 
-/// How to relay.
+/// Options of the relay.
 pub(super) struct Options {
     pub(super) once: bool,
     pub(super) keep: bool,
@@ -39,27 +39,27 @@ pub(super) struct Relay {
     table: Table,
     options: Options,
     stop: watch::Receiver<bool>,
-    /// How many rows to publish by one call: fewer than allowed after a call that was refused as a whole.
+    /// Number of rows per call: less than allowed after a call that was rejected as a whole.
     rows: usize,
     progress: Progress,
-    /// Of the connection to PostgreSQL, and of calls to Hookwright.
+    /// Retries of the connection to PostgreSQL, and of calls to Hookwright.
     database_pauses: Backoff,
     call_pauses: Backoff,
 }
 
-/// Why relaying ended.
+/// Why the relay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// A signal came.
+    /// A signal.
     Stopped,
-    /// Nothing waits any more, and that was all there was to do.
+    /// With --once: nothing is pending any more.
     Drained,
-    /// Another relay works on the outbox.
+    /// Another relay is active on the outbox.
     Elsewhere,
 }
 
 impl Relay {
-    /// `stop` resolves when relaying is to end; rows that are under way are settled first.
+    /// `stop` resolves when the relay is to end; rows in flight are settled first.
     pub(super) fn new(
         client: Client,
         database: Database,
@@ -86,7 +86,7 @@ impl Relay {
         }
     }
 
-    /// Relays until there is an end to it.
+    /// Relays until it ends.
     pub(super) async fn run(mut self) -> anyhow::Result<ExitCode> {
         let end = loop {
             match self.session().await {
@@ -97,7 +97,7 @@ impl Relay {
                 }
                 Err(error) => {
                     let pause = self.database_pauses.pause(None);
-                    say(&format!("{error:#}; trying again in {pause:.1?}"));
+                    say(&format!("{error:#}; retrying in {pause:.1?}"));
                     if self.stopped_within(pause).await {
                         break End::Stopped;
                     }
@@ -107,7 +107,7 @@ impl Relay {
         self.progress.tell();
         match end {
             End::Stopped => say("stopped"),
-            End::Elsewhere => say("another relay works on this outbox: nothing was done here"),
+            End::Elsewhere => say("another relay serves this outbox: nothing was published"),
             End::Drained if self.progress.refused_any() => return Ok(ExitCode::FAILURE),
             End::Drained => {}
         }
@@ -127,7 +127,7 @@ impl Relay {
                 return Ok(End::Elsewhere);
             }
             if !told {
-                say(&format!("standing by: another relay works on {}", self.table));
+                say(&format!("standing by: another relay serves {}", self.table));
                 told = true;
             }
             if self.stopped_within(STAND_BY).await {
@@ -157,7 +157,7 @@ impl Relay {
         }
     }
 
-    /// Publishes until nothing waits.
+    /// Publishes until nothing is pending.
     async fn drain(&mut self, outbox: &Outbox) -> anyhow::Result<End> {
         loop {
             let rows = outbox.read(self.rows).await?;
@@ -180,12 +180,12 @@ impl Relay {
                     *self.stop.borrow()
                 }
                 Some(error) if self.options.once => {
-                    return Err(error).context("Hookwright does not take events");
+                    return Err(error).context("Hookwright does not accept events");
                 }
                 Some(error) => {
                     let pause = self.call_pauses.pause(error.retry_delay());
                     say(&format!(
-                        "Hookwright does not take events: {error}; trying again in {pause:.1?}"
+                        "Hookwright does not accept events: {error}; retrying in {pause:.1?}"
                     ));
                     self.stopped_within(pause).await
                 }
@@ -196,7 +196,7 @@ impl Relay {
         }
     }
 
-    /// Waits, but no longer than until it is time to stop.
+    /// Waits, but at most until the relay is to end.
     async fn stopped_within(&mut self, pause: Duration) -> bool {
         tokio::select! {
             () = sleep(pause) => false,

@@ -19,61 +19,61 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   hookwright replays create --organization acme --webhook wh_... --since 24h --dry-run
-      Count what failed or was cancelled in the last day; nothing is sent.
+      Count the failed and cancelled deliveries of the last day; nothing is sent.
   hookwright replays create --organization acme --webhook wh_... --state delivered --since 2h --rate 50
-      The receiver lost what it was sent: deliver it again, 50 a second.
+      The receiver lost deliveries: send them again, 50 a second.
   hookwright replays create --organization acme --webhook wh_... --missed --since 2026-01-31T09:00:00Z
-      Deliver what was published while the webhook was inactive, or before it was installed.
+      Send events published while the webhook was inactive, or before it was created.
 
-Without --since all that is kept is replayed: it is counted first, and you are asked.
-Ctrl-C ends the command and not the replay, which goes on in the server; the exit status is then 130. It is 1 where the \
-replay was cancelled or failed.";
+Without --since the replay covers everything that is kept: the command counts first and asks for confirmation.
+Ctrl-C ends the command but not the replay, which continues in the server; the exit status is then 130. It is 1 if the \
+             replay was cancelled or failed.";
 
-/// What to replay.
+/// Selection of the replay.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
-    /// What was never delivered because the webhook was inactive or did not exist; needs --webhook
+    /// Events that were never delivered because the webhook was inactive or did not exist; needs --webhook
     #[arg(long, requires = "webhook", conflicts_with_all = ["states", "errors"])]
     missed: bool,
-    /// Only to this webhook: `wh_...` or a resource name
+    /// Only deliveries to this webhook: `wh_...` or a resource name
     #[arg(long, value_name = "WEBHOOK")]
     webhook: Option<String>,
-    /// Only of events of this type; repeatable
+    /// Only deliveries of events of this type; repeatable
     #[arg(long = "event-type", value_name = "TYPE", value_delimiter = ',')]
     event_types: Vec<String>,
-    /// Only deliveries in this state, which must be a final one; repeatable [default: failed, cancelled]
+    /// Only deliveries in this final state; repeatable [default: failed, cancelled]
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
     states: Vec<State>,
-    /// Only deliveries whose last attempt failed for this reason, for example timeout; repeatable
+    /// Only deliveries whose last attempt failed with this error class, for example timeout; repeatable
     #[arg(long = "error", value_name = "CLASS", value_delimiter = ',')]
     errors: Vec<Class>,
-    /// Only of events published at or after this time (RFC 3339), or not longer ago than this (2h)
+    /// Only deliveries of events published at or after this time: RFC 3339, or an age such as 2h
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     since: Option<Timestamp>,
-    /// Only of events published before this time (RFC 3339), or longer ago than this (2h) [default: now]
+    /// Only deliveries of events published before this time: RFC 3339, or an age such as 2h [default: now]
     #[arg(long, value_name = "TIME", value_parser = input::time)]
     until: Option<Timestamp>,
-    /// Only count: nothing is sent
+    /// Count only; send nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most this many deliveries per second, 0.01 to 10000 [default: as many as the server can take in]
+    /// Maximum number of deliveries per second, 0.01 to 10000 [default: limited by the server only]
     #[arg(long, value_name = "RATE")]
     rate: Option<f64>,
-    /// Makes it safe to repeat: at most 128 characters
+    /// Makes the call idempotent: at most 128 characters
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
-    /// Replay all that is kept without being asked, where --since is not given
+    /// Replay everything that is kept without confirmation, if --since is not given
     #[arg(long)]
     yes: bool,
-    /// Return at once; the replay goes on in the server
+    /// Return at once; the replay continues in the server
     #[arg(long)]
     no_wait: bool,
 }
 
-/// Begins a replay, and follows it.
+/// Starts a replay, and follows it.
 pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<ExitCode> {
     let webhook = args.webhook.as_deref();
     let selection = if args.missed {
@@ -114,12 +114,12 @@ pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<Exi
     follow::run(client, replay).await
 }
 
-/// Counts what would be replayed of all that is kept, and asks. Returns until when that is, if the answer is yes: what comes after the
-/// count is not replayed.
+/// Counts what a replay of everything would select, and asks for confirmation. Returns the time of the count if confirmed:
+/// later deliveries are not replayed.
 async fn confirmed(client: &Client, request: &ReplayDeliveriesRequest) -> anyhow::Result<Option<Timestamp>> {
     if !io::stdin().is_terminal() {
         return Err(UsageError::new(
-            "this replays all that is kept: give --since, count with --dry-run, or add --yes to replay it without being asked",
+            "this replays everything that is kept: give --since, count with --dry-run, or add --yes to skip the confirmation",
         )
         .into());
     }
@@ -136,7 +136,7 @@ async fn confirmed(client: &Client, request: &ReplayDeliveriesRequest) -> anyhow
     };
     let end_time = request.end_time.or(begun_at);
     output::note(&format!(
-        "Without --since this is all that is kept: {}, published before {}.",
+        "Without --since the replay covers everything that is kept: {}, published before {}.",
         show::so_far(&counted),
         output::time(end_time.as_ref())
     ));

@@ -1,4 +1,4 @@
-//! Following a replay until it ends.
+//! Follows a replay until it ends.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -12,12 +12,12 @@ use crate::{
     progress::Progress,
 };
 
-/// How soon to look again: at first, and at most. Most replays are short, and the long ones are followed for long.
+/// Poll interval: initial and maximum. Most replays are short, and long ones are polled rarely.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// What a shell says of a command that Ctrl-C ended.
+/// The exit status of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Shows how far the replay is until it ends, then what came of it. The first interrupt leaves it running.
+/// Shows the progress until the replay ends, then the result. The first interrupt leaves it running.
 pub(super) async fn run(client: &Client, replay: Replay) -> anyhow::Result<ExitCode> {
     let Some(ended) = to_the_end(client, replay).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -30,7 +30,7 @@ pub(super) async fn run(client: &Client, replay: Replay) -> anyhow::Result<ExitC
     })
 }
 
-/// Shows how far the replay is until it ends, and returns it; `None` where an interrupt ended that.
+/// Shows the progress until the replay ends, and returns it; `None` after an interrupt.
 pub(super) async fn to_the_end(client: &Client, replay: Replay) -> anyhow::Result<Option<Replay>> {
     let mut interrupt = Interrupt::watch()?;
     let name = replay.name.clone();
@@ -38,7 +38,7 @@ pub(super) async fn to_the_end(client: &Client, replay: Replay) -> anyhow::Resul
         ended = until_it_ends(client, replay) => ended.map(Some),
         () = interrupt.told() => {
             output::note(&format!(
-                "The replay goes on. Look at it: hookwright replays get {name}\n\
+                "The replay continues. Show it: hookwright replays get {name}\n\
                  follow it: hookwright replays follow {name}\ncancel it: hookwright replays cancel {name}"
             ));
             Ok(None)

@@ -1,4 +1,4 @@
-//! Replays for people.
+//! Prints replays for people.
 
 use hookwright_proto::v1::{DeliveryState, ErrorClass, Replay, ReplayDeliveriesRequest, ReplaySelection};
 
@@ -8,7 +8,7 @@ fn state(replay: &Replay) -> String {
     output::enum_name(replay.state().as_str_name(), "REPLAY_STATE_")
 }
 
-/// How far it is, in one line.
+/// The progress in one line.
 pub(super) fn so_far(replay: &Replay) -> String {
     let dry_run = replay.request.as_ref().is_some_and(|request| request.dry_run);
     let mut text = if dry_run {
@@ -53,7 +53,7 @@ pub(super) fn replay(replay: &Replay) -> String {
     ])
 }
 
-/// What was asked for, in one line.
+/// The selection in one line.
 fn asked_for(request: &ReplayDeliveriesRequest) -> String {
     let mut parts = Vec::new();
     if request.selection() == ReplaySelection::Missed {

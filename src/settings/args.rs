@@ -6,13 +6,12 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 
 use super::table::{SETTINGS, Setting, Shape};
 
-/// What the command line says about the settings. Environment and file are put together with it by
-/// [`Effective::load`](super::Effective::load).
+/// The settings on the command line. [`Effective::load`](super::Effective::load) combines them with environment and file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingsArgs {
-    /// The configuration file.
+    /// The settings file.
     pub(crate) config: Option<PathBuf>,
-    /// The values by setting, those that were given only.
+    /// The given values, by setting.
     pub(crate) given: BTreeMap<&'static str, Vec<String>>,
 }
 

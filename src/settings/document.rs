@@ -1,15 +1,15 @@
-//! The settings as documents, made from the same list as everything else: a sample file, and a page of the documentation.
+//! Documents that are generated from the table of settings: a sample file, and a page of the documentation.
 
 use super::table::{SETTINGS, Setting, Shape};
 
-/// How wide the sample's comments are.
+/// Width of the sample's comments.
 const WIDTH: usize = 100;
 
-/// A settings file in which every setting is commented out, with its default.
+/// A settings file with every setting commented out, with its default.
 pub(crate) fn sample() -> String {
     let mut text = String::from(
-        "# Settings of `hookwright serve --config FILE`. Every line shows a default, or what goes there.\n\
-         # A flag wins over an environment variable (HOOKWRIGHT_*), and that over this file.\n",
+        "# Settings of `hookwright serve --config FILE`. Every line shows the default or a placeholder.\n\
+         # A flag overrides an environment variable (HOOKWRIGHT_*), which overrides this file.\n",
     );
     let mut heading = "";
     for setting in SETTINGS {
@@ -29,14 +29,14 @@ pub(crate) fn sample() -> String {
     text
 }
 
-/// The page of the settings, as Markdown.
+/// The reference page of the settings, as Markdown.
 pub(crate) fn page() -> String {
     let mut text = String::from(
         "# Settings\n\n\
-         The settings of `hookwright serve`, from the same list as its `--help`. A flag (`--data-dir`) wins over an environment variable\n\
-         (`HOOKWRIGHT_DATA_DIR`), and that over the file that `--config` names (`data-dir = \"…\"`). Lists are repeated flags, comma-separated\n\
-         variables, and arrays in the file. [hookwright.toml](hookwright.toml) is a file with every setting; `hookwright config --sample` prints\n\
-         it, and `hookwright config` the settings in force.\n",
+         The settings of `hookwright serve`, generated from the same list as its `--help`. A flag (`--data-dir`) overrides an environment\n\
+         variable (`HOOKWRIGHT_DATA_DIR`), which overrides the file that `--config` names (`data-dir = \"…\"`). Lists are repeated flags,\n\
+         comma-separated variables, and arrays in the file. [hookwright.toml](hookwright.toml) has every setting; `hookwright config\n\
+         --sample` prints it. `hookwright config` prints the current settings.\n",
     );
     let mut heading = "";
     for setting in SETTINGS {
@@ -62,7 +62,7 @@ pub(crate) fn page() -> String {
     text
 }
 
-/// The default as the file has it, or what goes there.
+/// The default in the file's syntax, or a placeholder.
 fn value(setting: &Setting) -> String {
     let values = setting.defaults();
     let quoted = |value: &String| format!("{value:?}");

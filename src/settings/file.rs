@@ -7,7 +7,8 @@ use toml::{Table, Value};
 
 use super::table::{SETTINGS, Setting, Shape};
 
-/// The values by setting, as text, and all that is wrong with the file. An unknown key is wrong: a misspelt setting must not be ignored.
+/// The values by setting, as text, and all errors of the file. An unknown key is an error, because a misspelt setting must
+/// not be ignored.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) values: BTreeMap<&'static str, Vec<String>>,
@@ -19,8 +20,8 @@ pub(super) struct Contents {
 /// # Errors
 /// When it cannot be read, or is not TOML.
 pub(super) fn read(path: &Path) -> anyhow::Result<Contents> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
     parse(&text).with_context(|| format!("configuration file {}", path.display()))
 }
 
@@ -34,9 +35,9 @@ fn parse(text: &str) -> anyhow::Result<Contents> {
         };
         if contents.values.contains_key(setting.name) {
             let name = setting.key();
-            contents
-                .wrong
-                .push(format!("`{key}` is `{name}` in another spelling; the file has both"));
+            contents.wrong.push(format!(
+                "the file has both `{key}` and `{name}`, which are the same key"
+            ));
             continue;
         }
         let given = match (setting.shape, value) {
@@ -58,7 +59,7 @@ fn parse(text: &str) -> anyhow::Result<Contents> {
     Ok(contents)
 }
 
-/// The library's own text would show the line, and with it perhaps a password.
+/// The library's message would show the line, which may contain a password.
 fn syntax_error(text: &str, error: &toml::de::Error) -> anyhow::Error {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -120,7 +121,7 @@ mod tests {
         ] {
             assert_eq!(contents.values[name], [value]);
         }
-        assert!(wrong("log-filter = 'a'\nlog_filter = 'b'").contains("in another spelling"));
+        assert!(wrong("log-filter = 'a'\nlog_filter = 'b'").contains("which are the same key"));
     }
 
     #[test]

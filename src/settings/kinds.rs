@@ -1,4 +1,4 @@
-//! How each kind of setting is read from text and written back.
+//! Reads each kind of setting from text, and formats it.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -6,9 +6,9 @@ use crate::units;
 
 /// A type of setting.
 pub(super) trait Kind: Sized {
-    /// Reads the values that were given: one, except for lists.
+    /// Reads the given values: one, except for lists.
     fn read(values: &[String]) -> Result<Self, String>;
-    /// Writes them back.
+    /// Formats them.
     fn show(&self) -> Vec<String>;
 }
 
@@ -19,7 +19,7 @@ fn one(values: &[String]) -> Result<&str, String> {
     }
 }
 
-/// What has its own text form, and needs nothing else.
+/// Types with their own text form.
 macro_rules! plain {
     ($type:ty, $what:literal) => {
         impl Kind for $type {
@@ -82,17 +82,17 @@ impl<T: Kind> Kind for Vec<T> {
     }
 }
 
-/// A number of bytes: the same type in `Options` as a plain number, read with units.
+/// A number of bytes: a plain number in `Options`, read with units.
 pub(super) fn read_size(values: &[String]) -> Result<usize, String> {
     units::parse_size(one(values)?)
 }
 
-/// Writes a number of bytes with its unit.
+/// Formats a number of bytes with its unit.
 pub(super) fn show_size(bytes: &usize) -> Vec<String> {
     vec![units::show_size(*bytes)]
 }
 
-/// DNS servers: the port may be left out.
+/// DNS servers, with an optional port.
 pub(super) fn read_dns_servers(values: &[String]) -> Result<Vec<SocketAddr>, String> {
     values
         .iter()

@@ -7,35 +7,35 @@ use hookwright_server::options::Options;
 
 use super::kinds::{self, Kind};
 
-/// How a setting is given.
+/// The form of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One value.
     One,
-    /// A flag that may stand alone.
+    /// A switch, whose flag needs no value.
     Switch,
-    /// Any number of values: a repeated flag, commas, or an array in the file.
+    /// Several values: a repeated flag, a comma-separated list, or an array in the file.
     List,
 }
 
-/// One field of [`Options`] as people see it.
+/// A field of [`Options`], with its name, help and default.
 pub(super) struct Setting {
-    /// The field; upper-cased after `HOOKWRIGHT_` the environment variable.
+    /// The field's name. In upper case after `HOOKWRIGHT_` it is the environment variable.
     pub(super) name: &'static str,
-    /// The flag where it is not the name in kebab case: the singular of a list.
+    /// The flag's name if it differs from the setting's: the singular of a list.
     singular: Option<&'static str>,
     pub(super) shape: Shape,
     pub(super) heading: &'static str,
     pub(super) value_name: &'static str,
     pub(super) help: &'static str,
-    /// The default, where it is not the one of `Options`.
+    /// The default, if it is not that of `Options`.
     pub(super) default: Option<&'static str>,
     mask: Mask,
     pub(super) write: fn(&mut Options, &[String]) -> Result<(), String>,
     read: fn(&Options) -> Vec<String>,
 }
 
-/// What of a value must not be shown.
+/// The secret part of a value, which is not shown.
 #[derive(Clone, Copy)]
 enum Mask {
     Nothing,
@@ -45,7 +45,7 @@ enum Mask {
 }
 
 impl Setting {
-    /// The key in the file, and the name wherever the setting is named.
+    /// The key in the settings file, which is also its name in messages.
     pub(super) fn key(&self) -> String {
         self.name.replace('_', "-")
     }
@@ -55,7 +55,7 @@ impl Setting {
         self.singular.map_or_else(|| self.key(), str::to_owned)
     }
 
-    /// Whether a key of the file means it: its name, with `-` or `_`, or the name of its flag.
+    /// Whether a key of the file names this setting: by its name, with `-` or `_`, or by its flag.
     pub(super) fn is_called(&self, key: &str) -> bool {
         let key = key.replace('-', "_");
         let is_flag = |singular: &str| key == singular.replace('-', "_");
@@ -67,12 +67,12 @@ impl Setting {
         format!("HOOKWRIGHT_{}", self.name.to_uppercase())
     }
 
-    /// Whether it takes any number of values.
+    /// Whether it accepts several values.
     pub(super) fn is_list(&self) -> bool {
         self.shape == Shape::List
     }
 
-    /// An environment variable's values: a list is separated by commas.
+    /// The values of an environment variable. Commas separate the values of a list.
     pub(super) fn split(&self, value: &str) -> Vec<String> {
         if self.is_list() {
             value
@@ -85,7 +85,7 @@ impl Setting {
         }
     }
 
-    /// The values in effect, with secrets masked.
+    /// The current values, with secrets masked.
     pub(super) fn shown(&self, options: &Options) -> Vec<String> {
         let values = (self.read)(options);
         match self.mask {
@@ -95,7 +95,7 @@ impl Setting {
         }
     }
 
-    /// The values that it has when nobody sets it; none where the default depends on the machine.
+    /// The default values; none if the default depends on the machine.
     pub(super) fn defaults(&self) -> Vec<String> {
         match self.default {
             Some(_) => Vec::new(),
@@ -107,7 +107,7 @@ impl Setting {
     pub(super) fn help_text(&self) -> String {
         let default = self.default.map_or_else(|| self.defaults().join(","), str::to_owned);
         let repeatable = if self.is_list() {
-            "; repeatable, or separated by commas"
+            "; repeatable or comma-separated"
         } else {
             ""
         };
@@ -120,7 +120,7 @@ impl Setting {
     }
 }
 
-/// One row of the table. The trailing arguments override: a singular for the flag, reader and writer of the value.
+/// One row of the table. Trailing arguments override fields, such as the flag's singular or the value's reader and writer.
 macro_rules! setting {
     ($field:ident, $shape:ident, $heading:ident, $value_name:literal, $help:literal $(, $key:ident = $value:expr)*) => {
         Setting {
@@ -144,7 +144,7 @@ macro_rules! setting {
     };
 }
 
-/// The writer and reader of a number of bytes.
+/// A row for a number of bytes.
 macro_rules! size {
     ($field:ident, $heading:ident, $help:literal) => {
         setting!(
@@ -164,89 +164,89 @@ macro_rules! size {
 
 const STORAGE: &str = "Storage";
 const LISTENERS: &str = "Listeners";
-const TARGETS: &str = "Where webhooks may point";
+const TARGETS: &str = "Webhook targets";
 const DELIVERY: &str = "Delivery";
 const LIMITS: &str = "Limits";
 const TELEMETRY: &str = "Telemetry";
 
-/// The list, in the order of `--help` and `hookwright config`.
+/// All settings, in the order of `--help` and `hookwright config`.
 #[rustfmt::skip]
 pub(super) const SETTINGS: &[Setting] = &[
     setting!(data_dir, One, STORAGE, "DIR", "Directory of the embedded store, the master key and the first admin token",
         default = Some("$XDG_DATA_HOME/hookwright, else ~/.local/share/hookwright")),
-    setting!(database_url, One, STORAGE, "URL", "PostgreSQL to use, for example postgres://user:password@host/database, with user and password percent-encoded",
+    setting!(database_url, One, STORAGE, "URL", "URL of the PostgreSQL database, for example postgres://user:password@host/database, with percent-encoded user and password",
         default = Some("the file hookwright.db in the data directory"), mask = Mask::UrlPassword),
-    setting!(database_url_file, One, STORAGE, "FILE", "File that holds database-url, as orchestrators hand out secrets"),
-    setting!(master_key, One, STORAGE, "BASE64", "Master key that seals secrets: base64 of 32 bytes; better set by environment than by flag",
-        default = Some("the file master.key in the data directory, made on first start"), mask = Mask::Everything),
-    setting!(master_key_file, One, STORAGE, "FILE", "File that holds master-key, as orchestrators hand out secrets"),
-    setting!(retention, One, STORAGE, "DURATION", "How long events are kept, with their payloads and attempts, once their deliveries have ended; 0s keeps them for ever"),
-    setting!(node_name, One, STORAGE, "NAME", "Name of this server among those that share a PostgreSQL database; under the same name it goes on with what it left",
-        default = Some("the file node-name in the data directory, made on first start")),
-    setting!(node_lease, One, STORAGE, "DURATION", "How long the other servers wait for one that is silent before they take over its deliveries, 1s to 5m"),
-    setting!(allow_unsafe_durability, Switch, STORAGE, "true|false", "Run although the store may lose what it confirmed (PostgreSQL with fsync=off, for example)"),
+    setting!(database_url_file, One, STORAGE, "FILE", "File that contains database-url, as orchestrators provide secrets"),
+    setting!(master_key, One, STORAGE, "BASE64", "Master key that encrypts secrets: base64 of 32 bytes; prefer the environment variable to the flag",
+        default = Some("the file master.key in the data directory, created at the first start"), mask = Mask::Everything),
+    setting!(master_key_file, One, STORAGE, "FILE", "File that contains master-key, as orchestrators provide secrets"),
+    setting!(retention, One, STORAGE, "DURATION", "Retention of events, with their payloads and attempts, after their deliveries are final; 0s keeps them without a limit"),
+    setting!(node_name, One, STORAGE, "NAME", "Name of this server among those that share a PostgreSQL database; a server restarted under the same name resumes its own deliveries",
+        default = Some("the file node-name in the data directory, created at the first start")),
+    setting!(node_lease, One, STORAGE, "DURATION", "Lease of a server: when it has been silent for this long, the other servers take over its deliveries; 1s to 5m"),
+    setting!(allow_unsafe_durability, Switch, STORAGE, "true|false", "Run even if the store may lose confirmed commits, for example PostgreSQL with fsync=off"),
 
-    setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 takes a free port"),
-    setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (console, /metrics, /healthz, /readyz); port 0 takes a free port"),
-    setting!(http_tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the HTTP listener then speaks TLS"),
+    setting!(grpc_address, One, LISTENERS, "ADDRESS", "Address of the gRPC listener; port 0 selects a free port"),
+    setting!(http_address, One, LISTENERS, "ADDRESS", "Address of the HTTP listener (console, /metrics, /healthz, /readyz); port 0 selects a free port"),
+    setting!(http_tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain; enables TLS on the HTTP listener"),
     setting!(http_tls_private_key, One, LISTENERS, "FILE", "PEM file of the private key of http-tls-certificate"),
-    setting!(console_url, One, LISTENERS, "URL", "Where browsers find the console, for example https://hooks.example.com, where a proxy stands before the HTTP listener",
+    setting!(console_url, One, LISTENERS, "URL", "Public URL of the console behind a proxy, for example https://hooks.example.com",
         default = Some("the address of the HTTP listener, with http:// or https://"), mask = Mask::UrlPassword),
     setting!(portal_parents, List, LISTENERS, "ORIGIN", "Origin of pages that may show the portal in a frame, for example https://app.example.com",
         singular = Some("portal-parent"), mask = Mask::UrlPassword),
-    setting!(trusted_proxies, List, LISTENERS, "NETWORK", "Proxy before the HTTP listener, as an address or a network, that is believed in X-Forwarded-For where a request came from",
+    setting!(trusted_proxies, List, LISTENERS, "NETWORK", "Address or network of a proxy in front of the HTTP listener whose X-Forwarded-For is trusted",
         singular = Some("trusted-proxy")),
-    setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Listen on an address other than loopback although no TLS is configured"),
-    setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain: the gRPC listener then speaks TLS"),
+    setting!(allow_plaintext, Switch, LISTENERS, "true|false", "Allow a listener without TLS on an address other than loopback"),
+    setting!(tls_certificate, One, LISTENERS, "FILE", "PEM file of the certificate chain; enables TLS on the gRPC listener"),
     setting!(tls_private_key, One, LISTENERS, "FILE", "PEM file of the certificate's private key"),
-    setting!(ready_file, One, LISTENERS, "FILE", "File that is written, as JSON, once the server is ready: addresses and place of the admin token"),
+    setting!(ready_file, One, LISTENERS, "FILE", "File that the server writes when it is ready: JSON with its addresses and the path of the admin token"),
 
-    setting!(allow_targets, List, TARGETS, "CIDR|HOST", "Where webhooks may point beside public addresses, for example 10.1.0.0/16",
+    setting!(allow_targets, List, TARGETS, "CIDR|HOST", "Target that webhooks may use in addition to public addresses, for example 10.1.0.0/16",
         singular = Some("allow-target")),
-    setting!(deny_targets, List, TARGETS, "CIDR|HOST", "Where webhooks may not point, for example 203.0.113.0/24",
+    setting!(deny_targets, List, TARGETS, "CIDR|HOST", "Target that webhooks may not use, for example 203.0.113.0/24",
         singular = Some("deny-target")),
-    setting!(own_names, List, TARGETS, "HOST", "Public host names of this installation, which webhooks may not point at",
+    setting!(own_names, List, TARGETS, "HOST", "Public host name of this installation, which webhooks may not use",
         singular = Some("own-name")),
-    setting!(require_https, Switch, TARGETS, "true|false", "Refuse payload URLs that are not https"),
-    setting!(allow_insecure_tls, Switch, TARGETS, "true|false", "Let webhooks switch TLS verification off"),
-    setting!(extra_ca_file, One, TARGETS, "FILE", "PEM file of certificate authorities to trust beside the system's"),
-    setting!(egress_proxy, One, TARGETS, "URL", "Proxy that every attempt goes through by CONNECT, for example http://proxy:3128 or http://user:password@proxy:3128, with user and password percent-encoded",
+    setting!(require_https, Switch, TARGETS, "true|false", "Reject payload URLs that are not https"),
+    setting!(allow_insecure_tls, Switch, TARGETS, "true|false", "Allow webhooks to disable TLS verification"),
+    setting!(extra_ca_file, One, TARGETS, "FILE", "PEM file of certificate authorities to trust in addition to the system's"),
+    setting!(egress_proxy, One, TARGETS, "URL", "CONNECT proxy for all attempts, for example http://proxy:3128 or http://user:password@proxy:3128, with percent-encoded user and password",
         mask = Mask::UrlPassword),
-    setting!(dns_servers, List, TARGETS, "ADDRESS", "DNS server in place of the system's, for example 10.0.0.2 or 10.0.0.2:53",
+    setting!(dns_servers, List, TARGETS, "ADDRESS", "DNS server to use instead of the system's, for example 10.0.0.2 or 10.0.0.2:53",
         singular = Some("dns-server"), write = |options, values| {
             options.dns_servers = kinds::read_dns_servers(values)?;
             Ok(())
         }),
 
-    setting!(retry_delays, List, DELIVERY, "DURATION", "Delay between one attempt of a delivery and the next, for example 30s",
+    setting!(retry_delays, List, DELIVERY, "DURATION", "Delay before a retry, one for each retry, for example 30s",
         singular = Some("retry-delay")),
-    setting!(disable_after, One, DELIVERY, "DURATION", "A webhook that only failed for this long, over at least 20 attempts, is disabled"),
-    setting!(hold, Switch, DELIVERY, "true|false", "Accept events and serve the API, but send nothing and hand nothing out, for a copy of a production database"),
-    setting!(sample_event_types, One, DELIVERY, "true|false", "Register the event types clocking and checksheet at the first start, as samples"),
-    setting!(shutdown_timeout, One, DELIVERY, "DURATION", "How long a shutdown waits for attempts under way"),
-    setting!(header_prefix, One, DELIVERY, "PREFIX", "Prefix of the webhook headers"),
-    setting!(user_agent, One, DELIVERY, "TEXT", "User-Agent that is sent to receivers"),
+    setting!(disable_after, One, DELIVERY, "DURATION", "Disable a webhook after only failures for this long, over at least 20 attempts"),
+    setting!(hold, Switch, DELIVERY, "true|false", "Accept events and serve the API, but send nothing and give out no pull deliveries; for a copy of a production database"),
+    setting!(sample_event_types, One, DELIVERY, "true|false", "Register the sample event types clocking and checksheet at the first start"),
+    setting!(shutdown_timeout, One, DELIVERY, "DURATION", "Time that a shutdown waits for attempts in flight"),
+    setting!(header_prefix, One, DELIVERY, "PREFIX", "Prefix of Hookwright's own request headers"),
+    setting!(user_agent, One, DELIVERY, "TEXT", "User-Agent of requests to receivers"),
 
-    size!(payload_bytes_max, LIMITS, "Largest payload, for example 5MiB"),
-    setting!(webhooks_per_organization_max, One, LIMITS, "COUNT", "How many webhooks an organization may have, 4095 at most"),
-    setting!(concurrent_attempts_max, One, LIMITS, "COUNT", "How many attempts may be under way at once"),
-    setting!(concurrent_attempts_per_webhook_max, One, LIMITS, "COUNT", "How many attempts may be under way at once for one webhook"),
-    size!(memory_bytes_max, LIMITS, "How much payload may wait in memory, for example 64MiB; what exceeds it waits in the store alone"),
+    size!(payload_bytes_max, LIMITS, "Maximum size of a payload, for example 5MiB"),
+    setting!(webhooks_per_organization_max, One, LIMITS, "COUNT", "Maximum number of webhooks per organization, 4095 at most"),
+    setting!(concurrent_attempts_max, One, LIMITS, "COUNT", "Maximum number of attempts in flight"),
+    setting!(concurrent_attempts_per_webhook_max, One, LIMITS, "COUNT", "Maximum number of attempts in flight per webhook"),
+    size!(memory_bytes_max, LIMITS, "Maximum bytes of payloads queued in memory, for example 64MiB; the store keeps the rest"),
 
-    setting!(grpc_connections_max, One, LIMITS, "COUNT", "Connections of the gRPC listener; when all are taken, an idle one is closed for a new one"),
-    setting!(grpc_connections_per_address_max, One, LIMITS, "COUNT", "Connections of the gRPC listener for one address that is neither a trusted proxy nor this machine"),
-    setting!(grpc_streams_per_connection_max, One, LIMITS, "COUNT", "Calls in flight on one gRPC connection"),
-    size!(grpc_request_bytes_max, LIMITS, "Request messages in flight over all gRPC connections, 48MiB or more; further ones wait, then fail with RESOURCE_EXHAUSTED"),
-    setting!(grpc_first_request_timeout, One, LIMITS, "DURATION", "Time for the handshakes of a gRPC connection, and until its first call"),
-    setting!(grpc_idle_timeout, One, LIMITS, "DURATION", "Time after which a gRPC connection without a call is closed; 90s at most if no call on it had a valid token"),
-    setting!(grpc_connection_age_max, One, LIMITS, "DURATION", "Age at which a gRPC connection gets GOAWAY, so that callers connect anew; calls in flight go on"),
+    setting!(grpc_connections_max, One, LIMITS, "COUNT", "Maximum number of gRPC connections; when all are taken, a new connection replaces an idle one"),
+    setting!(grpc_connections_per_address_max, One, LIMITS, "COUNT", "Maximum number of gRPC connections per address; trusted proxies and this machine are exempt"),
+    setting!(grpc_streams_per_connection_max, One, LIMITS, "COUNT", "Maximum number of calls in flight per gRPC connection"),
+    size!(grpc_request_bytes_max, LIMITS, "Maximum bytes of request messages in flight over all gRPC connections, at least 48MiB; further messages wait, then fail with RESOURCE_EXHAUSTED"),
+    setting!(grpc_first_request_timeout, One, LIMITS, "DURATION", "Timeout for the handshakes of a gRPC connection and until its first call"),
+    setting!(grpc_idle_timeout, One, LIMITS, "DURATION", "Idle timeout of a gRPC connection without a call; at most 90s if no call on it had a valid token"),
+    setting!(grpc_connection_age_max, One, LIMITS, "DURATION", "Age at which the server sends GOAWAY on a gRPC connection, so that callers reconnect; calls in flight continue"),
 
-    setting!(stalled_after, One, TELEMETRY, "DURATION", "For how long deliveries may be due without an attempt, or commits fail, before /readyz says so"),
+    setting!(stalled_after, One, TELEMETRY, "DURATION", "Time after which /readyz reports deliveries that are due without an attempt, or failing commits"),
     setting!(otlp_endpoint, One, TELEMETRY, "URL", "OTLP endpoint (gRPC) for traces, for example http://127.0.0.1:4317",
         mask = Mask::UrlPassword),
-    setting!(long_transaction_after, One, TELEMETRY, "DURATION", "For how long a transaction of any session of PostgreSQL may be open before the log names it: it holds back the vacuum"),
+    setting!(long_transaction_after, One, TELEMETRY, "DURATION", "Age at which the log names an open transaction of any PostgreSQL session, because it holds back the vacuum"),
     setting!(log_json, Switch, TELEMETRY, "true|false", "Write logs as JSON lines instead of text"),
-    setting!(log_filter, One, TELEMETRY, "FILTER", "Which logs to write, for example info or hookwright=debug,warn"),
+    setting!(log_filter, One, TELEMETRY, "FILTER", "Filter of log messages, for example info or hookwright=debug,warn"),
 ];
 
 #[cfg(test)]
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_options_is_a_setting() {
-        // Debug names every field; the pattern `name: ` at the start of a line of the pretty form is one of ours.
+        // Debug output names every field: in the pretty form, `name: ` at the start of a line is a field of `Options`.
         let debug = format!("{:#?}", Options::new(PathBuf::from("/data")));
         let fields: Vec<&str> = debug
             .lines()

@@ -13,10 +13,10 @@ use crate::{
 /// The fields of a new webhook.
 #[derive(Args, Debug)]
 pub(crate) struct CreateFields {
-    /// Where deliveries are posted, for example `https://www.example.com/api/listener`
+    /// URL to post deliveries to, for example `https://www.example.com/api/listener`
     #[arg(long, value_name = "URL", required_unless_present = "pull", conflicts_with = "pull")]
     payload_url: Option<String>,
-    /// Post nothing: the receiver fetches its deliveries, see `hookwright deliveries pull`; cannot be changed later
+    /// Create a pull webhook: the receiver pulls its deliveries, see `hookwright deliveries pull`; cannot be changed later
     #[arg(long)]
     pull: bool,
     /// Event type to subscribe to, or `*` for all; repeatable
@@ -28,20 +28,20 @@ pub(crate) struct CreateFields {
         value_delimiter = ','
     )]
     events: Vec<String>,
-    /// Install it inactive: it gets nothing until it is made active
+    /// Create it inactive: it receives nothing until it is resumed
     #[arg(long)]
     inactive: bool,
-    /// Signing secret: text, @FILE, or - for standard input; generated when absent
+    /// Signing secret: text, @FILE, or - for standard input; generated if absent
     #[arg(long, value_name = "SECRET|@FILE|-")]
     signing_secret: Option<String>,
     #[command(flatten)]
     common: CommonFields,
 }
 
-/// The fields of a webhook to change.
+/// The changed fields of a webhook.
 #[derive(Args, Debug)]
 pub(crate) struct UpdateFields {
-    /// Where deliveries are posted
+    /// URL to post deliveries to
     #[arg(long, value_name = "URL")]
     payload_url: Option<String>,
     /// Event type to subscribe to, or `*` for all; repeatable; replaces the list
@@ -50,71 +50,71 @@ pub(crate) struct UpdateFields {
     /// Whether events are sent
     #[arg(long, value_name = "true|false")]
     active: Option<bool>,
-    /// Put a field back to its default; repeatable
+    /// Reset a field to its default; repeatable
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     clear: Vec<Clearable>,
-    /// Change it only if it was not changed since this etag was read
+    /// Fail if the webhook has changed since this etag was read
     #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
     etag: String,
     #[command(flatten)]
     common: CommonFields,
 }
 
-/// The fields that are given alike on create and on update.
+/// The fields that create and update share.
 #[derive(Args, Debug)]
 struct CommonFields {
-    /// A note for people to read, at most 1,000 characters
+    /// Description, at most 1,000 characters
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Header to send with every delivery, `NAME: VALUE`; repeatable; replaces all headers
+    /// Custom header of every delivery, `NAME: VALUE`; repeatable; replaces all headers
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = input::header)]
     headers: Vec<(String, String)>,
-    /// How long an attempt may take, connecting included: 1s to 30s [default: 10s]
+    /// Timeout of an attempt, including connecting: 1s to 30s [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     attempt_timeout: Option<Duration>,
-    /// Delay before the next attempt, 1s to 7d; repeatable, up to 100 [default: the installation's schedule]
+    /// Delay before a retry, 1s to 7d; repeatable, up to 100 [default: the installation's schedule]
     #[arg(long = "retry-delay", value_name = "DURATION", value_parser = parse_duration, value_delimiter = ',')]
     retry_delays: Vec<Duration>,
-    /// At most this many attempts begin per second, 0.01 to 10000 [default: no limit]
+    /// Maximum number of attempts started per second, 0.01 to 10000 [default: unlimited]
     #[arg(long, value_name = "RATE")]
     requests_per_second: Option<f64>,
-    /// Send even when the receiver's TLS certificate does not verify; the operator must have allowed it
+    /// Send even if the receiver's TLS certificate cannot be verified; the operator must have allowed it
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     insecure_skip_tls_verify: Option<bool>,
-    /// Sign with an ed25519 key too (`v1a` in webhook-signature)
+    /// Also sign with ed25519 (`v1a` in webhook-signature)
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ed25519: Option<bool>,
-    /// Which events of the subscribed types are sent, an expression in CEL, for example `attributes.region == 'eu'`: text, @FILE,
-    /// or - for standard input [default: all]
+    /// CEL expression that selects events of the subscribed types, for example `attributes.region == 'eu'`: text, @FILE, or
+    /// - for standard input [default: all]
     #[arg(long, value_name = "CEL|@FILE|-")]
     filter: Option<String>,
-    /// Whether deliveries go one after another for each ordering key [default: unordered]
+    /// Whether the deliveries of each ordering key are sent in order, one at a time [default: unordered]
     #[arg(long, value_name = "ORDERING")]
     ordering: Option<OrderingChoice>,
-    /// What becomes of a key of an ordered webhook when a delivery of it fails for good [default: skip]
+    /// What happens to a key of an ordered webhook when one of its deliveries fails permanently [default: skip]
     #[arg(long, value_name = "WHAT")]
     ordered_failure: Option<FailureChoice>,
 }
 
-/// In which order deliveries are made.
+/// The order of deliveries.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OrderingChoice {
-    /// Several at the same time
+    /// Concurrent
     Unordered,
-    /// One after another for each ordering key
+    /// One at a time for each ordering key
     Ordered,
 }
 
-/// What becomes of a key.
+/// What happens to a key.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FailureChoice {
-    /// The next delivery of the key is made
+    /// The next delivery of the key is sent
     Skip,
-    /// The key waits until the delivery is retried or skipped by hand
+    /// The key is blocked until someone retries or skips the delivery
     Pause,
 }
 
-/// A field that has a default to go back to.
+/// A field that can be reset to its default.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Clearable {
     Description,
@@ -159,7 +159,7 @@ impl CreateFields {
 }
 
 impl UpdateFields {
-    /// The webhook with its new values, and the paths of the fields to change.
+    /// The webhook with its new values, and the paths of the changed fields.
     pub(super) fn read(self) -> anyhow::Result<(Webhook, Vec<String>)> {
         let mut webhook = Webhook {
             etag: self.etag,
@@ -192,7 +192,7 @@ impl UpdateFields {
 }
 
 impl CommonFields {
-    /// Sets what was given, and tells the paths.
+    /// Sets the given fields, and returns their paths.
     fn put(self, webhook: &mut Webhook) -> anyhow::Result<Vec<&'static str>> {
         let mut paths = Vec::new();
         if let Some(description) = self.description {

@@ -19,34 +19,34 @@ Examples:
   hookwright webhooks test-filter 'payload.total > 100' --json @order.json
   hookwright webhooks test-filter @filter.cel --event evt_... --organization acme
 
-Exits with 1 when the event does not match.";
+Exits with 1 if the event does not match.";
 
-/// A filter, and an event to try it on.
+/// A filter, and an event to test it with.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("sample").args(["json", "event"]).required(true))]
 pub(crate) struct TestFilter {
-    /// The filter, an expression in CEL: text, @FILE, or - for standard input
+    /// The filter, a CEL expression: text, @FILE, or - for standard input
     filter: String,
-    /// A payload to try it on, a JSON object: text, @FILE, or - for standard input
+    /// A payload to test it with, a JSON object: text, @FILE, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-")]
     json: Option<String>,
-    /// A published event to try it on: `evt_...` with --organization, or the full resource name
+    /// A published event to test it with: `evt_...` with --organization, or the full resource name
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["event_type", "attributes", "ordering_key"])]
     event: Option<String>,
     #[command(flatten)]
     organization: OrganizationArgs,
-    /// The type of the event that goes with --json
+    /// The event type for --json
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     event_type: String,
-    /// An attribute of the event that goes with --json; repeatable
+    /// An event attribute for --json; repeatable
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = input::pair)]
     attributes: Vec<(String, String)>,
-    /// The ordering key of the event that goes with --json
+    /// The ordering key for --json
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     ordering_key: String,
 }
 
-/// Tries the filter.
+/// Tests the filter.
 pub(super) async fn run(client: &Client, args: TestFilter) -> anyhow::Result<ExitCode> {
     let filter = input::read_line(&args.filter)?;
     let sample = match args.event {

@@ -1,4 +1,4 @@
-//! Webhooks and their secrets for people.
+//! Prints webhooks and their secrets for people.
 
 use hookwright_proto::v1::{
     CheckWebhookUrlResponse, DeliveryMode, OrderedFailure, Ordering, ResumeWebhookResponse,
@@ -7,7 +7,7 @@ use hookwright_proto::v1::{
 
 use crate::{client::names, output, units::show_duration};
 
-/// Whether it is active; if the service switched it off, why.
+/// Whether it is active; if the service disabled it, why.
 pub(super) fn state(webhook: &Webhook) -> String {
     let reason = output::enum_name(webhook.disabled_reason().as_str_name(), "DISABLED_REASON_");
     let state = match (webhook.active.unwrap_or(true), reason.as_str()) {
@@ -17,27 +17,27 @@ pub(super) fn state(webhook: &Webhook) -> String {
     };
     match webhook.paused_key_count {
         0 => state,
-        1 => format!("{state}, 1 key paused"),
-        ..=PAUSED_COUNTED => format!("{state}, {} keys paused", webhook.paused_key_count),
-        _ => format!("{state}, more than {PAUSED_COUNTED} keys paused"),
+        1 => format!("{state}, 1 key blocked"),
+        ..=PAUSED_COUNTED => format!("{state}, {} keys blocked", webhook.paused_key_count),
+        _ => format!("{state}, more than {PAUSED_COUNTED} keys blocked"),
     }
 }
 
-/// How many paused keys the server counts.
+/// Up to how many blocked keys the server counts.
 const PAUSED_COUNTED: i32 = 1_000;
 
-/// What lists the deliveries that paused keys wait for.
+/// The command that lists the deliveries that block keys.
 fn paused_keys(webhook: &Webhook) -> String {
     let (organization, id) = (names::owner(&webhook.name), names::id(&webhook.name));
     match webhook.paused_key_count {
         0 => String::new(),
         _ => format!(
-            "they wait for a decision: hookwright deliveries list --organization {organization} --webhook {id} --state paused"
+            "list the deliveries that block them: hookwright deliveries list --organization {organization} --webhook {id} --state paused"
         ),
     }
 }
 
-/// The URL as people know it.
+/// The URL for display.
 pub(super) fn url(webhook: &Webhook) -> String {
     if webhook.delivery_mode() == DeliveryMode::Pull {
         return "(pull)".to_owned();
@@ -50,10 +50,10 @@ pub(super) fn url(webhook: &Webhook) -> String {
     .clone()
 }
 
-/// How deliveries get to the receiver, where they are not posted.
+/// The delivery mode, if it is not push.
 fn delivery_mode(webhook: &Webhook) -> &'static str {
     match webhook.delivery_mode() {
-        DeliveryMode::Pull => "pull: its receiver fetches, see `hookwright deliveries pull`",
+        DeliveryMode::Pull => "pull: the receiver pulls its deliveries, see `hookwright deliveries pull`",
         DeliveryMode::Push | DeliveryMode::Unspecified => "",
     }
 }
@@ -116,40 +116,42 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         rows.push(("signing secret", webhook.signing_secret.clone()));
         rows.push((
             "",
-            "(the receiver needs it to verify; shown again only by reveal-secret)".to_owned(),
+            "(the receiver verifies with it; reveal-secret shows it again)".to_owned(),
         ));
     }
     output::fields(rows)
 }
 
-/// Until when the older secret signs too, and how that ends earlier.
+/// When the rotation ends, and how to end it earlier.
 fn rotation(webhook: &Webhook) -> String {
     let until = webhook
         .rotation
         .as_ref()
         .map(|rotation| output::time(rotation.expire_time.as_ref()));
     let text = |until| {
-        format!("the older secret signs too until {until}; end it earlier by `hookwright webhooks complete-rotation`")
+        format!(
+            "the older secret also signs until {until}; end it earlier with `hookwright webhooks complete-rotation`"
+        )
     };
     until.map(text).unwrap_or_default()
 }
 
-/// The webhook that is active again, and what became of what waited.
+/// The resumed webhook, and what happens to its backlog.
 pub(super) fn resumed(response: &ResumeWebhookResponse) -> String {
     let shown = response.webhook.as_ref().map(webhook).unwrap_or_default();
     match response.discarded_count {
         0 => shown,
-        count => format!("{shown}\n\nCancelled {count} deliveries that were pending."),
+        count => format!("{shown}\n\nCancelled {count} pending deliveries."),
     }
 }
 
-/// The new secret, and what holds until the old one ends.
+/// The new secret, and the rules until the old one ends.
 pub(super) fn rotated(response: &RotateSigningSecretResponse) -> String {
     let mut text = secret(&response.signing_secret, &response.standard_form);
     match &response.old_secret_expire_time {
         Some(time) => text.push_str(&format!(
-            "\n\nThe old secret stays valid until {}. Until then webhook-signature carries a signature of each;\n\
-             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. End this earlier: hookwright webhooks complete-rotation",
+            "\n\nThe old secret stays valid until {}. Until then webhook-signature carries a signature of each secret;\n\
+             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. End it earlier: hookwright webhooks complete-rotation",
             output::time(Some(time))
         )),
         None => text.push_str("\n\nThe old secret has ended: only the new one signs."),
@@ -157,7 +159,7 @@ pub(super) fn rotated(response: &RotateSigningSecretResponse) -> String {
     text
 }
 
-/// The secret in use.
+/// The current secret.
 pub(super) fn revealed(response: &RevealSigningSecretResponse) -> String {
     secret(&response.signing_secret, &response.standard_form)
 }
@@ -182,8 +184,8 @@ pub(super) fn check(response: &CheckWebhookUrlResponse) -> String {
 
 fn ordering(webhook: &Webhook) -> String {
     match (webhook.ordering(), webhook.ordered_failure()) {
-        (Ordering::Ordered, OrderedFailure::Pause) => "ordered; pauses a key whose delivery fails for good",
-        (Ordering::Ordered, _) => "ordered; skips a delivery that fails for good",
+        (Ordering::Ordered, OrderedFailure::Pause) => "ordered; a permanent failure blocks its key",
+        (Ordering::Ordered, _) => "ordered; a permanent failure is skipped",
         _ => "",
     }
     .to_owned()

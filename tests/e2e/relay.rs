@@ -360,7 +360,7 @@ async fn a_refused_row_is_marked_and_stops_nobody() {
     let mut relay = Running::of(&shop, &installation, &["--once"]);
     assert_eq!(relay.ended().await, Some(1), "something was refused: {}", relay.log());
     assert!(
-        relay.log().contains("NotFound") && relay.log().contains("published 4 events, 2 refused"),
+        relay.log().contains("NotFound") && relay.log().contains("published 4 events, 2 rejected"),
         "{}",
         relay.log()
     );
@@ -418,7 +418,7 @@ async fn a_wrong_token_refuses_no_rows() {
     shop.insert(0..3).await;
     let address = installation.server.grpc_address().to_owned();
     let mut wrong = Running::start(&shop, &address, "hw_wrong", &[]);
-    wrong.logged("Hookwright does not take events: Unauthenticated").await;
+    wrong.logged("Hookwright does not accept events: Unauthenticated").await;
     assert_eq!(wrong.terminate().await, Some(0), "{}", wrong.log());
     let mut once = Running::start(&shop, &address, "hw_wrong", &["--once"]);
     assert_eq!(once.ended().await, Some(1));
@@ -439,7 +439,7 @@ async fn a_second_relay_stands_by_and_takes_over() {
     let mut third = Running::of(&shop, &installation, &["--once"]);
     assert_eq!(third.ended().await, Some(0));
     assert!(
-        third.log().contains("another relay works on this outbox"),
+        third.log().contains("another relay serves this outbox"),
         "{}",
         third.log()
     );
@@ -465,7 +465,7 @@ async fn lost_connections_to_postgresql_are_made_again() {
         shop.insert(n..n + 1).await;
         shop.drained().await;
     }
-    assert!(relay.log().contains("trying again in"), "{}", relay.log());
+    assert!(relay.log().contains("retrying in"), "{}", relay.log());
     assert_each_once(numbers(&installation).await, 5);
     assert_eq!(relay.terminate().await, Some(0));
 }

@@ -85,17 +85,17 @@ async fn the_command_line_tells_each_mistake_and_its_fix() {
         (
             good.address().replace("127.0.0.1", "localhost"),
             &authority,
-            ["is for 127.0.0.1, not for localhost", "use a name"],
+            ["is for 127.0.0.1, not for localhost", "use a host name"],
         ),
         (
             format!("https://{}", plain.grpc_address()),
             &authority,
-            ["the server does not speak TLS", "write http://"],
+            ["the server does not speak TLS", "use http://"],
         ),
         (
             good.address().replace("https:", "http:"),
             &authority,
-            ["the server speaks TLS", "write https://"],
+            ["the server speaks TLS", "use https://"],
         ),
     ] {
         let stderr = said(&address, authority).await;

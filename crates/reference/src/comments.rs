@@ -1,4 +1,4 @@
-//! The comments of a file, by the path of what they are about.
+//! The comments of a proto file, by the path of the commented element.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ impl Comments {
         Self(commented.filter(|(_, text)| !text.is_empty()).collect())
     }
 
-    /// The comment on something: paragraphs, each on one line.
+    /// The comment of an element: paragraphs, each on one line.
     pub(crate) fn at(&self, path: &[usize]) -> &str {
         let path: Vec<i32> = path
             .iter()

@@ -1,5 +1,5 @@
-//! The API's reference, as Markdown: one page a service, from the comments in `proto/`. What reflection tells and what the
-//! pages say is thus the same text.
+//! The API reference as Markdown: one page per service, generated from the comments in `proto/`, which reflection also
+//! returns.
 
 mod comments;
 mod page;
@@ -49,17 +49,16 @@ fn index(files: &[&FileDescriptorProto]) -> String {
     rows.sort();
     format!(
         "# The API\n\n\
-         The gRPC API `{PACKAGE}`, made from the comments in [proto/](../../proto) by `make reference`. A server answers\n\
-         reflection, so that `grpcurl` and its like need no files. Every call but those of `grpc.health.v1` and of reflection\n\
-         takes a token: the metadata `authorization: Bearer hw_...`. Errors are gRPC statuses with `google.rpc.ErrorInfo`\n\
-         (a stable reason, domain `hookwright`), and `BadRequest` that names each field at fault; what can be repeated says so\n\
-         by `RetryInfo`.\n\n\
+         The gRPC API `{PACKAGE}`. `make reference` generates these pages from the comments in [proto/](../../proto). Servers support\n\
+         reflection, so `grpcurl` and similar tools need no files. Every call except `grpc.health.v1` and reflection needs a token in the\n\
+         metadata `authorization: Bearer hw_...`. Errors are gRPC statuses with `google.rpc.ErrorInfo` (a stable reason, domain\n\
+         `hookwright`) and a `BadRequest` that names each invalid field. Retryable errors have `RetryInfo`.\n\n\
          | service | calls |\n| --- | --- |\n{}",
         rows.concat()
     )
 }
 
-/// What a heading is called in a link, as GitHub does it.
+/// The anchor of a heading, by GitHub's rules.
 fn anchor(heading: &str) -> String {
     heading.to_lowercase()
 }

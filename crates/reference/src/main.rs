@@ -1,4 +1,4 @@
-//! `hookwright-reference DIR` writes the reference into a directory. A test tells whether what is kept is current.
+//! `hookwright-reference DIR` writes the reference into a directory. A test checks that the committed pages are current.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! One page: a service with its calls, and the messages and enums of its file.
+//! The page of a file: its service with the calls, its messages and its enums.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use prost_types::{
 use crate::{PACKAGE, anchor, comments::Comments, file_name};
 
 /// The fields of `FileDescriptorProto`, `ServiceDescriptorProto`, `DescriptorProto` and `EnumDescriptorProto` that lead to
-/// what has a comment: see google/protobuf/descriptor.proto.
+/// commented elements: see google/protobuf/descriptor.proto.
 const MESSAGE: usize = 4;
 const ENUM: usize = 5;
 const NESTED_ENUM: usize = 4;
@@ -47,7 +47,7 @@ pub(crate) fn render(file: &FileDescriptorProto, all: &[&FileDescriptorProto]) -
             let comment = comments.at(&[MESSAGE, index, FIELD, number]);
             types.field(message, field, comment)
         });
-        table(&mut page, "| field | type | what it is |", fields.collect());
+        table(&mut page, "| field | type | description |", fields.collect());
     }
     let enums = enums(file);
     if !enums.is_empty() {
@@ -59,12 +59,12 @@ pub(crate) fn render(file: &FileDescriptorProto, all: &[&FileDescriptorProto]) -
             let comment = cell(comments.at(&[&path[..], &[VALUE, number]].concat()));
             format!("| `{}` | {} | {comment} |\n", value.name(), value.number())
         });
-        table(&mut page, "| value | number | what it means |", values.collect());
+        table(&mut page, "| value | number | description |", values.collect());
     }
     page
 }
 
-/// The enums of a file with their names and paths, those within messages included.
+/// The enums of a file with their names and paths, including nested ones.
 fn enums(file: &FileDescriptorProto) -> Vec<(String, Vec<usize>, &EnumDescriptorProto)> {
     let top = file.enum_type.iter().enumerate();
     let mut found: Vec<_> = top
@@ -81,7 +81,7 @@ fn enums(file: &FileDescriptorProto) -> Vec<(String, Vec<usize>, &EnumDescriptor
 }
 
 fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
-    // A `String` takes everything.
+    // Writing to a `String` cannot fail.
     let _ = page.write_fmt(text);
 }
 
@@ -97,7 +97,7 @@ fn cell(text: &str) -> String {
     text.replace("\n\n", "<br>").replace('|', "\\|")
 }
 
-/// Types as links to where they are described.
+/// Types as links to their descriptions.
 struct Types<'a> {
     file: &'a FileDescriptorProto,
     all: &'a [&'a FileDescriptorProto],

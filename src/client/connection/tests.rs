@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-/// A directory with a token in the data directory, one in a file, and profiles.
+/// A directory with a token in the data directory, another in a file, and profiles.
 struct Home {
     directory: tempfile::TempDir,
 }

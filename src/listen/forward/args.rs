@@ -11,17 +11,17 @@ use crate::{
     units::parse_duration,
 };
 
-/// Until a delivery to a temporary webhook is given up: long enough to fix a program and start it again.
+/// How long a delivery to a temporary webhook is retried: long enough to fix and restart a program.
 const TRIES_DEFAULT: u32 = 10;
-/// The longest delay between two tries.
+/// The maximum retry delay.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// What is forwarded, and where to.
+/// What to forward, and the target.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Forwarding")]
 pub(crate) struct ForwardArgs {
-    /// Listen on no address: fetch the organization's deliveries from the server, and post each to this URL; `http://` may be
-    /// left out for this machine, as in localhost:4242/webhook
+    /// Listen on no address: pull the organization's deliveries from the server, and post each to this URL. `http://` is
+    /// optional for this machine, as in localhost:4242/webhook
     #[arg(long, value_name = "URL", conflicts_with_all = ["address", "status"])]
     pub(in crate::listen) forward_to: Option<String>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(crate) struct ForwardArgs {
         conflicts_with = "webhook"
     )]
     pub(super) events: Vec<String>,
-    /// Which events of these types to forward, an expression in CEL: text, @FILE, or - for standard input [default: all]
+    /// CEL expression that selects events of these types: text, @FILE, or - for standard input [default: all]
     #[arg(
         long,
         value_name = "CEL|@FILE|-",
@@ -44,26 +44,26 @@ pub(crate) struct ForwardArgs {
         conflicts_with = "webhook"
     )]
     pub(super) filter: Option<String>,
-    /// Fetch from this webhook, which was made with --pull, in place of a temporary one; nothing is deleted
+    /// Pull from this webhook, created with --pull, instead of a temporary one; it is not deleted
     #[arg(long, value_name = "WEBHOOK", requires = "forward_to")]
     pub(super) webhook: Option<String>,
-    /// How long the URL may take to answer, 1s to 1h
+    /// Timeout of an attempt, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = attempt_timeout, requires = "forward_to")]
     pub(super) attempt_timeout: Duration,
-    /// How often a delivery is tried before it is acknowledged all the same [default: 10; with --webhook without end]
+    /// Maximum number of attempts before a delivery is acknowledged anyway [default: 10; unlimited with --webhook]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), requires = "forward_to")]
     tries: Option<u32>,
-    /// How long to wait before a delivery is tried again; twice as long each time, up to 1m
+    /// Delay before the first retry; doubles each time, up to 1m
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration, requires = "forward_to")]
     retry_delay: Duration,
-    /// Post even when the URL's TLS certificate does not verify
+    /// Post even if the URL's TLS certificate cannot be verified
     #[arg(long, requires = "forward_to")]
     pub(super) insecure_skip_tls_verify: bool,
     #[command(flatten)]
     pub(super) server: ServerArgs,
 }
 
-/// How to reach the server: as every client command, but that --address is taken.
+/// Connection flags as in every client command, except that --address is taken.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ServerArgs {
@@ -73,25 +73,26 @@ pub(super) struct ServerArgs {
     /// API token, of the scope `manage` [env: HOOKWRIGHT_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// File that holds the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: as for other commands]
+    /// File that contains the API token [env: HOOKWRIGHT_TOKEN_FILE] [default: as for other commands]
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
-    /// PEM file of certificate authorities to trust beside the system's, for the server and for --forward-to [env: HOOKWRIGHT_CA_FILE]
+    /// PEM file of certificate authorities to trust in addition to the system's, for the server and for --forward-to [env:
+    /// HOOKWRIGHT_CA_FILE]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// How long each call may take, for example 5s or 2m [default: 30s]
+    /// Timeout of each call, for example 5s or 2m [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
     /// The profile to use, see `hookwright profiles` [env: HOOKWRIGHT_PROFILE]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// The file that holds the profiles [env: HOOKWRIGHT_CLIENT_CONFIG]
+    /// The file that stores the profiles [env: HOOKWRIGHT_CLIENT_CONFIG]
     #[arg(long, value_name = "FILE")]
     client_config: Option<PathBuf>,
 }
 
 impl ServerArgs {
-    /// The same as the flags of other commands.
+    /// The equivalent flags of other commands.
     pub(super) fn client(&self) -> ClientArgs {
         let one = self.clone();
         ClientArgs {
@@ -117,17 +118,17 @@ fn attempt_timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl ForwardArgs {
-    /// When a delivery is tried again.
+    /// The retry policy.
     pub(super) fn retries(&self) -> Retries {
         Retries {
-            // A webhook that is not ours holds what others may want: it is never given up unless somebody says so.
+            // A user's own webhook may contain deliveries that others need: give up none of them unless --tries is set.
             tries: self.tries.or(self.webhook.is_none().then_some(TRIES_DEFAULT)),
             delay: self.retry_delay,
         }
     }
 }
 
-/// When a delivery is tried again, and when it is given up.
+/// When a delivery is retried, and when the command gives up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retries {
     tries: Option<u32>,
@@ -135,7 +136,7 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// What becomes of a delivery after an attempt, of which 1 is the first.
+    /// What happens to a delivery after an attempt, of which 1 is the first.
     pub(super) fn after(self, report: &AttemptReport, attempt: i32) -> Then {
         if report.failure.is_none() {
             return Then::Acknowledge;

@@ -1,4 +1,4 @@
-//! What is shown of each delivery that was posted.
+//! The output line of a posted delivery.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::{
     units::show_duration,
 };
 
-/// What becomes of a delivery that was posted.
+/// What happens to a posted delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// It was answered with a 2xx status: acknowledged.
+    /// A 2xx answer: acknowledged.
     Acknowledge,
-    /// It is tried again after this.
+    /// Retried after this delay.
     TryAgain(Duration),
-    /// It was tried often enough: acknowledged all the same.
+    /// Attempted often enough: acknowledged anyway.
     GiveUp,
 }
 
-/// A delivery with what came of it.
+/// A delivery with its result.
 pub(super) struct Line<'a> {
     pub(super) delivery: &'a PulledDelivery,
     pub(super) report: &'a AttemptReport,
@@ -33,12 +33,12 @@ pub(super) struct Line<'a> {
     pub(super) then: Then,
 }
 
-/// The heading of the lines.
+/// The heading of the output.
 pub(super) fn header() -> String {
     columns(["TIME", "STATUS", "TOOK", "TYPE", "DELIVERY", "TRY", ""])
 }
 
-/// Lines come one by one, so their columns have fixed widths.
+/// Rows arrive one by one, so columns have fixed widths.
 fn columns(cells: [&str; 7]) -> String {
     let [time, status, took, event_type, delivery, attempt, remark] = cells;
     let line = format!("{time:<21} {status:<6} {took:>10}  {event_type:<20} {delivery:<21} {attempt:>3}  {remark}");
@@ -46,7 +46,7 @@ fn columns(cells: [&str; 7]) -> String {
 }
 
 impl Line<'_> {
-    /// Shows it: in place of the line the request byte for byte where that is given.
+    /// Prints the row, or the bytes of the request if they are given.
     pub(super) fn show(&self, output: Output, raw: Option<&Request>) -> anyhow::Result<()> {
         #[expect(
             clippy::disallowed_methods,
@@ -85,19 +85,19 @@ impl Line<'_> {
         ])
     }
 
-    /// Whether it verified, and where it failed what happened and what is next.
+    /// Whether it verified; for a failure, what happened and what follows.
     fn remark(&self) -> String {
         let mut parts = Vec::new();
         match self.then {
             Then::Acknowledge => {}
             Then::TryAgain(delay) => parts.push(format!("{}; again in {}", self.error(), show_duration(delay))),
-            Then::GiveUp => parts.push(format!("{}; given up: it was acknowledged", self.error())),
+            Then::GiveUp => parts.push(format!("{}; gave up and acknowledged it", self.error())),
         }
         parts.extend(self.verdict.map(ToString::to_string));
         parts.join("; ")
     }
 
-    /// What happened: also what only operators are told, for here they are the same.
+    /// What happened, including the operator's detail: here the user is the operator.
     fn error(&self) -> String {
         let message = self.report.error_message().unwrap_or_default();
         match self.report.operator_detail() {

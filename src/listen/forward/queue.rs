@@ -1,4 +1,4 @@
-//! The deliveries of the webhook: fetched, acknowledged, put off. Survives restarts of the server.
+//! The deliveries of the webhook: pulls, acknowledges and delays them. Survives restarts of the server.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     output,
 };
 
-/// How many deliveries are fetched at once.
+/// Number of deliveries per pull.
 const FETCHED_MAX: u16 = 10;
-/// How long the server waits for a delivery while there is none.
+/// Time that the server waits for a delivery if there is none.
 const WAIT: Duration = Duration::from_secs(20);
-/// What a delivery takes beside its attempt, generously.
+/// A generous bound on a delivery's overhead in addition to its attempt.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -24,9 +24,9 @@ pub(super) struct Queue<'a> {
     client: &'a Client,
     /// The webhook's resource name.
     pub(super) webhook: String,
-    /// Fetched, and not looked at yet.
+    /// Pulled, and not started yet.
     fetched: VecDeque<PulledDelivery>,
-    /// What `next` gave, until it is acknowledged or put off.
+    /// Deliveries that `next` returned, until they are acknowledged or delayed.
     current: Option<String>,
     ack_timeout: Duration,
     patience: Patience,
@@ -39,7 +39,7 @@ impl<'a> Queue<'a> {
             webhook: String::new(),
             fetched: VecDeque::new(),
             current: None,
-            // The last of those that were fetched waits until all others had their time.
+            // The last pulled delivery waits until all others have had their time.
             ack_timeout: (args.attempt_timeout + MARGIN) * u32::from(FETCHED_MAX),
             patience: Patience::default(),
         }
@@ -73,7 +73,7 @@ impl<'a> Queue<'a> {
         Ok(delivery)
     }
 
-    /// Acknowledges what `next` gave.
+    /// Acknowledges a delivery that `next` returned.
     pub(super) async fn acknowledge(&mut self, delivery: &PulledDelivery) -> anyhow::Result<()> {
         let stale = loop {
             let request = AcknowledgeDeliveriesRequest {
@@ -89,7 +89,7 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    /// Has what `next` gave handed out again after a delay.
+    /// Makes the server hand out a delivery that `next` returned again after a delay.
     pub(super) async fn put_off(&mut self, delivery: &PulledDelivery, delay: Duration) -> anyhow::Result<()> {
         let stale = loop {
             match self.extend(vec![delivery.ack_id.clone()], delay).await {
@@ -106,7 +106,7 @@ impl<'a> Queue<'a> {
         self.current = None;
         if !stale.is_empty() {
             output::note(&format!(
-                "{} was acknowledged, cancelled or handed out again by somebody else in the meantime",
+                "{} was acknowledged, cancelled or handed out again in the meantime",
                 crate::client::names::id(&delivery.delivery)
             ));
         }
@@ -122,7 +122,7 @@ impl<'a> Queue<'a> {
         Ok(response.into_inner().stale_ack_ids)
     }
 
-    /// Gives back what was fetched and not dealt with. Where that fails the deliveries come back by themselves, only later.
+    /// Releases pulled deliveries that were not processed. If that fails, they return when their lease ends.
     pub(super) async fn give_back(&mut self) {
         let mut ack_ids: Vec<String> = self.fetched.drain(..).map(|one| one.ack_id).collect();
         ack_ids.extend(self.current.take());
@@ -131,7 +131,7 @@ impl<'a> Queue<'a> {
         }
         if let Err(status) = self.extend(ack_ids, Duration::ZERO).await {
             output::note(&format!(
-                "what was fetched and not dealt with could not be given back ({}); it is handed out again within {}",
+                "unprocessed deliveries could not be released ({}); the server hands them out again within {}",
                 output::printable(status.message()),
                 crate::units::show_duration(self.ack_timeout)
             ));

@@ -1,6 +1,6 @@
-//! What a run of `listen --forward-to` leaves behind when it is killed: a file that names it, so that the next run can clean up.
+//! A record of a run of `listen --forward-to`, so that the next run can clean up after a killed one.
 //!
-//! The file is locked for as long as its process lives, so whoever can lock it knows that the process is gone. It is removed
+//! The process keeps its file locked, so a process that can lock the file knows that the owner is gone. The file is removed
 //! when its webhook is deleted.
 
 use std::{
@@ -16,14 +16,14 @@ use tempfile::NamedTempFile;
 
 use crate::settings::Environment;
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Left {
     /// The server's address.
     pub(super) address: String,
     /// `organizations/...`.
     pub(super) organization: String,
-    /// Is in the webhook's description.
+    /// A mark in the webhook's description.
     pub(super) session: String,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn directory(environment: Environment<'_>) -> Option<PathBuf> {
 }
 
 impl Session {
-    /// Begins a session before there is anything to clean up.
+    /// Creates the file before there is anything to clean up.
     pub(super) fn begin(directory: &Path, address: &str, organization: &str) -> anyhow::Result<Self> {
         let begun = || -> std::io::Result<Self> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -51,7 +51,7 @@ impl Session {
                 .prefix("")
                 .suffix(".json")
                 .rand_bytes(16)
-                // Nothing but `end` removes it: a panic is an end that cleaned up nothing.
+                // Only `end` removes it: a panic cleans up nothing.
                 .disable_cleanup(true)
                 .tempfile_in(directory)?;
             file.as_file().lock()?;
@@ -73,13 +73,13 @@ impl Session {
         begun().with_context(|| format!("cannot write into {}", directory.display()))
     }
 
-    /// Ends the session when there is nothing to clean up any more. Without it the next run finds the file.
+    /// Removes the file when there is nothing left to clean up. Otherwise the next run finds it.
     pub(super) fn end(self) {
         let _ = fs::remove_file(self.file.path());
     }
 }
 
-/// A session whose process is gone, locked so that nobody else cleans up after it.
+/// A session whose process is gone, locked so that no other process cleans up after it.
 pub(super) struct Abandoned {
     pub(super) left: Left,
     path: PathBuf,
@@ -87,7 +87,7 @@ pub(super) struct Abandoned {
 }
 
 impl Abandoned {
-    /// Every session at this server whose process is gone.
+    /// All sessions of this server whose processes are gone.
     pub(super) fn find(directory: &Path, address: &str) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
@@ -104,7 +104,7 @@ impl Abandoned {
             Ok(()) => {}
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
         }
-        // One that holds nothing yet is just being made.
+        // An empty file is being created.
         let left = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         Some(Self {
             left,
@@ -113,7 +113,7 @@ impl Abandoned {
         })
     }
 
-    /// Removes the file: what it named is gone.
+    /// Removes the file, because its webhook is gone.
     pub(super) fn done(self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -133,7 +133,7 @@ mod tests {
         let left = session.left.clone();
         assert!(!left.session.is_empty());
         assert!(Abandoned::find(&path, ADDRESS).is_empty(), "it lives");
-        // Its lock ends with it, as it does when a process is killed.
+        // The lock ends with the file handle, as it does when a process is killed.
         drop(session);
         assert!(Abandoned::find(&path, "http://elsewhere:1").is_empty());
         let found = Abandoned::find(&path, ADDRESS);

@@ -1,4 +1,4 @@
-//! Where deliveries are forwarded to: posted by the same sender, and with the same bytes, as the server posts them.
+//! Posts forwarded deliveries with the server's own sender, so the bytes are the same.
 
 use std::{borrow::Cow, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use hookwright_proto::v1::PulledDelivery;
 use super::args::ForwardArgs;
 use crate::{client::failure::UsageError, listen::http::Request};
 
-/// Headers that belong to the connection, which is another one here.
+/// Headers of the connection, which is a different one here.
 const FRAMING: [&str; 5] = ["host", "content-length", "connection", "transfer-encoding", "expect"];
 
 /// See the module.
@@ -27,7 +27,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Checks the URL; nothing is connected to yet.
+    /// Checks the URL without connecting.
     pub(super) fn new(url: &str, args: &ForwardArgs, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let refused = |why: &dyn std::fmt::Display| UsageError::new(format!("--forward-to: the URL {why}"));
         let url = PayloadUrl::parse(&with_scheme(url)).map_err(|why| refused(&why))?;
@@ -49,12 +49,12 @@ impl Target {
         })
     }
 
-    /// The URL in its normal form.
+    /// The normalized URL.
     pub(super) fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// The request that is sent for a delivery.
+    /// The request of a delivery.
     pub(super) fn request(&self, delivery: &PulledDelivery) -> Request {
         let headers = headers(delivery);
         let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
@@ -82,12 +82,12 @@ fn headers(delivery: &PulledDelivery) -> Vec<HeaderLine<'_>> {
         .collect()
 }
 
-/// Puts `http://` before what begins with this machine's name or address: programs under development rarely speak TLS. Elsewhere
-/// the scheme decides whether payloads cross the network unencrypted, so it must be given.
+/// Adds `http://` to this machine's names and addresses, because programs in development rarely use TLS. For other hosts the
+/// scheme must be given, because it decides whether payloads cross the network unencrypted.
 fn with_scheme(text: &str) -> Cow<'_, str> {
     let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {
-        // A scheme is followed by `//`, and no port is.
+        // A scheme is followed by `//`; a port is not.
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => host,
         Some(_) if !authority.starts_with('[') => return Cow::Borrowed(text),
         _ => authority,
@@ -104,7 +104,7 @@ fn with_scheme(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// It is the person at this machine who says where to: their own machine and network among it.
+/// The user of this machine chooses the target, including this machine and its network.
 fn everywhere(url: &PayloadUrl) -> TargetPolicy {
     let rules = ["0.0.0.0/0", "::/0", url.host()];
     TargetPolicy {

@@ -1,4 +1,4 @@
-//! The webhook that lasts as long as its command does.
+//! The temporary webhook of a running command.
 
 use std::time::Duration;
 
@@ -18,32 +18,32 @@ use crate::{
     settings::process_environment,
 };
 
-/// How long the end of the command may take while the server does not answer.
+/// Timeout of the cleanup while the server does not answer.
 const DELETION_MAX: Duration = Duration::from_secs(10);
-/// How much of the URL its description holds: a description has 1,000 characters.
+/// Maximum length of the URL in the description, which has at most 1,000 characters.
 const URL_CHARS_MAX: usize = 300;
 
 /// See the module.
 pub(super) struct Temporary {
     session: Session,
-    /// Whether the server may have made the webhook by now.
+    /// Whether the server may have created the webhook.
     asked: bool,
 }
 
 impl Temporary {
-    /// Gets ready to clean up, before there is anything to clean up.
+    /// Prepares the cleanup, before there is anything to clean up.
     pub(super) fn prepare(client: &Client, args: &ForwardArgs) -> anyhow::Result<Self> {
         let organization = client.parent(&args.organization)?;
         let directory = directory(&process_environment).ok_or_else(|| {
-            UsageError::new("set HOME or XDG_STATE_HOME: a file there tells the next run what to clean up")
+            UsageError::new("set HOME or XDG_STATE_HOME: the command stores a cleanup record there for the next run")
         })?;
         let session = Session::begin(&directory, &client.address, &organization)?;
         Ok(Self { session, asked: false })
     }
 
-    /// Makes the webhook, after those that were left behind are gone.
+    /// Creates the webhook, after it has deleted those of killed runs.
     pub(super) async fn make(&mut self, client: &Client, args: &ForwardArgs) -> anyhow::Result<Webhook> {
-        // A server that cannot be reached now is a mistake, and leaves nothing to clean up.
+        // An unreachable server is an error now, and leaves nothing to clean up.
         let name = self.session.left.organization.clone();
         client
             .organizations()
@@ -68,10 +68,10 @@ impl Temporary {
         };
         self.asked = true;
         let webhook = client.webhooks().create_webhook(request).await;
-        Ok(webhook.context("cannot make the temporary webhook")?.into_inner())
+        Ok(webhook.context("cannot create the temporary webhook")?.into_inner())
     }
 
-    /// Deletes the webhook, also where nobody knows whether it was made.
+    /// Deletes the webhook, even if it is unknown whether it was created.
     pub(super) async fn delete(self, client: &Client) {
         if !self.asked {
             return self.session.end();
@@ -89,7 +89,7 @@ impl Temporary {
             Err(_) => "the server does not answer".to_owned(),
         };
         output::note(&format!(
-            "the temporary webhook of {} could not be deleted ({why}); the next `hookwright listen --forward-to` does it",
+            "the temporary webhook of {} could not be deleted ({why}); the next `hookwright listen --forward-to` deletes it",
             self.session.left.organization
         ));
     }
@@ -104,12 +104,12 @@ fn description(left: &Left, url: &str) -> String {
     )
 }
 
-/// What a session's webhook is known by.
+/// The mark that identifies a session's webhook.
 fn mark(left: &Left) -> String {
     format!("Session {}.", left.session)
 }
 
-/// Deletes what runs that were killed left behind. What cannot be deleted now is left for another time.
+/// Deletes the webhooks of killed runs. A webhook that cannot be deleted now is left for a later run.
 async fn delete_abandoned(client: &Client) {
     let Some(directory) = directory(&process_environment) else {
         return;
@@ -138,7 +138,7 @@ async fn delete(client: &Client, left: &Left) -> Result<(), Status> {
     });
     let webhooks = match listed.await {
         Ok((webhooks, _)) => webhooks,
-        // With its organization its webhooks are gone.
+        // The webhooks of a deleted organization are gone.
         Err(status) if status.code() == Code::NotFound => return Ok(()),
         Err(status) => return Err(status),
     };

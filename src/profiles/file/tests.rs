@@ -49,7 +49,7 @@ fn what_is_wrong_is_named() {
             &["profile `a`", "`adress`", "`address`"][..],
         ),
         ("default-profile = \"a\"", &["`default-profile`", "`default_profile`"]),
-        ("default_profile = \"a\"", &["`a`", "not there"]),
+        ("default_profile = \"a\"", &["`a`", "does not exist"]),
         ("[profiles.a]\naddress = 1", &["`address`", "string"]),
         ("[profiles.a]\noutput = \"xml\"", &["`output`", "yaml"]),
         (

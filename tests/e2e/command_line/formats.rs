@@ -107,8 +107,8 @@ on_both_stores! {
         let extend = ["deliveries", "extend", webhook, first["ackId"].as_str().unwrap()];
         assert_shows(&shell.text(&[&extend[..], &["--ack-timeout", "1h"]].concat()).await, &["Extended 1."]);
         shell.yaml(&[&extend[..], &["--ack-timeout", "1h"]].concat()).await;
-        assert_shows(&shell.text(&["deliveries", "pull", webhook]).await, &["Nothing waits"]);
-        assert_shows(&shell.text(&extend).await, &["Gave back 1."]);
+        assert_shows(&shell.text(&["deliveries", "pull", webhook]).await, &["No pending deliveries"]);
+        assert_shows(&shell.text(&extend).await, &["Released 1."]);
         let second = shell.yaml(&pull).await;
         let second = &second["deliveries"][0];
         assert_eq!((&second["delivery"], &second["attempt"]), (&first["delivery"], &2.into()));

@@ -181,7 +181,7 @@ async fn a_url_with_tls_is_verified_unless_told_otherwise() {
     let url = program.url_as("localhost", "/");
     let authority_file = authority.pem_file().to_str().unwrap();
     for (more, part) in [
-        (&["--tries", "1"][..], "given up"),
+        (&["--tries", "1"][..], "gave up"),
         (&["--ca-file", authority_file], " 200 "),
         (&["--insecure-skip-tls-verify"], " 200 "),
     ] {

@@ -240,7 +240,11 @@ async fn a_filter_is_tried_on_a_payload_of_a_type() {
     let fields = "filter=true&sample=evt_0000000000001&intent=test_filter";
     let tried = reader.post_from(&new, &format!("{PAGES}/webhooks"), fields).await;
     assert_eq!(tried.status, 422);
-    assert!(tried.text().contains("This organization has no such event"), "{}", tried.text());
+    assert!(
+        tried.text().contains("This organization has no such event"),
+        "{}",
+        tried.text()
+    );
 }
 
 #[tokio::test]
@@ -307,7 +311,7 @@ async fn a_new_secret_says_until_when_the_old_one_signs() {
             cookie: format!("{}; {}", reader.cookie, cookie_of(&rotated)),
         };
         let shown = both.get(&page).await.text();
-        let (_, shown) = shown.split_once("This is the new signing secret").expect("it is shown");
+        let (_, shown) = shown.split_once("New signing secret").expect("it is shown");
         let (told_of_it, _) = shown.split_once("</p>").unwrap();
         assert!(told_of_it.contains(told), "{told_of_it}");
     }

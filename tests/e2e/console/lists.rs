@@ -90,7 +90,10 @@ async fn a_place_that_means_nothing_is_said_by_every_list() {
         .get("/console/organizations/acme/deliveries?state=failed")
         .await
         .text();
-    assert!(!filtered.contains(">Back to newest</a>"), "this is the first page: {filtered}");
+    assert!(
+        !filtered.contains(">Back to newest</a>"),
+        "this is the first page: {filtered}"
+    );
 }
 
 #[tokio::test]
