@@ -292,7 +292,7 @@ async fn b20_a_secret_that_was_copied_badly_is_refused_with_a_hint_over_every_wa
     let pages = "/console/organizations/acme/webhooks";
     let page = format!("{pages}/{}", id_of(&made.name));
     for secret in COPIED_BADLY {
-        let told = |text: &str| text.contains("begin with it, in lower case") || text.contains("a blank or a quote");
+        let told = |text: &str| text.contains("begin with it, in lower case") || text.contains("a space or a quote");
         let status = installation
             .create_webhook(Webhook {
                 signing_secret: secret.to_owned(),

@@ -1,9 +1,9 @@
-//! Filters: which events of the types that it is subscribed to a webhook receives, as an expression in CEL, the Common
-//! Expression Language (<https://cel.dev>), over an event's type, attributes, ordering key and payload.
+//! Filters: a CEL expression (Common Expression Language, <https://cel.dev>) over an event's type, attributes, ordering key
+//! and payload selects the events that a webhook receives.
 //!
-//! An owner's expression runs on the way of every event of the organization, so what it may cost is bounded when it is
-//! compiled: few loops, none in another, few sums. An expression that cannot be evaluated for an event, for example because a field is missing, does
-//! not match it.
+//! The server evaluates an owner's expression for every event of the organization. Compilation therefore bounds its cost:
+//! few loops, none nested, few additions. An event for which the expression cannot be evaluated, for example because a field
+//! is missing, does not match.
 
 mod cost;
 #[cfg(test)]
@@ -18,15 +18,15 @@ use std::{
 
 use cel::{Context, Env, Program, Value};
 
-/// How long an expression may be.
+/// The maximum length of an expression.
 pub const FILTER_CHARS_MAX: usize = 2_048;
 
-/// For as many brackets as an expression may have, in a build that is not optimised.
+/// The stack for the maximum number of brackets, in an unoptimized build.
 const PARSER_STACK: usize = 64 << 20;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// Why a text is no filter.
+/// Why a text is not a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// Too long.
@@ -35,23 +35,23 @@ pub enum FilterError {
     /// Not CEL.
     #[error("is not a CEL expression: line {line}, column {column}: {message}")]
     Syntax {
-        /// The line at fault, from 1.
+        /// The line of the error, from 1.
         line: isize,
-        /// The column at fault, from 1.
+        /// The column of the error, from 1.
         column: isize,
-        /// What is wrong there.
+        /// The error.
         message: String,
     },
-    /// A name that filters do not know.
-    #[error("names `{0}`; a filter knows `event_type`, `attributes`, `ordering_key` and `payload`")]
+    /// An unknown name.
+    #[error("names `{0}`; a filter can use `event_type`, `attributes`, `ordering_key` and `payload`")]
     UnknownVariable(String),
-    /// A function that filters do not know.
-    #[error("calls `{0}`; a filter knows {known}", known = cost::FUNCTIONS.map(|name| format!("`{name}`")).join(", "))]
+    /// An unknown function.
+    #[error("calls `{0}`; a filter can call {known}", known = cost::FUNCTIONS.map(|name| format!("`{name}`")).join(", "))]
     UnknownFunction(String),
-    /// It can never be true or false.
+    /// The result can never be true or false.
     #[error("must be true or false, for example `attributes.region == 'eu'`")]
     NotBoolean,
-    /// It could take too long.
+    /// Evaluation could take too long.
     #[error("could take too long: {0}")]
     Cost(&'static str),
 }
@@ -82,14 +82,14 @@ impl WebhookFilter {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// When it is not one, or breaks a rule of filters.
+    /// When it is invalid, or breaks a rule of filters.
     pub fn compile(text: &str) -> Result<Self, FilterError> {
         let chars = text.chars().count();
         if chars > FILTER_CHARS_MAX {
             return Err(FilterError::TooLong(chars));
         }
         cost::check_text(text)?;
-        // The parser takes much stack for each bracket, and may stumble over some text: that text is no filter then.
+        // The parser uses much stack for each bracket, and may panic on some texts, which are then invalid.
         std::thread::scope(|scope| {
             let parser = std::thread::Builder::new().stack_size(PARSER_STACK);
             let parsed = parser
@@ -97,7 +97,7 @@ impl WebhookFilter {
                 .map(std::thread::ScopedJoinHandle::join);
             match parsed {
                 Ok(Ok(filter)) => filter,
-                _ => Err(FilterError::Cost("it cannot be parsed with the memory there is")),
+                _ => Err(FilterError::Cost("it needs too much memory to parse")),
             }
         })
     }
@@ -112,12 +112,12 @@ impl WebhookFilter {
         })
     }
 
-    /// The expression, as it was given. Two filters of the same text match the same events.
+    /// The expression as given. Two filters with the same text match the same events.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether the event's payload must be parsed to decide.
+    /// Whether the filter reads the payload, which must then be parsed.
     pub fn reads_payload(&self) -> bool {
         self.reads_payload
     }
@@ -125,7 +125,7 @@ impl WebhookFilter {
     /// Whether an event matches.
     ///
     /// # Errors
-    /// In words, when the expression cannot be evaluated for this event: then it does not match.
+    /// As text, when the expression cannot be evaluated for this event, which then does not match.
     pub fn matches(&self, facts: &EventFacts<'_>) -> Result<bool, String> {
         let evaluated = catch_unwind(AssertUnwindSafe(|| self.program.execute(&facts.context)));
         match evaluated {
@@ -149,13 +149,13 @@ fn syntax(errors: &cel::ParseErrors) -> FilterError {
     }
 }
 
-/// An event as filters see it: made once, asked by any number of them.
+/// An event in the form that filters read: built once, used by any number of filters.
 pub struct EventFacts<'a> {
     context: Context<'a, 'a>,
 }
 
 impl EventFacts<'_> {
-    /// From the parts of an event; without a payload where no filter reads it.
+    /// From the parts of an event; without a payload if no filter reads it.
     ///
     /// # Errors
     /// When the payload is not JSON.

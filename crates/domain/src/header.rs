@@ -1,12 +1,12 @@
-//! Headers that owners add to their webhook's requests.
+//! Custom headers that owners add to their webhook's requests.
 
-/// How many headers a webhook may have.
+/// The maximum number of headers of a webhook.
 pub const HEADERS_MAX: usize = 32;
-/// The longest value in bytes.
+/// The maximum length of a value in bytes.
 pub const VALUE_BYTES_MAX: usize = 4_096;
 const NAME_BYTES_MAX: usize = 128;
 
-/// Headers of framing, of connections, of proxies and of cloud metadata services, and those that the contract sets.
+/// Headers of framing, connections, proxies and cloud metadata services, and those of the contract.
 const FORBIDDEN: [&str; 31] = [
     "accept-encoding",
     "connection",
@@ -42,7 +42,7 @@ const FORBIDDEN: [&str; 31] = [
 ];
 const FORBIDDEN_PREFIXES: [&str; 5] = ["proxy-", "x-forwarded-", "x-aws-ec2-metadata-token", "webhook-", "sec-"];
 
-/// Why a header is refused.
+/// Why a header is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Too many headers.
@@ -51,8 +51,8 @@ pub enum HeaderError {
     /// Not a header name.
     #[error("is not a header name: use letters, digits and `-`, at most {NAME_BYTES_MAX}")]
     Name(String),
-    /// A name that is ours, of HTTP or of a proxy.
-    #[error("cannot be set: the service, HTTP itself or a proxy uses it; choose another name")]
+    /// A name that the service, HTTP or a proxy uses.
+    #[error("cannot be set, because the service, HTTP or a proxy uses it; choose another name")]
     Forbidden(String),
     /// A value with control characters or beyond ASCII.
     #[error("must have a value of visible ASCII characters and inner spaces")]
@@ -61,7 +61,7 @@ pub enum HeaderError {
     #[error("must have a value of at most {VALUE_BYTES_MAX} bytes")]
     ValueTooLong(String),
     /// The same name twice.
-    #[error("is given twice; names do not differ by case")]
+    #[error("is given twice; names are case-insensitive")]
     Repeated(String),
 }
 
@@ -78,7 +78,7 @@ impl HeaderError {
         }
     }
 
-    /// The name at fault; empty where it is their number.
+    /// The invalid name; empty if the number of headers is the error.
     pub fn name(&self) -> &str {
         match self {
             Self::TooMany(_) => "",
@@ -91,12 +91,12 @@ impl HeaderError {
     }
 }
 
-/// Checked headers, in the order and case given.
+/// Validated headers, in the given order and case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CustomHeaders(Vec<(String, String)>);
 
 impl CustomHeaders {
-    /// Checks headers. `header_prefix` is the prefix of the service's own, such as `TT-Hook-`.
+    /// Validates headers. `header_prefix` is the prefix of the service's own headers, such as `TT-Hook-`.
     ///
     /// # Errors
     /// When one breaks a rule.
@@ -124,7 +124,7 @@ impl CustomHeaders {
 }
 
 fn check_name(name: &str, own_prefix: &str) -> Result<String, HeaderError> {
-    // Of what HTTP calls a token (RFC 9110, section 5.6.2), the part that every proxy and framework takes.
+    // The subset of HTTP's tokens (RFC 9110, section 5.6.2) that every proxy and framework accepts.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(token) {
         let shown = name
@@ -135,7 +135,7 @@ fn check_name(name: &str, own_prefix: &str) -> Result<String, HeaderError> {
         return Err(HeaderError::Name(shown));
     }
     let lower = name.to_ascii_lowercase();
-    // CGI, WSGI and their like hand `X_Y` and `X-Y` on as the same header.
+    // CGI, WSGI and similar interfaces pass `X_Y` and `X-Y` as the same header.
     let plain = lower.replace('_', "-");
     let forbidden = FORBIDDEN.contains(&plain.as_str())
         || FORBIDDEN_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))

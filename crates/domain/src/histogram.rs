@@ -1,16 +1,16 @@
-//! Histograms of durations: eight steps to each doubling, so that a percentile is right to about 6 %, in a few dozen bytes.
+//! Histograms of durations: eight steps per doubling, so a percentile is accurate to about 6 %, in a few dozen bytes.
 
 use crate::varint;
 
-/// Steps to a doubling, as a power of two.
+/// Steps per doubling, as a power of two.
 const STEP_BITS: u32 = 3;
-/// What is shorter (in microseconds) is counted as this.
+/// Shorter durations (in microseconds) are counted as this.
 const LEAST: u64 = 1 << STEP_BITS;
 
 /// Counts of values, by size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// Step and count, by step. Few are in use, for the values of one webhook are much alike.
+    /// Step and count, by step. Few steps are in use, because the values of one webhook are similar.
     counts: Vec<(u16, u64)>,
 }
 
@@ -20,7 +20,7 @@ impl Histogram {
         self.add_to(step_of(value), 1);
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         for (step, count) in &other.counts {
             self.add_to(*step, *count);
@@ -34,12 +34,12 @@ impl Histogram {
         }
     }
 
-    /// How many values were counted.
+    /// The number of counted values.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }
 
-    /// The value that `share` (0 to 1) of all values do not exceed, to about 6 %; `None` when nothing was counted.
+    /// The value that `share` (0 to 1) of all values do not exceed, to about 6 %; `None` if nothing was counted.
     pub fn percentile(&self, share: f64) -> Option<u64> {
         #[expect(
             clippy::cast_precision_loss,
@@ -55,7 +55,7 @@ impl Histogram {
         })
     }
 
-    /// As bytes: step and count in turn, each in 7 bits a byte, the step as its distance from the one before.
+    /// As bytes: alternating step and count, each as a varint, the step as the difference to the previous one.
     pub fn pack(&self) -> Vec<u8> {
         let mut packed = Vec::with_capacity(self.counts.len() * 3);
         let mut last = 0;
@@ -67,7 +67,7 @@ impl Histogram {
         packed
     }
 
-    /// From what [`Histogram::pack`] made.
+    /// Decodes the bytes of [`Histogram::pack`].
     pub fn unpack(packed: &[u8]) -> Self {
         let mut histogram = Self::default();
         let mut rest = packed;
@@ -88,7 +88,7 @@ fn step_of(value: u64) -> u16 {
 }
 
 fn middle_of(step: u16) -> u64 {
-    // No value has a higher step; bytes that were read may.
+    // No value has a higher step, but decoded bytes may.
     let doubling = (u32::from(step) >> STEP_BITS).min(u64::BITS - 1);
     let within = u64::from(step) & (LEAST - 1);
     let first = u128::from(LEAST + within) << doubling;

@@ -1,12 +1,12 @@
-//! Ids: 64-bit, time-ordered numbers inside, a type prefix and Crockford base32 outside (`wh_01j9...`).
+//! Ids: 64-bit, time-ordered numbers inside; a type prefix and Crockford base32 outside (`wh_01j9...`).
 //!
-//! | bits | what |
+//! | bits | contents |
 //! | --- | --- |
-//! | 41 | milliseconds since 2024-01-01T00:00:00Z, good until 2093 |
-//! | 10 | the node that made the id |
+//! | 41 | milliseconds since 2024-01-01T00:00:00Z, valid until 2093 |
+//! | 10 | the node that created the id |
 //! | 12 | a sequence within the millisecond |
 //!
-//! The text is 13 digits wide, so that ids sort by time as text too. It never holds a `.`, and knowing an id grants nothing.
+//! The text has 13 digits, so that ids also sort by time as text. It never contains a `.`. Knowing an id grants no access.
 
 use std::{
     fmt,
@@ -17,17 +17,18 @@ use std::{
 /// 2024-01-01T00:00:00Z in milliseconds since the Unix epoch.
 const EPOCH_MS: i64 = 1_704_067_200_000;
 const NODE_BITS: u32 = 10;
-/// How many bits of an id lie below the node's number.
+/// The number of bits below the node's number.
 pub const SEQUENCE_BITS: u32 = 12;
-/// The largest node number.
+/// The maximum node number.
 pub const NODE_MAX: u16 = (1 << NODE_BITS) - 1;
-/// How many webhooks one event can be owed to: an event and its deliveries share one millisecond's sequence.
+/// The maximum number of webhooks that one event can be owed to: an event and its deliveries share one millisecond's
+/// sequence.
 pub const FANOUT_MAX: usize = (1 << SEQUENCE_BITS) - 1;
 
 const DIGITS: usize = 13;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Why a text is no id.
+/// Why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an id; it must be `{prefix}` and {DIGITS} lower-case base32 digits")]
 pub struct IdError {
@@ -64,20 +65,20 @@ macro_rules! ids {
         pub struct $name(i64);
 
         impl $name {
-            /// What its text begins with.
+            /// The prefix of its text.
             pub const PREFIX: &'static str = $prefix;
 
-            /// From the number that the store keeps.
+            /// From the stored number.
             pub const fn from_raw(raw: i64) -> Self {
                 Self(raw)
             }
 
-            /// The number that the store keeps.
+            /// The stored number.
             pub const fn raw(self) -> i64 {
                 self.0
             }
 
-            /// When it was made, in microseconds since the Unix epoch.
+            /// When it was created, in microseconds since the Unix epoch.
             pub const fn time_us(self) -> i64 {
                 time_us(self.0)
             }
@@ -111,7 +112,7 @@ macro_rules! ids {
 }
 
 ids! {
-    /// An organization's id inside; people see its name.
+    /// An organization's internal id; users see its name.
     OrganizationId "org_"
     /// A webhook's id.
     WebhookId "wh_"
@@ -125,31 +126,31 @@ ids! {
     OperationId "op_"
     /// A token's id.
     TokenId "tok_"
-    /// The id of a line of the audit log.
+    /// The id of an audit entry.
     AuditEntryId "aud_"
     /// The id of a portal link.
     PortalLinkId "lnk_"
 }
 
 impl EventId {
-    /// The delivery to the webhook at `position` in the event's list: the numbers after the event's own are reserved for
-    /// them.
+    /// The delivery to the webhook at `position` in the event's list: the numbers after the event's own are reserved for its
+    /// deliveries.
     pub fn delivery(self, position: usize) -> DeliveryId {
         let position = i64::try_from(position).expect("an event is owed to at most FANOUT_MAX webhooks");
-        // Ids come from callers too: the largest number that reads as an id must not overflow.
+        // Ids also come from callers: the largest valid id must not overflow.
         DeliveryId(self.0.saturating_add(1 + position))
     }
 }
 
-/// When a raw id was made, in microseconds since the Unix epoch.
+/// When a raw id was created, in microseconds since the Unix epoch.
 pub const fn time_us(raw: i64) -> i64 {
     ((raw >> (NODE_BITS + SEQUENCE_BITS)) + EPOCH_MS) * 1_000
 }
 
-/// The smallest raw id made at or after a time.
+/// The smallest raw id at or after a time.
 pub const fn first_at(time_us: i64) -> i64 {
     let ms = time_us.div_euclid(1_000) + (time_us.rem_euclid(1_000) != 0) as i64 - EPOCH_MS;
-    // A time beyond what ids can hold is after every id.
+    // A time beyond the range of ids is after every id.
     if ms <= 0 {
         0
     } else if ms > i64::MAX >> (NODE_BITS + SEQUENCE_BITS) {
@@ -159,7 +160,7 @@ pub const fn first_at(time_us: i64) -> i64 {
     }
 }
 
-/// Makes ids for one node. They only ever grow, also when the clock is set back.
+/// Creates ids for one node. They only increase, even if the clock is set back.
 #[derive(Debug)]
 pub struct IdGenerator {
     node: AtomicI64,
@@ -178,14 +179,14 @@ impl IdGenerator {
         }
     }
 
-    /// Makes ids for another node from now on: above all that it made so far, and above `floor`.
+    /// Switches to another node's number: later ids are above all earlier ones, and above `floor`.
     pub fn move_to(&self, node: u16, floor: i64) {
         self.node.store(i64::from(node.min(NODE_MAX)), Ordering::Release);
         let above = ((floor >> (NODE_BITS + SEQUENCE_BITS)) + 1) << SEQUENCE_BITS;
         self.next.fetch_max(above, Ordering::AcqRel);
     }
 
-    /// By how many microseconds the next id is ahead of a clock that shows `now_us`: 0 while the clock leads.
+    /// The microseconds by which the next id is ahead of a clock that shows `now_us`; 0 while the clock is ahead.
     pub fn ahead_us(&self, now_us: i64) -> i64 {
         let next_ms = (self.next.load(Ordering::Acquire) >> SEQUENCE_BITS) + EPOCH_MS;
         (next_ms * 1_000).saturating_sub(now_us).max(0)
@@ -196,8 +197,8 @@ impl IdGenerator {
         self.reserve(1, now_ms)
     }
 
-    /// The first of `count` consecutive raw ids. A run stays within one millisecond's sequence: where it does not fit, it
-    /// begins the next millisecond, which may lie in the future for a moment.
+    /// The first of `count` consecutive raw ids. A run stays within one millisecond's sequence. If it does not fit, it
+    /// begins the next millisecond, which may be slightly in the future.
     ///
     /// # Panics
     /// When `count` is 0 or more than [`FANOUT_MAX`] + 1.

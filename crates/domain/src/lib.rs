@@ -1,22 +1,22 @@
 //! The contract in code: pure functions and types, no I/O and no async.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! | --- | --- |
-//! | [`id`] | ids of events, deliveries and the rest: time-ordered numbers, and how people see them |
+//! | [`id`] | ids of events, deliveries and other resources: time-ordered numbers and their text form |
 //! | [`name`] | names of organizations and event types |
-//! | [`subscription`] | which event types a webhook receives; the wildcard |
-//! | [`filter`] | which events of those types it receives |
-//! | [`secret`], [`signing`] | signing secrets, and the signatures made with them |
-//! | [`retry`] | when a failed attempt is repeated |
-//! | [`outcome`] | the closed lists: error classes, delivery states, what a status means |
-//! | [`payload`], [`schema`] | what can be a payload, and what fits an event type |
-//! | [`url`], [`target`] | payload URLs, and where they may lead |
-//! | [`mask`] | passwords in URLs, which nothing may show |
-//! | [`histogram`], [`varint`] | statistics and numbers in few bytes |
-//! | [`header`], [`limits`] | the owner's headers, and the bounds of other settings |
+//! | [`subscription`] | the event types of a webhook; the wildcard |
+//! | [`filter`] | expressions that select events of those types |
+//! | [`secret`], [`signing`] | signing secrets and signatures |
+//! | [`retry`] | delays between attempts |
+//! | [`outcome`] | closed lists: error classes, delivery states, meanings of a status |
+//! | [`payload`], [`schema`] | validation of payloads, and of payloads against an event type |
+//! | [`url`], [`target`] | payload URLs and allowed targets |
+//! | [`mask`] | masking of passwords in URLs |
+//! | [`histogram`], [`varint`] | compact statistics and numbers |
+//! | [`header`], [`limits`] | custom headers, and limits of other settings |
 //!
-//! Invariants: a value of a type here keeps its rules, for parsing is the only way to make one; every error states the rule
-//! and the fix, and names its rule in UPPER_SNAKE_CASE; nothing here panics on input.
+//! Invariants: a value of a type here satisfies its rules, because parsing is the only way to create one. Every error states
+//! the rule and the fix, and has a reason in UPPER_SNAKE_CASE. Nothing here panics on input.
 
 pub mod filter;
 pub mod header;

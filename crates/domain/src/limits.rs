@@ -1,4 +1,4 @@
-//! Bounds of what owners and publishers set.
+//! Limits on settings of owners and publishers.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ const KEY_CHARS_MAX: usize = 64;
 const VALUE_CHARS_MAX: usize = 256;
 const ORDERING_KEY_BYTES_MAX: usize = 128;
 
-/// A value out of its bounds.
+/// A value outside its limits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// A timeout.
     #[error("must be from 1 s to 30 s")]
     Timeout,
     /// A rate.
-    #[error("must be from 0.01 to 10,000 per second; leave it out for no limit")]
+    #[error("must be from 0.01 to 10,000 per second; omit it for no limit")]
     Rate,
     /// Too many attributes.
     #[error("must be at most {ATTRIBUTES_MAX} attributes; there are {0}")]
@@ -45,7 +45,7 @@ impl LimitError {
         }
     }
 
-    /// The field at fault.
+    /// The invalid field.
     pub fn field(&self) -> String {
         match self {
             Self::Timeout => "timeout".to_owned(),
@@ -57,10 +57,10 @@ impl LimitError {
     }
 }
 
-/// Checks how long an attempt may take.
+/// Checks the timeout of an attempt.
 ///
 /// # Errors
-/// When it is out of bounds.
+/// When it is outside the limits.
 pub fn check_timeout(timeout: Duration) -> Result<(), LimitError> {
     if TIMEOUT.contains(&timeout) {
         Ok(())
@@ -69,10 +69,10 @@ pub fn check_timeout(timeout: Duration) -> Result<(), LimitError> {
     }
 }
 
-/// Checks attempts per second.
+/// Checks the number of attempts per second.
 ///
 /// # Errors
-/// When it is out of bounds; no number at all is.
+/// When it is outside the limits or not a number.
 pub fn check_rate(rate: f64) -> Result<(), LimitError> {
     if RATE.contains(&rate) {
         Ok(())
@@ -84,7 +84,7 @@ pub fn check_rate(rate: f64) -> Result<(), LimitError> {
 /// Checks the attributes of an event.
 ///
 /// # Errors
-/// With the first that is out of bounds.
+/// With the first attribute outside the limits.
 pub fn check_attributes<'a>(
     attributes: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), LimitError> {
@@ -103,10 +103,10 @@ pub fn check_attributes<'a>(
     Ok(())
 }
 
-/// Checks what ordered webhooks order an event by.
+/// Checks an ordering key.
 ///
 /// # Errors
-/// When it is too long, or holds control characters.
+/// When it is too long, or contains control characters.
 pub fn check_ordering_key(key: &str) -> Result<(), LimitError> {
     if key.len() > ORDERING_KEY_BYTES_MAX || key.chars().any(char::is_control) {
         return Err(LimitError::OrderingKey);

@@ -1,13 +1,13 @@
-//! Passwords in URLs and connection strings: masks them wherever such a text is shown, however malformed the text is.
+//! Masks passwords in URLs and connection strings for display, however malformed the text is.
 //!
-//! Passwords should be percent-encoded and often are not. Where it is not certain what belongs to a password, more is masked
+//! Passwords should be percent-encoded and often are not. If it is uncertain which part is the password, more is masked
 //! rather than less: from the first `:` after `//` to the last `@`, and from `password=` to the end.
 
 use std::fmt::Display;
 
-/// What is shown in place of a password.
+/// The replacement of a password.
 const MASK: &str = "***";
-/// What to do about a URL whose user name or password holds what ends either.
+/// The fix for a URL whose user name or password contains a delimiter.
 const ENCODE: &str = "percent-encode special characters such as / ? # @ : and % in its user name and password";
 
 /// The text with its passwords masked.
@@ -15,21 +15,21 @@ pub fn mask_passwords(text: &str) -> String {
     mask_user_info(&mask_parameters(text))
 }
 
-/// Why a URL cannot be read, in the reader's words, without anything of its password: the reader is given the masked text.
+/// Why a URL cannot be parsed, as the parser says, without any part of its password: the parser gets the masked text.
 pub fn explain_refusal<T, E: Display>(url: &str, read: impl FnOnce(&str) -> Result<T, E>) -> String {
     let masked = mask_passwords(url);
     match read(&masked) {
         Err(error) => format!("`{masked}`: {error}"),
-        // Without its password it is well-formed.
+        // It is well-formed without its password.
         Ok(_) => format!("`{masked}`: {ENCODE}"),
     }
 }
 
-/// Refuses a URL with two `@` before its path: readers of database URLs take the first one for the end of the password, and the
-/// rest of the password for a host.
+/// Rejects a URL with two `@` before its path: parsers of database URLs take the first one as the end of the password, and
+/// the rest of the password as a host.
 ///
 /// # Errors
-/// With what to do about it.
+/// With the fix.
 pub fn check_user_info(url: &str) -> Result<(), String> {
     let rest = &url[after_scheme(url)..];
     let host = rest.split_once('@').map_or("", |(_, after)| after);
@@ -40,7 +40,7 @@ pub fn check_user_info(url: &str) -> Result<(), String> {
     }
 }
 
-/// Where the text after `scheme://` begins; 0 where there is no scheme.
+/// Where the text after `scheme://` begins; 0 without a scheme.
 fn after_scheme(text: &str) -> usize {
     let is_scheme = |scheme: &str| {
         scheme.starts_with(|char: char| char.is_ascii_alphabetic())
@@ -61,13 +61,13 @@ fn mask_user_info(text: &str) -> String {
     };
     match rest.rfind('@') {
         Some(at) if colon < at => format!("{head}{}:{MASK}{}", &rest[..colon], &rest[at..]),
-        // The `@` and the host were forgotten.
+        // The `@` and the host are missing.
         None if !has_ports_only(rest) => format!("{head}{}:{MASK}", &rest[..colon]),
         _ => text.to_owned(),
     }
 }
 
-/// Whether every `:` of a text without user info is one of a host's port or IPv6 address.
+/// Whether every `:` of a text without user info belongs to a host's port or IPv6 address.
 fn has_ports_only(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     authority.split(',').all(|host| match host.rsplit_once(':') {
@@ -79,7 +79,7 @@ fn has_ports_only(rest: &str) -> bool {
     })
 }
 
-/// Masks from the first parameter whose name ends in `password`: a URL's (`?password=`) or a connection string's.
+/// Masks from the first parameter whose name ends in `password`, of a URL (`?password=`) or a connection string.
 fn mask_parameters(text: &str) -> String {
     const NAME: &str = "password";
     let lower = text.to_ascii_lowercase();
@@ -109,7 +109,7 @@ mod tests {
         ) {
             let url = |password: &str| format!("{scheme}://user:{password}@{host}:5432/db");
             let shown = mask_passwords(&url(&password));
-            // A password that holds a parameter of that name hides what follows it, too.
+            // A password that contains such a parameter hides the text after it, too.
             let expected = [url(MASK), format!("{scheme}://user:{MASK}")];
             prop_assert!(expected.contains(&shown), "{}", shown);
 

@@ -1,11 +1,11 @@
 //! Names that operators choose: organizations and event types.
 
-/// The event type that is ours: neither published nor subscribed to.
+/// The event type that the service sends: it can be neither published nor subscribed to.
 pub const PING: &str = "ping";
 const ORGANIZATION_CHARS_MAX: usize = 63;
 const EVENT_TYPE_CHARS_MAX: usize = 128;
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not an organization's id.
@@ -17,7 +17,7 @@ pub enum NameError {
     )]
     EventType,
     /// The event type `ping`.
-    #[error("`ping` is reserved: the service sends it by itself")]
+    #[error("`ping` is reserved: only the service sends it")]
     Reserved,
 }
 
@@ -40,7 +40,7 @@ impl OrganizationName {
     /// Checks a text.
     ///
     /// # Errors
-    /// When it is no organization's name.
+    /// When it is not an organization's name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let bytes = text.as_bytes();
         let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -67,7 +67,7 @@ impl EventTypeName {
     /// Checks a text.
     ///
     /// # Errors
-    /// When it is no event type's name.
+    /// When it is not an event type's name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let well_formed = text.len() <= EVENT_TYPE_CHARS_MAX
@@ -88,10 +88,10 @@ impl EventTypeName {
     }
 }
 
-/// The `count` candidates most like `name`, most alike first; those that are nothing like it are left out.
+/// The `count` candidates most similar to `name`, most similar first; dissimilar ones are omitted.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, count: usize) -> Vec<String> {
     const ALIKE: f64 = 0.6;
-    // Only the head of what somebody typed is compared: the work per candidate grows with its length.
+    // Compares only the beginning of the typed text: the work per candidate grows with its length.
     let head: String = name.chars().take(EVENT_TYPE_CHARS_MAX).collect();
     let mut scored: Vec<(f64, &str)> = candidates
         .map(|candidate| {

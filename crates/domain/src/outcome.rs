@@ -1,4 +1,4 @@
-//! What can come of an attempt and of a delivery: closed lists.
+//! Closed lists of the results of attempts and deliveries.
 
 use std::{fmt, str::FromStr};
 
@@ -19,7 +19,7 @@ macro_rules! closed_list {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$item,)+];
 
-            /// As stored, counted and shown.
+            /// The form in the store, metrics and output.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$item => $text,)+ }
             }
@@ -46,11 +46,11 @@ closed_list! {
     ErrorClass {
         /// The host name did not resolve.
         Dns = "dns",
-        /// The address is not allowed; nothing was connected to.
+        /// The address is not allowed; no connection was made.
         BlockedAddress = "blocked_address",
-        /// The connection was refused, or nothing reached it.
+        /// The connection was refused, or the address is unreachable.
         Connect = "connect",
-        /// The certificate is for another name.
+        /// The certificate is for another host name.
         TlsName = "tls_name",
         /// The certificate has expired.
         TlsExpired = "tls_expired",
@@ -60,11 +60,11 @@ closed_list! {
         TlsUntrusted = "tls_untrusted",
         /// The TLS handshake failed in another way.
         TlsHandshake = "tls_handshake",
-        /// The attempt's time ran out.
+        /// The attempt timed out.
         Timeout = "timeout",
-        /// The connection broke after it was made.
+        /// The connection was lost after it was established.
         Reset = "reset",
-        /// What came back is not an HTTP response.
+        /// The response is not valid HTTP.
         InvalidResponse = "invalid_response",
         /// A 3xx status.
         Redirect = "redirect",
@@ -76,28 +76,28 @@ closed_list! {
         Proxy = "proxy",
         /// A fault of the service itself.
         Internal = "internal",
-        /// The service has no certificate authorities to verify receivers with.
+        /// The service has no certificate authorities to verify receivers.
         TrustStore = "trust_store",
     }
 }
 
 impl ErrorClass {
-    /// Whether the failure says something about the receiver, and not about the operator's side.
+    /// Whether the receiver caused the failure, and not the operator's side.
     pub const fn concerns_receiver(self) -> bool {
         !matches!(self, Self::Proxy | Self::Internal | Self::TrustStore)
     }
 }
 
 closed_list! {
-    /// A part of the operator's that attempts need. When one fails, attempts wait: no receiver is at fault.
+    /// A component of the operator that attempts need. While one fails, attempts wait: no receiver is at fault.
     OperatorPart {
         /// The egress proxy.
         Proxy = "proxy",
         /// The DNS servers.
         Resolver = "resolver",
-        /// The master key that opens signing secrets.
+        /// The master key that decrypts signing secrets.
         MasterKey = "master_key",
-        /// The certificate authorities that receivers are verified with.
+        /// The certificate authorities that verify receivers.
         TrustStore = "trust_store",
         /// File descriptors of the server.
         Descriptors = "descriptors",
@@ -107,12 +107,12 @@ closed_list! {
 }
 
 impl OperatorPart {
-    /// What an operator can do about it.
+    /// The fix for the operator.
     pub const fn fix(self) -> &'static str {
         match self {
-            Self::Proxy => "check that the proxy at egress-proxy runs, and its user and password",
-            Self::Resolver => "check that the DNS servers (dns-server, or those of the system) answer",
-            Self::MasterKey => "start the server with the master key that the secrets were stored under",
+            Self::Proxy => "check that the proxy at egress-proxy is running, and its user and password",
+            Self::Resolver => "check that the DNS servers (dns-server, or the system's) answer",
+            Self::MasterKey => "start the server with the master key that encrypted the secrets",
             Self::TrustStore => {
                 "install the system's CA certificates (package ca-certificates), or set SSL_CERT_FILE or extra-ca-file, and restart"
             }
@@ -125,17 +125,17 @@ impl OperatorPart {
 }
 
 closed_list! {
-    /// Where a delivery stands.
+    /// The state of a delivery.
     DeliveryState {
         /// Not attempted yet.
         Pending = "pending",
         /// At least one attempt failed, and another is due.
         Retrying = "retrying",
-        /// Every attempt failed, and an ordered webhook holds up its key until somebody decides.
+        /// All attempts failed, and the delivery blocks its key until someone retries or skips it.
         Paused = "paused",
-        /// A receiver's 2xx. Final.
+        /// The receiver answered with 2xx. Final.
         Delivered = "delivered",
-        /// Every attempt failed, or the receiver is gone. Final.
+        /// All attempts failed, or the receiver is gone. Final.
         Failed = "failed",
         /// Ended without further attempts. Final.
         Cancelled = "cancelled",
@@ -143,36 +143,36 @@ closed_list! {
 }
 
 impl DeliveryState {
-    /// Whether nothing more happens to the delivery.
+    /// Whether the state is final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
     }
 }
 
 closed_list! {
-    /// What becomes of an event whose payload does not fit its type's schema.
+    /// What happens to an event whose payload does not fit the schema of its type.
     SchemaMode {
-        /// It is refused.
+        /// The event is rejected.
         Reject = "reject",
-        /// It is published, and its publisher told.
+        /// The event is published with warnings.
         Warn = "warn",
-        /// It is published, and not even compared.
+        /// The event is published without validation.
         Off = "off",
     }
 }
 
-/// What a response's status means.
+/// The meaning of a response's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusOutcome {
     /// 2xx.
     Success,
     /// 3xx: not followed.
     Redirect,
-    /// 410: the receiver wants no more.
+    /// 410: the receiver wants no more requests.
     Gone,
-    /// Any other status that HTTP knows, 101 included.
+    /// Any other HTTP status, including 101.
     Failure,
-    /// Not a status of HTTP: under 100 or over 599.
+    /// Not an HTTP status: below 100 or above 599.
     Invalid,
 }
 

@@ -1,16 +1,16 @@
-//! What can be a payload: a JSON object (RFC 8259) in UTF-8, within the size limit, nested less than 128 deep.
+//! Payload validation: a JSON object (RFC 8259) in UTF-8, within the size limit, nested less than 128 levels deep.
 //!
-//! No tree is built, for the payload is sent byte for byte as it came: one pass looks at the structure, and one, by the JSON
-//! library, at the syntax.
+//! The payload is sent byte for byte, so no tree is built: one pass checks the structure, and the JSON library checks the
+//! syntax in another.
 
 use serde::de::IgnoredAny;
 
 /// The default limit: 5 MB.
 pub const PAYLOAD_BYTES_MAX_DEFAULT: usize = 5_242_880;
-/// A payload must be nested less deep than this: as deep as JSON parsers take by default.
+/// Payloads nest less than this, the default limit of JSON parsers.
 pub const DEPTH_LIMIT: usize = 128;
 
-/// Why bytes are no payload.
+/// Why bytes are not a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     /// Too large.
@@ -24,41 +24,41 @@ pub enum PayloadError {
     /// Not UTF-8.
     #[error("must be UTF-8; the byte at offset {offset} is not")]
     NotUtf8 {
-        /// Where.
+        /// The offset.
         offset: usize,
     },
     /// A byte order mark, which JSON does not allow.
-    #[error("must not begin with a byte order mark; leave the first three bytes out")]
+    #[error("must not begin with a byte order mark; remove the first three bytes")]
     ByteOrderMark,
-    /// Nothing, or white space alone.
+    /// Empty, or only white space.
     #[error("must be a JSON object; it is empty")]
     Empty,
     /// Not JSON.
     #[error("must be JSON; at offset {offset}: {problem}")]
     NotJson {
-        /// Where.
+        /// The offset.
         offset: usize,
-        /// What.
+        /// The error.
         problem: String,
     },
     /// JSON, but not an object.
     #[error("must be a JSON object; it begins with `{first}` at offset {offset}")]
     NotObject {
-        /// Where it begins.
+        /// The offset.
         offset: usize,
-        /// With which character.
+        /// The first character.
         first: char,
     },
     /// Nested too deep.
-    #[error("must be nested less than {DEPTH_LIMIT} deep; it reaches that at offset {offset}")]
+    #[error("must be nested less than {DEPTH_LIMIT} levels deep; it reaches that at offset {offset}")]
     TooDeep {
-        /// Where.
+        /// The offset.
         offset: usize,
     },
-    /// Half of a surrogate pair: a text that no Unicode text can be.
+    /// Half of a surrogate pair, which no Unicode text can contain.
     #[error("the escape at offset {offset} is half of a surrogate pair; write both halves, or the character itself")]
     LoneSurrogate {
-        /// Where.
+        /// The offset.
         offset: usize,
     },
 }
@@ -79,7 +79,7 @@ impl PayloadError {
 /// Checks a payload.
 ///
 /// # Errors
-/// With the first thing that is wrong and where.
+/// With the first error and its offset.
 pub fn check_payload(payload: &[u8], max: usize) -> Result<(), PayloadError> {
     if payload.len() > max {
         return Err(PayloadError::TooLarge {
@@ -112,7 +112,7 @@ pub fn check_payload(payload: &[u8], max: usize) -> Result<(), PayloadError> {
 fn syntax_error(payload: &[u8], error: &serde_json::Error) -> PayloadError {
     let offset = offset_of(payload, error.line(), error.column());
     let text = error.to_string();
-    // The parser's own message ends with line and column, which say the same as the offset.
+    // The parser's message ends with line and column, which the offset already gives.
     let problem = text.split(" at line ").next().unwrap_or_default().to_owned();
     PayloadError::NotJson { offset, problem }
 }
@@ -128,8 +128,8 @@ fn offset_of(payload: &[u8], line: usize, column: usize) -> usize {
     (line_start + column.saturating_sub(1)).min(payload.len())
 }
 
-/// Counts brackets outside of strings, and looks for halves of surrogate pairs inside. Text that is no JSON gives an answer
-/// too, of no meaning.
+/// Counts brackets outside strings, and finds halves of surrogate pairs inside them. For text that is not JSON the result is
+/// meaningless.
 fn check_structure(payload: &[u8]) -> Result<(), PayloadError> {
     let mut surrogate = None;
     let mut depth = 0usize;
@@ -151,7 +151,7 @@ fn check_structure(payload: &[u8]) -> Result<(), PayloadError> {
     surrogate.map_or(Ok(()), |offset| Err(PayloadError::LoneSurrogate { offset }))
 }
 
-/// The place of the quote that ends a string, noting the first escape that is half of a surrogate pair. Most strings have
+/// The offset of the quote that ends a string. Records the first escape that is half of a surrogate pair. Most strings have
 /// no backslash, and then this is one fast search.
 fn end_of_string(payload: &[u8], mut at: usize, surrogate: &mut Option<usize>) -> usize {
     while let Some(found) = payload.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -173,7 +173,7 @@ fn end_of_string(payload: &[u8], mut at: usize, surrogate: &mut Option<usize>) -
     payload.len()
 }
 
-/// The value of a `\uXXXX` at this place.
+/// The value of a `\uXXXX` at this offset.
 fn code_unit(payload: &[u8], at: usize) -> Option<u16> {
     let digits = payload.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -271,7 +271,7 @@ mod tests {
         fn agrees_with_a_full_parse(text in "\\PC{0,40}|[\\[\\]{}\":,0-9a-f\\\\ue. -]{0,40}") {
             let full = serde_json::from_str::<serde_json::Value>(&text);
             let object = full.as_ref().is_ok_and(serde_json::Value::is_object);
-            // A number beyond a double is JSON all the same, and the full parse refuses it.
+            // A number beyond a double is valid JSON, but the full parse rejects it.
             if check(&text).is_ok() != object {
                 prop_assert!(full.is_err_and(|error| error.to_string().contains("out of range")), "{}", text);
             }

@@ -1,19 +1,19 @@
-//! When a failed attempt is repeated.
+//! Retry schedules and `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
 const STEPS_MAX: usize = 100;
 const DELAY_MIN: Duration = Duration::from_secs(1);
-/// The longest delay that a schedule can hold.
+/// The maximum delay of a schedule.
 pub const DELAY_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// The latest that a receiver's `Retry-After` can move an attempt.
+/// The maximum delay of a receiver's `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
-/// Why delays are no schedule.
+/// Why delays are not a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// None, or too many.
-    #[error("must hold 1 to {STEPS_MAX} delays; it holds {0}")]
+    #[error("must have 1 to {STEPS_MAX} delays; it has {0}")]
     Steps(usize),
     /// Out of range.
     #[error("the delay at position {0} must be from 1 s to 7 days")]
@@ -61,8 +61,8 @@ impl RetrySchedule {
         }
     }
 
-    /// The delay after the attempt `number` (1 is the first); `None` when the delays are used up. `random`, from 0 to 1, picks
-    /// a point between 90 % and 110 % of the delay, so that many failures do not come back in one wave.
+    /// The delay after the attempt `number` (1 is the first); `None` when the delays are used up. `random`, from 0 to 1,
+    /// selects a point between 90 % and 110 % of the delay, so that retries do not synchronize.
     pub fn delay(&self, number: u32, random: f64) -> Option<Duration> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         let delay = self.delays.get(index)?;
@@ -70,7 +70,7 @@ impl RetrySchedule {
         Some(delay.mul_f64(0.9 + 0.2 * random))
     }
 
-    /// The latest that a next attempt can be: the longest delay, a tenth more; or what a receiver may ask for.
+    /// The latest time of a next attempt: the longest delay plus a tenth, or the maximum of `Retry-After`.
     pub fn delay_max(&self) -> Duration {
         let longest = self.delays.iter().max().copied().unwrap_or(DELAY_MAX);
         longest.mul_f64(1.1).max(RETRY_AFTER_MAX)
@@ -82,8 +82,8 @@ impl RetrySchedule {
     }
 }
 
-/// How long a receiver asks to be left alone: `Retry-After` of a 429 or 503, as seconds or an HTTP date (RFC 9110,
-/// section 10.2.3). Nonsense, the past and contradictions ask for nothing; nobody can ask for more than 24 hours.
+/// The delay that a receiver asks for: `Retry-After` of a 429 or 503, as seconds or an HTTP date (RFC 9110, section 10.2.3).
+/// Invalid, past and contradictory values ask for no delay; the maximum is 24 hours.
 pub fn parse_retry_after(status: u16, values: &[&[u8]], now_us: i64) -> Option<Duration> {
     if !matches!(status, 429 | 503) {
         return None;
@@ -94,7 +94,7 @@ pub fn parse_retry_after(status: u16, values: &[&[u8]], now_us: i64) -> Option<D
     }
     let text = std::str::from_utf8(first).ok()?.trim();
     let asked = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit a number mean the most there is.
+        // A number with too many digits means the maximum.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let now = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(now_us).ok()?);

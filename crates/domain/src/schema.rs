@@ -1,7 +1,7 @@
-//! JSON Schemas of event types, and the event types that every installation knows.
+//! JSON Schemas of event types, and the sample event types.
 //!
-//! A schema is compiled once and never fetches anything: references must stay within it. Patterns run on a regular-expression
-//! engine that is linear in its input.
+//! A schema is compiled once and fetches nothing: references must stay within it. Patterns run on a regular-expression
+//! engine with linear time.
 
 mod compatibility;
 mod cost;
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 pub use self::compatibility::breaking_changes;
 
-/// The largest schema.
+/// The maximum size of a schema.
 pub const SCHEMA_BYTES_MAX: usize = 65_536;
-/// How many violations are told at once.
+/// The maximum number of reported violations.
 const VIOLATIONS_MAX: usize = 20;
-/// How deep a schema may be nested.
+/// The maximum nesting depth of a schema.
 const DEPTH_MAX: usize = 64;
 
-/// Why a text is no schema.
+/// Why a text is not a schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     /// Too large.
@@ -28,18 +28,18 @@ pub enum SchemaError {
     #[error("must be JSON: {0}")]
     NotJson(String),
     /// Nested too deep.
-    #[error("must be nested at most {DEPTH_MAX} deep")]
+    #[error("must be nested at most {DEPTH_MAX} levels deep")]
     TooDeep,
-    /// A reference that leads out of the schema.
-    #[error("the reference `{0}` leads out of the schema; only references that begin with `#` are followed")]
+    /// A reference that leaves the schema.
+    #[error("the reference `{0}` leaves the schema; only references that begin with `#` are supported")]
     RemoteReference(String),
-    /// Alternatives that nest too deep or refer back to themselves.
+    /// Alternatives that nest too deep or refer to themselves.
     #[error(
-        "could take too long to check: have fewer alternatives (`anyOf`, `oneOf`, `$ref`) that nest or refer back to themselves"
+        "could take too long to check: use fewer alternatives (`anyOf`, `oneOf`, `$ref`) that nest or refer to themselves"
     )]
     TooComplex,
     /// Not a JSON Schema, or one that cannot be compiled.
-    #[error("is not a JSON Schema that can be used: {0}")]
+    #[error("is not a valid JSON Schema: {0}")]
     NotSchema(String),
 }
 
@@ -57,12 +57,12 @@ impl SchemaError {
     }
 }
 
-/// Where and how a payload does not fit.
+/// A place where a payload does not fit, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaViolation {
-    /// JSON pointer (RFC 6901) of the value at fault; empty for the whole payload.
+    /// JSON pointer (RFC 6901) of the invalid value; empty for the whole payload.
     pub pointer: String,
-    /// What is wrong with it.
+    /// The violation.
     pub message: String,
 }
 
@@ -76,7 +76,7 @@ impl EventSchema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// When the text is none, or breaks a rule of ours.
+    /// When the text is not a schema, or breaks one of our rules.
     pub fn compile(text: &str) -> Result<Self, SchemaError> {
         if text.len() > SCHEMA_BYTES_MAX {
             return Err(SchemaError::TooLarge(text.len()));
@@ -100,7 +100,7 @@ impl EventSchema {
     /// With each violation, up to 20.
     pub fn validate(&self, payload: &[u8]) -> Result<(), Vec<SchemaViolation>> {
         let payload: Value = serde_json::from_slice(payload).map_err(|error| {
-            // Well-formed, but beyond what a schema can be checked against: a number past the range of a double.
+            // Well-formed, but beyond what a schema can validate: a number past the range of a double.
             vec![SchemaViolation {
                 pointer: String::new(),
                 message: error.to_string(),
@@ -140,7 +140,7 @@ fn check_references(schema: &Value, depth_left: usize) -> Result<(), SchemaError
     }
 }
 
-/// Messages repeat parts of the input; not all of it.
+/// Messages repeat parts of the input, truncated.
 fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     match text.char_indices().nth(CHARS_MAX) {
@@ -149,12 +149,12 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// An event type that every installation knows.
+/// A sample event type.
 #[derive(Clone, Copy, Debug)]
 pub struct SeededEventType {
     /// Its name.
     pub name: &'static str,
-    /// What it stands for.
+    /// Its description.
     pub description: &'static str,
     /// Its JSON Schema.
     pub json_schema: &'static str,
@@ -162,7 +162,7 @@ pub struct SeededEventType {
     pub example: &'static str,
 }
 
-/// The event types that every installation knows.
+/// The sample event types of a fresh installation.
 pub const SEEDED_EVENT_TYPES: [SeededEventType; 2] = [
     SeededEventType {
         name: "clocking",

@@ -1,33 +1,33 @@
-//! Signing secrets as their owners see them.
+//! Signing secrets in their owners' form.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// What a secret in the standard form begins with.
+/// The prefix of the standard form.
 pub const PREFIX: &str = "whsec_";
 const CHARS_MIN: usize = 16;
 const CHARS_MAX: usize = 128;
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Why a text is no signing secret.
+/// Why a text is not a signing secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Too short or too long.
     #[error("must be {CHARS_MIN} to {CHARS_MAX} characters; it has {0}")]
     Length(usize),
     /// A character that is not printable ASCII.
-    #[error("must hold printable ASCII characters only")]
+    #[error("must contain only printable ASCII characters")]
     Characters,
     /// `whsec_` in another place than at the beginning, or in another case.
     #[error(
-        "contains `whsec_` and must begin with it, in lower case: leave out what comes before it, such as `v1,`, blanks or quotes"
+        "contains `whsec_` and must begin with it, in lower case: remove any text before it, such as `v1,`, spaces or quotes"
     )]
     Prefix,
-    /// A blank or a quote at an end.
-    #[error("must not begin or end with a blank or a quote: leave those around the secret out")]
+    /// A space or a quote at an end.
+    #[error("must not begin or end with a space or a quote: remove them")]
     Ends,
-    /// `whsec_` and something that is not base64 of enough bytes.
-    #[error("after `whsec_` must come the base64 (standard alphabet, padded) of 24 to 64 bytes")]
+    /// `whsec_` followed by invalid or too short base64.
+    #[error("must continue after `whsec_` with the base64 (standard alphabet, padded) of 24 to 64 bytes")]
     Base64,
 }
 
@@ -44,7 +44,7 @@ impl SecretError {
     }
 }
 
-/// A signing secret. Its text is never printed by `Debug`.
+/// A signing secret. `Debug` never prints its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret {
     text: String,
@@ -57,10 +57,10 @@ impl std::fmt::Debug for SigningSecret {
 }
 
 impl SigningSecret {
-    /// Makes a secret: `whsec_` and the base64 of 32 random bytes.
+    /// Generates a secret: `whsec_` and the base64 of 32 random bytes.
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// When the operating system provides no randomness.
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
         SystemRandom::new()
@@ -80,7 +80,7 @@ impl SigningSecret {
         Self::parse_stored(text)
     }
 
-    /// Reads a secret that was checked when it was stored, perhaps by a version with fewer rules.
+    /// Reads a stored secret, which may have been checked by a version with fewer rules.
     ///
     /// # Errors
     /// When it breaks a rule that every version had.
@@ -100,12 +100,12 @@ impl SigningSecret {
         Ok(Self { text: text.to_owned() })
     }
 
-    /// The secret as shown to its owner.
+    /// The secret in its owner's form.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The key of Standard Webhooks: the decoded part after `whsec_`, or the text's bytes where there is no `whsec_`.
+    /// The key of Standard Webhooks: the decoded part after `whsec_`, or the text's bytes without that prefix.
     pub fn standard_key(&self) -> Vec<u8> {
         let decoded = self
             .text
@@ -114,7 +114,7 @@ impl SigningSecret {
         decoded.unwrap_or_else(|| self.text.as_bytes().to_vec())
     }
 
-    /// The secret in the form that Standard Webhooks libraries take.
+    /// The secret in the form that Standard Webhooks libraries accept.
     pub fn standard_form(&self) -> String {
         if self.text.starts_with(PREFIX) {
             self.text.clone()
@@ -124,8 +124,8 @@ impl SigningSecret {
     }
 }
 
-/// Refuses what a secret in the standard form looks like when too much was copied with it. It would be used as the bytes of its
-/// text, and no library of Standard Webhooks would verify what is signed with them.
+/// Rejects a standard secret that was copied with surrounding text. It would be used as the bytes of its text, and no
+/// Standard Webhooks library would verify its signatures.
 fn check_copied_well(text: &str) -> Result<(), SecretError> {
     if !text.starts_with(PREFIX) && text.to_ascii_lowercase().contains(PREFIX) {
         return Err(SecretError::Prefix);

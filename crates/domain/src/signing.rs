@@ -1,7 +1,7 @@
-//! Signatures of a request, as the contract has them.
+//! Signatures of a request, as in the contract.
 //!
-//! Keys are prepared once: a [`Signer`] holds the state of each HMAC after its key block, so that signing a body costs one
-//! pass over it per scheme and no key set-up.
+//! Keys are prepared once: a [`Signer`] contains the state of each HMAC after its key block. Signing a body therefore costs
+//! one pass per scheme, without key setup.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -83,16 +83,16 @@ impl std::fmt::Debug for Ed25519Key {
     }
 }
 
-/// Why a text is no ed25519 key pair.
+/// Why a text is not an ed25519 key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the base64 of an ed25519 seed and its public key, 64 bytes")]
 pub struct Ed25519Error;
 
 impl Ed25519Key {
-    /// Makes a key pair.
+    /// Generates a key pair.
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// When the operating system provides no randomness.
     pub fn generate() -> Self {
         let mut seed = [0; 32];
         ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut seed).expect("the operating system gives randomness");
@@ -103,7 +103,7 @@ impl Ed25519Key {
     /// From the base64 of seed and public key.
     ///
     /// # Errors
-    /// When the text is something else, or the two do not belong together.
+    /// When the text is invalid, or the two do not match.
     pub fn from_base64(text: &str) -> Result<Self, Ed25519Error> {
         let bytes = STANDARD.decode(text).map_err(|_| Ed25519Error)?;
         let (seed, public) = bytes.split_at_checked(32).ok_or(Ed25519Error)?;
@@ -133,14 +133,14 @@ impl Ed25519Key {
     }
 }
 
-/// The keys that a webhook signs with.
+/// The signing keys of a webhook.
 #[derive(Debug)]
 pub struct SigningKeys {
-    /// Of the newest secret.
+    /// The newest secret.
     pub current: Signer,
-    /// Of the secret before it, and when its overlap ends (microseconds since the epoch).
+    /// The previous secret, and when its overlap ends (microseconds since the epoch).
     pub previous: Option<(Signer, i64)>,
-    /// The ed25519 key, where the webhook has one.
+    /// The ed25519 key, if the webhook has one.
     pub ed25519: Option<Ed25519Key>,
 }
 
@@ -156,8 +156,8 @@ pub struct Signatures {
 }
 
 impl SigningKeys {
-    /// Signs a body. During the overlap of a rotation `webhook-signature` holds a signature of each secret, newest first;
-    /// the other two, which hold one value, use the old secret.
+    /// Signs a body. During the overlap of a rotation `webhook-signature` contains a signature of each secret, newest first.
+    /// The other two have a single value each, made with the old secret.
     pub fn sign(&self, now_us: i64, webhook_id: &str, timestamp: i64, body: &[u8]) -> Signatures {
         let previous = self
             .previous
@@ -184,7 +184,7 @@ impl SigningKeys {
     }
 }
 
-/// Which signatures of a received request are right.
+/// The results of verifying the signatures of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
     /// `TT-Hook-Signature`.
@@ -195,7 +195,7 @@ pub struct Verification {
     pub v1: bool,
 }
 
-/// Checks the signatures of a received request, as a receiver does, in constant time.
+/// Verifies the signatures of a received request, as a receiver does, in constant time.
 pub fn verify(
     secret: &SigningSecret,
     sha1: Option<&str>,
@@ -230,7 +230,7 @@ pub fn verify(
     Verification { sha1, sha256, v1 }
 }
 
-/// Checks a `v1a` signature (`v1a,` and base64) with the base64 of a public key.
+/// Verifies a `v1a` signature (`v1a,` and base64) with the base64 of a public key.
 pub fn verify_v1a(public_key: &str, id: &str, timestamp: &str, signature: &str, body: &[u8]) -> bool {
     let decode = |text: &str| STANDARD.decode(text).unwrap_or_default();
     let message = [format!("{id}.{timestamp}.").as_bytes(), body].concat();

@@ -1,30 +1,30 @@
-//! Which event types a webhook receives.
+//! The event types of a webhook.
 
 use crate::name::{EventTypeName, NameError};
 
-/// What stands for every event type.
+/// The wildcard.
 pub const WILDCARD: &str = "*";
-/// How many event types one webhook may name.
+/// The maximum number of event types of a webhook.
 pub const EVENTS_MAX: usize = 1_000;
 
-/// Why a list of events is no subscription.
+/// Why a list of events is not a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscriptionError {
     /// No event at all.
     #[error("must name at least one event type, or `*`")]
     Empty,
     /// Too many.
-    #[error("must name at most {EVENTS_MAX} event types; it names {0}. `*` stands for all")]
+    #[error("must name at most {EVENTS_MAX} event types; it names {0}. Use `*` for all")]
     TooMany(usize),
     /// `ping` is sent by the service itself.
-    #[error("`ping` cannot be subscribed to: it is sent whenever the webhook is created or changed")]
+    #[error("`ping` cannot be subscribed to: every webhook receives it when it is created or changed")]
     Ping,
     /// Not a name.
     #[error("the event at position {index} is not an event type: {error}")]
     Name {
-        /// Its place in the list, from 0.
+        /// Its position in the list, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The error.
         error: NameError,
     },
 }
@@ -41,7 +41,7 @@ impl SubscriptionError {
     }
 }
 
-/// A webhook's event types: all, or a list that is sorted and without repeats.
+/// A webhook's event types: all, or a list that is sorted and without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// `None` for all.
@@ -49,10 +49,10 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// From the names as given. A `*` among them replaces all others, which must be names all the same.
+    /// From the given names. A `*` among them replaces all others, which must still be valid names.
     ///
     /// # Errors
-    /// When the list is empty, too long, or holds what cannot be subscribed to.
+    /// When the list is empty or too long, or contains a name that cannot be subscribed to.
     pub fn from_events(events: &[String]) -> Result<Self, SubscriptionError> {
         match events.len() {
             0 => return Err(SubscriptionError::Empty),
@@ -92,7 +92,7 @@ impl Subscription {
         }
     }
 
-    /// Whether events of this type are received.
+    /// Whether events of this type match.
     pub fn matches(&self, event_type: &str) -> bool {
         match &self.types {
             None => true,

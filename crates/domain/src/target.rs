@@ -1,6 +1,6 @@
-//! Where webhooks may point: the built-in rules, and the operator's.
+//! Allowed targets of webhooks: the built-in rules, and the operator's.
 //!
-//! By default only public addresses are allowed, on ports 80, 443 and 1024 to 65535. The rules are applied to the URL when a
+//! By default only public addresses are allowed, on ports 80, 443 and 1024 to 65535. The rules apply to the URL when a
 //! webhook is created, and to every resolved address on every attempt.
 
 mod address;
@@ -16,18 +16,18 @@ pub use rule::{RuleError, TargetRule};
 
 use crate::url::PayloadUrl;
 
-/// Why a target is refused.
+/// Why a target is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// An address of a special range, with the range's name.
     Address(&'static str),
-    /// A name that means this machine or network.
+    /// A name of this machine or network.
     Name,
-    /// A port that is not for webhooks.
+    /// A port that webhooks may not use.
     Port(u16),
     /// Plain http where https is required.
     Plain,
-    /// A rule of the operator's.
+    /// An operator's rule.
     Denied(String),
     /// This installation's own listener or name.
     Own,
@@ -46,7 +46,7 @@ impl Blocked {
         }
     }
 
-    /// The rule that decided, for operators: theirs as they wrote it.
+    /// The rule that decided, for operators: their own rules as they wrote them.
     pub fn rule_text(&self) -> String {
         match self {
             Self::Denied(rule) => format!("deny {rule}"),
@@ -70,10 +70,10 @@ impl fmt::Display for Blocked {
             ),
             Self::Port(port) => write!(
                 f,
-                "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed, but for a few of well-known internal services"
+                "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed, except for a few well-known internal services"
             ),
             Self::Plain => f.write_str("must use https: the operator requires it"),
-            Self::Denied(_) => f.write_str("leads to a target that the operator has denied"),
+            Self::Denied(_) => f.write_str("leads to a target that the operator denies"),
             Self::Own => f.write_str("leads back to this installation"),
         }
     }
@@ -81,16 +81,16 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// The rules in force.
+/// The current rules.
 #[derive(Clone, Debug, Default)]
 pub struct TargetPolicy {
     /// The operator's exceptions from the built-in rules.
     pub allow: Vec<TargetRule>,
-    /// What the operator refuses beyond the built-in rules.
+    /// The operator's denials in addition to the built-in rules.
     pub deny: Vec<TargetRule>,
-    /// Refuse plain http.
+    /// Rejects plain http.
     pub require_https: bool,
-    /// This installation's own listeners: no rule allows them.
+    /// This installation's own listeners, which no rule allows.
     pub own_addresses: Vec<SocketAddr>,
     /// This installation's own host names, lower-case.
     pub own_names: Vec<String>,
@@ -100,10 +100,10 @@ pub struct TargetPolicy {
 const PUBLIC: &str = "PUBLIC_ADDRESS";
 
 impl TargetPolicy {
-    /// Checks all that can be known without resolving a name.
+    /// Checks everything that is known without resolving a name.
     ///
     /// # Errors
-    /// With the rule that refuses it.
+    /// With the rule that rejects it.
     pub fn check_url(&self, url: &PayloadUrl) -> Result<(), Blocked> {
         self.explain_url(url).map(drop)
     }
@@ -111,7 +111,7 @@ impl TargetPolicy {
     /// As [`Self::check_url`], with the rule that allows it.
     ///
     /// # Errors
-    /// With the rule that refuses it.
+    /// With the rule that rejects it.
     pub fn explain_url(&self, url: &PayloadUrl) -> Result<String, Blocked> {
         if self.require_https && !url.is_https() {
             return Err(Blocked::Plain);
@@ -125,10 +125,10 @@ impl TargetPolicy {
         }
     }
 
-    /// Checks an address and port that is about to be connected to.
+    /// Checks an address and port before a connection.
     ///
     /// # Errors
-    /// With the rule that refuses it.
+    /// With the rule that rejects it.
     pub fn check_address(&self, address: IpAddr, port: u16) -> Result<(), Blocked> {
         self.explain_address(address, port).map(drop)
     }
@@ -139,7 +139,7 @@ impl TargetPolicy {
         if self.is_own(plain, port) {
             return Err(Blocked::Own);
         }
-        // The more specific of the operator's rules wins; of two alike, the one that denies.
+        // The more specific of the operator's rules wins; of two equal ones, the denial.
         let allow = most_specific(&self.allow, |rule| rule.covers_address(plain));
         let deny = most_specific(&self.deny, |rule| rule.covers_address(plain));
         let rule = match (allow, deny) {
@@ -151,7 +151,7 @@ impl TargetPolicy {
                 None => PUBLIC.to_owned(),
             },
         };
-        // A way to reach IPv4 (a network with NAT64, say) is allowed for what may be reached over IPv4.
+        // A transition address (of a network with NAT64, for example) is allowed if its IPv4 address is.
         if let IpAddr::V6(transition) = plain {
             for embedded in address::embedded(transition).into_iter().flatten() {
                 self.explain_address(embedded.into(), port)?;
@@ -160,10 +160,10 @@ impl TargetPolicy {
         Ok(rule)
     }
 
-    /// Checks a host name by its looks. What it resolves to is checked besides.
+    /// Checks a host name by its text. Its resolved addresses are checked separately.
     ///
     /// # Errors
-    /// With the rule that refuses it.
+    /// With the rule that rejects it.
     pub fn check_name(&self, name: &str) -> Result<(), Blocked> {
         self.explain_name(name).map(drop)
     }
@@ -187,7 +187,7 @@ impl TargetPolicy {
     }
 
     fn is_own(&self, address: IpAddr, port: u16) -> bool {
-        // To connect to the unspecified address is to connect to this machine.
+        // A connection to the unspecified address is a connection to this machine.
         let local = |address: IpAddr| address.is_loopback() || address.is_unspecified();
         self.own_addresses.iter().any(|own| {
             let host = own.ip().to_canonical();
@@ -207,7 +207,7 @@ fn most_specific(rules: &[TargetRule], covers: impl Fn(&TargetRule) -> Option<us
 }
 
 fn check_port(port: u16) -> Result<(), Blocked> {
-    // Ports of services that take commands from anybody who reaches them: NFS, Apple SASL, lockd, X11, Redis, memcached.
+    // Ports of services that accept commands from anyone who can reach them: NFS, Apple SASL, lockd, X11, Redis, memcached.
     const UNSAFE: [u16; 6] = [2049, 3659, 4045, 6000, 6379, 11_211];
     match port {
         80 | 443 => Ok(()),
@@ -216,7 +216,7 @@ fn check_port(port: u16) -> Result<(), Blocked> {
     }
 }
 
-/// Names that mean this machine, this network or a cloud's inside.
+/// Names of this machine, this network or a cloud's internal services.
 fn is_local_name(name: &str) -> bool {
     const SUFFIXES: [&str; 9] = [
         ".localhost",

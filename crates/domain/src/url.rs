@@ -1,44 +1,46 @@
-//! Payload URLs: what can be one, in one normal form.
+//! Payload URLs, in one normal form.
 //!
-//! URL parsers (WHATWG) mend much that is malformed, and read some texts as other hosts than a person would. So the text is
-//! checked before it is parsed, and what was parsed must say the same host as the text.
+//! URL parsers (WHATWG) correct malformed text, and parse some texts as another host than a person would read. Therefore the
+//! text is checked before it is parsed, and the parsed host must be the host in the text.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// The longest URL.
+/// The maximum length of a URL.
 pub const URL_CHARS_MAX: usize = 2_048;
 
-/// Why a text is no payload URL.
+/// Why a text is not a payload URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Too long.
     #[error("must be at most {URL_CHARS_MAX} characters, percent-encoded; it has {0}")]
     TooLong(usize),
-    /// Not `http://` or `https://` and a host.
-    #[error("must begin with `https://` or `http://` and a host")]
+    /// Does not begin with `http://` or `https://` and a host.
+    #[error("must be a full URL that begins with `https://` or `http://`, such as https://example.com/hook")]
     Scheme,
     /// White space, controls or backslashes.
-    #[error("must not hold white space, control characters or backslashes; percent-encode them")]
+    #[error("must not contain white space, control characters or backslashes; percent-encode them")]
     Characters,
     /// User name or password.
-    #[error("must not hold a user name or password; put credentials into a header of the webhook")]
+    #[error("must not contain a user name or password; put credentials into a custom header of the webhook")]
     UserInfo,
     /// A fragment.
-    #[error("must not hold a fragment (`#...`): it would never be sent")]
+    #[error("must not contain a fragment (`#...`), which would never be sent")]
     Fragment,
-    /// Port 0, or not a port.
-    #[error("must hold a port from 1 to 65535, or none")]
+    /// Port 0, or an invalid port.
+    #[error("must have a port from 1 to 65535, or none")]
     Port,
     /// Otherwise malformed.
     #[error("is not a URL: {0}")]
     Malformed(String),
-    /// A label of the host that names of hosts do not have.
-    #[error("holds the host label `{0}`, which begins or ends with a hyphen: no certificate can be for such a name")]
+    /// A label that host names cannot have.
+    #[error(
+        "contains the host label `{0}`, which begins or ends with a hyphen: no certificate is valid for such a name"
+    )]
     HostLabel(String),
-    /// A host that can be read in two ways.
-    #[error("holds the host `{given}`, which is read as `{read}`; write that")]
+    /// An ambiguous host.
+    #[error("contains the host `{given}`, which URL parsers read as `{read}`; use that")]
     HostNotCanonical {
         /// As given.
         given: String,
@@ -64,7 +66,7 @@ impl UrlError {
     }
 }
 
-/// A checked URL in its normal form: lower-case punycode host without trailing dot, no default port.
+/// A validated URL in normal form: lower-case punycode host without trailing dot, no default port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadUrl {
     text: String,
@@ -77,7 +79,7 @@ pub struct PayloadUrl {
 }
 
 impl PayloadUrl {
-    /// Checks a text by the rules of syntax. Where it may lead is the target policy's to say.
+    /// Checks the syntax of a text. The target policy decides where it may lead.
     ///
     /// # Errors
     /// When it breaks a rule.
@@ -87,7 +89,7 @@ impl PayloadUrl {
         Ok(url)
     }
 
-    /// Reads a URL that was checked when it was stored, perhaps by a version with fewer rules.
+    /// Reads a stored URL, which may have been checked by a version with fewer rules.
     ///
     /// # Errors
     /// When it breaks a rule that every version had.
@@ -123,7 +125,7 @@ impl PayloadUrl {
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             _ => None,
         };
-        // Percent-encoding makes a URL longer, and what is stored must be a URL by these rules when it is read back.
+        // Percent-encoding makes a URL longer, and a stored URL must satisfy these rules when it is read.
         if url.as_str().len() > URL_CHARS_MAX {
             return Err(UrlError::TooLong(url.as_str().len()));
         }
@@ -149,7 +151,7 @@ impl PayloadUrl {
         &self.text
     }
 
-    /// The URL with an internationalised host in Unicode.
+    /// The URL with an internationalized host in Unicode.
     pub fn unicode(&self) -> String {
         let (unicode, _) = idna::domain_to_unicode(&self.host);
         self.text.replacen(&self.host, &unicode, 1)
@@ -160,7 +162,7 @@ impl PayloadUrl {
         &self.host
     }
 
-    /// The address, where the host is one.
+    /// The address, if the host is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.address
     }
@@ -175,18 +177,18 @@ impl PayloadUrl {
         self.https
     }
 
-    /// What the header `Host` holds: host, and port unless it is the default.
+    /// The value of the header `Host`: the host, and the port unless it is the default.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// What the request line holds.
+    /// The target of the request line.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
 }
 
-/// What must hold before a parser may mend the text.
+/// The rules that must hold before a parser may correct the text.
 fn check_text(text: &str) -> Result<(), UrlError> {
     let chars = text.chars().count();
     if chars > URL_CHARS_MAX {
@@ -206,24 +208,24 @@ fn check_text(text: &str) -> Result<(), UrlError> {
     {
         return Err(UrlError::Characters);
     }
-    // Parsers drop an empty user name and decode a host before they read it.
+    // Parsers drop an empty user name, and decode a host before they read it.
     let authority = authority_text(text);
     if authority.contains('@') {
         return Err(UrlError::UserInfo);
     }
     if authority.contains('%') {
-        return Err(UrlError::Malformed("the host holds a percent escape".to_owned()));
+        return Err(UrlError::Malformed("the host contains a percent escape".to_owned()));
     }
     Ok(())
 }
 
-/// Host and port (and user info) as they stand in the text.
+/// The authority in the text: user info, host and port.
 fn authority_text(text: &str) -> &str {
     let after = text.split_once("//").map_or(text, |(_, after)| after);
     after.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// The host as it stands in the text: between the scheme and the port, path or query.
+/// The host in the text: between the scheme and the port, path or query.
 fn host_text(text: &str) -> &str {
     let authority = authority_text(text);
     match authority.rfind(']') {
@@ -232,8 +234,8 @@ fn host_text(text: &str) -> &str {
     }
 }
 
-/// The host as read must be the host as written, but for case, one trailing dot and internationalised names. Addresses in
-/// odd notations go on, for the target policy to refuse by what they mean, unless they mean something public.
+/// The parsed host must be the host in the text, except for case, one trailing dot and internationalized names. Addresses in
+/// unusual notations pass, so that the target policy rejects them by their meaning, unless they mean a public address.
 fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
     let not_canonical = || UrlError::HostNotCanonical {
         given: given.to_owned(),
@@ -252,9 +254,7 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
             {
-                return Err(UrlError::Malformed(
-                    "the host holds characters that names do not have".to_owned(),
-                ));
+                return Err(UrlError::Malformed("the host contains invalid characters".to_owned()));
             }
             if given.is_ascii() && !given.eq_ignore_ascii_case(name) {
                 return Err(not_canonical());
@@ -263,7 +263,7 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
         }
         Host::Ipv4(address) => {
             let canonical = given == address.to_string();
-            // What is no public address is refused as such, whatever its notation: that says more.
+            // A non-public address is rejected as such, whatever its notation: that error says more.
             if canonical || crate::target::is_special(IpAddr::V4(*address)) {
                 Ok(())
             } else {
@@ -274,8 +274,8 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
     }
 }
 
-/// Names of hosts have no hyphen at the ends of a label (RFC 1123, section 2.1). Some resolvers refuse such names, and TLS
-/// libraries find no certificate valid for them.
+/// Host names have no hyphen at the ends of a label (RFC 1123, section 2.1). Some resolvers reject such names, and TLS
+/// libraries accept no certificate for them.
 fn check_labels(url: &PayloadUrl) -> Result<(), UrlError> {
     let at_an_end = |label: &&str| label.starts_with('-') || label.ends_with('-');
     let labels = url.address.is_none().then(|| url.host.split('.'));
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(url.as_str(), "http://xn--bcher-kva.example/");
         assert_eq!(url.unicode(), "http://b\u{fc}cher.example/");
         assert_eq!(parse("http://\u{e9}.example/").unwrap().host(), "xn--9ca.example");
-        // What maps to a loopback name or address is then refused as that.
+        // A text that maps to a loopback name or address is then rejected as that.
         assert_eq!(parse("http://\u{24db}ocalhost/").unwrap().host(), "localhost");
         assert_eq!(
             parse("http://\u{ff11}\u{ff12}\u{ff17}\u{3002}0.0.1/")

@@ -1,4 +1,4 @@
-//! Numbers in as few bytes as they need: 7 bits a byte, the low ones first; all bytes but the last have their top bit set.
+//! Varints: 7 bits per byte, low bits first; all bytes except the last have their top bit set.
 
 /// Appends a number.
 pub fn push(packed: &mut Vec<u8>, mut number: u64) {
@@ -9,7 +9,7 @@ pub fn push(packed: &mut Vec<u8>, mut number: u64) {
     packed.push(number.to_le_bytes()[0]);
 }
 
-/// Takes a number off the front; `None` when there is no whole one.
+/// Takes a number off the front; `None` if there is no complete one.
 pub fn pop(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {

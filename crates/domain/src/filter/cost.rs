@@ -1,12 +1,12 @@
-//! What a filter may do, so that its cost grows with the size of the payload and no faster: known names only, few loops,
-//! none inside another, none that walks the payload again for each element, few sums (each of which copies a string).
+//! Limits on filters, so that their cost grows at most linearly with the payload: known names only; few loops, none nested,
+//! and none that walks the payload for each element; few additions, because each copies a string.
 
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, operators};
 
 use super::FilterError;
 
-/// The functions that filters may call, beside CEL's operators and the macros `has`, `all`, `exists`, `exists_one`, `map`
-/// and `filter`.
+/// The functions that filters may call, in addition to CEL's operators and the macros `has`, `all`, `exists`, `exists_one`,
+/// `map` and `filter`.
 pub(super) const FUNCTIONS: [&str; 8] = [
     "size",
     "contains",
@@ -41,16 +41,16 @@ const OPERATORS: [&str; 18] = [
 const LOOPS_MAX: usize = 4;
 const SUMS_MAX: usize = 8;
 const PAYLOAD_MENTIONS_MAX: usize = 32;
-/// Each takes stack where the text is parsed.
+/// Each bracket uses stack during parsing.
 const BRACKETS_MAX: usize = 100;
-/// How deep parts may be inside each other: each level takes stack where the expression is evaluated.
+/// The maximum nesting depth: each level uses stack during evaluation.
 const DEPTH_MAX: usize = 24;
 
-/// Checks what must hold before the text is parsed.
+/// Checks the rules that must hold before parsing.
 pub(super) fn check_text(text: &str) -> Result<(), FilterError> {
     let opened = text.bytes().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count();
     if opened > BRACKETS_MAX {
-        return Err(FilterError::Cost("it may open at most 100 brackets"));
+        return Err(FilterError::Cost("use at most 100 brackets"));
     }
     Ok(())
 }
@@ -63,13 +63,9 @@ pub(super) fn check(expression: &IdedExpr) -> Result<bool, FilterError> {
         return Err(FilterError::NotBoolean);
     }
     for (count, most, rule) in [
-        (walk.loops, LOOPS_MAX, "it may loop at most 4 times"),
-        (walk.sums, SUMS_MAX, "it may add at most 8 times"),
-        (
-            walk.mentions,
-            PAYLOAD_MENTIONS_MAX,
-            "it may name `payload` at most 32 times",
-        ),
+        (walk.loops, LOOPS_MAX, "use at most 4 loops"),
+        (walk.sums, SUMS_MAX, "use at most 8 additions"),
+        (walk.mentions, PAYLOAD_MENTIONS_MAX, "name `payload` at most 32 times"),
     ] {
         if count > most {
             return Err(FilterError::Cost(rule));
@@ -78,7 +74,7 @@ pub(super) fn check(expression: &IdedExpr) -> Result<bool, FilterError> {
     Ok(walk.mentions > 0)
 }
 
-/// Whether the result is certain to be something else than true or false, whatever the event.
+/// Whether the result can never be true or false, whatever the event.
 fn is_never_boolean(expression: &Expr) -> bool {
     match expression {
         Expr::Literal(literal) => !matches!(literal, cel::common::ast::LiteralValue::Boolean(_)),
@@ -104,7 +100,7 @@ fn is_never_boolean(expression: &Expr) -> bool {
 
 #[derive(Default)]
 struct Walk<'a> {
-    /// The variables of the loop that is walked.
+    /// The variables of the enclosing loop.
     bound: Vec<&'a str>,
     in_body: bool,
     depth: usize,
@@ -117,7 +113,7 @@ impl<'a> Walk<'a> {
     fn expression(&mut self, expression: &'a IdedExpr) -> Result<(), FilterError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(FilterError::Cost("its parts may be at most 24 deep inside each other"));
+            return Err(FilterError::Cost("nest at most 24 levels deep"));
         }
         self.parts(expression)?;
         self.depth -= 1;
@@ -188,7 +184,7 @@ impl<'a> Walk<'a> {
         let sums = self.sums;
         let body = [&looped.loop_cond, &looped.loop_step, &looped.result];
         body.into_iter().try_for_each(|part| self.expression(part))?;
-        // The sum that the macros `map`, `filter` and `exists_one` make of themselves.
+        // The addition that the macros `map`, `filter` and `exists_one` expand to.
         if self.sums > sums && collects(looped) {
             self.sums -= 1;
         }

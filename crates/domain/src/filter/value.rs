@@ -1,4 +1,4 @@
-//! JSON as CEL's values. An integer that fits is an integer; everything else that is a number is a double.
+//! JSON as CEL values. An integer that fits is an integer; every other number is a double.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use cel::{
     objects::{Key, Map},
 };
 
-/// The publisher's attributes, as a map of strings.
+/// The publisher's attributes, a map of strings.
 pub(super) fn of_attributes(attributes: &BTreeMap<String, String>) -> Value {
     let pairs = attributes.iter();
     map(pairs.map(|(key, text)| (key.clone(), Value::String(Arc::new(text.clone())))))
@@ -18,7 +18,7 @@ pub(super) fn of_json(text: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(text).map(convert)
 }
 
-/// Payloads nest less than 128 deep.
+/// Payloads nest less than 128 levels deep.
 fn convert(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,

@@ -1,20 +1,20 @@
-//! Whether a schema admits payloads that the one before it did not: receivers were written by the one before.
+//! Whether a schema allows payloads that the former one did not. Existing receivers expect the former schema.
 //!
-//! The comparison is by rules, keyword by keyword, and errs on the side of caution: what it cannot prove to be as strict as
-//! before counts as a breaking change, and is told as such.
+//! The comparison works by rules, keyword by keyword, and is conservative: a change that it cannot prove to be at least as
+//! strict counts as breaking.
 
 use serde_json::{Map, Number, Value};
 
 use super::SchemaViolation;
 
-/// References may lead in circles; no schema that people write is nested deeper.
+/// References may form circles; realistic schemas are nested less deep.
 const DEPTH_MAX: usize = 48;
-/// Alternatives of alternatives multiply; those that people write need a few hundred steps.
+/// Nested alternatives multiply; realistic schemas need a few hundred steps.
 const STEPS_MAX: usize = 20_000;
-/// How many changes are told.
+/// The maximum number of reported changes.
 const CHANGES_MAX: usize = 20;
 
-/// Keywords that say nothing about which payloads fit.
+/// Keywords that do not affect which payloads fit.
 const ANNOTATIONS: [&str; 16] = [
     "$schema",
     "$id",
@@ -34,8 +34,8 @@ const ANNOTATIONS: [&str; 16] = [
     "contentMediaType",
 ];
 
-/// Every place where payloads fit `new` that do not fit `old`, or may; both are schemas that compile. `None` for an old schema
-/// admits everything, and for a new one too.
+/// Every place where payloads fit `new` that do not fit `old`, or may; both are schemas that compile. `None` allows
+/// everything, for an old schema and for a new one.
 pub fn breaking_changes(old: Option<&str>, new: Option<&str>) -> Vec<SchemaViolation> {
     let parse = |text: Option<&str>| {
         text.and_then(|text| serde_json::from_str(text).ok())
@@ -65,11 +65,11 @@ struct Comparison<'a> {
     steps: usize,
 }
 
-/// A schema that says nothing.
+/// A schema without constraints.
 static ANYTHING: Value = Value::Bool(true);
 
 impl<'a> Comparison<'a> {
-    /// Notes every way in which `new` is less strict than `old`.
+    /// Records every way in which `new` is less strict than `old`.
     fn compare(&mut self, new: &'a Value, old: &'a Value, pointer: &str, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else {
             return self.change(pointer, "is nested too deep to be compared");
@@ -86,13 +86,13 @@ impl<'a> Comparison<'a> {
         let old = match old {
             Value::Bool(true) => return,
             Value::Object(old) => old,
-            _ => return self.change(pointer, "was never admitted, and is now"),
+            _ => return self.change(pointer, "was not allowed, and is now"),
         };
         let is_there = |new: &&Value| new.as_object() == Some(old);
         if news.iter().any(is_there) && !old.values().any(contains_reference) && !old.contains_key("$ref") {
             return;
         }
-        // What every alternative keeps, the whole keeps.
+        // A constraint of every alternative is a constraint of the whole.
         if let Some(branches) = alternatives(&news) {
             let before = self.changes.len();
             self.compare_keywords(&news, old, pointer, depth);
@@ -171,7 +171,7 @@ impl<'a> Comparison<'a> {
                     self.compare_with(news, part, pointer, depth);
                 }
             }
-            // One that holds for the new schema is enough.
+            // One constraint of the new schema is enough.
             _ => {
                 let before = self.changes.len();
                 let parts = old[keyword].as_array().into_iter().flatten();
@@ -184,10 +184,7 @@ impl<'a> Comparison<'a> {
                     }
                 }
                 self.changes.truncate(before);
-                self.change(
-                    pointer,
-                    &format!("may fit none of the schemas of `{keyword}` as they were"),
-                );
+                self.change(pointer, &format!("may fit none of the former schemas of `{keyword}`"));
             }
         }
     }
@@ -218,15 +215,15 @@ impl<'a> Comparison<'a> {
                 }
                 self.compare_keywords(news, old, pointer, depth);
             }
-            _ => self.change(pointer, "was never admitted, and is now"),
+            _ => self.change(pointer, "was not allowed, and is now"),
         }
     }
 
-    /// What the new schemas say of a member, against what the old one said.
+    /// Compares the new schemas' constraints on a member with the old one's.
     fn compare_member(&mut self, news: &[&'a Value], name: &str, old: &'a Value, at: &str, depth: usize) {
         let listed = news.iter().find_map(|new| new.get("properties")?.get(name));
         let new = listed.or_else(|| {
-            // Patterns may say more of it: then it is not known to be unlisted.
+            // Patterns may add constraints: then it is unknown whether the member is unlisted.
             let open = news.iter().any(|new| new.get("patternProperties").is_some());
             (!open)
                 .then(|| news.iter().find_map(|new| new.get("additionalProperties")))
@@ -250,16 +247,16 @@ impl<'a> Comparison<'a> {
             if !news.iter().any(same) {
                 self.change(
                     pointer,
-                    "`additionalProperties` beside `patternProperties` differ, which cannot be compared",
+                    "`additionalProperties` with `patternProperties` differ, which cannot be compared",
                 );
             }
             return;
         }
         let Some(new) = news.iter().find(|new| new.get("additionalProperties").is_some()) else {
-            return self.change(pointer, "admits members beside those that are listed");
+            return self.change(pointer, "allows members in addition to the listed ones");
         };
         if new.get("patternProperties").is_some() {
-            return self.change(pointer, "admits members by `patternProperties`");
+            return self.change(pointer, "allows members through `patternProperties`");
         }
         let listed_before = |name: &str| old.get("properties").is_some_and(|listed| listed.get(name).is_some());
         for (name, member) in new.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -279,17 +276,17 @@ impl<'a> Comparison<'a> {
                     .is_some_and(|all| all.contains(name))
             };
             if !news.iter().any(requires) {
-                self.change(pointer, &format!("the member {name} is not required any more"));
+                self.change(pointer, &format!("the member {name} is no longer required"));
             }
         }
     }
 
-    /// The new schema and all of its `allOf`, references followed: whatever one of them says, holds.
+    /// The new schema and all of its `allOf`, with references followed: all of their constraints apply.
     fn conjuncts(&self, schema: &'a Value) -> Vec<&'a Value> {
         let mut found: Vec<&'a Value> = Vec::new();
         let mut open = vec![schema];
         while let Some(schema) = open.pop() {
-            // References that lead in a circle say nothing new.
+            // References in a circle add no constraint.
             if found.len() > DEPTH_MAX || found.iter().any(|known| std::ptr::eq(*known, schema)) {
                 continue;
             }
@@ -307,12 +304,12 @@ impl<'a> Comparison<'a> {
             pointer: pointer.to_owned(),
             message: message.to_owned(),
         };
-        // Twice where it is found twice: whoever looks whether there are more than before must see it.
+        // Listed twice if found twice, so that a caller can see whether there are more than before.
         self.changes.push(change);
     }
 }
 
-/// Where a reference leads, if the schema is one and nothing else; circles end somewhere.
+/// The target of a reference, if the schema is nothing but a reference; circles are cut off.
 fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut schema = schema;
     for _ in 0..DEPTH_MAX {
@@ -342,7 +339,7 @@ fn alternatives<'a>(news: &[&'a Value]) -> Option<&'a Vec<Value>> {
     news.iter().find_map(of)
 }
 
-/// Whether a keyword concerns values of a type that the new schemas admit.
+/// Whether a keyword applies to values of a type that the new schemas allow.
 fn could_matter(news: &[&Value], keyword: &str) -> bool {
     let concerns: &[&str] = match keyword {
         "minLength" | "maxLength" | "pattern" => &["string"],
@@ -363,7 +360,7 @@ fn could_matter(news: &[&Value], keyword: &str) -> bool {
         .all(|new| types(new).is_none_or(|types| types.iter().any(|one| concerns.contains(one))))
 }
 
-/// The types that a schema names, or that the values it lists have.
+/// The types that a schema names, or the types of its listed values.
 fn types(schema: &Value) -> Option<Vec<&str>> {
     if let Some(types) = schema.get("type") {
         return Some(match types {
@@ -439,12 +436,12 @@ fn is_as_strict(new: &Value, keyword: &str, limit: &Value) -> bool {
         "maxLength" | "maxItems" | "maxProperties" => number(keyword).is_some_and(|new| new <= bound),
         "multipleOf" => number("multipleOf").is_some_and(|new| (new / bound).fract() == 0.0),
         "uniqueItems" => limit == &Value::Bool(false) || new.get("uniqueItems") == Some(&Value::Bool(true)),
-        // The same words mean the same only where nothing they refer to may differ.
+        // Equal text has equal meaning only if the schemas that it refers to are equal.
         _ => new.get(keyword) == Some(limit) && !contains_reference(limit),
     }
 }
 
-/// What is said of a limit that the new schema does not keep.
+/// The message for a limit that the new schema does not keep.
 fn lost(keyword: &str, limit: &Value) -> String {
     match keyword {
         "type" => format!("may have another type than {limit}"),
@@ -453,7 +450,7 @@ fn lost(keyword: &str, limit: &Value) -> String {
             let text = limit.to_string();
             let shown: String = text.chars().take(60).collect();
             let dots = if shown.len() < text.len() { "..." } else { "" };
-            format!("need not keep `{keyword}` {shown}{dots} any more")
+            format!("no longer needs `{keyword}` {shown}{dots}")
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How much work a schema can make of a payload.
+//! The maximum work of a schema per payload.
 //!
-//! Alternatives that nest, or that refer back to themselves, can double the work at every step: a schema of a few lines that
-//! takes years to check. What a schema costs is known before it is used: how many subschemas can be applied along one path
-//! from a payload's root to a leaf. That number is bounded here.
+//! Nested or self-referring alternatives can double the work at every step, so that a schema of a few lines takes years to
+//! check. The cost of a schema is therefore computed before it is used: the number of subschemas that can be applied along
+//! one path from a payload's root to a leaf. This module bounds that number.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::payload;
 
-/// The most applications of subschemas along one path. It bounds time, and the stack that a check can use.
+/// The maximum number of applied subschemas along one path. It bounds the time and the stack of a check.
 const APPLICATIONS_MAX: u64 = 2_000;
 /// The longest chain of schemas that apply to one value because of one another.
 const CHAIN_MAX: usize = 100;
@@ -27,7 +27,7 @@ const IN_PLACE: [&str; 9] = [
     "dependentSchemas",
     "dependencies",
 ];
-/// Keywords whose schemas apply to the values below, all of them to each in the worst case.
+/// Keywords whose schemas apply to the values below; in the worst case all of them apply to each.
 const BELOW: [&str; 8] = [
     "patternProperties",
     "additionalProperties",
@@ -40,7 +40,7 @@ const BELOW: [&str; 8] = [
 ];
 /// Keywords of which one schema applies to each value below.
 const ONE_BELOW: [&str; 2] = ["properties", "prefixItems"];
-/// Keywords that hold a map of schemas.
+/// Keywords that contain a map of schemas.
 const MAPS: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "dependencies"];
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
@@ -49,7 +49,7 @@ struct Node {
     in_place: Vec<usize>,
     below: Vec<usize>,
     one_below: Vec<Vec<usize>>,
-    /// What is left unevaluated is found by going through the other keywords once more.
+    /// Unevaluated members are found by applying the other keywords once more.
     twice: bool,
 }
 
@@ -63,7 +63,7 @@ struct Graph<'a> {
 /// Whether checking any payload against the schema stays within the bound.
 pub(super) fn is_bounded(schema: &Value) -> bool {
     let Some(graph) = Graph::of(schema) else { return false };
-    // From the leaves of a payload up: the cost at a value rests on the costs one level below.
+    // From the leaves of a payload up: the cost at a value depends on the costs one level below.
     let mut below = vec![0; graph.nodes.len()];
     for _ in 0..payload::DEPTH_LIMIT {
         let mut costs = vec![None; graph.nodes.len()];
@@ -83,7 +83,7 @@ pub(super) fn is_bounded(schema: &Value) -> bool {
 }
 
 impl<'a> Graph<'a> {
-    /// The schemas that can be reached; `None` when a reference cannot be followed.
+    /// The reachable schemas; `None` if a reference cannot be followed.
     fn of(root: &'a Value) -> Option<Self> {
         let mut graph = Self::default();
         let mut anchors = HashMap::new();
@@ -113,7 +113,7 @@ impl<'a> Graph<'a> {
             return Some(node);
         };
         if !std::ptr::eq(schema, root) && members.get("$id").is_some_and(Value::is_string) {
-            // References below would mean another root.
+            // References below would need another root.
             return None;
         }
         for (name, value) in members {
@@ -148,7 +148,7 @@ impl<'a> Graph<'a> {
         if let Some(cost) = costs[index] {
             return cost;
         }
-        // Stands while the schema is looked at: one that comes back to itself at the same value would never end.
+        // Marks the schema while it is visited: a schema that returns to itself at the same value would never end.
         costs[index] = Some(u64::MAX);
         if chain > CHAIN_MAX {
             return u64::MAX;

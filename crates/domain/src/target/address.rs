@@ -1,4 +1,4 @@
-//! Which addresses are not public: the special-purpose registries of IANA (RFC 6890 and its updates), multicast, and the
+//! Addresses that are not public: the special-purpose registries of IANA (RFC 6890 and its updates), multicast, and the
 //! metadata services of clouds.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ pub fn is_special(address: IpAddr) -> bool {
     special_range(address).is_some()
 }
 
-/// The name of the special range that an address is in; `None` for a public address.
+/// The name of the special range of an address; `None` for a public address.
 pub(super) fn special_range(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => special_v4(address),
@@ -37,7 +37,7 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 addresses that a transition address stands for: those at which its packets may end.
+/// The IPv4 addresses of a transition address, where its packets may end.
 pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let segments = address.segments();
     let pair = |at: usize| {
@@ -46,7 +46,7 @@ pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     };
     match segments {
         [0x2002, ..] => [Some(pair(1)), None],
-        // Teredo: the server, and the client with its bits turned over.
+        // Teredo: the server, and the client with inverted bits.
         [0x2001, 0, ..] => [Some(pair(2)), Some(Ipv4Addr::from_bits(!pair(6).to_bits()))],
         [0x64, 0xff9b, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => [Some(pair(6)), None],
         [0, 0, 0, 0, 0, 0, 0, 0..=1] => [None, None],
@@ -59,14 +59,14 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("UNSPECIFIED_ADDRESS"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("LOOPBACK_ADDRESS"),
-        // NAT64's own prefix (RFC 6052): resolvers of networks without IPv4 make such addresses of public IPv4 ones. It must not
-        // stand for another (section 3.1).
+        // The well-known prefix of NAT64 (RFC 6052): resolvers of networks without IPv4 map public IPv4 addresses to it. It
+        // must not represent others (section 3.1).
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
             let embedded = embedded(address).into_iter().flatten();
             embedded.filter_map(special_v4).next().map(|_| "NAT64_ADDRESS")
         }
-        // Other ways to write or reach an IPv4 address. None is for a public webhook, whatever is embedded. NAT64's prefix for
-        // local use (RFC 8215) is among them: where it holds the IPv4 address is known to the network alone.
+        // Other ways to write or reach an IPv4 address. None of them is for a public webhook, whatever address is embedded.
+        // They include NAT64's local-use prefix (RFC 8215), whose embedding only the network knows.
         [0, 0, 0, 0, 0, 0xffff, ..] => Some("IPV4_MAPPED_ADDRESS"),
         [0, 0, 0, 0, 0xffff, 0, ..] => Some("IPV4_TRANSLATED_ADDRESS"),
         [0, 0, 0, 0, 0, 0, ..] => Some("IPV4_COMPATIBLE_ADDRESS"),
@@ -81,7 +81,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xfe80..=0xfebf, ..] => Some("LINK_LOCAL_ADDRESS"),
         [0xfec0..=0xfeff, ..] => Some("SITE_LOCAL_ADDRESS"),
         [0xff00..=0xffff, ..] => Some("MULTICAST_ADDRESS"),
-        // Only 2000::/3 is given out for the public internet.
+        // Only 2000::/3 is allocated for the public internet.
         [0x2000..=0x3fff, ..] => None,
         _ => Some("RESERVED_ADDRESS"),
     }

@@ -1,10 +1,10 @@
-//! One rule of the operator's: a CIDR, an address, a host name, or `*.` and a domain.
+//! An operator's rule: a CIDR, an address, a host name, or `*.` and a domain.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Why a text is no rule.
+/// Why a text is not a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a CIDR such as 10.1.0.0/16, an address, a host name, or `*.` and a domain")]
 pub struct RuleError;
@@ -53,7 +53,7 @@ impl FromStr for TargetRule {
     }
 }
 
-/// Addresses are looked at in their canonical form, so a range of IPv4-mapped ones is one of IPv4.
+/// Addresses are compared in canonical form, so a range of IPv4-mapped addresses is an IPv4 range.
 fn canonical(network: IpNet) -> IpNet {
     let bits = network.prefix_len().checked_sub(96);
     match (network.addr().to_canonical(), bits) {
@@ -65,7 +65,7 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 impl TargetRule {
-    /// How specifically the rule covers an address; `None` where it does not.
+    /// How specifically the rule covers an address; `None` if it does not.
     pub(super) fn covers_address(&self, address: IpAddr) -> Option<usize> {
         match &self.0 {
             Kind::Network(network) if network.contains(&address) => Some(usize::from(network.prefix_len())),
@@ -73,10 +73,10 @@ impl TargetRule {
         }
     }
 
-    /// How specifically the rule covers a host name; `None` where it does not.
+    /// How specifically the rule covers a host name; `None` if it does not.
     pub(super) fn covers_name(&self, name: &str) -> Option<usize> {
         match &self.0 {
-            // An exact name beats any domain, however long.
+            // An exact name wins over any domain, however long.
             Kind::Name(exact) if exact == name => Some(usize::MAX),
             Kind::Below(suffix) if name.ends_with(suffix.as_str()) => Some(suffix.len()),
             _ => None,

@@ -7,7 +7,7 @@ fn rules(texts: &[&str]) -> Vec<TargetRule> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// What a default installation says to a URL.
+/// The verdict of a default installation on a URL.
 fn verdict(text: &str) -> Result<(), String> {
     let url = PayloadUrl::parse(text).map_err(|error: UrlError| error.rule().to_owned())?;
     TargetPolicy::default()
