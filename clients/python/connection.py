@@ -1,4 +1,4 @@
-"""The connection to Hookwright, and what its errors mean. The programs beside this file share it."""
+"""The connection to Hookwright, and explanations of its errors. The programs in this folder share it."""
 
 import os
 import random
@@ -12,14 +12,14 @@ from grpc_status import rpc_status
 from hookwright.v1 import event_service_pb2_grpc, event_type_service_pb2_grpc
 from hookwright.v1 import organization_service_pb2_grpc, webhook_service_pb2_grpc
 
-# Every call has a deadline: without one, a call to a machine that went silent never returns.
+# Every call has a deadline: without it, a call to a silent machine never returns.
 TIMEOUT_SECONDS = 10
-# gRPC receives 4 MiB by default. An event with a payload of the maximum size is larger.
+# gRPC accepts 4 MiB by default. An event with the largest payload exceeds that.
 OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 
 
 class Hookwright:
-    """Clients of the services, and the metadata that each call must carry."""
+    """Clients of the services, and the metadata of each call."""
 
     def __init__(self, channel, token):
         self.metadata = [("authorization", f"Bearer {token}")]
@@ -34,7 +34,7 @@ class Hookwright:
 
 
 def connect():
-    """Connects as HOOKWRIGHT_ADDRESS and HOOKWRIGHT_TOKEN say. Make one connection and keep it: it carries any
+    """Connects to HOOKWRIGHT_ADDRESS with HOOKWRIGHT_TOKEN. Open one connection and keep it: it carries any
     number of calls at once, and opens itself again after it was lost."""
     address = urlsplit(os.environ.get("HOOKWRIGHT_ADDRESS", "http://127.0.0.1:50051"))
     token = os.environ.get("HOOKWRIGHT_TOKEN")
@@ -50,7 +50,7 @@ def connect():
 
 
 def details(error, kind):
-    """The google.rpc detail of this kind that a gRPC error carries, or None."""
+    """The google.rpc detail of this kind in a gRPC error, or None."""
     status = rpc_status.from_call(error)
     for packed in status.details if status else []:
         if packed.Is(kind.DESCRIPTOR):
@@ -61,7 +61,7 @@ def details(error, kind):
 
 
 def explain(error):
-    """What went wrong, for people: the code, the stable reason, and each field at fault."""
+    """The error as text: the code, the stable reason, and each invalid field."""
     info = details(error, error_details_pb2.ErrorInfo)
     reason = f" {info.reason}" if info else ""
     lines = [f"{error.code().name}{reason}: {error.details()}"]
@@ -72,7 +72,7 @@ def explain(error):
 
 
 def retry_delay(error, attempt):
-    """How many seconds to wait before the same call is made again, or None where a repeat would not help."""
+    """The delay in seconds before a retry of the same call, or None if a retry cannot help."""
     retry = details(error, error_details_pb2.RetryInfo)
     if retry:
         return retry.retry_delay.ToTimedelta().total_seconds()

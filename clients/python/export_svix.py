@@ -1,4 +1,4 @@
-"""Reads event types, applications and endpoints from a Svix installation and prints them as import_webhooks.py takes them.
+"""Reads event types, applications and endpoints from a Svix installation and prints them for import_webhooks.py.
 
 usage: SVIX_TOKEN=... export_svix.py > installation.jsonl
 
@@ -21,12 +21,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-# Svix tries at once, then after these delays (https://docs.svix.com/retries). Without this the webhooks get
+# Svix attempts at once, then after these delays (https://docs.svix.com/retries). Without them the webhooks get
 # Hookwright's own schedule, which lasts about three days.
 SVIX_DELAYS = ["5s", "300s", "1800s", "7200s", "18000s", "36000s", "36000s"]
 
 
-# How often a request is made before the export gives up, and the longest wait between two of them.
+# Maximum number of attempts of a request, and the maximum delay between two of them.
 TRIES = 10
 WAIT_SECONDS_MAX = 120
 PASSING = (429, 500, 502, 503, 504)
@@ -69,7 +69,7 @@ def read(request):
 
 
 def retry_after(error, tried):
-    """How many seconds the answer asks to wait: a number or a date."""
+    """The delay in seconds that the answer asks for: a number or a date."""
     asked = error.headers.get("Retry-After", "")
     try:
         seconds = float(asked)
@@ -86,7 +86,7 @@ def backoff(tried):
 
 
 def organization_id(application):
-    """An organization's id is made of lower-case letters, digits and hyphens, up to 63 of them."""
+    """An organization's id: lower-case letters, digits and hyphens, up to 63."""
     given = application.get("uid") or application["id"]
     return re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-")[:63].rstrip("-")
 
@@ -101,7 +101,7 @@ def webhook(svix, application, endpoint):
         "payloadUrl": endpoint["url"],
         "events": endpoint.get("eventTypes") or endpoint.get("filterTypes") or ["*"],
         "active": False,
-        # The id tells endpoints of one URL apart when the import is run again.
+        # The id distinguishes endpoints of one URL when the import is repeated.
         "description": f"{endpoint.get('description') or ''} [Svix {endpoint['id']}]".strip()[-1000:],
         "headers": headers["headers"],
         "retrySchedule": {"delays": SVIX_DELAYS},
@@ -122,7 +122,7 @@ def webhook(svix, application, endpoint):
 
 
 def standard_form(key):
-    """Svix gives secrets with their prefix or without it."""
+    """Svix returns secrets with or without their prefix."""
     return key if key.startswith("whsec_") else f"whsec_{key}"
 
 
@@ -178,7 +178,7 @@ def explain(error):
     return f"{error.url}: {error.code} {error.reason}: {error.read(1000).decode(errors='replace')}"
 
 
-# What was exported, and what was not.
+# Counts of exported objects, and of objects that could not be exported.
 counted = collections.Counter()
 
 

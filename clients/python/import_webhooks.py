@@ -1,5 +1,5 @@
-"""Creates event types, organizations and webhooks from lines of JSON. What is there already is left alone, so that an import
-which broke off, or was mended, is simply run again.
+"""Creates event types, organizations and webhooks from lines of JSON. It skips existing ones, so an import that was interrupted
+or corrected can be repeated.
 
 usage: import_webhooks.py [--check] < installation.jsonl
 
@@ -8,13 +8,13 @@ A line is an event type, or an organization with one of its webhooks (or without
     {"eventTypeId": "invoice.paid", "eventType": {"description": "An invoice was paid"}}
     {"organizationId": "acme", "displayName": "Acme Ltd", "webhook": {"payloadUrl": "https://...", "events": ["*"]}}
 
-`eventType` and `webhook` have the fields of the API in its JSON form. A webhook is there already if the organization has one with
-its payload URL. Where several lines of an organization have one URL, each is a webhook of its own, and the description tells
-which: give each line another one. Event types with `"archived": true` are archived at the end, after the webhooks that
+`eventType` and `webhook` have the fields of the API in its JSON form. A webhook exists already if the organization has one with
+its payload URL. If several lines of an organization share a URL, each is a separate webhook, and the description distinguishes
+them: give each line a different one. Event types with `"archived": true` are archived at the end, after the webhooks that
 subscribe to them were created.
 
---check changes nothing and tells for each payload URL and event type whether it would be accepted. The last line says how many
-lines came to what. The exit code is 1 where any was refused.
+--check changes nothing and reports for each payload URL and event type whether it would be accepted. The last line counts the
+lines by result. The exit code is 1 if any was rejected.
 """
 
 import json
@@ -49,11 +49,11 @@ def ensure_event_type(hookwright, record):
 
 
 class Import:
-    """The lines, and which webhooks that exist already belong to one of them."""
+    """The lines, and the existing webhooks that belong to one of them."""
 
     def __init__(self, hookwright, records):
         self.hookwright = hookwright
-        # How many lines of an organization have a URL, as given.
+        # Number of lines per organization and URL, as given.
         self.urls = Counter(url_of(record) for record in records if isinstance(record, dict))
         self.unclaimed = {}
         self.archived = []
@@ -80,7 +80,7 @@ class Import:
         return "created", f"{webhook.name} {webhook.payload_url}"
 
     def claim(self, organization_id, wanted, is_one_of_several):
-        """The webhook that is there for a line, and for no other line. URLs are stored normalised, so that the server is
+        """The existing webhook of a line, and of no other line. URLs are stored in normal form, so the server is
         asked how this one will look."""
         if organization_id not in self.unclaimed:
             self.unclaimed[organization_id] = list(webhooks(self.hookwright, organization_id))
@@ -166,7 +166,7 @@ def main():
             print(f"line {number}: {explain(error) if isinstance(error, grpc.RpcError) else error}", file=sys.stderr)
         outcomes[outcome] += 1
     if importing.archived and outcomes["refused"]:
-        print("nothing was archived: webhooks that are refused may need it. Mend them and run the import again", file=sys.stderr)
+        print("nothing was archived, because rejected webhooks may need it. Correct them and repeat the import", file=sys.stderr)
     else:
         try:
             importing.archive()

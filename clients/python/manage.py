@@ -1,4 +1,4 @@
-"""Makes sure that an organization exists and has a webhook for a URL.
+"""Ensures that an organization exists and has a webhook for a URL.
 
 usage: manage.py ORGANIZATION PAYLOAD_URL EVENT_TYPE...
 
@@ -15,7 +15,7 @@ from hookwright.v1 import organization_service_pb2, webhook_service_pb2
 
 
 def ensure_organization(hookwright, organization_id, display_name=""):
-    """Creates the organization, unless it is there, and tells whether it did."""
+    """Creates the organization, unless it exists, and returns whether it did."""
     request = organization_service_pb2.CreateOrganizationRequest(
         organization_id=organization_id,
         organization=organization_service_pb2.Organization(display_name=display_name),
@@ -30,7 +30,7 @@ def ensure_organization(hookwright, organization_id, display_name=""):
 
 
 def webhooks(hookwright, organization_id):
-    """All webhooks of an organization, page by page. A page may be short: only an empty token is the end."""
+    """All webhooks of an organization, page by page. A page may be short: only an empty token marks the end."""
     request = webhook_service_pb2.ListWebhooksRequest(parent=f"organizations/{organization_id}")
     while True:
         page = hookwright.call(hookwright.webhooks.ListWebhooks, request)
@@ -41,7 +41,7 @@ def webhooks(hookwright, organization_id):
 
 
 def ensure_webhook(hookwright, organization_id, webhook):
-    """The webhook with this payload URL, and whether it was created now. URLs are stored normalised, so that the
+    """The webhook with this payload URL, and whether this call created it. URLs are stored in normal form, so the
     server is asked how this one will look."""
     check = webhook_service_pb2.CheckWebhookUrlRequest(payload_url=webhook.payload_url)
     checked = hookwright.call(hookwright.webhooks.CheckWebhookUrl, check)
@@ -70,7 +70,7 @@ def main():
         return
     print(f"created {webhook.name}")
     if not secret:
-        # The secret is shown when a webhook is created, and never in a list: keep it where the receiver finds it.
+        # Only the response of CreateWebhook contains the secret: store it for the receiver.
         print(f"signing secret {webhook.signing_secret}")
 
 

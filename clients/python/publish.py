@@ -18,7 +18,7 @@ ATTEMPTS = 5
 
 
 def publish(hookwright, request):
-    """Publishes, and repeats what may pass by itself. Returns when the event is durable."""
+    """Publishes, and retries temporary errors. Returns when the event is durable."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return hookwright.call(hookwright.events.PublishEvent, request)

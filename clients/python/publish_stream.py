@@ -16,7 +16,7 @@ from hookwright.v1 import event_service_pb2
 
 
 def requests(organization, event_type, prefix):
-    """The events of standard input. gRPC asks for the next one when there is room for it, so that a file of any size
+    """The events of standard input. gRPC requests the next one when it can send it, so a file of any size
     passes through little memory."""
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
@@ -34,7 +34,7 @@ def main():
         sys.exit(__doc__)
     hookwright = connect()
     outcomes = Counter()
-    # No deadline: it lasts as long as there are lines. The acknowledgements come in the order of commits, not of lines.
+    # No deadline: the stream lasts as long as there are lines. Acknowledgements arrive in the order of commits.
     responses = hookwright.events.PublishStream(requests(*sys.argv[1:]), metadata=hookwright.metadata)
     try:
         for response in responses:
@@ -48,7 +48,7 @@ def main():
 
 
 def outcome(ack):
-    """What became of one line. An error of one event does not end the stream."""
+    """The result of one line. An error of one event does not end the stream."""
     if ack.result.HasField("error"):
         error = ack.result.error
         print(f"line {ack.sequence}: {error.reason}: {error.message}", file=sys.stderr)

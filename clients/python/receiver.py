@@ -1,4 +1,4 @@
-"""Receives webhooks: verifies the signature, answers at once, works afterwards, and knows a repeat.
+"""Receives webhooks: verifies the signature, answers at once, works afterwards, and detects duplicates.
 
 HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT where to listen on this machine (4567).
 """
@@ -18,7 +18,7 @@ SEEN_MAX = 100_000
 
 
 class Inbox:
-    """What was received and waits for the work. This one is in memory, and so forgets at a restart what was answered
+    """Received events until they are processed. This one is in memory, so a restart loses events that were answered
     with a success already: in a service put the row into your database here, with `webhook-id` as its unique key,
     which does the work of `seen` too."""
 
@@ -28,7 +28,7 @@ class Inbox:
         self._lock = threading.Lock()
 
     def put(self, message):
-        """False for a repeat. Raises queue.Full, after which the id still counts as new."""
+        """False for a duplicate. Raises queue.Full, after which the id still counts as new."""
         with self._lock:
             if message["id"] in self._seen:
                 return False
@@ -39,7 +39,7 @@ class Inbox:
             return True
 
     def work(self):
-        """Does what the webhooks are for, after they were answered."""
+        """Processes the events, after they were answered."""
         while True:
             message = self._waiting.get()
             print(f"verified {message['event']} {message['id']}", flush=True)
@@ -54,7 +54,7 @@ class Receiver(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             self.close_connection = True
             return self.answer(413)
-        # The signature is over the bytes as they came: never over JSON that was parsed and written again.
+        # The signature covers the raw bytes, not JSON that was parsed and serialized again.
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
@@ -77,7 +77,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """The lines above say what there is to say."""
+        """Other log lines are not needed."""
 
 
 def main():

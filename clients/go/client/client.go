@@ -1,4 +1,4 @@
-// Package client connects to Hookwright, and says what its errors mean.
+// Package client connects to Hookwright, and explains its errors.
 package client
 
 import (
@@ -20,11 +20,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Timeout bounds every call: without one, a call to a machine that went silent never returns.
+// Timeout limits every call: without it, a call to a silent machine never returns.
 const Timeout = 10 * time.Second
 
-// Connect connects as HOOKWRIGHT_ADDRESS and HOOKWRIGHT_TOKEN say. Make one connection and keep it: it carries any number
-// of calls at once, and opens itself again after it was lost.
+// Connect connects to HOOKWRIGHT_ADDRESS with HOOKWRIGHT_TOKEN. Open one connection and keep it: it carries any number of
+// concurrent calls, and reconnects by itself.
 func Connect() (*grpc.ClientConn, error) {
 	address, err := url.Parse(environment("HOOKWRIGHT_ADDRESS", "http://127.0.0.1:50051"))
 	if err != nil {
@@ -44,7 +44,7 @@ func Connect() (*grpc.ClientConn, error) {
 	default:
 		return nil, errors.New("HOOKWRIGHT_ADDRESS must be a URL, for example http://127.0.0.1:50051")
 	}
-	// gRPC receives 4 MiB by default. An event with a payload of the maximum size is larger.
+	// gRPC accepts 4 MiB by default. An event with the largest payload exceeds that.
 	large := grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))
 	return grpc.NewClient(address.Host, transport, large, grpc.WithPerRPCCredentials(bearer(token)))
 }
@@ -56,17 +56,17 @@ func environment(name, fallback string) string {
 	return fallback
 }
 
-// bearer is a token that goes with every call.
+// bearer is the token of every call.
 type bearer string
 
 func (token bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	return map[string]string{"authorization": "Bearer " + string(token)}, nil
 }
 
-// RequireTransportSecurity allows a plaintext address: fine on this machine, not across a network.
+// RequireTransportSecurity allows a plaintext address: safe on this machine, but not across a network.
 func (bearer) RequireTransportSecurity() bool { return false }
 
-// Explain tells people what went wrong: the code, the stable reason, and each field at fault.
+// Explain returns the error as text: the code, the stable reason, and each invalid field.
 func Explain(err error) string {
 	answer := status.Convert(err)
 	reason := ""
@@ -84,7 +84,7 @@ func Explain(err error) string {
 	return fmt.Sprintf("%s%s: %s%s", answer.Code(), reason, answer.Message(), fields.String())
 }
 
-// RetryDelay says how long to wait before the same call is made again, and false where a repeat would not help.
+// RetryDelay returns the delay before a retry of the same call, and false if a retry cannot help.
 func RetryDelay(err error, attempt int) (time.Duration, bool) {
 	answer := status.Convert(err)
 	for _, detail := range answer.Details() {

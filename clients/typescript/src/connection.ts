@@ -1,16 +1,16 @@
-// The connection to Hookwright, and what its errors mean. The programs beside this file share it.
+// The connection to Hookwright, and explanations of its errors. The programs in this folder share it.
 
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 
-/** Every call has a deadline: without one, a call to a machine that went silent never returns. */
+/** Every call has a deadline: without it, a call to a silent machine never returns. */
 export const timeoutMs = 10_000;
 
 /**
- * Connects as HOOKWRIGHT_ADDRESS and HOOKWRIGHT_TOKEN say. Make one transport and keep it: it carries any number of calls at
- * once, and connects again after the connection was lost.
+ * Connects to HOOKWRIGHT_ADDRESS with HOOKWRIGHT_TOKEN. Create one transport and keep it: it carries any number of concurrent
+ * calls, and reconnects by itself.
  */
 export function connect(): Transport {
   const token = process.env["HOOKWRIGHT_TOKEN"];
@@ -27,7 +27,7 @@ export function connect(): Transport {
   });
 }
 
-/** What went wrong, for people: the code, the stable reason, and each field at fault. */
+/** The error as text: the code, the stable reason, and each invalid field. */
 export function explain(error: unknown): string {
   const answer = ConnectError.from(error);
   const info = answer.findDetails(ErrorInfoSchema)[0];
@@ -40,12 +40,12 @@ export function explain(error: unknown): string {
 }
 
 /**
- * What may pass by itself. Canceled and Aborted are what Connect makes of a connection that broke off or was reset: nobody here
- * cancels a call, and the server aborts only updates that name an etag, which are not made here.
+ * Temporary errors. Connect reports a broken or reset connection as Canceled or Aborted. These programs cancel no calls, and the
+ * server aborts only updates with an etag, which they do not send.
  */
 const passing = [Code.Unavailable, Code.DeadlineExceeded, Code.Canceled, Code.Aborted];
 
-/** How long to wait before the same call is made again; undefined where a repeat would not help. */
+/** The delay before a retry of the same call; undefined if a retry cannot help. */
 export function retryDelayMs(error: unknown, attempt: number): number | undefined {
   const answer = ConnectError.from(error);
   const delay = answer.findDetails(RetryInfoSchema)[0]?.retryDelay;
@@ -58,7 +58,7 @@ export function retryDelayMs(error: unknown, attempt: number): number | undefine
   return undefined;
 }
 
-/** Runs a program: its error is printed as people can read it, and ends it with status 1. */
+/** Runs a program: prints its error as text, and then exits with status 1. */
 export async function run(program: (args: string[]) => Promise<void>): Promise<void> {
   try {
     await program(process.argv.slice(2));

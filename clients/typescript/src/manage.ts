@@ -1,6 +1,6 @@
-// Makes sure that an organization exists and has a webhook for a URL.
+// Ensures that an organization exists and has a webhook for a URL.
 //
-// HOOKWRIGHT_SIGNING_SECRET is the secret that a new webhook signs with; without it the server makes one.
+// HOOKWRIGHT_SIGNING_SECRET is the signing secret of a new webhook; without it the server generates one.
 
 import { Code, ConnectError, createClient, type Client, type Transport } from "@connectrpc/connect";
 
@@ -10,7 +10,7 @@ import { WebhookService, type Webhook } from "./gen/hookwright/v1/webhook_servic
 
 type Webhooks = Client<typeof WebhookService>;
 
-/** Creates the organization, unless it is there. */
+/** Creates the organization, unless it exists. */
 async function ensureOrganization(transport: Transport, organizationId: string): Promise<void> {
   try {
     await createClient(OrganizationService, transport).createOrganization({ organizationId }, { timeoutMs });
@@ -21,7 +21,7 @@ async function ensureOrganization(transport: Transport, organizationId: string):
   }
 }
 
-/** The webhook with this payload URL, page by page. A page may be short: only an empty token is the end. */
+/** The webhook with this payload URL, page by page. A page may be short: only an empty token marks the end. */
 async function find(webhooks: Webhooks, parent: string, payloadUrl: string): Promise<Webhook | undefined> {
   let pageToken = "";
   do {
@@ -43,7 +43,7 @@ await run(async ([organizationId, payloadUrl, ...events]) => {
   const webhooks = createClient(WebhookService, transport);
   const parent = `organizations/${organizationId}`;
   await ensureOrganization(transport, organizationId);
-  // URLs are stored normalised: the server tells how this one will look.
+  // URLs are stored in normal form, which the server returns.
   const { normalizedUrl } = await webhooks.checkWebhookUrl({ payloadUrl }, { timeoutMs });
   const existing = await find(webhooks, parent, normalizedUrl);
   if (existing) {
@@ -54,7 +54,7 @@ await run(async ([organizationId, payloadUrl, ...events]) => {
   const created = await webhooks.createWebhook({ parent, webhook: { payloadUrl, events, signingSecret } }, { timeoutMs });
   console.log(`created ${created.name}`);
   if (!signingSecret) {
-    // It is shown when a webhook is created, and never in a list: keep it where the receiver finds it.
+    // Only the response of CreateWebhook contains it: store it for the receiver.
     console.log(`signing secret ${created.signingSecret}`);
   }
 });

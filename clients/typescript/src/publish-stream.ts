@@ -1,7 +1,7 @@
 // Publishes many events over one stream: one JSON object on each line of standard input.
 //
-// The request id of a line is the prefix and its number, so that a run that broke off is simply run again: what was published
-// already is not published twice.
+// The request id of a line is the prefix and the line number, so an interrupted run can be repeated: published lines are not
+// published twice.
 
 import { createInterface } from "node:readline";
 
@@ -11,8 +11,8 @@ import { createClient } from "@connectrpc/connect";
 import { connect, run } from "./connection.js";
 import { EventService, type PublishAck, type PublishStreamRequestSchema } from "./gen/hookwright/v1/event_service_pb.js";
 
-/** The events of standard input. The next one is asked for when there is room for it, so that a file of any size passes
- * through little memory. */
+/** The events of standard input. The next one is requested when it can be sent, so a file of any size needs little
+ * memory. */
 async function* requests(
   organization: string,
   eventType: string,
@@ -37,7 +37,7 @@ async function* requests(
 
 type Outcome = "published" | "repeated" | "refused";
 
-/** What became of one line. An error of one event does not end the stream. */
+/** The result of one line. An error of one event does not end the stream. */
 function outcome({ sequence, result }: PublishAck): Outcome {
   if (result?.result.case === "published") {
     return result.result.value.repeatedRequest ? "repeated" : "published";
@@ -56,7 +56,7 @@ await run(async ([organization, eventType, prefix]) => {
   }
   const counts: Record<Outcome, number> = { published: 0, repeated: 0, refused: 0 };
   const events = createClient(EventService, connect());
-  // No deadline: it lasts as long as there are lines. The acknowledgements come in the order of commits, not of lines.
+  // No deadline: the stream lasts as long as there are lines. Acknowledgements arrive in the order of commits.
   try {
     for await (const response of events.publishStream(requests(organization, eventType, prefix))) {
       for (const ack of response.acks) {

@@ -1,7 +1,7 @@
 // Publishes one event.
 //
-// The request id names what happened, for example `clocking-123-created`: a repeat of the call with the same id returns the
-// event that was published first, so that a call of which the outcome is unknown can simply be made again.
+// The request id names the fact, for example `clocking-123-created`. A retry with the same id returns the first event, so a
+// call with an unknown outcome can be retried.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -17,7 +17,7 @@ import {
 
 const attempts = 5;
 
-/** Publishes, and repeats what may pass by itself. Resolves when the event is durable. */
+/** Publishes, and retries temporary errors. Resolves when the event is durable. */
 async function publish(
   events: Client<typeof EventService>,
   request: MessageInitShape<typeof PublishEventRequestSchema>,

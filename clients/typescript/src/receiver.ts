@@ -1,6 +1,6 @@
-// Receives webhooks: verifies the signature, answers at once, works afterwards, and knows a repeat.
+// Receives webhooks: verifies the signature, answers at once, works afterwards, and detects duplicates.
 //
-// HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT where to listen on this machine (4567).
+// HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT the port on this machine (4567).
 
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -17,9 +17,9 @@ interface Message {
 }
 
 /**
- * What was received and waits for the work. This one is in memory, and so forgets at a restart what was answered with a success
- * already: in a service put the row into your database here, with `webhook-id` as its unique key, which does the work of
- * `seen` too.
+ * Received events until they are processed. This one is in memory, so a restart loses events that were already answered with
+ * success. A service should insert a row into its database here, with `webhook-id` as the unique key, which also replaces
+ * `seen`.
  */
 class Inbox {
   private static readonly waitingMax = 1_000;
@@ -45,7 +45,7 @@ class Inbox {
     return "new";
   }
 
-  /** Does what the webhooks are for, after they were answered. */
+  /** Processes the events, after they were answered. */
   private work(): void {
     const message = this.waiting.shift();
     if (message) {
@@ -54,7 +54,7 @@ class Inbox {
   }
 }
 
-/** The body's bytes as they came, or undefined where there are too many. */
+/** The raw body, or undefined if it is too large. */
 async function read(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;
@@ -77,7 +77,7 @@ async function receive(webhook: Webhook, inbox: Inbox, request: IncomingMessage)
   const header = (name: string) => String(request.headers[name] ?? "");
   let payload: unknown;
   try {
-    // The signature is over the bytes as they came: never over JSON that was parsed and written again.
+    // The signature covers the raw bytes, not JSON that was parsed and serialized again.
     payload = webhook.verify(body, {
       "webhook-id": header("webhook-id"),
       "webhook-timestamp": header("webhook-timestamp"),

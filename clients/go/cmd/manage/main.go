@@ -1,6 +1,6 @@
-// Makes sure that an organization exists and has a webhook for a URL.
+// Ensures that an organization exists and has a webhook for a URL.
 //
-// HOOKWRIGHT_SIGNING_SECRET is the secret that a new webhook signs with; without it the server makes one.
+// HOOKWRIGHT_SIGNING_SECRET is the signing secret of a new webhook; without it the server generates one.
 package main
 
 import (
@@ -44,13 +44,13 @@ func main() {
 	default:
 		fmt.Println("created", webhook.Name)
 		if secret == "" {
-			// It is shown when a webhook is created, and never in a list: keep it where the receiver finds it.
+			// Only the response of CreateWebhook contains it: store it for the receiver.
 			fmt.Println("signing secret", webhook.SigningSecret)
 		}
 	}
 }
 
-// ensureOrganization creates the organization, unless it is there.
+// ensureOrganization creates the organization, unless it exists.
 func ensureOrganization(ctx context.Context, connection *grpc.ClientConn, id string) error {
 	request := &hookwright.CreateOrganizationRequest{OrganizationId: id}
 	_, err := hookwright.NewOrganizationServiceClient(connection).CreateOrganization(ctx, request)
@@ -60,8 +60,8 @@ func ensureOrganization(ctx context.Context, connection *grpc.ClientConn, id str
 	return err
 }
 
-// ensureWebhook returns the webhook with this payload URL, and whether it was created now. URLs are stored normalised, so
-// that the server is asked how this one will look.
+// ensureWebhook returns the webhook with this payload URL, and whether this call created it. URLs are stored in normal form, so
+// it asks the server for the normal form first.
 func ensureWebhook(
 	ctx context.Context, connection *grpc.ClientConn, organization string, wanted *hookwright.Webhook,
 ) (webhook *hookwright.Webhook, created bool, err error) {
@@ -82,7 +82,7 @@ func ensureWebhook(
 				return existing, false, nil
 			}
 		}
-		// A page may be short: only an empty token is the end.
+		// A page may be short: only an empty token marks the end.
 		if page.NextPageToken == "" {
 			break
 		}

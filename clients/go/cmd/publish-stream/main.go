@@ -1,7 +1,7 @@
 // Publishes many events over one stream: one JSON object on each line of standard input.
 //
-// The request id of a line is the prefix and its number, so that a run that broke off is simply run again: what was
-// published already is not published twice.
+// The request id of a line is the prefix and the line number, so an interrupted run can be repeated: published lines are
+// not published twice.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	hookwright "example.com/hookwright-client/hookwright/v1"
 )
 
-// A line holds a payload: at most 5,242,880 bytes unless the server's operator changed that.
+// A line is one payload: at most 5,242,880 bytes, unless the server's operator changed the limit.
 const lineBytesMax = 6 << 20
 
 func main() {
@@ -29,7 +29,7 @@ func main() {
 		fail(err.Error())
 	}
 	defer connection.Close()
-	// No deadline: it lasts as long as there are lines.
+	// No deadline: the stream lasts as long as there are lines.
 	stream, err := hookwright.NewEventServiceClient(connection).PublishStream(context.Background())
 	if err != nil {
 		fail(client.Explain(err))
@@ -49,8 +49,8 @@ func main() {
 	}
 }
 
-// send writes a request for each line. It waits when the server takes no more, so that a file of any size passes through
-// little memory.
+// send writes a request for each line. It waits while the server accepts no more, so a file of any size needs little
+// memory.
 func send(
 	stream hookwright.EventService_PublishStreamClient, input io.Reader, organization, eventType, prefix string,
 ) error {
@@ -80,7 +80,7 @@ func send(
 
 type counts struct{ published, repeated, refused int }
 
-// receive counts the acknowledgements. They come in the order of commits, not of lines.
+// receive counts the acknowledgements. They arrive in the order of commits, not of lines.
 func receive(stream hookwright.EventService_PublishStreamClient) (count counts, err error) {
 	for {
 		response, err := stream.Recv()

@@ -1,7 +1,7 @@
 // Publishes one event.
 //
-// The request id names what happened, for example `clocking-123-created`: a repeat of the call with the same id returns the
-// event that was published first, so that a call of which the outcome is unknown can simply be made again.
+// The request id names the fact, for example `clocking-123-created`. A retry with the same id returns the first event, so a
+// call with an unknown outcome can be retried.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	fmt.Printf("%s %s, owed to %d webhooks\n", what, published.Event, published.DeliveryCount)
 }
 
-// publish repeats what may pass by itself. It returns when the event is durable.
+// publish retries temporary errors. It returns when the event is durable.
 func publish(
 	events hookwright.EventServiceClient, request *hookwright.PublishEventRequest,
 ) (*hookwright.PublishEventResponse, error) {

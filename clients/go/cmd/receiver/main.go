@@ -1,6 +1,6 @@
-// Receives webhooks: verifies the signature, answers at once, works afterwards, and knows a repeat.
+// Receives webhooks: verifies the signature, answers at once, works afterwards, and detects duplicates.
 //
-// HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT where to listen on this machine (4567).
+// HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT the port on this machine (4567).
 package main
 
 import (
@@ -44,7 +44,7 @@ type receiver struct {
 }
 
 func (r receiver) ServeHTTP(response http.ResponseWriter, request *http.Request) {
-	// The signature is over the bytes as they came: never over JSON that was parsed and written again.
+	// The signature covers the raw bytes, not JSON that was parsed and serialized again.
 	body, err := io.ReadAll(http.MaxBytesReader(response, request.Body, bodyBytesMax))
 	if err != nil {
 		response.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -71,9 +71,9 @@ type message struct {
 	body      []byte
 }
 
-// inbox holds what was received and waits for the work. This one is in memory, and so forgets at a restart what was answered
-// with a success already: in a service put the row into your database here, with `webhook-id` as its unique key, which does
-// the work of `seen` too.
+// inbox contains received events until they are processed. This one is in memory, so a restart loses events that were already
+// answered with success. A service should insert a row into its database here, with `webhook-id` as the unique key, which
+// also replaces `seen`.
 type inbox struct {
 	waiting chan message
 	mutex   sync.Mutex
@@ -95,7 +95,7 @@ func newInbox() *inbox {
 	return &inbox{waiting: make(chan message, waitingMax), seen: map[string]bool{}}
 }
 
-// put fails for a repeat, and where too much waits, after which the id still counts as new.
+// put fails for a duplicate, and when the queue is full; then the id still counts as new.
 func (i *inbox) put(received message) error {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
@@ -116,7 +116,7 @@ func (i *inbox) put(received message) error {
 	return nil
 }
 
-// work does what the webhooks are for, one after another.
+// work processes the events, one at a time.
 func (i *inbox) work() {
 	for received := range i.waiting {
 		fmt.Println("verified", received.event, received.id)

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// How far the signed time may be from now: what is older may be a recording that somebody sends again.
+// Maximum distance of the signed time from now: an older request may be a replayed recording.
 const tolerance = 5 * time.Minute
 
-// secretKey returns the bytes that `webhook-signature` is made with: those that the base64 after `whsec_` stands for.
+// secretKey returns the key of `webhook-signature`: the decoded base64 after `whsec_`.
 func secretKey(secret string) ([]byte, error) {
 	encoded := strings.TrimPrefix(secret, "whsec_")
 	if encoded == secret {
@@ -24,7 +24,7 @@ func secretKey(secret string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(encoded)
 }
 
-// verify checks `webhook-signature` (Standard Webhooks): an HMAC-SHA256 of the id, the time and the body as it came.
+// verify checks `webhook-signature` (Standard Webhooks): an HMAC-SHA256 of the id, the time and the raw body.
 func verify(key, body []byte, header http.Header, now time.Time) error {
 	id, signedAt := header.Get("webhook-id"), header.Get("webhook-timestamp")
 	seconds, err := strconv.ParseInt(signedAt, 10, 64)
@@ -38,7 +38,7 @@ func verify(key, body []byte, header http.Header, now time.Time) error {
 	mac.Write([]byte(id + "." + signedAt + "."))
 	mac.Write(body)
 	expected := mac.Sum(nil)
-	// While a secret is rotated there is a signature of each, separated by spaces: one that fits is enough.
+	// During a rotation there is one signature per secret, separated by spaces: one match is enough.
 	for _, signature := range strings.Fields(header.Get("webhook-signature")) {
 		version, encoded, _ := strings.Cut(signature, ",")
 		given, err := base64.StdEncoding.DecodeString(encoded)
@@ -49,8 +49,8 @@ func verify(key, body []byte, header http.Header, now time.Time) error {
 	return errors.New("no signature fits")
 }
 
-// verifyBodyOnly checks `TT-Hook-Signature-256`, for receivers that know GitHub's scheme: an HMAC-SHA256 of the body alone.
-// The key is the secret as it is shown, `whsec_` included. It signs neither id nor time, so that prefer verify.
+// verifyBodyOnly checks `TT-Hook-Signature-256`, for receivers with GitHub's scheme: an HMAC-SHA256 of the body only. The key
+// is the secret as shown, including `whsec_`. It covers neither id nor time, so prefer verify.
 func verifyBodyOnly(secret string, body []byte, header http.Header) bool {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
