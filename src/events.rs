@@ -116,7 +116,7 @@ async fn explain(client: &Client, name: String) -> anyhow::Result<()> {
                 format!("{}{since}", one.message),
             ]
         });
-        output::table(&["WEBHOOK", "WHAT", "DELIVERY", "WHY"], rows.collect())
+        output::table(&["WEBHOOK", "RESULT", "DELIVERY", "REASON"], rows.collect())
     })
 }
 

@@ -96,7 +96,7 @@ fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environme
     }
 }
 
-/// The token with the highest precedence. Without a token the call is sent anyway, and the server's answer tells whether it
+/// The token with the highest precedence. Without a token the call is sent anyway: the server decides whether it
 /// needs one.
 fn token(
     flag: Option<String>,

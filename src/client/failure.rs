@@ -50,7 +50,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     {
-        return ExitCode::FAILURE; // Whoever read the output has gone, for example `head`.
+        return ExitCode::FAILURE; // The reader of the output has exited, such as `head`.
     }
     let usage = error.downcast_ref::<UsageError>().is_some();
     let session = SESSION.get();

@@ -52,13 +52,13 @@ pub(crate) fn show(delivery: &Delivery) -> String {
         ("webhook", names::id(&delivery.webhook).to_owned()),
         ("ordering key", delivery.ordering_key.clone()),
         ("attempts", delivery.attempt_count.to_string()),
-        ("last outcome", last(delivery)),
+        ("last result", last(delivery)),
         ("last attempt", output::time(delivery.last_attempt_time.as_ref())),
         ("next attempt", output::time(delivery.next_attempt_time.as_ref())),
-        ("what next", next_commands(delivery)),
+        ("next step", next_commands(delivery)),
         ("replayed as", replayed(delivery)),
         ("cancelled", delivery.cancel_reason.clone()),
-        ("made", output::time(delivery.create_time.as_ref())),
+        ("created", output::time(delivery.create_time.as_ref())),
         ("by", if delivery.replay { "a replay" } else { "" }.to_owned()),
     ])
 }
@@ -88,10 +88,10 @@ fn attempt(attempt: &Attempt) -> String {
     }
     let mut rows = vec![
         ("attempt", attempt.number.to_string()),
-        ("outcome", outcome),
+        ("result", outcome),
         ("error", attempt.error_message.clone()),
-        ("began", output::time(attempt.start_time.as_ref())),
-        ("took", output::milliseconds(attempt.duration.as_ref())),
+        ("started", output::time(attempt.start_time.as_ref())),
+        ("duration", output::milliseconds(attempt.duration.as_ref())),
     ];
     if let Some(phases) = &attempt.phases {
         let phases = [

@@ -81,12 +81,12 @@ pub(super) async fn run(client: &Client, args: StatsArgs) -> anyhow::Result<()> 
 
 fn table(response: &QueryDeliveryStatsResponse) -> String {
     let headings = [
-        "BEGAN",
+        "STARTED",
         "ATTEMPTS",
         "FAILED",
         "SUCCESS",
         "DELIVERED",
-        "GIVEN UP",
+        "FAILED PERMANENTLY",
         "ATTEMPT P50",
         "P95",
         "P99",

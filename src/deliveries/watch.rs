@@ -120,7 +120,15 @@ fn line(cells: [&str; 7]) -> String {
 }
 
 fn header() -> String {
-    line(["TIME", "STATE", "ATTEMPTS", "LAST", "TYPE", "DELIVERY", "WEBHOOK"])
+    line([
+        "TIME",
+        "STATE",
+        "ATTEMPTS",
+        "LAST RESULT",
+        "TYPE",
+        "DELIVERY",
+        "WEBHOOK",
+    ])
 }
 
 fn row(delivery: &Delivery) -> String {

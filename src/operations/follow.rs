@@ -23,7 +23,7 @@ pub(super) async fn run(client: &Client, name: &str) -> anyhow::Result<ExitCode>
     let ended = tokio::select! {
         ended = until_it_ends(client, name) => ended?,
         () = interrupt.told() => {
-            output::note(&format!("The operation goes on. Show it: hookwright operations get {name}"));
+            output::note(&format!("The operation continues. Show it: hookwright operations get {name}"));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };

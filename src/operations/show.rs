@@ -63,7 +63,7 @@ pub(super) fn table(operations: &[Operation]) -> String {
             "OPERATION",
             "KIND",
             "STATE",
-            "DONE",
+            "PROGRESS",
             "ORGANIZATION",
             "WEBHOOK",
             "CREATED",

@@ -140,7 +140,7 @@ async fn confirmed(client: &Client, request: &ReplayDeliveriesRequest) -> anyhow
         show::so_far(&counted),
         output::time(end_time.as_ref())
     ));
-    let yes = tokio::task::spawn_blocking(|| asks("Go on? [y/N] ")).await??;
+    let yes = tokio::task::spawn_blocking(|| asks("Continue? [y/N] ")).await??;
     if !yes {
         output::note("Nothing was replayed.");
     }

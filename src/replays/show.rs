@@ -108,7 +108,7 @@ pub(super) fn table(replays: &[Replay]) -> String {
         ]
     });
     output::table(
-        &["REPLAY", "STATE", "PROGRESS", "SO FAR", "CREATED", "OF"],
+        &["REPLAY", "STATE", "PROGRESS", "RESULT", "CREATED", "OF"],
         rows.collect(),
     )
 }

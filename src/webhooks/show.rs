@@ -79,7 +79,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("webhook", names::id(&webhook.name).to_owned()),
         ("name", webhook.name.clone()),
         ("state", state(webhook)),
-        ("paused keys", paused_keys(webhook)),
+        ("blocked keys", paused_keys(webhook)),
         ("disabled at", output::time(webhook.disable_time.as_ref())),
         ("payload url", webhook.payload_url.clone()),
         ("in unicode", unicode.to_owned()),

@@ -35,7 +35,7 @@ pub(super) struct Line<'a> {
 
 /// The heading of the output.
 pub(super) fn header() -> String {
-    columns(["TIME", "STATUS", "TOOK", "TYPE", "DELIVERY", "TRY", ""])
+    columns(["TIME", "STATUS", "DURATION", "TYPE", "DELIVERY", "TRY", ""])
 }
 
 /// Rows arrive one by one, so columns have fixed widths.

@@ -44,7 +44,7 @@ on_both_stores! {
         let repeated = shell.yaml(&["deliveries", "replay", one, "--request-id", "again"]).await;
         assert_eq!(repeated["name"], again["name"], "the request id is known");
         receiver.wait_for(4).await;
-        assert_shows(&shell.text(&["deliveries", "list"]).await, &["MADE", "(replay)"]);
+        assert_shows(&shell.text(&["deliveries", "list"]).await, &["CREATED", "(replay)"]);
 
         // Many at once; a dry run only counts.
         let create = ["replays", "create", "--webhook", id_of(&webhook.name), "--state", "delivered"];

@@ -163,7 +163,7 @@ async fn all_that_is_kept_is_counted_and_asked_for_before_it_is_replayed() {
             .unwrap();
         let shown = text(&ended.stdout);
         assert!(
-            shown.contains("2 would be replayed") && shown.contains("Go on?"),
+            shown.contains("2 would be replayed") && shown.contains("Continue?"),
             "{shown:?}"
         );
         assert_eq!(ended.status.success(), goes_on, "{answer:?}: {shown:?}");
