@@ -1,4 +1,4 @@
-//! What is written by hand: its links lead somewhere, and the code that it quotes is in the files that it names.
+//! Tests of the handwritten pages: their links have targets, and their quoted code is in the named files.
 #![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
 
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn quoted_code_is_in_the_file_that_is_named() {
                 source = named.split(')').next().map(|file| page.parent().unwrap().join(file));
             }
             if !line.starts_with("```") {
-                // What is between the name and the code belongs to it; a paragraph after the code does not.
+                // Text between the name and the code belongs to it; a paragraph after the code does not.
                 continue;
             }
             let quoted: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
