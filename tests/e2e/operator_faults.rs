@@ -534,7 +534,7 @@ async fn b30_a_session_that_holds_back_the_vacuum_is_named() {
         let stderr = installation.server.stderr();
         stderr
             .lines()
-            .filter(|line| line.contains("a transaction of PostgreSQL is open for long"))
+            .filter(|line| line.contains("a transaction of PostgreSQL has been open for long"))
             .map(str::to_owned)
             .collect()
     };

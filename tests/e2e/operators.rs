@@ -95,11 +95,14 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
     };
     let mut running = server(&first).start().await.unwrap();
     let log = running.stderr();
-    assert!(log.contains("WARN") && log.contains("the master key was made"), "{log}");
+    assert!(
+        log.contains("WARN") && log.contains("the master key was generated"),
+        "{log}"
+    );
     running.terminate().await.unwrap();
     let mut again = server(&first).start().await.unwrap();
     assert!(
-        !again.stderr().contains("the master key was made"),
+        !again.stderr().contains("the master key was generated"),
         "{}",
         again.stderr()
     );
@@ -122,7 +125,7 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
         .unwrap();
     let log = replaced.stderr();
     assert!(
-        log.contains("holds no valid admin token") && !log.contains("data/admin-token"),
+        log.contains("has no valid admin token") && !log.contains("data/admin-token"),
         "{log}"
     );
     assert!(!key_file.exists() && !second.path().join("data/admin-token").exists());
@@ -161,13 +164,16 @@ async fn a_wrong_master_key_leaves_nothing_behind() {
     for key in ["c2hvcnQ=", "not base64"] {
         let refused = server("malformed").env("HOOKWRIGHT_MASTER_KEY", key).start_to_fail();
         let stderr = refused.await.unwrap().stderr;
-        assert!(stderr.contains("must hold the base64 of 32 bytes"), "{stderr}");
+        assert!(stderr.contains("must contain the base64 of 32 bytes"), "{stderr}");
         assert!(!at("malformed").exists(), "{:?}", names(&at("malformed")));
     }
     std::fs::create_dir(at("with-file")).unwrap();
     std::fs::write(at("with-file/master.key"), "c2hvcnQ=").unwrap();
     let stderr = server("with-file").start_to_fail().await.unwrap().stderr;
-    assert!(stderr.contains("with-file/master.key must hold the base64"), "{stderr}");
+    assert!(
+        stderr.contains("with-file/master.key must contain the base64"),
+        "{stderr}"
+    );
     assert_eq!(names(&at("with-file")), ["master.key"]);
 
     // A key that is well formed, and not the one of the store.
@@ -179,7 +185,7 @@ async fn a_wrong_master_key_leaves_nothing_behind() {
         .env("HOOKWRIGHT_MASTER_KEY", other);
     let stderr = refused.start_to_fail().await.unwrap().stderr;
     assert!(
-        stderr.contains("is not the one that this store's secrets are sealed under"),
+        stderr.contains("is not the one that encrypted this store's secrets"),
         "{stderr}"
     );
     assert!(!at("other").exists(), "{:?}", names(&at("other")));
@@ -237,7 +243,7 @@ async fn the_log_names_the_admin_token_only_while_it_is_there_and_valid() {
         .await
         .unwrap();
     let file = server.data_directory().join("admin-token");
-    let named = "the first admin token is in this file; make tokens of your own";
+    let named = "the first admin token is in this file; create your own tokens";
     assert!(server.stderr().contains(named), "{}", server.stderr());
     let first = server.token().unwrap();
     let mut clients = Clients::connect(server.grpc_address(), &first).await;
@@ -253,7 +259,7 @@ async fn the_log_names_the_admin_token_only_while_it_is_there_and_valid() {
     server.restart().await.unwrap();
     let log = server.stderr()[before..].to_owned();
     assert!(
-        log.contains("holds no valid admin token") && !log.contains("admin-token"),
+        log.contains("has no valid admin token") && !log.contains("admin-token"),
         "{log}"
     );
     assert!(server.token().is_err(), "the ready file names no file");

@@ -157,7 +157,7 @@ on_both_stores! {
         let retry = RetryDeliveryRequest { name: waiting[0].clone() };
         let refused = installation.clients.deliveries.retry_delivery(retry).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
-        assert!(refused.message().contains("behind another one"), "{refused}");
+        assert!(refused.message().contains("blocked by an earlier one"), "{refused}");
         // A retry is made at once, fails, and pauses the key again.
         let retry = RetryDeliveryRequest { name: paused[0].clone() };
         installation.clients.deliveries.retry_delivery(retry).await.unwrap();

@@ -28,7 +28,7 @@ async fn reload(server: &TestServer, file: &Path, settings: &str, told: &str) ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
-    const DONE: &str = "certificates, authorities and resolver were read again";
+    const DONE: &str = "reloaded: certificates, authorities and resolver";
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("hookwright.toml");
     std::fs::write(&file, "log_filter = 'warn'\nretention = '30d'\n").unwrap();

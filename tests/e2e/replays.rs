@@ -346,6 +346,6 @@ on_both_stores! {
         }
         let refused = installation.replay(slow).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
-        assert!(refused.message().contains("10 replays under way"), "{}", refused.message());
+        assert!(refused.message().contains("10 running replays"), "{}", refused.message());
     }
 }

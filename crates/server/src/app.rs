@@ -1,8 +1,8 @@
-//! Use cases: what callers can do, whatever protocol they speak. Each checks who calls, checks the input, changes the store,
-//! and puts the change in force before it returns.
+//! Use cases: what callers can do, independent of the protocol. Each authorizes the caller, validates the input, changes the
+//! store, and makes the change effective before it returns.
 //!
-//! Configuration is mirrored in memory (`registry`): reads never query, and the hot path sees a change as soon as the
-//! call that made it returns. Changes are made one at a time, under one lock, store first.
+//! The configuration is mirrored in memory (`registry`): reads never query the store, and the hot path sees a change as soon
+//! as its call returns. Changes are made one at a time, under one lock, store first.
 
 pub mod access;
 pub mod audit;
@@ -58,22 +58,22 @@ use self::{
 };
 use crate::options::About;
 
-/// The limits and policies that use cases apply.
+/// The limits and policies of the use cases.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The largest payload in bytes.
+    /// The maximum payload size in bytes.
     pub payload_bytes_max: usize,
-    /// How many webhooks an organization may have.
+    /// The maximum number of webhooks per organization.
     pub webhooks_per_organization_max: usize,
-    /// Whether webhooks may switch TLS verification off.
+    /// Whether webhooks may disable TLS verification.
     pub allow_insecure_tls: bool,
-    /// The prefix of the webhook headers, which owners may not use.
+    /// The prefix of the service's own headers, which owners may not use.
     pub header_prefix: String,
-    /// The schedule of webhooks that set none.
+    /// The default retry schedule.
     pub schedule: Arc<RetrySchedule>,
-    /// For how long events are kept.
+    /// The retention of events.
     pub retention: std::time::Duration,
-    /// Where the web console is, without a slash at the end.
+    /// The URL of the web console, without a trailing slash.
     pub console_url: String,
 }
 
@@ -88,7 +88,7 @@ pub struct App {
     limits: Limits,
     targets: Arc<ArcSwap<TargetPolicy>>,
     changes: Changes,
-    /// Runs changes to their end although their callers leave.
+    /// Runs changes to completion even if their callers disconnect.
     pub(crate) completion: Completion,
     node: NodeOptions,
     about: ArcSwap<About>,
@@ -96,20 +96,20 @@ pub struct App {
     session_seal: Seal,
     started_at: i64,
     schema_mismatches: Counter,
-    /// Told when a replay was asked for.
+    /// Notified when a replay is requested.
     replays_begun: Notify,
-    /// Told when an operation was begun.
+    /// Notified when an operation begins.
     operations_begun: Notify,
     operation_metrics: OperationMetrics,
-    /// Places for those who watch deliveries.
+    /// Permits for watchers.
     watchers: places::Places,
     ended_sessions: sessions::Ended,
     ended_portal_sessions: sessions::Ended,
-    /// True from when the server stops: calls that wait end.
+    /// True when the server is stopping: waiting calls end.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
 
-/// What the use cases rest on.
+/// The dependencies of the use cases.
 pub struct Parts {
     /// The store.
     pub store: Store,
@@ -117,40 +117,40 @@ pub struct Parts {
     pub engine: Engine,
     /// The snapshot that the engine reads.
     pub catalogue: Arc<Catalogue>,
-    /// Makes ids.
+    /// Generates ids.
     pub ids: Arc<IdGenerator>,
-    /// Opens and seals secrets.
+    /// Encrypts and decrypts secrets.
     pub key: Arc<MasterKey>,
     /// Limits and policies.
     pub limits: Limits,
-    /// Where webhooks may point.
+    /// The target policy.
     pub targets: Arc<ArcSwap<TargetPolicy>>,
-    /// The version of the configuration that the catalogue was filled from.
+    /// The configuration version of the catalogue's contents.
     pub configuration: i64,
-    /// Who this server is among those that share the store.
+    /// This server's identity among those that share the store.
     pub node: NodeOptions,
-    /// What this server tells of itself.
+    /// This server's description of itself.
     pub about: About,
-    /// Counts the events whose payload did not fit their type's schema.
+    /// Counts the events whose payload did not fit the schema of their type.
     pub schema_mismatches: Counter,
-    /// What is counted of operations.
+    /// Metrics of operations.
     pub(crate) operations: OperationMetrics,
     /// Becomes true when the server stops.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl App {
-    /// Tells something else of this server from now on: its settings were reloaded.
+    /// Replaces this server's description after a reload of its settings.
     pub(crate) fn tell_of(&self, about: About) {
         self.about.store(Arc::new(about));
     }
 
-    /// What the names of our headers begin with.
+    /// The prefix of the service's own headers.
     pub fn header_prefix(&self) -> &str {
         &self.limits.header_prefix
     }
 
-    /// Makes the use cases over what the store holds. The catalogue must have been filled by [`App::load`].
+    /// Creates the use cases over the store's contents. [`App::load`] must have filled the catalogue.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -203,7 +203,7 @@ impl App {
         Ok(())
     }
 
-    /// Who calls with this value of `authorization`.
+    /// The caller with this value of `authorization`.
     ///
     /// # Errors
     /// When the token is missing or not valid.
@@ -211,17 +211,17 @@ impl App {
         self.tokens.authenticate(authorization, clock::now_us())
     }
 
-    /// Disables webhooks as the engine asks for it, until the engine ends.
+    /// Disables webhooks at the engine's request, until the engine ends.
     pub async fn disable_as_asked(self: Arc<Self>, mut requests: mpsc::Receiver<DisableRequest>) {
         while let Some(request) = requests.recv().await {
             while let Err(error) = self.disable_webhook(request.webhook, request.reason).await {
-                tracing::error!(webhook = %request.webhook, %error, "cannot disable the webhook yet; will try again");
+                tracing::error!(webhook = %request.webhook, %error, "cannot disable the webhook yet; will retry");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 
-    /// Whether this server was told to send nothing.
+    /// Whether this server holds: it sends nothing.
     pub fn holds(&self) -> bool {
         self.engine.holds()
     }
@@ -231,7 +231,7 @@ impl App {
     }
 }
 
-/// Cuts one item too many off a list, and tells the place of the last one kept if there was one too many.
+/// Removes the extra item of a list, and returns the position of the last remaining one if there was an extra item.
 fn page<T>(mut items: Vec<T>, size: usize, place: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
     let next = if items.len() > size {
         items.truncate(size);

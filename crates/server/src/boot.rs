@@ -1,5 +1,4 @@
-//! What a server makes for itself at its first start: directory, master key, admin token, and the event types that every
-//! installation knows.
+//! A server's first start: directory, master key, admin token, and the sample event types.
 
 use std::{
     fs,
@@ -33,11 +32,11 @@ const NODE_NAME_FILE: &str = "node-name";
 const NODE_NAME_CHARS_MAX: usize = 100;
 const NODE_LEASE_MIN: Duration = Duration::from_secs(1);
 const NODE_LEASE_MAX: Duration = Duration::from_secs(300);
-/// Under this setting the store keeps a value sealed by the master key, which tells a wrong key at start.
+/// The store's setting with a value encrypted by the master key, which detects a wrong key at startup.
 const KEY_CHECK: &str = "master_key_check";
 const KEY_CHECK_TEXT: &[u8] = b"hookwright";
 
-/// Makes the data directory, readable by its owner alone.
+/// Creates the data directory, readable only by its owner.
 pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -45,13 +44,13 @@ pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
         .create(dir)
         .with_context(|| {
             format!(
-                "cannot make the data directory {}; choose another with --data-dir",
+                "cannot create the data directory {}; choose another with --data-dir",
                 dir.display()
             )
         })
 }
 
-/// Who this server is among those that share a store.
+/// This server's identity among those that share a store.
 pub(crate) fn node(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<NodeOptions> {
     anyhow::ensure!(
         (NODE_LEASE_MIN..=NODE_LEASE_MAX).contains(&options.node_lease),
@@ -75,7 +74,7 @@ pub(crate) fn node(options: &Options, grpc_address: SocketAddr) -> anyhow::Resul
     })
 }
 
-/// The name of this server: the machine's and something random, made at the first start.
+/// The name of this server: the machine's and a random part, generated at the first start.
 fn node_name(path: &Path) -> anyhow::Result<String> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
@@ -92,7 +91,7 @@ fn node_name(path: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// How to open the store that the options name.
+/// How to open the store of the options.
 pub(crate) fn store_options(options: &Options) -> StoreOptions {
     let url = options
         .database_url
@@ -104,14 +103,14 @@ pub(crate) fn store_options(options: &Options) -> StoreOptions {
     }
 }
 
-/// A master key that is there already, and where it came from.
+/// An existing master key and its origin.
 struct GivenKey {
     key: MasterKey,
     origin: String,
 }
 
 impl GivenKey {
-    /// The key of the options, else that of the data directory; `None` where there is neither.
+    /// The key of the options, else that of the data directory; `None` if there is neither.
     fn find(options: &Options) -> anyhow::Result<Option<Self>> {
         let (text, origin) = match &options.master_key {
             Some(text) => {
@@ -132,23 +131,23 @@ impl GivenKey {
         Ok(Some(Self { key, origin }))
     }
 
-    /// Whether the secrets of a store are sealed under it.
+    /// Whether it decrypts a store's secrets.
     fn opens(&self, sealed: &[u8]) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.key.open(sealed, KEY_CHECK.as_bytes()).is_ok(),
-            "the master key of {} is not the one that this store's secrets are sealed under; restore {MASTER_KEY_FILE} or the setting master-key",
+            "the master key of {} is not the one that encrypted this store's secrets; restore {MASTER_KEY_FILE} or the setting master-key",
             self.origin
         );
         Ok(())
     }
 }
 
-/// Refuses a master key that cannot be read, before anything is written.
+/// Rejects an unreadable master key, before anything is written.
 pub(crate) fn check_key_text(options: &Options) -> anyhow::Result<()> {
     GivenKey::find(options).map(drop)
 }
 
-/// Refuses a master key that does not open a store's secrets, before this server joins the others and writes files.
+/// Rejects a master key that cannot decrypt a store's secrets, before this server joins the others and writes files.
 pub(crate) async fn check_key(options: &Options, store: &StoreOptions) -> anyhow::Result<()> {
     if let Some(sealed) = Store::peek_setting(store, KEY_CHECK).await? {
         match GivenKey::find(options)? {
@@ -159,10 +158,10 @@ pub(crate) async fn check_key(options: &Options, store: &StoreOptions) -> anyhow
     Ok(())
 }
 
-/// The master key: from the options, or from its file in the data directory, which is made at the first start of an installation.
-/// It must be the one that this store's secrets are sealed under. Where it is not, no file is written.
+/// The master key: from the options, or from its file in the data directory, which the first start of an installation
+/// creates. It must be the key that encrypted this store's secrets. Otherwise no file is written.
 ///
-/// The caller holds the lock on the configuration: of servers that start at once, one makes the key.
+/// The caller holds the lock on the configuration: of servers that start at once, one generates the key.
 pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Result<MasterKey> {
     let path = options.data_dir.join(MASTER_KEY_FILE);
     let sealed = store.setting(KEY_CHECK).await?;
@@ -175,8 +174,8 @@ pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Resu
             if options.database_url.is_some() {
                 tracing::warn!(
                     file = %path.display(),
-                    "the master key was made; it is in this file alone, and nothing that PostgreSQL holds can be used without it: \
-                     keep a copy, and keep the data directory (in a container, on a volume) or set master-key"
+                    "the master key was generated; it is only in this file, and secrets in PostgreSQL cannot be decrypted without it: \
+                keep a copy, and keep the data directory (in a container, on a volume) or set master-key"
                 );
             }
             let origin = path.display().to_string();
@@ -198,21 +197,21 @@ fn read_master_key(text: &str, origin: &str) -> anyhow::Result<MasterKey> {
         .decode(text.trim())
         .ok()
         .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let bytes = bytes.with_context(|| format!("{origin} must hold the base64 of 32 bytes"))?;
+    let bytes = bytes.with_context(|| format!("{origin} must contain the base64 of 32 bytes"))?;
     Ok(MasterKey::new(bytes))
 }
 
-/// What to do where an installation's key is not in this data directory.
+/// The fix if an installation's key is not in this data directory.
 fn missing_key(path: &Path) -> String {
     format!(
-        "there is no master key in {}, and this store's secrets are sealed under one that was made before: restore that file from \
-         the data directory of the first start, or set master-key (HOOKWRIGHT_MASTER_KEY). A container needs a volume for its data \
-         directory. No new key was made",
+        "there is no master key in {}, and this store's secrets are encrypted with an earlier one: restore that file from \
+             the data directory of the first start, or set master-key (HOOKWRIGHT_MASTER_KEY). A container needs a volume for its data \
+             directory. No new key was generated",
         path.display()
     )
 }
 
-/// Registers the sample event types at the first start: that is before the store has a token or an event type.
+/// Registers the sample event types at the first start, that is, before the store has a token or an event type.
 pub(crate) async fn seed_event_types(options: &Options, store: &Store, ids: &IdGenerator) -> anyhow::Result<()> {
     let catalogue = store.load_catalogue().await?;
     if !options.sample_event_types || !catalogue.event_types.is_empty() || !catalogue.tokens.is_empty() {
@@ -240,14 +239,14 @@ pub(crate) async fn seed_event_types(options: &Options, store: &Store, ids: &IdG
     Ok(())
 }
 
-/// The first admin token, and the file that holds it.
+/// The first admin token, and its file.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminToken {
     pub(crate) file: PathBuf,
     pub(crate) token: String,
 }
 
-/// The admin token of the data directory, if it is there. A store without any token gets its first one.
+/// The admin token of the data directory, if it exists. A store without tokens gets its first one.
 pub(crate) async fn admin_token(
     options: &Options,
     store: &Store,
@@ -264,14 +263,14 @@ pub(crate) async fn admin_token(
         if !tokens.iter().any(|row| row.hash == hash && row.revoked_at.is_none()) {
             tracing::warn!(
                 file = %path.display(),
-                "the admin token in this file is revoked, or of another installation: delete the file"
+                "the admin token in this file is revoked, or belongs to another installation: delete the file"
             );
             return Ok(None);
         }
         return Ok(Some(AdminToken { file: path, token }));
     }
     let token = access::generate()?;
-    // The file first: a token that is in force must be known to somebody.
+    // The file first: an active token must be known to someone.
     write_secret(&path, &format!("{token}\n"))?;
     let now = clock::now_us();
     let row = TokenRow {
@@ -305,7 +304,7 @@ fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json
     }
 }
 
-/// Writes a file that its owner alone can read, durable before it is used.
+/// Writes a file that only its owner can read, durable before it is used.
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new()
@@ -314,7 +313,7 @@ fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
             .truncate(true)
             .mode(0o600)
             .open(path)?;
-        // A file that was there keeps its mode otherwise, and the umask may have taken bits of a new one.
+        // Otherwise an existing file keeps its mode, and the umask may have removed bits of a new one.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()

@@ -1,34 +1,33 @@
-//! The web console: what an installation does, for people. Rendered on the server over the same use cases as the API, with
-//! the rights of the token that somebody signed in with and no others.
+//! The web console, rendered on the server. It uses the same use cases as the API, with exactly the rights of the token that
+//! the user signed in with.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! | --- | --- |
 //! | `site` | the console and the portal: two sites with the same pages |
-//! | `session` | who asks |
+//! | `session` | identifies the visitor |
 //! | `sign_in` | signing in and out |
-//! | `cookies` | what browsers keep for us |
-//! | `limit` | how often anybody may sign in |
-//! | `forms` | how many forms are read at once |
-//! | `downloads` | how many large answers there may be at once |
-//! | `guard` | what every answer says to browsers, how long it may take, and which posts are forged |
-//! | `twice` | forms that are sent twice and done once |
+//! | `cookies` | cookies of sessions and one-time data |
+//! | `limit` | limits on signing in |
+//! | `forms` | limits on concurrent forms |
+//! | `downloads` | limits on concurrent downloads |
+//! | `guard` | headers, timeouts and the check for forged posts |
+//! | `twice` | deduplication of repeated forms |
 //! | `page` | the frame of every page |
-//! | `pages` | the next page of a list, and its first |
-//! | `fault` | what is shown when something cannot be done |
-//! | `fields` | what a form or an address holds |
-//! | `errors` | what is wrong with it, said at its field |
-//! | `units` | durations, times and names as people type them |
-//! | `labels` | what webhooks are called |
-//! | `show` | times, sizes, counts, states as people read them |
+//! | `pages` | links to the next and the first page of a list |
+//! | `fault` | error pages |
+//! | `fields` | the fields of a form or an address |
+//! | `errors` | errors of a form, per field |
+//! | `units` | durations, times and names as users type them |
+//! | `labels` | labels of webhooks |
+//! | `show` | times, sizes, counts and states as text |
 //! | `charts` | figures and the chart of the last hour |
-//! | `live` | what changes in a list, to pages that are open |
+//! | `live` | live changes of a list for open pages |
 //! | `assets` | script, stylesheet, icon |
 //! | the others | a page or two each |
 //!
-//! Invariants: nothing that somebody stored reaches a page unescaped (templates escape, and the policy that is sent with
-//! each page runs no script but ours); what belongs to an organization that the visitor may not see looks exactly like what
-//! does not exist; every list is a page of bounded size; every change needs a form that this server made
-//! for whoever is signed in.
+//! Invariants: no stored text reaches a page unescaped (templates escape, and the content security policy allows only our
+//! script). A resource of an organization that the visitor may not see looks exactly like one that does not exist. Every
+//! list has pages of bounded size. Every change needs a form that this server made for the signed-in user.
 
 mod assets;
 mod attempts;
@@ -82,32 +81,32 @@ use axum::{
 use self::{downloads::Downloads, fault::Fault, forms::Forms, limit::SignInLimits, twice::Sendings};
 use crate::{app::App, http::proxies::Proxies};
 
-/// The largest form that is read.
+/// The maximum size of a form.
 const FORM_BYTES_MAX: usize = 2 << 20;
-/// The largest form that is read of somebody who is not signed in yet.
+/// The maximum size of a form before signing in.
 const SIGN_IN_BYTES_MAX: usize = 16 << 10;
-/// How many rows a list shows at once.
+/// The number of rows of a list.
 const ROWS: usize = 50;
 
-/// What an operator set of the console.
+/// The operator's settings of the console.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConsoleOptions {
-    /// The origin at which browsers find it.
+    /// The public origin of the console.
     pub(crate) origin: String,
     /// The origins of pages that may show the portal in a frame.
     pub(crate) portal_parents: Vec<String>,
-    /// The proxies that are believed where a request came from.
+    /// The proxies whose client addresses are trusted.
     pub(crate) proxies: Proxies,
 }
 
 impl ConsoleOptions {
-    /// Whether browsers speak TLS with the console.
+    /// Whether browsers use TLS with the console.
     fn is_https(&self) -> bool {
         self.origin.starts_with("https://")
     }
 }
 
-/// What every page rests on.
+/// The state that every page uses.
 pub(crate) struct Console {
     app: Arc<App>,
     options: ConsoleOptions,
@@ -117,9 +116,9 @@ pub(crate) struct Console {
     sendings: Arc<Sendings>,
 }
 
-/// What handlers answer.
+/// The result of handlers.
 type Answer = Result<axum::response::Response, Fault>;
-/// The console as handlers are given it.
+/// The console, as handlers receive it.
 type Shared = axum::extract::State<Arc<Console>>;
 
 /// The routes.
@@ -188,7 +187,7 @@ fn event_types() -> Router<Arc<Console>> {
         .route("/event-types/{event_type}", get(event_types::show))
 }
 
-/// What concerns an organization.
+/// The routes of an organization.
 fn organization() -> Router<Arc<Console>> {
     Router::new()
         .route("/", get(organizations::show))
@@ -223,7 +222,7 @@ fn organization() -> Router<Arc<Console>> {
         .nest("/webhooks", webhook())
 }
 
-/// What concerns an organization's webhooks.
+/// The routes of an organization's webhooks.
 fn webhook() -> Router<Arc<Console>> {
     Router::new()
         .route("/", get(webhooks::list).post(webhook_form::create))

@@ -1,5 +1,5 @@
-//! The gRPC API `hookwright.v1`, one module a service. Each call turns protobuf into what a use case takes, and its answer back; rules
-//! live in [`crate::app`]. The [`guard`] authenticates a call before its body is read.
+//! The gRPC API `hookwright.v1`, one module per service. Each call converts protobuf to a use case's arguments, and its
+//! result back; the rules are in [`crate::app`]. The [`guard`] authenticates a call before its body is read.
 
 mod audit;
 mod body;
@@ -55,15 +55,15 @@ use crate::{
     options::Options,
 };
 
-/// The largest message taken: a batch of several payloads of the maximum size.
+/// The maximum size of a message: a batch of several payloads of the maximum size.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
-/// The largest message that other services than `EventService` take.
+/// The maximum size of a message outside `EventService`.
 const SMALL_MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// How long a connection may do nothing of which no call was ever admitted.
+/// Idle timeout of a connection without an admitted call.
 const STRANGER_IDLE: Duration = Duration::from_secs(90);
-/// How long a peer may take to read the next piece of an answer.
+/// Timeout for a peer to read the next piece of an answer.
 const PROGRESS: Duration = Duration::from_secs(120);
-/// How long a call may take when its caller names no deadline.
+/// Timeout of a call without a deadline.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The services over one set of use cases.
@@ -73,14 +73,14 @@ struct Api {
 }
 
 impl Api {
-    /// Who makes this call. Its body took a time to arrive: the token must still be in force.
+    /// The caller. Its body took time to arrive, so the token is checked again.
     fn caller<T: prost::Message>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let Admission { caller, in_flight } = self.admission(request)?;
         in_flight.settle(|| request.get_ref().encoded_len())?;
         Ok(caller)
     }
 
-    /// What the guard found out about this call.
+    /// The guard's result for this call.
     fn admission<T>(&self, request: &Request<T>) -> Result<Admission, Status> {
         let admission = request.extensions().get::<Admission>();
         let admission = admission.ok_or_else(|| AppError::internal(&"a call came by without the guard"))?;
@@ -153,7 +153,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
     Ok(builder.routes())
 }
 
-/// What connections may take of the gRPC listener.
+/// The limits on connections of the gRPC listener.
 pub(crate) fn limits(options: &Options) -> listener::Limits {
     listener::Limits {
         places: Places {

@@ -1,4 +1,4 @@
-//! Routes of the HTTP listener beside the console: `/metrics`, `/healthz` and `/readyz`; and where a request came from (`proxies`).
+//! Routes of the HTTP listener besides the console: `/metrics`, `/healthz` and `/readyz`; and client addresses (`proxies`).
 
 pub(crate) mod proxies;
 

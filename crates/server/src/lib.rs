@@ -1,18 +1,18 @@
-//! The Hookwright server: API, HTTP listener and everything that they rest on, wired together.
+//! The Hookwright server: API, HTTP listener and their dependencies, wired together.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! | --- | --- |
-//! | [`options`] | what a server can be told |
-//! | [`app`] | use cases: access, rules, and what each call does |
-//! | `grpc` | the API over [`app`]: protobuf in and out, nothing else |
+//! | [`options`] | the settings of a server |
+//! | [`app`] | use cases: authorization, rules, and the work of each call |
+//! | `grpc` | the API over [`app`]: only protobuf conversion |
 //! | `console` | the web console over [`app`] |
 //! | `http` | `/metrics`, `/healthz`, `/readyz` |
 //! | `listener` | connections of both listeners, and their limits |
 //! | [`telemetry`] | logs, traces, metrics |
-//! | `boot` | what the first start makes |
+//! | `boot` | the first start |
 //!
-//! Invariants: `grpc`, `console` and `http` never reach past `app` and `telemetry`; a configuration change is durable before it is in
-//! force, and in force before its call returns; every call but health and reflection needs a token.
+//! Invariants: `grpc`, `console` and `http` use only `app` and `telemetry`. A configuration change is durable before it
+//! takes effect, and takes effect before its call returns. Every call except health and reflection needs a token.
 
 pub mod app;
 mod boot;
@@ -71,7 +71,7 @@ use self::{
 };
 pub use self::{boot::ADMIN_TOKEN_FILE, reloading::Reload};
 
-/// A server that has been started.
+/// A running server.
 pub struct Running {
     grpc_address: SocketAddr,
     http_address: SocketAddr,
@@ -85,17 +85,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the gRPC API listens.
+    /// The address of the gRPC listener.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
     }
 
-    /// Where the HTTP listener listens.
+    /// The address of the HTTP listener.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
     }
 
-    /// The first admin token; empty when its file is gone.
+    /// The first admin token; empty if its file is gone.
     pub fn admin_token(&self) -> String {
         self.admin_token
             .as_ref()
@@ -103,13 +103,13 @@ impl Running {
             .unwrap_or_default()
     }
 
-    /// The file that holds the first admin token, if it is there.
+    /// The file of the first admin token, if it exists.
     pub fn admin_token_file(&self) -> Option<&Path> {
         self.admin_token.as_ref().map(|first| first.file.as_path())
     }
 
-    /// Stops in order: no new calls, calls under way end, attempts under way end or are left for the next start, what is
-    /// known is committed.
+    /// Stops in order: no new calls; calls in flight finish; attempts in flight finish or are left for the next start; known
+    /// outcomes are committed.
     pub async fn stop(self) {
         self.engine.let_end();
         for part in &self.housekeeping {
@@ -123,13 +123,11 @@ impl Running {
                 let _ = listener.await;
             }
         };
-        // Streams may stay open for as long as their clients like: they get part of the time, then the engine stops.
+        // Clients may keep streams open: they get part of the time, then the engine stops.
         let _ = tokio::time::timeout(self.shutdown_timeout / 4, calls).await;
         let durable = self.engine.stop(self.shutdown_timeout).await;
         if !durable {
-            tracing::error!(
-                "some outcomes could not be stored; their attempts will be made again after the next start"
-            );
+            tracing::error!("some outcomes could not be stored; their attempts will be repeated after the next start");
         }
         if let Some(traces) = self.traces {
             let flushed = tokio::task::spawn_blocking(move || traces.shutdown()).await;
@@ -141,10 +139,10 @@ impl Running {
     }
 }
 
-/// Runs a server until `shutdown` resolves, or a part of it fails. Its settings are read again as `reload` says.
+/// Runs a server until `shutdown` resolves, or a component fails. Reloads its settings on `reload`.
 ///
 /// # Errors
-/// When the server cannot start; the message says what to mend. When a part of it has failed.
+/// When the server cannot start; the message says how to fix it. When a component has failed.
 pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -160,12 +158,12 @@ pub async fn serve(
         part = engine.failure() => {
             end_in_any_case(running.shutdown_timeout);
             running.stop().await;
-            anyhow::bail!("the {part} failed, which is a bug; what is owed is in the store, and a new start goes on with it")
+            anyhow::bail!("the {part} failed, which is a bug; all owed deliveries are in the store, and the next start resumes them")
         }
     }
 }
 
-/// Ends the process even if what has failed keeps the ordinary way out from ending.
+/// Ends the process even if the failed component blocks the ordinary shutdown.
 fn end_in_any_case(shutdown_timeout: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(shutdown_timeout * 2 + Duration::from_secs(5));
@@ -174,7 +172,7 @@ fn end_in_any_case(shutdown_timeout: Duration) {
     });
 }
 
-/// Brings the store's schema up to date. Returns what was done, for people to read.
+/// Migrates the store's schema. Returns a description of the changes.
 ///
 /// # Errors
 /// When the store cannot be opened, or was written by a newer version.
@@ -193,7 +191,7 @@ pub async fn migrate(mut options: Options) -> anyhow::Result<String> {
 /// Starts a server on the current runtime and returns when it is ready.
 ///
 /// # Errors
-/// When it cannot start; the message says what to mend.
+/// When it cannot start; the message says how to fix it.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
     start_with(options, None).await
 }
@@ -278,7 +276,7 @@ async fn start_with(mut options: Options, reload: Option<Reload>) -> anyhow::Res
     Ok(running)
 }
 
-/// The store, and what every installation has from its first start.
+/// The store, with the contents of a first start.
 struct Opened {
     store: Store,
     node: NodeOptions,
@@ -309,7 +307,7 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
         );
     }
     let ids = Arc::new(IdGenerator::new(store.node(), store.largest_id().await?));
-    // Servers that start at once make what every installation has one after another.
+    // Servers that start at once create these contents in turn.
     let first_start = store.change_configuration().await?;
     let key = Arc::new(boot::master_key(options, &store).await?);
     boot::seed_event_types(options, &store, &ids).await?;
@@ -324,7 +322,7 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
     })
 }
 
-/// The engine at work by the configuration that is in force, and what is counted of it.
+/// The running engine with the effective configuration, and its metrics.
 struct Working {
     engine: Engine,
     sender: Sender,
@@ -339,7 +337,7 @@ struct Working {
     housekeeping: JoinHandle<()>,
 }
 
-/// What is counted of the listeners.
+/// Metrics of the listeners.
 struct DoorMetrics {
     listeners: ListenerMetrics,
     requests: RequestMetrics,
@@ -359,7 +357,7 @@ async fn work(
     let (mut registry, metrics) = telemetry::registry(env!("CARGO_PKG_VERSION"), &options.about.commit);
     let (figures, schema_mismatches) = (retention::Figures::default(), Counter::default());
     registry.register("events_expired", "Events removed by retention", figures.removed.clone());
-    let help = "Events whose payload did not fit the schema of their type, refused or published with a warning";
+    let help = "Events whose payload did not fit the schema of their type, rejected or published with a warning";
     registry.register("schema_mismatches", help, schema_mismatches.clone());
     let door = DoorMetrics {
         listeners: ListenerMetrics::register(&mut registry),
@@ -413,13 +411,13 @@ async fn work(
     })
 }
 
-/// The listeners, with nobody let in yet.
+/// The listeners, which accept no connections yet.
 struct Doors {
     grpc: TcpListener,
     http: TcpListener,
     grpc_address: SocketAddr,
     http_address: SocketAddr,
-    /// Those of the gRPC listener and of the HTTP listener.
+    /// The gRPC listener's and the HTTP listener's.
     certificates: [Option<Arc<Certificates>>; 2],
 }
 
@@ -478,18 +476,18 @@ impl Doors {
     }
 }
 
-/// Limits that would let nobody in, or no message, are mistakes.
+/// Limits that would admit no connection or message are errors.
 fn check_limits(options: &Options) -> anyhow::Result<()> {
     let bytes = options.grpc_request_bytes_max;
     anyhow::ensure!(
         (BUDGET_BYTES_MIN..=u32::MAX as usize).contains(&bytes),
-        "grpc-request-bytes-max is {bytes} bytes; set {} MiB to 4095 MiB: less would not hold one message of the maximum size",
+        "grpc-request-bytes-max is {bytes} bytes; set {} MiB to 4095 MiB: less cannot hold one message of the maximum size",
         BUDGET_BYTES_MIN >> 20
     );
     let webhooks = options.webhooks_per_organization_max;
     anyhow::ensure!(
         webhooks <= FANOUT_MAX,
-        "webhooks-per-organization-max is {webhooks}; set {FANOUT_MAX} or less: one event can be owed to no more webhooks"
+        "webhooks-per-organization-max is {webhooks}; set {FANOUT_MAX} or less: one event can be owed to at most that many webhooks"
     );
     for (setting, value) in [
         ("grpc-connections-max", options.grpc_connections_max),
@@ -502,7 +500,10 @@ fn check_limits(options: &Options) -> anyhow::Result<()> {
             options.grpc_streams_per_connection_max as usize,
         ),
     ] {
-        anyhow::ensure!(value > 0, "{setting} is 0, which would let nobody in; set 1 or more");
+        anyhow::ensure!(
+            value > 0,
+            "{setting} is 0, which would admit no connection; set 1 or more"
+        );
     }
     for (setting, value) in [
         ("grpc-first-request-timeout", options.grpc_first_request_timeout),
@@ -517,7 +518,7 @@ fn check_limits(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing listens on a public address without TLS unless told to in so many words.
+/// A listener on a public address needs TLS, unless `allow-plaintext` is set.
 fn check_exposure(options: &Options) -> anyhow::Result<()> {
     let is_open = |address: SocketAddr| !address.ip().is_loopback() && !options.allow_plaintext;
     anyhow::ensure!(
@@ -527,7 +528,7 @@ fn check_exposure(options: &Options) -> anyhow::Result<()> {
     );
     anyhow::ensure!(
         options.http_tls_certificate.is_some() || !is_open(options.http_address),
-        "http-address {} is not a loopback address: configure http-tls-certificate and http-tls-private-key, put a proxy before it, or set allow-plaintext to serve the console and its sign-in unencrypted",
+        "http-address {} is not a loopback address: configure http-tls-certificate and http-tls-private-key, put a proxy in front of it, or set allow-plaintext to serve the console and its sign-in unencrypted",
         options.http_address
     );
     Ok(())
@@ -571,7 +572,7 @@ fn limits(options: &Options, console: &ConsoleOptions) -> anyhow::Result<Limits>
     })
 }
 
-/// Where browsers reach the web console, without a slash at the end.
+/// The URL of the web console, without a trailing slash.
 fn console_url(options: &Options, http_address: SocketAddr) -> anyhow::Result<String> {
     let scheme = if options.http_tls_certificate.is_some() {
         "https"
@@ -593,7 +594,7 @@ fn console_options(options: &Options, http_address: SocketAddr) -> anyhow::Resul
     })
 }
 
-/// Scheme, host and port of a setting that may hold nothing else.
+/// The scheme, host and port of a setting that may contain nothing else.
 fn origin(setting: &str, text: &str) -> anyhow::Result<String> {
     let url = url::Url::parse(text).ok().filter(|url| {
         let is_plain =
@@ -602,7 +603,7 @@ fn origin(setting: &str, text: &str) -> anyhow::Result<String> {
     });
     let url = url.with_context(|| {
         let text = mask_passwords(text);
-        format!("{setting} `{text}` must be scheme and host alone, for example https://hooks.example.com")
+        format!("{setting} `{text}` must be only a scheme and a host, for example https://hooks.example.com")
     })?;
     Ok(url.origin().ascii_serialization())
 }
@@ -638,27 +639,27 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Says where everything is, in the log and in the ready file.
+/// Reports all addresses, in the log and in the ready file.
 fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     tracing::info!(grpc = %running.grpc_address, http = %running.http_address, data_dir = %options.data_dir.display(), "ready");
     match running.admin_token_file() {
         Some(file) => tracing::info!(
             file = %file.display(),
-            "the first admin token is in this file; make tokens of your own with it, then revoke it and delete the file"
+            "the first admin token is in this file; create your own tokens with it, then revoke it and delete the file"
         ),
         None => tracing::info!(
-            "this data directory holds no valid admin token: use another token, or make one as docs/guides/keys-and-tokens.md tells"
+            "this data directory has no valid admin token: use another token, or create one as in docs/guides/keys-and-tokens.md"
         ),
     }
     if options.hold {
         tracing::warn!(
-            "hold is set: this server sends nothing and hands nothing out; restart it without hold to release what waits"
+            "hold is set: this server sends nothing and gives out no pull deliveries; restart it without hold to send pending deliveries"
         );
     }
     if !options.allow_targets.is_empty() {
         tracing::info!(
             targets = options.allow_targets.join(", "),
-            "webhooks may point at these beside public addresses"
+            "webhooks may use these targets in addition to public addresses"
         );
     }
     let Some(path) = &options.ready_file else { return Ok(()) };
@@ -670,7 +671,7 @@ fn announce(options: &Options, running: &Running) -> anyhow::Result<()> {
     if let Some(file) = running.admin_token_file() {
         ready["admin_token_file"] = file.display().to_string().into();
     }
-    // Written under another name first, so that nobody reads half of it.
+    // Written under another name first, so that no reader sees half of it.
     let half = path.with_extension("tmp");
     std::fs::write(&half, ready.to_string())
         .and_then(|()| std::fs::rename(&half, path))

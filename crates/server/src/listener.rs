@@ -1,16 +1,17 @@
-//! The listeners' connections: TLS, HTTP, and the limits on what a peer can take of us. The gRPC and the HTTP listener share it, each with
-//! its own [`Limits`].
+//! The listeners' connections: TLS, HTTP, and limits on the resources of a peer. The gRPC and the HTTP listener share this
+//! module, each with its own [`Limits`].
 //!
-//! - Connections are limited in total and per address. When all places are taken, an idle connection is closed ([`slots`]), so that a
-//!   health probe gets in however many connections are silent.
-//! - A connection is closed when no request comes within a timeout: it is silent, its TLS handshake or request head is incomplete, or it
-//!   opens no HTTP/2 stream. Pings do not count.
-//! - A connection is closed when the rest of a request does not arrive, or an answer is not read, for a time ([`pulse`]), whether TCP or
-//!   an HTTP/2 window blocks it. A large answer also has a deadline. An answer that waits for us, such as a live stream, has none.
-//! - A connection is closed when it is old: it gets GOAWAY, and requests in flight get a time to end. Admitted streams of calls may end
-//!   by themselves.
-//! - Heads, streams and buffers have a maximum size and number. The guards of each listener limit requests: `console::guard` and
-//!   `grpc::guard`.
+//! - Connections are limited in total and per address. When all places are taken, an idle connection is closed ([`slots`]),
+//!   so that a health probe gets in however many connections are silent.
+//! - A connection is closed when no request arrives within a timeout: it is silent, its TLS handshake or request head is
+//!   incomplete, or it opens no HTTP/2 stream. Pings do not count.
+//! - A connection is closed when the rest of a request does not arrive, or an answer is not read, for a time ([`pulse`]),
+//!   whether TCP or an HTTP/2 window blocks it. A large answer also has a deadline. An answer that waits for us, such as a
+//!   live stream, has none.
+//! - A connection is closed at its maximum age: it gets GOAWAY, and requests in flight get time to finish. Admitted streams
+//!   may continue until they end.
+//! - Heads, streams and buffers have a maximum size and number. The guards of each listener limit requests: `console::guard`
+//!   and `grpc::guard`.
 
 pub(crate) mod meters;
 pub(crate) mod pulse;
@@ -48,57 +49,57 @@ use self::{
 };
 use crate::http::proxies::Proxies;
 
-/// The largest head of a request.
+/// The maximum size of a request head.
 const HEAD_BYTES_MAX: u32 = 32 << 10;
-/// What is read and written ahead over HTTP/1.1, a whole head at least.
+/// HTTP/1.1 buffer sizes, at least a whole head.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// When the peer of an HTTP/2 connection is asked whether it still is there, and how long it may take to answer.
+/// HTTP/2 keep-alive: interval of pings, and timeout for the answer.
 const PING: Duration = Duration::from_secs(30);
-/// HTTP/2: streams that the peer reset before they were looked at. More end the connection.
+/// HTTP/2: maximum number of streams that the peer reset before they were processed. More end the connection.
 const RESETS_MAX: usize = 64;
-/// The peer whose connection makes a listener panic, where the fault harness plants that.
+/// The peer whose connection makes a listener panic, if the fault harness plants that.
 const PLANTED_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 99));
-/// How long accepting pauses when the system has no more descriptors.
+/// Pause of accepting when no file descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What connections may take of a listener.
+/// Limits on a listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How many there may be.
+    /// Their maximum number.
     pub(crate) places: Places,
-    /// Whether this machine is trusted: it has no limit of its own, and reserved places.
+    /// Whether this machine is trusted: it is exempt from the limit per address, and has reserved places.
     pub(crate) trusts_this_machine: bool,
-    /// How long they may do nothing.
+    /// Idle timeouts.
     pub(crate) patience: Patience,
-    /// How long the handshake of TLS may take.
+    /// Timeout of the TLS handshake.
     pub(crate) handshake: Duration,
-    /// How long an idle connection has to close after GOAWAY.
+    /// Time for an idle connection to close after GOAWAY.
     pub(crate) farewell: Duration,
-    /// When one is old, and how long its requests then have to end.
+    /// Maximum age, and the time that its requests then have to finish.
     pub(crate) age: Duration,
     pub(crate) ending: Duration,
-    /// What one connection may do over HTTP/2.
+    /// Limits on one HTTP/2 connection.
     pub(crate) http2: Http2,
 }
 
 /// Limits of one HTTP/2 connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Http2 {
-    /// Whether the listener speaks nothing else.
+    /// Whether the listener supports only HTTP/2.
     pub(crate) only: bool,
     /// Concurrent streams.
     pub(crate) streams_max: u32,
-    /// Bytes that may arrive before they are read, for one stream and for all of a connection.
+    /// Bytes that may arrive before they are read, per stream and per connection.
     pub(crate) stream_window: u32,
     pub(crate) connection_window: u32,
-    /// Bytes of an answer that are buffered for each stream.
+    /// Buffered bytes of an answer, per stream.
     pub(crate) send_buffer: usize,
 }
 
 impl Limits {
-    /// Those of the HTTP listener.
+    /// The limits of the HTTP listener.
     pub(crate) fn http() -> Self {
-        // Longer than proxies keep a connection that they may use again: it is they who close it.
+        // Longer than proxies keep idle connections, so that the proxies close them.
         let idle = Duration::from_secs(90);
         Self {
             places: Places {
@@ -129,13 +130,13 @@ impl Limits {
     }
 }
 
-/// Who asks, in the extensions of every request.
+/// The peer, in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Answers the requests of a listener.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
-    /// How far a request is trusted before [`Answers::answer`] admits it.
+    /// The trust of a request before [`Answers::answer`] admits it.
     const BEGINS_AS: Standing;
 
     /// Answers one.
@@ -165,20 +166,20 @@ impl Answers for Router {
 
 /// A listener.
 pub(crate) struct Listener {
-    /// Where connections come in.
+    /// The source of connections.
     pub(crate) tcp: TcpListener,
-    /// What makes TLS of them.
+    /// The TLS acceptor.
     pub(crate) tls: Option<TlsAcceptor>,
-    /// Proxies that speak for many.
+    /// Proxies that represent many clients.
     pub(crate) proxies: Proxies,
     /// See there.
     pub(crate) limits: Limits,
-    /// What is counted.
+    /// The metrics.
     pub(crate) meters: Meters,
 }
 
 impl Listener {
-    /// Answers requests until `shutdown` resolves, then ends each connection after its requests in flight.
+    /// Answers requests until `shutdown` resolves, then closes each connection after its requests in flight.
     pub(crate) async fn serve(self, answers: impl Answers, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(());
         tokio::select! {
@@ -190,7 +191,7 @@ impl Listener {
         stop.closed().await;
     }
 
-    /// Whether the limit per address does not hold: the peer is a trusted proxy or this machine.
+    /// Whether a peer is exempt from the limit per address: a trusted proxy or this machine.
     fn is_trusted(&self, peer: IpAddr) -> bool {
         self.proxies.trust(peer) || (self.limits.trusts_this_machine && peer.to_canonical().is_loopback())
     }
@@ -202,7 +203,7 @@ impl Listener {
             let (stream, peer) = match self.tcp.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // The system may have no more descriptors: an idle connection gives its own.
+                    // No file descriptors may be left: an idle connection frees one.
                     self.meters.refused(Cause::System);
                     let evicted = slots.evict();
                     tracing::warn!(%error, evicted, "cannot accept a connection");
@@ -320,10 +321,10 @@ impl<A: Answers> Connection<A> {
         }
     }
 
-    /// Waits until the connection is to end, and tells how long it has for that.
+    /// Waits until the connection has to close, and returns the time that it has for that.
     async fn until_leaving(&self) -> Duration {
         let mut stopping = self.stopping.clone();
-        // So that those that began together do not all come back together.
+        // Random, so that connections of the same age do not all reconnect at once.
         let share = u32::try_from(self.slot.number() % 16).unwrap_or_default();
         let age = self.limits.age + self.limits.age / 64 * share;
         tokio::select! {
@@ -345,7 +346,7 @@ impl<A: Answers> Connection<A> {
         }
     }
 
-    /// Waits for the time that a connection has to end, and then for as long as it serves admitted streams.
+    /// Waits for that time, and then for as long as it serves admitted streams.
     async fn until_cut(&self, time: Duration) {
         sleep(time).await;
         while !time.is_zero() && self.slot.pulse().serves_streams() {
@@ -354,7 +355,7 @@ impl<A: Answers> Connection<A> {
     }
 }
 
-/// What goes wrong with a connection concerns whoever is at its other end.
+/// Errors of a connection concern only its peer.
 fn noted(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");

@@ -1,148 +1,150 @@
-//! What a server can be told: one plain struct that the command line fills from flags, environment and file.
+//! The options of a server: one plain struct, which the command line fills from flags, environment and file.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
-/// Settings of one server. [`Options::new`] gives the defaults; only the data directory has none.
+/// Settings of one server. [`Options::new`] has the defaults; only the data directory has none.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the embedded store, the master key and the first admin token live.
+    /// The directory of the embedded store, the master key and the first admin token.
     pub data_dir: PathBuf,
-    /// `postgres://...` to use PostgreSQL; `None` for the embedded SQLite file `hookwright.db` in the data directory.
+    /// `postgres://...` for PostgreSQL; `None` for the embedded SQLite file `hookwright.db` in the data directory.
     pub database_url: Option<String>,
-    /// A file that holds `database_url`.
+    /// A file that contains `database_url`.
     pub database_url_file: Option<PathBuf>,
-    /// Address of the gRPC listener. Port 0 takes a free port.
+    /// Address of the gRPC listener. Port 0 selects a free port.
     pub grpc_address: SocketAddr,
-    /// Address of the HTTP listener: the console, `/metrics`, `/healthz`, `/readyz`. Port 0 takes a free port.
+    /// Address of the HTTP listener: the console, `/metrics`, `/healthz`, `/readyz`. Port 0 selects a free port.
     pub http_address: SocketAddr,
-    /// PEM files of certificate chain and private key: the HTTP listener then speaks TLS.
+    /// PEM file of the certificate chain, which enables TLS on the HTTP listener.
     pub http_tls_certificate: Option<PathBuf>,
     /// The private key of `http_tls_certificate`.
     pub http_tls_private_key: Option<PathBuf>,
-    /// Where browsers find the console, for example `https://hooks.example.com`, where a proxy stands before the HTTP listener.
+    /// The public URL of the console behind a proxy, for example `https://hooks.example.com`.
     pub console_url: Option<String>,
     /// Origins of pages that may show the portal in a frame, for example `https://app.example.com`.
     pub portal_parents: Vec<String>,
-    /// Proxies before the HTTP listener, as addresses or networks: what they say in `X-Forwarded-For` is believed.
+    /// Trusted proxies of the HTTP listener, as addresses or networks: their `X-Forwarded-For` is used.
     pub trusted_proxies: Vec<String>,
-    /// Listen on an address other than loopback although no TLS is configured.
+    /// Allows a listener without TLS on an address other than loopback.
     pub allow_plaintext: bool,
-    /// PEM files of certificate chain and private key: the gRPC listener then speaks TLS.
+    /// PEM file of the certificate chain, which enables TLS on the gRPC listener.
     pub tls_certificate: Option<PathBuf>,
     /// The private key of `tls_certificate`.
     pub tls_private_key: Option<PathBuf>,
-    /// How many connections the gRPC listener keeps at once.
+    /// Maximum number of gRPC connections.
     pub grpc_connections_max: usize,
-    /// How many of them one address may have that is neither a trusted proxy nor this machine.
+    /// Maximum number per address; trusted proxies and this machine are exempt.
     pub grpc_connections_per_address_max: usize,
-    /// How many calls may be in flight on one connection.
+    /// Maximum number of calls in flight on one connection.
     pub grpc_streams_per_connection_max: u32,
-    /// How many bytes of request messages may be in flight over all gRPC connections.
+    /// Maximum bytes of request messages in flight over all gRPC connections.
     pub grpc_request_bytes_max: usize,
-    /// How long a gRPC connection may take for its handshakes and until its first call.
+    /// Timeout for the handshakes of a gRPC connection and until its first call.
     pub grpc_first_request_timeout: Duration,
-    /// How long a gRPC connection may be without a call.
+    /// Idle timeout of a gRPC connection without a call.
     pub grpc_idle_timeout: Duration,
-    /// When a gRPC connection gets GOAWAY.
+    /// Age at which a gRPC connection gets GOAWAY.
     pub grpc_connection_age_max: Duration,
-    /// CIDRs and host names that webhooks may point at beside public addresses, for example `10.1.0.0/16`.
+    /// CIDRs and host names that webhooks may use in addition to public addresses, for example `10.1.0.0/16`.
     pub allow_targets: Vec<String>,
-    /// CIDRs and host names that webhooks may not point at.
+    /// CIDRs and host names that webhooks may not use.
     pub deny_targets: Vec<String>,
-    /// Refuse payload URLs that are not https.
+    /// Rejects payload URLs that are not https.
     pub require_https: bool,
-    /// Let webhooks switch TLS verification off.
+    /// Allows webhooks to disable TLS verification.
     pub allow_insecure_tls: bool,
-    /// A PEM file of certificate authorities to trust beside the system's.
+    /// A PEM file of certificate authorities to trust in addition to the system's.
     pub extra_ca_file: Option<PathBuf>,
-    /// `http://host:port` of an egress proxy that every attempt goes through by CONNECT.
+    /// `http://host:port` of a CONNECT proxy for all attempts.
     pub egress_proxy: Option<String>,
-    /// DNS servers in place of the system's.
+    /// DNS servers to use instead of the system's.
     pub dns_servers: Vec<SocketAddr>,
-    /// Public host names of this installation, which webhooks may not point at.
+    /// Public host names of this installation, which webhooks may not use.
     pub own_names: Vec<String>,
-    /// The prefix of the webhook headers, `TT-Hook-` by default.
+    /// The prefix of the service's own headers, `TT-Hook-` by default.
     pub header_prefix: String,
-    /// The largest payload in bytes.
+    /// Maximum size of a payload in bytes.
     pub payload_bytes_max: usize,
-    /// How many webhooks an organization may have.
+    /// Maximum number of webhooks per organization.
     pub webhooks_per_organization_max: usize,
     /// Delays between the attempts of a delivery.
     pub retry_delays: Vec<Duration>,
-    /// A webhook that only failed for this long, over at least 20 attempts, is disabled.
+    /// Disables a webhook after only failures for this long, over at least 20 attempts.
     pub disable_after: Duration,
-    /// How many attempts may be under way at once.
+    /// Maximum number of attempts in flight.
     pub concurrent_attempts_max: usize,
-    /// How many attempts may be under way at once for one webhook.
+    /// Maximum number of attempts in flight per webhook.
     pub concurrent_attempts_per_webhook_max: usize,
-    /// How much payload may wait in memory; what exceeds it waits in the store alone.
+    /// Maximum bytes of payloads queued in memory; the store keeps the rest.
     pub memory_bytes_max: usize,
-    /// Accept events and serve the API, but send nothing and hand nothing out: for a copy of a production database.
+    /// Accepts events and serves the API, but sends nothing and gives out no pull deliveries: for a copy of a production
+    /// database.
     pub hold: bool,
-    /// Whether the first start registers the event types `clocking` and `checksheet`, as samples.
+    /// Whether the first start registers the sample event types `clocking` and `checksheet`.
     pub sample_event_types: bool,
-    /// How long a shutdown waits for attempts under way.
+    /// Time that a shutdown waits for attempts in flight.
     pub shutdown_timeout: Duration,
-    /// For how long the engine may be stalled before the server counts as not ready.
+    /// Time that the engine may be stalled before the server is not ready.
     pub stalled_after: Duration,
-    /// A transaction of PostgreSQL that is open for this long is warned of: it holds back the vacuum.
+    /// Age at which an open transaction of PostgreSQL is logged, because it holds back the vacuum.
     pub long_transaction_after: Duration,
     /// OTLP endpoint (gRPC) for traces, for example `http://127.0.0.1:4317`; `None` exports nothing.
     pub otlp_endpoint: Option<String>,
     /// Logs as JSON lines instead of text.
     pub log_json: bool,
-    /// Which logs to write, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+    /// The filter of log messages, in the syntax of `tracing-subscriber`'s `EnvFilter`.
     pub log_filter: String,
-    /// A file that is written, as JSON, once the server is ready: the addresses and the place of the admin token.
+    /// A file that the server writes when it is ready: JSON with its addresses and the path of the admin token.
     pub ready_file: Option<PathBuf>,
-    /// The master key as base64 of 32 bytes; `None` reads or makes `master.key` in the data directory.
+    /// The master key as base64 of 32 bytes; `None` reads or creates `master.key` in the data directory.
     pub master_key: Option<String>,
-    /// A file that holds `master_key`.
+    /// A file that contains `master_key`.
     pub master_key_file: Option<PathBuf>,
-    /// This server's name among those that share a PostgreSQL database; `None` reads or makes `node-name` in the data directory.
+    /// This server's name among those that share a PostgreSQL database; `None` reads or creates `node-name` in the data
+    /// directory.
     pub node_name: Option<String>,
-    /// How long the others wait for a server that is silent before they take over its deliveries.
+    /// The node lease: when a server has been silent for this long, the others take over its deliveries.
     pub node_lease: Duration,
-    /// How long events are kept, with their payloads and attempts; zero keeps them for ever.
+    /// Retention of events, with their payloads and attempts; zero keeps them without a limit.
     pub retention: Duration,
-    /// Run although the store does not promise durability (PostgreSQL with `fsync=off`, for example).
+    /// Runs even if the store does not guarantee durability, for example PostgreSQL with `fsync=off`.
     pub allow_unsafe_durability: bool,
     /// `Hookwright/<version>`, as sent to receivers.
     pub user_agent: String,
-    /// What the server tells of itself. No setting: whoever starts the server knows it.
+    /// The server's description of itself. Not a setting: the program that starts the server fills it.
     pub about: About,
 }
 
-/// What a server tells of itself to its operators.
+/// A server's description of itself for its operators.
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// The commit that it was built from; empty where that is not known.
+    /// The commit that it was built from; empty if unknown.
     pub commit: String,
     /// Its settings, secrets masked.
     pub settings: Vec<SettingInForce>,
 }
 
-/// A setting as it is in force, ready to be shown.
+/// A current setting for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingInForce {
-    /// Its key in the configuration file.
+    /// Its key in the settings file.
     pub name: String,
-    /// Its value, or one value per element of a list. A secret is masked.
+    /// Its value, or the values of a list. Secrets are masked.
     pub values: Vec<String>,
     /// Whether it is a list.
     pub list: bool,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// Where a setting came from.
+/// The origin of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The default.
     Default,
-    /// The configuration file of this path.
+    /// The settings file with this path.
     File(String),
     /// An environment variable.
     Environment(String),
@@ -151,10 +153,10 @@ pub enum Origin {
 }
 
 impl Options {
-    /// Reads the files that hold other settings.
+    /// Reads the files that contain other settings.
     ///
     /// # Errors
-    /// When a file cannot be read or is empty, or a setting is given in both ways.
+    /// When a file cannot be read or is empty, or a setting and its file are both given.
     pub(crate) fn read_files(&mut self) -> anyhow::Result<()> {
         for (name, value, file) in [
             ("database-url", &mut self.database_url, &self.database_url_file),
@@ -169,7 +171,7 @@ impl Options {
         Ok(())
     }
 
-    /// The defaults, with everything kept under `data_dir`.
+    /// The defaults, with all files under `data_dir`.
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,

@@ -1,9 +1,9 @@
-//! Reloads what can change while the server runs: certificates, authorities, resolver, log filter, and where webhooks may point.
+//! Reloads settings of a running server: certificates, authorities, resolver, log filter, and allowed targets.
 //!
-//! SIGHUP reads flags, environment and file again. Everything is prepared first: a setting or file that is wrong changes nothing.
-//! The log names each setting that is in force from then on, and each changed one that needs a restart. Certificates of the
-//! listeners and the extra authorities are read again also when their files change. Connections to receivers that were opened
-//! under the former settings are not used again.
+//! SIGHUP reads flags, environment and file again. All new values are prepared first: an invalid setting or file changes
+//! nothing. The log names each reloaded setting, and each changed one that needs a restart. Certificates of the listeners
+//! and the extra authorities are also reloaded when their files change. Connections to receivers that were opened with the
+//! former settings are not reused.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     tls::{Certificates, Stamp},
 };
 
-/// How often files are looked at.
+/// Interval at which files are checked.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The settings that are reloaded, by their names in the configuration file.
+/// The reloaded settings, by their names in the settings file.
 const RELOADED: &[&str] = &[
     "http-tls-certificate",
     "http-tls-private-key",
@@ -40,22 +40,22 @@ const RELOADED: &[&str] = &[
     "log-filter",
 ];
 
-/// How the settings are read again.
+/// How to read the settings again.
 pub struct Reload {
-    /// Something comes when they are to be.
+    /// Signals a reload.
     pub asked: mpsc::Receiver<()>,
     /// Reads them.
     pub load: Box<dyn Fn() -> anyhow::Result<Options> + Send>,
 }
 
-/// What is reloaded.
+/// The reloaded state.
 pub(crate) struct Reloader {
-    /// As they are in force.
+    /// The current settings.
     pub(crate) options: Options,
     pub(crate) own: [SocketAddr; 2],
     pub(crate) sender: Sender,
     pub(crate) targets: Arc<ArcSwap<TargetPolicy>>,
-    /// Those of the gRPC listener and of the HTTP listener.
+    /// The certificates of the gRPC listener and of the HTTP listener.
     pub(crate) certificates: [Option<Arc<Certificates>>; 2],
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) app: Arc<App>,
@@ -67,7 +67,7 @@ impl Reloader {
         let (_none, never) = mpsc::channel(1);
         let Reload { mut asked, load } = reload.unwrap_or_else(|| Reload {
             asked: never,
-            load: Box::new(|| Err(anyhow::anyhow!("there is nothing to reload from"))),
+            load: Box::new(|| Err(anyhow::anyhow!("there is no source to reload from"))),
         });
         let mut look = interval(LOOK);
         let mut authorities = self.authorities();
@@ -76,7 +76,7 @@ impl Reloader {
                 Some(()) = asked.recv() => {
                     let read = load().and_then(|options| self.apply(options));
                     if let Err(error) = read {
-                        tracing::error!("reloading failed, and nothing was changed: {error:#}");
+                        tracing::error!("reload failed, and nothing was changed: {error:#}");
                     }
                     authorities = self.authorities();
                 }
@@ -105,13 +105,13 @@ impl Reloader {
             Ok(connector) => {
                 self.sender.replace(connector, self.targets.load_full());
                 self.telemetry.trust(Trust::of(&self.sender.authorities()));
-                tracing::info!(setting = "extra-ca-file", "reread: the file has changed");
+                tracing::info!(setting = "extra-ca-file", "reloaded: the file has changed");
             }
             Err(error) => tracing::warn!("the former authorities stay in use: {error:#}"),
         }
     }
 
-    /// Puts new settings in force, all of them or none.
+    /// Applies new settings, all of them or none.
     fn apply(&mut self, mut new: Options) -> anyhow::Result<()> {
         new.read_files()?;
         let targets = Arc::new(target_policy(&new, &self.own)?);
@@ -123,7 +123,7 @@ impl Reloader {
         ];
         let mut keys = Vec::new();
         for (certificates, files) in self.certificates.iter().zip(files) {
-            // A listener begins or ends to speak TLS when the server starts.
+            // A listener's TLS is turned on or off only at startup.
             if let (Some(certificates), (Some(certificate), Some(key))) = (certificates, files) {
                 keys.push((certificates, certificates.prepare(certificate, key)?));
             }
@@ -140,7 +140,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// Names each change in the log.
+    /// Logs each change.
     fn tell(&self, new: &Options) {
         let mut changed = 0;
         for (old, new) in self.options.about.settings.iter().zip(&new.about.settings) {
@@ -155,14 +155,11 @@ impl Reloader {
                 tracing::warn!(
                     setting,
                     value,
-                    "changed, and needs a restart: the former value stays in force"
+                    "changed, but needs a restart: the former value stays in use"
                 );
             }
         }
-        tracing::info!(
-            changed,
-            "reloaded: certificates, authorities and resolver were read again"
-        );
+        tracing::info!(changed, "reloaded: certificates, authorities and resolver");
     }
 
     fn is_reloaded(&self, setting: &str) -> bool {
@@ -175,7 +172,7 @@ impl Reloader {
             }
     }
 
-    /// Keeps what is in force now, for people and for the next time.
+    /// Stores the current settings, for display and for the next reload.
     fn keep(&mut self, new: Options) {
         let in_force = |(old, new): (&SettingInForce, &SettingInForce)| {
             if self.is_reloaded(&new.name) { new } else { old }.clone()

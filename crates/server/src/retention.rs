@@ -1,9 +1,9 @@
-//! Retention: removes events that have been kept for long enough, in small steps that deliveries do not feel. An event with a
-//! pending delivery stays, however old it is, and holds up no other event.
+//! Retention: removes expired events, in steps that are too small to delay deliveries. An event with a pending delivery
+//! stays, however old it is, and blocks no other event.
 //!
-//! One node at a time removes events. A round that fails is resumed by the next one where it stopped. The metric
-//! `hookwright_retention_oldest_overdue_seconds` tells how far the oldest event is beyond its retention.
-//! What is old is told by a clock that does not jump forward.
+//! One node at a time removes events. The next round resumes a failed one where it stopped. The metric
+//! `hookwright_retention_oldest_overdue_seconds` reports how long ago the oldest event expired. Ages use a clock that does
+//! not jump forward.
 
 use std::{
     sync::{
@@ -19,21 +19,21 @@ use hookwright_storage::{Expired, Retention, Store, StoreError, changes::CHANGES
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep};
 
-/// How often it is looked for what has outlived its time.
+/// Interval of rounds.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Of the time, the steps take at most one part in so many.
+/// The steps take at most one part in this many of the time.
 const REST: u32 = 9;
 const REST_MIN: Duration = Duration::from_millis(20);
-/// How often a round tries to drop a day that another session reads, and the pause between the tries.
+/// Number of tries per round to drop a day that another session reads, and the pause between them.
 const BUSY_TRIES: u32 = 5;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// How long it is told of a replay or an operation that has ended, in microseconds: as long as its figures by the hour.
+/// Retention of finished replays and operations, in microseconds: the same as for hourly figures.
 const REPLAYS_KEPT_US: i64 = 90 * 86_400_000_000;
 
-/// How long the audit log is kept, in microseconds; and tokens that were revoked or have expired, which it names.
+/// Retention of the audit log, in microseconds; also of revoked and expired tokens, which it names.
 const AUDIT_KEPT_US: i64 = 400 * 86_400_000_000;
 
-/// What is counted of retention.
+/// Metrics of retention.
 #[derive(Clone, Default)]
 pub(crate) struct Figures {
     /// Events removed.
@@ -41,12 +41,12 @@ pub(crate) struct Figures {
     pub(crate) overdue: Overdue,
 }
 
-/// Since when the oldest expired event has been overdue, as the last steps found it.
+/// Since when the oldest expired event has been overdue, as of the last steps.
 #[derive(Clone, Default)]
 pub(crate) struct Overdue(Arc<AtomicI64>);
 
 impl Overdue {
-    /// For how many seconds the oldest event has been stored beyond its retention; 0 when there is none.
+    /// The seconds for which the oldest event has been stored beyond its retention; 0 if there is none.
     pub(crate) fn seconds(&self, now: i64) -> i64 {
         match self.0.load(Ordering::Relaxed) {
             0 => 0,
@@ -54,7 +54,7 @@ impl Overdue {
         }
     }
 
-    /// Notes when the oldest event that is still stored expired, in microseconds since the Unix epoch; `None` when there is none.
+    /// Records when the oldest stored event expired, in microseconds since the Unix epoch; `None` if there is none.
     fn note(&self, since: Option<i64>) {
         self.0.store(since.unwrap_or(0), Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ impl Overdue {
     }
 }
 
-/// Runs until the server stops. Keeps everything where `retention` is zero, and looks after the store all the same.
+/// Runs until the server stops. If `retention` is zero it removes no events, but still maintains the store.
 pub(crate) async fn run(store: Store, retention: Duration, figures: Figures) {
     let interval = if retention.is_zero() {
         INTERVAL
@@ -78,14 +78,14 @@ pub(crate) async fn run(store: Store, retention: Duration, figures: Figures) {
     };
     loop {
         if let Err(error) = round(&store, &mut pass).await {
-            tracing::warn!(%error, "retention could not finish its round; the next one will go on where it stopped");
+            tracing::warn!(%error, "retention could not finish its round; the next one resumes where it stopped");
         }
         sleep(interval).await;
     }
 }
 
 async fn round(store: &Store, pass: &mut Pass) -> Result<(), StoreError> {
-    // Every node makes room for the days to come, whether it has the turn or not.
+    // Every node creates the partitions of the coming days, whether or not it has the turn.
     store.maintain(clock::now_us()).await?;
     match store.begin_retention().await {
         Ok(Some(turn)) => {
@@ -95,7 +95,7 @@ async fn round(store: &Store, pass: &mut Pass) -> Result<(), StoreError> {
             forget(store).await
         }
         Ok(None) => {
-            // Another node removes events, and publishes how far it is.
+            // Another node removes events, and publishes its progress.
             pass.figures.overdue.note(None);
             Ok(())
         }
@@ -106,7 +106,7 @@ async fn round(store: &Store, pass: &mut Pass) -> Result<(), StoreError> {
     }
 }
 
-/// Removes what is kept for a fixed time.
+/// Removes data with a fixed retention.
 async fn forget(store: &Store) -> Result<(), StoreError> {
     let now = clock::retention_us();
     loop {
@@ -139,7 +139,7 @@ async fn forget(store: &Store) -> Result<(), StoreError> {
     }
 }
 
-/// A walk over all expired events.
+/// A pass over all expired events.
 #[derive(Default)]
 struct Pass {
     kept_us: i64,
@@ -152,7 +152,7 @@ struct Pass {
     finished: Option<i64>,
 }
 
-/// What a round removed. Logs it at its end, however the round ends.
+/// The removals of a round. Logs them at its end, however the round ends.
 #[derive(Default)]
 struct Removed {
     events: usize,
@@ -163,7 +163,7 @@ impl Drop for Removed {
     fn drop(&mut self) {
         if self.events > 0 {
             let Self { events, steps } = *self;
-            tracing::info!(events, steps, "removed events that had outlived their retention");
+            tracing::info!(events, steps, "removed expired events");
         }
     }
 }
@@ -194,7 +194,7 @@ impl Pass {
         let mut tries = 1;
         loop {
             let limit = clock::retention_us().saturating_sub(self.kept_us);
-            // Above the checkpoint, whether a delivery is final is not told by rows alone.
+            // Above the watermark, rows alone do not show whether a delivery is final.
             let before = first_at(limit).min(store.lowest_checkpoint().await?);
             let step = turn.step(self.next, before).await?;
             let since = step.overdue.map(|place| time_us(place).saturating_add(self.kept_us));
@@ -206,7 +206,7 @@ impl Pass {
             }
             let Some(reason) = &step.busy else { return Ok(step) };
             if tries == BUSY_TRIES {
-                tracing::warn!(%reason, "an expired day cannot be dropped: something reads it; the next round tries again");
+                tracing::warn!(%reason, "an expired day cannot be dropped, because it is in use; the next round retries");
                 self.left = self.left.or(since);
                 return Ok(step);
             }

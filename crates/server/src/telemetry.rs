@@ -1,5 +1,5 @@
-//! Logs, traces and metrics: `tracing` to stderr, spans over OTLP where an endpoint is configured, and the numbers behind
-//! `/metrics` and `/readyz`.
+//! Logs, traces and metrics: `tracing` to stderr, spans over OTLP if an endpoint is configured, and the data of `/metrics`
+//! and `/readyz`.
 
 mod process;
 pub(crate) mod trust;
@@ -44,19 +44,19 @@ use crate::{
     vitals::LongestTransaction,
 };
 
-/// How long a span may take to reach the collector before it is dropped.
+/// Timeout for exporting a span before it is dropped.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the store may take to answer before the server counts as not ready.
+/// Timeout of the store before the server is not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many deliveries of the backlog are looked at.
+/// Maximum number of backlog deliveries to count.
 const BACKLOG_MAX: usize = 100_000;
-/// How many paused keys are counted.
+/// Maximum number of blocked keys to count.
 const PAUSED_KEYS_MAX: usize = 10_000;
 
-/// Sets up logs and, where configured, trace export. Returns what must be shut down at the end.
+/// Sets up logs and, if configured, trace export. Returns what must be shut down at the end.
 ///
 /// # Errors
-/// When the filter or the endpoint cannot be used.
+/// When the filter or the endpoint is invalid.
 pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
     let (filter, handle) = reload::Layer::new(filter(&options.log_filter)?);
     let logs = if options.log_json {
@@ -90,14 +90,14 @@ pub fn init(options: &Options) -> anyhow::Result<Option<SdkTracerProvider>> {
 /// The filter of the process's logs.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registered>> = OnceLock::new();
 
-/// Reads a filter.
+/// Parses a filter.
 pub(crate) fn filter(text: &str) -> anyhow::Result<EnvFilter> {
     let filter = EnvFilter::try_new(text)
         .with_context(|| format!("log-filter `{text}` is not a filter such as `info,hookwright=debug`"))?;
     Ok(filter.add_directive(format!("{TRACE_TARGET}=off").parse()?))
 }
 
-/// Writes other logs from now on.
+/// Changes the filter.
 pub(crate) fn set_filter(filter: EnvFilter) {
     if let Some(handle) = FILTER.get()
         && let Err(error) = handle.reload(filter)
@@ -117,14 +117,14 @@ fn tracer_provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
             let why = error.to_string().replace(endpoint, &shown);
             anyhow::anyhow!("otlp-endpoint `{shown}` cannot be used: {why}")
         })?;
-    // Spans are queued up to a bound, and dropped beyond it: a slow collector never slows a delivery.
+    // Spans are queued up to a bound, and dropped beyond it: a slow collector never slows down a delivery.
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name("hookwright").build())
         .build())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a difference of clocks for people to read")]
+#[expect(clippy::cast_precision_loss, reason = "a clock difference as text")]
 fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
@@ -133,7 +133,7 @@ fn age_seconds(since_us: i64) -> i64 {
     (clock::schedule_us().saturating_sub(since_us)).max(0) / 1_000_000
 }
 
-/// The metrics, and what readiness depends on.
+/// The metrics, and the state that readiness depends on.
 pub(crate) struct Telemetry {
     registry: Mutex<Registry>,
     gauges: Gauges,
@@ -147,7 +147,7 @@ pub(crate) struct Telemetry {
     app: OnceLock<Arc<App>>,
 }
 
-/// What others find out about the store.
+/// Other components' findings about the store.
 pub(crate) struct Vitals {
     pub(crate) overdue: Overdue,
     pub(crate) longest_transaction: LongestTransaction,
@@ -177,13 +177,13 @@ struct Gauges {
     operator_faults: Family<PartLabels, Gauge>,
 }
 
-/// A part of the operator's.
+/// A component of the operator.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct PartLabels {
     part: &'static str,
 }
 
-/// Where something stands.
+/// A state.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct StateLabels {
     state: &'static str,
@@ -193,7 +193,7 @@ struct StateLabels {
 pub(crate) fn registry(version: &str, commit: &str) -> (Registry, Arc<Metrics>) {
     let mut registry = Registry::with_prefix("hookwright");
     let build = [("version", version), ("commit", commit)].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    registry.register("build", "What this server was built from", Info::new(build.to_vec()));
+    registry.register("build", "Version and commit of this server", Info::new(build.to_vec()));
     let metrics = Arc::new(Metrics::register(&mut registry));
     (registry, metrics)
 }
@@ -217,24 +217,24 @@ impl Telemetry {
         );
         add(
             "memory_bytes",
-            "What deliveries in memory count against memory-bytes-max",
+            "Bytes of deliveries in memory, which memory-bytes-max limits",
             &gauges.memory_bytes,
         );
-        add("attempts_under_way", "Attempts under way", &gauges.attempts_under_way);
+        add("attempts_under_way", "Attempts in flight", &gauges.attempts_under_way);
         add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
         add(
             "oldest_due_seconds",
-            "Age of the oldest delivery that is due to a webhook that is active, and waits at this node",
+            "Age of the oldest overdue delivery to an active webhook on this node",
             &gauges.oldest_due_seconds,
         );
         add(
             "installation_oldest_due_seconds",
-            "The same over all nodes, of what waits in the store; and at this node",
+            "The same over all nodes for deliveries in the store, and on this node",
             &gauges.installation_oldest_due_seconds,
         );
         add(
             "stalled_seconds",
-            "For how long something is due that could be attempted, and is not, commits fail, or sending is paused; 0 while this node keeps up",
+            "Time for which a due delivery could be attempted and is not, commits have failed, or sending has been paused; 0 while this node keeps up",
             &gauges.stalled_seconds,
         );
         add(
@@ -244,12 +244,12 @@ impl Telemetry {
         );
         add(
             "paused_keys",
-            "Ordering keys over all nodes that wait for a decision, because a delivery failed for good; at most 10,000 are counted",
+            "Ordering keys over all nodes that are blocked until someone retries or skips a permanently failed delivery; counted up to 10,000",
             &gauges.paused_keys,
         );
         add(
             "clock_jumps",
-            "How often the clock of this machine, or of the database, was set since the start",
+            "Number of times that the clock of this machine, or of the database, was set since startup",
             &gauges.clock_jumps,
         );
         add(
@@ -259,37 +259,37 @@ impl Telemetry {
         );
         add(
             "longest_transaction_seconds",
-            "For how long the oldest transaction has held back the vacuum of PostgreSQL; 0 on SQLite",
+            "Time for which the oldest transaction has held back PostgreSQL's vacuum; 0 on SQLite",
             &gauges.longest_transaction_seconds,
         );
         add(
             "sqlite_log_bytes",
-            "The size of SQLite's write-ahead log; 0 on PostgreSQL",
+            "Size of SQLite's write-ahead log; 0 on PostgreSQL",
             &gauges.sqlite_log_bytes,
         );
         add(
             "sending_paused",
-            "1 while sending is paused because a part of the operator's fails",
+            "1 while sending is paused because a component of the operator fails",
             &gauges.sending_paused,
         );
         add(
             "retention_oldest_overdue_seconds",
-            "For how long the oldest expired event without a pending delivery is still stored, as this node's retention found it; 0 when there is none",
+            "Time since the expiry of the oldest expired event without a pending delivery that is still stored, as seen by this node's retention; 0 if there is none",
             &gauges.retention_oldest_overdue_seconds,
         );
         registry.register(
             "clock_offset_seconds",
-            "By how much the clock of this machine is ahead of the database's, or of most receivers' on SQLite; 0 while not known",
+            "Time by which this machine's clock is ahead of the database's, or on SQLite of most receivers'; 0 while unknown",
             gauges.clock_offset_seconds.clone(),
         );
         registry.register(
             "ids_ahead_seconds",
-            "By how much new ids are ahead of the clock, after it was set back",
+            "Time by which new ids are ahead of the clock after it was set back",
             gauges.ids_ahead_seconds.clone(),
         );
         registry.register(
             "backlog",
-            "Deliveries that wait in the store, over all nodes, by state: pending, retrying, following, paused; at most 100,000 are looked at",
+            "Deliveries in the store that are not final, over all nodes, by state: pending, retrying, following, paused; the sum stops at 100,000",
             gauges.backlog.clone(),
         );
         registry.register(
@@ -299,7 +299,7 @@ impl Telemetry {
         );
         registry.register(
             "operator_faults",
-            "1 while attempts fail by a part of the operator's: proxy, resolver, master_key, descriptors, internal",
+            "1 while attempts fail because of a component of the operator: proxy, resolver, master_key, descriptors, internal",
             gauges.operator_faults.clone(),
         );
         Self {
@@ -316,12 +316,12 @@ impl Telemetry {
         }
     }
 
-    /// Whose webhooks are counted from now on.
+    /// Sets the webhooks to count.
     pub(crate) fn look_at(&self, app: Arc<App>) {
         let _ = self.app.set(app);
     }
 
-    /// What waits in the store, and in which states webhooks are. Where the store does not answer in time, what was known stays.
+    /// The backlog in the store, and the states of webhooks. If the store does not answer in time, the former values stay.
     async fn count_states(&self) {
         let backlog = self.store.backlog(BACKLOG_MAX);
         if let Ok(Ok(backlog)) = tokio::time::timeout(READY_TIMEOUT, backlog).await {
@@ -350,7 +350,7 @@ impl Telemetry {
         }
     }
 
-    /// Receivers are verified with other authorities from now on.
+    /// Replaces the authorities that verify receivers.
     pub(crate) fn trust(&self, trust: Trust) {
         self.trusted.set(trust.count());
         self.trust.store(Arc::new(trust));
@@ -413,9 +413,9 @@ impl Telemetry {
         Ok(text)
     }
 
-    /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason. With what people should
-    /// know all the same: a part of the operator's that fails does not make a server unready, because events are accepted all
-    /// the same, and all nodes are likely to have the same proxy.
+    /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason. Notes are added to
+    /// a ready answer: a failing component of the operator does not make a server unready, because it still accepts events,
+    /// and all nodes probably share the component.
     pub(crate) async fn readiness(&self) -> Result<Vec<String>, String> {
         if let Some(part) = self.engine.failed() {
             return Err(format!("not ready: the {part} failed; this process ends"));
@@ -442,14 +442,17 @@ impl Telemetry {
     async fn notes(&self) -> Vec<String> {
         let mut notes = self.engine.clock().await.notes();
         if self.engine.holds() {
-            notes.insert(0, "hold is set: nothing is sent and nothing handed out".to_owned());
+            notes.insert(
+                0,
+                "hold is set: nothing is sent, and no pull deliveries are given out".to_owned(),
+            );
         }
         notes.extend(self.trust.load().warning().map(str::to_owned));
         notes.extend(self.faults());
         notes
     }
 
-    /// Which parts of the operator's fail, for people to read.
+    /// The failing components of the operator, as text.
     fn faults(&self) -> impl Iterator<Item = String> {
         self.engine.failing_parts().into_iter().map(|failing| {
             let effect = if failing.pauses {

@@ -1,4 +1,4 @@
-//! TLS of the listeners. Certificates can change while they listen.
+//! TLS of the listeners, with certificates that can change while they listen.
 
 use std::{
     fmt,
@@ -21,13 +21,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::options::Options;
 
-/// The certificate of the gRPC listener; `None` where none is configured.
+/// The certificate of the gRPC listener; `None` if none is configured.
 pub(crate) fn grpc(options: &Options) -> anyhow::Result<Option<Arc<Certificates>>> {
     let files = (options.tls_certificate.as_deref(), options.tls_private_key.as_deref());
     Certificates::open(files, ["tls-certificate", "tls-private-key"])
 }
 
-/// The certificate of the HTTP listener; `None` where none is configured.
+/// The certificate of the HTTP listener; `None` if none is configured.
 pub(crate) fn http(options: &Options) -> anyhow::Result<Option<Arc<Certificates>>> {
     let names = ["http-tls-certificate", "http-tls-private-key"];
     let files = (
@@ -37,7 +37,7 @@ pub(crate) fn http(options: &Options) -> anyhow::Result<Option<Arc<Certificates>
     Certificates::open(files, names)
 }
 
-/// Accepts connections with the certificate that is in use at that time.
+/// Accepts connections with the certificate that is current at that time.
 pub(crate) fn acceptor(certificates: &Arc<Certificates>, protocols: &[&[u8]]) -> anyhow::Result<TlsAcceptor> {
     let resolver = Arc::clone(certificates) as Arc<dyn ResolvesServerCert>;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -48,7 +48,7 @@ pub(crate) fn acceptor(certificates: &Arc<Certificates>, protocols: &[&[u8]]) ->
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// What of files tells that they were written: for each its time, length and number, as far as it is there.
+/// The fingerprint of files, which detects writes: time, length and inode of each, if it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(Vec<Option<(i64, i64, u64, u64)>>);
 
@@ -62,22 +62,22 @@ impl Stamp {
     }
 }
 
-/// A certificate chain and its key, from two files. They are read again when they change.
+/// A certificate chain and its key, from two files, which are reloaded when they change.
 pub(crate) struct Certificates {
     names: [&'static str; 2],
     current: ArcSwap<CertifiedKey>,
     files: Mutex<Files>,
 }
 
-/// Where the certificate in use comes from.
+/// The files of the current certificate.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// Of the files as they were looked at last, whether they were good or not.
+    /// The fingerprint of the files at the last check, whether or not they were valid.
     seen: Stamp,
 }
 
-/// A certificate that was read and is not in use yet.
+/// A loaded certificate that is not in use yet.
 pub(crate) struct Prepared {
     key: CertifiedKey,
     files: Files,
@@ -108,7 +108,7 @@ impl Certificates {
         })))
     }
 
-    /// Reads a certificate for [`Certificates::replace`].
+    /// Loads a certificate for [`Certificates::replace`].
     pub(crate) fn prepare(&self, certificate: &Path, key: &Path) -> anyhow::Result<Prepared> {
         read(self.names, certificate, key)
     }
@@ -119,7 +119,7 @@ impl Certificates {
         *self.files.lock() = prepared.files;
     }
 
-    /// Reads the files again if they have changed. While they do not belong together, the former certificate stays in use.
+    /// Reloads the files if they have changed. While they do not match, the former certificate stays in use.
     pub(crate) fn refresh(&self) {
         let (certificate, key) = {
             let mut files = self.files.lock();
@@ -133,9 +133,9 @@ impl Certificates {
         match self.prepare(&certificate, &key) {
             Ok(prepared) => {
                 self.replace(prepared);
-                tracing::info!(setting = self.names[0], file = %certificate.display(), "reread: the files have changed");
+                tracing::info!(setting = self.names[0], file = %certificate.display(), "reloaded: the files have changed");
             }
-            Err(error) => tracing::warn!("the former certificate stays in use until its files are good: {error:#}"),
+            Err(error) => tracing::warn!("the former certificate stays in use until its files are valid: {error:#}"),
         }
     }
 }
@@ -149,12 +149,12 @@ fn read(names: [&'static str; 2], certificate: &Path, key: &Path) -> anyhow::Res
         .with_context(|| format!("{}: cannot read a private key from {}", names[1], key.display()))?;
     anyhow::ensure!(
         !chain.is_empty(),
-        "{}: {} holds no certificate",
+        "{}: {} contains no certificate",
         names[0],
         certificate.display()
     );
     let made = CertifiedKey::from_der(chain, secret, &ring::default_provider())
-        .with_context(|| format!("{} and {} do not belong together", names[0], names[1]))?;
+        .with_context(|| format!("{} and {} do not match", names[0], names[1]))?;
     Ok(Prepared {
         key: made,
         files: Files {
@@ -165,7 +165,7 @@ fn read(names: [&'static str; 2], certificate: &Path, key: &Path) -> anyhow::Res
     })
 }
 
-/// Two files that go together.
+/// Two files that belong together.
 fn both<'a>(
     files: (Option<&'a Path>, Option<&'a Path>),
     [certificate, key]: [&str; 2],
@@ -173,6 +173,6 @@ fn both<'a>(
     match files {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        _ => anyhow::bail!("{certificate} and {key} go together; set both or neither"),
+        _ => anyhow::bail!("{certificate} and {key} need each other; set both or neither"),
     }
 }

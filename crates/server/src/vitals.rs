@@ -1,5 +1,5 @@
-//! Looks at how the store is doing, and warns of what an operator must end: a transaction of PostgreSQL that holds back its vacuum.
-//! (The store itself warns of a write-ahead log of SQLite that grows.)
+//! Monitors the store, and warns about a PostgreSQL transaction that holds back the vacuum, which an operator must end. (The
+//! store itself warns about a growing write-ahead log of SQLite.)
 
 use std::{
     sync::{
@@ -12,11 +12,11 @@ use std::{
 use hookwright_storage::{LongTransaction, Store};
 use tokio::time::sleep;
 
-/// How often it looks at most, and at least.
+/// The minimum and the maximum interval of checks.
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
 const INTERVAL_MAX: Duration = Duration::from_secs(30);
 
-/// For how long the oldest transaction has been open, in seconds, as of the last look.
+/// Age of the oldest open transaction, in seconds, as of the last check.
 #[derive(Clone, Default)]
 pub(crate) struct LongestTransaction(Arc<AtomicI64>);
 
@@ -26,7 +26,7 @@ impl LongestTransaction {
     }
 }
 
-/// Looks until the server stops. One warning is given of each transaction that has been open for `limit`.
+/// Checks until the server stops. Warns once about each transaction that has been open for `limit`.
 pub(crate) async fn run(store: Store, limit: Duration, longest: LongestTransaction) {
     if store.lease().is_none() {
         // SQLite has no sessions.
@@ -48,7 +48,7 @@ pub(crate) async fn run(store: Store, limit: Duration, longest: LongestTransacti
                 }
                 warned = long.map(|session| session.pid);
             }
-            Err(error) => tracing::debug!(%error, "cannot look for long transactions"),
+            Err(error) => tracing::debug!(%error, "cannot check for long transactions"),
         }
         sleep((limit / 4).clamp(INTERVAL_MIN, INTERVAL_MAX)).await;
     }
@@ -62,6 +62,6 @@ fn warn(session: &LongTransaction) {
         client = session.client,
         state = session.state,
         seconds = session.age.as_secs(),
-        "a transaction of PostgreSQL is open for long: rows cannot be vacuumed, and queries become slower; end it, for example by pg_terminate_backend"
+        "a transaction of PostgreSQL has been open for long: rows cannot be vacuumed, and queries become slower; end it, for example with pg_terminate_backend"
     );
 }

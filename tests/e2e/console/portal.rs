@@ -126,7 +126,7 @@ async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
         let refused = open(node, &url).await;
         assert_eq!((refused.status, refused.header("set-cookie")), (401, None));
         assert!(
-            refused.text().contains("ask the application that gave it"),
+            refused.text().contains("request a new one from your application"),
             "{}",
             refused.text()
         );
@@ -214,7 +214,7 @@ async fn a_link_that_does_not_open_says_where_to_get_another() {
         let answer = http::request(&address, "GET", path, &[], b"").await.unwrap();
         assert_eq!(answer.status, 401, "{path}");
         assert!(
-            answer.text().contains("ask the application that gave it"),
+            answer.text().contains("request a new one from your application"),
             "{}",
             answer.text()
         );

@@ -1,7 +1,7 @@
-//! Who may call: API tokens and their scopes.
+//! Authentication: API tokens and their scopes.
 //!
-//! A token is `hw_` and 32 random bytes in hex; the store keeps only its SHA-256 (a random token needs no slow hash). All
-//! tokens in force are in memory, so that a call costs one hash and one look-up. A call or stream that lasts asks again
+//! A token is `hw_` and 32 random bytes in hex. The store keeps only its SHA-256, because a random token needs no slow hash.
+//! All active tokens are in memory, so a call costs one hash and one lookup. Long-lived calls and streams check again
 //! whenever tokens change.
 
 use std::{
@@ -24,30 +24,30 @@ use super::{
     error::{AppError, AppResult},
 };
 
-/// What every token begins with.
+/// The prefix of every token.
 const PREFIX: &str = "hw_";
-/// What callers are told of a token that is not, or no more, in force.
+/// The error for a token that is not, or no longer, active.
 const WRONG: &str = "the token is not valid; it may be mistyped, revoked or expired";
-/// How far ahead a timer is set for the end of a token: the wall clock may be set meanwhile.
+/// The maximum timer for a token's expiry, because the wall clock may be set in the meantime.
 const LOOK_AHEAD_MAX: Duration = Duration::from_secs(60);
 
-/// What a token allows. `manage` and `admin` allow what stands before them; the others allow one thing each.
+/// The scope of a token. `manage` and `admin` include the scopes before them; each of the others allows one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Look at events, deliveries and configuration.
+    /// Read events, deliveries and configuration.
     Read,
     /// Publish events.
     Publish,
-    /// Make and revoke portal links.
+    /// Create and revoke portal links.
     Portal,
     /// Change webhooks.
     Manage,
-    /// Everything, organizations and event types included.
+    /// Everything, including organizations and event types.
     Admin,
 }
 
 impl Scope {
-    /// The scope as stored and shown.
+    /// The scope's text, as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -66,7 +66,7 @@ impl Scope {
     }
 }
 
-/// By what a caller calls; written to the audit log.
+/// The credential of a caller, for the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A token.
@@ -76,7 +76,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// The number of its id.
+    /// The raw id.
     pub const fn raw(self) -> i64 {
         match self {
             Self::Token(id) => id.raw(),
@@ -94,21 +94,21 @@ impl fmt::Display for Actor {
     }
 }
 
-/// Who calls.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     actor: Actor,
-    /// The token that all rests on: the actor's own, or the one that made the link.
+    /// The underlying token: the actor's own, or the one that created the link.
     token: TokenId,
     scope: Scope,
-    /// The only organization that the caller may work with, by raw id; `None` for all.
+    /// The organization that the caller is limited to, by raw id; `None` for all.
     organization: Option<i64>,
-    /// Until when it may.
+    /// When the access ends.
     expires_at: Option<i64>,
 }
 
 impl Caller {
-    /// Who came by a link that was made with a token: for one organization and a time.
+    /// A caller with a portal link: access to one organization for a limited time.
     pub(super) fn by_link(
         link: PortalLinkId,
         token: TokenId,
@@ -125,27 +125,27 @@ impl Caller {
         }
     }
 
-    /// By what it calls.
+    /// The credential.
     pub fn actor(&self) -> Actor {
         self.actor
     }
 
-    /// Until when it may; `None` for ever.
+    /// When the access ends; `None` for never.
     pub fn expires_at(&self) -> Option<i64> {
         self.expires_at
     }
 
-    /// What it may do.
+    /// The scope.
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// The only organization that the token is good for, by raw id; `None` for all.
+    /// The organization that the token is limited to, by raw id; `None` for all.
     pub fn organization(&self) -> Option<i64> {
         self.organization
     }
 
-    /// Fails unless the caller has the scope for an organization, or, for `None`, for the whole installation.
+    /// Fails unless the caller has the scope for an organization or, for `None`, for the whole installation.
     pub fn require_at(&self, scope: Scope, organization: Option<i64>) -> AppResult<()> {
         match organization {
             Some(organization) => self.require_for(scope, organization),
@@ -164,7 +164,9 @@ impl Caller {
     /// Fails unless the token has the scope for the organization.
     pub fn require_for(&self, scope: Scope, organization: i64) -> AppResult<()> {
         if self.organization.is_some_and(|only| only != organization) {
-            return Err(AppError::Denied("this token is for another organization".to_owned()));
+            return Err(AppError::Denied(
+                "this token is limited to another organization".to_owned(),
+            ));
         }
         self.require_scope(scope)
     }
@@ -174,18 +176,18 @@ impl Caller {
         self.require_scope(scope)
     }
 
-    /// The token. Fails for who came by a portal link: what is the operator's alone, links among it, is not the customer's.
+    /// The token. Fails for portal links, because operators' resources, including links, are not for customers.
     pub fn require_token(&self) -> AppResult<TokenId> {
         match self.actor {
             Actor::Token(id) => Ok(id),
             Actor::PortalLink(_) => Err(AppError::Denied(
-                "this needs a token; a portal link does not open it".to_owned(),
+                "this needs a token; a portal link is not enough".to_owned(),
             )),
         }
     }
 
-    /// Fails for a token that is good for portal links alone. What is not secret, such as the names of event types, is open to all
-    /// others.
+    /// Fails for a token of the scope `portal`. All other tokens can read what is not secret, such as the names of event
+    /// types.
     pub(super) fn require_more_than_links(&self) -> AppResult<()> {
         match self.scope {
             Scope::Portal => self.require_scope(Scope::Read),
@@ -194,11 +196,11 @@ impl Caller {
     }
 
     fn require_scope(&self, scope: Scope) -> AppResult<()> {
-        // Receivers trust what is signed: customers look after webhooks, and publish nothing.
+        // Receivers trust signed events: customers manage webhooks, but may not publish.
         if scope == Scope::Publish {
             self.require_token()?;
         }
-        // `read`, `publish` and `portal` stand beside each other: a publisher's token does not open what was published.
+        // `read`, `publish` and `portal` are independent: a publisher's token cannot read published events.
         let allowed = self.scope == scope || self.scope >= Scope::Manage && self.scope >= scope;
         if allowed {
             return Ok(());
@@ -210,7 +212,7 @@ impl Caller {
     }
 }
 
-/// The tokens in force.
+/// The active tokens.
 #[derive(Default)]
 pub struct Tokens {
     in_force: ArcSwap<InForce>,
@@ -221,12 +223,12 @@ pub struct Tokens {
 struct InForce {
     by_hash: HashMap<[u8; 32], Caller>,
     hashes: HashMap<TokenId, [u8; 32]>,
-    /// Portal links that were revoked, each with the organization that it opened.
+    /// Revoked portal links, each with its organization.
     revoked_links: HashSet<(i64, PortalLinkId)>,
 }
 
 impl InForce {
-    /// Takes a token in, unless it is revoked or of an unknown scope.
+    /// Adds a token, unless it is revoked or of an unknown scope.
     fn put(&mut self, row: &TokenRow) {
         let hash = <[u8; 32]>::try_from(row.hash.as_slice());
         let (Ok(hash), Some(scope), None) = (hash, Scope::parse(&row.scope), row.revoked_at) else {
@@ -252,8 +254,8 @@ impl InForce {
 }
 
 impl Tokens {
-    /// Puts exactly these tokens in force; revoked ones and those with an unknown scope are left out. Of portal links, exactly these
-    /// are revoked.
+    /// Replaces the active tokens with these, except revoked ones and those with an unknown scope, and the revoked portal
+    /// links with these.
     pub fn replace(&self, rows: &[TokenRow], links: &[RevokedLinkRow]) {
         let revoked = links
             .iter()
@@ -268,28 +270,28 @@ impl Tokens {
         self.store(in_force);
     }
 
-    /// Puts one more in force. Callers take turns.
+    /// Adds a token. Callers must serialize.
     pub(super) fn put(&self, row: &TokenRow) {
         let mut in_force = InForce::clone(&self.in_force.load());
         in_force.put(row);
         self.store(in_force);
     }
 
-    /// Takes one out of force. Callers take turns.
+    /// Removes a token. Callers must serialize.
     pub(super) fn remove(&self, id: TokenId) {
         let mut in_force = InForce::clone(&self.in_force.load());
         in_force.retain(|caller| caller.actor != Actor::Token(id));
         self.store(in_force);
     }
 
-    /// Revokes a portal link. Callers take turns.
+    /// Revokes a portal link. Callers must serialize.
     pub(super) fn revoke_link(&self, organization: i64, link: PortalLinkId) {
         let mut in_force = InForce::clone(&self.in_force.load());
         in_force.revoked_links.insert((organization, link));
         self.store(in_force);
     }
 
-    /// Takes those of an organization out of force. Callers take turns.
+    /// Removes the tokens of an organization. Callers must serialize.
     pub(super) fn remove_organization(&self, organization: i64) {
         let mut in_force = InForce::clone(&self.in_force.load());
         in_force.retain(|caller| caller.organization != Some(organization));
@@ -301,7 +303,7 @@ impl Tokens {
         self.changed.send_replace(());
     }
 
-    /// Who calls with this value of `authorization`.
+    /// The caller with this value of `authorization`.
     pub fn authenticate(&self, authorization: Option<&str>, now_us: i64) -> AppResult<Caller> {
         const MISSING: &str = "no token; send the metadata `authorization: Bearer <token>`";
         let header = authorization.ok_or(AppError::Unauthenticated(MISSING))?;
@@ -311,7 +313,7 @@ impl Tokens {
             .map(|(_, token)| token.trim())
             .ok_or(AppError::Unauthenticated(MISSING))?;
         let in_force = self.in_force.load();
-        // The look-up is by hash: how long it takes tells nothing about tokens.
+        // The lookup is by hash, so its duration reveals nothing about tokens.
         let caller = in_force
             .by_hash
             .get(&hash(token))
@@ -320,8 +322,8 @@ impl Tokens {
         Ok(caller.clone())
     }
 
-    /// Fails when a caller that was let in may not go on: the token that it rests on was revoked, or the portal link that it came by,
-    /// or its time is over. A link ends with its token at the latest, so there is one time to look at.
+    /// Fails if an admitted caller may not continue: its token or portal link was revoked, or has expired. A link ends with
+    /// its token at the latest, so one expiry is enough.
     pub fn check(&self, caller: &Caller, now_us: i64) -> AppResult<()> {
         let in_force = self.in_force.load();
         let revoked = match (caller.actor, caller.organization) {
@@ -336,7 +338,7 @@ impl Tokens {
         }
     }
 
-    /// Who calls with the token of this id, if that is in force.
+    /// The caller with the token of this id, if it is active.
     pub(super) fn caller(&self, token: TokenId, now_us: i64) -> Option<Caller> {
         let in_force = self.in_force.load();
         let caller = in_force.by_hash.get(in_force.hashes.get(&token)?)?;
@@ -345,15 +347,15 @@ impl Tokens {
 }
 
 impl App {
-    /// Fails when a caller that was let in may not go on.
+    /// Fails if an admitted caller may not continue.
     ///
     /// # Errors
-    /// When its token was revoked, or its time is over.
+    /// When its token was revoked or has expired.
     pub fn recheck(&self, caller: &Caller) -> AppResult<()> {
         self.tokens.check(caller, clock::now_us())
     }
 
-    /// Waits until a caller that was let in may not go on, and tells why.
+    /// Waits until an admitted caller may not continue, and returns the reason.
     pub async fn until_denied(&self, caller: &Caller) -> AppError {
         let mut changed = self.tokens.changed.subscribe();
         loop {
@@ -365,7 +367,7 @@ impl App {
                 Duration::from_micros(left.max(1_000).unsigned_abs())
             });
             tokio::select! {
-                // The sender lives as long as this does.
+                // The sender lives as long as `self`.
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(left.min(LOOK_AHEAD_MAX)) => {}
             }
@@ -373,20 +375,20 @@ impl App {
     }
 }
 
-/// The hash under which a token is stored.
+/// The stored hash of a token.
 pub fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Makes a token.
+/// Generates a token.
 ///
 /// # Errors
-/// When the operating system gives no randomness.
+/// When the operating system provides no randomness.
 pub fn generate() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the operating system gives no randomness"))?;
+        .map_err(|_| anyhow::anyhow!("the operating system provides no randomness"))?;
     Ok(format!("{PREFIX}{}", hex::encode(bytes)))
 }
 

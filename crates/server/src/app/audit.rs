@@ -1,4 +1,4 @@
-//! The audit log: every change leaves a line, in the transaction that makes it. No line holds a secret.
+//! The audit log: every change adds an entry, in its own transaction. No entry contains a secret.
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::{PortalLinkId, TokenId};
@@ -15,17 +15,17 @@ use super::{
     error::{AppResult, Faults},
 };
 
-/// The actor of what the service does by itself.
+/// The actor of changes by the service itself.
 const SERVICE: &str = "hookwright";
 /// Longer than any action's name.
 const ACTION_CHARS_MAX: usize = 100;
 
-/// Which lines are asked for, in the caller's words.
+/// A query of the audit log, in the caller's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditQuery<'a> {
-    /// Only what this one did: `tokens/tok_…`, `portalLinks/lnk_…`, such an id alone, or `hookwright`.
+    /// Only entries of this actor: `tokens/tok_…`, `portalLinks/lnk_…`, such an id alone, or `hookwright`.
     pub actor: &'a str,
-    /// Only actions that begin like this.
+    /// Only actions with this prefix.
     pub action_prefix: &'a str,
     /// Only at or after this time.
     pub start_us: Option<i64>,
@@ -34,7 +34,7 @@ pub struct AuditQuery<'a> {
 }
 
 impl AuditQuery<'_> {
-    /// As the store is asked.
+    /// The query as the store takes it.
     fn filter(&self, organization_id: Option<i64>) -> AppResult<AuditFilter> {
         let mut faults = Faults::of("");
         let actor = Some(self.actor).filter(|actor| !actor.is_empty()).map(stored_actor);
@@ -59,25 +59,25 @@ impl AuditQuery<'_> {
     }
 }
 
-/// A line of the audit log, for those who may read it.
+/// An audit entry for its readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditLine {
-    /// The line.
+    /// The entry.
     pub row: AuditRow,
-    /// The name of the organization that it is about, also of one that was deleted.
+    /// The name of its organization, even if it was deleted.
     pub organization: Option<String>,
-    /// The name of who made the change: `tokens/tok_…`, `portalLinks/lnk_…` or `hookwright`.
+    /// The actor: `tokens/tok_…`, `portalLinks/lnk_…` or `hookwright`.
     pub actor: String,
-    /// Who made it, for people; empty for a token that is not known any more.
+    /// The actor's display name; empty for an unknown token.
     pub actor_display_name: String,
 }
 
 impl App {
-    /// Lines of the audit log, newest first, from below `before`: those about one organization, if one is named; and the id to
-    /// go on from, if there may be more.
+    /// Audit entries below `before`, newest first, of one organization if it is named; and the id to continue from, if there
+    /// may be more.
     ///
     /// # Errors
-    /// When the organization does not exist, the caller may not see its log, or the query asks for what cannot be.
+    /// When the organization does not exist, the caller may not see its log, or the query is invalid.
     pub async fn list_audit(
         &self,
         caller: &Caller,
@@ -97,7 +97,7 @@ impl App {
         let mut tokens: Vec<i64> = listed.iter().filter_map(|line| token(&line.row.actor)).collect();
         tokens.sort_unstable();
         tokens.dedup();
-        // Tokens are kept for as long as what they did.
+        // Tokens are kept as long as the entries of their actions.
         let names = self.store.token_names(tokens).await?;
         let name = |actor: &str| match token(actor) {
             Some(id) => names.get(&id).cloned().unwrap_or_default(),
@@ -113,7 +113,7 @@ impl App {
         Ok((listed.into_iter().map(line).collect(), next))
     }
 
-    /// A line for the audit log; `None` for what the service does by itself.
+    /// The audit entry's actor; `None` for the service itself.
     pub(super) fn audit(
         &self,
         caller: Option<&Caller>,
@@ -134,12 +134,12 @@ impl App {
     }
 }
 
-/// The token that an actor is, if it is one.
+/// The token of an actor, if it is one.
 fn token(stored: &str) -> Option<i64> {
     stored.parse::<TokenId>().ok().map(TokenId::raw)
 }
 
-/// An actor's name as callers have it.
+/// An actor's name as callers see it.
 fn actor_name(stored: &str) -> String {
     match stored.get(..4) {
         Some(TokenId::PREFIX) => format!("tokens/{stored}"),
@@ -148,7 +148,7 @@ fn actor_name(stored: &str) -> String {
     }
 }
 
-/// An actor's name, or its id, as the store has it; `None` for what is no actor.
+/// An actor's name or id in the store's form; `None` if it is not an actor.
 fn stored_actor(name: &str) -> Option<String> {
     let token = |id: &str| id.parse::<TokenId>().ok().map(|id| id.to_string());
     let link = |id: &str| id.parse::<PortalLinkId>().ok().map(|id| id.to_string());
@@ -161,7 +161,7 @@ fn stored_actor(name: &str) -> Option<String> {
     }
 }
 
-/// The members of two objects that differ, each with what it was and what it is.
+/// The differing members of two objects, each with its former and new value.
 pub(super) fn changed(before: &Value, after: &Value) -> Value {
     let fields = after.as_object().into_iter().flatten();
     let differing = fields.filter(|(field, new)| before[field.as_str()] != **new);
@@ -169,7 +169,7 @@ pub(super) fn changed(before: &Value, after: &Value) -> Value {
     Value::Object(changed.collect::<Map<_, _>>())
 }
 
-/// A time for people and programs to read.
+/// A time for people and programs.
 pub(super) fn time(us: i64) -> String {
     let timestamp = Timestamp {
         seconds: us.div_euclid(1_000_000),

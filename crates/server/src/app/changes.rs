@@ -1,5 +1,5 @@
-//! Changes of configuration: one at a time over all nodes, durable before they are in force, and in force on every node
-//! before the call returns.
+//! Configuration changes: one at a time over all nodes, durable before they take effect, and effective on every node before
+//! the call returns.
 
 use std::{
     collections::HashSet,
@@ -16,25 +16,25 @@ use tokio::sync::{Mutex, MutexGuard, Notify, OwnedMutexGuard, watch};
 
 use super::{App, completion::unless_abandoned, error::AppResult};
 
-/// How long to wait before the configuration is read again when that failed.
+/// Delay before a failed read of the configuration is retried.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// For how long calls of this server take turns under one lock before another node gets its turn.
+/// How long calls of this node pass the lock on to each other before another node gets its turn.
 const HELD_MAX: Duration = Duration::from_millis(250);
 
-/// The turns to change the configuration, and the version of it that is in force here.
+/// Serializes configuration changes, and tracks the effective version.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Changes made here take turns.
+    /// Changes of this node take turns.
     turn: Arc<Mutex<Turn>>,
-    /// Held while the mirror in memory changes. Never while waiting for another node: that one may wait for this mirror.
+    /// Held while the in-memory mirror changes. Never held while waiting for another node, which may wait for this mirror.
     mirror: Mutex<()>,
     version: AtomicI64,
-    /// A change failed half way: the mirror may lack what the store has.
+    /// A change failed halfway: the mirror may lag behind the store.
     doubt: Notify,
 }
 
-/// The lock over all nodes, which the calls that wait for their turn here pass on to each other.
+/// The lock over all nodes, which waiting calls of this node pass on to each other.
 #[derive(Default)]
 struct Turn {
     lock: Option<(ConfigurationChange, Instant)>,
@@ -48,8 +48,8 @@ impl Changes {
         }
     }
 
-    /// Waits for the turn of one call. True where the lock was taken just now: then another node may have changed something since the
-    /// last turn here.
+    /// Waits for the turn of one call. Returns true if the lock was taken just now: another node may have changed something since the
+    /// last turn of this node.
     async fn turn(&self, store: &Store) -> AppResult<(OwnedMutexGuard<Turn>, bool)> {
         let mut turn = Arc::clone(&self.turn).lock_owned().await;
         let is_old = |(_, since): &mut (ConfigurationChange, Instant)| since.elapsed() > HELD_MAX;
@@ -60,7 +60,7 @@ impl Changes {
             return Ok((turn, false));
         }
         turn.lock = Some((store.change_configuration().await?, Instant::now()));
-        // Turns are taken in order: this one comes after the calls that wait by now.
+        // Turns are served in order: this task gets its turn after the calls that wait now.
         let later = Arc::clone(&self.turn);
         tokio::spawn(async move {
             let lock = later.lock_owned().await.lock.take();
@@ -74,7 +74,7 @@ impl Changes {
     }
 }
 
-/// A change in progress. To be settled when store and mirror have it.
+/// A change in progress. Settle it when the store and the mirror have it.
 pub(super) struct Changing<'a> {
     app: &'a App,
     turn: OwnedMutexGuard<Turn>,
@@ -83,9 +83,9 @@ pub(super) struct Changing<'a> {
 }
 
 impl App {
-    /// Waits for its turn to change the configuration; afterwards the mirror is up to date, and stays.
+    /// Waits for the turn to change the configuration. Afterwards the mirror is current, and stays so.
     pub(super) async fn changing(&self) -> AppResult<Changing<'_>> {
-        // Boxed: the futures of the store are large, and this one lies in that of every call that changes anything.
+        // Boxed, because the store's futures are large, and this one is part of the future of every changing call.
         let (turn, is_new) = Box::pin(unless_abandoned(self.changes.turn(&self.store))).await?;
         let mirror = self.changes.mirror.lock().await;
         if is_new && self.store.lease().is_some() {
@@ -99,7 +99,7 @@ impl App {
         })
     }
 
-    /// Follows what other nodes change, until the engine ends.
+    /// Follows the changes of other nodes, until the engine ends.
     pub async fn follow_configuration(self: Arc<Self>, mut versions: watch::Receiver<i64>) {
         loop {
             tokio::select! {
@@ -107,7 +107,7 @@ impl App {
                 () = self.changes.doubt.notified() => {}
             }
             while let Err(error) = self.follow().await {
-                tracing::warn!(%error, "cannot read the configuration again yet; will try again");
+                tracing::warn!(%error, "cannot reload the configuration yet; will retry");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -118,7 +118,7 @@ impl App {
         self.catch_up().await
     }
 
-    /// Reads what changed since the version that is in force here. The caller holds the mirror.
+    /// Reads what changed since the version that is effective on this node. The caller holds the mirror.
     async fn catch_up(&self) -> AppResult<()> {
         let known = self.changes.version.load(Ordering::Acquire);
         let (version, missing) = self.store.missing_configuration(known).await?;
@@ -128,7 +128,7 @@ impl App {
             Missing::Everything => self.reload().await?,
         }
         self.in_force(version);
-        // The others wait for it; should this fail, the next heartbeat says it.
+        // The others wait for the confirmation; if it fails, the next heartbeat repeats it.
         if let Err(error) = self.store.confirm_configuration(version).await {
             tracing::warn!(%error, "cannot confirm the configuration yet");
         }
@@ -157,7 +157,7 @@ impl App {
         Ok(())
     }
 
-    /// Events published from here on are no part of a backlog that is being discarded: their ids are beyond the backlog's.
+    /// Events published from here on are not part of a backlog that is being discarded: their ids are beyond it.
     fn move_beyond(&self, discards: &[OperationRow]) {
         if let Some(beyond) = discards.iter().map(|row| row.through).max() {
             self.ids.move_to(self.store.node(), beyond);
@@ -183,12 +183,12 @@ impl Changing<'_> {
         &self.app.store
     }
 
-    /// Waits until the change is in force on every node. Other changes may be made meanwhile.
+    /// Waits until the change is effective on every node. Other changes may be made meanwhile.
     pub(super) async fn settle(mut self) -> AppResult<()> {
         let app = self.app;
         let version = app.store.changed_configuration();
         if self.stored {
-            // Operations end without a turn, on any node: such a change may lie between.
+            // Operations end without a turn, on any node: such a change may have come between.
             if version <= app.changes.version.load(Ordering::Acquire) + 1 {
                 app.in_force(version);
             } else {
@@ -203,7 +203,7 @@ impl Changing<'_> {
 }
 
 impl Drop for Changing<'_> {
-    /// An error on the way back from the store may have left the mirror behind the store: both are compared before the next change.
+    /// After an error the mirror may lag behind the store: the next change compares both.
     fn drop(&mut self) {
         if self.stored {
             self.turn.lock = None;

@@ -1,11 +1,11 @@
-//! Runs a change to its end although its caller leaves.
+//! Runs a change to completion even if its caller disconnects.
 //!
-//! A change takes several steps: its commit, the mirror in memory, the engine, the confirmation of the other nodes. gRPC and
-//! HTTP drop the handler of a call when its caller cancels, its deadline passes or its connection breaks. A handler that changes
-//! something therefore runs in a task of its own, and its caller only waits for the result.
+//! A change takes several steps: its commit, the in-memory mirror, the engine, the confirmation of the other nodes. gRPC and
+//! HTTP drop a call's handler when the caller cancels, its deadline passes or its connection breaks. A handler that changes
+//! something therefore runs in its own task, and its caller only waits for the result.
 //!
-//! Abandoned tasks are bounded. A task holds one of [`TASKS_MAX`] permits until it ends; a call without a permit waits for one in
-//! its caller's time. Each step of a change has a deadline of its own. A change whose caller left while it waits for its turn has
+//! Abandoned tasks are bounded. A task holds one of [`TASKS_MAX`] permits until it ends; a call without a permit waits for
+//! one in its caller's time. Each step of a change has its own deadline. A queued change whose caller has disconnected has
 //! done nothing, and ends there ([`unless_abandoned`]).
 
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tracing::Instrument as _;
 
 use super::error::{AppError, AppResult};
 
-/// Tasks at a time, with a caller or without.
+/// Maximum number of tasks, with or without a caller.
 const TASKS_MAX: usize = 1_024;
 
 tokio::task_local! {
-    /// Closed when the caller of the current task has left.
+    /// Closed when the caller of the current task has disconnected.
     static CALLER: watch::Receiver<()>;
 }
 
@@ -38,7 +38,7 @@ impl Default for Completion {
 }
 
 impl Completion {
-    /// Runs work to its end, whether or not the future returned is dropped meanwhile.
+    /// Runs work to completion, even if the returned future is dropped.
     ///
     /// # Errors
     /// When the work panics.
@@ -59,7 +59,7 @@ impl Completion {
 /// Waits for work that changes nothing, such as waiting for a turn.
 ///
 /// # Errors
-/// When the caller left meanwhile: then the work is dropped.
+/// When the caller has disconnected: then the work is dropped.
 pub(super) async fn unless_abandoned<T>(work: impl Future<Output = AppResult<T>>) -> AppResult<T> {
     let Ok(mut caller) = CALLER.try_with(watch::Receiver::clone) else {
         return work.await;
@@ -67,7 +67,7 @@ pub(super) async fn unless_abandoned<T>(work: impl Future<Output = AppResult<T>>
     tokio::select! {
         biased;
         done = work => done,
-        _ = caller.changed() => Err(AppError::Unavailable("the caller left before the change began".to_owned())),
+        _ = caller.changed() => Err(AppError::Unavailable("the caller disconnected before the change began".to_owned())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Deliveries and their attempts: what happened, read from the store.
+//! Deliveries and their attempts, read from the store.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use super::{
     error::{AppError, AppResult},
 };
 
-/// How often a waiting call looks. Only a call that asked to wait pays for it.
+/// Poll interval of a waiting call. Only calls that asked to wait pay for it.
 const WAIT_STEP: Duration = Duration::from_millis(25);
 
 impl App {
     /// One delivery.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no delivery with this id.
     pub async fn get_delivery(&self, caller: &Caller, organization: &str, id: DeliveryId) -> AppResult<DeliveryRecord> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         self.get_delivery_as(row.id, organization, id).await
     }
 
-    /// One delivery, for somebody who may see it.
+    /// One delivery, for a caller who may see it.
     pub(super) async fn get_delivery_as(
         &self,
         organization_id: i64,
@@ -37,10 +37,10 @@ impl App {
         record.ok_or_else(|| not_found(organization, id))
     }
 
-    /// A delivery after its first attempt, or as it stands when `limit` is over.
+    /// A delivery after its first attempt, or in its current state when `limit` is over.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no delivery with this id.
     pub async fn wait_for_attempt(
         &self,
         caller: &Caller,
@@ -58,8 +58,8 @@ impl App {
         }
     }
 
-    /// An organization's deliveries, newest first, from below `before`; and the id to go on from, if there may be more. A page
-    /// may come out short, or empty, while there are more.
+    /// An organization's deliveries below `before`, newest first; and the id to continue from, if there may be more. A page
+    /// may be short or empty before the end.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -76,11 +76,11 @@ impl App {
         Ok(self.store.list_deliveries(row.id, filter, before, size).await?)
     }
 
-    /// Attempts of a delivery with numbers above `after`, first to last, with all that is kept of them; and the number to go on
+    /// Attempts of a delivery with numbers above `after`, first to last, with all stored details; and the number to continue
     /// above, if there are more.
     ///
     /// # Errors
-    /// When there is no such delivery in the organization.
+    /// When the organization has no such delivery.
     pub async fn list_attempts(
         &self,
         caller: &Caller,
@@ -97,8 +97,8 @@ impl App {
         Ok(super::page(attempts, size, |row| row.number.to_string()))
     }
 
-    /// The last attempts of a delivery below the number `before`, in order and in short; and the number to go on below, if there
-    /// are earlier ones.
+    /// The last attempts of a delivery below the number `before`, in order, without details; and the number to continue
+    /// below, if there are earlier ones.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -119,10 +119,10 @@ impl App {
         Ok((attempts, earlier))
     }
 
-    /// One attempt, with all that is kept of it.
+    /// One attempt with all stored details.
     ///
     /// # Errors
-    /// When there is none of that number, or no such delivery in the organization.
+    /// When the organization has no such delivery, or the delivery no attempt with this number.
     pub async fn get_attempt(
         &self,
         caller: &Caller,
@@ -138,10 +138,10 @@ impl App {
         })
     }
 
-    /// Ends a delivery that waits, and returns it.
+    /// Skips a delivery that is not final, and returns it.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it does not wait.
+    /// When the organization has no delivery with this id, or the delivery is not waiting.
     pub async fn skip_delivery(
         &self,
         caller: &Caller,
@@ -152,10 +152,10 @@ impl App {
             .await
     }
 
-    /// Cancels a delivery that waits, and returns it.
+    /// Cancels a delivery that is not final, and returns it.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it does not wait.
+    /// When the organization has no delivery with this id, or the delivery is not waiting.
     pub async fn cancel_delivery(
         &self,
         caller: &Caller,
@@ -190,10 +190,10 @@ impl App {
         self.steered(row.id, organization, id, steered).await
     }
 
-    /// Makes a delivery that waits due now, and returns it.
+    /// Makes a waiting delivery due now, and returns it.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it does not wait for its next attempt.
+    /// When the organization has no delivery with this id, or the delivery is not waiting for its next attempt.
     pub async fn retry_delivery(
         &self,
         caller: &Caller,
@@ -213,7 +213,7 @@ impl App {
         self.steered(row.id, organization, id, steered).await
     }
 
-    /// The delivery after an operator's decision; or why that could not be carried out.
+    /// The delivery after an operator's decision, or why the decision failed.
     async fn steered(
         &self,
         organization_id: i64,
@@ -237,21 +237,21 @@ impl App {
             }
             Steered::Follows => refused(
                 "DELIVERY_FOLLOWS",
-                "the delivery waits behind another one of its ordering key; retry or skip that one".to_owned(),
+                "the delivery is blocked by an earlier one of its ordering key; retry or skip that one".to_owned(),
             ),
             Steered::NotWaiting if record.state.is_final() => refused(
                 "DELIVERY_FINAL",
-                format!("the delivery is {}: nothing more happens to it", record.state),
+                format!("the delivery is {}, which is final", record.state),
             ),
             Steered::NotWaiting => refused(
                 "DELIVERY_UNDER_WAY",
-                "an attempt of the delivery is under way or about to begin; ask again in a few seconds".to_owned(),
+                "an attempt of the delivery is in flight or about to begin; retry in a few seconds".to_owned(),
             ),
         }
     }
 }
 
-/// The audit log's name for a delivery.
+/// A delivery's name in the audit log.
 pub(super) fn resource(organization: &str, id: DeliveryId) -> String {
     format!("organizations/{organization}/deliveries/{id}")
 }

@@ -1,30 +1,30 @@
-//! What a use case can answer instead of a result.
+//! Errors of use cases.
 //!
-//! Three tiers: what the caller can mend ([`AppError::Invalid`] and its kin name the field and the fix), what passes by
-//! itself ([`AppError::Unavailable`] says when to try again), and what is ours ([`AppError::Internal`] is logged once, with
-//! an id that the caller is given, and its details stay here).
+//! There are three tiers. The caller can correct [`AppError::Invalid`] and similar errors, which name the field and the fix.
+//! [`AppError::Unavailable`] is temporary and says when to retry. [`AppError::Internal`] is our fault: it is logged once
+//! under an id that the caller receives, and its details stay in the log.
 
 use hookwright_delivery::engine::PublishError;
 use hookwright_domain::schema::SchemaViolation;
 use hookwright_storage::StoreError;
 
-/// Result of a use case.
+/// The result of a use case.
 pub type AppResult<T> = Result<T, AppError>;
 
-/// A field at fault.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Path of the field in the request.
     pub field: String,
-    /// What is wrong and how to mend it.
+    /// The error and its fix.
     pub description: String,
     /// A stable reason in UPPER_SNAKE_CASE.
     pub reason: &'static str,
 }
 
-/// Collects every field at fault.
+/// Collects all invalid fields.
 pub(super) struct Faults {
-    /// What the message's fields are below: `webhook.`; empty where they are the request's own.
+    /// The prefix of the message's fields, such as `webhook.`; empty for the request's own fields.
     message: &'static str,
     violations: Vec<Violation>,
 }
@@ -50,7 +50,7 @@ impl Faults {
     }
 
     /// # Errors
-    /// When any field is at fault.
+    /// When any field is invalid.
     pub(super) fn check(self) -> AppResult<()> {
         match self.violations.is_empty() {
             true => Ok(()),
@@ -62,17 +62,17 @@ impl Faults {
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {
-    /// Fields at fault.
+    /// Invalid fields.
     #[error("{}", summary(.0))]
     Invalid(Vec<Violation>),
     /// The resource does not exist, or the caller may not know that it does.
     #[error("the {} `{name}` does not exist{hint}", noun(kind))]
     NotFound {
-        /// What kind of resource.
+        /// The kind of resource.
         kind: &'static str,
-        /// Its name as the caller gave it.
+        /// Its name, as the caller gave it.
         name: String,
-        /// What may help, beginning with a separator; empty for nothing.
+        /// A hint, beginning with a separator; empty for none.
         hint: String,
     },
     /// The name is taken.
@@ -80,11 +80,11 @@ pub enum AppError {
     AlreadyExists {
         /// A stable reason in UPPER_SNAKE_CASE.
         reason: &'static str,
-        /// What kind of resource.
+        /// The kind of resource.
         kind: &'static str,
         /// The existing resource's name.
         name: String,
-        /// What is wrong and how to mend it.
+        /// The error and its fix.
         message: String,
     },
     /// The system is not in the state that the call needs.
@@ -92,48 +92,48 @@ pub enum AppError {
     Precondition {
         /// A stable reason in UPPER_SNAKE_CASE.
         reason: &'static str,
-        /// The resource that stands in the way.
+        /// The resource in the way.
         subject: String,
-        /// What is wrong and how to mend it.
+        /// The error and its fix.
         message: String,
     },
-    /// A schema admits payloads that the one before it did not, which receivers may not understand.
+    /// A schema allows payloads that the former one did not, which receivers may not understand.
     #[error(
-        "the new schema of `{name}` admits what the one before did not: {}; set allow_breaking_schema if receivers are ready for it",
+        "the new schema of `{name}` allows what the former one did not: {}; set allow_breaking_schema if receivers are ready for it",
         listed(.changes)
     )]
     BreakingSchema {
         /// The event type's resource name.
         name: String,
-        /// Every place of it.
+        /// All such places.
         changes: Vec<SchemaViolation>,
     },
-    /// The resource was changed by somebody else meanwhile.
+    /// The resource was changed in the meantime.
     #[error("{0}")]
     Aborted(String),
     /// No valid token.
     #[error("{0}")]
     Unauthenticated(&'static str),
-    /// The token does not allow it.
+    /// The token lacks the right.
     #[error("{0}")]
     Denied(String),
     /// A limit is reached.
     #[error("{message}")]
     Exhausted {
-        /// What the limit is on.
+        /// The limited resource.
         subject: String,
-        /// Which limit, and how to raise it.
+        /// The limit, and how to raise it.
         message: String,
     },
-    /// Passes by itself.
+    /// Temporary.
     #[error("{0}")]
     Unavailable(String),
-    /// A fault of ours, with the id under which it was logged.
+    /// Our fault, with the id under which it was logged.
     #[error("internal error; the server's log has it under {0}")]
     Internal(String),
 }
 
-/// What people call a kind of resource: `event type` for `hookwright.v1.EventType`.
+/// The readable name of a kind of resource: `event type` for `hookwright.v1.EventType`.
 fn noun(kind: &str) -> String {
     let name = kind.rsplit('.').next().unwrap_or_default();
     let mut noun = String::new();
@@ -146,7 +146,7 @@ fn noun(kind: &str) -> String {
     noun
 }
 
-/// Every place, for people; the root has a name too.
+/// All places as text; the root has a name too.
 fn listed(changes: &[SchemaViolation]) -> String {
     let told = changes.iter().map(|change| {
         let place = if change.pointer.is_empty() {
@@ -168,7 +168,7 @@ fn summary(violations: &[Violation]) -> String {
 }
 
 impl AppError {
-    /// One field at fault.
+    /// One invalid field.
     pub fn invalid(field: impl Into<String>, reason: &'static str, description: impl Into<String>) -> Self {
         Self::Invalid(vec![Violation {
             field: field.into(),
@@ -186,7 +186,7 @@ impl AppError {
         }
     }
 
-    /// Logs a fault of ours and hides its details behind an id.
+    /// Logs an internal error and hides its details behind an id.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
         let id = format!("{:08x}", rand_u32());
         tracing::error!(error_id = %id, %error, "internal error");
@@ -197,7 +197,7 @@ impl AppError {
 fn rand_u32() -> u32 {
     use ring::rand::SecureRandom as _;
     let mut bytes = [0; 4];
-    // Without randomness the id is zero, which only makes it harder to find in the log.
+    // Without randomness the id is zero, which only makes the log entry harder to find.
     let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
     u32::from_be_bytes(bytes)
 }
@@ -212,7 +212,7 @@ impl From<PublishError> for AppError {
                 name: event.to_string(),
                 message,
             },
-            // To try again changes nothing.
+            // A retry changes nothing.
             PublishError::FanOut(..) => Self::Precondition {
                 reason: "FAN_OUT_TOO_LARGE",
                 subject: "webhooks per event".to_owned(),
@@ -232,10 +232,10 @@ impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         if matches!(error, StoreError::ReadOnly) {
             tracing::warn!(%error, "the store takes no changes");
-            Self::Unavailable("the database is read-only at the moment, so nothing was changed; try again".to_owned())
+            Self::Unavailable("the database is read-only at the moment, so nothing was changed; retry".to_owned())
         } else if error.is_transient() {
             tracing::warn!(%error, "the store did not answer");
-            Self::Unavailable("the store did not answer in time; try again".to_owned())
+            Self::Unavailable("the store did not answer in time; retry".to_owned())
         } else {
             Self::internal(&error)
         }

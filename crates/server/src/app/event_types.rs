@@ -1,5 +1,5 @@
-//! Event types: register, get, list, update, archive, delete. One may be for some organizations alone; the others have the same
-//! answers as if it were not registered.
+//! Event types: register, get, list, update, archive, delete. A type may be visible to some organizations only; for the
+//! others it behaves as if it were not registered.
 
 use std::collections::BTreeSet;
 
@@ -25,27 +25,27 @@ use super::{
 
 const KIND: &str = "hookwright.v1.EventType";
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
-/// An example is for people; what they can read is far smaller.
+/// An example is for people, who can read far less than this.
 const EXAMPLE_BYTES_MAX: usize = 65_536;
-/// How many organizations an event type can be for, if it is not for all.
+/// Maximum number of organizations in `visible_to`.
 const VISIBLE_TO_MAX: usize = 1_000;
-/// Stands for no organization.
+/// Means no organization.
 pub const NOBODY: &str = "-";
-/// How many webhooks are named that stand in the way of a deletion.
+/// Maximum number of webhooks named in an error that prevents a deletion.
 const SUBSCRIBERS_NAMED: usize = 10;
 
-/// New values for an event type; `None` leaves a field as it is, an empty text clears it.
+/// New values of an event type; `None` leaves a field unchanged, an empty text clears it.
 #[derive(Clone, Debug, Default)]
 pub struct EventTypePatch {
-    /// What it stands for.
+    /// Its description.
     pub description: Option<String>,
     /// Its JSON Schema.
     pub json_schema: Option<String>,
-    /// What becomes of an event that does not fit it.
+    /// What happens to an event that does not fit it.
     pub schema_mode: Option<SchemaMode>,
     /// An example payload.
     pub example: Option<String>,
-    /// The names of the only organizations that see it; empty for all.
+    /// The names of the organizations that can see it; empty for all.
     pub visible_to: Option<Vec<String>>,
 }
 
@@ -62,12 +62,12 @@ pub struct Subscriber {
     pub active: bool,
 }
 
-/// How an event type is updated.
+/// Options of an update.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UpdateOptions {
-    /// Put the schema in force although it admits what the one before did not.
+    /// Accept a schema that allows payloads which the former one did not.
     pub allow_breaking_schema: bool,
-    /// Check everything and change nothing.
+    /// Validate and change nothing.
     pub validate_only: bool,
 }
 
@@ -75,7 +75,7 @@ impl App {
     /// Registers an event type. `name` has been checked.
     ///
     /// # Errors
-    /// When the name is taken, or the schema or example cannot be used.
+    /// When the name is taken, or the schema or example is invalid.
     pub async fn create_event_type(
         &self,
         caller: &Caller,
@@ -89,7 +89,7 @@ impl App {
                 reason: "EVENT_TYPE_EXISTS",
                 kind: KIND,
                 name: format!("eventTypes/{name}"),
-                message: format!("event type `{name}` is registered already; update or unarchive it"),
+                message: format!("event type `{name}` is already registered; update or unarchive it"),
             });
         }
         let now = clock::now_us();
@@ -128,7 +128,7 @@ impl App {
     /// One event type.
     ///
     /// # Errors
-    /// When it is not registered, or the caller's organization does not see it.
+    /// When it is not registered, or the caller's organization cannot see it.
     pub fn get_event_type(&self, caller: &Caller, name: &str) -> AppResult<EventTypeRow> {
         caller.require_more_than_links()?;
         let event_types = self.registry.event_types();
@@ -138,8 +138,8 @@ impl App {
             .ok_or_else(|| self.unknown_event_type(name, caller.organization()))
     }
 
-    /// The names of the only organizations that see an event type, sorted, as far as the caller may know them; empty for all.
-    /// [`NOBODY`] stands for organizations that were deleted where no other is left.
+    /// The names of the organizations that can see an event type, sorted, as far as the caller may know them; empty for all.
+    /// [`NOBODY`] stands for deleted organizations if no other is left.
     pub fn visible_to(&self, caller: &Caller, row: &EventTypeRow) -> Vec<String> {
         let Some(only) = registry::visible_to(row) else {
             return Vec::new();
@@ -155,11 +155,11 @@ impl App {
         names
     }
 
-    /// Event types after a name, sorted, of those that the caller sees and whose names begin with the prefix; and the place to go
-    /// on from, if there are more.
+    /// Event types after a name, sorted, that the caller can see and whose names begin with the prefix; and the position to
+    /// continue from, if there are more.
     ///
     /// # Errors
-    /// When the caller may make portal links and see nothing.
+    /// When the caller's token is for portal links only.
     pub fn list_event_types(
         &self,
         caller: &Caller,
@@ -172,7 +172,7 @@ impl App {
         Ok(self.event_types_of(caller.organization(), prefix, after, size, archived_too))
     }
 
-    /// The first event types that an organization sees, sorted; and whether there are more.
+    /// The first event types that an organization can see, sorted; and whether there are more.
     pub fn list_event_types_for(
         &self,
         organization: &OrganizationRow,
@@ -207,7 +207,8 @@ impl App {
     /// Changes an event type.
     ///
     /// # Errors
-    /// When it is not registered, the schema or example cannot be used, or the schema admits what the one before did not.
+    /// When it is not registered, the schema or example is invalid, or the schema allows payloads that the former one did
+    /// not.
     pub async fn update_event_type(
         &self,
         caller: &Caller,
@@ -230,7 +231,7 @@ impl App {
         self.change_event_type(caller, name, "event_type.update", change).await
     }
 
-    /// The schemas that an event type has had below a version, newest first; and the version to go on below, if there are more.
+    /// The schemas of an event type below a version, newest first; and the version to continue below, if there are more.
     ///
     /// # Errors
     /// When it is not registered.
@@ -246,8 +247,8 @@ impl App {
         Ok(super::page(rows, size, |row| row.version.to_string()))
     }
 
-    /// The webhooks with ids above `after` that are subscribed to an event type, of those that the caller may see, oldest first;
-    /// and the id to go on from, if there are more.
+    /// The webhooks with ids above `after` that are subscribed to an event type and visible to the caller, oldest first; and
+    /// the id to continue from, if there are more.
     ///
     /// # Errors
     /// When the caller may see none.
@@ -279,7 +280,7 @@ impl App {
         }))
     }
 
-    /// Archives an event type, or brings it back.
+    /// Archives or restores an event type.
     ///
     /// # Errors
     /// When it is not registered.
@@ -293,7 +294,7 @@ impl App {
             .await
     }
 
-    /// Deletes an event type that no webhook names. Its events stay in history.
+    /// Deletes an event type that no webhook names. Its events stay in the history.
     ///
     /// # Errors
     /// When it is not registered, or webhooks name it.
@@ -315,10 +316,10 @@ impl App {
         changing.settle().await
     }
 
-    /// Fails when webhooks name an event type; those that take all events do not name it.
+    /// Fails if webhooks name an event type; webhooks with the wildcard do not name it.
     fn check_unnamed(&self, name: &str) -> AppResult<()> {
         let by_name = |organization: &str, row: &WebhookRow| {
-            // One that cannot be read may name it.
+            // An unreadable webhook may name it.
             let events: Option<Vec<String>> = serde_json::from_str(&row.events).ok();
             let names = events.is_none_or(|events| events.iter().any(|event| event == name));
             names.then(|| format!("organizations/{organization}/webhooks/{}", WebhookId::from_raw(row.id)))
@@ -335,7 +336,7 @@ impl App {
             reason: "EVENT_TYPE_IN_USE",
             subject: format!("eventTypes/{name}"),
             message: format!(
-                "event type `{name}` is subscribed to by name, by {}; take it out of their events, or archive it",
+                "event type `{name}` is subscribed to by name, by {}; remove it from their events, or archive it",
                 subscribers.join(", ")
             ),
         })
@@ -364,8 +365,8 @@ impl App {
         Ok(row)
     }
 
-    /// Fails unless an organization sees an event type that is registered. Who looks after all organizations is told that it is
-    /// another's; everybody else hears what they would hear if it were not registered.
+    /// Fails unless an organization can see a registered event type. Callers for all organizations learn that it belongs to
+    /// others; everyone else gets the same error as for an unregistered type.
     pub(super) fn check_visible(&self, caller: &Caller, event_type: &EventType, organization: i64) -> AppResult<()> {
         if event_type.is_visible_to(Some(organization)) {
             return Ok(());
@@ -378,12 +379,12 @@ impl App {
         Err(AppError::Precondition {
             reason: "EVENT_TYPE_NOT_VISIBLE",
             subject: format!("eventTypes/{name}"),
-            message: format!("event type `{name}` is not for organization `{whose}`; add it to visible_to"),
+            message: format!("event type `{name}` is not visible to organization `{whose}`; add it to visible_to"),
         })
     }
 
-    /// An unknown event type, with the nearest names that are registered and that the organization sees; `None` stands for those who
-    /// look after all.
+    /// The error for an unknown event type, with the nearest registered names that the organization can see; `None` stands
+    /// for callers for all organizations.
     pub(super) fn unknown_event_type(&self, name: &str, organization: Option<i64>) -> AppError {
         let event_types = self.registry.event_types();
         let active = event_types
@@ -402,7 +403,7 @@ impl App {
     }
 }
 
-/// What the audit log shows of an event type: of a schema its version, under which it is kept.
+/// An event type in the audit log: a schema is represented by its version, under which it is stored.
 fn shown(row: &EventTypeRow, visible_to: &[String]) -> Value {
     json!({
         "description": row.description,
@@ -414,7 +415,7 @@ fn shown(row: &EventTypeRow, visible_to: &[String]) -> Value {
     })
 }
 
-/// Receivers were written by the schema before: a new one must not admit what that one did not.
+/// Receivers expect the former schema: a new one must not allow what it did not.
 fn check_compatible(row: &EventTypeRow, before: Option<&str>) -> AppResult<()> {
     let changes = if before == row.json_schema.as_deref() {
         Vec::new()
@@ -431,7 +432,7 @@ fn check_compatible(row: &EventTypeRow, before: Option<&str>) -> AppResult<()> {
 }
 
 impl App {
-    /// Applies new values after checking them.
+    /// Applies new values after validating them.
     fn patched(&self, row: EventTypeRow, mut patch: EventTypePatch) -> AppResult<EventTypeRow> {
         let mut faults = Faults::of("event_type.");
         let visible_to = match patch.visible_to.take() {
@@ -442,7 +443,7 @@ impl App {
         Ok(EventTypeRow { visible_to, ..row })
     }
 
-    /// The ids of organizations as they are stored; `None` for no name at all.
+    /// The ids of organizations as stored; `None` for an empty list.
     fn visible_ids(&self, names: &[String], faults: &mut Faults) -> Option<String> {
         if names.len() > VISIBLE_TO_MAX {
             let rule = format!(
@@ -466,7 +467,7 @@ impl App {
     }
 }
 
-/// Applies new values but for whom it is visible to; a new schema counts up its version.
+/// Applies new values except visibility; a new schema increments its version.
 fn patched(row: EventTypeRow, patch: EventTypePatch, mut faults: Faults) -> AppResult<EventTypeRow> {
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
     let json_schema = patch.json_schema.map_or_else(|| row.json_schema.clone(), non_empty);

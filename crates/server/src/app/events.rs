@@ -1,4 +1,4 @@
-//! Events: check what is published, match it with webhooks, hand it to the engine; and read what was published.
+//! Events: validates published events, matches them with webhooks, and passes them to the engine; reads events.
 
 mod search;
 
@@ -26,28 +26,28 @@ use super::{
     error::{AppError, AppResult, Violation},
 };
 
-/// A larger payload takes filters that read it more than some hundreds of microseconds.
+/// Filters need more than some hundreds of microseconds to read a larger payload.
 const READ_AT_ONCE_MAX: usize = 32 << 10;
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
-/// An event as a publisher gives it.
+/// An event from a publisher.
 #[derive(Clone, Debug)]
 pub struct NewEvent<'a> {
-    /// The organization's name, checked.
+    /// The organization's name, validated.
     pub organization: &'a str,
     /// The event type's name.
     pub event_type: String,
     /// The payload as it will be sent.
     pub payload: Bytes,
-    /// Name of the field that the payload came in.
+    /// The name of the payload's field in the request.
     pub payload_field: &'static str,
-    /// Makes the call safe to repeat; empty for none.
+    /// The request id; empty for none.
     pub request_id: String,
-    /// When it happened.
+    /// When the event occurred.
     pub occurred_at: Option<i64>,
     /// The publisher's attributes.
     pub attributes: BTreeMap<String, String>,
-    /// What ordered webhooks order it by; empty for none.
+    /// The ordering key; empty for none.
     pub ordering_key: String,
     /// The publisher's trace context.
     pub trace: Option<[u8; 25]>,
@@ -55,20 +55,20 @@ pub struct NewEvent<'a> {
     pub tracestate: Option<String>,
 }
 
-/// An event that may be published.
+/// A validated event.
 #[derive(Debug)]
 pub struct PreparedEvent {
     /// For the engine.
     pub draft: Draft,
-    /// Where its payload does not fit its type's schema, if that only warns.
+    /// The mismatches with the schema of its type, if the schema only warns.
     pub warnings: Vec<Violation>,
 }
 
 impl App {
-    /// Checks an event and matches it with the webhooks that it is owed to.
+    /// Validates an event and matches it with webhooks.
     ///
     /// # Errors
-    /// With every field at fault.
+    /// With every invalid field.
     pub fn prepare_event(&self, caller: &Caller, event: NewEvent<'_>) -> AppResult<PreparedEvent> {
         let snapshot = self.registry.snapshot();
         let organization = snapshot.organizations.get(event.organization);
@@ -109,8 +109,8 @@ impl App {
         Ok(PreparedEvent { draft, warnings })
     }
 
-    /// The type must be registered and in use, the payload a JSON object within the limit, and fit the type's schema; where
-    /// that only warns, returns what does not fit.
+    /// The type must be registered and active. The payload must be a JSON object within the limit that fits the type's
+    /// schema; if the schema only warns, returns the mismatches.
     fn check_event_type(&self, caller: &Caller, organization: i64, event: &NewEvent<'_>) -> AppResult<Vec<Violation>> {
         let event_types = self.registry.event_types();
         let Some(event_type) = event_types.get(&event.event_type) else {
@@ -150,7 +150,7 @@ impl App {
         }
     }
 
-    /// Publishes events that were prepared: each gets its result, in order.
+    /// Publishes prepared events: each gets its result, in order.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Vec<AppResult<Published>> {
         let results = self.engine.publish(drafts).await;
         results
@@ -171,7 +171,7 @@ impl App {
     /// One event with its payload.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no event with this id.
     pub async fn get_event(&self, caller: &Caller, organization: &str, id: EventId) -> AppResult<EventRecord> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let record = self.store.get_event(row.id, id.raw()).await?;
@@ -181,7 +181,7 @@ impl App {
     /// One event with the first bytes of its payload.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no event with this id.
     pub async fn event_beginning(
         &self,
         caller: &Caller,
@@ -202,7 +202,7 @@ fn not_found(organization: &str, id: EventId) -> AppError {
     )
 }
 
-/// The webhooks that an event is owed to: of the subscribers those whose filter it matches.
+/// The webhooks that an event is owed to: the subscribers whose filter matches.
 fn receivers(subscribers: &Subscribers, event: &NewEvent<'_>) -> Arc<[i64]> {
     if !subscribers.are_filtered() {
         return Arc::clone(&subscribers.webhooks);
@@ -210,12 +210,12 @@ fn receivers(subscribers: &Subscribers, event: &NewEvent<'_>) -> Arc<[i64]> {
     let payload = subscribers.read_payload().then_some(&event.payload[..]);
     while_others_are_served(payload.map_or(0, <[u8]>::len), || {
         let facts = EventFacts::new(&event.event_type, &event.attributes, &event.ordering_key, payload);
-        // It was checked to be JSON.
+        // It was validated as JSON.
         facts.map_or_else(|_| Arc::default(), |facts| subscribers.matching(&facts))
     })
 }
 
-/// Work that a payload of so many bytes is read for: if they are many, other callers have other threads meanwhile.
+/// Work that reads a payload of this size. If it is large, other callers get other threads in the meantime.
 pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     if bytes > READ_AT_ONCE_MAX {
         tokio::task::block_in_place(work)
@@ -224,8 +224,8 @@ pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T)
     }
 }
 
-/// Whether a filter matches a stored event; not where it cannot be evaluated. The payload may be left out where the filter does
-/// not read it.
+/// Whether a filter matches a stored event; false if it cannot be evaluated. The payload is optional if the filter does not
+/// read it.
 pub(super) fn filter_matches(filter: &WebhookFilter, event: &StoredEvent, payload: Option<&[u8]>) -> bool {
     let Ok(attributes) = attributes_of(event) else {
         return false;
@@ -243,7 +243,7 @@ pub(super) fn attributes_of(event: &StoredEvent) -> serde_json::Result<BTreeMap<
     Ok(attributes.unwrap_or_default())
 }
 
-/// What is wrong with a request id.
+/// The error for an invalid request id.
 pub(super) fn check_request_id(id: &str) -> Option<Violation> {
     let is_good = id.len() <= REQUEST_ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     (!is_good).then(|| Violation {
@@ -270,7 +270,7 @@ fn check_fields(event: &NewEvent<'_>) -> Vec<Violation> {
     violations
 }
 
-/// What a repeat under the same request id must share: type, payload, time, attributes and ordering key.
+/// The content that a retry under the same request id must repeat: type, payload, time, attributes and ordering key.
 fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     let occurred_at = event.occurred_at.unwrap_or_default().to_be_bytes();
@@ -281,7 +281,7 @@ fn fingerprint(event: &NewEvent<'_>, attributes: Option<&str>) -> [u8; 32] {
         attributes.unwrap_or_default().as_bytes(),
         event.ordering_key.as_bytes(),
     ];
-    // Without a key as it was before there were any.
+    // Without a key, as in versions before ordering keys.
     let count = if event.ordering_key.is_empty() { 4 } else { 5 };
     for part in &parts[..count] {
         hash.update((part.len() as u64).to_be_bytes());
@@ -317,7 +317,7 @@ pub(super) fn ping_payload(action: &str, webhook: &str, url: &str, active: bool,
     Bytes::from(serde_json::to_vec(&ping).expect("strings always serialise"))
 }
 
-/// The webhooks of a ping: just the one.
+/// The webhooks of a ping: only its own.
 pub(super) fn only(webhook: i64) -> Arc<[i64]> {
     Arc::from([webhook])
 }

@@ -1,4 +1,4 @@
-//! Why an event was sent to a webhook or not, and what a filter would do.
+//! Explains why an event was or was not sent to a webhook, and tests filters.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,18 +21,18 @@ use super::{
     events::{attributes_of, while_others_are_served},
 };
 
-/// An event to try a filter on.
+/// An event to test a filter with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Its type.
     pub event_type: String,
     /// Its payload.
     pub payload: Bytes,
-    /// The field that the payload came in.
+    /// The name of the payload's field.
     pub payload_field: String,
     /// The publisher's attributes.
     pub attributes: BTreeMap<String, String>,
-    /// What ordered webhooks order it by.
+    /// The ordering key.
     pub ordering_key: String,
 }
 
@@ -49,12 +49,12 @@ impl Sample {
         })
     }
 
-    /// Asks filters about the event.
+    /// Evaluates filters for the event.
     fn with_facts<T>(&self, ask: impl FnOnce(&EventFacts<'_>) -> T) -> AppResult<T> {
         self.with_facts_of(Some(&self.payload[..]), ask)
     }
 
-    /// Asks filters about the event; none of them reads the payload if there is none.
+    /// Evaluates filters for the event; without a payload, none of them reads it.
     fn with_facts_of<T>(&self, payload: Option<&[u8]>, ask: impl FnOnce(&EventFacts<'_>) -> T) -> AppResult<T> {
         while_others_are_served(payload.map_or(0, <[u8]>::len), || {
             let facts = EventFacts::new(&self.event_type, &self.attributes, &self.ordering_key, payload)
@@ -64,53 +64,53 @@ impl Sample {
     }
 }
 
-/// An event, and what became of it.
+/// An event with its results.
 #[derive(Clone, Debug)]
 pub struct ExplainedEvent {
-    /// The event; of its payload the beginning.
+    /// The event, with the beginning of its payload.
     pub record: EventRecord,
-    /// Webhook by webhook.
+    /// One result per webhook.
     pub explanations: Vec<Explanation>,
 }
 
-/// What became of an event for one webhook.
+/// The result of an event for one webhook.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The webhook.
     pub webhook: WebhookId,
-    /// Why it is owed or not.
+    /// The reason.
     pub reason: Reason,
     /// The delivery, if it is owed.
     pub delivery: Option<DeliveryRecord>,
-    /// Whether the webhook was changed after the event was published: then the reason is judged by what it is now.
+    /// Whether the webhook was changed after the event was published: then the reason uses its current configuration.
     pub changed_since: bool,
     /// Whether the webhook has a filter now.
     pub has_filter: bool,
 }
 
-/// Why an event is owed to a webhook or not.
+/// Why an event is or is not owed to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is owed: there is a delivery.
+    /// It is owed and has a delivery.
     Owed,
-    /// The webhook was installed after the event was published.
+    /// The webhook was created after the event was published.
     CreatedLater,
     /// The webhook is inactive.
     Inactive,
     /// The webhook is not subscribed to the type.
     NotSubscribed,
-    /// The webhook's filter does not match; with why it could not be evaluated, if so.
+    /// The webhook's filter does not match; with the error if it could not be evaluated.
     Filtered(Option<String>),
-    /// The webhook would get such an event now: it was changed since.
+    /// The webhook would receive the event now: it was changed since.
     ChangedSince,
 }
 
 impl App {
-    /// For every webhook of the organization why an event was sent to it or not, oldest webhook first; a webhook that was
-    /// deleted only if the event was owed to it. Of the payload the first `payload_bytes` come with it.
+    /// Explains for every webhook of the organization why an event was or was not sent to it, oldest webhook first; deleted
+    /// webhooks only if the event was owed to them. Returns the first `payload_bytes` of the payload.
     ///
     /// # Errors
-    /// When there is no such event in the organization.
+    /// When the organization has no such event.
     pub async fn explain_event(
         &self,
         caller: &Caller,
@@ -121,14 +121,14 @@ impl App {
         let record = self.event_beginning(caller, organization, id, payload_bytes).await?;
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let records = self.store.deliveries_of_event(row.id, record.event.id).await?;
-        // Of a delivery that was replayed the last one tells.
+        // For a replayed delivery, the last one counts.
         let mut owed: HashMap<i64, DeliveryRecord> =
             records.into_iter().map(|record| (record.webhook_id, record)).collect();
         let is_ping = record.event.event_type == "ping";
         let webhooks = self.registry.webhooks(row.id, i64::MIN, usize::MAX);
         let snapshot = Arc::clone(&self.registry.snapshot());
         let known = |webhook: &WebhookRow| snapshot.webhooks.get(&webhook.id);
-        // The whole payload may be large: it is read only where a filter that did not let the event through asks about it.
+        // A payload may be large: it is read only if a filter that rejected the event uses it.
         let not_owed = webhooks.iter().filter(|rows| !owed.contains_key(&rows.row.id));
         let payload = if not_owed.filter_map(|rows| known(&rows.row)).any(reads_payload) {
             Some(self.get_event(caller, organization, id).await?.event.payload)
@@ -166,10 +166,10 @@ impl App {
         Ok(ExplainedEvent { record, explanations })
     }
 
-    /// Whether a filter matches a published event; or why it could not be evaluated for it.
+    /// Whether a filter matches a published event, or why it could not be evaluated.
     ///
     /// # Errors
-    /// When the filter would be refused, or there is no such event.
+    /// When the filter would be rejected, or there is no such event.
     pub async fn test_filter_on_event(
         &self,
         caller: &Caller,
@@ -183,10 +183,10 @@ impl App {
         Sample::of(record.event)?.with_facts(|facts| filter.matches(facts))
     }
 
-    /// Whether a filter matches a sample; or why it could not be evaluated for it.
+    /// Whether a filter matches a sample, or why it could not be evaluated.
     ///
     /// # Errors
-    /// When the filter would be refused, or the sample could not be published.
+    /// When the filter would be rejected, or the sample could not be published.
     pub fn test_filter(&self, caller: &Caller, filter: &str, sample: &Sample) -> AppResult<Result<bool, String>> {
         caller.require_any(Scope::Manage)?;
         let filter = compile(filter)?;
@@ -206,7 +206,8 @@ fn reads_payload(webhook: &Arc<Webhook>) -> bool {
     filter.is_some_and(|filter| filter.reads_payload())
 }
 
-/// Why an event is not owed to a webhook, by what the webhook is now; `None` for one that cannot be read, which is sent nothing.
+/// Why an event is not owed to a webhook, by its current configuration; `None` for an unreadable webhook, which receives
+/// nothing.
 fn judge(webhook: Option<&Arc<Webhook>>, event_type: &str, facts: &EventFacts<'_>) -> Reason {
     let Some(webhook) = webhook.filter(|webhook| webhook.active) else {
         return Reason::Inactive;

@@ -1,4 +1,4 @@
-//! Which webhooks fail, and what is due for the longest, for those who look after them.
+//! Failing webhooks and overdue deliveries, for operators.
 
 use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
@@ -13,7 +13,7 @@ use super::{
     webhooks::{WebhookName, WebhookView},
 };
 
-/// A webhook that fails, or was disabled because it did.
+/// A webhook that fails, or was disabled because it failed.
 #[derive(Clone, Debug)]
 pub struct TroubledWebhook {
     /// The organization's name.
@@ -22,24 +22,24 @@ pub struct TroubledWebhook {
     pub webhook: WebhookName,
     /// When it first failed after its last success.
     pub failing_since: Option<i64>,
-    /// How often it has failed since.
+    /// Number of failures since then.
     pub failures: i32,
     /// Why and when it was disabled, if it was.
     pub disabled: Option<(String, i64)>,
 }
 
-/// A webhook with paused ordering keys.
+/// A webhook with blocked ordering keys.
 #[derive(Clone, Debug)]
 pub struct PausedWebhook {
     /// The organization's name.
     pub organization: String,
     /// The webhook.
     pub webhook: WebhookName,
-    /// How many of its keys are paused; more than [`hookwright_storage::PAUSED_COUNTED`] stands for any number above it.
+    /// Number of blocked keys; more than [`hookwright_storage::PAUSED_COUNTED`] means any number above it.
     pub keys: usize,
 }
 
-/// The place of a webhook among those in trouble: since when, and its id. As text `since.id`.
+/// The position of a failing webhook: since when, and its id. As text `since.id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TroublePlace(i64, i64);
 
@@ -59,7 +59,7 @@ impl FromStr for TroublePlace {
 }
 
 impl TroubledWebhook {
-    /// Since when it has been in trouble.
+    /// Since when it fails.
     pub fn since(&self) -> Option<i64> {
         self.failing_since.or(self.disabled.as_ref().map(|(_, at)| *at))
     }
@@ -69,14 +69,14 @@ impl TroubledWebhook {
     }
 }
 
-/// A page of the webhooks in trouble.
+/// A page of failing webhooks.
 #[derive(Clone, Debug)]
 pub struct Troubles {
-    /// Those who have been in trouble for the longest first.
+    /// Longest failing first.
     pub webhooks: Vec<TroubledWebhook>,
-    /// How many there are on all pages.
+    /// The total number.
     pub total: usize,
-    /// The place to go on after, if there are more.
+    /// The position to continue after, if there are more.
     pub next: Option<TroublePlace>,
 }
 
@@ -95,17 +95,17 @@ impl Troubles {
     }
 }
 
-/// Since when the delivery is due that has been due for the longest, of those to webhooks that are active: by the schedule clock.
+/// Since when the oldest overdue delivery to an active webhook is due, by the schedule clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OldestDue {
-    /// Of those that this node sends.
+    /// Of this node.
     pub(crate) here: Option<i64>,
-    /// Of those that wait at any node.
+    /// Of any node.
     pub(crate) anywhere: Option<i64>,
 }
 
 impl OldestDue {
-    /// What waits in the store; and what this node has in memory, if it does not get on with that.
+    /// Deliveries in the store; and those in this node's memory, if it is stalled.
     pub(crate) async fn find(store: &Store, engine: &Engine) -> Result<Self, StoreError> {
         let (mut here, mut anywhere) = (None, None);
         let now = clock::schedule_us();
@@ -144,7 +144,7 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
 }
 
 impl App {
-    /// Which of these webhooks of an organization fail now, by id.
+    /// Which of these webhooks of an organization are failing, by id.
     ///
     /// # Errors
     /// When the organization does not exist, or the store does not answer.
@@ -167,12 +167,12 @@ impl App {
         Ok(own.map(|health| (health.webhook_id, shown(health))).collect())
     }
 
-    /// Counts the paused ordering keys of webhooks of one organization.
+    /// Counts the blocked ordering keys of webhooks of one organization.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn count_paused_keys(&self, views: &mut [WebhookView]) -> AppResult<()> {
-        // Of no others is a delivery ever paused.
+        // Only deliveries of these webhooks are ever paused.
         let ordered = || views.iter().filter(|view| view.spec.ordered).map(|view| &view.row);
         let (first, last) = (ordered().map(|row| row.id).min(), ordered().map(|row| row.id).max());
         let (Some(first), Some(last), Some(row)) = (first, last, ordered().next()) else {
@@ -187,7 +187,7 @@ impl App {
         Ok(())
     }
 
-    /// Webhooks of the installation with paused ordering keys, `size` at most; and whether there are more.
+    /// Webhooks of the installation with blocked ordering keys, at most `size`; and whether there are more.
     ///
     /// # Errors
     /// When the caller may not see them, or the store does not answer.
@@ -211,8 +211,8 @@ impl App {
         Ok((known.collect(), more))
     }
 
-    /// How many deliveries wait behind a delivery that is the first of its ordering key; more than
-    /// [`hookwright_storage::PAUSED_COUNTED`] stands for any number above it.
+    /// Number of deliveries blocked by the first delivery of an ordering key; more than
+    /// [`hookwright_storage::PAUSED_COUNTED`] means any number above it.
     ///
     /// # Errors
     /// When the organization does not exist, or the store does not answer.
@@ -225,8 +225,7 @@ impl App {
         }
     }
 
-    /// Since when the delivery is due that has been due for the longest, by the schedule clock, to a webhook that is active: at
-    /// whichever node it waits.
+    /// Since when the oldest overdue delivery to an active webhook is due, by the schedule clock, over all nodes.
     ///
     /// # Errors
     /// When the caller may not see the installation, or the store does not answer.
@@ -235,7 +234,7 @@ impl App {
         Ok(OldestDue::find(&self.store, &self.engine).await?.anywhere)
     }
 
-    /// The webhooks of the installation that fail now or were disabled, the longest first, from after a place: `size` at most.
+    /// The webhooks of the installation that are failing or disabled, longest first, after a position: at most `size`.
     ///
     /// # Errors
     /// When the caller may not see them, or the store does not answer.

@@ -9,30 +9,30 @@ use super::{
 };
 use crate::options::SettingInForce;
 
-/// What an installation runs.
+/// The version and settings of an installation.
 #[derive(Clone, Debug)]
 pub struct InstallationView<'a> {
     /// The version of this server.
     pub version: &'a str,
-    /// The commit that it was built from; empty where that is not known.
+    /// The commit that it was built from; empty if unknown.
     pub commit: String,
-    /// Whether several nodes may share the store.
+    /// Whether several nodes can share the store.
     pub shared_store: bool,
     /// When this server was started.
     pub started_at: i64,
-    /// How many nodes there are.
+    /// The number of nodes.
     pub nodes: usize,
-    /// The number of this one.
+    /// The number of this node.
     pub node: u16,
-    /// The settings in force here.
+    /// The current settings of this server.
     pub settings: Vec<SettingInForce>,
 }
 
 impl App {
-    /// What the installation runs, as this server sees it.
+    /// The version and settings of the installation, as this server sees them.
     ///
     /// # Errors
-    /// When the caller may not see it, or the store does not answer.
+    /// When the caller may not see them, or the store does not answer.
     pub async fn get_installation(&self, caller: &Caller) -> AppResult<InstallationView<'_>> {
         caller.require(Scope::Admin)?;
         let shared_store = self.store.lease().is_some();

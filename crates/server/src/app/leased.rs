@@ -1,7 +1,8 @@
-//! Work that is a row in the store: a node takes rows that nobody works on, on a lease, and works on them until they end.
+//! Background work with a row in the store: a node takes idle rows on a lease, and works on them until they end.
 //!
-//! Replays and operations are such work. A row whose node is gone is taken by another node when its lease ends; a server that
-//! stops leaves its rows to the node that goes on. A panic in the work ends the server, as one in any other part does.
+//! Replays and operations are such work. When a node is gone, another node takes its rows at the end of their lease. A
+//! server that stops leaves its rows to the next one. A panic in the work ends the server, like a panic in any other
+//! component.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -10,38 +11,38 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::App;
 
-/// How often a node looks for rows whose node is gone, where there are several.
+/// Interval at which a node looks for rows of lost nodes, if there are several nodes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a node waits after the store did not answer.
+/// Delay after the store did not answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the end of the server waits for work to note how far it is.
+/// Time that the server's shutdown waits for work to store its progress.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which rows a node may take.
+/// The rows that a node may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free {
-    /// Also those that an earlier run of this node had.
+    /// Including those of an earlier run of this node.
     pub(super) own: bool,
-    /// At most so many.
+    /// Maximum number.
     pub(super) most: usize,
 }
 
 /// A kind of such work.
 pub(super) trait Leased: 'static {
-    /// What the store has of it.
+    /// Its row in the store.
     type Row: Send + 'static;
-    /// What it is called in the log.
+    /// Its name in the log.
     const WHAT: &'static str;
-    /// How many rows a node works on at once.
+    /// Number of rows that a node works on concurrently.
     const PLACES: usize;
 
-    /// Told when a row was stored.
+    /// Notified when a row was stored.
     fn begun(app: &App) -> &Notify;
 
     /// A row's id.
     fn id(row: &Self::Row) -> i64;
 
-    /// Takes rows that nobody works on.
+    /// Takes idle rows.
     fn take(app: &App, free: Free) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send;
 
     /// Works on a row until it has ended, another node has it, or the server stops. Returns its id.
@@ -71,7 +72,7 @@ impl App {
                     }
                     Err(error) => {
                         failed = true;
-                        tracing::warn!(%error, "cannot look for {} yet; will try again", L::WHAT);
+                        tracing::warn!(%error, "cannot look for {} yet; will retry", L::WHAT);
                     }
                 }
             }
@@ -89,7 +90,7 @@ impl App {
                 _ = stopping.changed() => {}
             }
         }
-        // What is running notes how far it is, or leaves it to whoever goes on.
+        // Running work stores its progress, or leaves it to its next owner.
         let _ = tokio::time::timeout(STOP_TIMEOUT, async { while works.join_next().await.is_some() {} }).await;
     }
 }

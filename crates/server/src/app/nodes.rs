@@ -9,19 +9,19 @@ use super::{
     error::AppResult,
 };
 
-/// A node as shown to a caller.
+/// A node as callers see it.
 #[derive(Clone, Debug)]
 pub struct NodeView {
     /// The node.
     pub row: NodeRow,
-    /// Whether it has a lease to keep.
+    /// Whether it has a lease.
     pub leased: bool,
     /// Whether it is this server.
     pub answering: bool,
 }
 
 impl App {
-    /// Nodes with numbers above `after`, sorted; and the place to go on from, if there are more.
+    /// Nodes with numbers above `after`, sorted; and the position to continue from, if there are more.
     ///
     /// # Errors
     /// When the caller may not see them, or the store does not answer.
@@ -50,7 +50,7 @@ impl App {
         Ok(super::page(views.collect(), size, |view| view.row.number.to_string()))
     }
 
-    /// The one server of an embedded store.
+    /// The only server of an embedded store.
     fn only_node(&self, deliveries_waiting: i64) -> NodeRow {
         let gauges = self.engine.gauges();
         let now = clock::now_us();

@@ -1,7 +1,7 @@
 //! Operations: work on many deliveries that would take longer than a call may.
 //!
-//! The call that asks for it changes the configuration and returns; `runner` does the work in steps. See
-//! [`hookwright_storage::operations`] for what an operation guarantees.
+//! The call changes the configuration and returns; `runner` does the work in steps. See [`hookwright_storage::operations`]
+//! for the guarantees of an operation.
 
 mod runner;
 
@@ -26,10 +26,10 @@ use super::{
 };
 
 const KIND: &str = "hookwright.v1.Operation";
-/// How many running operations a page of the console tells of.
+/// Maximum number of running operations on a console page.
 const SHOWN_MAX: usize = 10;
 
-/// What is counted of operations.
+/// Metrics of operations.
 #[derive(Clone, Default)]
 pub(crate) struct OperationMetrics {
     running: Gauge,
@@ -37,17 +37,17 @@ pub(crate) struct OperationMetrics {
 }
 
 impl OperationMetrics {
-    /// Adds them to a registry.
+    /// Registers them.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "operations_running",
-            "Operations that this node works on, such as discarding a backlog",
+            "Operations that this node is running, such as discarding a backlog",
             metrics.running.clone(),
         );
         registry.register(
             "operation_deliveries",
-            "Deliveries that operations have dealt with",
+            "Deliveries that operations have processed",
             metrics.deliveries.clone(),
         );
         metrics
@@ -58,13 +58,13 @@ impl App {
     /// One operation.
     ///
     /// # Errors
-    /// When there is none of that id that the caller may see.
+    /// When the caller may see no operation with this id.
     pub async fn get_operation(&self, caller: &Caller, id: OperationId) -> AppResult<OperationRow> {
         self.operation_for(caller, Scope::Read, id).await
     }
 
-    /// Operations with ids below `before`, newest first, of one organization if one is named; and the id to go on from, if there
-    /// are more.
+    /// Operations with ids below `before`, newest first, of one organization if it is named; and the id to continue from, if
+    /// there are more.
     ///
     /// # Errors
     /// When the organization does not exist, or the caller may not see its operations.
@@ -80,7 +80,7 @@ impl App {
         Ok(super::page(rows, size, |row| row.id.to_string()))
     }
 
-    /// Operations that are running, oldest first, of one organization if one is named: as many as a page tells of.
+    /// Running operations, oldest first, of one organization if it is named; at most as many as a page shows.
     ///
     /// # Errors
     /// When the organization does not exist, or the caller may not see its operations.
@@ -93,17 +93,17 @@ impl App {
         Ok(self.store.running_operations(organization, SHOWN_MAX).await?)
     }
 
-    /// Ends an operation that is running: what it has done by then stays. Only the discarding of a backlog can be cancelled.
+    /// Stops a running operation; its finished work stays. Only discarding a backlog can be cancelled.
     ///
     /// # Errors
-    /// When there is none of that id that the caller may see, it cannot be cancelled, or it has ended.
+    /// When the caller may see no operation with this id, it cannot be cancelled, or it has ended.
     pub async fn cancel_operation(&self, caller: &Caller, id: OperationId) -> AppResult<OperationRow> {
         let row = self.operation_for(caller, Scope::Manage, id).await?;
         let (OperationKind::DiscardBacklog, Some(webhook)) = (row.kind(), row.webhook_id) else {
             return Err(AppError::Precondition {
                 reason: "OPERATION_NOT_CANCELLABLE",
                 subject: resource(id),
-                message: "only the discarding of a backlog can be cancelled; this operation completes a change that is in force"
+                message: "only discarding a backlog can be cancelled; this operation completes a change that has taken effect"
                     .to_owned(),
             });
         };
@@ -123,7 +123,7 @@ impl App {
             return Err(AppError::Precondition {
                 reason: "OPERATION_ENDED",
                 subject: resource(id),
-                message: "the operation has ended already".to_owned(),
+                message: "the operation has already ended".to_owned(),
             });
         }
         self.backlog_waits_again(webhook);
@@ -137,7 +137,7 @@ impl App {
         self.run_leased::<runner::Operations>().await;
     }
 
-    /// The operation that a change began, if it did: its work begins at once.
+    /// The operation that a change began, if any: starts its work at once.
     pub(super) fn operation_of(&self, begun: Begun, audit: &AuditRow) -> Option<OperationId> {
         if !begun.operation {
             return None;
@@ -146,15 +146,15 @@ impl App {
         Some(OperationId::from_raw(audit.id))
     }
 
-    /// Nothing of a webhook's backlog is discarded any more: what is left of it is sent.
+    /// Stops discarding a webhook's backlog: the rest of it is sent.
     fn backlog_waits_again(&self, webhook: i64) {
         self.registry.end_discard(webhook);
         self.engine.webhook_changed(WebhookId::from_raw(webhook));
         self.engine.stored(WebhookId::from_raw(webhook));
     }
 
-    /// The operation, if the caller has the scope for its organization. A caller that is limited to another organization gets the
-    /// same answer whether it exists or not.
+    /// The operation, if the caller has the scope for its organization. A caller that is limited to another organization
+    /// gets the same answer whether it exists or not.
     async fn operation_for(&self, caller: &Caller, scope: Scope, id: OperationId) -> AppResult<OperationRow> {
         let row = self.store.get_operation(id.raw()).await?;
         caller.require_for(scope, row.as_ref().map_or(0, |row| row.organization_id))?;

@@ -35,7 +35,7 @@ impl App {
                 reason: "ORGANIZATION_EXISTS",
                 kind: KIND,
                 name: format!("organizations/{name}"),
-                message: format!("organization `{name}` exists already; choose another name"),
+                message: format!("organization `{name}` already exists; choose another name"),
             });
         }
         let now = clock::now_us();
@@ -63,22 +63,23 @@ impl App {
     /// One organization.
     ///
     /// # Errors
-    /// When there is none of that name that the caller may see.
+    /// When the caller may see no organization of this name.
     pub fn get_organization(&self, caller: &Caller, name: &str) -> AppResult<OrganizationRow> {
         self.organization_for(caller, Scope::Read, name)
     }
 
-    /// The organization that the caller is limited to; `None` for a caller that is limited to none, or whose organization is gone.
+    /// The organization that the caller is limited to; `None` if it is not limited, or its organization was deleted.
     pub fn own_organization(&self, caller: &Caller) -> Option<OrganizationRow> {
         self.registry.organization_of_id(caller.organization()?)
     }
 
-    /// How many webhooks an organization has.
+    /// The number of an organization's webhooks.
     pub fn webhook_count(&self, organization: &OrganizationRow) -> usize {
         self.registry.webhook_count(organization.id)
     }
 
-    /// Organizations after a name, sorted, of those whose names begin with the prefix; and the place to go on from, if there are more.
+    /// Organizations after a name, sorted, whose names begin with the prefix; and the position to continue from, if there
+    /// are more.
     ///
     /// # Errors
     /// When the caller may not see all organizations.
@@ -107,7 +108,7 @@ impl App {
         self.organization_for(caller, Scope::Admin, name)?;
         display_name.as_deref().map_or(Ok(()), check)?;
         let mut changing = self.changing().await?;
-        // Looked up again: it may have been changed while this call waited for its turn.
+        // Looked up again: it may have changed while this call waited for its turn.
         let old = self.organization_for(caller, Scope::Admin, name)?;
         let row = OrganizationRow {
             display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
@@ -128,8 +129,8 @@ impl App {
         Ok(row)
     }
 
-    /// Deletes an organization and revokes its tokens; with `force`, its webhooks go too. What is pending for them is cancelled: a
-    /// small backlog before this returns, a large one by the operation that this names.
+    /// Deletes an organization and revokes its tokens; with `force`, also its webhooks. Its pending deliveries are
+    /// cancelled: a small backlog before this returns, a large one by the returned operation.
     ///
     /// # Errors
     /// When it does not exist, or has webhooks and `force` is not set.
@@ -170,8 +171,8 @@ impl App {
         Ok(operation)
     }
 
-    /// The organization of that name, if the caller has the scope for it. A caller that is limited to another organization
-    /// gets the same answer whether this one exists or not.
+    /// The organization of this name, if the caller has the scope for it. A caller that is limited to another organization
+    /// gets the same answer whether it exists or not.
     pub(super) fn organization_for(&self, caller: &Caller, scope: Scope, name: &str) -> AppResult<OrganizationRow> {
         let row = self.registry.organization(name);
         caller.require_for(scope, row.as_ref().map_or(0, |row| row.id))?;

@@ -1,11 +1,11 @@
-//! Places that there are a number of, and for each owner (an organization, a token, an address) a share of that: nobody takes the
-//! others'.
+//! Permits for a bounded resource, with a share for each owner (an organization, a token, an address), so that no owner can
+//! take all of them.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// The places of one kind.
+/// The permits of one resource.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Taken>);
 
@@ -15,18 +15,18 @@ struct Taken {
     by_owner: Mutex<HashMap<i64, usize>>,
 }
 
-/// A place, until it is dropped.
+/// A permit, until it is dropped.
 pub(crate) struct Place {
     places: Places,
     owner: i64,
 }
 
-/// Why there is no place.
+/// Why no permit is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     /// All are taken.
     All,
-    /// The owner has its share.
+    /// The owner has its full share.
     Share,
 }
 
@@ -39,7 +39,7 @@ impl Places {
         }))
     }
 
-    /// Takes one.
+    /// Takes a permit.
     pub(crate) fn take(&self, owner: i64) -> Result<Place, Full> {
         let mut taken = self.0.by_owner.lock();
         if taken.values().sum::<usize>() >= self.0.most {

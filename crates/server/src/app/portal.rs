@@ -1,8 +1,8 @@
-//! Portal links: a customer's way into the console, for one organization and a short time.
+//! Portal links, which give customers short-term access to one organization in the console.
 //!
-//! A link carries all that it grants, sealed for this alone (`app::sealed`): no row, and no other token of the installation
-//! opens as one. It rests on the API token that it was made with: once that is revoked or expires, neither the link nor what it
-//! opened is good on any node. A link that is revoked by itself has a row, until the longest link would have ended.
+//! A link contains all that it grants, encrypted for this purpose only (`app::sealed`): it needs no row, and no other token
+//! of the installation works as a link. It depends on the API token that created it: once that token is revoked or expires,
+//! the link and its sessions are valid on no node. A revoked link has a row, until the longest link would have expired.
 
 use std::time::Duration;
 
@@ -21,27 +21,27 @@ use super::{
     sealed::Seal,
 };
 
-/// What links are sealed for; a change of their form changes it.
+/// The purpose of the encryption; a change of the format changes it.
 const PURPOSE: &str = "portal-link/2";
-/// How long a link may be good for.
+/// Range of a link's lifetime.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
-/// A revoked link is noted so much longer than it could have lasted: other nodes' clocks may be late.
+/// Additional time for which a revocation is kept, because other nodes' clocks may be late.
 const CLOCKS_US: i64 = 10 * 60 * 1_000_000;
-/// How many revoked links of an organization are noted: all of them are in memory, each for a day.
+/// Maximum number of revoked links per organization: all of them are in memory, each for a day.
 const REVOKED_MAX: i64 = 10_000;
 const RETURN_URL_CHARS_MAX: usize = 1_000;
-const WRONG: &str = "the portal link is not valid, or has expired; ask the application that gave it for a new one";
+const WRONG: &str = "the portal link is not valid, or has expired; request a new one from your application";
 
 /// A link to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewPortalLink<'a> {
     /// The organization's name.
     pub organization: &'a str,
-    /// How long it is good for.
+    /// Its lifetime.
     pub ttl: Duration,
-    /// Whether it lets people look alone.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// Where the link back points; empty for none.
+    /// The target of the link back; empty for none.
     pub return_url: &'a str,
 }
 
@@ -50,26 +50,26 @@ pub struct NewPortalLink<'a> {
 pub struct PortalLink {
     /// Its id.
     pub id: PortalLinkId,
-    /// Where it leads.
+    /// Its URL.
     pub url: String,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: i64,
 }
 
-/// What a link opens.
+/// The access that a link grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortalSession {
-    /// Who came by it: limited to the organization, to the time of the link, and to that of the token that made it.
+    /// The caller: limited to the organization, and to the lifetimes of the link and of the token that created it.
     pub caller: Caller,
-    /// Where the link back points.
+    /// The target of the link back.
     pub return_url: Option<String>,
 }
 
-/// What a link says.
+/// The contents of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Grant {
     link: i64,
-    /// The token that it was made with.
+    /// The token that created it.
     token: i64,
     organization: i64,
     expires_at: i64,
@@ -81,7 +81,7 @@ impl App {
     /// Creates a link.
     ///
     /// # Errors
-    /// When the organization does not exist, a field is at fault, or the caller came by a link itself.
+    /// When the organization does not exist, a field is invalid, or the caller has a link itself.
     pub async fn create_portal_link(&self, caller: &Caller, new: NewPortalLink<'_>) -> AppResult<PortalLink> {
         let token = caller.require_token()?;
         let row = self.organization_for(caller, Scope::Portal, new.organization)?;
@@ -115,11 +115,11 @@ impl App {
         })
     }
 
-    /// Revokes a link: it opens no more, and what it opened ends, on every node. Whether there ever was such a link is not told.
+    /// Revokes a link, and ends its sessions on every node. The answer does not reveal whether the link existed.
     ///
     /// # Errors
-    /// When the organization does not exist, the caller came by a link itself, or the organization has reached the limit of revoked
-    /// links.
+    /// When the organization does not exist, the caller has a link itself, or the organization has reached the limit on
+    /// revoked links.
     pub async fn revoke_portal_link(&self, caller: &Caller, organization: &str, id: PortalLinkId) -> AppResult<()> {
         caller.require_token()?;
         let mut changing = self.changing().await?;
@@ -139,8 +139,8 @@ impl App {
                 reason: "REVOKED_LINK_LIMIT_REACHED",
                 subject: format!("organizations/{organization}"),
                 message: format!(
-                    "{REVOKED_MAX} links of organization `{organization}` were revoked within a day, the most that are noted; \
-                     revoke the token that they were made with"
+                    "{REVOKED_MAX} links of organization `{organization}` were revoked within a day, which is the limit; \
+                 revoke the token that created them"
                 ),
             });
         }
@@ -148,11 +148,11 @@ impl App {
         changing.settle().await
     }
 
-    /// What a link opens, by its token: the part of its URL after `/portal/`.
+    /// The access that a link grants, by its token: the part of its URL after `/portal/`.
     ///
     /// # Errors
-    /// When it is none of this installation, was altered, or has expired, or its organization was deleted, or the API token that
-    /// it was made with is no longer in force.
+    /// When it is not a link of this installation, was altered or has expired, its organization was deleted, or the API
+    /// token that created it is no longer active.
     pub fn open_portal_link(&self, link: &str) -> AppResult<PortalSession> {
         let now = clock::now_us();
         let grant = Grant::open(&self.portal_seal, link, now).ok_or(AppError::Unauthenticated(WRONG))?;
@@ -168,7 +168,7 @@ impl App {
     }
 }
 
-/// What links are sealed with.
+/// The encryption of links.
 pub(super) fn seal(master: &MasterKey) -> Seal {
     Seal::new(master, PURPOSE)
 }
@@ -189,14 +189,14 @@ impl Grant {
     }
 }
 
-/// A link back must lead to a page, and run nothing in the console. Returns it as browsers read it, without what they drop.
+/// A link back must lead to a page, and must not run anything in the console. Returns it in browsers' normal form.
 fn return_url(text: &str) -> AppResult<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
     let url = Url::parse(text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    // As it is sealed: browsers keep no cookie that grows with it beyond 4,096 characters.
+    // In its encrypted form: browsers keep no cookie above 4,096 characters.
     let url = url.map(|url| url.as_str().replace('\\', "%5C"));
     let url = url.filter(|url| url.len() <= RETURN_URL_CHARS_MAX);
     let rule = || {
@@ -207,7 +207,7 @@ fn return_url(text: &str) -> AppResult<String> {
     url.ok_or_else(|| AppError::invalid("return_url", "INVALID_RETURN_URL", rule()))
 }
 
-/// A link as long as there can be one.
+/// A link of the maximum length.
 #[cfg(test)]
 pub(super) fn longest_link(master: &MasterKey) -> String {
     let start = "https://app.example/";
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(return_url(good).unwrap(), good);
         }
         assert_eq!(return_url(" https://a.example/\nb\t").unwrap(), "https://a.example/b");
-        // Sealed, a backslash would take twice its room.
+        // In the encrypted form a backslash would take twice its space.
         assert_eq!(return_url(r"https://a.example/#\").unwrap(), "https://a.example/#%5C");
         let long = format!("https://app.example/{}", "x".repeat(1_000));
         let encoded = format!("https://app.example/{}", "ä".repeat(200));

@@ -1,7 +1,7 @@
-//! Problems: webhooks and ordering keys that somebody should look at, over the installation or of one organization.
+//! Problems: webhooks and ordering keys that need attention, over the installation or in one organization.
 //!
-//! A list does bounded work for each page: webhooks are looked at in memory, those that fail are few rows, and paused keys are found
-//! by their index.
+//! A list does bounded work per page: webhooks are checked in memory, failing ones are few rows, and blocked keys have an
+//! index.
 
 use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
@@ -16,16 +16,16 @@ use super::{
     webhooks::WebhookName,
 };
 
-/// What is wrong, in the order in which a webhook's problems are listed.
+/// The problem, in the order in which a webhook's problems are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProblemState {
-    /// The service made the webhook inactive, for this reason.
+    /// The service disabled the webhook, for this reason.
     Disabled(String),
-    /// How many attempts to it failed since its last success.
+    /// Number of failed attempts since its last success.
     Failing(i32),
-    /// Its owner made it inactive.
+    /// A user paused it.
     Paused,
-    /// How many of its ordering keys are paused. A number above [`hookwright_storage::PAUSED_COUNTED`] means that there are more.
+    /// Number of its blocked ordering keys. A number above [`hookwright_storage::PAUSED_COUNTED`] means that there are more.
     KeysPaused(usize),
 }
 
@@ -54,21 +54,21 @@ pub enum ProblemKind {
     KeysPaused,
 }
 
-/// A webhook that somebody should look at.
+/// A webhook that needs attention.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// The organization's name.
     pub organization: String,
     /// The webhook.
     pub webhook: WebhookName,
-    /// What is wrong.
+    /// The problem.
     pub state: ProblemState,
-    /// Since when, where that is known.
+    /// Since when, if known.
     pub since: Option<i64>,
     organization_id: i64,
 }
 
-/// The place of a problem in a list: organization, webhook and kind. As text `organization.webhook.kind`.
+/// The position of a problem in a list: organization, webhook and kind. As text `organization.webhook.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProblemPlace(i64, i64, u8);
 
@@ -89,18 +89,18 @@ impl FromStr for ProblemPlace {
 }
 
 impl Problem {
-    /// Its place in a list.
+    /// Its position in a list.
     pub fn place(&self) -> ProblemPlace {
         ProblemPlace(self.organization_id, self.webhook.id, self.state.kind() as u8)
     }
 }
 
-/// Which problems to list.
+/// A query of problems.
 #[derive(Clone, Debug, Default)]
 pub struct ProblemFilter<'a> {
-    /// Only those of this organization.
+    /// Only problems of this organization.
     pub organization: Option<&'a str>,
-    /// Only those of these kinds; all when empty.
+    /// Only problems of these kinds; all if empty.
     pub kinds: Vec<ProblemKind>,
 }
 
@@ -110,7 +110,7 @@ impl ProblemFilter<'_> {
     }
 }
 
-/// How many webhooks are in each state.
+/// Number of webhooks in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WebhookStates {
     pub(crate) active: usize,
@@ -120,13 +120,13 @@ pub(crate) struct WebhookStates {
 }
 
 impl App {
-    /// The webhooks that fail, by id.
+    /// The failing webhooks, by id.
     pub(super) async fn all_failing(&self) -> AppResult<HashMap<i64, HealthRow>> {
         let rows = self.store.all_failing_webhooks().await?;
         Ok(rows.into_iter().map(|row| (row.webhook_id, row)).collect())
     }
 
-    /// How many webhooks of the installation are in each state.
+    /// Number of the installation's webhooks in each state.
     pub(crate) async fn webhook_states(&self) -> AppResult<WebhookStates> {
         let failing = self.all_failing().await?;
         let mut states = WebhookStates::default();
@@ -142,10 +142,11 @@ impl App {
         Ok(states)
     }
 
-    /// Problems from after a place, by organization and webhook: `size` at most; and the place to go on after, if there are more.
+    /// Problems after a position, by organization and webhook: at most `size`; and the position to continue after, if there
+    /// are more.
     ///
     /// # Errors
-    /// When the caller may not see them, there is no such organization, or the store does not answer.
+    /// When the caller may not see them, the organization does not exist, or the store does not answer.
     pub async fn list_problems(
         &self,
         caller: &Caller,
@@ -169,7 +170,7 @@ impl App {
         Ok(super::page(problems, size, |problem| problem.place().to_string()))
     }
 
-    /// Webhooks that are disabled, fail or are paused.
+    /// Webhooks that are disabled, failing or paused.
     async fn webhook_problems(&self, organization: Option<i64>, filter: &ProblemFilter<'_>) -> AppResult<Vec<Problem>> {
         let failing = self.all_failing().await?;
         let problem = |name: &str, row: &WebhookRow| {
@@ -186,14 +187,14 @@ impl App {
         Ok(self.registry.filter_webhooks(i64::MIN, usize::MAX, problem))
     }
 
-    /// Webhooks with paused ordering keys from a place on, about `size` at most.
+    /// Webhooks with blocked ordering keys from a position on, about `size` at most.
     async fn key_problems(
         &self,
         organization: Option<i64>,
         after: Option<ProblemPlace>,
         size: usize,
     ) -> AppResult<Vec<Problem>> {
-        // The webhook that the place names may have its keys to come.
+        // The blocked keys of the webhook at the position may come next.
         let from = after.map_or((i64::MIN, i64::MIN), |ProblemPlace(organization, webhook, _)| {
             (organization, webhook.saturating_sub(1))
         });
@@ -204,7 +205,7 @@ impl App {
             },
             None => PausedRange::all_after(from),
         };
-        // One more, in place of the one that the page before may have had.
+        // One more, to replace the one that the previous page may have had.
         let found = self.store.paused_webhooks(range, size + 1).await?;
         let problems = found.into_iter().filter_map(|found| {
             let rows = self.registry.any_webhook(WebhookId::from_raw(found.webhook_id))?;
@@ -220,7 +221,7 @@ impl App {
     }
 }
 
-/// What is wrong with a webhook as such, and since when.
+/// A webhook's problem apart from its keys, and since when.
 fn state_of(row: &WebhookRow, health: Option<&HealthRow>) -> Option<(ProblemState, Option<i64>)> {
     match (row.active, &row.disabled_reason) {
         (false, Some(reason)) => Some((ProblemState::Disabled(reason.clone()), row.disabled_at)),

@@ -1,4 +1,4 @@
-//! Deliveries that receivers fetch: handed out on a lease, acknowledged, or given more time.
+//! Pull deliveries: hands them out on a lease, acknowledges them, and moves their deadlines.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -18,43 +18,43 @@ use super::{
     webhooks::{inactive, resource},
 };
 
-/// What a delivery takes of a response beside its payload and its webhook's own headers: names, our headers and signatures.
+/// Bytes of a delivery in a response in addition to its payload and custom headers: names, our headers and signatures.
 const DELIVERY_BYTES: usize = 2_000;
-/// How often a call that waits looks for what came to wait by another node's doing.
+/// Interval at which a waiting call looks for deliveries that other nodes stored.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a caller asks for.
+/// A pull request.
 #[derive(Clone, Copy, Debug)]
 pub struct PullRequest {
-    /// How many deliveries at most.
+    /// Maximum number of deliveries.
     pub deliveries_max: usize,
-    /// How long it has to acknowledge them.
+    /// Time to acknowledge them.
     pub ack_timeout: Duration,
-    /// How long to wait for a first one.
+    /// Time to wait for a first delivery.
     pub wait: Duration,
-    /// The largest response; a first delivery alone may exceed it.
+    /// Maximum size of the response; a first delivery alone may exceed it.
     pub response_bytes_max: usize,
 }
 
-/// A delivery that was handed out.
+/// A leased delivery.
 #[derive(Clone, Debug)]
 pub struct PulledDelivery {
-    /// Delivery and attempt: what it is acknowledged by.
+    /// Delivery and attempt, which identify the lease.
     pub lease: Lease,
-    /// Until when it is nobody else's, in microseconds since the epoch.
+    /// The deadline, in microseconds since the epoch.
     pub deadline: i64,
     /// The event.
     pub event: StoredEvent,
-    /// The headers of the POST that it would be.
+    /// The headers of its POST.
     pub headers: Vec<(String, String)>,
 }
 
 impl App {
-    /// Hands out what waits for a webhook, oldest first. A caller that leaves ends the waiting; what was handed out to it by then is
-    /// handed out again after its deadline.
+    /// Hands out a webhook's pending deliveries, oldest first. If the caller disconnects the waiting ends; deliveries that
+    /// it was given are handed out again after their deadline.
     ///
     /// # Errors
-    /// When there is no such webhook in the organization, it is inactive, or its deliveries are posted.
+    /// When the organization has no such webhook, it is inactive, or it is a push webhook.
     pub async fn pull_deliveries(
         self: &Arc<Self>,
         caller: &Caller,
@@ -68,14 +68,14 @@ impl App {
             return Err(AppError::Precondition {
                 reason: "SERVER_HOLDS",
                 subject: resource(organization, id),
-                message: "the server was started with hold and hands nothing out; restart it without hold".to_owned(),
+                message: "the server runs with hold and gives out no deliveries; restart it without hold".to_owned(),
             });
         }
         let arrivals = self.engine.arrivals(id);
         let mut stopping = self.stopping.clone();
         let mut denied = pin!(self.until_denied(caller));
         loop {
-            // Before the look, so that what arrives in between is not missed.
+            // Before the query, so that no delivery is missed in between.
             let mut arrival = pin!(arrivals.notified());
             arrival.as_mut().enable();
             let webhook = self.fetched_webhook(caller, organization, id)?;
@@ -99,7 +99,7 @@ impl App {
     async fn hand_out(&self, webhook: &Webhook, request: PullRequest) -> AppResult<Vec<PulledDelivery>> {
         let now = clock::schedule_us();
         let deadline = now + micros(request.ack_timeout);
-        // What the deliveries take beside their payloads is set aside first: half of the response at most.
+        // Reserves the overhead of the deliveries first: at most half of the response.
         let beside = DELIVERY_BYTES + webhook.headers.iter().map(header_bytes).sum::<usize>();
         let rows = (request.response_bytes_max / 2 / beside).clamp(1, request.deliveries_max);
         let portion = Portion {
@@ -120,17 +120,18 @@ impl App {
             Ok(PulledDelivery {
                 lease: (leased.delivery, leased.attempt),
                 deadline: clock::shown_us(deadline),
-                headers: headers.ok_or_else(|| AppError::internal(&"the webhook's signing secret cannot be opened"))?,
+                headers: headers
+                    .ok_or_else(|| AppError::internal(&"the webhook's signing secret cannot be decrypted"))?,
                 event: leased.event,
             })
         });
         pulled.collect()
     }
 
-    /// Ends deliveries that were handed out as delivered. Returns the leases that are not good any more.
+    /// Ends leased deliveries as delivered. Returns the stale leases.
     ///
     /// # Errors
-    /// When there is no such webhook in the organization, or its deliveries are posted.
+    /// When the organization has no such webhook, or it is a push webhook.
     pub async fn acknowledge_deliveries(
         &self,
         caller: &Caller,
@@ -155,10 +156,10 @@ impl App {
         Ok(stale(leases, &done))
     }
 
-    /// Moves the deadlines of deliveries that were handed out. Returns the leases that are not good any more.
+    /// Moves the deadlines of leased deliveries. Returns the stale leases.
     ///
     /// # Errors
-    /// When there is no such webhook in the organization, or its deliveries are posted.
+    /// When the organization has no such webhook, or it is a push webhook.
     pub async fn extend_deliveries(
         &self,
         caller: &Caller,
@@ -176,7 +177,7 @@ impl App {
         Ok(stale(leases, &extended))
     }
 
-    /// A webhook whose deliveries are fetched, and which is active.
+    /// An active pull webhook.
     fn fetched_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<Arc<Webhook>> {
         let row = self.pull_webhook(caller, organization, id)?.row;
         let webhook = self.registry.snapshot().webhooks.get(&id.raw()).cloned();
@@ -195,14 +196,14 @@ impl App {
         Err(AppError::Precondition {
             reason: "WEBHOOK_IS_PUSH",
             subject: resource(organization, id),
-            message: "the deliveries of this webhook are posted to its payload_url; create one with delivery_mode \
-                      DELIVERY_MODE_PULL to fetch them"
+            message: "the deliveries of this webhook are posted to its payload_url; create one with delivery_mode DELIVERY_MODE_PULL \
+                 to pull them"
                 .to_owned(),
         })
     }
 }
 
-/// What a header takes of a response.
+/// Bytes of a header in a response.
 fn header_bytes((name, value): &(String, String)) -> usize {
     const FRAMING: usize = 12;
     name.len() + value.len() + FRAMING

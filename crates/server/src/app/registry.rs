@@ -1,4 +1,4 @@
-//! The configuration in memory: rows as stored, for answers, and the snapshot that the engine matches and sends by.
+//! The in-memory configuration: rows as stored, for answers, and the snapshot that the engine uses.
 
 mod event_type;
 mod state;
@@ -40,7 +40,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Takes in what the store holds, and puts it in force.
+    /// Loads the store's contents, and makes them effective.
     pub(super) fn new(rows: CatalogueRows, key: Arc<MasterKey>, limits: &Limits, catalogue: Arc<Catalogue>) -> Self {
         let registry = Self {
             state: RwLock::default(),
@@ -53,7 +53,7 @@ impl Registry {
         registry
     }
 
-    /// Puts what the store holds in force, in place of what was. Returns the webhooks that are new, changed or gone.
+    /// Replaces the effective configuration with the store's contents. Returns the new, changed and deleted webhooks.
     pub(super) fn replace(&self, rows: CatalogueRows) -> HashSet<i64> {
         self.replace_event_types(rows.event_types);
         let mut secrets: HashMap<i64, Vec<SecretRow>> = HashMap::new();
@@ -165,12 +165,12 @@ impl Registry {
         state.organizations().get(state.name(id)?).cloned()
     }
 
-    /// The name of the organization of an id.
+    /// The name of an organization by its id.
     pub(super) fn organization_name(&self, id: i64) -> Option<String> {
         self.state.read().name(id).cloned()
     }
 
-    /// Those whose names come after `after`, sorted, `count` at most.
+    /// Organizations with names after `after`, sorted, at most `count`.
     pub(super) fn organizations(&self, prefix: NamePrefix<'_>, after: &str, count: usize) -> Vec<OrganizationRow> {
         let state = self.state.read();
         let range = state.organizations().range::<str, _>(prefix.range(after));
@@ -213,20 +213,21 @@ impl Registry {
         rows.map(|rows| rows.secrets.clone()).unwrap_or_default()
     }
 
-    /// An organization's webhooks with ids above `after`, oldest first, `count` at most.
+    /// An organization's webhooks with ids above `after`, oldest first, at most `count`.
     pub(super) fn webhooks(&self, organization: i64, after: i64, count: usize) -> Vec<WebhookRows> {
         let state = self.state.read();
         state.webhooks_of(organization, after).take(count).cloned().collect()
     }
 
-    /// What an organization's webhooks post to, by id.
+    /// The payload URLs of an organization's webhooks, by id.
     pub(super) fn webhook_names(&self, organization: i64) -> Vec<WebhookName> {
         let state = self.state.read();
         let webhooks = state.webhooks_of(organization, i64::MIN);
         webhooks.map(|rows| WebhookName::of(&rows.row)).collect()
     }
 
-    /// What is made of each webhook with an id above `after` and its organization's name, where something is, `count` at most.
+    /// The results of a function for each webhook with an id above `after` and its organization's name, without `None`, at
+    /// most `count`.
     pub(super) fn filter_webhooks<T>(
         &self,
         after: i64,
@@ -291,7 +292,7 @@ impl Registry {
         self.catalogue.replace(state.snapshot.clone());
     }
 
-    /// A webhook as the engine needs it.
+    /// A webhook in the engine's form.
     fn runtime(&self, rows: &WebhookRows) -> Result<Webhook, String> {
         let row = &rows.row;
         let events: Vec<String> = serde_json::from_str(&row.events).map_err(|error| error.to_string())?;
@@ -307,7 +308,7 @@ impl Registry {
         let filter = filter.transpose().map_err(|error| error.to_string())?;
         let keys = secrets::signing_keys(&self.key, row, &rows.secrets)
             .inspect_err(
-                |error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot open a signing secret"),
+                |error| tracing::error!(webhook = %WebhookId::from_raw(row.id), %error, "cannot decrypt a signing secret"),
             )
             .ok();
         Ok(Webhook {

@@ -1,8 +1,7 @@
-//! Replays: deliveries made again, one by one or by the thousand, and those that a webhook missed.
+//! Replays: repeat deliveries, one or many, and send events that a webhook missed.
 //!
-//! A replay of many is a row in the store that says what was asked for and how far it is; `runner` works on it, and takes it
-//! up again after a restart. What is published for it carries a request id of its own, so that work done twice sends nothing
-//! twice.
+//! A replay of many is a row in the store with the selection and the progress. `runner` works on it, and resumes it after a
+//! restart. Its published events carry their own request ids, so that repeated work sends nothing twice.
 
 mod runner;
 mod selection;
@@ -30,37 +29,37 @@ use super::{
 };
 
 const KIND: &str = "hookwright.v1.Replay";
-/// How many replays an organization may have under way.
+/// Maximum number of running replays per organization.
 const RUNNING_MAX: i64 = 10;
 const EVENT_TYPES_MAX: usize = 100;
-/// What a replay selects when it names no states.
+/// The default states of a replay.
 const STATES_DEFAULT: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Cancelled];
 
-/// What a replay is asked to do.
+/// A replay's request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplaySpec {
-    /// Deliveries that were never made, in place of those that were.
+    /// Missed deliveries instead of existing ones.
     pub missed: bool,
-    /// Only to this webhook.
+    /// Only deliveries to this webhook.
     pub webhook: Option<i64>,
-    /// Only of events of these types.
+    /// Only deliveries of events of these types.
     pub event_types: Vec<String>,
-    /// Only in these states.
+    /// Only deliveries in these states.
     pub states: Vec<String>,
-    /// Only those whose last attempt failed for one of these reasons.
+    /// Only deliveries whose last attempt failed with one of these error classes.
     pub error_classes: Vec<String>,
-    /// Only of events published at or after this time.
+    /// Only deliveries of events published at or after this time.
     pub start_us: Option<i64>,
-    /// Only of events published before this time.
+    /// Only deliveries of events published before this time.
     pub end_us: Option<i64>,
-    /// Only count.
+    /// Count only.
     pub dry_run: bool,
-    /// Deliveries made per second at most.
+    /// Maximum number of deliveries created per second.
     pub rate: Option<f64>,
 }
 
 impl ReplaySpec {
-    /// What the conditions of a delivery filter ask for.
+    /// The conditions in the form of a delivery filter.
     pub fn with_conditions(self, filter: &DeliveryFilter) -> Self {
         Self {
             webhook: filter.webhook_id,
@@ -70,7 +69,7 @@ impl ReplaySpec {
         }
     }
 
-    /// What the audit log shows of it: what was asked for, by the names that callers use.
+    /// The request in the audit log, by the names that callers use.
     fn shown(&self) -> Value {
         let mut shown = json!(self);
         shown["webhook"] = json!(self.webhook.map(|id| WebhookId::from_raw(id).to_string()));
@@ -80,7 +79,7 @@ impl ReplaySpec {
         shown
     }
 
-    /// Which of the deliveries that were made it selects.
+    /// The filter of existing deliveries.
     pub fn conditions(&self) -> DeliveryFilter {
         let states: Vec<DeliveryState> = self.states.iter().filter_map(|state| state.parse().ok()).collect();
         let classes = self.error_classes.iter();
@@ -97,22 +96,22 @@ impl ReplaySpec {
     }
 }
 
-/// A replay as shown to a caller.
+/// A replay as callers see it.
 #[derive(Clone, Debug)]
 pub struct ReplayView {
     /// Its row.
     pub row: ReplayRow,
-    /// What was asked for.
+    /// The request.
     pub spec: ReplaySpec,
-    /// How far it has come through the time that it looks at: 0 to 1.
+    /// The progress through the selected time range: 0 to 1.
     pub progress: f64,
 }
 
 impl App {
-    /// Begins a replay, which goes on in the background. A repeat under the same request id returns the first one.
+    /// Starts a replay, which runs in the background. A retry under the same request id returns the first one.
     ///
     /// # Errors
-    /// With every field at fault, or when the organization has as many replays under way as it may have.
+    /// With every invalid field, or when the organization has reached its limit on running replays.
     pub async fn replay_deliveries(
         &self,
         caller: &Caller,
@@ -142,11 +141,11 @@ impl App {
                     reason: "REPLAY_LIMIT_REACHED",
                     subject: format!("organizations/{organization}"),
                     message: format!(
-                        "the organization has {RUNNING_MAX} replays under way, the most it may have; wait for one to end, or cancel one"
+                        "the organization has {RUNNING_MAX} running replays, which is the limit; wait for one to end, or cancel one"
                     ),
                 });
             }
-            // The same request may have come in twice at once.
+            // The same request may have arrived twice concurrently.
             Err(error) => match self.repeated_replay(&organization_row, request, &spec).await? {
                 Some(repeat) => return Ok(repeat),
                 None => return Err(error.into()),
@@ -159,13 +158,13 @@ impl App {
     /// One replay.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no replay with this id.
     pub async fn get_replay(&self, caller: &Caller, organization: &str, id: ReplayId) -> AppResult<ReplayView> {
         let organization_row = self.organization_for(caller, Scope::Read, organization)?;
         self.replay(&organization_row, id).await
     }
 
-    /// An organization's replays with ids below `before`, newest first; and the id to go on from, if there are more.
+    /// An organization's replays with ids below `before`, newest first; and the id to continue from, if there are more.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -184,10 +183,10 @@ impl App {
         Ok((views, next))
     }
 
-    /// Ends a replay that is under way.
+    /// Stops a running replay.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it has ended.
+    /// When the organization has no replay with this id, or it has ended.
     pub async fn cancel_replay(&self, caller: &Caller, organization: &str, id: ReplayId) -> AppResult<ReplayView> {
         let organization_row = self.organization_for(caller, Scope::Manage, organization)?;
         self.replay(&organization_row, id).await?;
@@ -208,7 +207,7 @@ impl App {
         Err(AppError::Precondition {
             reason: "REPLAY_ENDED",
             subject: resource(organization, id),
-            message: "the replay has ended already".to_owned(),
+            message: "the replay has already ended".to_owned(),
         })
     }
 
@@ -220,7 +219,7 @@ impl App {
         )
     }
 
-    /// The replay that was asked for under a request id before, if that one is the same.
+    /// The earlier replay under a request id, if its request is the same.
     async fn repeated_replay(
         &self,
         organization: &OrganizationRow,
@@ -239,7 +238,7 @@ impl App {
         Err(AppError::AlreadyExists {
             reason: "REQUEST_ID_REUSED",
             kind: KIND,
-            message: format!("the request id was used for {name}, which asks for something else; use a new one"),
+            message: format!("the request id was used for {name}, which has another request; use a new one"),
             name,
         })
     }
@@ -250,7 +249,7 @@ impl App {
         spec: &ReplaySpec,
         request_id: Option<&str>,
     ) -> AppResult<ReplayRow> {
-        // Everything that was published before has a smaller id.
+        // All events published earlier have smaller ids.
         let id = self.next_id();
         let first_id = spec.start_us.map_or(0, first_at);
         Ok(ReplayRow {
@@ -274,8 +273,8 @@ impl App {
         })
     }
 
-    /// No event is older than its organization, nor, give or take a little, than events are kept: what a replay says of its
-    /// progress begins there, whatever it was asked for.
+    /// No event is older than its organization or, approximately, than the retention: a replay's progress starts there,
+    /// whatever its request.
     fn view_of_replay(&self, row: ReplayRow) -> AppResult<ReplayView> {
         let spec = serde_json::from_str(&row.spec).map_err(|error| AppError::internal(&error))?;
         let kept = i64::try_from(self.limits.retention.as_micros()).unwrap_or(i64::MAX);
@@ -308,11 +307,11 @@ fn check_spec(spec: &ReplaySpec) -> Faults {
             ("error_classes", spec.error_classes.is_empty()),
         ];
         for (field, _) in only_made.into_iter().filter(|(_, empty)| !empty) {
-            let rule = "has no meaning for deliveries that were never made; leave it out";
+            let rule = "has no meaning for missed events; omit it";
             faults.add(field, "NOT_FOR_MISSED", rule);
         }
         if spec.webhook.is_none() {
-            let rule = "is required to select what a webhook missed";
+            let rule = "is required to select missed events";
             faults.add("webhook", "FIELD_REQUIRED", rule);
         }
     }
@@ -343,7 +342,7 @@ fn check_spec(spec: &ReplaySpec) -> Faults {
     faults
 }
 
-/// The share of the time between two ids, which are times, that was looked at.
+/// The finished share of the time between two ids.
 fn progress(row: &ReplayRow, oldest: i64) -> f64 {
     if row.state == REPLAY_SUCCEEDED {
         return 1.0;

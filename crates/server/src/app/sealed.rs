@@ -1,16 +1,17 @@
-//! What browsers and applications carry for us: values as text that nobody else can read, make up or alter.
+//! Encrypted values that browsers and applications carry for us: nobody else can read, forge or alter them.
 //!
-//! Each kind has a purpose, and a key that is derived from the master key for that alone: what was sealed for one purpose opens for
-//! no other. A change of the form of what is sealed changes the purpose, so that nobody reads the old form as the new one.
+//! Each kind has a purpose, and a key derived from the master key for that purpose: a value for one purpose cannot be
+//! decrypted for another. A change of a value's format changes its purpose, so that no reader takes the old format for the
+//! new one.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hookwright_storage::MasterKey;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// More than the longest text that anybody is given: a browser keeps no cookie of more than half of it.
+/// Above the longest text that is given out: a browser keeps no cookie above half of it.
 const CHARS_MAX: usize = 8_192;
 
-/// Seals and opens for one purpose.
+/// Encrypts and decrypts for one purpose.
 pub(super) struct Seal(MasterKey);
 
 impl Seal {
@@ -18,21 +19,22 @@ impl Seal {
         Self(master.derive(purpose))
     }
 
-    /// A value as text, of letters, digits, `-` and `_` alone; `place` tells apart what is of one kind.
+    /// A value as text of letters, digits, `-` and `_`; `place` separates values of one kind.
     pub(super) fn seal(&self, value: &impl Serialize, place: &[u8]) -> String {
-        // Only a map with odd keys or a failing writer could be refused, and there is neither; nothing opens as a value.
+        // Serialization fails only for maps with unusual keys and for failing writers, and there are none; nothing decrypts
+        // to a value.
         let plain = serde_json::to_vec(value).unwrap_or_default();
         URL_SAFE_NO_PAD.encode(self.0.seal(&plain, place))
     }
 
-    /// What was sealed for the place; `None` for anything else.
+    /// Decrypts a value of the place; `None` for anything else.
     pub(super) fn open<T: DeserializeOwned>(&self, text: &str, place: &[u8]) -> Option<T> {
         let text = Some(text).filter(|text| text.len() <= CHARS_MAX)?;
         let plain = self.0.open(&URL_SAFE_NO_PAD.decode(text).ok()?, place).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 
-    /// A text that nobody else can make up, always the same for a subject.
+    /// An unforgeable text, always the same for a subject.
     pub(super) fn mark(&self, subject: &str) -> String {
         hex::encode(self.0.derive(subject).expose())
     }

@@ -1,4 +1,4 @@
-//! Secrets at rest: sealed under the master key, each bound to the row that it belongs to.
+//! Secrets at rest: encrypted with the master key, and bound to their row.
 
 use hookwright_domain::{
     id::WebhookId,
@@ -7,23 +7,23 @@ use hookwright_domain::{
 };
 use hookwright_storage::{MasterKey, SecretRow, WebhookRow};
 
-/// What a sealed value is for: another row's ciphertext does not open in its place.
+/// The kind of an encrypted value: another row's ciphertext cannot be decrypted in its place.
 fn context(what: &str, id: i64) -> Vec<u8> {
     format!("{what}/{id}").into_bytes()
 }
 
-/// Seals a signing secret for the row `id`.
+/// Encrypts a signing secret for the row `id`.
 pub(super) fn seal_secret(key: &MasterKey, id: i64, secret: &SigningSecret) -> Vec<u8> {
     key.seal(secret.expose().as_bytes(), &context("signing_secrets", id))
 }
 
-/// Opens a signing secret.
+/// Decrypts a signing secret.
 pub(super) fn open_secret(key: &MasterKey, row: &SecretRow) -> anyhow::Result<SigningSecret> {
     let text = key.open(&row.sealed, &context("signing_secrets", row.id))?;
     Ok(SigningSecret::parse_stored(std::str::from_utf8(&text)?)?)
 }
 
-/// Seals an ed25519 key for a webhook.
+/// Encrypts an ed25519 key for a webhook.
 pub(super) fn seal_ed25519(key: &MasterKey, webhook: WebhookId, ed25519: &Ed25519Key) -> Vec<u8> {
     key.seal(
         ed25519.to_base64().as_bytes(),
@@ -31,14 +31,14 @@ pub(super) fn seal_ed25519(key: &MasterKey, webhook: WebhookId, ed25519: &Ed2551
     )
 }
 
-/// Opens a webhook's ed25519 key, if it has one.
+/// Decrypts a webhook's ed25519 key, if it has one.
 pub(super) fn open_ed25519(key: &MasterKey, row: &WebhookRow) -> anyhow::Result<Option<Ed25519Key>> {
     let Some(sealed) = &row.ed25519 else { return Ok(None) };
     let text = key.open(sealed, &context("webhooks.ed25519", row.id))?;
     Ok(Some(Ed25519Key::from_base64(std::str::from_utf8(&text)?)?))
 }
 
-/// Seals a webhook's own headers: their values are often credentials.
+/// Encrypts a webhook's custom headers, whose values are often credentials.
 pub(super) fn seal_headers(key: &MasterKey, webhook: WebhookId, headers: &[(String, String)]) -> Vec<u8> {
     if headers.is_empty() {
         return Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn seal_headers(key: &MasterKey, webhook: WebhookId, headers: &[(Stri
     key.seal(&text, &context("webhooks.headers", webhook.raw()))
 }
 
-/// Opens a webhook's own headers.
+/// Decrypts a webhook's custom headers.
 pub(super) fn open_headers(key: &MasterKey, row: &WebhookRow) -> anyhow::Result<Vec<(String, String)>> {
     if row.headers.is_empty() {
         return Ok(Vec::new());
@@ -56,7 +56,7 @@ pub(super) fn open_headers(key: &MasterKey, row: &WebhookRow) -> anyhow::Result<
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// The keys that a webhook signs with. `secrets` come newest first; only the newest has no expiry.
+/// The signing keys of a webhook. `secrets` are newest first; only the newest has no expiry.
 pub(super) fn signing_keys(key: &MasterKey, row: &WebhookRow, secrets: &[SecretRow]) -> anyhow::Result<SigningKeys> {
     let newest = secrets
         .first()

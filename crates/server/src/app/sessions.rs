@@ -1,10 +1,10 @@
-//! Sessions of the console: who signed in, with a token or by a portal link.
+//! Sessions of the console, of a token or a portal link.
 //!
-//! A session is what its cookie says, sealed under a key that is derived from the master key for this alone: every node can
-//! read it, and no node must remember it. Token or link are looked up again for every request: once the token is revoked, or
-//! the time of either is over, so is the session. Sessions that operators end before their time are noted in the store, and known
-//! to every node before the answer (`ended`). Those of customers are known to the node that was asked alone: they are short, and
-//! nobody who has a link is to make all nodes work.
+//! A session is the contents of its cookie, encrypted with a key derived from the master key for this purpose: every node
+//! can read it, and no node must remember it. Every request looks up the token or link again: the session ends when the
+//! token is revoked or either expires. Sessions that operators end early are recorded in the store, and known to every node
+//! before the answer (`ended`). Ended sessions of customers are known only to the node that ended them: they are short, and
+//! customers must not be able to cause work on all nodes.
 
 mod ended;
 
@@ -22,43 +22,43 @@ use super::{
     sealed::Seal,
 };
 
-/// What sessions are sealed for; a change of their form changes it.
+/// The purpose of the encryption; a change of the format changes it.
 const PURPOSE: &str = "console-session/2";
-/// How long a session lasts without a request.
+/// Idle timeout of a session.
 const IDLE_US: i64 = 2 * 3_600 * 1_000_000;
-/// How long a session lasts whatever happens.
+/// Maximum age of a session.
 const LIFE_US: i64 = 12 * 3_600 * 1_000_000;
-/// A session that was last noted longer ago than this is noted again.
+/// A session whose last recorded use is older than this is recorded again.
 const NOTE_AFTER_US: i64 = 60 * 1_000_000;
-/// An ended session is noted so much longer than it would have lasted: other nodes' clocks may be late.
+/// Additional time for which an ended session is recorded, because other nodes' clocks may be late.
 const CLOCKS_US: i64 = 10 * 60 * 1_000_000;
-const OVER: &str = "the session is over; sign in again";
+const OVER: &str = "the session has ended; sign in again";
 
-/// Random, so that no two sessions are alike, and known to nobody but the server: cookies are sealed.
+/// Random, so that no two sessions are equal, and secret, because cookies are encrypted.
 type Id = [u8; 16];
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Who that is.
+    /// The caller.
     pub caller: Caller,
-    /// Where the link back points, for those who came by a portal link that has one.
+    /// The target of the link back, for a portal link that has one.
     pub return_url: Option<String>,
     cookie: Cookie,
 }
 
-/// What a cookie says.
+/// The contents of a cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Cookie {
     by: By,
     began_at: i64,
     seen_at: i64,
     id: Id,
-    /// Whether it began over TLS: then its cookie never goes anywhere else.
+    /// Whether it began over TLS: then its cookie is never sent without TLS.
     secure: bool,
 }
 
-/// What somebody came by.
+/// The credential of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum By {
     /// A token, by its id.
@@ -73,36 +73,36 @@ impl Session {
         self.cookie.secure
     }
 
-    /// What tells it from every other session.
+    /// The unique id of the session.
     pub fn id(&self) -> &[u8; 16] {
         &self.cookie.id
     }
 
-    /// Whether it was begun by a portal link.
+    /// Whether a portal link began it.
     pub fn is_portal(&self) -> bool {
         matches!(self.cookie.by, By::Link(_))
     }
 }
 
 impl App {
-    /// Begins a session with a token; `secure` if it came over TLS.
+    /// Begins a session with a token; `secure` if over TLS.
     ///
     /// # Errors
-    /// When the token is not valid, or may not look at anything.
+    /// When the token is not valid, or may not read anything.
     pub fn sign_in(&self, token: &str, secure: bool) -> AppResult<Session> {
         let caller = self.authenticate(Some(&format!("Bearer {}", token.trim())))?;
         if caller.require_any(Scope::Read).is_err() {
-            let message = "this token opens no page; sign in with one of scope read, manage or admin";
+            let message = "this token cannot sign in; use one of scope read, manage or admin";
             return Err(AppError::Denied(message.to_owned()));
         }
         let token = caller.require_token()?;
         begin(caller, None, By::Token(token.raw()), secure)
     }
 
-    /// Begins a session by a portal link; `secure` if it came over TLS.
+    /// Begins a session with a portal link; `secure` if over TLS.
     ///
     /// # Errors
-    /// When the link does not open.
+    /// When the link is not valid.
     pub fn sign_in_by_link(&self, link: &str, secure: bool) -> AppResult<Session> {
         let opened = self.open_portal_link(link)?;
         begin(opened.caller, opened.return_url, By::Link(link.to_owned()), secure)
@@ -111,7 +111,7 @@ impl App {
     /// The session of a cookie.
     ///
     /// # Errors
-    /// When it is none, or over.
+    /// When it is not valid, or has ended.
     pub fn session(&self, cookie: &str) -> AppResult<Session> {
         let cookie: Cookie = self
             .session_seal
@@ -139,7 +139,7 @@ impl App {
         }
     }
 
-    /// Where the link back points of a customer whose session may be over.
+    /// The target of the link back of a customer whose session may have ended.
     pub fn return_url_of(&self, cookie: &str) -> Option<String> {
         let cookie: Cookie = self.session_seal.open(cookie, b"")?;
         match cookie.by {
@@ -148,7 +148,7 @@ impl App {
         }
     }
 
-    /// Whether a session has neither been ended nor grown too old, whatever became of what it was begun by.
+    /// Whether a session was neither ended nor is too old, regardless of its credential.
     fn lasts(&self, session: &Session) -> bool {
         let (cookie, now) = (&session.cookie, clock::now_us());
         let (ended, owner) = self.ended(session);
@@ -157,7 +157,7 @@ impl App {
             && !ended.has(owner, &cookie.id, cookie.began_at)
     }
 
-    /// Where it is noted that a session was ended, and whose it is there.
+    /// The record of an ended session, and its owner there.
     fn ended(&self, session: &Session) -> (&Ended, i64) {
         match &session.cookie.by {
             By::Token(id) => (&self.ended_sessions, *id),
@@ -165,9 +165,9 @@ impl App {
         }
     }
 
-    /// What forms carry, so that no other site can make them up: the same for all sessions of a token or link, so that a form
-    /// outlives the session that it was opened in, and another one for every stretch of a session's greatest age. The one that
-    /// is given to forms comes first, then the one before.
+    /// The token of forms, which other sites cannot forge: the same for all sessions of a token or link, so that a form
+    /// survives its session, and a new one for every period of a session's maximum age. The current one comes first, then
+    /// the previous one.
     pub fn form_tokens(&self, session: &Session) -> [String; 2] {
         let stretch = clock::now_us() / LIFE_US;
         [stretch, stretch - 1].map(|stretch| {
@@ -176,22 +176,22 @@ impl App {
         })
     }
 
-    /// Seals what the next page of a session is to show once.
+    /// Encrypts a value that the next page of a session shows once.
     pub fn seal_once(&self, session: &Session, value: &impl Serialize) -> String {
         self.session_seal.seal(value, &once_place(session))
     }
 
-    /// Opens what was sealed for a session.
+    /// Decrypts such a value.
     pub fn open_once<T: DeserializeOwned>(&self, session: &Session, sealed: &str) -> Option<T> {
         self.session_seal.open(sealed, &once_place(session))
     }
 
-    /// Whether a session whose request goes on for long is still good.
+    /// Whether a session is still valid during a long request.
     pub fn is_signed_in(&self, session: &Session) -> bool {
         self.recheck(&session.caller).is_ok() && self.lasts(session)
     }
 
-    /// The session's cookie, if the browser has one that grows old.
+    /// The session's cookie, if the browser's one is getting old.
     pub fn noted_session(&self, session: &Session) -> Option<String> {
         let is_old = clock::now_us() >= session.cookie.seen_at + NOTE_AFTER_US;
         is_old.then(|| self.seal_session(session))
@@ -206,11 +206,10 @@ impl App {
         self.session_seal.seal(&cookie, b"")
     }
 
-    /// Ends a session: one of a token on every node; one of a portal link here, and elsewhere with its cookie, or when its time
-    /// is over.
+    /// Ends a session: of a token on every node; of a portal link on this one, and on others with its cookie or its expiry.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store does not accept it.
     pub async fn end_session(&self, session: &Session) -> AppResult<()> {
         let (cookie, now) = (&session.cookie, clock::now_us());
         let life = cookie.began_at + LIFE_US;
@@ -237,12 +236,12 @@ impl App {
     }
 }
 
-/// Begins a session, unlike any other.
+/// Begins a new session.
 fn begin(caller: Caller, return_url: Option<String>, by: By, secure: bool) -> AppResult<Session> {
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)
-        .map_err(|_| AppError::internal(&"the operating system gives no randomness"))?;
+        .map_err(|_| AppError::internal(&"the operating system provides no randomness"))?;
     let now = clock::now_us();
     Ok(Session {
         caller,
@@ -257,12 +256,12 @@ fn begin(caller: Caller, return_url: Option<String>, by: By, secure: bool) -> Ap
     })
 }
 
-/// What is sealed for one session opens in no other, and as no session.
+/// A value for one session cannot be decrypted in another one, and is not a session.
 fn once_place(session: &Session) -> Vec<u8> {
     [b"once", session.cookie.id.as_slice()].concat()
 }
 
-/// What sessions are sealed with.
+/// The encryption of sessions.
 pub(super) fn seal(master: &MasterKey) -> Seal {
     Seal::new(master, PURPOSE)
 }
@@ -272,7 +271,7 @@ mod tests {
     use super::*;
     use crate::app::portal;
 
-    /// What browsers keep of a cookie at least, its name and attributes included.
+    /// The minimum size of a cookie that browsers keep, including its name and attributes.
     const COOKIE_CHARS_MAX: usize = 4_096;
 
     #[test]

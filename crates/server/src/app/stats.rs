@@ -1,4 +1,4 @@
-//! Statistics: what was counted of deliveries over time.
+//! Statistics: counts of deliveries over time.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use super::{
 /// In seconds.
 const HOUR: i64 = 3_600;
 const DAY_US: i64 = 86_400_000_000;
-/// How many periods are told when nothing else is asked for.
+/// Default number of periods.
 const PERIODS_DEFAULT: i64 = 60;
-/// How many periods one answer holds: hours are kept for as many.
+/// Maximum number of periods per answer: hours are kept for this long.
 const PERIODS_MAX: i64 = 2_160;
 
-/// Whose statistics.
+/// The subject of statistics.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// The whole installation's.
@@ -31,7 +31,7 @@ pub enum Subject<'a> {
     Webhook(&'a str, WebhookId),
 }
 
-/// Which periods.
+/// The queried periods.
 #[derive(Clone, Copy, Debug)]
 pub struct StatsQuery {
     /// Their length in seconds.
@@ -43,10 +43,10 @@ pub struct StatsQuery {
 }
 
 impl App {
-    /// What was counted, period by period, and all of them together.
+    /// The counts per period, and their total.
     ///
     /// # Errors
-    /// When the caller may not see the subject, there is no such one, or too many periods are asked for.
+    /// When the caller may not see the subject, it does not exist, or the query covers too many periods.
     pub async fn delivery_stats(
         &self,
         caller: &Caller,
@@ -72,7 +72,7 @@ impl App {
             ));
         }
         if (end - start) / length > PERIODS_MAX {
-            let rule = format!("must be at most {PERIODS_MAX} periods before end_time; take a longer period");
+            let rule = format!("must be at most {PERIODS_MAX} periods before end_time; use longer periods");
             return Err(AppError::invalid("start_time", "OUT_OF_RANGE", rule));
         }
         let rows = self.store.stats(subject, query.period, start, end).await?;
@@ -81,11 +81,10 @@ impl App {
         Ok((rows, total))
     }
 
-    /// What was counted of some of an organization's webhooks over the last 24 hours, by id; those of which nothing was are left
-    /// out.
+    /// The counts of some of an organization's webhooks over the last 24 hours, by id; without those that have none.
     ///
     /// # Errors
-    /// When the caller may not see the organization, or there is none.
+    /// When the caller may not see the organization, or it does not exist.
     pub async fn webhooks_day(
         &self,
         caller: &Caller,

@@ -1,23 +1,23 @@
-//! Free texts: notes and names for people, and what is searched for.
+//! Free text: descriptions, display names and search texts.
 //!
-//! Control characters are refused where text comes in: PostgreSQL's `text` holds no NUL, and the others are of no use to readers.
+//! Control characters are rejected: PostgreSQL's `text` cannot contain NUL, and the others are useless to readers.
 
 use std::ops::Bound;
 
 use super::error::{AppError, AppResult, Violation};
 
-/// As long as the longest name that is looked for.
+/// The length of the longest searchable name.
 const PREFIX_CHARS_MAX: usize = 128;
 
-/// What the names begin with that are listed; all of them by default.
+/// The prefix of listed names; empty for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamePrefix<'a>(&'a str);
 
 impl<'a> NamePrefix<'a> {
-    /// That of a field of a request.
+    /// From a request field.
     ///
     /// # Errors
-    /// When no name can begin like this.
+    /// When no name can have this prefix.
     pub fn new(field: &'static str, text: &'a str) -> AppResult<Self> {
         if text.chars().count() > PREFIX_CHARS_MAX {
             let rule = format!("must be at most {PREFIX_CHARS_MAX} characters, the beginning of a name");
@@ -27,7 +27,7 @@ impl<'a> NamePrefix<'a> {
         Ok(Self(text))
     }
 
-    /// Where sorted names begin that are listed after `after`.
+    /// Where to begin in sorted names that are listed after `after`.
     pub(super) fn range(self, after: &'a str) -> (Bound<&'a str>, Bound<&'a str>) {
         let from = if self.0 > after {
             Bound::Included(self.0)
@@ -37,13 +37,13 @@ impl<'a> NamePrefix<'a> {
         (from, Bound::Unbounded)
     }
 
-    /// Whether a name is listed. Of sorted names none is after the first that is not.
+    /// Whether a name has the prefix. In sorted names, all names after the first mismatch do not.
     pub(super) fn begins(self, name: &str) -> bool {
         name.starts_with(self.0)
     }
 }
 
-/// What is wrong with a text that people wrote: a reason, and the rule.
+/// The error of a free text: a reason, and the rule.
 pub(super) fn check(text: &str, chars_max: usize, too_long: &'static str) -> Result<(), (&'static str, String)> {
     if text.chars().count() > chars_max {
         return Err((too_long, format!("must be at most {chars_max} characters")));
@@ -52,13 +52,13 @@ pub(super) fn check(text: &str, chars_max: usize, too_long: &'static str) -> Res
         .chars()
         .any(|letter| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t'))
     {
-        let rule = "must contain no control characters but line ends and tabs";
+        let rule = "must contain no control characters except line ends and tabs";
         return Err(("CONTROL_CHARACTER", rule.to_owned()));
     }
     Ok(())
 }
 
-/// Refuses what is searched for where nothing can be found by it, field by field.
+/// Rejects search texts that cannot match anything, field by field.
 pub(super) fn check_sought<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)>) -> AppResult<()> {
     let wrong = fields
         .into_iter()

@@ -1,4 +1,4 @@
-//! Tokens: create, get, list, revoke. Whoever administers one organization works with the tokens of that organization alone.
+//! Tokens: create, get, list, revoke. Admins of one organization manage only its tokens.
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::TokenId;
@@ -17,43 +17,43 @@ use super::{
 
 const KIND: &str = "hookwright.v1.Token";
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
-/// How many tokens may be in force that are limited to an organization, or to none: all of them are in memory.
+/// Maximum number of active tokens of an organization, and of those without one: all of them are in memory.
 const IN_FORCE_MAX: i64 = 1_000;
 
 /// A token to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
-    /// A name for people.
+    /// The display name.
     pub display_name: &'a str,
-    /// What it allows.
+    /// The scope.
     pub scope: Scope,
-    /// The only organization that it is good for, by name.
+    /// The name of the organization that it is limited to.
     pub organization: Option<&'a str>,
     /// When it expires.
     pub expires_at: Option<i64>,
 }
 
-/// Whether a token is good.
+/// The state of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// It is.
+    /// Valid.
     Active,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// It was revoked.
+    /// Revoked.
     Revoked,
 }
 
-/// A token as shown to a caller.
+/// A token as callers see it.
 #[derive(Clone, Debug)]
 pub struct TokenView {
     /// The token.
     pub row: TokenRow,
-    /// The name of the only organization that it is good for.
+    /// The name of the organization that it is limited to.
     pub organization: Option<String>,
-    /// Whether it is good.
+    /// Its state.
     pub state: TokenState,
-    /// What callers send; on creation only.
+    /// The secret that callers send; only on creation.
     pub secret: Option<String>,
 }
 
@@ -74,10 +74,10 @@ impl TokenView {
 }
 
 impl App {
-    /// Creates a token; its secret is in the answer, and nowhere else from then on.
+    /// Creates a token; only this answer contains its secret.
     ///
     /// # Errors
-    /// With every field at fault, or when too many tokens are in force.
+    /// With every invalid field, or when too many tokens are active.
     pub async fn create_token(&self, caller: &Caller, new: NewToken<'_>) -> AppResult<TokenView> {
         let now = clock::now_us();
         self.token_organization(caller, new.organization)?;
@@ -126,13 +126,13 @@ impl App {
     /// One token.
     ///
     /// # Errors
-    /// When there is none of that id that the caller may see.
+    /// When the caller may see no token with this id.
     pub async fn get_token(&self, caller: &Caller, id: TokenId) -> AppResult<TokenView> {
         Ok(TokenView::new(self.token_for(caller, id).await?, clock::now_us()))
     }
 
-    /// Tokens with ids below `before`, newest first, of one organization if one is named; and the id to go on from, if there
-    /// are more.
+    /// Tokens with ids below `before`, newest first, of one organization if it is named; and the id to continue from, if
+    /// there are more.
     ///
     /// # Errors
     /// When the organization does not exist, or the caller may not see its tokens.
@@ -154,10 +154,10 @@ impl App {
         Ok((views.collect(), next))
     }
 
-    /// Revokes a token. One that is revoked already stays as it is.
+    /// Revokes a token. A token that is already revoked does not change.
     ///
     /// # Errors
-    /// When there is none of that id that the caller may see, or it is the last one that administers the installation.
+    /// When the caller may see no token with this id, or it is the last one that administers the installation.
     pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> AppResult<TokenView> {
         let mut changing = self.changing().await?;
         let token = self.token_for(caller, id).await?;
@@ -178,7 +178,7 @@ impl App {
             return Err(AppError::Precondition {
                 reason: "LAST_ADMIN_TOKEN",
                 subject: resource(id),
-                message: "it is the last token in force that administers the installation; create another one first"
+                message: "it is the last active token that administers the installation; create another one first"
                     .to_owned(),
             });
         }
@@ -191,7 +191,7 @@ impl App {
         Ok(TokenView::new(ListedToken { row, ..token }, now))
     }
 
-    /// The organization whose tokens a caller wants to work with, if it may.
+    /// The organization whose tokens a caller wants to manage, if it may.
     fn token_organization(&self, caller: &Caller, name: Option<&str>) -> AppResult<Option<OrganizationRow>> {
         match name {
             Some(name) => self.organization_for(caller, Scope::Admin, name).map(Some),
@@ -199,7 +199,7 @@ impl App {
         }
     }
 
-    /// The token, if the caller may see it. Another organization's is answered as one that does not exist.
+    /// The token, if the caller may see it. Another organization's token looks as if it did not exist.
     async fn token_for(&self, caller: &Caller, id: TokenId) -> AppResult<ListedToken> {
         caller.require_any(Scope::Admin)?;
         let token = self.store.get_token(id.raw()).await?;
@@ -215,13 +215,13 @@ impl App {
         let subject = name.map_or_else(|| "tokens".to_owned(), |name| format!("organizations/{name}"));
         Err(AppError::Precondition {
             reason: "TOKEN_LIMIT_REACHED",
-            message: format!("{IN_FORCE_MAX} tokens of `{subject}` are in force, the most there may be; revoke some"),
+            message: format!("{IN_FORCE_MAX} tokens of `{subject}` are active, which is the limit; revoke some"),
             subject,
         })
     }
 }
 
-/// The audit log's name for a token.
+/// A token's name in the audit log.
 fn resource(id: TokenId) -> String {
     format!("tokens/{id}")
 }
@@ -234,7 +234,7 @@ fn check(new: &NewToken<'_>, now: i64) -> AppResult<()> {
         || new.display_name.contains(char::is_control)
     {
         let rule = format!(
-            "is required: 1 to {DISPLAY_NAME_CHARS_MAX} characters that tell people who uses the token, none of them a control character"
+            "is required: 1 to {DISPLAY_NAME_CHARS_MAX} characters, such as the token's user, without control characters"
         );
         faults.add("display_name", "INVALID_DISPLAY_NAME", rule);
     }

@@ -1,5 +1,5 @@
-//! Deliveries as they change, for those who watch: read from what each commit left, so that nothing is missed and whoever
-//! comes back goes on where it was.
+//! Watches of deliveries: read from the records of each commit, so that no change is missed and a client that returns
+//! resumes where it stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,20 +18,20 @@ use super::{
     places::{Full, Place, Places},
 };
 
-/// How many watch one server at most.
+/// Maximum number of watchers per server.
 const ALL_MAX: usize = 256;
-/// How many of them one organization.
+/// Maximum number of watchers per organization.
 const ORGANIZATION_MAX: usize = 64;
-/// How long nothing may be said.
+/// Maximum silence.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How often other nodes' changes are looked for.
+/// Interval at which other nodes' changes are read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two looks, so that a busy server is not asked for each of its commits.
+/// Minimum delay between two reads, so that a busy server does not read for each commit.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The form of resume tokens.
+/// The format of resume tokens.
 const TOKEN_VERSION: u8 = 1;
 
-/// Somebody who watches an organization's deliveries.
+/// A watcher of an organization's deliveries.
 pub struct DeliveryWatch {
     app: Arc<App>,
     organization: i64,
@@ -42,19 +42,19 @@ pub struct DeliveryWatch {
     _place: Place,
 }
 
-/// What there was to see.
+/// One result of a watch.
 pub struct Seen {
-    /// Deliveries that changed; none when nothing happened for a while.
+    /// Changed deliveries; none after a silent interval.
     pub deliveries: Vec<DeliveryRecord>,
-    /// Where to go on after these.
+    /// The position to resume from.
     pub resume_token: String,
 }
 
 impl App {
-    /// Watches an organization's deliveries from now on, or from where a resume token was given.
+    /// Watches an organization's deliveries from now on, or from a resume token.
     ///
     /// # Errors
-    /// When the organization does not exist, the token is none or too old, or too many watch already.
+    /// When the organization does not exist, the token is invalid or too old, or there are too many watchers.
     pub async fn watch_deliveries(
         self: &Arc<Self>,
         caller: &Caller,
@@ -64,7 +64,7 @@ impl App {
     ) -> AppResult<DeliveryWatch> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
         let place = self.watchers.take(row.id).map_err(no_place)?;
-        // Before the positions, so that what happens in between is not missed.
+        // Before the positions, so that no change in between is missed.
         let changes = self.engine.changes();
         let positions = if resume_token.is_empty() {
             self.store.change_positions().await?
@@ -83,16 +83,16 @@ impl App {
     }
 }
 
-/// The places of those who watch.
+/// The watchers' positions.
 pub(super) fn places() -> Places {
     Places::new(ALL_MAX, ORGANIZATION_MAX)
 }
 
 fn no_place(full: Full) -> AppError {
     let message = match full {
-        Full::All => format!("{ALL_MAX} streams watch deliveries on this server, the most it serves; end some"),
+        Full::All => format!("{ALL_MAX} streams watch deliveries on this server, which is the limit; end some"),
         Full::Share => format!(
-            "{ORGANIZATION_MAX} streams watch the organization's deliveries on this server, the most it serves of one; end some"
+            "{ORGANIZATION_MAX} streams watch the organization's deliveries on this server, which is the limit; end some"
         ),
     };
     AppError::Exhausted {
@@ -102,12 +102,12 @@ fn no_place(full: Full) -> AppError {
 }
 
 impl DeliveryWatch {
-    /// Where the watch stands.
+    /// The position of the watch.
     pub fn resume_token(&self) -> String {
         token(&self.positions, clock::now_us())
     }
 
-    /// What changed next, or nothing after some silence.
+    /// The next changes, or nothing after some silence.
     ///
     /// # Errors
     /// When the store does not answer, or the server stops.
@@ -115,7 +115,7 @@ impl DeliveryWatch {
         let until = Instant::now() + SILENCE_MAX;
         loop {
             if *self.stopping.borrow() {
-                let message = "the server is stopping; go on with the last resume_token";
+                let message = "the server is stopping; resume with the last resume_token";
                 return Err(AppError::Unavailable(message.to_owned()));
             }
             self.changes.mark_unchanged();
@@ -167,7 +167,7 @@ fn positions_of(token: &str, now: i64) -> AppResult<Positions> {
     let decoded = URL_SAFE_NO_PAD.decode(token).ok();
     let read = decoded.as_deref().and_then(read_token);
     let Some((issued, positions)) = read else {
-        let rule = "is no resume token; pass one that WatchDeliveries returned, unchanged, or none to begin now";
+        let rule = "is not a resume token; pass one that WatchDeliveries returned, unchanged, or none to begin now";
         return Err(AppError::invalid("resume_token", "INVALID_RESUME_TOKEN", rule));
     };
     if now.saturating_sub(issued) > CHANGES_KEPT_US {
@@ -175,8 +175,8 @@ fn positions_of(token: &str, now: i64) -> AppResult<Positions> {
             reason: "RESUME_TOKEN_EXPIRED",
             subject: "resume_token".to_owned(),
             message:
-                "the resume token is older than 24 hours, for which changes are kept; watch without one, and list \
-                      what changed before with ListDeliveries"
+                "the resume token is older than 24 hours, the retention of changes; watch without one, and list earlier changes \
+             with ListDeliveries"
                     .to_owned(),
         });
     }

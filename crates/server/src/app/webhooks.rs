@@ -1,4 +1,4 @@
-//! Webhooks: install, get, list, update, delete, ping.
+//! Webhooks: create, get, list, update, delete, ping.
 
 mod audited;
 pub mod resume;
@@ -35,44 +35,44 @@ pub(super) const KIND: &str = "hookwright.v1.Webhook";
 /// The event type of pings; it can be neither published nor subscribed to.
 pub(super) const PING: &str = "ping";
 
-/// An operation makes due what waited in order.
+/// An operation releases the blocked deliveries.
 const RELEASING: Begun = Begun {
     rows: 0,
     operation: true,
 };
 
-/// A webhook as shown to a caller.
+/// A webhook as callers see it.
 #[derive(Clone, Debug)]
 pub struct WebhookView {
-    /// The row as stored.
+    /// The stored row.
     pub row: WebhookRow,
-    /// What its owner set.
+    /// The owner's settings.
     pub spec: WebhookSpec,
-    /// The public half of its ed25519 key.
+    /// Its public ed25519 key.
     pub ed25519_public_key: Option<String>,
-    /// The signing secret, on creation only.
+    /// The signing secret, only on creation.
     pub signing_secret: Option<SigningSecret>,
     /// The operation that the change began.
     pub operation: Option<OperationId>,
-    /// Until when the secret before the newest one signs too, if a rotation is under way.
+    /// When the rotation ends, if one is in progress.
     pub rotation_until: Option<i64>,
-    /// How many of its ordering keys are paused, where they were counted.
+    /// Number of its blocked ordering keys, if they were counted.
     pub paused_keys: usize,
 }
 
-/// By what a webhook is known to people.
+/// A webhook's display data.
 #[derive(Clone, Debug)]
 pub struct WebhookName {
     /// Its id.
     pub id: i64,
-    /// Where it posts to; empty for one whose deliveries are fetched.
+    /// Its payload URL; empty for a pull webhook.
     pub payload_url: String,
-    /// The note for people.
+    /// The description.
     pub description: String,
 }
 
 impl WebhookName {
-    /// That of a row.
+    /// From a row.
     pub(super) fn of(row: &WebhookRow) -> Self {
         Self {
             id: row.id,
@@ -83,10 +83,10 @@ impl WebhookName {
 }
 
 impl App {
-    /// Installs a webhook and sends it a ping. `secret` is generated when `None`.
+    /// Creates a webhook and sends it a ping. `secret` is generated if `None`.
     ///
     /// # Errors
-    /// With every field at fault, or when the organization has as many webhooks as it may have.
+    /// With every invalid field, or when the organization has reached its limit on webhooks.
     pub async fn create_webhook(
         &self,
         caller: &Caller,
@@ -151,7 +151,7 @@ impl App {
     /// One webhook.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no webhook with this id.
     pub fn get_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<WebhookView> {
         let rows = self.webhook_for(caller, Scope::Read, organization, id)?;
         let mut view = self.view(rows.row)?;
@@ -159,7 +159,7 @@ impl App {
         Ok(view)
     }
 
-    /// An organization's webhooks with ids above `after`, oldest first; and the id to go on from, if there are more.
+    /// An organization's webhooks with ids above `after`, oldest first; and the id to continue from, if there are more.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -181,7 +181,7 @@ impl App {
         Ok((views.collect::<AppResult<_>>()?, next))
     }
 
-    /// By what an organization's webhooks are known to people, oldest first.
+    /// The display data of an organization's webhooks, oldest first.
     ///
     /// # Errors
     /// When the organization does not exist.
@@ -190,11 +190,11 @@ impl App {
         Ok(self.registry.webhook_names(organization_row.id))
     }
 
-    /// Changes a webhook by `change`, if its version is still the one that `version` names, and sends a ping unless it is
+    /// Changes a webhook with `change`, if its version is still the one that `version` names, and sends a ping unless it is
     /// inactive afterwards.
     ///
     /// # Errors
-    /// With every field at fault, or when it was changed by somebody else meanwhile.
+    /// With every invalid field, or when the webhook was changed in the meantime.
     pub async fn update_webhook(
         &self,
         caller: &Caller,
@@ -240,7 +240,7 @@ impl App {
         Ok(view)
     }
 
-    /// A change as it is stored, if it keeps all rules.
+    /// The stored form of a change, if it satisfies all rules.
     fn check_change(
         &self,
         caller: &Caller,
@@ -252,7 +252,7 @@ impl App {
             active: false,
             ..before.clone()
         };
-        // Stopping is always possible, also where what is set would not be accepted any more.
+        // Deactivating is always possible, even if the webhook's settings would no longer be accepted.
         if spec == stopped {
             return Ok(spec);
         }
@@ -261,7 +261,8 @@ impl App {
             .spec)
     }
 
-    /// The row of a webhook of which this is set now. Its key stays, and so does why it was disabled until it is active again.
+    /// The row of a webhook with these settings. It keeps its key, and the reason why it was disabled until it is active
+    /// again.
     fn changed_row(&self, old: &WebhookRow, spec: &WebhookSpec) -> AppResult<WebhookRow> {
         let id = WebhookId::from_raw(old.id);
         let kept = secrets::open_ed25519(&self.key, old).map_err(|error| AppError::internal(&error))?;
@@ -276,11 +277,11 @@ impl App {
         })
     }
 
-    /// Deletes a webhook and cancels what is pending for it: a small backlog before this returns, a large one by the operation that
-    /// this names.
+    /// Deletes a webhook and cancels its pending deliveries: a small backlog before this returns, a large one by the
+    /// returned operation.
     ///
     /// # Errors
-    /// When there is none of that id in the organization.
+    /// When the organization has no webhook with this id.
     pub async fn delete_webhook(
         &self,
         caller: &Caller,
@@ -310,7 +311,7 @@ impl App {
     /// Sends a ping, and returns its delivery.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it is inactive.
+    /// When the organization has no webhook with this id, or it is inactive.
     pub async fn ping_webhook(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<DeliveryId> {
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
         if !rows.row.active {
@@ -333,14 +334,14 @@ impl App {
         Ok(self.publish_one(draft).await?.event.delivery(0))
     }
 
-    /// Disables a webhook because of what its receiver did; for its failures, only if it succeeded at no node since they began.
-    /// No ping is sent; what is pending stays.
+    /// Disables a webhook because of its receiver; for failures, only if no attempt succeeded on any node since they began.
+    /// Sends no ping; pending deliveries stay.
     pub(super) async fn disable_webhook(&self, id: WebhookId, reason: DisableReason) -> AppResult<()> {
         let (reason, rule) = match reason {
             DisableReason::Gone => ("gone", None),
             DisableReason::Failing(rule) => ("failing", Some(rule)),
         };
-        // Most often the answer is no before changes of configuration are held up.
+        // Most often the answer is no, so check before delaying configuration changes.
         if let Some(rule) = rule
             && !self.store.has_only_failed(id.raw(), rule).await?
         {
@@ -409,12 +410,12 @@ impl App {
             reason: "WEBHOOK_LIMIT_REACHED",
             subject: format!("organizations/{}", organization.name),
             message: format!(
-                "the organization has {max} webhooks, the most it may have; delete one, or raise webhooks-per-organization-max"
+                "the organization has {max} webhooks, which is the limit; delete one, or raise webhooks-per-organization-max"
             ),
         })
     }
 
-    /// The row of what an owner set; creation time and disabling are the caller's to fill in.
+    /// The row of an owner's settings; the caller sets creation time and disabling.
     fn row(
         &self,
         id: WebhookId,
@@ -471,7 +472,7 @@ impl App {
         })
     }
 
-    /// Values of an owner's headers are often credentials: only who may manage the webhook sees them.
+    /// Values of custom headers are often credentials: only callers who may manage the webhook see them.
     fn hide_header_values(&self, caller: &Caller, view: &mut WebhookView) {
         if caller.require_for(Scope::Manage, view.row.organization_id).is_err() {
             for (_, value) in &mut view.spec.headers {
@@ -480,7 +481,7 @@ impl App {
         }
     }
 
-    /// A ping that is committed with the change of its webhook. It waits in the store from the start, so that a crash
+    /// A ping that is committed with the change of its webhook. It is pending in the store from the start, so that a crash
     /// right after the commit does not lose it.
     fn ping_event(&self, row: &WebhookRow, spec: &WebhookSpec, action: &str) -> NewEvent {
         let now = clock::reference_us();
@@ -518,12 +519,12 @@ fn ping_payload(row: &WebhookRow, spec: &WebhookSpec, action: &str) -> bytes::By
     )
 }
 
-/// The audit log's name for a webhook.
+/// A webhook's name in the audit log.
 pub(super) fn resource(organization: &str, id: WebhookId) -> String {
     format!("organizations/{organization}/webhooks/{id}")
 }
 
-/// Nothing is sent to an inactive webhook, and nothing handed out.
+/// An inactive webhook receives nothing, pushed or pulled.
 pub(super) fn inactive(organization: &str, id: WebhookId) -> AppError {
     AppError::Precondition {
         reason: "WEBHOOK_INACTIVE",
@@ -534,11 +535,11 @@ pub(super) fn inactive(organization: &str, id: WebhookId) -> AppError {
 
 fn stale() -> AppError {
     AppError::Aborted(
-        "the webhook was changed meanwhile; get it again and repeat the update with its new etag".to_owned(),
+        "the webhook was changed in the meantime; get it again and retry the update with its new etag".to_owned(),
     )
 }
 
-/// The event that a delivery belongs to by its id; only pings have exactly one delivery at position 0.
+/// The event of a delivery, by its id; only pings have exactly one delivery, at position 0.
 pub fn event_of_ping(delivery: DeliveryId) -> EventId {
     EventId::from_raw(delivery.raw() - 1)
 }

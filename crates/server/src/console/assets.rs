@@ -1,5 +1,6 @@
-//! Stylesheet, scripts and icon, part of the binary. Their addresses hold a hash of what they are: browsers may keep them for
-//! ever, and a new binary's are new ones. It is one hash for all, so that a script finds those that it imports beside it.
+//! Stylesheet, scripts and icon, embedded in the binary. Their URLs contain a hash of their contents: browsers may cache
+//! them without a limit, and a new binary has new URLs. All share one hash, so that a script finds the scripts that it
+//! imports next to it.
 
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Names and texts.
+/// Names and contents.
 const ASSETS: &[(&str, &str)] = &[
     ("console.css", include_str!("../../assets/console.css")),
     ("console.js", include_str!("../../assets/console.js")),
@@ -62,7 +63,7 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-/// Answers with a file.
+/// Serves a file.
 pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
     let known = ASSETS.iter().find(|(known, _)| *known == name && version == *VERSION);
     match known {

@@ -1,4 +1,4 @@
-//! One delivery: its attempts, and one of them as request and response side by side.
+//! One delivery: its attempts, and one of them with request and response.
 
 mod curl;
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::app::error::{AppError, AppResult};
 
-/// How much of a body a page shows.
+/// Maximum bytes of a body on a page.
 pub(super) const BODY_SHOWN: usize = 4 << 10;
 
 #[derive(Template)]
@@ -33,24 +33,24 @@ struct ShowPage {
     delivery: Row,
     next_at: Option<Time>,
     ordering_key: String,
-    /// What waits behind it, where it is paused.
+    /// The deliveries that it blocks, if it is paused.
     behind: Option<String>,
-    /// Some of them, in order.
+    /// Some attempts, in order.
     attempts: Vec<Line>,
-    /// The addresses of the lists of earlier ones and of the last ones, where those are others.
+    /// The addresses of the lists of earlier and of the latest attempts, if those differ from this one.
     earlier: Option<String>,
     last: Option<String>,
     attempt: Option<Shown>,
     payload: Body,
     payload_gone: bool,
-    /// The largest payload that stands in the command itself.
+    /// Maximum size of a payload in the command itself.
     inline_max: String,
     may: May,
-    /// Whether more will happen by itself, so that the page looks again.
+    /// Whether the delivery can still change, so that the page refreshes.
     open: bool,
 }
 
-/// What can be done with it.
+/// The possible actions.
 struct May {
     retry: bool,
     skip: bool,
@@ -66,11 +66,11 @@ struct Line {
     error: String,
     started: Time,
     duration: String,
-    /// The address of the page that shows it; `None` on that page.
+    /// The address of its page; `None` on that page.
     address: Option<String>,
 }
 
-/// An attempt in full.
+/// An attempt with all details.
 struct Shown {
     number: i32,
     url: String,
@@ -85,7 +85,7 @@ struct Shown {
     curl: String,
 }
 
-/// A part of an attempt's time, with its place on a line of 1,000.
+/// A phase of an attempt, with its position on a scale of 1,000.
 struct Phase {
     name: &'static str,
     time: String,
@@ -103,12 +103,12 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// As text where it is text, else as hexadecimal bytes.
+    /// As text if it is text, else as hexadecimal bytes.
     pub(super) fn new(bytes: &[u8]) -> Self {
         Self::of_size(bytes, i64::try_from(bytes.len()).unwrap_or(i64::MAX))
     }
 
-    /// The same of a body of which there may be more than these first bytes.
+    /// The beginning of a body of which only these first bytes are known.
     pub(super) fn of_size(bytes: &[u8], full_size: i64) -> Self {
         let rest = i64::try_from(bytes.len()).unwrap_or(i64::MAX) < full_size;
         let (text, cut, binary) = match text_of(bytes, rest) {
@@ -136,7 +136,7 @@ impl Body {
     }
 }
 
-/// Bytes as text; if more of them follow, without the character that they end within.
+/// Bytes as text; if more follow, without an incomplete last character.
 fn text_of(bytes: &[u8], more_follow: bool) -> Option<&str> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -202,7 +202,7 @@ pub(super) async fn show(
     Ok(html(&page))
 }
 
-/// `None` for what is not there, or not any more.
+/// `None` for a missing or expired resource.
 fn unless_gone<T>(answer: AppResult<T>) -> Result<Option<T>, Fault> {
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -237,8 +237,8 @@ fn line(row: &AttemptSummary, shown: Option<i32>, fields: &Fields) -> Line {
     }
 }
 
-/// An attempt in full; with the beginning of the event's payload, the file that it is saved as and the prefix of our headers, if it
-/// still is kept.
+/// An attempt with all details; with the beginning of the event's payload, its file name and the prefix of our headers, if
+/// the payload is still stored.
 fn shown(row: AttemptRow, event: Option<(&[u8], &str, &str)>) -> Shown {
     let details: AttemptDetails = serde_json::from_str(&row.details).unwrap_or_default();
     let curl = event.map(|(payload, file, prefix)| {
@@ -291,7 +291,7 @@ fn phases(details: &AttemptDetails, total: i64) -> Vec<Phase> {
     phases.collect()
 }
 
-/// What a receiver answered, as it came.
+/// A receiver's response as received.
 pub(super) async fn response(
     State(console): Shared,
     visitor: Visitor,

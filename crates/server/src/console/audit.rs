@@ -1,4 +1,4 @@
-//! The audit log: who changed what, of the installation or of one organization.
+//! The audit log of the installation or of one organization.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::app::audit::{AuditLine, AuditQuery};
 
-/// How much of each of a line's details is shown.
+/// Maximum length of each detail of an entry.
 const DETAILS_SHOWN: usize = 4 << 10;
 
 #[derive(Template)]
@@ -33,42 +33,42 @@ struct ListPage {
     with_organization: bool,
 }
 
-/// A line of the log.
+/// An entry of the log.
 struct Entry {
     at: Time,
-    /// Who made the change: a name for people, and the id; the service has none.
+    /// The actor: a display name and the id; the service has no id.
     actor: String,
     actor_id: Option<String>,
     action: String,
     resource: String,
-    /// Where to see it, or what it did; `None` for what is not there any more.
+    /// The page of the resource or of its changes; `None` if it no longer exists.
     seen_at: Option<String>,
     organization: String,
     details: Vec<Detail>,
 }
 
-/// A member of a line's details.
+/// A member of an entry's details.
 struct Detail {
     name: String,
-    /// What it was before a change.
+    /// The former value of a change.
     was: Option<Value>,
     value: Value,
 }
 
-/// What stands in a line's details.
+/// The details of an entry.
 #[derive(Debug)]
 enum Value {
     Text(String),
     Time(Time),
 }
 
-/// That of the installation.
+/// The installation's log.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields) -> Answer {
     console.enter_installation(&visitor)?;
     page(&console, &visitor, None, &fields).await
 }
 
-/// That of an organization.
+/// An organization's log.
 pub(super) async fn list_of_organization(
     State(console): Shared,
     visitor: Visitor,
@@ -134,7 +134,7 @@ fn entry(console: &Console, visitor: &Visitor, log: &str, line: AuditLine) -> En
     }
 }
 
-/// Where to see what a line is about. Tokens and portal links have no page: what they did is shown.
+/// The page of an entry's resource. Tokens and portal links have none, so their changes are shown.
 fn seen_at(console: &Console, visitor: &Visitor, log: &str, resource: &str) -> Option<String> {
     let (app, caller) = (&console.app, visitor.caller());
     let parts: Vec<&str> = resource.split('/').collect();
@@ -160,7 +160,7 @@ fn seen_at(console: &Console, visitor: &Visitor, log: &str, resource: &str) -> O
     }
 }
 
-/// A change as what was and what is, anything else as it stands.
+/// A change as its former and new value, anything else unchanged.
 fn detail(name: String, value: &serde_json::Value) -> Detail {
     let is_time = name.ends_with("_time");
     let (was, value) = match (value.get("from"), value.get("to")) {

@@ -1,4 +1,4 @@
-//! What was counted over the last hour: figures, and a chart whose figures can be read too.
+//! Figures and chart of the last hour, with a table of the chart's figures.
 
 use hookwright_delivery::clock;
 use hookwright_storage::stats::{StatsRow, Tally};
@@ -11,15 +11,15 @@ use super::{
 };
 use crate::app::stats::{StatsQuery, Subject};
 
-/// How many minutes are shown.
+/// Number of minutes.
 const MINUTES: i64 = 60;
 const MINUTE_US: i64 = 60_000_000;
 /// The chart's measures.
 const WIDTH: i64 = 720;
 const HEIGHT: i64 = 120;
-/// What lies between deliveries and failures, so that they are not told apart by their colours alone.
+/// The gap between deliveries and failures, so that they differ by more than colour.
 const GAP: i64 = 2;
-/// The least that is drawn of what is not nothing: failures are striped, and no bar may lie between two stripes.
+/// Minimum height of a non-zero bar: failures are striped, and no bar may lie between two stripes.
 const HEIGHT_MIN: i64 = 2;
 
 /// The last hour.
@@ -32,11 +32,11 @@ pub(super) struct Summary {
     pub(super) p50: String,
     pub(super) p99: String,
     pub(super) chart: Chart,
-    /// How long the delivery that is due for longest has been, where that is told.
+    /// The age of the oldest overdue delivery, if it is shown.
     pub(super) oldest_due: Option<String>,
 }
 
-/// Deliveries by minute.
+/// Deliveries per minute.
 pub(super) struct Chart {
     pub(super) bars: Vec<Bar>,
     pub(super) measures: Measures,
@@ -44,18 +44,18 @@ pub(super) struct Chart {
     pub(super) first: Minute,
     pub(super) last: Minute,
     pub(super) description: String,
-    /// Minutes in which something happened, newest first.
+    /// Minutes with activity, newest first.
     pub(super) rows: Vec<Row>,
 }
 
-/// What the chart is drawn with.
+/// The measures of the drawing.
 pub(super) struct Measures {
     pub(super) width: i64,
     pub(super) height: i64,
     pub(super) bar_width: i64,
 }
 
-/// One minute: delivered below, failed attempts above.
+/// One minute: deliveries below, failed attempts above.
 pub(super) struct Bar {
     pub(super) x: i64,
     pub(super) good_y: i64,
@@ -76,7 +76,7 @@ pub(super) struct Row {
 }
 
 impl Console {
-    /// What was counted of a subject over the last hour.
+    /// The counts of a subject over the last hour.
     pub(super) async fn summary(&self, visitor: &Visitor, subject: Subject<'_>) -> Result<Summary, Fault> {
         let now = clock::now_us();
         let first = now / MINUTE_US * MINUTE_US - (MINUTES - 1) * MINUTE_US;

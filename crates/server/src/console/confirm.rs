@@ -1,4 +1,4 @@
-//! Pages that ask whether it is meant, and say how much it concerns, before something is cancelled that then is not sent.
+//! Confirmation pages for actions that cancel deliveries, with the number of deliveries concerned.
 
 use askama::Template;
 use axum::{
@@ -24,10 +24,10 @@ const NOT_SENT: &str = "Cancelled deliveries are not sent; you can replay them l
 #[template(path = "confirm.html")]
 struct ConfirmPage {
     frame: Frame,
-    /// What is done, up to the webhook's name.
+    /// The action, up to the webhook's name.
     sentence: String,
     target: String,
-    /// What follows from it.
+    /// The consequence.
     rest: &'static str,
     action: String,
     fields: Vec<(&'static str, &'static str)>,
@@ -36,7 +36,7 @@ struct ConfirmPage {
     keep: &'static str,
 }
 
-/// Asks whether what waits for a webhook is to be cancelled when it is resumed.
+/// Asks whether to cancel a webhook's backlog when it is resumed.
 pub(super) async fn discard(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     let caller = visitor.caller();
@@ -84,7 +84,7 @@ fn deliveries(waiting: usize) -> String {
     }
 }
 
-/// How a delivery is ended before it was delivered.
+/// How a delivery is ended before it is delivered.
 #[derive(Clone, Copy)]
 enum Ending {
     Cancel,
@@ -99,7 +99,7 @@ impl Ending {
         }
     }
 
-    /// Title, what it does, and the button that does it.
+    /// Title, verb, and button text.
     const fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Cancel => ("Cancel a delivery", "cancels", "Cancel delivery"),
@@ -117,12 +117,12 @@ impl Ending {
     }
 }
 
-/// Asks whether a delivery is to be cancelled.
+/// Asks whether to cancel a delivery.
 pub(super) async fn cancel(console: Shared, visitor: Visitor, which: Which) -> Answer {
     ask(console, visitor, which, Ending::Cancel).await
 }
 
-/// Asks whether a delivery is to be skipped.
+/// Asks whether to skip a delivery.
 pub(super) async fn skip(console: Shared, visitor: Visitor, which: Which) -> Answer {
     ask(console, visitor, which, Ending::Skip).await
 }
@@ -151,12 +151,12 @@ async fn ask(State(console): Shared, visitor: Visitor, Path(which): Which, endin
     Ok(html(&page))
 }
 
-/// Cancels a delivery, if that was confirmed.
+/// Cancels a delivery, if confirmed.
 pub(super) async fn cancel_delivery(console: Shared, which: Which, sent: Sent) -> Answer {
     end(console, which, sent, Ending::Cancel).await
 }
 
-/// Skips a delivery, if that was confirmed.
+/// Skips a delivery, if confirmed.
 pub(super) async fn skip_delivery(console: Shared, which: Which, sent: Sent) -> Answer {
     end(console, which, sent, Ending::Skip).await
 }

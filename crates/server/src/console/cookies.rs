@@ -1,11 +1,12 @@
-//! Cookies: the session's, and the one that holds what a page shows once.
+//! Cookies of sessions, and of data that a page shows once.
 //!
-//! A page that answers a form leads on to an address of its own, so that loading it again sends nothing again. What only that
-//! answer may show, such as a new secret, travels in a sealed cookie of a minute, for that address and session alone.
+//! A form redirects to an address of its page, so that a reload submits nothing. Data that only this answer may show, such
+//! as a new secret, travels in an encrypted cookie with a lifetime of a minute, for that address and session only.
 //!
-//! With TLS the name of a cookie has a prefix, for which browsers promise that nobody but this host set it, over TLS. What was begun
-//! over TLS is believed under that name alone, and where browsers speak TLS with the console, nothing else is: a sister site, or
-//! somebody on the way, can set any other. They can add cookies of the right name too where there is no TLS, so each one is tried.
+//! With TLS, cookie names have a prefix by which browsers guarantee that only this host set them, over TLS. Sessions that
+//! began over TLS are accepted only under that name. If browsers use TLS with the console, no other name is accepted,
+//! because a sister site or an attacker on the network can set any other. Without TLS they can also add cookies of the right
+//! name, so each one is tried.
 
 use axum::{
     http::{
@@ -21,17 +22,17 @@ use crate::app::sessions::Session;
 
 const ONCE: &str = "hookwright-once";
 
-/// What a page shows once.
+/// Data that a page shows once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Once {
     pub(super) kind: OnceKind,
     /// The secret, token or link.
     pub(super) text: String,
-    /// A name or a time that goes with it.
+    /// A related name or time.
     pub(super) note: String,
 }
 
-/// What happened.
+/// The event that the page reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum OnceKind {
     Installed,
@@ -41,7 +42,7 @@ pub(super) enum OnceKind {
     PortalLink,
 }
 
-/// The values of the cookies of a name: browsers send one for each path and domain that it was set for.
+/// The values of all cookies of a name: browsers send one for each path and domain that it was set for.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|cookies| cookies.split(';'));
@@ -49,13 +50,13 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a st
     pairs.filter_map(move |(known, value)| (known == name).then_some(value))
 }
 
-/// The name of a session's cookie. With the prefix browsers take it from this host alone.
+/// The name of a session's cookie. With the prefix, browsers accept it only from this host.
 fn session_name(site: Site, secure: bool) -> String {
     let prefix = if secure { "__Host-" } else { "" };
     format!("{prefix}{}", site.cookie())
 }
 
-/// The name of the cookie that holds what a page shows once. It is for one address: another prefix.
+/// The name of the cookie of one-time data, which is for one address and has another prefix.
 fn once_name(secure: bool) -> String {
     let prefix = if secure { "__Secure-" } else { "" };
     format!("{prefix}{ONCE}")
@@ -75,7 +76,7 @@ impl Console {
         session(true).or_else(without_tls)
     }
 
-    /// Where a customer who has left came from.
+    /// The return URL of a signed-out customer.
     pub(super) fn way_back(&self, headers: &HeaderMap) -> Option<String> {
         let way_back = |secure: bool| {
             let name = session_name(Site::Portal, secure);
@@ -84,13 +85,13 @@ impl Console {
         way_back(true).or_else(|| way_back(false))
     }
 
-    /// The session's cookie as browsers are told to keep it: until they are closed.
+    /// The session's cookie, which browsers keep until they are closed.
     pub(super) fn session_cookie(&self, session: &Session, value: &str) -> HeaderValue {
         let name = session_name(of(session), session.is_secure());
         self.cookie(session, &format!("{name}={value}; Path=/"))
     }
 
-    /// Has the browser drop the session's cookie.
+    /// Removes the session's cookie from the browser.
     pub(super) fn forget(&self, response: &mut Response, session: &Session) {
         let name = session_name(of(session), session.is_secure());
         append(response, self.cookie(session, &format!("{name}=; Path=/; Max-Age=0")));
@@ -100,9 +101,9 @@ impl Console {
         let secure = session.is_secure();
         let same_site = match of(session) {
             Site::Console => "Strict",
-            // In a frame of another site, and in that site's frames alone.
+            // In a frame of another site, and only in that site's frames.
             Site::Portal if secure && !self.options.portal_parents.is_empty() => "None; Partitioned",
-            // Whoever comes from another site by a link is to arrive signed in.
+            // A user who follows a link from another site must arrive signed in.
             Site::Portal => "Lax",
         };
         let secure = if secure { "; Secure" } else { "" };
@@ -110,7 +111,7 @@ impl Console {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// Leads to a page of ours, which shows something once.
+    /// Redirects to one of our pages, with data that it shows once.
     pub(super) fn show_once(&self, visitor: &Visitor, address: &str, once: &Once) -> Response {
         let mut response = Redirect::to(address).into_response();
         let sealed = self.app.seal_once(visitor.session(), once);
@@ -118,14 +119,14 @@ impl Console {
         response
     }
 
-    /// What the page at an address is to show once.
+    /// The one-time data of the page at an address.
     pub(super) fn once(&self, visitor: &Visitor, headers: &HeaderMap) -> Option<Once> {
         let session = visitor.session();
         let name = once_name(session.is_secure());
         values(headers, &name).find_map(|sealed| self.app.open_once(session, sealed))
     }
 
-    /// The page at an address; if it shows something once, that is gone afterwards.
+    /// Renders the page at an address, and removes its one-time data.
     pub(super) fn shown_once(&self, visitor: &Visitor, address: &str, mut page: Response, shows: bool) -> Response {
         if shows {
             append(&mut page, self.once_cookie(visitor, address, "", 0));
@@ -144,7 +145,7 @@ fn append(response: &mut Response, cookie: HeaderValue) {
     response.headers_mut().append(SET_COOKIE, cookie);
 }
 
-/// The site that a session is of.
+/// The site of a session.
 fn of(session: &Session) -> Site {
     if session.is_portal() {
         Site::Portal

@@ -1,4 +1,4 @@
-//! Deliveries: found by state, webhook, type, error class and time; and what can be done with one.
+//! Deliveries: search by state, webhook, type, error class and time; actions on one.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -27,13 +27,13 @@ use super::{
     show::{Badge, Next, Time, failure, state, words},
 };
 
-/// How many webhooks can be chosen from.
+/// Maximum number of webhooks in the selection.
 const WEBHOOKS_LISTED: usize = 1_000;
 
 /// A delivery in a list.
 pub(super) struct Row {
     pub(super) id: String,
-    /// Its id as the address of the next page has it.
+    /// Its raw id, for the address of the next page.
     pub(super) raw: i64,
     pub(super) base: String,
     pub(super) state: Badge,
@@ -43,50 +43,50 @@ pub(super) struct Row {
     pub(super) webhook: String,
     pub(super) target: String,
     pub(super) attempts: i32,
-    /// What came of the last attempt.
+    /// The result of the last attempt.
     pub(super) outcome: String,
-    /// What happens next.
+    /// The next step.
     pub(super) next: Next,
     pub(super) replay: bool,
-    /// The delivery by which it was made again.
+    /// The delivery that replayed it.
     pub(super) replayed: Option<Replay>,
 }
 
-/// The delivery by which another one was made again.
+/// The delivery that replayed another one.
 pub(super) struct Replay {
     pub(super) id: String,
     pub(super) state: Badge,
 }
 
-/// What an organization's webhooks are called, by id.
+/// The labels of an organization's webhooks, by id.
 pub(super) type Targets = BTreeMap<i64, String>;
 
 impl Console {
-    /// What an organization's webhooks are called.
+    /// The labels of an organization's webhooks.
     pub(super) fn targets(&self, visitor: &Visitor, place: &Place) -> Result<Targets, Fault> {
         Ok(labels(&self.app.webhook_names(visitor.caller(), place.name())?))
     }
 
-    /// What one of them is called.
+    /// The label of one of them.
     pub(super) fn target(&self, visitor: &Visitor, place: &Place, id: WebhookId) -> Result<String, Fault> {
         Ok(target_of(&self.targets(visitor, place)?, id))
     }
 }
 
-/// Deliveries as a list shows them.
+/// Deliveries as rows of a list.
 pub(super) fn rows(place: &Place, targets: &Targets, records: Vec<DeliveryRecord>) -> Vec<Row> {
     let now = clock::now_us();
     let rows = records.into_iter().map(|record| row(place, targets, record, now));
     rows.collect()
 }
 
-/// What a webhook is called; also one that was deleted since.
+/// A webhook's label, also of a deleted one.
 pub(super) fn target_of(targets: &Targets, webhook: WebhookId) -> String {
     let deleted = || "deleted webhook".to_owned();
     targets.get(&webhook.raw()).cloned().unwrap_or_else(deleted)
 }
 
-/// A delivery as a list shows it.
+/// A delivery as a row of a list.
 pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now: i64) -> Row {
     let webhook = WebhookId::from_raw(record.webhook_id);
     Row {
@@ -110,7 +110,7 @@ pub(super) fn row(place: &Place, targets: &Targets, record: DeliveryRecord, now:
     }
 }
 
-/// What came of the last attempt, in few words.
+/// The result of the last attempt, in a few words.
 pub(super) fn outcome(record: &DeliveryRecord) -> String {
     if let Some(ending) = &record.ending {
         return words(&ending.reason);
@@ -126,7 +126,7 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
     }
 }
 
-/// When the next attempt is made, in few words.
+/// The time of the next attempt, in a few words.
 fn next(record: &DeliveryRecord, now: i64) -> Next {
     match record.next_attempt() {
         NextAttempt::Paused => Next::Waits("Blocked: retry or skip"),
@@ -145,25 +145,25 @@ struct ListPage {
     frame: Frame,
     deliveries: Vec<Row>,
     show_webhook: bool,
-    /// How many rows there is a place for.
+    /// Maximum number of rows.
     rows: usize,
     filter: Filter,
     errors: Errors,
     pages: Pages,
-    /// Where what is new comes from; only the first page is live.
+    /// The address of the live stream; only the first page is live.
     live: Option<String>,
     is_filtered: bool,
     may_publish: bool,
 }
 
-/// A word to choose.
+/// An option.
 pub(super) struct Pick {
     pub(super) value: String,
     pub(super) label: String,
     pub(super) picked: bool,
 }
 
-/// What stands in the form above the list.
+/// The values of the filter form.
 pub(super) struct Filter {
     pub(super) states: Vec<Pick>,
     pub(super) classes: Vec<Pick>,
@@ -214,7 +214,7 @@ pub(super) async fn list(
     Ok(html(&page))
 }
 
-/// What is asked for; and what of it means nothing.
+/// The requested filter, with the errors of its fields.
 pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
     let mut errors = Errors::default();
     let (start_us, end_us) = fields.times(&mut errors);
@@ -246,7 +246,7 @@ pub(super) fn filter(fields: &Fields) -> (DeliveryFilter, Errors) {
     (filter, errors)
 }
 
-/// The values of a name; one that is none of those there are is said.
+/// The values of a name; unknown ones are errors.
 fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T> {
     let given = fields.all(name).filter(|text| !text.is_empty());
     let read = given.filter_map(|text| {
@@ -259,7 +259,7 @@ fn known<T: FromStr>(fields: &Fields, name: &str, errors: &mut Errors) -> Vec<T>
     read.collect()
 }
 
-/// The form as it was sent.
+/// The form as submitted.
 pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
     Filter {
         states: state_picks(fields, DeliveryState::ALL),
@@ -272,20 +272,20 @@ pub(super) fn shown(fields: &Fields, targets: &Targets) -> Filter {
     }
 }
 
-/// States to choose from.
+/// Options for states.
 pub(super) fn state_picks(fields: &Fields, states: &[DeliveryState]) -> Vec<Pick> {
     let states = states.iter().map(|state| state.as_str());
     states.map(|state| Pick::new(fields, "state", state, state)).collect()
 }
 
-/// Error classes to choose from.
+/// Options for error classes.
 pub(super) fn class_picks(fields: &Fields) -> Vec<Pick> {
     let classes = ErrorClass::ALL.iter().map(|class| class.as_str());
     let pick = |class: &str| Pick::new(fields, "error_class", class, &failure(class));
     classes.map(pick).collect()
 }
 
-/// Webhooks to choose from.
+/// Options for webhooks.
 pub(super) fn webhook_picks(fields: &Fields, targets: &Targets) -> Vec<Pick> {
     let webhooks = targets.iter().take(WEBHOOKS_LISTED);
     let pick =
@@ -303,7 +303,7 @@ impl Pick {
     }
 }
 
-/// Retries or replays one. What ends one asks first: [`super::confirm`].
+/// Retries or replays a delivery. Actions that end one ask for confirmation: [`super::confirm`].
 pub(super) async fn steer(
     State(console): Shared,
     Path((organization, id, action)): Path<(String, String, String)>,

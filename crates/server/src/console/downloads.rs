@@ -1,6 +1,5 @@
-//! How many payloads and bodies are being saved at once: each is in memory until it was sent, and whoever reads slowly is not to have
-//! many of them. An organization has its share, so that its customers take little from others; how slowly anybody may read at all is
-//! bounded where answers are sent (`http::pulse`).
+//! Limits on concurrent downloads: each payload or body is in memory until it is sent, so a slow reader must not have many.
+//! Each organization has a share, so that its customers cannot take all. `http::pulse` bounds how slowly anyone may read.
 
 use axum::{
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -17,14 +16,14 @@ use crate::{
     listener::pulse::UntilSent,
 };
 
-/// How many there may be at once, of an organization and of all.
+/// Maximum number of downloads, per organization and in total.
 const ORGANIZATION_MAX: usize = 4;
 const ALL_MAX: usize = 32;
 
-/// Those under way.
+/// Downloads in progress.
 pub(super) struct Downloads(Places);
 
-/// One of them, until it is dropped.
+/// A permit for one, until it is dropped.
 pub(super) struct Download(Place);
 
 impl Default for Downloads {
@@ -34,7 +33,7 @@ impl Default for Downloads {
 }
 
 impl Downloads {
-    /// A place for one more, to be taken before its bytes are read.
+    /// Takes a permit, before the bytes are read.
     pub(super) fn begin(&self, organization: i64) -> Result<Download, Fault> {
         self.0.take(organization).map(Download).map_err(|_| {
             Fault::App(AppError::Exhausted {
@@ -46,7 +45,7 @@ impl Downloads {
 }
 
 impl Download {
-    /// Something to save: never shown by the browser, for others wrote it.
+    /// A file to save: the browser never renders it, because others wrote it.
     pub(super) fn answer(self, name: &str, kind: &'static str, bytes: Bytes) -> Response {
         let disposition = format!("attachment; filename=\"{name}\"");
         let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, disposition)];

@@ -1,19 +1,19 @@
-//! What is wrong with a form, said at the field that it is wrong with.
+//! Errors of a form, shown at their fields.
 
 use super::show::{capitalized, words};
 use crate::app::error::{AppError, Violation};
 
-/// Sentences by field.
+/// Errors by field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Errors {
     fields: Vec<Wrong>,
-    /// What concerns no one field.
+    /// An error that concerns no single field.
     pub(super) problem: Option<String>,
-    /// The fields that the form shows, where there are others; `None` where it shows each of them.
+    /// The fields that the form shows, if it does not show all; `None` if it shows each of them.
     shown: Option<&'static [&'static str]>,
 }
 
-/// What is wrong with a field or with a part of it.
+/// The error of a field or of a part of it.
 #[derive(Clone, Debug)]
 struct Wrong {
     /// The field's path: `payload/order`, `headers["Host"]`.
@@ -27,7 +27,7 @@ impl Wrong {
         self.path.split(['[', '.', '/']).next().unwrap_or_default()
     }
 
-    /// Which part of the field, where that tells people something: a place in a document, or a name among several.
+    /// The part of the field, if it helps the user: a place in a document, or a name among several.
     fn part(&self) -> Option<&str> {
         let rest = &self.path[self.field().len()..];
         let named = rest.strip_prefix("[\"").and_then(|rest| rest.strip_suffix("\"]"));
@@ -36,7 +36,7 @@ impl Wrong {
             .filter(|part| !part.is_empty())
     }
 
-    /// What stands at the field.
+    /// The text at the field.
     fn told(&self) -> String {
         match self.part() {
             Some(part) => format!("{part}: {}", self.sentence),
@@ -45,7 +45,7 @@ impl Wrong {
     }
 }
 
-/// What is wrong with one field, for the summary at a page's top.
+/// The error of a field, for the summary at the top of the page.
 pub(super) struct Link {
     /// The field's id in the page, if the page shows it.
     pub(super) id: Option<String>,
@@ -53,7 +53,8 @@ pub(super) struct Link {
 }
 
 impl Errors {
-    /// Takes what a use case said; gives back what no form can mend. `message` is what its fields are part of.
+    /// Takes the errors of a use case; returns errors that no form can correct. `message` is the message that contains the
+    /// fields.
     pub(super) fn of(error: AppError, message: &str) -> Result<Self, AppError> {
         let prefix = format!("{message}.");
         match error {
@@ -71,7 +72,7 @@ impl Errors {
         }
     }
 
-    /// The same, where what does not exist is what one field names. The sentence says so there; what may help follows it.
+    /// The same, if a field names a resource that does not exist. The error is shown at that field, followed by the hint.
     pub(super) fn of_missing(error: AppError, message: &str, field: &str, sentence: &str) -> Result<Self, AppError> {
         match error {
             AppError::NotFound { hint, .. } => Ok(Self::one(field, format!("{sentence}{hint}"))),
@@ -79,7 +80,7 @@ impl Errors {
         }
     }
 
-    /// One field at fault.
+    /// One invalid field.
     pub(super) fn one(field: &str, sentence: impl Into<String>) -> Self {
         let mut errors = Self::default();
         errors.add(field, sentence);
@@ -100,7 +101,7 @@ impl Errors {
         }
     }
 
-    /// For a form that shows these fields and no others: what is wrong with others is said by their names.
+    /// For a form that shows only these fields: errors of other fields include their names.
     pub(super) fn shown_at(self, fields: &'static [&'static str]) -> Self {
         Self {
             shown: Some(fields),
@@ -108,8 +109,8 @@ impl Errors {
         }
     }
 
-    /// What a list holds; empty where it cannot be asked for like this, which is said here then. It is not asked for where
-    /// something is wrong already.
+    /// The contents of a list; empty if the query has errors, which are added here. The query does not run if there are
+    /// errors already.
     pub(super) async fn found<T: Default>(
         &mut self,
         asked: impl Future<Output = Result<T, AppError>>,
@@ -127,12 +128,12 @@ impl Errors {
         }
     }
 
-    /// These, or the others where nothing is wrong here.
+    /// These errors, or the others if there are none.
     pub(super) fn or(self, others: Self) -> Self {
         if self.is_empty() { others } else { self }
     }
 
-    /// Adds a sentence.
+    /// Adds an error.
     pub(super) fn add(&mut self, field: &str, sentence: impl Into<String>) {
         self.fields.push(Wrong {
             path: field.to_owned(),
@@ -140,25 +141,25 @@ impl Errors {
         });
     }
 
-    /// What is said of one field is said at another.
+    /// Moves the errors of one field to another.
     pub(super) fn move_to(&mut self, from: &str, to: &str) {
         let fields = self.fields.iter_mut().filter(|wrong| wrong.path == from);
         fields.for_each(|wrong| to.clone_into(&mut wrong.path));
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no errors.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.problem.is_none()
     }
 
-    /// What is wrong with a field or a part of it.
+    /// The error of a field or a part of it.
     pub(super) fn at(&self, field: &str) -> Option<String> {
         let wrong = self.fields.iter().filter(|wrong| wrong.field() == field);
         let told: Vec<String> = wrong.map(Wrong::told).collect();
         (!told.is_empty()).then(|| told.join(" · "))
     }
 
-    /// What is wrong, field by field.
+    /// The errors, field by field.
     pub(super) fn links(&self) -> Vec<Link> {
         self.fields.iter().map(|wrong| self.link(wrong)).collect()
     }

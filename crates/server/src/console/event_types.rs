@@ -1,4 +1,4 @@
-//! Event types: the list, and one with its schema, its versions, its example and who is subscribed to it.
+//! Event types: the list, and one with its schema, versions, example and subscribers.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::app::{error::AppError, texts::NamePrefix};
 
-/// How many event types a form lists.
+/// Maximum number of event types in a form.
 pub(super) const TYPES_LISTED: usize = 500;
-/// How many versions of a schema are shown.
+/// Maximum number of schema versions on the page.
 const VERSIONS: usize = 20;
-/// How many subscribers are shown at once.
+/// Maximum number of subscribers on the page.
 const SUBSCRIBERS: usize = 100;
 
 #[derive(Template)]
@@ -30,13 +30,13 @@ const SUBSCRIBERS: usize = 100;
 struct ListPage {
     frame: Frame,
     types: Vec<Row>,
-    /// What the names begin with that are listed.
+    /// The prefix of the listed names.
     prefix: String,
     pages: Pages,
-    /// Whether there is one at all.
+    /// Whether there are any event types.
     any: bool,
     archived_too: bool,
-    /// The address of the same with the archived, or without.
+    /// The address of the same list with or without archived types.
     other_way: String,
     errors: Errors,
 }
@@ -56,7 +56,7 @@ fn state(row: &EventTypeRow) -> Badge {
     }
 }
 
-/// What becomes of payloads, in few words.
+/// The validation of payloads, in a few words.
 fn schema(row: &EventTypeRow) -> String {
     match (&row.json_schema, row.schema_mode.as_str()) {
         (None, _) => "none".to_owned(),
@@ -122,7 +122,7 @@ struct ShowPage {
     created: Time,
     updated: Time,
     publish: Option<String>,
-    /// For whom it is alone, for operators to see; empty where it is for all.
+    /// The organizations that can see it, for operators; empty for all.
     visible_to: String,
 }
 
@@ -140,7 +140,7 @@ struct Subscriber {
     active: bool,
 }
 
-/// One of them.
+/// One event type.
 pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>, fields: Fields) -> Answer {
     let (app, caller) = (&console.app, visitor.caller());
     let row = app.get_event_type(caller, &name)?;
@@ -202,7 +202,7 @@ fn version(row: SchemaRow) -> Version {
     }
 }
 
-/// JSON with a line for each thing; what is none stays as it is.
+/// JSON with line breaks; text that is not JSON stays unchanged.
 fn pretty(text: &str) -> String {
     let value: Result<serde_json::Value, _> = serde_json::from_str(text);
     let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));

@@ -1,4 +1,4 @@
-//! Events: found by type, time and id; and for one of them why each webhook was sent it or not.
+//! Events: search by type, time and id; for one event, why each webhook did or did not receive it.
 
 use askama::Template;
 use axum::{
@@ -125,7 +125,7 @@ struct ShowPage {
     open: bool,
 }
 
-/// What became of the event for one webhook.
+/// The result of the event for one webhook.
 struct Explained {
     webhook: String,
     target: String,
@@ -192,9 +192,9 @@ pub(super) async fn show(
 const SENT: Badge = Badge::new("check", "good", "sent");
 const NOT_SENT: Badge = Badge::new("ban", "calm", "not sent");
 
-/// Why, as a sentence or two.
+/// The reason, in one or two sentences.
 fn reason(explanation: &Explanation, is_ping: bool) -> (Badge, String) {
-    // What a webhook was is not kept: why it was not sent the event is told by what it is now.
+    // A webhook's former configuration is not kept: the reason for not sending uses its current one.
     let judged = |sentence: String| {
         let now = if explanation.changed_since {
             " The webhook was changed after the event was published; this reason uses its current configuration."
@@ -215,12 +215,12 @@ fn reason(explanation: &Explanation, is_ping: bool) -> (Badge, String) {
         Reason::Filtered(Some(error)) => judged(format!("The webhook's filter could not be evaluated: {error}.")),
         Reason::ChangedSince => (
             NOT_SENT,
-            "The webhook was changed after the event was published. With its current configuration it would receive the event.".to_owned(),
+            "The webhook was changed after the event was published. It would receive such an event now.".to_owned(),
         ),
     }
 }
 
-/// Why an event was sent. A delivery is there: what else is told of the webhook is of then, as far as it is known.
+/// Why an event was sent. It has a delivery, so the rest describes the webhook at that time, as far as it is known.
 fn owed(explanation: &Explanation, is_ping: bool) -> &'static str {
     let is_replay = explanation.delivery.as_ref().is_some_and(|delivery| delivery.replay);
     match (is_ping, is_replay) {
@@ -232,12 +232,12 @@ fn owed(explanation: &Explanation, is_ping: bool) -> &'static str {
     }
 }
 
-/// The file that an event's payload is saved as.
+/// The file name of an event's payload.
 pub(super) fn payload_file(id: EventId) -> String {
     format!("{id}.json")
 }
 
-/// The payload as it was published.
+/// The payload as published.
 pub(super) async fn payload(State(console): Shared, visitor: Visitor, Path(path): Path<(String, String)>) -> Answer {
     let (place, id) = console.enter_at::<EventId>(&visitor, path)?;
     let download = console.downloads.begin(place.row.id)?;

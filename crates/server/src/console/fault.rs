@@ -1,7 +1,7 @@
-//! What is shown when something cannot be done.
+//! Error pages.
 //!
-//! What does not exist and what the visitor may not know of look the same: one page, without a word of what was asked for. A
-//! fault knows why; the guard, which knows who asked and where, makes it a page with the navigation around it.
+//! A missing resource and one that the visitor may not see look the same: one page, which does not repeat the request. A
+//! fault has the reason; the guard, which knows the visitor and the address, renders it as a page with navigation.
 
 use askama::Template;
 use axum::{
@@ -29,23 +29,23 @@ use crate::app::{
 /// Why there is no page.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Nobody is signed in; the address to come back to afterwards.
+    /// The visitor is not signed in; with the address to return to.
     SignIn(Option<String>),
-    /// Somebody sent a form, and is not signed in any more.
+    /// A form was submitted without a valid session.
     SessionOver,
-    /// A customer's time is over.
+    /// A customer's session has expired.
     PortalOver,
-    /// There is no such thing that the visitor may know of.
+    /// The visitor can see no such resource.
     NotFound,
-    /// A portal link does not open; why.
+    /// A portal link is not valid, with the reason.
     Link(&'static str),
-    /// The post was not made by a page of ours.
+    /// The post did not come from one of our pages.
     Forged,
-    /// A form lacks what every form has, or cannot be read.
+    /// A form is incomplete or unreadable.
     Form(String),
-    /// The answer takes too long.
+    /// The answer timed out.
     Late,
-    /// A use case says no.
+    /// A use case failed.
     App(AppError),
 }
 
@@ -59,13 +59,13 @@ impl From<AppError> for Fault {
     }
 }
 
-/// What a fault says, on its way to the guard.
+/// The contents of an error page, on its way to the guard.
 #[derive(Clone, Debug)]
 struct Told {
     title: &'static str,
     message: String,
     violations: Vec<Violation>,
-    /// Whether the way on is to sign in, in another tab so that what was filled in is kept.
+    /// Whether to offer signing in in another tab, so that the form's input is kept.
     sign_in: bool,
 }
 
@@ -128,7 +128,7 @@ fn session_over() -> Told {
     }
 }
 
-/// The page itself is made by the guard.
+/// The guard renders the page itself.
 fn respond(status: StatusCode, told: Told) -> Response {
     let mut response = status.into_response();
     response.extensions_mut().insert(told);
@@ -164,7 +164,7 @@ fn app_fault(error: AppError) -> Response {
     response
 }
 
-/// Where somebody is: the organization of the address, and the page that led there.
+/// The visitor's place: the organization of the address, and the referring page.
 pub(super) struct Whence {
     organization: Option<String>,
     back: Option<String>,
@@ -195,7 +195,7 @@ struct FaultPage {
 }
 
 impl Console {
-    /// A fault as a page; so too what the router refuses by itself. Any other answer is left as it is.
+    /// A fault as a page, including the router's own errors. Other answers are unchanged.
     pub(super) fn shown(
         &self,
         mut response: Response,
@@ -249,7 +249,7 @@ impl Console {
     }
 }
 
-/// What the router refuses: an address that cannot be read, or a method that a page does not have.
+/// The router's errors: an unreadable address, or a method that a page does not have.
 fn refused(status: StatusCode) -> Told {
     match status {
         StatusCode::METHOD_NOT_ALLOWED => Told::new("No page here", "This address accepts form submissions only."),
@@ -258,7 +258,7 @@ fn refused(status: StatusCode) -> Told {
     }
 }
 
-/// Whatever else is asked for, by whoever asks: that there is no such page is no secret.
+/// Any other address, for any visitor: that the page does not exist is no secret.
 pub(super) async fn no_such_page() -> Fault {
     Fault::NotFound
 }

@@ -1,4 +1,4 @@
-//! What a form or an address holds: names and values, in order, some more than once.
+//! The fields of a form or an address: names and values, in order, possibly repeated.
 
 use std::convert::Infallible;
 
@@ -13,19 +13,19 @@ use super::{errors::Errors, units};
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Reads `a=1&b=2`.
+    /// Parses `a=1&b=2`.
     pub(super) fn parse(text: &[u8]) -> Self {
-        // Browsers send lines with the ends that they have on paper terminals; what is stored has those of Unix.
+        // Browsers submit CRLF line ends; stored text has LF.
         let fields = form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
         Self(fields.collect())
     }
 
-    /// The first value of a name without the blanks around it; empty if it is not there.
+    /// The first value of a name, trimmed; empty if there is none.
     pub(super) fn get(&self, name: &str) -> &str {
         self.raw(name).trim()
     }
 
-    /// The first value of a name; empty if it is not there.
+    /// The first value of a name; empty if there is none.
     pub(super) fn raw(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()
     }
@@ -36,7 +36,7 @@ impl Fields {
         values.map(|(_, value)| value.as_str())
     }
 
-    /// The times from which and before which something is looked for.
+    /// The time range of a search.
     pub(super) fn times(&self, errors: &mut Errors) -> (Option<i64>, Option<i64>) {
         let mut time = |name: &str| {
             let text = self.some(name)?;
@@ -47,22 +47,22 @@ impl Fields {
         (time("start"), time("end"))
     }
 
-    /// Whether a box was ticked.
+    /// Whether a checkbox is checked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// The value of a name, if there is one that is not empty.
+    /// The value of a name, if it is not empty.
     pub(super) fn some(&self, name: &str) -> Option<&str> {
         Some(self.get(name)).filter(|value| !value.is_empty())
     }
 
-    /// The value of a name with the blanks around it, if there is one: for what must be taken to the letter or not at all.
+    /// The untrimmed value of a name, if there is one: for values that must be taken literally.
     pub(super) fn untrimmed(&self, name: &str) -> Option<&str> {
         Some(self.raw(name)).filter(|value| !value.is_empty())
     }
 
-    /// The request id of a form: the same when the same page sends the same once more, another for anything else.
+    /// The request id of a form: the same for a repeated submission of the same page, and a different one otherwise.
     pub(super) fn request_id(&self) -> String {
         if self.get("nonce").is_empty() {
             return String::new();
@@ -77,7 +77,7 @@ impl Fields {
         format!("console-{}", hex::encode(&hash.finalize()[..16]))
     }
 
-    /// As a query without those names, for the address of another page of the same list.
+    /// As a query without these names, for another page of the same list.
     pub(super) fn query_without(&self, names: &[&str]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let kept = self
@@ -88,14 +88,14 @@ impl Fields {
         query.finish()
     }
 
-    /// As a query with another value for one name, and all else as it is.
+    /// As a query with another value of one name.
     pub(super) fn with(&self, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(self.query_without(&[name, "done"]));
         query.append_pair(name, value);
         query.finish()
     }
 
-    /// As a query with another value for one name, for another page of the same list.
+    /// As a query with another value of one name, for another page of the same list.
     pub(super) fn query_with(&self, name: &str, value: &str) -> String {
         let rest = self.query_without(&[name, "before", "after", "done"]);
         let mut query = form_urlencoded::Serializer::new(rest);
@@ -107,13 +107,13 @@ impl Fields {
 impl<S: Sync> FromRequestParts<S> for Fields {
     type Rejection = Infallible;
 
-    /// What the address holds.
+    /// The fields of the address.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
     }
 }
 
-/// A text as part of a query.
+/// A text, encoded for a query.
 pub(super) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

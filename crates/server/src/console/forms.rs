@@ -1,5 +1,5 @@
-//! How many forms are read at once: each is in memory until it was done. Whoever is signed in has a share, and so has each address that
-//! is not, so that nobody takes the others'; few forms are large, and those have places of their own.
+//! Limits on concurrent forms: each is in memory until it is processed. Signed-in users have a share each, as has each
+//! address that is not signed in, so that none can take all. Few forms are large, and those have separate permits.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
@@ -20,26 +20,26 @@ use crate::{
     listener::{Peer, slots::network},
 };
 
-/// The largest form that is small.
+/// The maximum size of a small form.
 const SMALL_BYTES_MAX: usize = 16 << 10;
-/// How many small forms there may be, of all and of one token or portal link.
+/// Maximum number of small forms, in total and per token or portal link.
 const SMALL_MAX: (usize, usize) = (2_048, 64);
-/// How many large ones; so too those whose size is not said.
+/// Maximum number of large ones, including those of unknown size.
 const LARGE_MAX: (usize, usize) = (32, 4);
-/// How many of those who are not signed in, of all and of one address; `SIGN_IN_BYTES_MAX` bounds each.
+/// Maximum number before signing in, in total and per address; `SIGN_IN_BYTES_MAX` bounds each.
 const STRANGERS_MAX: (usize, usize) = (2_048, 64);
 
-/// Those under way.
+/// Forms in progress.
 pub(super) struct Forms {
     small: Places,
     large: Places,
     strangers: Places,
 }
 
-/// One of them, until it is dropped.
+/// A permit for one, until it is dropped.
 pub(super) struct Form {
     _place: Place,
-    /// How much of it is read.
+    /// Maximum bytes to read.
     pub(super) bytes_max: usize,
 }
 
@@ -55,7 +55,7 @@ impl Default for Forms {
 }
 
 impl Forms {
-    /// A place for a form of so many bytes, to be taken before they are read.
+    /// Takes a permit for a form of this size, before it is read.
     fn begin(&self, actor: Actor, bytes: Option<u64>) -> Result<Form, Fault> {
         let is_small = bytes.is_some_and(|bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes <= SMALL_BYTES_MAX));
         let (places, bytes_max) = if is_small {
@@ -66,7 +66,7 @@ impl Forms {
         take(places, &actor, bytes_max)
     }
 
-    /// A place for a form of somebody who is not signed in.
+    /// Takes a permit for a form before signing in.
     fn begin_of_stranger(&self, address: IpAddr) -> Result<Form, Fault> {
         take(&self.strangers, &network(address), SMALL_BYTES_MAX)
     }
@@ -91,7 +91,7 @@ fn take(places: &Places, whose: &impl Hash, bytes_max: usize) -> Result<Form, Fa
 }
 
 impl Console {
-    /// A place for the form that a request sends; `None` if it sends none.
+    /// Takes a permit for the form of a request; `None` if it has none.
     pub(super) fn begin_form(&self, request: &Request, session: Option<&Session>) -> Result<Option<Form>, Fault> {
         if request.method() != Method::POST {
             return Ok(None);

@@ -1,8 +1,8 @@
-//! What stands between browsers and the pages: who asks, how long an answer may take, headers that every answer carries, and a
-//! check that a post comes from a page of ours.
+//! The layer between browsers and pages: it identifies the visitor, limits the duration of an answer, adds headers, and
+//! rejects forged posts.
 //!
-//! A forged post is refused twice: its origin is not ours, and it lacks the form token ([`super::session`]). The first also
-//! covers signing in, where there is no session yet.
+//! A forged post is rejected for two reasons: its origin is not ours, and it lacks the form token ([`super::session`]). The
+//! first also covers signing in, which has no session yet.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,13 +28,13 @@ use super::{
     site::Site,
 };
 
-/// How long an answer may take to begin, a form's slow arrival included.
+/// Timeout until an answer begins, including the arrival of a form.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// No script, style or connection but our own.
+/// Only our own scripts, styles and connections.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
                       connect-src 'self'; base-uri 'none'";
 
-/// Finds out who asks, refuses forged posts, shows faults as pages and adds the headers.
+/// Identifies the visitor, rejects forged posts, renders faults as pages and adds the headers.
 pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
     let site = Site::of(request.uri().path());
@@ -58,7 +58,7 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
     headers.extend(console.framing(site));
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Other sites learn nothing; our own posts must name their origin, which `no-referrer` would take from them.
+        // Other sites learn nothing; our own posts must name their origin, which `no-referrer` would remove.
         (REFERRER_POLICY, "same-origin"),
     ];
     for (name, value) in fixed {
@@ -76,8 +76,8 @@ pub(super) async fn guard(State(console): State<Arc<Console>>, mut request: Requ
 }
 
 impl ConsoleOptions {
-    /// Whether an origin is where browsers find the console: as is set, or at the host that was asked. Where TLS protects the
-    /// console, a page that came without is not ours, whatever its host: anybody on the way can have written it.
+    /// Whether an origin is the console's public one: the configured one, or the requested host. If TLS protects the
+    /// console, a page without TLS is not ours, whatever its host, because anyone on the network can have written it.
     fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
         let with_tls = origin.strip_prefix("https://");
         let without = origin.strip_prefix("http://").filter(|_| !self.is_https());
@@ -87,7 +87,8 @@ impl ConsoleOptions {
 }
 
 impl Console {
-    /// The policy; and whether a frame may hold the page: none but the portal's, on the pages that the operator named.
+    /// The content security policy, and whether a frame may show the page: only the portal, on the operator's configured
+    /// origins.
     fn framing(&self, site: Site) -> HeaderMap {
         let parents = &self.options.portal_parents;
         let mut headers = HeaderMap::new();
@@ -103,7 +104,7 @@ impl Console {
         headers
     }
 
-    /// Whether a request that changes something comes from a page of ours, by what the browser says of it.
+    /// Whether a changing request comes from one of our pages, according to the browser.
     fn is_own(&self, request: &Request) -> bool {
         let headers = request.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -114,7 +115,7 @@ impl Console {
         }
         match text(ORIGIN.as_str()) {
             Some(origin) => {
-                // HTTP/2 has no such header: what was asked for is in the address.
+                // HTTP/2 has no such header: the host is in the address.
                 let host = text(HOST.as_str()).or_else(|| request.uri().authority().map(Authority::as_str));
                 self.options.is_own_origin(origin, host)
             }

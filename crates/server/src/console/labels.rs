@@ -1,4 +1,4 @@
-//! What webhooks are called where people see them in a list or choose between them.
+//! Labels of webhooks in lists and selections.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,10 +7,10 @@ use hookwright_domain::id::WebhookId;
 use super::show::beginning;
 use crate::app::webhooks::WebhookName;
 
-/// So much of the note for people is part of what a webhook is called.
+/// Maximum length of the description in a label.
 const NOTE_BYTES_MAX: usize = 80;
 
-/// What a webhook is called by itself: where it posts to; one whose deliveries are fetched by its note, or by its id.
+/// A webhook's label by itself: the payload URL; for a pull webhook the description, or the id.
 pub(super) fn label(webhook: &WebhookName) -> String {
     if webhook.payload_url.is_empty() {
         format!("{} (pull)", note(webhook).unwrap_or_else(|| id(webhook)))
@@ -19,12 +19,12 @@ pub(super) fn label(webhook: &WebhookName) -> String {
     }
 }
 
-/// What webhooks are called beside each other, by id: those that would be called the same by their notes too, and by their ids
-/// where these do not tell them apart either.
+/// Labels of webhooks in one list, by id: equal labels are extended by their descriptions, or by their ids if those are
+/// equal too.
 pub(super) fn labels(webhooks: &[WebhookName]) -> BTreeMap<i64, String> {
     let plain: Vec<String> = webhooks.iter().map(label).collect();
     let with_note = |(webhook, plain): (&WebhookName, &String)| {
-        // Of one whose deliveries are fetched it is said already.
+        // The label of a pull webhook already contains it.
         let note = note(webhook).filter(|_| !webhook.payload_url.is_empty());
         note.map(|note| format!("{plain} ({note})"))
     };
@@ -46,7 +46,7 @@ pub(super) fn labels(webhooks: &[WebhookName]) -> BTreeMap<i64, String> {
     labels.collect()
 }
 
-/// Whether what a webhook is called was made of its whole note.
+/// Whether a label contains the whole description.
 pub(super) fn is_called_by(label: &str, note: &str) -> bool {
     label == format!("{note} (pull)") || label.ends_with(&format!(" ({note})"))
 }

@@ -1,4 +1,4 @@
-//! How often an address may fail to sign in, and a token be signed in with.
+//! Limits on failed sign-ins per address, and on sign-ins per token.
 
 use std::{
     collections::HashMap,
@@ -21,17 +21,17 @@ impl Default for SignInLimits {
     fn default() -> Self {
         Self {
             addresses: Limit::new(10, Duration::from_secs(60)),
-            // Each session that begins may be ended, which every node has to remember.
+            // Each new session may be ended, which every node must remember.
             tokens: Limit::new(120, Duration::from_secs(3_600)),
         }
     }
 }
 
 impl SignInLimits {
-    /// Counts an attempt of an address, as if it failed: one that is still being read counts too.
+    /// Counts an attempt of an address as failed; an attempt in progress counts too.
     ///
     /// # Errors
-    /// With how long the address has to wait, if too many failed.
+    /// With the delay for the address, if too many failed.
     pub(super) fn attempt(&self, address: IpAddr, now: Instant) -> Result<Attempt<'_>, Duration> {
         let address = network(address);
         let since = self.addresses.count(address, now)?;
@@ -43,7 +43,7 @@ impl SignInLimits {
     }
 }
 
-/// An attempt that was counted.
+/// A counted attempt.
 pub(super) struct Attempt<'a> {
     limits: &'a SignInLimits,
     address: IpAddr,
@@ -51,17 +51,17 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// It did not fail: it is counted for its token instead.
+    /// The attempt succeeded: counts it for its token instead.
     ///
     /// # Errors
-    /// With how long nobody can sign in with the token, if many did.
+    /// With the delay for the token, if too many succeeded.
     pub(super) fn succeeded(self, token: Actor, now: Instant) -> Result<(), Duration> {
         self.limits.addresses.give_back(self.address, self.since);
         self.limits.tokens.count(token, now).map(drop)
     }
 }
 
-/// So many in a window are borne, for each of a bounded number of keys.
+/// The limit per window, for each of a bounded number of keys.
 struct Limit<K> {
     max: u32,
     window: Duration,
@@ -74,7 +74,7 @@ struct Counted {
 }
 
 impl<K: Copy + Eq + Hash> Limit<K> {
-    /// So many keys are remembered.
+    /// Maximum number of keys.
     const KEYS_MAX: usize = 4_096;
 
     fn new(max: u32, window: Duration) -> Self {
@@ -85,7 +85,7 @@ impl<K: Copy + Eq + Hash> Limit<K> {
         }
     }
 
-    /// Counts one more, and tells when its window began; if there were too many, nothing, but how long to wait.
+    /// Counts one more, and returns when its window began, or the delay if there were too many.
     fn count(&self, key: K, now: Instant) -> Result<Instant, Duration> {
         let mut known = self.known.lock();
         let passed = |counted: &Counted| now.saturating_duration_since(counted.since);
@@ -110,7 +110,7 @@ impl<K: Copy + Eq + Hash> Limit<K> {
         Ok(counted.since)
     }
 
-    /// Takes one back of the window that began then.
+    /// Takes one back, in the window that began at a time.
     fn give_back(&self, key: K, since: Instant) {
         let mut known = self.known.lock();
         if let Some(counted) = known.get_mut(&key).filter(|counted| counted.since == since) {
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(attempt(here, now), Err(MINUTE), "the network counts, not the address");
         assert_eq!(attempt(address("192.0.2.1"), now), Ok(()), "others are not concerned");
         (0..10).for_each(|_| attempt(here, now + MINUTE).unwrap());
-        assert_eq!(attempt(here, now + MINUTE), Err(MINUTE), "the count began anew");
+        assert_eq!(attempt(here, now + MINUTE), Err(MINUTE), "a new window began");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Deliveries as they change, for pages that are open: server-sent events, each with the row of a list as it is now.
+//! Live deliveries for open pages: server-sent events, each with the current row of a list.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::app::{
     watch::DeliveryWatch,
 };
 
-/// How long a browser waits before it connects again.
+/// Delay before a browser reconnects.
 const AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
@@ -38,21 +38,21 @@ struct RowPage<'a> {
     show_webhook: bool,
 }
 
-/// What one reader is told.
+/// The stream of one reader.
 struct Tail {
     console: Arc<Console>,
     visitor: Visitor,
     place: Place,
     watch: DeliveryWatch,
-    /// What the list shows.
+    /// The list's filter.
     listed: DeliveryFilter,
     show_webhook: bool,
-    /// What is told next, last first.
+    /// The queue of rows to send, last first.
     told: Vec<Event>,
 }
 
-/// The address of the stream of what changes in a list from now on. Ask for it before the list is read, so that nothing that
-/// happens until the browser connects is missed.
+/// The address of the stream of a list's changes from now on. Create it before the list is read, so that no change is missed
+/// until the browser connects.
 pub(super) async fn address(console: &Console, visitor: &Visitor, place: &Place, query: &str) -> AppResult<String> {
     let nothing = DeliveryFilter::default();
     let watch = console
@@ -61,15 +61,15 @@ pub(super) async fn address(console: &Console, visitor: &Visitor, place: &Place,
         .await;
     let after = match watch {
         Ok(watch) => watch.resume_token(),
-        // Nobody else can watch now: the page is shown all the same, and asks again.
+        // Nobody else can watch now: the page is still shown, and tries again.
         Err(AppError::Exhausted { .. }) => String::new(),
         Err(error) => return Err(error),
     };
     Ok(format!("{}/deliveries/live?{query}&after={after}", place.base()))
 }
 
-/// The stream. A browser that lost it goes on where it was, by the id of what it saw last; a page that opens it anew cannot
-/// send that id as a header, and names it as `after`.
+/// The stream. A browser that lost it resumes after the last event id that it saw. A page that reopens it cannot send that
+/// id as a header, and passes it as `after`.
 pub(super) async fn deliveries(
     State(console): Shared,
     visitor: Visitor,
@@ -85,7 +85,8 @@ pub(super) async fn deliveries(
     let show_webhook = asked.webhook_id.is_none() || fields.has("webhook_column");
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let seen = header.unwrap_or_else(|| fields.get("after"));
-    // What leaves the list by its state or error is told too: rows that are on the page show how they stand.
+    // Deliveries that leave the list by their state or error are sent too, because rows on the page show their current
+    // state.
     let watched = DeliveryFilter {
         states: Vec::new(),
         error_classes: Vec::new(),
@@ -93,7 +94,7 @@ pub(super) async fn deliveries(
     };
     let (app, caller) = (&console.app, visitor.caller());
     let (watch, how) = match app.watch_deliveries(caller, &organization, watched.clone(), seen).await {
-        // A place that is no longer known: begin where everything is now, and say so.
+        // An unknown position: begins at the current one, and says so.
         Err(AppError::Invalid(_) | AppError::Precondition { .. }) if !seen.is_empty() => {
             let watch = app.watch_deliveries(caller, &organization, watched, "").await?;
             (watch, "anew")
@@ -122,7 +123,7 @@ pub(super) async fn deliveries(
 }
 
 impl Tail {
-    /// What is told next; `None` when nothing more is.
+    /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<Event> {
         let console = Arc::clone(&self.console);
         while self.told.is_empty() {
@@ -131,7 +132,7 @@ impl Tail {
                 found = self.look() => found,
                 denied = console.app.until_denied(&caller) => Err(denied),
             };
-            // The stream ends with the session, with the server, or where the store does not answer: the browser asks again.
+            // The stream ends with the session, with the server, or when the store does not answer: the browser reconnects.
             self.told = found.ok()?;
             self.told.reverse();
         }
@@ -159,7 +160,7 @@ impl Tail {
             };
             let text = page.render().ok()?;
             let event = Event::default().event(name).data(text.trim());
-            // Only the last one moves the place to go on from: whoever is cut off before it is told all of them again.
+            // Only the last event moves the resume position: a reader that is cut off before it gets all of them again.
             Some(if index + 1 == count {
                 event.id(&seen.resume_token)
             } else {

@@ -1,4 +1,4 @@
-//! Operations that are running, as pages tell of them: what is being cancelled, and how far that is.
+//! Running operations on pages: what they cancel, and their progress.
 
 use hookwright_domain::id::{OperationId, WebhookId};
 use hookwright_storage::operations::{OperationKind, OperationRow};
@@ -11,15 +11,15 @@ use super::{
 };
 use crate::app::error::AppResult;
 
-/// An operation that is running.
+/// A running operation.
 pub(super) struct Running {
-    /// What goes on, as a sentence.
+    /// Its description, as a sentence.
     pub(super) sentence: String,
-    /// How far it is: 0 to 1,000; absent where that is not known.
+    /// The progress, 0 to 1,000; absent if unknown.
     pub(super) progress: Option<i64>,
 }
 
-/// Those of an organization, or of the installation.
+/// The operations of an organization, or of the installation.
 pub(super) async fn running(console: &Console, visitor: &Visitor, place: Option<&Place>) -> AppResult<Vec<Running>> {
     let rows = console
         .app
@@ -28,7 +28,7 @@ pub(super) async fn running(console: &Console, visitor: &Visitor, place: Option<
     Ok(rows.iter().map(Running::of).collect())
 }
 
-/// The name of what is said after something was deleted.
+/// The name of the message after a deletion.
 pub(super) const fn deleted(operation: Option<OperationId>) -> &'static str {
     match operation {
         None => "deleted",

@@ -1,4 +1,4 @@
-//! Organizations: the list, one at a glance, creating and deleting.
+//! Organizations: the list, the overview of one, creating and deleting.
 
 use askama::Template;
 use axum::{
@@ -34,7 +34,7 @@ struct ListPage {
     frame: Frame,
     rows: Vec<Row>,
     running: Vec<Running>,
-    /// What the names begin with that are listed.
+    /// The prefix of the listed names.
     prefix: String,
     pages: Pages,
     may_create: bool,
@@ -60,7 +60,7 @@ pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Field
     ))
 }
 
-/// The list, with the form that creates one as it was sent.
+/// The list, with the creation form as submitted.
 async fn list_page(
     console: &Console,
     visitor: &Visitor,
@@ -96,7 +96,7 @@ async fn list_page(
     })
 }
 
-/// Creates one.
+/// Creates an organization.
 pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let name = fields.get("name");
@@ -135,7 +135,7 @@ struct ShowPage {
     may_delete: bool,
 }
 
-/// One at a glance.
+/// The overview of one organization.
 pub(super) async fn show(State(console): Shared, visitor: Visitor, Path(name): Path<String>, fields: Fields) -> Answer {
     let place = console.enter(&visitor, &name)?;
     let (webhooks, next) = console.app.list_webhooks(visitor.caller(), &name, 0, ROWS)?;
@@ -158,7 +158,7 @@ struct DeletePage {
     errors: Errors,
 }
 
-/// Asks whether it is meant.
+/// Asks for confirmation.
 pub(super) async fn confirm_delete(State(console): Shared, visitor: Visitor, Path(name): Path<String>) -> Answer {
     Ok(html(&delete_page(&console, &visitor, &name, Errors::default())?))
 }
@@ -173,7 +173,7 @@ fn delete_page(console: &Console, visitor: &Visitor, name: &str, errors: Errors)
     })
 }
 
-/// Deletes it and its webhooks, if its name was typed.
+/// Deletes the organization and its webhooks, if its name was typed.
 pub(super) async fn delete(State(console): Shared, Path(name): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     console.enter(&visitor, &name)?;

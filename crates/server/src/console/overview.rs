@@ -1,4 +1,4 @@
-//! The installation at a glance, for those who see all of it.
+//! The overview of the installation, for users who may see all of it.
 
 use askama::Template;
 use axum::{
@@ -22,9 +22,9 @@ use super::{
 };
 use crate::app::{health::PausedWebhook, nodes::NodeView, stats::Subject, texts::NamePrefix};
 
-/// How many nodes are shown.
+/// Maximum number of nodes on the page.
 const NODES: usize = 100;
-/// How many webhooks in trouble are shown.
+/// Maximum number of failing webhooks on the page.
 const TROUBLES: usize = 20;
 
 #[derive(Template)]
@@ -35,16 +35,16 @@ struct OverviewPage {
     troubles: Vec<Trouble>,
     paused: Vec<Paused>,
     more_paused: bool,
-    /// How many there are, where not all are shown.
+    /// The total number, if not all are shown.
     all_troubles: Option<String>,
-    /// `None` for those who may not see them.
+    /// `None` for users who may not see them.
     nodes: Option<Vec<Node>>,
     organizations: bool,
-    /// Nothing is sent.
+    /// The server holds: nothing is sent.
     hold: bool,
 }
 
-/// A webhook with paused ordering keys.
+/// A webhook with blocked ordering keys.
 struct Paused {
     organization: String,
     id: String,
@@ -65,7 +65,7 @@ struct Node {
     answering: bool,
 }
 
-/// The page; whoever sees one organization alone is led there.
+/// The page; users of one organization are redirected to it.
 pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer {
     let caller = visitor.caller();
     if caller.organization().is_some() {
@@ -110,7 +110,7 @@ fn paused_webhook(paused: PausedWebhook) -> Paused {
     }
 }
 
-/// How long the delivery has been due that is due for longest.
+/// The age of the oldest overdue delivery.
 fn oldest_due(due: Option<i64>) -> String {
     due.map_or_else(|| "None".to_owned(), |due| duration(clock::schedule_us() - due))
 }

@@ -1,4 +1,4 @@
-//! The frame of every page: title, navigation, who is signed in, what was just done.
+//! The frame of every page: title, navigation, the signed-in user, and the result of the last action.
 
 use std::str::FromStr;
 
@@ -17,56 +17,56 @@ use crate::app::{access::Scope, error::AppError};
 pub(super) fn html(template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => Html(text).into_response(),
-        // Only writing can fail, and memory takes what is written.
+        // Only writing can fail, and writing to memory does not.
         Err(error) => Fault::App(AppError::internal(&error)).into_response(),
     }
 }
 
-/// Renders the page of a form that is not accepted.
+/// Renders the page of a rejected form.
 pub(super) fn refused(template: &impl Template) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, html(template)).into_response()
 }
 
-/// What surrounds a page's own part.
+/// The frame around a page's contents.
 pub(super) struct Frame {
     pub(super) title: String,
     pub(super) site: Site,
-    /// Which entry of the navigation is where the page is.
+    /// The active entry of the navigation.
     pub(super) section: &'static str,
     pub(super) who: Option<Who>,
     pub(super) organization: Option<Tenant>,
-    /// What was just done, as a sentence.
+    /// The result of the last action, as a sentence.
     pub(super) done: Option<&'static str>,
-    /// The page's own address, where it answers a form that was sent to another one: the one to load again.
+    /// The page's own address for reloads, if it answers a form with another address.
     pub(super) address: Option<String>,
 }
 
-/// Who looks at a page.
+/// The viewer of a page.
 pub(super) struct Who {
     pub(super) scope: &'static str,
-    /// The organization that is all they see.
+    /// The only organization that they see.
     pub(super) only: Option<String>,
-    /// Goes into every form.
+    /// The token of every form.
     pub(super) form_token: String,
     pub(super) is_admin: bool,
     /// Whether they see the whole installation.
     pub(super) sees_all: bool,
-    /// Whether they may look after the tokens of what they see.
+    /// Whether they may manage the tokens of what they see.
     pub(super) has_tokens: bool,
-    /// Whether they look after what they see from the operator's side, not as a customer who came by a link.
+    /// Whether they are operators, and not customers with a portal link.
     pub(super) is_operator: bool,
-    /// Where the link back points.
+    /// The target of the link back.
     pub(super) return_url: Option<String>,
 }
 
-/// The organization that a page is about.
+/// The organization of a page.
 pub(super) struct Tenant {
     pub(super) name: String,
     pub(super) display_name: String,
 }
 
 impl Frame {
-    /// The frame of a page for nobody in particular.
+    /// The frame of a page without a viewer.
     pub(super) fn bare(site: Site, title: &str) -> Self {
         Self {
             title: title.to_owned(),
@@ -79,7 +79,7 @@ impl Frame {
         }
     }
 
-    /// The frame of a page for somebody.
+    /// The frame of a page for a viewer.
     pub(super) fn new(console: &Console, visitor: &Visitor, section: &'static str, title: impl Into<String>) -> Self {
         let caller = visitor.caller();
         Self {
@@ -102,7 +102,7 @@ impl Frame {
         }
     }
 
-    /// The frame of a page about an organization.
+    /// The frame of an organization's page.
     pub(super) fn within(
         console: &Console,
         visitor: &Visitor,
@@ -119,7 +119,7 @@ impl Frame {
         }
     }
 
-    /// The frame of a page that the installation has, and each organization.
+    /// The frame of a page that exists for the installation and for each organization.
     pub(super) fn at(
         console: &Console,
         visitor: &Visitor,
@@ -133,7 +133,7 @@ impl Frame {
         }
     }
 
-    /// With what was just done, as the address says.
+    /// Adds the result of the last action, which the address names.
     pub(super) fn after(self, fields: &Fields) -> Self {
         let done = DONE.iter().find(|(name, _)| *name == fields.get("done"));
         Self {
@@ -142,7 +142,7 @@ impl Frame {
         }
     }
 
-    /// Of a page whose own address is this, whichever form it answers.
+    /// Sets the page's own address, whichever form it answers.
     pub(super) fn with_address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -150,30 +150,30 @@ impl Frame {
         }
     }
 
-    /// Whether a customer looks at it.
+    /// Whether a customer views it.
     pub(super) fn is_portal(&self) -> bool {
         self.site == Site::Portal
     }
 
-    /// Whether it is for somebody who administers the installation.
+    /// Whether an admin of the installation views it.
     pub(super) fn is_admin(&self) -> bool {
         self.who.as_ref().is_some_and(|who| who.is_admin)
     }
 
-    /// What the site's addresses begin with.
+    /// The prefix of the site's addresses.
     pub(super) fn root(&self) -> &'static str {
         self.site.root()
     }
 
-    /// Tells this form from any other, so that what it sends twice is done once. Empty without randomness: a form that is
-    /// sent again is done again then.
+    /// Identifies this form, so that repeated submissions take effect once. Empty without randomness: then each submission
+    /// takes effect.
     pub(super) fn nonce(&self) -> String {
         let mut nonce = [0; 12];
         let filled = SystemRandom::new().fill(&mut nonce);
         filled.map(|()| hex::encode(nonce)).unwrap_or_default()
     }
 
-    /// What goes into every form.
+    /// The token of every form.
     pub(super) fn form_token(&self) -> &str {
         self.who.as_ref().map_or("", |who| &who.form_token)
     }
@@ -197,7 +197,7 @@ impl Frame {
     }
 }
 
-/// What can be said of what was just done: the address holds the name alone, so that nobody can put words here.
+/// Messages about the last action: the address contains only the name, so that nobody can inject text.
 const DONE: &[(&str, &str)] = &[
     ("created", "Created."),
     ("updated", "Saved. A ping with the new settings is being sent."),
@@ -232,7 +232,7 @@ const DONE: &[(&str, &str)] = &[
     ),
 ];
 
-/// An organization that the visitor may see, and what they may do in it.
+/// An organization that the visitor may see, and the visitor's rights in it.
 pub(super) struct Place {
     site: Site,
     pub(super) row: OrganizationRow,
@@ -251,14 +251,14 @@ impl Place {
     }
 }
 
-/// The address of a page that the installation has, and each organization.
+/// The address of a page that exists for the installation and for each organization.
 pub(super) fn address(place: Option<&Place>, page: &str) -> String {
     let base = place.map_or_else(|| Site::Console.root().to_owned(), Place::base);
     format!("{base}/{page}")
 }
 
 impl Console {
-    /// Lets those in who may see the installation. For those who are limited to an organization its pages do not exist.
+    /// Admits visitors who may see the installation. For those who are limited to an organization its pages do not exist.
     pub(super) fn enter_installation(&self, visitor: &Visitor) -> Result<(), Fault> {
         match visitor.caller().organization() {
             None => Ok(()),
@@ -266,7 +266,7 @@ impl Console {
         }
     }
 
-    /// The organization and the thing of it that an address names. What is no id names nothing.
+    /// The organization and the resource that an address names. An invalid id names nothing.
     pub(super) fn enter_at<Id: FromStr>(
         &self,
         visitor: &Visitor,
@@ -277,7 +277,7 @@ impl Console {
         Ok((place, id))
     }
 
-    /// The organization, if the visitor may see it. For one that is limited to another it does not exist.
+    /// The organization, if the visitor may see it. For a visitor who is limited to another one it does not exist.
     pub(super) fn enter(&self, visitor: &Visitor, name: &str) -> Result<Place, Fault> {
         let caller = visitor.caller();
         let row = match self.app.get_organization(caller, name) {

@@ -1,20 +1,20 @@
-//! Pages of lists: the place in an address from which a list goes on, and the ways to its next page and back to its first.
+//! Paging of lists: the position in an address, and the links to the next and the first page.
 
 use std::{fmt::Display, str::FromStr};
 
 use super::{errors::Errors, fields::Fields};
 
-/// How a list goes on.
+/// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     /// Newest first: below an id.
     NewestFirst,
-    /// Sorted by what has come first in the list: after a name or an id.
+    /// Ascending: after a name or an id.
     FirstOnes,
 }
 
 impl Order {
-    /// The field of the address that holds the place.
+    /// The field of the address that contains the position.
     const fn field(self) -> &'static str {
         match self {
             Self::NewestFirst => "before",
@@ -23,15 +23,15 @@ impl Order {
     }
 }
 
-/// From where a list is asked for.
+/// The position of a page.
 pub(super) struct Cursor<T> {
     order: Order,
-    /// The place; `None` for the first page.
+    /// The position; `None` for the first page.
     pub(super) at: Option<T>,
 }
 
 impl Cursor<i64> {
-    /// That of a list whose newest come first.
+    /// The cursor of a list in the order newest first.
     pub(super) fn before(fields: &Fields, errors: &mut Errors) -> Self {
         Self::read(Order::NewestFirst, fields, errors)
     }
@@ -43,12 +43,12 @@ impl Cursor<i64> {
 }
 
 impl<T: FromStr> Cursor<T> {
-    /// That of a list that begins with what sorts first.
+    /// The cursor of an ascending list.
     pub(super) fn after(fields: &Fields, errors: &mut Errors) -> Self {
         Self::read(Order::FirstOnes, fields, errors)
     }
 
-    /// A place that means nothing is said: the first page in its stead would look like the one that was asked for.
+    /// Reports an invalid position: showing the first page instead would look like the requested one.
     fn read(order: Order, fields: &Fields, errors: &mut Errors) -> Self {
         let read = fields.some(order.field()).map(str::parse);
         if let Some(Err(_)) = read {
@@ -68,7 +68,7 @@ impl<T: FromStr> Cursor<T> {
 }
 
 impl<T> Cursor<T> {
-    /// The ways on and back of the list at an address, with what else it was asked for.
+    /// The links of the list at an address, which keep its other fields.
     pub(super) fn pages(&self, address: &str, fields: &Fields, next: Option<impl Display>) -> Pages {
         let page = |query: String| match query.as_str() {
             "" => address.to_owned(),
@@ -89,13 +89,13 @@ impl<T> Cursor<T> {
 
 /// The addresses of a list's other pages.
 pub(super) struct Pages {
-    /// That of its first page.
+    /// The first page.
     pub(super) first: String,
-    /// That of the next one, if there may be one.
+    /// The next page, if there may be one.
     pub(super) next: Option<String>,
-    /// Whether this is not the first.
+    /// Whether this is not the first page.
     pub(super) is_paged: bool,
-    /// What the ways to the first and the next are called.
+    /// The link texts of the first and the next page.
     pub(super) words: (&'static str, &'static str),
 }
 

@@ -1,4 +1,4 @@
-//! The portal: links that let a customer into the pages of one organization, made here and opened here.
+//! Portal links: creates, opens and revokes links to the pages of one organization.
 
 use askama::Template;
 use axum::{
@@ -25,7 +25,7 @@ use crate::app::{
     portal::{NewPortalLink, PortalLink},
 };
 
-/// Begins the session that a link opens, and leads to its organization.
+/// Begins the session of a link, and redirects to its organization.
 pub(super) async fn open(State(console): Shared, Path(link): Path<String>) -> Answer {
     let session = console
         .app
@@ -53,10 +53,10 @@ struct FormPage {
     made: Option<Made>,
 }
 
-/// A link that was just made.
+/// A new link.
 struct Made {
     url: String,
-    /// By which it can be revoked.
+    /// The name to revoke it with.
     id: String,
     expires: Time,
 }
@@ -102,7 +102,7 @@ fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, er
     }
 }
 
-/// Makes a link, and shows it.
+/// Creates a link, and shows it.
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;

@@ -1,4 +1,4 @@
-//! The form that publishes an event, to try what becomes of it.
+//! The form that publishes a test event.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ struct FormPage {
     errors: Errors,
 }
 
-/// The form; with a type in the address, its example is the payload.
+/// The form; if the address names a type, the payload is its example.
 pub(super) async fn form(
     State(console): Shared,
     visitor: Visitor,
@@ -68,7 +68,7 @@ fn page(console: &Console, visitor: &Visitor, place: &Place, fields: &Fields, er
     }
 }
 
-/// Publishes it, and leads to what becomes of it.
+/// Publishes the event, and redirects to its results.
 pub(super) async fn publish(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;

@@ -1,4 +1,4 @@
-//! Replays of many deliveries: asked for, counted, watched, stopped.
+//! Replays of many deliveries: form, preview, progress, stopping.
 
 use askama::Template;
 use axum::{
@@ -32,21 +32,21 @@ use crate::app::{
 struct Row {
     id: String,
     what: String,
-    /// Of which time, after `what`.
+    /// The time range, after `what`.
     start: Option<Time>,
     end: Option<Time>,
     state: Badge,
     dry_run: bool,
     examined: String,
     matched: String,
-    /// Whether any was selected.
+    /// Whether anything matched.
     any: bool,
     replayed: String,
     skipped: String,
-    /// How far it is, of a thousand.
+    /// The progress, of a thousand.
     progress: i64,
     running: bool,
-    /// Whether it came to its end.
+    /// Whether it succeeded.
     succeeded: bool,
     error: Option<String>,
     created: Time,
@@ -87,7 +87,7 @@ fn per_mille(share: f64) -> i64 {
     (share * 1_000.0) as i64
 }
 
-/// What was asked for, in words; but for its times.
+/// The selection in words, without its times.
 fn told(spec: &ReplaySpec) -> String {
     let mut parts = Vec::new();
     if spec.missed {
@@ -143,7 +143,7 @@ pub(super) async fn list(
     Ok(html(&page))
 }
 
-/// The fields that have a place for what is wrong with them.
+/// The fields that can show errors.
 const FIELDS: &[&str] = &[
     "states",
     "error_classes",
@@ -214,7 +214,7 @@ fn form_page(
     })
 }
 
-/// Begins one, or only counts.
+/// Starts a replay or a preview.
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
@@ -274,12 +274,12 @@ struct ShowPage {
     frame: Frame,
     replay: Row,
     may_manage: bool,
-    /// The form that does what was counted: names and values.
+    /// The form that replays what the preview counted: names and values.
     again: Vec<(&'static str, String)>,
     target: Option<String>,
 }
 
-/// One of them.
+/// One replay.
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
@@ -300,7 +300,7 @@ pub(super) async fn show(
     Ok(html(&page))
 }
 
-/// What the form held, to be sent again for what was counted: not for what was published since.
+/// The fields of the form, to repeat the request for what was counted, without events published since.
 fn again(view: &ReplayView) -> Vec<(&'static str, String)> {
     let spec = &view.spec;
     let mut fields = vec![("what", if spec.missed { "missed" } else { "made" }.to_owned())];
@@ -312,7 +312,7 @@ fn again(view: &ReplayView) -> Vec<(&'static str, String)> {
         spec.start_us
             .map(|start| ("start", Time(start).plain().replace(' ', "T"))),
     );
-    // Forms know whole seconds; none that was counted may be left out.
+    // Forms have whole seconds; no counted event may be missed.
     let counted = (view.row.created_at.div_euclid(1_000_000) + 1) * 1_000_000;
     let end = spec.end_us.unwrap_or(counted);
     fields.push(("end", Time(end).plain().replace(' ', "T")));
@@ -320,7 +320,7 @@ fn again(view: &ReplayView) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Stops one.
+/// Stops a replay.
 pub(super) async fn cancel(State(console): Shared, Path(path): Path<(String, String)>, sent: Sent) -> Answer {
     let (place, id) = console.enter_at::<ReplayId>(&sent.visitor, path)?;
     console

@@ -1,4 +1,4 @@
-//! Who asks: the session of a request, and forms that were made for it.
+//! Identifies the visitor: the session of a request, and the forms made for it.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use bytes::Bytes;
 use super::{Console, fault::Fault, fields::Fields, site::Site};
 use crate::app::{access::Caller, sessions::Session};
 
-/// The header by which our script says that a page asks by itself.
+/// The header by which our script marks requests that a page makes by itself.
 const FOLLOWS: &str = "hookwright-follows";
 
-/// What the guard found out of a request, for the pages.
+/// The guard's result for a request, for the pages.
 #[derive(Clone)]
 pub(super) struct Asked {
     pub(super) site: Site,
     pub(super) session: Option<Session>,
 }
 
-/// Somebody who is signed in and asks for a page.
+/// A signed-in visitor.
 #[derive(Clone)]
 pub(super) struct Visitor {
     session: Session,
@@ -48,22 +48,22 @@ impl Visitor {
         &self.session
     }
 
-    /// Whose rights they have.
+    /// The caller.
     pub(super) fn caller(&self) -> &Caller {
         &self.session.caller
     }
 
-    /// Whether they still are signed in, where an answer goes on for long.
+    /// Whether they are still signed in, during a long answer.
     pub(super) fn is_signed_in(&self, console: &Console) -> bool {
         console.app.is_signed_in(&self.session)
     }
 
-    /// The site that they are at.
+    /// Their site.
     pub(super) fn site(&self) -> Site {
         self.site
     }
 
-    /// What their forms carry.
+    /// The token of their forms.
     pub(super) fn form_token(&self) -> &str {
         &self.form_tokens[0]
     }
@@ -87,7 +87,7 @@ impl FromRequestParts<Arc<Console>> for Visitor {
     }
 }
 
-/// A form that was sent by somebody who is signed in, from a page that was made for them.
+/// A form that a signed-in visitor submitted from a page that was made for them.
 pub(super) struct Sent {
     pub(super) visitor: Visitor,
     pub(super) fields: Fields,
@@ -100,7 +100,7 @@ impl FromRequest<Arc<Console>> for Sent {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, console).await?;
         let fields = read_form(Request::from_parts(parts, body)).await?;
-        // Both are made from a key: what a comparison's time tells of them is of no use.
+        // Both are derived from a key, so the timing of the comparison reveals nothing useful.
         if !visitor
             .form_tokens
             .iter()
@@ -112,7 +112,7 @@ impl FromRequest<Arc<Console>> for Sent {
     }
 }
 
-/// Reads what a form sent.
+/// Reads a submitted form.
 pub(super) async fn read_form(request: Request) -> Result<Fields, Fault> {
     let body = Bytes::from_request(request, &()).await;
     let body = body.map_err(|error| Fault::Form(format!("The form cannot be read: {}.", error.body_text())))?;
@@ -120,13 +120,13 @@ pub(super) async fn read_form(request: Request) -> Result<Fields, Fault> {
 }
 
 impl Console {
-    /// Has the browser keep the session's cookie.
+    /// Sets the session's cookie in the browser.
     pub(super) fn keep(&self, response: &mut Response, session: &Session) {
         let cookie = self.session_cookie(session, &self.app.seal_session(session));
         response.headers_mut().append(SET_COOKIE, cookie);
     }
 
-    /// A new cookie for a session whose cookie grows old, where somebody opened a page.
+    /// A new cookie for a session whose cookie is getting old, after a page view.
     pub(super) fn renewed(&self, session: &Session, headers: &HeaderMap) -> Option<HeaderValue> {
         let sealed = Some(session).filter(|_| is_by_somebody(headers))?;
         let sealed = self.app.noted_session(sealed)?;
@@ -134,8 +134,9 @@ impl Console {
     }
 }
 
-/// Whether somebody asked, rather than a page that follows what happens: that keeps nobody signed in. Our script says so where it
-/// can, and what a browser opens by itself says what it takes; what browsers say of navigation they say over TLS alone.
+/// Whether a user made the request, and not a page that follows changes, which must not extend the session. Our script marks
+/// its requests where it can. Requests that a browser makes by itself name the type that they accept. Browsers describe
+/// navigation only over TLS.
 fn is_by_somebody(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_stream = text(ACCEPT.as_str()).is_some_and(|kinds| kinds.contains("text/event-stream"));

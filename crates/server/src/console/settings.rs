@@ -1,4 +1,4 @@
-//! What this server runs and with which settings.
+//! The version and settings of this server.
 
 use askama::Template;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Times, sizes, counts and states as people read them.
+//! Times, sizes, counts and states as text.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ const INSTANT: &[BorrowedFormatItem<'_>] =
 const PLAIN: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]");
 
-/// A time in microseconds since the epoch. Shown in UTC; the script rewrites it in the reader's zone, and the instant in UTC
-/// stays to be seen on hover.
+/// A time in microseconds since the epoch. Rendered in UTC; the script rewrites it in the reader's zone, and the UTC time
+/// stays visible on hover.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time(pub(super) i64);
 
 impl Time {
-    /// That of an instant in UTC, as the audit log has it.
+    /// From an instant in UTC, as in the audit log.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(time.unix_timestamp_nanos() / 1_000).ok().map(Self)
@@ -51,7 +51,7 @@ impl fmt::Display for Time {
 // It writes digits and its own markup.
 impl HtmlSafe for Time {}
 
-/// A time of which hour and minute are shown, for charts.
+/// A time of which only hour and minute are shown, for charts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Minute(pub(super) i64);
 
@@ -65,17 +65,17 @@ impl fmt::Display for Minute {
     }
 }
 
-// As with times.
+// As for times.
 impl HtmlSafe for Minute {}
 
-/// What happens next to a delivery.
+/// The next step of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing.
     Nothing,
-    /// It waits for something else than a time.
+    /// It waits for something other than a time.
     Waits(&'static str),
-    /// It is due, seen from a time. The script counts on from there; the instant in UTC stays to be seen on hover.
+    /// It is due at a time. The script counts down; the UTC time stays visible on hover.
     Due { due: i64, now: i64 },
 }
 
@@ -103,10 +103,10 @@ impl fmt::Display for Next {
     }
 }
 
-// It writes digits and words of ours.
+// It writes digits and our own words.
 impl HtmlSafe for Next {}
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
@@ -119,7 +119,7 @@ pub(super) fn count(number: i64) -> String {
     text
 }
 
-/// A number of things: `1 webhook`, `2 webhooks`, `0 deliveries`.
+/// A count with its noun: `1 webhook`, `2 webhooks`, `0 deliveries`.
 pub(super) fn counted(number: impl TryInto<i64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(i64::MAX);
     let plural = match (number, noun.strip_suffix('y')) {
@@ -130,7 +130,7 @@ pub(super) fn counted(number: impl TryInto<i64>, noun: &str) -> String {
     format!("{} {plural}", count(number))
 }
 
-/// The same of a number that was counted up to a limit: `more than 1,000 deliveries` where it is above.
+/// The same for a bounded count: `more than 1,000 deliveries` if it is above.
 pub(super) fn counted_up_to(limit: usize, number: usize, noun: &str) -> String {
     if number > limit {
         format!("more than {}", counted(limit, noun))
@@ -160,7 +160,7 @@ pub(super) fn duration(us: i64) -> String {
     }
 }
 
-/// The duration below which a share of those that were counted lie; nothing where none was.
+/// The duration below which a share of the counted durations lie; a dash if there are none.
 pub(super) fn percentile(durations: &Histogram, share: f64) -> String {
     let us = durations.percentile(share);
     us.map_or_else(|| "–".to_owned(), |us| duration(i64::try_from(us).unwrap_or(i64::MAX)))
@@ -174,7 +174,7 @@ fn tenths(tenths: i64, unit: &str) -> String {
     }
 }
 
-/// A number of things in each of some periods, on average: `0.9`, `12`.
+/// An average per period: `0.9`, `12`.
 pub(super) fn rate(number: i64, periods: i64) -> String {
     let tenths = (number.saturating_mul(10) + periods / 2) / periods;
     if tenths < 100 {
@@ -184,12 +184,12 @@ pub(super) fn rate(number: i64, periods: i64) -> String {
     }
 }
 
-/// A share in percent: `99.8 %`; nothing for a share of nothing.
+/// A share in percent: `99.8 %`; a dash for a share of nothing.
 pub(super) fn percent(part: i64, whole: i64) -> String {
     if whole <= 0 {
         return "–".to_owned();
     }
-    // Rounded down: what is not all is never shown as all.
+    // Rounded down: less than all is never shown as all.
     let per_mille = part.saturating_mul(1_000) / whole;
     tenths(per_mille, "%")
 }
@@ -226,12 +226,12 @@ pub(super) fn failure(class: &str) -> String {
     text.to_owned()
 }
 
-/// Where something stands: an icon and a word.
+/// A state as an icon and a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Badge {
     /// The icon's name in the sprite.
     pub(super) icon: &'static str,
-    /// The class that colours it.
+    /// The CSS class of its colour.
     pub(super) tone: &'static str,
     pub(super) word: &'static str,
 }
@@ -252,10 +252,10 @@ impl fmt::Display for Badge {
     }
 }
 
-// It writes words of ours.
+// It writes our own words.
 impl HtmlSafe for Badge {}
 
-/// Where a delivery stands.
+/// The badge of a delivery's state.
 pub(super) const fn state(state: DeliveryState) -> Badge {
     match state {
         DeliveryState::Pending => Badge::new("clock", "calm", "pending"),

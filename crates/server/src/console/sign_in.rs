@@ -1,4 +1,4 @@
-//! Signing in with a token, and out again.
+//! Signing in with a token, and signing out.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub(super) async fn form(fields: Fields) -> Response {
     page(StatusCode::OK, local(fields.get("next")), None)
 }
 
-/// Begins a session, always a new one: what cookie the browser brought does not matter.
+/// Begins a session, always a new one, whatever cookie the browser sent.
 pub(super) async fn sign_in(
     State(console): Shared,
     Extension(Peer(peer)): Extension<Peer>,
@@ -91,7 +91,7 @@ pub(super) async fn sign_in(
     }
 }
 
-/// The form, with why it has to wait.
+/// The form, with the reason for a delay.
 fn too_often(next: &str, why: &str, wait: Duration, hint: &str) -> Response {
     let seconds = wait.as_secs() + 1;
     let message = format!("{why} Try again in {}.{hint}", counted(seconds, "second"));
@@ -101,7 +101,7 @@ fn too_often(next: &str, why: &str, wait: Duration, hint: &str) -> Response {
 }
 
 impl Console {
-    /// Whether browsers speak TLS with the console, by what is set or by what they say.
+    /// Whether browsers use TLS with the console, according to the configuration or to the browser.
     pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
         let said = headers
             .get(ORIGIN)
@@ -110,7 +110,7 @@ impl Console {
     }
 }
 
-/// Ends the session. Who is signed out already, as by a second click, gets the same answer.
+/// Ends the session. A visitor who is already signed out, as by a second click, gets the same answer.
 pub(super) async fn sign_out(State(console): Shared, sent: Result<Sent, Fault>) -> Answer {
     let mut response = Redirect::to("/console/sign-in").into_response();
     match sent {
@@ -127,8 +127,8 @@ struct LeftPage {
     return_url: Option<String>,
 }
 
-/// Ends a customer's session, and shows the way back: a page of ours may not lead elsewhere by itself, nor out of its frame. Who
-/// has left already, as by a second click, is shown the same.
+/// Ends a customer's session, and shows the link back: our page may neither redirect elsewhere by itself, nor leave its
+/// frame. A customer who has already signed out, as by a second click, sees the same.
 pub(super) async fn leave(State(console): Shared, headers: HeaderMap, sent: Result<Sent, Fault>) -> Answer {
     let page = |return_url| LeftPage {
         frame: Frame::bare(Site::Portal, "Signed out"),
@@ -152,7 +152,7 @@ async fn end(console: &Console, sent: &Sent, response: &mut Response) -> AppResu
     Ok(())
 }
 
-/// The address of the form, which leads to another one afterwards.
+/// The address of the form, which redirects to another one afterwards.
 pub(super) fn address(next: Option<&str>) -> String {
     match next.map(local).filter(|next| !next.is_empty()) {
         Some(next) => format!("/console/sign-in?next={}", encoded(next)),
@@ -160,7 +160,7 @@ pub(super) fn address(next: Option<&str>) -> String {
     }
 }
 
-/// An address of ours; empty for any other, so that nobody is led elsewhere after they signed in.
+/// An address of ours; empty for any other, so that signing in never redirects elsewhere.
 fn local(address: &str) -> &str {
     let plain = address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if address.starts_with("/console/") && plain && !address.contains("//") && !address.contains("/../") {

@@ -1,6 +1,6 @@
-//! The two sites that are served: the console, for those who sign in with a token, and the portal, for customers who come by a
-//! link. A page is of the site that its address names, and rests on that site's session alone: a product that embeds the portal
-//! never shows what an operator sees who is signed in beside it, and no link takes the place of an operator's session.
+//! The two sites: the console, for users with a token, and the portal, for customers with a link. A page belongs to the site
+//! of its address, and uses only that site's session. A product that embeds the portal therefore never shows the view of an
+//! operator who is signed in at the same time, and a link never replaces an operator's session.
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Site {
         }
     }
 
-    /// What the site's addresses begin with.
+    /// The prefix of the site's addresses.
     pub(super) const fn root(self) -> &'static str {
         match self {
             Self::Console => "/console",

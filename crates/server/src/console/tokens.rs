@@ -1,4 +1,4 @@
-//! Tokens: of the installation or of one organization; created, shown once, revoked.
+//! Tokens of the installation or of one organization: create, show once, revoke.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::app::{
     tokens::{NewToken, TokenState, TokenView},
 };
 
-/// The longest time for which a token is made, if it is not for ever.
+/// The maximum lifetime of a token with an expiry.
 const TTL_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
 #[derive(Template)]
@@ -38,14 +38,14 @@ struct ListPage {
     frame: Frame,
     tokens: Vec<Row>,
     pages: Pages,
-    /// The organization whose tokens these are; `None` for all.
+    /// The organization of the tokens; `None` for all.
     organization: Option<String>,
     errors: Errors,
     display_name: String,
     scope: String,
     for_organization: String,
     ttl: String,
-    /// A token that was just made: its name and what callers send.
+    /// A new token: its name and its secret.
     made: Option<(String, String)>,
 }
 
@@ -58,7 +58,7 @@ struct Row {
     state: Badge,
     created: Time,
     expires: Option<Time>,
-    /// Whether it is the one that the visitor signed in with.
+    /// Whether it is the visitor's own.
     own: bool,
     active: bool,
 }
@@ -82,13 +82,13 @@ fn row(visitor: &Visitor, view: TokenView) -> Row {
     }
 }
 
-/// Those of the installation.
+/// The installation's tokens.
 pub(super) async fn list(State(console): Shared, visitor: Visitor, fields: Fields, headers: HeaderMap) -> Answer {
     console.enter_installation(&visitor)?;
     shown(&console, &visitor, None, &fields, &headers).await
 }
 
-/// The list, with a token that was just made.
+/// The list, with a new token.
 async fn shown(
     console: &Console,
     visitor: &Visitor,
@@ -106,7 +106,7 @@ fn address(place: Option<&Place>) -> String {
     page::address(place, "tokens")
 }
 
-/// Those of an organization.
+/// An organization's tokens.
 pub(super) async fn list_of_organization(
     State(console): Shared,
     visitor: Visitor,
@@ -118,7 +118,7 @@ pub(super) async fn list_of_organization(
     shown(&console, &visitor, Some(&place), &fields, &headers).await
 }
 
-/// The list, also with what was wrong with a form.
+/// The list, with the errors of a form if there are any.
 async fn list_page(
     console: &Console,
     visitor: &Visitor,
@@ -127,7 +127,7 @@ async fn list_page(
     errors: Errors,
 ) -> AppResult<ListPage> {
     visitor.caller().require_any(Scope::Admin)?;
-    // A form that is wrong stands above the list's first page.
+    // A form with errors is shown above the first page of the list.
     let of_list = if errors.is_empty() { fields } else { &Fields::default() };
     let mut wrong = Errors::default();
     let cursor = Cursor::before(of_list, &mut wrong);
@@ -151,7 +151,7 @@ async fn list_page(
     })
 }
 
-/// Makes one, and shows it this once.
+/// Creates a token, and shows it once.
 pub(super) async fn create(State(console): Shared, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let named = fields.some("organization");
@@ -197,13 +197,13 @@ async fn make(console: &Console, visitor: &Visitor, place: Option<&Place>, field
 struct RevokePage {
     frame: Frame,
     token: Row,
-    /// The list to come back to: its address, and the organization whose it is.
+    /// The list to return to: its address, and its organization.
     list: String,
     organization: Option<String>,
     errors: Errors,
 }
 
-/// Asks whether it is meant.
+/// Asks for confirmation.
 pub(super) async fn confirm_revoke(
     State(console): Shared,
     visitor: Visitor,
@@ -233,14 +233,14 @@ async fn revoke_page(
     })
 }
 
-/// The organization from whose list a token is revoked, if it is not that of the installation.
+/// The organization of the list from which a token is revoked, if it is not the installation's.
 fn list_of(console: &Console, visitor: &Visitor, fields: &Fields) -> Result<Option<Place>, Fault> {
     let own = console.app.own_organization(visitor.caller()).map(|row| row.name);
     let named = fields.some("organization").map(str::to_owned).or(own);
     named.map(|name| console.enter(visitor, &name)).transpose()
 }
 
-/// Revokes it.
+/// Revokes the token.
 pub(super) async fn revoke(State(console): Shared, Path(id): Path<String>, sent: Sent) -> Answer {
     let token: TokenId = id.parse().map_err(|_| Fault::NotFound)?;
     let list = list_of(&console, &sent.visitor, &sent.fields)?;

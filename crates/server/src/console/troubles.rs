@@ -1,4 +1,4 @@
-//! The installation's webhooks that fail or were disabled.
+//! The installation's failing and disabled webhooks.
 
 use askama::Template;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::app::health::{TroublePlace, TroubledWebhook};
 
-/// A webhook that somebody should look at.
+/// A webhook that needs attention.
 pub(super) struct Trouble {
     pub(super) organization: String,
     pub(super) id: String,

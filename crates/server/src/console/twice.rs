@@ -1,15 +1,16 @@
-//! A form that is sent twice is done once: a second click, or a browser that sends again what it got no answer to.
+//! Deduplication of forms: a form that is submitted twice, by a second click or a browser's retry, takes effect once.
 //!
-//! Each form but those that sign in and out carries a nonce. Its first sending is done in a task of its own, to the end also
-//! where the browser stops listening, as it does after a second click; and where it leads is kept for a while. Whoever sends the
-//! same again meanwhile waits for that, and is led to the same place with the same cookies. What leads nowhere, such as a form
-//! that comes back with errors, did nothing, and is not kept.
+//! Each form except sign-in and sign-out carries a nonce. The first submission runs in its own task, to completion even if
+//! the browser disconnects, as after a second click. Its redirect is kept for a while. A repeated submission in the meantime
+//! waits for it, and gets the same redirect with the same cookies. A submission without a redirect, such as a form with
+//! errors, changed nothing and is not kept.
 //!
-//! A secret that is shown once goes the same way while its page shows it, for a minute; who sends the form later is led to the
-//! page, which shows it no more.
+//! A secret that is shown once is kept in the same way for a minute, while its page shows it. A later submission is
+//! redirected to the page, which no longer shows it.
 //!
-//! This is a node's own memory, bounded in count and time: of whoever sends many forms some of their own are forgotten, and nobody
-//! else's. What must be done once over all nodes has a request id ([`super::fields::Fields::request_id`]) or asks first.
+//! The record is in a node's memory, bounded in number and time: a visitor who submits many forms evicts only their own.
+//! Actions that must take effect once over all nodes have a request id ([`super::fields::Fields::request_id`]) or ask for
+//! confirmation.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,19 +32,19 @@ use tokio::sync::watch;
 use super::{Console, fault::Fault, fields::Fields, forms::Form, session::Asked};
 use crate::app::{access::Actor, sessions::Session};
 
-/// How long it is remembered where a form led.
+/// Time for which a redirect is kept.
 const KEPT: Duration = Duration::from_secs(600);
-/// How long what it has the browser keep goes along: as long as browsers keep it.
+/// Time for which its cookies are kept: as long as in browsers.
 const COOKIES_KEPT: Duration = Duration::from_secs(60);
-/// How many forms are remembered of one token or portal link, and of all; beyond it the oldest that is done is forgotten. There are
-/// always some: fewer than that are under way at once ([`super::forms`]).
+/// Maximum number of kept forms, per token or portal link and in total; beyond it the oldest finished one is evicted. There
+/// always is one, because fewer forms can be in progress ([`super::forms`]).
 const ACTOR_MAX: usize = 128;
 const SENDINGS_MAX: usize = 4_096;
 
-/// Who sent what to where, with which nonce.
+/// The key of a form: visitor, contents, address and nonce.
 type Key = [u8; 32];
 
-/// The forms that were sent of late.
+/// The recent forms.
 #[derive(Default)]
 pub(super) struct Sendings(Mutex<Known>);
 
@@ -68,7 +69,7 @@ impl Sending {
     }
 }
 
-/// Where a form leads.
+/// A form's redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Lead {
     status: StatusCode,
@@ -76,7 +77,7 @@ struct Lead {
 }
 
 impl Lead {
-    /// For whoever comes when browsers do not keep its cookies any more.
+    /// Without the cookies, after browsers have dropped them.
     fn without_cookies(mut self) -> Self {
         self.headers.remove(SET_COOKIE);
         self
@@ -89,22 +90,22 @@ impl IntoResponse for Lead {
     }
 }
 
-/// Whose turn it is.
+/// The next step of a submission.
 enum Turn {
-    /// To do it.
+    /// Process the form.
     First(Claim),
-    /// To wait for what comes of it.
+    /// Wait for the result.
     Again(Earlier),
 }
 
-/// A form that was sent before.
+/// An earlier submission.
 struct Earlier {
     lead: watch::Receiver<Option<Lead>>,
     is_recent: bool,
 }
 
 impl Earlier {
-    /// Where it led; nowhere, if it was not done.
+    /// Its redirect; nothing if it was not processed.
     async fn led(mut self) -> Option<Lead> {
         let lead = self.lead.wait_for(Option::is_some).await.ok()?.clone();
         if self.is_recent {
@@ -115,7 +116,7 @@ impl Earlier {
     }
 }
 
-/// A form that is being done. What is dropped before it led anywhere may be sent again.
+/// A form in progress. If it is dropped without a redirect, it may be submitted again.
 struct Claim {
     sendings: Arc<Sendings>,
     number: u64,
@@ -155,7 +156,7 @@ impl Sendings {
 }
 
 impl Known {
-    /// Forgets what is beyond somebody's share, or beyond all places: then it is of whoever has the most.
+    /// Evicts forms above an owner's share, or above the total: then of the owner with the most.
     fn make_room(&mut self, actor: Actor) {
         let own = self.sendings.iter().filter(|sending| sending.actor == actor).count();
         if own >= ACTOR_MAX {
@@ -181,7 +182,7 @@ impl Known {
 }
 
 impl Claim {
-    /// Keeps where it led, for whoever sends it again.
+    /// Keeps the redirect for repeated submissions.
     fn led(self, lead: Lead) {
         self.lead.send_replace(Some(lead));
     }
@@ -189,7 +190,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Before those who wait are told: each of them then finds the form free.
+        // Before waiting submissions are notified: each of them then finds the form free.
         if self.lead.borrow().is_none() {
             let mut known = self.sendings.0.lock();
             known.sendings.retain(|sending| sending.number != self.number);
@@ -197,7 +198,7 @@ impl Drop for Claim {
     }
 }
 
-/// Does each form that somebody sends once, if there is room for it. Whether it may be done at all is found out on the way.
+/// Processes each form of a visitor once, if there is a permit. Handlers check the rights.
 pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let asked = request.extensions().get::<Asked>();
     let session = asked.and_then(|asked| asked.session.clone());
@@ -208,7 +209,7 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     let (session, form) = match (session, form) {
         (Some(session), Some(form)) => (session, form),
         (_, None) => return next.run(request).await,
-        // A stranger's form keeps its place meanwhile.
+        // The form of an unknown visitor keeps its permit meanwhile.
         (_, form) => return to_the_end(&console, form, next.run(request)).await,
     };
     let (parts, body) = request.into_parts();
@@ -233,7 +234,7 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     }
 }
 
-/// Does a form, and keeps where it led.
+/// Processes a form, and keeps its redirect.
 async fn done(console: &Console, claim: Claim, form: Form, request: Request, next: Next) -> Response {
     let doing = async move {
         let response = next.run(request).await;
@@ -248,7 +249,7 @@ async fn done(console: &Console, claim: Claim, form: Form, request: Request, nex
     to_the_end(console, form, doing).await
 }
 
-/// Does a form to its end, whether or not somebody waits for it; until then it has its place.
+/// Processes a form to completion, whether or not anyone waits for it; it keeps its permit until then.
 async fn to_the_end<F>(console: &Console, form: F, doing: impl Future<Output = Response> + Send + 'static) -> Response
 where
     F: Send + 'static,
@@ -262,7 +263,7 @@ where
     answer.unwrap_or_else(|error| Fault::App(error).into_response())
 }
 
-/// `None` for a form without a nonce, which is done as often as it is sent.
+/// `None` for a form without a nonce, which is processed each time.
 fn key(session: &Session, path: &str, form: &Bytes) -> Option<Key> {
     if Fields::parse(form).get("nonce").is_empty() {
         return None;
@@ -343,7 +344,7 @@ mod tests {
         assert_eq!(
             later.led().await,
             Some(lead("/there")),
-            "it is not done anew, and shows nothing"
+            "it does not take effect again, and shows nothing"
         );
     }
 

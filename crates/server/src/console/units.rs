@@ -1,4 +1,4 @@
-//! Durations and times as people write them into forms.
+//! Durations and times as users type them into forms.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::fo
 const MINUTES: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]");
 const SECONDS: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
-/// `500ms`, `5s`, `2m`, `1h`, `1d`; a number alone is seconds.
+/// `500ms`, `5s`, `2m`, `1h`, `1d`; a plain number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -25,7 +25,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
 }
 
-/// A duration in the largest unit that holds it whole.
+/// A duration in the largest unit without a remainder.
 pub(super) fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
@@ -38,18 +38,18 @@ pub(super) fn shown(duration: Duration) -> String {
     )
 }
 
-/// Durations with commas or blanks between them.
+/// Durations separated by commas or spaces.
 pub(super) fn durations(text: &str) -> Result<Vec<Duration>, String> {
     names(text).map(duration).collect()
 }
 
-/// Words with commas or blanks between them.
+/// Words separated by commas or spaces.
 pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
     let parts = text.split([',', ' ', '\n', '\t', '\r']);
     parts.filter(|part| !part.is_empty())
 }
 
-/// What a browser's field for date and time gives, taken as UTC, in microseconds since the epoch.
+/// The value of a browser's date and time field, taken as UTC, in microseconds since the epoch.
 pub(super) fn instant(text: &str) -> Result<i64, String> {
     let read = PrimitiveDateTime::parse(text, MINUTES).or_else(|_| PrimitiveDateTime::parse(text, SECONDS));
     let time = read.map_err(|_| format!("`{text}` is not a time; write it as 2026-01-31T12:00, in UTC"))?;

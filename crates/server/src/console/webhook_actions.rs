@@ -1,4 +1,4 @@
-//! What can be done with a webhook: pause, resume, ping, rotate its secret, show it, delete it.
+//! Actions on a webhook: pause, resume, ping, rotate and reveal its secret, delete.
 
 use askama::Template;
 use axum::{
@@ -31,12 +31,12 @@ use crate::app::{
 
 type Which = Path<(String, String)>;
 
-/// Leads to the webhook's page, which says what was done.
+/// Redirects to the webhook's page, which shows the result.
 pub(super) fn back(place: &Place, id: WebhookId, done: &str) -> Response {
     Redirect::to(&format!("{}?done={done}", webhooks::address(place, id))).into_response()
 }
 
-/// Stops sending.
+/// Pauses the webhook.
 pub(super) async fn pause(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let change = |spec| WebhookSpec { active: false, ..spec };
@@ -47,7 +47,7 @@ pub(super) async fn pause(State(console): Shared, Path(which): Which, sent: Sent
     Ok(back(&place, id, "paused"))
 }
 
-/// Sends again, with what waits or without.
+/// Resumes the webhook, with or without its backlog.
 pub(super) async fn resume(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let discard = sent.fields.get("backlog") == "discard";
@@ -66,7 +66,7 @@ pub(super) async fn resume(State(console): Shared, Path(which): Which, sent: Sen
     Ok(back(&place, id, done))
 }
 
-/// Sends a ping, and leads to its delivery.
+/// Sends a ping, and redirects to its delivery.
 pub(super) async fn ping(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let delivery = console
@@ -76,7 +76,7 @@ pub(super) async fn ping(State(console): Shared, Path(which): Which, sent: Sent)
     Ok(Redirect::to(&format!("{}/deliveries/{delivery}?done=pinged", place.base())).into_response())
 }
 
-/// Makes a new signing secret and shows it.
+/// Rotates the signing secret and shows the new one.
 pub(super) async fn rotate(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
@@ -139,7 +139,7 @@ pub(super) async fn complete_rotation(State(console): Shared, Path(which): Which
     Ok(back(&place, id, "completed"))
 }
 
-/// Shows the signing secret.
+/// Reveals the signing secret.
 pub(super) async fn reveal(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&sent.visitor, which)?;
     let secret = console
@@ -163,7 +163,7 @@ struct DeletePage {
     errors: Errors,
 }
 
-/// Asks whether it is meant.
+/// Asks for confirmation.
 pub(super) async fn confirm_delete(State(console): Shared, visitor: Visitor, Path(which): Which) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     Ok(html(&delete_page(&console, &visitor, &place, id, Errors::default())?))
@@ -186,7 +186,7 @@ fn delete_page(
     })
 }
 
-/// Deletes it, if that was confirmed.
+/// Deletes the webhook, if confirmed.
 pub(super) async fn delete(State(console): Shared, Path(which): Which, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;

@@ -1,4 +1,4 @@
-//! The form of a webhook: new ones and those that are there. Beside saving, it checks the URL and tries the filter.
+//! The form of a webhook, new or existing. It saves, validates the URL, and tests the filter.
 
 mod values;
 
@@ -28,7 +28,7 @@ use crate::app::{
     webhooks::{WebhookSpec, spec::UrlVerdict},
 };
 
-/// The fields that have a place for what is wrong with them.
+/// The fields that can show errors.
 const FIELDS: &[&str] = &[
     "payload_url",
     "events",
@@ -47,7 +47,7 @@ const FIELDS: &[&str] = &[
 #[template(path = "webhook_form.html")]
 struct FormPage {
     frame: Frame,
-    /// The webhook that is changed; `None` for a new one.
+    /// The existing webhook; `None` for a new one.
     id: Option<String>,
     values: Values,
     types: Vec<Choice>,
@@ -55,12 +55,12 @@ struct FormPage {
     errors: Errors,
     verdict: Option<UrlVerdict>,
     trial: Option<Trial>,
-    /// What a filter is tried on.
+    /// The sample of a filter test.
     sample: String,
     sample_type: String,
 }
 
-/// An event type to tick.
+/// An event type with a checkbox.
 struct Choice {
     name: String,
     description: String,
@@ -79,7 +79,7 @@ impl Choice {
     }
 }
 
-/// What a filter did with a sample.
+/// The result of a filter test.
 struct Trial {
     matches: bool,
     text: String,
@@ -92,7 +92,7 @@ pub(super) async fn new(State(console): Shared, visitor: Visitor, Path(organizat
     Ok(html(&Form::new(&console, &visitor, &place).page(Values::default())))
 }
 
-/// The form of one that is there.
+/// The form of an existing webhook.
 pub(super) async fn edit(State(console): Shared, visitor: Visitor, Path(which): Path<(String, String)>) -> Answer {
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
     visitor.caller().require_for(Scope::Manage, place.row.id)?;
@@ -104,7 +104,7 @@ pub(super) async fn edit(State(console): Shared, visitor: Visitor, Path(which): 
     Ok(html(&form.page(Values::of(&view.spec, view.row.version))))
 }
 
-/// Installs a webhook, or answers what the form asks.
+/// Creates a webhook, or answers the form's other buttons.
 pub(super) async fn create(State(console): Shared, Path(organization): Path<String>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let place = console.enter(&visitor, &organization)?;
@@ -139,7 +139,7 @@ pub(super) async fn create(State(console): Shared, Path(organization): Path<Stri
     }
 }
 
-/// Changes a webhook, or answers what the form asks.
+/// Changes a webhook, or answers the form's other buttons.
 pub(super) async fn update(State(console): Shared, Path(which): Path<(String, String)>, sent: Sent) -> Answer {
     let Sent { visitor, fields } = sent;
     let (place, id) = console.enter_at::<WebhookId>(&visitor, which)?;
@@ -173,7 +173,7 @@ pub(super) async fn update(State(console): Shared, Path(which): Path<(String, St
     }
 }
 
-/// What a form's page needs.
+/// The state of the form's page.
 struct Form<'a> {
     console: &'a Console,
     visitor: &'a Visitor,
@@ -209,11 +209,11 @@ impl<'a> Form<'a> {
         };
         let listed: BTreeSet<&str> = types.iter().map(|row| row.name.as_str()).collect();
         let typed: BTreeSet<&str> = values.typed().collect();
-        // What is subscribed to and has no place in the list keeps its tick all the same.
+        // A subscribed type without a place in the list stays subscribed.
         let unlisted = values.events.iter().map(String::as_str);
         let unlisted = unlisted.filter(|name| !listed.contains(name) && !typed.contains(name));
         let unlisted: Vec<Choice> = unlisted.map(Choice::ticked).collect();
-        // What is archived is shown only where it is subscribed to.
+        // Archived types are shown only if they are subscribed to.
         let types = types
             .into_iter()
             .map(choice)
@@ -240,7 +240,7 @@ impl<'a> Form<'a> {
         }))
     }
 
-    /// What was filled in, to be saved over what somebody else saved meanwhile, once that was looked at.
+    /// The input, to be saved over a concurrent change after the user has seen that change.
     fn overtaken(&self, values: Values) -> Answer {
         let id = self.id.ok_or(Fault::NotFound)?;
         let view = self
@@ -260,7 +260,7 @@ impl<'a> Form<'a> {
         self.refused(values, errors)
     }
 
-    /// The answer to a question that the form's other buttons ask; `None` when it is to be saved.
+    /// The answer to the form's other buttons; `None` if it is to be saved.
     async fn asked(&self, fields: &Fields, values: &Values) -> Option<Answer> {
         match fields.get("intent") {
             "check_url" => Some(self.checked(values)),
@@ -297,7 +297,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// A sample is the id of an event that was published, or a payload.
+    /// A sample is the id of a published event, or a payload.
     async fn try_filter(&self, filter: &str, sample: &str, event_type: &str) -> AppResult<Result<bool, String>> {
         let app = &self.console.app;
         let caller = self.visitor.caller();

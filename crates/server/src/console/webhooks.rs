@@ -31,9 +31,9 @@ use super::{
 };
 use crate::app::{stats::Subject, webhooks::WebhookView};
 
-/// How many event types of a webhook a list names.
+/// Maximum number of event types of a webhook in a list.
 const TYPES_NAMED: usize = 4;
-/// How many deliveries a webhook's page shows.
+/// Number of deliveries on a webhook's page.
 const RECENT: usize = 10;
 
 /// A webhook in a list.
@@ -46,9 +46,9 @@ pub(super) struct Line {
     pub(super) more_types: usize,
     pub(super) has_filter: bool,
     pub(super) ordered: bool,
-    /// Until when the secret before the newest one signs too.
+    /// When the rotation of its signing secret ends.
     pub(super) rotates_until: Option<Time>,
-    /// How many of its ordering keys are paused, in words; empty for none.
+    /// The number of its blocked ordering keys, in words; empty for none.
     pub(super) paused_keys: String,
     pub(super) day: Day,
     pub(super) failing_since: Option<Time>,
@@ -66,7 +66,7 @@ pub(super) const FAILING: Badge = Badge::new("alert", "warn", "failing");
 
 const KEYS_PAUSED: Badge = Badge::new("pause", "warn", "keys blocked");
 
-/// How many ordering keys are paused, in words; empty for none.
+/// The number of blocked ordering keys, in words; empty for none.
 pub(super) fn paused_keys(keys: usize) -> String {
     match keys {
         0 => String::new(),
@@ -74,7 +74,7 @@ pub(super) fn paused_keys(keys: usize) -> String {
     }
 }
 
-/// Why the service disabled one.
+/// Why the service disabled a webhook.
 pub(super) fn disabled(reason: &str) -> Badge {
     match reason {
         "gone" => Badge::new("cross", "bad", "disabled: 410 Gone"),
@@ -92,7 +92,7 @@ fn state(view: &WebhookView, health: Option<&HealthRow>) -> Badge {
     }
 }
 
-/// Webhooks as a list shows them.
+/// Webhooks as rows of a list.
 pub(super) async fn lines(
     console: &Console,
     visitor: &Visitor,
@@ -113,7 +113,7 @@ pub(super) async fn lines(
     Ok(lines.collect())
 }
 
-/// The note for people, where the webhook is not called by it already.
+/// The description, if the label does not contain it.
 fn note(target: &str, description: String) -> String {
     Some(description)
         .filter(|note| !labels::is_called_by(target, note))
@@ -186,20 +186,20 @@ struct ShowPage {
     running: Vec<Running>,
     summary: Summary,
     paused: Vec<PausedKey>,
-    /// How many keys are paused, where not all are shown.
+    /// The number of blocked keys, if not all are shown.
     all_paused: Option<String>,
     deliveries: Vec<Row>,
-    /// How many rows there is a place for.
+    /// Maximum number of rows.
     rows: usize,
     show_webhook: bool,
     may_manage: bool,
-    /// The signing secret, where it was just made or asked for.
+    /// The signing secret, if it was just generated or revealed.
     secret: Option<Secret>,
     rotation: Rotation,
     live: String,
 }
 
-/// An ordering key that waits for a decision on its first delivery.
+/// A blocked ordering key.
 struct PausedKey {
     key: String,
     delivery: String,
@@ -208,11 +208,11 @@ struct PausedKey {
     behind: String,
 }
 
-/// A secret that is shown this once.
+/// A secret that is shown once.
 struct Secret {
     text: String,
     explanation: String,
-    /// Of a new one, until when the old one signs too.
+    /// For a new secret, when the old one stops signing.
     until: Option<Time>,
 }
 
@@ -241,7 +241,7 @@ impl Secret {
     }
 }
 
-/// A webhook as its page shows it.
+/// A webhook on its page.
 struct Shown {
     id: String,
     target: String,
@@ -268,7 +268,7 @@ struct Shown {
     updated: Time,
 }
 
-/// One of them.
+/// One webhook.
 pub(super) async fn show(
     State(console): Shared,
     visitor: Visitor,
@@ -297,7 +297,7 @@ pub(super) fn address(place: &Place, id: WebhookId) -> String {
     format!("{}/webhooks/{id}", place.base())
 }
 
-/// The form that rotates the secret, as it was sent.
+/// The rotation form, as submitted.
 pub(super) struct Rotation {
     pub(super) overlap: String,
     pub(super) errors: Errors,
@@ -312,7 +312,7 @@ impl Default for Rotation {
     }
 }
 
-/// The page of a webhook whose secret could not be rotated.
+/// The page of a webhook after a failed rotation.
 pub(super) async fn not_rotated(
     console: &Console,
     visitor: &Visitor,
@@ -367,7 +367,7 @@ async fn page(
     })
 }
 
-/// What the first of a webhook's paused keys wait for, the newest first.
+/// The deliveries that block a webhook's first ordering keys, newest first.
 async fn paused(
     console: &Console,
     visitor: &Visitor,

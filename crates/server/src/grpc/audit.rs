@@ -60,7 +60,7 @@ fn entry(line: AuditLine) -> AuditEntry {
     };
     AuditEntry {
         name: format!("auditEntries/{id}"),
-        // What the times of a list are compared with.
+        // The same type as a list's times.
         create_time: Some(timestamp(id.time_us())),
         actor: line.actor,
         actor_display_name: line.actor_display_name,

@@ -1,4 +1,5 @@
-//! The body of a request: finds where messages begin, and takes each message's bytes from the budget before it is read.
+//! The body of a request: finds the beginnings of messages, and takes each message's bytes from the budget before it is
+//! read.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +25,7 @@ use crate::listener::pulse::Question;
 
 /// The prefix of a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
-/// How long a message of a stream may take to arrive once it began. The deadline of the call bounds all others.
+/// Timeout for a message of a stream to arrive after it began. The call's deadline bounds all others.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// See the module.
@@ -32,7 +33,7 @@ pub(super) struct Metered<B = Question> {
     body: B,
     prefixes: Prefixes,
     in_flight: Arc<InFlight>,
-    /// The largest message.
+    /// The maximum size of a message.
     bytes_max: usize,
     is_stream: bool,
     /// A piece of the body whose messages wait for their bytes.
@@ -44,7 +45,7 @@ pub(super) struct Metered<B = Question> {
 type Wait = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 impl<B> Metered<B> {
-    /// The body of a call that was admitted.
+    /// The body of an admitted call.
     pub(super) fn new(body: B, in_flight: Arc<InFlight>, is_stream: bool) -> Self {
         Self {
             body,
@@ -57,13 +58,13 @@ impl<B> Metered<B> {
         }
     }
 
-    /// Refuses messages above a size.
+    /// Rejects messages above a size.
     pub(super) fn at_most(mut self, bytes: usize) -> Self {
         self.bytes_max = bytes;
         self
     }
 
-    /// Looks at a piece of the body; true if it may be read now.
+    /// Examines a piece of the body; true if it may be read now.
     fn arrived(&mut self, piece: &Bytes) -> Result<bool, Status> {
         self.in_flight.metrics().read.inc_by(piece.len() as u64);
         let mut lengths = Lengths::default();
@@ -144,8 +145,7 @@ where
     }
 }
 
-/// Reads a body to its end. What calls with one message do begins only then: a caller that sends half of it holds nothing but the
-/// bytes that it sent.
+/// Reads a whole body before a unary call begins: a caller that sends half of it uses only the bytes that it sent.
 pub(super) async fn read<B>(body: Metered<B>) -> Result<Whole, Status>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
@@ -181,17 +181,17 @@ impl Body for Whole {
 }
 
 fn too_large(bytes: usize, max: usize) -> Status {
-    let message = format!("a message has {bytes} bytes; this call takes at most {max}");
+    let message = format!("a message has {bytes} bytes; this call accepts at most {max}");
     status::with_reason(Code::OutOfRange, "MESSAGE_TOO_LARGE", message)
 }
 
 /// Follows the prefixes of messages through a body.
 #[derive(Debug, Default)]
 struct Prefixes {
-    /// The part of a prefix that came in.
+    /// The received part of a prefix.
     prefix: [u8; PREFIX_BYTES],
     have: usize,
-    /// What is left of the message that it began.
+    /// The remaining bytes of the current message.
     left: usize,
 }
 
@@ -219,7 +219,7 @@ impl Prefixes {
         }
     }
 
-    /// Whether no message has begun that is not whole.
+    /// Whether no message is incomplete.
     fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0
     }

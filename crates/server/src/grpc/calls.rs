@@ -1,7 +1,7 @@
-//! Counts the calls of the gRPC listener by service, method and code, and measures how long they took.
+//! Counts the calls of the gRPC listener by service, method and code, and measures their duration.
 //!
-//! A call ends when its status is known: in the headers of an answer that failed at once, else in its trailers. A stream counts when it
-//! ends. An answer whose body is dropped before that was cancelled by its caller.
+//! A call ends when its status is known: in the headers of an answer that failed at once, else in its trailers. A stream
+//! counts when it ends. If an answer's body is dropped earlier, its caller cancelled it.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use prometheus_client::{
 };
 use tonic::Code;
 
-/// What stands for every call of no service of ours: health, reflection, and what does not exist.
+/// The label of calls outside our services: health, reflection, and unknown methods.
 const OTHER: &str = "other";
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -55,27 +55,27 @@ fn durations() -> Histogram {
 }
 
 impl CallMetrics {
-    /// Makes the metrics and registers them.
+    /// Creates and registers the metrics.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             calls: Family::default(),
             seconds: Durations::new_with_constructor(durations),
         };
-        let help = "gRPC calls that ended, by service, method and code; those of no service of the API are `other`";
+        let help = "Finished gRPC calls by service, method and code; calls outside the API's services are `other`";
         registry.register("grpc_calls", help, metrics.calls.clone());
-        let help = "How long gRPC calls took, from their headers to their status; a stream counts when it ends";
+        let help = "Duration of gRPC calls, from their headers to their status; a stream counts when it ends";
         registry.register("grpc_call_seconds", help, metrics.seconds.clone());
         metrics
     }
 }
 
-/// The metrics of each method, looked up by its path.
+/// The metrics of each method, by its path.
 pub(super) struct Calls {
     methods: HashMap<String, Arc<MethodCalls>>,
     other: Arc<MethodCalls>,
 }
 
-/// What is counted of a method. Labels are looked up once.
+/// The metrics of a method. Labels are looked up once.
 struct MethodCalls {
     metrics: CallMetrics,
     labels: MethodLabels,
@@ -84,7 +84,7 @@ struct MethodCalls {
 }
 
 impl Calls {
-    /// Of the methods with these paths.
+    /// For the methods with these paths.
     pub(super) fn new<'a>(metrics: &CallMetrics, paths: impl Iterator<Item = &'a String>) -> Self {
         let of = |service: &str, method: &str| {
             Arc::new(MethodCalls {
@@ -117,7 +117,7 @@ impl Calls {
     }
 }
 
-/// A call that is not counted yet. One that is dropped without a code was cancelled.
+/// A call that is not counted yet. If it is dropped without a code, it was cancelled.
 pub(super) struct Call {
     method: Arc<MethodCalls>,
     begun: Instant,
@@ -158,7 +158,7 @@ impl Drop for Call {
     }
 }
 
-/// The body of an answer whose call is counted with it.
+/// The body of an answer, which counts its call.
 struct Counted {
     body: AnswerBody,
     call: Call,
@@ -177,7 +177,7 @@ impl Body for Counted {
                 }
             }
             Some(Err(_)) => self.call.code = Some(Code::Internal),
-            // A status that never came.
+            // There was no status.
             None => self.call.code = Some(self.call.code.unwrap_or(Code::Unknown)),
         }
         Poll::Ready(frame)

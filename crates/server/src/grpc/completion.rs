@@ -1,9 +1,9 @@
-//! Calls that change something run to their end although their callers leave: see [`crate::app::completion`].
+//! Calls that change something run to completion even if their callers disconnect: see [`crate::app::completion`].
 //!
-//! The guard has read the body of such a call to its end: no task waits for a caller.
+//! The guard has read the whole body of such a call, so no task waits for a caller.
 //!
-//! Other calls are dropped with their callers, so that nobody reads for a caller that has left. Among them are some that store
-//! something in one step, which is whole or absent: publishing, pinging, and handing deliveries out.
+//! Other calls are dropped with their callers, so that the server does not read for a caller that is gone. Some of them
+//! store something in one atomic step: publishing, pinging, and pulling deliveries.
 
 use std::{
     future::Future,
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// Calls that store something in one step, which is whole or absent: the committer's batch, or handing deliveries out. What
-    /// follows is waiting, for a caller that is still there.
+    /// Calls that store something in one atomic step: the committer's batch, or leasing deliveries. The rest of the call
+    /// only waits for the caller's sake.
     const IN_ONE_STEP: [&str; 5] = [
         "/hookwright.v1.EventService/PublishEvent",
         "/hookwright.v1.EventService/BatchPublishEvents",
@@ -119,7 +119,7 @@ mod tests {
         "/hookwright.v1.PullService/PullDeliveries",
         "/hookwright.v1.WebhookService/PingWebhook",
     ];
-    /// Methods with names that begin so only read.
+    /// Methods whose names begin like this only read.
     const READS: [&str; 8] = [
         "Get",
         "List",

@@ -1,4 +1,4 @@
-//! Which deliveries a call asks for: conditions that several calls share, and the closed lists that they name.
+//! Filters of deliveries that several calls share, and the closed lists that they name.
 
 use hookwright_domain::outcome;
 use hookwright_proto::v1::{DeliveryState, ErrorClass};
@@ -31,7 +31,7 @@ pub(super) fn conditions(
     Ok(filter)
 }
 
-/// What is named beside a parent must belong to it.
+/// A resource named together with a parent must belong to it.
 pub(super) fn same_organization(field: &str, owner: &str, organization: &str) -> AppResult<()> {
     if owner == organization {
         return Ok(());
@@ -65,7 +65,7 @@ fn stored_error_class(number: i32) -> AppResult<outcome::ErrorClass> {
     })
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 pub(super) fn state(state: outcome::DeliveryState) -> DeliveryState {
     match state {
         outcome::DeliveryState::Pending => DeliveryState::Pending,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::app::error::AppResult;
 
-/// How many attempts a page has by default: all of a delivery that is posted.
+/// The default number of attempts per page: all of a push delivery.
 const ATTEMPTS_DEFAULT: usize = 200;
 
 #[tonic::async_trait]
@@ -42,7 +42,7 @@ impl DeliveryService for Api {
         let organization = name::organization("parent", &request.parent)?;
         let filter = filter(organization, request)?;
         let mut lists = format!("{:?} {:?}", request.states, request.error_classes);
-        // Tokens of older versions, which hid none, stay good.
+        // Tokens of older versions, without this argument, stay valid.
         if request.hide_replayed {
             lists.push_str(" hide_replayed");
         }

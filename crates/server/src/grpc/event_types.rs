@@ -154,7 +154,7 @@ impl Api {
     }
 }
 
-/// The names of organizations, of which one may stand for none.
+/// The names of organizations; one may mean none.
 fn organizations(names: &[String]) -> AppResult<Vec<String>> {
     let field = "event_type.visible_to";
     let id = |text: &String| match text.strip_prefix("organizations/") {
@@ -171,7 +171,7 @@ fn patch(given: EventType, fields: &[&str]) -> AppResult<EventTypePatch> {
         Ok(SchemaMode::Warn) => outcome::SchemaMode::Warn,
         Ok(SchemaMode::Off) => outcome::SchemaMode::Off,
         Err(_) => {
-            let rule = format!("{} is none of its values", given.schema_mode);
+            let rule = format!("{} is not one of its values", given.schema_mode);
             return Err(AppError::invalid("event_type.schema_mode", "UNKNOWN_VALUE", rule));
         }
     };

@@ -30,7 +30,7 @@ use crate::app::{
     events::{NewEvent, PreparedEvent},
 };
 
-/// How many events one batch may hold.
+/// Maximum number of events per batch.
 const BATCH_MAX: usize = 1_000;
 
 #[tonic::async_trait]
@@ -56,7 +56,7 @@ impl EventService for Api {
         let origin = Origin::of(request.metadata());
         let BatchPublishEventsRequest { organization, requests } = request.into_inner();
         if requests.is_empty() || requests.len() > BATCH_MAX {
-            let rule = format!("must hold 1 to {BATCH_MAX} events; it holds {}", requests.len());
+            let rule = format!("must have 1 to {BATCH_MAX} events; it has {}", requests.len());
             return Err(AppError::invalid("requests", "BATCH_SIZE", rule).into());
         }
         if !organization.is_empty() {
@@ -144,8 +144,8 @@ impl EventService for Api {
     }
 }
 
-/// The trace that a publish call belongs to. Where traces are exported the call is a span of it, which ends with this value,
-/// and the events' attempts are below that span.
+/// The trace of a publish call. If traces are exported, the call is a span of it, which ends with this value, and the
+/// events' attempts are below that span.
 #[derive(Clone)]
 pub(super) struct Origin {
     trace: Option<[u8; 25]>,
@@ -169,7 +169,7 @@ impl Origin {
     }
 }
 
-/// A small payload with memory of its own. As it was received it is a part of a buffer that many messages share, and one that
+/// A small payload with its own memory. The received one is part of a buffer that many messages share, and a payload that
 /// waits for a slow webhook would keep the whole buffer.
 fn unpinned(payload: Bytes) -> Bytes {
     const SMALL: usize = 64 << 10;
@@ -180,7 +180,7 @@ fn unpinned(payload: Bytes) -> Bytes {
     }
 }
 
-/// Checks one event of a publish call. `organization` stands in where the event names none.
+/// Validates one event of a publish call. `organization` is the default.
 fn prepare(
     app: &App,
     caller: &Caller,
@@ -215,7 +215,7 @@ fn prepare(
     app.prepare_event(caller, event)
 }
 
-/// The payload, and the field that it came in.
+/// The payload, and the name of its field.
 pub(super) fn payload_of(payload: Option<Payload>) -> AppResult<(Bytes, &'static str)> {
     match payload {
         Some(Payload::Json(json)) => Ok((unpinned(json), "json")),
@@ -223,12 +223,12 @@ pub(super) fn payload_of(payload: Option<Payload>) -> AppResult<(Bytes, &'static
         None => Err(AppError::invalid(
             "json",
             "FIELD_REQUIRED",
-            "is required: give the payload as json or object",
+            "is required: set json or object",
         )),
     }
 }
 
-/// Publishes events, the good ones in one commit; each gets its result, in order.
+/// Publishes events, the valid ones in one commit; each gets its result, in order.
 pub(super) async fn publish_all(
     app: &App,
     caller: &Caller,
@@ -310,7 +310,7 @@ fn response(organization: &str, published: &Published, warnings: &[Violation]) -
     }
 }
 
-/// JSON text of a `Struct`, members sorted. Whole numbers in the range that doubles hold exactly come without a fraction.
+/// JSON text of a `Struct`, with sorted members. Whole numbers in the exact range of doubles have no fraction.
 fn json_text(object: prost_types::Struct) -> AppResult<Bytes> {
     let mut depth_left = 126;
     let value = json_object(object, &mut depth_left)?;
@@ -334,7 +334,7 @@ fn json_value(value: prost_types::Value, depth_left: &mut u32) -> AppResult<serd
         return Err(AppError::invalid(
             "object",
             "PAYLOAD_TOO_DEEP",
-            "must be nested less than 128 deep",
+            "must be nested less than 128 levels deep",
         ));
     }
     *depth_left -= 1;
@@ -365,7 +365,7 @@ fn json_number(number: f64) -> AppResult<serde_json::Value> {
             AppError::invalid(
                 "object",
                 "PAYLOAD_NOT_JSON",
-                "holds a number that is not finite; JSON has none",
+                "contains a number that is not finite, which JSON does not allow",
             )
         })
 }

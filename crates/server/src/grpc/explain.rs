@@ -29,7 +29,7 @@ impl Api {
             }
             Some(Given::Draft(draft)) => self.app.test_filter(caller, &request.filter, &sample(draft)?)?,
             None => {
-                let rule = "is required: name a published event, or give a draft of one";
+                let rule = "is required: name a published event, or set a draft";
                 return Err(AppError::invalid("event", "FIELD_REQUIRED", rule));
             }
         };
@@ -79,16 +79,16 @@ pub(super) fn explanation(organization: &str, explanation: Explanation) -> Webho
 
 fn message(reason: &Reason) -> String {
     match reason {
-        Reason::Owed => "the event is owed to the webhook; its delivery tells the rest",
-        Reason::CreatedLater => "the webhook was installed after the event was published",
-        Reason::Inactive => "the webhook is inactive; events published meanwhile are not queued for it",
+        Reason::Owed => "the event is owed to the webhook; see its delivery",
+        Reason::CreatedLater => "the webhook was created after the event was published",
+        Reason::Inactive => "the webhook is inactive; events published while it is inactive are not queued for it",
         Reason::NotSubscribed => "the webhook is not subscribed to this event type; add it to the webhook's events",
         Reason::Filtered(None) => "the webhook's filter does not match the event",
         Reason::Filtered(Some(error)) => {
             return format!("the webhook's filter cannot be evaluated for the event, so it does not match: {error}");
         }
         Reason::ChangedSince => {
-            "as it is now the webhook would get such an event; it was changed, or made active, after this one was published"
+            "with its current configuration the webhook would receive the event; it was changed or activated after the event was published"
         }
     }
     .to_owned()

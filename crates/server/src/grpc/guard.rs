@@ -1,10 +1,10 @@
-//! The gRPC listener's guard: authenticates each call by its headers alone, before its body is read.
+//! The gRPC listener's guard: authenticates each call by its headers only, before its body is read.
 //!
-//! - A call without a valid token is answered at once with UNAUTHENTICATED. Its body is dropped unread.
+//! - A call without a valid token fails at once with UNAUTHENTICATED. Its body is dropped unread.
 //! - Health and reflection need no token. Their messages have a small maximum size, and their streams a maximum number.
-//! - The caller that is found here is handed to the handler with the request ([`Admission`]), which does not look again for it.
+//! - The handler receives the caller with the request ([`Admission`]), and does not look it up again.
 //! - A call has a deadline, its own or [`CALL_TIMEOUT`], from its headers on.
-//! - A call with one message begins when its body has ended: until then it holds bytes of the budget, and nothing else.
+//! - A unary call begins when its whole body has arrived; until then it holds only bytes of the budget.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -40,17 +40,17 @@ const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/",
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
-/// The largest messages of calls without a token.
+/// The maximum size of messages of calls without a token.
 const HEALTH_BYTES_MAX: usize = 4 << 10;
 const REFLECTION_BYTES_MAX: usize = 16 << 10;
-/// How many calls without a token may be in flight.
+/// Maximum number of calls in flight without a token.
 const HEALTH_CALLS_MAX: usize = 1_024;
 const REFLECTION_CALLS_MAX: usize = 32;
 
-/// What the guard found out about a call, in the request's extensions.
+/// The guard's result for a call, in the request's extensions.
 #[derive(Clone)]
 pub(super) struct Admission {
-    /// Who calls.
+    /// The caller.
     pub(super) caller: Caller,
     /// The bytes that the call holds.
     pub(super) in_flight: Arc<InFlight>,
@@ -73,7 +73,7 @@ struct Shared {
     reflection: Arc<Semaphore>,
 }
 
-/// What streams in a method.
+/// The streaming sides of a method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Method {
     pub(super) requests: bool,
@@ -81,7 +81,7 @@ pub(super) struct Method {
 }
 
 impl Guard {
-    /// Stands before the services.
+    /// The layer in front of the services.
     ///
     /// # Errors
     /// When the embedded descriptor set cannot be read.
@@ -120,7 +120,7 @@ impl Guard {
             self.shared.metrics.crowded.inc();
             return refused(AppError::Exhausted {
                 subject: "calls without a token".to_owned(),
-                message: "too many calls without a token are in flight; try again".to_owned(),
+                message: "too many calls without a token are in flight; retry later".to_owned(),
             });
         };
         let in_flight = self.in_flight(true);
@@ -133,7 +133,7 @@ impl Guard {
 
     async fn answer_caller(&self, mut request: Request<Question>, caller: Caller, method: Method) -> Response<Body> {
         let in_flight = self.in_flight(method.requests);
-        // One message is held until the answer is there; each of a stream until that one is answered, which its handler sees to.
+        // A unary message is held until the answer is ready; each message of a stream until it is answered, by its handler.
         let held = (!method.requests).then(|| Arc::clone(&in_flight));
         request.extensions_mut().insert(Admission {
             caller,
@@ -166,7 +166,7 @@ impl Guard {
     }
 }
 
-/// A place of a call without a token.
+/// The permit of a call without a token.
 struct Place {
     _permit: OwnedSemaphorePermit,
 }
@@ -181,7 +181,7 @@ impl Answers for Guard {
 }
 
 impl Guard {
-    /// Answers a call by who makes it.
+    /// Answers a call, depending on its caller.
     async fn admit(&self, request: Request<Question>, ticket: Ticket) -> Response<Body> {
         let shared = &*self.shared;
         let path = request.uri().path();
@@ -217,7 +217,7 @@ fn refused(error: AppError) -> Response<Body> {
     Status::from(error).into_http()
 }
 
-/// Every method of the API by its path.
+/// Every method of the API, by its path.
 pub(super) fn methods() -> anyhow::Result<HashMap<String, Method>> {
     let described = FileDescriptorSet::decode(hookwright_proto::FILE_DESCRIPTOR_SET).context("the descriptor set")?;
     let mut methods = HashMap::new();
@@ -236,7 +236,7 @@ pub(super) fn methods() -> anyhow::Result<HashMap<String, Method>> {
     Ok(methods)
 }
 
-/// How long a call may take: `grpc-timeout`, or the longest that there is.
+/// The timeout of a call: `grpc-timeout`, or the maximum.
 fn call_timeout(headers: &HeaderMap) -> Duration {
     let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());
     asked

@@ -1,11 +1,11 @@
 //! Limits the bytes of request messages in flight over all connections of the gRPC listener.
 //!
-//! A message takes its size from the [`Budget`] when its length prefix arrives, before the rest of it is read, and gives it back when its
-//! call is answered. Where nothing is left the call waits a moment, and HTTP/2 flow control holds its body back; then it is refused with
-//! RESOURCE_EXHAUSTED. Small messages have a budget of their own, so that large ones do not hold them up.
+//! A message takes its size from the [`Budget`] when its length prefix arrives, before the rest of it is read, and releases
+//! it when its call is answered. If no bytes are free, the call waits briefly, and HTTP/2 flow control stops its body; then
+//! it fails with RESOURCE_EXHAUSTED. Small messages have a separate budget, so that large ones do not block them.
 //!
-//! A compressed message takes its size on the wire first, and its real size once it is decompressed. That happens only when all of
-//! the call has arrived. No call waits while it holds such a message: it is refused if the bytes are not there.
+//! A compressed message takes its compressed size first, and its real size once it is decompressed. That happens only when
+//! the whole call has arrived. No call waits while it holds such a message: it fails if the bytes are not free.
 
 use std::{
     collections::VecDeque,
@@ -30,13 +30,13 @@ use tonic::Status;
 use super::MESSAGE_BYTES_MAX;
 use crate::app::error::AppError;
 
-/// The largest message that is small.
+/// The maximum size of a small message.
 const SMALL_BYTES_MAX: usize = 64 << 10;
-/// What a message costs beside its bytes.
+/// The overhead of a message in addition to its bytes.
 const OVERHEAD_BYTES: usize = 256;
-/// How long a message waits for others to be answered.
+/// Time that a message waits for others to be answered.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// The smallest budget: its larger part holds one message of the maximum size.
+/// The minimum budget: its larger part holds one message of the maximum size.
 pub(crate) const BUDGET_BYTES_MIN: usize = 48 << 20;
 
 /// The metrics of requests.
@@ -44,35 +44,35 @@ pub(crate) const BUDGET_BYTES_MIN: usize = 48 << 20;
 pub(crate) struct RequestMetrics {
     /// Bytes of messages in flight.
     in_flight: Gauge,
-    /// Bytes of bodies that were read.
+    /// Bytes of bodies read.
     pub(super) read: Counter,
-    /// Messages refused for want of bytes.
+    /// Messages rejected because no bytes were free.
     exhausted: Counter,
-    /// Calls refused for want of a valid token.
+    /// Calls rejected because they had no valid token.
     pub(super) unauthenticated: Counter,
-    /// Calls without a token that were refused because too many others are in flight.
+    /// Calls without a token that were rejected because too many were in flight.
     pub(super) crowded: Counter,
 }
 
 impl RequestMetrics {
-    /// Makes the metrics and registers them.
+    /// Creates and registers the metrics.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let help = "Bytes of gRPC request messages in flight, which grpc-request-bytes-max limits";
         registry.register("grpc_request_bytes_in_flight", help, metrics.in_flight.clone());
-        let help = "Bytes of gRPC request bodies that were read";
+        let help = "Bytes of gRPC request bodies read";
         registry.register("grpc_request_bytes_read", help, metrics.read.clone());
-        let help = "gRPC messages refused because grpc-request-bytes-max was reached";
+        let help = "gRPC messages rejected because grpc-request-bytes-max was reached";
         registry.register("grpc_requests_exhausted", help, metrics.exhausted.clone());
-        let help = "gRPC calls refused before their body was read, for want of a valid token";
+        let help = "gRPC calls rejected before their body was read, because they had no valid token";
         registry.register("grpc_requests_unauthenticated", help, metrics.unauthenticated.clone());
-        let help = "gRPC calls without a token refused because too many such streams are in flight";
+        let help = "gRPC calls without a token rejected because too many were in flight";
         registry.register("grpc_requests_crowded", help, metrics.crowded.clone());
         metrics
     }
 }
 
-/// What messages may take of memory, over all connections.
+/// The budget of messages, over all connections.
 pub(super) struct Budget {
     small: Pool,
     large: Pool,
@@ -93,7 +93,7 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// What a message of so many bytes takes.
+    /// The cost of a message of a size.
     fn of(bytes: usize) -> Self {
         match bytes + OVERHEAD_BYTES {
             cost if bytes <= SMALL_BYTES_MAX => Self { small: cost, large: 0 },
@@ -121,7 +121,7 @@ impl Pool {
         }
     }
 
-    /// What is taken for so many bytes: no more than there is in all.
+    /// The bytes taken for a size: at most the whole budget.
     fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.min(self.bytes)).unwrap_or(u32::MAX)
     }
@@ -147,7 +147,7 @@ impl Pool {
 }
 
 impl Budget {
-    /// A quarter of the bytes is for small messages alone.
+    /// A quarter of the bytes is reserved for small messages.
     pub(super) fn new(bytes: usize, metrics: RequestMetrics) -> Self {
         let bytes = bytes.clamp(BUDGET_BYTES_MIN, u32::MAX as usize);
         Self {
@@ -173,7 +173,7 @@ impl Budget {
     /// Waits for bytes in one pool at a time, always in this order.
     async fn take(&self, cost: Cost) {
         self.small.take(cost.small).await;
-        // Should the wait end here, what was taken goes back.
+        // If the wait ends here, the taken bytes are released.
         let first = Returned(
             self,
             Cost {
@@ -196,22 +196,21 @@ impl Budget {
         self.metrics.in_flight.inc_by(i64::try_from(cost.bytes()).unwrap_or(0));
     }
 
-    /// The answer to a call that finds no bytes left.
+    /// The error for a call when no bytes are free.
     fn exhausted(&self) -> Status {
         self.metrics.exhausted.inc();
         let max = (self.small.bytes + self.large.bytes) >> 20;
         AppError::Exhausted {
             subject: "request bytes in flight".to_owned(),
             message: format!(
-                "the requests in flight hold all of the {max} MiB that they may (grpc-request-bytes-max); try again, or send smaller \
-                 messages"
+                "the requests in flight use all of their {max} MiB (grpc-request-bytes-max); retry, or send smaller messages"
             ),
         }
         .into()
     }
 }
 
-/// Bytes of the small pool that go back when a wait is given up.
+/// Bytes of the small pool, which are released if a wait is abandoned.
 struct Returned<'a>(&'a Budget, Cost);
 
 impl Drop for Returned<'_> {
@@ -220,7 +219,7 @@ impl Drop for Returned<'_> {
     }
 }
 
-/// What one call holds of the budget. Gives the rest back when it is dropped.
+/// A call's part of the budget. Releases the rest when it is dropped.
 pub(super) struct InFlight {
     budget: Arc<Budget>,
     held: Mutex<Held>,
@@ -229,7 +228,7 @@ pub(super) struct InFlight {
 
 struct Held {
     cost: Cost,
-    /// Each message's share, in order, where a call has many.
+    /// Each message's share, in order, if a call has many.
     messages: Option<VecDeque<Cost>>,
 }
 
@@ -250,7 +249,7 @@ impl InFlight {
         &self.budget.metrics
     }
 
-    /// Takes the bytes of messages whose lengths came in, if they are there.
+    /// Takes the bytes of messages whose lengths have arrived, if they are free.
     pub(super) fn try_take(&self, lengths: &Lengths) -> bool {
         let taken = self.budget.try_take(lengths.cost);
         if taken {
@@ -259,10 +258,10 @@ impl InFlight {
         taken
     }
 
-    /// Waits for the bytes of messages, though not for long.
+    /// Waits for the bytes of messages, with a timeout.
     ///
     /// # Errors
-    /// When others do not give them back in time.
+    /// When they are not released in time.
     pub(super) async fn take(self: Arc<Self>, lengths: Lengths) -> Result<(), Status> {
         let taken = timeout(self.budget.wait, self.budget.take(lengths.cost)).await;
         taken.map_err(|_| self.budget.exhausted())?;
@@ -281,10 +280,10 @@ impl InFlight {
         }
     }
 
-    /// Takes the size of a message that came compressed. `bytes` tells its size, and is asked only then.
+    /// Takes the real size of a compressed message. `bytes` returns the size, and is called only for such a message.
     ///
     /// # Errors
-    /// When the bytes are not there now.
+    /// When the bytes are not free now.
     pub(super) fn settle(&self, bytes: impl FnOnce() -> usize) -> Result<(), Status> {
         if !self.is_compressed.load(Ordering::Relaxed) {
             return Ok(());
@@ -301,7 +300,7 @@ impl InFlight {
         Ok(())
     }
 
-    /// The share of the first messages of many, to be held until they are answered.
+    /// The share of the first of many messages, held until they are answered.
     pub(super) fn take_out(&self, messages: usize) -> Taken {
         let mut held = self.held.lock();
         let mut cost = Cost::default();
@@ -324,7 +323,7 @@ impl Drop for InFlight {
     }
 }
 
-/// The share of some messages; goes back when it is dropped.
+/// The share of some messages, which is released when it is dropped.
 pub(super) struct Taken {
     budget: Arc<Budget>,
     cost: Cost,
@@ -345,7 +344,7 @@ pub(super) struct Lengths {
 }
 
 impl Lengths {
-    /// Notes a message. One that is larger than any may be takes nothing: it is refused for its size before it is read.
+    /// Records a message. A message above the maximum size takes nothing: it is rejected for its size before it is read.
     pub(super) fn add(&mut self, bytes: usize, is_compressed: bool, keeps_each: bool) {
         let cost = if bytes > MESSAGE_BYTES_MAX {
             Cost::default()
@@ -397,7 +396,7 @@ mod tests {
         calls.remove(0);
         Arc::clone(&calls[22]).take(large).await.unwrap();
         drop(calls);
-        assert_eq!(budget.metrics.in_flight.get(), 0, "all is given back");
+        assert_eq!(budget.metrics.in_flight.get(), 0, "all bytes are released");
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn problem(problem: Problem) -> ShownProblem {
     }
 }
 
-/// What is wrong and what to do about it, for people.
+/// The problem and its fix, as text.
 fn message(state: &ProblemState) -> String {
     match state {
         ProblemState::Disabled(reason) => {
@@ -120,20 +120,22 @@ fn message(state: &ProblemState) -> String {
                 DisabledReason::Gone => "its receiver answered 410 Gone",
                 DisabledReason::Failing | DisabledReason::Unspecified => "it kept failing",
             };
-            format!("disabled because {why}; mend the receiver, then resume the webhook")
+            format!("disabled because {why}; fix the receiver, then resume the webhook")
         }
-        ProblemState::Failing(1) => "1 attempt failed since the last success; its deliveries tell why".to_owned(),
+        ProblemState::Failing(1) => {
+            "1 attempt failed since the last success; see its deliveries for the reason".to_owned()
+        }
         ProblemState::Failing(failures) => {
-            format!("{failures} attempts failed since the last success; its deliveries tell why")
+            format!("{failures} attempts failed since the last success; see its deliveries for the reasons")
         }
-        ProblemState::Paused => "paused: nothing is sent until somebody resumes it".to_owned(),
+        ProblemState::Paused => "paused: nothing is sent until someone resumes it".to_owned(),
         ProblemState::KeysPaused(keys) => {
             let keys = match *keys {
-                1 => "1 ordering key waits".to_owned(),
-                ..=PAUSED_COUNTED => format!("{keys} ordering keys wait"),
-                _ => format!("more than {PAUSED_COUNTED} ordering keys wait"),
+                1 => "1 ordering key is blocked".to_owned(),
+                ..=PAUSED_COUNTED => format!("{keys} ordering keys are blocked"),
+                _ => format!("more than {PAUSED_COUNTED} ordering keys are blocked"),
             };
-            format!("{keys} for a decision; retry or skip the deliveries that are paused")
+            format!("{keys}; retry or skip the paused deliveries")
         }
     }
 }

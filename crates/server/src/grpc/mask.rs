@@ -1,10 +1,10 @@
-//! Field masks of updates (AIP-134): which fields to change, checked against those that can be.
+//! Field masks of updates (AIP-134): the fields to change, validated against those that can be changed.
 
 use prost_types::FieldMask;
 
 use crate::app::error::{AppError, AppResult, Violation};
 
-/// The fields to change. Without a mask these are the fields that are set; `*` stands for all.
+/// The fields to change. Without a mask these are the fields that are set; `*` means all.
 pub(super) fn fields(
     mask: Option<&FieldMask>,
     known: &[&'static str],
@@ -15,7 +15,7 @@ pub(super) fn fields(
     };
     if mask.paths.iter().any(|path| path == "*") {
         if mask.paths.len() > 1 {
-            let rule = "`*` stands for all fields and must stand alone";
+            let rule = "`*` means all fields and must be the only path";
             return Err(AppError::invalid("update_mask", "MASK_WILDCARD_NOT_ALONE", rule));
         }
         return Ok(known.to_vec());
@@ -25,7 +25,7 @@ pub(super) fn fields(
     for path in &mask.paths {
         match known.iter().find(|field| *field == path) {
             Some(field) if !fields.contains(field) => fields.push(field),
-            // A repeated path changes nothing.
+            // A repeated path has no effect.
             Some(_) => {}
             None => violations.push(Violation {
                 field: "update_mask".to_owned(),

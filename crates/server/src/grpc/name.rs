@@ -1,4 +1,4 @@
-//! Resource names: `organizations/acme/webhooks/wh_...` to what they stand for, with errors that name the field.
+//! Parses resource names such as `organizations/acme/webhooks/wh_...`, with errors that name the field.
 
 use hookwright_domain::{
     id::{DeliveryId, EventId, OperationId, PortalLinkId, ReplayId, TokenId, WebhookId},
@@ -7,7 +7,7 @@ use hookwright_domain::{
 
 use crate::app::error::{AppError, AppResult};
 
-/// The segments of `name` in the places of `pattern`'s variables: `organizations/{}/webhooks/{}`.
+/// The segments of `name` at the variables of `pattern`, such as `organizations/{}/webhooks/{}`.
 fn segments<'a, const N: usize>(field: &str, name: &'a str, collections: [&str; N]) -> AppResult<[&'a str; N]> {
     let expected = || collections.map(|collection| format!("{collection}/{{id}}")).join("/");
     let wrong = || {
@@ -33,7 +33,7 @@ fn segments<'a, const N: usize>(field: &str, name: &'a str, collections: [&str; 
     if parts.next().is_some() { Err(wrong()) } else { Ok(ids) }
 }
 
-/// A piece of the caller's text that is short enough to repeat.
+/// A part of the caller's text that is short enough to repeat.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }

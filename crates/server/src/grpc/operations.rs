@@ -56,7 +56,7 @@ pub(super) fn operation_name(id: Option<OperationId>) -> String {
     id.map_or_else(String::new, |id| format!("operations/{id}"))
 }
 
-/// An answer that names the operation that the call began, if it did.
+/// An answer that names the operation that the call began, if any.
 pub(super) fn answer<T>(message: T, id: Option<OperationId>) -> Response<T> {
     let mut response = Response::new(message);
     if let Ok(name) = operation_name(id).parse()

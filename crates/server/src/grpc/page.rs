@@ -1,5 +1,5 @@
-//! Pages of lists (AIP-158): size, a token that carries the place to go on from and a hash of the other arguments, and the bytes that
-//! one response holds.
+//! Pages of lists (AIP-158): the size, a token with the position and a hash of the other arguments, and the size limit of a
+//! response.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -9,12 +9,12 @@ use crate::app::error::{AppError, AppResult};
 const SIZE_DEFAULT: usize = 50;
 const SIZE_MAX: usize = 1_000;
 
-/// The largest response, unless its request asks for more: clients receive 4 MiB by default.
+/// The default size limit of a response: clients accept 4 MiB by default.
 pub(super) const RESPONSE_BYTES_MAX: usize = 4_000_000;
-/// What an item of a list costs beside its own bytes: its tag and its length.
+/// The overhead of an item of a list: its tag and its length.
 const ITEM_BYTES: usize = 8;
 
-/// How many items to return: 0 means the default, too many means the maximum, negative is an error.
+/// The number of items to return: 0 means the default, too many the maximum, and negative is an error.
 pub(super) fn size(requested: i32) -> AppResult<usize> {
     size_or(requested, SIZE_DEFAULT)
 }
@@ -25,13 +25,14 @@ pub(super) fn size_or(requested: i32, default: usize) -> AppResult<usize> {
         Ok(0) => Ok(default),
         Ok(size) => Ok(size.min(SIZE_MAX)),
         Err(_) => {
-            let rule = format!("must not be negative; leave it out for {default}");
+            let rule = format!("must not be negative; omit it for {default}");
             Err(AppError::invalid("page_size", "PAGE_SIZE_NEGATIVE", rule))
         }
     }
 }
 
-/// The items of a page as far as they fit one response, one at least; and the place of the last one if some were left out, else `next`.
+/// The items of a page that fit one response, at least one; and the position of the last one if some were dropped, else
+/// `next`.
 pub(super) fn fit<R, T: prost::Message>(
     rows: Vec<R>,
     next: Option<String>,
@@ -54,11 +55,11 @@ pub(super) fn fit<R, T: prost::Message>(
     (items, next)
 }
 
-/// What the other arguments of a list call were, so that a token is good for the same list only.
+/// A hash of the other arguments of a list call, so that a token is valid for the same list only.
 pub(super) struct Arguments([u8; 8]);
 
 impl Arguments {
-    /// From the call's name and every argument but page size and token.
+    /// From the call's name and every argument except page size and token.
     pub(super) fn new(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
@@ -79,13 +80,14 @@ impl Arguments {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place that a token holds; `None` for an empty token.
+    /// The position in a token; `None` for an empty token.
     pub(super) fn place(&self, token: &str) -> AppResult<Option<String>> {
         if token.is_empty() {
             return Ok(None);
         }
         let wrong = || {
-            let fix = "pass the next_page_token of the page before with the same arguments, or none for the first page";
+            let fix =
+                "pass the next_page_token of the previous page with the same arguments, or none for the first page";
             AppError::invalid("page_token", "INVALID_PAGE_TOKEN", fix)
         };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
@@ -98,13 +100,13 @@ impl Arguments {
         }
     }
 
-    /// The id that a page of a list begins below: that of the token, or one above all for an empty token.
+    /// The id below which a page begins: the token's, or the maximum for an empty token.
     pub(super) fn before(&self, token: &str) -> AppResult<i64> {
         let place = self.place(token)?.and_then(|place| place.parse().ok());
         Ok(place.unwrap_or(i64::MAX))
     }
 
-    /// Binds a place to the arguments.
+    /// Binds a position to the arguments.
     fn seal(&self, place: &str) -> [u8; 8] {
         Self::new(&[&hex::encode(self.0), place]).0
     }

@@ -1,8 +1,8 @@
 //! `PublishStream`: events in, acknowledgements out, over one stream.
 //!
-//! What has arrived is published together, and read on only while fewer than [`WINDOW`] groups wait for their commit: a
-//! client that does not read its acknowledgements is slowed down by flow control, and memory stays bounded. A message holds its
-//! bytes ([`super::in_flight`]) until its group is committed.
+//! Events that have arrived are published together. The stream reads on only while fewer than [`WINDOW`] groups wait for
+//! their commit. Flow control therefore slows down a client that does not read its acknowledgements, and memory stays
+//! bounded. A message holds its bytes ([`super::in_flight`]) until its group is committed.
 
 use std::{
     pin::{Pin, pin},
@@ -25,13 +25,13 @@ use crate::app::{App, access::Caller};
 /// Acknowledgements on their way to the client.
 pub(super) type AckStream = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
 
-/// How many events are published together at most.
+/// Maximum number of events per group.
 const GROUP_MAX: usize = 256;
-/// How many groups may wait for their commit.
+/// Maximum number of groups that wait for their commit.
 const WINDOW: usize = 4;
 
-/// Serves one stream until the client has sent everything and every event is acknowledged, or its token ends: what was taken
-/// in by then is acknowledged all the same.
+/// Serves one stream until the client has sent everything and every event is acknowledged, or its token ends: events
+/// accepted by then are still acknowledged.
 pub(super) fn run(
     app: Arc<App>,
     admission: Admission,
@@ -41,7 +41,7 @@ pub(super) fn run(
     let (acks, stream) = mpsc::channel(WINDOW);
     tokio::spawn(async move {
         if let Err(status) = pump(&app, &admission, &origin, incoming, &acks).await {
-            // The client is told why if it still listens.
+            // The client gets the reason if it still listens.
             let _ = acks.send(Err(status)).await;
         }
     });
@@ -74,7 +74,7 @@ async fn pump(
             }
             Some(response) = under_way.next(), if !under_way.is_empty() => {
                 if acks.send(Ok(response)).await.is_err() {
-                    // The client is gone. What was accepted is published all the same.
+                    // The client is gone. Accepted events are still published.
                     return Ok(());
                 }
             }

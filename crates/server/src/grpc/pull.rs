@@ -22,7 +22,7 @@ use crate::app::{
 
 const DELIVERIES_DEFAULT: usize = 10;
 const DELIVERIES_MAX: usize = 1_000;
-/// The largest response that a request may ask for: half of the largest message.
+/// The maximum size of a response on request: half of the maximum message.
 const RESPONSE_BYTES_MAX: usize = 16 << 20;
 const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ fn deliveries_max(asked: i32) -> AppResult<usize> {
         Ok(0) => Ok(DELIVERIES_DEFAULT),
         Ok(asked) if asked <= DELIVERIES_MAX => Ok(asked),
         _ => {
-            let rule = format!("must be 1 to {DELIVERIES_MAX}; leave it out for {DELIVERIES_DEFAULT}");
+            let rule = format!("must be 1 to {DELIVERIES_MAX}; omit it for {DELIVERIES_DEFAULT}");
             Err(AppError::invalid("max_deliveries", "OUT_OF_RANGE", rule))
         }
     }
@@ -107,7 +107,7 @@ fn response_bytes_max(asked: i32) -> AppResult<usize> {
         Ok(asked) if asked <= RESPONSE_BYTES_MAX => Ok(asked),
         _ => {
             let rule = format!(
-                "must be 1 to {RESPONSE_BYTES_MAX}; leave it out for {}",
+                "must be 1 to {RESPONSE_BYTES_MAX}; omit it for {}",
                 page::RESPONSE_BYTES_MAX
             );
             Err(AppError::invalid("response_bytes_max", "OUT_OF_RANGE", rule))
@@ -155,19 +155,19 @@ fn pulled_delivery(organization: &str, pulled: pull::PulledDelivery) -> PulledDe
     }
 }
 
-/// Delivery and attempt in one: the next attempt has another one.
+/// Delivery and attempt in one: each attempt has a different one.
 fn ack_id((delivery, attempt): Lease) -> String {
     format!("{}-{attempt}", DeliveryId::from_raw(delivery))
 }
 
 fn leases(ack_ids: &[String]) -> AppResult<Vec<Lease>> {
     if !(1..=DELIVERIES_MAX).contains(&ack_ids.len()) {
-        let rule = format!("must hold 1 to {DELIVERIES_MAX}; it holds {}", ack_ids.len());
+        let rule = format!("must have 1 to {DELIVERIES_MAX}; it has {}", ack_ids.len());
         return Err(AppError::invalid("ack_ids", "OUT_OF_RANGE", rule));
     }
     let parsed = ack_ids.iter().enumerate().map(|(index, ack_id)| {
         lease(ack_id).ok_or_else(|| {
-            let rule = "is no ack_id; pass those that PullDeliveries returned, unchanged";
+            let rule = "is not an ack_id; pass those that PullDeliveries returned, unchanged";
             AppError::invalid(format!("ack_ids[{index}]"), "INVALID_ACK_ID", rule)
         })
     });

@@ -76,7 +76,7 @@ fn spec(organization: &str, request: &ReplayDeliveriesRequest) -> AppResult<Repl
     let missed = match ReplaySelection::try_from(request.selection) {
         Ok(selection) => selection == ReplaySelection::Missed,
         Err(_) => {
-            let rule = format!("{} is none of its values", request.selection);
+            let rule = format!("{} is not one of its values", request.selection);
             return Err(AppError::invalid("selection", "UNKNOWN_VALUE", rule));
         }
     };

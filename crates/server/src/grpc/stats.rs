@@ -16,7 +16,7 @@ use crate::app::{
     stats::{StatsQuery, Subject},
 };
 
-/// What stands for the whole installation.
+/// The name of the whole installation.
 const INSTALLATION: &str = "-";
 
 impl Api {
@@ -29,7 +29,7 @@ impl Api {
             Ok(StatsPeriod::Unspecified | StatsPeriod::Minute) => 60,
             Ok(StatsPeriod::Hour) => 3_600,
             Err(_) => {
-                let rule = format!("{} is none of its values", request.period);
+                let rule = format!("{} is not one of its values", request.period);
                 return Err(AppError::invalid("period", "UNKNOWN_VALUE", rule));
             }
         };

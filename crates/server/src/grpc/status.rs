@@ -1,4 +1,4 @@
-//! From use-case errors to gRPC statuses with `google.rpc` details (AIP-193: exactly one `ErrorInfo` in each).
+//! Converts use-case errors to gRPC statuses with `google.rpc` details (AIP-193: exactly one `ErrorInfo` each).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::app::error::AppError;
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "hookwright";
-/// What callers are told to wait before they try again.
+/// The retry delay that callers get.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl From<AppError> for Status {
@@ -51,7 +51,7 @@ impl From<AppError> for Status {
     }
 }
 
-/// A status that no use case knows, with its reason.
+/// A status without a use-case error, with its reason.
 pub(super) fn with_reason(code: Code, reason: &str, message: String) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::new());

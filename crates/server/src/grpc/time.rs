@@ -1,4 +1,4 @@
-//! Times and durations between the store's microseconds and protobuf's well-known types.
+//! Converts times and durations between the store's microseconds and protobuf's well-known types.
 
 use std::time::Duration;
 
@@ -15,11 +15,17 @@ pub(super) fn timestamp(us: i64) -> Timestamp {
     }
 }
 
-/// A timestamp as microseconds since the epoch; years 2000 to 2100 are taken.
+/// A timestamp as microseconds since the epoch, in the years 2000 to 2100.
 pub(super) fn micros(field: &str, timestamp: &Timestamp) -> AppResult<i64> {
     const YEAR_2000: i64 = 946_684_800;
     const YEAR_2101: i64 = 4_133_980_800;
-    let wrong = |what: &str| AppError::invalid(field, "INVALID_TIME", format!("{what}; years 2000 to 2100 are taken"));
+    let wrong = |what: &str| {
+        AppError::invalid(
+            field,
+            "INVALID_TIME",
+            format!("{what}; it must be in the years 2000 to 2100"),
+        )
+    };
     if !(0..1_000_000_000).contains(&timestamp.nanos) {
         return Err(wrong("nanos must be from 0 to 999,999,999"));
     }
@@ -29,7 +35,7 @@ pub(super) fn micros(field: &str, timestamp: &Timestamp) -> AppResult<i64> {
     Ok(timestamp.seconds * 1_000_000 + i64::from(timestamp.nanos) / 1_000)
 }
 
-/// A timestamp that may be left out, as microseconds since the epoch.
+/// An optional timestamp, as microseconds since the epoch.
 pub(super) fn optional_micros(field: &str, time: Option<&Timestamp>) -> AppResult<Option<i64>> {
     time.map(|time| micros(field, time)).transpose()
 }
@@ -43,20 +49,16 @@ pub(super) fn duration_us(us: i64) -> ProtoDuration {
     }
 }
 
-/// A duration from the standard library's.
+/// A duration from the standard library's type.
 pub(super) fn proto_duration(duration: Duration) -> ProtoDuration {
     duration_us(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// A duration that is not negative.
+/// A non-negative duration.
 pub(super) fn std_duration(field: &str, duration: &ProtoDuration) -> AppResult<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
-        _ => Err(AppError::invalid(
-            field,
-            "INVALID_DURATION",
-            "must be a duration that is not negative",
-        )),
+        _ => Err(AppError::invalid(field, "INVALID_DURATION", "must not be negative")),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::app::{
 };
 
 const TTL_MIN: Duration = Duration::from_secs(1);
-/// Longer than anybody means it; what lasts for ever has no expiration.
+/// Longer than any sensible lifetime; unlimited tokens have no expiration.
 const TTL_MAX: Duration = Duration::from_secs(50 * 366 * 86_400);
 
 #[tonic::async_trait]
@@ -72,7 +72,7 @@ impl TokenService for Api {
     }
 }
 
-/// An organization that may be left out.
+/// An optional organization.
 pub(super) fn optional_organization<'a>(field: &str, name: &'a str) -> AppResult<Option<&'a str>> {
     if name.is_empty() {
         Ok(None)
@@ -103,7 +103,7 @@ fn expires_at(expiration: Option<&Expiration>) -> AppResult<Option<i64>> {
         Some(Expiration::Ttl(ttl)) => {
             let ttl = std_duration("token.ttl", ttl)?;
             if !(TTL_MIN..=TTL_MAX).contains(&ttl) {
-                let rule = "must be 1 s to 50 years; leave it out for a token that does not expire";
+                let rule = "must be 1 s to 50 years; omit it for a token that does not expire";
                 return Err(AppError::invalid("token.ttl", "INVALID_TTL", rule));
             }
             Ok(Some(

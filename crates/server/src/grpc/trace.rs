@@ -5,7 +5,7 @@ use tonic::metadata::MetadataMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The longest `tracestate` that is passed on; the standard asks for at least 512 characters.
+/// Maximum length of a forwarded `tracestate`; the standard asks for at least 512 characters.
 const TRACESTATE_BYTES_MAX: usize = 512;
 
 /// Trace id, span id and flags, if the caller sent a valid `traceparent`.
@@ -25,7 +25,7 @@ pub(super) fn parent(metadata: &MetadataMap) -> Option<[u8; 25]> {
     valid.then_some(context)
 }
 
-/// Puts a span below the caller's, and returns where in the trace it is. `None` where nothing is exported.
+/// Creates a span below the caller's, and returns its place in the trace. `None` if nothing is exported.
 pub(super) fn of_span(span: &Span, parent: Option<[u8; 25]>) -> Option<[u8; 25]> {
     if span.is_disabled() {
         return None;
@@ -42,7 +42,7 @@ pub(super) fn of_span(span: &Span, parent: Option<[u8; 25]>) -> Option<[u8; 25]>
             true,
             TraceState::default(),
         );
-        // It fails only where the span is not exported, and then there is nothing to put it below.
+        // It fails only for a span that is not exported, which needs no parent.
         let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
     }
     let context = span.context();
@@ -57,7 +57,7 @@ pub(super) fn of_span(span: &Span, parent: Option<[u8; 25]>) -> Option<[u8; 25]>
     Some(place)
 }
 
-/// The `tracestate` to pass on.
+/// The `tracestate` to forward.
 pub(super) fn state(metadata: &MetadataMap) -> Option<String> {
     let text = metadata.get("tracestate")?.to_str().ok()?;
     let fits = !text.is_empty() && text.len() <= TRACESTATE_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! `WatchDeliveries`: deliveries out, as they change, for as long as the client likes.
+//! `WatchDeliveries`: deliveries out, as they change, until the client ends the stream.
 
 use std::{
     pin::{Pin, pin},
@@ -21,12 +21,12 @@ use crate::app::{
 /// Deliveries on their way to the client.
 pub(super) type DeliveryStream = Pin<Box<dyn Stream<Item = Result<WatchDeliveriesResponse, Status>> + Send>>;
 
-/// How many deliveries one response holds.
+/// Maximum number of deliveries per response.
 const DELIVERIES_MAX: usize = 1_000;
-/// How many responses wait for the client: what it does not read is read from the store later.
+/// Capacity of the queue of responses: deliveries that the client has not read are read from the store later.
 const WINDOW: usize = 2;
 
-/// What the client asked for, kept for as long as the stream lasts.
+/// The client's filter, kept for the duration of the stream.
 struct Client {
     app: Arc<App>,
     organization: String,
@@ -63,11 +63,11 @@ impl Api {
 }
 
 impl Client {
-    /// Sends what there is to see until the client goes away, its token ends, or the server stops.
+    /// Sends changes until the client disconnects, its token ends, or the server stops.
     async fn serve(self, mut watch: DeliveryWatch) {
         let mut last_token = watch.resume_token();
         let mut open = self.send(Vec::new(), last_token.clone()).await;
-        // A stream outlives many a token.
+        // A stream can outlive its token.
         let mut denied = pin!(self.app.until_denied(&self.caller));
         while open {
             let seen = tokio::select! {
@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// In several responses where there is much; only the last one moves the place to go on from.
+    /// In several responses if there are many; only the last one moves the resume position.
     async fn pass_on(&self, seen: Seen, last_token: &mut String) -> bool {
         let mut deliveries = seen
             .deliveries
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    /// False when the client is gone.
+    /// False if the client is gone.
     async fn send(&self, deliveries: Vec<Delivery>, resume_token: String) -> bool {
         let response = WatchDeliveriesResponse {
             deliveries,

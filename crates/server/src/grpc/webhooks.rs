@@ -38,7 +38,7 @@ const FIELDS: [&str; 13] = [
     "ordered_failure",
     "filter",
 ];
-/// How long a ping is waited for at most: the longest attempt, and what surrounds it.
+/// Maximum wait for a ping: the longest attempt, and its overhead.
 const PING_WAIT: Duration = Duration::from_secs(35);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(86_400);
@@ -103,7 +103,7 @@ impl WebhookService for Api {
         let (organization, id) = name::webhook("webhook.name", &given_name)?;
         let fields = mask::fields(request.update_mask.as_ref(), &FIELDS, &set_fields(&given))?;
         let version = version(&given.etag)?;
-        // Checked before the webhook is locked; applied to what is stored then.
+        // Validated before the webhook is locked; applied to the row that is stored then.
         apply(default_spec(), given.clone(), &fields)?;
         let change = |spec: WebhookSpec| apply(spec.clone(), given, &fields).unwrap_or(spec);
         let view = self
@@ -149,7 +149,7 @@ impl WebhookService for Api {
         let request = request.get_ref();
         let (organization, id) = name::webhook("name", &request.name)?;
         let delivery = self.app.ping_webhook(&caller, organization, id).await?;
-        // Nobody knows when a ping that is to be fetched will be.
+        // It is unknown when a pull receiver will fetch a ping.
         let is_fetched = self.app.get_webhook(&caller, organization, id)?.spec.pull;
         let limit = if request.wait && !is_fetched {
             PING_WAIT
@@ -237,11 +237,11 @@ impl WebhookService for Api {
 }
 
 impl Api {
-    /// A webhook after a change, which is made whether its paused keys can be counted or not.
+    /// A webhook after a change, which is made whether or not its blocked keys can be counted.
     async fn changed(&self, organization: &str, mut view: WebhookView) -> Webhook {
         let counted = self.app.count_paused_keys(slice::from_mut(&mut view)).await;
         if let Err(error) = counted {
-            tracing::debug!(%error, "the paused keys of a changed webhook were not counted");
+            tracing::debug!(%error, "the blocked keys of a changed webhook were not counted");
         }
         webhook(organization, view)
     }
@@ -251,7 +251,7 @@ fn required(given: Option<Webhook>) -> AppResult<Webhook> {
     given.ok_or_else(|| AppError::invalid("webhook", "FIELD_REQUIRED", "is required"))
 }
 
-/// The version that an etag names; `None` for no etag.
+/// The version in an etag; `None` for no etag.
 fn version(etag: &str) -> AppResult<Option<i64>> {
     if etag.is_empty() {
         return Ok(None);
@@ -285,7 +285,7 @@ fn default_spec() -> WebhookSpec {
     }
 }
 
-/// The fields that hold something: what an update without a mask changes.
+/// The fields with a value: those that an update without a mask changes.
 fn set_fields(given: &Webhook) -> Vec<&'static str> {
     let set = [
         !given.payload_url.is_empty(),
@@ -310,7 +310,7 @@ fn set_fields(given: &Webhook) -> Vec<&'static str> {
         .collect()
 }
 
-/// Puts the named fields into a spec; a field that is absent gets its default.
+/// Sets the named fields; an absent field gets its default.
 fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<WebhookSpec> {
     let has = |field: &str| fields.contains(&field);
     if has("ordering") {
@@ -363,7 +363,7 @@ fn apply(mut spec: WebhookSpec, given: Webhook, fields: &[&str]) -> AppResult<We
 }
 
 fn unknown(field: &str, number: i32) -> AppError {
-    AppError::invalid(field, "UNKNOWN_VALUE", format!("{number} is none of its values"))
+    AppError::invalid(field, "UNKNOWN_VALUE", format!("{number} is not one of its values"))
 }
 
 fn delays(schedule: RetrySchedule) -> AppResult<Vec<Duration>> {
@@ -373,7 +373,7 @@ fn delays(schedule: RetrySchedule) -> AppResult<Vec<Duration>> {
         .collect()
 }
 
-/// Headers in a stable order: maps have none.
+/// Headers in a stable order, which maps do not have.
 fn sorted(headers: HashMap<String, String>) -> Vec<(String, String)> {
     let mut headers: Vec<_> = headers.into_iter().collect();
     headers.sort_unstable();
@@ -444,7 +444,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
     }
 }
 
-/// Why a webhook was disabled, as it is stored.
+/// Why a webhook was disabled, as stored.
 pub(super) fn disabled_reason(stored: Option<&str>) -> DisabledReason {
     match stored {
         Some("gone") => DisabledReason::Gone,

@@ -1,16 +1,16 @@
-//! Where a request came from, if proxies stand before the server.
+//! The client's address of a request, behind proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// The proxies whose word counts.
+/// The trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
-    /// Reads the operator's list: addresses and networks.
+    /// Parses the operator's list of addresses and networks.
     pub(crate) fn parse(texts: &[String]) -> anyhow::Result<Self> {
         let network = |text: &String| {
             let address = || text.parse::<IpAddr>().map(IpNet::from);
@@ -20,8 +20,8 @@ impl Proxies {
         Ok(Self(texts.iter().map(network).collect::<anyhow::Result<_>>()?))
     }
 
-    /// The address that a request came from: that of the peer, or what a trusted peer says in `X-Forwarded-For`, from the end,
-    /// as far as those are trusted too.
+    /// The client's address: the peer's, or the one that a trusted peer reports in `X-Forwarded-For`, read from the end
+    /// while the reported addresses are trusted too.
     pub(crate) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let told = headers.get_all("x-forwarded-for").iter();
         let told = told
@@ -38,7 +38,7 @@ impl Proxies {
         address
     }
 
-    /// Whether an address is one of theirs.
+    /// Whether an address is a trusted proxy's.
     pub(crate) fn trust(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))

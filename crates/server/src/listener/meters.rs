@@ -1,4 +1,4 @@
-//! Metrics of the listeners: open connections, and those that were refused or closed, by reason.
+//! Metrics of the listeners: open connections, and refused or closed ones by reason.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -9,21 +9,21 @@ use prometheus_client::{
 /// Why a connection was refused or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Its address has as many as it may have.
+    /// Its address has reached its limit.
     Address,
     /// All places are taken.
     Total,
     /// The system could not accept it.
     System,
-    /// An idle connection gave its place to a new one.
+    /// An idle connection was replaced by a new one.
     Evicted,
-    /// Its TLS handshake took too long.
+    /// Its TLS handshake timed out.
     Handshake,
-    /// It sent no request for too long.
+    /// It sent no request in time.
     Idle,
     /// Its peer stopped sending a request or reading an answer.
     Stalled,
-    /// It was old.
+    /// It reached the maximum age.
     Age,
 }
 
@@ -42,9 +42,9 @@ impl Cause {
     }
 }
 
-/// Why connections are refused.
+/// The reasons for refusing connections.
 const REFUSED: [Cause; 3] = [Cause::Address, Cause::Total, Cause::System];
-/// Why connections are closed.
+/// The reasons for closing connections.
 const CLOSED: [Cause; 5] = [
     Cause::Evicted,
     Cause::Handshake,
@@ -73,19 +73,19 @@ pub(crate) struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
-    /// Makes the metrics and registers them.
+    /// Creates and registers the metrics.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let help = "Open connections of a listener";
         registry.register("listener_connections", help, metrics.connections.clone());
-        let help = "Connections that a listener refused, by reason: address, total or system";
+        let help = "Connections refused by a listener, by reason: address, total or system";
         registry.register("listener_connections_refused", help, metrics.refused.clone());
-        let help = "Connections that a listener closed, by reason: evicted, handshake, idle, stalled or age";
+        let help = "Connections closed by a listener, by reason: evicted, handshake, idle, stalled or age";
         registry.register("listener_connections_closed", help, metrics.closed.clone());
         metrics
     }
 
-    /// Those of one listener. Counters are there from the start, with 0: what never was cannot be seen to grow.
+    /// The metrics of one listener. Counters exist from the start with 0, so that their first increase is visible.
     pub(crate) fn of(&self, listener: &'static str) -> Meters {
         let meters = Meters {
             connections: self.connections.get_or_create_owned(&ListenerLabel { listener }),
@@ -133,7 +133,7 @@ impl Meters {
     }
 }
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct Open(Gauge);
 
 impl Drop for Open {

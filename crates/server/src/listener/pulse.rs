@@ -1,9 +1,9 @@
 //! Tracks the requests in flight on one connection, and whether we or the peer are responsible for the current wait.
 //!
-//! - The connection's task reads here when a timeout of [`Patience`] has expired: idle, or stalled.
-//! - [`super::slots`] reads here which connection to evict when all places are taken.
-//! - A listener that authenticates requests tells the outcome by the request's [`Ticket`]: a connection that never had a request
-//!   admitted is evicted first, and an admitted stream may stay silent.
+//! - The connection's task learns here when a timeout of [`Patience`] has expired: idle, or stalled.
+//! - [`super::slots`] selects the connection to evict here when all places are taken.
+//! - A listener that authenticates requests reports the outcome with the request's [`Ticket`]. A connection without an
+//!   admitted request is evicted first, and an admitted stream may stay silent.
 
 use std::{
     collections::HashMap,
@@ -19,39 +19,39 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 
-/// An answer is handed on in pieces of this size at most: the next one is asked for when the reader has taken most of what went
-/// before, which is how we know that it reads.
+/// Maximum size of an answer's pieces: the next one is produced when the peer has read most of the previous one, which
+/// proves that it reads.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// How long a connection may do nothing.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// Until the head of its first request is there.
+    /// Until the head of its first request has arrived.
     pub(crate) head: Duration,
-    /// Between requests, once one was admitted.
+    /// Between requests, after one was admitted.
     pub(crate) idle: Duration,
     /// Between requests, while none was admitted.
     pub(crate) stranger_idle: Duration,
-    /// Without sending more of a request, or taking the next piece of an answer.
+    /// Without receiving more of a request, or accepting the next piece of an answer.
     pub(crate) progress: Duration,
-    /// How many bytes of an answer that is large it takes in a second at least, over the whole of it.
+    /// Minimum rate in bytes per second of a large answer, averaged over the whole answer.
     pub(crate) rate: u32,
 }
 
 impl Patience {
-    /// How long so many bytes may take to be read.
+    /// Time to read a number of bytes at the minimum rate.
     fn for_reading(self, bytes: usize) -> Duration {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.progress + Duration::from_secs(bytes / u64::from(self.rate.max(1)))
     }
 }
 
-/// What a connection did for too long.
+/// The expired timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// Nothing.
+    /// Idle.
     Idle,
-    /// It does not send the rest of what it asks, or does not read the answer.
+    /// It does not send the rest of a request, or does not read the answer.
     Stalled,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Pulse {
 }
 
 struct State {
-    /// The requests under way, by number.
+    /// The requests in flight, by number.
     under_way: HashMap<u64, UnderWay>,
     begun: u64,
     /// When the last one ended, or the connection began.
@@ -72,29 +72,30 @@ struct State {
     is_known: bool,
 }
 
-/// How far a request is trusted.
+/// The trust of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It was not authenticated: its connection may be evicted while it is in flight.
+    /// Not authenticated: its connection may be evicted while it is in flight.
     Stranger,
-    /// It was admitted.
+    /// Admitted.
     Admitted,
-    /// It was admitted, and is a stream: both ends may be silent for as long as they like.
+    /// Admitted, and a stream: both ends may be silent without a limit.
     Stream,
 }
 
-/// A request that is under way.
+/// A request in flight.
 struct UnderWay {
     begun: Instant,
     standing: Standing,
     /// Whether there is an answer.
     is_answered: bool,
-    /// Since when it waits for the other end: to send the rest of the request, or to read more of the answer.
+    /// Since when it waits for the peer: to send the rest of the request, or to read more of the answer.
     waits_since: Option<Instant>,
 }
 
 impl UnderWay {
-    /// Since when it is the other end that holds it up. A request does so from its beginning: a byte now and then changes nothing.
+    /// Since when the peer is responsible for the wait. For a request this begins at its start: an occasional byte changes
+    /// nothing.
     fn held_up_since(&self) -> Option<Instant> {
         match self.standing {
             Standing::Stranger => return Some(self.begun),
@@ -118,7 +119,7 @@ impl Default for State {
 }
 
 impl Pulse {
-    /// Notes that a request came.
+    /// Records a new request.
     pub(super) fn begin(self: &Arc<Self>, standing: Standing) -> Exchange {
         let mut state = self.state.lock();
         state.is_known |= standing != Standing::Stranger;
@@ -149,7 +150,7 @@ impl Pulse {
         under_way.any(|under_way| under_way.standing == Standing::Stream)
     }
 
-    /// Since when there is nothing for us to do: nothing is under way, or only what the other end holds up.
+    /// Since when we have nothing to do: no request is in flight, or all wait for the peer.
     pub(super) fn rests_since(&self) -> Option<Instant> {
         let state = self.state.lock();
         let mut since = None;
@@ -159,7 +160,7 @@ impl Pulse {
         Some(since.unwrap_or(state.rests_since))
     }
 
-    /// Tells whoever serves the connection that its place is needed.
+    /// Notifies the connection's task that its place is needed.
     pub(super) fn evict(&self) {
         self.evicted.notify_one();
     }
@@ -169,9 +170,9 @@ impl Pulse {
         self.evicted.notified().await;
     }
 
-    /// Waits until the connection tries our patience, and tells how.
+    /// Waits until a timeout expires, and returns which.
     pub(super) async fn overdue(&self, patience: Patience) -> Overdue {
-        // What begins while this sleeps is overdue no earlier than that.
+        // A request that begins during this sleep expires no earlier.
         let idle = patience.idle.min(patience.stranger_idle);
         let shortest = patience.head.min(idle).min(patience.progress);
         loop {
@@ -184,7 +185,7 @@ impl Pulse {
         }
     }
 
-    /// What would be overdue next, and in what time.
+    /// The next timeout, and its remaining time.
     fn waits_for(&self, patience: Patience) -> Option<(Overdue, Duration)> {
         let state = self.state.lock();
         if state.under_way.is_empty() {
@@ -202,7 +203,7 @@ impl Pulse {
     }
 }
 
-/// A request that is under way, until its answer was handed on or given up.
+/// A request in flight, until its answer was sent or abandoned.
 pub(super) struct Exchange {
     pulse: Arc<Pulse>,
     number: u64,
@@ -215,7 +216,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Notes that the request was authenticated.
+    /// Records that the request was authenticated.
     pub(crate) fn admit(self, is_stream: bool) {
         let mut state = self.pulse.state.lock();
         state.is_known = true;
@@ -230,7 +231,7 @@ impl Ticket {
 }
 
 impl Exchange {
-    /// By which a layer above admits the request.
+    /// Lets a layer above admit the request.
     pub(super) fn ticket(&self) -> Ticket {
         Ticket {
             pulse: Arc::clone(&self.pulse),
@@ -238,7 +239,7 @@ impl Exchange {
         }
     }
 
-    /// What the request says, as it is to be read.
+    /// Wraps the request's body.
     pub(super) fn question(&self, body: Incoming) -> Question {
         Question {
             body,
@@ -247,7 +248,7 @@ impl Exchange {
         }
     }
 
-    /// The answer as it is to be sent.
+    /// Wraps the answer.
     pub(super) fn answer(self, mut response: Response<Body>, patience: Patience) -> Response<Answer> {
         let kept = response.extensions_mut().remove::<UntilSent>();
         self.note(Some(Instant::now()));
@@ -279,7 +280,7 @@ impl Drop for Exchange {
     }
 }
 
-/// The body of a request. While somebody wants more of it than is there, the request waits for the other end.
+/// The body of a request. While its reader needs more bytes than have arrived, the request waits for the peer.
 pub(crate) struct Question {
     body: Incoming,
     pulse: Arc<Pulse>,
@@ -290,7 +291,7 @@ impl Question {
     fn note(&self, waits: bool) {
         let mut state = self.pulse.state.lock();
         let under_way = state.under_way.get_mut(&self.number);
-        // Once there is an answer, that is what is waited for.
+        // Once there is an answer, the answer is waited for.
         if let Some(under_way) = under_way.filter(|under_way| !under_way.is_answered) {
             let since = || under_way.waits_since.unwrap_or_else(Instant::now);
             under_way.waits_since = waits.then(since);
@@ -323,7 +324,7 @@ impl Drop for Question {
     }
 }
 
-/// Something that an answer holds until it was sent or given up. Put it into the response's extensions.
+/// A value that an answer holds until it was sent or abandoned. Put it into the response's extensions.
 #[derive(Clone)]
 pub(crate) struct UntilSent {
     _held: Arc<dyn Send + Sync>,
@@ -338,9 +339,9 @@ impl UntilSent {
 /// The body of an answer.
 pub(super) struct Answer {
     body: Body,
-    /// What was not handed on yet of a large frame.
+    /// The rest of a large frame.
     rest: Bytes,
-    /// Until when it has to be read.
+    /// The deadline for reading it.
     rest_until: Option<Instant>,
     patience: Patience,
     exchange: Exchange,
@@ -348,7 +349,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Whether what is handed on piece by piece is read so slowly, if steadily, that it would be held for too long.
+    /// Whether a steady but slow reader would take too long.
     fn is_late(&self) -> bool {
         self.rest_until.is_some_and(|until| Instant::now() >= until)
     }
@@ -357,7 +358,7 @@ impl Answer {
         if self.rest_until.is_none() {
             return std::mem::take(&mut self.rest);
         }
-        // What is in flight is a copy, so that it does not hold on to all of which it is a part.
+        // The piece in flight is a copy, so that it does not keep the whole frame in memory.
         Bytes::copy_from_slice(&self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
     }
 }
@@ -371,7 +372,7 @@ impl HttpBody for Answer {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 other => {
-                    // It is we who have nothing to say now.
+                    // We have nothing to send now.
                     self.exchange.note(None);
                     return other;
                 }
@@ -429,7 +430,7 @@ mod tests {
             .into_body()
     }
 
-    /// What there is next of an answer that waits for nobody.
+    /// The next piece of an answer that waits for nothing.
     fn next(answer: &mut Answer) -> Option<Result<Frame<Bytes>, axum::Error>> {
         let next = poll_fn(|cx| Pin::new(&mut *answer).poll_frame(cx));
         next.now_or_never().flatten()

@@ -1,6 +1,6 @@
-//! Limits connections: a number in total, and a number per address. When all places are taken, the connection that has been idle for
-//! longest is closed. A connection also counts as idle while it waits for the rest of a request or for its peer to read an answer.
-//! Connections that never had a request admitted are closed first.
+//! Limits connections in total and per address. When all places are taken, the longest-idle connection is closed. A
+//! connection also counts as idle while it waits for the rest of a request or for its peer to read an answer. Connections
+//! without an admitted request are closed first.
 
 use std::{
     collections::HashMap,
@@ -12,21 +12,21 @@ use parking_lot::Mutex;
 
 use super::pulse::Pulse;
 
-/// How many places there are.
+/// The limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
-    /// In all.
+    /// In total.
     pub(crate) all: usize,
-    /// For one address. Proxies that are trusted speak for many, and this machine for who runs it: they have no such limit.
+    /// Per address. Trusted proxies represent many clients, and this machine its operator: both are exempt.
     pub(crate) of_address: usize,
-    /// Beside them, for proxies that are trusted and for this machine.
+    /// Additional places for trusted proxies and this machine.
     pub(crate) reserved: usize,
 }
 
-/// Why there is no place for a connection.
+/// Why a connection gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Its address has all that it may have.
+    /// Its address has reached its limit.
     Address,
     /// All are taken.
     Total,
@@ -59,7 +59,7 @@ impl Slots {
         }
     }
 
-    /// A place for a connection from an address.
+    /// Takes a place for a connection from an address.
     ///
     /// # Errors
     /// When all are taken and in use.
@@ -83,7 +83,7 @@ impl Slots {
         })
     }
 
-    /// Closes the connection that has been idle for longest, where the system has no more descriptors. False if all are in use.
+    /// Closes the longest-idle connection, because no file descriptors are left. False if all are in use.
     pub(super) fn evict(&self) -> bool {
         self.held.lock().evict(None)
     }
@@ -94,7 +94,7 @@ impl Held {
         self.slots.values().filter(|(known, _)| *known == address).count()
     }
 
-    /// Ends the connection that has done nothing for longest, among those of an address or all; false if there is none.
+    /// Closes the longest-idle connection of an address, or of all; false if there is none.
     fn evict(&mut self, address: Option<IpAddr>) -> bool {
         let among = self.slots.iter();
         let among = among.filter(|(_, (known, _))| address.is_none_or(|address| *known == address));
@@ -114,7 +114,7 @@ impl Slot {
         &self.pulse
     }
 
-    /// Counts up from one place to the next.
+    /// Increments from one place to the next.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -126,7 +126,7 @@ impl Drop for Slot {
     }
 }
 
-/// Whoever has an IPv6 address has the 2^64 beside it too.
+/// The holder of an IPv6 address usually has its whole /64 network.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -196,7 +196,10 @@ mod tests {
         under_way.push(busy(&reserved));
         assert!(take("127.0.0.1", true).is_err(), "the reserved one is too");
         drop((under_way.pop(), reserved, under_way.remove(1)));
-        assert!(take("2001:db8::3", false).is_ok(), "one of its own makes room");
+        assert!(
+            take("2001:db8::3", false).is_ok(),
+            "one of its own connections is evicted"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Clients that say nothing, read nothing, or never leave.
+//! Clients that are silent, read nothing, or never disconnect.
 
 use std::net::SocketAddr;
 
@@ -25,13 +25,13 @@ use super::{meters::ListenerMetrics, pulse::UntilSent};
 const DEADLINE: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(3_600);
 const SHORT: Duration = Duration::from_millis(50);
-/// More than the system keeps of what nobody reads.
+/// More than the system buffers for a peer that does not read.
 const LARGE: usize = 32 << 20;
 /// The beginning of HTTP/2, with empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// Nothing ends by itself; a test shortens what it is about.
+/// No timeout; each test shortens its own.
 fn patient() -> Limits {
     Limits {
         places: Places {
@@ -55,12 +55,12 @@ fn patient() -> Limits {
     }
 }
 
-/// A listener that tells of its health, gives large answers and live ones, and reads forms.
+/// A listener with health, large and live answers, and forms.
 struct Served {
     address: SocketAddr,
-    /// Resolve when a large answer was sent or given up, the first one's first.
+    /// Resolve when a large answer was sent or abandoned, in order.
     given_up: mpsc::UnboundedReceiver<oneshot::Receiver<()>>,
-    /// What the first live answer says; the others say nothing.
+    /// The contents of the first live answer; the others are silent.
     live: mpsc::Sender<Result<Bytes, Infallible>>,
 }
 
@@ -102,7 +102,7 @@ impl Served {
 
     async fn connect(&self, first: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // It may have been closed already.
+        // It may already be closed.
         let _ = stream.write_all(first).await;
         stream
     }
@@ -112,12 +112,12 @@ impl Served {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
         let mut stream = socket.connect(self.address).await.unwrap();
-        // It may have been closed already.
+        // It may already be closed.
         let _ = stream.write_all(first).await;
         stream
     }
 
-    /// A connection that speaks HTTP/2, pings included, and ends when its task does.
+    /// A connection that uses HTTP/2, including pings, and ends with its task.
     async fn speak_http2(&self, window: u32) -> (http2::SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
         let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -126,7 +126,7 @@ impl Served {
         (sender, tokio::spawn(connection))
     }
 
-    /// Waits until a large answer is given up that nobody reads.
+    /// Waits until a large answer that the peer does not read is abandoned.
     async fn given_up(&mut self) {
         let given_up = within(self.given_up.recv()).await.unwrap();
         assert!(within(given_up).await.is_err(), "what it holds is dropped");
@@ -146,7 +146,7 @@ async fn within<T>(done: impl Future<Output = T>) -> T {
     timeout(DEADLINE, done).await.expect("it happens in time")
 }
 
-/// Reads until the other end closes.
+/// Reads until the peer closes.
 async fn read(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     // A reset ends it too.
@@ -200,7 +200,7 @@ async fn g05_health_is_told_while_others_hold_connections_for_nothing() {
     read(&mut silent[0]).await;
 }
 
-/// A form of which no more comes.
+/// An incomplete form.
 const SLOW_FORM: &[u8] = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn g05_health_is_told_while_others_send_forms_and_read_answers_slowly() {
     let mut slow = Vec::new();
     for first in [SLOW_FORM, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"].repeat(4) {
         let mut stream = served.connect(first).await;
-        // The form is waited for, and the answer has begun.
+        // The form is awaited, and the answer has begun.
         within(stream.read_u8()).await.unwrap();
         slow.push(stream);
     }
@@ -257,9 +257,9 @@ async fn x05_an_address_has_its_share_of_connections() {
     let mut fourth = served.connect_from("127.0.0.2", HEALTH.as_bytes()).await;
     assert!(
         read(&mut fourth).await.ends_with("ok\n"),
-        "another address has a share of its own"
+        "another address has its own share"
     );
-    // The one of its address that was idle for longest was closed for it.
+    // The longest-idle one of its address was closed for it.
     read(&mut idle[0]).await;
     drop(busy.pop());
     let freed = async {
@@ -327,14 +327,14 @@ async fn a_large_answer_arrives_whole() {
 #[tokio::test]
 async fn g11_a_connection_ends_when_it_is_old_after_what_is_under_way() {
     let mut limits = patient();
-    // Time enough to ask for something first.
+    // Enough time to send a request first.
     limits.age = 20 * SHORT;
     let served = Served::start(limits).await;
     let (mut sender, connection) = served.speak_http2(1 << 16).await;
     let answer = within(sender.send_request(request("/live"))).await.unwrap();
     let idle = served.speak_http2(1 << 16).await.1;
     let _ = within(idle).await.unwrap();
-    assert!(!connection.is_finished(), "an answer is under way");
+    assert!(!connection.is_finished(), "an answer is in flight");
     drop(answer);
     let _ = within(connection).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! What the operating system tells of this process, under the names that Prometheus clients share.
+//! Metrics of this process from the operating system, under the names that Prometheus clients share.
 
 use std::{
     fs,
@@ -10,10 +10,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Linux counts times of processes in hundredths of a second, whatever its own clock does.
+/// Linux counts processor time in hundredths of a second, whatever its own clock rate.
 const TICKS: f64 = 100.0;
 
-/// The metrics, in a registry of their own: they have another prefix.
+/// The metrics, in a separate registry, because they have another prefix.
 pub(super) struct Process {
     registry: Registry,
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -36,20 +36,20 @@ impl Process {
             start_time_seconds: Gauge::default(),
         };
         let registry = &mut process.registry;
-        let help = "Processor time that the process used, in seconds";
+        let help = "CPU time used by the process, in seconds";
         registry.register("cpu_seconds", help, process.cpu_seconds.clone());
-        let help = "Memory of the process that is resident";
+        let help = "Resident memory of the process";
         registry.register("resident_memory_bytes", help, process.resident_memory_bytes.clone());
-        registry.register("open_fds", "File descriptors that are open", process.open_fds.clone());
-        let help = "How many file descriptors the process may have open";
+        registry.register("open_fds", "Open file descriptors", process.open_fds.clone());
+        let help = "Limit on open file descriptors";
         registry.register("max_fds", help, process.max_fds.clone());
         registry.register("threads", "Threads of the process", process.threads.clone());
-        let help = "When the process was started, in seconds since the epoch";
+        let help = "Start time of the process, in seconds since the epoch";
         registry.register("start_time_seconds", help, process.start_time_seconds.clone());
         process
     }
 
-    /// The registry, with what is so now. What cannot be read stays as it was.
+    /// The registry, with current values. Values that cannot be read stay unchanged.
     pub(super) fn read(&self) -> &Registry {
         let _ = self.read_stat();
         let _ = self.read_status();
@@ -89,8 +89,8 @@ impl Process {
     }
 }
 
-/// Processor time in user and system mode, and the time of the start since the machine's, in ticks. The command's name comes before
-/// them, and may hold anything.
+/// Processor time in user and system mode, and the start time since boot, in ticks. The command's name comes before them,
+/// and may contain anything.
 fn times(stat: &str) -> Option<(f64, f64, f64)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();

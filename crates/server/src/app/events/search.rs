@@ -1,7 +1,7 @@
-//! Looking for events: by what is stored beside them, and by an expression over all that they hold.
+//! Event search: by stored fields, and by an expression over the whole event.
 //!
-//! No index knows an expression, so one call asks it about a bounded number of events and reads a bounded amount of payload; the
-//! next page goes on from there.
+//! No index supports expressions, so one call evaluates it for a bounded number of events and reads a bounded amount of
+//! payload. The next page continues from there.
 
 use std::collections::HashMap;
 
@@ -15,21 +15,21 @@ use crate::app::{
     error::AppResult,
 };
 
-/// How many events one call asks an expression about.
+/// Maximum number of events per call for which an expression is evaluated.
 const EXAMINED_MAX: usize = 2_000;
-/// How much payload one call reads, but for one event more: to parse it takes some 5 milliseconds a mebibyte.
+/// Maximum payload bytes per call, plus one event: parsing takes about 5 milliseconds per mebibyte.
 const BYTES_MAX: i64 = 8 << 20;
-/// How many events are looked at together.
+/// Number of events per batch.
 const PORTION: usize = 200;
-/// How much payload is read together, but for one event more.
+/// Maximum payload bytes per batch, plus one event.
 const PORTION_BYTES: i64 = 4 << 20;
 
 impl App {
-    /// An organization's events, newest first, from below `before`: those for which `expression` is true, unless it is empty; and
-    /// the id to go on from, if there may be more. A page may come out short while there are more.
+    /// An organization's events below `before`, newest first, for which `expression` is true, unless it is empty; and the id
+    /// to continue from, if there may be more. A page may be short before the end.
     ///
     /// # Errors
-    /// When the organization does not exist, or the expression would be refused as a webhook's filter.
+    /// When the organization does not exist, or the expression would be rejected as a webhook's filter.
     pub async fn list_events(
         &self,
         caller: &Caller,
@@ -86,7 +86,7 @@ impl App {
                 }
             }
             match next {
-                // Looking for what the conditions select took all the work of a call.
+                // The search of the conditions used up the work of a call.
                 Some(next) if is_short => return Ok((found, Some(next))),
                 Some(next) => below = next,
                 None => return Ok((found, None)),
@@ -105,7 +105,7 @@ impl App {
     }
 }
 
-/// What is looked for.
+/// The search.
 struct Search<'a> {
     filter: WebhookFilter,
     organization: i64,
@@ -114,7 +114,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Whether the expression is true for an event; not where its retention ended just now, or it cannot be evaluated.
+    /// Whether the expression is true for an event; false if its retention has just ended, or it cannot be evaluated.
     fn matches(&self, event: &StoredEvent, payload: Option<&StoredEvent>) -> bool {
         let payload = match payload {
             Some(event) => Some(&event.payload[..]),
@@ -125,7 +125,7 @@ impl Search<'_> {
     }
 }
 
-/// Takes what is looked at together off the front: at least one event. Returns how much payload that is to read.
+/// Takes the next batch off the front: at least one event. Returns its payload bytes.
 fn portion(
     records: &mut std::iter::Peekable<std::vec::IntoIter<EventRecord>>,
     reads_payload: bool,

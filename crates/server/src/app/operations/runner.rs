@@ -1,8 +1,8 @@
-//! Does the work of operations, step by step.
+//! Runs operations in steps.
 //!
-//! A step is one short transaction in the store, which notes how far the operation is. Between two steps the node rests for [`REST`]
-//! times as long as the step took: commits of publishers never wait for more than one step, and most wait for none. The disk has time
-//! to take in what the steps wrote.
+//! A step is one short transaction in the store, which also stores the progress. Between two steps the node pauses for [`REST`]
+//! times as long as the step took. Publishers' commits wait for at most one step, and most wait for none. The pause also gives the disk
+//! time to write what the steps changed.
 
 use std::{
     sync::Arc,
@@ -22,13 +22,13 @@ use crate::app::{
     leased::{Free, Leased},
 };
 
-/// How long an operation belongs to the node that works on it, without a sign of life.
+/// The lease of an operation.
 const LEASE: Duration = Duration::from_secs(15);
-/// How long to rest after a step, in times that the step took.
+/// How long to pause after a step, as a multiple of its duration.
 const REST: u32 = 3;
-/// How often the log tells how far an operation is.
+/// Interval at which the log reports progress.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
-/// After a failure of the store.
+/// Delay after a failure of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ pub(super) struct Operations;
 impl Leased for Operations {
     type Row = OperationRow;
     const WHAT: &'static str = "the operations";
-    /// More would only take turns: the store is what is slow.
+    /// More would only take turns: the store is the bottleneck.
     const PLACES: usize = 2;
 
     fn begun(app: &App) -> &Notify {
@@ -70,7 +70,7 @@ impl Leased for Operations {
     }
 }
 
-/// How many deliveries one step looks at: as many as take about [`Pace::STEP`].
+/// Number of deliveries per step: as many as take about [`Pace::STEP`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
     rows: usize,
@@ -85,10 +85,10 @@ impl Default for Pace {
 impl Pace {
     const ROWS_MIN: usize = 200;
     const ROWS_MAX: usize = 2_000;
-    /// How long a step should hold up others.
+    /// Target duration of a step, which delays other commits.
     const STEP: Duration = Duration::from_millis(10);
 
-    /// The step took this long.
+    /// Adjusts to the duration of a step.
     fn took(&mut self, took: Duration) {
         let rows = if took > Self::STEP * 2 {
             self.rows / 2
@@ -106,13 +106,13 @@ struct Work {
     app: Arc<App>,
     row: OperationRow,
     pace: Pace,
-    /// When the log told of it for the last time.
+    /// When the log last reported progress.
     told: Instant,
     stopping: watch::Receiver<bool>,
 }
 
 impl Work {
-    /// Until it is done, was ended, another node has it, or the server stops.
+    /// Runs until it is done or was ended, another node has it, or the server stops.
     async fn run(&mut self) {
         let id = OperationId::from_raw(self.row.id);
         tracing::info!(
@@ -120,7 +120,7 @@ impl Work {
             kind = self.row.kind,
             organization = self.row.organization,
             done = self.row.done,
-            "an operation goes on"
+            "an operation continues"
         );
         let mut pause = PAUSE;
         while !*self.stopping.borrow() {
@@ -131,11 +131,11 @@ impl Work {
                 }
                 Ok(Some(_)) => pause = PAUSE,
                 Ok(None) => {
-                    tracing::info!(operation = %id, done = self.row.done, "an operation was ended, or another node has it");
+                    tracing::info!(operation = %id, done = self.row.done, "an operation was cancelled, or another node has it");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(operation = %id, %error, "an operation cannot go on yet; will try again");
+                    tracing::warn!(operation = %id, %error, "an operation cannot continue yet; will retry");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = self.stopping.changed() => return,
@@ -146,7 +146,7 @@ impl Work {
         }
     }
 
-    /// The next step; `None` when it is not this node's any more.
+    /// Runs the next step; `None` if this node no longer has the operation.
     async fn next(&mut self) -> Result<Option<OperationStep>, StoreError> {
         if self.row.total.is_none() && !self.count().await? {
             return Ok(None);
@@ -177,13 +177,13 @@ impl Work {
         if self.told.elapsed() >= TOLD_EVERY {
             self.told = Instant::now();
             let id = OperationId::from_raw(self.row.id);
-            tracing::info!(operation = %id, done = step.done, total = self.row.total, "an operation goes on");
+            tracing::info!(operation = %id, done = step.done, total = self.row.total, "an operation continues");
         }
         tokio::time::sleep(took * REST).await;
         Ok(Some(step))
     }
 
-    /// Counts what there is to do, up to a bound. False when the operation is not this node's any more.
+    /// Counts the deliveries to process, up to a bound. Returns false if this node no longer has the operation.
     async fn count(&mut self) -> Result<bool, StoreError> {
         let mut total = 0;
         let mut from = None;
@@ -192,7 +192,7 @@ impl Work {
             let Some((counted, next)) = page else { return Ok(false) };
             total += counted;
             if total >= COUNTED_MAX {
-                // How many there are stays unknown; not counted again by this node.
+                // The total stays unknown; this node does not count it again.
                 self.row.total = Some(0);
                 return Ok(true);
             }

@@ -1,4 +1,4 @@
-//! Registered event types as callers' events are checked by them.
+//! Registered event types with their compiled schemas.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use hookwright_storage::EventTypeRow;
 
 /// A registered event type with its schema compiled.
 pub(in crate::app) struct EventType {
-    /// The row as stored.
+    /// The stored row.
     pub row: EventTypeRow,
-    /// Its schema, if it has one that payloads are compared with.
+    /// Its schema, if payloads are validated.
     pub schema: Option<EventSchema>,
-    /// Whether an event that does not fit is published all the same.
+    /// Whether an event that does not fit is published anyway.
     pub only_warns: bool,
-    /// The ids of the only organizations that see it; `None` for all.
+    /// The ids of the organizations that can see it; `None` for all.
     visible_to: Option<BTreeSet<i64>>,
 }
 
@@ -22,7 +22,8 @@ impl EventType {
         let mode: SchemaMode = row.schema_mode.parse().unwrap_or(SchemaMode::Reject);
         let compared = row.json_schema.as_deref().filter(|_| mode != SchemaMode::Off);
         let schema = compared.and_then(|schema| {
-            // It compiled when it was registered; should a later version refuse it, publishing goes on unchecked and says so.
+            // It compiled when it was registered. If a later version rejects it, publishing continues without validation and
+            // logs it.
             EventSchema::compile(schema)
                 .inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored schema does not compile"))
                 .ok()
@@ -35,7 +36,7 @@ impl EventType {
         }
     }
 
-    /// Whether an organization sees it; `None` stands for those who look after all.
+    /// Whether an organization can see it; `None` stands for callers for all organizations.
     pub(in crate::app) fn is_visible_to(&self, organization: Option<i64>) -> bool {
         match (&self.visible_to, organization) {
             (Some(only), Some(organization)) => only.contains(&organization),
@@ -44,10 +45,10 @@ impl EventType {
     }
 }
 
-/// The ids of the only organizations that see an event type; `None` for all.
+/// The ids of the organizations that can see an event type; `None` for all.
 pub(in crate::app) fn visible_to(row: &EventTypeRow) -> Option<BTreeSet<i64>> {
     let stored = row.visible_to.as_deref()?;
-    // Nobody's, where it cannot be read: what is kept from others must not be shown to them by a fault.
+    // No organizations, if it is unreadable: a fault must not reveal a hidden type.
     let read = serde_json::from_str(stored);
     Some(
         read.inspect_err(|error| tracing::error!(event_type = row.name, %error, "a stored list cannot be read"))

@@ -1,7 +1,7 @@
-//! Works on replays: a stretch of events at a time, each part noted as done before the next begins.
+//! Runs replays: a step of events at a time, each part recorded as done before the next begins.
 //!
-//! A replay belongs to the node that leased it; one whose node is gone is taken up by another when the lease ends. What a part
-//! publishes carries request ids, so that a part done twice, because its note was lost, sends nothing twice.
+//! A replay belongs to the node that leased it. If that node is gone, another one takes the replay when the lease ends. A
+//! part's events carry request ids, so that a part that is repeated, because its record was lost, sends nothing twice.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,16 +24,16 @@ use crate::app::{
     leased::{Free, Leased},
 };
 
-/// How long a replay belongs to the node that works on it, without a sign of life.
+/// The lease of a replay.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often such a sign is given while a rate limit makes it wait.
+/// Interval of lease renewals while a rate limit delays it.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// How many events are published together: their payloads are in memory meanwhile.
+/// Number of events that are published together: their payloads are in memory meanwhile.
 const PART: usize = 16;
-/// After a failure of the store.
+/// Delay after a failure of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// What request ids of replays begin with: a character that callers' own cannot hold.
+/// The prefix of replays' request ids: a character that callers' ids cannot contain.
 const REQUEST_PREFIX: &str = "\u{1}replay";
 
 impl App {
@@ -48,7 +48,7 @@ struct Replays;
 impl Leased for Replays {
     type Row = ReplayRow;
     const WHAT: &'static str = "the replays";
-    /// An organization may have some, each of which may wait for its rate most of the time.
+    /// An organization may have several, each of which may wait for its rate most of the time.
     const PLACES: usize = usize::MAX;
 
     fn begun(app: &App) -> &Notify {
@@ -60,7 +60,7 @@ impl Leased for Replays {
     }
 
     async fn take(app: &App, free: Free) -> Result<Vec<ReplayRow>, StoreError> {
-        // Whatever an embedded store says is running was left by the run before.
+        // On an embedded store, running replays are those of the previous run.
         let all = free.own && app.store.lease().is_none();
         let ended_before = if all { i64::MAX } else { clock::schedule_us() };
         app.store.take_replays(ended_before, lease_until()).await
@@ -82,26 +82,26 @@ struct Work {
     spec: ReplaySpec,
     selection: Selection,
     progress: ReplayProgress,
-    /// The part before may have been published without its note.
+    /// The previous part may have been published without its record.
     resumed: bool,
     stopping: watch::Receiver<bool>,
 }
 
-/// What becomes of the work.
+/// What happens next.
 enum Next {
-    /// It goes on.
+    /// It continues.
     Go,
-    /// Another node has it, or it was cancelled, or the server stops.
+    /// Another node has it, it was cancelled, or the server stops.
     Leave,
 }
 
 impl Work {
-    /// Until it is done, cancelled, or the server stops. Returns the replay's id.
+    /// Runs until it is done, cancelled, or the server stops. Returns the replay's id.
     async fn run(app: Arc<App>, row: ReplayRow) -> i64 {
         let id = row.id;
         fault::panic_if_planted("replay-panic");
         let Ok(spec) = serde_json::from_str::<ReplaySpec>(&row.spec) else {
-            let message = "what was asked for cannot be read".to_owned();
+            let message = "the request cannot be read".to_owned();
             end(&app, id, REPLAY_FAILED, Some(message)).await;
             return id;
         };
@@ -126,7 +126,7 @@ impl Work {
                 Ok(Next::Go) => pause = PAUSE,
                 Ok(Next::Leave) => return id,
                 Err(error) => {
-                    tracing::warn!(replay = %ReplayId::from_raw(id), %error, "a replay cannot go on yet; will try again");
+                    tracing::warn!(replay = %ReplayId::from_raw(id), %error, "a replay cannot continue yet; will retry");
                     work.resumed = true;
                     if let Ok(Next::Leave) = work.wait(pause).await {
                         return id;
@@ -139,7 +139,7 @@ impl Work {
         id
     }
 
-    /// The next stretch of events, part by part.
+    /// Runs the next step of events, part by part.
     async fn stretch(&mut self) -> AppResult<Next> {
         let stretch = self
             .app
@@ -175,7 +175,7 @@ impl Work {
         .await
     }
 
-    /// Of the stretch that may have been begun before: what was published then, by event.
+    /// For a step that may have been begun before: its published events, by event.
     async fn published_before(&self, candidates: &[ReplayCandidate]) -> AppResult<HashMap<i64, i64>> {
         let by_request: HashMap<String, i64> = candidates
             .iter()
@@ -194,7 +194,7 @@ impl Work {
         Ok(counted.collect())
     }
 
-    /// Cuts the next part off a stretch: as many events as are published together, with those between that are not selected.
+    /// Takes the next part off a step: as many events as are published together, with the unselected ones between them.
     fn part<'a>(&self, candidates: &'a [ReplayCandidate], known: &HashMap<i64, i64>) -> (Part, &'a [ReplayCandidate]) {
         let mut part = Part::default();
         for (index, candidate) in candidates.iter().enumerate() {
@@ -216,7 +216,7 @@ impl Work {
         (part, &[])
     }
 
-    /// About a second's worth where there is a rate.
+    /// About one second's worth, if there is a rate limit.
     fn deliveries_at_once(&self) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
@@ -251,13 +251,13 @@ impl Work {
             }
             progress.matched += count + selected.skipped;
             progress.skipped += selected.skipped;
-            // Its retention may have ended just now.
+            // Its retention may have just ended.
             if let Some(event) = event.filter(|_| count > 0 && !dry) {
                 made += count;
                 drafts.push(self.draft(event, selected));
             }
         }
-        // Nothing to make durable: nobody would answer.
+        // There is nothing to make durable, so there would be no answer.
         if !drafts.is_empty() {
             for result in self.app.publish(drafts).await {
                 result?;
@@ -282,7 +282,7 @@ impl Work {
     }
 
     fn draft(&self, event: &StoredEvent, selected: Selected) -> Draft {
-        // The same under each try, also where by then a webhook is inactive: what was published first counts.
+        // The same id for each try, even if a webhook is inactive by then: the first publication counts.
         let request = RequestKey {
             request_id: self.request_id(event.id),
             fingerprint: [0; 32],
@@ -294,7 +294,7 @@ impl Work {
         format!("{REQUEST_PREFIX}/{}/{event}", self.row.id)
     }
 
-    /// Notes how far it is; what was noted counts from then on.
+    /// Records progress.
     async fn note(&mut self, progress: ReplayProgress) -> AppResult<Next> {
         let saved = self.app.store.save_replay(self.row.id, progress, lease_until()).await?;
         if !saved || *self.stopping.borrow() {
@@ -304,7 +304,7 @@ impl Work {
         Ok(Next::Go)
     }
 
-    /// Waits, and keeps the replay meanwhile.
+    /// Waits, and renews the lease meanwhile.
     async fn wait(&mut self, pause: Duration) -> AppResult<Next> {
         let until = tokio::time::Instant::now() + pause;
         loop {
@@ -323,7 +323,7 @@ impl Work {
     }
 }
 
-/// Some events of a stretch, one after another.
+/// Some consecutive events of a step.
 #[derive(Default)]
 struct Part {
     examined: i64,
@@ -331,11 +331,11 @@ struct Part {
     last: Option<i64>,
     selected: Vec<(i64, Selected)>,
     deliveries: usize,
-    /// Deliveries that were made when the part was worked on before.
+    /// Deliveries that were created when the part was run before.
     done: i64,
 }
 
-/// Notes that a replay has ended; tries until the store takes it, for nobody else will.
+/// Records that a replay has ended; retries until the store accepts it, because no other node does it.
 async fn end(app: &App, id: i64, state: i32, error: Option<String>) {
     let mut stopping = app.stopping.clone();
     while !*stopping.borrow() {
@@ -347,7 +347,7 @@ async fn end(app: &App, id: i64, state: i32, error: Option<String>) {
             Ok(_) => return,
             Err(failure) => {
                 let failure = AppError::from(failure);
-                tracing::warn!(replay = %ReplayId::from_raw(id), error = %failure, "cannot note the end of a replay yet");
+                tracing::warn!(replay = %ReplayId::from_raw(id), error = %failure, "cannot record the end of a replay yet");
             }
         }
         tokio::select! {

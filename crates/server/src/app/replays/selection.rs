@@ -1,4 +1,4 @@
-//! What a replay selects of a stretch of events.
+//! The selection of a replay within a step of events.
 
 use hookwright_storage::{
     DeliveryFilter, StoredEvent,
@@ -8,20 +8,20 @@ use hookwright_storage::{
 use super::ReplaySpec;
 use crate::app::{App, events::filter_matches};
 
-/// What a replay looks for.
+/// The search of a replay.
 pub(super) struct Selection {
     missed_by: Option<i64>,
     conditions: DeliveryFilter,
-    /// What came to be later does not count.
+    /// Later events do not count.
     asked_at: i64,
 }
 
-/// The webhooks that an event is made for again.
+/// The webhooks that an event is replayed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selected {
-    /// Those that take it.
+    /// The webhooks that accept it.
     pub(super) webhooks: Vec<i64>,
-    /// How many were selected and take nothing.
+    /// Number of selected webhooks that accept nothing.
     pub(super) skipped: i64,
 }
 
@@ -34,7 +34,7 @@ impl Selection {
         }
     }
 
-    /// Which webhooks an event is made for again, before payloads are read.
+    /// The webhooks of a replay of an event, before payloads are read.
     pub(super) fn select(&self, app: &App, candidate: &ReplayCandidate) -> Selected {
         let snapshot = app.registry.snapshot();
         let mut selected = Selected::default();
@@ -64,7 +64,7 @@ impl Selection {
         selected
     }
 
-    /// Whether the payload must be read to know what was missed.
+    /// Whether the payload must be read to find missed events.
     pub(super) fn reads_payload(&self, app: &App) -> bool {
         let Some(webhook) = self.missed_by else { return false };
         let snapshot = app.registry.snapshot();
@@ -72,7 +72,7 @@ impl Selection {
         webhook.is_some_and(|webhook| webhook.filter.is_some())
     }
 
-    /// Whether the webhook that may have missed an event would be sent it now.
+    /// Whether the webhook would receive an event that it missed, if it were published now.
     pub(super) fn would_be_sent(&self, app: &App, event: &StoredEvent) -> bool {
         let Some(webhook) = self.missed_by else { return true };
         let Some(filter) = app

@@ -1,4 +1,4 @@
-//! One delivery made again.
+//! Replay of one delivery.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::app::{
     webhooks,
 };
 
-/// What request ids of replays begin with: a character that callers' own cannot hold.
+/// The prefix of replays' request ids: a character that callers' ids cannot contain.
 const REQUEST_PREFIX: &str = "\u{1}delivery/";
 
 impl App {
-    /// Makes a delivery that is final again, and returns the new one.
+    /// Replays a final delivery, and returns the new one.
     ///
     /// # Errors
-    /// When there is no such delivery in the organization, it is not final or a ping, or its webhook takes nothing.
+    /// When the organization has no such delivery, it is not final or is a ping, or its webhook accepts nothing.
     pub async fn replay_delivery(
         &self,
         caller: &Caller,
@@ -42,7 +42,7 @@ impl App {
         let event = event.ok_or_else(|| AppError::Precondition {
             reason: "EVENT_EXPIRED",
             subject: deliveries::resource(organization, id),
-            message: "the event is not kept any more: its retention is over".to_owned(),
+            message: "the event is no longer stored: its retention has ended".to_owned(),
         })?;
         let request = (!request_id.is_empty()).then(|| RequestKey {
             request_id: format!("{REQUEST_PREFIX}{request_id}"),
@@ -89,7 +89,7 @@ impl App {
     }
 }
 
-/// The event once more, for some webhooks.
+/// The event again, for some webhooks.
 pub(super) fn draft(event: &StoredEvent, webhooks: Arc<[i64]>, request: Option<RequestKey>) -> Draft {
     Draft {
         organization: OrganizationId::from_raw(event.organization_id),

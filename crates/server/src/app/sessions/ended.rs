@@ -1,8 +1,8 @@
-//! Sessions that were ended before their time: never one of them comes back.
+//! Sessions that were ended early: none of them becomes valid again.
 //!
-//! They are noted one by one, each until it would have ended by itself. Of an owner (a token, a portal link) so many are noted and no
-//! more: from then on one of them stands for all of that owner's that began before it, ended or not. So what
-//! is noted is bounded, and whoever makes it grow signs out those who share the owner with them, and nobody else.
+//! Each is recorded until it would have expired. The number of records per owner (a token, a portal link) is limited. Beyond
+//! the limit one record stands for all sessions of the owner that began before it, ended or not. The memory is therefore
+//! bounded, and an owner that exceeds the limit signs out only its own users.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::{CLOCKS_US, Id, LIFE_US};
 
-/// How many are noted one by one of an owner.
+/// Maximum number of individual records per owner.
 const NOTED_MAX: usize = 256;
 
-/// How often what would have ended by itself is forgotten, of all owners.
+/// Interval at which expired records of all owners are removed.
 const SWEEP_EVERY_US: i64 = 60 * 1_000_000;
 
 /// The ended sessions of every owner.
@@ -27,11 +27,11 @@ struct Owners {
     swept_at: i64,
 }
 
-/// Those of one.
+/// The ended sessions of one owner.
 #[derive(Default)]
 struct Owner {
     noted: HashMap<Id, Times>,
-    /// What began before this is over.
+    /// Sessions that began before this have ended.
     before: i64,
 }
 
@@ -65,7 +65,7 @@ impl Owners {
 }
 
 impl Ended {
-    /// When a session of the owner began that is to stand for those before it, should one more be noted.
+    /// When the session began that will stand for those before it, if one more is recorded.
     pub(super) fn crowded(&self, owner: i64, now: i64) -> Option<i64> {
         let mut owners = self.0.lock();
         owners.sweep(now);
@@ -80,14 +80,14 @@ impl Ended {
         began.get(began.len() / 2).copied()
     }
 
-    /// Notes one, and what [`Self::crowded`] said before.
+    /// Records a session, with the result of [`Self::crowded`].
     pub(super) fn put(&self, owner: i64, id: Id, began_at: i64, until: i64, and_before: Option<i64>) {
         let times = Times { began_at, until };
         let mut owners = self.0.lock();
         owners.all.entry(owner).or_default().put(id, times, and_before);
     }
 
-    /// Knows exactly what the store knows.
+    /// Replaces the records with those of the store.
     pub(in crate::app) fn replace(&self, rows: Vec<EndedSessionRow>) {
         let mut owners: HashMap<i64, Owner> = HashMap::new();
         for row in rows {

@@ -1,4 +1,4 @@
-//! What the audit log shows of a webhook: everything that its owner set but what may be a credential.
+//! A webhook in the audit log: all of its owner's settings except possible credentials.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::WebhookSpec;
 use crate::app::audit;
 
 impl WebhookSpec {
-    /// Every field, of headers the names alone, of the URL what comes before its query.
+    /// Every field; of headers only the names, of the URL only the part before its query.
     pub(super) fn shown(&self) -> Map<String, Value> {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         let delays = self.retry_delays.as_ref();
@@ -36,11 +36,11 @@ impl WebhookSpec {
         }
     }
 
-    /// The fields that an update changed, each with what it was and what it is.
+    /// The fields that an update changed, each with its former and new value.
     pub(super) fn changed(before: &Self, after: &Self) -> Value {
         let (old, new) = (before.shown(), after.shown());
         let mut changed = audit::changed(&Value::Object(old.clone()), &Value::Object(new.clone()));
-        // A change that shows in no name or place is a change all the same.
+        // A change that shows in no name or URL is still recorded.
         let hidden = [
             ("payload_url", before.payload_url != after.payload_url),
             ("headers", before.headers != after.headers),
@@ -59,7 +59,7 @@ fn without_credentials(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else {
         return String::new();
     };
-    // They fail for URLs that have no host, and those have none of it.
+    // They fail for URLs without a host, which contain none of these.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);

@@ -1,4 +1,4 @@
-//! Webhooks that are inactive: back to work, with what waits for them or without.
+//! Resuming inactive webhooks, with or without their backlog.
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
@@ -15,24 +15,24 @@ use super::{
     WebhookView, resource, stale,
 };
 
-/// So many deliveries that wait are counted; of more it is known that they are more.
+/// Pending deliveries are counted up to this number.
 pub const COUNTED_MAX: usize = 10_000;
 
 impl App {
-    /// How many deliveries wait for a webhook: `COUNTED_MAX` + 1 for more than are counted.
+    /// Number of pending deliveries of a webhook; `COUNTED_MAX` + 1 means more.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or the store does not answer.
+    /// When the organization has no webhook with this id, or the store does not answer.
     pub async fn count_waiting_for(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<usize> {
         self.webhook_for(caller, Scope::Manage, organization, id)?;
         Ok(self.store.count_waiting_for(id.raw(), COUNTED_MAX + 1).await?)
     }
 
-    /// Makes an inactive webhook active and sends it a ping. With `discard`, what is pending for it is cancelled: a small backlog
-    /// before this returns, a large one by the operation that the view names.
+    /// Reactivates an inactive webhook and sends it a ping. With `discard`, its pending deliveries are cancelled: a small
+    /// backlog before this returns, a large one by the operation in the view.
     ///
     /// # Errors
-    /// When there is none of that id in the organization, or it is active.
+    /// When the organization has no webhook with this id, or it is active.
     pub async fn resume_webhook(
         &self,
         caller: &Caller,
@@ -46,11 +46,11 @@ impl App {
             return Err(AppError::Precondition {
                 reason: "WEBHOOK_ACTIVE",
                 subject: resource(organization, id),
-                message: "the webhook is active already; deactivate it first to discard what is pending".to_owned(),
+                message: "the webhook is already active; deactivate it first to discard its backlog".to_owned(),
             });
         }
         if discard {
-            // The backlog is what has smaller ids than the audit line that follows, whichever node's clock is ahead.
+            // The backlog consists of smaller ids than that of the following audit entry, whichever node's clock is ahead.
             self.ids.move_to(self.store.node(), self.store.largest_id().await?);
         }
         let audit = self.audit(
@@ -68,7 +68,7 @@ impl App {
             updated_at: clock::now_us(),
             ..old.clone()
         };
-        // After the audit line: the ping is no part of the backlog.
+        // After the audit entry: the ping is not part of the backlog.
         let ping = self.ping_event(&row, &self.spec_of(&row)?, "updated");
         let begun = changing
             .store()

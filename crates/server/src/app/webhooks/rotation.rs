@@ -1,4 +1,4 @@
-//! Signing secrets: rotate, complete the rotation, reveal.
+//! Signing secrets: rotate, complete a rotation, reveal.
 
 use std::time::Duration;
 
@@ -17,23 +17,23 @@ use crate::app::{
     secrets,
 };
 
-/// How long an old secret may stay valid beside the new one.
+/// The maximum overlap of an old secret.
 const OVERLAP_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// What a rotation is asked to do.
+/// The request of a rotation.
 pub struct NewSecret<'a> {
-    /// The new secret; one is made when `None`.
+    /// The new secret; generated if `None`.
     pub secret: Option<&'a str>,
-    /// How long the old one signs beside it.
+    /// The overlap during which the old one also signs.
     pub overlap: Duration,
-    /// Whether to rotate also while a rotation is under way: the secret before the old one then signs no more.
+    /// Whether to rotate even while a rotation is in progress: the secret before the old one then stops signing.
     pub ends_older: bool,
 }
 
-/// Why a rotation is refused that would end another one.
+/// The error for a rotation that would end another one.
 pub const UNDER_WAY: &str = "ROTATION_UNDER_WAY";
 
-/// What a rotation did.
+/// The result of a rotation.
 pub struct Rotation {
     /// The new secret.
     pub secret: SigningSecret,
@@ -45,7 +45,7 @@ impl App {
     /// Replaces the signing secret; the old one stays valid for the overlap.
     ///
     /// # Errors
-    /// When there is no such webhook, a field is at fault, or a rotation is under way that must not be ended.
+    /// When the webhook does not exist, a field is invalid, or another rotation is in progress and may not be ended.
     pub async fn rotate_secret(
         &self,
         caller: &Caller,
@@ -78,9 +78,8 @@ impl App {
                 reason: UNDER_WAY,
                 subject: resource(organization, id),
                 message: format!(
-                    "a rotation is under way: the older secret signs until {}, and another rotation would end it at once, so that \
-                     receivers that have no other refuse what is sent; wait or complete the rotation first, or set `force` \
-                     (`--force`) to rotate now",
+                    "a rotation is in progress: the older secret signs until {}. Another rotation would end it at once, and receivers \
+         that have only that secret would reject requests. Wait, complete the rotation first, or set `force` (`--force`) to rotate now",
                     audit::time(until)
                 ),
             });
@@ -102,7 +101,7 @@ impl App {
             json!({ "old_secret_expire_time": audit::time(until) }),
         );
         changing.store().rotate_secret(&new, until, &audit).await?;
-        // Only the secret before this one may still sign: an older overlap ends here.
+        // Only the previous secret may still sign: an older overlap ends here.
         rows.truncate(1);
         rows[0].expires_at = Some(until);
         rows.insert(0, new);
@@ -117,7 +116,7 @@ impl App {
     /// Ends the overlap of a rotation now.
     ///
     /// # Errors
-    /// When there is no such webhook.
+    /// When the webhook does not exist.
     pub async fn complete_rotation(
         &self,
         caller: &Caller,
@@ -146,7 +145,7 @@ impl App {
     /// The newest signing secret. Every call is audited.
     ///
     /// # Errors
-    /// When there is no such webhook.
+    /// When the webhook does not exist.
     pub async fn reveal_secret(&self, caller: &Caller, organization: &str, id: WebhookId) -> AppResult<SigningSecret> {
         let rows = self.webhook_for(caller, Scope::Manage, organization, id)?;
         let newest = rows
@@ -165,7 +164,7 @@ impl App {
     }
 }
 
-/// Until when the secret before the newest one signs too.
+/// When the overlap of the previous secret ends.
 pub(super) fn overlap_of(secrets: &[SecretRow], now: i64) -> Option<i64> {
     let until = secrets.get(1).and_then(|old| old.expires_at);
     until.filter(|until| *until > now)

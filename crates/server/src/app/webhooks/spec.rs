@@ -1,4 +1,4 @@
-//! What an owner sets of a webhook, and the rules that it must keep.
+//! An owner's settings of a webhook, and their rules.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::app::{
 
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
 
-/// What an owner sets.
+/// An owner's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookSpec {
-    /// Where deliveries are posted; empty for a webhook whose deliveries are fetched.
+    /// The payload URL; empty for a pull webhook.
     pub payload_url: String,
-    /// Whether deliveries are fetched, not posted. Fixed at creation.
+    /// Whether the receiver pulls its deliveries. Fixed at creation.
     pub pull: bool,
     /// Names of event types, or `*`.
     pub events: Vec<String>,
@@ -30,35 +30,35 @@ pub struct WebhookSpec {
     pub filter: String,
     /// Whether events are sent.
     pub active: bool,
-    /// A note for people.
+    /// A description.
     pub description: String,
-    /// Headers to send with every delivery.
+    /// Custom headers of every delivery.
     pub headers: Vec<(String, String)>,
-    /// How long an attempt may take.
+    /// The timeout of an attempt.
     pub timeout: Duration,
     /// Delays between attempts; `None` for the installation's.
     pub retry_delays: Option<Vec<Duration>>,
-    /// Attempts per second at most.
+    /// Maximum number of attempts per second.
     pub rate: Option<f64>,
-    /// Whether deliveries go one after another, by ordering key.
+    /// Whether deliveries are ordered by ordering key.
     pub ordered: bool,
-    /// Whether an ordered delivery that fails for good holds up its key.
+    /// Whether a permanent failure of an ordered delivery blocks its key.
     pub pauses: bool,
-    /// Whether TLS certificates go unverified.
+    /// Whether TLS certificates are not verified.
     pub skip_verify: bool,
-    /// Whether to sign with an ed25519 key too.
+    /// Whether to sign with ed25519 too.
     pub ed25519: bool,
 }
 
-/// A spec that keeps all rules, in its normal form.
+/// Settings that satisfy all rules, in normal form.
 pub(super) struct CheckedSpec {
     pub(super) spec: WebhookSpec,
     pub(super) secret: Option<SigningSecret>,
 }
 
 impl App {
-    /// Checks every field and brings the spec into its normal form. Event types in `subscribed` may be archived, or no longer for the
-    /// organization: an update of something else must not fail on them.
+    /// Validates every field and returns the normal form. Event types in `subscribed` may be archived, or no longer visible
+    /// to the organization: an update of another field must not fail because of them.
     pub(super) fn check_spec(
         &self,
         caller: &Caller,
@@ -159,7 +159,7 @@ impl App {
                     Err(error @ AppError::Precondition { reason, .. }) => faults.add("events", reason, error),
                     Err(error) => faults.add("events", "EVENT_TYPE_UNKNOWN", error),
                     Ok(()) if known.row.archived => {
-                        let rule = format!("event type `{name}` is archived; unarchive it, or leave it out");
+                        let rule = format!("event type `{name}` is archived; unarchive it, or remove it");
                         faults.add("events", "EVENT_TYPE_ARCHIVED", rule);
                     }
                     Ok(()) => {}
@@ -169,7 +169,7 @@ impl App {
         subscription.names().into_iter().map(str::to_owned).collect()
     }
 
-    /// What an owner set, read back from a row.
+    /// An owner's settings, read from a row.
     pub(super) fn spec_of(&self, row: &WebhookRow) -> AppResult<WebhookSpec> {
         let read = || -> anyhow::Result<WebhookSpec> {
             let delays: Option<Vec<u64>> = row.retry_delays_ms.as_deref().map(serde_json::from_str).transpose()?;
@@ -193,7 +193,7 @@ impl App {
         read().map_err(|error| AppError::internal(&error))
     }
 
-    /// Whether a URL would be accepted now: the rule that decides, what is wrong, and the URL as it would be stored.
+    /// Whether a URL would be accepted now: the deciding rule, the error, and the normal form.
     pub fn explain_url(&self, text: &str) -> UrlVerdict {
         let url = match PayloadUrl::parse(text) {
             Ok(url) => url,
@@ -228,7 +228,7 @@ impl App {
     }
 }
 
-/// Settings of the POST have no meaning where nothing is posted.
+/// Settings of the POST have no meaning for a pull webhook.
 fn check_nothing_is_posted(spec: &WebhookSpec, faults: &mut Faults) {
     let given = [
         ("payload_url", !spec.payload_url.is_empty()),
@@ -237,21 +237,20 @@ fn check_nothing_is_posted(spec: &WebhookSpec, faults: &mut Faults) {
         ("insecure_skip_tls_verify", spec.skip_verify),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let rule =
-            "has no meaning where deliveries are fetched (DELIVERY_MODE_PULL), for nothing is posted; leave it out";
+        let rule = "has no meaning for a pull webhook (DELIVERY_MODE_PULL), because nothing is posted; omit it";
         faults.add(field, "NOT_FOR_PULL", rule);
     }
 }
 
-/// What is said of a URL.
+/// The verdict on a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlVerdict {
     /// Whether it would be accepted.
     pub allowed: bool,
     /// The rule that decided.
     pub rule: String,
-    /// What is wrong and how to mend it.
+    /// The error and its fix.
     pub message: String,
-    /// The URL as it would be stored.
+    /// The URL in normal form.
     pub normalized: String,
 }

@@ -1,34 +1,34 @@
-//! A request as commands that make it again: signed anew, for now, by a secret that whoever runs them puts in.
+//! The commands that reproduce a request, signed with the current time and a secret that the user sets.
 
 use std::fmt::Write as _;
 
 use hookwright_delivery::details::{AttemptDetails, REDACTED};
 
-/// A payload that is larger is read from a file.
+/// A larger payload is read from a file.
 pub(super) const INLINE_MAX: usize = 2 << 10;
-/// What curl finds out by itself.
+/// Headers that curl sets itself.
 const LEFT_OUT: [&str; 3] = ["host", "content-length", "accept-encoding"];
-/// What the request was signed for; it is signed for now.
+/// The signed time, which is replaced by the current time.
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
-/// The secret's bytes in hexadecimal: what follows `whsec_` is base64, any other secret is its own bytes.
+/// The secret's bytes in hexadecimal: the decoded base64 after `whsec_`, or the bytes of any other secret.
 const KEY: &str = "key() { case \"$secret\" in (whsec_*) printf %s \"${secret#whsec_}\" | base64 -d ;; (*) printf %s \"$secret\" ;; esac | \
                    od -An -vtx1 | tr -d ' \\n'; }\n";
-/// What the signing secret is put in place of.
+/// The placeholder of the signing secret.
 pub(super) const PLACEHOLDER: &str = "the signing secret";
 
-/// A request to make again.
+/// The request to reproduce.
 pub(super) struct Request<'a> {
     pub(super) details: &'a AttemptDetails,
-    /// The payload; of one that is too large for a command the beginning will do.
+    /// The payload; its beginning is enough if it is too large for a command.
     pub(super) payload: &'a [u8],
-    /// The file that a large payload is saved as.
+    /// The file name of a large payload.
     pub(super) file: &'a str,
-    /// What the names of our headers begin with.
+    /// The prefix of our headers.
     pub(super) prefix: &'a str,
 }
 
-/// The commands, for a POSIX shell with curl and openssl; empty for a request that was never made up.
+/// The commands, for a POSIX shell with curl and openssl; empty for a request that was never built.
 pub(super) fn commands(request: &Request<'_>) -> String {
     let details = request.details;
     if details.url.is_empty() {
@@ -80,7 +80,7 @@ fn header(request: &Request<'_>, name: &str, value: &str) -> String {
     }
 }
 
-/// A word of the shell's, whatever is in it.
+/// A word of the shell, quoted.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

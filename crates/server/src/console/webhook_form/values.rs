@@ -1,11 +1,11 @@
-//! What stands in the form of a webhook, as text, and what it means.
+//! The values of the form of a webhook as text, and their meaning.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::super::{errors::Errors, fields::Fields, units};
 use crate::app::webhooks::WebhookSpec;
 
-/// The texts and ticks of the form.
+/// The texts and checkboxes of the form.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
     pub(super) payload_url: String,
@@ -24,7 +24,7 @@ pub(super) struct Values {
     pub(super) pauses: bool,
     pub(super) skip_verify: bool,
     pub(super) ed25519: bool,
-    /// The version that is changed: whoever saves after somebody else is told.
+    /// The version being changed, to detect concurrent changes.
     pub(super) version: i64,
 }
 
@@ -53,7 +53,7 @@ impl Default for Values {
 }
 
 impl Values {
-    /// What is set.
+    /// The current settings.
     pub(super) fn of(spec: &WebhookSpec, version: i64) -> Self {
         let headers = spec.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
         let delays = spec.retry_delays.iter().flatten().map(|delay| units::shown(*delay));
@@ -78,7 +78,7 @@ impl Values {
         }
     }
 
-    /// What was sent.
+    /// The submitted values.
     pub(super) fn read(fields: &Fields) -> Self {
         let typed = units::names(fields.get("more_events"));
         Self {
@@ -107,12 +107,12 @@ impl Values {
         }
     }
 
-    /// The event types that were typed.
+    /// The typed event types.
     pub(super) fn typed(&self) -> impl Iterator<Item = &str> {
         units::names(&self.more_events)
     }
 
-    /// What it means; or which texts mean nothing.
+    /// The settings, or the errors of the texts.
     pub(super) fn spec(&self) -> Result<WebhookSpec, Errors> {
         let mut errors = Errors::default();
         let timeout = units::duration(&self.timeout).unwrap_or_else(|error| {
