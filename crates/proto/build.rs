@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The payload's text is generated as `bytes`, which is the same on the wire: it is then a slice of the received message,
-/// not a copy, and text that is not UTF-8 gets our own error, which names the offset, in place of the decoder's.
+/// Generates the payload's text as `bytes`, which has the same wire format. It is then a slice of the received message
+/// instead of a copy, and invalid UTF-8 gets our own error, which names the offset, instead of the decoder's.
 fn with_payload_as_bytes(mut set: FileDescriptorSet) -> FileDescriptorSet {
     let request = set
         .file

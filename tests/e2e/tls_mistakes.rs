@@ -90,12 +90,12 @@ async fn the_command_line_tells_each_mistake_and_its_fix() {
         (
             format!("https://{}", plain.grpc_address()),
             &authority,
-            ["the server does not speak TLS", "use http://"],
+            ["the server does not use TLS", "use http://"],
         ),
         (
             good.address().replace("https:", "http:"),
             &authority,
-            ["the server speaks TLS", "use https://"],
+            ["the server uses TLS", "use https://"],
         ),
     ] {
         let stderr = said(&address, authority).await;

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The builder of a client.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,10 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Room for an event with the largest payload that an operator may reasonably allow.
+/// Large enough for an event with the largest payload that an operator may reasonably allow.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Describes a [`Client`].
+/// Builds a [`Client`].
 #[derive(Clone)]
 #[must_use = "a builder does nothing before `connect`"]
 pub struct ClientBuilder {
@@ -47,7 +47,7 @@ enum Authority {
     File(PathBuf),
 }
 
-/// Why a client could not be set up. Nothing was sent: a server that cannot be reached shows at the first call.
+/// Why a client could not be built. Nothing was sent: an unreachable server shows at the first call.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The address is not of the form `http://HOST:PORT` or `https://HOST:PORT`.
@@ -56,23 +56,23 @@ pub enum ConnectError {
     /// A file could not be read.
     #[error("cannot read the {what} {}", path.display())]
     File {
-        /// What the file holds: `token file` or `CA file`.
+        /// The kind of file: `token file` or `CA file`.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The error.
         source: std::io::Error,
     },
-    /// The token is empty, or holds characters that no token has.
-    #[error("the token is empty, or holds characters that no token has")]
+    /// The token is empty, or contains invalid characters.
+    #[error("the token is empty, or contains invalid characters")]
     Token,
-    /// The user agent holds characters that no header may have.
-    #[error("the user agent holds characters that no header may have")]
+    /// The user agent contains characters that headers do not allow.
+    #[error("the user agent contains characters that headers do not allow")]
     UserAgent,
     /// TLS could not be set up, for example because of a certificate that is not PEM.
     #[error("cannot set up TLS: {0}")]
     Tls(#[source] tonic::transport::Error),
-    /// A time limit of zero.
+    /// A timeout of zero.
     #[error("{0} must be more than 0")]
     Zero(&'static str),
     /// There is no Tokio runtime, or [`ClientBuilder::connect`] was called outside of it.
@@ -96,25 +96,26 @@ impl ClientBuilder {
         }
     }
 
-    /// The token that every call carries. Without one, calls go out as they are, and most are refused as UNAUTHENTICATED.
+    /// The token of every call. Without one, most calls fail with UNAUTHENTICATED.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Token::Text(token.into()));
         self
     }
 
-    /// The file that holds the token; read once, by [`connect`](Self::connect), without the white space around it.
+    /// The file that contains the token; [`connect`](Self::connect) reads it once, and trims white space.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token = Some(Token::File(path.into()));
         self
     }
 
-    /// A certificate authority to trust beside the system's, as PEM, for https addresses. May be called several times.
+    /// A certificate authority to trust in addition to the system's, as PEM, for https addresses. Can be called several
+    /// times.
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(Authority::Pem(pem.into()));
         self
     }
 
-    /// A PEM file of certificate authorities to trust beside the system's, for https addresses.
+    /// A PEM file of certificate authorities to trust in addition to the system's, for https addresses.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.authorities.push(Authority::File(path.into()));
         self
@@ -126,55 +127,56 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a call may take with all its repeats: 30 s by default. Of a stream, how long until it is open. A single call can
-    /// be given its own by [`tonic::Request::set_timeout`].
+    /// The timeout of a call including its retries: 30 s by default. For a stream, the timeout until it is open.
+    /// [`tonic::Request::set_timeout`] sets it for a single call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long one attempt to connect may take: 5 s by default.
+    /// The timeout of one attempt to connect: 5 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How often to ask a silent server for a sign of life, and how long to wait for it before the connection is given up:
-    /// every 20 s while calls or streams are under way, and 10 s, by default.
+    /// The interval of keep-alive pings while calls or streams are in flight, and the timeout of their answer before the
+    /// connection is closed: 20 s and 10 s by default.
     pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keep_alive = Some((interval, timeout));
         self
     }
 
-    /// What the server's log calls this client: `hookwright-client/VERSION` by default.
+    /// The client's name in the server's log: `hookwright-client/VERSION` by default.
     pub fn user_agent(mut self, text: impl Into<String>) -> Self {
         self.user_agent = text.into();
         self
     }
 
-    /// The largest message taken from the server, in bytes: 64 MiB by default. What the server takes is its own setting (32 MiB).
+    /// The maximum size of a message from the server in bytes: 64 MiB by default. The server limits its own received
+    /// messages (32 MiB).
     pub fn message_bytes_max(mut self, bytes: usize) -> Self {
         self.message_bytes_max = bytes;
         self
     }
 
-    /// The pauses between the tries of a call, see the crate's page for what is repeated.
+    /// The backoff between the tries of a call; the crate's page lists the retried calls.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
         self
     }
 
-    /// Repeats no call. [`Publisher`](crate::Publisher) and [`DeliveryWatch`](crate::DeliveryWatch) open their stream again all
-    /// the same: that is what they are for.
+    /// Retries no call. [`Publisher`](crate::Publisher) and [`DeliveryWatch`](crate::DeliveryWatch) still reopen their
+    /// streams, which is their purpose.
     pub fn no_retry(mut self) -> Self {
         self.retry = None;
         self
     }
 
-    /// Makes the client, within a Tokio runtime. The connection is made at the first call, and again whenever it is lost.
+    /// Builds the client; needs a Tokio runtime. The first call opens the connection, and later calls reopen a lost one.
     ///
     /// # Errors
-    /// When something of what was set is wrong, or a file cannot be read.
+    /// When a value is invalid, or a file cannot be read.
     pub fn connect(self) -> Result<Client, ConnectError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(ConnectError::Runtime);
@@ -270,7 +272,7 @@ fn read(what: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConnectEr
 
 impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the token.
+        // Never prints the token.
         f.debug_struct("ClientBuilder")
             .field("address", &self.address)
             .finish_non_exhaustive()

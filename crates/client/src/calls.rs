@@ -1,22 +1,22 @@
-//! What is known of a call by its name alone.
+//! Properties of a call that follow from its name.
 
-/// Calls whose request or response is a stream: they have no deadline, and are never repeated as a whole.
+/// Calls with a streamed request or response: they have no deadline, and are never retried as a whole.
 const STREAMS: [&str; 2] = ["PublishStream", "WatchDeliveries"];
-/// What the names of calls begin with that change nothing.
+/// Prefixes of the names of calls that change nothing.
 const READS: [&str; 5] = ["Get", "List", "Query", "Explain", "Test"];
 
-/// How a call is made.
+/// Whether a call can be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It may be made again.
+    /// It can be retried.
     Read,
-    /// It may be made again only if its caller says so.
+    /// It can be retried only if its caller says so.
     Change,
     Stream,
 }
 
 impl Kind {
-    /// Of a path such as `/hookwright.v1.EventService/GetEvent`.
+    /// From a path such as `/hookwright.v1.EventService/GetEvent`.
     pub(crate) fn of(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or_default();
         if STREAMS.contains(&name) {
@@ -58,7 +58,7 @@ mod tests {
         ] {
             assert!(reads.contains(&read), "{read}");
         }
-        // TestWebhook would send a ping: a call of that name must not be repeated by its beginning alone.
+        // A TestWebhook call would send a ping: the prefix alone must not make it retryable.
         let tests: Vec<_> = reads.iter().filter(|read| read.starts_with("Test")).collect();
         assert_eq!(tests, [&"TestWebhookFilter"]);
     }

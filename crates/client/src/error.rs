@@ -1,4 +1,4 @@
-//! A failure, as callers want to look at it.
+//! The error type.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::{
 
 /// Why a call, or one event of many, failed.
 ///
-/// Programs decide by [`code`](Self::code), [`reason`](Self::reason) and [`is_transient`](Self::is_transient); `Display` is for
-/// people.
+/// Programs should use [`code`](Self::code), [`reason`](Self::reason) and [`is_transient`](Self::is_transient); `Display` is
+/// for people.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Facts>);
 
@@ -26,7 +26,7 @@ struct Facts {
     field_violations: Vec<FieldViolation>,
     retry_delay: Option<Duration>,
     transient: bool,
-    /// None for one event of many, which has no status of its own.
+    /// `None` for one event of many, which has no status of its own.
     status: Option<Status>,
 }
 
@@ -37,44 +37,44 @@ impl Error {
         self.0.code
     }
 
-    /// What is wrong and how to mend it.
+    /// The error and its fix.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The stable reason in UPPER_SNAKE_CASE (`google.rpc.ErrorInfo`), for example `REQUEST_ID_REUSED`; none for failures that
-    /// were found on this side, such as a lost connection.
+    /// The stable reason in UPPER_SNAKE_CASE (`google.rpc.ErrorInfo`), for example `REQUEST_ID_REUSED`; `None` for failures
+    /// on the client's side, such as a lost connection.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
 
-    /// What the reason is about, by name: for example `name` of what was not found.
+    /// The metadata of the reason: for example the `name` of a missing resource.
     #[must_use]
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.0.metadata
     }
 
-    /// Every field at fault; empty where none is.
+    /// The invalid fields; empty if there are none.
     #[must_use]
     pub fn field_violations(&self) -> &[FieldViolation] {
         &self.0.field_violations
     }
 
-    /// How long the server asked to wait before a repeat.
+    /// The retry delay that the server asked for.
     #[must_use]
     pub fn retry_delay(&self) -> Option<Duration> {
         self.0.retry_delay
     }
 
-    /// Whether it passes by itself: the same call may succeed later.
+    /// Whether the failure is temporary: the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.transient
     }
 
-    /// The gRPC status; for one event of a batch or stream, one that is made of what is known.
+    /// The gRPC status; for one event of a batch or stream, it is built from the known data.
     #[must_use]
     pub fn to_status(&self) -> Status {
         let Facts { code, message, .. } = &*self.0;
@@ -92,7 +92,7 @@ impl From<Status> for Error {
         let violation = |one: &tonic_types::FieldViolation| FieldViolation {
             field: one.field.clone(),
             description: one.description.clone(),
-            // The reason of each field is told beside them.
+            // The reason of each field is in their metadata.
             reason: if one.reason.is_empty() {
                 metadata.get(&one.field).cloned().unwrap_or_default()
             } else {
@@ -131,7 +131,7 @@ impl From<PublishError> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Code`'s own text is a sentence; its name is what documentation and logs are searched for.
+        // `Code`'s own text is a sentence; documentation and logs use its name.
         write!(f, "{:?}: {}", self.0.code, self.0.message)?;
         for FieldViolation { field, description, .. } in &self.0.field_violations {
             let told = self.0.message.contains(description.as_str());
@@ -143,7 +143,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What caused it is in the message.
+/// The message contains the cause.
 impl std::error::Error for Error {}
 
 #[cfg(test)]

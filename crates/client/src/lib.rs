@@ -1,4 +1,4 @@
-//! The Rust client of Hookwright: for services that publish events, follow deliveries or pull them.
+//! The Rust client of Hookwright, for services that publish events, watch deliveries or pull them.
 //!
 //! ```no_run
 //! use hookwright_client::{Client, event};
@@ -29,33 +29,34 @@
 //! # }
 //! ```
 //!
-//! | item | what it is for |
+//! | item | purpose |
 //! | --- | --- |
 //! | [`Client`] | one connection with token, deadlines and retries; the services; [`Client::publish`] and [`Client::publish_batch`] |
 //! | [`Publisher`] | a stream of events, each sent until it is acknowledged |
 //! | [`DeliveryWatch`] | deliveries as they change, without a gap when the stream breaks |
-//! | [`Puller`] | fetches the deliveries of a webhook whose delivery mode is PULL, and acknowledges them |
-//! | [`Error`] | a failure: code, reason, fields at fault |
+//! | [`Puller`] | pulls the deliveries of a webhook whose delivery mode is PULL, and acknowledges them |
+//! | [`Error`] | a failure: code, reason, invalid fields |
 //! | [`v1`] | the API's messages and generated clients |
 //!
-//! # What is repeated
+//! # Retries
 //!
-//! A call that fails with UNAVAILABLE, or with RESOURCE_EXHAUSTED and a `RetryInfo`, is made again if that is safe: a read
-//! (`Get`, `List`, `Query`, `Explain`, `Test`), or a publish call of this crate, whose events all carry a request id. It is
-//! repeated with growing pauses (see [`RetryPolicy`]), no earlier than the server asked for, and until its deadline. A lost
-//! or refused connection counts as UNAVAILABLE. Every other call, and every other failure, is the caller's to judge.
+//! A call that fails with UNAVAILABLE, or with RESOURCE_EXHAUSTED and a `RetryInfo`, is retried if that is safe: a read
+//! (`Get`, `List`, `Query`, `Explain`, `Test`), or a publish call of this crate, whose events all carry a request id. Retries
+//! use exponential backoff (see [`RetryPolicy`]), wait at least as long as the server asked for, and stop at the call's
+//! deadline. A lost or refused connection counts as UNAVAILABLE. The caller must handle every other call, and every other
+//! failure.
 //!
 //! # Exactly one event
 //!
-//! Whoever publishes cannot know after a lost answer whether the event was stored. A **request id** settles it: Hookwright
-//! stores one event for it, however often it comes. This crate gives every event that has none a random one before it is sent
-//! first, so that its own repeats are safe. It cannot do so across a restart of your process: where an event must not be
-//! published twice even then, give it a request id from your own data.
+//! After a lost answer a publisher cannot know whether the event was stored. A **request id** solves this: Hookwright stores
+//! one event per request id, however often it arrives. This crate gives every event without a request id a random one before
+//! it is first sent, so that its own retries are safe. A random id does not help across a restart of your process: if an event
+//! must not be published twice even then, give it a request id from your own data.
 //!
 //! # Order
 //!
-//! Events are stored in the order of calls that follow one another. Within a batch the order is that of the batch. For a
-//! [`Publisher`] see there.
+//! Events of consecutive calls are stored in the order of the calls. Within a batch the order is that of the batch. For the
+//! order of a [`Publisher`] see there.
 
 mod builder;
 mod calls;
@@ -80,7 +81,7 @@ pub use pull::{Puller, PullerBuilder};
 pub use retry::{Backoff, RetryPolicy};
 pub use service::Client;
 pub use tls::TlsFault;
-/// The gRPC library that the generated clients are made with.
+/// The gRPC library of the generated clients.
 pub use tonic;
 pub use transport::{Repeatable, Transport};
 pub use watch::DeliveryWatch;

@@ -1,4 +1,4 @@
-//! Publishing by single calls and batches.
+//! Publishing with unary calls and batches.
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// How many events one batch may hold.
+/// The maximum number of events in a batch.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
-/// How many bytes one batch may come to on the wire, unless the server was built with another limit.
+/// The maximum size of a batch on the wire in bytes, unless the server was built with another limit.
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
-/// Outcome of one event.
+/// The result of one event.
 type Published = Result<PublishEventResponse, Error>;
 
-/// An event without request id, attributes, ordering key and time: set those that matter on what is returned. `organization` may
-/// be the id or the name: `acme` or `organizations/acme`. `json` is sent to receivers byte for byte.
+/// An event without request id, attributes, ordering key and time; set those that you need on the returned value.
+/// `organization` is an id or a name: `acme` or `organizations/acme`. Receivers get `json` byte for byte.
 #[must_use]
 pub fn event(
     organization: impl AsRef<str>,
@@ -53,39 +53,40 @@ pub(crate) fn ensure_request_id(event: &mut PublishEventRequest) {
 }
 
 impl Client {
-    /// Publishes one event: durable when this returns. Repeated until the client's timeout while that helps; an event without a
-    /// request id is given a random one first. `repeated_request` of the answer is true where an earlier try had published it.
+    /// Publishes one event: durable when this returns. Retries temporary failures until the client's timeout; an event
+    /// without a request id gets a random one first. `repeated_request` of the answer is true if an earlier try had
+    /// published the event.
     ///
     /// # Errors
-    /// As PublishEvent: INVALID_ARGUMENT with the fields at fault, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, ... After
-    /// UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED the event may have been published or not: with a request id of your
-    /// own it is safe to publish it again.
+    /// As PublishEvent: INVALID_ARGUMENT with the invalid fields, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, ... After
+    /// UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED the event may or may not have been published: with your own
+    /// request id it is safe to publish it again.
     pub async fn publish(&self, mut event: PublishEventRequest) -> Published {
         ensure_request_id(&mut event);
         let response = self.events().publish_event(repeatable(event)).await?;
         Ok(response.into_inner())
     }
 
-    /// Publishes 1 to [`BATCH_EVENTS_MAX`] events, together at most [`BATCH_BYTES_MAX`], by one call, in order. Each has its own
-    /// result, in the same order: a bad event does not hold back the good ones. Events that could not be stored for now are sent
-    /// again until the client's timeout; events without a request id are given random ones first.
+    /// Publishes 1 to [`BATCH_EVENTS_MAX`] events, together at most [`BATCH_BYTES_MAX`], in one call, in order. The results
+    /// are in the same order, one for each event; an invalid event does not block valid ones. Events that temporarily could
+    /// not be stored are retried until the client's timeout; events without a request id get random ones first.
     ///
     /// # Errors
-    /// When the call as a whole fails: the batch is empty or too large, the token is not valid, the server was not reached. Then
-    /// the events may have been published or not.
+    /// When the call as a whole fails: the batch is empty or too large, the token is not valid, the server was unreachable.
+    /// Then the events may or may not have been published.
     pub async fn publish_batch(&self, mut events: Vec<PublishEventRequest>) -> Result<Vec<Published>, Error> {
         events.iter_mut().for_each(ensure_request_id);
         let deadline = Instant::now() + self.timeout();
         let mut backoff = self.transport().settings().retry.map(crate::RetryPolicy::backoff);
         let mut results: Vec<Option<Published>> = events.iter().map(|_| None).collect();
-        // Places of the events that are not settled.
+        // Positions of the unsettled events.
         let mut open: Vec<usize> = (0..events.len()).collect();
         loop {
             let requests = open.iter().map(|index| events[*index].clone()).collect();
             let answers = match self.batch(requests, deadline).await {
                 Ok(answers) => answers,
                 Err(error) if open.len() == events.len() => return Err(error),
-                // What was settled stays so; the others keep the failure that they had.
+                // Settled events stay settled; the others keep their failure.
                 Err(_) => return Ok(settled(results)),
             };
             let mut again = Vec::new();
@@ -110,7 +111,7 @@ impl Client {
         let mut request = repeatable(BatchPublishEventsRequest { organization, requests });
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let results = self.events().batch_publish_events(request).await?.into_inner().results;
-        // One for each, whatever the server sends.
+        // One for each event, whatever the server sends.
         let missing = std::iter::repeat_with(unanswered);
         Ok(results.into_iter().map(outcome).chain(missing).take(count).collect())
     }
@@ -129,7 +130,7 @@ fn repeatable<T>(message: T) -> Request<T> {
     request
 }
 
-/// What became of one event of a batch or stream.
+/// The result of one event of a batch or stream.
 pub(crate) fn outcome(result: PublishResult) -> Published {
     match result.result {
         Some(publish_result::Result::Published(response)) => Ok(response),
@@ -139,7 +140,7 @@ pub(crate) fn outcome(result: PublishResult) -> Published {
 }
 
 fn unanswered() -> Published {
-    Err(tonic::Status::internal("the server's answer holds no result for this event").into())
+    Err(tonic::Status::internal("the server's answer has no result for this event").into())
 }
 
 #[cfg(test)]

@@ -27,22 +27,22 @@ use crate::{
 const EVENTS_MAX: u32 = 1_024;
 const BYTES_MAX: u32 = 16 << 20;
 
-/// Publishes events over one stream, and sends each until it is acknowledged: when the stream breaks, or the server restarts, it
-/// is opened again and what was not acknowledged is sent again, under the same request ids, so that nothing is lost and nothing is
-/// stored twice.
+/// Publishes events over one stream, and sends each until it is acknowledged. When the stream breaks, or the server
+/// restarts, the publisher reopens it and sends unacknowledged events again with the same request ids, so that no event is
+/// lost or stored twice.
 ///
 /// **Bounded.** At most [`events_max`](PublisherBuilder::events_max) events, and about
-/// [`bytes_max`](PublisherBuilder::bytes_max) bytes of payload, wait for their acknowledgement; [`publish`](Self::publish) waits for
-/// room.
+/// [`bytes_max`](PublisherBuilder::bytes_max) bytes of payload, are unacknowledged; [`publish`](Self::publish) waits while
+/// the window is full.
 ///
-/// **Order.** Events are sent in the order in which `publish` took them, and after a broken stream again in that order. Many are under way at
-/// once, though, and one that the server could not store for a moment may be stored after a later one. Where two events must be
-/// stored in order, await the [`Receipt`] of the first before publishing the second.
+/// **Order.** Events are sent in the order in which `publish` accepted them, also after a broken stream. Many are in flight
+/// at once, though, and an event that the server temporarily could not store may be stored after a later one. If two events
+/// must be stored in order, await the [`Receipt`] of the first before publishing the second.
 ///
-/// **Failures.** What an event is refused for is in its [`Receipt`], and ends nothing. What the stream as a whole is refused for
-/// (a token that is not valid, for example) fails all events that wait; those published later try again.
+/// **Failures.** The rejection of an event is in its [`Receipt`], and ends nothing. The rejection of the stream as a whole
+/// (because of an invalid token, for example) fails all unacknowledged events; later ones try again.
 ///
-/// Cheap to clone. When the last clone is dropped, what waits is still sent, for as long as the runtime lives:
+/// Cheap to clone. When the last clone is dropped, accepted events are still sent while the runtime lives:
 /// [`close`](Self::close) waits for that.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -50,7 +50,7 @@ pub struct Publisher {
     window: Window,
 }
 
-/// Describes a [`Publisher`].
+/// Builds a [`Publisher`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct PublisherBuilder {
@@ -72,33 +72,33 @@ impl PublisherBuilder {
         }
     }
 
-    /// How many events may wait for their acknowledgement: 1,024 by default; at least 1.
+    /// Maximum number of unacknowledged events: 1,024 by default; at least 1.
     pub fn events_max(mut self, count: u32) -> Self {
         self.events_max = count.max(1);
         self
     }
 
-    /// How many bytes of payload may wait for their acknowledgement: 16 MiB by default. A larger event waits until it is alone.
+    /// Maximum bytes of unacknowledged payload: 16 MiB by default. A larger event waits until it is alone.
     pub fn bytes_max(mut self, bytes: u32) -> Self {
         self.bytes_max = bytes.max(1);
         self
     }
 
-    /// How long to wait for the next acknowledgement before the stream is taken for broken and opened again: the client's timeout
-    /// by default.
+    /// Timeout of the next acknowledgement before the stream is considered broken and reopened: the client's timeout by
+    /// default.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout;
         self
     }
 
-    /// How long to try without any acknowledgement before the events that wait fail, with what went wrong last. By default they
-    /// are tried for ever, and a server that is away shows as `publish` that waits.
+    /// Time without any acknowledgement before unacknowledged events fail, with the last error. By default they are retried
+    /// without a limit, and while the server is unavailable `publish` waits.
     pub fn give_up_after(mut self, duration: Duration) -> Self {
         self.give_up_after = Some(duration);
         self
     }
 
-    /// Starts the publisher, within a Tokio runtime; the stream is opened for the first event.
+    /// Starts the publisher; needs a Tokio runtime. The first event opens the stream.
     #[must_use]
     pub fn start(self) -> Publisher {
         let window = Window::new(self.events_max, self.bytes_max);
@@ -110,24 +110,24 @@ impl PublisherBuilder {
 }
 
 impl Publisher {
-    /// Takes an event to publish, as soon as there is room; gives it a random request id if it has none. The event is durable when
-    /// the [`Receipt`] says so. A call that is dropped while it waits for room has taken nothing.
+    /// Accepts an event as soon as the window allows; an event without a request id gets a random one. The event is durable
+    /// when the [`Receipt`] says so. A call that is dropped while it waits has accepted nothing.
     pub async fn publish(&self, mut event: PublishEventRequest) -> Receipt {
         ensure_request_id(&mut event);
         let room = self.window.room_for(&event).await;
         let (answer, receipt) = oneshot::channel();
-        // Without a worker, the entry and its half of the receipt are dropped, which the receipt tells.
+        // Without a worker, the entry and its half of the receipt are dropped, which fails the receipt.
         let _ = self.commands.send(Command::Publish(Entry::new(event, answer, room)));
         Receipt(receipt)
     }
 
-    /// [`publish`](Self::publish) for those who need no receipt: [`flush`](Self::flush) and [`close`](Self::close) tell of the first
+    /// [`publish`](Self::publish) without a receipt: [`flush`](Self::flush) and [`close`](Self::close) return the first
     /// failure.
     pub async fn send(&self, event: PublishEventRequest) {
         drop(self.publish(event).await);
     }
 
-    /// Waits until every event that was taken before is settled.
+    /// Waits until every event that was accepted before is settled.
     ///
     /// # Errors
     /// With the first failure among the events that were settled since the last flush. The others are published.
@@ -146,8 +146,8 @@ impl Publisher {
     }
 }
 
-/// What becomes of one event: a future of the answer to PublishEvent. `repeated_request` is also true where the event was stored by
-/// an earlier try of this publisher whose acknowledgement was lost.
+/// The result of one event: a future of the answer to PublishEvent. `repeated_request` is also true if an earlier try of
+/// this publisher, whose acknowledgement was lost, had stored the event.
 #[derive(Debug)]
 #[must_use = "await it, or use `send`"]
 pub struct Receipt(oneshot::Receiver<Result<PublishEventResponse, Error>>);

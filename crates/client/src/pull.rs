@@ -1,4 +1,4 @@
-//! Pulling: for receivers that cannot be reached from the server.
+//! Pulling: for receivers that the server cannot reach.
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
 const DELIVERIES_MAX: u16 = 100;
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(20);
-/// How many deliveries one call may acknowledge.
+/// Maximum number of deliveries that one call can acknowledge.
 const ACKS_MAX: usize = 1_000;
 
-/// Describes a [`Puller`].
+/// Builds a [`Puller`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct PullerBuilder(Puller);
 
-/// Fetches the deliveries of one webhook, and acknowledges them. Cheap to clone; several may pull from one webhook at a time, and share
-/// what there is.
+/// Pulls the deliveries of one webhook, and acknowledges them. Cheap to clone; several pullers can share a webhook's
+/// deliveries.
 ///
-/// At least once: a delivery that is not acknowledged before its deadline is handed out again, to whoever asks. `webhook-id`
-/// among its headers is the same then. Its signatures can be verified as those of a POST.
+/// At least once: a delivery that is not acknowledged before its deadline is handed out again, to any puller, with the same
+/// `webhook-id` header. Its signatures verify like those of a POST.
 #[derive(Clone, Debug)]
 pub struct Puller {
     client: Client,
@@ -51,25 +51,25 @@ impl PullerBuilder {
         })
     }
 
-    /// How many deliveries to fetch at a time, which [`Puller::run`] handles at the same time: 1 to 1,000; 100 by default.
+    /// Maximum number of deliveries per pull, which [`Puller::run`] handles concurrently: 1 to 1,000; 100 by default.
     pub fn deliveries_max(mut self, count: u16) -> Self {
         self.0.deliveries_max = count;
         self
     }
 
-    /// How long there is to acknowledge what was fetched: 1 s to 12 h; 60 s by default.
+    /// Time to acknowledge pulled deliveries: 1 s to 12 h; 60 s by default.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.0.ack_timeout = timeout;
         self
     }
 
-    /// How long a call waits for a first delivery while there is none: at most 50 s; 20 s by default.
+    /// Time that a call waits for a first delivery if there is none: at most 50 s; 20 s by default.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.0.wait = wait;
         self
     }
 
-    /// Makes the puller. What was set is checked by the server, at the first call.
+    /// Builds the puller. The server validates the values at the first call.
     #[must_use]
     pub fn build(self) -> Puller {
         self.0
@@ -77,11 +77,11 @@ impl PullerBuilder {
 }
 
 impl Puller {
-    /// Fetches what waits, oldest first; nothing when nothing came within [`wait`](PullerBuilder::wait).
+    /// Pulls pending deliveries, oldest first; empty if none arrived within [`wait`](PullerBuilder::wait).
     ///
     /// # Errors
-    /// As PullDeliveries: FAILED_PRECONDITION for a webhook that is posted to or is inactive, NOT_FOUND, PERMISSION_DENIED (the
-    /// scope `manage` is needed), INVALID_ARGUMENT for what was set out of range.
+    /// As PullDeliveries: FAILED_PRECONDITION for a push webhook or an inactive one, NOT_FOUND, PERMISSION_DENIED (it needs
+    /// the scope `manage`), INVALID_ARGUMENT for values out of range.
     pub async fn pull(&self) -> Result<Vec<PulledDelivery>, Error> {
         let mut request = Request::new(PullDeliveriesRequest {
             webhook: self.webhook.clone(),
@@ -100,11 +100,13 @@ impl Puller {
             .deliveries)
     }
 
-    /// Acknowledges deliveries by their `ack_id`s: they are delivered, durably, when this returns. Returns those that were not
-    /// acknowledged, because their time was over and they were handed out again, or because they were acknowledged or cancelled before.
+    /// Acknowledges deliveries by their `ack_id`s: they are durably delivered when this returns. Returns those that were not
+    /// acknowledged, because their deadline had passed and they were handed out again, or because they were already
+    /// acknowledged or cancelled.
     ///
     /// # Errors
-    /// As AcknowledgeDeliveries. After UNAVAILABLE it may be called again: what was acknowledged is then among the stale ones.
+    /// As AcknowledgeDeliveries. After UNAVAILABLE it can be called again: acknowledged deliveries are then among the stale
+    /// ones.
     pub async fn acknowledge(&self, ack_ids: Vec<String>) -> Result<Vec<String>, Error> {
         let mut stale = Vec::new();
         for ack_ids in ack_ids.chunks(ACKS_MAX) {
@@ -119,8 +121,8 @@ impl Puller {
         Ok(stale)
     }
 
-    /// Gives deliveries more time from now on, up to 12 h; or, with no time at all, back to be handed out at once. Returns those
-    /// whose deadline was not moved.
+    /// Moves the deadlines of deliveries to a time from now, up to 12 h; without a time, releases them to be handed out at
+    /// once. Returns those whose deadline was not moved.
     ///
     /// # Errors
     /// As ExtendDeliveries.
@@ -144,15 +146,17 @@ impl Puller {
         Ok(stale)
     }
 
-    /// Pulls for ever: hands each delivery to `handle`, those of one call at the same time, and acknowledges those for which it
-    /// returned true. The others, and those whose handling panicked, are handed out again when their time is over. Those that
-    /// take longer than half of [`ack_timeout`](PullerBuilder::ack_timeout) are given more time, again and again.
+    /// Pulls continuously: passes each delivery to `handle`, those of one call concurrently, and acknowledges those for
+    /// which it returned true. The others, and those whose handler panicked, are handed out again after their deadline. The
+    /// deadlines of deliveries that take longer than half of [`ack_timeout`](PullerBuilder::ack_timeout) are extended
+    /// repeatedly.
     ///
-    /// While the server is away it is asked again and again. To stop, drop the future (`tokio::select!`): what was under way is
-    /// then handed out again.
+    /// It retries while the server is unavailable. To stop it, drop the future (`tokio::select!`): deliveries in progress
+    /// are then handed out again.
     ///
     /// # Errors
-    /// When pulling cannot go on: the webhook was deleted, deactivated or is posted to, the token is no longer valid.
+    /// When pulling cannot continue: the webhook was deleted, deactivated or is a push webhook, or the token is no longer
+    /// valid.
     pub async fn run<H, F>(&self, handle: H) -> Result<(), Error>
     where
         H: Fn(PulledDelivery) -> F,
@@ -172,7 +176,7 @@ impl Puller {
         }
     }
 
-    /// Acknowledges what has been handled, until everything has.
+    /// Acknowledges handled deliveries, until all are handled.
     async fn settle(
         &self,
         mut under_way: JoinSet<bool>,
@@ -201,7 +205,7 @@ impl Puller {
         Ok(())
     }
 
-    /// Makes a call until it succeeds or fails for good.
+    /// Retries a call until it succeeds or fails permanently.
     async fn patiently<T, F>(&self, backoff: &mut Backoff, call: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -221,7 +225,7 @@ impl Puller {
     }
 }
 
-/// What cannot be told in protobuf's form is longer than any limit: the server refuses it and names the field.
+/// A duration that protobuf cannot represent exceeds any limit: the server rejects it and names the field.
 fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
         seconds: i64::MAX,

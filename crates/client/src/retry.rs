@@ -1,4 +1,4 @@
-//! When a failed call is made again.
+//! Backoff between retries.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tonic_types::StatusExt as _;
 
 use crate::random;
 
-/// The pauses between the tries of a call: each about twice as long as the one before, varied at random between half of that
-/// and all of it.
+/// The delays between the tries of a call: each about twice the previous one, with random jitter between half of it and all
+/// of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The first pause: 100 ms by default.
+    /// The first delay: 100 ms by default.
     pub first_pause: Duration,
-    /// The longest pause: 5 s by default.
+    /// The maximum delay: 5 s by default.
     pub pause_max: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Starts to count pauses, for a loop of the caller's own.
+    /// Starts a backoff, for the caller's own loop.
     #[must_use]
     pub fn backoff(self) -> Backoff {
         Backoff {
@@ -37,7 +37,7 @@ impl RetryPolicy {
     }
 }
 
-/// The pauses of one call, or of one stream that is opened again and again; made by [`RetryPolicy::backoff`].
+/// The backoff of one call, or of a stream that is reopened; created by [`RetryPolicy::backoff`].
 #[derive(Clone, Debug)]
 pub struct Backoff {
     policy: RetryPolicy,
@@ -45,7 +45,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The next pause, and no less than what the server asked for.
+    /// The next delay, and at least the delay that the server asked for.
     pub fn pause(&mut self, at_least: Option<Duration>) -> Duration {
         let whole = self.next.min(self.policy.pause_max);
         self.next = whole.saturating_mul(2);
@@ -55,13 +55,13 @@ impl Backoff {
         pause.max(at_least.unwrap_or_default())
     }
 
-    /// It went well: the next pause is short again.
+    /// After a success: the next delay is short again.
     pub fn reset(&mut self) {
         self.next = self.policy.first_pause;
     }
 }
 
-/// Whether a failure passes by itself, so that the call may be made again.
+/// Whether a failure is temporary, so that a retry can help.
 pub(crate) fn is_transient(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
@@ -70,7 +70,7 @@ pub(crate) fn is_transient(status: &Status) -> bool {
     }
 }
 
-/// How long the server asked its callers to wait.
+/// The delay that the server asked for.
 pub(crate) fn delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }

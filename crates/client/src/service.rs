@@ -20,8 +20,8 @@ use crate::{
     watch::DeliveryWatch,
 };
 
-/// A client of one Hookwright installation. Cheap to clone; all clones, and all that is made of them, share one connection and may
-/// be used at the same time.
+/// A client of one Hookwright installation. Cheap to clone; all clones, and everything created from them, share one
+/// connection and can be used concurrently.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Transport,
@@ -47,31 +47,31 @@ services! {
     event_types: EventTypeServiceClient,
     /// The webhooks of organizations.
     webhooks: WebhookServiceClient,
-    /// Published events. To publish see [`Client::publish`], [`Client::publish_batch`] and [`Client::publisher`], which repeat what
-    /// failed; a publish call made here is repeated only if it is marked as [`Repeatable`](crate::Repeatable).
+    /// Published events. To publish use [`Client::publish`], [`Client::publish_batch`] and [`Client::publisher`], which
+    /// retry failures; a publish call made here is retried only if it is marked as [`Repeatable`](crate::Repeatable).
     events: EventServiceClient,
-    /// Deliveries and their attempts. To follow them see [`Client::watch_deliveries`].
+    /// Deliveries and their attempts. To watch them see [`Client::watch_deliveries`].
     deliveries: DeliveryServiceClient,
     /// Replays of many deliveries.
     replays: ReplayServiceClient,
-    /// Work on many deliveries that goes on after the call that asked for it.
+    /// Long-running work on many deliveries.
     operations: OperationServiceClient,
-    /// Deliveries that are fetched. See [`Client::puller`].
+    /// Pull deliveries. See [`Client::puller`].
     pull: PullServiceClient,
-    /// The tokens that callers show.
+    /// API tokens.
     tokens: TokenServiceClient,
-    /// Who changed what.
+    /// The audit log.
     audit: AuditServiceClient,
-    /// Links that let customers into the console.
+    /// Portal links, which give customers access to the console.
     portal: PortalServiceClient,
-    /// What the installation runs, and its settings.
+    /// The version and settings of the installation.
     installation: InstallationServiceClient,
     /// The servers of the installation.
     nodes: NodeServiceClient,
 }
 
 impl Client {
-    /// Starts to describe a client of the server at an address such as `http://127.0.0.1:50051` or `https://hookwright.internal:50051`.
+    /// Builds a client of the server at an address such as `http://127.0.0.1:50051` or `https://hookwright.internal:50051`.
     pub fn builder(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(address.into())
     }
@@ -80,34 +80,34 @@ impl Client {
         Self { transport }
     }
 
-    /// What the services are called through, for generated clients of other services at the same address.
+    /// The transport, for generated clients of other services at the same address.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport.clone()
     }
 
-    /// How long a call may take unless it says otherwise.
+    /// The default timeout of a call.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.transport.settings().timeout
     }
 
-    /// Starts to describe a stream of events, each sent until it is acknowledged.
+    /// Builds a stream of events, each sent until it is acknowledged.
     pub fn publisher(&self) -> PublisherBuilder {
         PublisherBuilder::new(self.clone())
     }
 
-    /// Follows deliveries as they change, from now on or from `request.resume_token`. Returns when the server has begun to watch:
-    /// what changes from then on is not missed.
+    /// Watches deliveries as they change, from now on or from `request.resume_token`. Returns when the server has begun to
+    /// watch: no later change is missed.
     ///
     /// # Errors
-    /// As WatchDeliveries, for example NOT_FOUND for an unknown organization; DEADLINE_EXCEEDED or UNAVAILABLE when the watch
+    /// As WatchDeliveries, for example NOT_FOUND for an unknown organization; DEADLINE_EXCEEDED or UNAVAILABLE if the watch
     /// does not begin within the client's timeout.
     pub async fn watch_deliveries(&self, request: WatchDeliveriesRequest) -> Result<DeliveryWatch, Error> {
         DeliveryWatch::begin(self.clone(), request).await
     }
 
-    /// Starts to describe a puller of a webhook (`organizations/{organization_id}/webhooks/{webhook_id}`) whose delivery mode is PULL.
+    /// Builds a puller of a webhook (`organizations/{organization_id}/webhooks/{webhook_id}`) whose delivery mode is PULL.
     pub fn puller(&self, webhook: impl Into<String>) -> PullerBuilder {
         PullerBuilder::new(self.clone(), webhook.into())
     }

@@ -1,4 +1,4 @@
-//! What a failed TLS handshake with the server means, and connections without TLS that notice a server that speaks it.
+//! Explains failed TLS handshakes with the server, and detects servers with TLS on connections without it.
 
 use std::{
     error::Error as StdError,
@@ -18,13 +18,13 @@ use tokio::{
 };
 use tower::Service;
 
-/// Why there is no connection, where the reason is TLS. `Display` is for people.
+/// A TLS-related reason for a failed connection. `Display` is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsFault {
     /// The server's certificate is signed by an authority that is not trusted.
     UnknownAuthority,
-    /// It has expired, at this time (RFC 3339).
+    /// It expired at this time (RFC 3339).
     Expired(String),
     /// It is not valid before this time (RFC 3339).
     NotYetValid(String),
@@ -32,21 +32,21 @@ pub enum TlsFault {
     Name {
         /// The host of the address.
         expected: String,
-        /// The names that it is for.
+        /// The names of the certificate.
         presented: Vec<String>,
     },
-    /// The address begins with `https://`, and the server does not speak TLS.
+    /// The address begins with `https://`, and the server does not use TLS.
     NotTls,
-    /// The address begins with `http://`, and the server speaks TLS.
+    /// The address begins with `http://`, and the server uses TLS.
     SpeaksTls,
-    /// The address begins with `http://`, and the server closed the connection before it answered, as servers do that speak TLS.
+    /// The address begins with `http://`, and the server closed the connection before it answered, as servers with TLS do.
     MaySpeakTls,
-    /// Anything else that the TLS library says.
+    /// Any other error of the TLS library.
     Other(String),
 }
 
 impl TlsFault {
-    /// What is wrong, of the error of a failed call, [`std::error::Error::source`] of its status for example.
+    /// Finds the reason in the error of a failed call, for example in [`std::error::Error::source`] of its status.
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut cause = Some(error);
@@ -57,13 +57,13 @@ impl TlsFault {
             if let Some(fault) = error.downcast_ref::<Self>() {
                 return Some(fault.clone());
             }
-            // HTTP/2 keeps the text of an I/O error alone.
+            // HTTP/2 keeps only the text of an I/O error.
             match error.to_string().as_str() {
                 SPEAKS_TLS => return Some(Self::SpeaksTls),
                 CLOSED => return Some(Self::MaySpeakTls),
                 _ => {}
             }
-            // An I/O error hides what is in it from `source`.
+            // `source` does not return the inner error of an I/O error.
             if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 let inner: &(dyn StdError + 'static) = inner;
                 return Self::of(inner);
@@ -106,7 +106,7 @@ impl fmt::Display for TlsFault {
                 let presented = presented.join(", ");
                 write!(f, "the server's certificate is for {presented}, not for {expected}")
             }
-            Self::NotTls => f.write_str("the address begins with https://, and the server does not speak TLS there"),
+            Self::NotTls => f.write_str("the address begins with https://, but the server does not use TLS there"),
             Self::SpeaksTls => f.write_str(SPEAKS_TLS),
             Self::MaySpeakTls => f.write_str(CLOSED),
             Self::Other(text) => write!(f, "the TLS handshake with the server failed: {text}"),
@@ -116,7 +116,7 @@ impl fmt::Display for TlsFault {
 
 impl StdError for TlsFault {}
 
-/// What the connection that was opened last was found to be: the call that it fails often learns no more than that it ended.
+/// The finding about the last opened connection: a call that fails because of it often learns only that it ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Noticed(Arc<Mutex<Option<TlsFault>>>);
 
@@ -132,15 +132,15 @@ impl Noticed {
     }
 }
 
-const SPEAKS_TLS: &str = "the address begins with http://, and the server speaks TLS there";
-const CLOSED: &str = "the server closed the connection before it answered: perhaps it speaks TLS there";
+const SPEAKS_TLS: &str = "the address begins with http://, but the server uses TLS there";
+const CLOSED: &str = "the server closed the connection before it answered: it may use TLS there";
 
 fn date(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     prost_types::Timestamp { seconds, nanos: 0 }.to_string()
 }
 
-/// A name as the library shows it, `DnsName("host")`, without what is around it.
+/// The name inside the library's form, `DnsName("host")`.
 fn readable(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
@@ -185,16 +185,16 @@ impl Service<Uri> for Plain {
     }
 }
 
-/// A connection whose first bytes are looked at.
+/// A connection whose first bytes are inspected.
 pub(crate) struct Watched {
     stream: TcpStream,
-    /// Nothing was read from it yet.
+    /// Nothing has been read from it yet.
     is_new: bool,
     noticed: Noticed,
 }
 
 impl Watched {
-    /// The error of a connection that is not what it should be.
+    /// The error of such a connection.
     fn refuse(&mut self, fault: TlsFault) -> io::Error {
         self.is_new = false;
         let text = fault.to_string();
@@ -205,7 +205,7 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        /// How TLS answers what is not TLS, and how web servers do on such a port.
+        /// The answers of TLS, and of web servers on such a port, to requests without TLS.
         const ANSWERS: [&[u8]; 2] = [&[0x15, 0x03], b"HTTP/1.1 400"];
         let this = self.get_mut();
         let before = buffer.filled().len();
@@ -218,7 +218,7 @@ impl AsyncRead for Watched {
             if ANSWERS.iter().any(|answer| first.starts_with(answer)) {
                 return Poll::Ready(Err(this.refuse(TlsFault::SpeaksTls)));
             }
-            // What a server answered is lost where it closed the connection with bytes of ours on the way.
+            // The server's answer is lost if it closed the connection while our bytes were in flight.
             if first.is_empty() {
                 return Poll::Ready(Err(this.refuse(TlsFault::MaySpeakTls)));
             }

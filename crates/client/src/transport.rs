@@ -1,4 +1,4 @@
-//! The way of every call: token, deadline, and repeats where they are safe.
+//! The transport of every call: token, deadline, and safe retries.
 
 use std::{
     error::Error as StdError,
@@ -24,18 +24,18 @@ use crate::{
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 const TIMEOUT_SLACK: Duration = Duration::from_millis(20);
-/// What a message may take beside its own bytes on the wire.
+/// Overhead of a message on the wire.
 const FRAMING_BYTES: usize = 1 << 10;
 
-/// Marks a request that is safe to make twice, so that it is repeated like a read:
-/// `request.extensions_mut().insert(Repeatable)`. Put it on publish calls whose events all carry a request id.
+/// Marks a request as safe to repeat, so that it is retried like a read: `request.extensions_mut().insert(Repeatable)`. Use
+/// it for publish calls whose events all carry a request id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeatable;
 
-/// What the generated clients call through: adds the token and a deadline, and repeats what is safe to repeat. A lost or refused
-/// connection is UNAVAILABLE. Cheap to clone; all clones share one connection.
+/// The transport of the generated clients: adds the token and a deadline, and retries calls if that is safe. A lost or
+/// refused connection is UNAVAILABLE. Cheap to clone; all clones share one connection.
 ///
-/// For a call that takes longer or shorter than others use [`tonic::Request::set_timeout`].
+/// Use [`tonic::Request::set_timeout`] for a call with another timeout.
 #[derive(Clone, Debug)]
 pub struct Transport {
     channel: Channel,
@@ -44,17 +44,17 @@ pub struct Transport {
 
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Marked as sensitive, so that it is neither shown nor indexed by header compression.
+    /// Marked as sensitive, so that it is neither printed nor indexed by header compression.
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) timeout: Duration,
-    /// None never repeats.
+    /// `None` disables retries.
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) message_bytes_max: usize,
     pub(crate) noticed: Noticed,
 }
 
 impl Settings {
-    /// The status of a call without an answer, with what was noticed of its connection.
+    /// The status of a call without an answer, with the finding about its connection.
     fn unreached(&self, error: Box<dyn StdError + Send + Sync>) -> Status {
         match self.noticed.get() {
             Some(fault) if TlsFault::of(&*error).is_none() => broken(Box::new(fault)),
@@ -79,7 +79,7 @@ impl Transport {
         let deadline = Instant::now() + self.shared.timeout;
         match timeout_at(deadline, self.channel.oneshot(request)).await {
             Ok(answered) => answered.map_err(|error| self.shared.unreached(error.into())),
-            // Whoever wants a stream wants it for long: it is opened again.
+            // A stream is long-lived: its user reopens it.
             Err(_) => Err(Status::unavailable(format!(
                 "the stream did not open within {:?}",
                 self.shared.timeout
@@ -112,7 +112,7 @@ impl Transport {
         }
     }
 
-    /// One try, with the whole answer: what breaks while it is read can be repeated as well.
+    /// One try, including the whole answer: a failure while it is read can be retried as well.
     async fn attempt(
         &self,
         parts: &Parts,
@@ -121,7 +121,8 @@ impl Transport {
     ) -> Result<Response<Collected<Bytes>>, Status> {
         let mut request = Request::from_parts(parts.clone(), Body::new(Full::new(body)));
         let left = deadline.saturating_duration_since(Instant::now());
-        // The channel watches this as well; the timer around all tries is to be first, for it knows what went before.
+        // The channel has the same timeout; the timer around all tries should expire first, because it has the earlier
+        // error.
         let told = left.saturating_add(TIMEOUT_SLACK);
         request.headers_mut().insert(TIMEOUT_HEADER, timeout_value(told));
         let answered = self.channel.clone().oneshot(request).await;
@@ -131,7 +132,7 @@ impl Transport {
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(Response::from_parts(parts, body)),
             Err(error) if error.is::<LengthLimitError>() => Err(Status::out_of_range(format!(
-                "the answer is larger than {} bytes; raise the client's message_bytes_max, or ask for less",
+                "the answer is larger than {} bytes; raise the client's message_bytes_max, or request less",
                 self.shared.message_bytes_max
             ))),
             Err(error) => Err(broken(error)),
@@ -163,7 +164,7 @@ impl Service<Request<Body>> for Transport {
     }
 }
 
-/// The status of an outcome that is a failure.
+/// The status of a failure.
 fn failure(outcome: &Result<Response<Collected<Bytes>>, Status>) -> Option<Status> {
     let response = match outcome {
         Ok(response) => response,
@@ -174,7 +175,7 @@ fn failure(outcome: &Result<Response<Collected<Bytes>>, Status>) -> Option<Statu
     status.filter(|status| status.code() != Code::Ok)
 }
 
-/// No answer, or half of one: UNAVAILABLE, whatever broke.
+/// No answer, or an incomplete one: UNAVAILABLE, whatever the reason.
 pub(crate) fn broken(error: Box<dyn StdError + Send + Sync>) -> Status {
     if let Some(fault) = TlsFault::of(&*error) {
         let mut status = Status::unavailable(format!("cannot connect: {fault}"));
@@ -195,7 +196,7 @@ pub(crate) fn broken(error: Box<dyn StdError + Send + Sync>) -> Status {
     status
 }
 
-/// A stream that broke in the middle has no status of the server's: what the library makes of it is UNAVAILABLE.
+/// A stream that broke has no status of the server: the library's status becomes UNAVAILABLE.
 pub(crate) fn lost(status: Status) -> Status {
     if StdError::source(&status).is_none() {
         return status;
@@ -210,7 +211,7 @@ fn late(allowed: Duration, last: Option<Status>) -> Status {
     Status::deadline_exceeded(format!("no answer within {allowed:?}{}", before.unwrap_or_default()))
 }
 
-/// The deadline that the caller set, see <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+/// The caller's deadline, see <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT_HEADER)?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -226,7 +227,7 @@ fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// At most eight digits, as the protocol wants it: milliseconds for 27 hours, seconds beyond.
+/// At most eight digits, as the protocol requires: milliseconds for 27 hours, seconds beyond.
 fn timeout_value(left: Duration) -> HeaderValue {
     let millis = left.as_millis().max(1);
     let text = if millis < 100_000_000 {

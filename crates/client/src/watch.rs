@@ -1,4 +1,4 @@
-//! Following deliveries.
+//! Watching deliveries.
 
 use std::time::Duration;
 
@@ -13,22 +13,23 @@ use crate::{
     v1::{Delivery, WatchDeliveriesRequest, WatchDeliveriesResponse},
 };
 
-/// The server sends something at least every 10 s: after three times as long the stream is taken for broken.
+/// The server sends a message at least every 10 s: after three times as long the stream is considered broken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Deliveries as they change; made by [`Client::watch_deliveries`].
+/// Deliveries as they change; created by [`Client::watch_deliveries`].
 ///
-/// When the stream breaks, or the server restarts, it is opened again where it was: nothing is left out, and some deliveries may come
-/// once more. To go on in another process, keep [`resume_token`](Self::resume_token) with what was done: it holds for 24 hours.
+/// When the stream breaks, or the server restarts, the watch resumes where it stopped: no change is missed, and some
+/// deliveries may arrive twice. To resume in another process, store [`resume_token`](Self::resume_token) together with the
+/// processed deliveries: it is valid for 24 hours.
 #[derive(Debug)]
 pub struct DeliveryWatch {
     client: Client,
-    /// With the last resume token that was received.
+    /// With the last received resume token.
     request: WatchDeliveriesRequest,
     stream: Option<Streaming<WatchDeliveriesResponse>>,
-    /// What came with the first response.
+    /// The contents of the first response.
     first: Vec<Delivery>,
-    /// Where to go on after what the caller has been given.
+    /// The position after the deliveries that the caller has received.
     resume_token: String,
     backoff: Backoff,
 }
@@ -45,7 +46,7 @@ impl DeliveryWatch {
             first: Vec::new(),
         };
         loop {
-            // Until the first response there is no token to go on from.
+            // There is no token before the first response.
             let left = deadline.saturating_duration_since(Instant::now());
             let status = match timeout(left, watch.receive()).await {
                 Ok(Ok(deliveries)) => {
@@ -66,12 +67,12 @@ impl DeliveryWatch {
         }
     }
 
-    /// The next deliveries that changed: at least one, at most 1,000. Waits for as long as there are none, and while the server is
-    /// away. May be dropped while it waits: nothing is lost.
+    /// The next changed deliveries: at least one, at most 1,000. Waits while there are none, and while the server is
+    /// unavailable. Can be dropped while it waits: nothing is lost.
     ///
     /// # Errors
-    /// When the watch cannot go on: the resume token is too old (more than 24 hours without a connection), the organization or
-    /// webhook was deleted, the token is no longer valid.
+    /// When the watch cannot continue: the resume token is too old (more than 24 hours without a connection), the
+    /// organization or webhook was deleted, or the token is no longer valid.
     pub async fn next(&mut self) -> Result<Vec<Delivery>, Error> {
         if !self.first.is_empty() {
             self.given();
@@ -91,7 +92,7 @@ impl DeliveryWatch {
         }
     }
 
-    /// Where to go on after what [`next`](Self::next) has returned.
+    /// The position after the deliveries that [`next`](Self::next) has returned.
     #[must_use]
     pub fn resume_token(&self) -> &str {
         &self.resume_token
@@ -114,7 +115,7 @@ impl DeliveryWatch {
             Ok(Ok(Some(response))) => Ok(response),
             Ok(Ok(None)) => Err(Status::unavailable("the server ended the stream")),
             Ok(Err(status)) => Err(lost(status)),
-            Err(_) => Err(Status::unavailable(format!("nothing came for {SILENCE_MAX:?}"))),
+            Err(_) => Err(Status::unavailable(format!("no message arrived for {SILENCE_MAX:?}"))),
         };
         match received {
             Ok(response) => {

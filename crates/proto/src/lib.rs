@@ -1,7 +1,7 @@
 //! The API `hookwright.v1`: message types, clients and servers generated from `proto/`, and the descriptor set.
 //!
-//! One deviation from what a generator would make of the files: `PublishEventRequest.json` is [`bytes`], the same on the
-//! wire as the `string` that the files and reflection show. The server checks that it is UTF-8.
+//! One deviation from the proto files: `PublishEventRequest.json` is [`bytes`], with the same wire format as the `string` in
+//! the files and in reflection. The server validates that it is UTF-8.
 //!
 //! [`bytes`]: https://docs.rs/bytes
 

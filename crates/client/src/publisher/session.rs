@@ -1,4 +1,4 @@
-//! The task behind a publisher: what waits, and one stream after another.
+//! The task of a publisher: unacknowledged events, and one stream after another.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,17 +19,17 @@ use crate::{
     v1::{PublishEventRequest, PublishEventResponse, PublishStreamRequest, PublishStreamResponse},
 };
 
-/// How many events are handed to the connection ahead of what it sends.
+/// Number of events that are queued in the connection.
 const SEND_AHEAD: usize = 16;
 
-/// What handles ask for.
+/// Requests of the handles.
 #[derive(Debug)]
 pub(super) enum Command {
     Publish(Box<Entry>),
     Flush(oneshot::Sender<Result<(), Error>>),
 }
 
-/// An event that waits for its acknowledgement.
+/// An unacknowledged event.
 #[derive(Debug)]
 pub(super) struct Entry {
     event: PublishEventRequest,
@@ -60,12 +60,12 @@ pub(super) struct Worker {
     commands: mpsc::UnboundedReceiver<Command>,
     ack_timeout: Duration,
     give_up_after: Option<Duration>,
-    /// By sequence, which counts on over all streams: the order in which they were taken.
+    /// By sequence, which continues over all streams: the order of acceptance.
     waiting: BTreeMap<u64, Box<Entry>>,
     last_sequence: u64,
     flushes: Vec<Flush>,
     first_failure: Option<Error>,
-    /// When an event was last settled, or began to wait for nothing before it.
+    /// When an event was last settled, or became the oldest.
     progress: Instant,
     backoff: Backoff,
     /// All handles are gone.
@@ -134,14 +134,14 @@ impl Worker {
         }
     }
 
-    /// One stream: first what was not acknowledged on the ones before, then what comes. Ends well when there is nothing left
-    /// and nothing more can come, or when the server ended an idle stream.
+    /// One stream: first the unacknowledged events of earlier streams, then new ones. Succeeds when nothing is left and
+    /// nothing more can come, or when the server ended an idle stream.
     async fn session(&mut self) -> Result<(), Status> {
         let (requests, stream) = mpsc::channel(SEND_AHEAD);
         let opened = self.client.events().publish_stream(ReceiverStream::new(stream)).await;
         let mut acks: Streaming<PublishStreamResponse> = opened?.into_inner();
         let opened_at = Instant::now();
-        // What is at or above this was not sent on this stream.
+        // Sequences from here on were not sent on this stream.
         let mut unsent = 0;
         loop {
             if self.closed && self.waiting.is_empty() {
@@ -164,15 +164,15 @@ impl Worker {
                 }
                 command = self.commands.recv(), if next.is_none() && !self.closed => self.take(command),
                 () = sleep_until(overdue), if !self.waiting.is_empty() => {
-                    let text = format!("no acknowledgement came for {:?}", self.ack_timeout);
+                    let text = format!("no acknowledgement arrived for {:?}", self.ack_timeout);
                     return Err(Status::unavailable(text));
                 }
             }
         }
     }
 
-    /// Settles the events that a response tells of. Fails when one of them could not be stored for now: it stays, and is sent
-    /// again with all others on the next stream.
+    /// Settles the events of a response. Fails if one of them temporarily could not be stored: it stays, and is sent again
+    /// with all others on the next stream.
     fn settle(&mut self, response: PublishStreamResponse) -> Result<(), Status> {
         let mut failed = None;
         for ack in response.acks {
@@ -183,7 +183,7 @@ impl Worker {
                 failed = Some(error.to_status());
                 continue;
             }
-            // What is not there was settled before.
+            // A missing one was settled before.
             if let Some(entry) = self.waiting.remove(&ack.sequence) {
                 self.progress = Instant::now();
                 self.backoff.reset();
@@ -200,7 +200,7 @@ impl Worker {
         {
             self.first_failure = Some(error.clone());
         }
-        // Nobody need wait for it.
+        // The receipt may have been dropped.
         let _ = entry.answer.send(outcome);
     }
 

@@ -1,4 +1,4 @@
-//! How much may wait for its acknowledgement.
+//! The window of unacknowledged events.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(super) struct Window {
     bytes_max: u32,
 }
 
-/// What one event takes of the window, until it is dropped.
+/// An event's part of the window, until it is dropped.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for their drop")]
 pub(super) struct Room(Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
@@ -32,16 +32,16 @@ impl Window {
         }
     }
 
-    /// Waits for room, in turn.
+    /// Waits until the window allows an event, in order.
     pub(super) async fn room_for(&self, event: &PublishEventRequest) -> Room {
         let bytes = match &event.payload {
             Some(Payload::Json(json)) => json.len(),
-            // What a `Struct` takes is not known without walking through it.
+            // The size of a `Struct` is unknown without walking through it.
             Some(Payload::Object(_)) => 1 << 10,
             None => 0,
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max);
-        // The semaphores are never closed: without a permit there would simply be no bound.
+        // The semaphores are never closed; without a permit there would be no bound.
         let event = Arc::clone(&self.events).acquire_owned().await.ok();
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok();
         Room(event, bytes)
