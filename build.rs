@@ -1,7 +1,7 @@
-//! Stamps the commit that the binary is built from, as `HOOKWRIGHT_COMMIT`, for `--version`.
+//! Stamps the commit of the binary, as `HOOKWRIGHT_COMMIT`, for `--version`.
 //!
-//! The environment's `HOOKWRIGHT_COMMIT` wins (for packagers, who build from an archive), else the
-//! repository's own files are read: no git program is needed. Without either it is `unknown`.
+//! The environment's `HOOKWRIGHT_COMMIT` takes precedence (for packagers, who build from an archive).
+//! Otherwise the script reads the repository's files, without a git program. Without either it is `unknown`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ fn main() {
 fn commit_of_repository() -> Option<String> {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
     let git = git_directory(&root.join(".git"))?;
-    // A work tree has a HEAD of its own and shares the branches with the main one.
+    // A work tree has its own HEAD and shares the branches with the main one.
     let common = read(&git.join("commondir")).map_or_else(|| git.clone(), |path| git.join(path));
     let head = read(&git.join("HEAD"))?;
-    // Written at every commit, also while the branch is still among the packed ones.
+    // Written at every commit, even while the branch is still packed.
     let _ = read(&git.join("logs/HEAD"));
     let Some(branch) = head.strip_prefix("ref: ") else {
         return Some(head);
@@ -32,7 +32,7 @@ fn commit_of_repository() -> Option<String> {
     read(&common.join(branch)).or_else(|| packed(&common.join("packed-refs"), branch))
 }
 
-/// `.git` itself, or the directory that a work tree's `.git` file names.
+/// `.git` itself, or the directory in a work tree's `.git` file.
 fn git_directory(path: &Path) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path.to_path_buf());
@@ -48,7 +48,7 @@ fn packed(path: &Path, branch: &str) -> Option<String> {
     })
 }
 
-/// A file's text, if it is there; when it changes, the stamp is made anew.
+/// A file's text, if it exists; a change of the file updates the stamp.
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     println!("cargo::rerun-if-changed={}", path.display());
