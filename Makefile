@@ -59,22 +59,22 @@ test-setup: ## Install what the tests need: PostgreSQL, PgBouncer, Python packag
 	@scripts/setup-browser
 
 .PHONY: screenshots
-screenshots: ## Write pictures of the console's pages to docs/console
+screenshots: ## Write screenshots of the console's pages to docs/console
 	@scripts/setup-browser
 	cargo test --locked --test e2e -- --ignored console::pages::screenshots
 
 .PHONY: reference
-reference: ## Write docs/reference from the comments in proto/, and the pages of the settings
+reference: ## Generate docs/reference from the comments in proto/, and the pages of the settings
 	cargo run --quiet --locked -p hookwright-reference -- docs/reference
 	cargo run --quiet --locked --bin hookwright -- config --sample >docs/hookwright.toml
 	cargo run --quiet --locked --bin hookwright -- config --markdown >docs/settings.md
 
 .PHONY: release-api
-release-api: ## Note that the API is released as it is now: later changes may not break its clients
+release-api: ## Record the present API as released: later changes must not break its clients
 	scripts/lint-proto --release
 
 .PHONY: lint
-lint: lint-format lint-code lint-docs lint-dependencies lint-proto ## Run all checks that are no tests
+lint: lint-format lint-code lint-docs lint-dependencies lint-proto lint-language ## Run all checks except the tests
 
 .PHONY: lint-format
 lint-format: ## Check the formatting
@@ -96,13 +96,17 @@ lint-dependencies: ## Licences, bans, sources, vulnerabilities, unused dependenc
 lint-proto: ## Lint the API's definition with buf
 	scripts/lint-proto
 
+.PHONY: lint-language
+lint-language: ## Reject hard-to-read phrases, and commit subjects that break the rules
+	scripts/lint-language
+
 .PHONY: bench-build
 bench-build:
 	cargo build --release --locked -p hookwright -p hookwright-bench --bin hookwright --bin hookwright-bench
 	@scripts/find-postgres --install >/dev/null
 
 .PHONY: bench
-bench: bench-build ## Measure against the performance bar, about 40 minutes (BENCH="--scenario NAME --store sqlite --runs 5")
+bench: bench-build ## Measure against the performance targets, about 40 minutes (BENCH="--scenario NAME --store sqlite --runs 5")
 	target/release/hookwright-bench run --profile full $(BENCH)
 
 .PHONY: bench-quick
@@ -117,7 +121,7 @@ bench-charts: ## Draw docs/charts from the last report
 bench-guard: bench-build ## Fail when a delivery costs 15 % more CPU than recorded, as a ratio to the raw sender
 	target/release/hookwright-bench guard
 
-# What the fault harness is told.
+# Arguments of the fault harness.
 SECONDS ?= 60
 NODES ?= 3
 SEED ?= 1
@@ -130,11 +134,11 @@ torture-build:
 	@scripts/find-postgres --install >/dev/null
 
 .PHONY: torture
-torture: torture-build ## Make faults and check that nothing is lost (SECONDS=60 NODES=3 SEED=1 STORE=sqlite or postgres)
+torture: torture-build ## Inject faults and check that nothing is lost (SECONDS=60 NODES=3 SEED=1 STORE=sqlite or postgres)
 	target/debug/hookwright-torture run --seconds $(SECONDS) --nodes $(NODES) --seed $(SEED) --store $(STORE) $(TORTURE)
 
 .PHONY: torture-aged
-torture-aged: ## Build what months would build, then restart, kill, upgrade, clean up under load (STORE=sqlite or postgres)
+torture-aged: ## Build an installation as of months of use, then restart, kill, upgrade, clean up under load (STORE=sqlite or postgres)
 	cargo build --profile torture --locked -p hookwright -p hookwright-torture --bin hookwright --bin hookwright-torture
 	@scripts/find-postgres --install >/dev/null
 	target/torture/hookwright-torture aged --store $(STORE) $(TORTURE)
@@ -145,12 +149,12 @@ torture-kills: torture-build ## Kill one of three nodes ten times, and measure h
 
 # Debian's strace is installed where it is missing and can be.
 .PHONY: torture-power-loss
-torture-power-loss: torture-build ## Imitate a loss of power under SQLite, by what strace saw of its writes and syncs
+torture-power-loss: torture-build ## Simulate power loss under SQLite, from a strace of its writes and syncs
 	@command -v strace >/dev/null || apt-get install -y -q strace
 	target/debug/hookwright-torture power-loss $(TORTURE)
 
 .PHONY: torture-rolling
-torture-rolling: torture-build ## Restart three nodes one after the other under load
+torture-rolling: torture-build ## Restart three nodes in turn under load
 	target/debug/hookwright-torture rolling $(TORTURE)
 
 .PHONY: fmt
