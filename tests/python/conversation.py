@@ -213,7 +213,7 @@ def operate(api):
     assert log["auditEntries"][1]["details"]["read_only"] is True
     installation = api("InstallationService.GetInstallation", {})
     assert installation["store"] == "STORE_KIND_SQLITE" and installation["nodeCount"] == 1, installation
-    assert "grpc_address" in [one["name"] for one in installation["settings"]]
+    assert "grpc-address" in [one["name"] for one in installation["settings"]]
     problems = api("InstallationService.ListProblems", {"pageSize": 5}).get("problems", [])
     assert all(one["kind"].startswith("PROBLEM_KIND_") and one["message"] for one in problems), problems
     assert api("OperationService.ListOperations", {}) == {}, "none of these backlogs is large"
