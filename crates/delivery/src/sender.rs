@@ -263,6 +263,14 @@ impl Sender {
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
         let mut connection = self.open(request, deadline, report).await?;
+        // Nothing was sent yet, and opening may have taken as long as the webhook's timeout.
+        if !(request.is_current)() {
+            report.superseded = true;
+            return Err(Failure::new(
+                ErrorClass::Internal,
+                "the webhook was changed before the request was sent".to_owned(),
+            ));
+        }
         match connection.exchange(request, deadline, &mut report.phases).await {
             Exchange::Response(response, reusable) => {
                 *slot = reusable.then_some(connection);

@@ -22,6 +22,29 @@ async fn x07_a_connection_is_not_used_for_another_receiver() {
     assert_eq!((old.request_count(), new.request_count()), (2, 1));
 }
 
+#[tokio::test]
+async fn x07_a_request_whose_webhook_was_changed_while_it_connected_is_not_sent() {
+    let receiver = Receiver::start().await;
+    let (sender, url) = (sender(), PayloadUrl::parse(&receiver.url("/")).unwrap());
+    let request = AttemptRequest {
+        url: &url,
+        skip_verify: false,
+        timeout: Duration::from_secs(5),
+        headers: &[],
+        body: Bytes::from_static(b"{}"),
+        is_current: &|| false,
+    };
+    let report = sender.attempt(&mut None, &request).await;
+    assert!(report.superseded);
+    // The receiver has seen the connection, and its end without a request.
+    hookwright_testkit::until("the connection", async || match receiver.connections() {
+        0 => Err("none"),
+        _ => Ok(()),
+    })
+    .await;
+    assert_eq!(receiver.request_count(), 0);
+}
+
 async fn attempt_verified(
     sender: &Sender,
     slot: &mut Option<Connection>,
