@@ -303,11 +303,13 @@ impl Committer {
     /// Makes a batch durable.
     async fn store(&mut self, batch: &Batch, records: usize) -> Result<Committed, CommitError> {
         let begun = Instant::now();
+        self.handles.commits.begins();
         let result = if records > PLANTED_RECORDS_MAX && fault::is_planted("large-commit-timeout") {
             Err(CommitError::Store(StoreError::Timeout(0)))
         } else {
             self.handles.store.commit(batch).await
         };
+        self.handles.commits.ends();
         match &result {
             Ok(_) => {
                 self.handles.commits.succeeded();

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | none | commits succeed, and every delivery that is due is attempted as its webhook's limits allow |
 //! | commits fail | since the first failure after the last success |
+//! | a commit does not return | since it began: a volume that hangs lets no SQLite commit return |
 //! | deliveries are due, and no attempt is made | since the oldest of them is due; not while sending is paused on purpose |
 
 use std::sync::{
@@ -31,9 +32,28 @@ pub(super) struct Commits(Arc<CommitState>);
 struct CommitState {
     /// Since when commits fail; 0 while they do not.
     failing_since: AtomicI64,
+    /// Since when the current commit runs; 0 between commits.
+    running_since: AtomicI64,
 }
 
 impl Commits {
+    /// The committer, which makes one commit at a time, begins one.
+    pub(super) fn begins(&self) {
+        self.0.running_since.store(clock::schedule_us(), Ordering::Release);
+    }
+
+    /// The commit has returned.
+    pub(super) fn ends(&self) {
+        self.0.running_since.store(0, Ordering::Release);
+    }
+
+    /// Since when no commit has succeeded although one was tried; 0 while commits succeed.
+    fn stalled_since(&self) -> i64 {
+        let since = [&self.0.failing_since, &self.0.running_since];
+        let since = since.map(|since| since.load(Ordering::Acquire));
+        since.into_iter().filter(|since| *since != 0).min().unwrap_or(0)
+    }
+
     pub(super) fn failed(&self) {
         let now = clock::schedule_us();
         let _ = self
@@ -53,9 +73,9 @@ impl Commits {
 /// What holds the engine up, the oldest first.
 pub(super) fn find(commits: &Commits, turns: &Turns<WakeHandle>, lanes: &Lanes) -> Option<Stall> {
     let now = clock::schedule_us();
-    let failing_since = commits.0.failing_since.load(Ordering::Acquire);
-    let commits = (failing_since != 0).then(|| Stall {
-        since: failing_since,
+    let stalled_since = commits.stalled_since();
+    let commits = (stalled_since != 0).then(|| Stall {
+        since: stalled_since,
         reason: "the store takes no commits".to_owned(),
     });
     // While sending is paused nothing is attempted on purpose: that is told apart.
@@ -70,4 +90,26 @@ pub(super) fn find(commits: &Commits, turns: &Turns<WakeHandle>, lanes: &Lanes) 
         reason: format!("deliveries to {webhook} are due, and no attempt is made"),
     });
     commits.into_iter().chain(due).min_by_key(|stall| stall.since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_does_not_return_stalls_the_engine_since_it_began() {
+        let commits = Commits::default();
+        assert_eq!(commits.stalled_since(), 0);
+        commits.begins();
+        let since = commits.stalled_since();
+        assert!(since != 0);
+        commits.failed();
+        assert_eq!(commits.stalled_since(), since);
+        commits.ends();
+        assert!(commits.stalled_since() >= since, "it failed");
+        commits.begins();
+        commits.succeeded();
+        commits.ends();
+        assert_eq!(commits.stalled_since(), 0);
+    }
 }
