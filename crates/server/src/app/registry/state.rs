@@ -1,6 +1,6 @@
 //! The rows of organizations and webhooks, and the snapshot that the engine reads, kept in step.
 //!
-//! A change touches the entries of one organization; everything else in the snapshot is shared with the one before.
+//! A change touches the entries of one organization; everything else in the snapshot is shared with the previous one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
