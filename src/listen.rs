@@ -93,8 +93,13 @@ async fn listen(args: ListenArgs) -> anyhow::Result<ExitCode> {
     output::note(&format!("listening on http://{}", receiver.address));
     let mut left = args.count;
     let mut all_verified = true;
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     while left != Some(0) {
-        let Some(received) = receiver.next().await else { break };
+        let received = tokio::select! {
+            received = receiver.next() => received,
+            _ = &mut interrupted => break,
+        };
+        let Some(received) = received else { break };
         all_verified &= show(&args, verifier.as_ref(), &received)?;
         left = left.map(|count| count - 1);
     }

@@ -245,3 +245,21 @@ async fn b28_a_program_on_this_machine_needs_no_scheme() {
     assert_eq!(forwarded.target(), "/webhook");
     listening.interrupt().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_listener_that_is_interrupted_says_whether_all_requests_verified() {
+    let shell = Shell::new();
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for (requests, status) in [(0, 0), (1, 1)] {
+        let mut listening = shell.start(&["listen", "--address", "127.0.0.1:0", "--secret", secret]);
+        listening.said("listening on http://").await;
+        let said = listening.stderr();
+        let address = said.split("http://").nth(1).unwrap().trim();
+        for _ in 0..requests {
+            let answer = hookwright_testkit::http::request(address, "POST", "/unsigned", &[], b"{}").await;
+            assert_eq!(answer.unwrap().status, 200);
+            listening.line_with("/unsigned").await;
+        }
+        assert_eq!(listening.interrupt().await, Some(status), "after {requests} requests");
+    }
+}
