@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Migrate the store's schema and exit
     Migrate(MigrateArgs),
-    /// Show the server's current settings and their origins
+    /// Show the settings that a server started here would have, and their origins
     Config(ConfigArgs),
     /// Receive webhooks on this machine, verify and print them
     Listen(ListenArgs),

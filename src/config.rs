@@ -18,7 +18,7 @@ Examples:
   hookwright config --sample > hookwright.toml
   hookwright config --config /etc/hookwright.toml --output json";
 
-/// Show the server's current settings and their origins
+/// Show the settings that a server started here would have, and their origins
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConfigArgs {
