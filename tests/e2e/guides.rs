@@ -141,6 +141,7 @@ async fn publishing_and_rotating_by_the_command_line() {
     let environment = [
         ("HOOKWRIGHT_ADDRESS", &*format!("http://{address}")),
         ("HOOKWRIGHT_TOKEN", &token),
+        ("TOKEN", &token),
     ];
     let publish = Guide::read("publish.md").commands().replace("127.0.0.1:50051", address);
     let printed = bash(&publish, directory.path(), &environment).await;
