@@ -185,9 +185,11 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64, maker: Maker) -> Query
     session::batch(conn, &text).await
 }
 
-/// A step of retention in the transaction of the caller, on the first partition that ends after `after` and at or before
-/// `before`. Events of a day with a pending delivery go one by one. Any other day goes as a whole: first its request ids, in
-/// steps, then its tables.
+/// A step of retention in the transaction of the caller, on a partition that ends after `after` and at or before `before`. Events of
+/// a day with a pending delivery go one by one. Any other day goes as a whole: first its request ids, in steps, then its tables.
+///
+/// A walk begins with `after` 0. It drops the days that go as a whole first, for events that go one by one may take hours. Then it goes
+/// through the others from the oldest on.
 pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Step> {
     let Some(partition) = first(conn, after, before).await? else {
         return Ok(Step::default());
@@ -208,7 +210,8 @@ pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64
     }
     let expired = Expired {
         events: drop_partition(conn, &partition).await?,
-        next: Some(end - 1),
+        // It is gone: the walk begins again, with the next day that goes as a whole.
+        next: Some(if after == 0 { 0 } else { end - 1 }),
         overdue: Some(end),
         busy: None,
     };
@@ -242,20 +245,26 @@ pub(super) async fn pass_by(
     busy: String,
 ) -> QueryResult<Expired> {
     let end = first(conn, after, before).await?.map(|partition| partition.end_id);
+    // At the beginning of a walk older days may be left: from there on it goes through all in order.
+    let oldest = first(conn, after.max(1), before)
+        .await?
+        .map(|partition| partition.end_id);
     Ok(Expired {
         events: 0,
-        next: end.map(|end| end - 1),
+        next: end.map(|end| if oldest == Some(end) { end - 1 } else { 1 }),
         overdue: end,
         busy: Some(busy),
     })
 }
 
+/// The partition of the next step: the oldest, or at the beginning of a walk the oldest of those that go as a whole, if there is one.
 async fn first(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Option<Partition>> {
     let found: Vec<Partition> = diesel::sql_query(
-        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse,
-                EXISTS (SELECT 1 FROM pending_deliveries d
-                        WHERE d.delivery_id >= p.first_id AND d.delivery_id < p.end_id) AS pending
-         FROM partitions p WHERE end_id <= $1 AND end_id - 1 > $2 ORDER BY end_id LIMIT 1",
+        "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse, pending
+         FROM partitions p, LATERAL (
+             SELECT EXISTS (SELECT 1 FROM pending_deliveries d
+                            WHERE d.delivery_id >= p.first_id AND d.delivery_id < p.end_id) AS pending) waits
+         WHERE end_id <= $1 AND end_id - 1 > $2 ORDER BY $2 = 0 AND pending, end_id LIMIT 1",
     )
     .bind::<sql_types::BigInt, _>(before)
     .bind::<sql_types::BigInt, _>(after)

@@ -1,11 +1,12 @@
-SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse, EXISTS (SELECT 1
+SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse, pending
+FROM partitions p, LATERAL ( SELECT EXISTS (SELECT 1
 FROM pending_deliveries d
 WHERE d.delivery_id >= p.first_id
-  AND d.delivery_id < p.end_id) AS pending
-FROM partitions p
+  AND d.delivery_id < p.end_id) AS pending) waits
 WHERE end_id <= $1
   AND end_id - 1 > $2
-ORDER BY end_id
+ORDER BY $2 = 0
+  AND pending, end_id
 LIMIT 1
 
 SELECT "events"."id"
