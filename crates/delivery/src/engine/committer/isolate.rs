@@ -27,8 +27,9 @@ use super::{
 };
 use crate::clock;
 
-/// The most commits that may fail in one search.
-const FAILURES_MAX: usize = 64;
+/// The most commits that may fail in one search: a commit of 128 outcomes that are all
+/// refused needs about as many. Each takes a few milliseconds, while publishers wait.
+const FAILURES_MAX: usize = 256;
 
 /// A part of a commit.
 enum Piece {
