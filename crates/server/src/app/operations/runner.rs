@@ -1,7 +1,7 @@
 //! Runs operations in steps.
 //!
-//! A step is one short transaction in the store, which also stores the progress. Between two steps the node pauses for [`REST`]
-//! times as long as the step took. Publishers' commits wait for at most one step, and most wait for none. The pause also gives the disk
+//! A step is one short transaction in the store, which also stores the progress. Between two steps the node pauses for as long as
+//! the step took, so publishers' commits wait for at most one step. On SQLite it pauses for [`REST`] times as long, which gives the disk
 //! time to write what the steps changed.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::app::{
 
 /// The lease of an operation.
 const LEASE: Duration = Duration::from_secs(15);
-/// How long to pause after a step, as a multiple of its duration.
+/// How long to pause after a step on SQLite, as a multiple of its duration.
 const REST: u32 = 3;
 /// Interval at which the log reports progress.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
@@ -179,7 +179,8 @@ impl Work {
             let id = OperationId::from_raw(self.row.id);
             tracing::info!(operation = %id, done = step.done, total = self.row.total, "an operation continues");
         }
-        tokio::time::sleep(took * REST).await;
+        let is_embedded = self.app.store.lease().is_none();
+        tokio::time::sleep(if is_embedded { took * REST } else { took }).await;
         Ok(Some(step))
     }
 
