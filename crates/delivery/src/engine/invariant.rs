@@ -21,7 +21,7 @@ pub(super) enum Invariant {
     MemoryIsCounted,
     /// No more places are taken than there are.
     PlacesAreBounded,
-    /// Free turns and turns that are taken add up to the limit, and the queue's length agrees with what workers are told of it.
+    /// Free turns and turns that are taken add up to the limit, and the length that workers read is that of the queue.
     TurnsAddUp,
     /// A lane waits at most once in a queue.
     QueuedOnce,

@@ -133,7 +133,7 @@ async fn deliveries_by_id(
     Ok(records)
 }
 
-/// A step of it: positions are times, and of each stream only so many rows go at once.
+/// Removes changes before a time, by position, which is a time too. Each call removes a limited number of rows from each stream.
 pub(crate) async fn forget_changes(conn: &mut Connection, before: i64) -> QueryResult<usize> {
     let mut forgotten = 0;
     for (stream, end) in change_positions(conn).await? {

@@ -247,7 +247,7 @@ pub(crate) async fn step_operation(
         .find(id)
         .filter(operations::state.eq(OPERATION_RUNNING))
         .filter(operations::node.eq(node));
-    // Holds the row until the step is stored: whoever ends the operation waits for it.
+    // Locks the row until the step is stored: a call that ends the operation waits for the step.
     let held: Option<OperationRow> = diesel::update(mine)
         .set((operations::leased_until.eq(until), operations::updated_at.eq(now)))
         .get_result(conn)

@@ -179,7 +179,7 @@ pub(crate) async fn retry_delivery(
     };
     match row.due_at {
         FOLLOWS => return Ok(Steered::Follows),
-        // It is in nobody's memory: whoever was asked may have it.
+        // No node has a paused delivery in memory, so the node that got the call becomes its owner.
         PAUSED => {
             diesel::update(pending_deliveries::table.find(delivery))
                 .set((pending_deliveries::due_at.eq(now), pending_deliveries::node.eq(node)))

@@ -99,7 +99,7 @@ pub(crate) async fn acknowledge(
     now: i64,
 ) -> QueryResult<Vec<Acknowledged>> {
     lock_order(conn, &[webhook]).await?;
-    // Locked: whoever removes these rows has acknowledged them, or handed them out again.
+    // Locks the rows. A lease that another call ended before has no row here any more.
     let rows = leased(conn, webhook, leases).await?;
     let Some(organization) = rows.as_slice().first().map(|(row, _)| row.organization_id) else {
         return Ok(Vec::new());
