@@ -6,6 +6,7 @@ mod checkpoint;
 mod commit;
 mod dialect;
 mod files;
+mod health;
 #[cfg(test)]
 mod plans;
 #[expect(

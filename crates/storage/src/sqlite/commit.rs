@@ -1,14 +1,14 @@
 //! The commit on SQLite: single-row statements in a loop. Each is prepared once per connection and costs no round trip.
 
-use diesel::{prelude::*, result::QueryResult, sql_types};
+use diesel::{prelude::*, result::QueryResult};
 
-use super::{at_once, queries};
+use super::{at_once, health, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
     clock::schedule_us,
     row_event::pack,
-    rows::{FOLLOWS, HealthChange, HealthRow, PendingRow},
+    rows::{FOLLOWS, PendingRow},
     schedule::{Record, SCHEDULE},
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries, settings},
     store::CHECKPOINT,
@@ -48,7 +48,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
             .values(ending)
             .execute(conn)?;
     }
-    committed.failing = store_health(conn, &batch.health)?;
+    committed.failing = health::store(conn, &batch.health)?;
     if let Some(changes) = changes::of_batch(batch) {
         at_once(queries::append_changes(conn, 0, &changes))?;
     }
@@ -177,64 +177,4 @@ fn claim_request(
         same: fingerprint == request.fingerprint,
         delivery_count: webhooks.unwrap_or_default().len() / 8,
     }))
-}
-
-#[derive(QueryableByName)]
-struct Known {
-    #[diesel(sql_type = sql_types::BigInt)]
-    webhook_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    failing_since: i64,
-    #[diesel(sql_type = sql_types::Integer)]
-    failures: i32,
-}
-
-/// Stores what came of webhooks' attempts: a statement a table, whose rows come as JSON. Returns what is known of those that
-/// failed.
-fn store_health(conn: &mut SqliteConnection, changes: &[HealthChange]) -> QueryResult<Vec<HealthRow>> {
-    let successes = rows(
-        changes
-            .iter()
-            .filter_map(|change| Some([change.webhook_id, change.succeeded_at?, 0])),
-    );
-    let failures = changes.iter().filter_map(|change| {
-        let since = change.failing_since?;
-        Some([change.webhook_id, since, i64::from(change.failures)])
-    });
-    let failures = rows(failures);
-    if let Some(successes) = &successes {
-        diesel::sql_query(
-            "DELETE FROM webhook_health WHERE webhook_id IN (
-                 SELECT h.webhook_id FROM json_each(?) u CROSS JOIN webhook_health h
-                 WHERE h.webhook_id = u.value ->> 0 AND h.failing_since <= u.value ->> 1)",
-        )
-        .bind::<sql_types::Text, _>(successes)
-        .execute(conn)?;
-        diesel::sql_query(
-            "INSERT INTO webhook_successes (webhook_id, at) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
-             ON CONFLICT (webhook_id) DO UPDATE SET at = max(at, excluded.at)",
-        )
-        .bind::<sql_types::Text, _>(successes)
-        .execute(conn)?;
-    }
-    let Some(failures) = failures else {
-        return Ok(Vec::new());
-    };
-    let known: Vec<Known> = diesel::sql_query(
-        "INSERT INTO webhook_health (webhook_id, failing_since, failures)
-             SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
-         ON CONFLICT (webhook_id) DO UPDATE SET failing_since = min(failing_since, excluded.failing_since),
-             failures = min(failures + excluded.failures, 2147483647)
-         RETURNING webhook_id, failing_since, failures",
-    )
-    .bind::<sql_types::Text, _>(&failures)
-    .load(conn)?;
-    let health = |known: Known| HealthRow::failing((known.webhook_id, known.failing_since, known.failures));
-    Ok(known.into_iter().map(health).collect())
-}
-
-/// Rows of numbers as JSON; `None` where there are none.
-fn rows(rows: impl Iterator<Item = [i64; 3]>) -> Option<String> {
-    let rows: Vec<String> = rows.map(|[a, b, c]| format!("[{a},{b},{c}]")).collect();
-    (!rows.is_empty()).then(|| format!("[{}]", rows.join(",")))
 }
