@@ -45,6 +45,16 @@ class Inbox:
             print(f"verified {message['event']} {message['id']}", flush=True)
 
 
+def verify(secret, headers, body):
+    """Returns the payload of a genuine request, or None. `headers` have names in lower case; `body` is the raw bytes of
+    the request, not JSON that was parsed and serialized again."""
+    try:
+        return Webhook(secret).verify(body, headers)
+    except (WebhookVerificationError, ValueError) as error:  # ValueError: not even text, or no base64
+        print(f"refused: {error}", flush=True)
+        return None
+
+
 class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps the connection for the next delivery
     timeout = 60
@@ -54,13 +64,10 @@ class Receiver(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             self.close_connection = True
             return self.answer(413)
-        # The signature covers the raw bytes, not JSON that was parsed and serialized again.
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        try:
-            payload = self.server.webhook.verify(body, headers)
-        except (WebhookVerificationError, ValueError) as error:  # ValueError: not even text, or no base64
-            print(f"refused: {error}", flush=True)
+        payload = verify(self.server.secret, headers, body)
+        if payload is None:
             return self.answer(401)
         message = {"id": headers["webhook-id"], "event": headers.get("tt-hook-event"), "payload": payload}
         try:
@@ -83,7 +90,7 @@ class Receiver(BaseHTTPRequestHandler):
 def main():
     secret = os.environ.get("HOOKWRIGHT_SIGNING_SECRET") or sys.exit("HOOKWRIGHT_SIGNING_SECRET is not set")
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "4567"))), Receiver)
-    server.webhook = Webhook(secret)
+    server.secret = secret
     server.inbox = Inbox()
     threading.Thread(target=server.inbox.work, daemon=True).start()
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)

@@ -62,7 +62,7 @@ async fn standardwebhooks_gidgethub_and_cryptography_accept_what_is_sent() {
         let mut requests = receiver.requests();
         requests.extend(wait_for_events(&receiver, 1).await);
         for request in requests {
-            let mut input = as_json(&request, secret, created.ed25519_public_key.trim_start_matches("whpk_"));
+            let mut input = as_json(&request, secret, &created.ed25519_public_key);
             input["standard_form"] = json!(standard_form);
             let verdict = run_python_json("tests/python/verify.py", &input).await.unwrap();
             let expected = json!({

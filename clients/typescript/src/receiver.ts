@@ -2,7 +2,7 @@
 //
 // HOOKWRIGHT_SIGNING_SECRET is the webhook's secret, PORT the port on this machine (4567).
 
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import { Webhook } from "standardwebhooks";
@@ -68,8 +68,21 @@ async function read(request: IncomingMessage): Promise<Buffer | undefined> {
   return Buffer.concat(chunks);
 }
 
+/**
+ * Returns the payload of a genuine request, and throws for any other. `body` is the raw bytes of the request, not JSON that was
+ * parsed and serialized again.
+ */
+function verify(secret: string, headers: IncomingHttpHeaders, body: Buffer): unknown {
+  const header = (name: string) => String(headers[name] ?? "");
+  return new Webhook(secret).verify(body, {
+    "webhook-id": header("webhook-id"),
+    "webhook-timestamp": header("webhook-timestamp"),
+    "webhook-signature": header("webhook-signature"),
+  });
+}
+
 /** Answers a request: with its status. */
-async function receive(webhook: Webhook, inbox: Inbox, request: IncomingMessage): Promise<number> {
+async function receive(secret: string, inbox: Inbox, request: IncomingMessage): Promise<number> {
   const body = await read(request);
   if (body === undefined) {
     return 413;
@@ -77,12 +90,7 @@ async function receive(webhook: Webhook, inbox: Inbox, request: IncomingMessage)
   const header = (name: string) => String(request.headers[name] ?? "");
   let payload: unknown;
   try {
-    // The signature covers the raw bytes, not JSON that was parsed and serialized again.
-    payload = webhook.verify(body, {
-      "webhook-id": header("webhook-id"),
-      "webhook-timestamp": header("webhook-timestamp"),
-      "webhook-signature": header("webhook-signature"),
-    });
+    payload = verify(secret, request.headers, body);
   } catch (error) {
     console.log(`refused: ${error instanceof Error ? error.message : error}`);
     return 401;
@@ -99,10 +107,9 @@ const secret = process.env["HOOKWRIGHT_SIGNING_SECRET"];
 if (!secret) {
   throw new Error("HOOKWRIGHT_SIGNING_SECRET is not set");
 }
-const webhook = new Webhook(secret);
 const inbox = new Inbox();
 const server = createServer((request, response) => {
-  receive(webhook, inbox, request).then(
+  receive(secret, inbox, request).then(
     (status) => response.writeHead(status, status === 413 ? { connection: "close" } : {}).end(),
     () => response.destroy(), // the sender broke off
   );
