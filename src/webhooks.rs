@@ -244,8 +244,9 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
             overlap,
             force,
         } => {
+            let name = which.name(&client)?;
             let request = RotateSigningSecretRequest {
-                name: which.name(&client)?,
+                name: name.clone(),
                 signing_secret: signing_secret.map_or(Ok(String::new()), |value| input::read_line(&value))?,
                 overlap: overlap.map(input::duration),
                 force,
@@ -253,7 +254,9 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
             let rotated = service.rotate_signing_secret(request).await?.into_inner();
             client
                 .output
-                .message("RotateSigningSecretResponse", &rotated, show::rotated)?;
+                .message("RotateSigningSecretResponse", &rotated, |rotated| {
+                    show::rotated(&name, rotated)
+                })?;
         }
         WebhooksCommand::RevealSecret(which) => {
             let request = RevealSigningSecretRequest {

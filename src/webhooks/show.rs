@@ -128,12 +128,15 @@ fn rotation(webhook: &Webhook) -> String {
         .rotation
         .as_ref()
         .map(|rotation| output::time(rotation.expire_time.as_ref()));
-    let text = |until| {
-        format!(
-            "the older secret also signs until {until}; end it earlier with `hookwright webhooks complete-rotation`"
-        )
-    };
+    let end = complete_rotation(&webhook.name);
+    let text = |until| format!("the older secret also signs until {until}; end it earlier with `{end}`");
     until.map(text).unwrap_or_default()
+}
+
+/// The command that ends a webhook's rotation.
+fn complete_rotation(name: &str) -> String {
+    let (organization, id) = (names::owner(name), names::id(name));
+    format!("hookwright webhooks complete-rotation {id} --organization {organization}")
 }
 
 /// The resumed webhook, and what happens to its backlog.
@@ -146,13 +149,15 @@ pub(super) fn resumed(response: &ResumeWebhookResponse) -> String {
 }
 
 /// The new secret, and the rules until the old one ends.
-pub(super) fn rotated(response: &RotateSigningSecretResponse) -> String {
+pub(super) fn rotated(name: &str, response: &RotateSigningSecretResponse) -> String {
     let mut text = secret(&response.signing_secret, &response.standard_form);
     match &response.old_secret_expire_time {
         Some(time) => text.push_str(&format!(
             "\n\nThe old secret stays valid until {}. Until then webhook-signature carries a signature of each secret;\n\
-             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. End it earlier: hookwright webhooks complete-rotation",
-            output::time(Some(time))
+             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. \n\
+             To end the rotation earlier, run\n  {}",
+            output::time(Some(time)),
+            complete_rotation(name)
         )),
         None => text.push_str("\n\nThe old secret has ended: only the new one signs."),
     }
