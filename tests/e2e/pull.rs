@@ -5,7 +5,7 @@ use hookwright_proto::v1::{
     ListAttemptsRequest, ListDeliveriesRequest, Ordering, PublishEventRequest, PublishEventResponse, PublishResult,
     PullDeliveriesRequest, PulledDelivery, Webhook, publish_result,
 };
-use hookwright_testkit::DEADLINE;
+use hookwright_testkit::{DEADLINE, until};
 use prost_types::Duration as ProtoDuration;
 use tonic::{Code, Status};
 
@@ -286,4 +286,24 @@ on_both_stores! {
         };
         assert_eq!(installation.deliveries(delivered).await.len(), 40);
     }
+}
+
+#[tokio::test]
+async fn a_metric_shows_the_oldest_expired_event_also_while_a_delivery_keeps_it() {
+    const METRIC: &str = "hookwright_retention_oldest_expired_seconds";
+    let mut installation = Installation::start_with(On::Sqlite, |server| server.arg("--retention", "1s")).await;
+    let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
+    installation.publish("clocking", CLOCKING).await;
+    until("the event to outlive its retention", async || {
+        let seconds = installation.metric(METRIC).await;
+        if seconds >= 1.0 { Ok(()) } else { Err(seconds) }
+    })
+    .await;
+    let pulled = installation.pull(&hook, 10).await.unwrap();
+    assert_eq!(installation.acknowledge(&hook, &pulled).await, [""; 0]);
+    until("the event to be removed", async || {
+        let seconds = installation.metric(METRIC).await;
+        if seconds == 0.0 { Ok(()) } else { Err(seconds) }
+    })
+    .await;
 }

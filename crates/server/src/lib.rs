@@ -394,6 +394,7 @@ async fn work(
         trust,
         Vitals {
             overdue: figures.overdue.clone(),
+            retention: options.retention,
             longest_transaction: longest_transaction.clone(),
         },
     );

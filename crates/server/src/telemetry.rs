@@ -18,7 +18,7 @@ use hookwright_delivery::{
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
 };
-use hookwright_domain::{mask::mask_passwords, outcome::OperatorPart};
+use hookwright_domain::{id::time_us, mask::mask_passwords, outcome::OperatorPart};
 use hookwright_storage::Store;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
@@ -150,6 +150,8 @@ pub(crate) struct Telemetry {
 /// Other components' findings about the store.
 pub(crate) struct Vitals {
     pub(crate) overdue: Overdue,
+    /// How long events are kept; zero keeps them without a limit.
+    pub(crate) retention: Duration,
     pub(crate) longest_transaction: LongestTransaction,
 }
 
@@ -171,6 +173,7 @@ struct Gauges {
     ids_ahead_seconds: Gauge<f64, AtomicU64>,
     hold: Gauge,
     retention_oldest_overdue_seconds: Gauge,
+    retention_oldest_expired_seconds: Gauge,
     longest_transaction_seconds: Gauge,
     sqlite_log_bytes: Gauge,
     sending_paused: Gauge,
@@ -276,6 +279,11 @@ impl Telemetry {
             "retention_oldest_overdue_seconds",
             "Time since the expiry of the oldest expired event without a pending delivery that is still stored, as seen by this node's retention; 0 if there is none",
             &gauges.retention_oldest_overdue_seconds,
+        );
+        add(
+            "retention_oldest_expired_seconds",
+            "Time since the expiry of the oldest stored event, also if a pending delivery keeps it; 0 if no stored event has expired",
+            &gauges.retention_oldest_expired_seconds,
         );
         registry.register(
             "clock_offset_seconds",
@@ -395,6 +403,7 @@ impl Telemetry {
         self.gauges
             .sqlite_log_bytes
             .set(i64::try_from(log_bytes).unwrap_or(i64::MAX));
+        self.read_oldest_expired().await;
         let oldest = OldestDue::find(&self.store, &self.engine);
         if let Ok(Ok(oldest)) = tokio::time::timeout(READY_TIMEOUT, oldest).await {
             let age = |since: Option<i64>| since.map_or(0, age_seconds);
@@ -411,6 +420,19 @@ impl Telemetry {
         encode_registry(&mut text, self.process.read())?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+
+    /// Reads when the oldest stored event expired. While the store does not answer, the last value stays.
+    async fn read_oldest_expired(&self) {
+        let kept_us = i64::try_from(self.vitals.retention.as_micros()).unwrap_or(i64::MAX);
+        let oldest = tokio::time::timeout(READY_TIMEOUT, self.store.oldest_event());
+        if kept_us > 0
+            && let Ok(Ok(oldest)) = oldest.await
+        {
+            let expired = oldest.map_or(i64::MAX, |event| time_us(event).saturating_add(kept_us));
+            let seconds = clock::retention_us().saturating_sub(expired).max(0) / 1_000_000;
+            self.gauges.retention_oldest_expired_seconds.set(seconds);
+        }
     }
 
     /// Ready while the store answers, this node has its lease, and the engine keeps up; else the reason. Notes are added to

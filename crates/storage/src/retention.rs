@@ -8,8 +8,8 @@ use hookwright_domain::id::FANOUT_MAX;
 use crate::{
     batch::Expired,
     error::StoreError,
-    sqlite,
-    store::{Backend, EXPIRE_LIMIT, EXPIRE_LOOK, Store},
+    postgres, sqlite,
+    store::{Backend, EXPIRE_LIMIT, EXPIRE_LOOK, Store, read},
 };
 
 /// The turn to remove expired events. On PostgreSQL it is a session that holds a lock: the turn ends with this value, or with
@@ -37,6 +37,16 @@ impl Store {
                 }))
             }
         }
+    }
+}
+
+impl Store {
+    /// The oldest event that is stored, by its id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn oldest_event(&self) -> Result<Option<i64>, StoreError> {
+        read!(self, oldest_event())
     }
 }
 

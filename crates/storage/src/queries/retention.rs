@@ -59,6 +59,16 @@ pub(crate) async fn expire_stretch(
     Ok(expired)
 }
 
+/// The oldest event that is stored.
+pub(crate) async fn oldest_event(conn: &mut Connection) -> QueryResult<Option<i64>> {
+    events::table
+        .order(events::id)
+        .select(events::id)
+        .first(conn)
+        .await
+        .optional()
+}
+
 /// Removes events with all that belongs to them. None of `kept`, which lie between them, is touched. Returns how many.
 async fn remove(conn: &mut Connection, rows: &[Removable], kept: &[i64]) -> QueryResult<usize> {
     for ((organization, event_ids), request_ids) in retention::requests(rows) {

@@ -33,6 +33,9 @@ pub(super) async fn of_history(calls: &mut Calls<'_>) -> QueryResult<()> {
             event_beginning(conn, org, event, 100).await
         })
         .await?;
+    calls
+        .call("oldest_event", async |conn| oldest_event(conn).await)
+        .await?;
     for (name, filter) in [
         ("list_events", all),
         ("list_events.of_type", of_type),

@@ -1,0 +1,4 @@
+SELECT "events"."id"
+FROM "events"
+ORDER BY "events"."id"
+LIMIT $1

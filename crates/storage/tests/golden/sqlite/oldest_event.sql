@@ -1,0 +1,5 @@
+SELECT `events`.`id`
+FROM `events`
+ORDER BY `events`.`id`
+LIMIT ?
+-- SCAN events
