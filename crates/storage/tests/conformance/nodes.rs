@@ -9,7 +9,9 @@ use hookwright_storage::{
 };
 use hookwright_testkit::{PostgresCluster, TestDatabase, until};
 
-use crate::support::{Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending, session, until_blocked};
+use crate::support::{
+    Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending, session, until_blocked, with_request,
+};
 
 /// A lease so short that it has ended before anybody looks.
 const SHORT: Duration = Duration::from_millis(1);
@@ -298,4 +300,32 @@ async fn a_node_that_comes_back_waits_for_whoever_adopts_its_deliveries() {
     };
     let (again, ()) = tokio::join!(joining, watching);
     assert_eq!(again, number);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_nodes_that_take_the_same_request_ids_in_crossed_order_both_succeed() {
+    const REQUESTS: usize = 2_000;
+    let shared = Shared::new().await;
+    let lease = std::time::Duration::from_secs(60);
+    let (first, second) = (shared.join("first", lease).await, shared.join("second", lease).await);
+    let ids = [IdGenerator::new(first.node(), 0), IdGenerator::new(second.node(), 0)];
+    for round in 0..4 {
+        let batch = |ids: &IdGenerator, is_backwards: bool| {
+            let mut requests: Vec<String> = (0..REQUESTS).map(|at| format!("{round}-{at:05}")).collect();
+            if is_backwards {
+                requests.reverse();
+            }
+            let events = requests
+                .iter()
+                .map(|request| with_request(Fixture::event_by(ids, &[]), request, 1));
+            Batch {
+                events: events.collect(),
+                ..Batch::default()
+            }
+        };
+        let batches = [batch(&ids[0], false), batch(&ids[1], true)];
+        let (one, other) = tokio::join!(first.commit(&batches[0]), second.commit(&batches[1]));
+        let repeats = one.unwrap().repeats.len() + other.unwrap().repeats.len();
+        assert_eq!(repeats, REQUESTS, "each request id is one event's");
+    }
 }
