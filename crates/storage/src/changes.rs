@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use hookwright_domain::varint;
 
 use crate::{
-    batch::{Batch, DeliveryFilter, DeliveryRecord},
+    batch::Batch,
     error::StoreError,
-    postgres, sqlite,
+    postgres,
+    records::{DeliveryFilter, DeliveryRecord},
+    sqlite,
     store::{Backend, Store, read, write},
 };
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use hookwright_domain::{id::time_us, outcome::DeliveryState};
 
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord, Replayed},
+    records::{AttemptSummary, DeliveryFilter, DeliveryRecord, Replayed},
     row_event::{EventOutline, Owed},
     rows::{DELIVERED, EndingRow, FAILED, PAUSED, PendingRow},
     schema::attempts,

@@ -1,11 +1,10 @@
 //! What happened, read for people: events, deliveries, attempts, and which webhooks fail.
 
 use crate::{
-    batch::{
-        AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, PausedKeys, PausedRange,
-    },
     error::StoreError,
+    paused::{PausedKeys, PausedRange},
     postgres,
+    records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord},
     rows::{AttemptRow, HealthRow},
     sqlite,
     store::{Backend, Store, read, write},

@@ -3,7 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `store` | [`Store`]: every operation, in the words of the service |
-//! | [`rows`], [`batch`] | what goes in and comes out |
+//! | [`rows`], [`batch`], `due`, `records` | what goes in and comes out |
 //! | `catalogue`, `history` | of [`Store`]: configuration; what happened, read for people |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
 //! | `retention`, `vitals` | removes expired events step by step; tells how the store is doing |
@@ -30,6 +30,7 @@ pub mod changes;
 pub mod clock;
 mod configuration;
 mod deliveries;
+mod due;
 mod error;
 pub mod fault;
 mod history;
@@ -41,6 +42,7 @@ mod paused;
 mod plans;
 mod postgres;
 pub mod pull;
+mod records;
 pub mod replays;
 mod retention;
 mod row_event;
@@ -60,16 +62,15 @@ mod walk;
 
 use std::time::Duration;
 
-pub use batch::{
-    AttemptSummary, Backlog, Batch, Committed, DeliveryFilter, DeliveryRecord, DueDelivery, EventFilter, EventRecord,
-    Expired, LatestDue, NewEvent, PAUSED_COUNTED, PausedKeys, PausedRange, ReadLimits, Refill, Repeat, Replayed,
-    RequestKey, Steered, StoredEvent, UnfinishedEvent, UnfinishedPage, Waiting,
-};
+pub use batch::{Batch, Committed, NewEvent, Repeat, RequestKey, StoredEvent};
 pub use configuration::{ChangedRows, Missing};
+pub use due::{DueDelivery, LatestDue, ReadLimits, Refill, Steered, UnfinishedEvent, UnfinishedPage, Waiting};
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
+pub use paused::{PAUSED_COUNTED, PausedKeys, PausedRange};
 pub use postgres::remote;
-pub use retention::Retention;
+pub use records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Replayed};
+pub use retention::{Expired, Retention};
 pub use rows::{
     AttemptRow, AuditRow, CatalogueRows, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow,
     EventTypeRow, FAILED, FOLLOWS, FailingRule, GOES_ON, HealthChange, HealthRow, NextAttempt, OrganizationRow, PAUSED,

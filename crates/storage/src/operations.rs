@@ -12,20 +12,27 @@
 //! at a bounded number of rows and notes how far it is, so that a step is done once, however often it is tried. A pass goes through
 //! the index of what is due; rows may move behind it, so the operation has succeeded when a whole pass found nothing.
 
-use std::time::Duration;
+mod discard;
+mod pass;
+mod row;
 
-use diesel::prelude::*;
+use std::time::Duration;
 
 use crate::{
     batch::NewEvent,
-    clock,
     configuration::ConfigurationPart,
     error::StoreError,
     postgres,
     rows::AuditRow,
-    schema::operations,
     sqlite,
     store::{Backend, Store, configure, read, write},
+};
+
+pub(crate) use self::pass::{Looked, NO_NODE, Seen, VISITED, Visited};
+pub use self::{
+    discard::Discard,
+    pass::{OperationStep, Place},
+    row::{OperationKind, OperationRow},
 };
 
 /// How many deliveries are dealt with in the call itself.
@@ -44,263 +51,6 @@ pub const OPERATION_CANCELLED: i32 = 2;
 /// An operation that could not go on.
 pub const OPERATION_FAILED: i32 = 3;
 
-/// What is done to the deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationKind {
-    /// The backlog of a webhook that was resumed is cancelled.
-    DiscardBacklog,
-    /// What is pending for a deleted webhook is cancelled.
-    DeleteWebhook,
-    /// What is pending for the webhooks of a deleted organization is cancelled.
-    DeleteOrganization,
-    /// Deliveries to a webhook that is not ordered any more become due.
-    ReleaseOrder,
-}
-
-impl OperationKind {
-    const ALL: [Self; 4] = [
-        Self::DiscardBacklog,
-        Self::DeleteWebhook,
-        Self::DeleteOrganization,
-        Self::ReleaseOrder,
-    ];
-
-    /// Its name in the store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DiscardBacklog => "discard_backlog",
-            Self::DeleteWebhook => "delete_webhook",
-            Self::DeleteOrganization => "delete_organization",
-            Self::ReleaseOrder => "release_order",
-        }
-    }
-
-    /// The kind of a name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// Whether the webhook goes on: then new deliveries come to wait meanwhile.
-    pub(crate) const fn keeps_webhook(self) -> bool {
-        matches!(self, Self::DiscardBacklog | Self::ReleaseOrder)
-    }
-
-    /// Why deliveries are cancelled by it.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::DiscardBacklog => "backlog_discarded",
-            Self::DeleteWebhook | Self::DeleteOrganization | Self::ReleaseOrder => "webhook_deleted",
-        }
-    }
-}
-
-/// An operation as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
-#[diesel(table_name = operations)]
-pub struct OperationRow {
-    /// Its id.
-    pub id: i64,
-    /// The organization.
-    pub organization_id: i64,
-    /// The organization's name.
-    pub organization: String,
-    /// See [`OperationKind`].
-    pub kind: String,
-    /// The webhook; `None` for all of the organization.
-    pub webhook_id: Option<i64>,
-    /// It concerns deliveries up to this id.
-    pub through: i64,
-    /// Who asked.
-    pub actor: String,
-    /// One of [`OPERATION_RUNNING`], [`OPERATION_SUCCEEDED`], [`OPERATION_CANCELLED`], [`OPERATION_FAILED`].
-    pub state: i32,
-    /// Why it failed or was cancelled.
-    pub error: Option<String>,
-    /// The pass is done up to this webhook,
-    pub at_webhook: i64,
-    /// node,
-    pub at_node: i32,
-    /// due time,
-    pub at_due: i64,
-    /// and delivery.
-    pub at_delivery: i64,
-    /// Deliveries that this pass found.
-    pub found: i64,
-    /// Deliveries that are done.
-    pub done: i64,
-    /// Deliveries that there were; `None` until they are counted, and for more than [`COUNTED_MAX`].
-    pub total: Option<i64>,
-    /// Who works on it.
-    pub node: i32,
-    /// Until when nobody else does.
-    pub leased_until: i64,
-    /// When it was asked for.
-    pub created_at: i64,
-    /// When it came further for the last time.
-    pub updated_at: i64,
-    /// When it ended.
-    pub ended_at: Option<i64>,
-    /// When it was begun, by the schedule clock; 0 where that is not known.
-    pub begun_at: i64,
-}
-
-impl OperationRow {
-    /// The operation that a change of a webhook, or else of an organization, begins. It has the id and the actor of the change's
-    /// line in the audit log.
-    pub(crate) fn of_change(
-        kind: OperationKind,
-        organization_id: i64,
-        webhook_id: Option<i64>,
-        audit: &AuditRow,
-    ) -> Self {
-        let start = Place::START;
-        Self {
-            id: audit.id,
-            organization_id,
-            organization: audit.resource.split('/').nth(1).unwrap_or_default().to_owned(),
-            kind: kind.as_str().to_owned(),
-            webhook_id,
-            through: if kind == OperationKind::DiscardBacklog {
-                audit.id
-            } else {
-                i64::MAX
-            },
-            actor: audit.actor.clone(),
-            state: OPERATION_RUNNING,
-            error: None,
-            at_webhook: start.webhook,
-            at_node: start.node,
-            at_due: start.due,
-            at_delivery: start.delivery,
-            found: 0,
-            done: 0,
-            total: None,
-            node: NO_NODE,
-            leased_until: 0,
-            created_at: audit.at,
-            updated_at: audit.at,
-            ended_at: None,
-            begun_at: clock::schedule_us(),
-        }
-    }
-
-    /// Whether it makes an operation of a kind for a webhook, or for a whole organization, pointless.
-    pub(crate) fn replaces(&self, webhook: Option<i64>, kind: &str) -> bool {
-        match self.kind() {
-            OperationKind::DeleteOrganization => true,
-            OperationKind::DeleteWebhook => webhook == self.webhook_id,
-            OperationKind::DiscardBacklog | OperationKind::ReleaseOrder => {
-                webhook == self.webhook_id && kind == self.kind
-            }
-        }
-    }
-
-    /// What is done to the deliveries.
-    pub fn kind(&self) -> OperationKind {
-        OperationKind::of(&self.kind).unwrap_or(OperationKind::DeleteWebhook)
-    }
-
-    /// How far the pass is.
-    pub(crate) fn place(&self) -> Place {
-        Place {
-            webhook: self.at_webhook,
-            node: self.at_node,
-            due: self.at_due,
-            delivery: self.at_delivery,
-        }
-    }
-}
-
-/// A place in the index of what is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub(crate) webhook: i64,
-    pub(crate) node: i32,
-    pub(crate) due: i64,
-    pub(crate) delivery: i64,
-}
-
-impl Place {
-    /// Before everything.
-    pub(crate) const START: Self = Self::before(i64::MIN);
-
-    /// Before everything of a webhook.
-    pub(crate) const fn before(webhook: i64) -> Self {
-        Self {
-            webhook,
-            node: i32::MIN,
-            due: i64::MIN,
-            delivery: i64::MIN,
-        }
-    }
-
-    /// After everything of a webhook.
-    pub(crate) const fn after(webhook: i64) -> Self {
-        Self {
-            webhook,
-            node: i32::MAX,
-            due: i64::MAX,
-            delivery: i64::MAX,
-        }
-    }
-}
-
-/// A row that a pass looks at.
-#[derive(Clone, Copy, Debug, QueryableByName)]
-pub(crate) struct Seen {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    pub(crate) delivery_id: i64,
-    #[diesel(sql_type = diesel::sql_types::Integer)]
-    pub(crate) node: i32,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    pub(crate) due_at: i64,
-}
-
-/// A webhook that a pass comes to.
-#[derive(Clone, Copy, Debug, QueryableByName)]
-pub(crate) struct Visited {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    pub(crate) id: i64,
-    #[diesel(sql_type = diesel::sql_types::Bool)]
-    pub(crate) waits: bool,
-}
-
-/// Rows that a pass looked at.
-#[derive(Clone, Debug)]
-pub(crate) struct Looked {
-    /// The deliveries.
-    pub(crate) deliveries: Vec<i64>,
-    /// How far the pass is.
-    pub(crate) place: Place,
-    /// Whether it is at its end.
-    pub(crate) complete: bool,
-}
-
-impl Looked {
-    /// The deliveries up to an id.
-    pub(crate) fn concerned(&self, through: i64) -> Vec<i64> {
-        self.deliveries.iter().copied().filter(|id| *id <= through).collect()
-    }
-}
-
-/// The number of no node.
-pub(crate) const NO_NODE: i32 = -1;
-/// How many webhooks one step comes to.
-pub(crate) const VISITED: i64 = 200;
-
-/// What one step did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OperationStep {
-    /// Deliveries done by it.
-    pub rows: usize,
-    /// Deliveries done so far.
-    pub done: i64,
-    /// The webhook has deliveries that became due.
-    pub due: bool,
-    /// A whole pass found nothing more.
-    pub finished: bool,
-}
-
 /// What a change did to the deliveries that it concerns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Begun {
@@ -308,42 +58,6 @@ pub struct Begun {
     pub rows: usize,
     /// Whether the operation was begun, because there are more.
     pub operation: bool,
-}
-
-/// A backlog that is being discarded: until that is done nothing of it is read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Discard {
-    /// Deliveries up to this id belong to it.
-    pub through: i64,
-    /// What comes to wait after it began is due at or after this time.
-    pub since: i64,
-}
-
-/// How far apart the schedule clocks of nodes may be for [`Discard::since`], in microseconds.
-const CLOCKS_APART_US: i64 = 600_000_000;
-
-impl Discard {
-    /// Of deliveries up to an id, begun now.
-    pub fn begin(through: i64) -> Self {
-        Self::new(through, clock::schedule_us())
-    }
-
-    /// That of an operation.
-    pub fn of(row: &OperationRow) -> Self {
-        Self::new(row.through, row.begun_at)
-    }
-
-    fn new(through: i64, begun_at: i64) -> Self {
-        Self {
-            through,
-            since: begun_at - CLOCKS_APART_US,
-        }
-    }
-
-    /// From which due time on to look at `now`: everything, where the clock is behind the beginning of the discard.
-    pub(crate) fn due_from(self, now: i64) -> i64 {
-        if now < self.since { i64::MIN } else { self.since }
-    }
 }
 
 /// What came of a step of [`Store::cancel_pending`].

@@ -2,7 +2,50 @@
 
 use diesel::{dsl::sql, expression::SqlLiteral, sql_types::Bool};
 
-use crate::batch::{PAUSED_COUNTED, PausedKeys};
+/// A webhook with paused keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PausedKeys {
+    /// Its organization.
+    pub organization_id: i64,
+    /// The webhook.
+    pub webhook_id: i64,
+    /// How many of its keys are paused; more than [`PAUSED_COUNTED`] stands for any number above it.
+    pub keys: usize,
+}
+
+/// How many paused keys of a webhook are counted, and how many deliveries that wait behind one.
+pub const PAUSED_COUNTED: usize = 1_000;
+
+/// Which webhooks to look for paused keys of, in order of organization and webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PausedRange {
+    /// Only those of this organization.
+    pub organization: Option<i64>,
+    /// Only those after this organization and webhook.
+    pub after: (i64, i64),
+    /// Only those with ids up to this one.
+    pub last: i64,
+}
+
+impl PausedRange {
+    /// Webhooks of an organization, from one through another.
+    pub fn of(organization: i64, first: i64, last: i64) -> Self {
+        Self {
+            organization: Some(organization),
+            after: (organization, first.saturating_sub(1)),
+            last,
+        }
+    }
+
+    /// All webhooks after a place.
+    pub fn all_after(after: (i64, i64)) -> Self {
+        Self {
+            organization: None,
+            after,
+            last: i64::MAX,
+        }
+    }
+}
 
 /// How many rows of paused keys are read at once: one more than are counted of a webhook.
 pub(crate) const STEP: i64 = PAUSED_COUNTED as i64 + 1;

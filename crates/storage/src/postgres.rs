@@ -60,11 +60,12 @@ pub(crate) use self::migrate::migrate;
 use self::{identity::Identity, scope::KEY_64, session::Loan, sightings::Sightings};
 use crate::{
     DEADLINE,
-    batch::{Batch, Committed, Expired, NewEvent},
+    batch::{Batch, Committed, NewEvent},
     clock::reference_us,
     configuration::ConfigurationPart,
     error::StoreError,
     nodes::NodeOptions,
+    retention::Expired,
     store::StoreOptions,
     vitals::LongTransaction,
 };

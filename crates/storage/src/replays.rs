@@ -3,9 +3,10 @@
 use diesel::prelude::*;
 
 use crate::{
-    batch::{DeliveryRecord, StoredEvent},
+    batch::StoredEvent,
     error::StoreError,
     postgres,
+    records::DeliveryRecord,
     rows::AuditRow,
     schema::replays,
     sqlite,

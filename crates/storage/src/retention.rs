@@ -6,11 +6,25 @@ use diesel_async::AsyncPgConnection;
 use hookwright_domain::id::FANOUT_MAX;
 
 use crate::{
-    batch::Expired,
     error::StoreError,
     postgres, sqlite,
     store::{Backend, EXPIRE_LIMIT, EXPIRE_LOOK, Store, read},
 };
+
+/// What a step of retention did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many events were removed, with all that belongs to them; about how many, where they went as a whole partition.
+    pub events: usize,
+    /// Where to go on, if there may be more.
+    pub next: Option<i64>,
+    /// The first of what had outlived its retention when the step began, as a place among event ids. On PostgreSQL events go
+    /// by whole days, and a day counts from its end.
+    pub overdue: Option<i64>,
+    /// Why a day could not go as a whole, in the database's words: most likely because somebody reads it. The same step may
+    /// succeed later, and `next` leads past it.
+    pub busy: Option<String>,
+}
 
 /// The turn to remove expired events. On PostgreSQL it is a session that holds a lock: the turn ends with this value, or with
 /// the session.

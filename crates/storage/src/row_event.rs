@@ -10,10 +10,7 @@ use diesel::{
 };
 use hookwright_domain::id::{EventId, time_us};
 
-use crate::{
-    batch::{EventRecord, StoredEvent},
-    schema::events,
-};
+use crate::{batch::StoredEvent, records::EventRecord, schema::events};
 
 /// An event as its table has it.
 #[derive(Clone, Debug, Queryable)]

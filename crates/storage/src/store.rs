@@ -3,7 +3,8 @@
 use hookwright_domain::mask::mask_passwords;
 
 use crate::{
-    batch::*,
+    batch::{Batch, Committed},
+    due::{LatestDue, ReadLimits, Refill, Steered, UnfinishedPage},
     error::{CommitError, StoreError},
     nodes::NodeOptions,
     operations::Discard,

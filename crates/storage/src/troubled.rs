@@ -5,7 +5,7 @@ use diesel::{Queryable, dsl::sql, expression::SqlLiteral, sql_types::Bool};
 use hookwright_domain::{id::first_at, outcome::DeliveryState};
 
 use crate::{
-    batch::DeliveryFilter,
+    records::DeliveryFilter,
     row_event::{EventOutline, Owed},
 };
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use diesel::{QueryableByName, sql_types};
 
 use crate::{
-    batch::Waiting,
+    due::Waiting,
     error::StoreError,
     nodes::WAITING_COUNTED_MAX,
     postgres,

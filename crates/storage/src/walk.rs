@@ -1,6 +1,6 @@
 //! How lists walk what is stored: in stretches, newest first, with a bounded amount of work for each call.
 
-use crate::batch::EventFilter;
+use crate::records::EventFilter;
 
 impl EventFilter {
     /// How many events to look at together first, for a page of so many.

@@ -18,8 +18,8 @@ use hookwright_domain::id::first_at;
 
 use super::{Flag, compaction, queries, scope::KEY_64, session};
 use crate::{
-    batch::Expired,
     error::StoreError,
+    retention::Expired,
     store::{EXPIRE_LIMIT, EXPIRE_LOOK},
 };
 

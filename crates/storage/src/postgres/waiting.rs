@@ -5,7 +5,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 pub(crate) use super::commit::insert_endings;
 use crate::{
-    batch::Waiting,
+    due::Waiting,
     operations::{Place, Seen, Visited},
     rows::{FOLLOWS, PendingRow},
     schema::pending_deliveries,

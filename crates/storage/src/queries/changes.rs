@@ -9,9 +9,9 @@ use super::{
     prelude::*,
 };
 use crate::{
-    batch::{DeliveryFilter, DeliveryRecord},
     changes::{self, Changes, Positions},
     clock,
+    records::{DeliveryFilter, DeliveryRecord},
     schema::{attempts, delivery_changes, delivery_endings},
 };
 

@@ -10,8 +10,8 @@ use hookwright_domain::id::first_at;
 
 use super::{ID_CHUNK, prelude::*, troubled::list_troubled};
 use crate::{
-    batch::{AttemptSummary, DeliveryFilter, DeliveryRecord},
     deliveries::{BROAD, LastReplays, Page, REPLAYS, REPLAYS_OF_ONE, REPLAYS_TOGETHER, SUMMARY, assemble},
+    records::{AttemptSummary, DeliveryFilter, DeliveryRecord},
     row_event::{EventOutline, OUTLINE, Owed},
     rows::{EndingRow, PendingRow},
     schema::{attempts, delivery_endings, event_replays, events, pending_deliveries},

@@ -7,8 +7,8 @@ use hookwright_domain::id::first_at;
 
 use super::prelude::*;
 use crate::{
-    batch::{AttemptSummary, EventFilter, EventRecord},
     deliveries::SUMMARY,
+    records::{AttemptSummary, EventFilter, EventRecord},
     row_event::{EventHead, EventRow, beginning, head},
     rows::AttemptRow,
     schema::{attempts, events, idempotency_keys},

@@ -3,9 +3,10 @@
 
 use super::{audit::append_audit, changes::note_changes, dialect::lock_order, prelude::*};
 use crate::{
-    batch::{Backlog, PausedKeys, PausedRange, Steered},
     clock,
-    paused::{STEP, count_keys, is_paused},
+    due::Steered,
+    paused::{PausedKeys, PausedRange, STEP, count_keys, is_paused},
+    records::Backlog,
     rows::{AuditRow, ENDING_CANCELLED, EndingRow, FOLLOWS, PAUSED, PendingRow},
     schema::{delivery_endings, pending_deliveries},
 };

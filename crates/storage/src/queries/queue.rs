@@ -6,7 +6,8 @@ use diesel::dsl::max;
 
 use super::{ID_CHUNK, PAYLOAD_CHUNK, prelude::*};
 use crate::{
-    batch::{DueDelivery, LatestDue, ReadLimits, Refill, StoredEvent, UnfinishedEvent, UnfinishedPage},
+    batch::StoredEvent,
+    due::{DueDelivery, LatestDue, ReadLimits, Refill, UnfinishedEvent, UnfinishedPage},
     operations::Discard,
     row_event::{EventRow, payload_length},
     rows::{HealthRow, PAUSED, PendingRow},

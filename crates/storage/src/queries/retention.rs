@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::{
-    batch::Expired,
+    retention::Expired,
     retention::{self, Removable},
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries},
 };

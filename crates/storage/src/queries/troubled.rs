@@ -7,9 +7,9 @@ use super::{
     prelude::*,
 };
 use crate::{
-    batch::{DeliveryFilter, DeliveryRecord},
     deliveries::Page,
     paused::is_paused,
+    records::{DeliveryFilter, DeliveryRecord},
     schema::{attempts, delivery_endings, pending_deliveries},
     troubled::{self, Kinds, Range, TroubledId, merge, owed},
     walk::{STRETCH, next_stretch},

@@ -7,7 +7,7 @@ use diesel::{
 
 use super::dialect::RunQueryDsl as _;
 use crate::{
-    batch::Waiting,
+    due::Waiting,
     operations::{Place, Seen, Visited},
     rows::{EndingRow, FOLLOWS, PendingRow},
     schema::{delivery_endings, pending_deliveries},

@@ -5,7 +5,7 @@ use diesel::result::QueryResult;
 use super::super::*;
 use super::Calls;
 use crate::{
-    batch::LatestDue,
+    due::LatestDue,
     plans::{filled::ORGANIZATION, samples},
     pull::Portion,
     rows::{EndedSessionRow, FailingRule, RevokedLinkRow, WebhookRow},

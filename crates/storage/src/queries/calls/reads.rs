@@ -7,10 +7,12 @@ use super::super::*;
 use super::Calls;
 use crate::{
     audit::AuditFilter,
-    batch::{DeliveryFilter, EventFilter, PausedRange, ReadLimits},
     changes::Positions,
+    due::ReadLimits,
     operations::Discard,
+    paused::PausedRange,
     plans::filled::{EVENT, Filled, ORGANIZATION},
+    records::{DeliveryFilter, EventFilter},
 };
 
 pub(super) async fn of_history(calls: &mut Calls<'_>) -> QueryResult<()> {
