@@ -14,9 +14,10 @@ use tokio::{sync::mpsc, time::interval};
 
 use crate::{
     app::App,
-    connector_options,
-    options::{Options, SettingInForce},
-    target_policy,
+    options::{
+        Options, SettingInForce,
+        parts::{connector_options, target_policy},
+    },
     telemetry::{self, Telemetry, trust::Trust},
     tls::{Certificates, Stamp},
 };
