@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
     WebhookExplanation, test_webhook_filter_request,
 };
 
-use super::{Api, conditions, events::payload_of, name};
+use super::{Api, conditions, name, publish::payload_of};
 use crate::app::{
     access::Caller,
     error::{AppError, AppResult},

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{
-    events::{Origin, publish_all},
     guard::Admission,
+    publish::{Origin, publish_all},
 };
 use crate::app::{App, access::Caller};
 
