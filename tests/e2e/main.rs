@@ -37,7 +37,9 @@
 //! | `cancelling` | callers that leave in the middle of their calls |
 //! | `access` | tokens, health, reflection, metrics, exposure |
 //! | `telemetry` | traces as a collector receives them |
-//! | `operator_faults` | faults of the operator's own parts and of the store |
+//! | `operator_faults` | faults of the operator's own parts |
+//! | `store_faults` | a store that refuses rows or slows down |
+//! | `disabling` | failing webhooks, and which failures disable them |
 //! | `audit` | who changed what, for those who may know |
 //! | `portal` | links that let customers into the console |
 //! | `installation` | what an installation tells of itself |
@@ -64,6 +66,7 @@ mod command_line;
 mod console;
 mod contract;
 mod databases;
+mod disabling;
 mod door;
 mod durability;
 mod examples;
@@ -89,6 +92,7 @@ mod response_sizes;
 mod schemas;
 mod searching;
 mod steering;
+mod store_faults;
 mod subscriptions;
 mod support;
 mod targets;

@@ -3,8 +3,8 @@
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest,
     CreatePortalLinkResponse, CreateTokenRequest, CreateWebhookRequest, Delivery, DeliveryState, EventType,
-    GetDeliveryRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Token, TokenScope, Webhook,
-    audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
+    GetDeliveryRequest, GetWebhookRequest, ListDeliveriesRequest, PublishEventRequest, PublishEventResponse, Token,
+    TokenScope, Webhook, audit_service_client::AuditServiceClient, delivery_service_client::DeliveryServiceClient,
     event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
     installation_service_client::InstallationServiceClient, node_service_client::NodeServiceClient,
     operation_service_client::OperationServiceClient, organization_service_client::OrganizationServiceClient,
@@ -228,6 +228,19 @@ impl Installation {
             .unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
             .parse()
             .unwrap()
+    }
+
+    pub(crate) async fn get_webhook(&mut self, name: &str) -> Webhook {
+        let request = GetWebhookRequest { name: name.to_owned() };
+        self.clients.webhooks.get_webhook(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn metric_until(&self, name: &str, expected: impl Fn(f64) -> bool) -> f64 {
+        until(&format!("the metric {name}"), async || {
+            let value = self.metric(&format!("hookwright_{name}")).await;
+            if expected(value) { Ok(value) } else { Err(value) }
+        })
+        .await
     }
 
     /// The largest memory of the server so far, in MiB.
