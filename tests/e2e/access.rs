@@ -1,4 +1,4 @@
-//! Tokens, health, reflection, the HTTP listener, and what must not start.
+//! Tokens, health, reflection, the HTTP listener, and configurations that the server refuses to start with.
 
 use hookwright_testkit::{DEADLINE, Receiver, python::run_python_json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,7 +7,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::support::{CLOCKING, Clients, Installation, On, channel, event, on_both_stores};
 
-/// A GET over HTTP/1.0: the whole response.
+/// Sends a GET over HTTP/1.0 and returns the whole response.
 pub(crate) async fn get(address: &str, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream
@@ -41,7 +41,7 @@ async fn g01_every_call_needs_a_token() {
     }
     let token_file = installation.server.data_directory().join("admin-token");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(token_file).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600, "only its owner reads the admin token");
+    assert_eq!(mode & 0o777, 0o600, "only its owner may read the admin token");
     let database = std::fs::read(installation.server.data_directory().join("hookwright.db")).unwrap();
     let token = installation.server.token().unwrap();
     assert!(
@@ -78,7 +78,7 @@ on_both_stores! {
     }
 }
 
-/// A generic client that others wrote, which knows nothing but the address: what grpcurl does.
+/// A generic reflection client from another project, which knows only the address, as grpcurl does.
 #[tokio::test]
 async fn a_reflection_client_publishes_without_generated_code() {
     let installation = Installation::start(On::Sqlite).await;

@@ -1,4 +1,4 @@
-//! The audit log: what was changed, by whom, for those who may know.
+//! The audit log: what changed, who changed it, and which callers may read it.
 
 use hookwright_proto::v1::{
     AuditEntry, CreateWebhookRequest, DeleteWebhookRequest, GetWebhookRequest, ListAuditEntriesRequest,
@@ -72,7 +72,7 @@ on_both_stores! {
         let rotated = clients.webhooks.rotate_signing_secret(request).await.unwrap().into_inner();
         let request = RevealSigningSecretRequest { name: name.clone() };
         clients.webhooks.reveal_signing_secret(request).await.unwrap();
-        // What changes nothing leaves no entry.
+        // A call that changes nothing adds no entry.
         clients.webhooks.get_webhook(GetWebhookRequest { name: name.clone() }).await.unwrap();
         clients.webhooks.delete_webhook(DeleteWebhookRequest { name: name.clone() }).await.unwrap();
 
@@ -94,7 +94,8 @@ on_both_stores! {
         let update = entries[3].details.as_ref().unwrap();
         assert_eq!(texts(field(update, &["events", "from"])), ["clocking"]);
         assert_eq!(texts(field(update, &["events", "to"])), ["*"]);
-        assert_eq!(texts(field(update, &["headers", "to"])), ["X-Key"], "that the value changed is told, not what it is");
+        assert_eq!(texts(field(update, &["headers", "to"])), ["X-Key"], "the log shows that the value changed, without \
+                                                                         the value");
         assert_eq!(update.fields.len(), 2, "nothing else changed: {update:?}");
         let created = entries[4].details.as_ref().unwrap();
         assert_eq!(texts(field(created, &["payload_url"])), [receiver.url("/payload")]);
@@ -112,7 +113,7 @@ on_both_stores! {
             actions(&all)[..4],
             ["token.create", "event_type.create", "organization.create", "organization.create"]
         );
-        assert_eq!(all.last().unwrap().actor, "hookwright", "what the first start made");
+        assert_eq!(all.last().unwrap().actor, "hookwright", "the entry of the first start");
         assert_eq!(all.last().unwrap().actor_display_name, "Hookwright");
         assert_eq!(actions(&list(admin, of(ACME)).await.unwrap()), ["token.create", "organization.create"]);
         let by_admin = ListAuditEntriesRequest { actor: all[0].actor.clone(), ..of(ALL) };

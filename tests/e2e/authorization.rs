@@ -1,5 +1,5 @@
-//! What each call needs: every call of the API refuses a caller without a token, with one of a lesser scope, and with one of another
-//! organization. A call that is not listed here fails the test.
+//! The authorization that each call requires. Every call of the API refuses a caller without a token, with a token of a
+//! lesser scope, and with a token of another organization. A call that is not listed here fails the test.
 
 use hookwright_domain::id::{OperationId, PortalLinkId, ReplayId};
 use hookwright_proto::v1::{ListDeliveriesRequest, TokenScope};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{ACME, CLOCKING, Installation, On, id_of, token};
 
-/// The objects of the organization that the calls name.
+/// The organization's objects that the calls name.
 struct Names {
     webhook: String,
     event: String,
@@ -16,7 +16,7 @@ struct Names {
     token: String,
 }
 
-/// Each call with what it needs, and a request that only its caller's rights keep from being answered.
+/// Each call with its required authorization, and a request that would succeed with sufficient rights.
 fn calls(names: &Names) -> Map<String, Value> {
     let (acme, webhook) = (ACME, names.webhook.as_str());
     let publish = json!({ "organization": acme, "eventType": "clocking", "json": "e30=" });
@@ -173,7 +173,8 @@ fn calls(names: &Names) -> Map<String, Value> {
     calls
 }
 
-/// The calls that name no organization. A token that is limited to one is refused where the call is about all of them.
+/// Calls that name no organization. A token that is limited to one organization is refused where the call concerns all
+/// of them.
 fn calls_of_all() -> Map<String, Value> {
     let event_type = json!({ "name": "eventTypes/clocking" });
     let mut calls = Map::new();

@@ -1,4 +1,4 @@
-//! Bad input gets the right code, the fields at fault and the fix; and nothing of it is stored.
+//! Bad input: the response has the right code, the fields at fault and the fix, and nothing of it is stored.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, webhook},
 };
 
-/// The status has this code, exactly one `ErrorInfo`, and names this field.
+/// Asserts that the status has this code, exactly one `ErrorInfo`, and a violation of this field.
 fn assert_refused(what: &str, status: &Status, code: Code, field: &str) {
     assert_eq!(status.code(), code, "{what}: {status:?}");
     let details = status.get_error_details();
@@ -73,7 +73,7 @@ on_both_stores! {
         assert!(status.get_error_details().resource_info().is_some());
         let request = ListEventsRequest { parent: ACME.to_owned(), ..Default::default() };
         let stored = installation.clients.events.list_events(request).await.unwrap().into_inner().events;
-        assert_eq!(stored, [], "nothing of all that was stored");
+        assert_eq!(stored, [], "none of these events is stored");
     }
 
     async fn bad_webhooks_are_refused_and_nothing_is_stored(on: On) {
@@ -219,7 +219,8 @@ async fn an_organization_has_at_most_as_many_webhooks_as_the_setting_says() {
 
 #[tokio::test]
 async fn a_blocked_name_and_the_environments_proxy() {
-    // S38: a proxy in the environment is not used: the webhook arrives although nothing listens there.
+    // S38: proxy variables in the environment are ignored. The webhook receives its events although the proxy's port is
+    // closed.
     let settings = |server: hookwright_testkit::server::TestServerBuilder| {
         server
             .env("HTTP_PROXY", "http://127.0.0.1:1")
@@ -270,7 +271,7 @@ async fn a_deadline_that_has_passed_is_an_answer() {
     );
 }
 
-/// Signing secrets that were copied with something around them.
+/// Signing secrets that were copied with extra characters around them.
 const COPIED_BADLY: [&str; 5] = [
     "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::support::{ACME, CLOCKING, Installation, On, SECRET, on_both_stores, token};
 
-/// Numbers without order, the same in every run.
+/// Pseudorandom numbers, the same in every run.
 struct Moments(u64);
 
 impl Moments {
@@ -36,7 +36,7 @@ impl Moments {
         (self.0 >> 33) % most
     }
 
-    /// A moment at which a caller leaves: most calls are under way then.
+    /// A random delay after which a caller leaves. Most calls are in flight then.
     fn next(&mut self) -> Duration {
         let most = [300, 3_000, 20_000][usize::try_from(self.below(3)).unwrap()];
         Duration::from_micros(self.below(most))
@@ -53,7 +53,7 @@ fn fetched() -> Webhook {
 }
 
 impl Installation {
-    /// Pulls what waits, for so many seconds, and returns the ids to acknowledge it by.
+    /// Pulls pending deliveries with leases of this many seconds, and returns their acknowledgement ids.
     async fn pull_for(&mut self, webhook: &str, max: i32, seconds: i64) -> Vec<String> {
         let request = PullDeliveriesRequest {
             webhook: webhook.to_owned(),
@@ -73,14 +73,14 @@ impl Installation {
         self.deliveries(filter).await
     }
 
-    /// Waits until no session of the database is in a transaction or a statement. On SQLite there are no sessions.
+    /// Waits until no session of the database is in a transaction or a statement. SQLite has no sessions.
     async fn at_rest(&self) {
         let Some(database) = &self.database else { return };
         let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
             .await
             .unwrap();
         tokio::spawn(connection);
-        until("the sessions to be at rest", async || {
+        until("idle sessions", async || {
             let query = "SELECT state || ': ' || query FROM pg_stat_activity
                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
                   AND state LIKE 'idle in transaction%' AND clock_timestamp() - state_change > interval '1 second'";
@@ -96,7 +96,7 @@ impl Installation {
     }
 }
 
-/// In so many rounds one has an operation to cancel.
+/// In one of this many rounds there is an operation to cancel.
 const ROUNDS_PER_OPERATION: usize = 3;
 
 impl Installation {
@@ -114,7 +114,7 @@ impl Installation {
         begun.into_inner().name
     }
 
-    /// Ends a replay, whether or not somebody else has cancelled it.
+    /// Ends a replay, even if another call has cancelled it.
     async fn end_replay(&mut self, name: &str) {
         let request = CancelReplayRequest { name: name.to_owned() };
         if let Err(status) = self.clients.replays.cancel_replay(request).await {
@@ -122,7 +122,7 @@ impl Installation {
         }
     }
 
-    /// Begins to discard a backlog that is too large for a call, and returns the operation's name.
+    /// Begins to discard a backlog that is too large for one call, and returns the operation's name.
     async fn discarding(&mut self, webhook: &str) -> String {
         self.publish_batch("backlog", "{}", 2_000).await;
         let update = UpdateWebhookRequest {
@@ -144,7 +144,7 @@ impl Installation {
         resumed.into_inner().operation
     }
 
-    /// The replays that were cancelled, in the order of their names.
+    /// The replays that were cancelled, sorted by name.
     async fn cancelled_replays(&mut self) -> Vec<String> {
         let request = ListReplaysRequest {
             parent: ACME.to_owned(),
@@ -157,7 +157,7 @@ impl Installation {
         sorted(cancelled.map(|replay| replay.name))
     }
 
-    /// Waits until no operation runs, and returns those that somebody cancelled, in the order of their names.
+    /// Waits until no operation runs, and returns those that a caller cancelled, sorted by name.
     async fn cancelled_operations(&mut self) -> Vec<String> {
         let operations = until("the operations to end", async || {
             let request = ListOperationsRequest {
@@ -175,7 +175,7 @@ impl Installation {
         .await;
         let cancelled = operations
             .into_iter()
-            // One that another change replaced says so.
+            // An operation that another change replaced has an error message.
             .filter(|one| one.state() == OperationState::Cancelled && one.error_message.is_empty());
         sorted(cancelled.map(|one| one.name))
     }
@@ -187,7 +187,7 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// What lines of an action are about, in order.
+/// The resources of an action's audit entries, in order.
 fn resources(lines: &[AuditEntry], action: &str) -> Vec<String> {
     let lines = lines.iter().filter(|line| line.action == action);
     sorted(lines.map(|line| line.resource.clone()))
@@ -226,7 +226,7 @@ async fn x06_acknowledgements_with_a_tiny_deadline_are_whole_or_absent() {
     }
     installation.at_rest().await;
     for leases in &calls {
-        // Row by row they take a while on a busy machine.
+        // The acknowledgement is retried: deliveries are settled row by row, which takes a while on a busy machine.
         let answer = until("the acknowledgement", async || {
             installation
                 .clients
@@ -238,12 +238,12 @@ async fn x06_acknowledgements_with_a_tiny_deadline_are_whole_or_absent() {
         let stale = answer.into_inner().stale_ack_ids.len();
         assert!(
             stale == 0 || stale == leases.len(),
-            "{stale} of {} were acknowledged before",
+            "{stale} of {} had been acknowledged before",
             leases.len()
         );
     }
     let deliveries = installation.of_webhook(&webhook).await;
-    assert_eq!(deliveries.len(), CALLS * LEASES + 1, "with the ping");
+    assert_eq!(deliveries.len(), CALLS * LEASES + 1, "including the ping");
     let undelivered = deliveries
         .iter()
         .filter(|delivery| delivery.state() != DeliveryState::Delivered);
@@ -292,7 +292,7 @@ on_both_stores! {
         assert_eq!(made, changing_methods(), "every call that changes something is cancelled here");
 
         installation.at_rest().await;
-        // The last changes may still be under way: what is asked for twice is the same then.
+        // The last changes may still be in progress. Two equal inventories in a row show that they have ended.
         let found = until("the changes to end", async || {
             let first = inventory(&mut installation.clients).await.unwrap();
             let lines = audit_lines(&mut installation.clients).await.len();
@@ -303,7 +303,7 @@ on_both_stores! {
         let lines = audit_lines(&mut installation.clients).await;
         check_audit(&lines, &found);
         let replays = installation.cancelled_replays().await;
-        assert_eq!(resources(&lines, "replay.cancel"), replays, "each that was cancelled, once");
+        assert_eq!(resources(&lines, "replay.cancel"), replays, "each cancelled replay has one entry");
         assert!(!replays.is_empty(), "no replay was cancelled");
         let cancelled = installation.cancelled_operations().await;
         assert_eq!(resources(&lines, "operation.cancel"), cancelled);
@@ -311,7 +311,7 @@ on_both_stores! {
         for (name, ..) in &found.webhooks {
             let request = RevealSigningSecretRequest { name: name.clone() };
             let revealed = installation.clients.webhooks.reveal_signing_secret(request).await.unwrap().into_inner();
-            assert!(!revealed.signing_secret.is_empty(), "{name} has its secret");
+            assert!(!revealed.signing_secret.is_empty(), "{name} has no signing secret");
         }
         let cancelled: HashSet<String> = installation.of_webhook(&steered).await.into_iter()
             .filter(|delivery| delivery.state() == DeliveryState::Cancelled).map(|delivery| delivery.name).collect();
@@ -319,11 +319,11 @@ on_both_stores! {
         let logged = lines.iter().filter(|line| ["delivery.cancel", "delivery.skip"].contains(&line.action.as_str()));
         assert_eq!(logged.map(|line| line.resource.clone()).collect::<HashSet<_>>(), cancelled);
 
-        // What is in force is what is stored.
+        // The configuration in memory is the stored one.
         installation.restart().await;
         assert_eq!(inventory(&mut installation.clients).await.unwrap(), found);
-        // Nothing that was published is lost: all of it can be acknowledged.
-        until("all that waits to be acknowledged", async || {
+        // No published event is lost: every delivery can be acknowledged.
+        until("all deliveries to be acknowledged", async || {
             let ack_ids = installation.pull_for(&webhook, 1_000, 60).await;
             if !ack_ids.is_empty() {
                 let request = AcknowledgeDeliveriesRequest { webhook: webhook.clone(), ack_ids };

@@ -1,4 +1,4 @@
-//! The Rust client against a server that goes away and comes back.
+//! The Rust client against a server that stops and starts again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +22,7 @@ fn builder(installation: &Installation, address: &str) -> ClientBuilder {
     Client::builder(format!("http://{address}")).token(installation.server.token().unwrap())
 }
 
-/// An event that says in lists which one it is.
+/// An event whose number is visible in lists.
 pub(crate) fn numbered(n: usize) -> PublishEventRequest {
     PublishEventRequest {
         attributes: HashMap::from([("n".to_owned(), n.to_string())]),
@@ -30,7 +30,7 @@ pub(crate) fn numbered(n: usize) -> PublishEventRequest {
     }
 }
 
-/// The numbers of all events that are stored, oldest first.
+/// The numbers of all stored events, oldest first.
 pub(crate) async fn numbers(installation: &Installation) -> Vec<usize> {
     let mut numbers = Vec::new();
     let mut page_token = String::new();
@@ -56,12 +56,12 @@ pub(crate) async fn numbers(installation: &Installation) -> Vec<usize> {
     }
 }
 
-/// Every number below `count` is there, once.
+/// Asserts that every number below `count` is there exactly once.
 pub(crate) fn assert_each_once(mut numbers: Vec<usize>, count: usize) {
     numbers.sort_unstable();
     let missing: Vec<usize> = (0..count).filter(|n| numbers.binary_search(n).is_err()).collect();
-    assert_eq!(missing, [0; 0], "these are missing");
-    assert_eq!(numbers.len(), count, "some were stored more than once");
+    assert_eq!(missing, [0; 0], "missing numbers");
+    assert_eq!(numbers.len(), count, "some events were stored more than once");
 }
 
 on_both_stores! {
@@ -74,7 +74,7 @@ on_both_stores! {
         for n in 0..COUNT {
             publisher.send(numbered(n)).await;
             match n {
-                // Hundreds are under way at each of these.
+                // Hundreds of events are in flight at each of these.
                 2_000 | 4_500 => {
                     installation.server.kill9().await.unwrap();
                     installation.restart().await;
@@ -121,7 +121,7 @@ on_both_stores! {
                     installation.restart().await;
                     proxy.lead_to(installation.server.grpc_address());
                 }
-                // In another process it would go on like this.
+                // Another process would resume like this.
                 300 => {
                     let resume_token = watch.resume_token().to_owned();
                     assert!(!resume_token.is_empty());
@@ -169,7 +169,7 @@ on_both_stores! {
                         if delivery.event_type != "clocking" {
                             return true;
                         }
-                        // Every third is not dealt with at first, and comes again.
+                        // Every third delivery is not acknowledged at first, and is handed out again.
                         let done = !delivery.delivery.ends_with(['0', '3', '6']) || delivery.attempt > 1;
                         if done {
                             handled.send((delivery.event, delivery.delivery)).unwrap();
@@ -254,7 +254,7 @@ async fn what_is_safe_is_repeated_until_the_server_is_back() {
     let proxy = Proxy::start("127.0.0.1:1".to_owned()).await.unwrap();
     let client = builder(&installation, &proxy.address().to_string()).connect().unwrap();
 
-    // What changes something is not: its caller must know.
+    // Calls that change something are not retried: their caller must decide.
     let request = CreateOrganizationRequest {
         organization_id: "globex".to_owned(),
         organization: None,

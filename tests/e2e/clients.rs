@@ -1,5 +1,5 @@
-//! The example clients in `clients/`, used as their READMEs tell to use them: installed by the commands under "Install"
-//! (`scripts/setup-clients`), run by the commands under "Run", against the real server.
+//! The example clients in `clients/`, used as their READMEs describe: installed by the commands under "Install"
+//! (`scripts/setup-clients`) and run by the commands under "Run", against the real server.
 
 use std::sync::{
     Arc,
@@ -29,7 +29,7 @@ async fn go() {
     walk_through("go").await;
 }
 
-/// Every command of a README, in its order, and what can go wrong on the way.
+/// Runs every command of a README in its order, including the failures that it describes.
 async fn walk_through(language: &str) {
     let example = Example::install(language).await;
     let commands = example.commands("Run");
@@ -48,7 +48,10 @@ async fn walk_through(language: &str) {
     receiver.line("verified ping evt_").await;
     publishes_once(&example, publish, stream, &environment, &receiver).await;
     let events = installation.events().await;
-    assert_eq!(events, 4, "{language}: one published alone, three over the stream");
+    assert_eq!(
+        events, 4,
+        "{language}: one event published alone, three over the stream"
+    );
 
     let refused = example.fails(bad, &environment).await;
     assert!(refused.contains("PAYLOAD_NOT_OBJECT"), "{language}: {refused}");
@@ -65,7 +68,7 @@ async fn walk_through(language: &str) {
     assert!(receiver.is_running(), "{language}: {:?}", receiver.lines());
 }
 
-/// `manage` installs a webhook, and leaves it alone when it is called again.
+/// Checks that `manage` installs a webhook, and does not change it when it runs again.
 async fn installs_once(example: &Example, manage: &str, environment: &Environment) {
     let created = example.succeeds(manage, environment).await;
     let name = created.strip_prefix("created ").unwrap_or_else(|| panic!("{created}"));
@@ -73,7 +76,7 @@ async fn installs_once(example: &Example, manage: &str, environment: &Environmen
     assert_eq!(example.succeeds(manage, environment).await, format!("exists {name}"));
 }
 
-/// Each of the two publishers publishes once, however often it is called.
+/// Checks that each of the two publishers publishes its events once, even if it runs several times.
 async fn publishes_once(
     example: &Example,
     publish: &str,
@@ -104,7 +107,7 @@ async fn publishes_once(
         .await;
 }
 
-/// A publisher whose first connections break tries again, and gets its event through.
+/// Checks that a publisher whose first connections break retries until its event is published.
 async fn retries(example: &Example, publish: &str, environment: &Environment) {
     let broken = Arc::new(AtomicUsize::new(0));
     let target = environment.get("HOOKWRIGHT_ADDRESS").replace("http://", "");
@@ -119,7 +122,7 @@ async fn retries(example: &Example, publish: &str, environment: &Environment) {
     assert_eq!(broken.load(Ordering::Relaxed), 2);
 }
 
-/// Over TLS a publisher reaches a server whose certificate is of an authority that it was told to trust, and no other.
+/// Checks that over TLS a publisher trusts the authority that it was given, and no other.
 async fn trusts_an_authority(example: &Example, publish: &str, environment: &Environment) {
     let authority = Authority::new();
     let identity = authority.certificate(&["127.0.0.1"]);
@@ -154,7 +157,8 @@ async fn trusts_an_authority(example: &Example, publish: &str, environment: &Env
     }
 }
 
-/// What is signed with a secret that the receiver does not have is refused, and the server is told so.
+/// Checks that the receiver refuses a request that was signed with a secret it does not have, and that the server
+/// records the response.
 async fn refuses_another_secret(installation: &mut Installation, receiver: &Listening) {
     let wanted = Webhook {
         signing_secret: "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
@@ -175,7 +179,8 @@ async fn refuses_another_secret(installation: &mut Installation, receiver: &List
     receiver.line("refused: ").await;
 }
 
-/// What was received before is answered with success and not worked on again; what was changed on the way is refused.
+/// Checks that the receiver answers a repeated request with success without processing it again, and refuses a request
+/// that was changed in transit.
 async fn knows_a_repeat(installation: &mut Installation, receiver: &Listening) {
     let recorder = Receiver::start().await;
     installation.webhook(&recorder, &["clocking"]).await;
@@ -214,7 +219,7 @@ async fn knows_a_repeat(installation: &mut Installation, receiver: &Listening) {
 }
 
 impl Installation {
-    /// How many clocking events the organization has.
+    /// The number of clocking events that the organization has.
     async fn events(&mut self) -> usize {
         let list = ListEventsRequest {
             parent: ACME.to_owned(),

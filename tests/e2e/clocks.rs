@@ -1,6 +1,6 @@
-//! Clocks that are set, or wrong: deliveries go on, and the server says so.
+//! Clocks that are set, or wrong: deliveries continue, and the server reports the fault.
 //!
-//! The clock of a server is set by a file that builds for development read; the database's is read wrong in the same way.
+//! Builds for development read an offset of the server's clock, and another one of the database's clock, from files.
 //!
 //! | module | what is shown |
 //! | --- | --- |
@@ -29,7 +29,7 @@ use crate::{
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// A file that says by how much a clock is wrong.
+/// A file that holds the offset of a clock.
 struct PlantedClock {
     variable: &'static str,
     file: PathBuf,
@@ -48,7 +48,7 @@ impl PlantedClock {
         clock
     }
 
-    /// The clock of a server's machine.
+    /// The clock of the server's machine.
     fn of_machine() -> Self {
         Self::new("HOOKWRIGHT_CLOCK_FILE")
     }
@@ -57,7 +57,7 @@ impl PlantedClock {
         server.env(self.variable, self.file.to_str().unwrap())
     }
 
-    /// Sets the clock so many seconds ahead of the right time.
+    /// Sets the clock to the right time plus this many seconds.
     fn set(&self, seconds: i64) {
         let half = self.file.with_extension("half");
         std::fs::write(&half, (seconds * 1_000_000).to_string()).unwrap();
@@ -65,13 +65,13 @@ impl PlantedClock {
     }
 }
 
-/// Webhooks of every kind, all of one event type.
+/// Webhooks of every kind, all subscribed to one event type.
 struct Kinds {
     plain: Receiver,
     ordered: Receiver,
     limited: Receiver,
     pulled: String,
-    /// The events of what was fetched so far.
+    /// The events that were pulled so far.
     fetched: Mutex<HashSet<String>>,
 }
 
@@ -110,7 +110,7 @@ impl Kinds {
         }
     }
 
-    /// Waits until events have come to all of them.
+    /// Waits until every webhook has received the events.
     async fn have(&self, clients: &mut Clients, events: &[String]) {
         for receiver in [&self.plain, &self.ordered, &self.limited] {
             receiver
@@ -121,14 +121,14 @@ impl Kinds {
                 .await;
         }
         let mut left = events.to_vec();
-        until("deliveries to be fetched", async || {
+        until("deliveries to be pulled", async || {
             left = self.fetch(clients, std::mem::take(&mut left)).await;
             if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
         })
         .await;
     }
 
-    /// Fetches and acknowledges what waits. Returns which events are still missing.
+    /// Pulls and acknowledges pending deliveries. Returns the events that are still missing.
     async fn fetch(&self, clients: &mut Clients, mut wanted: Vec<String>) -> Vec<String> {
         let request = PullDeliveriesRequest {
             webhook: self.pulled.clone(),
@@ -158,7 +158,7 @@ impl Kinds {
 }
 
 impl Installation {
-    /// Waits until a webhook looks as expected.
+    /// Waits until a webhook fulfils the condition.
     async fn webhook_until(&mut self, name: &str, expected: impl Fn(&Webhook) -> bool) {
         until("the webhook to change", async || {
             let request = GetWebhookRequest { name: name.to_owned() };
@@ -172,7 +172,7 @@ impl Installation {
         .await;
     }
 
-    /// Publishes a few events with a key, and returns their ids.
+    /// Publishes a few events with an ordering key, and returns their ids.
     async fn publish_some(&mut self) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..3 {
@@ -185,7 +185,7 @@ impl Installation {
         ids
     }
 
-    /// Everything goes on: events to webhooks of every kind, and the ping of a new one.
+    /// Checks that everything still works: events reach webhooks of every kind, and a new webhook gets its ping.
     async fn goes_on(&mut self, kinds: &Kinds) {
         let events = self.publish_some().await;
         kinds.have(&mut self.clients, &events).await;
@@ -210,7 +210,8 @@ impl Installation {
             .unwrap_or_else(|| panic!("{name} is not in {text}"))
     }
 
-    /// A webhook whose receiver refuses everything, with a long wait before the second attempt; and a delivery that waits for it.
+    /// Creates a webhook whose receiver refuses everything, with a long delay before the second attempt. Returns a
+    /// delivery that is due then.
     async fn late_delivery(&mut self, receiver: &Receiver, wait: i64) -> String {
         receiver.respond(503);
         let schedule = RetrySchedule {
@@ -231,7 +232,7 @@ impl Installation {
         delivery
     }
 
-    /// In how many seconds a delivery is attempted next, when the clock that it is shown by is so many seconds ahead.
+    /// The number of seconds until a delivery's next attempt, measured by a clock that is `ahead` seconds ahead.
     async fn attempted_in(&mut self, delivery: &str, ahead: i64) -> i64 {
         let request = GetDeliveryRequest {
             name: delivery.to_owned(),
@@ -243,17 +244,20 @@ impl Installation {
             .await
             .unwrap()
             .into_inner();
-        assert_eq!(delivery.attempt_count, 1, "not early: {delivery:?}");
+        assert_eq!(delivery.attempt_count, 1, "attempted early: {delivery:?}");
         delivery.next_attempt_time.unwrap().seconds - (now().unix_timestamp() + ahead)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test is no server: it has the right time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test needs the real time, not the server's clock"
+)]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
-/// The delivery to the only webhook of an event.
+/// The delivery of an event to its only webhook.
 fn delivery_of(event: &str) -> String {
     let id: hookwright_domain::id::EventId = id_of(event).parse().unwrap();
     id.delivery(0).to_string()

@@ -14,7 +14,7 @@ use crate::support::{
 /// All nodes of an installation share it.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// A node besides the first, and clients that use it.
+/// A node besides the first one, with its clients.
 pub(crate) struct Node {
     pub(crate) server: TestServer,
     pub(crate) clients: Clients,
@@ -60,7 +60,7 @@ pub(crate) async fn two_nodes(lease: &str) -> (Installation, Node, TestDatabase)
     two_nodes_with(lease, |server| server).await
 }
 
-/// The same, with settings that both have.
+/// Starts two nodes with settings that both have.
 pub(crate) async fn two_nodes_with(
     lease: &str,
     settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
@@ -68,7 +68,7 @@ pub(crate) async fn two_nodes_with(
     two_nodes_dying(lease, settings, "").await
 }
 
-/// The same; the other one dies at a point of its work.
+/// Starts two nodes, of which the second one dies at a failpoint.
 pub(crate) async fn two_nodes_dying(
     lease: &str,
     settings: impl Fn(TestServerBuilder) -> TestServerBuilder,
@@ -91,7 +91,7 @@ pub(crate) async fn two_nodes_dying(
     (installation, other, database)
 }
 
-/// Publishes on the second node events that stay under way there.
+/// Publishes events on the second node whose attempts stay in flight there.
 async fn publish_and_hold(other: &mut Node, receiver: &Receiver, count: usize) -> (HashSet<String>, Gate) {
     let gate = Gate::new();
     receiver.answer(Response::new(200).after(&gate));
@@ -143,13 +143,9 @@ async fn a_change_made_on_one_node_is_in_force_on_the_other_when_the_call_return
             .publish_event(event("clocking", CLOCKING))
             .await
             .unwrap();
-        assert_eq!(
-            event.into_inner().delivery_count,
-            0,
-            "round {round}: not subscribed any more"
-        );
+        assert_eq!(event.into_inner().delivery_count, 0, "round {round}: still subscribed");
         let delete = DeleteWebhookRequest { name: hook.name };
-        // Changes on either node; both know of them.
+        // Both nodes apply a change that either of them made.
         other.clients.webhooks.delete_webhook(delete.clone()).await.unwrap();
         let gone = first.clients.webhooks.delete_webhook(delete).await.err().unwrap();
         assert_eq!(gone.code(), tonic::Code::NotFound);
@@ -200,14 +196,14 @@ async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
     .await;
 }
 
-/// Waits until so many deliveries of events are made.
+/// Waits until this many deliveries have been delivered.
 async fn all_delivered(installation: &mut Installation, count: usize) {
     let request = hookwright_proto::v1::ListDeliveriesRequest {
         parent: crate::support::ACME.to_owned(),
         states: vec![hookwright_proto::v1::DeliveryState::Delivered.into()],
         ..Default::default()
     };
-    until("all to be delivered", async || {
+    until("all events to be delivered", async || {
         let listed = installation
             .clients
             .deliveries
@@ -223,7 +219,7 @@ async fn all_delivered(installation: &mut Installation, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f09_a_node_that_is_stopped_hands_over_at_once() {
-    // With a lease so long that nobody waits for its end.
+    // The lease is too long for the test to wait for its end.
     let (mut first, mut other, _database) = two_nodes("5m").await;
     let receiver = Receiver::start().await;
     first.webhook(&receiver, &["clocking"]).await;
@@ -247,23 +243,23 @@ async fn f07_a_frozen_node_is_taken_over_and_comes_back_as_another() {
     other.server.freeze().unwrap();
     receiver.answer(200);
     gate.open();
-    // What came may still be the frozen node's: what counts is that the other one is through with it.
+    // The frozen node may have sent some of these requests. The check is that the first node has delivered every event.
     all_delivered(&mut first, published.len()).await;
     receiver.forget_requests();
     other.server.thaw().unwrap();
-    // It notices, joins again, and serves.
+    // The node notices that its lease has ended, joins again, and serves.
     let again = until("the node to be back", async || {
         let published = other.publish().await;
         published.inspect_err(|status| assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"))
     })
     .await;
     wait_for_all(&receiver, &HashSet::from([again])).await;
-    // Each of those that were under way when it froze may end there, and none begins.
+    // An attempt that was in flight when the node froze may end there. It begins no other attempt.
     let repeated = without_pings(&receiver.requests())
         .iter()
         .filter(|request| published.contains(request.header("webhook-id").unwrap()))
         .count();
-    assert_eq!(repeated, 0, "the frozen node sent what it did not own any more");
+    assert_eq!(repeated, 0, "the frozen node sent deliveries that it no longer owned");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +283,7 @@ async fn a_rate_is_kept_over_both_nodes() {
     let span = requests.last().unwrap().at - requests[0].at;
     assert!(
         span >= std::time::Duration::from_millis(800),
-        "20 at 20 a second take 19 intervals, but for a moment's jitter: {span:?}"
+        "20 at 20 a second take 19 intervals, minus some jitter: {span:?}"
     );
 }
 
@@ -345,7 +341,7 @@ async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
     installation.webhook(&receiver, &["clocking"]).await;
     let address = installation.server.http_address().to_owned();
     let ready_is = async |expected: bool| {
-        until("readiness to be told", async || {
+        until("the expected readiness", async || {
             let answer = crate::access::get(&address, "/readyz").await;
             if answer.contains("200 OK") == expected {
                 Ok(())
@@ -370,7 +366,7 @@ async fn f05_a_node_that_cannot_reach_its_store_says_so_and_comes_back() {
     cluster.resume().await.unwrap();
     ready_is(true).await;
     receiver.forget_requests();
-    let published = until("an event to be taken", async || {
+    let published = until("the server to accept an event", async || {
         installation.try_publish(event("clocking", CLOCKING)).await
     })
     .await;

@@ -1,6 +1,6 @@
-//! The binary as its users run it.
+//! The binary as users run it.
 //!
-//! | module | what is shown |
+//! | module | what it tests |
 //! | --- | --- |
 //! | `formats` | each command on deliveries, replays and schemas, in each format |
 //! | `forwarding` | `listen --forward-to` |
@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Out
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
     command
         .args(arguments)
-        // Whoever runs the tests may have profiles of their own.
+        // Excludes the profiles of the user who runs the tests.
         .env("XDG_CONFIG_HOME", "/nonexistent")
         .envs(environment.iter().copied())
         .kill_on_drop(true);
@@ -65,7 +65,7 @@ async fn the_demo_delivers_on_postgres() {
     assert_demo(&run(&["demo", "--store", "postgres", "--database-url", database.url()], &[]).await);
 }
 
-/// Runs a client command against the installation, with its answer as JSON.
+/// Runs a client command against the installation and returns its answer as JSON.
 async fn client(installation: &Installation, arguments: &[&str]) -> Value {
     let address = format!("http://{}", installation.server.grpc_address());
     let token = installation.server.token().unwrap();
@@ -145,7 +145,7 @@ async fn every_resource_can_be_worked_with() {
     assert_eq!(
         listed.len(),
         4,
-        "two pings for changes, one asked for, one event: {deliveries}"
+        "two pings for changes, one requested ping, one event: {deliveries}"
     );
     let attempts = client(
         &installation,

@@ -1,21 +1,22 @@
-//! The console as people use it: in a real browser where it matters, by plain HTTP where what goes over the wire does.
+//! The console as users see it: in a real browser where that matters, and by plain HTTP where the bytes on the wire
+//! matter.
 //!
-//! | module | what is shown |
+//! | module | what it tests |
 //! | --- | --- |
-//! | `journey` | a person's way from signing in to signing out |
-//! | `lists` | the ways on and back, names, who the audit log names |
-//! | `live` | pages that follow what happens |
-//! | `scriptless` | the same way in a browser that runs no script |
-//! | `pages` | every page: what it holds, that anybody can use it, what it looks like |
-//! | `content` | large payloads in part, commands that work, forms that lose nothing |
+//! | `journey` | a user's steps from signing in to signing out |
+//! | `lists` | paging in both directions, names, the actors that the audit log names |
+//! | `live` | pages that update by themselves |
+//! | `scriptless` | the same steps in a browser that runs no script |
+//! | `pages` | every page: content, accessibility, layout |
+//! | `content` | large payloads in part, commands that work, forms that keep their input |
 //! | `isolation` | a token of one organization sees nothing of another |
 //! | `security` | cookies, forged forms, redirects, stored scripts, framing |
-//! | `sessions` | who is let in, how often one may try, when it is over |
-//! | `portal` | customers who come by a link |
-//! | `confirm` | what asks before it is done |
-//! | `long` | many attempts of a delivery, and many webhooks that fail |
-//! | `rare` | a filter that little matches leads further back, page by page |
-//! | `twice` | forms that are sent twice and done once |
+//! | `sessions` | access, the limit on attempts to sign in, and the end of sessions |
+//! | `portal` | customers who open a portal link |
+//! | `confirm` | actions that ask for a confirmation |
+//! | `long` | many attempts of a delivery, and many failing webhooks |
+//! | `rare` | a filter with few matches, which leads to older events page by page |
+//! | `twice` | forms that are sent twice and processed once |
 
 mod confirm;
 mod content;
@@ -56,7 +57,7 @@ fn address(installation: &Installation, path: &str) -> String {
     format!("http://{}{path}", installation.server.http_address())
 }
 
-/// Two nodes on one database, and what keeps that there.
+/// Two nodes on one database, and the handle that keeps the database.
 async fn two_nodes() -> (Installation, TestServer, Option<TestDatabase>) {
     const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     let (first, database) = crate::support::builder(On::Postgres).await;
@@ -70,13 +71,13 @@ async fn two_nodes() -> (Installation, TestServer, Option<TestDatabase>) {
     (Installation::of(first).await, second, database)
 }
 
-/// Creates a token of an organization, or of the installation; returns its secret.
+/// Creates a token of an organization or of the installation, and returns its secret.
 async fn token(installation: &mut Installation, scope: TokenScope, organization: &str) -> String {
     let token = crate::support::token(scope, organization);
     installation.clients.create_token(token).await.unwrap().secret
 }
 
-/// What a page's source stands for.
+/// Unescapes a page's source.
 fn unescaped(html: &str) -> String {
     let named = [
         ("&#60;", "<"),
@@ -90,7 +91,7 @@ fn unescaped(html: &str) -> String {
         .fold(html.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
-/// The delivery of an event that is owed to one webhook.
+/// The delivery of an event to its only webhook.
 async fn delivery_of(installation: &mut Installation, event: &str) -> String {
     let of_event = ListDeliveriesRequest {
         event: event.to_owned(),
@@ -99,7 +100,7 @@ async fn delivery_of(installation: &mut Installation, event: &str) -> String {
     installation.deliveries_until(of_event, 1).await.remove(0).name
 }
 
-/// Somebody who looks at the console without a browser.
+/// A client that reads the console without a browser.
 pub(crate) struct Reader {
     address: String,
     cookie: String,
@@ -148,7 +149,7 @@ async fn sign_in(address: &str, token: &str, next: &str) -> HttpResponse {
     http::sign_in(address, token, next).await.unwrap()
 }
 
-/// `name=value` of the cookie that an answer sets.
+/// The `name=value` of the cookie that an answer sets.
 fn cookie_of(answer: &HttpResponse) -> String {
     answer.cookie().expect("a cookie is set").to_owned()
 }

@@ -19,7 +19,7 @@ use tonic::{Code, Request};
 use super::{Moments, fetched};
 use crate::support::{ACME, Clients, event, portal_link, token};
 
-/// Makes a call whose caller leaves after a while, by either way of leaving.
+/// Makes a call whose caller leaves after a while, by cancelling or by its deadline.
 macro_rules! leave {
     ($moments:expr, $clients:expr, $service:ident . $method:ident($message:expr)) => {{
         let after = $moments.next();
@@ -31,25 +31,25 @@ macro_rules! leave {
     }};
 }
 
-/// What calls are made about.
+/// The resources that the calls act on.
 pub(super) struct Subjects {
     pub(super) round: usize,
-    /// Fetches; its deliveries must all be acknowledged in the end.
+    /// A pull webhook whose deliveries must all be acknowledged in the end.
     pub(super) webhook: String,
-    /// Fetches; its deliveries are steered.
+    /// A pull webhook whose deliveries are retried, skipped and cancelled.
     pub(super) steered: String,
-    /// Is changed in every way.
+    /// A webhook that every kind of update changes.
     pub(super) changed: String,
     pub(super) leases: Vec<String>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) token: String,
-    /// A replay that is running.
+    /// A running replay.
     pub(super) replay: String,
-    /// An operation that was running a moment ago, in some rounds.
+    /// An operation that was running a moment ago. Some rounds have none.
     pub(super) operation: Option<String>,
 }
 
-/// Every call that changes something, made once by callers who leave. Returns their names.
+/// Makes every call that changes something once, and leaves each before it ends. Returns the names of the calls.
 pub(super) async fn leave_every_call(
     clients: &mut Clients,
     moments: &mut Moments,
@@ -73,7 +73,7 @@ pub(super) async fn leave_every_call(
             "CancelOperation",
             operations.cancel_operation(CancelOperationRequest { name: name.clone() })
         );
-        // Sometimes somebody else cancels it at the same time.
+        // In every second round another caller cancels it at the same time.
         if round.is_multiple_of(2)
             && let Err(status) = clients
                 .operations
@@ -321,7 +321,7 @@ pub(super) async fn leave_every_call(
     names
 }
 
-/// The API's methods that do not only read, by their descriptor.
+/// The API's methods that change something, according to their descriptor.
 pub(super) fn changing_methods() -> BTreeSet<String> {
     let set = FileDescriptorSet::decode(hookwright_proto::FILE_DESCRIPTOR_SET).unwrap();
     let services = set.file.iter().flat_map(|file| &file.service);

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::support::Clients;
 
-/// What an installation has, as names.
+/// The names of all resources of an installation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inventory {
     pub(super) organizations: Vec<String>,
@@ -87,7 +87,8 @@ pub(super) async fn audit_lines(clients: &mut Clients) -> Vec<AuditEntry> {
     }
 }
 
-/// Each thing that there is has the line of its making, and each line has its thing unless a line says that it was deleted.
+/// Checks that each resource has an audit entry of its creation, and that the resource of each such entry exists unless
+/// another entry records its deletion.
 pub(super) fn check_audit(lines: &[AuditEntry], found: &Inventory) {
     let of = |action: &str| -> BTreeSet<&str> {
         let lines = lines.iter().filter(|line| line.action == action);

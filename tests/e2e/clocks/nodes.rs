@@ -41,7 +41,7 @@ async fn x10_nodes_whose_clocks_differ_share_their_work() {
     for receiver in [&kinds.plain, &kinds.ordered, &kinds.limited] {
         receiver.respond(503);
     }
-    // The node that is an hour ahead leaves all kinds of work to the other one.
+    // The node that is an hour ahead leaves all kinds of work to the other node.
     let left = ahead.publish_some().await;
     ahead.server.kill9().await.unwrap();
     for receiver in [&kinds.plain, &kinds.ordered, &kinds.limited] {
@@ -60,7 +60,7 @@ async fn x10_nodes_whose_clocks_differ_share_their_work() {
     kinds.have(&mut clients, &[id_of(&later.event).to_owned()]).await;
 }
 
-/// How many times a node renews its lease while it lasts.
+/// How many times a node renews its lease within one lease period.
 const BEATS_PER_LEASE: usize = 5;
 
 impl Installation {
@@ -81,7 +81,7 @@ impl Installation {
         .await;
     }
 
-    /// Waits until each node has renewed its lease so many times more.
+    /// Waits until each node has renewed its lease this many times.
     async fn beats(&mut self, count: usize) {
         let mut seen: HashMap<String, HashSet<String>> = HashMap::new();
         until("the nodes to renew their leases", async || {
@@ -100,7 +100,7 @@ impl Installation {
     }
 }
 
-/// What a node must not lose: its number's epoch.
+/// The nodes and their epochs, which a node must keep.
 fn epochs(nodes: &[Node]) -> Vec<(String, i64, node::State)> {
     let epoch = |node: &Node| (node.name.clone(), node.epoch, node.state());
     nodes.iter().map(epoch).collect()
@@ -117,20 +117,21 @@ async fn x10_no_node_is_fenced_because_the_clock_of_the_database_was_set() {
     let before = epochs(&first.nodes().await);
     assert_eq!(before.len(), 2);
     for (round, ahead) in [-HOUR, DAY, 0].into_iter().enumerate() {
-        // Changes make all nodes renew their leases at one moment; this one gets a rhythm of its own.
+        // Configuration changes make all nodes renew their leases at the same moment. The pause gives this node a
+        // different rhythm.
         other.server.freeze().unwrap();
         first.beat_of("nodes/0").await;
         other.server.thaw().unwrap();
         first.beats(1).await;
         clock.set(ahead);
-        // Some leases, by the heartbeats of both.
+        // Waits for several lease periods, measured by the heartbeats of both nodes.
         first.beats(2 * BEATS_PER_LEASE).await;
         assert_eq!(
             epochs(&first.nodes().await),
             before,
             "the database's clock is {ahead} s ahead"
         );
-        // A change waits for the other node, which goes on.
+        // A configuration change waits for the other node, which is still running.
         let hook = webhook(&receiver.url("/"), &["plain"]);
         first.create_webhook(hook).await.unwrap();
         receiver.forget_requests();
@@ -139,7 +140,8 @@ async fn x10_no_node_is_fenced_because_the_clock_of_the_database_was_set() {
     }
 }
 
-/// The node that dies has a backlog, which an operation of its own is at, and a lease from before the clock was set.
+/// Checks that the other node takes over from a node that died before the clock was set. The dead node leaves a
+/// backlog, a running operation, and a lease with an end by the earlier clock.
 async fn assert_adopted_after(ahead: i64) {
     const MANY: usize = 3_000;
     let clock = PlantedClock::new("HOOKWRIGHT_DATABASE_CLOCK_FILE");
@@ -158,13 +160,13 @@ async fn assert_adopted_after(ahead: i64) {
         dying.clients.events.batch_publish_events(batch.clone()).await.unwrap();
     }
     let request = DeleteWebhookRequest { name: hook.name };
-    // The node may be gone before its answer has come.
+    // The node may exit before its response has arrived.
     drop(dying.clients.webhooks.delete_webhook(request).await);
     dying.server.wait().await.unwrap();
     clock.set(ahead);
     gate.open();
     receiver.answer(200);
-    // A change waits for every node that is not known to be lost.
+    // A configuration change waits for every node that is not known to be lost.
     first.webhook(&receiver, &["plain"]).await;
     until("the lost node to be gone", async || {
         let nodes = first.nodes().await;
@@ -175,7 +177,7 @@ async fn assert_adopted_after(ahead: i64) {
         }
     })
     .await;
-    until("the operation to be finished by the other node", async || {
+    until("the other node to finish the operation", async || {
         let list = first
             .clients
             .operations

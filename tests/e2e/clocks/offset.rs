@@ -9,7 +9,7 @@ use crate::{
     support::{CLOCKING, Installation, On, on_both_stores, webhook},
 };
 
-/// A `Date` header of the right time.
+/// A `Date` header with the right time.
 fn date() -> String {
     now().format(&Rfc2822).unwrap().replace("+0000", "GMT")
 }
@@ -29,7 +29,7 @@ on_both_stores! {
         }
         let whose = if on == On::Sqlite { "the clocks of most receivers" } else { "the database's" };
         let address = installation.server.http_address().to_owned();
-        let said = until("the clock to be told", async || {
+        let said = until("the clock fault to be reported", async || {
             installation.publish("clocking", CLOCKING).await;
             let said = get(&address, "/readyz").await;
             if said.contains("ahead of") { Ok(said) } else { Err(said) }

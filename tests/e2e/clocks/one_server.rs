@@ -18,7 +18,8 @@ on_both_stores! {
         let (far, near) = (Receiver::start().await, Receiver::start().await);
         let far_off = installation.late_delivery(&far, HOUR).await;
         for (count, ahead) in [-HOUR, DAY, 0].into_iter().enumerate() {
-            // What is published just before, and is due again soon, and what comes just after.
+            // Covers deliveries before and after the change of the clock: one that failed just before it and is due
+            // again soon, events published just before it, and events published just after it.
             near.answer_in_turn([503, 200, 200]);
             let soon = installation.late_soon(&near).await;
             let before = installation.publish_some().await;
@@ -26,7 +27,7 @@ on_both_stores! {
             installation.goes_on(&kinds).await;
             kinds.have(&mut installation.clients, &before).await;
             installation.delivered(&soon).await;
-            // PostgreSQL shows times by its own clock, which nobody has set.
+            // PostgreSQL shows times by its own clock, which the test does not change.
             let shown_ahead = if on == On::Sqlite { ahead } else { 0 };
             let wait = installation.attempted_in(&far_off, shown_ahead).await;
             assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s after the clock was set to {ahead} s");
@@ -35,7 +36,7 @@ on_both_stores! {
             assert!(installation.reading("hookwright_clock_jumps").await >= 1.0);
             assert!(installation.reading("hookwright_stalled_seconds").await < 1.0);
         }
-        assert_eq!(installation.reading("hookwright_due_times_mended_total").await, 0.0, "nothing was wrong");
+        assert_eq!(installation.reading("hookwright_due_times_mended_total").await, 0.0, "no due time was wrong");
     }
 
     async fn x10_a_clock_that_is_set_forward_disables_no_webhook_early(on: On) {
@@ -54,17 +55,17 @@ on_both_stores! {
             states: vec![DeliveryState::Retrying.into()],
             ..Default::default()
         };
-        // One failure is the ping's. A webhook is not disabled for fewer than 20.
+        // One failure is the ping's. A webhook is never disabled for fewer than 20 failures.
         installation.publish_batch("clocking", CLOCKING, 25).await;
         installation.deliveries_until(retrying.clone(), 26).await;
         clock.set(DAY);
         installation.publish_batch("clocking", CLOCKING, 5).await;
         installation.deliveries_until(retrying.clone(), 31).await;
-        // Webhooks are disabled one after another: when this one is, it is decided about the other.
+        // The server checks webhooks in order. When it has disabled this one, it has decided about the other one too.
         let gone = installation.create_webhook(webhook(&gone.url("/"), &["other"])).await.unwrap();
         installation.webhook_until(&gone.name, |webhook| webhook.active == Some(false)).await;
         installation.webhook_until(&failing.name, |webhook| webhook.active == Some(true)).await;
-        // And set back again.
+        // Then the clock is set back.
         clock.set(-DAY);
         installation.publish_batch("clocking", CLOCKING, 5).await;
         installation.deliveries_until(retrying, 36).await;
@@ -81,14 +82,14 @@ on_both_stores! {
         let far_off = installation.late_delivery(&far, HOUR).await;
         installation.goes_on(&kinds).await;
         for ahead in [DAY, 0, -HOUR] {
-            // It waits to be fetched, and is when the server is back.
+            // These events are pending while the server is down, and are pulled when it is back.
             let waiting = installation.publish_some().await;
             clock.set(ahead);
             installation.restart().await;
             kinds.have(&mut installation.clients, &waiting).await;
             installation.goes_on(&kinds).await;
         }
-        // On SQLite nobody can tell whether the server was away for a day, or its clock a day ahead.
+        // On SQLite a server that was down for a day cannot be told apart from a clock that is a day ahead.
         if on == On::Postgres {
             let wait = installation.attempted_in(&far_off, 0).await;
             assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s");
@@ -97,7 +98,7 @@ on_both_stores! {
 }
 
 impl Installation {
-    /// A delivery whose first attempt has just failed, and whose second is due in a few seconds.
+    /// Creates a delivery whose first attempt has just failed, and whose second attempt is due in a few seconds.
     async fn late_soon(&mut self, receiver: &Receiver) -> String {
         let wanted = Webhook {
             retry_schedule: Some(RetrySchedule {
@@ -106,7 +107,7 @@ impl Installation {
             ..webhook(&receiver.url("/"), &["soon"])
         };
         let name = self.create_webhook(wanted).await.unwrap().name;
-        // Its ping is the delivery: it fails at first.
+        // The delivery is the webhook's ping, whose first attempt fails.
         let id = id_of(&name).to_owned();
         let requests = receiver
             .wait_until(|requests| requests.iter().any(|one| one.json()["hook"]["id"] == id.as_str()))
@@ -140,7 +141,7 @@ async fn x10_a_database_whose_clock_is_set_delays_nothing() {
             .await;
         kinds.have(&mut installation.clients, &before).await;
         installation.goes_on(&kinds).await;
-        // And again in a process that has seen no jump.
+        // The second round uses a new process, which has seen no jump.
         for restart in [false, true] {
             if restart {
                 installation.restart().await;

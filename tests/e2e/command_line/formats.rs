@@ -1,4 +1,4 @@
-//! Each command of the deliveries, replays and schemas in each format.
+//! Each command on deliveries, replays and schemas, in each format.
 
 use hookwright_testkit::{Receiver, until};
 use serde_json::Value;
@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::shell::Shell;
 use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores, webhook};
 
-/// Runs a command that changes nothing in every format: the table, and the answer, which JSON and YAML give alike.
+/// Runs a command that changes nothing in every format. Returns the table, and the answer, which must be the same in
+/// JSON and YAML.
 async fn in_every_format(shell: &Shell, arguments: &[&str]) -> (String, Value) {
     let table = shell.text(arguments).await;
     let json = shell.json(arguments).await;
@@ -36,7 +37,7 @@ on_both_stores! {
         let (table, _) = in_every_format(&shell, &["deliveries", "get", &delivery]).await;
         assert!(!table.contains("replay"), "{table}");
 
-        // One delivery, by each format once.
+        // A single delivery, once in each format.
         let one = id_of(&delivery);
         assert_shows(&shell.text(&["deliveries", "replay", one]).await, &["a replay", "clocking"]);
         let again = shell.json(&["deliveries", "replay", &delivery, "--request-id", "again"]).await;
@@ -46,7 +47,7 @@ on_both_stores! {
         receiver.wait_for(4).await;
         assert_shows(&shell.text(&["deliveries", "list"]).await, &["CREATED", "(replay)"]);
 
-        // Many at once; a dry run only counts.
+        // Many deliveries at once. A dry run only counts them.
         let create = ["replays", "create", "--webhook", id_of(&webhook.name), "--state", "delivered"];
         let dry = shell.json(&[&create[..], &["--dry-run", "--event-type", "clocking"]].concat()).await;
         assert_eq!((&dry["state"], &dry["matchedCount"]), (&"REPLAY_STATE_SUCCEEDED".into(), &"1".into()), "{dry}");
@@ -67,7 +68,7 @@ on_both_stores! {
         let ended = shell.failure(1, &["replays", "cancel", replay]).await;
         assert!(ended.contains("FAILED_PRECONDITION"), "{ended}");
 
-        // The figures are written every ten seconds.
+        // The server stores statistics every ten seconds.
         let stats = ["deliveries", "stats", "--webhook", id_of(&webhook.name)];
         answered(&shell, &stats, |stats| (stats["total"]["deliveredCount"] == "6").then_some(())).await;
         let (table, stats) = in_every_format(&shell, &stats).await;
@@ -204,9 +205,9 @@ async fn lines_are_published_over_a_stream_or_in_batches() {
         assert!(stderr.contains("line 26: INVALID_ARGUMENT"), "{stderr}");
         assert!(
             !stderr.contains(['\r', '\u{1b}']),
-            "no bar gets into a pipe: {stderr:?}"
+            "no progress bar is written to a pipe: {stderr:?}"
         );
-        // Repeated for programs: each line an answer of its own.
+        // For programs, every repetition prints one JSON answer on one line.
         let output = shell.run(&[&arguments[..], &["--output", "json"]].concat()).await;
         let answers = super::shell::text(&output.stdout);
         let answers: Vec<Value> = answers
@@ -224,7 +225,7 @@ async fn lines_are_published_over_a_stream_or_in_batches() {
     assert!(events["events"][0]["name"].as_str().unwrap().starts_with(ACME));
 }
 
-/// Asks until the answer is as expected.
+/// Repeats a command until its answer is as expected.
 async fn answered<T>(shell: &Shell, arguments: &[&str], found: impl Fn(&Value) -> Option<T>) -> T {
     until(&format!("an answer to {arguments:?}"), async || {
         let answer = shell.json(arguments).await;

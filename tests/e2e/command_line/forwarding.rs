@@ -1,4 +1,4 @@
-//! `listen --forward-to`: deliveries brought to a program on this machine.
+//! `listen --forward-to`: forwarding deliveries to a program on this machine.
 
 use std::{fs, path::Path};
 
@@ -21,13 +21,13 @@ async fn webhooks(shell: &Shell) -> Vec<Value> {
     list["webhooks"].as_array().cloned().unwrap_or_default()
 }
 
-/// The files that tell what is to be cleaned up.
+/// The number of files that record webhooks to clean up.
 fn sessions(shell: &Shell) -> usize {
     let directory = shell.path(".local/state/hookwright/listen");
     fs::read_dir(directory).map_or(0, Iterator::count)
 }
 
-/// The names of the headers in their order, but for those of tracing, which depend on the publisher.
+/// The names of the headers in order.
 fn header_names(request: &RecordedRequest) -> Vec<&str> {
     request.headers.iter().map(|(name, _)| name.as_str()).collect()
 }
@@ -72,9 +72,9 @@ on_both_stores! {
 
         assert_eq!(listening.interrupt().await, Some(0), "{}", listening.stderr());
         let left: Vec<_> = webhooks(&shell).await;
-        assert_eq!(left.len(), 1, "the temporary one is deleted: {left:?}");
+        assert_eq!(left.len(), 1, "the temporary webhook is deleted: {left:?}");
         assert_eq!(sessions(&shell), 0);
-        assert_eq!(without_pings(&program.requests()).len(), 2, "each delivery once");
+        assert_eq!(without_pings(&program.requests()).len(), 2, "each delivery is forwarded once");
     }
 }
 
@@ -98,8 +98,17 @@ async fn what_a_killed_run_left_behind_is_deleted_by_the_next() {
         (&"ping".into(), &"acknowledged".into())
     );
     assert_eq!((&line["status"], &line["verified"]["v1"]), (&200.into(), &true.into()));
-    assert_eq!(next.wait().await.code(), Some(0), "one was enough: {}", next.stderr());
-    assert_eq!(webhooks(&shell).await.len(), 1, "that of the run which lives");
+    assert_eq!(
+        next.wait().await.code(),
+        Some(0),
+        "one delivery was enough: {}",
+        next.stderr()
+    );
+    assert_eq!(
+        webhooks(&shell).await.len(),
+        1,
+        "the webhook of the run that is still alive"
+    );
     living.signal(Signal::TERM);
     assert_eq!(living.wait().await.code(), Some(0), "{}", living.stderr());
     assert_eq!((webhooks(&shell).await.len(), sessions(&shell)), (0, 0));
@@ -117,7 +126,7 @@ async fn a_program_that_fails_is_tried_again_and_then_given_up() {
     assert!(listening.line_with("attempt: ").await.ends_with('2'));
     listening.line_with("then: acknowledged").await;
 
-    // Nobody listens there any more.
+    // The program has stopped listening.
     program.stop().await;
     let created = webhooks(&shell).await.pop().unwrap();
     shell
@@ -160,9 +169,9 @@ async fn a_webhook_of_somebodys_own_is_left_as_it_is() {
     let kept = shell.json(&["deliveries", "list"]).await;
     assert_ne!(
         kept["deliveries"][0]["state"], "DELIVERY_STATE_DELIVERED",
-        "it was not acknowledged: {kept}"
+        "the delivery was not acknowledged: {kept}"
     );
-    // What was fetched and not dealt with is there for others at once.
+    // A pulled delivery that was not processed is available to other callers at once.
     program.respond(204);
     let raw = ["--webhook", name, "--raw", "--count", "1"];
     let mut listening = forward(&shell, &url, &raw);
@@ -224,7 +233,7 @@ async fn wrong_usage_is_told_before_anything_is_made() {
     assert_eq!((webhooks(&shell).await.len(), sessions(&shell)), (0, 0));
     assert!(
         Path::new(&shell.path(".local/state")).exists(),
-        "files were kept here and nowhere else"
+        "the files are kept in this directory only"
     );
 }
 

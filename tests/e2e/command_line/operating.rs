@@ -1,4 +1,4 @@
-//! What operators do: tokens, the audit log, portal links, the installation; and events found by what they hold.
+//! Commands for operators: tokens, the audit log, portal links, the installation, and events found by their content.
 
 use hookwright_testkit::Receiver;
 

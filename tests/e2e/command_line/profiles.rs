@@ -39,7 +39,7 @@ async fn a_profile_stands_between_environment_and_default() {
         text(&unnamed.stderr)
     );
 
-    // Everything that no flag says: address, token, organization and format.
+    // The profile provides everything that no flag sets: address, token, organization and format.
     let listed = shell.text(&["--profile", "local", "webhooks", "list"]).await;
     assert_eq!(listed.trim(), "{}", "an empty list of acme's, as JSON");
     shell.text(&["profiles", "use", "local"]).await;
@@ -54,7 +54,7 @@ async fn a_profile_stands_between_environment_and_default() {
     let link = shell.text(&["portal", "link", "--output", "json"]).await;
     assert!(link.contains("portalLinks/"), "of the profile's organization: {link}");
 
-    // The environment is nearer than a profile, and a flag nearer than the environment.
+    // The environment takes precedence over a profile, and a flag over the environment.
     let shell = shell.with("HOOKWRIGHT_PROFILE", "wrong");
     assert!(
         shell
@@ -143,10 +143,13 @@ async fn the_commands_keep_the_file_as_people_wrote_it() {
     assert_eq!(
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600,
-        "mended by writing it"
+        "writing the file corrects its mode"
     );
     let left = fs::read_to_string(&file).unwrap();
-    assert!(!left.contains("staging"), "nor is it the default one any more: {left}");
+    assert!(
+        !left.contains("staging"),
+        "the removed profile is still the default one: {left}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! An address that stays while the server behind it changes its own.
+//! A fixed address for a server that changes its own.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Relays connections to wherever it is pointed at. Gone when dropped.
+/// Forwards connections to a target that can change. Stops when it is dropped.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
     to: Arc<Mutex<SocketAddr>>,
@@ -28,7 +28,7 @@ impl Relay {
             while let Ok((mut near, _)) = listener.accept().await {
                 let to: SocketAddr = *target.lock().unwrap();
                 tokio::spawn(async move {
-                    // Where nobody listens the connection ends as soon as it began.
+                    // If the target does not listen, the connection is closed at once.
                     if let Ok(mut far) = TcpStream::connect(to).await {
                         let _ = copy_bidirectional(&mut near, &mut far).await;
                     }

@@ -1,4 +1,4 @@
-//! A person's shell: a home of its own, variables, and the program.
+//! A user's shell: its own home, its variables, and the program.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,14 +21,14 @@ use crate::support::Installation;
 
 pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
-/// See the module. Nothing of the home and the variables of whoever runs the tests gets in.
+/// A shell for one test. It ignores the home and the variables of the user who runs the tests.
 pub(super) struct Shell {
     home: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl Shell {
-    /// In an empty home.
+    /// A shell in an empty home.
     pub(super) fn new() -> Self {
         Self {
             home: tempfile::tempdir().unwrap(),
@@ -36,12 +36,12 @@ impl Shell {
         }
     }
 
-    /// That is told where the installation is.
+    /// A shell whose variables name the installation.
     pub(super) fn at(installation: &Installation) -> Self {
         Self::at_address(installation, installation.server.grpc_address())
     }
 
-    /// The same, by way of another address.
+    /// A shell that reaches the installation at another address.
     pub(super) fn at_address(installation: &Installation, address: &str) -> Self {
         Self::new()
             .with("HOOKWRIGHT_ADDRESS", &format!("http://{address}"))
@@ -54,7 +54,7 @@ impl Shell {
         self
     }
 
-    /// A path in the home.
+    /// A path in the home directory.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -82,7 +82,7 @@ impl Shell {
         command
     }
 
-    /// Runs a command to its end, whatever that is.
+    /// Runs a command until it exits, with any status.
     pub(super) async fn run(&self, arguments: &[&str]) -> Output {
         timeout(DEADLINE, self.command(arguments).output())
             .await
@@ -90,26 +90,26 @@ impl Shell {
             .unwrap()
     }
 
-    /// Runs a command that succeeds: its standard output.
+    /// Runs a command that succeeds and returns its standard output.
     pub(super) async fn text(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    /// Runs a command that succeeds: its answer.
+    /// Runs a command that succeeds and returns its answer.
     pub(super) async fn json(&self, arguments: &[&str]) -> Value {
         let shown = self.text(&[arguments, &["--output", "json"]].concat()).await;
         serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {shown}"))
     }
 
-    /// Runs a command that succeeds: its answer, as YAML.
+    /// Runs a command that succeeds and returns its answer, as YAML.
     pub(super) async fn yaml(&self, arguments: &[&str]) -> Value {
         let shown = self.text(&[arguments, &["--output", "yaml"]].concat()).await;
         serde_saphyr::from_str(&shown).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {shown}"))
     }
 
-    /// Runs a command that fails with this status: its standard error.
+    /// Runs a command that fails with this status and returns its standard error.
     pub(super) async fn failure(&self, status: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -117,7 +117,7 @@ impl Shell {
         stderr
     }
 
-    /// Starts a command that lasts.
+    /// Starts a command that keeps running.
     pub(super) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -140,7 +140,7 @@ impl Shell {
     }
 }
 
-/// A command that lasts; killed when it is dropped.
+/// A command that keeps running. It is killed when it is dropped.
 pub(super) struct Running {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -157,7 +157,7 @@ impl Running {
         }
     }
 
-    /// The next line that holds this.
+    /// The next line that contains this text.
     pub(super) async fn line_with(&mut self, part: &str) -> String {
         let what = format!("a line with `{part}`");
         until(&what, async || {
@@ -167,12 +167,12 @@ impl Running {
         .await
     }
 
-    /// What it said on standard error so far.
+    /// The standard error so far.
     pub(super) fn stderr(&self) -> String {
         text(&self.stderr.lock().unwrap())
     }
 
-    /// Waits until it said something on standard error.
+    /// Waits until the standard error contains this text.
     pub(super) async fn said(&self, part: &str) {
         until(part, async || {
             let said = self.stderr();
@@ -186,7 +186,7 @@ impl Running {
         kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub(super) async fn wait(&mut self) -> ExitStatus {
         let status = timeout(DEADLINE, self.child.wait()).await;
         let status = status
@@ -196,7 +196,7 @@ impl Running {
         status
     }
 
-    /// Ends it as Ctrl-C does: its exit status.
+    /// Interrupts it as Ctrl-C does, and returns its exit status.
     pub(super) async fn interrupt(&mut self) -> Option<i32> {
         self.signal(Signal::INT);
         self.wait().await.code()

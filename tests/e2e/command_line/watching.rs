@@ -13,7 +13,7 @@ use super::{
 };
 use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores, wait_for_events};
 
-/// How long a watch may take to hear of a delivery before another one is made: it may not have begun.
+/// How long a watch may take to report a delivery before the test publishes another one: the watch may not have begun.
 const SOON: std::time::Duration = std::time::Duration::from_secs(2);
 
 on_both_stores! {
@@ -28,8 +28,8 @@ on_both_stores! {
         assert!(table.line().await.contains("STATE"));
         let mut lines = shell.start(&["deliveries", "watch", "--event-type", "clocking", "--output", "json"]);
         let mut failed = shell.start(&["deliveries", "watch", "--error", "status", "--output", "yaml"]);
-        // They watch from when the server knows of them; until then what happens is not theirs.
-        let first = until("the first delivery that is told", async || {
+        // A watch begins when the server has accepted it, and does not report earlier deliveries.
+        let first = until("the first delivery to be reported", async || {
             installation.publish("clocking", CLOCKING).await;
             tokio::time::timeout(SOON, lines.line()).await
         })
@@ -88,8 +88,8 @@ async fn a_replay_goes_on_when_nobody_follows_it() {
         name.ok_or_else(|| list.to_string())
     })
     .await;
-    // Interrupted while it is followed, and not before it was begun.
-    until("something to be replayed", async || {
+    // The command is interrupted while it follows the replay, after the replay has begun.
+    until("a replayed delivery", async || {
         let found = shell.json(&["replays", "get", &replay]).await;
         if found["replayedCount"] == "1" {
             Ok(())
@@ -125,7 +125,7 @@ async fn a_bar_is_drawn_on_a_terminal_alone() {
     wait_for_events(&receiver, 1).await;
     let shell = Shell::at(&installation);
     let create = ["replays", "create", "--state", "delivered", "--yes", "--rate", "1"];
-    // `script` runs a command on a terminal of its own.
+    // `script` runs a command on its own terminal.
     let line = format!("{BINARY} {}", create.join(" "));
     let on_terminal = shell.program("script", &["-qec", &line, "/dev/null"]).output();
     let on_terminal = tokio::time::timeout(DEADLINE, on_terminal).await.unwrap().unwrap();

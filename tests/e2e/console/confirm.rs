@@ -1,4 +1,4 @@
-//! What cancels deliveries asks first, says how many, and does nothing before it was confirmed.
+//! Cancelling deliveries: the console asks first, shows their number, and does nothing before the user has confirmed.
 
 use hookwright_proto::v1::{DeliveryState, ListDeliveriesRequest, TokenScope};
 use hookwright_testkit::{Receiver, Response, until};
@@ -8,7 +8,7 @@ use crate::support::{ACME, CLOCKING, Installation, On, id_of, on_both_stores};
 
 const ACME_PAGES: &str = "/console/organizations/acme";
 
-/// An installation with a webhook and so many deliveries to it that wait for their second attempt.
+/// An installation with a webhook and `count` deliveries to it that are due for their second attempt.
 async fn with_waiting(on: On, count: usize) -> (Installation, Receiver, String, Vec<String>) {
     let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1h")).await;
     let receiver = Receiver::start().await;
@@ -61,8 +61,8 @@ on_both_stores! {
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let page = format!("{ACME_PAGES}/webhooks/{webhook}");
         assert_eq!(reader.post_from(&page, &format!("{page}/pause"), "").await.status, 303);
-        // The ping came; that it did is noted a moment later.
-        until("nothing to wait", async || {
+        // The ping has arrived. Its outcome is stored a moment later.
+        until("an empty backlog", async || {
             let asked = reader.get(&format!("{page}/discard")).await.text();
             if asked.contains("There is no backlog for") { Ok(()) } else { Err(asked) }
         })
@@ -83,7 +83,7 @@ on_both_stores! {
             let done = reader.post_from(&asks, &asks, "confirmed=yes").await;
             assert_eq!(done.header("location"), Some(format!("{page}?done={name}").as_str()));
             assert_eq!(cancelled(&mut installation).await, count + 1, "{name}");
-            assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "nothing is left to end");
+            assert_eq!(reader.get(&asks).await.header("location"), Some(page.as_str()), "no delivery is left to cancel");
         }
     }
 }
@@ -121,7 +121,7 @@ async fn no_form_is_shown_to_who_may_only_look() {
         "/replays".to_owned(),
     ] {
         let page = reader.get(&format!("{ACME_PAGES}{shown}")).await.text();
-        // Signing out is a form too.
+        // Signing out is a form, too.
         assert_eq!(page.matches("<form").count(), 1, "{shown}: {page}");
     }
 }

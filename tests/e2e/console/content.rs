@@ -1,4 +1,4 @@
-//! What pages hold: large payloads in part, commands that work, forms that lose nothing.
+//! The content of pages: large payloads in part, commands that work, forms that keep their input.
 
 use hookwright_proto::v1::{DeliveryMode, EventType, GetWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::{Receiver, Response};
@@ -108,7 +108,7 @@ async fn the_command_of_an_empty_list_publishes() {
     let installation = Installation::start(On::Sqlite).await;
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
     let page = reader.get(&format!("{PAGES}/events")).await.text();
-    let (_, command) = page.split_once("<code>hookwright ").expect("a command is told");
+    let (_, command) = page.split_once("<code>hookwright ").expect("a command is shown");
     let command = unescaped(command.split("</code>").next().unwrap());
     let script = format!("\"$0\" {command}");
     let run = tokio::process::Command::new("sh")
@@ -153,7 +153,7 @@ async fn a_form_keeps_what_it_cannot_list_and_what_others_changed() {
     assert_eq!(ticked, ["a.type-007", "zeta.paid"]);
     let version = form.split("name=\"version\" value=\"").nth(1).unwrap();
     let version = version.split('"').next().unwrap();
-    // Somebody else changes it meanwhile.
+    // Another user changes it meanwhile.
     let request = UpdateWebhookRequest {
         webhook: Some(Webhook {
             name: made.name.clone(),

@@ -1,4 +1,5 @@
-//! What belongs to one organization is nowhere on the pages of another, and looks there like what does not exist.
+//! Isolation of organizations: pages show nothing of another organization, and treat its resources as if they did not
+//! exist.
 
 use hookwright_proto::v1::{ReplayDeliveriesRequest, TokenScope};
 use hookwright_testkit::{DEADLINE, Receiver};
@@ -12,16 +13,16 @@ use super::{Reader, cookie_of, delivery_of, token};
 use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores, portal_link, webhook};
 
 const ACME_PAGES: &str = "/console/organizations/acme";
-/// What each of acme's things has in its text, and nothing of globex has.
+/// A text that all of acme's resources contain, and none of globex's.
 const MARK: &str = "acme-only";
 
-/// Things of acme, by their ids.
+/// The ids of acme's resources.
 struct Theirs {
     webhook: String,
     event: String,
     delivery: String,
     replay: String,
-    /// Its name: `tokens/tok_…`.
+    /// The token's name: `tokens/tok_…`.
     token: String,
 }
 
@@ -59,7 +60,7 @@ impl Theirs {
         }
     }
 
-    /// The addresses of their pages below an organization's: under it, with the ids given.
+    /// The paths of their pages below an organization's path.
     fn pages(&self) -> Vec<String> {
         let Self {
             webhook,
@@ -98,7 +99,7 @@ impl Theirs {
         .collect()
     }
 
-    /// The addresses of forms that change them.
+    /// The paths of forms that change them.
     fn forms(&self) -> Vec<String> {
         let Self {
             webhook,
@@ -145,7 +146,8 @@ on_both_stores! {
         ];
         for (reader, root) in &readers {
             for page in theirs.pages() {
-                // Their organization, one that there is not, and their things under one's own.
+                // Their organization, an organization that does not exist, and their resources below the reader's own
+                // organization.
                 let theirs = reader.get(&format!("{root}/organizations/acme{page}")).await;
                 let nobodys = reader.get(&format!("{root}/organizations/nobody{page}")).await;
                 assert_eq!((theirs.status, nobodys.status), (404, 404), "{root} {page}");
@@ -167,7 +169,7 @@ on_both_stores! {
                     assert_eq!(answer.status, 404, "{path}: {}", answer.text());
                 }
             }
-            // Tokens are made and revoked at an address of the installation's.
+            // Tokens are created and revoked at a path of the installation.
             for (path, fields) in [
                 (format!("{root}/tokens"), "display_name=x&scope=manage&organization=acme"),
                 (format!("{root}/{}/revoke", theirs.token), "confirmed=yes"),
@@ -187,9 +189,9 @@ on_both_stores! {
             }
             let types = reader.get(&format!("{root}/event-types/clocking")).await;
             assert_eq!(types.status, 200);
-            assert!(!types.text().contains(MARK), "who subscribes is not told of others");
+            assert!(!types.text().contains(MARK), "the page of a type shows the reader's own subscriptions only");
         }
-        // What was tried changed nothing.
+        // The attempts changed nothing.
         let admin = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let webhook = admin.get(&format!("{ACME_PAGES}/webhooks/{}", theirs.webhook)).await.text();
         assert!(webhook.contains(MARK) && webhook.contains("active"), "{webhook}");
@@ -244,7 +246,7 @@ on_both_stores! {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut told = until(&mut stream, "event: begun").await;
         installation.publish("clocking", CLOCKING).await;
-        // Then something of one's own, which comes after it.
+        // An event of the reader's own organization follows.
         let own = Receiver::start().await;
         let request = hookwright_proto::v1::CreateWebhookRequest {
             parent: "organizations/globex".to_owned(),
@@ -258,7 +260,7 @@ on_both_stores! {
     }
 }
 
-/// Somebody who came by a link to globex.
+/// A customer who opened a portal link of globex.
 async fn customer(installation: &mut Installation) -> Reader {
     let link = installation
         .clients
@@ -282,7 +284,7 @@ async fn customer(installation: &mut Installation) -> Reader {
     }
 }
 
-/// A page without what is of this one alone.
+/// A page without the parts that differ between two equal pages.
 fn plain(page: &str) -> String {
     let mut rest = page;
     let mut plain = String::new();

@@ -1,5 +1,5 @@
-//! A person's way: sign in, install a webhook, watch its ping, publish, watch deliveries come in, see one fail and be tried
-//! again, replay it, rotate the secret, read who did what, sign out.
+//! A user's steps: sign in, install a webhook, see its ping, publish, see deliveries arrive, see one fail and be
+//! retried, replay it, rotate the secret, read the audit log, sign out.
 
 use hookwright_testkit::{Browser, Receiver, Response};
 
@@ -45,7 +45,7 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
     browser.click("acme").await.unwrap();
     browser.wait_for("No webhook yet").await;
     browser.click("New webhook").await.unwrap();
-    // What may not be is said at the field, and what was typed is kept.
+    // The page shows an error at the field, and keeps the input.
     browser.fill("#payload_url", "http://169.254.169.254/").await.unwrap();
     browser.click("Validate URL").await.unwrap();
     browser.wait_for("is not allowed").await;
@@ -59,7 +59,7 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
         shown.contains("whsec_") && shown.contains("order.paid") && shown.contains("order.sent"),
         "{shown}"
     );
-    // The ping comes in by itself: nobody loads the page again.
+    // The ping appears without a reload of the page.
     browser
         .wait_until("the ping's outcome", |shown| {
             shown
@@ -82,11 +82,7 @@ async fn install_a_webhook_on_two_types(browser: &Browser, receiver: &Receiver) 
         })
         .await;
     assert!(!browser.text().await.unwrap().contains("whsec_"));
-    assert_eq!(
-        receiver.request_count(),
-        1,
-        "a page that is loaded again installs nothing"
-    );
+    assert_eq!(receiver.request_count(), 1, "reloading the page installs nothing");
 }
 
 async fn switch_to_the_wildcard(browser: &Browser) {
@@ -96,13 +92,9 @@ async fn switch_to_the_wildcard(browser: &Browser) {
     let ticked = async || browser.run(ticked, serde_json::json!([])).await.unwrap();
     assert_eq!(ticked().await, "order.paid,order.sent");
     browser.click_css("#all-events").await.unwrap();
-    assert_eq!(
-        ticked().await,
-        "*",
-        "the wildcard replaces the others where one sees it"
-    );
+    assert_eq!(ticked().await, "*", "the wildcard replaces the other types visibly");
     browser.click_css("#all-events").await.unwrap();
-    assert_eq!(ticked().await, "order.paid,order.sent", "and gives them back");
+    assert_eq!(ticked().await, "order.paid,order.sent", "and restores them");
     browser.click_css("#all-events").await.unwrap();
     browser.click("Save").await.unwrap();
     browser.wait_for("All events, including future types").await;
@@ -118,7 +110,7 @@ async fn publish_and_watch_it_come_in(browser: &Browser, installation: &Installa
     let event = crate::support::event("order.returned", r#"{"order":"A-17"}"#);
     publisher.events.publish_event(event).await.unwrap();
     browser
-        .wait_until("the delivery comes in live", |shown| {
+        .wait_until("the delivery appears live", |shown| {
             shown
                 .lines()
                 .any(|line| line.contains("order.returned") && line.contains("delivered"))
@@ -143,7 +135,7 @@ async fn see_it_fail_and_be_tried_again(browser: &Browser, installation: &Instal
     browser.fill("#payload", "{\"total\": 12").await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
     browser
-        .wait_until("what is wrong with the payload", |shown| shown.contains("offset"))
+        .wait_until("the fault of the payload", |shown| shown.contains("offset"))
         .await;
     browser.fill("#payload", "{\"total\": 12}").await.unwrap();
     browser.click_css("main form button.primary").await.unwrap();
@@ -152,12 +144,12 @@ async fn see_it_fail_and_be_tried_again(browser: &Browser, installation: &Instal
     browser.click("dlv_").await.unwrap();
     browser.wait_for("retrying").await;
     receiver.wait_until(|requests| requests.len() >= before + 2).await;
-    // The page follows by itself.
+    // The page updates by itself.
     browser
         .wait_until("the second attempt", |shown| shown.contains("Attempt 2"))
         .await;
     browser
-        .wait_until("the end of it", |shown| {
+        .wait_until("the final attempt", |shown| {
             shown.contains("failed\n") && !shown.contains("retrying")
         })
         .await;

@@ -1,4 +1,5 @@
-//! Lists: the ways on and back, what is found by its name, who and what the audit log names, and where forms lead.
+//! Lists: paging in both directions, finding resources by name, the actors and resources that the audit log names, and
+//! the targets of forms.
 
 use hookwright_proto::v1::{
     CreateWebhookRequest, ListEventTypesRequest, ListOrganizationsRequest, RevokeTokenRequest, Token, TokenScope,
@@ -210,7 +211,7 @@ async fn an_organizations_tokens_stay_its_own_through_forms() {
     let wrong = wrong.text();
     assert!(
         wrong.contains(&format!("href=\"{list}?before=")),
-        "it leads on in its own list: {wrong}"
+        "the page links to its own list: {wrong}"
     );
     let revoke = format!("/console/tokens/{id}/revoke");
     assert!(

@@ -1,5 +1,5 @@
-//! Pages that follow what happens: lists that change live and pages that keep themselves up to date. What they show is true,
-//! they take no more than a browser has to give, and whoever reads them can make them stand still.
+//! Pages that update by themselves: lists that change live, and pages that refresh. They show the current state, use no
+//! more connections than a browser allows, and can be paused.
 
 use hookwright_proto::v1::{
     Delivery, DeliveryState, ListDeliveriesRequest, RetryDeliveryRequest, WatchDeliveriesRequest,
@@ -15,7 +15,7 @@ const LIVE: &str = "● Live";
 /// The ids of the list's rows, first to last.
 const IDS: &str = "return [...document.querySelectorAll('tbody tr')].map((row) => row.id)";
 
-/// An installation whose deliveries are tried again only when somebody says so.
+/// An installation whose deliveries are retried only on request.
 struct Watched {
     installation: Installation,
     receiver: Receiver,
@@ -41,7 +41,7 @@ impl Watched {
         self.browser.open(&address(&self.installation, path)).await.unwrap();
     }
 
-    /// Publishes, and waits until its one delivery stands somewhere.
+    /// Publishes an event, and waits until its delivery reaches a state.
     async fn publish(&mut self, state: DeliveryState) -> Delivery {
         let published = self.installation.publish("order.paid", r#"{"total":1}"#).await;
         let made = delivery_of(&mut self.installation, &published.event).await;
@@ -83,7 +83,7 @@ on_both_stores! {
         watched.receiver.answer(Response::new(200));
         let second = watched.publish(DeliveryState::Delivered).await;
 
-        // What the filter chose stays, and shows that it is not so any more.
+        // A delivery that no longer matches the filter stays in the list, and is marked.
         watched.open(&format!("{DELIVERIES}?state=retrying")).await;
         watched.browser.wait_for(LIVE).await;
         assert_eq!(watched.ids().await, [id_of(&first.name)]);
@@ -93,13 +93,13 @@ on_both_stores! {
         assert_eq!(watched.ids().await, [id_of(&second.name)]);
 
         watched.retry(&first).await;
-        // What is older comes in below what is newer.
+        // Older deliveries are inserted below newer ones.
         let shown = watched.ids_until(|ids| ids.len() == 2).await;
         assert_eq!(shown, [id_of(&second.name), id_of(&first.name)]);
         watched.browser.show_tab(&before).await.unwrap();
         let state = "return document.querySelector('tbody tr [data-label=State]').innerText";
         watched.browser.wait_for_result(state, |state| state == "delivered").await;
-        assert_eq!(watched.ids().await, [id_of(&first.name)], "nothing came in that does not match");
+        assert_eq!(watched.ids().await, [id_of(&first.name)], "no delivery appeared that does not match");
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_stream_begins_where_its_page_was_made() {
     let page = reader.get(DELIVERIES).await.text();
     let (_, rest) = page.split_once("data-live=\"").expect("it is live");
     let stream = unescaped(rest.split('"').next().unwrap());
-    // Between the page and the stream.
+    // This delivery changes after the page was rendered and before its stream begins.
     let made = watched.publish(DeliveryState::Delivered).await;
     watched.open("/console/").await;
     let begin = async |stream: &str| {
@@ -146,8 +146,8 @@ async fn a_stream_begins_where_its_page_was_made() {
     let told = begin(&stream).await;
     assert_eq!(told[0], "live");
     assert!(told[1].as_str().unwrap().contains(id_of(&made.name)), "{told}");
-    // Where a place is not known any more, the page is told that it is not the whole truth.
-    let (address, _) = stream.split_once("after=").expect("it names its place");
+    // If a position is no longer known, the stream tells the page that changes are missing.
+    let (address, _) = stream.split_once("after=").expect("its address has a position");
     assert_eq!(begin(&format!("{address}after=AAAA")).await[0], "anew");
 }
 
@@ -157,7 +157,7 @@ async fn tabs_that_nobody_looks_at_hold_no_connection() {
     watched.open(DELIVERIES).await;
     watched.browser.wait_for(LIVE).await;
     let first = watched.browser.open_tab().await.unwrap();
-    // Browsers make six connections to a server at most.
+    // Browsers open at most six connections to a server.
     for _ in 0..7 {
         watched.open(DELIVERIES).await;
         watched.browser.wait_for(LIVE).await;
@@ -175,7 +175,7 @@ async fn a_page_that_may_not_watch_now_tries_again() {
     let token = watched.installation.server.token().unwrap();
     let mut others = Vec::new();
     let full = loop {
-        // A connection carries no more streams than this.
+        // A connection carries at most this many streams.
         if others.len() % 100 == 0 {
             let clients = Clients::connect(watched.installation.server.grpc_address(), &token).await;
             watched.installation.clients = clients;
@@ -246,7 +246,7 @@ async fn whoever_reads_can_stop_what_moves() {
     watched.browser.wait_for(LIVE).await;
     watched.browser.click("Pause updates").await.unwrap();
     watched.browser.wait_for("Updates paused").await;
-    // Somebody else sees it come in.
+    // Another reader sees it appear.
     let token = watched.installation.server.token().unwrap();
     let witness = browser(&watched.installation, &token).await;
     witness.open(&address(&watched.installation, DELIVERIES)).await.unwrap();
@@ -258,7 +258,7 @@ async fn whoever_reads_can_stop_what_moves() {
     watched.browser.wait_for(LIVE).await;
     let shown = watched.ids_until(|ids| ids.len() == 2).await;
     assert_eq!(shown[0], id_of(&missed.name));
-    // A page that asks again can be stopped too.
+    // The user can pause a page that polls, too.
     watched.open("/console/organizations/acme").await;
     watched.browser.wait_for(LIVE).await;
     watched.browser.click("Pause updates").await.unwrap();
@@ -298,7 +298,7 @@ async fn a_page_that_is_brought_up_to_date_leaves_its_reader_alone() {
         kept[2].as_str().is_some_and(|action| action.ends_with("/cancel")),
         "{kept}"
     );
-    // A link that has focus never turns into another; and the end is told.
+    // A link that has focus never changes to another link. The page announces the final state.
     watched.receiver.answer(Response::new(200));
     watched.retry(&delivery).await;
     watched.browser.wait_for("Attempt 3").await;
@@ -355,7 +355,7 @@ async fn the_time_until_the_next_attempt_runs_down() {
     watched.publish(DeliveryState::Retrying).await;
     watched.open(DELIVERIES).await;
     watched.browser.wait_for(LIVE).await;
-    // The list is sent no row meanwhile: its script counts alone. What is counted down to is set near first.
+    // The list gets no rows meanwhile: its script counts down alone. The due time is first set to a near one.
     let near = "const time = document.querySelector('tbody tr [data-label=Next] time'); \
                 const hours = time.innerText; \
                 time.dateTime = new Date(Date.now() + 3000).toISOString(); \

@@ -1,4 +1,4 @@
-//! What may be long: the attempts of a delivery, the webhooks that fail.
+//! Long pages: many attempts of a delivery, many failing webhooks.
 
 use hookwright_proto::v1::{RetryDeliveryRequest, TokenScope};
 use hookwright_testkit::{Receiver, until};
@@ -54,13 +54,13 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     receiver.respond(500);
-    // The ping that each is sent fails.
+    // The ping of each webhook fails.
     for number in 0..22 {
         let failing = webhook(&receiver.url(&format!("/{number}")), &["clocking"]);
         installation.create_webhook(failing).await.unwrap();
     }
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
-    let overview = until("all of them on the overview", async || {
+    let overview = until("all failing webhooks on the overview", async || {
         let page = reader.get("/console/").await.text();
         if link(&page, "View all 22").is_some() {
             Ok(page)
@@ -79,6 +79,6 @@ async fn the_overview_says_how_many_webhooks_fail_and_leads_to_all_of_them() {
     assert_eq!(
         customer.get(&address).await.status,
         404,
-        "it is about the whole installation"
+        "the page concerns the whole installation"
     );
 }

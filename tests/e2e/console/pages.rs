@@ -1,4 +1,4 @@
-//! Every page: that anybody can use it, that it fits its screen, and what it looks like.
+//! Every page: its accessibility, its fit on each screen, and its appearance.
 
 mod forms;
 mod installed;
@@ -26,10 +26,10 @@ struct Answer {
     name: &'static str,
     /// The form's page.
     page: &'static str,
-    /// Fields and what is typed.
+    /// Fields and their input.
     typed: &'static [(&'static str, &'static str)],
     button: &'static str,
-    /// What is shown then.
+    /// A text of the page that follows.
     shown: &'static str,
 }
 
@@ -95,7 +95,7 @@ async fn nobody_is_kept_out() {
     let axe = axe.expect("`make test-setup` installs axe-core");
     let mut faults = Vec::new();
     for (name, path) in installed.pages() {
-        // Both layouts and both schemes.
+        // Both layouts and both color schemes.
         for (screen, width, height, dark) in [SCREENS[0], SCREENS[3]] {
             browser.look_like(width, height, dark).await.unwrap();
             browser.open(&address(&installed.installation, &path)).await.unwrap();
@@ -118,7 +118,7 @@ async fn nobody_is_kept_out() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// What axe-core finds that keeps people out.
+/// The faults that axe-core finds on a page.
 async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     browser.run(axe, json!([])).await.unwrap();
     let run = "const done = arguments[arguments.length - 1]; \
@@ -227,7 +227,7 @@ async fn times_are_the_readers_and_tell_utc() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "writes docs/console, for people to look at: make screenshots"]
+#[ignore = "writes the pictures in docs/console, which are viewed by eye: make screenshots"]
 async fn screenshots() {
     let installed = Installed::start(On::Sqlite).await;
     let signed_in = installed.browser().await;
@@ -269,7 +269,7 @@ async fn screenshots() {
 }
 
 impl Installed {
-    /// An operator, who also opened a customer's link.
+    /// A browser of an operator, who also opened a customer's link.
     async fn browser(&self) -> Browser {
         let browser = browser(&self.installation, &self.installation.server.token().unwrap()).await;
         browser.open(&self.portal).await.unwrap();
@@ -277,7 +277,7 @@ impl Installed {
         browser
     }
 
-    /// A customer who was there.
+    /// A browser of a customer who has signed out.
     async fn who_has_left(&self) -> Browser {
         let browser = Browser::start().await.unwrap();
         browser.open(&self.portal).await.unwrap();
@@ -286,7 +286,7 @@ impl Installed {
         browser
     }
 
-    /// Somebody who is asked for a token.
+    /// A browser that is not signed in.
     async fn stranger(&self) -> Browser {
         let browser = Browser::start().await.unwrap();
         browser.open(&address(&self.installation, "/console/")).await.unwrap();

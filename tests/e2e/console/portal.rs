@@ -1,4 +1,4 @@
-//! Customers who come by a link: at a page of their own, and in a frame of the product that they use.
+//! Customers who open a portal link: on the portal's own page, and in a frame of the product that they use.
 
 use hookwright_proto::v1::{CreatePortalLinkRequest, ListTokensRequest, RevokeTokenRequest, TokenScope};
 use hookwright_testkit::{Authority, Browser, DEADLINE, Receiver, Response, TestServerBuilder, http};
@@ -18,7 +18,7 @@ async fn link(installation: &mut Installation, read_only: bool, return_url: &str
     installation.clients.create_portal_link(request).await.unwrap().url
 }
 
-/// A customer's session, by a link.
+/// A customer's session, opened by a link.
 pub(super) async fn customer(installation: &mut Installation, read_only: bool) -> Reader {
     let url = link(installation, read_only, "").await;
     open(installation, &url).await
@@ -130,7 +130,7 @@ async fn a_link_ends_on_every_node_with_the_token_that_made_it() {
             "{}",
             refused.text()
         );
-        assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
+        assert_eq!(customer.get(PAGES).await.status, 401, "nor does its session work");
         assert_eq!(open(node, &other).await.status, 303, "another token's link");
     }
 }
@@ -175,13 +175,13 @@ async fn one_link_is_revoked_on_every_node_and_others_are_not() {
     );
     for (node, customer) in nodes.iter().zip(&customers) {
         assert_eq!(open(node, &made.url).await.status, 401);
-        assert_eq!(customer.get(PAGES).await.status, 401, "nor is what it opened");
+        assert_eq!(customer.get(PAGES).await.status, 401, "nor does its session work");
         assert_eq!(open(node, &other).await.status, 303, "another link of the same token");
     }
     let mut read = Vec::new();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut read))
         .await
-        .expect("what it watches ends")
+        .expect("the stream that it watches ends")
         .unwrap();
     installation.restart().await;
     let address = installation.server.http_address().to_owned();
@@ -261,7 +261,7 @@ async fn a_product_embeds_the_portal_where_the_operator_lets_it() {
     let identity = authority.certificate(&["127.0.0.1"]);
     let directory = tempfile::tempdir().unwrap();
     let (certificate, key) = identity.files(directory.path());
-    // The product: another site than the console's.
+    // The product is on another site than the console.
     let (product, stranger, receiver) = (
         Receiver::start().await,
         Receiver::start().await,
@@ -287,7 +287,7 @@ async fn a_product_embeds_the_portal_where_the_operator_lets_it() {
     browser.open(&product.url_as("localhost", "/settings")).await.unwrap();
     browser.enter_frame().await.unwrap();
     browser.wait_for("No webhook yet").await;
-    // The cookie comes along in the frame: forms work there.
+    // Forms work in the frame because the browser sends the cookie there.
     browser.click("New webhook").await.unwrap();
     browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
     browser.click_css("input[value='clocking']").await.unwrap();

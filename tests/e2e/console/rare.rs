@@ -1,4 +1,4 @@
-//! A filter that little matches: a page looks at a bounded number of events, and leads further back.
+//! A filter with few matches: a page looks at a bounded number of events, and links to older ones.
 
 use hookwright_testkit::Receiver;
 
@@ -8,7 +8,7 @@ use crate::{
     support::{CLOCKING, Installation, On, event, id_of, on_both_stores},
 };
 
-/// Where a link of a page leads.
+/// The target of a page's link.
 pub(super) fn link(page: &str, text: &str) -> Option<String> {
     let (before, _) = page.split_once(&format!("\">{text}</a>"))?;
     let (_, address) = before.rsplit_once("<a href=\"")?;
@@ -26,7 +26,7 @@ on_both_stores! {
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let first = reader.get("/console/organizations/acme/deliveries?event_type=clocking").await.text();
         assert!(first.contains("No deliveries match in this range yet"), "{first}");
-        let further = link(&first, "Search older deliveries").expect("a link that leads on");
+        let further = link(&first, "Search older deliveries").expect("a link to older deliveries");
         let second = reader.get(&further).await.text();
         assert!(second.contains(id_of(&published.event)), "{second}");
         let none = reader.get("/console/organizations/acme/deliveries?event_type=none&before=1").await.text();

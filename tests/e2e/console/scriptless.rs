@@ -1,4 +1,4 @@
-//! The console without script: all that a person comes for can be done, by forms and links alone.
+//! The console without scripts: a user can do everything by forms and links alone.
 
 use hookwright_testkit::{Browser, Receiver, Response, until};
 
@@ -30,7 +30,7 @@ on_both_stores! {
     }
 }
 
-/// Follows "Refresh" until the page shows a text.
+/// Follows "Refresh" until the page contains a text.
 async fn refresh_until(browser: &Browser, text: &str) {
     until(text, async || {
         let shown = browser.text().await.unwrap();
@@ -39,7 +39,7 @@ async fn refresh_until(browser: &Browser, text: &str) {
         }
         assert!(
             shown.contains("Refresh"),
-            "nothing more happens, and {text} is not in\n{shown}"
+            "the page no longer changes, and {text} is not in\n{shown}"
         );
         browser.click("Refresh").await.unwrap();
         Err(shown)
@@ -52,7 +52,7 @@ async fn install_and_edit(browser: &Browser, receiver: &Receiver) {
     browser.fill("#payload_url", &receiver.url("/hooks")).await.unwrap();
     browser.click_css("input[value='order.paid']").await.unwrap();
     browser.click_css("input[value='order.sent']").await.unwrap();
-    // What is wrong is said, and what was typed is kept.
+    // The page shows an error, and keeps the input.
     browser.fill("#timeout", "a while").await.unwrap();
     browser.click("Create webhook").await.unwrap();
     browser.wait_for(" to fix").await;
@@ -64,7 +64,7 @@ async fn install_and_edit(browser: &Browser, receiver: &Receiver) {
     }
     assert!(
         !shown.contains("Pause updates") && !shown.contains("Live"),
-        "what needs script is not shown:\n{shown}"
+        "controls that need scripts are hidden:\n{shown}"
     );
     browser.click("Edit").await.unwrap();
     browser.click_css("#all-events").await.unwrap();
@@ -123,7 +123,7 @@ async fn rotate_and_reveal(browser: &Browser, installation: &Installation) {
     assert_eq!(secret(&browser.wait_for("whsec_").await), rotated);
 }
 
-/// The secret that a page shows.
+/// The signing secret that a page shows.
 fn secret(shown: &str) -> String {
     let secret = shown.split_whitespace().find(|word| word.starts_with("whsec_"));
     secret.unwrap_or_else(|| panic!("no secret in\n{shown}")).to_owned()

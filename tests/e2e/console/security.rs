@@ -1,4 +1,4 @@
-//! What hostile pages, networks and texts try with the console.
+//! Attacks on the console by hostile pages, networks and texts.
 
 use hookwright_proto::v1::{
     CreateOrganizationRequest, EventType, GetWebhookRequest, ListWebhooksRequest, Organization, TokenScope, Webhook,
@@ -9,7 +9,7 @@ use tonic::{codegen::Service as _, transport::Endpoint};
 use super::{Reader, cookie_of, delivery_of, form_token, sign_in, token};
 use crate::support::{ACME, Installation, On, event, id_of, on_both_stores, webhook};
 
-/// What would be a part of the page if it were not escaped, in text and in attributes.
+/// A text that would become part of the page if it were not escaped, in text and in attributes.
 const STORED: &str = r#""'><b id=stored><script>document.title='stored'</script>"#;
 const ACME_PAGES: &str = "/console/organizations/acme";
 
@@ -28,11 +28,11 @@ on_both_stores! {
             let policy = answer.header("content-security-policy").unwrap();
             assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         }
-        assert!(shown >= 8, "what was stored is shown on {shown} pages");
+        assert!(shown >= 8, "the stored text is on {shown} pages");
     }
 }
 
-/// Puts hostile texts wherever texts are taken, and returns the pages that show them.
+/// Stores hostile texts in every field that takes text, and returns the pages that show them.
 async fn hostile_texts(installation: &mut Installation) -> Vec<String> {
     let receiver = Receiver::start().await;
     receiver.answer(Response::new(500).header("X-Evil", STORED).body(STORED));
@@ -144,11 +144,11 @@ async fn c02_forged_forms_change_nothing() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(webhook.active, Some(true), "nothing of it was done");
+    assert_eq!(webhook.active, Some(true), "nothing was changed by the attempts");
     assert_eq!(
         reader.post(&pause, &with_token, &reader.origin()).await.status,
         303,
-        "the page's own form is"
+        "the page's own form is accepted"
     );
 }
 
@@ -205,7 +205,7 @@ async fn c02_no_cookie_that_others_set_takes_the_place_of_a_session() {
     without_and_with_tls("__Host-", "https://hooks.example").await;
 }
 
-/// A console whose cookies have a prefix if browsers find it at an origin with TLS.
+/// Checks a console whose cookies have a prefix if browsers reach it at an origin with TLS.
 async fn without_and_with_tls(prefix: &str, origin: &str) {
     let settings = |builder: hookwright_testkit::TestServerBuilder| builder.arg("--console-url", origin);
     let mut installation = Installation::start_with(On::Sqlite, settings).await;
@@ -230,25 +230,25 @@ async fn without_and_with_tls(prefix: &str, origin: &str) {
     let name = format!("{prefix}hookwright=");
     let own = enter(&admin, "").await.cookie;
     let value = own.strip_prefix(&name).unwrap();
-    // What a sister site or somebody on the way can set locks nobody out.
+    // A cookie that a sister site or an attacker in the network can set locks no user out.
     for garbage in ["x", "", &value[1..], &value[..value.len() - 1]] {
         let both = format!("{name}{garbage}; {own}");
         assert_eq!(status(both, "/console/tokens").await, 200, "{garbage}");
     }
-    // Nor does it sign anybody in: browsers keep others from setting a cookie with the prefix.
+    // Such a cookie signs no user in, either: browsers keep other sites from setting a cookie with the prefix.
     let planted = enter(&reads, "").await;
     let bare = planted.cookie.strip_prefix(prefix).unwrap();
     if !prefix.is_empty() {
         assert_eq!(status(bare.to_owned(), ACME_PAGES).await, 303);
         assert_eq!(status(format!("{bare}; {own}"), "/console/tokens").await, 200);
     }
-    // Whoever signs in where one was planted gets a session of their own, which does not end with the planted one.
+    // A user who signs in with a planted cookie gets a new session, which does not end with the planted one.
     let given = enter(&admin, &planted.cookie).await;
     assert_ne!(given.cookie, planted.cookie);
     assert_eq!(
         planted.get("/console/tokens").await.status,
         404,
-        "who planted it sees no more than before"
+        "the attacker sees no more than before"
     );
     let form = form_token(&planted.get(ACME_PAGES).await.text()).unwrap();
     let out = planted
@@ -357,7 +357,7 @@ async fn what_is_sent_twice_by_one_page_is_done_once() {
     };
     assert_eq!(send("a").await, send("a").await);
     assert_ne!(send("a").await, send("b").await);
-    // A secret that is shown once is in no page that is loaded again.
+    // A secret that is shown once is absent when a page is loaded again.
     let webhook = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
     let revealed = reader.post_from(&webhook, &format!("{webhook}/reveal"), "").await;
     assert_eq!(
@@ -374,7 +374,7 @@ async fn what_is_sent_twice_by_one_page_is_done_once() {
     assert!(shown.text().contains(crate::support::SECRET));
     assert!(
         shown.header("set-cookie").unwrap().contains("Max-Age=0"),
-        "the browser forgets it"
+        "the browser discards it"
     );
     assert!(!reader.get(&webhook).await.text().contains(crate::support::SECRET));
     let other = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
@@ -384,7 +384,7 @@ async fn what_is_sent_twice_by_one_page_is_done_once() {
     };
     assert!(
         !other.get(&webhook).await.text().contains(crate::support::SECRET),
-        "it is for one session"
+        "the cookie is for one session"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Who is let in, how often one may try, and when it is over.
+//! Sessions: who gets access, the limit on attempts to sign in, and when a session ends.
 
 use hookwright_proto::v1::{ListTokensRequest, TokenScope};
 use hookwright_testkit::{Authority, Browser, http};
@@ -17,7 +17,9 @@ on_both_stores! {
         assert_eq!(out.header("location"), Some("/console/sign-in"));
         assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
         let kept = left.get("/console/organizations").await;
-        assert_eq!(kept.header("location"), Some("/console/sign-in?next=%2Fconsole%2Forganizations"), "a copy of the cookie is no good");
+        assert_eq!(kept.header("location"), Some("/console/sign-in?next=%2Fconsole%2Forganizations"), "a copy of the \
+                                                                                                       cookie no \
+                                                                                                       longer works");
 
         let manage = token(&mut installation, TokenScope::Manage, "").await;
         let revoked = Reader::sign_in(&installation, &manage).await;
@@ -37,7 +39,7 @@ on_both_stores! {
 
         installation.restart().await;
         let later = Reader { address: installation.server.http_address().to_owned(), ..left };
-        assert_eq!(later.get("/console/").await.status, 303, "what was left stays left");
+        assert_eq!(later.get("/console/").await.status, 303, "a session that was signed out stays signed out");
     }
 }
 
@@ -52,7 +54,7 @@ async fn a_session_that_is_left_on_one_node_is_over_on_all() {
     assert_eq!(
         there.get("/console/organizations").await.status,
         200,
-        "any node takes the cookie"
+        "any node accepts the cookie"
     );
     let page = here.get("/console/").await.text();
     let form = format!("form_token={}", form_token(&page).unwrap());
@@ -110,7 +112,7 @@ async fn who_fails_to_sign_in_often_waits_and_nobody_else_does() {
     assert_eq!(
         attempt(&admin, "192.0.2.7, 198.51.100.1").await.status,
         303,
-        "what a client says of itself"
+        "an address that the client claims does not count"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Forms that are sent twice, by a second click or a browser that did not wait, are done once; and a rotation is not cut
-//! short by another one.
+//! Forms that are sent twice, by a second click or by a browser that did not wait, are processed once; and one rotation
+//! does not cut another one short.
 
 use hookwright_testkit::{HttpResponse, Receiver};
 use tokio::{
@@ -12,7 +12,7 @@ use crate::support::{CLOCKING, Installation, On, id_of, on_both_stores};
 
 const ACME_PAGES: &str = "/console/organizations/acme";
 
-/// A form, and the action in the audit log that it stands for.
+/// A form, and the audit action that it causes.
 struct Form {
     page: String,
     path: String,
@@ -30,7 +30,7 @@ impl Form {
         }
     }
 
-    /// What the form sends.
+    /// The body that the form sends.
     async fn body(&self, reader: &Reader, nonce: &str) -> String {
         let page = reader.get(&self.page).await.text();
         let form_token = form_token(&page).unwrap_or_else(|| panic!("{} has a form", self.page));
@@ -41,19 +41,19 @@ impl Form {
         reader.post(&self.path, body, &reader.origin()).await
     }
 
-    /// How often it was done.
+    /// The number of audit entries of the action.
     async fn count(&self, reader: &Reader) -> usize {
         let log = reader.get(&format!("/console/audit?action={}", self.action)).await;
         log.text().matches(&format!(">{}</td>", self.action)).count()
     }
 }
 
-/// Where an answer leads, and what it has the browser keep.
+/// The status, the redirect and the cookie of an answer.
 fn lead(answer: &HttpResponse) -> (u16, Option<&str>, Option<&str>) {
     (answer.status, answer.header("location"), answer.header("set-cookie"))
 }
 
-/// Each form that makes something, or that something is lost by if it is done twice.
+/// All forms that create something, and those that lose something if they are processed twice.
 fn forms(receiver: &Receiver, webhook: &str, delivery: &str) -> Vec<Form> {
     let url = receiver.url("/second").replace(':', "%3A").replace('/', "%2F");
     let install = format!("payload_url={url}&event=*&timeout=10s&active=yes&intent=save");
@@ -130,7 +130,7 @@ async fn a_form_is_done_once_where_the_browser_did_not_wait() {
     let page = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
     let rotate = Form::new(&page, &format!("{page}/rotate"), "overlap=1d", "webhook.rotate_secret");
     for nonce in 0..10 {
-        // Each ends the one before.
+        // Each rotation ends the previous one.
         let body = rotate.body(&reader, &nonce.to_string()).await + "&ends_older=yes";
         let mut left = TcpStream::connect(&reader.address).await.unwrap();
         let head = format!(
@@ -186,7 +186,7 @@ async fn what_is_not_the_same_is_done() {
     let reader = Reader::sign_in(&installation, &token).await;
     let body = reveal.body(&reader, "a").await;
     reveal.send(&reader, &body).await;
-    // Another form, another session, another content, and one without a nonce; each of them twice.
+    // Another nonce, another session and another content, each sent twice. The form without a nonce follows below.
     let other = Reader::sign_in(&installation, &token).await;
     let anew = reveal.body(&reader, "b").await;
     let more = format!("{body}&more=1");
@@ -201,7 +201,7 @@ async fn what_is_not_the_same_is_done() {
         assert_eq!(reveal.send(&reader, &without).await.status, 303);
     }
     assert_eq!(reveal.count(&reader).await, 6);
-    // Under the same nonce another page of ours does what it is there for.
+    // Another page of the console may use the same nonce for its own form.
     let pause = Form::new(&page, &format!("{page}/pause"), "", "webhook.update");
     let paused = pause.send(&reader, &body).await;
     assert_eq!(paused.header("location"), Some(format!("{page}?done=paused").as_str()));
@@ -239,7 +239,7 @@ on_both_stores! {
         let page = format!("{ACME_PAGES}/webhooks/{}", id_of(&made.name));
         let rotate = Form::new(&page, &format!("{page}/rotate"), "overlap=1d", "webhook.rotate_secret");
         assert!(!reader.get(&page).await.text().contains("ends_older"));
-        // As two nodes would be asked: neither knows of the other's form.
+        // Both forms begin at the same time, as on two nodes: neither knows of the other.
         let (one, other) = (rotate.body(&reader, "a").await, rotate.body(&reader, "b").await);
         let (one, other) = tokio::join!(rotate.send(&reader, &one), rotate.send(&reader, &other));
         let mut statuses = [one.status, other.status];

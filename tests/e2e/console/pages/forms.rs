@@ -1,4 +1,4 @@
-//! Forms: what is wrong is found at once, times are the reader's own, and copying never fails in silence.
+//! Forms: they show errors at once, use the reader's own time zone, and report when copying fails.
 
 use hookwright_testkit::Browser;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn what_is_wrong_with_a_form_is_found_at_once() {
             attribute(&browser, "#timeout", "aria-describedby").await,
             "timeout-hint timeout-error"
         );
-        // Each line leads to its field, a group's to the group.
+        // Each line links to its field, or to its group of fields.
         browser.click_css("#problems a[href='#timeout']").await.unwrap();
         assert_eq!(focused(&browser).await, "timeout");
         let dead = "return [...document.querySelectorAll('#problems a, [aria-describedby]')].flatMap((part) => \
@@ -77,7 +77,8 @@ async fn times_are_typed_in_the_readers_zone_and_sent_in_utc() {
     let installed = Installed::start(On::Sqlite).await;
     let browser = installed.browser().await;
     let list = installed.path("deliveries");
-    // In summer Amsterdam is two hours ahead, in winter one. At 01:30 UTC that night its clock shows 02:30 for the second time.
+    // Amsterdam is two hours ahead of UTC in summer, and one hour in winter. At 01:30 UTC that night its clock shows
+    // 02:30 for the second time.
     let asked = format!("{list}?start=2026-07-01T10:00:00&end=2026-10-25T01:30:00");
     browser.open(&address(&installed.installation, &asked)).await.unwrap();
     let shown = "return ['start', 'end'].map((id) => document.getElementById(id).value).join()";
@@ -139,7 +140,7 @@ async fn a_page_that_says_what_is_wrong_goes_on_as_the_page_that_it_is() {
     browser.wait_for("● Live").await;
     let at = browser.run("return location.pathname", json!([])).await.unwrap();
     assert_eq!(at, path.as_str());
-    // What keeps itself up to date asks for that page too.
+    // A page that refreshes requests that page, too.
     let script = "const done = arguments[arguments.length - 1]; \
                   import(document.querySelector('script[type=module]').src.replace('console.js', 'refresh.js')) \
                   .then(({ look }) => look([...document.querySelectorAll('[data-refresh]')])) \

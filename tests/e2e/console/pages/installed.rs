@@ -1,4 +1,4 @@
-//! An installation that has something to show on every page.
+//! An installation that has content for every page.
 
 use hookwright_proto::v1::{
     CreateOrganizationRequest, CreatePortalLinkRequest, EventType, ListDeliveriesRequest, Organization,
@@ -15,7 +15,7 @@ const EXAMPLE: &str = r#"{"order":"A-17","total":129.5,"region":"eu"}"#;
 pub(super) struct Installed {
     pub(super) installation: Installation,
     pages: Vec<(&'static str, String)>,
-    /// The link of a customer.
+    /// A customer's portal link.
     pub(super) portal: String,
     _receivers: [Receiver; 2],
 }
@@ -52,7 +52,7 @@ impl Installed {
         counted(&mut installation).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let counted = replay(&reader, "what=made&intent=count").await;
-        // One that missed all of it, and is given it back slowly.
+        // A webhook that missed all of it, to which a slow replay sends it.
         let late = Webhook {
             description: "Reports".to_owned(),
             ..webhook(&good.url("/reports"), &["order.sent"])
@@ -79,7 +79,7 @@ impl Installed {
         }
     }
 
-    /// Names and addresses: those of the console, and of what a customer sees.
+    /// Names and paths: pages of the console, and pages that a customer sees.
     pub(super) fn pages(&self) -> Vec<(&'static str, String)> {
         self.pages.clone()
     }
@@ -90,7 +90,7 @@ impl Installed {
     }
 }
 
-/// What the addresses of pages are made of.
+/// The ids in the paths of pages.
 struct Ids {
     all: Webhook,
     failing: Webhook,
@@ -183,7 +183,7 @@ async fn organizations_and_types(installation: &mut Installation) {
     }
 }
 
-/// Publishes some, and returns the id of one.
+/// Publishes some events, and returns the id of one.
 async fn publish(installation: &mut Installation) -> String {
     let mut first = String::new();
     for (number, event_type) in ["order.paid", "order.sent", "order.returned"]
@@ -197,7 +197,7 @@ async fn publish(installation: &mut Installation) -> String {
         event.attributes.insert("region".to_owned(), "eu".to_owned());
         event.ordering_key = format!("A-{number}");
         let published = installation.try_publish(event).await.unwrap();
-        // One that is owed to both webhooks.
+        // One event that is owed to both webhooks.
         if number == 3 {
             id_of(&published.event).clone_into(&mut first);
         }
@@ -205,7 +205,7 @@ async fn publish(installation: &mut Installation) -> String {
     first
 }
 
-/// A delivery that was tried as often as it may be.
+/// A delivery that has failed permanently.
 async fn failed_delivery(installation: &mut Installation, webhook: &Webhook) -> String {
     let request = ListDeliveriesRequest {
         parent: ACME.to_owned(),
@@ -220,9 +220,9 @@ async fn failed_delivery(installation: &mut Installation, webhook: &Webhook) -> 
     id_of(&delivery).to_owned()
 }
 
-/// Waits until the statistics tell of what was delivered: they are stored every few seconds.
+/// Waits until the statistics include the deliveries. The server stores statistics every few seconds.
 async fn counted(installation: &mut Installation) {
-    until("statistics that tell of it", async || {
+    until("statistics that include the deliveries", async || {
         let request = QueryDeliveryStatsRequest {
             name: ACME.to_owned(),
             period: StatsPeriod::Minute.into(),
@@ -242,7 +242,7 @@ async fn counted(installation: &mut Installation) {
     .await;
 }
 
-/// Begins a replay as people do; returns its page.
+/// Begins a replay through the console, and returns its page.
 async fn replay(reader: &Reader, fields: &str) -> String {
     let replays = "/console/organizations/acme/replays";
     let begun = reader.post_from(&format!("{replays}/new"), replays, fields).await;
@@ -250,7 +250,7 @@ async fn replay(reader: &Reader, fields: &str) -> String {
     begun.header("location").unwrap().to_owned()
 }
 
-/// A token that nobody uses; returns its name.
+/// Creates a token that was never used, and returns its name.
 async fn unused_token(installation: &mut Installation) -> String {
     let token = Token {
         display_name: "billing service".to_owned(),

@@ -1,4 +1,4 @@
-//! Pages without a mouse: the way begins with a link past the navigation, and one always sees where one is.
+//! Keyboard access: the first stop is a link past the navigation, and the focus is always visible.
 
 use hookwright_testkit::browser::{ENTER, TAB};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{super::address, installed::Installed};
 use crate::support::On;
 
-/// Where the keyboard is: what it is on, whether that is seen, and whether it lies within the view.
+/// The focus: its element, whether its ring is visible, and whether it lies within the view.
 const FOCUS: &str = "const at = document.activeElement; const style = getComputedStyle(at); const box = at.getBoundingClientRect(); \
                      const outline = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; \
                      let clip = null; for (let up = at.parentElement; up && outline; up = up.parentElement) { \
@@ -42,7 +42,7 @@ async fn the_keyboard_gets_everywhere_and_is_seen() {
             if focus["tag"] == "BODY" || stops > 400 {
                 break;
             }
-            assert!(focus["outline"] == true, "{name}: one does not see the focus: {focus}");
+            assert!(focus["outline"] == true, "{name}: the focus is not visible: {focus}");
             assert_eq!(focus["clip"], Value::Null, "{name}: its ring is cut: {focus}");
             stops += 1;
             browser.press(TAB).await.unwrap();
