@@ -1,4 +1,4 @@
-//! What receivers see, byte for byte.
+//! The requests that receivers get, byte for byte.
 
 use hookwright_proto::v1::{
     CompleteSigningSecretRotationRequest, GetWebhookRequest, ListWebhooksRequest, RotateSigningSecretRequest, Webhook,
@@ -11,7 +11,7 @@ use crate::{
     support::{ACME, CLOCKING, Installation, On, SECRET, event, id_of, on_both_stores, wait_for_events, webhook},
 };
 
-/// A request's head with what changes from one to the next replaced.
+/// A request's head, with placeholders for the parts that differ between requests.
 fn template(request: &RecordedRequest, port: u16) -> String {
     let mut head = request.head.replace(&format!(":{port}"), ":<port>");
     for (name, placeholder) in [
@@ -86,7 +86,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_retry_keeps_the_ids_and_signs_anew() {
-    // A delay is varied by 10 %, and timestamps are whole seconds: after 2 s they differ for certain.
+    // A delay has a jitter of 10 %, and timestamps are whole seconds: after 2 s they always differ.
     let mut installation = Installation::start_with(On::Sqlite, |server| server.arg("--retry-delay", "2s")).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;
@@ -143,7 +143,7 @@ async fn the_publishers_trace_goes_on_to_the_receiver() {
     assert!(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{trace}");
     assert!(
         !trace.contains("b7ad6b7169203331"),
-        "the attempt is a span of its own: {trace}"
+        "the attempt has its own span: {trace}"
     );
     assert_eq!(request.header("tracestate"), Some("vendor=opaque"));
 }

@@ -1,4 +1,4 @@
-//! What an installation does when its PostgreSQL is not as usual.
+//! An installation whose PostgreSQL is unavailable, read-only, restarted or misconfigured.
 
 use hookwright_proto::v1::{
     CreateEventTypeRequest, CreateOrganizationRequest, CreateTokenRequest, CreateWebhookRequest,
@@ -23,7 +23,7 @@ fn fetched() -> Webhook {
     }
 }
 
-/// Every kind of change of the configuration, each with its answer.
+/// Makes every kind of configuration change, each with its answer.
 async fn change_everything(
     installation: &mut Installation,
     webhook: &str,

@@ -43,7 +43,7 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
         .await
         .unwrap();
     tokio::spawn(connection);
-    // Since when it fails, in microseconds, and how often it did.
+    // The time since when each webhook fails, in microseconds, and its number of failures.
     let health = async || -> Vec<(i64, i32)> {
         let rows = store
             .query("SELECT failing_since, failures FROM webhook_health", &[])
@@ -54,7 +54,7 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
     let known = health().await;
     assert_eq!((known.len(), known[0].1), (1, 20));
     let since = known[0].0;
-    until("the time after which it would be disabled", async || {
+    until("the time at which it would be disabled", async || {
         let failing = clock::now_us() - since;
         if failing > 3_000_000 { Ok(()) } else { Err(failing) }
     })
@@ -65,7 +65,7 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
     first.deliveries_until(in_state(DeliveryState::Delivered), 5).await;
     first.publish("numbered", r#"{"fails":true}"#).await;
     first.deliveries_until(retrying.clone(), 21).await;
-    // By then the first node has long decided.
+    // The first node has decided by the time these events are published.
     for _ in 0..50 {
         other.publish_as("numbered", "{}").await;
     }
@@ -80,9 +80,9 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
         health().await
     );
 
-    // With nothing but failures at both nodes it is disabled, by the sum of them.
+    // When it fails at both nodes, the sum of their failures disables it.
     let begun = std::time::Instant::now();
-    until("it to be disabled", async || {
+    until("the webhook to be disabled", async || {
         let found = first.get_webhook(&created.name).await;
         if found.active == Some(false) {
             return Ok(());

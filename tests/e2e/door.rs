@@ -1,4 +1,4 @@
-//! The gRPC listener's limits: what callers without a token, silent connections and large requests may take.
+//! The gRPC listener's limits on callers without a token, silent connections and large requests.
 
 use std::{
     future::ready,
@@ -39,14 +39,14 @@ use crate::{
     support::{ACME, CLOCKING, Clients, Installation, On, channel, event},
 };
 
-/// The beginning of HTTP/2, with empty settings.
+/// The beginning of an HTTP/2 connection, with empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// By how much the resident memory may be larger after a flood than before it, in MiB: buffers that were used once, and what the
-/// allocator keeps.
+/// The limit on the growth of the resident memory over a flood, in MiB: buffers that were used once, and memory that
+/// the allocator keeps.
 const KEPT_MIB: usize = 48;
 
-/// A body that says something, and never ends.
+/// A body that has one frame and never ends.
 struct Endless(Option<Bytes>);
 
 impl Body for Endless {
@@ -76,7 +76,9 @@ async fn call(address: &str, path: &str, token: Option<&str>, body: Option<Bytes
     }
     let answer = sender.send_request(request.body(Endless(body)).unwrap());
     let answer = timeout(DEADLINE, answer).await;
-    answer.unwrap_or_else(|_| panic!("{path} waits for the body")).unwrap()
+    answer
+        .unwrap_or_else(|_| panic!("{path} did not answer before the end of the body"))
+        .unwrap()
 }
 
 fn status(response: &Response<Incoming>) -> Code {
@@ -84,28 +86,28 @@ fn status(response: &Response<Incoming>) -> Code {
     Code::from_bytes(status.as_bytes())
 }
 
-/// A number of `/metrics`.
+/// The value of a metric in `/metrics`.
 async fn metric(installation: &Installation, name: &str) -> f64 {
     let text = get(installation.server.http_address(), "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-/// What the system says of the server's memory, in MiB.
+/// A number of the server's memory status in `/proc`, in MiB.
 fn memory_mib(installation: &Installation, what: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", installation.server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() / 1_024
 }
 
-/// The largest memory of the server so far, in MiB.
+/// The server's peak memory so far, in MiB.
 fn peak_mib(installation: &Installation) -> usize {
     memory_mib(installation, "VmHWM:")
 }
 
-/// Waits until the budget of requests has all its bytes, and the server has given memory back to the system.
+/// Waits until the request budget is free again, and the server has returned memory to the system.
 async fn all_is_given_back(installation: &Installation, before_mib: usize) {
-    until("all bytes to be given back", async || {
+    until("the whole request budget to be free", async || {
         let left = metric(installation, "hookwright_grpc_request_bytes_in_flight").await;
         if left < 1.0 { Ok(()) } else { Err(left) }
     })
@@ -162,13 +164,13 @@ async fn x05_what_needs_no_token_takes_no_large_message() {
         let code = if response.headers().contains_key("grpc-status") {
             status(&response)
         } else {
-            // A stream has begun, and ends with its status.
+            // The response stream has begun, and ends with its status in the trailers.
             let body = response.body_mut();
             let trailers = timeout(DEADLINE, std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
             let trailers = trailers.unwrap().unwrap().unwrap().into_trailers().unwrap();
             Code::from_bytes(trailers["grpc-status"].as_bytes())
         };
-        // Reflection ends its stream without a word.
+        // Reflection ends its stream with success.
         let expected = if path.contains("reflection") {
             Code::Ok
         } else {
@@ -197,7 +199,7 @@ async fn x05_24_callers_without_a_token_take_no_memory() {
         client.batch_publish_events(batch.clone()).await.unwrap_err()
     });
     for status in join_all(calls).await {
-        // The caller may notice first that nobody reads what it sends.
+        // The caller may notice first that the server has stopped reading.
         let codes = [
             Code::Unauthenticated,
             Code::Unavailable,
@@ -228,23 +230,24 @@ async fn x05_24_callers_with_a_token_share_the_bytes_that_there_are() {
         match result {
             Ok(response) => {
                 let result = response.into_inner().results.remove(0).result.unwrap();
-                // A payload of this size is refused by its own rule.
+                // A payload of this size is refused by the limit on payloads.
                 assert!(matches!(result, publish_result::Result::Error(_)));
                 answered += 1;
             }
             Err(status) => assert_exhausted(&status),
         }
     }
-    assert!(answered > 0, "one at a time fits");
+    assert!(answered > 0, "one request at a time fits into the budget");
     let growth = peak_mib(&installation) - before;
     assert!(growth < 250, "{growth} MiB for 720 MiB of requests");
     all_is_given_back(&installation, before).await;
 }
 
-/// Half of a message: its length is larger than what follows.
+/// Half of a message: its length prefix is larger than the bytes that follow.
 const HALF: &[u8] = &[0, 0, 0, 0, 100, 10];
 
-/// Begins calls of a method, each with half of a message, over connections of their own. They last as long as what is returned.
+/// Begins calls of a method over separate connections, each with half of a message. The calls last until the returned
+/// set is dropped.
 async fn begin_calls(address: &str, path: &str, token: &str, count: usize) -> JoinSet<()> {
     const ON_A_CONNECTION: usize = 100;
     let mut calls = JoinSet::new();
@@ -279,7 +282,7 @@ fn half_sent(address: &str, path: &str, token: &str) -> Request<Endless> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x05_changes_that_are_half_sent_keep_no_other_out() {
-    // More than may be worked on at once.
+    // More than the limit on concurrent calls.
     const CALLS: usize = 1_100;
     let mut installation = Installation::start(On::Sqlite).await;
     let (address, token) = (
@@ -330,8 +333,8 @@ async fn x05_a_compressed_message_of_a_call_that_does_not_end_takes_no_memory() 
         let codec = ProstCodec::<BatchPublishEventsRequest, BatchPublishEventsResponse>::default();
         calls.spawn(async move { grpc.client_streaming(request, path, codec).await.map(drop) });
     }
-    until("all messages to have come", async || {
-        // Each is larger than this however well it is compressed.
+    until("all messages to be read", async || {
+        // Each message is larger than this, even when it is compressed.
         let read = metric(&installation, "hookwright_grpc_request_bytes_read_total").await;
         if read as usize >= CALLS * (20 << 10) {
             Ok(())
@@ -344,7 +347,7 @@ async fn x05_a_compressed_message_of_a_call_that_does_not_end_takes_no_memory() 
         installation.publish("clocking", CLOCKING).await;
     }
     let growth = peak_mib(&installation) - before;
-    assert!(growth < 150, "{growth} MiB for messages that no call has answered");
+    assert!(growth < 150, "{growth} MiB for messages of unanswered calls");
     calls.shutdown().await;
     all_is_given_back(&installation, before).await;
 }
@@ -367,7 +370,7 @@ async fn x05_silent_connections_do_not_keep_a_caller_out() {
     let mut silent = Vec::new();
     for first in [&b""[..], PREFACE, &PREFACE[..24]].repeat(16) {
         let mut stream = TcpStream::connect(&address).await.unwrap();
-        // It may have been closed already.
+        // The server may have closed the connection already.
         let _ = stream.write_all(first).await;
         silent.push(stream);
     }
@@ -375,7 +378,7 @@ async fn x05_silent_connections_do_not_keep_a_caller_out() {
     let mut others = Clients::connect(&address, &token).await;
     others.events.publish_event(event("clocking", CLOCKING)).await.unwrap();
     let mut bytes = Vec::new();
-    // A reset ends it too.
+    // A reset ends the connection, too.
     let _ = timeout(DEADLINE, silent[0].read_to_end(&mut bytes))
         .await
         .expect("the first one was closed");
@@ -392,7 +395,7 @@ async fn x05_a_stream_with_a_token_outlives_the_idle_timeouts() {
         builder
             .arg("--grpc-first-request-timeout", "1s")
             .arg("--grpc-idle-timeout", "1s")
-            // Later: what is old has more time to end than what is idle.
+            // A later limit: an old connection gets more time to end than an idle one.
             .arg("--grpc-connection-age-max", "5s")
     })
     .await;
@@ -407,7 +410,7 @@ async fn x05_a_stream_with_a_token_outlives_the_idle_timeouts() {
         let mut bytes = Vec::new();
         let _ = timeout(DEADLINE, silent.read_to_end(&mut bytes))
             .await
-            .expect("a silent one is closed");
+            .expect("a silent connection is closed");
     }
     for sequence in 1..=2 {
         let request = PublishStreamRequest {

@@ -1,4 +1,4 @@
-//! Acknowledged means durable, and what is durable arrives.
+//! Durability: an acknowledged event is stored, and a stored event is delivered.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::support::{
 
 const MANY: usize = 10_000;
 
-/// Publishes by one call, and returns the ids of the events.
+/// Publishes events with one call, and returns their ids.
 async fn publish_batch(installation: &mut Installation, requests: Vec<PublishEventRequest>) -> HashSet<String> {
     let batch = BatchPublishEventsRequest {
         organization: ACME.to_owned(),
@@ -28,7 +28,7 @@ async fn publish_batch(installation: &mut Installation, requests: Vec<PublishEve
     response.into_inner().results.into_iter().map(id).collect()
 }
 
-/// Every event published arrived, each exactly once.
+/// Asserts that the receiver got every published event exactly once.
 async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<String>) {
     let requests = wait_for_events(receiver, published.len()).await;
     let mut arrived: HashMap<&str, usize> = HashMap::new();
@@ -49,7 +49,7 @@ async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<Strin
     assert_eq!(
         twice.collect::<Vec<_>>(),
         [],
-        "these arrived more than once, as requests of these numbers"
+        "events that arrived more than once, with the positions of their requests"
     );
     let arrived: HashSet<String> = arrived.into_keys().map(str::to_owned).collect();
     assert_eq!(arrived.symmetric_difference(published).count(), 0);
@@ -57,7 +57,7 @@ async fn assert_each_arrived_once(receiver: &Receiver, published: &HashSet<Strin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b07_a_start_of_sqlite_takes_as_long_as_it_takes_and_says_what_it_is_at() {
-    // A migration, and then the opening of the file, that take longer than a query may.
+    // A slow migration, followed by a slow opening of the file: both exceed the limit for a query.
     let installation =
         Installation::start_with(On::Sqlite, |server| server.env("HOOKWRIGHT_PLANT", "slow-start")).await;
     let log = installation.server.stderr();
@@ -88,7 +88,7 @@ on_both_stores! {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
-        // The receiver holds its answers back, so that nothing is delivered before the kill.
+        // The receiver delays its responses, so that no event is delivered before the kill.
         let gate = Gate::new();
         receiver.answer(hookwright_testkit::Response::new(200).after(&gate));
         let mut published = HashSet::new();
@@ -116,7 +116,7 @@ on_both_stores! {
         installation.webhook(&receiver, &["clocking"]).await;
         receiver.respond(503);
         let published = installation.publish("clocking", CLOCKING).await;
-        // Until the outcome is durable the event is found as one that nothing is known of.
+        // Until the outcome is durable, the store lists the event as undelivered.
         let of_event = ListDeliveriesRequest { event: published.event.clone(), ..ListDeliveriesRequest::default() };
         let delivery = installation.deliveries_until(of_event, 1).await.remove(0);
         let retries = |delivery: &Delivery| delivery.state() == DeliveryState::Retrying;
@@ -151,7 +151,8 @@ on_both_stores! {
         failing.respond(503);
         let held = installation.publish("held", "{}").await;
         wait_for_events(&hanging, 1).await;
-        // An attempt a second: the watermark has passed the event that hangs by the tenth, and a row has to tell of it.
+        // The other webhook fails once a second. By the tenth attempt the watermark has passed the hanging event, so a
+        // row must record its delivery.
         installation.publish("counted", "{}").await;
         wait_for_events(&failing, 10).await;
         installation.server.kill9().await.unwrap();
@@ -236,15 +237,15 @@ on_both_stores! {
         installation.webhook(&receiver, &["plain"]).await;
         let gate = Gate::new();
         receiver.answer(hookwright_testkit::Response::new(200).after(&gate));
-        // By one call, so that the test does not outlast the timeout of the attempts that hang.
+        // One call publishes all events, so that the test ends before the timeout of the hanging attempts.
         let payload = |n| format!(r#"{{"n":{n},"filler":"{}"}}"#, "x".repeat(500));
         let requests = (0..EVENTS).map(|n| event("plain", &payload(n))).collect();
         let published = publish_batch(&mut installation, requests).await;
-        // No receiver has answered: a delivery that is not in memory is in the store alone.
+        // No receiver has responded: a delivery that is not in memory is only in the store.
         let in_memory = installation.metric("hookwright_deliveries_in_memory").await;
         assert!(
             (1.0..200.0).contains(&in_memory),
-            "{in_memory} of {EVENTS} deliveries are in memory, which may hold 64 KiB of them"
+            "{in_memory} of {EVENTS} deliveries are in memory, whose limit is 64 KiB"
         );
         gate.open();
         receiver.answer(Answer::from(200));

@@ -1,4 +1,4 @@
-//! The example clients in `clients/` as their READMEs have them installed, and what runs in them.
+//! The example clients in `clients/`, installed as their READMEs describe, and the programs in them.
 
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::support::SECRET;
 
-/// How long an installation may take on a machine where nothing is cached: downloads and a first build.
+/// How long an installation may take on a machine without caches: downloads and a first build.
 const SETUP_DEADLINE: Duration = Duration::from_secs(200);
 
 /// An installed example.
@@ -37,7 +37,7 @@ impl Example {
         let setup = setup.arg(language).kill_on_drop(true).output();
         let output = timeout(SETUP_DEADLINE, setup)
             .await
-            .expect("it is installed in time")
+            .expect("the installation did not end in time")
             .unwrap();
         assert!(output.status.success(), "{language}: {}", text(&output.stderr));
         let directory = workspace_directory().join("target/examples/clients").join(language);
@@ -48,7 +48,7 @@ impl Example {
         }
     }
 
-    /// The commands of one section of the README: its lines that are indented by four spaces.
+    /// The commands of one section of the README: the lines that are indented by four spaces.
     pub(crate) fn commands(&self, section: &str) -> Vec<String> {
         let heading = format!("## {section}");
         let lines = self.readme.lines().skip_while(|line| *line != heading).skip(1);
@@ -76,7 +76,7 @@ impl Example {
             .unwrap()
     }
 
-    /// What a command prints that succeeds.
+    /// Runs a command that succeeds, and returns its standard output.
     pub(crate) async fn succeeds(&self, command: &str, environment: &Environment) -> String {
         let output = self.run(command, environment).await;
         assert!(
@@ -88,7 +88,7 @@ impl Example {
         text(&output.stdout).trim().to_owned()
     }
 
-    /// What a command says that fails.
+    /// Runs a command that fails, and returns its standard error.
     pub(crate) async fn fails(&self, command: &str, environment: &Environment) -> String {
         let output = self.run(command, environment).await;
         assert_eq!(output.status.code(), Some(1), "{}: {command}", self.language);
@@ -117,12 +117,12 @@ impl Example {
     }
 }
 
-/// The variables that a README has its readers set.
+/// The environment variables that a README tells its readers to set.
 #[derive(Clone)]
 pub(crate) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Checks that a README sets what the programs read, and gives it the test's values.
+    /// Checks that the README sets the variables that the programs read, and gives them the test's values.
     pub(crate) fn of(exports: &[String], address: &str, token: &str) -> Self {
         let values = [
             ("HOOKWRIGHT_ADDRESS", address),
@@ -153,7 +153,7 @@ impl Environment {
     }
 }
 
-/// A receiver that runs, with what it has printed.
+/// A running receiver, with the lines that it has printed.
 pub(crate) struct Listening {
     process: Mutex<Child>,
     heard: watch::Receiver<Vec<String>>,
@@ -178,7 +178,7 @@ impl Listening {
         }
     }
 
-    /// Waits for a line that begins like this.
+    /// Waits for a line with this beginning.
     pub(crate) async fn line(&self, start: &str) -> String {
         let lines = self
             .until(start, |lines| lines.iter().any(|line| line.starts_with(start)))
@@ -186,7 +186,7 @@ impl Listening {
         lines.into_iter().find(|line| line.starts_with(start)).unwrap()
     }
 
-    /// Posts what Hookwright sent to somebody else, with this body, and returns the status.
+    /// Posts a request that Hookwright sent to another receiver, with this body, and returns the status.
     pub(crate) async fn post(&self, request: &RecordedRequest, body: &[u8]) -> u16 {
         let mut head = String::from("POST /payload HTTP/1.1\r\n");
         for (name, value) in &request.headers {
@@ -208,7 +208,7 @@ impl Listening {
     }
 }
 
-/// Forwards connections to `target`, but for the first ones, which it closes. Returns its address.
+/// Forwards connections to `target`, except the first ones, which it closes. Returns its address.
 pub(crate) async fn breaking_proxy(target: String, to_break: usize, broken: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

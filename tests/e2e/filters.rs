@@ -1,4 +1,4 @@
-//! Filters on attributes and payloads, and why an event was sent to a webhook or not.
+//! Filters on attributes and payloads, and the explanation why an event was or was not sent to a webhook.
 
 use std::collections::HashSet;
 
@@ -59,7 +59,7 @@ async fn test(
     Ok(response.into_inner())
 }
 
-/// The events that came, each once: a restart may repeat what was under way.
+/// The events that arrived, without duplicates: a restart may repeat attempts that were in flight.
 fn events(receiver: &Receiver) -> HashSet<String> {
     let requests = without_pings(&receiver.requests());
     requests
@@ -90,13 +90,13 @@ on_both_stores! {
         assert_eq!(publish(&mut installation, "eu", ORDER).await.delivery_count, 3);
         assert_eq!(publish(&mut installation, "us", ORDER).await.delivery_count, 2);
         assert_eq!(publish(&mut installation, "eu", r#"{"n":1}"#).await.delivery_count, 2);
-        // A filter that reads a payload of megabytes.
+        // The filter reads a payload of several megabytes.
         let large = format!(r#"{{"padding":"{}","order":{{"lines":[{{"count":6}}]}}}}"#, "x".repeat(2 << 20));
         assert_eq!(publish(&mut installation, "us", &large).await.delivery_count, 2);
         wait_for_events(&all, 4).await;
         wait_for_events(&eu, 2).await;
         wait_for_events(&big, 3).await;
-        // What holds is what is stored, also after a restart.
+        // The stored filter is in force, also after a restart.
         installation.restart().await;
         assert_eq!(publish(&mut installation, "us", r#"{"n":1}"#).await.delivery_count, 1);
         wait_for_events(&all, 5).await;
@@ -177,7 +177,7 @@ on_both_stores! {
         assert_eq!(fault(&refused), ("filter".to_owned(), "FILTER_SYNTAX".to_owned()));
         let refused = test(&mut installation, "true", None).await.unwrap_err();
         assert_eq!(fault(&refused), ("event".to_owned(), "FIELD_REQUIRED".to_owned()));
-        // The same rules where a webhook is made.
+        // The same rules apply when a webhook is created.
         let receiver = Receiver::start().await;
         let refused = filtered(&mut installation, &receiver, "payload.a.matches('(a+)+')").await.unwrap_err();
         assert_eq!(fault(&refused), ("webhook.filter".to_owned(), "FILTER_UNKNOWN_FUNCTION".to_owned()));

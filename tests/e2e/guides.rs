@@ -1,4 +1,4 @@
-//! The guides' commands and queries, taken out of docs/guides and run as they stand.
+//! The commands and queries of docs/guides, run exactly as they are printed.
 //!
 //! `operating` has the guides for operators, `migrating` those for users who come from another system.
 
@@ -26,7 +26,7 @@ impl Guide {
         Self(std::fs::read_to_string(path).unwrap())
     }
 
-    /// Its commands: the lines that are indented by four spaces.
+    /// The page's commands: the lines that are indented by four spaces.
     pub(crate) fn commands(&self) -> String {
         let indented = self.unquoted().into_iter().filter_map(|line| line.strip_prefix("    "));
         indented.collect::<Vec<_>>().join("\n")
@@ -42,7 +42,7 @@ impl Guide {
         outside.collect()
     }
 
-    /// The quoted code in a language.
+    /// The quoted code in one language.
     pub(crate) fn quoted(&self, language: &str) -> Vec<&str> {
         let start = format!("```{language}\n");
         let blocks = self.0.split(&start).skip(1);
@@ -50,7 +50,7 @@ impl Guide {
     }
 }
 
-/// Runs a script by bash, which stops at the first command that fails, and returns what it printed.
+/// Runs a script with bash, which stops at the first command that fails, and returns its output.
 pub(crate) async fn bash(script: &str, directory: &Path, environment: &[(&str, &str)]) -> String {
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
@@ -99,7 +99,7 @@ async fn grpcurl_does_every_daily_task() {
     for expected in [
         "hookwright.v1.WebhookService",                    // list
         "name: \"request_id\"",                            // describe
-        "DELIVERY_STATE_DELIVERED",                        // the ping that was waited for
+        "DELIVERY_STATE_DELIVERED",                        // the awaited ping
         "\"standardForm\": \"whsec_",                      // the revealed secret
         "the nearest registered names are `invoice.paid`", // the second of the batch
         "\"sequence\": \"2\"",                             // the stream
@@ -110,7 +110,7 @@ async fn grpcurl_does_every_daily_task() {
         assert!(printed.contains(expected), "{expected} in {printed}");
     }
 
-    // An error looks as the guide says.
+    // The error has the form that the guide shows.
     let script = script.lines().take(3).collect::<Vec<_>>().join("\n");
     let create = "call OrganizationService/CreateOrganization '{\"organizationId\": \"acme\"}'";
     let bad = "call EventService/PublishEvent '{\"organization\": \"organizations/acme\", \"eventType\": \"clocking\", \"json\": \"[]\"}'";
@@ -162,7 +162,11 @@ async fn publishing_and_rotating_by_the_command_line() {
         .await;
     let signed = wait_for_events(&receiver, 1).await.remove(0);
     let signatures = signed.header("webhook-signature").unwrap();
-    assert_eq!(signatures.split(' ').count(), 2, "one of each secret: {signatures}");
+    assert_eq!(
+        signatures.split(' ').count(),
+        2,
+        "one signature of each secret: {signatures}"
+    );
 }
 
 /// A directory with the program under its name, and a stand-in for grpcurl.
@@ -182,7 +186,7 @@ async fn the_readme_is_followed_from_its_quick_start_on() {
     let readme = std::fs::read_to_string(workspace_directory().join("README.md")).unwrap();
     let start = readme.split("\n## Quick start\n").nth(1).unwrap();
     let start = start.split("\n## ").next().unwrap();
-    // What runs on in terminals of its own is there already: the server, and a receiver.
+    // The commands that keep running in other terminals are omitted: the test has its own server and receiver.
     let runs_on = |line: &&str| ["make ", " serve ", " listen "].iter().any(|part| line.contains(part));
     let lines = start.lines().filter_map(|line| line.strip_prefix("    "));
     let commands: Vec<&str> = lines.filter(|line| !runs_on(line)).collect();
@@ -206,7 +210,7 @@ async fn the_readme_is_followed_from_its_quick_start_on() {
     ] {
         assert!(printed.contains(expected), "{expected} in {printed}");
     }
-    // The listener verifies all that arrives: every webhook has its secret.
+    // The listener verifies every request: every webhook has its secret.
     for request in wait_for_events(&receiver, 3).await {
         let headers = crate::verifiers::header_map(&request);
         crate::verifiers::verify(SECRET, &headers, &request.body).unwrap();

@@ -1,4 +1,4 @@
-//! A server that was told to send nothing: for a copy of a production database.
+//! A server that is configured to send nothing, for a copy of a production database.
 
 use hookwright_proto::v1::{
     DeliveryMode, DeliveryState, ListNodesRequest, PullDeliveriesRequest, RetrySchedule, Webhook, node::State,
@@ -13,10 +13,10 @@ use crate::{
 
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// Waits until a server has something that is due for two seconds, and is not sent.
+/// Waits until a server has had an overdue delivery for two seconds.
 async fn something_is_overdue(server: &TestServer) {
     let address = server.http_address().to_owned();
-    until("something to be overdue", async || {
+    until("an overdue delivery", async || {
         let text = get(&address, "/metrics").await;
         let line = text
             .lines()
@@ -74,7 +74,7 @@ on_both_stores! {
         assert!(held.server.stderr().contains("hold is set"));
         let waiting = held.deliveries(Default::default()).await;
         let done = waiting.iter().filter(|one| one.state() == DeliveryState::Delivered).count();
-        assert_eq!(done, 1, "the first ping alone: {waiting:#?}");
+        assert_eq!(done, 1, "only the first ping is delivered: {waiting:#?}");
         assert_eq!((receiver.request_count(), pinged.request_count()), (0, 0), "nothing was sent");
         held.server.terminate().await.unwrap();
 
@@ -119,9 +119,9 @@ async fn b16_a_node_that_holds_is_given_nothing_and_takes_nothing_over() {
         .await
         .unwrap();
     let mut clients = Clients::connect(held.grpc_address(), &token).await;
-    // The other one is lost for a while: nobody takes over from it.
+    // The other node is lost for a while, and no node takes over from it.
     serving.server.kill9().await.unwrap();
-    until("the node to be noticed as silent", async || {
+    until("the server to notice that the node is silent", async || {
         let nodes = clients
             .nodes
             .list_nodes(ListNodesRequest::default())
@@ -131,7 +131,7 @@ async fn b16_a_node_that_holds_is_given_nothing_and_takes_nothing_over() {
             .nodes;
         let held = nodes.iter().find(|node| node.display_name == "held").unwrap();
         assert_eq!(held.state(), State::Draining);
-        assert_eq!(held.deliveries_waiting, 0, "it was given nothing: {nodes:#?}");
+        assert_eq!(held.deliveries_waiting, 0, "no work was assigned to it: {nodes:#?}");
         if nodes
             .iter()
             .any(|node| node.state() == State::Silent || node.state() == State::Lost)

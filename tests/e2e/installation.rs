@@ -1,4 +1,4 @@
-//! What an installation tells of itself.
+//! The status and the problems that an installation reports.
 
 use hookwright_proto::v1::{
     DisabledReason, GetInstallationRequest, Installation as Told, ListEventTypesRequest, ListProblemsRequest,
@@ -47,7 +47,7 @@ on_both_stores! {
     }
 }
 
-/// All pages of the problems that are asked for.
+/// All pages of a list of problems.
 async fn problems(clients: &mut Clients, request: ListProblemsRequest) -> Result<Vec<Problem>, Status> {
     let (mut found, mut page_token) = (Vec::new(), String::new());
     loop {
@@ -113,12 +113,12 @@ on_both_stores! {
             (WebhookDisabled, id_of(&gone_one)),
             (WebhookPaused, id_of(&paused)),
         ];
-        let all = until("all problems to be there", async || {
+        let all = until("all problems to be listed", async || {
             let all = problems(&mut installation.clients, ListProblemsRequest::default()).await.unwrap();
             if all.len() == expected.len() { Ok(all) } else { Err(format!("{all:#?}")) }
         })
         .await;
-        assert_eq!(told(&all), expected, "by organization and webhook");
+        assert_eq!(told(&all), expected, "sorted by organization and webhook");
         assert_eq!(all[0].description, "billing");
         assert!(all[0].failure_count > 0 && all[0].start_time.is_some(), "{:?}", all[0]);
         assert_eq!((all[2].paused_key_count, all[3].disabled_reason()), (1, DisabledReason::Gone));

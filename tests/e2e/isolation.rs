@@ -1,4 +1,4 @@
-//! One bad receiver does not delay another: shown by conditions, not by clocks.
+//! Isolation of receivers: one bad receiver does not delay another. The tests check conditions, not times.
 
 use hookwright_proto::v1::Webhook;
 use hookwright_testkit::{Answer, Receiver};
@@ -15,9 +15,9 @@ on_both_stores! {
         for _ in 0..200 {
             installation.publish("clocking", CLOCKING).await;
         }
-        // All 200 arrive at the healthy one although the other has not answered a single time.
+        // All 200 events reach the healthy receiver before the other one has responded once.
         wait_for_events(&healthy, 200).await;
-        assert!(without_pings(&hanging.requests()).len() < 200, "the hanging one is tried by few at a time");
+        assert!(without_pings(&hanging.requests()).len() < 200, "few attempts at a time go to the hanging receiver");
     }
 }
 
@@ -51,5 +51,5 @@ async fn webhooks_take_turns_when_few_attempts_may_be_under_way() {
     for receiver in &healthy {
         wait_for_events(receiver, 50).await;
     }
-    assert!(hanging.most_connections() <= 2, "the webhook's own limit holds");
+    assert!(hanging.most_connections() <= 2, "the webhook's own limit is kept");
 }

@@ -1,4 +1,4 @@
-//! Memory is bounded by `memory-bytes-max`, however many webhooks have a backlog.
+//! The memory limit `memory-bytes-max`, however many webhooks have a backlog.
 
 use std::collections::HashSet;
 
@@ -12,12 +12,12 @@ const WEBHOOKS: usize = 80;
 const MIB: usize = 1 << 20;
 /// The setting `memory-bytes-max`, in MiB.
 const MEMORY_MIB: usize = 4;
-/// With payloads of 1 MiB: as many beyond the limit as there are places and reads at a time.
+/// The limit for payloads of 1 MiB: beyond `memory-bytes-max`, one for each place and each concurrent read.
 const COUNTED_MIB_MAX: usize = MEMORY_MIB + 16;
-/// How much the process may grow: copies that are being read and sent, and what the allocator keeps.
+/// How much the process may grow: copies that are being read and sent, and memory that the allocator keeps.
 const GROWTH_MIB_MAX: usize = 2 * COUNTED_MIB_MAX + 16;
 
-/// What the engine counts, in MiB.
+/// The memory that the engine counts, in MiB.
 async fn counted_mib(installation: &Installation) -> f64 {
     installation.metric("hookwright_memory_bytes").await / (1 << 20) as f64
 }
@@ -37,7 +37,7 @@ on_both_stores! {
             installation.create_webhook(patient).await.unwrap();
         }
         receiver.wait_for(WEBHOOKS).await;
-        // No receiver answers: each webhook has one event of its own that waits.
+        // No receiver responds: each webhook has one pending event of its own type.
         let gate = Gate::new();
         receiver.answer(Response::new(200).after(&gate));
         let publishers = (0..WEBHOOKS).map(|n| {
@@ -75,7 +75,7 @@ on_both_stores! {
         receiver.wait_until(|requests| arrived(requests).is_superset(&published)).await;
         let peak = installation.peak_mib();
         assert!(peak <= idle + GROWTH_MIB_MAX, "the server grew from {idle} to {peak} MiB");
-        until("memory to be empty", async || {
+        until("an empty memory", async || {
             let counted = counted_mib(&installation).await;
             if counted == 0.0 { Ok(()) } else { Err(counted) }
         })

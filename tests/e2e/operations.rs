@@ -1,4 +1,5 @@
-//! Work on many deliveries that outlives its call, and recovery that does not depend on how many webhooks wait.
+//! Operations on many deliveries that outlive their call, and recovery whose time does not depend on the number of
+//! webhooks with a backlog.
 
 use std::collections::HashSet;
 
@@ -26,11 +27,11 @@ use crate::support::{
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const MASTER_KEY_BYTES: &[u8; 32] = b"01234567890123456789012345678901";
 
-/// More than a call deals with itself.
+/// More deliveries than one call processes itself.
 const MANY: usize = 3_000;
 
 impl Installation {
-    /// Publishes so many events of the type `plain` and returns their ids.
+    /// Publishes `count` events of the type `plain` and returns their ids.
     async fn publish_many(&mut self, count: usize) -> HashSet<String> {
         let names = self.publish_batch("plain", r#"{"n":1}"#, count).await;
         names.iter().map(|name| id_of(name).to_owned()).collect()
@@ -87,7 +88,7 @@ impl Installation {
         .await
     }
 
-    /// Waits until what waits does so in the store alone.
+    /// Waits until pending deliveries are only in the store.
     async fn nothing_in_memory(&self) {
         until("an empty memory", async || {
             let metrics = crate::access::get(self.server.http_address(), "/metrics").await;
@@ -112,7 +113,7 @@ impl Installation {
     }
 }
 
-/// A receiver that holds its answers back until the gate opens, so that a backlog builds up.
+/// A receiver that delays its responses until the gate opens, so that a backlog builds up.
 async fn held_back(installation: &mut Installation) -> (Receiver, Webhook, Gate) {
     let receiver = Receiver::start().await;
     installation.register("plain").await;
@@ -139,7 +140,7 @@ on_both_stores! {
         let sent = sent_of(&old, &receiver.requests());
         let resumed = installation.discard(&webhook).await;
         assert_eq!((resumed.discarded_count, resumed.operation.starts_with("operations/op_")), (0, true), "{resumed:?}");
-        assert!(resumed.webhook.is_some_and(|webhook| webhook.active()), "active at once");
+        assert!(resumed.webhook.is_some_and(|webhook| webhook.active()), "the webhook is active at once");
         let new = installation.publish_many(100).await;
         let ended = installation.ended(&resumed.operation).await;
         assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DiscardBacklog), "{ended:?}");
@@ -161,7 +162,7 @@ on_both_stores! {
         let (receiver, webhook, _gate) = held_back(&mut installation).await;
         let published = installation.publish_many(MANY).await;
         let request = DeleteWebhookRequest { name: webhook.name.clone() };
-        // The server may be gone before its answer has come.
+        // The server may exit before its response has arrived.
         drop(installation.clients.webhooks.delete_webhook(request).await);
         installation.server.wait().await.unwrap();
         let mut installation = Installation::of(builder.start().await.unwrap()).await;
@@ -169,7 +170,7 @@ on_both_stores! {
         let name = list.into_inner().operations.remove(0).name;
         let ended = installation.ended(&name).await;
         assert_eq!((ended.state(), ended.kind()), (OperationState::Succeeded, OperationKind::DeleteWebhook), "{ended:?}");
-        // What was in memory when the webhook went is ended by recovery.
+        // Recovery ends the deliveries that were in memory when the webhook was deleted.
         until("every delivery to end", async || {
             let cancelled = installation.cancelled(&webhook.name).await;
             if cancelled == published.len() { Ok(()) } else { Err(cancelled) }
@@ -221,7 +222,8 @@ on_both_stores! {
             let missing = own.operations.get_operation(missing).await.unwrap_err();
             if may {
                 assert_eq!(got.unwrap().into_inner().name, name);
-                assert_eq!(cancelled.unwrap_err().code(), Code::FailedPrecondition, "it completes what is in force");
+                assert_eq!(cancelled.unwrap_err().code(), Code::FailedPrecondition, "the operation completes a change \
+                                                                                     that is already in force");
                 assert_eq!(listed.unwrap().into_inner().operations.len(), 1);
             } else {
                 let denied = got.unwrap_err();
@@ -237,7 +239,7 @@ on_both_stores! {
 async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     const EVENTS: usize = 600;
     const WAITING: usize = 10_000;
-    /// Lanes take turns: each of these has one before the first lane has its second.
+    /// Lanes take turns: each of these lanes gets a turn before the first one gets its second.
     const DUE: usize = 1_000;
     let (plain, database) = builder(On::Postgres).await;
     drop(plain);
@@ -266,7 +268,7 @@ async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     };
     installation.clients.events.batch_publish_events(batch).await.unwrap();
     installation.server.kill9().await.unwrap();
-    // As many webhooks, each with a delivery that waits, some of which are due.
+    // Many webhooks with one pending delivery each, some of which are due.
     let others = Receiver::start().await;
     let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
         .await
@@ -279,7 +281,7 @@ async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     receiver.forget_requests();
     proxy.set(Mode::Slow(std::time::Duration::from_millis(1)));
     installation.restart().await;
-    // Those that had no row, and those that wait: neither is held up by how many there are.
+    // Deliveries without a row, and pending ones: the number of webhooks delays neither.
     until("deliveries of both kinds", async || {
         let of = (without_pings(&receiver.requests()).len(), others.requests().len());
         if of.0 >= EVENTS && of.1 >= DUE {
@@ -297,8 +299,8 @@ async fn x11_a_node_recovers_however_many_webhooks_wait_for_it() {
     assert_eq!(ids.len(), EVENTS);
 }
 
-/// Makes so many copies of a webhook with another URL, numbered from 1 on. Each has an event of the hour before whose delivery waits:
-/// those of the first are due, those of the others in an hour.
+/// Copies a webhook `count` times, with another URL and the ids 1, 2, … Each copy gets an event of an hour ago with a
+/// pending delivery. The first `due` deliveries are due now, the others in an hour.
 async fn fill(client: &tokio_postgres::Client, webhook: WebhookId, url: &str, (due, count): (usize, usize)) {
     let key = MasterKey::new(*MASTER_KEY_BYTES);
     let secret = |id: usize| {
@@ -307,7 +309,7 @@ async fn fill(client: &tokio_postgres::Client, webhook: WebhookId, url: &str, (d
         format!("({id}, {id}, '\\x{hex}', 1)")
     };
     let secrets: Vec<String> = (1..=count).map(secret).collect();
-    // An id holds its time in milliseconds above 22 bits.
+    // An id holds its time in milliseconds above the lower 22 bits.
     let statements = format!(
         "INSERT INTO webhooks SELECT (jsonb_populate_record(w, jsonb_build_object('id', n, 'payload_url', '{url}'::text,
                  'events', '[\"other\"]'::text))).*

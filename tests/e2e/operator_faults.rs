@@ -14,7 +14,7 @@ use crate::{
     support::{CLOCKING, Installation, On, on_both_stores, wait_for_events, webhook},
 };
 
-/// An egress proxy that makes every tunnel it is asked for.
+/// An egress proxy that opens every tunnel.
 async fn egress_proxy(address: SocketAddr) -> tokio::task::JoinHandle<()> {
     let listener = TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move {
@@ -24,8 +24,8 @@ async fn egress_proxy(address: SocketAddr) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// A proxy that makes every tunnel but those to two addresses: at the first it waits without end, and for the second it closes
-/// the connection without an answer.
+/// A proxy that opens every tunnel except those to two addresses: for the first it never answers, and for the second it
+/// closes the connection without an answer.
 async fn proxy_without(waits: SocketAddr, closes: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,7 +37,7 @@ async fn proxy_without(waits: SocketAddr, closes: SocketAddr) -> SocketAddr {
                     return;
                 };
                 if target == waits.to_string() {
-                    // Until the client gives up.
+                    // Waits until the client gives up.
                     let _ = client.read_line(&mut String::new()).await;
                 } else if target != closes.to_string() {
                     connect_through(client, &target).await;
@@ -55,7 +55,7 @@ async fn tunnel(client: TcpStream) {
     }
 }
 
-/// The target that a client asks for by CONNECT.
+/// The target of a client's CONNECT request.
 async fn asked_for(client: &mut BufReader<TcpStream>) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -76,7 +76,7 @@ async fn connect_through(mut client: BufReader<TcpStream>, target: &str) {
     let _ = copy_bidirectional(&mut client, &mut server).await;
 }
 
-/// An address that nothing listens at.
+/// An address that no process listens on.
 async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -97,7 +97,7 @@ on_both_stores! {
             installation.publish("clocking", CLOCKING).await;
         }
         installation.metric_until("sending_paused", |paused| paused == 1.0).await;
-        // The pause lasts for longer than the time after which a webhook that only fails is disabled.
+        // The pause lasts longer than the time after which a failing webhook is disabled.
         installation.metric_until("stalled_seconds", |seconds| seconds >= 3.0).await;
         let ready = get(installation.server.http_address(), "/readyz").await;
         assert!(ready.contains("200 OK") && ready.contains("sending is paused: proxy") && ready.contains("egress-proxy"), "{ready}");
@@ -148,7 +148,7 @@ async fn b01_receivers_that_a_proxy_does_not_reach_pause_nothing_and_fail() {
     }
     let good = installation.webhook(&receiver, &["clocking"]).await;
 
-    // The attempts count: each uses up a retry, and the deliveries fail.
+    // These attempts count: each uses up a retry, and the deliveries fail.
     let failed = |webhook: &Webhook| ListDeliveriesRequest {
         webhook: webhook.name.clone(),
         states: vec![DeliveryState::Failed.into()],
@@ -161,7 +161,7 @@ async fn b01_receivers_that_a_proxy_does_not_reach_pause_nothing_and_fail() {
             "{delivery:?}"
         );
     }
-    // And for the webhook's health.
+    // They count for the webhook's health, too.
     until("the webhook to be disabled", async || {
         installation.publish("closes", "{}").await;
         let found = installation.get_webhook(&gone.name).await;
@@ -175,7 +175,7 @@ async fn b01_receivers_that_a_proxy_does_not_reach_pause_nothing_and_fail() {
     let delivery = installation.deliveries_until(failed(&gone), 1).await.remove(0);
     assert_eq!(delivery.last_error_class(), ErrorClass::Connect, "{delivery:?}");
 
-    // Others never noticed.
+    // Other webhooks are not affected.
     installation.publish("clocking", CLOCKING).await;
     wait_for_events(&receiver, 1).await;
     assert_eq!(installation.get_webhook(&good.name).await.active, Some(true));
@@ -193,7 +193,7 @@ async fn b01_a_server_without_descriptors_pauses_sending_and_uses_up_no_retry() 
     })
     .await;
     let receiver = Receiver::start().await;
-    // Each attempt needs a connection of its own.
+    // Each attempt needs a new connection.
     receiver.answer(Response::new(200).close());
     let created = installation.webhook(&receiver, &["clocking"]).await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(installation.server.pid()).unwrap());

@@ -1,4 +1,4 @@
-//! What an operator's mistakes come to: they are told, and are not held against receivers.
+//! Operators' mistakes: the server reports them, and does not count them against receivers.
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -39,7 +39,7 @@ on_both_stores! {
         for _ in 0..3 {
             installation.publish("clocking", CLOCKING).await;
         }
-        until("the fault to be told of", async || {
+        until("the fault to be reported", async || {
             let told = installation.metric("hookwright_operator_faults{part=\"trust_store\"}").await;
             if told == 1.0 { Ok(()) } else { Err(told) }
         })
@@ -47,7 +47,7 @@ on_both_stores! {
         let ready = get(&address, "/readyz").await;
         let said = "some deliveries wait: trust_store";
         assert!(ready.contains("200 OK") && ready.contains(said) && ready.contains("ca-certificates"), "{ready}");
-        // Receivers without TLS are not concerned.
+        // Receivers without TLS are not affected.
         installation.webhook(&plain, &["other"]).await;
         assert_eq!(installation.metric("hookwright_sending_paused").await, 0.0);
         let waiting = ListDeliveriesRequest {
@@ -57,7 +57,7 @@ on_both_stores! {
         };
         let deliveries = installation.deliveries_until(waiting, 3).await;
         assert!(deliveries.iter().all(|delivery| delivery.attempt_count == 0), "{deliveries:?}");
-        assert_eq!(receiver.connections(), 0, "nothing was connected to");
+        assert_eq!(receiver.connections(), 0, "no connection was made");
 
         let file = authority.pem_file().display().to_string();
         installation.server.restart_with("--extra-ca-file", &file).await.unwrap();
@@ -84,7 +84,7 @@ async fn b02_certificate_authorities_that_are_there_are_counted() {
     assert!(metrics.contains("hookwright_trusted_authorities 1"), "{metrics}");
 }
 
-/// What a container without a volume starts with each time: the same database, and a new data directory.
+/// The state that a container without a volume starts with each time: the same database, and a new data directory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced() {
     let database = postgres_database().await;
@@ -130,7 +130,7 @@ async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced
     );
     assert!(!key_file.exists() && !second.path().join("data/admin-token").exists());
 
-    // A token made by whoever may write to the database, as the guide tells.
+    // A user with write access to the database creates a token, as the guide describes.
     let made = bash(
         &Guide::read("keys-and-tokens.md").commands(),
         second.path(),
@@ -176,7 +176,7 @@ async fn a_wrong_master_key_leaves_nothing_behind() {
     );
     assert_eq!(names(&at("with-file")), ["master.key"]);
 
-    // A key that is well formed, and not the one of the store.
+    // A valid key that is not the store's key.
     let database = postgres_database().await;
     let mut first = server("first").postgres(database.url()).start().await.unwrap();
     let other = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -191,7 +191,7 @@ async fn a_wrong_master_key_leaves_nothing_behind() {
     assert!(!at("other").exists(), "{:?}", names(&at("other")));
     let mut clients = Clients::connect(first.grpc_address(), &first.token().unwrap()).await;
     let nodes = clients.nodes.list_nodes(ListNodesRequest::default()).await.unwrap();
-    assert_eq!(nodes.into_inner().nodes.len(), 1, "it did not join");
+    assert_eq!(nodes.into_inner().nodes.len(), 1, "the refused server did not join");
     first.terminate().await.unwrap();
 }
 
@@ -220,7 +220,7 @@ async fn every_file_of_the_data_directory_is_its_owners_alone() {
     for name in files.iter().chain(&secrets) {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }
-    // What an earlier version left is taken from the others, also after a crash.
+    // The server removes the permissions of others from files that an earlier version left, also after a crash.
     server.kill9().await.unwrap();
     for name in files {
         std::fs::set_permissions(data.join(name), Permissions::from_mode(0o644)).unwrap();
@@ -264,7 +264,7 @@ async fn the_log_names_the_admin_token_only_while_it_is_there_and_valid() {
     );
     assert!(server.token().is_err(), "the ready file names no file");
 
-    // A token that was revoked is as good as none, and its file is told to be deleted.
+    // A revoked token counts as no token, and the log asks for its file to be deleted.
     std::fs::rename(file.with_extension("away"), &file).unwrap();
     let mut clients = Clients::connect(server.grpc_address(), &own).await;
     let tokens = clients
@@ -294,7 +294,7 @@ async fn a_password_is_shown_nowhere_whatever_characters_it_holds() {
         ("HOOKWRIGHT_DATABASE_URL", "config"),
         ("HOOKWRIGHT_EGRESS_PROXY", "config"),
         ("HOOKWRIGHT_OTLP_ENDPOINT", "config"),
-        // The first is refused by the network, the second for its scheme.
+        // The first address is refused by the network, the second for its scheme.
         ("HOOKWRIGHT_DATABASE_URL", "serve"),
         ("HOOKWRIGHT_EGRESS_PROXY", "serve"),
         ("HOOKWRIGHT_DATABASE_URL", "migrate"),

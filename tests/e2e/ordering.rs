@@ -1,4 +1,4 @@
-//! Ordered webhooks: one delivery of a key after another, whatever happens in between.
+//! Ordered webhooks: deliveries of one key are sent in order, one at a time, through retries, restarts and skips.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     support::{ACME, Installation, On, event, id_of, on_both_stores, wait_for_events, webhook, without_pings},
 };
 
-/// An installation with an ordered webhook, and a type whose events say their key and number.
+/// An installation with an ordered webhook, and a type whose events contain their key and number.
 async fn start(on: On, receiver: &Receiver, failure: OrderedFailure) -> (Installation, Webhook) {
     let settings = |server: hookwright_testkit::server::TestServerBuilder| {
         server.arg("--retry-delay", "1s").arg("--retry-delay", "1s")
@@ -49,7 +49,7 @@ async fn publish(installation: &mut Installation, key: &str, numbers: std::ops::
     }
 }
 
-/// The numbers of each key in the order of arrival, repeats included.
+/// The numbers of each key in the order of arrival, including repeats.
 fn arrived(requests: &[RecordedRequest]) -> BTreeMap<String, Vec<u64>> {
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for request in without_pings(requests) {
@@ -76,7 +76,7 @@ async fn deliveries(installation: &mut Installation, state: DeliveryState) -> Ve
     names
 }
 
-/// Waits until there are paused deliveries.
+/// Waits until at least one delivery is paused.
 async fn paused(installation: &mut Installation) -> Vec<String> {
     until("a delivery to be paused", async || {
         let paused = deliveries(installation, DeliveryState::Paused).await;
@@ -89,7 +89,8 @@ on_both_stores! {
     async fn a_key_waits_for_its_retries_and_other_keys_go_on(on: On) {
         let receiver = Receiver::start().await;
         let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
-        // The first of `a` fails once, and what comes again is held; whatever comes for `b` is taken.
+        // The first attempt of `a` fails, and the next one gets no response until the gate opens. All attempts of `b`
+        // succeed.
         let gate = Gate::new();
         let (mut failed, held) = (false, gate.clone());
         receiver.answer_with(move |request| {
@@ -128,7 +129,7 @@ on_both_stores! {
         let requests = receiver.wait_until(|requests| count(requests, "a") >= 26).await;
         let mut expected = vec![1];
         expected.extend(1..=25);
-        assert_eq!(arrived(&requests)["a"], expected, "the one under way is repeated, and nothing else");
+        assert_eq!(arrived(&requests)["a"], expected, "only the attempt in flight is repeated");
     }
 
     async fn without_a_key_the_webhook_has_one_order(on: On) {
@@ -149,7 +150,7 @@ on_both_stores! {
         let (mut installation, _) = start(on, &receiver, OrderedFailure::Pause).await;
         receiver.answer_with(|request| Response::new(if request.json()["number"] == 1 { 500 } else { 200 }));
         publish(&mut installation, "a", 1..=3).await;
-        // Three attempts: then it is paused, and the others wait.
+        // After three attempts the delivery is paused, and the others wait.
         receiver.wait_until(|requests| count(requests, "a") == 3).await;
         let paused = paused(&mut installation).await;
         let waiting = deliveries(&mut installation, DeliveryState::Pending).await;
@@ -158,7 +159,7 @@ on_both_stores! {
         let refused = installation.clients.deliveries.retry_delivery(retry).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
         assert!(refused.message().contains("blocked by an earlier one"), "{refused}");
-        // A retry is made at once, fails, and pauses the key again.
+        // A retry is attempted at once, fails, and pauses the key again.
         let retry = RetryDeliveryRequest { name: paused[0].clone() };
         installation.clients.deliveries.retry_delivery(retry).await.unwrap();
         let requests = receiver.wait_until(|requests| count(requests, "a") == 4).await;
@@ -186,11 +187,11 @@ on_both_stores! {
             if paused.len() == 2 { Ok(()) } else { Err(format!("{paused:?}")) }
         })
         .await;
-        // Another key goes on, so that the webhook does not fail.
+        // Another key continues, so that the webhook does not count as failing.
         publish(&mut installation, "b", 1..=1).await;
         until("the other key to be delivered", async || {
             let delivered = deliveries(&mut installation, DeliveryState::Delivered).await.len();
-            if delivered == 2 { Ok(()) } else { Err(format!("{delivered} are, with the ping")) }
+            if delivered == 2 { Ok(()) } else { Err(format!("{delivered} delivered, including the ping")) }
         })
         .await;
         let first = deliveries(&mut installation, DeliveryState::Paused).await.remove(0);
@@ -244,7 +245,7 @@ on_both_stores! {
         }
         until("the others to be delivered", async || {
             let left = deliveries(&mut installation, DeliveryState::Delivered).await.len();
-            // A ping was delivered too.
+            // The ping was delivered, too.
             if left == 4 { Ok(()) } else { Err(format!("{left} are")) }
         })
         .await;

@@ -1,4 +1,4 @@
-//! What follows from an attempt, and how it is recorded.
+//! The consequences of an attempt, and its record.
 
 use hookwright_proto::v1::{
     DeleteWebhookRequest, DeliveryState, DisabledReason, ErrorClass, GetWebhookRequest, ListAttemptsRequest,
@@ -87,7 +87,7 @@ on_both_stores! {
         .await;
         assert_eq!(disabled.disabled_reason(), DisabledReason::Gone);
         assert!(disabled.disable_time.is_some());
-        assert_eq!(disabled.signing_secret, "", "a get never holds the secret");
+        assert_eq!(disabled.signing_secret, "", "a get never returns the secret");
         assert_eq!(installation.publish("clocking", CLOCKING).await.delivery_count, 0);
     }
 
@@ -104,7 +104,7 @@ on_both_stores! {
         installation.clients.webhooks.delete_webhook(request).await.unwrap();
         gate.open();
         let delivery = installation.delivery_until(&name, |delivery| delivery.state() == DeliveryState::Cancelled).await;
-        assert_eq!(delivery.attempt_count, 1, "the attempt under way is on record, and no other will be made");
+        assert_eq!(delivery.attempt_count, 1, "the attempt in flight is recorded, and no other follows");
         installation.restart().await;
         let delivery = installation.delivery_until(&name, |delivery| delivery.attempt_count == 1).await;
         assert_eq!(delivery.state(), DeliveryState::Cancelled);

@@ -1,4 +1,4 @@
-//! Portal links, as an application that asks for them sees them.
+//! Portal links, as an application requests them.
 
 use hookwright_proto::v1::{
     CreatePortalLinkRequest, GetOrganizationRequest, ListAuditEntriesRequest, ListEventTypesRequest,
@@ -27,16 +27,16 @@ on_both_stores! {
         let token = link.url.strip_prefix("https://hooks.example/portal/").unwrap();
         assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{token}");
         let again = installation.clients.create_portal_link(request).await.unwrap();
-        assert!(again.url != link.url && again.portal_link != link.portal_link, "each is its own");
+        assert!(again.url != link.url && again.portal_link != link.portal_link, "each link is unique");
         let brief = link.expire_time.unwrap().seconds;
         let hour = installation.clients.create_portal_link(portal_link(ACME)).await.unwrap().expire_time.unwrap().seconds;
-        assert!(hour - brief >= 3_540, "an hour where nothing is said: {brief} {hour}");
+        assert!(hour - brief >= 3_540, "an hour by default: {brief} {hour}");
 
         let log = ListAuditEntriesRequest { parent: ACME.to_owned(), action_prefix: "portal_link.".to_owned(), ..Default::default() };
         let entries = installation.clients.audit.list_audit_entries(log).await.unwrap().into_inner().audit_entries;
         let resources: Vec<&str> = entries.iter().map(|entry| entry.resource.as_str()).collect();
         assert_eq!(resources[1..], [&again.portal_link, &link.portal_link]);
-        assert!(!format!("{entries:?}").contains(token), "the log does not let in who reads it");
+        assert!(!format!("{entries:?}").contains(token), "the log contains no token");
     }
 
     async fn a_link_needs_the_scope_for_its_organization(on: On) {
@@ -58,7 +58,7 @@ on_both_stores! {
                 Ok(link) => {
                     assert!(allowed, "{scope:?} {organization}");
                     assert!(link.url.starts_with(&format!("http://{http}/portal/")), "{}", link.url);
-                    // It is no token of the API.
+                    // The link's token is not an API token.
                     let portal = link.url.rsplit('/').next().unwrap();
                     let mut stranger = Clients::connect(&address, portal).await;
                     assert_eq!(stranger.create_portal_link(portal_link(ACME)).await.unwrap_err().code(), Code::Unauthenticated);
@@ -114,7 +114,10 @@ async fn a_token_for_links_does_nothing_else() {
 #[tokio::test]
 async fn a_link_lasts_no_longer_than_the_token_that_made_it() {
     let mut installation = Installation::start(On::Sqlite).await;
-    #[expect(clippy::disallowed_methods, reason = "a test is no server")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test needs the real time, not the server's clock"
+    )]
     let end = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
     let made = Token {
         expiration: Some(Expiration::ExpireTime(end.into())),

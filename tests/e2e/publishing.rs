@@ -56,7 +56,7 @@ on_both_stores! {
             .iter()
             .map(|request| request.header("webhook-id").unwrap().to_owned())
             .collect();
-        assert_eq!(ids.len(), 2, "the repeated one and the marker");
+        assert_eq!(ids.len(), 2, "the repeated event and the marker");
     }
 
     async fn p05_one_bad_event_does_not_hold_back_the_good_ones(on: On) {

@@ -1,4 +1,4 @@
-//! Deliveries that receivers fetch.
+//! Deliveries that receivers pull.
 
 use hookwright_proto::v1::{
     AcknowledgeDeliveriesRequest, BatchPublishEventsRequest, DeliveryMode, DeliveryState, ExtendDeliveriesRequest,
@@ -47,7 +47,7 @@ impl Installation {
             .deliveries)
     }
 
-    /// Publishes by one call.
+    /// Publishes events with one call.
     async fn publish_all(&mut self, requests: Vec<PublishEventRequest>) -> Vec<PublishEventResponse> {
         let batch = BatchPublishEventsRequest {
             organization: ACME.to_owned(),
@@ -61,7 +61,7 @@ impl Installation {
         response.into_inner().results.into_iter().map(published).collect()
     }
 
-    /// Acknowledges, and returns what could not be.
+    /// Acknowledges deliveries, and returns the acknowledgement ids that were stale.
     async fn acknowledge(&mut self, webhook: &str, deliveries: &[PulledDelivery]) -> Vec<String> {
         let request = AcknowledgeDeliveriesRequest {
             webhook: webhook.to_owned(),
@@ -86,7 +86,7 @@ impl Installation {
             .stale_ack_ids
     }
 
-    /// A webhook whose ping has been fetched.
+    /// A webhook whose ping has been pulled.
     async fn pulled_webhook(&mut self, webhook: Webhook) -> String {
         let name = self.create_webhook(webhook).await.unwrap().name;
         let pings = self.pull(&name, 10).await.unwrap();
@@ -120,7 +120,7 @@ on_both_stores! {
         let commits = installation.metric("hookwright_commits_total").await - before;
         assert!(commits >= 5.0, "{EVENTS} events to {WEBHOOKS} webhooks in {commits} commits");
         assert!(first.iter().all(|event| event.delivery_count == 100 && !event.repeated_request));
-        // In the order of the requests, and once each.
+        // A repeat returns the same events in the order of the requests.
         let again = installation.publish_all(requests).await;
         let names = |events: &[PublishEventResponse]| events.iter().map(|event| event.event.clone()).collect::<Vec<_>>();
         assert_eq!(names(&again), names(&first));
@@ -132,7 +132,7 @@ on_both_stores! {
             {
                 pulled.extend(some.into_iter().filter(|one| one.event_type == "plain"));
             }
-            assert_eq!(pulled.len(), EVENTS, "every event waits for every webhook");
+            assert_eq!(pulled.len(), EVENTS, "every event is pending for every webhook");
         }
     }
 
@@ -151,17 +151,18 @@ on_both_stores! {
         assert!(header(&first, "webhook-signature").starts_with("v1,"));
         assert_eq!(header(&first, "Content-Type"), "application/json");
         let second = installation.pull(&hook, 10).await.unwrap();
-        assert_eq!(second.len(), 1, "the first is leased");
+        assert_eq!(second.len(), 1, "the first delivery is leased");
         assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [""; 0]);
         assert_eq!(installation.delivered(&first.delivery).await.attempt_count, 1);
         assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&first)).await, [first.ack_id.as_str()], "once");
-        // It survives a restart that it is leased, and that it waits.
+        // Leases and pending deliveries survive a restart.
         installation.restart().await;
         assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);
-        assert_eq!(installation.extend(&hook, &second[0], 0).await, [""; 0], "given back");
+        assert_eq!(installation.extend(&hook, &second[0], 0).await, [""; 0], "released");
         let again = installation.pull(&hook, 10).await.unwrap().remove(0);
         assert_eq!((again.delivery.as_str(), again.attempt), (second[0].delivery.as_str(), 2));
-        assert_eq!(installation.acknowledge(&hook, &second).await, [second[0].ack_id.clone()], "the first lease is over");
+        assert_eq!(installation.acknowledge(&hook, &second).await, [second[0].ack_id.clone()], "the first lease has \
+                                                                                                ended");
         assert_eq!(installation.acknowledge(&hook, std::slice::from_ref(&again)).await, [""; 0]);
         let parent = again.delivery.clone();
         let attempts = installation.clients.deliveries.list_attempts(ListAttemptsRequest { parent, ..ListAttemptsRequest::default() }).await.unwrap();
@@ -179,7 +180,7 @@ on_both_stores! {
             ..PullDeliveriesRequest::default()
         };
         let first = installation.clients.pull.pull_deliveries(request.clone()).await.unwrap().into_inner();
-        // The second call waits for the deadline of the first.
+        // The second call waits until the first lease expires.
         let second = installation.clients.pull.pull_deliveries(request).await.unwrap().into_inner();
         assert_eq!(second.deliveries[0].delivery, first.deliveries[0].delivery);
         assert_eq!(second.deliveries[0].attempt, 2);
@@ -207,7 +208,7 @@ on_both_stores! {
         let mut pull = installation.clients.pull.clone();
         let waiting = tokio::spawn(async move { pull.pull_deliveries(request).await });
         tokio::task::yield_now().await;
-        // The server has the call when it has answered a later one on the same connection.
+        // The server has received the call when it has answered a later call on the same connection.
         installation.publish("clocking", CLOCKING).await;
         assert!(installation.server.terminate().await.unwrap().success());
         let answer = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap();
@@ -277,7 +278,7 @@ on_both_stores! {
         installation.acknowledge(&hook, &rest).await;
         let mut got: Vec<_> = acknowledged.into_iter().chain(rest).map(|one| one.event).collect();
         got.sort();
-        assert_eq!(got, expected, "each acknowledged exactly once");
+        assert_eq!(got, expected, "each delivery was acknowledged exactly once");
         let delivered = ListDeliveriesRequest {
             states: vec![DeliveryState::Delivered.into()],
             event_type: "clocking".to_owned(),

@@ -35,7 +35,7 @@ async fn update(clients: &mut Clients, webhook: Webhook, field: &str) {
     clients.webhooks.update_webhook(request).await.unwrap();
 }
 
-/// Publishes to every node and returns the deliveries' events.
+/// Publishes to every node and returns the events of the deliveries.
 async fn publish(nodes: &mut [Clients]) -> Vec<String> {
     let mut events = Vec::new();
     for node in nodes {
@@ -47,7 +47,8 @@ async fn publish(nodes: &mut [Clients]) -> Vec<String> {
     events
 }
 
-/// Moves a webhook to and fro between two receivers, both with idle connections. The nodes are `first` and `others`.
+/// Moves a webhook back and forth between two receivers, both with idle connections. The nodes are `first` and
+/// `others`.
 async fn requests_follow_the_url(mut first: Installation, others: Vec<Clients>) {
     let receivers = [Receiver::start().await, Receiver::start().await];
     let hook = first.webhook(&receivers[0], &["clocking"]).await;
@@ -96,7 +97,8 @@ async fn requests_follow_the_url(mut first: Installation, others: Vec<Clients>) 
     }
 }
 
-/// Switches TLS verification on for a receiver whose certificate nobody vouches for. The nodes are `first` and `others`.
+/// Enables TLS verification for a receiver whose certificate no trusted authority signed. The nodes are `first` and
+/// `others`.
 async fn no_unverified_connection_is_used_again(mut first: Installation, others: Vec<Clients>) {
     let receiver = Receiver::start_tls(Authority::new().certificate(&["127.0.0.1"]).server_config()).await;
     let unverified = Webhook {
@@ -157,8 +159,8 @@ async fn x07_an_unverified_connection_of_two_nodes_is_not_used_once_verification
     no_unverified_connection_is_used_again(first, vec![other.clients.clone()]).await;
 }
 
-/// Publishes to an ordered webhook until told to stop. Returns how many deliveries of each key are owed to it: while it
-/// is inactive, none are.
+/// Publishes to an ordered webhook until it is stopped. Returns how many deliveries of each key are owed: while the
+/// webhook is inactive, events add none.
 async fn publish_steps(mut clients: Clients, key: String, stop: Arc<AtomicBool>) -> (String, Vec<u64>) {
     let mut owed = Vec::new();
     for number in 0.. {
@@ -201,12 +203,12 @@ on_both_stores! {
             .map(|key| tokio::spawn(publish_steps(installation.clients.clone(), format!("k{key}"), Arc::clone(&stop))))
             .collect();
         for round in 1..=10 {
-            // Each round under load: everybody has sent since the last one.
+            // Each round runs under load: requests have arrived since the previous round.
             receiver.wait_until(|requests| requests.len() > round * 20).await;
             for active in [false, true] {
                 let switched = Webhook { name: hook.name.clone(), active: Some(active), ..Webhook::default() };
                 update(&mut installation.clients, switched, "active").await;
-                // The case asks for this pause: long enough for workers to see that the webhook is inactive.
+                // The case needs this pause: it lets workers see that the webhook is inactive.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

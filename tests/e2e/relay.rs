@@ -29,10 +29,10 @@ use crate::{
     support::{Installation, On, wait_for_events},
 };
 
-/// Longer than a test waits: what is found within it was notified.
+/// Longer than a test waits: a row that is found earlier was found by a notification.
 const NEVER: &str = "1h";
 
-/// An outbox in a database of its own.
+/// An outbox in a separate database.
 struct Shop {
     database: TestDatabase,
     sql: Client,
@@ -49,7 +49,7 @@ impl Shop {
         shop
     }
 
-    /// A subcommand on the outbox.
+    /// Runs a subcommand on the outbox.
     async fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookwright"));
         command
@@ -60,7 +60,7 @@ impl Shop {
         timeout(DEADLINE, command.output()).await.unwrap().unwrap()
     }
 
-    /// Inserts events of these numbers, in one transaction.
+    /// Inserts events with these numbers, in one transaction.
     async fn insert(&self, numbers: std::ops::Range<usize>) {
         let sql = "INSERT INTO hookwright_outbox (organization, event_type, payload, attributes) \
                    SELECT 'acme', 'shift', json_build_object('n', n), jsonb_build_object('n', n) \
@@ -74,7 +74,7 @@ impl Shop {
         self.sql.query_one(&sql, &[]).await.unwrap().get(0)
     }
 
-    /// Waits until so many rows fulfil a condition.
+    /// Waits until the number of rows that fulfil a condition is as expected.
     async fn count_until(&self, condition: &str, expected: impl Fn(i64) -> bool) -> i64 {
         until(&format!("rows that are {condition}"), async || {
             let count = self.count(condition).await;
@@ -95,7 +95,7 @@ impl Shop {
     }
 }
 
-/// An installation with an event type that takes any object.
+/// An installation with an event type that accepts any object.
 async fn installation(on: On) -> Installation {
     let mut installation = Installation::start(on).await;
     installation.register("shift").await;
@@ -116,7 +116,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A relay as a process.
+/// A relay process.
 struct Running {
     child: Child,
     log: PathBuf,
@@ -181,7 +181,7 @@ impl Running {
 impl Drop for Running {
     #[expect(
         clippy::print_stderr,
-        reason = "what the relay said belongs to the report of the test that failed"
+        reason = "the relay's output belongs to the report of the test that failed"
     )]
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -218,7 +218,7 @@ async fn everything_that_a_row_says_is_published() {
                   VALUES ('organizations/acme', 'shift', $1, '{\"region\":\"eu\",\"n\":7}', 'key', \
                           '2024-05-06 07:08:09.123456Z', 'mine-1')";
     shop.sql.execute(insert, &[&payload]).await.unwrap();
-    // Larger together than one batch.
+    // Together these are larger than one batch.
     let large = "INSERT INTO hookwright_outbox (organization, event_type, payload) \
                  SELECT 'acme', 'shift', json_build_object('x', repeat('x', 4 << 20)) FROM generate_series(1, 5)";
     shop.sql.execute(large, &[]).await.unwrap();

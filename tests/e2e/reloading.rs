@@ -1,4 +1,4 @@
-//! What a running server reads again: its settings at SIGHUP, and certificates when their files change.
+//! Reloading by a running server: its settings at SIGHUP, and certificates when their files change.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::{ACME, CLOCKING, Installation, webhook};
 
-/// Waits until the log has a text that it had not before.
+/// Waits until the log contains a text after the position `from`.
 async fn logged(server: &TestServer, from: usize, text: &str) -> String {
     until("the log", async || {
         let log = server.stderr()[from..].to_owned();
@@ -18,7 +18,7 @@ async fn logged(server: &TestServer, from: usize, text: &str) -> String {
     .await
 }
 
-/// Has the settings read again, and waits for what the log says.
+/// Writes the settings, makes the server reload them, and waits for a text in the log.
 async fn reload(server: &TestServer, file: &Path, settings: &str, told: &str) -> String {
     let from = server.stderr().len();
     std::fs::write(file, settings).unwrap();
@@ -72,7 +72,7 @@ async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
     };
     installation.deliveries_until(of(DeliveryState::Delivered), 1).await;
 
-    // A file that is wrong changes nothing, and the server goes on.
+    // An invalid file changes nothing, and the server keeps running.
     let log = reload(
         &installation.server,
         &file,
@@ -84,7 +84,7 @@ async fn sighup_reloads_where_webhooks_may_point_and_the_log_filter() {
     installation.publish("clocking", CLOCKING).await;
     installation.deliveries_until(of(DeliveryState::Delivered), 2).await;
 
-    // The connection that was kept is not used again.
+    // The kept connection is not used again.
     let before = receiver.request_count();
     let denied = format!("{allowed}deny_targets = ['127.0.0.0/8']\n");
     reload(&installation.server, &file, &denied, DONE).await;
@@ -124,7 +124,7 @@ async fn certificates_are_reread_when_their_files_change_and_at_sighup() {
     .await;
     call(0).await.unwrap_err();
 
-    // A key that does not belong to its certificate: the former pair stays in use.
+    // The key does not belong to the certificate: the previous pair stays in use.
     let from = server.stderr().len();
     std::fs::write(&key, certificate(2).key_pem).unwrap();
     logged(&server, from, "the former certificate stays in use").await;

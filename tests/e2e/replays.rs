@@ -1,4 +1,4 @@
-//! Deliveries made again: one, many, and those that a webhook missed.
+//! Repeated deliveries: one, many, and those that a webhook missed.
 
 use hookwright_proto::v1::{
     CancelReplayRequest, DeliveryState, ErrorClass, ExplainEventRequest, ExplanationReason, GetReplayRequest,
@@ -14,7 +14,7 @@ use crate::{
     support::{ACME, CLOCKING, Installation, On, builder, id_of, on_both_stores, wait_for_events, webhook},
 };
 
-/// An installation whose deliveries fail for good after a second attempt.
+/// An installation whose deliveries fail permanently after a second attempt.
 async fn impatient(on: On) -> Installation {
     Installation::start_with(on, |builder| builder.arg("--retry-delay", "1s")).await
 }
@@ -37,7 +37,7 @@ impl Installation {
     }
 
     async fn replay_until(&mut self, name: &str, expected: impl Fn(&Replay) -> bool) -> Replay {
-        until("the replay to go on", async || {
+        until("the replay to progress", async || {
             let request = GetReplayRequest { name: name.to_owned() };
             let replay = self.clients.replays.get_replay(request).await.unwrap().into_inner();
             if expected(&replay) {
@@ -55,7 +55,7 @@ impl Installation {
             .await
     }
 
-    /// Publishes events whose deliveries fail for good.
+    /// Publishes events whose deliveries fail permanently.
     async fn failed_events(&mut self, receiver: &Receiver, count: usize) -> Vec<String> {
         receiver.respond(500);
         let mut events = Vec::new();
@@ -91,7 +91,7 @@ on_both_stores! {
         assert_eq!(requests[0].header("webhook-id"), Some(id_of(&event)));
         assert_eq!(requests[0].header("TT-Hook-Delivery"), Some(id_of(&made.name)));
         assert_eq!(requests[0].body, CLOCKING.as_bytes());
-        // Both are deliveries of the event, and the last one tells.
+        // Both deliveries belong to the event. The explanation names the last one.
         let of_event = ListDeliveriesRequest { event: event.clone(), ..ListDeliveriesRequest::default() };
         assert_eq!(installation.deliveries(of_event).await.len(), 2);
         let explain = ExplainEventRequest { name: event };
@@ -204,8 +204,9 @@ on_both_stores! {
         arrived.sort();
         let mut expected: Vec<_> = events.iter().map(|event| id_of(event).to_owned()).collect();
         expected.sort();
-        assert_eq!(arrived, expected, "each once, and what was delivered not again");
-        assert_eq!(installation.replay(all).await.unwrap().name, done.name, "a repeat of the call is the first one");
+        assert_eq!(arrived, expected, "each failed delivery once, and no delivered one");
+        assert_eq!(installation.replay(all).await.unwrap().name, done.name, "a repeat of the call returns the first \
+                                                                             replay");
         let other = ReplayDeliveriesRequest { request_id: "all".to_owned(), webhook: hook.name, ..Default::default() };
         assert_eq!(installation.replay(other).await.unwrap_err().code(), Code::AlreadyExists);
         installation.deliveries_until(in_state(DeliveryState::Delivered), 31).await;
@@ -243,7 +244,7 @@ on_both_stores! {
         let requests = wait_for_events(&receiver, 5).await;
         let ids: Vec<_> = requests.iter().map(|request| request.json()["clocking"]["id"].clone()).collect();
         assert!((15..20).all(|number| ids.contains(&number.to_string().into())), "{ids:?}");
-        assert_eq!(installation.replayed(missed).await.matched_count, 0, "it has them now");
+        assert_eq!(installation.replayed(missed).await.matched_count, 0, "the webhook has the events now");
     }
 
     async fn a_replay_goes_on_after_a_kill_and_makes_nothing_twice(on: On) {
@@ -281,7 +282,7 @@ on_both_stores! {
         let mut expected = installation.failed_events(&receiver, 20).await;
         installation.server.terminate().await.unwrap();
 
-        // It ends after its first part was published, and before that is noted.
+        // The server exits after the replay's first part was published, and before the progress is stored.
         let dying = builder.clone().env("HOOKWRIGHT_FAILPOINT", "replay-published").start().await.unwrap();
         let mut dying = Installation::of(dying).await;
         let _ = dying.replay(ReplayDeliveriesRequest::default()).await;
@@ -318,7 +319,7 @@ on_both_stores! {
             installation.publish("clocking", CLOCKING).await;
         }
         let running = installation.replay_until(&replay.name, |_| true).await;
-        assert_eq!(running.state(), ReplayState::Running, "the later ones came while it ran");
+        assert_eq!(running.state(), ReplayState::Running, "the later events were published while it ran");
         let done = installation.replay_until(&replay.name, |replay| replay.state() == ReplayState::Succeeded).await;
         assert_eq!((done.examined_count, done.matched_count, done.replayed_count), (10, 10, 10));
     }
@@ -340,7 +341,7 @@ on_both_stores! {
         let again = installation.clients.replays.cancel_replay(cancel).await.unwrap_err();
         assert_eq!(again.code(), Code::FailedPrecondition);
         assert_eq!(wait_for_events(&receiver, 1).await.len(), 1);
-        // As many as may be under way.
+        // The limit on running replays of an organization.
         for _ in 0..10 {
             installation.replay(slow.clone()).await.unwrap();
         }

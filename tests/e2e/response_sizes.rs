@@ -1,4 +1,4 @@
-//! Clients that receive 4 MiB, which is what gRPC clients do by default.
+//! Clients that receive 4 MiB, the default of gRPC clients.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ on_both_stores! {
         for _ in 0..10 {
             installation.publish("plain", &payload(600_000)).await;
         }
-        // The payload is far above what such a client receives with ten of them.
+        // Ten of these payloads are far above the limit of such a client.
         let mut stock = PullServiceClient::new(channel(installation.server.grpc_address()).await);
         let mut pulled = Vec::new();
         while pulled.len() < 11 {
@@ -48,15 +48,15 @@ on_both_stores! {
                 ..PullDeliveriesRequest::default()
             };
             let response = stock.pull_deliveries(authorized(&installation, request)).await.unwrap().into_inner();
-            assert!(!response.deliveries.is_empty(), "what was not handed out is not leased");
-            assert!(response.deliveries.iter().all(|one| one.attempt == 1), "nothing is handed out twice");
+            assert!(!response.deliveries.is_empty(), "deliveries that were not returned are not leased");
+            assert!(response.deliveries.iter().all(|one| one.attempt == 1), "no delivery is returned twice");
             pulled.extend(response.deliveries);
         }
         let mut events: Vec<_> = pulled.iter().map(|one| one.event.clone()).collect();
         events.sort_unstable();
         events.dedup();
-        assert_eq!(events.len(), 11, "ten, and the ping");
-        // One that is larger than the response comes alone, for clients that receive as much.
+        assert_eq!(events.len(), 11, "ten events, and the ping");
+        // A delivery that is larger than the response is returned alone, for clients that receive as much.
         installation.publish("plain", &payload(5_000_000)).await;
         installation.publish("plain", &payload(10)).await;
         let request = PullDeliveriesRequest {
@@ -127,7 +127,7 @@ async fn b09_an_event_above_4_mib_is_there_for_clients_that_receive_as_much() {
     let mut stock = EventServiceClient::new(channel.clone());
     let request = || authorized(&installation, GetEventRequest { name: name.clone() });
     let refused = stock.get_event(request()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "the client itself says so");
+    assert_eq!(refused.code(), Code::OutOfRange, "the client reports it");
     let mut large = EventServiceClient::new(channel).max_decoding_message_size(8 << 20);
     let event = large.get_event(request()).await.unwrap().into_inner();
     assert_eq!(event.json.len(), payload(5_000_000).len());

@@ -1,4 +1,4 @@
-//! What becomes of an event that does not fit its type's schema.
+//! Events that do not fit the schema of their type.
 
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, DeleteEventTypeRequest, DeleteWebhookRequest, EventType, GetEventTypeRequest,
@@ -41,7 +41,7 @@ on_both_stores! {
         let mut installation = Installation::start(on).await;
         let order = EventType { json_schema: SCHEMA.to_owned(), ..EventType::default() };
         let created = installation.register_as("order", order).await;
-        assert_eq!(created.schema_mode(), SchemaMode::Reject, "the strictest unless told");
+        assert_eq!(created.schema_mode(), SchemaMode::Reject, "the strictest mode is the default");
         let refused = installation.try_publish(event("order", MISFIT)).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
 
@@ -100,7 +100,7 @@ on_both_stores! {
         places.sort();
         assert_eq!(places, ["eventTypes/order", "eventTypes/order/total"]);
         assert_eq!(details.error_info().unwrap().reason, "SCHEMA_BREAKS_RECEIVERS");
-        assert!(installation.try_publish(event("order", r#"{"total":1}"#)).await.is_err(), "the schema is as it was");
+        assert!(installation.try_publish(event("order", r#"{"total":1}"#)).await.is_err(), "the schema is unchanged");
 
         let stricter = r#"{"type":"object","required":["id"],"properties":{"total":{"type":"integer"}}}"#;
         let dry = UpdateEventTypeRequest { validate_only: true, ..update(stricter) };
@@ -182,7 +182,7 @@ on_both_stores! {
             assert_eq!(has, seen);
         }
 
-        // Nor can it be guessed from the nearest names.
+        // An organization cannot guess a hidden type from the nearest names either.
         let refused = acme.events.publish_event(event("orde", "{}")).await.unwrap_err();
         assert!(refused.code() == Code::NotFound && !refused.message().contains("`order`"), "{refused}");
         let refused = acme.events.publish_event(event("order", "{}")).await.unwrap_err();
@@ -198,7 +198,7 @@ on_both_stores! {
         let refused = installation.create_webhook(subscribe).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
 
-        // What is subscribed to when it is hidden stays, and other changes do not fail on it.
+        // An existing subscription to a type that becomes hidden stays, and other changes of the webhook still succeed.
         let update = |visible_to: &[&str]| UpdateEventTypeRequest {
             event_type: Some(EventType {
                 name: "eventTypes/order".to_owned(),
@@ -219,7 +219,7 @@ on_both_stores! {
 
         let unknown = installation.clients.event_types.update_event_type(update(&["organizations/nobody"])).await.unwrap_err();
         assert_eq!(unknown.code(), Code::InvalidArgument);
-        // It does not become visible to all with the last organization that saw it.
+        // When the only organization that saw the type is deleted, the type does not become visible to all.
         let gone = hookwright_proto::v1::DeleteOrganizationRequest { name: "organizations/globex".to_owned(), force: true };
         installation.clients.organizations.delete_organization(gone).await.unwrap();
         let left = installation.clients.event_types.get_event_type(get()).await.unwrap().into_inner();

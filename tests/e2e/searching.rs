@@ -1,4 +1,5 @@
-//! Events and deliveries found among others: by ordering key, by request id, by an expression over their payload; and what is rare.
+//! Searching events and deliveries: by ordering key, by request id, by an expression over their payload, and with few
+//! matches.
 
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, Event, GetEventRequest, ListDeliveriesRequest, ListEventsRequest, PublishEventRequest,
@@ -9,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::support::{ACME, CLOCKING, Installation, On, event, id_of, on_both_stores};
 
-/// The events of all pages, and how many pages there were.
+/// The events of all pages, and the number of pages.
 async fn search(installation: &mut Installation, request: ListEventsRequest) -> Result<(Vec<Event>, usize), Status> {
     let mut request = ListEventsRequest {
         parent: ACME.to_owned(),
@@ -44,7 +45,7 @@ fn by(filter: &str) -> ListEventsRequest {
     }
 }
 
-/// So many events in batches.
+/// Publishes events in batches.
 pub(crate) async fn publish_all(installation: &mut Installation, events: Vec<PublishEventRequest>) {
     for batch in events.chunks(500) {
         let request = BatchPublishEventsRequest {
@@ -158,6 +159,6 @@ on_both_stores! {
         assert_eq!(events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), [rare.as_str()]);
         assert!(pages >= 4, "8 MiB a page: {pages}");
         let (events, pages) = search(&mut installation, by("event_type == 'order'")).await.unwrap();
-        assert_eq!((events.len(), pages), (11, 1), "what reads no payload is not bounded by it");
+        assert_eq!((events.len(), pages), (11, 1), "a filter that reads no payload is not bounded by payload bytes");
     }
 }

@@ -1,4 +1,4 @@
-//! Finding deliveries, and cancelling them.
+//! Finding and cancelling deliveries.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ on_both_stores! {
         let first = installation.publish("checksheet", r#"{"action":"created","checksheet":{"id":"C"}}"#).await;
         receiver.wait_for(2).await;
         receiver.answer_in_turn([Response::new(500)]);
-        // Times count by the millisecond.
+        // Times have a resolution of one millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
         let second = installation.publish("clocking", CLOCKING).await;
         let of = |event: &str| ListDeliveriesRequest { event: event.to_owned(), ..Default::default() };

@@ -79,7 +79,7 @@ async fn a_row_that_the_store_refuses_holds_up_no_other() {
 }
 
 impl Installation {
-    /// Changes the tables behind the server's back.
+    /// Changes the tables without the server's knowledge.
     async fn alter(&self, sqlite: &str, postgres: &str) {
         let (past, text) = match &self.database {
             None => (Past::Sqlite(self.server.data_directory().join("hookwright.db")), sqlite),
@@ -103,7 +103,7 @@ on_both_stores! {
                 "ALTER TABLE events ADD CHECK (event_type <> 'poison')",
             )
             .await;
-        // Nothing else is committed meanwhile: a caller that tries again would do so without end.
+        // No other commit happens meanwhile: without a limit, a caller would retry forever.
         let refused = installation.try_publish(event("poison", "{}")).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::Internal, "{refused}");
         installation.publish("clocking", CLOCKING).await;
@@ -116,8 +116,8 @@ on_both_stores! {
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
         installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
-        // The row of the second retry is refused, and so the second attempt's outcome in every form. Its delivery was read from the
-        // store, so that no note of it is stored either.
+        // The store refuses the row of the second retry, and with it every form of the second attempt's outcome. The
+        // delivery was read from the store, so that the engine does not store a note of it either.
         installation
             .alter(
                 "CREATE TRIGGER poison BEFORE INSERT ON pending_deliveries WHEN NEW.attempts = 2
@@ -127,7 +127,7 @@ on_both_stores! {
             .await;
         receiver.answer_in_turn([500, 500, 200]);
         installation.publish("clocking", CLOCKING).await;
-        until("the outcome to be given up", async || {
+        until("the server to give the outcome up", async || {
             let log = installation.server.stderr();
             if log.contains("it is given up") { Ok(()) } else { Err(log) }
         })
@@ -139,7 +139,7 @@ on_both_stores! {
         installation.publish("clocking", CLOCKING).await;
         wait_for_events(&receiver, 3).await;
         installation.metric_until("deliveries_in_memory", |count| count == 0.0).await;
-        assert_eq!(installation.metric("hookwright_commit_failures_total").await, failures, "it is not tried again");
+        assert_eq!(installation.metric("hookwright_commit_failures_total").await, failures, "the commit is not retried");
     }
 }
 
@@ -147,7 +147,7 @@ on_both_stores! {
 async fn a_commit_that_takes_too_long_is_repeated_in_smaller_parts() {
     const WEBHOOKS: usize = 8;
     const EVENTS: usize = 50;
-    // Every commit of more than 100 outcomes takes too long.
+    // Every commit of more than 100 outcomes exceeds the timeout.
     let planted = |server: TestServerBuilder| server.env("HOOKWRIGHT_PLANT", "large-commit-timeout");
     let mut installation = Installation::start_with(On::Postgres, planted).await;
     let database = installation.postgres().await;
@@ -166,7 +166,7 @@ async fn a_commit_that_takes_too_long_is_repeated_in_smaller_parts() {
     let gate = Gate::new();
     receiver.answer(Response::new(200).after(&gate));
     installation.publish_batch("clocking", CLOCKING, EVENTS).await;
-    // No outcome can be stored while all of them come in.
+    // The lock keeps outcomes from being stored while all of them arrive.
     database
         .batch_execute("BEGIN; LOCK TABLE attempts IN EXCLUSIVE MODE")
         .await

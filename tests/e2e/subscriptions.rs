@@ -1,4 +1,4 @@
-//! Who gets what.
+//! Subscriptions: which webhooks get an event.
 
 use hookwright_proto::v1::{DeleteWebhookRequest, PingWebhookRequest, UpdateWebhookRequest, Webhook};
 use hookwright_testkit::Receiver;
@@ -62,7 +62,7 @@ on_both_stores! {
 
         let wanted = Webhook { events: vec!["clocking".into(), "checksheet".into(), "clocking".into()], ..created.clone() };
         let updated = installation.clients.webhooks.update_webhook(update(wanted, &["events"])).await.unwrap().into_inner();
-        assert_eq!(updated.events, ["checksheet", "clocking"], "sorted, without repeats");
+        assert_eq!(updated.events, ["checksheet", "clocking"], "sorted, without duplicates");
         assert_ne!(updated.etag, created.etag);
         let ping = receiver.wait_for(2).await.remove(1);
         assert_eq!(ping.body, body("updated", r#""checksheet","clocking""#).as_bytes());

@@ -1,4 +1,4 @@
-//! A running installation with clients, and short words for what tests do with it.
+//! A running installation with clients, and helpers for what tests do with it.
 
 use hookwright_proto::v1::{
     BatchPublishEventsRequest, CreateEventTypeRequest, CreateOrganizationRequest, CreatePortalLinkRequest,
@@ -26,10 +26,10 @@ pub(crate) const CLOCKING: &str = r#"{"action":"created","clocking":{"id":"CLOCK
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The organization of most tests.
 pub(crate) const ACME: &str = "organizations/acme";
-/// How many events go into one call that publishes many.
+/// How many events one publishing call contains.
 const BATCH: usize = 500;
 
-/// Which store a test runs on.
+/// The store that a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Sqlite,
@@ -91,13 +91,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Makes a token; its secret is in it.
+    /// Creates a token. The response contains its secret.
     pub(crate) async fn create_token(&mut self, token: Token) -> Result<Token, Status> {
         let request = CreateTokenRequest { token: Some(token) };
         Ok(self.tokens.create_token(request).await?.into_inner())
     }
 
-    /// Makes a link for customers.
+    /// Creates a portal link.
     pub(crate) async fn create_portal_link(
         &mut self,
         request: CreatePortalLinkRequest,
@@ -143,13 +143,13 @@ pub(crate) struct Installation {
     pub(crate) database: Option<TestDatabase>,
 }
 
-/// A database of its own on PostgreSQL.
+/// A separate database on PostgreSQL.
 pub(crate) async fn postgres_database() -> TestDatabase {
     let cluster = PostgresCluster::shared().await.unwrap();
     cluster.create_database().await.unwrap()
 }
 
-/// A server on a store, with loopback allowed as a target.
+/// A server on a store, which may send to loopback addresses.
 pub(crate) async fn builder(on: On) -> (TestServerBuilder, Option<TestDatabase>) {
     let builder = TestServer::builder(env!("CARGO_BIN_EXE_hookwright")).allow("127.0.0.0/8");
     match on {
@@ -179,7 +179,7 @@ impl Installation {
         installation
     }
 
-    /// An installation of a server that was started elsewhere.
+    /// An installation of a server that is already running.
     pub(crate) async fn of(server: TestServer) -> Self {
         let clients = Clients::connect(server.grpc_address(), &server.token().unwrap()).await;
         Self {
@@ -189,7 +189,7 @@ impl Installation {
         }
     }
 
-    /// A session of its own on the installation's PostgreSQL database.
+    /// A new session on the installation's PostgreSQL database.
     pub(crate) async fn postgres(&self) -> tokio_postgres::Client {
         let url = self.database.as_ref().unwrap().url();
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
@@ -205,18 +205,18 @@ impl Installation {
         self.clients.organizations.create_organization(request).await.unwrap();
     }
 
-    /// Starts the server again on what it stored, and connects anew.
+    /// Restarts the server on the same store, and reconnects.
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
         self.reconnect().await;
     }
 
-    /// Connects anew: a server that was started again may listen elsewhere.
+    /// Reconnects: a restarted server may listen on another port.
     pub(crate) async fn reconnect(&mut self) {
         self.clients = Clients::connect(self.server.grpc_address(), &self.server.token().unwrap()).await;
     }
 
-    /// The value of a metric without labels, as `/metrics` says it.
+    /// The value of a metric without labels in `/metrics`.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let address = self.server.http_address();
         let response = hookwright_testkit::http::request(address, "GET", "/metrics", &[], b"")
@@ -243,7 +243,7 @@ impl Installation {
         .await
     }
 
-    /// The largest memory of the server so far, in MiB.
+    /// The server's peak memory so far, in MiB.
     pub(crate) fn peak_mib(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -255,7 +255,7 @@ impl Installation {
         self.register_as(event_type, EventType::default()).await;
     }
 
-    /// Registers an event type as it is told.
+    /// Registers an event type with this configuration.
     pub(crate) async fn register_as(&mut self, name: &str, event_type: EventType) -> EventType {
         let request = CreateEventTypeRequest {
             event_type_id: name.to_owned(),
@@ -296,7 +296,7 @@ impl Installation {
         Ok(self.clients.events.publish_event(event).await?.into_inner())
     }
 
-    /// Publishes the same event so many times, in batches, and returns the events' names.
+    /// Publishes the same event `count` times, in batches, and returns the events' names.
     pub(crate) async fn publish_batch(&mut self, event_type: &str, json: &str, count: usize) -> Vec<String> {
         let mut names = Vec::with_capacity(count);
         while names.len() < count {
@@ -320,7 +320,7 @@ impl Installation {
         names
     }
 
-    /// Waits until a delivery looks as expected.
+    /// Waits until a delivery fulfils the condition.
     pub(crate) async fn delivery_until(&mut self, name: &str, expected: impl Fn(&Delivery) -> bool) -> Delivery {
         until("the delivery to change", async || {
             let request = GetDeliveryRequest { name: name.to_owned() };
@@ -335,7 +335,7 @@ impl Installation {
         .await
     }
 
-    /// An organization's deliveries that fit, newest first: all pages.
+    /// An organization's deliveries that match the filter, newest first, from all pages.
     pub(crate) async fn deliveries(&mut self, filter: ListDeliveriesRequest) -> Vec<Delivery> {
         let mut found = Vec::new();
         let mut page_token = String::new();
@@ -361,9 +361,9 @@ impl Installation {
         }
     }
 
-    /// Waits until so many deliveries fit, and returns them.
+    /// Waits until at least `count` deliveries match the filter, and returns them.
     pub(crate) async fn deliveries_until(&mut self, filter: ListDeliveriesRequest, count: usize) -> Vec<Delivery> {
-        until(&format!("{count} that fit {filter:?}"), async || {
+        until(&format!("{count} that match {filter:?}"), async || {
             let found = self.deliveries(filter.clone()).await;
             if found.len() >= count {
                 Ok(found)
@@ -380,7 +380,7 @@ impl Installation {
     }
 }
 
-/// A token as one asks for it: of an organization, or of the installation.
+/// A request for a token of an organization, or of the installation.
 pub(crate) fn token(scope: TokenScope, organization: &str) -> Token {
     Token {
         display_name: "test".to_owned(),
@@ -390,7 +390,7 @@ pub(crate) fn token(scope: TokenScope, organization: &str) -> Token {
     }
 }
 
-/// A link as one asks for it.
+/// A request for a portal link.
 pub(crate) fn portal_link(organization: &str) -> CreatePortalLinkRequest {
     CreatePortalLinkRequest {
         organization: organization.to_owned(),
@@ -436,11 +436,11 @@ pub(crate) fn without_pings(
         .collect()
 }
 
-/// Waits until so many requests that are not pings have come, and returns them.
+/// Waits until at least `count` requests that are not pings have arrived, and returns them.
 pub(crate) async fn wait_for_events(receiver: &Receiver, count: usize) -> Vec<hookwright_testkit::RecordedRequest> {
     let is_event = |request: &&hookwright_testkit::RecordedRequest| request.header("TT-Hook-Event") != Some("ping");
     let requests = receiver
-        // Most looks are at too few, and need not tell pings from events.
+        // The cheap count comes first: most polls find too few requests, and need not tell pings from events.
         .wait_until(|requests| requests.len() >= count && requests.iter().filter(is_event).count() >= count)
         .await;
     without_pings(&requests)

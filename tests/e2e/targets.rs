@@ -1,5 +1,5 @@
-//! The operator's rules on where webhooks may point: in force for webhooks that exist, after a restart with other rules. For rules that
-//! are reloaded while connections are kept see `reloading`.
+//! The operator's rules on webhook URLs: they apply to existing webhooks after a restart with other rules. The module
+//! `reloading` tests rules that are reloaded while connections are kept.
 
 use hookwright_proto::v1::{Delivery, DeliveryState, ErrorClass, ListDeliveriesRequest};
 use hookwright_testkit::Receiver;

@@ -107,7 +107,7 @@ async fn one_trace_spans_publisher_publish_call_attempt_and_receiver() {
     assert_eq!(
         request.header("traceparent"),
         Some(expected.as_str()),
-        "and the receiver is below the attempt"
+        "the receiver's span is below the attempt"
     );
     let status = attempt
         .attributes
@@ -130,7 +130,7 @@ async fn f10_a_collector_that_is_down_harms_no_delivery() {
     wait_for_events(&receiver, 100).await;
 }
 
-/// The rows of a table that begin with a name: the name, and the cell after it.
+/// The rows of a table whose first cell is a name: the name, and the next cell.
 fn documented(page: &str) -> BTreeSet<(String, String)> {
     let rows = page.lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
@@ -152,7 +152,7 @@ async fn every_metric_is_documented_and_every_documented_metric_is_there() {
     };
     installation.clients.webhooks.get_webhook(unknown).await.unwrap_err();
     let publish = "service=\"hookwright.v1.EventService\",method=\"PublishEvent\",code=\"OK\"";
-    // A call is counted when the last of its answer was sent, and its caller may be faster.
+    // A call is counted when the end of its response was sent. The caller may see the response earlier.
     let text = until("the calls to be counted", async || {
         let address = installation.server.http_address();
         let response = http::request(address, "GET", "/metrics", &[], b"").await.unwrap();

@@ -1,4 +1,4 @@
-//! Mistakes with TLS, each told as what it is, by the command line, the client and in the errors of deliveries.
+//! Mistakes with TLS, reported by their cause: by the command line, by the client and in the errors of deliveries.
 
 use hookwright_client::{Client, TlsFault, v1::ListOrganizationsRequest};
 use hookwright_proto::v1::{ListAttemptsRequest, ListDeliveriesRequest};
@@ -41,7 +41,7 @@ impl Tls {
     }
 }
 
-/// What the command line says of an address.
+/// The error that the command line prints for an address.
 async fn said(address: &str, authority: &Authority) -> String {
     let file = authority.pem_file().display().to_string();
     let output = run(
@@ -118,13 +118,11 @@ async fn a_program_can_tell_a_mistake_by_its_kind() {
     };
     assert_eq!(fault(good.address()).await, Some(TlsFault::UnknownAuthority));
     let plain = good.address().replace("https:", "http:");
-    // Where the server closes the connection with bytes on the way, its answer can be lost.
-    until("the fault to be told for sure", async || {
-        match fault(plain.clone()).await {
-            Some(TlsFault::SpeaksTls) => Ok(()),
-            Some(TlsFault::MaySpeakTls) => Err(TlsFault::MaySpeakTls),
-            other => panic!("{other:?}"),
-        }
+    // If the server closes the connection while bytes are in transit, its answer can be lost.
+    until("a certain diagnosis", async || match fault(plain.clone()).await {
+        Some(TlsFault::SpeaksTls) => Ok(()),
+        Some(TlsFault::MaySpeakTls) => Err(TlsFault::MaySpeakTls),
+        other => panic!("{other:?}"),
     })
     .await;
     assert_eq!(fault("http://127.0.0.1:1".to_owned()).await, None);

@@ -1,4 +1,4 @@
-//! Tokens: what each may do, and that it ends at once.
+//! Tokens: the rights of each, and their immediate end when they are revoked.
 
 use hookwright_proto::v1::{
     DeleteOrganizationRequest, DeliveryMode, GetOrganizationRequest, GetTokenRequest, ListOrganizationsRequest,
@@ -25,7 +25,7 @@ async fn list(clients: &mut Clients, organization: &str) -> Result<Vec<Token>, S
     Ok(clients.tokens.list_tokens(request).await?.into_inner().tokens)
 }
 
-/// Whether a token may look at `acme`.
+/// Checks whether a token may read `acme`.
 async fn can_read(clients: &mut Clients) -> Result<(), Status> {
     let request = GetOrganizationRequest { name: ACME.to_owned() };
     clients.organizations.get_organization(request).await.map(drop)
@@ -52,9 +52,9 @@ on_both_stores! {
         assert_eq!(revoked.state(), TokenState::Revoked);
         let refused = publisher.events.publish_event(event("clocking", CLOCKING)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
-        assert_eq!(revoke(admin, &created.name).await.unwrap(), revoked, "once more changes nothing");
+        assert_eq!(revoke(admin, &created.name).await.unwrap(), revoked, "a repeated call changes nothing");
         assert_eq!(list(admin, ACME).await.unwrap(), std::slice::from_ref(&revoked));
-        assert_eq!(list(admin, "").await.unwrap().len(), 2, "with the first admin token");
+        assert_eq!(list(admin, "").await.unwrap().len(), 2, "including the first admin token");
 
         installation.restart().await;
         let mut publisher = Clients::connect(installation.server.grpc_address(), &created.secret).await;
@@ -85,7 +85,7 @@ on_both_stores! {
         assert_eq!(limited.tokens.get_token(request).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(revoke(&mut limited, &own.name).await.unwrap().state(), TokenState::Revoked);
 
-        // A deleted organization takes its tokens with it.
+        // Deleting an organization revokes its tokens.
         let mut reader = Clients::connect(&address, &other.secret).await;
         let request = GetOrganizationRequest { name: globex.to_owned() };
         reader.organizations.get_organization(request.clone()).await.unwrap();
@@ -122,7 +122,7 @@ on_both_stores! {
         let mut clients = Clients::connect(&address, &token.secret).await;
         let request = PullDeliveriesRequest { webhook, wait: Some(Duration { seconds: 50, nanos: 0 }), ..Default::default() };
         let pulled = clients.pull.pull_deliveries(request.clone()).await.unwrap().into_inner().deliveries;
-        assert_eq!(pulled.len(), 1, "the ping; after it there is nothing to wait for");
+        assert_eq!(pulled.len(), 1, "the ping; the next call has to wait");
         let waiting = tokio::spawn(async move { clients.pull.pull_deliveries(request).await });
         revoke(&mut installation.clients, &token.name).await.unwrap();
         let status = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap_err();
@@ -145,12 +145,13 @@ on_both_stores! {
         assert_eq!(acks.message().await.unwrap().unwrap().acks[0].sequence, 1);
 
         revoke(&mut installation.clients, &token.name).await.unwrap();
-        // Neither is told anything else before: no event comes, and the watch would be silent for seconds.
+        // Neither stream gets a message before the revocation: no event is published, and a watch sends nothing for
+        // seconds.
         let end = async {
             loop {
                 match watched.message().await {
                     Ok(Some(_)) => {}
-                    Ok(None) => panic!("it ended without a word"),
+                    Ok(None) => panic!("the stream ended without a status"),
                     Err(status) => return status,
                 }
             }
@@ -182,7 +183,7 @@ async fn a_revoked_token_is_good_on_no_node() {
     assert_eq!(
         refused.code(),
         Code::Unauthenticated,
-        "in force there when the call here returns"
+        "the revocation is in force on the other node when the call returns"
     );
 }
 
@@ -284,5 +285,5 @@ async fn a_token_that_makes_no_sense_is_refused_with_its_field() {
         assert_eq!(refused.code(), code, "{token:?}: {refused:?}");
         assert!(refused.message().contains(field), "{token:?}: {}", refused.message());
     }
-    assert_eq!(list(admin, "").await.unwrap().len(), 1, "none of them was made");
+    assert_eq!(list(admin, "").await.unwrap().len(), 1, "no token was created");
 }

@@ -1,5 +1,5 @@
-//! A short run of the fault harness on each store, and a small aged installation: the long ones are `make torture` and
-//! `make torture-aged`.
+//! A short run of the fault harness on each store, and a small aged installation. `make torture` and
+//! `make torture-aged` are the long runs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Signatures checked by libraries that others wrote: what they accept, receivers in the field accept.
+//! Signatures checked by third-party libraries: existing receivers accept what these accept.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookwright_proto::v1::Webhook;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CLOCKING, Installation, On, SECRET, wait_for_events, webhook};
 
-/// A request as a verifier takes it.
+/// A request in the form that a verifier takes.
 fn as_json(request: &RecordedRequest, secret: &str, public_key: &str) -> Value {
     let headers: serde_json::Map<String, Value> = request
         .headers
@@ -22,7 +22,8 @@ fn as_json(request: &RecordedRequest, secret: &str, public_key: &str) -> Value {
     })
 }
 
-/// As a receiver in Rust verifies, with the library of Standard Webhooks: docs/guides/verify.md quotes it.
+/// Verifies a request as a receiver in Rust does, with the library of Standard Webhooks. docs/guides/verify.md quotes
+/// it.
 pub(crate) fn verify(
     secret: &str,
     headers: &http::HeaderMap,
@@ -31,7 +32,7 @@ pub(crate) fn verify(
     standardwebhooks::Webhook::new(secret)?.verify(body, headers)
 }
 
-/// Its headers as libraries take them.
+/// The request's headers in the form that libraries take.
 pub(crate) fn header_map(request: &RecordedRequest) -> http::HeaderMap {
     let header = |(name, value): &(String, String)| {
         let name: http::HeaderName = name.parse().unwrap();

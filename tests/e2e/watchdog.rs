@@ -1,4 +1,4 @@
-//! Bugs in the engine, planted: none of them is silent, and nothing is lost.
+//! Planted bugs in the engine: the server reports each of them, and loses nothing.
 
 use hookwright_proto::v1::{DeleteWebhookRequest, Ordering, ReplayDeliveriesRequest, ReplaySelection, Webhook};
 use hookwright_testkit::{Receiver, Response, receiver::Gate, until};
@@ -13,13 +13,13 @@ async fn with_plant(on: On, plant: &str) -> (Installation, Receiver) {
     (installation, Receiver::start().await)
 }
 
-/// The answer of `/readyz`; `None` when nobody listens there any more.
+/// The status of `/readyz`; `None` if the server does not listen any more.
 async fn readiness(address: &str) -> Option<u16> {
     let answer = hookwright_testkit::http::request(address, "GET", "/readyz", &[], b"").await;
     answer.ok().map(|answer| answer.status)
 }
 
-/// The server has ended by itself and said why.
+/// Asserts that the server has exited with a failure and reported the cause.
 async fn assert_failed(installation: &mut Installation, part: &str) {
     let status = installation.server.wait().await.unwrap();
     let stderr = installation.server.stderr();
@@ -36,7 +36,7 @@ on_both_stores! {
         let refused = installation.try_publish(event("clocking", CLOCKING)).await.err().unwrap();
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");
         assert_failed(&mut installation, "committer").await;
-        assert!(without_pings(&receiver.requests()).is_empty(), "what was not acknowledged was sent");
+        assert!(without_pings(&receiver.requests()).is_empty(), "an unacknowledged event was sent");
     }
 
     async fn a_panic_of_another_part_fails_readiness_and_what_is_in_flight_is_recorded(on: On) {
@@ -52,7 +52,7 @@ on_both_stores! {
         })
         .await;
         wait_for_events(&receiver, 1).await;
-        assert!(installation.server.is_running(), "it waits for the attempt in flight");
+        assert!(installation.server.is_running(), "the server waits for the attempt in flight");
         gate.open();
         assert_failed(&mut installation, "checkpoint keeper").await;
     }
@@ -76,7 +76,7 @@ on_both_stores! {
         let webhook = installation.webhook(&receiver, &["clocking"]).await;
         let gate = Gate::new();
         receiver.answer(Response::new(200).after(&gate));
-        // More than the call deals with itself.
+        // More deliveries than the call processes itself.
         installation.publish_batch("clocking", CLOCKING, 3_000).await;
         let request = DeleteWebhookRequest { name: webhook.name };
         let deleted = installation.clients.webhooks.delete_webhook(request).await.unwrap();

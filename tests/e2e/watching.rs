@@ -1,4 +1,4 @@
-//! Deliveries as they change, and what was counted of them.
+//! Streams of changed deliveries, and statistics.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use tonic::{Code, Streaming};
 
 use crate::support::{ACME, CLOCKING, Installation, On, on_both_stores, wait_for_events};
 
-/// A stream of deliveries, and where it stands.
+/// A stream of deliveries, and its position.
 struct Watch {
     stream: Streaming<WatchDeliveriesResponse>,
     resume_token: String,
@@ -34,15 +34,15 @@ impl Watch {
         assert_eq!(
             watch.next().await,
             0,
-            "the first response tells where the stream begins"
+            "the first response holds the position of the stream's beginning"
         );
         watch
     }
 
-    /// Takes in the next response, and tells how many deliveries were in it.
+    /// Receives the next response, and returns its number of deliveries.
     async fn next(&mut self) -> usize {
         let message = tokio::time::timeout(DEADLINE, self.stream.message()).await.unwrap();
-        let response = message.unwrap().expect("the stream goes on");
+        let response = message.unwrap().expect("the stream continues");
         let count = response.deliveries.len();
         self.resume_token = response.resume_token;
         for delivery in response.deliveries {
@@ -54,7 +54,11 @@ impl Watch {
     async fn until(&mut self, expected: impl Fn(&BTreeMap<String, Delivery>) -> bool) {
         let begun = std::time::Instant::now();
         while !expected(&self.seen) {
-            assert!(begun.elapsed() < DEADLINE, "only this was told: {:#?}", self.seen);
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "only these deliveries were reported: {:#?}",
+                self.seen
+            );
             self.next().await;
         }
     }
@@ -82,7 +86,7 @@ impl Installation {
     }
 }
 
-/// The pings are left out: when the outcome of one is stored is nobody's concern.
+/// A watch without pings: the time at which a ping's outcome is stored is irrelevant here.
 fn of_clocking(resume_token: &str) -> WatchDeliveriesRequest {
     WatchDeliveriesRequest {
         event_type: "clocking".to_owned(),
@@ -118,10 +122,10 @@ on_both_stores! {
         installation.clients.deliveries.skip_delivery(SkipDeliveryRequest { name }).await.unwrap();
         watch.until(|seen| count_in(seen, DeliveryState::Cancelled) == 1).await;
         failures.until(|seen| count_in(seen, DeliveryState::Cancelled) == 1).await;
-        assert_eq!(failures.seen.len(), 1, "what was delivered is not among the failures");
+        assert_eq!(failures.seen.len(), 1, "a delivered delivery is not among the failures");
         for _ in 0..2 {
             let quiet = tokio::time::timeout(DEADLINE, elsewhere.message()).await.unwrap().unwrap().unwrap();
-            assert_eq!(quiet.deliveries, [], "another organization hears nothing but that its stream lives");
+            assert_eq!(quiet.deliveries, [], "another organization sees only that its stream is alive");
         }
     }
 
@@ -183,7 +187,7 @@ on_both_stores! {
         receiver.answer_with(|_| 500);
         installation.publish("clocking", CLOCKING).await;
         wait_for_events(&receiver, 5).await;
-        // Counts are stored at the latest when the server ends.
+        // The server stores its counts at the latest when it exits.
         assert!(installation.server.terminate().await.unwrap().success());
         installation.restart().await;
         for (name, period) in [
@@ -195,7 +199,7 @@ on_both_stores! {
             let (periods, total) = installation.stats(name, period).await;
             assert!((1..=2).contains(&periods.len()), "{name}: {periods:?}");
             let counted = periods.iter().map(|one| one.attempt_count).sum::<i64>();
-            // A ping, and what was published.
+            // A ping, and the published events.
             assert_eq!((total.attempt_count, counted), (6, 6), "{name}");
             let ended = (total.failed_attempt_count, total.delivered_count, total.failed_count);
             assert_eq!(ended, (2, 4, 1), "{name}");
@@ -238,7 +242,7 @@ on_both_stores! {
             let again = installation.clients.webhooks.resume_webhook(resume(false)).await.unwrap_err();
             assert_eq!(again.code(), Code::FailedPrecondition);
             if !discard {
-                // What waited keeps its due time: five seconds after the first attempt.
+                // Pending deliveries keep their due times: five seconds after the first attempt.
                 for delivery in installation.deliveries(retrying).await {
                     installation.delivered(&delivery.name).await;
                 }

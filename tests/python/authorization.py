@@ -1,6 +1,6 @@
-"""Makes every call with tokens that must not be allowed it: none, a wrong one, one of another scope, one of another organization.
+"""Makes every call with tokens that must not allow it: none, a wrong one, one of another scope, one of another organization.
 
-A call that is not listed is named in `unlisted`: whoever adds a call says there what it needs.
+The result names calls without a listed authorization in `unlisted`. The authorization of a new call must be listed.
 """
 
 import json
@@ -21,7 +21,7 @@ def allows(scope, needed):
 
 
 def code(api, token, call, request):
-    """What the server answers: the name of a status code, of the first item where items have their own."""
+    """The name of the response's status code. If items have their own codes, that of the first item."""
     api.metadata = [("authorization", f"Bearer {token}")] if token else []
     service, method = call.split(".")
     described = api.pool.FindServiceByName(f"hookwright.v1.{service}").FindMethodByName(method)
@@ -65,7 +65,7 @@ def main():
                 expect(call, "the scope read", tokens[scope], request, ["OK", "NOT_FOUND"])
         if wants.get("shared"):
             continue
-        # A token of another organization, whatever it allows there; and no answer tells it whether something exists.
+        # A token of another organization, with any scope there. No answer shows whether a resource exists.
         here = expect(call, "another organization's token", tokens["stranger"], request, ["PERMISSION_DENIED", "NOT_FOUND"])
         nowhere = json.loads(json.dumps(request).replace("organizations/acme", "organizations/nowhere").replace('"acme"', '"nowhere"'))
         expect(call, "another organization's token, for nothing", tokens["stranger"], nowhere, [here])

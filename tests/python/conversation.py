@@ -1,6 +1,6 @@
-"""Makes every call of the API by reflection alone: no generated code, as grpcurl and its like do.
+"""Makes every call of the API by reflection alone, without generated code, as grpcurl and similar clients do.
 
-What a server describes is what is called: a call that this conversation does not make is named in `missed`.
+The result names the calls that the server describes and this conversation does not make in `missed`.
 """
 
 import json
@@ -48,7 +48,7 @@ class Api:
         return self.read(send(self.parse(described, request), metadata=self.metadata, timeout=30))
 
     def watch(self, name, request):
-        """What a call that streams its answers says, for as long as somebody listens."""
+        """The responses of a streaming call, until the caller stops reading."""
         service, method = name.split(".")
         described = self.pool.FindServiceByName(f"{PACKAGE}.{service}").FindMethodByName(method)
         self.called.add(name)
@@ -116,7 +116,7 @@ def configure(api, wanted):
 
 
 def publish(api):
-    """Single, in a batch, over a stream. Returns the events, each owed to the webhook."""
+    """Publishes singly, in a batch and over a stream. Returns the events, each owed to the webhook."""
     event = lambda total: {
         "organization": "organizations/globex",
         "eventType": "order",
@@ -141,7 +141,7 @@ def publish(api):
 
 
 def steer(api, events):
-    """Every delivery of these events failed once, for the receiver answers 500: retries, skips and cancels them."""
+    """Retries, skips and cancels deliveries of these events. Each has failed once, because the receiver responds with 500."""
     names = []
     for event in events:
         listed = {"parent": "organizations/globex", "event": event}
@@ -159,7 +159,7 @@ def steer(api, events):
 
 
 def repair(api, webhook):
-    """What was skipped and cancelled is made again, one by one and all at once."""
+    """Replays the skipped and cancelled deliveries, one at a time and all at once."""
     organization = {"parent": "organizations/globex"}
     watched = api.watch("DeliveryService.WatchDeliveries", organization | {"eventType": "order"})
     assert next(watched)["resumeToken"]
@@ -182,7 +182,7 @@ def repair(api, webhook):
 
 
 def fetch(api):
-    """Deliveries that are fetched instead of posted."""
+    """Deliveries that the receiver pulls."""
     wanted = {"deliveryMode": "DELIVERY_MODE_PULL", "events": ["order"]}
     created = {"parent": "organizations/globex", "webhook": wanted}
     webhook = api("WebhookService.CreateWebhook", created)["name"]

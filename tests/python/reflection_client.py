@@ -1,4 +1,4 @@
-"""Publishes an event by reflection alone: no generated code, as grpcurl does it."""
+"""Publishes an event by reflection alone, without generated code, as grpcurl does."""
 
 import json
 import sys

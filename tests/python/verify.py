@@ -1,4 +1,4 @@
-"""Checks one received request with libraries that others wrote, unaltered and with one byte changed."""
+"""Verifies one received request with third-party libraries, unaltered and with one byte changed."""
 
 import base64
 import json

@@ -138,7 +138,7 @@ async fn a_stream_begins_where_its_page_was_made() {
         let script = format!(
             "const done = arguments[arguments.length - 1]; const source = new EventSource('{stream}'); let begun; \
              const end = (row) => {{ source.close(); done([begun, row]); }}; \
-             source.addEventListener('begun', (event) => {{ begun = event.data; if (begun === 'anew') end(''); }}); \
+             source.addEventListener('begun', (event) => {{ begun = event.data; if (begun === \"anew\") end(''); }}); \
              source.addEventListener('delivery', (event) => end(event.data));"
         );
         watched.browser.run_async(&script).await.unwrap()

@@ -188,9 +188,9 @@ async fn what_is_not_the_same_is_done() {
     reveal.send(&reader, &body).await;
     // Another nonce, another session and another content, each sent twice. The form without a nonce follows below.
     let other = Reader::sign_in(&installation, &token).await;
-    let anew = reveal.body(&reader, "b").await;
+    let renewed = reveal.body(&reader, "b").await;
     let more = format!("{body}&more=1");
-    for (who, body) in [(&reader, &anew), (&other, &body), (&reader, &more)] {
+    for (who, body) in [(&reader, &renewed), (&other, &body), (&reader, &more)] {
         for _ in 0..2 {
             assert_eq!(reveal.send(who, body).await.status, 303);
         }

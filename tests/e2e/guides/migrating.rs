@@ -10,7 +10,7 @@ use crate::{
     support::{SECRET, postgres_database, wait_for_events},
 };
 
-/// The installed Python example, in a directory of the test's own: the guides write files beside the programs.
+/// The installed Python example, in a separate directory: the guides write files beside the programs.
 async fn python_example() -> tempfile::TempDir {
     let example = Example::install("python").await;
     let directory = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ async fn a_svix_installation_is_imported() {
     assert!(printed.ends_with("\n4 created\n"), "{printed}");
     assert!(
         !directory.path().join("installation.jsonl").exists(),
-        "it holds secrets"
+        "the file contains secrets"
     );
     let again = bash(&script, directory.path(), &environment).await;
     assert!(again.ends_with("\n4 exists\n"), "{again}");
@@ -58,9 +58,13 @@ async fn a_svix_installation_is_imported() {
     assert_eq!(first.retry_schedule.as_ref().unwrap().delays.len(), 7);
     assert_eq!(second.events, ["*"]);
     assert_eq!(second.filter, r#"attributes.channel in ["eu", "uk"]"#);
-    assert_eq!(customer.request_count(), 0, "nothing is sent before it is wanted");
+    assert_eq!(
+        customer.request_count(),
+        0,
+        "nothing is sent before the webhooks are active"
+    );
 
-    // The next command of the switch: the ping arrives, signed with the secret that the receiver has.
+    // The next command of the switch: the ping arrives, signed with the receiver's existing secret.
     for webhook in &webhooks {
         installation.activate(webhook).await;
     }
@@ -78,7 +82,7 @@ async fn a_svix_installation_is_imported() {
     assert_eq!(revealed.into_inner().signing_secret, SECRET);
 }
 
-/// Two endpoints of one URL, names with hyphens, an archived type that is still subscribed to, and a limit on requests.
+/// Two endpoints with one URL, names with hyphens, an archived type that still has a subscription, and a rate limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     let (mut installation, address, token) = server().await;
@@ -117,7 +121,7 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
         let path = request.target().strip_prefix("/api/v1").unwrap_or_default().to_owned();
         let answer = answers.iter().find(|(start, _)| path.starts_with(start));
         match answer {
-            // Each address is limited once.
+            // Each path is rate-limited once.
             _ if limited.insert(path.clone()) => Response::new(429).header("Retry-After", "0"),
             Some((_, answer)) => Response::new(200).body(answer.to_string()),
             None => Response::new(404),
@@ -170,7 +174,8 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     let archived = installation.clients.event_types.get_event_type(archived).await.unwrap();
     assert_eq!(archived.into_inner().state(), EventTypeState::Archived);
 
-    // What cannot be exported is named, and the exit code says so; nothing is printed of an export that broke off.
+    // The script names everything that it cannot export, and exits with an error. It prints nothing of an export that
+    // broke off.
     let refused = "! .venv/bin/python import_webhooks.py 2>&1 <<< '{\"eventTypeId\": \"a..b\"}'";
     let refused = bash(refused, directory.path(), &environment).await;
     assert!(
@@ -184,7 +189,7 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
     assert!(said.contains("broke off"), "{said}");
 }
 
-/// What the Svix API answers to the export, by its documentation.
+/// Imitates the Svix API's responses to the export, according to its documentation.
 async fn imitate_svix(customer: &Receiver) -> Receiver {
     let endpoint = |id: &str, more: Value| {
         let mut endpoint = json!({

@@ -44,7 +44,7 @@ async fn a_copy_of_an_sqlite_installation_sends_nothing() {
             .replace("/var/lib/hookwright", original.to_str().unwrap())
             .replace("/srv/copy", copy.to_str().unwrap())
     };
-    // Python's SQLite stands in for the shell of SQLite, where that is not installed.
+    // Python's SQLite replaces the SQLite shell, which may not be installed.
     let backup = copied(backup);
     let (from, to) = (original.join("hookwright.db"), copy.join("hookwright.db"));
     assert_eq!(
@@ -90,7 +90,7 @@ async fn the_console_is_set_up_as_its_guide_says() {
     };
     let link = bash(&command("hookwright portal link"), directory.path(), &environment).await;
     assert!(link.contains("/portal/"), "{link}");
-    // What `serve` is given there is what `config` understands, as those settings.
+    // The arguments of `serve` are settings that `config` understands.
     let settings = command("hookwright serve").replace("hookwright serve", "hookwright config");
     let settings = bash(&settings, directory.path(), &environment).await;
     for value in ["https://hooks.example.com", "https://app.example.com"] {

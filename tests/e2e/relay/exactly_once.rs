@@ -24,7 +24,7 @@ on_both_stores! {
             assert!(left_now > 0, "killed in the middle");
             relay.kill9().await;
             if left < 15_000 {
-                // The next relay begins while the server is away.
+                // The next relay begins while the server is down.
                 relay = start();
                 installation.server.kill9().await.unwrap();
                 installation.restart().await;
@@ -60,7 +60,7 @@ on_both_stores! {
         let token = dying.token().unwrap();
         let mut relay = Running::start(&shop, &proxy.address().to_string(), &token, &["--batch-rows", "100"]);
         assert!(!dying.wait().await.unwrap().success());
-        assert_eq!(shop.count("true").await, 150, "the second hundred is stored, and nobody was told");
+        assert_eq!(shop.count("true").await, 150, "the second hundred is stored, and the relay did not learn of it");
         let installation = Installation::of(builder.start().await.unwrap()).await;
         assert_eq!(numbers(&installation).await.len(), 200);
         proxy.lead_to(installation.server.grpc_address());
@@ -75,7 +75,7 @@ async fn what_was_published_and_not_removed_is_not_published_again() {
     let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     shop.insert(0..250).await;
-    // Everything can be read, and one row not be removed.
+    // The relay can read every row, but cannot remove one of them.
     let mut other = connect(&shop.database).await;
     let lock = other.transaction().await.unwrap();
     lock.batch_execute("SELECT FROM hookwright_outbox WHERE id = 50 FOR UPDATE")
@@ -88,7 +88,7 @@ async fn what_was_published_and_not_removed_is_not_published_again() {
     })
     .await;
     relay.kill9().await;
-    // Its session would still remove them.
+    // Its session could still remove the rows.
     shop.end_relay_sessions().await;
     lock.rollback().await.unwrap();
     assert_eq!(shop.count("true").await, 250);

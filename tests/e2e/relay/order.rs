@@ -43,8 +43,8 @@ async fn a_smaller_id_that_commits_later_is_not_passed_over() {
     assert_eq!(relay.terminate().await, Some(0));
 }
 
-/// Two transactions change one thing, which the first has locked. The second began before the first, so its transaction id
-/// is the smaller one.
+/// Two transactions change one row, which the first one has locked. The second transaction began earlier, so its
+/// transaction id is the smaller one.
 #[tokio::test]
 async fn rows_of_one_key_are_published_in_the_order_of_their_lock() {
     let mut installation = installation(On::Sqlite).await;

@@ -50,10 +50,14 @@ async fn a_refused_row_is_marked_and_stops_nobody() {
             .await,
         1
     );
-    assert_eq!(shop.count("failed_at IS NOT NULL").await, 1, "the other one stays");
+    assert_eq!(
+        shop.count("failed_at IS NOT NULL").await,
+        1,
+        "the other failed row stays"
+    );
 }
 
-/// Larger than any message that the server takes: it refuses the call, and does not say for which row.
+/// A row that is larger than any message the server accepts: the server refuses the call without naming the row.
 #[tokio::test]
 async fn a_row_that_is_too_large_for_any_call_stops_nobody() {
     let installation = installation(On::Sqlite).await;
