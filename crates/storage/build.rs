@@ -1,4 +1,4 @@
-//! Lists PostgreSQL's migrations for `src/postgres/migrate.rs`, which runs them statement by statement.
+//! Lists PostgreSQL's migrations for `src/postgres/migrate.rs`, which runs them one statement at a time.
 
 use std::{env, fmt::Write as _, fs, path::PathBuf};
 
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in names {
         let place = directory.join(&name);
         let metadata = fs::read_to_string(place.join("metadata.toml")).unwrap_or_default();
-        // What Diesel reads there, for those who run migrations with its own command line.
+        // Diesel reads the same setting, for users who run migrations with its own command line.
         let in_transaction = !metadata.replace(' ', "").contains("run_in_transaction=false");
         let up = place.join("up.sql");
         writeln!(

@@ -1,4 +1,4 @@
-//! The audit log: who changed what, and when. A line is written in the transaction of its change.
+//! The audit log: who changed what, and when. An entry is written in the transaction of its change.
 
 use hookwright_domain::id::first_at;
 
@@ -10,14 +10,14 @@ use crate::{
     store::{Backend, Store, read, write},
 };
 
-/// Which lines of the audit log to list.
+/// Selects entries of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Only about this organization.
     pub organization_id: Option<i64>,
     /// Only by this actor.
     pub actor: Option<String>,
-    /// Only actions that begin like this.
+    /// Only actions with this prefix.
     pub action_prefix: String,
     /// Only at or after this time.
     pub start_us: Option<i64>,
@@ -26,36 +26,36 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    /// Whether a line has the actor and action asked for; organization and times are looked for in the store.
+    /// Checks an entry's actor and action. The query checks the organization and the times.
     pub(crate) fn matches(&self, row: &AuditRow) -> bool {
         self.actor.as_ref().is_none_or(|actor| *actor == row.actor) && row.action.starts_with(&self.action_prefix)
     }
 }
 
-/// A line of the audit log with the name of its organization.
+/// An entry of the audit log with the name of its organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedAudit {
-    /// The line.
+    /// The entry.
     pub row: AuditRow,
-    /// The name of the organization that it is about, also of one that was deleted.
+    /// The name of the organization that it concerns, even if that was deleted.
     pub organization: Option<String>,
 }
 
 impl Store {
-    /// Appends to the audit log.
+    /// Appends an entry to the audit log.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn append_audit(&self, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
         write!(self, append_audit(&audit))
     }
 
-    /// Lines of the audit log below the id `before`, newest first; and the id to go on below, if there may be more. A page may
-    /// come out short while there are more.
+    /// Entries of the audit log with ids below `before`, newest first, and the id below which the next page begins, if
+    /// there may be more. A page may have fewer entries although there are more.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_audit(
         &self,
         filter: &AuditFilter,
@@ -66,10 +66,10 @@ impl Store {
         read!(self, list_audit(&filter, before, size))
     }
 
-    /// Removes what the audit log says of the time before.
+    /// Removes entries of the audit log that are older than a time.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn forget_audit(&self, before_us: i64) -> Result<usize, StoreError> {
         let before = first_at(before_us);
         write!(self, forget_audit(before))

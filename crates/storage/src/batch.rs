@@ -27,14 +27,14 @@ pub struct StoredEvent {
     pub trace: Option<[u8; 25]>,
     /// The publisher's `tracestate`.
     pub tracestate: Option<String>,
-    /// What ordered webhooks order it by.
+    /// The key by which ordered webhooks order it.
     pub ordering_key: Option<String>,
-    /// The event that this one replays: receivers are sent that one's id.
+    /// The event that this one replays. Receivers get that event's id.
     pub replay_of: Option<i64>,
 }
 
 impl StoredEvent {
-    /// The id that receivers and callers know the event by.
+    /// The id that receivers and callers see.
     pub fn known_as(&self) -> i64 {
         self.replay_of.unwrap_or(self.id)
     }
@@ -45,7 +45,7 @@ impl StoredEvent {
 pub struct RequestKey {
     /// The publisher's id for the call.
     pub request_id: String,
-    /// Hash of what was published under it.
+    /// Hash of the request's content.
     pub fingerprint: [u8; 32],
 }
 
@@ -56,16 +56,16 @@ pub struct NewEvent {
     pub event: Arc<StoredEvent>,
     /// The publisher's request id.
     pub request: Option<RequestKey>,
-    /// Places in the list of webhooks whose deliveries wait in the store from the start, in order.
+    /// Positions in the list of webhooks of the deliveries that are stored as pending from the start, in order.
     pub spilled: Vec<usize>,
     /// Those of them whose webhooks are ordered, in order.
     pub ordered: Vec<usize>,
-    /// Since when those deliveries are due, by the schedule clock: their ids tell another clock's time.
+    /// Since when those deliveries are due, by the schedule clock. Their ids hold the time of another clock.
     pub due_at: i64,
 }
 
 impl NewEvent {
-    /// The pending rows of the deliveries that wait in the store.
+    /// The pending rows of the deliveries that are stored as pending from the start.
     pub(crate) fn spilled_rows(&self) -> impl Iterator<Item = PendingRow> + '_ {
         self.spilled.iter().map(|position| PendingRow {
             delivery_id: hookwright_domain::id::EventId::from_raw(self.event.id)
@@ -85,34 +85,34 @@ impl NewEvent {
     }
 }
 
-/// What one commit holds: all of it is durable afterwards, or none.
+/// The content of one commit. Either all of it is durable afterwards, or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Events to store.
     pub events: Vec<NewEvent>,
-    /// Attempts to append. Appending one again changes nothing if `repeated`, else the commit may fail.
+    /// Attempts to append. If `repeated`, appending one again changes nothing; otherwise the commit may fail.
     pub attempts: Vec<Arc<AttemptRow>>,
-    /// Pending rows to write, in place of what is there; one a delivery.
+    /// Pending rows to insert or replace, at most one per delivery.
     pub pend: Vec<PendingRow>,
-    /// Deliveries whose pending row goes.
+    /// Deliveries whose pending rows are deleted.
     pub unpend: Vec<i64>,
-    /// Ordered webhooks and keys of which a delivery ended: the next one of the key is due.
+    /// Ordered webhooks and keys of which a delivery ended: the next delivery of the key becomes due.
     pub advance: Vec<(i64, String)>,
     /// Endings to append. Appending one again changes nothing.
     pub endings: Vec<EndingRow>,
-    /// What came of webhooks' attempts; one a webhook, sorted by webhook: nodes that write the same ones must not wait for each
-    /// other.
+    /// Changes of webhooks' health, at most one per webhook. They are sorted by webhook, so that nodes that write the
+    /// same webhooks do not deadlock.
     pub health: Vec<HealthChange>,
-    /// Some of it may be stored already, by a commit that failed.
+    /// A failed commit may have stored some of it already.
     pub repeated: bool,
-    /// Webhooks of these events that one node alone may send to: what they are owed waits in the store, for that node.
+    /// Webhooks of these events that only one node may send to. Their deliveries are stored as pending for that node.
     pub exclusive: Vec<i64>,
-    /// The checkpoint to store.
+    /// The watermark to store.
     pub checkpoint: Option<i64>,
 }
 
 impl Batch {
-    /// About how many bytes it writes.
+    /// The approximate number of bytes that it writes.
     pub(crate) fn bytes(&self) -> u64 {
         const ROW: usize = 200;
         let events = self.events.iter().map(|new| new.event.payload.len() + ROW);
@@ -124,8 +124,8 @@ impl Batch {
         (events.sum::<usize>() + attempts.sum::<usize>() + others * ROW) as u64
     }
 
-    /// Adds webhooks whose next delivery an earlier commit of the same batch may have made due: nobody heard of it if that commit
-    /// was not answered.
+    /// Adds webhooks whose next delivery an earlier commit of the same batch may have made due. If that commit got no
+    /// answer, the caller did not learn of them.
     pub(crate) fn add_due_again(&self, due: &mut Vec<i64>) {
         if self.repeated {
             due.extend(self.advance.iter().map(|(webhook, _)| *webhook));
@@ -147,28 +147,28 @@ impl Batch {
     }
 }
 
-/// What a commit found.
+/// The results of a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Events that were not stored because their request id was used before.
     pub repeats: Vec<Repeat>,
-    /// Exclusive webhooks that another node sends to.
+    /// Exclusive webhooks whose owner is another node.
     pub elsewhere: Vec<i64>,
-    /// Ordered webhooks of which another delivery is due now.
+    /// Ordered webhooks that have another due delivery now.
     pub due: Vec<i64>,
-    /// What is known of the webhooks of which the batch held failures, over all nodes.
+    /// The health over all nodes of those webhooks whose failures the batch contained.
     pub failing: Vec<HealthRow>,
 }
 
 /// An event whose request id was used before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repeat {
-    /// Its place in the batch.
+    /// Its index in the batch.
     pub index: usize,
     /// The event stored under the request id.
     pub event_id: i64,
-    /// Whether that one has the same content.
+    /// Whether that event has the same content.
     pub same: bool,
-    /// How many webhooks that one is owed to.
+    /// How many webhooks that event is owed to.
     pub delivery_count: usize,
 }

@@ -48,10 +48,10 @@ impl Store {
         )
     }
 
-    /// Deletes an organization and its webhooks, and cancels what waits for them in the store, or begins an operation to do so.
+    /// Deletes an organization and its webhooks. Cancels their pending deliveries, or begins an operation to do so.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn delete_organization(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
         configure!(
@@ -90,19 +90,19 @@ impl Store {
         )
     }
 
-    /// Deletes an event type with the schemas that it has had. Events of the type stay.
+    /// Deletes an event type with all its schemas. Events of the type stay.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn delete_event_type(&self, id: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
         configure!(self, ConfigurationPart::EventTypes, None, delete_event_type(id, &audit))
     }
 
-    /// The schemas that an event type has had, below a version, newest first.
+    /// The earlier schemas of an event type, below a version, newest first.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn event_type_schemas(
         &self,
         event_type: i64,
@@ -113,12 +113,12 @@ impl Store {
         read!(self, event_type_schemas_of(event_type, before, size))
     }
 
-    /// Makes a webhook active again if its version is still `version`, and stores its ping: all or nothing. If `discard` says so,
-    /// what waits for it with ids up to the audit line's is cancelled, or an operation to do so is begun. `None` if the version is
-    /// another one.
+    /// Reactivates a webhook if its version is still `version`, and stores its ping: all or nothing. With `discard`,
+    /// its pending deliveries with ids up to the audit entry's are cancelled, or an operation to do so begins. `None`
+    /// if the version has changed.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn resume_webhook(
         &self,
         row: &WebhookRow,
@@ -176,11 +176,11 @@ impl Store {
         )
     }
 
-    /// Disables a webhook if its version is still `version`; with a rule, only if by that it has only failed at every node, as
-    /// the store knows in the same transaction.
+    /// Disables a webhook if its version is still `version`. With a rule, it does so only if the webhook has only
+    /// failed at every node by that rule, as the store shows in the same transaction.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn disable_webhook(
         &self,
         row: &WebhookRow,
@@ -200,15 +200,15 @@ impl Store {
     /// Whether a webhook has only failed at every node, by a rule.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn has_only_failed(&self, webhook: i64, rule: FailingRule) -> Result<bool, StoreError> {
         write!(self, has_only_failed(webhook, rule))
     }
 
-    /// Deletes a webhook, and cancels what waits for it in the store, or begins an operation to do so.
+    /// Deletes a webhook. Cancels its pending deliveries, or begins an operation to do so.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn delete_webhook(&self, id: i64, now: i64, audit: &AuditRow) -> Result<Begun, StoreError> {
         let audit = audit.clone();
         configure!(
@@ -219,10 +219,10 @@ impl Store {
         )
     }
 
-    /// Adds a secret; the one before it signs until `old_expires_at`.
+    /// Adds a secret. The previous one keeps signing until `old_expires_at`.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn rotate_secret(
         &self,
         new: &SecretRow,
@@ -238,10 +238,10 @@ impl Store {
         )
     }
 
-    /// Removes the secrets of a webhook but for the newest.
+    /// Removes the secrets of a webhook except the newest one.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn expire_secrets(&self, webhook: i64, audit: &AuditRow) -> Result<(), StoreError> {
         let audit = audit.clone();
         configure!(

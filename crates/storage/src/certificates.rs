@@ -1,5 +1,5 @@
-//! Verification of servers' certificates, for connections to PostgreSQL and to receivers: a verifier that leaves out checks which
-//! the configuration switches off, and the meaning of a failed handshake.
+//! Verification of servers' certificates, for connections to PostgreSQL and to receivers: a verifier that skips the
+//! checks which the configuration disables, and an explanation of failed handshakes.
 
 use std::{error::Error as StdError, io, sync::Arc};
 
@@ -16,22 +16,22 @@ use rustls::{
 };
 use time::OffsetDateTime;
 
-/// See the module. The server still has to prove that it owns the certificate's key.
+/// A certificate verifier that skips some checks. The server must still prove that it owns the certificate's key.
 #[derive(Debug)]
 pub struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// Checks who signed the certificate; `None` takes any certificate.
+    /// Verifies the certificate's issuer; `None` accepts any certificate.
     issuer: Option<Arc<WebPkiServerVerifier>>,
 }
 
 impl Lenient {
-    /// Takes any certificate.
+    /// Accepts any certificate.
     #[must_use]
     pub fn any_certificate(provider: Arc<CryptoProvider>) -> Self {
         Self { provider, issuer: None }
     }
 
-    /// Checks who signed a certificate, but not which host it is for.
+    /// Verifies a certificate's issuer, but not its host name.
     #[must_use]
     pub fn any_host(provider: Arc<CryptoProvider>, issuer: Arc<WebPkiServerVerifier>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl ServerCertVerifier for Lenient {
         let Some(issuer) = &self.issuer else {
             return Ok(ServerCertVerified::assertion());
         };
-        // The verifier checks the name last.
+        // The verifier checks the name last, so this error means that the rest is valid.
         match issuer.verify_server_cert(certificate, intermediates, host, ocsp, now) {
             Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
                 Ok(ServerCertVerified::assertion())
@@ -90,7 +90,7 @@ impl ServerCertVerifier for Lenient {
 /// What is wrong with a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateFault {
-    /// The certificate is signed by nobody who is trusted.
+    /// No trusted authority signed the certificate.
     Authority,
     /// It is for another name.
     Name,
@@ -102,7 +102,7 @@ pub enum CertificateFault {
     Other,
 }
 
-/// What is wrong, of an error of the TLS library.
+/// Classifies an error of the TLS library.
 #[must_use]
 pub fn fault(error: &Error) -> CertificateFault {
     match error {
@@ -120,7 +120,7 @@ pub fn fault(error: &Error) -> CertificateFault {
     }
 }
 
-/// What is wrong, for people. `whose` begins the sentence: `the receiver's certificate`.
+/// Explains an error as text. `whose` begins the sentence: `the receiver's certificate`.
 #[must_use]
 pub fn explain(whose: &str, error: &Error) -> String {
     match error {
@@ -142,7 +142,7 @@ pub fn explain(whose: &str, error: &Error) -> String {
     }
 }
 
-/// A name as the library shows it, `DnsName("host")`, without what is around it.
+/// The name in the library's notation `DnsName("host")`.
 fn readable(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
@@ -158,7 +158,8 @@ fn date(seconds: u64) -> String {
     text.unwrap_or_else(|| format!("{seconds} s after 1970-01-01"))
 }
 
-/// The TLS library's error among the causes of another, also inside an I/O error, which hides it from `source`.
+/// Finds the TLS library's error among the causes of another error. It also looks inside I/O errors, which hide it from
+/// `source`.
 #[must_use]
 pub fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let mut cause = Some(error);

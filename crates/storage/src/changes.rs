@@ -1,8 +1,9 @@
-//! Which deliveries changed, for those who watch them: each commit leaves one row that names all that it changed, so that the
-//! hot path pays for a row a commit and not for an index over attempts.
+//! The changes of deliveries, for callers that watch them. Each commit adds one row that names all deliveries that it
+//! changed, so that the hot path pays for one row per commit and for no index on attempts.
 //!
-//! A stream of rows has one writer at a time, which gives the positions: what is read up to a position is complete. On
-//! PostgreSQL each node has its stream, and changes that callers make share `STEERED`; on SQLite everything shares stream 0.
+//! A stream of rows has one writer at a time, which assigns the positions, so a reader that has read up to a position
+//! has seen all earlier changes. On PostgreSQL each node has its own stream, and changes by callers share the stream
+//! `STEERED`. On SQLite everything shares stream 0.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,40 +18,40 @@ use crate::{
     store::{Backend, Store, read, write},
 };
 
-/// The stream of changes that callers make, where nodes have streams of their own.
+/// The stream of changes by callers, where each node has its own stream.
 pub(crate) const STEERED: i32 = -1;
 /// How long changes are kept, in microseconds.
 pub const CHANGES_KEPT_US: i64 = 86_400_000_000;
-/// How many rows are read at once.
+/// How many rows one query reads.
 const ROWS: i64 = 64;
 
-/// Where somebody who watches has got to: the last position seen of each stream.
+/// A reader's position in each stream: the last position that it has seen.
 pub type Positions = BTreeMap<i32, i64>;
 
-/// What was found after some positions.
+/// The changes after some positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// The deliveries that changed and pass the filter, by id, as they stand now.
+    /// The deliveries that changed and match the filter, by id, in their current state.
     pub deliveries: Vec<DeliveryRecord>,
-    /// Where to go on.
+    /// Where to continue.
     pub positions: Positions,
     /// Whether there may be more already.
     pub more: bool,
 }
 
 impl Store {
-    /// Where every stream ends now.
+    /// The current end of every stream.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn change_positions(&self) -> Result<Positions, StoreError> {
         read!(self, change_positions())
     }
 
-    /// The deliveries of an organization that changed after some positions, a stretch of them.
+    /// The deliveries of an organization that changed after some positions, limited to one page.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn changes_after(
         &self,
         organization: i64,
@@ -61,24 +62,24 @@ impl Store {
         read!(self, changes_after(organization, &filter, &positions, ROWS))
     }
 
-    /// Removes some of the changes that were made before a time; none are left when it removes none.
+    /// Removes some of the changes that are older than a time. Returns 0 when none are left.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn forget_changes(&self, before_us: i64) -> Result<usize, StoreError> {
         write!(self, forget_changes(before_us))
     }
 }
 
-/// What a batch changes; nothing when it only takes events in.
+/// The changes of a batch; `None` if it only stores events.
 pub(crate) fn of_batch(batch: &Batch) -> Option<Vec<u8>> {
     let attempted = batch.attempts.iter().map(|row| (row.organization_id, row.delivery_id));
     let ended = batch.endings.iter().map(|row| (row.organization_id, row.delivery_id));
     pack(attempted.chain(ended))
 }
 
-/// Packs deliveries by organization: its id (8 bytes), how many bytes follow for it (4 bytes), then the ids in order, each as its
-/// distance from the one before in 7 bits a byte.
+/// Packs deliveries by organization: the organization's id (8 bytes), the number of bytes that follow for it (4 bytes),
+/// then the delivery ids in order, each as its difference from the previous one in 7 bits per byte.
 pub(crate) fn pack(deliveries: impl Iterator<Item = (i64, i64)>) -> Option<Vec<u8>> {
     let mut by_organization: HashMap<i64, Vec<i64>> = HashMap::new();
     for (organization, delivery) in deliveries {
@@ -102,7 +103,7 @@ pub(crate) fn pack(deliveries: impl Iterator<Item = (i64, i64)>) -> Option<Vec<u
     (!packed.is_empty()).then_some(packed)
 }
 
-/// The deliveries of one organization.
+/// Unpacks the deliveries of one organization.
 pub(crate) fn unpack(mut packed: &[u8], organization: i64) -> Vec<i64> {
     while let Some((owner, rest)) = packed.split_first_chunk::<8>()
         && let Some((length, rest)) = rest.split_first_chunk::<4>()
@@ -143,7 +144,7 @@ mod tests {
         ];
         let packed = pack(all.into_iter()).unwrap();
         assert_eq!(unpack(&packed, 7), [1, 5_000_000_000, 5_000_000_001]);
-        assert_eq!(unpack(&packed, 9), [3], "named twice, there once");
+        assert_eq!(unpack(&packed, 9), [3], "a delivery that is named twice is packed once");
         assert_eq!(unpack(&packed, 8), [i64::MAX]);
         assert_eq!(unpack(&packed, 10), [0; 0]);
         assert_eq!(pack(std::iter::empty()), None);

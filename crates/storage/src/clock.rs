@@ -1,33 +1,33 @@
-//! The clocks of a server, and the one place that reads them.
+//! The clocks of a server, and the only module that reads them.
 //!
-//! | clock | what it is for | can be set |
+//! | clock | use | can be set |
 //! | --- | --- | --- |
-//! | wall ([`now_us`]) | what people and receivers read: signature timestamps, times of attempts, the audit log | yes |
+//! | wall ([`now_us`]) | times that users and receivers see: signature timestamps, times of attempts, the audit log | yes |
 //! | reference ([`reference_us`]) | ids and retention: the database's clock on PostgreSQL, the wall clock on SQLite | yes |
-//! | boot ([`boot_us`]) | durations within this process; runs on while the machine is suspended | no |
+//! | boot ([`boot_us`]) | durations within this process; keeps running while the machine is suspended | no |
 //! | schedule ([`schedule_us`]) | due times and leases of deliveries | no |
 //!
-//! The schedule clock starts at the reference clock and advances with the boot clock. When somebody sets the reference clock,
-//! the schedule clock stays as it is: a retry that was due in a minute still is, nothing in the store is rewritten, and nothing
-//! waits for a clock to catch up. `schedule` in this crate keeps the distance between the two over restarts and nodes.
+//! The schedule clock starts at the reference clock and advances with the boot clock. Setting the reference clock does
+//! not change it: a retry that was due in a minute still is, the store needs no rewrite, and no delivery waits for a
+//! clock to catch up. `schedule` in this crate keeps the distance between the two clocks over restarts and nodes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::fault;
 
-/// A clock that was not started yet.
+/// The value of a clock that has not started yet.
 const UNSET: i64 = i64::MIN;
 const SECOND: i64 = 1_000_000;
 
-/// By how much the schedule clock is ahead of the boot clock.
+/// How far the schedule clock is ahead of the boot clock.
 static SCHEDULE: AtomicI64 = AtomicI64::new(UNSET);
-/// By how much the reference clock is ahead of the boot clock; unset where it is the wall clock.
+/// How far the reference clock is ahead of the boot clock; unset where it is the wall clock.
 static REFERENCE: AtomicI64 = AtomicI64::new(UNSET);
 
 /// The wall clock: microseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the one place that reads the wall clock"
+    reason = "this is the only function that reads the wall clock"
 )]
 pub fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -35,7 +35,7 @@ pub fn now_us() -> i64 {
     now.saturating_add(fault::wall_clock_shift_us())
 }
 
-/// Microseconds since the machine started, time in suspend included. Nobody can set it.
+/// Microseconds since the machine started, including time in suspend. This clock cannot be set.
 pub fn boot_us() -> i64 {
     #[cfg(target_os = "linux")]
     const BOOT: rustix::time::ClockId = rustix::time::ClockId::Boottime;
@@ -45,7 +45,7 @@ pub fn boot_us() -> i64 {
     time.tv_sec * SECOND + time.tv_nsec / 1_000
 }
 
-/// The clock that ids and retention go by: the database's on PostgreSQL as last measured, else the wall clock.
+/// The clock of ids and retention: the database's clock on PostgreSQL, as last measured, otherwise the wall clock.
 pub fn reference_us() -> i64 {
     match REFERENCE.load(Ordering::Relaxed) {
         UNSET => now_us(),
@@ -53,7 +53,7 @@ pub fn reference_us() -> i64 {
     }
 }
 
-/// The clock that due times go by.
+/// The clock of due times.
 pub fn schedule_us() -> i64 {
     if fault::is_planted("wall-clock-due") {
         return now_us();
@@ -71,25 +71,24 @@ pub fn schedule_us() -> i64 {
     }
 }
 
-/// A time of the schedule clock as people read it: by the reference clock. Whole seconds apart, so that it reads the same
-/// each time.
+/// Converts a time of the schedule clock to the reference clock, for users. The difference is rounded to whole seconds,
+/// so that repeated calls return the same time.
 pub fn shown_us(scheduled: i64) -> i64 {
     let ahead = schedule_us() - reference_us();
     scheduled.saturating_sub((ahead + ahead.signum() * SECOND / 2) / SECOND * SECOND)
 }
 
-/// The clock by which retention decides what is old: whichever says less, so that a clock that is set forward removes nothing
-/// early.
+/// The clock of retention: the earlier of the two clocks, so that setting a clock forward removes nothing early.
 pub fn retention_us() -> i64 {
     reference_us().min(schedule_us())
 }
 
-/// What the schedule clock shows when the boot clock shows `boot`.
+/// Sets the schedule clock to `schedule` at the boot time `boot`.
 pub(crate) fn set_schedule(boot: i64, schedule: i64) {
     SCHEDULE.store(schedule - boot, Ordering::Release);
 }
 
-/// What the reference clock shows when the boot clock shows `boot`, where it is not the wall clock.
+/// Sets the reference clock to `reference` at the boot time `boot`, where it is not the wall clock.
 pub(crate) fn set_reference(boot: i64, reference: i64) {
     REFERENCE.store(reference - boot, Ordering::Release);
 }
@@ -113,7 +112,7 @@ mod tests {
         assert_eq!(
             shown_us(i64::MAX),
             i64::MAX,
-            "what has no time of its own stays without one"
+            "a time that stands for no time is not converted"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What changes of configuration are made to, so that other nodes read again only what changed.
+//! The parts of the configuration that a change concerns, so that other nodes read only those parts again.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use crate::{
     rows::{EndedSessionRow, EventTypeRow, OrganizationRow, RevokedLinkRow, SecretRow, TokenRow, WebhookRow},
 };
 
-/// What one change was made to.
+/// The part that one change concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigurationPart {
     /// An organization's own row.
@@ -20,14 +20,14 @@ pub(crate) enum ConfigurationPart {
     Tokens,
     /// Ended sessions of the console.
     Sessions,
-    /// The backlogs that are being discarded, which are read with every other part.
+    /// The backlogs that are being discarded. Nodes read them with every other part.
     Discards,
-    /// More than one of these, or what this version does not know.
+    /// More than one of these, or a part that this version does not know.
     Everything,
 }
 
 impl ConfigurationPart {
-    /// As it is stored: a name, and an id where there is one.
+    /// Its stored form: a name, and an id if it has one.
     pub(crate) fn stored(self) -> (&'static str, i64) {
         match self {
             Self::Organization(id) => ("organization", id),
@@ -48,13 +48,13 @@ impl ConfigurationPart {
             "tokens" => Self::Tokens,
             "sessions" => Self::Sessions,
             "discards" => Self::Discards,
-            // Another version may know more.
+            // Another version may have more parts.
             _ => Self::Everything,
         }
     }
 }
 
-/// The parts that several changes were made to.
+/// The parts that several changes concerned.
 #[derive(Debug, Default)]
 pub(crate) struct ChangedParts {
     pub(crate) organizations: BTreeSet<i64>,
@@ -65,7 +65,7 @@ pub(crate) struct ChangedParts {
 }
 
 impl ChangedParts {
-    /// `None` where everything is to be read again.
+    /// `None` if a node must read everything again.
     pub(crate) fn of(parts: impl IntoIterator<Item = ConfigurationPart>) -> Option<Self> {
         let mut changed = Self::default();
         for part in parts {
@@ -100,14 +100,14 @@ pub struct ChangedRows {
     pub discards: Vec<OperationRow>,
 }
 
-/// What a node lacks of the configuration.
+/// The configuration that a node is missing.
 #[derive(Debug)]
 pub enum Missing {
     /// Nothing.
     Nothing,
     /// These rows.
     Parts(Box<ChangedRows>),
-    /// So much that all is to be read again, or nobody knows.
+    /// Everything must be read again, because too much changed or the changes are unknown.
     Everything,
 }
 

@@ -1,7 +1,7 @@
-//! Deliveries, read for people: what [`crate::Store::list_deliveries`] is made of, but for its queries.
+//! Deliveries as lists show them: everything behind [`crate::Store::list_deliveries`] except its queries.
 //!
-//! A delivery has no row of its own. Its event's row says that it is owed; attempts, pending and ending rows say what came
-//! of it.
+//! A delivery has no row of its own. Its event's row shows that it is owed. Attempts, pending and ending rows show its
+//! outcome.
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,12 +34,12 @@ pub(crate) const SUMMARY: (
     attempts::delivery_state,
 );
 
-/// Events that are owed to so many webhooks on average are not read in large stretches: their rows are large.
+/// Events with at least this many webhooks on average are not read in large stretches, because their rows are large.
 pub(crate) const BROAD: usize = 32;
 /// How many deliveries are looked up together.
 const PORTION: usize = 400;
 
-/// Of how many events the replays are looked up together, how many rows of them are read then, and how many of one event alone.
+/// Limits on looking up replays: events per query, rows per query, and rows of a single event.
 pub(crate) const REPLAYS_TOGETHER: usize = 400;
 pub(crate) const REPLAYS: i64 = 4_000;
 pub(crate) const REPLAYS_OF_ONE: i64 = 1_000;
@@ -67,8 +67,8 @@ impl<'a> Page<'a> {
         self.filter.portion(self.size.saturating_sub(self.found.len()))
     }
 
-    /// Takes those of a portion that match. Returns the id that the next page goes on below, which may be in the middle of an
-    /// event's deliveries, if this one is full or has cost enough.
+    /// Adds the matching deliveries of a portion. If the page is full or has cost enough, returns the id below which
+    /// the next page begins, which may be between deliveries of one event.
     pub(crate) fn take(&mut self, portion: Vec<DeliveryRecord>) -> Option<i64> {
         self.work.looked_up(portion.len());
         let mut last = None;
@@ -86,15 +86,15 @@ impl<'a> Page<'a> {
 }
 
 impl DeliveryFilter {
-    /// How many events to look at together, for a page of so many deliveries.
+    /// How many events to look at together, for a page of `size` deliveries.
     pub(crate) fn stretch(&self, size: usize) -> i64 {
         let is_selective = self.webhook_id.is_some() || self.event_type.is_some() || self.asks_where_they_stand();
-        // All are meant, and most events are owed to a webhook.
+        // Without such a filter every delivery matches, and most events are owed to a webhook.
         let few = i64::try_from(size).unwrap_or(STRETCH).clamp(1, STRETCH);
         if is_selective { STRETCH } else { few }
     }
 
-    /// How many deliveries to look up together, where so many are missing to a page.
+    /// How many deliveries to look up together when `missing` are missing on the page.
     fn portion(&self, missing: usize) -> usize {
         if self.asks_where_they_stand() {
             PORTION
@@ -107,7 +107,7 @@ impl DeliveryFilter {
         !self.states.is_empty() || !self.error_classes.is_empty() || self.hide_replayed
     }
 
-    /// The deliveries of events, newest first, that match as far as the events' rows tell.
+    /// The deliveries of events, newest first, that match according to the events' rows.
     pub(crate) fn may_be_meant<'a>(&self, newest_first: &'a [EventOutline], before: i64) -> Vec<Owed<'a>> {
         let of_type = newest_first.iter().filter(|event| self.is_of(&event.event_type));
         let deliveries = of_type.flat_map(|event| event.owed().rev());
@@ -116,7 +116,7 @@ impl DeliveryFilter {
     }
 }
 
-/// Puts deliveries together from the rows of their kinds. Attempts come in order.
+/// Assembles deliveries from their rows. Attempts are in order.
 pub(crate) fn assemble(
     owed: &[Owed<'_>],
     tried: Vec<AttemptSummary>,
@@ -157,20 +157,20 @@ pub(crate) fn assemble(
     records.collect()
 }
 
-/// The last replays of deliveries, as far as they are found. They are told apart by event and webhook.
+/// The latest replays of deliveries, keyed by event and webhook.
 pub(crate) struct LastReplays {
     wanted: HashSet<(i64, i64)>,
     found: HashMap<(i64, i64), FoundReplay>,
 }
 
-/// The row of a replay, with the delivery that it makes to a webhook.
+/// The row of a replay, with its delivery to a webhook.
 struct FoundReplay {
     delivery_id: i64,
     outline: EventOutline,
 }
 
 impl LastReplays {
-    /// What is looked for.
+    /// Selects the deliveries whose replays are wanted.
     pub(crate) fn of(records: &[DeliveryRecord], filter: &DeliveryFilter) -> Self {
         let wanted = records
             .iter()
@@ -181,7 +181,7 @@ impl LastReplays {
         }
     }
 
-    /// The events of it, in order.
+    /// The events of those deliveries, in order.
     pub(crate) fn events(&self) -> Vec<i64> {
         let mut events: Vec<i64> = self.wanted.iter().map(|(event, _)| *event).collect();
         events.sort_unstable();
@@ -189,7 +189,7 @@ impl LastReplays {
         events
     }
 
-    /// Takes the rows of replays in.
+    /// Adds rows of replays.
     pub(crate) fn add(&mut self, outlines: &[EventOutline]) {
         for outline in outlines {
             let Some(event) = outline.replay_of else { continue };
@@ -220,7 +220,7 @@ impl LastReplays {
         found.collect()
     }
 
-    /// Notes them, with where they stand, for the deliveries that they came after.
+    /// Records the replays and their states in the deliveries that they repeat.
     pub(crate) fn note(&self, records: &mut [DeliveryRecord], replays: &[DeliveryRecord]) {
         let states: HashMap<i64, DeliveryState> = replays
             .iter()

@@ -4,17 +4,17 @@ use diesel::prelude::*;
 
 use crate::{batch::StoredEvent, rows::PendingRow};
 
-/// What came of an operator's skip or retry.
+/// The result of an operator's skip or retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steered {
-    /// It is done; the webhook has something due.
+    /// It is done, and the webhook has a due delivery.
     Done {
         /// The webhook.
         webhook: i64,
     },
-    /// The delivery waits behind another one of its key.
+    /// The delivery is behind another one of its key.
     Follows,
-    /// The delivery does not wait in the store: it is final, or under way, or not there at all.
+    /// The delivery is not pending in the store: it is final, in flight, or does not exist.
     NotWaiting,
 }
 
@@ -27,7 +27,7 @@ pub struct DueDelivery {
     pub event: StoredEvent,
 }
 
-/// How much to read of what is due.
+/// Limits on reading due deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
     /// Deliveries.
@@ -38,31 +38,31 @@ pub struct ReadLimits {
     pub first_bytes: usize,
 }
 
-/// What is due for a webhook.
+/// The due deliveries of a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refill {
     /// In order of due time.
     pub rows: Vec<DueDelivery>,
     /// Whether more is due than was read.
     pub more_due: bool,
-    /// Whether nothing was read because the first delivery is larger than the limits allow.
+    /// Whether nothing was read because the first delivery exceeds the limits.
     pub too_large: bool,
-    /// When the earliest delivery that is not due yet will be.
+    /// When the next delivery becomes due.
     pub next_due: Option<i64>,
-    /// Whether that one was never attempted: a first attempt does not wait for long.
+    /// Whether that delivery was never attempted. A first attempt is due soon.
     pub next_is_first: bool,
 }
 
-/// The latest that deliveries to a webhook can be due.
+/// The latest possible due times of a webhook's deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatestDue {
-    /// Of those that were not attempted yet.
+    /// Of deliveries without an attempt.
     pub first: i64,
-    /// Of all.
+    /// Of all deliveries.
     pub any: i64,
 }
 
-/// Something waits for a webhook at a node.
+/// A webhook with pending deliveries at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Waiting {
     /// The webhook.
@@ -71,25 +71,25 @@ pub struct Waiting {
     /// The node's number.
     #[diesel(sql_type = diesel::sql_types::Integer)]
     pub node: i32,
-    /// When the first of it is due.
+    /// When the first of them is due.
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub due_at: i64,
 }
 
-/// An event some of whose deliveries have no row at all.
+/// An event with deliveries that have no row at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfinishedEvent {
     /// The event.
     pub event: StoredEvent,
-    /// The places of those deliveries in the list of webhooks.
+    /// The positions of those deliveries in the list of webhooks.
     pub positions: Vec<usize>,
 }
 
-/// A stretch of events that was looked through.
+/// A page of events that was searched for unfinished ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnfinishedPage {
-    /// What was found.
+    /// The unfinished events.
     pub events: Vec<UnfinishedEvent>,
-    /// The last event that was looked at; the end of the stretch when there are no more.
+    /// The last event of the page; the end of the range when there are no more.
     pub last_id: i64,
 }

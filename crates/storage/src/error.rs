@@ -1,39 +1,39 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-/// Why the store could not do what it was asked.
+/// Why the store could not do what a caller requested.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL, with its password masked, names no store.
+    /// The URL, shown with its password masked, names no store.
     #[error("`{0}` names no store; use sqlite:///path/to/file.db or postgres://user@host/database")]
     Url(String),
     /// The store cannot be reached.
     #[error("the store cannot be reached: {0}")]
     Unreachable(String),
-    /// It did not answer in time.
+    /// The store did not answer in time.
     #[error("the store did not answer within {0} s")]
     Timeout(u64),
     /// Another server uses it.
     #[error("another server is using {0}; stop it first, or use another store")]
     AlreadyServed(String),
-    /// The lease had ended, and other nodes took over.
+    /// The node's lease had ended, and other nodes took over.
     #[error("this node's lease had ended: the other nodes have taken over what it owned")]
     LeaseLost,
-    /// A change of configuration is stored, and one of the other nodes has not said that it has it in force.
+    /// A configuration change is stored, but another node has not confirmed that it is in force there.
     #[error("the change is stored, but node `{0}` has not confirmed that it has it in force")]
     Unconfirmed(String),
-    /// It was written by a newer version.
+    /// A newer version wrote the schema.
     #[error("the store's schema is newer than this version knows ({0}); upgrade hookwright")]
     NewerSchema(String),
-    /// It has not been migrated.
+    /// The store has not been migrated.
     #[error("the store's schema is older than this version needs; run `hookwright migrate`")]
     OlderSchema,
     /// The database role lacks a right.
     #[error("the database role lacks a right: {0}")]
     Forbidden(String),
-    /// It does not promise durability.
-    #[error("the store does not promise durability: {0}. Mend that, or set allow-unsafe-durability")]
+    /// The store does not guarantee durability.
+    #[error("the store does not promise durability: {0}. Fix that, or set allow-unsafe-durability")]
     NotDurable(String),
     /// It is full.
     #[error("the store is full: {0}")]
@@ -41,39 +41,39 @@ pub enum StoreError {
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Migration(String),
-    /// PostgreSQL takes no writes: it is a standby, or was set so.
+    /// PostgreSQL accepts no writes: it is a standby, or was made read-only.
     #[error(
         "the database is read-only at the moment, as a standby is, or a primary that is being replaced: nothing was changed. With \
          several servers, name all of them in the database URL with target_session_attrs=read-write"
     )]
     ReadOnly,
-    /// A pooler gives each transaction another session.
+    /// A pooler assigns each transaction to another session.
     #[error(
         "the database URL leads to a pooler in transaction mode, such as PgBouncer: locks, notices and settings of a session do not \
          hold there; connect to PostgreSQL itself, or set pool_mode=session for this database"
     )]
     Pooler,
-    /// There is no schema of those that `search_path` names.
+    /// No schema of `search_path` exists.
     #[error(
         "none of the schemas of search_path ({0}) exists; create one, such as by CREATE SCHEMA, or correct the database URL"
     )]
     NoSchema(String),
-    /// Anything else that the database says.
+    /// Any other error of the database.
     #[error("the store refused: {error}{}", code(.state))]
     Database {
-        /// What Diesel makes of it.
+        /// Diesel's error.
         error: DieselError,
-        /// PostgreSQL's code for it, where it is known.
+        /// PostgreSQL's code, if it is known.
         state: Option<SqlState>,
     },
 }
 
-/// PostgreSQL's code of an error: two letters for its class, three for the error.
+/// PostgreSQL's code of an error: two characters for its class, three for the error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SqlState(pub(crate) [u8; 5]);
 
 impl SqlState {
-    /// The first two letters.
+    /// The first two characters.
     fn class(&self) -> [u8; 2] {
         [self.0[0], self.0[1]]
     }
@@ -96,7 +96,7 @@ fn code(state: &Option<SqlState>) -> String {
 }
 
 impl StoreError {
-    /// Whether trying again later may help.
+    /// Whether a later retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_)
@@ -112,7 +112,7 @@ impl StoreError {
         }
     }
 
-    /// Whether it took too long: the same in smaller parts may do.
+    /// Whether it timed out: smaller parts may succeed.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Timeout(_) => true,
@@ -122,7 +122,7 @@ impl StoreError {
         }
     }
 
-    /// Whether PostgreSQL ended one of several transactions that stood in each other's way: the same again will do.
+    /// Whether PostgreSQL ended one of several conflicting transactions: a retry will succeed.
     pub(crate) fn is_conflict(&self) -> bool {
         match self {
             Self::Database { state: Some(state), .. } => matches!(&state.0, b"40001" | b"40P01"),
@@ -136,11 +136,11 @@ impl StoreError {
         }
     }
 
-    /// Whether a lock was not to be had in time.
+    /// Whether a lock was not available in time.
     pub(crate) fn is_lock_timeout(&self) -> bool {
         match self {
             Self::Database { state: Some(state), .. } => &state.0 == b"55P03",
-            // Where the code is not seen; in English alone.
+            // If the code is not known, only the English message is recognized.
             Self::Database {
                 error: DieselError::DatabaseError(_, info),
                 state: None,
@@ -154,7 +154,7 @@ impl StoreError {
         matches!(self, Self::Database { state: Some(state), .. } if &state.0 == b"42501")
     }
 
-    /// Whether a row does not fit a table: also one for which there is no partition.
+    /// Whether a row violates a table's checks, including a row that no partition accepts.
     pub(crate) fn is_check_violation(&self) -> bool {
         matches!(
             self,
@@ -165,11 +165,11 @@ impl StoreError {
         )
     }
 
-    /// The same error with PostgreSQL's code for it.
+    /// The same error with PostgreSQL's code.
     pub(crate) fn with_state(self, known: SqlState) -> Self {
         match self {
             Self::Database { error, state: None } => match &known.0 {
-                // disk_full, and what comes of it elsewhere.
+                // disk_full, and the codes that other parts of PostgreSQL report for it.
                 b"53100" => Self::Full(message(&error)),
                 b"25006" => Self::ReadOnly,
                 _ => Self::Database {
@@ -182,7 +182,8 @@ impl StoreError {
     }
 }
 
-/// Whether a state passes: connections that ended, resources that ran out, a server that starts, stops or cancelled.
+/// Whether a state is temporary: connections that ended, exhausted resources, a server that starts, stops or cancelled
+/// the statement.
 fn passes(state: SqlState) -> bool {
     match &state.0 {
         // A statement was cancelled, by its timeout or an operator.
@@ -217,7 +218,7 @@ impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         if let DieselError::DatabaseError(kind, info) = &error {
             let text = info.message();
-            // SQLite's text is always this; PostgreSQL's is known better by its code.
+            // SQLite always uses these words. For PostgreSQL the code is more reliable.
             if text.contains("disk is full") || text.contains("No space left") {
                 return Self::Full(text.to_owned());
             }
@@ -229,7 +230,7 @@ impl From<DieselError> for StoreError {
     }
 }
 
-/// Why a commit failed. Whether anything was stored is not known.
+/// Why a commit failed. It is unknown whether anything was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store is full.

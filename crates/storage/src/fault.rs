@@ -1,10 +1,10 @@
-//! Faults on purpose, for the fault harness: builds for development can be told to die at a named point, or to break a
-//! promise that the harness must then find broken. Release builds know nothing of it.
+//! Deliberate faults for the fault harness: development builds can die at a named point, or break a guarantee so that
+//! the harness must detect it. Release builds contain none of this.
 //!
-//! `HOOKWRIGHT_FAILPOINT=name[:n]` ends the process, as SIGKILL would, when it comes to the point for the nth time.
-//! `HOOKWRIGHT_PLANT=name` plants a bug. `HOOKWRIGHT_CLOCK_FILE=path` and `HOOKWRIGHT_DATABASE_CLOCK_FILE=path` name files that
-//! hold by how many microseconds the wall clock of this process, or the database's clock in every statement of this process, is
-//! set wrong; they are read again and again.
+//! `HOOKWRIGHT_FAILPOINT=name[:n]` ends the process, as SIGKILL would, when it reaches the point for the nth time.
+//! `HOOKWRIGHT_PLANT=name` plants a bug. `HOOKWRIGHT_CLOCK_FILE=path` and `HOOKWRIGHT_DATABASE_CLOCK_FILE=path` name
+//! files that hold an offset in microseconds: the first shifts this process's wall clock, the second shifts the
+//! database's clock in every statement of this process. The process reads the files repeatedly.
 
 use std::{
     path::PathBuf,
@@ -30,7 +30,7 @@ static FAILPOINT: LazyLock<Option<Failpoint>> = LazyLock::new(|| {
 
 static PLANT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("HOOKWRIGHT_PLANT").ok());
 
-/// A point at which the process may be told to die.
+/// A point at which the process can be made to die.
 pub fn point(name: &str) {
     if !cfg!(debug_assertions) {
         return;
@@ -39,7 +39,7 @@ pub fn point(name: &str) {
         && failpoint.name == name
         && failpoint.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        // Neither destructors nor buffers: what was not durable is gone.
+        // Skips destructors and buffers: everything that is not durable is lost.
         std::process::abort();
     }
 }
@@ -47,7 +47,7 @@ pub fn point(name: &str) {
 /// How often the file of a planted clock is read, in microseconds.
 const CLOCK_READ_US: i64 = 10_000;
 
-/// A clock that is set wrong on purpose.
+/// A clock with a planted offset.
 struct PlantedClock {
     file: LazyLock<Option<PathBuf>>,
     read_at: AtomicI64,
@@ -81,7 +81,7 @@ impl PlantedClock {
     }
 }
 
-/// By how much the wall clock is set wrong on purpose.
+/// The planted offset of the wall clock.
 pub fn wall_clock_shift_us() -> i64 {
     if cfg!(debug_assertions) {
         WALL_CLOCK.shift_us()
@@ -90,7 +90,7 @@ pub fn wall_clock_shift_us() -> i64 {
     }
 }
 
-/// By how much the database's clock is set wrong on purpose.
+/// The planted offset of the database's clock.
 pub fn database_clock_shift_us() -> i64 {
     if cfg!(debug_assertions) {
         DATABASE_CLOCK.shift_us()
@@ -99,17 +99,17 @@ pub fn database_clock_shift_us() -> i64 {
     }
 }
 
-/// Whether a bug is to be planted.
+/// Whether a bug is planted.
 pub fn is_planted(name: &str) -> bool {
     cfg!(debug_assertions) && PLANT.as_deref() == Some(name)
 }
 
-/// A point at which the task that comes to it may be told to panic.
+/// A point at which a task can be made to panic.
 pub fn panic_if_planted(name: &str) {
     assert!(!is_planted(name), "a panic was planted: {name}");
 }
 
-/// A point at which a thread that may block can be told to take long.
+/// A point at which a blocking thread can be made to take long.
 pub fn sleep_if_planted(name: &str, how_long: std::time::Duration) {
     if is_planted(name) {
         std::thread::sleep(how_long);

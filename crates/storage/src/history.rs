@@ -1,4 +1,4 @@
-//! What happened, read for people: events, deliveries, attempts, and which webhooks fail.
+//! The history: events, deliveries, attempts, and failing webhooks.
 
 use crate::{
     error::StoreError,
@@ -19,10 +19,10 @@ impl Store {
         read!(self, get_event(organization, id))
     }
 
-    /// One event of an organization, and of its payload the first bytes alone.
+    /// One event of an organization, with only the first bytes of its payload.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn event_beginning(
         &self,
         organization: i64,
@@ -32,11 +32,11 @@ impl Store {
         read!(self, event_beginning(organization, id, bytes))
     }
 
-    /// Events of an organization below the id `before`, newest first, without their payloads; and the id to go on below, if there
-    /// may be more. A page may come out short while there are more.
+    /// Events of an organization with ids below `before`, newest first, without their payloads, and the id below which
+    /// the next page begins, if there may be more. A page may have fewer events although there are more.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_events(
         &self,
         organization: i64,
@@ -56,11 +56,11 @@ impl Store {
         read!(self, get_delivery(organization, id))
     }
 
-    /// Deliveries of an organization below the id `before`, newest first; and the id to go on below, if there may be more. A
-    /// page may come out short while there are more.
+    /// Deliveries of an organization with ids below `before`, newest first, and the id below which the next page
+    /// begins, if there may be more. A page may have fewer deliveries although there are more.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_deliveries(
         &self,
         organization: i64,
@@ -72,10 +72,10 @@ impl Store {
         read!(self, list_deliveries(organization, &filter, before, size))
     }
 
-    /// Every delivery of an event, those that replays made included, in order of id.
+    /// Every delivery of an event, including replays, in order of id.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn deliveries_of_event(&self, organization: i64, event: i64) -> Result<Vec<DeliveryRecord>, StoreError> {
         read!(self, deliveries_of_event(organization, event))
     }
@@ -88,10 +88,10 @@ impl Store {
         self.attempts_after(organization, delivery, 0, 1_000).await
     }
 
-    /// Attempts of a delivery with numbers above `after`, first to last, with all that is kept of them: `size` at most.
+    /// At most `size` attempts of a delivery with numbers above `after`, in order, with all their stored details.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn attempts_after(
         &self,
         organization: i64,
@@ -103,10 +103,10 @@ impl Store {
         read!(self, attempts_after(organization, delivery, after, size))
     }
 
-    /// Attempts of a delivery with numbers below `before`, the last first, in short: `size` at most.
+    /// The summaries of at most `size` attempts of a delivery with numbers below `before`, the last first.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn last_attempts(
         &self,
         organization: i64,
@@ -131,62 +131,63 @@ impl Store {
         read!(self, get_attempt(organization, delivery, number))
     }
 
-    /// Webhooks with paused keys, in order of organization and webhook: about `size` at most.
+    /// Webhooks with blocked keys, in order of organization and webhook: about `size` at most.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn paused_webhooks(&self, range: PausedRange, size: usize) -> Result<Vec<PausedKeys>, StoreError> {
         read!(self, paused_webhooks(range, size))
     }
 
-    /// How many deliveries wait in the store in each state, of the first `most` that are met.
+    /// How many deliveries are pending in the store in each state, among the first `most`.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn backlog(&self, most: usize) -> Result<Backlog, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         read!(self, backlog(most))
     }
 
-    /// How many keys are paused, of all webhooks: `most` at most.
+    /// How many keys are blocked over all webhooks, `most` at most.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn count_paused(&self, most: usize) -> Result<usize, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         read!(self, count_paused(most))
     }
 
-    /// How many deliveries of a webhook's key wait behind its first one; more than [`crate::PAUSED_COUNTED`] stands for any number
-    /// above it.
+    /// How many deliveries of a webhook's key are behind its first one. A number above [`crate::PAUSED_COUNTED`] means
+    /// at least that many.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn count_behind(&self, webhook: i64, key: &str) -> Result<usize, StoreError> {
         let key = key.to_owned();
         read!(self, count_behind(webhook, &key))
     }
 
-    /// What is known of all webhooks that fail.
+    /// The health of all failing webhooks.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn all_failing_webhooks(&self) -> Result<Vec<HealthRow>, StoreError> {
         read!(self, all_failing_webhooks())
     }
 
-    /// Failures and successes of webhooks that are noted for later than now are of now. Returns how many there were.
+    /// Corrects failures and successes of webhooks that are recorded in the future: their time becomes `now`. Returns
+    /// how many there were.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn mend_health(&self, now: i64) -> Result<usize, StoreError> {
         write!(self, mend_health(now))
     }
 
-    /// What is known of those of some webhooks that fail.
+    /// The health of those of some webhooks that fail.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn failing_webhooks(&self, webhooks: Vec<i64>) -> Result<Vec<HealthRow>, StoreError> {
         read!(self, failing_webhooks(&webhooks))
     }

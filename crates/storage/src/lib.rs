@@ -1,6 +1,6 @@
 //! The store: SQLite embedded, or PostgreSQL, through Diesel.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! | --- | --- |
 //! | `store` | [`Store`]: every operation, in the words of the service |
 //! | [`rows`], [`batch`], `due`, `records` | what goes in and comes out |
@@ -9,18 +9,22 @@
 //! | `retention`, `vitals` | removes expired events step by step; tells how the store is doing |
 //! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
 //! | [`schema`] | the tables, the same on both stores |
-//! | [`clock`], `schedule` | the clocks of a server, and due times that nobody can set |
+//! | [`clock`], `schedule` | the clocks of a server, and due times that do not depend on a clock that can be set |
 //! | [`operations`] | work on many deliveries, in steps |
-//! | `waiting` | what waits in the store, page by page |
+//! | `waiting` | pending deliveries, page by page |
 //! | [`nodes`], `members` | several servers on one PostgreSQL |
 //! | [`certificates`] | less strict verification of servers' certificates |
-//! | `deliveries`, `troubled`, `paused`, `walk` | how lists for people are made of rows |
-//! | `sqlite`, `postgres` | what differs: connections, migrations, the commit |
+//! | `deliveries`, `troubled`, `paused`, `walk` | how lists are assembled from rows |
+//! | `sqlite`, `postgres` | the differences: connections, migrations, the commit |
 //! | `queries` of both | queries that are the same on both, written once |
 //! | `seal` | secrets at rest |
 //!
-//! Invariants: what [`Store::commit`] returned `Ok` for survives a crash of process and machine; it is stored whole or not at
-//! all; one server uses an SQLite file at a time, and one node owns a delivery; every operation ends within [`DEADLINE`].
+//! Invariants:
+//!
+//! - What [`Store::commit`] returned `Ok` for survives a crash of the process and of the machine. It is stored entirely
+//!   or not at all.
+//! - One server uses an SQLite file at a time, and one node owns a delivery.
+//! - Every operation ends within [`DEADLINE`].
 
 pub mod audit;
 pub mod batch;

@@ -1,4 +1,5 @@
-//! What a [`Store`] does as one of several nodes. On SQLite there is one: it has no lease to keep, and nobody to tell.
+//! The operations of a [`Store`] as one of several nodes. On SQLite there is only one node: it needs no lease and no
+//! notices.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use crate::{
     store::{Backend, Store},
 };
 
-/// Held while the configuration changes: nobody else changes it meanwhile, on any node. Dropping it releases it by closing its
-/// connection; [`release`](Self::release) keeps the connection for the next change.
+/// A lock that is held while the configuration changes, so that no other caller changes it on any node. Dropping it
+/// releases it by closing its connection. [`release`](Self::release) keeps the connection for the next change.
 pub struct ConfigurationChange {
     lock: Option<(Postgres, ChangeLock)>,
 }
 
 impl ConfigurationChange {
-    /// Lets others change the configuration.
+    /// Lets other callers change the configuration.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn release(self) -> Result<(), StoreError> {
         match self.lock {
             None => Ok(()),
@@ -30,7 +31,7 @@ impl ConfigurationChange {
 }
 
 impl Store {
-    /// PostgreSQL, if that is what it is: only there can be several nodes.
+    /// PostgreSQL, if the store uses it: only there can be several nodes.
     fn shared(&self) -> Option<&Postgres> {
         match &self.backend {
             Backend::Sqlite(_) => None,
@@ -38,15 +39,17 @@ impl Store {
         }
     }
 
-    /// How long a lease lasts, where nodes need one.
+    /// How long a lease lasts, if nodes need one.
     pub fn lease(&self) -> Option<Duration> {
         self.shared().map(Postgres::lease)
     }
 
-    /// Renews this node's lease if there is a report, and tells how things stand. `None` where there is one node only.
+    /// Renews this node's lease if there is a report, and returns the state of the nodes. `None` if there can be only
+    /// one node.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when the others have taken over; any other when the store does not answer.
+    /// Returns [`StoreError::LeaseLost`] if the other nodes have taken over, and another error if the store does not
+    /// answer.
     pub async fn beat(&self, report: Option<&NodeReport>) -> Result<Option<Beat>, StoreError> {
         match self.shared() {
             None => Ok(None),
@@ -54,10 +57,10 @@ impl Store {
         }
     }
 
-    /// Waits for what other nodes tell, `patience` at most. Notices may be lost.
+    /// Waits for notices of other nodes, for at most `patience`. Notices may be lost.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// Fails if the connection is broken.
     pub async fn notices(&self, patience: Duration) -> Result<Vec<Notice>, StoreError> {
         match self.shared() {
             None => {
@@ -68,11 +71,11 @@ impl Store {
         }
     }
 
-    /// Joins the other nodes again after the lease was lost: under a number of which nothing is in memory. To be called from
-    /// the runtime that commits.
+    /// Joins the other nodes again after the lease was lost, under a number that no delivery in memory belongs to. Must
+    /// be called on the runtime that commits.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn rejoin(&self) -> Result<(), StoreError> {
         match self.shared() {
             None => Ok(()),
@@ -80,10 +83,11 @@ impl Store {
         }
     }
 
-    /// Makes sure that a node whose lease has ended can commit nothing any more. False when it is no longer so.
+    /// Ensures that a node whose lease has ended cannot commit any more. Returns false if its lease has been renewed
+    /// meanwhile.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn fence(&self, node: u16, epoch: i64) -> Result<bool, StoreError> {
         match self.shared() {
             None => Ok(false),
@@ -91,10 +95,11 @@ impl Store {
         }
     }
 
-    /// A step of the adoption of what a lost node owned: afterwards it is this node's, to be read back by its lanes.
+    /// Makes one step of adopting a lost node's deliveries. They belong to this node afterwards, and its lanes read
+    /// them from the store.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn adopt(&self, node: u16) -> Result<Adopted, StoreError> {
         match self.shared() {
             None => Ok(Adopted {
@@ -105,11 +110,11 @@ impl Store {
         }
     }
 
-    /// Gives one part in `parts` of the deliveries that wait here for a webhook to another node, but none that is `held` in
-    /// memory. Returns how many.
+    /// Gives one part in `parts` of a webhook's pending deliveries at this node to another node, except those that are
+    /// `held` in memory. Returns how many.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn give(&self, to: u16, webhook: i64, held: &[i64], parts: usize) -> Result<usize, StoreError> {
         match self.shared() {
             None => Ok(0),
@@ -117,10 +122,11 @@ impl Store {
         }
     }
 
-    /// Gives the lease back: the others adopt at once what this node still owns. Nothing can be committed afterwards.
+    /// Releases the lease: the other nodes immediately adopt what this node still owns. This node cannot commit
+    /// anything afterwards.
     ///
     /// # Errors
-    /// When the store does not answer: then the lease ends by itself.
+    /// Fails if the store does not answer. The lease then ends by itself.
     pub async fn leave(&self) -> Result<(), StoreError> {
         match self.shared() {
             None => Ok(()),
@@ -128,10 +134,10 @@ impl Store {
         }
     }
 
-    /// The nodes that own anything. Empty where there is one node only.
+    /// The nodes that own anything. Empty if there can be only one node.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         match self.shared() {
             None => Ok(Vec::new()),
@@ -142,7 +148,7 @@ impl Store {
     /// Waits for its turn to change the configuration.
     ///
     /// # Errors
-    /// When the store does not answer, or somebody else's change takes too long.
+    /// Fails if the store does not answer, or if another caller's change takes too long.
     pub async fn change_configuration(&self) -> Result<ConfigurationChange, StoreError> {
         let lock = match self.shared() {
             None => None,
@@ -151,11 +157,11 @@ impl Store {
         Ok(ConfigurationChange { lock })
     }
 
-    /// To be called before the configuration is read for accepting events by it: from now on a change made on any node waits
-    /// for this one. Returns the version that must be in force.
+    /// Makes changes on any node wait for this node from now on, and returns the version that must be in force. Must be
+    /// called before the node reads the configuration to accept events with it.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn accept_configuration(&self) -> Result<i64, StoreError> {
         match self.shared() {
             None => Ok(0),
@@ -163,11 +169,12 @@ impl Store {
         }
     }
 
-    /// The version of the configuration, which grows with every change on any node, and what a node that has the version `known`
-    /// lacks. On SQLite nobody else changes anything: a caller that asks there is in doubt, and lacks everything.
+    /// The version of the configuration, which grows with every change on any node, and what a node with the version
+    /// `known` is missing. On SQLite no other node changes anything, so only a caller that is in doubt asks: it is
+    /// missing everything.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn missing_configuration(&self, known: i64) -> Result<(i64, Missing), StoreError> {
         match self.shared() {
             None => Ok((0, Missing::Everything)),
@@ -175,15 +182,15 @@ impl Store {
         }
     }
 
-    /// The version of the last change that this node made; 0 where there are no versions.
+    /// The version of this node's last change; 0 if there are no versions.
     pub fn changed_configuration(&self) -> i64 {
         self.shared().map_or(0, Postgres::changed_configuration)
     }
 
-    /// Waits until every other node has the version in force, or has lost its lease.
+    /// Waits until the version is in force on every other node, or the node has lost its lease.
     ///
     /// # Errors
-    /// When the store does not answer, or a node has neither confirmed nor lost its lease.
+    /// Fails if the store does not answer, or if a node has neither confirmed the version nor lost its lease.
     pub async fn configuration_in_force(&self, version: i64) -> Result<(), StoreError> {
         match self.shared() {
             None => Ok(()),
@@ -191,10 +198,10 @@ impl Store {
         }
     }
 
-    /// Says that this node has a version of the configuration in force.
+    /// Confirms that a version of the configuration is in force on this node.
     ///
     /// # Errors
-    /// When the store does not answer: then the next heartbeat says it.
+    /// Fails if the store does not answer. The next heartbeat confirms it then.
     pub async fn confirm_configuration(&self, version: i64) -> Result<(), StoreError> {
         match self.shared() {
             None => Ok(()),

@@ -1,20 +1,20 @@
-//! Nodes: the servers that share one PostgreSQL, their leases, and what they tell each other. On SQLite there is one, and it
-//! needs no lease.
+//! Nodes: the servers that share one PostgreSQL, their leases, and their notices to each other. On SQLite there is one
+//! node, which needs no lease.
 
 use std::time::Duration;
 
-/// What a server says of itself when it joins.
+/// What a server reports about itself when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
-    /// Its name. A server that starts under the name of one that ended goes on with what that one left.
+    /// Its name. A server that starts under the name of one that ended resumes that one's deliveries.
     pub name: String,
-    /// Where its gRPC API listens, for people to read.
+    /// The address of its gRPC API, which is only shown.
     pub grpc_address: String,
     /// Its version.
     pub version: String,
-    /// How long its lease lasts without being renewed.
+    /// How long its lease lasts without a renewal.
     pub lease: Duration,
-    /// It sends nothing: the others give it nothing, and it takes nothing over.
+    /// It sends nothing: the other nodes assign it no work, and it takes over none.
     pub hold: bool,
 }
 
@@ -33,16 +33,16 @@ impl Default for NodeOptions {
     }
 }
 
-/// Where a node stands.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
-    /// Nobody has this number, and nothing belongs to it.
+    /// No node has this number, and nothing belongs to it.
     Free,
     /// It accepts events and sends.
     Serving,
-    /// It is stopping and accepts nothing any more, or it was started with `hold` and sends nothing.
+    /// It is stopping and accepts no more events, or it was started with `hold` and sends nothing.
     Draining,
-    /// Its lease has ended, or it gave it back: the others adopt what it owned.
+    /// Its lease has ended, or it released it: the other nodes adopt what it owned.
     Lost,
 }
 
@@ -57,21 +57,21 @@ impl NodeState {
     }
 }
 
-/// A node as the others see it. Times are microseconds since the Unix epoch, by the store's clock, for
-/// people to read.
+/// A node as the other nodes see it. Times are microseconds since the Unix epoch by the store's clock, and are only
+/// shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeRow {
-    /// Its number, which is part of the ids that it makes.
+    /// Its number, which is part of the ids that it creates.
     pub number: u16,
-    /// Grows whenever the number changes hands.
+    /// Grows whenever the number gets a new owner.
     pub epoch: i64,
     /// Its name.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: NodeState,
     /// Its version.
     pub version: String,
-    /// Where its gRPC API listens.
+    /// The address of its gRPC API.
     pub grpc_address: String,
     /// When it joined.
     pub started_at: i64,
@@ -79,59 +79,59 @@ pub struct NodeRow {
     pub heartbeat_at: i64,
     /// When its lease ends.
     pub lease_until: i64,
-    /// Whether its lease has ended, as far as the node that looks can tell by its boot clock.
+    /// Whether its lease has ended, according to the boot clock of the node that reads the row.
     pub expired: bool,
-    /// The version of the configuration that it has in force.
+    /// The version of the configuration that is in force on it.
     pub configuration: i64,
-    /// When the oldest delivery that it could attempt, and does not, was due.
+    /// When its oldest overdue delivery was due, among those that it could attempt.
     pub oldest_due_at: Option<i64>,
-    /// Deliveries that it holds in memory.
+    /// Deliveries in its memory.
     pub deliveries_in_memory: i64,
-    /// Attempts that it has under way.
+    /// Its attempts in flight.
     pub attempts_under_way: i64,
-    /// Deliveries that wait in the store for it; see [`WAITING_COUNTED_MAX`].
+    /// Its pending deliveries in the store; see [`WAITING_COUNTED_MAX`].
     pub deliveries_waiting: i64,
 }
 
-/// So many waiting deliveries are counted at most, over all nodes.
+/// The limit on counting pending deliveries, over all nodes.
 pub const WAITING_COUNTED_MAX: i64 = 1_000_000;
 
-/// What a node tells with each heartbeat.
+/// What a node reports with each heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeReport {
-    /// The version of the configuration that it has in force.
+    /// The version of the configuration that is in force on it.
     pub configuration: i64,
     /// See [`NodeRow::oldest_due_at`].
     pub oldest_due_at: Option<i64>,
     /// Deliveries in memory.
     pub deliveries_in_memory: i64,
-    /// Attempts under way.
+    /// Attempts in flight.
     pub attempts_under_way: i64,
-    /// Whether it is stopping, or holds what it has.
+    /// Whether it is stopping, or sends nothing because of `hold`.
     pub draining: bool,
 }
 
-/// What a heartbeat found.
+/// The result of a heartbeat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Beat {
     /// Every node that is not free.
     pub nodes: Vec<NodeRow>,
     /// The version of the configuration.
     pub configuration: i64,
-    /// By how many microseconds the database's clock was set, if this node is the first to find out; else 0.
+    /// How far the database's clock was set, in microseconds, if this node is the first to detect it; otherwise 0.
     pub clock_set_by: i64,
 }
 
-/// What one node tells another. A notice may be lost: whoever waits for one looks by itself from time to time.
+/// A notice from one node to another. Notices may be lost, so receivers also poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The configuration changed.
     Configuration,
     /// A node joined, drains or was lost.
     Nodes,
-    /// A delivery to this webhook waits in the store for this node.
+    /// A delivery to this webhook is due in the store for this node.
     Due(i64),
-    /// A delivery was ended: whoever has it in memory may forget it.
+    /// A caller ended a delivery. A node that has it in memory may drop it.
     Skipped {
         /// Its webhook.
         webhook: i64,
@@ -140,14 +140,14 @@ pub enum Notice {
     },
 }
 
-/// What a step of adoption brought.
+/// The result of a step of adoption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// How many deliveries.
     pub deliveries: usize,
     /// Their webhooks, and when the first of each is due.
     pub webhooks: Vec<(i64, i64)>,
-    /// There may be more to take at once.
+    /// More may be available at once.
     pub more: bool,
     /// Nothing of the lost node is left.
     pub done: bool,

@@ -1,16 +1,18 @@
-//! Operations: work on many deliveries that would take longer than a call may, done in steps.
+//! Operations: work on many deliveries that would exceed a call's deadline, done in steps.
 //!
 //! ```text
-//! asked for -> running -> succeeded
+//! requested -> running -> succeeded
 //!                 |-----> cancelled   (by a caller, or because a later change made it pointless)
 //! ```
 //!
-//! The change of configuration that makes the work necessary and the operation's row are one transaction: what was asked for is in
-//! force when the call returns. A backlog of at most [`INLINE_ROWS`] deliveries is dealt with in that transaction, without a row.
+//! The configuration change that causes the work and the operation's row are one transaction, so the change is in force
+//! when the call returns. A backlog of at most [`INLINE_ROWS`] deliveries is processed in that transaction, without a
+//! row.
 //!
-//! One node has an operation on a lease, by the schedule clock, and works in steps. Each step is a transaction of its own that looks
-//! at a bounded number of rows and notes how far it is, so that a step is done once, however often it is tried. A pass goes through
-//! the index of what is due; rows may move behind it, so the operation has succeeded when a whole pass found nothing.
+//! One node holds an operation by a lease, on the schedule clock, and works in steps. Each step is a separate
+//! transaction that looks at a bounded number of rows and records its position, so that a step takes effect once even
+//! if it is retried. A pass reads the index of due times. Rows may move behind the pass, so the operation has succeeded
+//! only when a whole pass found nothing.
 
 mod discard;
 mod pass;
@@ -35,50 +37,50 @@ pub use self::{
     row::{OperationKind, OperationRow},
 };
 
-/// How many deliveries are dealt with in the call itself.
+/// How many deliveries the call itself processes.
 pub const INLINE_ROWS: usize = 1_000;
 /// How often the call itself looks for more of an organization's webhooks.
 pub(crate) const INLINE_LOOKS: usize = 10;
-/// How many deliveries are counted at most to tell how many there are.
+/// The limit on counting an operation's deliveries.
 pub const COUNTED_MAX: i64 = 5_000_000;
 
-/// An operation that is running.
+/// The state of a running operation.
 pub const OPERATION_RUNNING: i32 = 0;
-/// An operation that is done.
+/// The state of an operation that is done.
 pub const OPERATION_SUCCEEDED: i32 = 1;
-/// An operation that was cancelled.
+/// The state of an operation that was cancelled.
 pub const OPERATION_CANCELLED: i32 = 2;
-/// An operation that could not go on.
+/// The state of an operation that could not continue.
 pub const OPERATION_FAILED: i32 = 3;
 
-/// What a change did to the deliveries that it concerns.
+/// The effect of a change on the deliveries that it concerns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Begun {
-    /// Deliveries that were dealt with in the same transaction.
+    /// Deliveries that were processed in the same transaction.
     pub rows: usize,
-    /// Whether the operation was begun, because there are more.
+    /// Whether an operation began, because there are more.
     pub operation: bool,
 }
 
-/// What came of a step of [`Store::cancel_pending`].
+/// The result of a step of [`Store::cancel_pending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// Nothing is left.
     All,
     /// There may be more.
     More,
-    /// An operation does it.
+    /// An operation cancels the deliveries.
     ByOperation,
     /// The webhook was not deleted: nothing was cancelled.
     NotDeleted,
 }
 
 impl Store {
-    /// A step of cancelling what came to wait in the store for a webhook after it was deleted. Where there is nothing to do, because
-    /// the webhook was not deleted or an operation does it, this only reads.
+    /// Makes one step of cancelling deliveries that became pending for a webhook after it was deleted. If there is
+    /// nothing to do, because the webhook was not deleted or an operation does it, the step only reads.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn cancel_pending(&self, webhook: i64, now: i64) -> Result<Cancelled, StoreError> {
         match read!(self, stragglers_kept(webhook))? {
             Some(kept) => Ok(kept),
@@ -108,10 +110,10 @@ impl Store {
         read!(self, list_operations(organization, before, size))
     }
 
-    /// Operations that are running, oldest first, `size` at most; those of one organization, if one is given.
+    /// At most `size` running operations, oldest first; those of one organization, if one is given.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn running_operations(
         &self,
         organization: Option<i64>,
@@ -121,11 +123,11 @@ impl Store {
         read!(self, running_operations(organization, size))
     }
 
-    /// Takes running operations that nobody works on, `most` at most. With `own`, also those that an earlier run of this node had:
-    /// it cannot write any more.
+    /// Takes at most `most` running operations that no node works on. With `own`, it also takes those that an earlier
+    /// run of this node held, because that run cannot write any more.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn take_operations(
         &self,
         own: bool,
@@ -137,11 +139,11 @@ impl Store {
         write!(self, take_operations(node, own, most, lease))
     }
 
-    /// Counts some of the deliveries that an operation concerns, from a place on, and renews its lease. Returns how many, and where to
-    /// go on if there may be more; `None` when this node does not have it any more.
+    /// Counts some of the deliveries that an operation concerns, from a position on, and renews its lease. Returns how
+    /// many, and where to continue if there may be more; `None` if this node no longer holds the operation.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn count_operation(
         &self,
         row: &OperationRow,
@@ -156,20 +158,20 @@ impl Store {
         read!(self, count_operation(&row, from)).map(Some)
     }
 
-    /// Notes how many deliveries an operation concerns. False when this node does not have it any more.
+    /// Stores how many deliveries an operation concerns. Returns false if this node no longer holds the operation.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn note_total(&self, id: i64, total: i64, lease: Duration) -> Result<bool, StoreError> {
         let (node, lease) = (i32::from(self.node()), micros(lease));
         write!(self, note_total(id, node, total, lease))
     }
 
-    /// The next step of an operation: looks at `rows` deliveries at most. `None` when it is not running any more, or another node
-    /// has it.
+    /// The next step of an operation, which reads at most `rows` deliveries. `None` if it is no longer running, or
+    /// another node holds it.
     ///
     /// # Errors
-    /// When the store refuses or does not answer: then nothing was done.
+    /// Fails if the store refuses or does not answer. Nothing was done then.
     pub async fn step_operation(
         &self,
         id: i64,
@@ -181,10 +183,11 @@ impl Store {
         write!(self, step_operation(id, node, rows, lease))
     }
 
-    /// Ends an operation that is running. The nodes hear of it like of a change of configuration. False when it has ended already.
+    /// Ends a running operation. The nodes are notified as of a configuration change. Returns false if it has ended
+    /// already.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn end_operation(
         &self,
         id: i64,
@@ -202,17 +205,17 @@ impl Store {
         )
     }
 
-    /// Tells the other nodes that deliveries to a webhook became due.
+    /// Notifies the other nodes that deliveries to a webhook became due.
     pub async fn tell_due(&self, webhook: i64) {
         if let Backend::Postgres(store) = &self.backend {
             store.tell_due(webhook).await;
         }
     }
 
-    /// Removes some of the operations that ended before a time, and tells how many.
+    /// Removes some of the operations that ended before a time, and returns how many.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn forget_operations(&self, before_us: i64) -> Result<usize, StoreError> {
         write!(self, forget_operations(before_us))
     }

@@ -1,22 +1,22 @@
-//! Paused keys of ordered webhooks: how their rows are found, and counted by webhook.
+//! Blocked keys of ordered webhooks: how their rows are found, and counted by webhook.
 
 use diesel::{dsl::sql, expression::SqlLiteral, sql_types::Bool};
 
-/// A webhook with paused keys.
+/// A webhook with blocked keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PausedKeys {
     /// Its organization.
     pub organization_id: i64,
     /// The webhook.
     pub webhook_id: i64,
-    /// How many of its keys are paused; more than [`PAUSED_COUNTED`] stands for any number above it.
+    /// How many of its keys are blocked. A number above [`PAUSED_COUNTED`] means at least that many.
     pub keys: usize,
 }
 
-/// How many paused keys of a webhook are counted, and how many deliveries that wait behind one.
+/// The limit on counting a webhook's blocked keys, and the deliveries behind one of them.
 pub const PAUSED_COUNTED: usize = 1_000;
 
-/// Which webhooks to look for paused keys of, in order of organization and webhook.
+/// Selects webhooks with blocked keys, in order of organization and webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PausedRange {
     /// Only those of this organization.
@@ -28,7 +28,7 @@ pub struct PausedRange {
 }
 
 impl PausedRange {
-    /// Webhooks of an organization, from one through another.
+    /// Webhooks of an organization with ids from `first` through `last`.
     pub fn of(organization: i64, first: i64, last: i64) -> Self {
         Self {
             organization: Some(organization),
@@ -37,7 +37,7 @@ impl PausedRange {
         }
     }
 
-    /// All webhooks after a place.
+    /// All webhooks after a position.
     pub fn all_after(after: (i64, i64)) -> Self {
         Self {
             organization: None,
@@ -47,16 +47,18 @@ impl PausedRange {
     }
 }
 
-/// How many rows of paused keys are read at once: one more than are counted of a webhook.
+/// How many rows of blocked keys one query reads: one more than the limit on counting a webhook's keys.
 pub(crate) const STEP: i64 = PAUSED_COUNTED as i64 + 1;
 
-/// The index's own words, with [`crate::PAUSED`]: a database uses it for no others.
+/// The condition of the partial index, with the literal [`crate::PAUSED`]: a database uses the index only for exactly
+/// this condition.
 pub(crate) fn is_paused() -> SqlLiteral<Bool> {
     sql("pending_deliveries.due_at = 9223372036854775806")
 }
 
-/// Adds the webhooks of a step of rows to what was found. Returns the place to go on after, if there may be more rows: a webhook of
-/// which the step may not have all rows is left to the next one, unless as many were read as are counted.
+/// Adds the webhooks of a step of rows to the result. Returns the position after which to continue, if there may be
+/// more rows. The next step reads a webhook again if this step may not have read all its rows, unless it has already
+/// reached the limit on counting.
 pub(crate) fn count_keys(rows: &[(i64, i64)], found: &mut Vec<PausedKeys>) -> Option<(i64, i64)> {
     for of_webhook in rows.chunk_by(|one, other| one == other) {
         found.push(PausedKeys {

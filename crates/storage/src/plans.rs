@@ -1,5 +1,5 @@
-//! How the databases run the statements that must stay cheap however much is stored: each enters an index where it needs to be, and
-//! none goes through all that waits.
+//! Tests of query plans: statements that must stay cheap however much is stored use an index wherever they need one,
+//! and none scans all pending deliveries.
 
 pub(crate) mod filled;
 pub(crate) mod golden;
@@ -14,9 +14,9 @@ use crate::{
     store::{Backend, Store, StoreOptions},
 };
 
-/// Calls that may go through a table, which table that is, and why.
+/// Calls that may scan a table, which tables those are, and why.
 const WHOLE: [(&str, &[&str], &str); 16] = [
-    ("all_failing_webhooks", &["webhook_health"], "it asks for all"),
+    ("all_failing_webhooks", &["webhook_health"], "it reads everything"),
     ("backlog", &["pending_deliveries"], "it stops at a limit"),
     ("count_tokens", &["tokens"], "tokens are few: they are held in memory"),
     ("count_waiting", &["pending_deliveries"], "it stops at a limit"),
@@ -66,7 +66,7 @@ const WHOLE: [(&str, &[&str], &str); 16] = [
     ),
 ];
 
-/// Whether a call may go through a table as a whole.
+/// Whether a call may scan a whole table.
 pub(crate) fn may_scan(call: &str, table: &str) -> bool {
     let query = call.split('.').next().unwrap_or(call);
     WHOLE
@@ -74,8 +74,8 @@ pub(crate) fn may_scan(call: &str, table: &str) -> bool {
         .any(|(name, tables, _)| *name == query && tables.contains(&table))
 }
 
-/// As `queries::ordering` asks: for the paused keys of an organization's webhooks, of all webhooks, and of one webhook
-/// newest first.
+/// The queries of `queries::ordering` for paused keys: of an organization's webhooks, of all webhooks, and of one
+/// webhook newest first.
 const PAUSED_KEYS: [&str; 3] = [
     "SELECT organization_id, webhook_id FROM pending_deliveries
      WHERE pending_deliveries.due_at = 9223372036854775806 AND webhook_id <= 9000 AND organization_id = 1 AND webhook_id > 0
@@ -89,7 +89,7 @@ const PAUSED_KEYS: [&str; 3] = [
      ORDER BY delivery_id DESC LIMIT 200",
 ];
 
-/// How many rows wait: most of them for one webhook, the rest for 10,000.
+/// How many rows are pending: most of them for one webhook, the rest for 10,000.
 const ROWS: i64 = 60_000;
 
 async fn store(url: String) -> Store {
@@ -98,7 +98,7 @@ async fn store(url: String) -> Store {
     Store::open(&options).await.unwrap()
 }
 
-/// A statement with values in the places of its parameters.
+/// A statement with values in place of its parameters.
 fn with_values(text: &str, mark: char, values: &[&str]) -> String {
     let mut text = text.to_owned();
     for (at, value) in values.iter().enumerate().rev() {
@@ -135,7 +135,7 @@ async fn sqlite_enters_an_index_for_each_step() {
         let plan = format!("EXPLAIN QUERY PLAN {}", with_values(text, '?', values));
         let lines = store.read(move |conn| sqlite_plan(conn, &plan)).await.unwrap();
         let plan = lines.join("\n");
-        // Each table of rows that wait is searched, and by every column that the place names.
+        // Each table of pending rows is searched by an index, with every column of the position.
         for line in lines.iter().filter(|line| line.contains("SCAN")) {
             let of_rows = ["SCAN p", "SCAN n", "SCAN pending_deliveries", "SCAN webhooks"];
             assert!(!of_rows.iter().any(|scan| line.starts_with(scan)), "{plan}");
@@ -167,7 +167,7 @@ async fn paused_keys_are_found_by_their_index() {
     let Backend::Postgres(on_postgres) = &on_postgres.backend else {
         panic!()
     };
-    // Of what waits, one in 100 is paused.
+    // One pending row in 100 is paused.
     let columns = "delivery_id, event_id, organization_id, webhook_id, due_at, attempts, node";
     let values = "i, i, 1, CASE WHEN i <= 50000 THEN 1 ELSE i END, CASE WHEN i % 100 = 0 THEN 9223372036854775806 ELSE 7 END, 0, 0";
     let fill = format!(
@@ -203,7 +203,8 @@ async fn paused_keys_are_found_by_their_index() {
                 let plan = postgres_plan(conn, text).await?;
                 assert!(plan.contains("pending_deliveries_paused"), "{text}\n{plan}");
                 assert!(!plan.contains("Rows Removed by Filter"), "{text}\n{plan}");
-                // Of all organizations the few may be sorted; of one they come in order.
+                // For all organizations, the few rows may be sorted. For one organization the index returns them in
+                // order.
                 assert!(at == 1 || !plan.contains("Sort"), "{text}\n{plan}");
             }
             Ok(())
@@ -263,7 +264,7 @@ async fn postgres_enters_an_index_for_each_step() {
                     plan.contains("pending_deliveries_due") || plan.contains("pending_deliveries_order"),
                     "{plan}"
                 );
-                // No row that was read is thrown away again.
+                // No row that was read is discarded.
                 assert!(!plan.contains("Rows Removed by Filter"), "{plan}");
             }
             Ok(())
@@ -272,7 +273,7 @@ async fn postgres_enters_an_index_for_each_step() {
         .unwrap();
 }
 
-/// The plan of a statement, with what it did.
+/// The plan of a statement, with its execution statistics.
 async fn postgres_plan(conn: &mut diesel_async::AsyncPgConnection, text: &str) -> diesel::QueryResult<String> {
     let explain = format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {text}");
     let sql = diesel::sql_query(explain);

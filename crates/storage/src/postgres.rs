@@ -1,8 +1,8 @@
-//! PostgreSQL: by diesel-async over tokio-postgres, with TLS by rustls; no libpq.
+//! The store on PostgreSQL: diesel-async over tokio-postgres, with TLS by rustls, and without libpq.
 //!
-//! Several servers may share a database: each is a node ([`nodes`]). One connection writes the committer's batches. It holds
-//! the node's advisory lock for as long as it lives: a server that lost the connection cannot commit before it has the lock
-//! again, and never does once others have taken over.
+//! Several servers may share a database: each is a node ([`nodes`]). One connection writes the committer's batches, and
+//! holds the node's advisory lock as long as it is open. A server that lost the connection cannot commit until it has
+//! the lock again, and never after other nodes have taken over.
 
 pub(crate) mod adoption;
 mod commit;
@@ -70,17 +70,17 @@ use crate::{
     vitals::LongTransaction,
 };
 
-/// The advisory lock of retention. Any number that nobody else uses.
+/// The advisory lock of retention: an arbitrary number that no other lock uses.
 const RETENTION_LOCK: i64 = 0x686f_6f6b_7772_0005;
 
-/// Runs a transaction again if PostgreSQL ended it because it and another one stood in each other's way.
+/// Retries a transaction that PostgreSQL ended because of a conflict with another one.
 macro_rules! undisturbed {
     ($transaction:expr) => {{
         let mut tries = 1;
         loop {
             match $transaction {
                 Err(error) if $crate::StoreError::is_conflict(&error) && tries < $crate::postgres::TRIES_MAX => {
-                    tracing::info!(%error, "two transactions were in each other's way; running this one again");
+                    tracing::info!(%error, "two transactions conflicted; retrying this one");
                     tries += 1;
                 }
                 result => break result,
@@ -90,30 +90,30 @@ macro_rules! undisturbed {
 }
 pub(crate) use undisturbed;
 
-/// How often a transaction is run that others are in the way of.
+/// How often a conflicting transaction is tried.
 pub(crate) const TRIES_MAX: usize = 5;
 
-/// See the module.
+/// The store on PostgreSQL.
 #[derive(Clone)]
 pub(crate) struct Postgres {
     url: Arc<str>,
     pool: Pool<AsyncPgConnection>,
     writer: Arc<Mutex<Option<AsyncPgConnection>>>,
-    /// The connection that took the lock on the configuration last, and when it was returned.
+    /// The connection that last held the configuration lock, and when it was returned.
     change: Arc<Mutex<Option<(AsyncPgConnection, Instant)>>>,
-    /// The version of this node's last change of configuration.
+    /// The version of this node's last configuration change.
     changed: Arc<AtomicI64>,
-    /// The connection that hears notices and renews the lease.
+    /// The connection that receives notices and renews the lease.
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
     node: Arc<NodeOptions>,
-    /// What this node knows of the leases of the others.
+    /// What this node has seen of the leases of the other nodes.
     sightings: Arc<Sightings>,
-    /// How far the store said that the schedule clock is ahead of the database's.
+    /// The stored distance of the schedule clock from the database's clock.
     distance: Arc<parking_lot::Mutex<Option<i64>>>,
 }
 
-/// A value that the service keeps for itself, read without joining the nodes.
+/// Reads a value that the service keeps for itself, without joining the nodes.
 pub(crate) async fn peek_setting(url: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let mut conn = connect::connect(url, "hookwright").await?;
     within_deadline(async { Ok(queries::setting(&mut conn, key).await?) }).await
@@ -170,21 +170,21 @@ impl Postgres {
         Ok(conn)
     }
 
-    /// Opens the writing connection anew, on the runtime that this is called on.
+    /// Reopens the writing connection on the current runtime.
     pub(crate) async fn move_writer(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        // With the connection goes its lock.
+        // Closing the connection releases its lock.
         drop(writer.take());
         *writer = Some(self.connect_writer().await?);
         Ok(())
     }
 
-    /// Makes the partitions of the days to come.
+    /// Creates the partitions of the coming days.
     pub(crate) async fn make_partitions(&self, now_us: i64) -> Result<(), StoreError> {
         self.on_loan(async |conn| partitions::make(conn, now_us).await).await
     }
 
-    /// A session of its own that holds the lock of retention; `None` while another one does.
+    /// A separate session that holds the retention lock; `None` while another session holds it.
     pub(crate) async fn begin_retention(&self) -> Result<Option<AsyncPgConnection>, StoreError> {
         within_deadline(async {
             let mut conn = self.connect().await?;
@@ -197,7 +197,7 @@ impl Postgres {
         .await
     }
 
-    /// A step of retention, on the session that holds the lock of it.
+    /// Makes a step of retention, on the session that holds the retention lock.
     pub(crate) async fn expire(
         &self,
         conn: &mut AsyncPgConnection,
@@ -210,7 +210,7 @@ impl Postgres {
                 Ok(partitions::expire(conn, after, before).await?)
             });
             match step.await {
-                // The tables could not be had, or something outside depends on them: other days need not wait.
+                // The tables are in use, or other objects depend on them. Other days need not wait.
                 Err(error @ StoreError::Database { .. }) => {
                     Ok(partitions::pass_by(conn, after, before, error.to_string()).await?)
                 }
@@ -219,7 +219,7 @@ impl Postgres {
                     if let Some(day) = &step.sparse {
                         match compaction::compact(conn, day).await {
                             Err(error @ StoreError::Database { .. }) => {
-                                tracing::debug!(%error, day = day.name, "cannot give the space of a day back yet");
+                                tracing::debug!(%error, day = day.name, "cannot free the space of a day yet");
                             }
                             other => other?,
                         }
@@ -243,7 +243,7 @@ impl Postgres {
         self.on_loan(async |conn| Ok(query(conn).await?)).await
     }
 
-    /// Runs a change of one part of the configuration in a transaction of its own, which notifies the other nodes.
+    /// Runs a change of one part of the configuration in a separate transaction, which notifies the other nodes.
     pub(crate) async fn configure<T, F>(
         &self,
         part: ConfigurationPart,
@@ -264,7 +264,7 @@ impl Postgres {
         Ok(done)
     }
 
-    /// Runs a change in a transaction of its own, as a node that has not been lost.
+    /// Runs a change in a separate transaction, if this node has not been lost.
     pub(crate) async fn write<T, F>(&self, ping: Option<NewEvent>, change: F) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
@@ -306,15 +306,15 @@ impl Postgres {
                 )
             })
             .await;
-        // The clock went forward by more days than there are partitions.
+        // The clock advanced by more days than there are partitions.
         if matches!(&committed, Err(error) if error.is_check_violation()) {
             self.make_partitions(reference_us()).await?;
         }
         committed
     }
 
-    /// Asks on the connection that commits: after a failure that is a new one, which has the server's lock only once the
-    /// database has ended the session before it, and with it the transaction that failed.
+    /// Checks on the connection that commits. After a failure that is a new connection, which gets the server's lock
+    /// only when the database has ended the previous session, and with it the failed transaction.
     pub(crate) async fn events_exist(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         self.on_writer(async |conn| Ok(queries::events_exist(conn, ids).await?))
             .await
@@ -336,7 +336,7 @@ impl Postgres {
             }
         })
         .await;
-        // After any error, or when this future is dropped, the connection is not put back: the next use begins with a new one.
+        // After an error, or when this future is dropped, the connection is not returned: the next use opens a new one.
         let (conn, done) = result?;
         *writer = Some(conn);
         Ok(done)
@@ -363,7 +363,7 @@ struct Setting {
     setting: String,
 }
 
-/// The schema must be exactly what this version knows.
+/// Checks that the schema is exactly the one of this version.
 async fn check_migrated(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
     let applied = migrate::applied(conn).await.map_err(|_| StoreError::OlderSchema)?;
     migrate::check_known(&applied, migrate::MIGRATIONS)?;

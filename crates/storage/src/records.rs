@@ -8,14 +8,14 @@ use crate::{
     rows::{EndingRow, NextAttempt, PendingRow},
 };
 
-/// Which events to list.
+/// Selects events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Only this type.
     pub event_type: Option<String>,
     /// Only with this ordering key.
     pub ordering_key: Option<String>,
-    /// Only published under this request id.
+    /// Only with this request id.
     pub request_id: Option<String>,
     /// Only published at or after this time.
     pub start_us: Option<i64>,
@@ -24,32 +24,32 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Whether there is a condition that no index answers.
+    /// Whether it has a condition without an index.
     pub(crate) fn is_selective(&self) -> bool {
         self.event_type.is_some() || self.ordering_key.is_some()
     }
 
-    /// Whether an event has the type and ordering key asked for; request id and times are looked for in the store.
+    /// Checks an event's type and ordering key. The query checks the request id and the times.
     pub(crate) fn matches(&self, event_type: &str, ordering_key: Option<&str>) -> bool {
         self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
             && (self.ordering_key.is_none() || self.ordering_key.as_deref() == ordering_key)
     }
 }
 
-/// An event as history shows it.
+/// An event of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRecord {
-    /// The event; in lists without its payload, and with the beginning of it where no more was asked for.
+    /// The event. Lists omit its payload, and some calls read only the payload's beginning.
     pub event: StoredEvent,
     /// When it was published.
     pub created_at: i64,
     /// The whole payload's size.
     pub payload_bytes: i64,
-    /// The request id that it was published under.
+    /// The request id of its publish call.
     pub request_id: Option<String>,
 }
 
-/// Which deliveries to list.
+/// Selects deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// Only to this webhook.
@@ -66,22 +66,22 @@ pub struct DeliveryFilter {
     pub states: Vec<DeliveryState>,
     /// Only those whose last attempt failed for one of these reasons; all when empty.
     pub error_classes: Vec<ErrorClass>,
-    /// Without those that a replay made again.
+    /// Without those that were replayed.
     pub hide_replayed: bool,
 }
 
 impl DeliveryFilter {
-    /// Whether deliveries to a webhook are asked for.
+    /// Whether it selects deliveries to a webhook.
     pub(crate) fn is_to(&self, webhook: i64) -> bool {
         self.webhook_id.is_none_or(|wanted| wanted == webhook)
     }
 
-    /// Whether deliveries of events of a type are asked for.
+    /// Whether it selects deliveries of events of a type.
     pub(crate) fn is_of(&self, event_type: &str) -> bool {
         self.event_type.as_deref().is_none_or(|wanted| wanted == event_type)
     }
 
-    /// Whether a delivery has the webhook, type, state and error class asked for; event and times are looked for in the store.
+    /// Checks a delivery's webhook, type, state and error class. The query checks the event and the times.
     pub fn matches(&self, record: &DeliveryRecord) -> bool {
         self.is_to(record.webhook_id)
             && self.is_of(&record.event_type)
@@ -94,7 +94,7 @@ impl DeliveryFilter {
     }
 }
 
-/// An attempt in short.
+/// The summary of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct AttemptSummary {
     /// The delivery.
@@ -105,32 +105,32 @@ pub struct AttemptSummary {
     pub started_at: i64,
     /// How long it took.
     pub duration_us: i64,
-    /// The HTTP status, if one came.
+    /// The HTTP status of the response, if there was one.
     pub status: Option<i32>,
     /// Why it failed.
     pub error_class: Option<String>,
-    /// What it made of the delivery.
+    /// The state of the delivery after it.
     pub delivery_state: i32,
 }
 
-/// How many deliveries that wait in the store are in each state, of those that were looked at.
+/// Counts the pending deliveries by state, among those that were looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, QueryableByName)]
 pub struct Backlog {
-    /// Not attempted yet.
+    /// Without an attempt.
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub pending: i64,
-    /// Attempted, and to be attempted again.
+    /// Attempted, and scheduled for a retry.
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub retrying: i64,
     /// Behind another one of their ordering key.
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub following: i64,
-    /// Waiting for a decision.
+    /// Waiting for a retry or a skip.
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub paused: i64,
 }
 
-/// A delivery as history shows it.
+/// A delivery of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryRecord {
     /// Its id.
@@ -145,33 +145,33 @@ pub struct DeliveryRecord {
     pub created_at: i64,
     /// Whether a replay made it.
     pub replay: bool,
-    /// What ordered webhooks order its event by.
+    /// The key by which ordered webhooks order its event.
     pub ordering_key: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
     /// How many attempts were made.
     pub attempts_made: i32,
     /// The last of them.
     pub last_attempt: Option<AttemptSummary>,
-    /// Its pending row, if it waits in the store.
+    /// Its pending row, if it has one.
     pub pending: Option<PendingRow>,
-    /// Its ending, if it ended without an attempt's doing.
+    /// Its ending, if it ended without an attempt.
     pub ending: Option<EndingRow>,
-    /// The delivery by which it was made again, where that was looked up.
+    /// The delivery that replayed it, if that was looked up.
     pub replayed: Option<Replayed>,
 }
 
-/// The last delivery by which a replay sent an event to a webhook again.
+/// The latest replay of an event to a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// Its id.
     pub delivery_id: i64,
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
 }
 
 impl DeliveryRecord {
-    /// What its next attempt waits for.
+    /// The time of its next attempt, or why there is none.
     pub fn next_attempt(&self) -> NextAttempt {
         match &self.pending {
             Some(row) if !self.state.is_final() => row.next_attempt(),
@@ -179,7 +179,7 @@ impl DeliveryRecord {
         }
     }
 
-    /// Whether it failed or was cancelled: replays make such deliveries again.
+    /// Whether it failed or was cancelled. Replays repeat such deliveries.
     pub(crate) fn ended_undelivered(&self) -> bool {
         matches!(self.state, DeliveryState::Failed | DeliveryState::Cancelled)
     }
@@ -189,7 +189,7 @@ impl DeliveryRecord {
         self.last_attempt.as_ref()?.error_class.as_deref()?.parse().ok()
     }
 
-    /// When it came to stand where it stands: when its last attempt began, or it was ended.
+    /// When it reached its state: when its last attempt began, or when it was ended.
     pub fn changed_at(&self) -> i64 {
         let attempted = self.last_attempt.as_ref().map(|attempt| attempt.started_at);
         let ended = self.ending.as_ref().map(|ending| ending.ended_at);

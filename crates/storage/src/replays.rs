@@ -45,7 +45,7 @@ pub struct ReplayRow {
     pub skipped: i64,
     /// Who works on it.
     pub node: i32,
-    /// Until when nobody else does.
+    /// The end of that node's lease.
     pub leased_until: i64,
     /// When it was asked for.
     pub created_at: i64,

@@ -11,18 +11,18 @@ use crate::{
     store::{Backend, EXPIRE_LIMIT, EXPIRE_LOOK, Store, read},
 };
 
-/// What a step of retention did.
+/// The result of a step of retention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// How many events were removed, with all that belongs to them; about how many, where they went as a whole partition.
+    /// How many events were removed, with all their rows. The number is approximate when a whole partition was dropped.
     pub events: usize,
-    /// Where to go on, if there may be more.
+    /// Where to continue, if there may be more.
     pub next: Option<i64>,
-    /// The first of what had outlived its retention when the step began, as a place among event ids. On PostgreSQL events go
-    /// by whole days, and a day counts from its end.
+    /// The oldest event that had outlived its retention when the step began, as an event id. On PostgreSQL events
+    /// expire by whole days, and a day's age counts from its end.
     pub overdue: Option<i64>,
-    /// Why a day could not go as a whole, in the database's words: most likely because somebody reads it. The same step may
-    /// succeed later, and `next` leads past it.
+    /// The database's error if a day's partitions could not be dropped, most likely because a session is reading them.
+    /// The same step may succeed later, and `next` skips that day.
     pub busy: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-/// A place in the index of what is due.
+/// A position in the index of due times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub(crate) webhook: i64,
@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-/// A row that a pass looks at.
+/// A row that a pass reads.
 #[derive(Clone, Copy, Debug, QueryableByName)]
 pub(crate) struct Seen {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -47,7 +47,7 @@ pub(crate) struct Seen {
     pub(crate) due_at: i64,
 }
 
-/// A webhook that a pass comes to.
+/// A webhook that a pass reaches.
 #[derive(Clone, Copy, Debug, QueryableByName)]
 pub(crate) struct Visited {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -56,14 +56,14 @@ pub(crate) struct Visited {
     pub(crate) waits: bool,
 }
 
-/// Rows that a pass looked at.
+/// The rows that a pass has read.
 #[derive(Clone, Debug)]
 pub(crate) struct Looked {
     /// The deliveries.
     pub(crate) deliveries: Vec<i64>,
-    /// How far the pass is.
+    /// The position of the pass.
     pub(crate) place: Place,
-    /// Whether it is at its end.
+    /// Whether the pass has reached its end.
     pub(crate) complete: bool,
 }
 
@@ -74,17 +74,17 @@ impl Looked {
     }
 }
 
-/// The number of no node.
+/// Stands for no node.
 pub(crate) const NO_NODE: i32 = -1;
-/// How many webhooks one step comes to.
+/// How many webhooks one step reaches at most.
 pub(crate) const VISITED: i64 = 200;
 
-/// What one step did.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperationStep {
-    /// Deliveries done by it.
+    /// Deliveries that it processed.
     pub rows: usize,
-    /// Deliveries done so far.
+    /// Deliveries processed so far.
     pub done: i64,
     /// The webhook has deliveries that became due.
     pub due: bool,

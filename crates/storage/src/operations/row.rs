@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{clock, rows::AuditRow, schema::operations};
 
-/// What is done to the deliveries.
+/// What an operation does to deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
-    /// The backlog of a webhook that was resumed is cancelled.
+    /// Cancels the backlog of a webhook that was resumed.
     DiscardBacklog,
-    /// What is pending for a deleted webhook is cancelled.
+    /// Cancels the pending deliveries of a deleted webhook.
     DeleteWebhook,
-    /// What is pending for the webhooks of a deleted organization is cancelled.
+    /// Cancels the pending deliveries of the webhooks of a deleted organization.
     DeleteOrganization,
-    /// Deliveries to a webhook that is not ordered any more become due.
+    /// Makes deliveries due whose webhook is no longer ordered.
     ReleaseOrder,
 }
 
@@ -39,17 +39,17 @@ impl OperationKind {
         }
     }
 
-    /// The kind of a name.
+    /// The kind with this name.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Whether the webhook goes on: then new deliveries come to wait meanwhile.
+    /// Whether the webhook continues to exist, so that new deliveries become pending meanwhile.
     pub(crate) const fn keeps_webhook(self) -> bool {
         matches!(self, Self::DiscardBacklog | Self::ReleaseOrder)
     }
 
-    /// Why deliveries are cancelled by it.
+    /// The reason of the deliveries' cancellation.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::DiscardBacklog => "backlog_discarded",
@@ -74,13 +74,13 @@ pub struct OperationRow {
     pub webhook_id: Option<i64>,
     /// It concerns deliveries up to this id.
     pub through: i64,
-    /// Who asked.
+    /// Who requested it.
     pub actor: String,
     /// One of [`OPERATION_RUNNING`], [`OPERATION_SUCCEEDED`], [`OPERATION_CANCELLED`], [`OPERATION_FAILED`].
     pub state: i32,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
-    /// The pass is done up to this webhook,
+    /// The pass has processed rows up to this webhook,
     pub at_webhook: i64,
     /// node,
     pub at_node: i32,
@@ -88,29 +88,29 @@ pub struct OperationRow {
     pub at_due: i64,
     /// and delivery.
     pub at_delivery: i64,
-    /// Deliveries that this pass found.
+    /// Deliveries that the current pass found.
     pub found: i64,
-    /// Deliveries that are done.
+    /// Deliveries that were processed.
     pub done: i64,
-    /// Deliveries that there were; `None` until they are counted, and for more than [`COUNTED_MAX`].
+    /// The total number of deliveries; `None` until they are counted, and if there are more than [`COUNTED_MAX`].
     pub total: Option<i64>,
-    /// Who works on it.
+    /// The node that works on it.
     pub node: i32,
     /// Until when nobody else does.
     pub leased_until: i64,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: i64,
-    /// When it came further for the last time.
+    /// When it last made progress.
     pub updated_at: i64,
     /// When it ended.
     pub ended_at: Option<i64>,
-    /// When it was begun, by the schedule clock; 0 where that is not known.
+    /// When it began, by the schedule clock; 0 if unknown.
     pub begun_at: i64,
 }
 
 impl OperationRow {
-    /// The operation that a change of a webhook, or else of an organization, begins. It has the id and the actor of the change's
-    /// line in the audit log.
+    /// The operation that a change of a webhook, or of an organization if there is no webhook, begins. It has the id
+    /// and the actor of the change's audit entry.
     pub(crate) fn of_change(
         kind: OperationKind,
         organization_id: i64,
@@ -159,12 +159,12 @@ impl OperationRow {
         }
     }
 
-    /// What is done to the deliveries.
+    /// What it does to deliveries.
     pub fn kind(&self) -> OperationKind {
         OperationKind::of(&self.kind).unwrap_or(OperationKind::DeleteWebhook)
     }
 
-    /// How far the pass is.
+    /// The position of the current pass.
     pub(crate) fn place(&self) -> Place {
         Place {
             webhook: self.at_webhook,

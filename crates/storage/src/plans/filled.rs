@@ -1,39 +1,40 @@
-//! A store with many rows in every table that grows: a plan for it is one for a large installation.
+//! A store with many rows in every growing table, so that its query plans are those of a large installation.
 //!
-//! The rows are numbered. An event with number `i` belongs to organization `1 + i % 500` and is owed to the webhooks 1, 2 and 3:
-//! to the first it was delivered, or failed where 70 divides `i`; to the second it waits; to the third it was cancelled where 10
-//! divides `i`. Of the deliveries that wait, some belong to the ordered webhooks 4 and 5, and some to 19,999, which was deleted.
+//! The rows are numbered. The event with number `i` belongs to organization `1 + i % 500` and is owed to the webhooks
+//! 1, 2 and 3. Its delivery to the first was delivered, or failed if 70 divides `i`; the second is pending; the third
+//! was cancelled if 10 divides `i`. Some pending deliveries belong to the ordered webhooks 4 and 5, and some to webhook
+//! 19,999, which was deleted.
 
 use hookwright_domain::id::{EventId, first_at};
 
 use crate::{changes, clock::reference_us, row_event::pack};
 
-/// The organization that calls are about.
+/// The organization that the calls concern.
 pub(crate) const ORGANIZATION: i64 = 1;
-/// The number of an event of it whose first delivery failed, and was replayed.
+/// The number of one of its events whose first delivery failed, and was replayed.
 pub(crate) const EVENT: i64 = 31_500;
-/// How many events there are, and of how many a delivery waits.
+/// How many events there are, and how many of them have a pending delivery.
 const EVENTS: i64 = 70_000;
 const PENDING: i64 = 59_000;
-/// Ids that are next to each other are 4.32 seconds apart: 20,000 a day, over several partitions.
+/// Consecutive ids are 4.32 seconds apart: 20,000 a day, over several partitions.
 const STEP: i64 = 4_320 << 22;
 const DAY_US: i64 = 86_400_000_000;
 
-/// Words that differ between the stores.
+/// SQL syntax that differs between the stores.
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
-    /// The type of bytes.
+    /// The type of binary data.
     pub(crate) bytes_type: &'static str,
-    /// What bytes in hexadecimal digits stand between.
+    /// The delimiters of a binary literal in hexadecimal digits.
     pub(crate) bytes: (&'static str, &'static str),
 }
 
-/// Where the ids of the rows begin.
+/// The id from which the rows' ids are counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Filled(i64);
 
 impl Filled {
-    /// From the beginning of today: PostgreSQL has partitions from there on.
+    /// The ids begin at the start of today, because PostgreSQL has partitions from then on.
     pub(crate) fn from_today() -> Self {
         Self(first_at(reference_us().div_euclid(DAY_US) * DAY_US))
     }
@@ -48,7 +49,7 @@ impl Filled {
         EventId::from_raw(self.event(number)).delivery(position).raw()
     }
 
-    /// The statements that make the rows.
+    /// The statements that create the rows.
     pub(crate) fn statements(self, words: Words) -> Vec<String> {
         let bytes = |bytes: &[u8]| {
             let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -62,7 +63,7 @@ impl Filled {
         statements
     }
 
-    /// Events, and where their deliveries stand.
+    /// Events, and the rows of their deliveries.
     fn deliveries(self, payload: &str, webhooks: &str, fingerprint: &str) -> Vec<String> {
         let id = |number: &str| format!("{} + ({number}) * {STEP}", self.0);
         let event = id("i");
@@ -198,7 +199,7 @@ fn configuration(none: &str, bytes_type: &str) -> Vec<String> {
     ]
 }
 
-/// What is counted, and noted of what happened.
+/// Statistics, changes, health and audit entries.
 fn counted(changed: &str, none: &str) -> Vec<String> {
     let stats =
         "delivery_stats (subject_id, period, started_at, node, attempts, failed_attempts, delivered, failed, durations,
@@ -229,7 +230,7 @@ fn counted(changed: &str, none: &str) -> Vec<String> {
     ]
 }
 
-/// Rows of a table from what is made of the numbers 1 to `rows`.
+/// Inserts rows into a table, with values computed from the numbers 1 to `rows`.
 fn insert(table: &str, rows: i64, values: &str) -> String {
     format!(
         "INSERT INTO {table}

@@ -1,6 +1,7 @@
-//! Golden files: the SQL of every shared query, in `tests/golden`, so that a review sees how a change of a query changes its SQL.
+//! Golden files: the SQL of every shared query, in `tests/golden`, so that a review shows how a change of a query
+//! changes its SQL.
 //!
-//! `GOLDEN=write cargo test -p hookwright-storage --lib golden` writes them anew.
+//! `GOLDEN=write cargo test -p hookwright-storage --lib golden` writes them again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,9 +11,9 @@ use std::{
 
 use super::recorder::Call;
 
-/// About how long a line may be.
+/// The approximate length of a line.
 const WIDTH: usize = 110;
-/// A statement has a new line before these.
+/// A new line begins before each of these.
 const CLAUSES: [&str; 12] = [
     "FROM",
     "INNER JOIN",
@@ -28,8 +29,8 @@ const CLAUSES: [&str; 12] = [
     "UNION ALL",
 ];
 
-/// Compares the statements of calls with the golden files of a store, or writes these. Where a plan depends on nothing but the schema
-/// the files hold it too: a plan for each statement.
+/// Compares the statements of calls with a store's golden files, or writes the files. If a plan depends only on the
+/// schema, the files contain a plan for each statement.
 pub(crate) fn check(store: &str, calls: &[Call], with_plans: bool) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(store);
     let file = |call: &Call| {
@@ -50,13 +51,13 @@ pub(crate) fn check(store: &str, calls: &[Call], with_plans: bool) {
     let first = differ.first().map(|name| (found.get(*name), wanted.get(*name)));
     assert!(
         differ.is_empty(),
-        "the SQL of these differs from {}: {differ:?}\nof the first, the file and the statements are {first:#?}\n\
-         if that is meant: GOLDEN=write cargo test -p hookwright-storage --lib golden",
+        "the SQL of these differs from {}: {differ:?}\nof the first, the file and the statements are {first:#?}\nif \
+         that is intended: GOLDEN=write cargo test -p hookwright-storage --lib golden",
         directory.display()
     );
 }
 
-/// Every shared query that others may call must be among the calls.
+/// Every shared query that other modules may call must be among the calls.
 pub(crate) fn check_complete(calls: &[Call]) {
     let called: BTreeSet<&str> = calls.iter().filter_map(|call| call.name.split('.').next()).collect();
     let missing: Vec<String> = public_queries()
@@ -66,7 +67,7 @@ pub(crate) fn check_complete(calls: &[Call]) {
     assert!(missing.is_empty(), "queries/calls has no call of {missing:?}");
 }
 
-/// The names of the shared queries that others may call.
+/// The names of the shared queries that other modules may call.
 fn public_queries() -> BTreeSet<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queries");
     let mut names = BTreeSet::new();
@@ -106,7 +107,7 @@ fn read(directory: &Path) -> BTreeMap<String, String> {
     paths.into_iter().map(file).collect()
 }
 
-/// Statements as a file has them, with their plans as comments.
+/// The content of a golden file: statements, with their plans as comments.
 fn text(statements: &[String], plans: &[String]) -> String {
     let mut pretty: Vec<String> = Vec::new();
     for (at, statement) in statements.iter().enumerate() {
@@ -121,7 +122,7 @@ fn text(statements: &[String], plans: &[String]) -> String {
     pretty.join("\n")
 }
 
-/// Lists are as long as what they are made for: all look the same.
+/// Replaces lists of parameters, whose length depends on the arguments.
 fn without_lengths(statement: &str) -> String {
     let mut text = String::new();
     let mut rest = statement;
@@ -135,7 +136,7 @@ fn without_lengths(statement: &str) -> String {
     text + rest
 }
 
-/// Partitions are named for their days.
+/// Replaces the days in the names of partitions.
 fn without_days(statement: &str) -> String {
     let parts = statement.split_inclusive('_').map(|part| {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
@@ -148,7 +149,7 @@ fn without_days(statement: &str) -> String {
     parts.collect()
 }
 
-/// A statement in lines of a readable length.
+/// Breaks a statement into lines of a readable length.
 fn in_lines(statement: &str) -> String {
     let words: Vec<&str> = statement.split_whitespace().collect();
     let mut lines = String::new();
@@ -174,7 +175,7 @@ fn in_lines(statement: &str) -> String {
     wrapped(&lines)
 }
 
-/// Ends lines that are too long after a comma.
+/// Breaks lines that are too long after a comma.
 fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     for line in text.lines() {

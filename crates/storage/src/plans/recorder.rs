@@ -1,18 +1,18 @@
-//! Records what a connection runs, call by call.
+//! Records the statements of a connection, by call.
 
 use std::sync::Arc;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 use parking_lot::Mutex;
 
-/// What one call of a query ran.
+/// The statements of one call of a query.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// The name of the query, and what is particular about the call after a dot.
+    /// The name of the query, and after a dot the variant of the call.
     pub(crate) name: String,
-    /// The statements in the order of their first runs, each once.
+    /// The statements in the order of their first execution, without duplicates.
     pub(crate) statements: Vec<String>,
-    /// Their plans: on PostgreSQL one for each run, as the database reports them.
+    /// Their plans: on PostgreSQL one for each execution, as the database reports them.
     pub(crate) plans: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// A call begins.
+    /// Begins a call.
     pub(crate) fn begin(&self, name: &str) {
         let mut recorded = self.0.lock();
         recorded.is_open = true;
@@ -38,19 +38,19 @@ impl Recorder {
         });
     }
 
-    /// The call ends: statements are of no call until the next one begins. Plans may still come.
+    /// Ends the call: statements belong to no call until the next one begins. Plans may still arrive.
     pub(crate) fn end(&self) {
         self.0.lock().is_open = false;
     }
 
-    /// Notes the plan of a statement of the last call.
+    /// Records the plan of a statement of the last call.
     pub(crate) fn note_plan(&self, plan: &str) {
         if let Some(call) = self.0.lock().calls.last_mut() {
             call.plans.push(plan.to_owned());
         }
     }
 
-    /// For a connection whose statements are to be recorded.
+    /// The instrumentation for a connection whose statements are recorded.
     pub(crate) fn instrumentation(&self) -> impl Instrumentation + use<> {
         Recording(self.clone())
     }

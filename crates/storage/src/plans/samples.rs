@@ -1,4 +1,4 @@
-//! Rows that calls write.
+//! Sample rows for the calls that write.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub(crate) fn token(id: i64) -> TokenRow {
     }
 }
 
-/// A line whose id is above those of the deliveries that wait.
+/// An audit entry with an id above those of the pending deliveries.
 pub(crate) fn audit(filled: Filled) -> AuditRow {
     AuditRow {
         id: filled.event(80_000),
@@ -156,7 +156,7 @@ fn pending(filled: Filled, number: i64, webhook_id: i64, ordering_key: Option<&s
     }
 }
 
-/// An event that webhook 4, which is ordered, and webhook 2 are owed.
+/// An event that is owed to the ordered webhook 4 and to webhook 2.
 fn event(filled: Filled, number: i64, request: &str, replay_of: Option<i64>) -> NewEvent {
     let event = StoredEvent {
         id: filled.event(number),
@@ -183,7 +183,7 @@ fn event(filled: Filled, number: i64, request: &str, replay_of: Option<i64>) -> 
     }
 }
 
-/// A batch with something for every table. Its second event repeats one that is stored.
+/// A batch with rows for every table. Its second event repeats a stored one.
 pub(crate) fn batch(filled: Filled) -> Batch {
     let mut succeeded = HealthChange::none(1);
     succeeded.succeeded(20_000);

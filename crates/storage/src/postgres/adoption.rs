@@ -1,9 +1,10 @@
-//! Adoption: what a lost node owned becomes the others', in batches, each in a transaction of its own.
+//! Adoption: the other nodes take over what a lost node owned, in batches, each in a separate transaction.
 //!
-//! First the lost node is **fenced**: its session is ended, its number's lock taken, its epoch raised. Then any number of
-//! nodes adopt at the same time: they turn its unfinished events into pending rows of their own, under the lost node's row
-//! lock, page by page with its checkpoint; and take its pending rows, each skipping what another has locked. When nothing is
-//! left, checked under a lock that excludes every adopter, the number is free.
+//! First the lost node is **fenced**: its session is ended, its number's lock is taken, and its epoch is raised. Then
+//! any number of nodes adopt at the same time. They turn its unfinished events into pending rows of their own, page by
+//! page together with its watermark, under a lock on the lost node's row. They also take its pending rows, and each
+//! skips rows that another has locked. The number becomes free when nothing is left, which is checked under a lock that
+//! excludes every adopter.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -23,11 +24,11 @@ use crate::{
 /// How many events one step adopts, and how many pending rows it takes or gives.
 const EVENTS: i64 = 500;
 const ROWS: i64 = 5_000;
-/// How many webhooks with an owner one step looks after: each needs statements of its own.
+/// How many owned webhooks one step processes: each needs separate statements.
 const OWNED: usize = 20;
-/// How many pairs of webhook and node one look at what waits takes in.
+/// How many pairs of webhook and node one page of pending work contains.
 pub(super) const PAGE: i64 = 1_000;
-/// Of how many waiting deliveries of a webhook a part is given away at most.
+/// The limit on counting a webhook's pending deliveries, a part of which is given away.
 const GIVEN_OF: i64 = 50_000;
 
 /// A pending row that was taken.
@@ -39,7 +40,7 @@ struct Taken {
     due_at: i64,
 }
 
-/// Takes pending rows of some webhooks: as many as the last argument says, of each and of all.
+/// Takes pending rows of some webhooks. The last argument limits the rows of each webhook, and of all together.
 pub(crate) const TAKE_PENDING: &str = "\
 UPDATE pending_deliveries SET node = $3 WHERE delivery_id = ANY(ARRAY(
     SELECT p.delivery_id FROM unnest($1) AS w (id) CROSS JOIN LATERAL (
@@ -48,15 +49,15 @@ UPDATE pending_deliveries SET node = $3 WHERE delivery_id = ANY(ARRAY(
     LIMIT $4))
 RETURNING webhook_id, due_at";
 
-/// Makes sure that a node whose lease has ended cannot commit any more, and marks it as lost. False when its row is not `as_seen` any
-/// more. Within the caller's transaction.
+/// Ensures that a node whose lease has ended cannot commit any more, and marks it as lost, within the caller's
+/// transaction. Returns false if its row has changed since `as_seen`.
 pub(super) async fn fence(conn: &mut AsyncPgConnection, number: i32, as_seen: Mark) -> QueryResult<bool> {
     if !is_unchanged(conn, number, as_seen, "").await? {
         return Ok(false);
     }
-    // First of all: a session that stopped in a transaction may hold the very locks that follow.
+    // This comes first: a session that stopped in a transaction may hold the locks that are needed next.
     end_sessions(conn, number, true).await?;
-    // Waits until the session is over, for as long as a statement may take: nothing it did can come later.
+    // Waits until the session has ended, at most for the statement timeout. It cannot write anything later.
     diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_32}, $2)"))
         .bind::<sql_types::Integer, _>(NODE_LOCKS)
         .bind::<sql_types::Integer, _>(number)
@@ -87,8 +88,8 @@ async fn is_unchanged(conn: &mut AsyncPgConnection, number: i32, as_seen: Mark, 
     Ok(!found.is_empty())
 }
 
-/// Adopts a page of a lost node's unfinished events: their deliveries become pending rows of this node, due `now` by the
-/// schedule clock.
+/// Adopts a page of a lost node's unfinished events: their deliveries become pending rows of this node, due at the time
+/// `now` of the schedule clock.
 pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i32, now: i64) -> QueryResult<Adopted> {
     let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR NO KEY UPDATE SKIP LOCKED").await? else {
         return Ok(Adopted {
@@ -96,7 +97,7 @@ pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i3
             ..Adopted::default()
         });
     };
-    // Of payloads none is read: the rows name ids alone.
+    // Payloads are not read: the rows contain only ids.
     let page = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, EVENTS).await?;
     if page.last_id == i64::MAX {
         return Ok(Adopted {
@@ -149,7 +150,7 @@ pub(super) async fn adopt_pending(
     me: i32,
     webhooks: &[i64],
 ) -> QueryResult<Adopted> {
-    // Nobody may declare the number free meanwhile.
+    // Prevents other nodes from declaring the number free meanwhile.
     if lost_checkpoint(conn, lost, "FOR KEY SHARE").await?.is_none() {
         return Ok(Adopted::default());
     }
@@ -191,12 +192,12 @@ fn note_taken(adopted: &mut Adopted, taken: &[Taken], mine: bool) {
     adopted.more |= !taken.is_empty();
     let due = taken.iter().filter(|row| mine && row.due_at < PAUSED);
     adopted.webhooks.extend(due.map(|row| (row.webhook_id, row.due_at)));
-    // The first of each webhook is the one that is due first.
+    // The first pair of each webhook has its earliest due time.
     adopted.webhooks.sort_unstable();
     adopted.webhooks.dedup_by_key(|(webhook, _)| *webhook);
 }
 
-/// The checkpoint of a node if it is lost, with a lock on its row if one is given.
+/// The watermark of a node if it is lost. The row is locked if `lock` names a lock.
 async fn lost_checkpoint(conn: &mut AsyncPgConnection, number: i32, lock: &str) -> QueryResult<Option<i64>> {
     let text = format!("SELECT checkpoint AS number FROM nodes WHERE number = $1 AND state = 3 {lock}");
     let found: Vec<Number> = diesel::sql_query(text)
@@ -206,10 +207,10 @@ async fn lost_checkpoint(conn: &mut AsyncPgConnection, number: i32, lock: &str) 
     Ok(found.into_iter().next().map(|row| row.number))
 }
 
-/// Declares a lost node's number free, if nothing of it is left. Under a lock that no adopter shares.
+/// Declares a lost node's number free, if it owns nothing any more. The row lock excludes all adopters.
 pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResult<bool> {
     let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR UPDATE SKIP LOCKED").await? else {
-        // Somebody else is at it, or has done it.
+        // Another node is declaring it free, or has done so.
         return Ok(lost_checkpoint(conn, lost, "").await?.is_none());
     };
     let unfinished = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, 1).await?;
@@ -227,7 +228,7 @@ pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResu
     Ok(true)
 }
 
-/// Whether anything waits at a node.
+/// Whether a node has pending deliveries.
 async fn owns_pending(conn: &mut AsyncPgConnection, node: i32) -> QueryResult<bool> {
     let mut after = (i64::MIN, i32::MIN);
     loop {
@@ -240,7 +241,7 @@ async fn owns_pending(conn: &mut AsyncPgConnection, node: i32) -> QueryResult<bo
     }
 }
 
-/// How many deliveries one part in `parts` of what waits for a webhook at a node is, of a bounded number.
+/// The size of one part in `parts` of a webhook's pending deliveries at a node, counted up to a limit.
 pub(super) async fn share(conn: &mut AsyncPgConnection, node: i32, webhook: i64, parts: i64) -> QueryResult<i64> {
     let counted: Number = diesel::sql_query(
         "SELECT count(*) / $3 AS number FROM (
@@ -255,8 +256,8 @@ pub(super) async fn share(conn: &mut AsyncPgConnection, node: i32, webhook: i64,
     Ok(counted.number)
 }
 
-/// Gives some of what waits for a webhook here to another node, at most so many in one step; not what is in memory here. Returns
-/// how many deliveries.
+/// Gives some of a webhook's pending deliveries at this node to another node, except those in memory here, with a limit
+/// per step. Returns how many deliveries.
 pub(super) async fn give(
     conn: &mut AsyncPgConnection,
     me: i32,

@@ -1,4 +1,4 @@
-//! The commit on PostgreSQL: a handful of statements, however many rows.
+//! The commit on PostgreSQL: a fixed number of statements, however many rows.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::{
     schema::event_replays,
 };
 
-/// Appends attempts that may be there already.
+/// Appends attempts that may be stored already.
 pub(super) async fn insert_attempts_again(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
     if rows.is_empty() {
         return Ok(());
@@ -46,7 +46,7 @@ async fn insert_attempts(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryRe
     Ok(())
 }
 
-/// Stores a batch within the transaction that is open.
+/// Stores a batch within the open transaction.
 pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batch) -> QueryResult<Committed> {
     ordering::lock(conn, batch).await?;
     let owners = owners::claim(conn, node, &batch.exclusive).await?;
@@ -105,7 +105,7 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
     Ok(committed)
 }
 
-/// Stores events and the deliveries of them that wait.
+/// Stores events and their pending deliveries.
 pub(super) async fn insert_events(
     conn: &mut AsyncPgConnection,
     new: &[NewEvent],
@@ -152,7 +152,7 @@ pub(super) async fn insert_events(
     upsert_pending(conn, &spilled, owner).await
 }
 
-/// Takes the request ids of events. Returns those that were taken before, by earlier events or by others in this batch.
+/// Claims the request ids of events. Returns those that were taken by earlier events or by other events of this batch.
 async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> QueryResult<Vec<Repeat>> {
     let mut claim = ClaimRequests::default();
     let mut find = FindRequests::default();
@@ -160,7 +160,8 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
         .iter()
         .filter_map(|new| Some((new, new.request.as_ref()?)))
         .collect();
-    // In the same order on every node: two that take the same ids must not wait for each other. Of equal ones the first stays first.
+    // All nodes use the same order, so that two nodes that claim the same ids do not deadlock. The sort is stable: of
+    // equal ids, the first event stays first.
     asked.sort_by_key(|(new, request)| (new.event.organization_id, request.request_id.as_str()));
     for (new, request) in asked {
         let organization = new.event.organization_id;
@@ -192,7 +193,7 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
         if *event_id == new.event.id {
             return None;
         }
-        // The first of several in one batch is not stored yet: its list is at hand.
+        // The first event of several in one batch is not stored yet, but its list of webhooks is available here.
         let in_batch = events
             .iter()
             .find(|other| other.event.id == *event_id)
@@ -207,7 +208,7 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
     Ok(repeats.collect())
 }
 
-/// Writes pending rows; new ones belong to the node that `owner` names for their webhook.
+/// Writes pending rows. New rows belong to the node that `owner` names for their webhook.
 pub(super) async fn upsert_pending<'a>(
     conn: &mut AsyncPgConnection,
     rows: impl IntoIterator<Item = &'a PendingRow>,
@@ -241,7 +242,7 @@ pub(crate) async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingR
     diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
-/// Stores what came of webhooks' attempts. Returns what is known of those that failed.
+/// Stores changes of webhooks' health. Returns the health of those that failed.
 async fn store_health(conn: &mut AsyncPgConnection, changes: &[HealthChange]) -> QueryResult<Vec<HealthRow>> {
     let (mut forget, mut note, mut add) = (
         ForgetFailures::default(),

@@ -1,13 +1,13 @@
-//! Gives the space of an expired day back to the file system, where some of its events stay because deliveries of them are
-//! pending.
+//! Frees the space of an expired day of which some events stay because their deliveries are pending.
 //!
-//! Removing rows one by one leaves room inside the day's tables, and no new row ever comes to use it: new events go into the
-//! tables of later days. One abandoned webhook could so keep the disk full. A day that lost rows is therefore marked as sparse,
-//! and when retention has walked to its end, PostgreSQL writes its tables anew (`VACUUM FULL`).
+//! Removing single rows leaves free space inside the day's tables. No new row uses it, because new events go into the
+//! tables of later days. So one abandoned webhook could keep the disk full. A day that lost rows is therefore marked as
+//! sparse, and when retention has reached its end, PostgreSQL rewrites the day's tables (`VACUUM FULL`).
 //!
-//! Commits that write an attempt of that day's events wait meanwhile. Therefore only a day of which little is left is rewritten,
-//! and PostgreSQL gives up after [`TIME_LIMIT`]: the day stays marked, and the next walk tries again. A day of which much is left
-//! waits until more of it is removed. Only the owner of the tables can do this: where the server's role is another, the day stays marked.
+//! Commits that write an attempt of that day's events wait meanwhile. Therefore only a day with few remaining rows is
+//! rewritten, and PostgreSQL gives up after [`TIME_LIMIT`]: the day stays marked, and the next walk tries again. A day
+//! with many remaining rows waits until more of them are removed. Only the owner of the tables can rewrite them: if the
+//! server's role is another, the day stays marked.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -19,24 +19,24 @@ use super::{
 };
 use crate::error::StoreError;
 
-/// How long writing one table anew may take.
+/// How long rewriting one table may take.
 const TIME_LIMIT: &str = "2s";
-/// A day is written anew only if no more rows than these are left of it in each table, and no more bytes in payloads and in the
-/// details of attempts: writing as much took 0.7 s, with an index, on a machine of 2 cores.
+/// Limits on a day that is rewritten: its remaining rows in each table, and the remaining bytes in payloads and in the
+/// details of attempts. Rewriting this much took 0.7 s, with an index, on a machine with 2 cores.
 const ROWS_MAX: i64 = 100_000;
 const BYTES_MAX: i64 = 96 << 20;
-/// What a row takes beside these, with its places in indexes.
+/// The remaining size of a row, including its index entries.
 const ROW_BYTES: i64 = 512;
-/// The tables are sparse when they take more than this, and more than twice what is left.
+/// The tables are sparse when they are larger than this, and larger than twice the remaining data.
 const SPARSE_MIN: i64 = 4 << 20;
 
-/// What is left of a day.
+/// What remains of a day.
 #[derive(QueryableByName)]
 struct Left {
-    /// What the tables take, with their indexes.
+    /// The size of the tables, including their indexes.
     #[diesel(sql_type = sql_types::BigInt)]
     size: i64,
-    /// How many rows are left in the fullest of the tables, and [`ROWS_MAX`] + 1 where there are more.
+    /// How many rows remain in the fullest table; [`ROWS_MAX`] + 1 if there are more.
     #[diesel(sql_type = sql_types::BigInt)]
     rows: i64,
     #[diesel(sql_type = sql_types::BigInt)]
@@ -45,7 +45,7 @@ struct Left {
 
 impl Left {
     async fn of(conn: &mut AsyncPgConnection, name: &str) -> QueryResult<Self> {
-        // The size of a value as it is stored is known without reading it.
+        // The stored size of a value is known without reading it.
         let text = format!(
             "WITH e AS MATERIALIZED (SELECT payload FROM events_{name} LIMIT {ROWS_MAX} + 1),
                   a AS MATERIALIZED (SELECT details, response_body FROM attempts_{name} LIMIT {ROWS_MAX} + 1),
@@ -60,7 +60,7 @@ impl Left {
         diesel::sql_query(text).get_result(conn).await
     }
 
-    /// Whether the tables take far more than what is left in them.
+    /// Whether the tables are far larger than the remaining data.
     fn is_sparse(&self) -> bool {
         let tables = i64::try_from(TABLES.len()).unwrap_or(i64::MAX);
         self.size > SPARSE_MIN && self.size > 2 * (self.bytes + self.rows * ROW_BYTES * tables)
@@ -71,10 +71,10 @@ impl Left {
     }
 }
 
-/// Writes the tables of a day anew if they are sparse and little is left in them. Fails for a moment while another session uses
-/// one of them: then the day stays marked.
+/// Rewrites the tables of a day if they are sparse and little data remains in them. Fails while another session uses
+/// one of them; the day then stays marked.
 pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Result<(), StoreError> {
-    // For the tables of others PostgreSQL would warn, and do nothing.
+    // PostgreSQL would only warn about tables of another owner, and do nothing.
     if !partitions::may_change(conn).await? {
         return Ok(());
     }
@@ -93,9 +93,9 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
         day = day.name,
         before = before.size,
         after = after.size,
-        "gave the space of a day back"
+        "freed the space of a day"
     );
-    // Rows that another session can still see were kept.
+    // Rows stay that another session can still see.
     if after.is_sparse() {
         return Ok(());
     }
@@ -104,14 +104,14 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
 
 async fn rewrite(conn: &mut AsyncPgConnection, name: &str) -> Result<(), StoreError> {
     for table in TABLES {
-        // Each is a transaction of its own.
+        // Each of these is a separate transaction.
         let written = session::batch(conn, &format!("VACUUM (FULL) {table}_{name}")).await;
         written.map_err(|error| wire::refine(conn, error.into()))?;
     }
     Ok(())
 }
 
-/// Notes whether rows of a day were removed one by one since its tables were written.
+/// Records whether single rows of a day were removed since its tables were written.
 pub(super) async fn note_sparse(conn: &mut AsyncPgConnection, day: &Partition, sparse: bool) -> QueryResult<()> {
     diesel::sql_query("UPDATE partitions SET sparse = $2 WHERE end_id = $1 AND sparse <> $2")
         .bind::<sql_types::BigInt, _>(day.end_id)

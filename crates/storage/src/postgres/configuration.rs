@@ -1,10 +1,12 @@
-//! Changes of configuration: one at a time over all nodes, and in force on every node before the call returns.
+//! Configuration changes: one at a time over all nodes, and in force on every node before the call returns.
 //!
-//! A node holds an advisory lock while it changes something. The change raises the version in its own transaction, notes what it was
-//! made to, and notifies the other nodes. Each of them reads what changed since the version that it has, and confirms the new version
-//! in its own row, at the latest with its next heartbeat. A node that does not confirm loses its lease.
+//! A node holds an advisory lock while it changes something. The change raises the version in its own transaction,
+//! records the part that it concerns, and notifies the other nodes. Each of them reads what changed since its own
+//! version, and confirms the new version in its own row, at the latest with its next heartbeat. A node that does not
+//! confirm loses its lease.
 //!
-//! A node that lacks more than [`KEPT`] versions, or a version that nothing was noted for (an older server made it), reads everything.
+//! A node that is missing more than [`KEPT`] versions, or a version without a record (made by an older server), reads
+//! everything.
 
 use std::collections::HashMap;
 
@@ -25,15 +27,15 @@ use crate::{
     },
 };
 
-/// Any number that nobody else uses.
+/// An arbitrary number that no other lock uses.
 const LOCK: i64 = 0x686f_6f6b_7772_0004;
 
-/// How many versions tell what they changed.
+/// How many versions keep a record of their change.
 const KEPT: i64 = 1_000;
-/// How often older ones are removed, in versions.
+/// How often older records are removed, in versions.
 const FORGOTTEN_EVERY: i64 = 100;
 
-/// Held while the configuration changes. The lock goes with its connection.
+/// A lock that is held while the configuration changes. It ends with its connection.
 pub(crate) struct ChangeLock {
     pub(super) conn: AsyncPgConnection,
 }
@@ -95,7 +97,7 @@ pub(super) async fn changed(conn: &mut AsyncPgConnection, me: i32, part: Configu
     Ok(version)
 }
 
-/// A change that was noted.
+/// The record of a change.
 #[derive(QueryableByName)]
 struct Noted {
     #[diesel(sql_type = sql_types::Text)]
@@ -104,7 +106,7 @@ struct Noted {
     part_id: i64,
 }
 
-/// The parts that changed after the version `known` up to `version`; `None` where not every change is noted.
+/// The parts that changed after the version `known` up to `version`; `None` if some changes have no record.
 async fn changed_parts(conn: &mut AsyncPgConnection, known: i64, version: i64) -> QueryResult<Option<ChangedParts>> {
     if version - known > KEPT {
         return Ok(None);
@@ -126,8 +128,8 @@ async fn changed_parts(conn: &mut AsyncPgConnection, known: i64, version: i64) -
     ))
 }
 
-/// The version in force, and what a node lacks of it that has `known`. Rows are read after the version: they are that version or a
-/// later one.
+/// The version in force, and what a node with the version `known` is missing. Rows are read after the version, so they
+/// belong to that version or a later one.
 pub(super) async fn missing(conn: &mut AsyncPgConnection, known: i64) -> QueryResult<(i64, Missing)> {
     let version = version(conn).await?;
     if version <= known {
@@ -202,7 +204,7 @@ async fn changed_webhooks(
     Ok(changed)
 }
 
-/// From now on whoever changes something waits for this node. Returns the version that it must have in force at least.
+/// Makes changes wait for this node from now on. Returns the version that must be in force on it at least.
 pub(super) async fn accept(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<i64> {
     let found: Number = diesel::sql_query(
         "UPDATE nodes SET configuration = (SELECT version FROM configuration) WHERE number = $1
@@ -214,7 +216,7 @@ pub(super) async fn accept(conn: &mut AsyncPgConnection, number: i32) -> QueryRe
     Ok(found.number)
 }
 
-/// This node has the version in force.
+/// Records that the version is in force on this node.
 pub(super) async fn confirm(conn: &mut AsyncPgConnection, number: i32, version: i64) -> QueryResult<()> {
     diesel::sql_query("UPDATE nodes SET configuration = $2 WHERE number = $1 AND configuration < $2")
         .bind::<sql_types::Integer, _>(number)
@@ -224,7 +226,7 @@ pub(super) async fn confirm(conn: &mut AsyncPgConnection, number: i32, version: 
         .map(drop)
 }
 
-/// The other nodes that accept events and do not have the version in force yet.
+/// The other nodes that accept events and have not confirmed the version yet.
 pub(super) async fn behind(conn: &mut AsyncPgConnection, me: i32, version: i64) -> QueryResult<Vec<Behind>> {
     diesel::sql_query(
         "SELECT number, epoch, name FROM nodes WHERE state IN (1, 2) AND number <> $1 AND configuration < $2",

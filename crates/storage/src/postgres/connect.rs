@@ -23,7 +23,7 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects under a name that the database shows, within the deadline.
+/// Connects within the deadline, under a name that the database shows.
 pub(super) async fn connect(url: &str, name: &str) -> Result<AsyncPgConnection, StoreError> {
     match timeout(DEADLINE, establish(url, name)).await {
         Ok(Ok(conn)) => Ok(conn),
@@ -32,7 +32,7 @@ pub(super) async fn connect(url: &str, name: &str) -> Result<AsyncPgConnection, 
     }
 }
 
-/// Connects, and sets what every session needs.
+/// Connects, and applies the settings that every session needs.
 pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPgConnection> {
     let state = Arc::<LastState>::default();
     let opened = open(url, "hookwright", &state)
