@@ -15,7 +15,7 @@ impl Store {
     /// All configuration.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn load_catalogue(&self) -> Result<CatalogueRows, StoreError> {
         read!(self, load_catalogue())
     }
@@ -23,7 +23,7 @@ impl Store {
     /// Stores an organization.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(
@@ -37,7 +37,7 @@ impl Store {
     /// Changes an organization's display name and time of change.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn update_organization(&self, row: &OrganizationRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(
@@ -65,7 +65,7 @@ impl Store {
     /// Stores an event type.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(
@@ -79,7 +79,7 @@ impl Store {
     /// Changes an event type.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn update_event_type(&self, row: &EventTypeRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(
@@ -139,7 +139,7 @@ impl Store {
     /// Stores a webhook with its secret, and its ping if there is one: all or nothing.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_webhook(
         &self,
         row: &WebhookRow,
@@ -159,7 +159,7 @@ impl Store {
     /// Changes a webhook if its version is still `version`, and stores its ping if there is one: all or nothing.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn update_webhook(
         &self,
         row: &WebhookRow,

@@ -87,7 +87,7 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-/// What is wrong with a handshake.
+/// The cause of a failed handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateFault {
     /// No trusted authority signed the certificate.

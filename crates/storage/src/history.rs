@@ -14,7 +14,7 @@ impl Store {
     /// One event of an organization, with its payload.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_event(&self, organization: i64, id: i64) -> Result<Option<EventRecord>, StoreError> {
         read!(self, get_event(organization, id))
     }
@@ -51,7 +51,7 @@ impl Store {
     /// One delivery of an organization.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_delivery(&self, organization: i64, id: i64) -> Result<Option<DeliveryRecord>, StoreError> {
         read!(self, get_delivery(organization, id))
     }
@@ -83,7 +83,7 @@ impl Store {
     /// The first 1,000 attempts of a delivery. See [`Store::attempts_after`].
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_attempts(&self, organization: i64, delivery: i64) -> Result<Vec<AttemptRow>, StoreError> {
         self.attempts_after(organization, delivery, 0, 1_000).await
     }
@@ -121,7 +121,7 @@ impl Store {
     /// One attempt of a delivery.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_attempt(
         &self,
         organization: i64,

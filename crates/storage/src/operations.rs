@@ -91,7 +91,7 @@ impl Store {
     /// One operation.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_operation(&self, id: i64) -> Result<Option<OperationRow>, StoreError> {
         read!(self, get_operation(id))
     }
@@ -99,7 +99,7 @@ impl Store {
     /// Operations with ids below `before`, newest first; those of one organization, if one is given.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_operations(
         &self,
         organization: Option<i64>,

@@ -1,7 +1,7 @@
-//! Deliveries that are fetched, not posted: they wait in the store, and are leased to whoever fetches them. Times are those of
-//! the schedule clock ([`crate::clock`]).
+//! Deliveries that receivers pull: they are stored as pending, and leased to the callers that pull them. Times are
+//! those of the schedule clock ([`crate::clock`]).
 //!
-//! Each call is a handful of statements however many deliveries it concerns, in one transaction.
+//! Each call runs a small fixed number of statements, however many deliveries it concerns, in one transaction.
 
 use hookwright_domain::outcome::ErrorClass;
 
@@ -16,16 +16,16 @@ use crate::{
     store::{Backend, Store, write},
 };
 
-/// How much is handed out.
+/// How much to hand out.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion {
-    /// Deliveries at most.
+    /// The maximum number of deliveries.
     pub rows: usize,
-    /// About how many bytes of payload; at least one delivery.
+    /// The approximate maximum of payload bytes. At least one delivery is handed out.
     pub bytes: usize,
-    /// Until when it is leased.
+    /// When the lease ends.
     pub until: i64,
-    /// What is being discarded is not handed out.
+    /// The deliveries that are being discarded, which are not handed out.
     pub discard: Option<Discard>,
 }
 
@@ -34,13 +34,13 @@ pub struct Portion {
 pub struct LeasedDelivery {
     /// Its id.
     pub delivery: i64,
-    /// 1 when it is handed out for the first time.
+    /// 1 for the first time that it is handed out.
     pub attempt: i32,
     /// Its event.
     pub event: StoredEvent,
 }
 
-/// A lease that is acknowledged or moved: delivery and attempt.
+/// A lease to acknowledge or extend: delivery and attempt.
 pub type Lease = (i64, i32);
 
 /// A delivery that was acknowledged.
@@ -57,34 +57,34 @@ pub struct Acknowledged {
 }
 
 impl Store {
-    /// Leases what waits for a webhook, oldest first, at whichever node it waits.
+    /// Leases pending deliveries of a webhook, oldest first, of all nodes.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn hand_out(&self, webhook: i64, now: i64, portion: Portion) -> Result<Vec<LeasedDelivery>, StoreError> {
         write!(self, hand_out(webhook, now, portion))
     }
 
-    /// Ends leased deliveries as delivered. Returns those that were; the others were handed out again, or are final.
+    /// Ends leased deliveries as delivered, and returns them. The others were handed out again, or are final.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn acknowledge(&self, webhook: i64, leases: &[Lease], now: i64) -> Result<Vec<Acknowledged>, StoreError> {
         let (leases, node) = (leases.to_vec(), i32::from(self.node()));
         write!(self, acknowledge(node, webhook, &leases, now))
     }
 
-    /// Moves the deadlines of leased deliveries to `until`. Returns those whose deadline was moved.
+    /// Moves the deadlines of leased deliveries to `until`. Returns the deliveries whose deadline was moved.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn extend_leases(&self, webhook: i64, leases: &[Lease], until: i64) -> Result<Vec<Lease>, StoreError> {
         let leases = leases.to_vec();
         write!(self, extend_leases(webhook, &leases, until))
     }
 }
 
-/// The attempt of a delivery that was handed out and never acknowledged.
+/// The attempt of a delivery that was handed out and not acknowledged.
 pub(crate) fn not_acknowledged(row: &PendingRow, leased_at: i64) -> AttemptRow {
     AttemptRow {
         error_class: Some(ErrorClass::Timeout.as_str().to_owned()),
@@ -115,7 +115,7 @@ fn attempt(row: &PendingRow, leased_at: i64, ended_at: i64) -> AttemptRow {
         error_class: None,
         error_message: None,
         delivery_state: GOES_ON,
-        // Nothing was posted.
+        // No request was posted.
         details: "{\"url\":\"\"}".to_owned(),
         response_body: None,
     }

@@ -1,4 +1,4 @@
-//! Replays: what is kept of each, and the stretches of history that one goes through.
+//! Replays: their stored state, and the history that they read.
 
 use diesel::prelude::*;
 
@@ -23,94 +23,94 @@ pub struct ReplayRow {
     pub organization_id: i64,
     /// The caller's id for it.
     pub request_id: Option<String>,
-    /// What was asked for, as JSON.
+    /// The request, as JSON.
     pub spec: String,
     /// One of [`REPLAY_RUNNING`], [`REPLAY_SUCCEEDED`], [`REPLAY_CANCELLED`], [`REPLAY_FAILED`].
     pub state: i32,
     /// Why it failed.
     pub error: Option<String>,
-    /// It looks at events from this id.
+    /// The first event id that it reads.
     pub first_id: i64,
-    /// Up to this one.
+    /// The last event id that it reads.
     pub last_id: i64,
-    /// It is done up to this one.
+    /// It has processed events up to this one.
     pub cursor: i64,
-    /// Events looked at.
+    /// Events that it read.
     pub examined: i64,
     /// Deliveries selected.
     pub matched: i64,
-    /// Deliveries made.
+    /// Deliveries that it created.
     pub replayed: i64,
-    /// Deliveries selected and left out.
+    /// Deliveries that it selected and skipped.
     pub skipped: i64,
-    /// Who works on it.
+    /// The node that works on it.
     pub node: i32,
     /// The end of that node's lease.
     pub leased_until: i64,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: i64,
     /// When it ended.
     pub ended_at: Option<i64>,
 }
 
-/// A replay that is under way.
+/// The state of a running replay.
 pub const REPLAY_RUNNING: i32 = 0;
-/// A replay that is done.
+/// The state of a replay that is done.
 pub const REPLAY_SUCCEEDED: i32 = 1;
-/// A replay that was cancelled.
+/// The state of a replay that was cancelled.
 pub const REPLAY_CANCELLED: i32 = 2;
-/// A replay that could not go on.
+/// The state of a replay that could not continue.
 pub const REPLAY_FAILED: i32 = 3;
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// Done up to this event.
+    /// The last event that it has processed.
     pub cursor: i64,
-    /// Events looked at.
+    /// Events that it read.
     pub examined: i64,
     /// Deliveries selected.
     pub matched: i64,
-    /// Deliveries made.
+    /// Deliveries that it created.
     pub replayed: i64,
-    /// Deliveries selected and left out.
+    /// Deliveries that it selected and skipped.
     pub skipped: i64,
 }
 
-/// An event, with the last delivery of it to each webhook.
+/// An event, with its latest delivery to each webhook.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayCandidate {
     /// The event.
     pub event_id: i64,
     /// Its type.
     pub event_type: String,
-    /// By webhook: of an event that was replayed, the last one counts.
+    /// One per webhook. If an event was replayed, its last delivery counts.
     pub deliveries: Vec<DeliveryRecord>,
 }
 
-/// A stretch of events.
+/// A page of events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplayStretch {
-    /// The events, oldest first; no pings.
+    /// The events without pings, oldest first.
     pub candidates: Vec<ReplayCandidate>,
-    /// How far the stretch reaches.
+    /// The last event of the page.
     pub cursor: i64,
 }
 
 impl Store {
-    /// Stores a replay; `false` when the organization has as many under way as it may have.
+    /// Stores a replay. Returns `false` if the organization has reached its limit of running replays.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_replay(&self, row: &ReplayRow, most: i64, audit: &AuditRow) -> Result<bool, StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         write!(self, insert_replay(&row, most, &audit))
     }
 
-    /// The replay that was asked for under a request id.
+    /// The replay of a request id.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn replay_of_request(
         &self,
         organization: i64,
@@ -123,7 +123,7 @@ impl Store {
     /// One replay of an organization.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_replay(&self, organization: i64, id: i64) -> Result<Option<ReplayRow>, StoreError> {
         read!(self, get_replay(organization, id))
     }
@@ -131,7 +131,7 @@ impl Store {
     /// An organization's replays below an id, newest first.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_replays(
         &self,
         organization: i64,
@@ -142,28 +142,29 @@ impl Store {
         read!(self, list_replays(organization, before, size))
     }
 
-    /// Takes the replays under way that nobody works on, until `until`.
+    /// Takes the running replays that no node works on, until `until`.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn take_replays(&self, now: i64, until: i64) -> Result<Vec<ReplayRow>, StoreError> {
         let node = i32::from(self.node());
         write!(self, take_replays(node, now, until))
     }
 
-    /// Notes how far a replay is, and keeps it until `until`. False when it is not under way any more, or another node has it.
+    /// Stores the progress of a replay, and extends its lease to `until`. Returns false if it is no longer running, or
+    /// another node holds it.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn save_replay(&self, id: i64, progress: ReplayProgress, until: i64) -> Result<bool, StoreError> {
         let node = i32::from(self.node());
         write!(self, save_replay(id, node, progress, until))
     }
 
-    /// Ends a replay that is under way. False when it has ended already.
+    /// Ends a running replay. Returns false if it has ended already.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn end_replay(
         &self,
         id: i64,
@@ -176,10 +177,10 @@ impl Store {
         write!(self, end_replay(id, state, error.clone(), now, audit.as_ref()))
     }
 
-    /// The events of an organization after an id, up to `last`, and where their deliveries stand.
+    /// The events of an organization after an id, up to `last`, with the states of their deliveries.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn replay_stretch(
         &self,
         organization: i64,
@@ -194,16 +195,16 @@ impl Store {
     /// Events by id, with their payloads, in no order.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn events(&self, ids: &[i64]) -> Result<Vec<StoredEvent>, StoreError> {
         let ids = ids.to_vec();
         read!(self, events_of(&ids))
     }
 
-    /// The request ids among these under which events were stored, with how many webhooks each event is owed to.
+    /// Those of the request ids under which events were stored, with the number of webhooks that each event is owed to.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn events_of_requests(
         &self,
         organization: i64,
@@ -215,7 +216,7 @@ impl Store {
     /// Removes replays that ended before a time.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn forget_replays(&self, before_us: i64) -> Result<usize, StoreError> {
         write!(self, forget_replays(before_us))
     }

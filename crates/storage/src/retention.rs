@@ -1,4 +1,4 @@
-//! Retention: removes expired events step by step. One node at a time has the turn to do it.
+//! Retention: removes expired events step by step. One node at a time has the turn.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,12 @@ pub struct Expired {
     pub busy: Option<String>,
 }
 
-/// The turn to remove expired events. On PostgreSQL it is a session that holds a lock: the turn ends with this value, or with
-/// the session.
+/// The turn to remove expired events. On PostgreSQL it is a session that holds a lock: the turn ends when this value is
+/// dropped, or when the session ends.
 pub struct Retention {
     store: Store,
-    /// On PostgreSQL. Taken by a step and put back when it succeeded: after an error its transaction may still be open.
+    /// The session on PostgreSQL. A step takes it and returns it on success, because after an error its transaction may
+    /// still be open.
     session: Option<AsyncPgConnection>,
 }
 
@@ -38,7 +39,7 @@ impl Store {
     /// Takes the turn to remove expired events; `None` while another node has it.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn begin_retention(&self) -> Result<Option<Retention>, StoreError> {
         let store = self.clone();
         match &self.backend {
@@ -65,12 +66,12 @@ impl Store {
 }
 
 impl Retention {
-    /// A step: looks at some of the events after the id `after` and before the id `before`, and removes those without a pending
-    /// delivery, with everything that belongs to them. PostgreSQL drops a day as a whole when no delivery of it is pending.
-    /// [`Expired::next`] says where to go on.
+    /// Makes one step: reads some of the events after the id `after` and before the id `before`, and removes those
+    /// without a pending delivery, with all their rows. PostgreSQL drops a day as a whole if none of its deliveries is
+    /// pending. [`Expired::next`] is the position to continue from.
     ///
     /// # Errors
-    /// When the store does not answer. The turn is over then.
+    /// Fails if the store does not answer. The turn has ended then.
     pub async fn step(&mut self, after: i64, before: i64) -> Result<Expired, StoreError> {
         match &self.store.backend {
             Backend::Sqlite(store) => {
@@ -96,18 +97,18 @@ pub(crate) fn last_delivery_of(event: i64) -> i64 {
     event.saturating_add(i64::try_from(FANOUT_MAX).unwrap_or(i64::MAX))
 }
 
-/// What is to be done with a stretch of events.
+/// The events of a step, split into those to remove and those to keep.
 pub(crate) struct Stretch {
-    /// Those that nothing is pending of.
+    /// Those without a pending delivery.
     pub(crate) removable: Vec<i64>,
     /// Those that stay.
     pub(crate) kept: Vec<i64>,
-    /// The last event that was looked at.
+    /// The last event that was read.
     pub(crate) last: i64,
 }
 
 impl Stretch {
-    /// Tells events apart by the sorted list of those that something is pending of; `limit` are removed at most.
+    /// Splits events by the sorted list of those with pending deliveries. At most `limit` are removable.
     pub(crate) fn of(ids: &[i64], pending: &[i64], limit: usize) -> Self {
         let mut stretch = Self {
             removable: Vec::new(),
@@ -128,10 +129,10 @@ impl Stretch {
     }
 }
 
-/// An event that may be removed: its id, its organization, the webhooks that it is owed to, and its request id.
+/// An event that may be removed: its id, organization, list of webhooks, and request id.
 pub(crate) type Removable = (i64, i64, Vec<u8>, Option<String>);
 
-/// The events of each organization that have a request id, with these ids.
+/// The events of each organization with a request id, and these ids.
 pub(crate) fn requests(rows: &[Removable]) -> impl Iterator<Item = ((i64, Vec<i64>), Vec<&str>)> {
     let mut by_organization: BTreeMap<i64, (Vec<i64>, Vec<&str>)> = BTreeMap::new();
     for (id, organization, _, request) in rows {
@@ -146,7 +147,7 @@ pub(crate) fn requests(rows: &[Removable]) -> impl Iterator<Item = ((i64, Vec<i6
         .map(|(organization, (events, requests))| ((organization, events), requests))
 }
 
-/// Runs of events with none between them that stays: the first event, the last one, and the last delivery of that.
+/// Runs of events without a kept one between them: the first event, the last one, and the last one's last delivery.
 pub(crate) fn runs(rows: &[Removable], kept: &[i64]) -> Vec<(i64, i64, i64)> {
     let place = |id: i64| kept.partition_point(|kept| *kept < id);
     let runs = rows.chunk_by(|a, b| place(a.0) == place(b.0));

@@ -1,4 +1,4 @@
-//! The event's row, and how its list of webhooks is kept: 8 bytes each, little-endian.
+//! The event's row. Its list of webhooks has 8 bytes for each, little-endian.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use hookwright_domain::id::{EventId, time_us};
 
 use crate::{batch::StoredEvent, records::EventRecord, schema::events};
 
-/// An event as its table has it.
+/// An event as its table stores it.
 #[derive(Clone, Debug, Queryable)]
 pub(crate) struct EventRow {
     pub(crate) id: i64,
@@ -29,7 +29,7 @@ pub(crate) struct EventRow {
     pub(crate) replay_of: Option<i64>,
 }
 
-/// An event as lists show it: of the payload the size alone.
+/// An event as lists show it, with only the size of its payload.
 #[derive(Clone, Debug, Queryable)]
 pub(crate) struct EventHead {
     pub(crate) id: i64,
@@ -94,7 +94,7 @@ pub(crate) fn head() -> Head {
     )
 }
 
-/// How many bytes a payload has. It is not read for that.
+/// The length of a payload in bytes, without reading it.
 pub(crate) fn payload_length() -> SqlLiteral<BigInt> {
     sql("CAST(length(payload) AS BIGINT)")
 }
@@ -104,7 +104,7 @@ pub(crate) fn beginning(bytes: usize) -> SqlLiteral<Binary> {
     sql(&format!("substr(payload, 1, {bytes})"))
 }
 
-/// An event without what is long.
+/// An event without its long columns.
 #[derive(Clone, Debug, Queryable)]
 pub(crate) struct EventOutline {
     pub(crate) id: i64,
@@ -132,7 +132,7 @@ pub(crate) const OUTLINE: (
     events::ordering_key,
 );
 
-/// A delivery that an event is owed to a webhook by.
+/// A delivery of an event to a webhook.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owed<'a> {
     pub(crate) event: &'a EventOutline,

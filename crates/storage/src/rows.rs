@@ -1,4 +1,4 @@
-//! Rows as the store keeps them, the same on both stores. Times are microseconds since the Unix epoch.
+//! Rows of the store, the same on both stores. Times are microseconds since the Unix epoch.
 
 use diesel::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct OrganizationRow {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// A name for people.
+    /// A display name.
     pub display_name: String,
     /// When it was created.
     pub created_at: i64,
@@ -33,11 +33,11 @@ pub struct EventTypeRow {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// What it stands for.
+    /// What it means.
     pub description: String,
     /// Its JSON Schema.
     pub json_schema: Option<String>,
-    /// What becomes of an event that does not fit: the text of a [`hookwright_domain::outcome::SchemaMode`].
+    /// What happens to an event that does not fit the schema: the text of a [`hookwright_domain::outcome::SchemaMode`].
     pub schema_mode: String,
     /// How many schemas it has had.
     pub schema_version: i32,
@@ -49,7 +49,7 @@ pub struct EventTypeRow {
     pub created_at: i64,
     /// When it was last changed.
     pub updated_at: i64,
-    /// JSON array of the ids of the only organizations that see it; `None` for all.
+    /// JSON array of the ids of the only organizations that can see it; `None` for all.
     pub visible_to: Option<String>,
 }
 
@@ -60,9 +60,9 @@ pub struct SchemaRow {
     pub event_type_id: i64,
     /// 1 for the first.
     pub version: i32,
-    /// The schema; `None` for a version that took it away.
+    /// The schema; `None` for a version that removed it.
     pub json_schema: Option<String>,
-    /// Since when it holds.
+    /// Since when it applies.
     pub created_at: i64,
 }
 
@@ -74,13 +74,13 @@ pub struct WebhookRow {
     pub id: i64,
     /// The organization it belongs to.
     pub organization_id: i64,
-    /// Where deliveries are posted; empty for one whose deliveries are fetched.
+    /// The URL that deliveries are posted to; empty for a webhook whose deliveries are pulled.
     pub payload_url: String,
-    /// Whether deliveries are fetched, not posted.
+    /// Whether deliveries are pulled, not posted.
     pub pull: bool,
     /// JSON array of event types.
     pub events: String,
-    /// A CEL expression that events must match; empty for none.
+    /// A CEL expression that events must match; empty for no filter.
     pub filter: String,
     /// Whether events are sent.
     pub active: bool,
@@ -88,21 +88,21 @@ pub struct WebhookRow {
     pub disabled_reason: Option<String>,
     /// When the service disabled it.
     pub disabled_at: Option<i64>,
-    /// A note for people.
+    /// A note for users.
     pub description: String,
     /// The owner's headers, sealed; empty for none.
     pub headers: Vec<u8>,
     /// How long an attempt may take.
     pub timeout_ms: i64,
-    /// JSON array of delays; `None` for the installation's.
+    /// JSON array of delays; `None` for the installation's default.
     pub retry_delays_ms: Option<String>,
-    /// Attempts per second at most.
+    /// The limit on attempts per second.
     pub rate_limit: Option<f64>,
-    /// Whether deliveries go one after another, by ordering key.
+    /// Whether deliveries of an ordering key are sent in order, one at a time.
     pub ordered: bool,
-    /// Whether an ordered delivery that fails for good holds up its key.
+    /// Whether an ordered delivery that fails permanently blocks its key.
     pub pauses: bool,
-    /// Whether TLS certificates go unverified.
+    /// Whether TLS certificates are not verified.
     pub insecure_skip_verify: bool,
     /// The ed25519 key, sealed.
     pub ed25519: Option<Vec<u8>>,
@@ -150,30 +150,30 @@ pub struct AttemptRow {
     pub started_at: i64,
     /// How long it took.
     pub duration_us: i64,
-    /// The HTTP status, if one came.
+    /// The HTTP status of the response, if there was one.
     pub status: Option<i32>,
     /// Why it failed.
     pub error_class: Option<String>,
-    /// Why it failed, for people.
+    /// The reason as text.
     pub error_message: Option<String>,
-    /// What it made of the delivery: [`GOES_ON`], [`DELIVERED`] or [`FAILED`].
+    /// The state of the delivery after it: [`GOES_ON`], [`DELIVERED`] or [`FAILED`].
     pub delivery_state: i32,
     /// Request and response as JSON.
     pub details: String,
-    /// The first part of the response's body.
+    /// The first part of the response body.
     pub response_body: Option<Vec<u8>>,
 }
 
-/// The delivery goes on after this attempt.
+/// The delivery continues after this attempt.
 pub const GOES_ON: i32 = 0;
 /// This attempt delivered it.
 pub const DELIVERED: i32 = 1;
-/// This attempt was its last.
+/// This attempt was the last one.
 pub const FAILED: i32 = 2;
 /// The state of a delivery that was cancelled.
 pub const ENDING_CANCELLED: i32 = 3;
 
-/// A delivery that waits in the store.
+/// A pending delivery in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = pending_deliveries)]
 pub struct PendingRow {
@@ -189,30 +189,30 @@ pub struct PendingRow {
     pub due_at: i64,
     /// Attempts made so far.
     pub attempts: i32,
-    /// The key that it is ordered by; `None` for a delivery that is not ordered.
+    /// The ordering key; `None` for a delivery that is not ordered.
     pub ordering_key: Option<String>,
 }
 
 /// The due time of an ordered delivery that waits behind another one of its key.
 pub const FOLLOWS: i64 = i64::MAX;
-/// The due time of an ordered delivery that failed for good and holds up its key until somebody decides.
+/// The due time of an ordered delivery that failed permanently and blocks its key until someone retries or skips it.
 pub const PAUSED: i64 = i64::MAX - 1;
 
-/// What the next attempt of a delivery waits for.
+/// What a delivery's next attempt depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextAttempt {
-    /// For this time.
+    /// It is due at this time.
     DueAt(i64),
-    /// For the end of another delivery of its key.
+    /// It follows the end of another delivery of its key.
     Follows,
-    /// For somebody to decide.
+    /// It needs a retry or a skip.
     Paused,
-    /// The store does not say: the delivery is in some node's memory, or no attempt is made any more.
+    /// The store does not know: the delivery is in a node's memory, or gets no more attempts.
     Unknown,
 }
 
 impl NextAttempt {
-    /// The time that it is due at, if there is one.
+    /// Its due time, if it has one.
     pub fn due_at(self) -> Option<i64> {
         match self {
             Self::DueAt(due_at) => Some(due_at),
@@ -222,7 +222,7 @@ impl NextAttempt {
 }
 
 impl PendingRow {
-    /// What the next attempt waits for.
+    /// What the next attempt depends on.
     pub fn next_attempt(&self) -> NextAttempt {
         match self.due_at {
             FOLLOWS => NextAttempt::Follows,
@@ -232,7 +232,7 @@ impl PendingRow {
     }
 }
 
-/// A delivery that ended without an attempt's doing.
+/// A delivery that ended without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = delivery_endings)]
 pub struct EndingRow {
@@ -252,19 +252,19 @@ pub struct EndingRow {
     pub ended_at: i64,
 }
 
-/// What is known of a failing webhook.
+/// The health of a failing webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthRow {
     /// The webhook.
     pub webhook_id: i64,
-    /// When it first failed after its last success, by the schedule clock; `None` when it no longer fails.
+    /// When it first failed after its last success, by the schedule clock; `None` if it no longer fails.
     pub failing_since: Option<i64>,
-    /// How often it has failed since.
+    /// How often it has failed since then.
     pub failures: i32,
 }
 
 impl HealthRow {
-    /// A row of the webhooks that fail: the webhook, since when, and how often.
+    /// The health of a failing webhook: the webhook, since when it fails, and how often it has failed.
     pub(crate) fn failing((webhook_id, since, failures): (i64, i64, i32)) -> Self {
         Self {
             webhook_id,
@@ -274,22 +274,22 @@ impl HealthRow {
     }
 }
 
-/// What came of a webhook's attempts since the store was last told: a success ends the failures that the store knows of, and the
-/// failures after it are added to what is there. Times are those of the schedule clock.
+/// The results of a webhook's attempts since the last report to the store. A success ends the failures in the store,
+/// and the failures after it are added. Times are those of the schedule clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthChange {
     /// The webhook.
     pub webhook_id: i64,
-    /// When the last success was.
+    /// The time of the last success.
     pub succeeded_at: Option<i64>,
-    /// When the first failure after it was.
+    /// The time of the first failure after it.
     pub failing_since: Option<i64>,
     /// How many failures there were after it.
     pub failures: i32,
 }
 
 impl HealthChange {
-    /// Of a webhook of which nothing was told yet.
+    /// No results of a webhook.
     pub fn none(webhook_id: i64) -> Self {
         Self {
             webhook_id,
@@ -313,31 +313,31 @@ impl HealthChange {
     }
 }
 
-/// When a webhook is disabled for its failures.
+/// The rule by which a webhook is disabled for its failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailingRule {
-    /// After at least so many failures.
+    /// The minimum number of failures.
     pub failures_min: i32,
-    /// If it has only failed since before this time, by the schedule clock.
+    /// The time, by the schedule clock, since when it must have only failed.
     pub since: i64,
-    /// A success is stored only if the last one that a node stored is older than this, in microseconds.
+    /// A node stores a success only if the last stored one is older than this, in microseconds.
     pub success_interval_us: i64,
 }
 
 impl FailingRule {
-    /// Whether a webhook is to be disabled for these failures, after a success that was stored.
+    /// Whether these failures, after a stored success, disable a webhook.
     pub(crate) fn is_met(&self, failing_since: i64, failures: i32, succeeded_at: Option<i64>) -> bool {
         let succeeded_before = succeeded_at.map_or(i64::MIN, |at| at.saturating_add(self.success_interval_us));
         failures >= self.failures_min && failing_since.max(succeeded_before) <= self.since
     }
 }
 
-/// What came of the request to disable a webhook for its failures.
+/// The result of disabling a webhook for its failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disabling {
     /// It is disabled.
     Disabled,
-    /// It is disabled, and an operation makes due what waits in order: the webhook is not ordered any more.
+    /// It is disabled and no longer ordered, and an operation makes its ordered deliveries due.
     Releasing,
     /// It has succeeded meanwhile, or was changed.
     Kept,
@@ -351,11 +351,11 @@ pub struct TokenRow {
     pub id: i64,
     /// SHA-256 of its text.
     pub hash: Vec<u8>,
-    /// A name for people.
+    /// A display name.
     pub name: String,
-    /// What it allows.
+    /// Its scope.
     pub scope: String,
-    /// The only organization that it is good for.
+    /// The only organization that it is valid for.
     pub organization_id: Option<i64>,
     /// When it was made.
     pub created_at: i64,
@@ -365,23 +365,23 @@ pub struct TokenRow {
     pub revoked_at: Option<i64>,
 }
 
-/// A session of the console that was ended.
+/// An ended session of the console.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = ended_sessions)]
 pub struct EndedSessionRow {
     /// Its id.
     pub id: Vec<u8>,
-    /// The token that it was begun with.
+    /// The token that opened it.
     pub token_id: i64,
     /// When it began.
     pub began_at: i64,
-    /// Until when this matters: it would have ended by itself then.
+    /// Until when the record is needed: the session would have expired then.
     pub ended_until: i64,
-    /// Whether every session of the token that began earlier is over too.
+    /// Whether all earlier sessions of the token have ended, too.
     pub and_earlier: bool,
 }
 
-/// A portal link that was revoked.
+/// A revoked portal link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = revoked_portal_links)]
 pub struct RevokedLinkRow {
@@ -389,27 +389,27 @@ pub struct RevokedLinkRow {
     pub link_id: i64,
     /// The organization that it opened.
     pub organization_id: i64,
-    /// Until when this matters: it would have ended by itself by then.
+    /// Until when the record is needed: the link would have expired then.
     pub revoked_until: i64,
 }
 
-/// A line of the audit log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = audit_log)]
 pub struct AuditRow {
     /// Its id.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub at: i64,
-    /// Who: the id of a token or a portal link, or `hookwright`.
+    /// The actor: the id of a token or a portal link, or `hookwright`.
     pub actor: String,
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// To what.
+    /// The resource that it concerns.
     pub resource: String,
-    /// More, as a JSON object. Never a secret.
+    /// Details, as a JSON object. Never a secret.
     pub details: String,
-    /// The organization that it is about.
+    /// The organization that it concerns.
     pub organization_id: Option<i64>,
 }
 
@@ -426,20 +426,20 @@ pub struct CatalogueRows {
     pub signing_secrets: Vec<SecretRow>,
     /// Every token.
     pub tokens: Vec<TokenRow>,
-    /// Sessions of the console that were ended.
+    /// Ended sessions of the console.
     pub ended_sessions: Vec<EndedSessionRow>,
-    /// Portal links that were revoked.
+    /// Revoked portal links.
     pub revoked_links: Vec<RevokedLinkRow>,
     /// Backlogs that are being discarded.
     pub discards: Vec<crate::operations::OperationRow>,
 }
 
-/// Whether an update found the row as its caller knew it.
+/// Whether an update found the row that its caller knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateOutcome {
-    /// It did.
+    /// The row was updated.
     Updated,
-    /// It did, and an operation makes due what waits in order: the webhook is not ordered any more.
+    /// The row was updated. The webhook is no longer ordered, and an operation makes its ordered deliveries due.
     Releasing,
     /// The row was changed meanwhile, or is gone: nothing was written.
     Stale,

@@ -1,12 +1,13 @@
-//! The schedule clock of [`clock`], kept over restarts and over the nodes of one database.
+//! The schedule clock of [`clock`], preserved over restarts and shared by the nodes of one database.
 //!
-//! The store keeps by how much the schedule clock is ahead of the reference clock: 0 until somebody sets the reference clock.
-//! A server that starts goes on from there, and never before the last time that the store knows of. So a clock that is set while
-//! no server runs makes nothing wait either.
+//! The store keeps how far the schedule clock is ahead of the reference clock: 0 until the reference clock is set. A
+//! server that starts continues from there, and never before the last time in the store. So no delivery waits if a
+//! clock is set while no server runs.
 //!
-//! On SQLite the reference is the machine's wall clock, and the record goes with every checkpoint. On PostgreSQL it is the
-//! database's clock, measured with every heartbeat, so that the clock of one node has no say in what is due. A node that finds
-//! the database's clock set writes the new distance; the others find it changed, and follow.
+//! On SQLite the reference is the machine's wall clock, and the record is stored with every watermark. On PostgreSQL it
+//! is the database's clock, measured with every heartbeat, so that the clock of one node has no influence on what is
+//! due. A node that detects a change of the database's clock stores the new distance. The other nodes detect the new
+//! distance and follow.
 
 use crate::{
     clock,
@@ -17,10 +18,10 @@ use crate::{
 /// The setting that holds the record.
 pub(crate) const SCHEDULE: &str = "schedule_clock";
 
-/// A clock that is set by less than this is no event: the schedule follows it.
+/// A smaller change of a clock is not reported: the schedule clock follows it.
 pub const JUMP_MIN_US: i64 = 2_000_000;
 
-/// Two clocks at one moment.
+/// The readings of two clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) reference: i64,
@@ -28,7 +29,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Now, by the wall clock.
+    /// The current readings, with the wall clock as the reference.
     pub(crate) fn of_wall() -> Self {
         Self {
             reference: clock::now_us(),
@@ -44,7 +45,7 @@ impl Record {
         [self.reference.to_le_bytes(), self.schedule.to_le_bytes()].concat()
     }
 
-    /// `None` for what is no record.
+    /// Parses a record; `None` if it is invalid.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (reference, schedule) = bytes.split_first_chunk::<8>()?;
         Some(Self {
@@ -54,8 +55,9 @@ impl Record {
     }
 }
 
-/// The schedule clock at start, when the reference clock shows `reference`, and by how much that one was set back meanwhile.
-/// It was `ahead` of that one when a server last ran, and `known` is a time of it that is past.
+/// The schedule clock at the start, when the reference clock shows `reference`, and how far the reference clock was set
+/// back meanwhile. The schedule clock was `ahead` of it when a server last ran, and `known` is a past time of the
+/// schedule clock.
 pub(crate) fn start(ahead: i64, reference: i64, known: i64) -> (i64, i64) {
     let expected = reference.saturating_add(ahead);
     let schedule = expected.max(known);
@@ -63,22 +65,22 @@ pub(crate) fn start(ahead: i64, reference: i64, known: i64) -> (i64, i64) {
     (schedule, if set_back >= JUMP_MIN_US { set_back } else { 0 })
 }
 
-/// What follows from a look at the database's clock.
+/// The consequence of a reading of the database's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The clocks agree.
     Keep,
-    /// The schedule clock moves by so much.
+    /// The schedule clock moves by this much.
     Follow(i64),
-    /// The database's clock was set by so much: the schedule clock stays, and the store must know how far it is ahead now.
+    /// The database's clock was set by this much. The schedule clock stays, and its new distance must be stored.
     Set(i64),
 }
 
-/// What a node does when the database's clock and the stored distance say that its schedule clock should be ahead by `ahead`,
-/// as far as that can be told: give or take `uncertainty`.
+/// Decides what a node does if its schedule clock should be ahead by `ahead`, according to the database's clock and the
+/// stored distance, with an error of at most `uncertainty`.
 ///
-/// `decided` says that another node has changed the stored distance. A node whose machine stood still for up to `patience`
-/// follows the others; one that stood still for longer has lost its lease, and starts its clock anew.
+/// `decided` is true if another node has changed the stored distance. A node whose machine was suspended for up to
+/// `patience` follows the others. After a longer time it has lost its lease, and starts its clock again.
 pub(crate) fn judge(ahead: i64, uncertainty: i64, decided: bool, patience: i64) -> Verdict {
     let size = ahead.saturating_abs();
     if size <= uncertainty {
@@ -93,11 +95,11 @@ pub(crate) fn judge(ahead: i64, uncertainty: i64, decided: bool, patience: i64) 
 }
 
 impl Store {
-    /// Starts the schedule clock. To be called once, before anything is scheduled. Returns by how many microseconds the
-    /// reference clock was set back since a server last ran.
+    /// Starts the schedule clock. Must be called once, before anything is scheduled. Returns how far the reference
+    /// clock was set back since a server last ran, in microseconds.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn start_clock(&self) -> Result<i64, StoreError> {
         if let Backend::Postgres(store) = &self.backend {
             return store.start_clock().await;
@@ -112,11 +114,11 @@ impl Store {
         Ok(set_back)
     }
 
-    /// Stores how far the schedule clock is ahead of the wall clock, where that is the reference: it was set, or the server
-    /// stops.
+    /// Stores how far the schedule clock is ahead of the wall clock, if that is the reference: after the wall clock was
+    /// set, or when the server stops.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn keep_clock(&self) -> Result<(), StoreError> {
         match self.backend {
             Backend::Sqlite(_) => self.put_setting(SCHEDULE, &Record::of_wall().to_bytes()).await,
@@ -157,9 +159,13 @@ mod tests {
         assert_eq!(
             start(ahead, NOW - HOUR, known),
             (NOW + HOUR, HOUR),
-            "set back: never before what is past"
+            "set back: never before a known time"
         );
-        assert_eq!(start(0, NOW - SECOND, NOW), (NOW, 0), "a second is no event");
+        assert_eq!(
+            start(0, NOW - SECOND, NOW),
+            (NOW, 0),
+            "a change by one second is not reported"
+        );
     }
 
     #[test]
@@ -172,9 +178,13 @@ mod tests {
         assert_eq!(
             alone(3 * SECOND),
             Verdict::Follow(3 * SECOND),
-            "it stood still for less than its lease"
+            "suspended for less than its lease"
         );
-        assert_eq!(alone(-40_000), Verdict::Follow(-10_000), "clocks drift: gently");
+        assert_eq!(
+            alone(-40_000),
+            Verdict::Follow(-10_000),
+            "clocks drift: corrected in small steps"
+        );
         assert_eq!(
             judge(-HOUR, 1_000, true, lease),
             Verdict::Follow(-HOUR),
@@ -183,7 +193,7 @@ mod tests {
         assert_eq!(
             judge(HOUR, 2 * HOUR, false, lease),
             Verdict::Keep,
-            "an answer that took long tells nothing"
+            "a slow answer is too uncertain"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! The tables as Diesel sees them: the same types on both stores. A test compares this with the catalogue of each.
+//! The tables as Diesel sees them: the same types on both stores. A test compares this with each store's schema
+//! catalogue.
 #![expect(missing_docs, reason = "the migrations describe tables and columns")]
 
 use diesel::{allow_tables_to_appear_in_same_query, table};

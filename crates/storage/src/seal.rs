@@ -1,7 +1,7 @@
-//! Secrets at rest: ChaCha20-Poly1305 (RFC 8439) under a master key, with the place that a value belongs to bound in, so that
-//! a value copied to another row does not open there.
+//! Encryption of secrets at rest: ChaCha20-Poly1305 (RFC 8439) under a master key. The associated data names the place
+//! of a value, so that a value copied to another row does not open there.
 //!
-//! Sealed form: a version byte, a random nonce of 12 bytes, the ciphertext with its tag.
+//! Sealed form: a version byte, a random nonce of 12 bytes, and the ciphertext with its tag.
 
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -11,12 +11,12 @@ use ring::{
 
 const VERSION: u8 = 1;
 
-/// A sealed value does not open: altered, of another place, or under another key.
+/// A sealed value does not open: it was altered, moved, or sealed under another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed value does not open: it was altered, moved, or sealed under another master key")]
 pub struct UnsealError;
 
-/// The key that secrets are sealed under.
+/// The key that encrypts secrets.
 pub struct MasterKey {
     bytes: [u8; 32],
     key: LessSafeKey,
@@ -38,27 +38,28 @@ impl MasterKey {
         }
     }
 
-    /// Makes a key.
+    /// Generates a key.
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// Panics if the operating system provides no randomness.
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
         SystemRandom::new()
             .fill(&mut bytes)
-            .expect("the operating system gives randomness");
+            .expect("the operating system provides randomness");
         Self::new(bytes)
     }
 
-    /// Its bytes, to be stored once.
+    /// The bytes of the key, which are stored once.
     pub fn expose(&self) -> &[u8; 32] {
         &self.bytes
     }
 
-    /// A key of its own for one purpose (HKDF with SHA-256, RFC 5869): what is sealed under it opens under no other.
+    /// Derives a key for one purpose (HKDF with SHA-256, RFC 5869). A value that is sealed under it does not open under
+    /// any other key.
     ///
     /// # Panics
-    /// Never: a key of 32 bytes is not too long for HKDF.
+    /// Never: a key of 32 bytes is short enough for HKDF.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> Self {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"hookwright");
@@ -66,19 +67,19 @@ impl MasterKey {
         salt.extract(&self.bytes)
             .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
             .and_then(|material| material.fill(&mut bytes))
-            .expect("32 bytes are what the hash gives");
+            .expect("the hash returns 32 bytes");
         Self::new(bytes)
     }
 
     /// Seals a value for a place.
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// Panics if the operating system provides no randomness.
     pub fn seal(&self, plain: &[u8], place: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new()
             .fill(&mut nonce)
-            .expect("the operating system gives randomness");
+            .expect("the operating system provides randomness");
         let mut text = plain.to_vec();
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
@@ -93,7 +94,7 @@ impl MasterKey {
     /// Opens a value of a place.
     ///
     /// # Errors
-    /// When it is not what was sealed for this place under this key.
+    /// Fails unless the value was sealed for this place under this key.
     pub fn open(&self, sealed: &[u8], place: &[u8]) -> Result<Vec<u8>, UnsealError> {
         let (version, rest) = sealed.split_first().ok_or(UnsealError)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(UnsealError)?;

@@ -1,6 +1,7 @@
-//! SQLite: bundled, in WAL mode, synced at every commit.
+//! The store on SQLite: bundled, in WAL mode, synced at every commit.
 //!
-//! One connection writes: the committer's batches and changes of configuration take turns for it. A few read beside it.
+//! One connection writes: the committer's batches and configuration changes take turns on it. Several connections read
+//! beside it.
 
 mod checkpoint;
 mod commit;
@@ -47,27 +48,29 @@ use crate::{
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-/// How many pages the log may hold before a commit itself writes it back into the file: never, while [`checkpoint`] does.
+/// How many pages the log may contain before a commit copies it into the file. It never gets that far while
+/// [`checkpoint`] works.
 const CHECKPOINT_PAGES: u32 = 65_536;
 
 /// How long a statement waits for a lock of another process.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
-/// About how many bytes of the log one changed row takes, with its entries in indexes.
+/// The approximate size in the log of one changed row, with its index entries.
 const CHANGED_BYTES: u64 = 1_024;
 
-/// How often the log tells what takes long at the start.
+/// How often the log reports slow steps of the start.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-/// How long a planted migration or opening takes: longer than a query may.
+/// The duration of a planted slow migration or opening: longer than the limit for a query.
 const SLOW_START: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
 
-/// How many free pages stay in the file, and how many are given back at once.
+/// How many free pages stay in the file, and how many are released at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
 const GIVEN_BACK_PAGES: i64 = 256;
-/// About how many bytes of the log that takes: pages of 8 KiB are moved from the end of the file, and their parents changed.
+/// The approximate size in the log of releasing these: pages of 8 KiB are moved from the end of the file, and their
+/// parents change.
 const GIVEN_BACK_BYTES: u64 = 2 * GIVEN_BACK_PAGES.cast_unsigned() * 8_192;
 
-/// See the module.
+/// The store on SQLite.
 #[derive(Clone)]
 pub(crate) struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
@@ -76,11 +79,11 @@ pub(crate) struct Sqlite {
     checkpointer: Checkpointer,
     /// The write-ahead log.
     log: Arc<Path>,
-    /// Locked for as long as the store is open.
+    /// Held as long as the store is open.
     _lock: Arc<File>,
 }
 
-/// A value that the service keeps for itself, in a store that is not open.
+/// Reads a value that the service keeps for itself, from a store that is not open.
 pub(crate) async fn peek_setting(path: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let (path, key) = (path.to_owned(), key.to_owned());
     patiently("opening the file", move |_| {
@@ -90,7 +93,7 @@ pub(crate) async fn peek_setting(path: &str, key: &str) -> Result<Option<Vec<u8>
     .await
 }
 
-/// Runs the migrations that are missing, for as long as they take.
+/// Runs the missing migrations without a time limit.
 pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
     let path = path.to_owned();
     patiently("opening the file", move |progress| {
@@ -124,7 +127,7 @@ impl Sqlite {
     pub(crate) async fn open(path: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         let (path, readers, unsafe_allowed) =
             (path.to_owned(), options.readers.max(1), options.allow_unsafe_durability);
-        // A log that a crash left is read first, however large it is.
+        // SQLite first reads a log that a crash left, however large it is.
         patiently("opening the file", move |_| {
             crate::fault::sleep_if_planted("slow-start", SLOW_START);
             let lock = Arc::new(lock(&path)?);
@@ -179,8 +182,8 @@ impl Sqlite {
         .await
     }
 
-    /// Gives some of the pages that were freed back to the file system, and tells whether there are more. Some are kept: new
-    /// rows will need them.
+    /// Releases some of the free pages to the file system, and returns whether there are more. Some free pages are kept
+    /// for new rows.
     pub(crate) async fn give_back(&self) -> Result<bool, StoreError> {
         let store = self.clone();
         blocking(move || {
@@ -202,7 +205,7 @@ impl Sqlite {
         .await
     }
 
-    /// Runs a change of configuration in a transaction of its own.
+    /// Runs a configuration change in a separate transaction.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         ping: Option<NewEvent>,
@@ -222,7 +225,7 @@ impl Sqlite {
             })?;
             let rows = changes(&mut writer)?.saturating_sub(before);
             drop(writer);
-            // Work of many steps would fill the log, and the commit that then writes it back would take long.
+            // Work with many steps would fill the log, and the commit that then copies it would take long.
             store.checkpointer.wrote(rows.saturating_mul(CHANGED_BYTES));
             Ok(done)
         })
@@ -239,7 +242,8 @@ impl Sqlite {
     }
 }
 
-/// Runs work on a thread that may block, of which no caller needs to know whether it was done. The work goes on when the deadline has passed; its caller does not.
+/// Runs work on a blocking thread, if no caller needs to know whether it was done. The work continues after the
+/// deadline, although its caller gets an error.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -250,15 +254,15 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Whether a change has begun, or its caller has given it up before: one of the two, whichever comes first.
+/// Whether a change has begun or its caller has given up, whichever happens first.
 #[derive(Clone, Default)]
 struct Turn(Arc<OnceLock<bool>>);
 
 impl Turn {
-    /// To be called before anything is changed.
+    /// Must be called before anything is changed.
     ///
     /// # Errors
-    /// When the caller has given the change up.
+    /// Fails if the caller has given up.
     fn begin(&self) -> Result<(), StoreError> {
         if *self.0.get_or_init(|| true) {
             Ok(())
@@ -267,14 +271,14 @@ impl Turn {
         }
     }
 
-    /// True if it had not begun, and never will.
+    /// Returns true if the change has not begun. It never will then.
     fn give_up(&self) -> bool {
         !self.0.get_or_init(|| false)
     }
 }
 
-/// Runs a change on a thread that may block. The limit holds until the change begins; from then on its caller waits for its end. So a
-/// caller that is told of a timeout knows that nothing was changed.
+/// Runs a change on a blocking thread. The deadline applies until the change begins; from then on the caller waits for
+/// its end. So a caller that gets a timeout knows that nothing was changed.
 async fn changing<T: Send + 'static>(
     limit: impl Future<Output = ()>,
     work: impl FnOnce(&Turn) -> Result<T, StoreError> + Send + 'static,
@@ -295,7 +299,7 @@ async fn changing<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(StoreError::Unreachable(error.to_string())))
 }
 
-/// What work without a time limit is at, for the log.
+/// The current step of work without a time limit, for the log.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<String>>);
 
@@ -305,7 +309,7 @@ impl Progress {
     }
 }
 
-/// Runs work on a thread that may block, for as long as it takes. The log tells from time to time that it is still running.
+/// Runs work on a blocking thread without a time limit. The log reports from time to time that it is still running.
 async fn patiently<T: Send + 'static>(
     what: &str,
     work: impl FnOnce(&Progress) -> Result<T, StoreError> + Send + 'static,
@@ -329,7 +333,7 @@ async fn patiently<T: Send + 'static>(
 fn connect(path: &str) -> Result<SqliteConnection, StoreError> {
     let mut conn =
         SqliteConnection::establish(path).map_err(|error| StoreError::Unreachable(format!("{path}: {error}")))?;
-    // The page size counts only before the first table is made; everything else, on every connection.
+    // The page size has an effect only before the first table is created. The other settings apply to every connection.
     conn.batch_execute(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
          PRAGMA page_size = 8192;
@@ -386,7 +390,7 @@ fn check_not_newer(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     known_versions(&applied)
 }
 
-/// Every applied migration must be one that this version has.
+/// Checks that this version has every applied migration.
 fn known_versions(applied: &[diesel::migration::MigrationVersion<'static>]) -> Result<(), StoreError> {
     let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
         MIGRATIONS.migrations().map_err(migration_error)?;
@@ -431,7 +435,7 @@ mod tests {
         let (go_on, waits) = mpsc::channel();
         let (tell, told) = oneshot::channel();
         let changed = changing(ready(()), move |turn| {
-            // Its turn comes when nobody waits for it any more.
+            // It gets its turn after its caller has given up.
             waits.recv().unwrap();
             tell.send(turn.begin().is_ok()).unwrap();
             Ok(())

@@ -1,4 +1,4 @@
-//! Statistics: what happened in each minute and hour, as small rows that are added to.
+//! Statistics: the counts of each minute and hour, in small rows that are added to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,14 +12,14 @@ use crate::{
     store::{Backend, Store, read, write},
 };
 
-/// The lengths of periods in seconds, and how long each kind is kept in microseconds.
+/// The lengths of periods in seconds, and how long each kind is kept, in microseconds.
 pub const PERIODS: [(i64, i64); 2] = [(60, 6 * 3_600_000_000), (3_600, 90 * 86_400_000_000)];
-/// The subject of what concerns the whole installation.
+/// The subject that stands for the whole installation.
 pub const INSTALLATION: i64 = 0;
 /// How many rows are written in one transaction.
 const ROWS: usize = 200;
 
-/// What was counted.
+/// Counts and durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Attempts made.
@@ -28,16 +28,16 @@ pub struct Tally {
     pub failed_attempts: i64,
     /// Deliveries that were delivered.
     pub delivered: i64,
-    /// Deliveries that failed for good.
+    /// Deliveries that failed permanently.
     pub failed: i64,
-    /// How long attempts took, in microseconds.
+    /// The durations of attempts, in microseconds.
     pub durations: Histogram,
-    /// How long it took from publication to delivery, in microseconds.
+    /// The times from publication to delivery, in microseconds.
     pub latencies: Histogram,
 }
 
 impl Tally {
-    /// Adds what another one counted.
+    /// Adds another tally.
     pub fn add(&mut self, other: &Self) {
         self.attempts += other.attempts;
         self.failed_attempts += other.failed_attempts;
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// What was counted of a subject in a period.
+/// The statistics of a subject in a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsRow {
     /// A webhook, an organization, or [`INSTALLATION`].
@@ -57,15 +57,15 @@ pub struct StatsRow {
     pub period: i64,
     /// When it began.
     pub started_at: i64,
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
 }
 
 impl Store {
-    /// Adds to the statistics. Rows are written in portions: after an error some may be there.
+    /// Adds to the statistics. Rows are written in portions, so after an error some may be stored.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn add_stats(&self, rows: Vec<StatsRow>) -> Result<(), StoreError> {
         let node = i32::from(self.node());
         for portion in rows.chunks(ROWS) {
@@ -75,18 +75,18 @@ impl Store {
         Ok(())
     }
 
-    /// What was counted of a subject, period by period, from `start` to before `end`; all nodes together.
+    /// The statistics of a subject, period by period, from `start` to before `end`, summed over all nodes.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn stats(&self, subject: i64, period: i64, start: i64, end: i64) -> Result<Vec<StatsRow>, StoreError> {
         read!(self, stats(subject, period, start, end))
     }
 
-    /// What was counted of some subjects, from `start` to before `end`, all periods and nodes together.
+    /// The statistics of some subjects, from `start` to before `end`, summed over all periods and nodes.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn stats_of(
         &self,
         subjects: Vec<i64>,
@@ -97,16 +97,16 @@ impl Store {
         read!(self, stats_of(&subjects, period, start, end))
     }
 
-    /// Removes some of what has been kept for long enough; none is left when it removes none.
+    /// Removes some rows that have been kept long enough. Returns 0 when none are left.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn forget_stats(&self, now: i64) -> Result<usize, StoreError> {
         write!(self, forget_stats(now))
     }
 }
 
-/// What a row counts.
+/// The values of a row.
 pub(crate) type Columns = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
 
 /// The columns of [`Columns`].
@@ -137,13 +137,13 @@ pub(crate) fn tally((attempts, failed_attempts, delivered, failed, durations, la
     }
 }
 
-/// When the periods of these rows began.
+/// The beginnings of these rows' periods.
 pub(crate) fn starts(rows: &[StatsRow]) -> Vec<i64> {
     let starts: BTreeSet<i64> = rows.iter().map(|row| row.started_at).collect();
     starts.into_iter().collect()
 }
 
-/// What is to be stored where rows are added to those that are there: one row a subject and period, in order.
+/// The rows to store after an addition to existing ones: one per subject and period, in order.
 pub(crate) fn added(rows: &[StatsRow], known: Vec<((i64, i64, i64), Columns)>) -> Vec<StatsRow> {
     let mut known: HashMap<(i64, i64, i64), Columns> = known.into_iter().collect();
     let mut added: BTreeMap<(i64, i64, i64), Tally> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! [`Store`]: every operation of the store, in the words of the service, whichever database is behind it.
+//! [`Store`]: every operation of the store, in the terms of the service, on either database.
 
 use hookwright_domain::mask::mask_passwords;
 
@@ -13,16 +13,16 @@ use crate::{
     sqlite::{self, Sqlite},
 };
 
-/// Where the store is, and how to open it.
+/// The address of the store, and how to open it.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// `sqlite:///path/to/file.db` or `postgres://user@host/database`.
     pub url: String,
-    /// How many connections read beside the one that writes.
+    /// How many connections read beside the writing one.
     pub readers: usize,
-    /// Open the store although it does not promise durability.
+    /// Open the store although it does not guarantee durability.
     pub allow_unsafe_durability: bool,
-    /// Who this server is, where several share the store.
+    /// The identity of this server, if several share the store.
     pub node: NodeOptions,
 }
 
@@ -37,7 +37,7 @@ impl StoreOptions {
         }
     }
 
-    /// The file that the URL names, if it names SQLite.
+    /// The file of an SQLite URL.
     fn sqlite_path(&self) -> Option<&str> {
         self.url.strip_prefix("sqlite://")
     }
@@ -73,7 +73,7 @@ macro_rules! read {
     };
 }
 
-/// Runs a change in a transaction of its own.
+/// Runs a change in a separate transaction.
 macro_rules! write {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
@@ -87,11 +87,11 @@ macro_rules! write {
     };
 }
 
-/// Runs a change of one part of the configuration in a transaction of its own, together with a ping if there is one.
+/// Runs a change of one part of the configuration in a separate transaction, together with a ping if there is one.
 macro_rules! configure {
     ($store:expr, $part:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
-            // There is no other node to tell what changed.
+            // There are no other nodes to notify of the changed part.
             Backend::Sqlite(store) => {
                 store.write($ping, move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
             }
@@ -105,10 +105,11 @@ macro_rules! configure {
 pub(crate) use {configure, read, write};
 
 impl Store {
-    /// Brings the schema up to date, creating it if there is none. Returns the names of the migrations that were run.
+    /// Migrates the schema to the current version, and creates it if there is none. Returns the names of the migrations
+    /// that ran.
     ///
     /// # Errors
-    /// When the store cannot be reached, or is newer than this version knows.
+    /// Fails if the store cannot be reached, or if its schema is newer than this version.
     pub async fn migrate(options: &StoreOptions) -> Result<Vec<String>, StoreError> {
         match options.sqlite_path() {
             Some(path) => sqlite::migrate(path).await,
@@ -117,11 +118,11 @@ impl Store {
         }
     }
 
-    /// A value that the service keeps for itself, in a store whose schema is current and that is not open: no other server
-    /// hears of it.
+    /// Reads a value that the service keeps for itself, from a store whose schema is current and that is not open. No
+    /// other server notices.
     ///
     /// # Errors
-    /// When the store cannot be reached, or is in use on SQLite.
+    /// Fails if the store cannot be reached, or on SQLite if it is in use.
     pub async fn peek_setting(options: &StoreOptions, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match options.sqlite_path() {
             Some(path) => sqlite::peek_setting(path, key).await,
@@ -130,10 +131,11 @@ impl Store {
         }
     }
 
-    /// Opens a store for serving: on SQLite no other server may use it meanwhile, on PostgreSQL this server joins the others.
+    /// Opens a store for serving. On SQLite no other server may use it meanwhile; on PostgreSQL this server joins the
+    /// others.
     ///
     /// # Errors
-    /// When it cannot be reached, is in use, not migrated, or does not promise durability.
+    /// Fails if the store cannot be reached, is in use, is not migrated, or does not guarantee durability.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let backend = match options.sqlite_path() {
             Some(path) => Backend::Sqlite(Sqlite::open(path, options).await?),
@@ -143,7 +145,7 @@ impl Store {
         Ok(Self { backend })
     }
 
-    /// The number of this server among those that share the store, for its ids.
+    /// The number of this server among those that share the store, which its ids contain.
     pub fn node(&self) -> u16 {
         match &self.backend {
             Backend::Sqlite(_) => 0,
@@ -151,11 +153,10 @@ impl Store {
         }
     }
 
-    /// Has commits made from the runtime that this is called on: their connection is driven by it, so that a commit never
-    /// waits for another thread.
+    /// Makes the current runtime drive the connection that commits, so that a commit never waits for another thread.
     ///
     /// # Errors
-    /// When the store cannot be reached, or another server took it just now.
+    /// Fails if the store cannot be reached, or if another server has just taken it.
     pub async fn commit_from_here(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
@@ -163,11 +164,11 @@ impl Store {
         }
     }
 
-    /// Makes everything in the batch durable, or nothing. One transaction. On SQLite this blocks the thread: call it from one
-    /// that is there for it.
+    /// Makes everything in the batch durable, or nothing, in one transaction. On SQLite this blocks the thread: call it
+    /// from a dedicated one.
     ///
     /// # Errors
-    /// When it failed: whether it was stored is then not known.
+    /// Fails if the commit failed. It is then unknown whether it was stored.
     pub async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
         Ok(match &self.backend {
             Backend::Sqlite(store) => store.commit(batch)?,
@@ -175,11 +176,11 @@ impl Store {
         })
     }
 
-    /// What the store needs from time to time: room for the days to come, and a part of what was freed given back to the
-    /// file system. Returns whether there is more to give back.
+    /// Regular maintenance: creates the partitions of the coming days, and releases a part of the free pages to the
+    /// file system. Returns whether there are more to release.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn maintain(&self, now_us: i64) -> Result<bool, StoreError> {
         match &self.backend {
             Backend::Sqlite(store) => store.give_back().await,
@@ -187,11 +188,11 @@ impl Store {
         }
     }
 
-    /// Which of these events are stored, after a commit of theirs failed: when this answers, that commit is over and cannot
-    /// store them any more.
+    /// The events among these that are stored, after their commit failed. When this answers, that commit has ended and
+    /// cannot store them any more.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn events_exist(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         match &self.backend {
             Backend::Sqlite(store) => {
@@ -204,10 +205,11 @@ impl Store {
         }
     }
 
-    /// What is due for a webhook at this node: at most `rows` deliveries and about `bytes` of payload, at least one delivery.
+    /// The due deliveries of a webhook at this node: at most `rows` deliveries and about `bytes` of payload, and at
+    /// least one delivery.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn due(&self, webhook: i64, now: i64, rows: usize, bytes: usize) -> Result<Refill, StoreError> {
         let limits = ReadLimits {
             rows,
@@ -217,10 +219,11 @@ impl Store {
         self.due_beyond(None, webhook, now, limits).await
     }
 
-    /// As much as the limits allow of what is due for a webhook at this node, without what is being discarded.
+    /// The due deliveries of a webhook at this node, as many as the limits allow, except those that are being
+    /// discarded.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn due_beyond(
         &self,
         discard: Option<Discard>,
@@ -232,31 +235,31 @@ impl Store {
         read!(self, due(webhook, node, now, limits, discard))
     }
 
-    /// The first deliveries to a webhook that wait at this node until `due_at`, at most `most`.
+    /// The first pending deliveries of a webhook at this node that are due by `due_at`, at most `most`.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn waiting_until(&self, webhook: i64, due_at: i64, most: usize) -> Result<Vec<i64>, StoreError> {
         let node = i32::from(self.node());
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         read!(self, waiting_until(webhook, node, due_at, most))
     }
 
-    /// Mends due times of a webhook at this node that are later than they can be: such first attempts are due now, and no other
-    /// is later than the latest. At most 1,000 at once; returns how many.
+    /// Corrects due times of a webhook at this node that are later than possible: first attempts become due now, and
+    /// retries at the latest possible time. Corrects at most 1,000 at once, and returns how many.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn mend_due(&self, webhook: i64, now: i64, latest: LatestDue) -> Result<usize, StoreError> {
         let node = i32::from(self.node());
         write!(self, mend_due(webhook, node, now, latest))
     }
 
-    /// This node's events after `after`, up to `last`, of which some deliveries have no row at all: at most `limit` of its events
-    /// are looked at, and of payloads about 16 MiB are read.
+    /// This node's events after `after`, up to `last`, that have deliveries without any row. Reads at most `limit` of
+    /// its events, and about 16 MiB of payloads.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn unfinished(&self, after: i64, last: i64, limit: usize) -> Result<UnfinishedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let node = i32::from(self.node());
@@ -266,15 +269,15 @@ impl Store {
     /// The largest id in use.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn largest_id(&self) -> Result<i64, StoreError> {
         read!(self, largest_id())
     }
 
-    /// The checkpoint of this node: nothing of its own at or below it is owed without a row that says so.
+    /// The watermark of this node: of its events at or below it, everything that is owed has a row.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn checkpoint(&self) -> Result<i64, StoreError> {
         if let Backend::Postgres(store) = &self.backend {
             return store.checkpoint().await;
@@ -285,10 +288,10 @@ impl Store {
             .map_or(0, i64::from_le_bytes))
     }
 
-    /// The lowest checkpoint of all nodes.
+    /// The lowest watermark of all nodes.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn lowest_checkpoint(&self) -> Result<i64, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => self.checkpoint().await,
@@ -296,10 +299,10 @@ impl Store {
         }
     }
 
-    /// Ends a delivery that waits in the store, for a reason; the next one of its key is due then.
+    /// Ends a pending delivery in the store, for a reason. The next one of its key becomes due.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn end_delivery(
         &self,
         organization: i64,
@@ -316,10 +319,10 @@ impl Store {
         Ok(steered)
     }
 
-    /// Makes a delivery that waits in the store due now.
+    /// Makes a pending delivery in the store due now.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn retry_delivery(
         &self,
         organization: i64,
@@ -335,29 +338,29 @@ impl Store {
         Ok(steered)
     }
 
-    /// A value that the service keeps for itself.
+    /// Reads a value that the service keeps for itself.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = key.to_owned();
         read!(self, setting(&key))
     }
 
-    /// Keeps a value for the service itself.
+    /// Stores a value that the service keeps for itself.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn put_setting(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let (key, value) = (key.to_owned(), value.to_vec());
         write!(self, put_setting(&key, &value))
     }
 }
 
-/// How many events one step of retention removes one by one, and at how many it looks for them: that holds up commits for a few
-/// milliseconds.
+/// How many events one step of retention removes one by one, and how many it reads to find them. This blocks commits
+/// for a few milliseconds.
 pub(crate) const EXPIRE_LIMIT: usize = 200;
 pub(crate) const EXPIRE_LOOK: i64 = 2_000;
 
-/// The setting that holds the checkpoint.
+/// The setting that contains the watermark.
 pub(crate) const CHECKPOINT: &str = "checkpoint";

@@ -1,4 +1,5 @@
-//! Tokens, and sessions that were ended: what callers show. Those in force are in memory too; here all are, also those that ended.
+//! Tokens and ended sessions: the credentials that callers present. Those in force are also in memory; the store has
+//! all of them, including those that ended.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use crate::{
 pub struct ListedToken {
     /// The token.
     pub row: TokenRow,
-    /// The name of the only organization that it is good for, also of one that was deleted.
+    /// The name of the only organization that it is valid for, even if that was deleted.
     pub organization: Option<String>,
 }
 
@@ -26,14 +27,14 @@ impl From<(TokenRow, Option<String>)> for ListedToken {
     }
 }
 
-/// What came of revoking a token.
+/// The result of revoking a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
     /// It is revoked now.
     Done,
-    /// There is none of that id that was not revoked already.
+    /// There is no token with that id, or it was revoked before.
     NothingToDo,
-    /// It is the last one that administers the whole installation: it stays.
+    /// It is the last token that administers the whole installation, so it stays.
     LastAdmin,
 }
 
@@ -41,18 +42,18 @@ impl Store {
     /// Stores a token.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_token(&self, row: &TokenRow, audit: &AuditRow) -> Result<(), StoreError> {
         let (row, audit) = (row.clone(), audit.clone());
         configure!(self, ConfigurationPart::Tokens, None, insert_token(&row, &audit))
     }
 
-    /// Notes that a session of the console was ended, and forgets those that would have ended by themselves before `over`. If
-    /// `and_before` says when a session of its token began that was ended too, all that began earlier are over with that one,
-    /// and no longer noted one by one.
+    /// Records an ended session of the console, and deletes the records of sessions that would have expired before
+    /// `over`. With `and_before`, the time at which an ended session of the same token began, all its earlier sessions
+    /// have ended too, and their records are deleted.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_ended_session(
         &self,
         row: &EndedSessionRow,
@@ -68,11 +69,11 @@ impl Store {
         )
     }
 
-    /// Notes that a portal link was revoked, and forgets those that would have ended by `over`. Returns whether it was noted: an
-    /// organization can have `most` of them.
+    /// Records a revoked portal link, and deletes the records of links that would have expired by `over`. Returns
+    /// whether it was recorded: an organization can have `most` of them.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn insert_revoked_link(
         &self,
         row: RevokedLinkRow,
@@ -92,15 +93,15 @@ impl Store {
     /// One token.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn get_token(&self, id: i64) -> Result<Option<ListedToken>, StoreError> {
         read!(self, get_token(id))
     }
 
-    /// Tokens below an id, newest first; those of one organization, if one is given.
+    /// Tokens with ids below an id, newest first; those of one organization, if one is given.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn list_tokens(
         &self,
         organization: Option<i64>,
@@ -111,10 +112,10 @@ impl Store {
         read!(self, list_tokens(organization, before, size))
     }
 
-    /// The names of tokens that are known, by id, also of those that ended.
+    /// The names of known tokens by id, including those that ended.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn token_names(&self, ids: Vec<i64>) -> Result<HashMap<i64, String>, StoreError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
@@ -122,10 +123,10 @@ impl Store {
         read!(self, token_names(&ids))
     }
 
-    /// How many tokens are in force that are limited to an organization, or to none.
+    /// How many tokens are in force for an organization, or without one.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn count_tokens(&self, organization: Option<i64>, now: i64) -> Result<i64, StoreError> {
         read!(self, count_tokens(organization, now))
     }
@@ -133,7 +134,7 @@ impl Store {
     /// Revokes a token, unless it is the last one in force with the scope `admin_scope` and without an organization.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn revoke_token(
         &self,
         id: i64,
@@ -150,10 +151,10 @@ impl Store {
         )
     }
 
-    /// Removes tokens that were revoked, or expired, before a time.
+    /// Removes tokens that were revoked or expired before a time.
     ///
     /// # Errors
-    /// When the store refuses or does not answer.
+    /// Fails if the store refuses or does not answer.
     pub async fn forget_tokens(&self, before_us: i64) -> Result<usize, StoreError> {
         write!(self, forget_tokens(before_us))
     }

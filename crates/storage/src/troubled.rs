@@ -1,5 +1,5 @@
-//! Deliveries that did not simply go through, read for people: those that failed, wait for another attempt, are paused or were
-//! cancelled. Here is how the rows of these kinds are told apart and merged; `queries::troubled` reads them.
+//! Deliveries that did not succeed at the first attempt: those that failed, are waiting for a retry, are paused or were
+//! cancelled. This module classifies and merges their rows; `queries::troubled` reads them.
 
 use diesel::{Queryable, dsl::sql, expression::SqlLiteral, sql_types::Bool};
 use hookwright_domain::{id::first_at, outcome::DeliveryState};
@@ -9,10 +9,10 @@ use crate::{
     row_event::{EventOutline, Owed},
 };
 
-/// A second of ids: the deliveries of an event lie within it.
+/// One second of ids: an event's deliveries are within it.
 const SPREAD: i64 = 1 << 32;
 
-/// A delivery that has a row of one of the kinds.
+/// A delivery with a row of one of the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub(crate) struct TroubledId {
     pub(crate) delivery: i64,
@@ -21,22 +21,22 @@ pub(crate) struct TroubledId {
     pub(crate) webhook: i64,
 }
 
-/// Which kinds of rows tell of what is looked for.
+/// The kinds of rows to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kinds {
     pub(crate) failed: bool,
     pub(crate) waiting: bool,
-    /// Of what waits, only what is paused: it has an index of its own.
+    /// Of pending rows, only paused ones, which have a separate index.
     pub(crate) paused: bool,
     pub(crate) ended: bool,
 }
 
 impl DeliveryFilter {
-    /// The kinds of rows that all that is looked for has; `None` where something of it has no row.
+    /// The kinds of rows that contain every match; `None` if a match may have no row.
     pub(crate) fn kinds(&self) -> Option<Kinds> {
         let any = |wanted: &[DeliveryState]| self.states.iter().any(|state| wanted.contains(state));
         let is_plain = any(&[DeliveryState::Pending, DeliveryState::Delivered]);
-        // Whatever failed for a reason failed, waits, or was cancelled afterwards.
+        // A delivery that failed for a reason has failed, is waiting for a retry, or was cancelled afterwards.
         let all = self.states.is_empty() && !self.error_classes.is_empty();
         let none = self.states.is_empty() && !all;
         (self.event_id.is_none() && !is_plain && !none).then(|| Kinds {
@@ -48,12 +48,12 @@ impl DeliveryFilter {
     }
 }
 
-/// The index's own words: a database uses it for no others.
+/// The condition of the partial index: a database uses the index only for exactly this condition.
 pub(crate) fn failed() -> SqlLiteral<Bool> {
     sql("attempts.delivery_state = 2")
 }
 
-/// The events that are looked for, by the times that they were published.
+/// The range of events, by their times of publication.
 pub(crate) struct Range {
     from: i64,
     end: i64,
@@ -67,12 +67,12 @@ impl Range {
         }
     }
 
-    /// No delivery of theirs has this id or one above.
+    /// Their deliveries have ids below this one.
     pub(crate) fn deliveries_end(&self) -> i64 {
         self.end.saturating_add(SPREAD)
     }
 
-    /// Whether a delivery of theirs may have an id below this one: it is above its event's.
+    /// Whether one of their deliveries may have an id below this one. A delivery's id is above its event's.
     pub(crate) fn may_hold_below(&self, delivery: i64) -> bool {
         delivery > self.from
     }
@@ -82,8 +82,8 @@ impl Range {
     }
 }
 
-/// All kinds together, newest first, each delivery once; and the id to go on below. A kind of which there may be more says nothing
-/// below its last one, so neither do the others.
+/// Merges all kinds, newest first, each delivery once, and returns the id below which to continue. If a kind may have
+/// more rows, its rows below its last one are unknown, so the merge ends there.
 pub(crate) fn merge(sources: Vec<Vec<TroubledId>>, stretch: i64) -> (Vec<TroubledId>, Option<i64>) {
     let is_full = |source: &&Vec<TroubledId>| i64::try_from(source.len()).unwrap_or(i64::MAX) == stretch;
     let lasts = sources.iter().filter(is_full).filter_map(|source| source.last());
@@ -95,7 +95,7 @@ pub(crate) fn merge(sources: Vec<Vec<TroubledId>>, stretch: i64) -> (Vec<Trouble
     (all, rest)
 }
 
-/// The deliveries with their events, in the order given; those whose event is gone, or of another type, are left out.
+/// The deliveries with their events, in the given order, except those whose event is gone or has another type.
 pub(crate) fn owed<'a>(outlines: &'a [EventOutline], ids: &[TroubledId], filter: &DeliveryFilter) -> Vec<Owed<'a>> {
     let events: std::collections::HashMap<i64, &EventOutline> = outlines
         .iter()
@@ -159,12 +159,12 @@ mod tests {
         assert_eq!(
             of(&[DeliveryState::Paused, DeliveryState::Retrying]),
             Some((false, true, false, false)),
-            "what is paused waits"
+            "paused deliveries have pending rows"
         );
         assert_eq!(
             of(&[DeliveryState::Failed, DeliveryState::Pending]),
             None,
-            "what is in memory alone has no row"
+            "a delivery that is only in memory has no row"
         );
         assert_eq!(of(&[]), None);
     }

@@ -1,20 +1,20 @@
-//! Events of which some deliveries have no row at all: what was in memory when a node ended.
+//! Events with deliveries that have no row at all: those that were in memory when a node ended.
 //!
-//! Who looks for them reads ids and lists first, a bounded number of rows, and payloads only of what is unfinished and only where
-//! it needs them.
+//! The search first reads a bounded number of ids and lists. It reads payloads only of unfinished events, and only if
+//! its caller needs them.
 
 use std::collections::HashSet;
 
 use hookwright_domain::id::{EventId, NODE_MAX, SEQUENCE_BITS};
 
-/// How many events one step looks at, whichever node made them.
+/// How many events one step reads, whichever node created them.
 pub(crate) const LOOKED_AT: i64 = 20_000;
-/// How many deliveries one step looks for.
+/// How many deliveries one step checks.
 const DELIVERIES: usize = 20_000;
-/// How many bytes of payload one page holds; one event may be larger.
+/// How many bytes of payload a page contains. A single event may be larger.
 pub(crate) const BYTES: i64 = 16 << 20;
 
-/// An event and what it is owed to.
+/// An event and its deliveries.
 #[derive(Clone, Debug)]
 pub(crate) struct Owed {
     id: i64,
@@ -24,7 +24,8 @@ pub(crate) struct Owed {
 }
 
 impl Owed {
-    /// As many of the rows as have a bounded number of deliveries, at least one; and the last event that was looked at.
+    /// Takes rows with a bounded number of deliveries in total, but at least one row. Returns the last event that was
+    /// read, too.
     pub(crate) fn take(rows: Vec<(i64, i64, Vec<u8>, i64)>, last_id: i64) -> (Vec<Self>, i64) {
         let mut taken = Vec::new();
         let mut deliveries = 0;
@@ -59,21 +60,21 @@ pub(crate) struct Outline {
     pub(crate) id: i64,
     pub(crate) organization_id: i64,
     pub(crate) webhooks: Vec<i64>,
-    /// The places of the deliveries without a row in the list of webhooks.
+    /// The positions of the deliveries without a row in the list of webhooks.
     pub(crate) positions: Vec<usize>,
     payload_bytes: i64,
 }
 
-/// A stretch of events that was looked through, without payloads.
+/// A page of events that was searched, without payloads.
 #[derive(Clone, Debug)]
 pub(crate) struct OutlinePage {
     pub(crate) events: Vec<Outline>,
-    /// The last event that was looked at; the end of the stretch when there are no more.
+    /// The last event that was read; the end of the range when there are no more.
     pub(crate) last_id: i64,
 }
 
 impl OutlinePage {
-    /// What is left of what is owed when what is known is left out.
+    /// The deliveries that are owed and not known.
     pub(crate) fn of(owed: Vec<Owed>, known: &HashSet<i64>, last_id: i64) -> Self {
         let unfinished = owed.into_iter().filter_map(|owed| {
             let missing = owed.deliveries().enumerate();
@@ -93,7 +94,7 @@ impl OutlinePage {
         }
     }
 
-    /// Ends the page where its payloads exceed so many bytes, after one event at the earliest.
+    /// Cuts the page where its payloads exceed a number of bytes, but after at least one event.
     pub(crate) fn cut(&mut self, bytes: i64) {
         let mut total = 0;
         let mut fits = |event: &Outline| {
@@ -108,8 +109,8 @@ impl OutlinePage {
     }
 }
 
-/// Those events of a stretch that a node made, `limit` at most; and how far the stretch was looked through: to its end only where
-/// nothing is left to look at.
+/// Those events of a page that a node created, `limit` at most, and the last event that was read, which is the end of
+/// the range only if nothing is left to read.
 pub(crate) fn own_of(looked_at: Vec<i64>, node: i32, limit: i64, last: i64) -> (Vec<i64>, i64) {
     let full = i64::try_from(looked_at.len()).is_ok_and(|length| length == LOOKED_AT);
     let reached = looked_at.last().copied();
@@ -140,9 +141,13 @@ mod tests {
         let mut page = OutlinePage::of(owed, &HashSet::from([21]), last);
         page.cut(BYTES);
         let ids: Vec<i64> = page.events.iter().map(|event| event.id).collect();
-        assert_eq!((ids, page.last_id), (vec![10, 30], 30), "what is known counts nothing");
+        assert_eq!((ids, page.last_id), (vec![10, 30], 30), "known deliveries do not count");
         page.cut(0);
-        assert_eq!((page.events.len(), page.last_id), (1, 10), "one event, however large");
+        assert_eq!(
+            (page.events.len(), page.last_id),
+            (1, 10),
+            "at least one event, however large"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How the store is doing: the size of SQLite's write-ahead log, and who holds back PostgreSQL's vacuum.
+//! The condition of the store: the size of SQLite's write-ahead log, and the session that holds back PostgreSQL's
+//! vacuum.
 
 use std::time::Duration;
 
@@ -12,20 +13,20 @@ use crate::{
 pub struct LongTransaction {
     /// The process id of its backend.
     pub pid: i32,
-    /// What it calls itself; empty where it does not say, or its user's sessions are hidden from this one's.
+    /// Its application name; empty if it has none, or if its user's sessions are hidden from this one's.
     pub application_name: String,
     /// Its user.
     pub user: String,
     /// Its client's address; empty for a local one.
     pub client: String,
-    /// What it does, such as `idle in transaction`.
+    /// Its state, such as `idle in transaction`.
     pub state: String,
-    /// For how long its transaction has been open.
+    /// How long its transaction has been open.
     pub age: Duration,
 }
 
 impl Store {
-    /// The size of the write-ahead log in bytes, where the store is SQLite.
+    /// The size of the write-ahead log in bytes, if the store is SQLite.
     pub fn log_bytes(&self) -> Option<u64> {
         match &self.backend {
             Backend::Sqlite(store) => Some(store.log_bytes()),
@@ -33,11 +34,11 @@ impl Store {
         }
     }
 
-    /// The session whose transaction has kept rows from being vacuumed for the longest, where the store is PostgreSQL. Sessions
-    /// of other users are seen only with the rights of `pg_read_all_stats`.
+    /// The session whose transaction has kept rows from being vacuumed for the longest time, if the store is
+    /// PostgreSQL. Sessions of other users are visible only with the rights of `pg_read_all_stats`.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn longest_transaction(&self) -> Result<Option<LongTransaction>, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(None),

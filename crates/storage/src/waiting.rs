@@ -1,7 +1,7 @@
-//! What waits in the store: which webhooks, at which nodes, and how many deliveries.
+//! Pending deliveries in the store: their webhooks, their nodes, and their number.
 //!
-//! `pending_deliveries` may hold millions of rows for a few webhooks, or a few rows for many. The statements here cost one look-up
-//! in the index per webhook and node, not one row of work per delivery, and a page of them is one round trip.
+//! `pending_deliveries` may contain millions of rows for a few webhooks, or a few rows for many. These statements cost
+//! one index look-up per webhook and node instead of work per delivery, and a page is one round trip.
 
 use std::collections::HashMap;
 
@@ -17,18 +17,18 @@ use crate::{
     store::{Backend, Store, read},
 };
 
-/// How many pairs of webhook and node one page holds.
+/// How many pairs of webhook and node one page contains.
 const PAGE: i64 = 1_000;
 
-/// Where a page of [`Store::waiting_page`] goes on: a webhook and a node.
+/// The position at which a page of [`Store::waiting_page`] continues: a webhook and a node.
 pub type WaitingPlace = (i64, i32);
 
-/// Some of what waits, in the order of webhooks and nodes.
+/// A page of webhooks with pending deliveries, in the order of webhooks and nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingPage {
-    /// The webhooks, one entry for each node at which something waits for it.
+    /// The webhooks, with one entry for each node that has pending deliveries of it.
     pub waiting: Vec<Waiting>,
-    /// Where to go on, if there may be more.
+    /// Where to continue, if there may be more.
     pub next: Option<WaitingPlace>,
 }
 
@@ -44,15 +44,15 @@ impl WaitingPage {
     }
 }
 
-/// What a statement counted.
+/// The result of a counting statement.
 #[derive(QueryableByName)]
 pub(crate) struct Count {
     #[diesel(sql_type = sql_types::BigInt)]
     pub(crate) count: i64,
 }
 
-/// How many of the first events fit a budget of bytes, which is lowered by what they take. The first one also fits if it has up to
-/// `first_bytes`.
+/// How many of the first events fit into a budget of bytes, which is reduced by their size. The first one also fits if
+/// it has up to `first_bytes`.
 pub(crate) fn fitting(ids: &[i64], sizes: &HashMap<i64, i64>, budget: &mut usize, first_bytes: usize) -> usize {
     for (index, id) in ids.iter().enumerate() {
         let size = sizes.get(id).map_or(0, |size| usize::try_from(*size).unwrap_or(0));
@@ -65,20 +65,21 @@ pub(crate) fn fitting(ids: &[i64], sizes: &HashMap<i64, i64>, budget: &mut usize
 }
 
 impl Store {
-    /// A page of the webhooks that something waits for, after a place. Each page is a read of its own.
+    /// A page of the webhooks with pending deliveries, after a position. Each page is a separate read.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn waiting_page(&self, after: Option<WaitingPlace>) -> Result<WaitingPage, StoreError> {
         let after = after.unwrap_or((i64::MIN, i32::MIN));
         read!(self, waiting_page(after, PAGE))
     }
 
-    /// A page of the webhooks that something waits for at this node, with the time when the first of it is due; and where to go
-    /// on, if there may be more. What is paused or follows another delivery has no due time and is left out.
+    /// A page of the webhooks with pending deliveries at this node, with the time at which the first of them is due,
+    /// and where to continue, if there may be more. Paused deliveries and those that follow another one have no due
+    /// time, and are skipped.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn pending_page(
         &self,
         after: Option<WaitingPlace>,
@@ -93,10 +94,10 @@ impl Store {
         ))
     }
 
-    /// Every webhook that something waits for at this node, and when the first of it is due: all pages.
+    /// Every webhook with pending deliveries at this node, and when the first of them is due, from all pages.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn pending_webhooks(&self) -> Result<Vec<(i64, i64)>, StoreError> {
         let mut found = Vec::new();
         let mut after = None;
@@ -110,18 +111,18 @@ impl Store {
         }
     }
 
-    /// How many deliveries wait, over all nodes; [`WAITING_COUNTED_MAX`] for as many or more.
+    /// How many deliveries are pending over all nodes; [`WAITING_COUNTED_MAX`] means at least that many.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn count_waiting(&self) -> Result<i64, StoreError> {
         read!(self, count_waiting(WAITING_COUNTED_MAX))
     }
 
-    /// How many deliveries wait for a webhook, over all nodes; `most` for as many or more.
+    /// How many deliveries of a webhook are pending over all nodes; `most` means at least that many.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Fails if the store does not answer.
     pub async fn count_waiting_for(&self, webhook: i64, most: usize) -> Result<usize, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         read!(self, count_waiting_for(webhook, most))

@@ -1,9 +1,9 @@
-//! How lists walk what is stored: in stretches, newest first, with a bounded amount of work for each call.
+//! The walk of lists through stored rows: in stretches, newest first, with a bounded amount of work per call.
 
 use crate::records::EventFilter;
 
 impl EventFilter {
-    /// How many events to look at together first, for a page of so many.
+    /// How many events to read first, for a page of this size.
     pub(crate) fn stretch(&self, size: usize) -> i64 {
         if self.is_selective() {
             STRETCH
@@ -13,23 +13,23 @@ impl EventFilter {
     }
 }
 
-/// How many events the first look at the store takes in.
+/// How many events the first query reads.
 pub(crate) const STRETCH: i64 = 200;
-/// How many events one look takes in at most.
+/// How many events one query reads at most.
 const STRETCH_MAX: i64 = 2_000;
 
-/// How many events the next look takes in: where the first ones hold little of what is looked for, fewer and larger looks find
-/// it sooner. A look has a price of its own, above all where the store is made of many partitions.
+/// How many events the next query reads. If the first ones contain few matches, fewer and larger queries find more
+/// sooner, because each query has a fixed cost, above all in a store with many partitions.
 pub(crate) fn next_stretch(last: i64) -> i64 {
     (last * 2).clamp(STRETCH, STRETCH_MAX)
 }
 
-/// Leaves what lies within a range whose lower end was not asked of the store, and tells whether there may be more of it: whether
-/// the stretch is full, and ends within the range.
+/// Keeps the rows within a range whose lower end is not part of the query. Returns whether there may be more: whether
+/// the stretch is full and ends within the range.
 ///
-/// The store is not asked for two reasons. Rows come newest first, and few below the range are read. And PostgreSQL takes a range
-/// with two ends, when it plans for values that it does not know, for a narrow one: it then walks the ids of all
-/// organizations instead of the index of one.
+/// The query omits the lower end for two reasons. Rows come newest first, so few below the range are read. And
+/// PostgreSQL assumes that a range with two ends is narrow if it plans without knowing the values: it then walks the
+/// ids of all organizations instead of one organization's index.
 pub(crate) fn cut<T>(rows: &mut Vec<T>, stretch: i64, is_within: impl Fn(&T) -> bool) -> bool {
     let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) == stretch;
     let ends_within = rows.last().is_some_and(&is_within);
@@ -37,9 +37,10 @@ pub(crate) fn cut<T>(rows: &mut Vec<T>, stretch: i64, is_within: impl Fn(&T) -> 
     full && ends_within
 }
 
-/// How much one call does: so many events looked at, or a third as many deliveries looked up.
+/// How much work one call does: this many events read, or a third as many deliveries looked up.
 const WORK_MAX: usize = 6_000;
-/// What it takes to look a delivery up, where looking at an event takes 1. Measured on both stores with ten million deliveries.
+/// The cost of looking up a delivery, relative to reading an event. Measured on both stores with ten million
+/// deliveries.
 const LOOKING_UP: usize = 3;
 
 /// What a call has done so far.
@@ -55,7 +56,7 @@ impl Work {
         self.0 += deliveries * LOOKING_UP;
     }
 
-    /// Whether the next page should go on with it.
+    /// Whether the next page should continue.
     pub(crate) fn is_enough(&self) -> bool {
         self.0 >= WORK_MAX
     }

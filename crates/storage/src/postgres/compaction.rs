@@ -30,7 +30,7 @@ const ROW_BYTES: i64 = 512;
 /// The tables are sparse when they are larger than this, and larger than twice the remaining data.
 const SPARSE_MIN: i64 = 4 << 20;
 
-/// What remains of a day.
+/// The remaining data of a day.
 #[derive(QueryableByName)]
 struct Left {
     /// The size of the tables, including their indexes.

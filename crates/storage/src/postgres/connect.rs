@@ -41,8 +41,9 @@ pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPg
     let Opened { client, connection, .. } = opened;
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     wire::keep(&mut conn, state);
-    // The server gives up on a statement when its caller has. No statement here runs for long enough to be worth compiling, though
-    // over many partitions some look as if they did: that alone takes a second or two.
+    // The server ends a statement at the deadline of its caller. JIT compilation is off: no statement here runs long
+    // enough to benefit. PostgreSQL overestimates some that cover many partitions, and compiling these takes a second
+    // or two.
     let settings = format!(
         "{}; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;
          SELECT set_config('application_name', '{name}' || {SUFFIX}, false)",
@@ -54,21 +55,21 @@ pub(super) async fn establish(url: &str, name: &str) -> ConnectionResult<AsyncPg
     Ok(conn)
 }
 
-/// Sets for how long a statement may run, as every session has it.
+/// The SQL that sets the timeout of statements, the same in every session.
 pub(super) fn statement_timeout() -> String {
     format!("SET statement_timeout = {}", DEADLINE.as_millis())
 }
 
 pub(super) type Wire = Connection<Socket, Watched<Stream>>;
 
-/// A connection that nobody drives yet.
+/// A connection that no task drives yet.
 pub(super) struct Opened {
     pub(super) client: Client,
     pub(super) connection: Wire,
     pub(super) security: Security,
 }
 
-/// Who could read along, or stand between this server and the database.
+/// How a connection is secured against eavesdropping and impersonation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Security {
     is_encrypted: bool,
@@ -90,7 +91,7 @@ impl fmt::Display for Security {
     }
 }
 
-/// Connects as the URL says; `allow` tries without TLS first.
+/// Connects to the URL's server. `allow` tries without TLS first.
 pub(super) async fn open(url: &str, name: &str, state: &Arc<LastState>) -> Result<Opened, String> {
     let mut target: Target = url.parse()?;
     target
@@ -119,7 +120,7 @@ pub(super) async fn open(url: &str, name: &str, state: &Arc<LastState>) -> Resul
     })
 }
 
-/// An error with what caused it, and with what to do about a certificate that is not trusted.
+/// An error with its causes, and with the fix for a certificate that is not trusted.
 fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
     if let Some(tls) = certificates::tls_cause(error) {
         let fix = match certificates::fault(tls) {
@@ -150,7 +151,7 @@ fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// Asks the server to end what a session is doing.
+/// Asks the server to cancel a session's statement.
 pub(super) async fn cancel(url: &str, token: &CancelToken) -> Result<(), String> {
     let target: Target = url.parse()?;
     let connector = Connector::new(
@@ -161,10 +162,10 @@ pub(super) async fn cancel(url: &str, token: &CancelToken) -> Result<(), String>
     token.cancel_query(connector).await.map_err(|error| error.to_string())
 }
 
-/// Refuses a pooler that gives each transaction another session. Returns how connections are secured.
+/// Refuses a pooler that assigns each transaction to another session. Returns how connections are secured.
 ///
 /// # Errors
-/// [`StoreError::Pooler`] then.
+/// Returns [`StoreError::Pooler`] for such a pooler.
 pub(super) async fn refuse_pooler(url: &str) -> Result<Security, StoreError> {
     let looking = async {
         let one = open(url, "hookwright", &Arc::default()).await?;
@@ -187,7 +188,7 @@ pub(super) async fn refuse_pooler(url: &str) -> Result<Security, StoreError> {
     }
 }
 
-/// There must be a schema to work in.
+/// Checks that there is a schema to use.
 pub(super) async fn check_schema(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
     #[derive(QueryableByName)]
     struct Found {

@@ -1,5 +1,5 @@
-//! What the shared queries need of PostgreSQL: the connection, the trait that runs a query, and the statements that are not the
-//! same on SQLite. `sqlite::dialect` has the same names.
+//! PostgreSQL's part of the shared queries: the connection, the trait that runs a query, and the statements that differ
+//! from SQLite. `sqlite::dialect` has the same names.
 
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
@@ -25,7 +25,7 @@ use crate::{
 /// A connection.
 pub(super) type Connection = AsyncPgConnection;
 
-/// Writes rows of statistics in place of those that are there.
+/// Inserts rows of statistics or replaces existing ones.
 pub(super) async fn put_stats(conn: &mut Connection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
     let mut statement = PutStats::default();
     for row in rows {
@@ -43,14 +43,14 @@ pub(super) async fn put_stats(conn: &mut Connection, node: i32, rows: Vec<StatsR
     diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
-/// Whoever appends to the stream of callers' changes holds this lock until its transaction ends.
+/// A transaction that appends to the stream of callers' changes holds this lock until it ends.
 const STEERED_LOCK: i64 = 0x686f_6f6b_7772_0006;
 
-/// Order locks of webhooks are this, changed by the webhook's id.
+/// The key of a webhook's order lock is this number XOR the webhook's id.
 const ORDER_LOCK: i64 = 0x686f_6f6b_0000_0000;
 
-/// Two nodes must not decide at once which delivery of a key is the first. Always in the same order, so that nobody waits for
-/// somebody who waits.
+/// Locks the order of webhooks, so that two nodes do not decide at the same time which delivery of a key is the first.
+/// The locks are taken in a fixed order to prevent deadlocks.
 pub(super) async fn lock_order(conn: &mut Connection, webhooks: &[i64]) -> QueryResult<()> {
     let mut locks: Vec<i64> = webhooks.iter().map(|webhook| webhook ^ ORDER_LOCK).collect();
     locks.sort_unstable();
@@ -64,7 +64,7 @@ pub(super) async fn lock_order(conn: &mut Connection, webhooks: &[i64]) -> Query
     .map(drop)
 }
 
-/// Callers' changes take turns, so that they become visible in the order of their positions.
+/// Serializes callers' changes, so that they become visible in the order of their positions.
 pub(super) async fn lock_steered(conn: &mut Connection) -> QueryResult<i32> {
     diesel::sql_query(format!("SELECT pg_advisory_xact_lock($1 # {KEY_64})"))
         .bind::<BigInt, _>(STEERED_LOCK)
@@ -73,13 +73,13 @@ pub(super) async fn lock_steered(conn: &mut Connection) -> QueryResult<i32> {
     Ok(STEERED)
 }
 
-/// Appends attempts; one that is there already stays as it is.
+/// Appends attempts. An attempt that is stored already stays unchanged.
 pub(super) async fn insert_attempts(conn: &mut Connection, rows: &[AttemptRow]) -> QueryResult<()> {
     insert_attempts_again(conn, rows).await
 }
 
-/// Makes the next delivery of each of these webhooks' keys due now, and the caller's node its owner. Returns the webhooks of
-/// those that were not due already. Only under the locks of the webhooks' order.
+/// Makes the next delivery of each of these webhooks' keys due now, and the caller's node its owner. Returns the
+/// webhooks of deliveries that were not due already. The caller must hold the webhooks' order locks.
 pub(super) async fn promote_all(
     conn: &mut Connection,
     node: i32,
@@ -96,8 +96,8 @@ pub(super) async fn promote_all(
     diesel_async::RunQueryDsl::load(statement, conn).await
 }
 
-/// These pending rows of a webhook, and when they were leased. Locked in the order of their ids, so that nobody waits for
-/// somebody who waits.
+/// These pending rows of a webhook, and when they were leased. The rows are locked in the order of their ids to prevent
+/// deadlocks.
 pub(super) async fn locked_rows(
     conn: &mut Connection,
     webhook: i64,
@@ -113,7 +113,7 @@ pub(super) async fn locked_rows(
         .await
 }
 
-/// Since when a webhook fails, and how often it did.
+/// Since when a webhook fails, and how often it has failed.
 pub(super) async fn locked_health(conn: &mut Connection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
     webhook_health::table
         .find(webhook)
@@ -124,7 +124,7 @@ pub(super) async fn locked_health(conn: &mut Connection, webhook: i64) -> QueryR
         .optional()
 }
 
-/// What is due for a webhook at a node, and when it was leased; but for what another caller is just taking.
+/// The due rows of a webhook at a node, and when they were leased, except rows that another caller has locked.
 pub(super) async fn due_rows(
     conn: &mut Connection,
     webhook: i64,

@@ -1,7 +1,8 @@
-//! What a PostgreSQL URL leaves open, from the places where libpq looks: a service file, `PGPASSWORD` and a password file.
+//! Settings that a PostgreSQL URL does not set, from the sources that libpq uses: a service file, `PGPASSWORD` and a
+//! password file.
 //!
-//! The URL wins over the service, and the service over the environment. Servers read all of it at each connection, so a password
-//! that was changed in its file is used from then on.
+//! The URL takes precedence over the service, and the service over the environment. Servers read all of them for each
+//! connection, so a password that was changed in its file takes effect.
 
 use std::{
     fs, io,
@@ -18,18 +19,18 @@ use tokio_postgres::{
 
 use super::url::Draft;
 
-/// How to look up an environment variable; tests pass their own.
+/// Looks up an environment variable. Tests pass their own function.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's own environment. An empty variable counts as absent.
+/// Reads the process's environment. An empty variable counts as absent.
 pub(super) fn process(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Adds what the URL leaves open.
+/// Adds the settings that the URL does not set.
 ///
 /// # Errors
-/// When a file that is named cannot be read, or holds something that is not known. Errors show no values.
+/// Fails if a named file cannot be read, or contains an unknown setting. Errors show no values.
 pub(super) fn complete(draft: &mut Draft, lookup: Lookup<'_>) -> Result<(), String> {
     if let Some(name) = draft.service.clone().or_else(|| lookup("PGSERVICE")) {
         for (key, value) in service(&name, lookup)? {
@@ -56,8 +57,8 @@ fn in_home(name: &str, lookup: Lookup<'_>) -> Option<PathBuf> {
     lookup("HOME").map(|home| Path::new(&home).join(name))
 }
 
-/// The settings of a service, from the first file that has it: `PGSERVICEFILE`, else `~/.pg_service.conf`; then
-/// `pg_service.conf` in `PGSYSCONFDIR`, else in `/etc/postgresql-common`.
+/// The settings of a service, from the first file that has it: `PGSERVICEFILE`, otherwise `~/.pg_service.conf`; then
+/// `pg_service.conf` in `PGSYSCONFDIR`, otherwise in `/etc/postgresql-common`.
 fn service(name: &str, lookup: Lookup<'_>) -> Result<Vec<(String, String)>, String> {
     let own = lookup("PGSERVICEFILE").map(PathBuf::from);
     let own = own.or_else(|| in_home(".pg_service.conf", lookup));
@@ -83,7 +84,7 @@ fn service(name: &str, lookup: Lookup<'_>) -> Result<Vec<(String, String)>, Stri
     Err(format!("there is no service `{name}` in {}", looked.join(" or ")))
 }
 
-/// The settings of one section, or the number of a line that is wrong.
+/// The settings of one section, or the number of an invalid line.
 fn section(text: &str, name: &str) -> Result<Option<Vec<(String, String)>>, usize> {
     let mut found: Option<Vec<(String, String)>> = None;
     for (at, line) in text.lines().enumerate() {
@@ -108,7 +109,7 @@ fn section(text: &str, name: &str) -> Result<Option<Vec<(String, String)>>, usiz
     Ok(found)
 }
 
-/// Sets what the URL has not set.
+/// Sets a value that the URL has not set.
 fn apply(draft: &mut Draft, key: &str, value: &str) -> Result<(), String> {
     let config = &mut draft.config;
     let bad = |what: &str| format!("`{key}` is not {what}");
@@ -160,7 +161,7 @@ fn apply(draft: &mut Draft, key: &str, value: &str) -> Result<(), String> {
         "sslcert" => set(&mut draft.ours.certificate, value),
         "sslkey" => set(&mut draft.ours.key, value),
         "passfile" => set(&mut draft.passfile, value),
-        // The URL has it, or it is a name for people.
+        // The URL has set it, or it is only a display name.
         "host"
         | "hostaddr"
         | "port"
@@ -172,7 +173,7 @@ fn apply(draft: &mut Draft, key: &str, value: &str) -> Result<(), String> {
         | "target_session_attrs"
         | "application_name"
         | "fallback_application_name" => {}
-        other => return Err(format!("the setting `{other}` is not supported; leave it out")),
+        other => return Err(format!("the setting `{other}` is not supported; remove it")),
     }
     Ok(())
 }
@@ -181,7 +182,7 @@ fn set(slot: &mut Option<String>, value: &str) {
     slot.get_or_insert_with(|| value.to_owned());
 }
 
-/// A name for each address that has none.
+/// Gives a name to each address that has none.
 fn finish_hosts(draft: &mut Draft) {
     if draft.config.get_hosts().is_empty() {
         for address in draft.config.get_hostaddrs().to_vec() {
@@ -190,7 +191,7 @@ fn finish_hosts(draft: &mut Draft) {
     }
 }
 
-/// The password for a connection from a file of lines `host:port:database:user:password`.
+/// The password for a connection, from a file of lines `host:port:database:user:password`.
 fn from_file(path: &Path, config: &Config, lookup: Lookup<'_>) -> Option<String> {
     static EXPOSED: Once = Once::new();
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
@@ -211,7 +212,7 @@ fn from_file(path: &Path, config: &Config, lookup: Lookup<'_>) -> Option<String>
     config.get_hosts().iter().enumerate().find_map(|(at, host)| {
         let host = match host {
             Host::Tcp(name) => name.as_str(),
-            // libpq calls a socket's directory so.
+            // libpq uses this name for a socket's directory.
             Host::Unix(_) => "localhost",
         };
         let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432).to_string();
@@ -219,7 +220,7 @@ fn from_file(path: &Path, config: &Config, lookup: Lookup<'_>) -> Option<String>
     })
 }
 
-/// The password of the first line that is for a connection.
+/// The password of the first line that matches a connection.
 fn password(text: &str, connection: [&str; 4]) -> Option<String> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(fields).find_map(|fields| match fields.as_slice() {
@@ -234,7 +235,7 @@ fn password(text: &str, connection: [&str; 4]) -> Option<String> {
     })
 }
 
-/// The fields of a line; `\:` and `\\` stand for the characters themselves. The fifth is the rest.
+/// The fields of a line. `\:` and `\\` stand for the characters themselves. The fifth field is the rest.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut letters = line.chars();

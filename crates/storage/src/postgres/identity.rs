@@ -1,8 +1,8 @@
-//! Which node this server is.
+//! The identity of this server as a node.
 
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
-/// Who this server is among those that share the database.
+/// The identity of this server among those that share the database.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     number: AtomicI32,

@@ -1,4 +1,4 @@
-//! What a node does as one of several: see [`super::nodes`], [`super::adoption`] and [`super::configuration`].
+//! The operations of a node as one of several: see [`super::nodes`], [`super::adoption`] and [`super::configuration`].
 
 use std::{
     sync::atomic::Ordering,
@@ -24,14 +24,14 @@ use crate::{
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
 };
 
-/// A connection needs some time however short the lease is.
+/// The minimum time for a connection, however short the lease is.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
-/// How often to look whether the others have confirmed a change: at first, and at most.
+/// The first and the longest pause between checks whether the other nodes have confirmed a change.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(2);
 const CONFIRM_PAUSE_MAX: Duration = Duration::from_millis(50);
-/// How long the others may take to confirm: one that does not loses its lease before.
+/// How long the other nodes may take to confirm a change. A node that does not confirm loses its lease earlier.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(20);
-/// For how long the connection that takes the lock on the configuration is kept for the next change.
+/// How long the connection that holds the configuration lock is kept for the next change.
 const CHANGE_IDLE_MAX: Duration = Duration::from_secs(10);
 
 impl Postgres {
@@ -43,7 +43,7 @@ impl Postgres {
         self.node.lease
     }
 
-    /// Joins again after the lease was lost, and opens the connection for commits on the runtime that this is called on.
+    /// Joins again after the lease was lost, and opens the connection for commits on the current runtime.
     pub(crate) async fn rejoin(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         drop(writer.take());
@@ -57,7 +57,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Renews the lease if there is a report, and tells how things stand.
+    /// Renews the lease if there is a report, and returns the state of the nodes.
     pub(crate) async fn beat(&self, report: Option<&NodeReport>) -> Result<Beat, StoreError> {
         self.on_watch(async |conn| {
             let beat = nodes::beat(conn, &self.identity, &self.node, &self.sightings, report).await?;
@@ -67,7 +67,7 @@ impl Postgres {
         .await
     }
 
-    /// Waits for notices, `patience` at most.
+    /// Waits for notices, for at most `patience`.
     pub(crate) async fn notices(&self, patience: Duration) -> Result<Vec<Notice>, StoreError> {
         let mut watch = self.watch.lock().await;
         let Some(conn) = watch.as_mut() else {
@@ -91,7 +91,7 @@ impl Postgres {
     fn read_notice(&self, text: &str) -> Option<Notice> {
         let mut words = text.split(' ');
         match words.next()? {
-            // A change of this node's own is in force here. A server of an older version does not tell its number.
+            // This node's own changes are in force here already. A server of an older version does not send its number.
             "configuration" => (words.next()?.parse() != Ok(self.identity.number())).then_some(Notice::Configuration),
             "nodes" => Some(Notice::Nodes),
             "due" => {
@@ -108,36 +108,37 @@ impl Postgres {
         }
     }
 
-    /// Tells every node that a delivery was ended which it may have in memory.
+    /// Notifies every node that a delivery was ended, which one of them may have in memory.
     pub(crate) async fn tell_skipped(&self, webhook: i64, delivery: i64) {
         self.tell(&format!("skipped {webhook} {delivery}")).await;
     }
 
-    /// Tells every node that something is due for a webhook.
+    /// Notifies every node that a webhook has due deliveries.
     pub(crate) async fn tell_due(&self, webhook: i64) {
         self.tell(&format!("due * {webhook}")).await;
     }
 
-    /// A notice that is lost delays what it tells, and no more.
+    /// Sends a notice. A lost notice causes only a delay.
     async fn tell(&self, text: &str) {
         if let Err(error) = self.read(async |conn| nodes::notify(conn, text).await).await {
-            tracing::warn!(%error, "cannot tell the other nodes");
+            tracing::warn!(%error, "cannot notify the other nodes");
         }
     }
 
-    /// Fences a node whose lease has ended. False when it is no longer so, or another node is at it.
+    /// Fences a node whose lease has ended. Returns false if the lease was renewed meanwhile, or if another node is
+    /// fencing it.
     pub(crate) async fn fence(&self, number: u16, epoch: i64) -> Result<bool, StoreError> {
         let number = i32::from(number);
         let mark = self.read(async |conn| nodes::mark(conn, number, epoch).await).await?;
         let Some(mark) = mark.filter(|mark| self.sightings.has_ended(number, *mark, boot_us())) else {
             return Ok(false);
         };
-        // Whoever does it: it only takes from a node what that one has lost already.
+        // Any node may do this, because it takes from a node only what that node has lost already.
         self.transaction(async |conn| Ok(adoption::fence(conn, number, mark).await?))
             .await
     }
 
-    /// A step of the adoption of what a lost node owned.
+    /// Makes a step of adopting what a lost node owned.
     pub(crate) async fn adopt(&self, number: u16) -> Result<Adopted, StoreError> {
         let (lost, me) = (i32::from(number), self.identity.number());
         let events = self
@@ -177,7 +178,7 @@ impl Postgres {
         })
     }
 
-    /// Gives one part in `parts` of what waits here for a webhook to another node, step by step.
+    /// Gives one part in `parts` of a webhook's pending deliveries at this node to another node, step by step.
     pub(crate) async fn give(&self, to: u16, webhook: i64, held: &[i64], parts: usize) -> Result<usize, StoreError> {
         let (me, to) = (self.identity.number(), i32::from(to));
         let parts = i64::try_from(parts.max(1)).unwrap_or(i64::MAX);
@@ -200,7 +201,7 @@ impl Postgres {
         Ok(given)
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     pub(crate) async fn leave(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let left = within_deadline(async {
@@ -237,7 +238,8 @@ impl Postgres {
     pub(crate) async fn lock_configuration(&self) -> Result<ChangeLock, StoreError> {
         within_deadline(async {
             let kept = self.change.lock().await.take();
-            // After a while the database may be another one: a standby that was promoted.
+            // After a while the connection may lead to a server that is no longer the primary, because a standby was
+            // promoted.
             let kept = kept.filter(|(_, returned)| returned.elapsed() < CHANGE_IDLE_MAX);
             if let Some((conn, _)) = kept
                 && let Ok(lock) = configuration::lock(conn).await
@@ -249,14 +251,14 @@ impl Postgres {
         .await
     }
 
-    /// Lets others change the configuration.
+    /// Lets other callers change the configuration.
     pub(crate) async fn unlock_configuration(&self, mut lock: ChangeLock) -> Result<(), StoreError> {
         within_deadline(async { Ok(configuration::unlock(&mut lock.conn).await?) }).await?;
         *self.change.lock().await = Some((lock.conn, Instant::now()));
         Ok(())
     }
 
-    /// The version of the last change of configuration that this node made.
+    /// The version of this node's last configuration change.
     pub(crate) fn changed_configuration(&self) -> i64 {
         self.changed.load(Ordering::Acquire)
     }
@@ -277,7 +279,7 @@ impl Postgres {
             .await
     }
 
-    /// Waits until every other node has the version in force, or has lost its lease.
+    /// Waits until the version is in force on every other node, or the node has lost its lease.
     pub(crate) async fn configuration_in_force(&self, version: i64) -> Result<(), StoreError> {
         let me = self.identity.number();
         let begun = Instant::now();
@@ -291,7 +293,7 @@ impl Postgres {
                 return Err(StoreError::Unconfirmed(first.name.clone()));
             }
             for node in &behind {
-                // Nothing happens unless its lease has ended.
+                // This does nothing unless the node's lease has ended.
                 self.fence(u16::try_from(node.number).unwrap_or_default(), node.epoch)
                     .await?;
             }
@@ -300,7 +302,7 @@ impl Postgres {
         }
     }
 
-    /// Runs on the connection that hears notices; it is made anew after any error.
+    /// Runs work on the connection that receives notices. After an error a new connection is opened.
     async fn on_watch<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,

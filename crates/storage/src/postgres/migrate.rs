@@ -1,12 +1,13 @@
-//! Migrations on PostgreSQL, beside servers that go on working.
+//! Migrations on PostgreSQL, while other servers keep working.
 //!
-//! - One server at a time runs them, under an advisory lock. Others wait, and say so in their log.
-//! - Each migration is a transaction, unless its `metadata.toml` says `run_in_transaction = false`, which is for indexes that are
-//!   built `CONCURRENTLY`. There is no statement timeout: a large table takes as long as it takes.
-//! - A statement waits for a table's lock for [`LOCK_TIMEOUT`] at a time, for whatever comes after it waits too, inserts first of
-//!   all. Then the migration rolls back and tries again after [`LOCK_PAUSE`].
-//! - A migration that a crash ended runs again: a transaction left nothing, and a half built index is dropped and built anew.
-//! - An index on a partitioned table is built partition by partition, with inserts going on.
+//! - One server at a time runs them, under an advisory lock. Other servers wait, and log that they wait.
+//! - Each migration is a transaction, unless its `metadata.toml` sets `run_in_transaction = false`, which is for
+//!   indexes that are built `CONCURRENTLY`. There is no statement timeout, because a large table takes long.
+//! - A statement waits at most [`LOCK_TIMEOUT`] for a table's lock, because later statements queue behind it, above all
+//!   inserts. Then the migration rolls back and retries after [`LOCK_PAUSE`].
+//! - A migration that a crash interrupted runs again: a transaction left nothing, and an incomplete index is dropped
+//!   and built again.
+//! - An index on a partitioned table is built partition by partition, while inserts continue.
 
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,13 @@ use crate::error::StoreError;
 pub(super) struct Migration {
     /// Its directory.
     pub(super) name: &'static str,
-    /// What it runs.
+    /// Its statements.
     pub(super) up: &'static str,
     pub(super) in_transaction: bool,
 }
 
 impl Migration {
-    /// As it is noted in the database: the digits of the name.
+    /// Its version in the database: the digits of the name.
     pub(super) fn version(&self) -> String {
         let number = self.name.split('_').next().unwrap_or_default();
         number.replace('-', "")
@@ -44,17 +45,17 @@ impl Migration {
 /// The migrations of this version, oldest first.
 pub(super) const MIGRATIONS: &[Migration] = include!(concat!(env!("OUT_DIR"), "/postgres_migrations.rs"));
 
-/// The advisory lock of migrations. Any number that nobody else uses.
+/// The advisory lock of migrations: an arbitrary number that no other lock uses.
 const LOCK: i64 = 0x686f_6f6b_7772_0002;
-/// How often a server that waits for its turn looks again. It holds no snapshot meanwhile: an index that is built concurrently
-/// waits for those.
+/// How often a waiting server checks whether it is its turn. It holds no snapshot meanwhile, because building an index
+/// concurrently waits for snapshots.
 const TURN_PAUSE: Duration = Duration::from_millis(200);
-/// How long a statement waits for a lock, and how long until it tries again.
+/// How long a statement waits for a lock, and the pause before the next attempt.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
-/// When to give up on a lock that others do not let go of.
+/// When to give up on a lock that other sessions keep.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
-/// How often the log tells that something goes on.
+/// How often the log reports progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 #[derive(QueryableByName)]
@@ -63,7 +64,7 @@ struct Text {
     text: String,
 }
 
-/// Runs the migrations that are missing. Returns the names of those that were run.
+/// Runs the missing migrations. Returns their names.
 pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
     run(url, MIGRATIONS).await
 }
@@ -85,7 +86,7 @@ async fn run(url: &str, migrations: &[Migration]) -> Result<Vec<String>, StoreEr
     applied.map_err(|error| explain(wire::refine(&mut conn, error)))
 }
 
-/// Whether the database has every migration, and none that is not known.
+/// Whether the database has every migration, and no unknown one.
 async fn is_current(conn: &mut AsyncPgConnection, migrations: &[Migration]) -> Result<bool, StoreError> {
     let noted: Flag = diesel::sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS flag")
         .get_result(conn)
@@ -100,7 +101,7 @@ async fn is_current(conn: &mut AsyncPgConnection, migrations: &[Migration]) -> R
     Ok(migrations.iter().all(|known| applied.contains(&known.version())))
 }
 
-/// What to do about a role without the rights for migrations.
+/// Adds the fix to the error of a role without the rights for migrations.
 fn explain(error: StoreError) -> StoreError {
     let is_denied = |text: &str| text.contains("permission denied") || text.contains("must be owner of");
     let text = error.to_string();
@@ -151,7 +152,7 @@ pub(super) async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>,
     Ok(found.into_iter().map(|row| row.text).collect())
 }
 
-/// Every version that the database has must be one that this server has.
+/// Checks that this server knows every version that the database has.
 pub(super) fn check_known(applied: &[String], migrations: &[Migration]) -> Result<(), StoreError> {
     let is_known = |version: &&String| migrations.iter().any(|known| known.version() == **version);
     match applied.iter().find(|version| !is_known(version)) {
@@ -160,7 +161,7 @@ pub(super) fn check_known(applied: &[String], migrations: &[Migration]) -> Resul
     }
 }
 
-/// Waits until no other server runs migrations, and keeps others waiting from then on.
+/// Waits until no other server runs migrations, and makes other servers wait from then on.
 async fn wait_for_turn(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
     let begun = Instant::now();
     let mut told = None;
@@ -181,7 +182,7 @@ async fn wait_for_turn(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
     }
 }
 
-/// Runs a migration, and notes that the database has it.
+/// Runs a migration, and records it in the database.
 async fn apply(conn: &mut AsyncPgConnection, migration: &Migration) -> Result<(), StoreError> {
     if migration.in_transaction {
         return patiently(conn, migration.name, Step::Migration(migration)).await;
@@ -200,12 +201,12 @@ fn note(migration: &Migration) -> String {
     format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')")
 }
 
-/// Something that waits for locks.
+/// A step that waits for locks.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     /// All statements of a migration, in a transaction.
     Migration(&'a Migration),
-    /// A statement that takes a moment once it has its lock.
+    /// A statement that is fast once it has its lock.
     Statement(&'a str),
 }
 
@@ -228,7 +229,7 @@ impl Step<'_> {
     }
 }
 
-/// Repeats what fails because a lock is taken, until it is not.
+/// Retries a step that fails because of a lock, until it succeeds.
 async fn patiently(conn: &mut AsyncPgConnection, name: &str, step: Step<'_>) -> Result<(), StoreError> {
     let begun = Instant::now();
     loop {
@@ -248,7 +249,7 @@ async fn patiently(conn: &mut AsyncPgConnection, name: &str, step: Step<'_>) -> 
     }
 }
 
-/// Runs a statement, and tells from time to time that it is still running.
+/// Runs a statement, and reports from time to time that it is still running.
 async fn run_statement(conn: &mut AsyncPgConnection, name: &str, statement: &str) -> Result<(), StoreError> {
     let begun = tokio::time::Instant::now();
     let mut progress = interval_at(begun + PROGRESS, PROGRESS);
@@ -269,14 +270,14 @@ fn beginning_of(statement: &str) -> String {
     words.join(" ")
 }
 
-/// Builds an index while inserts go on. One that is there stays; one that is half built is dropped first.
+/// Builds an index while inserts continue. An existing index stays. An incomplete one is dropped first.
 async fn build(conn: &mut AsyncPgConnection, name: &str, index: &ConcurrentIndex<'_>) -> Result<(), StoreError> {
     let unique = if index.is_unique { "UNIQUE " } else { "" };
     let (table, rest) = (index.table, index.rest);
     let Some(partitions) = partitions_of(conn, table).await? else {
         return build_one(conn, name, unique, index.name, table, rest).await;
     };
-    // It is valid when each partition has its part; new partitions get theirs with their table.
+    // The index becomes valid when each partition has its part. A new partition gets its part with its table.
     let parent = format!(
         "CREATE {unique}INDEX IF NOT EXISTS {} ON ONLY {table} {rest}",
         index.name
@@ -303,7 +304,7 @@ async fn build(conn: &mut AsyncPgConnection, name: &str, index: &ConcurrentIndex
     Ok(())
 }
 
-/// The longest name that PostgreSQL keeps.
+/// The length to which PostgreSQL truncates names.
 const NAME_BYTES_MAX: usize = 63;
 
 async fn build_one(
@@ -329,7 +330,7 @@ async fn build_one(
     built.map_err(|error| StoreError::Migration(format!("{migration}: {}", wire::refine(conn, error))))
 }
 
-/// The partitions that a table has; `None` for a table that is not partitioned.
+/// The partitions of a table; `None` for a table that is not partitioned.
 async fn partitions_of(conn: &mut AsyncPgConnection, table: &str) -> Result<Option<Vec<String>>, StoreError> {
     let kind: Vec<Flag> = diesel::sql_query("SELECT relkind = 'p' AS flag FROM pg_class WHERE oid = to_regclass($1)")
         .bind::<sql_types::Text, _>(table)

@@ -1,12 +1,14 @@
 //! Membership: how a server joins those that share the database, keeps its lease, and leaves.
 //!
-//! A node is a number with an epoch that grows whenever the number changes hands. Two things guard what it owns:
+//! A node is a number with an epoch that grows whenever the number gets a new owner. Two mechanisms protect what it
+//! owns:
 //!
-//! - Its **lease**, renewed with every heartbeat. A node that cannot renew stops sending before the lease ends; nobody takes over
-//!   before that. Each node measures both with its boot clock ([`super::sightings`]): no clock that is set has a say.
-//! - An **advisory lock** on its number, held by the session that commits for as long as that session lives. Whoever takes
-//!   over first ends the session and takes the lock: from then on the old owner cannot commit, however late it wakes up. This
-//!   costs a commit nothing.
+//! - Its **lease**, which every heartbeat renews. A node that cannot renew it stops sending before the lease ends, and
+//!   no other node takes over earlier. Each node measures both with its boot clock ([`super::sightings`]), so setting a
+//!   clock has no effect.
+//! - An **advisory lock** on its number, which the session that commits holds as long as it lives. A node that takes
+//!   over first ends that session and takes the lock. From then on the old owner cannot commit, however late it
+//!   resumes. A commit pays nothing for this.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -25,18 +27,18 @@ use crate::{
     nodes::{Beat, NodeOptions, NodeReport, NodeRow, NodeState, WAITING_COUNTED_MAX},
 };
 
-/// The first half of the advisory lock of a node; the second is its number.
+/// The first half of a node's advisory lock; the second half is its number.
 pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
-/// The channel of notices, but for its end ([`SUFFIX`]).
+/// The channel of notices, without its suffix ([`SUFFIX`]).
 pub(super) const CHANNEL: &str = "hookwright";
-/// A server that starts may take so many times its lease until its first heartbeat.
+/// A starting server has this many lease periods until its first heartbeat.
 const START_LEASES: i64 = 4;
-/// The version of the configuration of a node that does not accept events yet: nobody waits for it.
+/// The configuration version of a node that does not accept events yet, so that no other node waits for it.
 const NOT_ACCEPTING: i64 = i64::MAX;
-/// How long to wait for the lock of a session that is about to end.
+/// How long to wait for the lock of a session that is ending.
 const LOCK_PATIENCE: &str = "2s";
 
-/// SQL for microseconds since the Unix epoch, by the database's clock.
+/// SQL for the microseconds since the Unix epoch, by the database's clock.
 pub(super) fn now() -> String {
     let shift = fault::database_clock_shift_us();
     format!("((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})")
@@ -60,7 +62,7 @@ struct Found {
     name: String,
 }
 
-/// Joins under a number of its own: the one that a server of this name left, else a free one, else a new one. The session
+/// Joins under the number that a server with this name left, otherwise a free number, otherwise a new one. The session
 /// holds the number's lock afterwards.
 pub(super) async fn join(
     conn: &mut AsyncPgConnection,
@@ -91,7 +93,7 @@ pub(super) async fn join(
     }
 }
 
-/// Takes the lock of a number; waits for it a little if told to, for the session of a process that has just ended.
+/// Takes the lock of a number. With `wait`, it waits briefly for the session of a process that has just ended.
 async fn lock(conn: &mut AsyncPgConnection, number: i32, wait: bool) -> Result<bool, StoreError> {
     if wait {
         return Ok(wait_for_lock(conn, number).await.is_ok());
@@ -124,7 +126,7 @@ async fn unlock(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<()> {
         .map(drop)
 }
 
-/// Takes over a number whose lock is held, if it is still as it was read.
+/// Takes over a number whose lock is held, if its row has not changed since it was read.
 async fn take(
     conn: &mut AsyncPgConnection,
     row: &Found,
@@ -132,8 +134,8 @@ async fn take(
     options: &NodeOptions,
 ) -> Result<bool, StoreError> {
     let (state, now) = (state_at_start(options), now());
-    // What a free number had belongs to nobody any more: it begins where the database stands. Nobody may be about to adopt
-    // something of the number: FOR UPDATE waits for an adoption in progress, which the update alone would not.
+    // Nothing belongs to a free number any more: its watermark begins at the largest event of the database. FOR UPDATE
+    // waits for an adoption in progress, which the update alone would not.
     let text = format!(
         "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
              checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {now}, heartbeat_at = {now}, lease_until = {now} + $7,
@@ -161,7 +163,7 @@ async fn take(
     Ok(true)
 }
 
-/// Makes a number that nobody has had, if nobody else does meanwhile.
+/// Creates a new number, unless another server creates it meanwhile.
 async fn make(
     conn: &mut AsyncPgConnection,
     number: i32,
@@ -194,7 +196,7 @@ async fn make(
     Ok(true)
 }
 
-/// Serving; or what keeps the others from giving this node anything, from the start.
+/// The state of a node at its start: serving, or the state that keeps other nodes from assigning it work.
 fn state_at_start(options: &NodeOptions) -> i32 {
     if options.hold { 2 } else { 1 }
 }
@@ -206,16 +208,16 @@ async fn largest_event(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
     Ok(found.as_slice().first().map_or(0, |row| row.number))
 }
 
-/// Makes a new session the one that commits for this node: it has the number's lock afterwards, and the session before it
-/// is over, and with it a commit of which nobody knows what became.
+/// Makes a new session the one that commits for this node. Afterwards it holds the number's lock, and the previous
+/// session has ended, including a commit whose result is unknown.
 ///
 /// # Errors
-/// [`StoreError::LeaseLost`] when the number has changed hands.
+/// Returns [`StoreError::LeaseLost`] if the number has a new owner.
 pub(super) async fn resume(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
     let number = identity.number();
     check(conn, identity).await?;
     if !lock(conn, number, false).await? {
-        // The session before may wait for a client that it cannot hear any more.
+        // The previous session may wait for a client whose connection is broken.
         end_sessions(conn, number, false).await?;
         wait_for_lock(conn, number).await?;
     }
@@ -226,11 +228,11 @@ async fn check(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), 
     own(conn, identity, "").await
 }
 
-/// Makes sure that this node has not been lost, and is not until the caller's transaction ends: what a lost node took would
-/// belong to nobody.
+/// Ensures that this node has not been lost, and will not be lost before the caller's transaction ends: rows that a
+/// lost node takes would have no owner.
 ///
 /// # Errors
-/// [`StoreError::LeaseLost`] when it was.
+/// Returns [`StoreError::LeaseLost`] if the node was lost.
 pub(super) async fn hold(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
     own(conn, identity, "FOR KEY SHARE").await
 }
@@ -249,14 +251,14 @@ async fn own(conn: &mut AsyncPgConnection, identity: &Identity, lock: &str) -> R
     }
 }
 
-/// What the sessions of a node are called, but for the end that tells installations apart ([`SUFFIX`]).
+/// The name of a node's sessions, without the suffix that distinguishes installations ([`SUFFIX`]).
 pub(super) fn application_name(number: i32) -> String {
     format!("hookwright node {number}")
 }
 
-/// Ends the session that holds a number's lock, and if told to every other one of that node.
+/// Ends the session that holds a number's lock. With `all`, ends every other session of that node, too.
 pub(super) async fn end_sessions(conn: &mut AsyncPgConnection, number: i32, all: bool) -> QueryResult<()> {
-    // Half of a lock's key is shown without its sign.
+    // `pg_locks` shows half of a lock's key as unsigned.
     diesel::sql_query(format!(
         "SELECT pg_terminate_backend(pid) FROM pg_locks
          WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND pid <> pg_backend_pid()
@@ -275,10 +277,10 @@ pub(super) async fn end_sessions(conn: &mut AsyncPgConnection, number: i32, all:
     .map(drop)
 }
 
-/// Renews the lease if told to, and tells how things stand.
+/// Renews the lease if there is a report, and returns the state of the nodes.
 ///
 /// # Errors
-/// [`StoreError::LeaseLost`] when the number has changed hands.
+/// Returns [`StoreError::LeaseLost`] if the number has a new owner.
 pub(super) async fn beat(
     conn: &mut AsyncPgConnection,
     identity: &Identity,
@@ -329,7 +331,7 @@ async fn renew(
     }
 }
 
-/// What a node's row shows of its lease; `None` if the number has changed hands.
+/// The state of a node's lease according to its row; `None` if the number has a new owner.
 pub(super) async fn mark(conn: &mut AsyncPgConnection, number: i32, epoch: i64) -> QueryResult<Option<Mark>> {
     #[derive(QueryableByName)]
     struct Row {
@@ -408,7 +410,7 @@ pub(super) async fn list(conn: &mut AsyncPgConnection, sightings: &Sightings) ->
     Ok(rows.into_iter().map(node).collect())
 }
 
-/// Adds to each node how many deliveries wait in the store for it.
+/// Adds to each node the number of its pending deliveries in the store.
 pub(super) async fn count_waiting(conn: &mut AsyncPgConnection, nodes: &mut [NodeRow]) -> QueryResult<()> {
     #[derive(QueryableByName)]
     struct Row {
@@ -430,7 +432,7 @@ pub(super) async fn count_waiting(conn: &mut AsyncPgConnection, nodes: &mut [Nod
     Ok(())
 }
 
-/// Gives the lease back: what this node owned is for the others, at once.
+/// Releases the lease: other nodes can adopt at once what this node owned.
 pub(super) async fn leave(conn: &mut AsyncPgConnection, identity: &Identity) -> Result<(), StoreError> {
     let now = now();
     diesel::sql_query(format!(
@@ -444,7 +446,7 @@ pub(super) async fn leave(conn: &mut AsyncPgConnection, identity: &Identity) -> 
     Ok(())
 }
 
-/// The checkpoint of this node.
+/// The watermark of this node.
 pub(super) async fn checkpoint(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<i64> {
     let found: Number = diesel::sql_query("SELECT checkpoint AS number FROM nodes WHERE number = $1")
         .bind::<sql_types::Integer, _>(number)
@@ -453,7 +455,7 @@ pub(super) async fn checkpoint(conn: &mut AsyncPgConnection, number: i32) -> Que
     Ok(found.number)
 }
 
-/// The lowest checkpoint of all nodes that own anything.
+/// The lowest watermark of all nodes that own anything.
 pub(super) async fn lowest_checkpoint(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
     let found: Number = diesel::sql_query("SELECT coalesce(min(checkpoint), 0) AS number FROM nodes WHERE state <> 0")
         .get_result(conn)
@@ -461,7 +463,7 @@ pub(super) async fn lowest_checkpoint(conn: &mut AsyncPgConnection) -> QueryResu
     Ok(found.number)
 }
 
-/// Tells every node something. In a transaction it is told when that commits.
+/// Notifies every node. A notice in a transaction is sent when that commits.
 pub(super) async fn notify(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
     diesel::sql_query(format!("SELECT pg_notify($1 || {SUFFIX}, $2)"))
         .bind::<sql_types::Text, _>(CHANNEL)

@@ -1,4 +1,4 @@
-//! The part of a commit that concerns ordered webhooks. A commit that touches none of them pays nothing for it.
+//! The part of a commit that concerns ordered webhooks. A commit that concerns none of them pays nothing for it.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ pub(super) async fn lock(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryRe
     dialect::lock_order(conn, &webhooks).await
 }
 
-/// Puts new ordered deliveries behind those of their key: only the first one of a key is due.
+/// Puts new ordered deliveries behind earlier ones of their key: only the first delivery of a key is due.
 pub(super) async fn queue_up(conn: &mut AsyncPgConnection, rows: &mut [PendingRow]) -> QueryResult<()> {
     #[derive(QueryableByName)]
     struct Place {
@@ -64,9 +64,9 @@ pub(super) async fn queue_up(conn: &mut AsyncPgConnection, rows: &mut [PendingRo
     Ok(())
 }
 
-/// Writes pending rows in place of what is there; not for deliveries that were ended meanwhile.
+/// Inserts or replaces pending rows, except for deliveries that were ended meanwhile.
 pub(super) async fn put_pending(conn: &mut AsyncPgConnection, rows: &[PendingRow], node: i32) -> QueryResult<()> {
-    // An ordered one has a row, with its position, for as long as it is not final.
+    // An ordered delivery has a row, with its position, until it is final.
     let (ordered, mut plain): (Vec<&PendingRow>, Vec<&PendingRow>) =
         rows.iter().partition(|row| row.ordering_key.is_some());
     if !ordered.is_empty() {

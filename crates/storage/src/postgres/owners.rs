@@ -1,5 +1,6 @@
-//! Webhooks that one node alone may send to: those with a rate limit. Whichever node accepts an event for one, its delivery
-//! belongs to the owner. A node that drains or is lost is succeeded by whoever asks first.
+//! Owners of webhooks that only one node may send to: those with a rate limit. Whichever node accepts an event, the
+//! delivery to such a webhook belongs to the owner. If the owner drains or is lost, the first node that asks becomes
+//! the owner.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +17,13 @@ struct Owner {
     node: i32,
 }
 
-/// The owners of these webhooks: those without one are taken. Until the transaction of the caller ends, none of them can be
-/// declared free. Tells other owners that something waits for them.
+/// The owners of these webhooks. The caller's node becomes the owner of those without one. None of the owners can be
+/// declared free until the caller's transaction ends. Notifies the other owners of due deliveries.
 pub(super) async fn claim(conn: &mut AsyncPgConnection, me: i32, webhooks: &[i64]) -> QueryResult<HashMap<i64, i32>> {
     if webhooks.is_empty() {
         return Ok(HashMap::new());
     }
-    // In the same order everywhere: two nodes that take several at once must not wait for each other.
+    // All nodes use the same order, so that two nodes that claim several webhooks do not deadlock.
     let mut webhooks = webhooks.to_vec();
     webhooks.sort_unstable();
     webhooks.dedup();
@@ -49,7 +50,7 @@ pub(super) async fn claim(conn: &mut AsyncPgConnection, me: i32, webhooks: &[i64
     Ok(owners.into_iter().map(|owner| (owner.webhook_id, owner.node)).collect())
 }
 
-/// Those of some webhooks that one node alone may send to.
+/// The webhooks among these that only one node may send to.
 pub(super) async fn owned(conn: &mut AsyncPgConnection, webhooks: &[i64]) -> QueryResult<HashSet<i64>> {
     let owners: Vec<Owner> =
         diesel::sql_query("SELECT webhook_id, node FROM webhook_owners WHERE webhook_id = ANY($1)")
@@ -59,7 +60,7 @@ pub(super) async fn owned(conn: &mut AsyncPgConnection, webhooks: &[i64]) -> Que
     Ok(owners.into_iter().map(|owner| owner.webhook_id).collect())
 }
 
-/// Who gets what a lost node had waiting for a webhook: its owner, if it has one, else this node.
+/// The node that gets a lost node's pending deliveries of a webhook: its owner, if it has one, otherwise this node.
 pub(super) async fn successor(conn: &mut AsyncPgConnection, webhook: i64, lost: i32, me: i32) -> QueryResult<i32> {
     diesel::sql_query("UPDATE webhook_owners SET node = $3 WHERE webhook_id = $1 AND node = $2")
         .bind::<sql_types::BigInt, _>(webhook)

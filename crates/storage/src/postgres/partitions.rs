@@ -1,16 +1,16 @@
-//! The partitions of the three tables that grow: one a day, made ahead, dropped whole when the day has outlived its
-//! retention.
+//! The partitions of the three growing tables: one per day, created ahead, and dropped as a whole when the day has
+//! outlived its retention.
 //!
-//! Retention drops an expired day without a pending delivery, after it has removed the day's request ids in steps: these are in
-//! a table of their own. Of a day with a pending delivery, events go one by one, and [`super::compaction`] gives their space
-//! back. Dropping needs an exclusive lock for a moment; while another session reads the day, it fails and is
-//! tried again later.
+//! Retention drops an expired day without a pending delivery. Before that it removes the day's request ids in steps,
+//! because they are in a separate table. If a day has a pending delivery, its events are removed one by one, and
+//! [`super::compaction`] frees their space. Dropping needs an exclusive lock for a moment. While another session reads
+//! the day, the drop fails and is retried later.
 //!
-//! A role that may not change the schema makes and drops them through two functions, which run with the rights of their owner.
-//! Without the right to call these, the server goes on for as long as there are tables, and warns.
+//! A role that may not change the schema creates and drops partitions through two functions, which run with the rights
+//! of their owner. Without the right to call them, the server keeps running as long as partitions exist, and warns.
 //!
-//! The first one that was ever made has no lower end. There is no default partition: with one, PostgreSQL could not read
-//! partitions in order, nor attach a new one without looking through it.
+//! The first partition that was ever created has no lower bound. There is no default partition: with one, PostgreSQL
+//! could not read partitions in order, nor attach a new one without scanning it.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -24,14 +24,14 @@ use crate::{
 };
 
 pub(super) const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
-/// How many days are made ahead, for a server that runs on while nobody makes any.
+/// How many days are created ahead, for a time in which no server creates any.
 const DAYS_AHEAD: i64 = 14;
-/// Of how many events the request ids go in one step.
+/// How many events lose their request ids in one step.
 const CLEAR_LIMIT: usize = 2_000;
 const DAY_US: i64 = 86_400_000_000;
-/// Two servers that make partitions take turns.
+/// The lock by which servers create partitions one at a time.
 const LOCK: i64 = 0x686f_6f6b_7772_0003;
-/// Dropping waits for queries that read a table, and commits wait for it meanwhile: not for long.
+/// Dropping waits for queries that read a table, and commits wait behind it. This limits that time.
 pub(super) const LOCK_TIMEOUT: &str = "100ms";
 
 #[derive(QueryableByName)]
@@ -46,21 +46,21 @@ pub(super) struct Partition {
     pub(super) name: String,
     #[diesel(sql_type = sql_types::BigInt)]
     pub(super) end_id: i64,
-    /// The request ids of events up to this one are gone.
+    /// The request ids of events up to this one have been removed.
     #[diesel(sql_type = sql_types::BigInt)]
     cleared_to: i64,
     #[diesel(sql_type = sql_types::Bool)]
     pending: bool,
-    /// Rows of it were removed one by one.
+    /// Single rows of it were removed.
     #[diesel(sql_type = sql_types::Bool)]
     sparse: bool,
 }
 
-/// What a step of retention did to a partition.
+/// The result of a step of retention on a partition.
 #[derive(Default)]
 pub(super) struct Step {
     pub(super) expired: Expired,
-    /// The step came to the end of this partition, whose tables may be written anew now: outside the transaction.
+    /// The step reached the end of this partition, whose tables may now be rewritten outside the transaction.
     pub(super) sparse: Option<Partition>,
 }
 
@@ -70,14 +70,14 @@ impl From<Expired> for Step {
     }
 }
 
-/// How the role of this server makes partitions.
+/// How this server's role creates partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Maker {
     /// It owns the tables.
     Owner,
-    /// By functions of the owner.
+    /// By functions of the owner's.
     Function,
-    /// Not at all.
+    /// It may not create any.
     Nobody,
 }
 
@@ -95,7 +95,7 @@ impl Maker {
     }
 }
 
-/// Whether the role of a session may change the tables, and make others.
+/// Whether a session's role may change the tables, and create others.
 pub(super) async fn may_change(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
     let owner: Vec<Flag> = diesel::sql_query(
         "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE') AS flag
@@ -106,10 +106,10 @@ pub(super) async fn may_change(conn: &mut AsyncPgConnection) -> QueryResult<bool
     Ok(owner.iter().any(|owner| owner.flag))
 }
 
-/// Makes the partitions from today on that are not there. Each is a transaction of its own.
+/// Creates the missing partitions from today on. Each is a separate transaction.
 ///
 /// # Errors
-/// When the store does not answer, or when there is none for today and the role may make none.
+/// Fails if the store does not answer, or if there is no partition for today and the role may not create one.
 pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> Result<(), StoreError> {
     let today = now_us.div_euclid(DAY_US);
     let maker = Maker::of(conn).await?;
@@ -122,15 +122,15 @@ pub(super) async fn make(conn: &mut AsyncPgConnection, now_us: i64) -> Result<()
     Ok(())
 }
 
-/// Tells how long the tables last that are there.
+/// Warns how long the existing partitions last.
 async fn warn(conn: &mut AsyncPgConnection, today: i64) -> Result<(), StoreError> {
     let left: Count =
         diesel::sql_query("SELECT coalesce(max(day) - date '1970-01-01' - $1, -1)::bigint AS count FROM partitions")
             .bind::<sql_types::BigInt, _>(today)
             .get_result(conn)
             .await?;
-    let grant = "GRANT EXECUTE ON FUNCTION hookwright_make_partition(date), hookwright_drop_partition(bigint) to it, as \
-                 docs/guides/postgresql.md tells";
+    let grant = "GRANT EXECUTE ON FUNCTION hookwright_make_partition(date), hookwright_drop_partition(bigint) to it, \
+                 as docs/guides/postgresql.md describes";
     if left.count < 0 {
         return Err(StoreError::Forbidden(format!(
             "there are no tables for today's events, and the role may not make any; {grant}"
@@ -163,7 +163,7 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64, maker: Maker) -> Query
         let text = format!("SELECT hookwright_make_partition(date '1970-01-01' + {day})");
         return session::batch(conn, &text).await;
     }
-    // Where the one before ends, this one begins: also after days on which no server ran.
+    // A partition begins where the previous one ends, also after days on which no server ran.
     let text = format!(
         "DO $$ DECLARE
              day date := date '1970-01-01' + {day};
@@ -185,11 +185,12 @@ async fn make_day(conn: &mut AsyncPgConnection, day: i64, maker: Maker) -> Query
     session::batch(conn, &text).await
 }
 
-/// A step of retention in the transaction of the caller, on a partition that ends after `after` and at or before `before`. Events of
-/// a day with a pending delivery go one by one. Any other day goes as a whole: first its request ids, in steps, then its tables.
+/// Makes a step of retention in the caller's transaction, on a partition that ends after `after` and at or before
+/// `before`. Events of a day with a pending delivery are removed one by one. Any other day is dropped as a whole: first
+/// its request ids, in steps, then its tables.
 ///
-/// A walk begins with `after` 0. It drops the days that go as a whole first, for events that go one by one may take hours. Then it goes
-/// through the others from the oldest on.
+/// A walk begins with `after` 0. It first drops the days that can be dropped as a whole, because removing events one by
+/// one may take hours. Then it processes the others, oldest first.
 pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Step> {
     let Some(partition) = first(conn, after, before).await? else {
         return Ok(Step::default());
@@ -201,7 +202,7 @@ pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64
     if partition.cleared_to < end {
         clear(conn, &partition).await?;
         let expired = Expired {
-            // The same partition is looked at again, until there is nothing left to clear.
+            // The next step uses the same partition, until there is nothing left to clear.
             next: Some(after),
             overdue: Some(end),
             ..Expired::default()
@@ -210,7 +211,7 @@ pub(super) async fn expire(conn: &mut AsyncPgConnection, after: i64, before: i64
     }
     let expired = Expired {
         events: drop_partition(conn, &partition).await?,
-        // It is gone: the walk begins again, with the next day that goes as a whole.
+        // It is dropped: the walk begins again, with the next day that can be dropped as a whole.
         next: Some(if after == 0 { 0 } else { end - 1 }),
         overdue: Some(end),
         busy: None,
@@ -237,7 +238,7 @@ async fn expire_one_by_one(conn: &mut AsyncPgConnection, partition: Partition, a
     })
 }
 
-/// What a step comes to whose partition could not be dropped: the next step goes past it.
+/// The result of a step whose partition could not be dropped: the next step skips it.
 pub(super) async fn pass_by(
     conn: &mut AsyncPgConnection,
     after: i64,
@@ -245,7 +246,7 @@ pub(super) async fn pass_by(
     busy: String,
 ) -> QueryResult<Expired> {
     let end = first(conn, after, before).await?.map(|partition| partition.end_id);
-    // At the beginning of a walk older days may be left: from there on it goes through all in order.
+    // At the beginning of a walk, older days may remain. From there on the walk processes all days in order.
     let oldest = first(conn, after.max(1), before)
         .await?
         .map(|partition| partition.end_id);
@@ -257,7 +258,8 @@ pub(super) async fn pass_by(
     })
 }
 
-/// The partition of the next step: the oldest, or at the beginning of a walk the oldest of those that go as a whole, if there is one.
+/// The partition of the next step: the oldest. At the beginning of a walk, the oldest that can be dropped as a whole,
+/// if there is one.
 async fn first(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryResult<Option<Partition>> {
     let found: Vec<Partition> = diesel::sql_query(
         "SELECT to_char(day, 'YYYYMMDD') AS name, end_id, cleared_to, sparse, pending
@@ -273,9 +275,10 @@ async fn first(conn: &mut AsyncPgConnection, after: i64, before: i64) -> QueryRe
     Ok(found.into_iter().next())
 }
 
-/// Removes the request ids of the next events of a partition, and their links to what they replayed, and notes how far that is.
+/// Removes the request ids of the next events of a partition, and their links to the events that they replayed, and
+/// records the progress.
 async fn clear(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<()> {
-    // A request id that was free again belongs to a later event.
+    // A request id that expired and was used again belongs to a later event.
     let text = format!(
         "WITH step AS MATERIALIZED (
              SELECT id, organization_id, request_id, replay_of FROM events_{} WHERE id > $1 ORDER BY id LIMIT {CLEAR_LIMIT}
@@ -296,7 +299,7 @@ async fn clear(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResu
         .map(drop)
 }
 
-/// Drops a partition of which nothing is pending. Returns about how many events it held.
+/// Drops a partition without pending deliveries. Returns the approximate number of its events.
 async fn drop_partition(conn: &mut AsyncPgConnection, partition: &Partition) -> QueryResult<usize> {
     session::batch(conn, &format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     if !may_change(conn).await? {

@@ -1,4 +1,4 @@
-//! What the shared queries, the commit, retention and adoption run on PostgreSQL, and how PostgreSQL plans it.
+//! Tests of PostgreSQL's plans for the shared queries, the commit, retention and adoption.
 
 use std::future::poll_fn;
 
@@ -24,15 +24,15 @@ const WORDS: Words = Words {
     bytes: ("'\\x", "'::bytea"),
 };
 
-/// The number of a node that is lost.
+/// The number of a lost node.
 const LOST: i32 = 7;
-/// How many rows a scan of a whole table may read: PostgreSQL chooses one where a table is small.
+/// How many rows a scan of a whole table may read: PostgreSQL prefers a scan for a small table.
 const SCANNED_MAX: u64 = 2_000;
-/// How many rows a step of a plan may read in vain.
+/// How many rows a step of a plan may read and discard.
 const REMOVED_MAX: u64 = 2_000;
 
-/// Reports the plan of every statement, with what it did. The tables have a part of the rows of a large installation: to read one
-/// in sequence costs as if it were twenty times as large.
+/// Reports the plan of every statement, with its execution statistics. The tables have a fraction of the rows of a
+/// large installation, so a sequential read costs as if it were twenty times as large.
 const EXPLAIN: &str = "\
 LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;
 SET auto_explain.log_timing = off; SET client_min_messages = log; SET jit = off; SET seq_page_cost = 20";
@@ -54,13 +54,13 @@ async fn connect(url: &str, recorder: &Recorder) -> AsyncPgConnection {
     conn
 }
 
-/// What all calls run on a store with many rows.
+/// The statements of all calls on a store with many rows.
 async fn recorded() -> (Vec<Call>, TestDatabase) {
     let cluster = PostgresCluster::shared().await.unwrap();
     let database = cluster.create_database().await.unwrap();
     let options = StoreOptions::new(database.url());
     Store::migrate(&options).await.unwrap();
-    // It makes the partitions, and is node 0.
+    // Opening it creates the partitions, and this process becomes node 0.
     let store = Store::open(&options).await.unwrap();
     let filled = Filled::from_today();
     let recorder = Recorder::default();
@@ -160,7 +160,7 @@ async fn no_query_goes_through_a_whole_table() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// The steps of a plan that read a whole table of many rows, or many rows in vain.
+/// The steps of a plan that read a whole table with many rows, or that read and discard many rows.
 fn wasteful(plan: &str) -> Vec<&str> {
     let mut steps = Vec::new();
     let mut step = ("", 0, 0);
@@ -189,7 +189,7 @@ fn table_of(step: &str) -> &str {
     table.split(' ').next().unwrap_or(table)
 }
 
-/// How many rows a step of a plan gave, and how often it was run.
+/// How many rows a step of a plan returned, and how often it ran.
 fn actual(line: &str) -> Option<(u64, u64)> {
     let (_, actual) = line.split_once("(actual rows=")?;
     let (rows, loops) = actual.strip_suffix(')')?.split_once(" loops=")?;

@@ -1,4 +1,4 @@
-//! Connections to a PostgreSQL of somebody else, by the same URLs as those to the store: for the relay of an outbox.
+//! Connections to an external PostgreSQL, for the relay of an outbox. Their URLs have the same form as the store's.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use super::{
 pub struct Link(Wire);
 
 impl Link {
-    /// The next message that is no answer; `None` when the connection has ended.
+    /// The next message that is not a response; `None` when the connection has ended.
     pub fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
         self.0.poll_message(context)
     }
@@ -25,15 +25,15 @@ impl Link {
 /// Checks a URL, with the service and the files that it names.
 ///
 /// # Errors
-/// With what is wrong, without anything of a password.
+/// Describes the fault, without any part of a password.
 pub fn check(url: &str) -> Result<(), String> {
     url.parse::<Target>().map(drop)
 }
 
-/// Connects under a name that the database shows. Returns how the connection is secured, for people.
+/// Connects under a name that the database shows. Returns the connection's security as text.
 ///
 /// # Errors
-/// With what to do about it.
+/// Describes the fault and its fix.
 pub async fn connect(url: &str, name: &str) -> Result<(Client, Link, String), String> {
     let opened = connect::open(url, name, &Arc::default()).await?;
     let security = opened.security.to_string();

@@ -1,4 +1,4 @@
-//! The database's clock, which the schedule clock starts at: see [`crate::schedule`].
+//! The database's clock, from which the schedule clock starts: see [`crate::schedule`].
 
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -20,13 +20,13 @@ struct Row {
     last_beat: Option<i64>,
 }
 
-/// A look at the database's clock.
+/// A reading of the database's clock.
 struct Look {
-    /// What the boot clock showed in the middle of it.
+    /// The boot clock in the middle of the reading.
     boot: i64,
-    /// How long it took: the database's clock was read at any moment of it.
+    /// The duration of the reading. The database's clock was read at some moment of it.
     took: i64,
-    /// What the database's clock showed.
+    /// The database's clock.
     now: i64,
     record: Option<Record>,
     /// When any node last renewed its lease.
@@ -60,7 +60,8 @@ async fn write(conn: &mut AsyncPgConnection, record: Record) -> QueryResult<()> 
     .bind::<sql_types::Binary, _>(record.to_bytes())
     .execute(conn)
     .await?;
-    // What was noted before the clock was set back is no time that a later start could go by. A lease keeps its length.
+    // Times from before the clock was set back would mislead a later start, so they are replaced. A lease keeps its
+    // length.
     let text =
         "UPDATE nodes SET heartbeat_at = $1, lease_until = $1 + lease_until - heartbeat_at WHERE heartbeat_at > $1";
     diesel::sql_query(text)
@@ -71,12 +72,13 @@ async fn write(conn: &mut AsyncPgConnection, record: Record) -> QueryResult<()> 
 }
 
 impl Postgres {
-    /// Starts the schedule clock at the database's. Returns by how much that one was set back since any node last ran.
+    /// Starts the schedule clock from the database's clock. Returns how far the database's clock was set back since any
+    /// node last ran.
     pub(crate) async fn start_clock(&self) -> Result<i64, StoreError> {
         self.on_loan(async |conn| self.anchor(conn).await).await
     }
 
-    /// Starts the schedule clock of a node that joins: what its own machine did meanwhile does not count.
+    /// Starts the schedule clock of a joining node. Changes of its own machine's clock since then do not count.
     pub(super) async fn anchor(&self, conn: &mut AsyncPgConnection) -> Result<i64, StoreError> {
         let look = look(conn).await?;
         let ahead = look.record.map_or(0, Record::ahead);
@@ -96,8 +98,8 @@ impl Postgres {
         Ok(set_back)
     }
 
-    /// Compares the schedule clock with the database's. Returns by how much that one was set, if this node is the first to
-    /// find out.
+    /// Compares the schedule clock with the database's clock. Returns how far the database's clock was set, if this
+    /// node is the first to detect it.
     pub(super) async fn check_clock(&self, conn: &mut AsyncPgConnection) -> Result<i64, StoreError> {
         let look = look(conn).await?;
         let stored = look.record.map_or(0, Record::ahead);

@@ -1,13 +1,13 @@
 //! Transactions on PostgreSQL, and connections on loan from the pool.
 //!
-//! Any future here may be dropped at any moment: a caller cancels, a deadline passes. Two rules keep a half of what it did from
-//! being committed by the next user of its connection:
+//! Any future here may be dropped at any moment, because a caller cancels or a deadline passes. Two rules prevent the
+//! next user of the connection from committing a half of its work:
 //!
-//! - [`transaction`] is the only way to open a transaction. It uses the transaction manager of diesel-async, which knows about a
-//!   connection whose `BEGIN`, `COMMIT` or `ROLLBACK` was not answered.
-//! - A [`Loan`] returns its connection to the pool only when the work on it has ended and no transaction is open. A dropped loan
-//!   goes through [`Abandoned::clean_up`]: the session rolls back, and the connection is closed if there is any doubt about it.
-//!   Its place in the pool stays taken until then, so abandoned sessions never outnumber the pool.
+//! - [`transaction`] is the only way to open a transaction. It uses the transaction manager of diesel-async, which
+//!   detects a connection whose `BEGIN`, `COMMIT` or `ROLLBACK` got no answer.
+//! - A [`Loan`] returns its connection to the pool only when its work has ended and no transaction is open. A dropped
+//!   loan is cleaned up by [`Abandoned::clean_up`]: the session rolls back, and the connection is closed if its state
+//!   is in doubt. Its slot in the pool stays occupied until then, so abandoned sessions never outnumber the pool.
 
 use std::{ops::AsyncFnOnce, sync::Arc, time::Duration};
 
@@ -21,22 +21,22 @@ use tokio::time::timeout;
 use super::{connect, wire};
 use crate::error::StoreError;
 
-/// How long an abandoned statement may run on before it is cancelled.
+/// How long an abandoned statement may run before it is cancelled.
 const ABANDONED_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a cancelled statement may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs several statements of our own text that take no parameters and open no transaction: settings of a session, DDL.
+/// Runs several constant statements without parameters that open no transaction: settings of a session, DDL.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a transaction is opened by `transaction` alone; this is for everything else"
+    reason = "only `transaction` opens transactions; this function is for everything else"
 )]
 pub(super) async fn batch(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
     conn.batch_execute(text).await
 }
 
-/// Runs a transaction. `conn` must be one that is closed when this future is dropped: one of a [`Loan`], or one that was taken
-/// from its place and goes back there only on success.
+/// Runs a transaction. `conn` must be a connection that is closed when this future is dropped: one of a [`Loan`], or
+/// one that was taken from its slot and is returned only on success.
 pub(super) async fn transaction<T, F>(conn: &mut AsyncPgConnection, work: F) -> Result<T, StoreError>
 where
     F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
@@ -51,14 +51,14 @@ where
         },
         Err(error) => {
             let error = wire::refine(conn, error);
-            // A connection that cannot roll back counts as broken from here on.
+            // From here on, a connection that cannot roll back counts as broken.
             let _ = AnsiTransactionManager::rollback_transaction(conn).await;
             Err(error)
         }
     }
 }
 
-/// Returns a connection to the pool. Closes it where a transaction is open, or where the end of one was not answered.
+/// Returns a connection to the pool. Closes it if a transaction is open, or if the end of one got no answer.
 fn settle(conn: Option<Object<AsyncPgConnection>>) {
     let Some(mut conn) = conn else { return };
     if AnsiTransactionManager::is_broken_transaction_manager(&mut *conn) {
@@ -82,14 +82,15 @@ impl Loan {
         })
     }
 
-    /// Runs work on the connection and returns it to the pool. Where the work does not end, nor does the loan: see the module.
+    /// Runs work on the connection and returns it to the pool. If the work does not end, the loan does not end either:
+    /// see the module.
     pub(super) async fn run<T, F>(mut self, work: F) -> Result<T, StoreError>
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
     {
         let conn = self.conn.as_mut().expect("a loan has its connection until it ends");
         let result = match work(conn).await {
-            // A server that takes no writes may have become a standby: the next connection looks for the primary.
+            // A server that accepts no writes may have become a standby: the next connection looks for the primary.
             Err(error) => match wire::refine(conn, error) {
                 StoreError::ReadOnly => {
                     drop(self.conn.take().map(Object::take));
@@ -111,7 +112,7 @@ impl Drop for Loan {
             conn: Some(conn),
             url: Arc::clone(&self.url),
         };
-        // Without a runtime the connection is closed at once.
+        // Without a runtime, the connection is closed at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(abandoned.clean_up());
         }
@@ -125,11 +126,11 @@ struct Abandoned {
 }
 
 impl Abandoned {
-    /// Brings the session to rest and returns the connection to the pool if it is as good as before.
+    /// Ends the session's work and returns the connection to the pool if it is still usable.
     async fn clean_up(mut self) {
         let Some(conn) = self.conn.as_mut() else { return };
         let cancel = conn.cancel_token();
-        // The answer comes after that of whatever the session is still doing.
+        // The answer arrives after those of all earlier statements of the session.
         let rolled_back = {
             let mut rolling_back = std::pin::pin!(batch(conn, "ROLLBACK"));
             match timeout(ABANDONED_PATIENCE, &mut rolling_back).await {
@@ -139,7 +140,7 @@ impl Abandoned {
                     if matches!(cancelled, Ok(Ok(()))) {
                         let _ = timeout(CANCEL_PATIENCE, rolling_back).await;
                     }
-                    // A late cancellation could meet the next user's statement.
+                    // A late cancellation could hit the next user's statement.
                     false
                 }
             }
@@ -151,7 +152,7 @@ impl Abandoned {
 }
 
 impl Drop for Abandoned {
-    /// Closes the connection: whatever its session did without committing is rolled back.
+    /// Closes the connection, which rolls back the uncommitted work of its session.
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(Object::take(conn));

@@ -1,16 +1,16 @@
-//! Tells when the lease of another node has ended, without a clock that can be set.
+//! Detects the end of other nodes' leases without a clock that can be set.
 //!
-//! A node's row changes with every renewal of its lease. A lease has ended when this node has seen the same row for as long as the lease
-//! lasts, by its own boot clock. The holder counts the same duration from before it asked for the renewal, so it stops first. The row is
-//! compared again when the holder is fenced, under a lock.
+//! A node's row changes with every renewal of its lease. A lease has ended when this node has seen the same row for the
+//! duration of the lease, by its own boot clock. The holder measures the same duration from before it requested the
+//! renewal, so it stops earlier. The row is compared again under a lock when the holder is fenced.
 //!
-//! A node that starts has seen nothing: it waits for one more lease than the others do.
+//! A node that starts has seen nothing yet, so it waits for one more lease period than the others.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-/// What changes in a node's row when it renews its lease.
+/// The columns of a node's row that change when it renews its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) epoch: i64,
@@ -19,21 +19,21 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// How long the lease lasts, in microseconds: both times were written by one statement.
+    /// The length of the lease in microseconds: one statement wrote both times.
     fn lease_us(self) -> i64 {
         self.lease_until.saturating_sub(self.heartbeat_at)
     }
 }
 
-/// See the module.
+/// What this node has seen of other nodes' leases.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
-    /// Since when each node's row is as it is, by the boot clock.
+    /// Since when each node's row has been unchanged, by the boot clock.
     seen: Mutex<HashMap<i32, (Mark, i64)>>,
 }
 
 impl Sightings {
-    /// Notes a row that was read before the boot clock showed `now`. True if its lease has ended.
+    /// Records a row that was read before the boot time `now`. Returns whether its lease has ended.
     pub(super) fn has_ended(&self, number: i32, mark: Mark, now: i64) -> bool {
         let mut seen = self.seen.lock();
         let (known, since) = seen.entry(number).or_insert((mark, now));
@@ -63,10 +63,10 @@ mod tests {
     fn x10_a_lease_ends_when_its_row_has_stayed_the_same_for_as_long_as_it_lasts() {
         let sightings = Sightings::default();
         let ended = |mark, now| sightings.has_ended(7, mark, now);
-        assert!(!ended(mark(0), 90 * SECOND), "the first look");
+        assert!(!ended(mark(0), 90 * SECOND), "the first reading");
         assert!(!ended(mark(0), 95 * SECOND));
         assert!(ended(mark(0), 96 * SECOND));
-        // The database's clock is set back, and forward: a renewal is a renewal.
+        // A renewal counts, whether the database's clock was set back or forward.
         assert!(!ended(mark(-DAY), 97 * SECOND));
         assert!(!ended(mark(DAY), 102 * SECOND));
         assert!(ended(mark(DAY), 108 * SECOND));

@@ -1,6 +1,6 @@
-//! Splits the text of a migration into its statements: PostgreSQL runs some statements only alone.
+//! A splitter of migrations into statements: PostgreSQL runs some statements only alone.
 
-/// The statements of a text, without the semicolons between them. Comments stay where they are.
+/// The statements of a text, without the semicolons between them. Comments are kept.
 pub(super) fn statements(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut begin, mut at) = (0, 0);
@@ -17,7 +17,7 @@ pub(super) fn statements(text: &str) -> Vec<&str> {
     found.into_iter().map(str::trim).collect()
 }
 
-/// How many bytes belong together at the beginning of a text: a quoted string, a comment, a character.
+/// The length in bytes of the first token of a text: a quoted string, a comment, or a character.
 fn token(text: &str) -> usize {
     let until = |begin: usize, end: &str| text[begin..].find(end).map_or(text.len(), |at| begin + at + end.len());
     if text.starts_with("--") {
@@ -36,7 +36,7 @@ fn token(text: &str) -> usize {
     }
 }
 
-/// The `$tag$` that a text begins with.
+/// The `$tag$` at the beginning of a text.
 fn dollar_tag(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('$')?;
     let end = inner.find('$')?;
@@ -47,12 +47,12 @@ fn dollar_tag(text: &str) -> Option<&str> {
     is_tag(&inner[..end]).then(|| &text[..end + 2])
 }
 
-/// Whether there is nothing but comments.
+/// Whether a statement consists of comments only.
 fn is_blank(statement: &str) -> bool {
     bare(statement).is_empty()
 }
 
-/// A statement from its first word on, without the comments before it.
+/// A statement without the comments before its first word.
 pub(super) fn bare(statement: &str) -> &str {
     let mut rest = statement.trim_start();
     while rest.starts_with("--") || rest.starts_with("/*") {
@@ -67,12 +67,12 @@ pub(super) struct ConcurrentIndex<'a> {
     pub(super) is_unique: bool,
     pub(super) name: &'a str,
     pub(super) table: &'a str,
-    /// From the columns on.
+    /// Everything from the columns on.
     pub(super) rest: &'a str,
 }
 
 impl<'a> ConcurrentIndex<'a> {
-    /// Reads a statement; `None` for any other.
+    /// Parses a statement; `None` for any other statement.
     pub(super) fn read(statement: &'a str) -> Option<Self> {
         let mut left = bare(statement);
         let mut word = || {

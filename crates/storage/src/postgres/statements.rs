@@ -1,7 +1,7 @@
 //! The hot statements: one per table, however many rows, with an array for each column.
 //!
-//! Diesel prepares a multi-row insert anew whenever the number of rows changes. These have one text each, so each is
-//! prepared once per connection.
+//! Diesel prepares a multi-row insert again whenever the number of rows changes. These statements have a fixed text, so
+//! each is prepared once per connection.
 
 use diesel::{
     pg::Pg,
@@ -90,7 +90,7 @@ statement! {
 }
 
 impl<'a> InsertAttempts<'a> {
-    /// Of these rows.
+    /// A statement for these rows.
     pub(super) fn of(rows: impl IntoIterator<Item = &'a AttemptRow>) -> Self {
         let mut statement = Self::default();
         for row in rows {
@@ -112,8 +112,8 @@ impl<'a> InsertAttempts<'a> {
     }
 }
 
-/// Appends attempts; one that is there already stays as it is. To look for each whether it is there costs more than the row
-/// itself, and is needed only after a commit that failed.
+/// Appends attempts. An attempt that is stored already stays unchanged. Checking each for existence costs more than
+/// inserting it, and is needed only after a failed commit.
 pub(super) struct InsertAttemptsAgain<'a>(pub(super) InsertAttempts<'a>);
 
 impl QueryId for InsertAttemptsAgain<'_> {
@@ -132,7 +132,7 @@ impl QueryFragment<Pg> for InsertAttemptsAgain<'_> {
 impl<Conn> diesel::query_dsl::RunQueryDsl<Conn> for InsertAttemptsAgain<'_> {}
 
 statement! {
-    /// Writes pending rows in place of what is there. An ordered one gets the next position.
+    /// Inserts or replaces pending rows. An ordered delivery gets the next position.
     UpsertPending {
         delivery_id: i64 => BigInt,
         event_id: i64 => BigInt,
@@ -151,7 +151,7 @@ statement! {
 }
 
 statement! {
-    /// Changes pending rows that are there.
+    /// Changes existing pending rows.
     UpdatePending {
         delivery_id: i64 => BigInt,
         due_at: i64 => BigInt,
@@ -176,7 +176,7 @@ impl<'a> UpsertPending<'a> {
 }
 
 statement! {
-    /// Makes the first delivery of each key due that waits behind another one so far.
+    /// Makes the first delivery of each key due if it is still waiting behind another one.
     PromoteKeys {
         webhook_id: i64 => BigInt,
         ordering_key: &'a str => Text,
@@ -207,13 +207,13 @@ impl<'a> PromoteKeys<'a> {
 }
 
 statement! {
-    /// Removes pending rows.
+    /// Deletes pending rows.
     DeletePending { delivery_id: i64 => BigInt }
     "DELETE FROM pending_deliveries WHERE delivery_id = ANY(", ")"
 }
 
 statement! {
-    /// Appends endings; one that is there already stays as it is.
+    /// Appends endings. An ending that is stored already stays unchanged.
     InsertEndings {
         delivery_id: i64 => BigInt,
         event_id: i64 => BigInt,
@@ -228,7 +228,8 @@ statement! {
 }
 
 statement! {
-    /// Forgets the failures of webhooks that succeeded after they began. Locked in order: nodes must not wait for each other.
+    /// Deletes the failures of webhooks that succeeded after these began. The rows are locked in order, so that nodes
+    /// do not deadlock.
     ForgetFailures {
         webhook_id: i64 => BigInt,
         at: i64 => BigInt,
@@ -241,7 +242,7 @@ statement! {
 }
 
 statement! {
-    /// Notes successes of webhooks.
+    /// Records successes of webhooks.
     NoteSuccesses {
         webhook_id: i64 => BigInt,
         at: i64 => BigInt,
@@ -251,7 +252,7 @@ statement! {
 }
 
 statement! {
-    /// Adds failures of webhooks to those that are known, and tells what is known then.
+    /// Adds failures of webhooks to the known ones, and returns the sums.
     AddFailures {
         webhook_id: i64 => BigInt,
         failing_since: i64 => BigInt,
@@ -281,7 +282,7 @@ statement! {
 }
 
 statement! {
-    /// Writes rows of statistics in place of those that are there.
+    /// Inserts rows of statistics or replaces existing ones.
     PutStats {
         subject_id: i64 => BigInt,
         period: i64 => BigInt,
@@ -302,7 +303,7 @@ statement! {
 }
 
 statement! {
-    /// Takes request ids, each for the first event that comes with it.
+    /// Claims request ids, each for the first event that uses it.
     ClaimRequests {
         organization_id: i64 => BigInt,
         request_id: &'a str => Text,
@@ -315,7 +316,7 @@ statement! {
 }
 
 statement! {
-    /// Who holds these request ids, and how long the list of webhooks of their event is in bytes.
+    /// The events that hold these request ids, and the length in bytes of each event's list of webhooks.
     FindRequests {
         organization_id: i64 => BigInt,
         request_id: &'a str => Text,

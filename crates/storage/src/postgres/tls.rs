@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL by rustls, as the URL asks for it. See [`super::url`] for what `sslmode` means.
+//! TLS to PostgreSQL by rustls, as the URL configures it. [`super::url`] describes the meaning of `sslmode`.
 
 use std::{
     io,
@@ -33,13 +33,13 @@ use crate::certificates::Lenient;
 type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 
-/// PostgreSQL's request for TLS: a length, and a number that stands for it.
+/// PostgreSQL's request for TLS: a length, and a number that identifies the request.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Makes the streams of connections.
+/// Creates the streams of connections.
 #[derive(Clone)]
 pub(super) struct Connector {
-    /// None for connections without TLS.
+    /// `None` for connections without TLS.
     rustls: Option<MakeRustlsConnect>,
     is_optional: bool,
     is_direct: bool,
@@ -51,7 +51,7 @@ impl Connector {
     /// The connector for a target, with TLS unless `is_plain`.
     ///
     /// # Errors
-    /// When a file that the URL names cannot be read.
+    /// Fails if a file that the URL names cannot be read.
     pub(super) fn new(target: &Target, is_plain: bool, state: Arc<LastState>) -> Result<Self, String> {
         let rustls = if is_plain {
             None
@@ -67,7 +67,7 @@ impl Connector {
         })
     }
 
-    /// Whether the connection that was made last is encrypted.
+    /// Whether the latest connection is encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         self.is_encrypted.load(Ordering::Relaxed)
     }
@@ -93,7 +93,7 @@ impl MakeTlsConnect<Socket> for Connector {
     }
 }
 
-/// Makes the stream of one connection.
+/// Creates the stream of one connection.
 pub(super) struct Connecting {
     handshake: Option<Handshake>,
     is_optional: bool,

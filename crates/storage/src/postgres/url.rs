@@ -1,8 +1,7 @@
-//! The parameters of a PostgreSQL URL that concern TLS, with the meaning that libpq gives them, and everything else as
-//! tokio-postgres reads it.
+//! The TLS parameters of a PostgreSQL URL, with their meaning in libpq. tokio-postgres reads all other parameters.
 //!
-//! There is one difference: without `sslrootcert`, `verify-ca` and `verify-full` trust the authorities of the system, where libpq
-//! looks for `~/.postgresql/root.crt`.
+//! There is one difference: without `sslrootcert`, `verify-ca` and `verify-full` trust the authorities of the system,
+//! where libpq looks for `~/.postgresql/root.crt`.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -14,49 +13,49 @@ use tokio_postgres::{
 
 use super::environment::{self, Lookup};
 
-/// How much TLS a connection needs.
+/// The level of TLS that a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// None.
+    /// No TLS.
     Disable,
-    /// Only where the server refuses a connection without; any certificate.
+    /// TLS only if the server refuses a connection without it, with any certificate.
     Allow,
-    /// Where the server offers it; any certificate.
+    /// TLS if the server offers it, with any certificate.
     Prefer,
-    /// Any certificate; with a file of authorities, one that they signed.
+    /// TLS with any certificate. With a file of authorities, one of them must have signed it.
     Require,
-    /// With a certificate of a trusted authority, for whichever host.
+    /// TLS with a certificate of a trusted authority, for any host.
     VerifyCa,
-    /// With a certificate of a trusted authority that is good for the host.
+    /// TLS with a certificate of a trusted authority that is valid for the host.
     VerifyFull,
 }
 
-/// What of a server's certificate is checked.
+/// The checks of a server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verification {
     /// Nothing.
     None,
-    /// Who signed it.
+    /// Its authority.
     Authority,
-    /// Who signed it, and for which host.
+    /// Its authority and its host.
     Host,
 }
 
-/// How to reach a database, and which TLS it needs.
+/// The address of a database, and the TLS that it needs.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) mode: Mode,
-    /// Whether TLS begins at once, without asking for it in PostgreSQL's protocol.
+    /// Whether TLS begins at once, without a request in PostgreSQL's protocol.
     pub(super) is_direct: bool,
     /// The file with the authorities to trust, instead of those that the system trusts.
     pub(super) root_certificates: Option<PathBuf>,
-    /// The files with this client's certificate and its key.
+    /// The files with this client's certificate and its private key.
     pub(super) certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl Target {
-    /// What of the server's certificate is checked.
+    /// The checks of the server's certificate.
     pub(super) fn verification(&self) -> Verification {
         match self.mode {
             Mode::Disable | Mode::Allow | Mode::Prefer => Verification::None,
@@ -70,14 +69,14 @@ impl Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// An error shows nothing of the password: it is what is wrong with the URL without it.
+    /// Errors describe the fault of the URL without its password.
     fn from_str(url: &str) -> Result<Self, String> {
         Self::read_with(url, &environment::process)
     }
 }
 
 impl Target {
-    /// Reads a URL, and adds what it leaves open from an environment.
+    /// Reads a URL, and adds missing settings from an environment.
     pub(super) fn read_with(url: &str, lookup: Lookup<'_>) -> Result<Self, String> {
         check_user_info(url)?;
         let mut draft = Draft::read(url).map_err(|_| explain_refusal(url, Draft::read))?;
@@ -86,7 +85,7 @@ impl Target {
     }
 }
 
-/// What a URL says, before what it leaves open is added.
+/// The settings of a URL, before missing ones are added.
 pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) ours: Ours,
@@ -94,7 +93,7 @@ pub(super) struct Draft {
     pub(super) service: Option<String>,
     /// The file with passwords.
     pub(super) passfile: Option<String>,
-    /// The hosts are those of the service.
+    /// Whether the hosts are those of the service.
     pub(super) has_service_host: bool,
 }
 
@@ -108,9 +107,9 @@ impl Draft {
                 cause.unwrap_or_else(|| error.to_string())
             )
         })?;
-        // An error of it is told with the URL.
+        // An invalid mode is reported together with the URL's errors.
         ours.mode.as_deref().map(mode).transpose()?;
-        // What needs a name where only an address is given.
+        // Gives a host name to each address for the checks that need one.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
@@ -131,7 +130,7 @@ impl Draft {
         let default = if is_system { Mode::VerifyFull } else { Mode::Prefer };
         let mode = ours.mode.as_deref().map_or(Ok(default), mode)?;
         if is_system && mode != Mode::VerifyFull {
-            // Anybody can have a certificate of such an authority.
+            // Anyone can get a certificate from such an authority.
             return Err("sslrootcert=system needs sslmode=verify-full".to_owned());
         }
         let certificate = match (ours.certificate, ours.key) {
@@ -148,7 +147,7 @@ impl Draft {
             config,
             mode,
             is_direct,
-            // `system` is what libpq calls what we do without the parameter.
+            // `system` is libpq's name for our behaviour without the parameter.
             root_certificates: ours.root.filter(|root| root != "system").map(Into::into),
             certificate,
         })
@@ -182,7 +181,7 @@ pub(super) struct Ours {
     passfile: Option<String>,
 }
 
-/// Takes our parameters out of a URL.
+/// Splits our parameters from a URL.
 fn split(url: &str) -> Result<(String, Ours), String> {
     let mut ours = Ours::default();
     let Some((base, query)) = url.split_once('?') else {
@@ -207,7 +206,7 @@ fn split(url: &str) -> Result<(String, Ours), String> {
             | "gssencmode"
             | "requiressl" => {
                 return Err(format!(
-                    "the database URL's parameter `{name}` is not supported; leave it out"
+                    "the database URL's parameter `{name}` is not supported; remove it"
                 ));
             }
             _ => {
@@ -225,7 +224,7 @@ fn split(url: &str) -> Result<(String, Ours), String> {
     Ok((rest, ours))
 }
 
-/// Text without percent-encoding.
+/// Decodes percent-encoded text.
 fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -241,13 +240,13 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// Whether all hosts are sockets of this machine, where there is no TLS.
+/// Whether all hosts are sockets of this machine, which use no TLS.
 pub(super) fn is_local(config: &Config) -> bool {
     let hosts = config.get_hosts();
     !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
 }
 
-/// The mode under which tokio-postgres leaves everything about TLS to our connector.
+/// Sets the mode in which tokio-postgres leaves everything about TLS to our connector.
 pub(super) fn leave_tls_to_us(config: &mut Config) {
     if is_local(config) {
         config.ssl_mode(SslMode::Disable);
@@ -304,7 +303,7 @@ mod tests {
                 "?sslmode=veryfull",
                 "sslmode `veryfull` is not known; use disable, allow",
             ),
-            ("?sslcrl=/crl.pem", "`sslcrl` is not supported; leave it out"),
+            ("?sslcrl=/crl.pem", "`sslcrl` is not supported; remove it"),
             ("?sslcert=/c.pem", "sslcert needs sslkey"),
             ("?sslkey=/k.pem", "sslkey needs sslcert"),
             ("?nonsense=1", "nonsense"),

@@ -1,5 +1,5 @@
-//! Which session holds back the vacuum: while its snapshot is old, rows that were deleted or updated since stay, and queues slow
-//! down.
+//! Detection of the session that holds back the vacuum. While its snapshot is old, deleted and updated rows stay, and
+//! queues slow down.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ struct Session {
     age_us: i64,
 }
 
-/// The session of this database, or of a standby that sends feedback, with the oldest transaction that holds a snapshot.
+/// The session with the oldest transaction that holds a snapshot, of this database or of a standby that sends feedback.
 pub(super) async fn longest_transaction(conn: &mut AsyncPgConnection) -> QueryResult<Option<LongTransaction>> {
     let found: Vec<Session> = diesel::sql_query(
         "SELECT pid, coalesce(application_name, '') AS application_name, coalesce(usename::text, '') AS user_name,

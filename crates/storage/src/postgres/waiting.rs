@@ -1,4 +1,4 @@
-//! What waits, by statements written by hand.
+//! Queries of pending deliveries, as hand-written SQL.
 
 use diesel::{ExpressionMethods as _, QueryDsl as _, SelectableHelper as _, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -12,7 +12,7 @@ use crate::{
     waiting::WaitingPage,
 };
 
-/// A page of the webhooks that something waits for: one look-up in the index for each.
+/// A page of the webhooks with pending deliveries: one index look-up per webhook and node.
 pub(crate) const WAITING_PAGE: &str = "\
 WITH RECURSIVE w AS (
     (SELECT p.webhook_id, p.node, p.due_at FROM pending_deliveries p
@@ -23,7 +23,7 @@ WITH RECURSIVE w AS (
         WHERE (p.webhook_id, p.node) > (w.webhook_id, w.node) ORDER BY p.webhook_id, p.node, p.due_at LIMIT 1) AS n)
 SELECT webhook_id, node, due_at FROM w LIMIT $3";
 
-/// How many deliveries wait, of at most so many.
+/// The number of pending deliveries, up to a limit.
 pub(crate) const COUNT_WAITING: &str =
     "SELECT count(*) AS count FROM (SELECT 1 FROM pending_deliveries LIMIT $1) AS waiting";
 
@@ -49,19 +49,19 @@ pub(crate) async fn count_waiting(conn: &mut AsyncPgConnection, most: i64) -> Qu
     Ok(counted.count)
 }
 
-/// The next rows of a webhook after a place, in the order of nodes, due times and deliveries.
+/// The next rows of a webhook after a position, in the order of nodes, due times and deliveries.
 pub(crate) const WAITING_ROWS: &str = "\
 SELECT delivery_id, node, due_at FROM pending_deliveries
 WHERE webhook_id = $1 AND (node, due_at, delivery_id) > ($2, $3, $4) ORDER BY node, due_at, delivery_id LIMIT $5";
 
-/// An organization's webhooks from an id on, deleted or not, and whether something waits for each.
+/// An organization's webhooks from an id on, including deleted ones, and whether each has pending deliveries.
 pub(crate) const NEXT_WEBHOOKS: &str = "\
 SELECT w.id, p.waits IS NOT NULL AS waits
 FROM (SELECT id FROM webhooks WHERE organization_id = $1 AND id >= $2 ORDER BY id LIMIT $3) AS w
 LEFT JOIN LATERAL (SELECT true AS waits FROM pending_deliveries WHERE webhook_id = w.id ORDER BY node LIMIT 1) AS p ON true
 ORDER BY w.id";
 
-/// Makes the first deliveries of some keys due where they have ids beyond another and follow another one.
+/// Makes the first deliveries of some keys due if their ids are above a limit and they still wait behind another one.
 pub(crate) const PROMOTE_BEYOND: &str = "\
 UPDATE pending_deliveries d SET due_at = $4
 FROM unnest($3) AS k (key) CROSS JOIN LATERAL (
@@ -99,7 +99,8 @@ pub(crate) async fn next_webhooks(
         .await
 }
 
-/// Locks pending rows. Without `wait`, those that another transaction has locked are left out: nobody waits for a step.
+/// Locks pending rows. Without `wait`, it skips rows that another transaction has locked, so that no transaction waits
+/// for a step.
 pub(crate) async fn lock_pending(
     conn: &mut AsyncPgConnection,
     deliveries: &[i64],

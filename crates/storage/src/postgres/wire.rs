@@ -1,5 +1,5 @@
-//! The SQLSTATE of errors, read from the answers of the server as they arrive: diesel-async keeps no more of an error than its
-//! text, which the server may write in any language.
+//! The SQLSTATE of errors, read from the server's messages as they arrive: diesel-async keeps only an error's text,
+//! which the server may write in any language.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use crate::error::{SqlState, StoreError};
 
-/// How much of an error is kept until its code is found: the code comes among the first fields.
+/// How many bytes of an error are kept until its code is found: the code is among the first fields.
 const ERROR_BYTES_MAX: usize = 1_024;
 
 /// The SQLSTATE of the last error on a connection.
@@ -38,25 +38,25 @@ impl LastState {
     }
 }
 
-/// Where a connection keeps its [`LastState`].
+/// The place of a connection's [`LastState`].
 struct Kept(Arc<LastState>);
 
 impl Instrumentation for Kept {
     fn on_connection_event(&mut self, _: InstrumentationEvent<'_>) {}
 }
 
-/// Has a connection know where the codes of its errors are.
+/// Attaches the place of error codes to a connection.
 pub(super) fn keep(conn: &mut AsyncPgConnection, state: Arc<LastState>) {
     conn.set_instrumentation(Kept(state));
 }
 
-/// The SQLSTATE of the last error on a connection, once.
+/// Takes the SQLSTATE of the last error on a connection.
 fn take_state(conn: &mut AsyncPgConnection) -> Option<SqlState> {
     let kept: &mut dyn Instrumentation = conn.instrumentation();
     kept.downcast_ref::<Kept>()?.0.take()
 }
 
-/// An error with its SQLSTATE, if it came from the server.
+/// An error with its SQLSTATE, if the server reported it.
 pub(super) fn refine(conn: &mut AsyncPgConnection, error: StoreError) -> StoreError {
     match take_state(conn) {
         Some(state) => error.with_state(state),
@@ -64,7 +64,7 @@ pub(super) fn refine(conn: &mut AsyncPgConnection, error: StoreError) -> StoreEr
     }
 }
 
-/// A stream of the server's answers that notes the codes of errors.
+/// A stream of the server's messages that records the codes of errors.
 pub(super) struct Watched<S> {
     stream: S,
     messages: Messages,
@@ -130,7 +130,8 @@ impl<S: TlsStream + Unpin> TlsStream for Watched<S> {
     }
 }
 
-/// Finds the errors among the messages of the protocol: a byte that says which, four with the length of the rest, the rest.
+/// Finds the errors among the protocol's messages. A message is a byte with its type, four bytes with the length of the
+/// rest, and the rest.
 #[derive(Debug, Default)]
 struct Messages {
     head: [u8; 5],
@@ -140,7 +141,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// Goes through what was read. Returns the code of the last error in it.
+    /// Scans the bytes that were read. Returns the code of the last error in them.
     fn read(&mut self, mut bytes: &[u8]) -> Option<[u8; 5]> {
         let mut code = None;
         while !bytes.is_empty() {
@@ -175,7 +176,7 @@ impl Messages {
     }
 }
 
-/// The SQLSTATE among the fields of an error: each is a byte that says which, and text that ends in a zero.
+/// The SQLSTATE among the fields of an error. A field is a byte with its type, and text that ends in a zero byte.
 fn code_of(error: &[u8]) -> Option<[u8; 5]> {
     let mut fields = error.split(|byte| *byte == 0);
     let code = fields.find_map(|field| field.strip_prefix(b"C"))?;

@@ -10,9 +10,9 @@ use crate::{
     walk::cut,
 };
 
-/// How many lines one look at the store takes in.
+/// How many entries one query reads.
 const STRETCH: i64 = 100;
-/// How many stretches one call looks at.
+/// How many queries one call makes.
 const STRETCHES_MAX: usize = 10;
 
 pub(crate) async fn append_audit(conn: &mut Connection, row: &AuditRow) -> QueryResult<()> {
@@ -23,8 +23,8 @@ pub(crate) async fn append_audit(conn: &mut Connection, row: &AuditRow) -> Query
         .map(drop)
 }
 
-/// Lines below `before`, newest first; and the id to go on below, if there may be more. Looks at a bounded number of
-/// lines: a page may come out short.
+/// Entries with ids below `before`, newest first, and the id below which the next page begins, if there may be more.
+/// Reads a bounded number of entries, so a page may have fewer.
 pub(crate) async fn list_audit(
     conn: &mut Connection,
     filter: &AuditFilter,
@@ -64,7 +64,7 @@ pub(crate) async fn list_audit(
     Ok((found, Some(below)))
 }
 
-/// Removes lines before an id, one step at a time: at most `FORGOTTEN_AT_ONCE` lines.
+/// Removes entries before an id: at most `FORGOTTEN_AT_ONCE` per call.
 pub(crate) async fn forget_audit(conn: &mut Connection, before: i64) -> QueryResult<usize> {
     let end: Option<i64> = audit_log::table
         .filter(audit_log::id.lt(before))

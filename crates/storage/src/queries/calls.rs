@@ -1,4 +1,4 @@
-//! A call of every shared query on a store with many rows, for tests that look at what it runs.
+//! A call of every shared query on a store with many rows, for tests that inspect the statements.
 
 mod changes;
 mod reads;

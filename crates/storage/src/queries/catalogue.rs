@@ -55,7 +55,7 @@ pub(crate) async fn insert_organization(
     append_audit(conn, audit).await
 }
 
-/// Changes what can be changed of an organization.
+/// Changes the mutable fields of an organization.
 pub(crate) async fn update_organization(
     conn: &mut Connection,
     row: &OrganizationRow,
@@ -71,8 +71,8 @@ pub(crate) async fn update_organization(
     append_audit(conn, audit).await
 }
 
-/// Marks an organization and its webhooks as deleted, and revokes its tokens; what is pending for them is cancelled, or an
-/// operation to do so is begun. The number of webhooks and of tokens is limited: each takes one statement.
+/// Marks an organization and its webhooks as deleted, and revokes its tokens. Cancels their pending deliveries, or
+/// begins an operation to do so. The number of webhooks and of tokens is limited, because each needs one statement.
 pub(crate) async fn delete_organization(
     conn: &mut Connection,
     id: i64,
@@ -122,7 +122,7 @@ pub(crate) async fn update_event_type(conn: &mut Connection, row: &EventTypeRow,
     append_audit(conn, audit).await
 }
 
-/// Deletes an event type with the schemas that it has had.
+/// Deletes an event type with all its schemas.
 pub(crate) async fn delete_event_type(conn: &mut Connection, id: i64, audit: &AuditRow) -> QueryResult<()> {
     diesel::delete(event_type_schemas::table.filter(event_type_schemas::event_type_id.eq(id)))
         .execute(conn)
@@ -149,7 +149,7 @@ async fn keep_schema(conn: &mut Connection, row: &EventTypeRow) -> QueryResult<(
         .map(drop)
 }
 
-/// The schemas that an event type has had, below a version, newest first.
+/// The earlier schemas of an event type, below a version, newest first.
 pub(crate) async fn event_type_schemas_of(
     conn: &mut Connection,
     event_type: i64,
@@ -179,7 +179,7 @@ pub(crate) async fn insert_webhook(
     append_audit(conn, audit).await
 }
 
-/// Writes a webhook if its version is still `version`.
+/// Updates a webhook if its version is still `version`.
 pub(crate) async fn update_webhook(
     conn: &mut Connection,
     row: &WebhookRow,
@@ -191,7 +191,7 @@ pub(crate) async fn update_webhook(
         .filter(webhooks::version.eq(version))
         .filter(webhooks::deleted_at.is_null());
     if row.active {
-        // A webhook that is switched on begins anew.
+        // A webhook that is activated starts without earlier failures.
         let off = known.filter(webhooks::active.eq(false)).select(webhooks::id);
         let off: Option<i64> = off.first(conn).await.optional()?;
         if off.is_some() {
@@ -215,8 +215,8 @@ pub(crate) async fn update_webhook(
     })
 }
 
-/// Disables a webhook if its version is still `version`, and if by `rule` it has only failed at every node, where there is a
-/// rule.
+/// Disables a webhook if its version is still `version`. With a rule, it does so only if the webhook has only failed at
+/// every node by that rule.
 pub(crate) async fn disable_webhook(
     conn: &mut Connection,
     row: &WebhookRow,
@@ -236,7 +236,7 @@ pub(crate) async fn disable_webhook(
     })
 }
 
-/// Whether a webhook has only failed, by a rule. Its failures are locked: a node that stores a success waits.
+/// Whether a webhook has only failed, by a rule. Locks its failures, so that a node that stores a success waits.
 pub(crate) async fn has_only_failed(conn: &mut Connection, webhook: i64, rule: FailingRule) -> QueryResult<bool> {
     let Some((since, failures)) = locked_health(conn, webhook).await? else {
         return Ok(false);
@@ -250,8 +250,8 @@ pub(crate) async fn has_only_failed(conn: &mut Connection, webhook: i64, rule: F
     Ok(rule.is_met(since, failures, succeeded))
 }
 
-/// Marks a webhook as deleted. Deliveries that wait in the store are cancelled, or an operation to do so is begun; those in
-/// memory are the engine's to end.
+/// Marks a webhook as deleted. Cancels its pending deliveries in the store, or begins an operation to do so. The engine
+/// ends those in memory.
 pub(crate) async fn delete_webhook(conn: &mut Connection, id: i64, now: i64, audit: &AuditRow) -> QueryResult<Begun> {
     let organization: i64 = webhooks::table
         .find(id)
@@ -269,8 +269,8 @@ pub(crate) async fn delete_webhook(conn: &mut Connection, id: i64, now: i64, aud
     begin_operation(conn, &operation).await
 }
 
-/// Writes a webhook that is active again if its version is still `version`. If `discard` says so, what has waited for it
-/// is cancelled, or an operation to do so is begun. `None` if the version is another one.
+/// Reactivates a webhook if its version is still `version`. With `discard`, cancels its pending deliveries, or begins
+/// an operation to do so. `None` if the version has changed.
 pub(crate) async fn resume_webhook(
     conn: &mut Connection,
     row: &WebhookRow,
@@ -289,7 +289,7 @@ pub(crate) async fn resume_webhook(
     begin_operation(conn, &operation).await.map(Some)
 }
 
-/// Adds a secret and lets the one before it expire; older ones expire at once.
+/// Adds a secret and lets the previous one expire. Older ones expire at once.
 pub(crate) async fn rotate_secret(
     conn: &mut Connection,
     new: &SecretRow,
@@ -312,7 +312,7 @@ pub(crate) async fn rotate_secret(
     append_audit(conn, audit).await
 }
 
-/// Removes the secrets of a webhook but for the newest.
+/// Removes the secrets of a webhook except the newest one.
 pub(crate) async fn expire_secrets(conn: &mut Connection, webhook: i64, audit: &AuditRow) -> QueryResult<()> {
     let old = signing_secrets::table
         .filter(signing_secrets::webhook_id.eq(webhook))

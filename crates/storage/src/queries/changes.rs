@@ -1,4 +1,4 @@
-//! Which deliveries changed: see [`crate::changes`].
+//! Changes of deliveries: see [`crate::changes`].
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     schema::{attempts, delivery_changes, delivery_endings},
 };
 
-/// Where every stream ends: a look-up for each.
+/// The current end of every stream: one index look-up for each.
 pub(crate) async fn change_positions(conn: &mut Connection) -> QueryResult<Positions> {
     let mut positions = Positions::new();
     let mut after = i32::MIN;
@@ -57,7 +57,7 @@ pub(crate) async fn append_changes(conn: &mut Connection, stream: i32, deliverie
         .map(drop)
 }
 
-/// A caller changed deliveries.
+/// Records a caller's changes of deliveries.
 pub(super) async fn note_changes(conn: &mut Connection, organization: i64, deliveries: &[i64]) -> QueryResult<()> {
     let Some(packed) = changes::pack(deliveries.iter().map(|delivery| (organization, *delivery))) else {
         return Ok(());
@@ -102,7 +102,7 @@ pub(crate) async fn changes_after(
     Ok(changes)
 }
 
-/// Deliveries that have an attempt or an ending, by id.
+/// Deliveries with an attempt or an ending, by id.
 async fn deliveries_by_id(
     conn: &mut Connection,
     organization: i64,
@@ -145,7 +145,7 @@ pub(crate) async fn forget_changes(conn: &mut Connection, before: i64) -> QueryR
             .first(conn)
             .await
             .optional()?;
-        // The last row of a stream stays: positions only ever grow.
+        // The last row of a stream stays, so that positions always grow.
         let before = before.min(end).min(step.unwrap_or(i64::MAX));
         forgotten += diesel::delete(of_stream.filter(delivery_changes::position.lt(before)))
             .execute(conn)

@@ -1,10 +1,10 @@
-//! Deliveries, read for people.
+//! Lists of deliveries.
 //!
-//! A delivery has no row of its own. Its event's row says that it is owed; attempts, pending and ending rows say what came
-//! of it. A list walks the events of an organization, newest first, takes of each the deliveries that may be meant by what
-//! the event's row tells, and looks up where those stand; for those that did not simply go through see
-//! [`super::troubled`]. However many events are stored, and however many webhooks one is
-//! owed to, a call does a bounded amount of this: what is rare is found page by page.
+//! A delivery has no row of its own. Its event's row shows that it is owed. Attempts, pending and ending rows show its
+//! outcome. A list walks an organization's events, newest first. It selects the deliveries that may match according to
+//! the event's row, and looks up their states. Deliveries that did not succeed at the first attempt are listed by
+//! [`super::troubled`]. A call does a bounded amount of this work, however many events are stored and however many
+//! webhooks an event is owed to: rare matches are found page by page.
 
 use hookwright_domain::id::first_at;
 
@@ -23,7 +23,7 @@ pub(crate) async fn get_delivery(
     organization: i64,
     id: i64,
 ) -> QueryResult<Option<DeliveryRecord>> {
-    // The event is the last one below the delivery: an event's deliveries use the ids after its own.
+    // The event is the last one below the delivery, because an event's deliveries use the ids after its own.
     let event: Option<EventOutline> = events::table
         .filter(events::id.lt(id))
         .order(events::id.desc())
@@ -40,8 +40,8 @@ pub(crate) async fn get_delivery(
     Ok(records.pop())
 }
 
-/// Deliveries below `before`, newest first; and the id to go on below, if there may be more. A page may come out
-/// short.
+/// Deliveries with ids below `before`, newest first, and the id below which the next page begins, if there may be more.
+/// A page may have fewer deliveries.
 pub(crate) async fn list_deliveries(
     conn: &mut Connection,
     organization: i64,
@@ -50,14 +50,14 @@ pub(crate) async fn list_deliveries(
     size: usize,
 ) -> QueryResult<(Vec<DeliveryRecord>, Option<i64>)> {
     let (mut found, next) = find_deliveries(conn, organization, filter, before, size).await?;
-    // Where those that were replayed are left out, none of them was.
+    // With `hide_replayed`, none of the found deliveries was replayed.
     if !filter.hide_replayed {
         note_replays(conn, &mut found, filter).await?;
     }
     Ok((found, next))
 }
 
-/// The same, without what is known of their replays.
+/// The same, without information on replays.
 async fn find_deliveries(
     conn: &mut Connection,
     organization: i64,
@@ -108,8 +108,8 @@ async fn find_deliveries(
     }
 }
 
-/// Looks up where deliveries stand, portion by portion in the order given, and puts those that match on the page. Returns
-/// the id that the next page goes on below, once this one is full or has cost enough.
+/// Looks up the states of deliveries, portion by portion in the given order, and adds matching ones to the page.
+/// Returns the id below which the next page begins, once this page is full or has cost enough.
 pub(super) async fn fill(conn: &mut Connection, page: &mut Page<'_>, owed: &[Owed<'_>]) -> QueryResult<Option<i64>> {
     let mut rest = owed;
     while !rest.is_empty() {
@@ -127,8 +127,9 @@ pub(super) async fn fill(conn: &mut Connection, page: &mut Page<'_>, owed: &[Owe
     Ok(None)
 }
 
-/// Deliveries with where each stands, in the order given. Their events may lie far apart: rows are looked up by id, for
-/// a stretch between two may hold any number of others'. The stretch itself tells which partitions matter.
+/// Deliveries with their states, in the given order. Their events may be far apart, so rows are looked up by id: the
+/// range between two may contain many rows of other events. The range is given as well, because it shows PostgreSQL
+/// which partitions to read.
 async fn records_of(conn: &mut Connection, owed: &[Owed<'_>]) -> QueryResult<Vec<DeliveryRecord>> {
     let (mut tried, mut pending, mut endings) = (Vec::new(), Vec::new(), Vec::new());
     for owed in owed.chunks(ID_CHUNK) {
@@ -159,8 +160,8 @@ async fn records_of(conn: &mut Connection, owed: &[Owed<'_>]) -> QueryResult<Vec
     Ok(assemble(owed, tried, pending, endings))
 }
 
-/// Notes for those of some deliveries that match a filter, and ended undelivered, the last one by which a replay sent the same
-/// event to the same webhook again. Returns how many rows of replays it looked at.
+/// Adds the latest replay of the same event to the same webhook to those deliveries that match a filter and ended
+/// undelivered. Returns how many rows of replays it read.
 async fn note_replays(
     conn: &mut Connection,
     records: &mut [DeliveryRecord],
@@ -207,7 +208,7 @@ pub(super) async fn delivery_records(
     records_of(conn, &owed).await
 }
 
-/// Every delivery of an event, those that replays made included, in order of id.
+/// Every delivery of an event, including replays, in order of id.
 pub(crate) async fn deliveries_of_event(
     conn: &mut Connection,
     organization: i64,

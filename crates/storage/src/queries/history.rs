@@ -1,7 +1,7 @@
-//! What happened: events and attempts, read for people. Deliveries are in [`super::deliveries`].
+//! Lists of events and attempts. Deliveries are in [`super::deliveries`].
 //!
-//! Lists walk the events of an organization, newest first. However many are stored, a call does a bounded amount of that: what is
-//! rare is found page by page.
+//! Lists walk an organization's events, newest first. A call does a bounded amount of this work, however many events
+//! are stored: rare matches are found page by page.
 
 use hookwright_domain::id::first_at;
 
@@ -34,7 +34,7 @@ pub(crate) async fn get_event(conn: &mut Connection, organization: i64, id: i64)
     }))
 }
 
-/// One event, and of its payload the first bytes alone.
+/// One event, with only the first bytes of its payload.
 pub(crate) async fn event_beginning(
     conn: &mut Connection,
     organization: i64,
@@ -56,8 +56,8 @@ pub(crate) async fn event_beginning(
     }))
 }
 
-/// Events below `before`, newest first, without payloads; and the id to go on below, if there may be more. Looks at a
-/// bounded number of events: a page may come out short.
+/// Events with ids below `before`, newest first, without payloads, and the id below which the next page begins, if
+/// there may be more. Reads a bounded number of events, so a page may have fewer.
 pub(crate) async fn list_events(
     conn: &mut Connection,
     organization: i64,
@@ -92,12 +92,12 @@ pub(crate) async fn list_events(
         work.looked_at(heads.len());
         let full = cut(&mut heads, stretch, |head| head.id >= from);
         for head in heads {
-            // Only what comes after a full page tells that there is more.
+            // Only an event after a full page shows that there are more.
             if found.len() == size {
                 return Ok((found, Some(below)));
             }
             below = head.id;
-            // A replay's rows are not events of their own. They may be many: the store is not asked to look past them.
+            // A replay's rows are not listed as events. There may be many, so the query does not filter them.
             if head.replay_of.is_none() && filter.matches(&head.event_type, head.ordering_key.as_deref()) {
                 found.push(head.record(organization));
             }
@@ -122,7 +122,7 @@ async fn event_of_request(conn: &mut Connection, organization: i64, request: &st
         .optional()
 }
 
-/// Attempts with numbers above `after`, the first first.
+/// Attempts with numbers above `after`, in order.
 pub(crate) async fn attempts_after(
     conn: &mut Connection,
     organization: i64,
@@ -140,7 +140,7 @@ pub(crate) async fn attempts_after(
         .await
 }
 
-/// Attempts with numbers below `before`, the last first, in short.
+/// Summaries of attempts with numbers below `before`, the last first.
 pub(crate) async fn last_attempts(
     conn: &mut Connection,
     organization: i64,

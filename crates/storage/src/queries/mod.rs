@@ -1,11 +1,11 @@
 //! Queries that are the same on both stores: written once, mounted as `sqlite::queries` and as `postgres::queries`.
 //!
-//! Diesel's query builder is the same on both stores. What differs comes from the module `dialect` beside each mount: the type
-//! of the connection, the trait that runs a query, and a few statements. On SQLite a query has run when its call returns, so that
-//! no function here ever waits; `sqlite::at_once` relies on it.
+//! Diesel's query builder is the same on both stores. The module `dialect` beside each mount contains the differences:
+//! the type of the connection, the trait that runs a query, and a few statements. On SQLite a query has run when its
+//! call returns, so no function here ever waits; `sqlite::at_once` relies on it.
 //!
-//! These modules hold functions that use a connection, and nothing else: a type would exist once per mount. Their types, columns
-//! and pure functions are in the modules of the same subjects at the root of the crate.
+//! These modules contain only functions that use a connection, because a type would exist once per mount. Their types,
+//! columns and pure functions are in the modules of the same names at the root of the crate.
 
 mod audit;
 #[cfg(test)]
@@ -41,9 +41,9 @@ mod prelude {
     pub(super) use super::dialect::{Connection, RunQueryDsl as _};
 }
 
-/// How many rows one step of forgetting removes: commits wait for it on SQLite.
+/// How many rows one step of removal deletes: on SQLite, commits wait for it.
 const FORGOTTEN_AT_ONCE: i64 = 500;
-/// How many ids go into one statement: SQLite takes 32,766.
+/// How many ids one statement contains: SQLite's limit is 32,766.
 const ID_CHUNK: usize = 10_000;
-/// How many events' payloads are read at once at most.
+/// How many events' payloads one query reads at most.
 const PAYLOAD_CHUNK: usize = 64;

@@ -17,7 +17,7 @@ use crate::{
     schema::operations,
 };
 
-/// Deals with what an operation concerns if that is little; else begins it.
+/// Processes the deliveries of an operation at once if they are few, and otherwise begins the operation.
 pub(crate) async fn begin_operation(conn: &mut Connection, row: &OperationRow) -> QueryResult<Begun> {
     supersede(conn, row).await?;
     if row.kind().keeps_webhook() {
@@ -72,7 +72,8 @@ async fn supersede(conn: &mut Connection, row: &OperationRow) -> QueryResult<()>
         .map(drop)
 }
 
-/// A webhook is not ordered any more: nothing waits behind anything. True where an operation does it.
+/// Releases the order of a webhook that is no longer ordered: its deliveries no longer wait behind each other. Returns
+/// true if an operation does it.
 pub(super) async fn release_order(conn: &mut Connection, row: &OperationRow) -> QueryResult<bool> {
     lock_order(conn, row.webhook_id.as_slice()).await?;
     if look_at_ordered(conn, row, 1).await?.deliveries.is_empty() {
@@ -81,7 +82,7 @@ pub(super) async fn release_order(conn: &mut Connection, row: &OperationRow) -> 
     Ok(begin_operation(conn, row).await?.operation)
 }
 
-/// A webhook is ordered again: what still waits in order keeps it.
+/// Keeps the order of pending deliveries of a webhook that is ordered again.
 pub(crate) async fn keep_order(conn: &mut Connection, row: &WebhookRow) -> QueryResult<()> {
     let release = operations::table
         .filter(operations::organization_id.eq(row.organization_id))
@@ -153,7 +154,7 @@ pub(crate) async fn take_operations(
 ) -> QueryResult<Vec<OperationRow>> {
     let now = clock::schedule_us();
     let owner = if own { node } else { NO_NODE };
-    // A holder whose clock was ahead, and was corrected since, has written a lease that is too long.
+    // A node whose clock was ahead, and was corrected since, has stored a lease that is too long.
     let too_long = now.saturating_add(2 * lease);
     let ids: Vec<i64> = operations::table
         .filter(operations::state.eq(OPERATION_RUNNING))
@@ -197,7 +198,7 @@ pub(crate) async fn count_operation(
 ) -> QueryResult<(i64, Option<Place>)> {
     let most = i64::try_from(ID_CHUNK).unwrap_or(i64::MAX);
     if row.kind() == OperationKind::ReleaseOrder {
-        // What is released leaves its index: there is no place to go on from, and how many there are stays unknown.
+        // Released rows leave the index, so there is no position to continue from, and the total stays unknown.
         return Ok((COUNTED_MAX, None));
     }
     let looked = look(conn, row, from, most).await?;
@@ -206,7 +207,7 @@ pub(crate) async fn count_operation(
     Ok((i64::try_from(concerned).unwrap_or(i64::MAX), next))
 }
 
-/// Renews the lease of an operation. False when this node does not have it any more.
+/// Renews the lease of an operation. Returns false if this node no longer holds it.
 pub(crate) async fn renew_operation(conn: &mut Connection, id: i64, node: i32, lease: i64) -> QueryResult<bool> {
     let mine = operations::table
         .find(id)

@@ -1,5 +1,5 @@
-//! Ordered deliveries: of each key of an ordered webhook the first one that is not final has a due time, and all others wait
-//! behind it ([`crate::FOLLOWS`]). Whoever ends the first makes the next one due in the same transaction.
+//! Ordered deliveries: for each key of an ordered webhook, the first delivery that is not final has a due time, and all
+//! others wait behind it ([`crate::FOLLOWS`]). The transaction that ends the first one makes the next one due.
 
 use super::{audit::append_audit, changes::note_changes, dialect::lock_order, prelude::*};
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
     schema::{delivery_endings, pending_deliveries},
 };
 
-/// Webhooks with paused keys, in order: about `size` at most. Of each webhook about [`crate::PAUSED_COUNTED`] rows are read.
+/// Webhooks with blocked keys, in order: about `size` at most. Reads about [`crate::PAUSED_COUNTED`] rows of each
+/// webhook.
 pub(crate) async fn paused_webhooks(
     conn: &mut Connection,
     range: PausedRange,
@@ -52,7 +53,7 @@ pub(crate) async fn paused_webhooks(
     }
 }
 
-/// How many deliveries wait in each state, of the first `most` that are met.
+/// How many deliveries are pending in each state, among the first `most`.
 pub(crate) async fn backlog(conn: &mut Connection, most: i64) -> QueryResult<Backlog> {
     let of = |condition: &str| format!("CAST(COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) AS BIGINT)");
     let counts = diesel::sql_query(format!(
@@ -66,7 +67,7 @@ pub(crate) async fn backlog(conn: &mut Connection, most: i64) -> QueryResult<Bac
     counts.get_result(conn).await
 }
 
-/// How many keys are paused, of all webhooks: `most` at most.
+/// How many keys are blocked over all webhooks, `most` at most.
 pub(crate) async fn count_paused(conn: &mut Connection, most: i64) -> QueryResult<usize> {
     let paused: Vec<i64> = pending_deliveries::table
         .filter(is_paused())
@@ -77,7 +78,8 @@ pub(crate) async fn count_paused(conn: &mut Connection, most: i64) -> QueryResul
     Ok(paused.len())
 }
 
-/// How many deliveries of a key wait behind its first one; more than [`crate::PAUSED_COUNTED`] stands for any number above it.
+/// How many deliveries of a key are behind its first one. A number above [`crate::PAUSED_COUNTED`] means at least that
+/// many.
 pub(crate) async fn count_behind(conn: &mut Connection, webhook: i64, key: &str) -> QueryResult<usize> {
     let of_key: Vec<i64> = pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(webhook))
@@ -90,8 +92,8 @@ pub(crate) async fn count_behind(conn: &mut Connection, webhook: i64, key: &str)
     Ok(of_key.len().saturating_sub(1))
 }
 
-/// Makes the next delivery of a key due now, by the schedule clock, and the caller's node its owner. False when there is none, or the first one
-/// is due already.
+/// Makes the next delivery of a key due now, by the schedule clock, and the caller's node its owner. Returns false if
+/// there is none, or if the first one is due already.
 pub(crate) async fn promote(conn: &mut Connection, node: i32, webhook: i64, key: &str, now: i64) -> QueryResult<bool> {
     let first: Option<(i64, i64)> = pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(webhook))
@@ -127,7 +129,7 @@ async fn waiting_delivery(conn: &mut Connection, organization: i64, delivery: i6
     }
 }
 
-/// Ends a delivery that waits, for a reason.
+/// Ends a pending delivery, for a reason.
 pub(crate) async fn end_delivery(
     conn: &mut Connection,
     node: i32,
@@ -166,7 +168,7 @@ pub(crate) async fn end_delivery(
     })
 }
 
-/// Makes a delivery that waits due now, by the schedule clock.
+/// Makes a pending delivery due now, by the schedule clock.
 pub(crate) async fn retry_delivery(
     conn: &mut Connection,
     node: i32,

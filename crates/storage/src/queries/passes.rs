@@ -1,4 +1,4 @@
-//! The passes of operations through what waits: rows that are looked at, and what is done to them.
+//! The passes of operations over pending deliveries: the rows that they read, and what they do to them.
 
 use super::{
     ID_CHUNK,
@@ -16,7 +16,7 @@ use crate::{
     schema::{operations, pending_deliveries, webhooks},
 };
 
-/// Looks at the next rows of a pass, `most` at most.
+/// Reads at most `most` of the next rows of a pass.
 pub(super) async fn look(conn: &mut Connection, row: &OperationRow, from: Place, most: i64) -> QueryResult<Looked> {
     if row.kind() == OperationKind::ReleaseOrder {
         return look_at_ordered(conn, row, most).await;
@@ -61,7 +61,8 @@ pub(super) async fn look(conn: &mut Connection, row: &OperationRow, from: Place,
     Ok(looked)
 }
 
-/// What is released leaves the index of ordered deliveries: the next rows are always the first.
+/// Reads the first ordered rows. Released rows leave the index of ordered deliveries, so the next rows are always the
+/// first.
 pub(super) async fn look_at_ordered(conn: &mut Connection, row: &OperationRow, most: i64) -> QueryResult<Looked> {
     let deliveries: Vec<i64> = pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(row.webhook_id.unwrap_or_default()))
@@ -77,7 +78,7 @@ pub(super) async fn look_at_ordered(conn: &mut Connection, row: &OperationRow, m
     })
 }
 
-/// Does to deliveries that were looked at what the operation is for.
+/// Applies the operation to the deliveries that were read.
 pub(super) async fn deal_with(
     conn: &mut Connection,
     row: &OperationRow,
@@ -102,15 +103,14 @@ pub(super) async fn deal_with(
         keys.sort_unstable();
         keys.dedup();
         if let (Some(webhook), [_, ..]) = (row.webhook_id, keys.as_slice()) {
-            // New deliveries of these keys wait behind what was ended.
+            // New deliveries of these keys wait behind the ended ones.
             step.due = promote_beyond(conn, webhook, row.through, &keys, due_at).await? > 0;
         }
     }
     Ok(step)
 }
 
-/// Cancels deliveries that wait. Where it does not wait for others, those that somebody else works on just now are left.
-/// Returns those that were cancelled.
+/// Cancels pending deliveries, and returns them. Without `wait`, it skips deliveries that another caller has locked.
 async fn end_rows(
     conn: &mut Connection,
     deliveries: &[i64],
@@ -144,7 +144,7 @@ async fn end_rows(
     Ok(rows)
 }
 
-/// Deliveries wait behind nothing any more.
+/// Makes deliveries due that no longer wait behind others.
 async fn release_rows(conn: &mut Connection, deliveries: &[i64], now: i64) -> QueryResult<usize> {
     let held = pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(deliveries));
     diesel::update(held.filter(pending_deliveries::due_at.ge(PAUSED)))
@@ -161,7 +161,8 @@ async fn release_rows(conn: &mut Connection, deliveries: &[i64], now: i64) -> Qu
         .await
 }
 
-/// Why nothing of a webhook is to be cancelled without an operation: `None` if it was deleted, and no operation looks after it.
+/// Why a webhook's pending deliveries are not cancelled without an operation; `None` if it was deleted and has no
+/// operation.
 pub(crate) async fn stragglers_kept(conn: &mut Connection, webhook: i64) -> QueryResult<Option<Cancelled>> {
     let known: Option<(i64, Option<i64>)> = webhooks::table
         .find(webhook)
@@ -182,8 +183,8 @@ pub(crate) async fn stragglers_kept(conn: &mut Connection, webhook: i64) -> Quer
     Ok(is_of_operation.then_some(Cancelled::ByOperation))
 }
 
-/// A step for a deleted webhook that no operation looks after. The caller may lag behind the configuration: whether the webhook
-/// was deleted is read here.
+/// A step for a deleted webhook without an operation. The caller's configuration may be outdated, so the query checks
+/// that the webhook was deleted.
 pub(crate) async fn cancel_stragglers(conn: &mut Connection, webhook: i64, now: i64) -> QueryResult<Cancelled> {
     if let Some(kept) = stragglers_kept(conn, webhook).await? {
         return Ok(kept);

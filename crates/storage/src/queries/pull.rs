@@ -1,4 +1,4 @@
-//! Leases of deliveries that are fetched: see [`crate::pull`].
+//! Leases of pulled deliveries: see [`crate::pull`].
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ pub(crate) async fn hand_out(
     if handed_out.is_empty() {
         return Ok(leased);
     }
-    // Handed out before, and not acknowledged.
+    // These were handed out before, and not acknowledged.
     let missed = handed_out.iter().filter(|(row, _)| row.attempts > 0);
     let missed: Vec<AttemptRow> = missed
         .filter_map(|(row, leased_at)| Some(pull::not_acknowledged(row, (*leased_at)?)))
@@ -72,7 +72,7 @@ pub(crate) async fn hand_out(
     Ok(leased)
 }
 
-/// The nodes at which something waits for a webhook: a look-up in the index for each.
+/// The nodes with pending deliveries of a webhook: one index look-up for each.
 async fn nodes_of(conn: &mut Connection, webhook: i64) -> QueryResult<Vec<i32>> {
     let mut nodes = Vec::new();
     let mut after = i32::MIN;
@@ -127,7 +127,7 @@ pub(crate) async fn acknowledge(
     Ok(acknowledged.collect())
 }
 
-/// The rows of leases that are good, locked, with the times at which they were leased.
+/// The rows of valid leases, locked, with the times at which they were leased.
 async fn leased(conn: &mut Connection, webhook: i64, leases: &[Lease]) -> QueryResult<Vec<(PendingRow, i64)>> {
     let mut attempts: HashMap<i64, Vec<i32>> = HashMap::new();
     for (delivery, attempt) in leases {

@@ -1,4 +1,4 @@
-//! What is owed: deliveries that wait in the store, and what a former run left unfinished.
+//! The queue: pending deliveries in the store, and events that a previous run left unfinished.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,10 +18,10 @@ use crate::{
     unfinished, waiting,
 };
 
-/// How many due times are mended at once.
+/// How many due times are corrected at once.
 const MENDED_AT_ONCE: i64 = 1_000;
 
-/// What is due for a webhook, in order, as much as the limits allow.
+/// The due deliveries of a webhook, in order, as many as the limits allow.
 pub(crate) async fn due(
     conn: &mut Connection,
     webhook: i64,
@@ -30,7 +30,7 @@ pub(crate) async fn due(
     limits: ReadLimits,
     discard: Option<Discard>,
 ) -> QueryResult<Refill> {
-    // What is being discarded is passed over; it was due before, so that the index is entered behind it.
+    // Deliveries that are being discarded are skipped. They were due earlier, so the index is read from behind them.
     let (through, due_from) = discard.map_or((0, i64::MIN), |discard| (discard.through, discard.due_from(now)));
     let limit = i64::try_from(limits.rows).unwrap_or(i64::MAX);
     let waiting: Vec<PendingRow> = pending_deliveries::table
@@ -84,8 +84,8 @@ pub(crate) async fn due(
     Ok(refill)
 }
 
-/// The events of the first ids whose payloads together fit `budget`, and how many ids that are: the first one also if it has
-/// up to `first_bytes`. No other payload is read.
+/// The events of the first ids whose payloads fit into `budget` together, and the number of these ids. The first event
+/// may have up to `first_bytes`. No other payload is read.
 pub(super) async fn events_within(
     conn: &mut Connection,
     ids: &[i64],
@@ -106,7 +106,7 @@ pub(super) async fn events_by_id(conn: &mut Connection, ids: &[i64]) -> QueryRes
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
-/// The first deliveries to a webhook that wait at a node until `due_at`.
+/// The first pending deliveries of a webhook at a node that are due by `due_at`.
 pub(crate) async fn waiting_until(
     conn: &mut Connection,
     webhook: i64,
@@ -125,7 +125,7 @@ pub(crate) async fn waiting_until(
         .await
 }
 
-/// How many deliveries wait for a webhook, of at most so many.
+/// How many deliveries of a webhook are pending, up to a limit.
 pub(crate) async fn count_waiting_for(conn: &mut Connection, webhook: i64, most: i64) -> QueryResult<usize> {
     let waiting: Vec<i64> = pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(webhook))
@@ -136,7 +136,7 @@ pub(crate) async fn count_waiting_for(conn: &mut Connection, webhook: i64, most:
     Ok(waiting.len())
 }
 
-/// Mends due times of a webhook at a node that are later than any can be: some of them.
+/// Corrects some due times of a webhook at a node that are later than possible.
 pub(crate) async fn mend_due(
     conn: &mut Connection,
     webhook: i64,
@@ -164,7 +164,7 @@ pub(crate) async fn mend_due(
     let (first, later): (Vec<_>, Vec<_>) = wrong.iter().partition(|(_, attempts)| *attempts == 0);
     for (rows, due_at) in [(first, now), (later, latest.any)] {
         let ids: Vec<i64> = rows.iter().map(|(delivery, _)| *delivery).collect();
-        // A row that somebody has moved meanwhile stays as it is.
+        // A row that another caller has moved meanwhile stays unchanged.
         diesel::update(pending_deliveries::table.filter(pending_deliveries::delivery_id.eq_any(&ids)))
             .filter(
                 pending_deliveries::due_at
@@ -178,8 +178,8 @@ pub(crate) async fn mend_due(
     Ok(wrong.len())
 }
 
-/// A node's events after `after`, up to `last`, of which some deliveries have no row at all, with their payloads: about
-/// so many bytes of them, at least one event.
+/// A node's events after `after`, up to `last`, that have deliveries without any row, with about `bytes` of payload,
+/// and at least one event.
 pub(crate) async fn unfinished(
     conn: &mut Connection,
     node: i32,
@@ -192,7 +192,7 @@ pub(crate) async fn unfinished(
     page.cut(bytes);
     let ids: Vec<i64> = page.events.iter().map(|event| event.id).collect();
     let mut stored = events_by_id(conn, &ids).await?;
-    // One whose retention ended just now is owed to nobody.
+    // An event that retention removed just now is owed to no webhook.
     let events = page.events.into_iter().filter_map(|outline| {
         let event = stored.remove(&outline.id)?;
         Some(UnfinishedEvent {
@@ -206,7 +206,7 @@ pub(crate) async fn unfinished(
     })
 }
 
-/// The same without payloads. Looks at a bounded number of events, also where few of them are the node's.
+/// The same without payloads. Reads a bounded number of events, even if few of them are the node's.
 pub(crate) async fn unfinished_outlines(
     conn: &mut Connection,
     node: i32,
@@ -234,15 +234,16 @@ pub(crate) async fn unfinished_outlines(
     Ok(unfinished::OutlinePage::of(owed, &known, last_id))
 }
 
-/// Those of these events' deliveries that have a row of any kind.
+/// The deliveries of these events that have a row of any kind.
 async fn known_deliveries(conn: &mut Connection, owed: &[unfinished::Owed]) -> QueryResult<HashSet<i64>> {
     let ids: Vec<i64> = owed.iter().flat_map(unfinished::Owed::deliveries).collect();
     let mut known = HashSet::new();
     for ids in ids.chunks(ID_CHUNK) {
-        // The range tells PostgreSQL which partitions to look into.
+        // The range shows PostgreSQL which partitions to read.
         let (first, last) = (ids.first().copied().unwrap_or(0), ids.last().copied().unwrap_or(0));
-        // A pending row goes in the transaction that adds the last attempt or the ending. PostgreSQL shows each statement
-        // a later state than the one before: read first, such a row cannot vanish unseen.
+        // The transaction that adds the last attempt or the ending deletes the pending row. On PostgreSQL each
+        // statement sees a later state than the previous one, so pending rows are read first: such a delivery is then
+        // found by one query or another.
         let pending: Vec<i64> = pending_deliveries::table
             .filter(pending_deliveries::delivery_id.eq_any(ids))
             .select(pending_deliveries::delivery_id)
@@ -265,7 +266,7 @@ async fn known_deliveries(conn: &mut Connection, owed: &[unfinished::Owed]) -> Q
     Ok(known)
 }
 
-/// Which of these events are stored.
+/// The events among these that are stored.
 pub(crate) async fn events_exist(conn: &mut Connection, ids: &[i64]) -> QueryResult<Vec<i64>> {
     let mut found = Vec::new();
     for chunk in ids.chunks(ID_CHUNK) {
@@ -279,7 +280,7 @@ pub(crate) async fn events_exist(conn: &mut Connection, ids: &[i64]) -> QueryRes
     Ok(found)
 }
 
-/// The largest id in use, over all tables whose ids the generator makes.
+/// The largest id in use, over all tables whose ids the generator creates.
 pub(crate) async fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
     let last: Option<(i64, Vec<u8>)> = events::table
         .order(events::id.desc())
@@ -304,7 +305,7 @@ pub(crate) async fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
     Ok(others.into_iter().flatten().chain(events).max().unwrap_or(0))
 }
 
-/// Failures and successes of webhooks that are noted for later than now are of now.
+/// Corrects failures and successes of webhooks that are recorded in the future: their time becomes `now`.
 pub(crate) async fn mend_health(conn: &mut Connection, now: i64) -> QueryResult<usize> {
     let failures = diesel::update(webhook_health::table.filter(webhook_health::failing_since.gt(now)))
         .set(webhook_health::failing_since.eq(now))

@@ -79,7 +79,7 @@ pub(crate) async fn take_replays(
     now: i64,
     until: i64,
 ) -> QueryResult<Vec<ReplayRow>> {
-    // A holder whose clock was ahead, and was corrected since, has written a lease that is too long.
+    // A node whose clock was ahead, and was corrected since, has stored a lease that is too long.
     let too_long = until.saturating_add(until.saturating_sub(now).max(0));
     diesel::update(
         replays::table
@@ -139,7 +139,7 @@ pub(crate) async fn end_replay(
     Ok(ended > 0)
 }
 
-/// A stretch of an organization's events, with the last delivery of each to each webhook.
+/// A page of an organization's events, with the latest delivery of each to each webhook.
 pub(crate) async fn replay_stretch(
     conn: &mut Connection,
     organization: i64,
@@ -153,7 +153,7 @@ pub(crate) async fn replay_stretch(
             && (event_types.is_empty() || event_types.contains(&event.event_type))
     };
     let mut end = after;
-    // Types may be rare: this looks at a bounded number of events, and the next call goes on from there.
+    // Matching types may be rare: this reads a bounded number of events, and the next call continues from there.
     let mut work = Work::default();
     let outlines = loop {
         let mut looked_at: Vec<EventOutline> = events::table
@@ -193,7 +193,7 @@ pub(crate) async fn replay_stretch(
         .await?;
     let mut records = delivery_records(conn, outlines).await?;
     let again = outlines_of(conn, &replayed).await?;
-    // In order of time: replays come after what they replay.
+    // In order of time, because replays are later than the deliveries that they repeat.
     records.extend(delivery_records(conn, again).await?);
     for record in records {
         let Ok(at) = ids.binary_search(&record.event_id) else {
@@ -209,7 +209,7 @@ pub(crate) async fn replay_stretch(
     })
 }
 
-/// The events that were stored under request ids, with how many webhooks each is owed to.
+/// The events that were stored under request ids, with the number of webhooks that each is owed to.
 pub(crate) async fn events_of_requests(
     conn: &mut Connection,
     organization: i64,
@@ -235,7 +235,7 @@ pub(crate) async fn events_of_requests(
 
 /// Removes replays that ended before a time.
 pub(crate) async fn forget_replays(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-    // Some of them: the caller comes again until there are none.
+    // Removes some of them: the caller repeats the call until none are left.
     let ended: Vec<i64> = replays::table
         .filter(replays::ended_at.lt(before))
         .order(replays::id)

@@ -1,4 +1,4 @@
-//! Removing what has outlived its retention, a stretch of events at a time. What is not final stays.
+//! Removal of expired events, a limited number at a time. Events with a delivery that is not final stay.
 
 use super::prelude::*;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries},
 };
 
-/// Looks at up to `look` events after `after` and before `before`, and removes the first `limit` of those of which nothing
-/// is pending, with their attempts, endings, request ids and links to what they replayed.
+/// Reads up to `look` events after `after` and before `before`, and removes the first `limit` of those without a
+/// pending delivery, with their attempts, endings, request ids and links to the events that they replayed.
 pub(crate) async fn expire_stretch(
     conn: &mut Connection,
     after: i64,
@@ -69,18 +69,18 @@ pub(crate) async fn oldest_event(conn: &mut Connection) -> QueryResult<Option<i6
         .optional()
 }
 
-/// Removes events with all that belongs to them. None of `kept`, which lie between them, is touched. Returns how many.
+/// Removes events with all their rows, except the events of `kept` between them. Returns how many.
 async fn remove(conn: &mut Connection, rows: &[Removable], kept: &[i64]) -> QueryResult<usize> {
     for ((organization, event_ids), request_ids) in retention::requests(rows) {
         let of_events = idempotency_keys::table
             .filter(idempotency_keys::organization_id.eq(organization))
             .filter(idempotency_keys::request_id.eq_any(request_ids))
-            // A request id that was free again belongs to a later event now.
+            // A request id that expired and was used again belongs to a later event.
             .filter(idempotency_keys::event_id.eq_any(event_ids));
         diesel::delete(of_events).execute(conn).await?;
     }
     let mut removed = 0;
-    // Between two events that stay, all goes by one statement a table.
+    // Between two events that stay, one statement per table removes everything.
     for (from, to, last_delivery) in retention::runs(rows, kept) {
         diesel::delete(attempts::table.filter(attempts::delivery_id.between(from, last_delivery)))
             .execute(conn)

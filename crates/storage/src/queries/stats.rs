@@ -49,7 +49,7 @@ pub(crate) async fn stats(
     for (started_at, columns) in rows {
         let tally = stats::tally(columns);
         match periods.last_mut().filter(|last| last.started_at == started_at) {
-            // Another node's share of the same period.
+            // Another node's row of the same period.
             Some(last) => last.tally.add(&tally),
             None => periods.push(StatsRow {
                 subject,
@@ -84,7 +84,7 @@ pub(crate) async fn stats_of(
     Ok(tallies)
 }
 
-/// A step of it: one period of each length, with what was counted of everybody.
+/// Makes a step of removal: one period of each length, over all subjects.
 pub(crate) async fn forget_stats(conn: &mut Connection, now: i64) -> QueryResult<usize> {
     let mut forgotten = 0;
     for (period, kept_us) in PERIODS {

@@ -14,7 +14,7 @@ pub(crate) async fn insert_token(conn: &mut Connection, row: &TokenRow, audit: &
     append_audit(conn, audit).await
 }
 
-/// Notes that a session was ended, and forgets what need not be noted.
+/// Records an ended session, and deletes records that are no longer needed.
 pub(crate) async fn insert_ended_session(
     conn: &mut Connection,
     row: &EndedSessionRow,
@@ -42,8 +42,8 @@ pub(crate) async fn insert_ended_session(
         .map(drop)
 }
 
-/// Notes that a portal link was revoked, and forgets those that would have ended. Does nothing, and returns false, where the
-/// organization has `most` of them.
+/// Records a revoked portal link, and deletes records of links that have expired since. Does nothing, and returns
+/// false, if the organization has `most` of them.
 pub(crate) async fn insert_revoked_link(
     conn: &mut Connection,
     row: &RevokedLinkRow,
@@ -81,7 +81,7 @@ pub(crate) async fn get_token(conn: &mut Connection, id: i64) -> QueryResult<Opt
     Ok(found.map(ListedToken::from))
 }
 
-/// Tokens below an id, newest first; those of one organization, if one is given.
+/// Tokens with ids below an id, newest first; those of one organization, if one is given.
 pub(crate) async fn list_tokens(
     conn: &mut Connection,
     organization: Option<i64>,
@@ -110,7 +110,7 @@ pub(crate) async fn token_names(conn: &mut Connection, ids: &[i64]) -> QueryResu
     Ok(named.into_iter().collect())
 }
 
-/// How many tokens are in force of an organization, or of none.
+/// How many tokens of an organization, or without an organization, are in force.
 pub(crate) async fn count_tokens(conn: &mut Connection, organization: Option<i64>, now: i64) -> QueryResult<i64> {
     let mut query = tokens::table
         .filter(tokens::revoked_at.is_null())
@@ -124,7 +124,7 @@ pub(crate) async fn count_tokens(conn: &mut Connection, organization: Option<i64
     query.get_result(conn).await
 }
 
-/// Revokes a token that is not revoked yet, unless nobody could administer the installation any more.
+/// Revokes a token that is not revoked yet, unless no token could administer the installation any more.
 pub(crate) async fn revoke_token(
     conn: &mut Connection,
     id: i64,
@@ -166,9 +166,9 @@ pub(super) async fn revoke_tokens_of(conn: &mut Connection, organization: i64, n
         .map(drop)
 }
 
-/// Removes tokens that were revoked, or expired, before a time.
+/// Removes tokens that were revoked or expired before a time.
 pub(crate) async fn forget_tokens(conn: &mut Connection, before: i64) -> QueryResult<usize> {
-    // Some of them: the caller comes again until there are none.
+    // Removes some of them: the caller repeats the call until none are left.
     let ended: Vec<i64> = tokens::table
         .filter(tokens::revoked_at.lt(before).or(tokens::expires_at.lt(before)))
         .order(tokens::id)

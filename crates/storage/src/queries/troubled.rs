@@ -1,6 +1,6 @@
-//! Deliveries that did not simply go through, read for people: those that failed, wait for another attempt, are paused or were
-//! cancelled. They are few among many, and each kind has rows of its own: lists of them walk those rows, newest first, and not
-//! the events.
+//! Lists of deliveries that did not succeed at the first attempt: those that failed, are waiting for a retry, are
+//! paused or were cancelled. They are few among many, and each kind has its own rows. Lists walk these rows, newest
+//! first, instead of the events.
 
 use super::{
     deliveries::{fill, outlines_of},
@@ -15,8 +15,8 @@ use crate::{
     walk::{STRETCH, next_stretch},
 };
 
-/// Deliveries of some kinds below `before`, newest first; and the id to go on below, if there may be more. A page may come
-/// out short.
+/// Deliveries of some kinds with ids below `before`, newest first, and the id below which the next page begins, if
+/// there may be more. A page may have fewer deliveries.
 pub(super) async fn list_troubled(
     conn: &mut Connection,
     organization: i64,
@@ -51,8 +51,8 @@ pub(super) async fn list_troubled(
     }
 }
 
-/// The newest of each kind below an id, as many as a stretch has. Which organization a row is of is looked at afterwards,
-/// where no index tells.
+/// The newest rows of each kind below an id, `stretch` of each. The organization is checked afterwards where no index
+/// contains it.
 async fn troubled_ids(
     conn: &mut Connection,
     (organization, webhook): (i64, Option<i64>),

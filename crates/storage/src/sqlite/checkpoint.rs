@@ -1,8 +1,9 @@
-//! Writing the log back into the file, off the commit's path.
+//! WAL checkpoints, outside the commit's path.
 //!
-//! A thread of its own copies what has accumulated while commits go on, then copies the little that came meanwhile with
-//! commits held up: only a log that was copied to its end begins anew. While another process reads in a transaction that does not
-//! end, the log cannot be copied to its end and grows: the thread warns of that, tries again, and cuts the log afterwards.
+//! A thread copies most of the write-ahead log into the file while commits continue. Then it copies the small rest with
+//! commits blocked, because SQLite only starts the log again when it was copied to its end. While another process reads
+//! in a transaction that does not end, the log cannot be copied to its end and grows. The thread then warns, retries,
+//! and truncates the log afterwards.
 
 use std::{
     fs::File,
@@ -23,18 +24,19 @@ use crate::error::StoreError;
 
 /// How many bytes may be written before the log is copied.
 const BYTES: u64 = 32 << 20;
-/// A log that has grown beyond this is cut once it is copied. A reader makes it grow.
+/// A log that has grown beyond this is truncated after it was copied. A reader makes it grow.
 const LOG_KEPT: u64 = 64 << 20;
-/// From which size on a log that cannot be copied is warned of; after that, whenever it has doubled.
+/// The size of a log that cannot be copied at which the thread warns. It warns again whenever the size has doubled.
 const LOG_WARNED: u64 = 128 << 20;
-/// How many pages may be left to copy while commits are held up: 2 MiB.
+/// How many pages may be left to copy while commits are blocked: 2 MiB.
 const LITTLE_PAGES: i32 = 256;
-/// How often to copy before that. A store that writes faster than it copies never comes to an end.
+/// How many rounds of copying precede that. If commits write faster than the thread copies, the rest never becomes
+/// small.
 const ROUNDS_MAX: usize = 8;
-/// How long to wait before a checkpoint that a reader held up is tried again.
+/// The delay before the retry of a checkpoint that a reader blocked.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Tells the thread what was written. The thread ends with the last of these.
+/// Notifies the thread of written bytes. The thread ends when the last of these is dropped.
 #[derive(Clone)]
 pub(super) struct Checkpointer {
     written: Arc<AtomicU64>,
@@ -52,7 +54,7 @@ struct Progress {
 }
 
 impl Checkpointer {
-    /// Starts the thread, with a connection of its own and the one that writes. The lock is kept until both are closed.
+    /// Starts the thread with its own connection and the writing one. The lock is kept until both are closed.
     pub(super) fn start(
         own: SqliteConnection,
         writer: Arc<Mutex<SqliteConnection>>,
@@ -74,11 +76,11 @@ impl Checkpointer {
         })
     }
 
-    /// Notes that about so many bytes were committed.
+    /// Records that about this many bytes were committed.
     pub(super) fn wrote(&self, bytes: u64) {
         if self.written.fetch_add(bytes, Ordering::Relaxed) + bytes >= BYTES {
             self.written.store(0, Ordering::Relaxed);
-            // If the thread is at work already, it will see these bytes too, or the next nudge will.
+            // If the thread is working already, it or the next nudge will include these bytes.
             let _ = self.nudge.try_send(());
         }
     }
@@ -99,7 +101,7 @@ fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, log: &Path, 
         held_up = match copy_most(&mut own).and_then(|()| finish(&mut writer.lock(), log)) {
             Ok(finished) => !finished,
             Err(error) => {
-                tracing::warn!(%error, "a checkpoint failed; the next one will go on");
+                tracing::warn!(%error, "a checkpoint failed; the next one will continue");
                 true
             }
         };
@@ -117,7 +119,7 @@ fn run(mut own: SqliteConnection, writer: &Mutex<SqliteConnection>, log: &Path, 
     }
 }
 
-/// Copies until what commits added meanwhile is little: while commits are held up there is little left to copy.
+/// Copies until commits add little between rounds, so that little is left to copy while commits are blocked.
 fn copy_most(own: &mut SqliteConnection) -> QueryResult<()> {
     let mut copied = 0;
     for _ in 0..ROUNDS_MAX {
@@ -130,18 +132,19 @@ fn copy_most(own: &mut SqliteConnection) -> QueryResult<()> {
     Ok(())
 }
 
-/// Copies the rest while no commit adds to it, and cuts a log that has grown. False while a reader holds that up.
+/// Copies the rest while no commit adds to it, and truncates a log that has grown. Returns false if a reader blocks
+/// that.
 fn finish(writer: &mut SqliteConnection, log: &Path) -> QueryResult<bool> {
     let progress = copy(writer)?;
     if progress.checkpointed < progress.log {
         tracing::debug!(
             pages = progress.log - progress.checkpointed,
-            "a reader holds up the end of a checkpoint; it is tried again"
+            "a reader blocks the end of a checkpoint; it will be retried"
         );
         return Ok(false);
     }
     if log_bytes(log) > LOG_KEPT {
-        // Commits wait for this: it must not wait for readers.
+        // Commits wait for this, so it must not wait for readers.
         writer.batch_execute("PRAGMA busy_timeout = 0")?;
         let cut = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Progress>(writer);
         writer.batch_execute(&format!("PRAGMA busy_timeout = {}", super::BUSY_TIMEOUT_MS))?;
@@ -150,7 +153,7 @@ fn finish(writer: &mut SqliteConnection, log: &Path) -> QueryResult<bool> {
     Ok(true)
 }
 
-/// Copies as much as readers allow, and waits for nobody.
+/// Copies as much as readers allow, without waiting for them.
 fn copy(conn: &mut SqliteConnection) -> QueryResult<Progress> {
     diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)
 }

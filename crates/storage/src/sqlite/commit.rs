@@ -1,4 +1,4 @@
-//! The commit on SQLite: single-row statements in a loop. Each is prepared once per connection and costs no round trip.
+//! The commit on SQLite: single-row statements in a loop. Each is prepared once per connection and needs no round trip.
 
 use diesel::{prelude::*, result::QueryResult};
 
@@ -14,7 +14,7 @@ use crate::{
     store::CHECKPOINT,
 };
 
-/// Stores a batch within the transaction that is open.
+/// Stores a batch within the open transaction.
 pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<Committed> {
     let mut committed = Committed::default();
     for (index, event) in batch.events.iter().enumerate() {
@@ -58,7 +58,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
             settings::value.eq(checkpoint.to_le_bytes().to_vec()),
         );
         diesel::replace_into(settings::table).values(row).execute(conn)?;
-        // How far the schedule clock was when this was stored: it never starts before that.
+        // The schedule clock at this commit. The clock never starts before that time.
         let row = (
             settings::key.eq(SCHEDULE),
             settings::value.eq(Record::of_wall().to_bytes()),
@@ -68,7 +68,7 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
     Ok(committed)
 }
 
-/// Stores an event and the deliveries of it that wait.
+/// Stores an event and its pending deliveries.
 pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> QueryResult<()> {
     let event = &*new.event;
     diesel::insert_into(events::table)
@@ -106,7 +106,7 @@ pub(super) fn insert_event(conn: &mut SqliteConnection, new: &NewEvent) -> Query
     Ok(())
 }
 
-/// Stores an ordered delivery behind those of its key.
+/// Stores an ordered delivery behind earlier ones of its key.
 fn insert_ordered(conn: &mut SqliteConnection, row: &PendingRow, key: &str) -> QueryResult<usize> {
     let of_key = pending_deliveries::table
         .filter(pending_deliveries::webhook_id.eq(row.webhook_id))
@@ -117,15 +117,15 @@ fn insert_ordered(conn: &mut SqliteConnection, row: &PendingRow, key: &str) -> Q
         ..row.clone()
     };
     diesel::insert_into(pending_deliveries::table)
-        // One writer makes the ids in the order of its commits.
+        // There is one writer, which creates ids in the order of its commits.
         .values((&row, pending_deliveries::position.eq(row.delivery_id)))
         .execute(conn)
 }
 
-/// Writes a pending row in place of what is there; not for a delivery that was ended meanwhile.
+/// Inserts or replaces a pending row, unless the delivery was ended meanwhile.
 fn put_pending(conn: &mut SqliteConnection, row: &PendingRow) -> QueryResult<usize> {
     if row.ordering_key.is_some() {
-        // It has a row, with its position, for as long as it is not final.
+        // An ordered delivery has a row, with its position, until it is final.
         return diesel::update(pending_deliveries::table.find(row.delivery_id))
             .set((
                 pending_deliveries::due_at.eq(row.due_at),
@@ -142,7 +142,7 @@ fn put_pending(conn: &mut SqliteConnection, row: &PendingRow) -> QueryResult<usi
         .execute(conn)
 }
 
-/// Takes a request id for an event. `Some` when it was taken before.
+/// Claims a request id for an event. Returns `Some` if it was taken before.
 fn claim_request(
     conn: &mut SqliteConnection,
     index: usize,

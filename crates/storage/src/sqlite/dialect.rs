@@ -1,8 +1,8 @@
-//! What the shared queries need of SQLite: the connection, the trait that runs a query, and the statements that are not the same
-//! on PostgreSQL. `postgres::dialect` has the same names.
+//! SQLite's part of the shared queries: the connection, the trait that runs a query, and the statements that differ
+//! from PostgreSQL. `postgres::dialect` has the same names.
 //!
-//! Diesel runs a query on SQLite synchronously: the thread is one that may block. The futures here are ready when they are made,
-//! so that [`at_once`] needs no runtime to drive a shared query, and parks no thread.
+//! Diesel runs a query on SQLite synchronously, on a thread that may block. The futures here are ready when they are
+//! created, so that [`at_once`] needs no runtime to drive a shared query, and parks no thread.
 
 use std::future::{Ready, ready};
 
@@ -28,13 +28,14 @@ pub(super) type Connection = SqliteConnection;
 /// Runs a shared query to its end, by polling it once.
 ///
 /// # Errors
-/// Those of the query, and one of its own if the query waited for something other than [`RunQueryDsl`].
+/// Returns the query's errors, and an error if the query waited for something other than [`RunQueryDsl`].
 pub(crate) fn at_once<T>(query: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
-    let waited = || Error::QueryBuilderError("a query on SQLite waited for something else than SQLite".into());
+    let waited = || Error::QueryBuilderError("a query on SQLite waited for something other than SQLite".into());
     query.now_or_never().unwrap_or_else(|| Err(waited()))
 }
 
-/// Runs queries as diesel-async's trait of the same name does. Each future is ready: the query has run when the call returns.
+/// Runs queries like diesel-async's trait of the same name. Each future is ready: the query has run when the call
+/// returns.
 pub(super) trait RunQueryDsl: diesel::RunQueryDsl<Connection> {
     fn execute(self, conn: &mut Connection) -> Ready<QueryResult<usize>>
     where
@@ -75,10 +76,10 @@ pub(super) trait RunQueryDsl: diesel::RunQueryDsl<Connection> {
 
 impl<Q: diesel::RunQueryDsl<Connection>> RunQueryDsl for Q {}
 
-/// How many attempts go into one statement.
+/// How many attempts one statement appends.
 const ATTEMPTS_AT_ONCE: usize = 1_000;
 
-/// Writes rows of statistics in place of those that are there.
+/// Inserts rows of statistics or replaces existing ones.
 pub(super) async fn put_stats(conn: &mut Connection, node: i32, rows: Vec<StatsRow>) -> QueryResult<()> {
     let values: Vec<_> = rows
         .into_iter()
@@ -104,19 +105,19 @@ pub(super) async fn put_stats(conn: &mut Connection, node: i32, rows: Vec<StatsR
         .map(drop)
 }
 
-/// There is one writer at a time.
+/// Does nothing: there is one writer at a time.
 pub(super) async fn lock_order(_: &mut Connection, _: &[i64]) -> QueryResult<()> {
     Ok(())
 }
 
-/// There is one stream, for there is one writer.
+/// Returns the only stream: there is one writer.
 pub(super) async fn lock_steered(_: &mut Connection) -> QueryResult<i32> {
     Ok(0)
 }
 
-/// Appends attempts; one that is there already stays as it is.
+/// Appends attempts. An attempt that is stored already stays unchanged.
 pub(super) async fn insert_attempts(conn: &mut Connection, rows: &[AttemptRow]) -> QueryResult<()> {
-    // Each row has 13 parameters, and a statement 32,766 at most.
+    // Each row has 13 parameters, and a statement at most 32,766.
     for rows in rows.chunks(ATTEMPTS_AT_ONCE) {
         diesel::insert_or_ignore_into(attempts::table)
             .values(rows)
@@ -149,7 +150,7 @@ pub(super) async fn locked_rows(
         .await
 }
 
-/// Since when a webhook fails, and how often it did.
+/// Since when a webhook fails, and how often it has failed.
 pub(super) async fn locked_health(conn: &mut Connection, webhook: i64) -> QueryResult<Option<(i64, i32)>> {
     webhook_health::table
         .find(webhook)
@@ -159,7 +160,7 @@ pub(super) async fn locked_health(conn: &mut Connection, webhook: i64) -> QueryR
         .optional()
 }
 
-/// What is due for a webhook at a node, and when it was leased.
+/// The due rows of a webhook at a node, and when they were leased.
 pub(super) async fn due_rows(
     conn: &mut Connection,
     webhook: i64,
@@ -192,6 +193,6 @@ mod tests {
     fn a_query_that_waits_is_an_error_and_holds_up_nobody() {
         assert!(matches!(at_once(ready(Ok(7))), Ok(7)));
         let error = at_once(pending::<QueryResult<()>>()).unwrap_err();
-        assert!(error.to_string().contains("waited for something else"), "{error}");
+        assert!(error.to_string().contains("waited for something other"), "{error}");
     }
 }

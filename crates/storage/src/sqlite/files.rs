@@ -1,4 +1,4 @@
-//! The files of the store: their modes, and the lock that keeps other servers away.
+//! The files of the store: their modes, and the lock against other servers.
 
 use std::{
     fs::{self, File, Permissions},
@@ -8,10 +8,10 @@ use std::{
 
 use crate::error::StoreError;
 
-/// The mode of every file of the store: its owner alone may read it.
+/// The mode of every file of the store: only its owner may read it.
 const OWNER_ALONE: u32 = 0o600;
 
-/// Makes a file that is not there, and takes a file that is there from everybody but its owner.
+/// Creates a missing file, and restricts an existing one to its owner.
 fn secure(path: &str) -> io::Result<()> {
     match File::options()
         .create_new(true)
@@ -19,7 +19,7 @@ fn secure(path: &str) -> io::Result<()> {
         .mode(OWNER_ALONE)
         .open(path)
     {
-        // The umask may have taken bits away.
+        // The umask may have removed bits.
         Ok(file) => file.set_permissions(Permissions::from_mode(OWNER_ALONE)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             restrict(path);
@@ -29,7 +29,8 @@ fn secure(path: &str) -> io::Result<()> {
     }
 }
 
-/// Takes a file from everybody but its owner, if it is there. The file is not opened: to close it would end SQLite's own locks on it.
+/// Restricts an existing file to its owner. The file is not opened, because closing it would release SQLite's own locks
+/// on it.
 fn restrict(path: &str) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
@@ -49,8 +50,9 @@ fn restrict(path: &str) {
     }
 }
 
-/// Keeps other servers away from the file for as long as the lock lives; it ends with the process, however that ends. Its owner
-/// alone can read the file, its log and the lock from then on; SQLite gives a log that it makes the mode of the file.
+/// Excludes other servers from the file as long as the lock is held. The lock ends with the process, even after a
+/// crash. From then on only the owner can read the file, its log and the lock; SQLite creates its log with the mode of
+/// the file.
 pub(super) fn lock(path: &str) -> Result<File, StoreError> {
     let lock_path = format!("{path}.lock");
     let unreachable = |error: io::Error| StoreError::Unreachable(format!("{lock_path}: {error}"));

@@ -1,4 +1,4 @@
-//! What the shared queries and the commit run on SQLite, and how SQLite plans it.
+//! Tests of SQLite's plans for the shared queries and the commit.
 
 use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _, sql_query,
@@ -21,12 +21,12 @@ const WORDS: Words = Words {
     bytes: ("x'", "'"),
 };
 
-/// What a plan may go through as a whole: not a table, but rows that the statement itself makes.
+/// What a plan may scan as a whole: not a table, but rows that the statement itself creates.
 const MADE: [&str; 6] = ["CONSTANT", "VALUES", "json_each", "met", "u", "w"];
-/// Indexes that hold a few of a table's rows: what they hold may be gone through.
+/// Partial indexes with few of a table's rows, which may be scanned.
 const OF_FEW: [&str; 3] = ["pending_deliveries_paused", "replays_running", "operations_running"];
-/// Calls that look for running work among what has ended, which is removed after a while: SQLite enters a partial index only for
-/// a literal.
+/// Calls that search running work among ended work, which is removed after a while. SQLite uses a partial index only
+/// for a literal.
 const OF_WORK: [(&str, &str); 4] = [
     ("load_catalogue", "operations"),
     ("running_operations", "operations"),
@@ -40,7 +40,7 @@ struct Step {
     detail: String,
 }
 
-/// What all calls run on a store with many rows, and the plan of each statement.
+/// The statements of all calls on a store with many rows, and the plan of each.
 async fn recorded() -> Vec<Call> {
     let directory = tempfile::tempdir().unwrap();
     let path = format!("{}/hookwright.db", directory.path().display());
@@ -68,13 +68,14 @@ async fn recorded() -> Vec<Call> {
     calls
 }
 
-/// The steps of a statement, a line each.
+/// The steps of a statement's plan, one per line.
 fn plan(conn: &mut SqliteConnection, statement: &str) -> String {
     let steps: Vec<Step> = sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(conn).unwrap();
     steps.into_iter().map(|step| step.detail + "\n").collect()
 }
 
-/// SQLite plans without looking at how many rows there are, unless it was told to count them: its plans are in the files too.
+/// SQLite plans without regard to the number of rows unless it was told to count them, so the files contain its plans,
+/// too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn golden_files_hold_the_sql_of_every_query() {
     let calls = recorded().await;
@@ -95,7 +96,7 @@ async fn no_query_goes_through_a_whole_table() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// The table that a step of a plan goes through.
+/// The table that a step of a plan scans.
 fn scanned(step: &str) -> Option<&str> {
     let target = step.strip_prefix("SCAN ")?;
     let is_made = target.split(' ').any(|word| MADE.contains(&word)) || target.starts_with("(subquery");

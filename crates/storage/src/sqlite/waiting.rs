@@ -1,4 +1,4 @@
-//! What waits, by statements written by hand.
+//! Queries of pending deliveries, as hand-written SQL.
 
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _, SqliteConnection,
@@ -14,7 +14,7 @@ use crate::{
     waiting::WaitingPage,
 };
 
-/// A page of the webhooks that something waits for: one look-up in the index for each.
+/// A page of the webhooks with pending deliveries: one index look-up per webhook and node.
 pub(crate) const WAITING_PAGE: &str = "\
 WITH RECURSIVE w (webhook_id, node, due_at) AS (
     SELECT p.webhook_id, p.node, p.due_at FROM pending_deliveries p WHERE p.delivery_id = coalesce(
@@ -31,7 +31,7 @@ WITH RECURSIVE w (webhook_id, node, due_at) AS (
     LIMIT ?3)
 SELECT webhook_id, node, due_at FROM w";
 
-/// How many deliveries wait, of at most so many.
+/// The number of pending deliveries, up to a limit.
 pub(crate) const COUNT_WAITING: &str = "SELECT count(*) AS count FROM (SELECT 1 FROM pending_deliveries LIMIT ?1)";
 
 pub(crate) async fn waiting_page(
@@ -56,8 +56,8 @@ pub(crate) async fn count_waiting(conn: &mut SqliteConnection, most: i64) -> Que
     Ok(counted.count)
 }
 
-/// The next rows of a webhook after a place, in the order of nodes, due times and deliveries. SQLite enters the index by one range
-/// at a time, hence three.
+/// The next rows of a webhook after a position, in the order of nodes, due times and deliveries. SQLite searches the
+/// index by one range at a time, so the query has three parts.
 pub(crate) const WAITING_ROWS: &str = "\
 SELECT * FROM (SELECT delivery_id, node, due_at FROM pending_deliveries INDEXED BY pending_deliveries_due
                WHERE webhook_id = ?1 AND node = ?2 AND due_at = ?3 AND delivery_id > ?4 ORDER BY delivery_id LIMIT ?5)
@@ -69,7 +69,7 @@ SELECT * FROM (SELECT delivery_id, node, due_at FROM pending_deliveries INDEXED 
                WHERE webhook_id = ?1 AND node > ?2 ORDER BY node, due_at, delivery_id LIMIT ?5)
 LIMIT ?5";
 
-/// An organization's webhooks from an id on, deleted or not, and whether something waits for each.
+/// An organization's webhooks from an id on, including deleted ones, and whether each has pending deliveries.
 pub(crate) const NEXT_WEBHOOKS: &str = "\
 SELECT w.id, EXISTS (SELECT 1 FROM pending_deliveries AS p INDEXED BY pending_deliveries_due WHERE p.webhook_id = w.id) AS waits
 FROM (SELECT id FROM webhooks WHERE organization_id = ?1 AND id >= ?2 ORDER BY id LIMIT ?3) AS w ORDER BY w.id";
@@ -104,7 +104,7 @@ pub(crate) async fn next_webhooks(
         .await
 }
 
-/// There is one writer at a time: nothing needs a lock.
+/// There is one writer at a time, so nothing needs a lock.
 pub(crate) async fn lock_pending(
     conn: &mut SqliteConnection,
     deliveries: &[i64],
@@ -127,7 +127,8 @@ pub(crate) async fn insert_endings(conn: &mut SqliteConnection, rows: &[EndingRo
     Ok(())
 }
 
-/// Makes the first deliveries of some keys due where they have ids beyond `through` and follow another one. Returns how many.
+/// Makes the first deliveries of some keys due if their ids are above `through` and they still wait behind another one.
+/// Returns how many.
 pub(crate) async fn promote_beyond(
     conn: &mut SqliteConnection,
     webhook: i64,

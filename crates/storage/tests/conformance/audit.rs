@@ -1,11 +1,11 @@
-//! The audit log: found by organization, actor, action and time, page by page.
+//! The audit log: entries found by organization, actor, action and time, page by page.
 
 use diesel::{Connection as _, connection::SimpleConnection as _};
 use hookwright_storage::{AuditRow, OrganizationRow, audit::AuditFilter};
 
 use crate::support::{Fixture, NOW, NOW_MS, ORGANIZATION, audit, on_both_stores, organization};
 
-/// A line that is made so many milliseconds after [`NOW`].
+/// An entry that is written `after_ms` milliseconds after [`NOW`].
 fn line(fixture: &Fixture, after_ms: i64, actor: &str, action: &str, organization_id: Option<i64>) -> AuditRow {
     AuditRow {
         id: fixture.ids.next(NOW_MS + after_ms),
@@ -18,7 +18,7 @@ fn line(fixture: &Fixture, after_ms: i64, actor: &str, action: &str, organizatio
     }
 }
 
-/// Runs the statement of the migration that fills the column in, on lines that are there.
+/// Runs the migration's statement that fills the column, on existing entries.
 async fn fill_in(fixture: &Fixture) {
     let update = |up: &'static str| &up[up.find("UPDATE").unwrap()..up.find("CREATE INDEX").unwrap()];
     match fixture.options.url.strip_prefix("sqlite://") {
@@ -116,7 +116,7 @@ on_both_stores! {
         let store = fixture.store();
         let rare = line(fixture, 0, "tok_1", "rare", None);
         store.append_audit(&rare).await.unwrap();
-        // More than one call looks at.
+        // More entries than one call reads.
         let mut pages = 0;
         for _ in 0..1_050 {
             store.append_audit(&line(fixture, 1, "tok_1", "common", None)).await.unwrap();
@@ -129,7 +129,7 @@ on_both_stores! {
             before = next;
             pages += 1;
         }
-        assert_eq!(pages, 2, "each looks at a bounded number of lines");
+        assert_eq!(pages, 2, "each call reads a bounded number of entries");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].row, rare);
     }

@@ -1,4 +1,4 @@
-//! Futures of the store that are dropped at any moment: a caller cancels, or its deadline passes.
+//! Futures of the store that are dropped at any moment, because a caller cancels or its deadline passes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,10 +14,10 @@ use hookwright_testkit::until;
 use crate::support::{Fixture, NOW, ORGANIZATION, audit, delivery, on_both_stores, organization, secret, webhook};
 
 const HOOK: i64 = 11;
-/// Polls after which a future is dropped; some times as many where it makes many steps.
+/// The maximum number of polls after which a future is dropped. Futures with many steps use a multiple of it.
 const POLLS_MAX: usize = 24;
 
-/// Polls a future so many times, and drops it where that does not suffice.
+/// Polls a future this many times, and drops it if it is not ready then.
 async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -38,11 +38,11 @@ async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Opti
 /// Waits until no session of the store is in a transaction.
 async fn at_rest(fixture: &Fixture) {
     if fixture.options.url.starts_with("sqlite") {
-        // Work that was begun goes on, and each change is one transaction.
+        // Work that has begun continues, and each change is one transaction.
         return;
     }
     let client = postgres(fixture).await;
-    until("the sessions to be at rest", async || {
+    until("idle sessions", async || {
         let query = "SELECT pid, state, query FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
               AND state <> 'idle'";
@@ -84,7 +84,7 @@ on_both_stores! {
         let webhooks = ids(&mut rows.webhooks.iter().map(|row| row.id));
         assert_eq!(ids(&mut rows.signing_secrets.iter().map(|row| row.webhook_id)), webhooks, "each has its secret");
         let logged = ids(&mut lines.iter().map(|line| line.row.id).filter(|id| *id >= 100));
-        assert_eq!(logged, webhooks, "each has its audit line");
+        assert_eq!(logged, webhooks, "each has its audit entry");
         for (id, ping) in pings {
             let stored = !store.events_exist(&[ping]).await.unwrap().is_empty();
             assert_eq!(stored, webhooks.contains(&id), "the ping of {id}");
@@ -117,7 +117,7 @@ on_both_stores! {
             for (id, _) in &leases {
                 let record = store.get_delivery(ORGANIZATION, *id).await.unwrap().unwrap();
                 let is_delivered = record.state == DeliveryState::Delivered;
-                assert_ne!(is_delivered, waiting.contains(id), "{id} waits or is delivered: {record:?}");
+                assert_ne!(is_delivered, waiting.contains(id), "{id} is pending or delivered: {record:?}");
                 delivered += usize::from(is_delivered);
             }
             assert!(delivered == 0 || delivered == LEASES, "{delivered} of {LEASES}, dropped after {polls} polls");
@@ -131,7 +131,7 @@ on_both_stores! {
             let ids: Vec<i64> = events.iter().map(|event| event.event.id).collect();
             let batch = Batch { events, ..Batch::default() };
             dropped_after(polls, Box::pin(store.commit(&batch))).await;
-            // This answers only when the commit is over.
+            // This answers only when the commit has ended.
             let stored = store.events_exist(&ids).await.unwrap().len();
             assert!(stored == 0 || stored == ids.len(), "{stored} of {}, dropped after {polls} polls", ids.len());
         }

@@ -1,4 +1,4 @@
-//! Configuration, and what a change of it does to what is owed.
+//! Configuration, and the effect of its changes on owed deliveries.
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
@@ -25,7 +25,7 @@ on_both_stores! {
         changed.json_schema = None;
         changed.archived = true;
         store.update_event_type(&changed, &audit(5)).await.unwrap();
-        assert_eq!(store.load_catalogue().await.unwrap().event_types, [changed], "a schema can be taken away");
+        assert_eq!(store.load_catalogue().await.unwrap().event_types, [changed], "a schema can be removed");
         assert!(store.insert_organization(&organization(8, "acme"), &audit(6)).await.is_err(), "names are unique");
     }
 
@@ -47,7 +47,7 @@ on_both_stores! {
         store.insert_webhook(&webhook(11), &secret(21, 11), Some(&ping), &audit(2)).await.unwrap();
         assert_eq!(store.due(11, i64::MAX, 10, 1 << 20).await.unwrap().rows.len(), 1);
         let other = NewEvent { spilled: vec![0], ..fixture.event_of(&[12], "ping", "{}") };
-        // The audit line's id is taken: nothing of the change stays.
+        // The audit entry's id is taken, so the whole change is rolled back.
         assert!(store.insert_webhook(&webhook(12), &secret(22, 12), Some(&other), &audit(2)).await.is_err());
         assert_eq!(store.events_exist(&[other.event.id]).await.unwrap(), [0i64; 0]);
         assert_eq!(store.load_catalogue().await.unwrap().webhooks.len(), 1);
@@ -119,7 +119,7 @@ on_both_stores! {
         assert_eq!(known.iter().find(|row| row.id == 2), Some(&hidden));
         store.update_event_type(&event_type(2, "clocking"), &audit(4)).await.unwrap();
         let known = store.load_catalogue().await.unwrap().event_types;
-        assert_eq!(known.iter().find(|row| row.id == 2), Some(&event_type(2, "clocking")), "for all again");
+        assert_eq!(known.iter().find(|row| row.id == 2), Some(&event_type(2, "clocking")), "visible to all again");
         store.delete_event_type(2, &audit(5)).await.unwrap();
         assert_eq!(store.load_catalogue().await.unwrap().event_types, [event_type(3, "other")]);
         assert_eq!(store.event_type_schemas(2, i32::MAX, 10).await.unwrap(), []);
@@ -147,7 +147,7 @@ on_both_stores! {
         store.commit(&Batch { events: vec![event.clone()], pend, ..Batch::default() }).await.unwrap();
         let ping = || NewEvent { spilled: vec![0], ..fixture.event_of(&[11], "ping", "{}") };
         let at = |version| WebhookRow { version, ..webhook(11) };
-        // What is discarded has smaller ids than the line of the change.
+        // Discarded deliveries have ids below that of the change's audit entry.
         let line = AuditRow { id: fixture.ids.next(NOW_MS), ..audit(5) };
         let stale = store.resume_webhook(&at(9), 8, true, &ping(), &audit(3)).await.unwrap();
         assert_eq!(stale, None);
@@ -156,8 +156,8 @@ on_both_stores! {
         assert_eq!((kept, waiting().await), (Some(Begun::default()), 3), "the delivery and two pings");
         let discarded = store.resume_webhook(&at(3), 2, true, &ping(), &line).await.unwrap();
         let discarded = discarded.unwrap();
-        assert_eq!((discarded.rows, discarded.operation), (1, false), "what was there before the change");
-        assert_eq!(waiting().await, 3, "the pings are left");
+        assert_eq!((discarded.rows, discarded.operation), (1, false), "the deliveries from before the change");
+        assert_eq!(waiting().await, 3, "only the pings are left");
         let record = store.get_delivery(ORGANIZATION, delivery(&event, 0)).await.unwrap().unwrap();
         assert_eq!(record.ending.unwrap().reason, "backlog_discarded");
     }

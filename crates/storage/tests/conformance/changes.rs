@@ -1,4 +1,4 @@
-//! Which deliveries changed: complete, in order, and each organization's own.
+//! Changes of deliveries: complete, in order, and separate for each organization.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ on_both_stores! {
         let events = [fixture.event(&[11, 12]), fixture.event(&[11])];
         fixture.commit_events(events.to_vec()).await;
         let none = after(store, &begin).await;
-        assert_eq!((ids(&none), none.more), (Vec::new(), false), "events alone are no change of a delivery");
+        assert_eq!((ids(&none), none.more), (Vec::new(), false), "storing events changes no delivery");
         let first = Batch {
             attempts: vec![attempt(&events[0], 0, 1, DELIVERED), attempt(&events[0], 1, 1, GOES_ON)],
             pend: vec![pending(&events[0], 1, NOW + 5, 1)],
@@ -39,8 +39,8 @@ on_both_stores! {
         assert_eq!(states, [DeliveryState::Delivered, DeliveryState::Retrying]);
         store.commit(&Batch { attempts: vec![attempt(&events[1], 0, 1, DELIVERED)], ..Batch::default() }).await.unwrap();
         let next = after(store, &seen.positions).await;
-        assert_eq!(ids(&next), [delivery(&events[1], 0)], "what was seen is not told again");
-        assert_eq!(ids(&after(store, &begin).await).len(), 3, "and all of it from the beginning");
+        assert_eq!(ids(&next), [delivery(&events[1], 0)], "changes that were seen are not returned again");
+        assert_eq!(ids(&after(store, &begin).await).len(), 3, "all changes from the beginning");
         assert_eq!(ids(&after(store, &next.positions).await), [0i64; 0]);
         let delivered = DeliveryFilter { webhook_id: Some(12), ..DeliveryFilter::default() };
         let of_webhook = store.changes_after(ORGANIZATION, &delivered, &begin).await.unwrap();
@@ -115,7 +115,7 @@ on_both_stores! {
         commit(&events[0]).await;
         commit(&events[1]).await;
         let seen = store.change_positions().await.unwrap();
-        assert_eq!(store.forget_changes(i64::MAX - CHANGES_KEPT_US).await.unwrap(), 1, "the last one of a stream stays");
+        assert_eq!(store.forget_changes(i64::MAX - CHANGES_KEPT_US).await.unwrap(), 1, "the last row of a stream stays");
         assert_eq!(store.change_positions().await.unwrap(), seen);
         commit(&events[2]).await;
         assert_eq!(ids(&after(store, &seen).await), [delivery(&events[2], 0)]);

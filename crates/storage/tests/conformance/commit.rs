@@ -1,4 +1,4 @@
-//! The commit: whole or not at all, harmless when repeated, one event a request id.
+//! The commit: all or nothing, harmless when repeated, and one event per request id.
 
 use hookwright_storage::{Batch, DELIVERED, GOES_ON, HealthChange, HealthRow};
 
@@ -33,12 +33,12 @@ on_both_stores! {
     async fn a_failed_commit_stores_nothing_of_itself(fixture: &mut Fixture) {
         let (one, two) = (fixture.event(&[11]), fixture.event(&[11]));
         fixture.commit_events(vec![one.clone()]).await;
-        // The second event of this batch is there already: its key is refused, and with it the whole batch.
+        // The second event of this batch is stored already: its key is refused, and the whole batch with it.
         let batch = Batch { events: vec![two.clone(), one], ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap_err();
         assert_eq!(fixture.store().events_exist(&[two.event.id]).await.unwrap(), [0i64; 0]);
         fixture.commit_events(vec![two.clone()]).await;
-        assert_eq!(fixture.store().events_exist(&[two.event.id]).await.unwrap(), [two.event.id], "the store works on");
+        assert_eq!(fixture.store().events_exist(&[two.event.id]).await.unwrap(), [two.event.id], "the store still works");
     }
 
     async fn a_request_id_is_good_for_one_event(fixture: &mut Fixture) {

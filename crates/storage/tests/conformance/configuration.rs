@@ -1,4 +1,4 @@
-//! What a node reads when another one changed the configuration.
+//! The configuration that a node reads after another node changed it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A node that follows what another one changes.
+/// A node that follows another one's changes.
 struct Follower {
     store: Store,
     version: i64,
@@ -27,7 +27,7 @@ impl Follower {
         Self { store, version, rows }
     }
 
-    /// Takes in what changed, which must be parts, and compares the result with what is stored.
+    /// Applies the changes, which must be parts, and compares the result with the stored configuration.
     async fn follow(&mut self, what: &str) -> ChangedParts {
         let (version, missing) = self.store.missing_configuration(self.version).await.unwrap();
         assert_eq!(version, self.version + 1, "{what}");
@@ -72,7 +72,7 @@ fn apply(known: &mut CatalogueRows, changed: ChangedRows) {
     known.organizations = organizations.into_values().flatten().collect();
     let mut webhooks: BTreeMap<_, _> = known.webhooks.drain(..).map(|row| (row.id, Some(row))).collect();
     for (id, rows) in changed.webhooks {
-        // The secrets of a deleted webhook stay stored, and matter to nobody.
+        // The secrets of a deleted webhook stay in the store without effect.
         if let Some((row, secrets)) = rows {
             known.signing_secrets.retain(|secret| secret.webhook_id != id);
             known.signing_secrets.extend(secrets);
@@ -201,7 +201,7 @@ async fn a_node_reads_everything_where_it_cannot_know_what_changed() {
     let missing = async |store: &Store| store.missing_configuration(known).await.unwrap().1;
     assert!(matches!(missing(&b).await, Missing::Nothing));
     let sql = session(shared.url()).await;
-    // A server of an older version notes nothing.
+    // A server of an older version records no parts.
     sql.batch_execute("UPDATE configuration SET version = version + 1")
         .await
         .unwrap();
@@ -209,7 +209,7 @@ async fn a_node_reads_everything_where_it_cannot_know_what_changed() {
         .await
         .unwrap();
     assert!(matches!(missing(&b).await, Missing::Everything));
-    // A newer one may change what this one does not know.
+    // A newer version may change parts that this version does not know.
     sql.batch_execute("INSERT INTO configuration_changes SELECT version - 1, 'quotas', 7 FROM configuration")
         .await
         .unwrap();
@@ -218,7 +218,7 @@ async fn a_node_reads_everything_where_it_cannot_know_what_changed() {
         .await
         .unwrap();
     assert!(matches!(missing(&b).await, Missing::Parts(_)));
-    // What is too long ago is forgotten.
+    // Old records are deleted.
     sql.batch_execute(
         "UPDATE configuration SET version = version + 2000;
          INSERT INTO configuration_changes SELECT n, 'tokens', 0 FROM configuration, generate_series(3, version) n

@@ -34,7 +34,7 @@ fn options(url: &str, node: &str) -> StoreOptions {
     }
 }
 
-/// A commit that needs no more than a table of nodes.
+/// A commit that needs only a nodes table.
 fn checkpoint(event: i64) -> Batch {
     Batch {
         checkpoint: Some(event),
@@ -42,7 +42,7 @@ fn checkpoint(event: i64) -> Batch {
     }
 }
 
-/// Whether this process is root: then what it makes is root's.
+/// Whether this process is root, so that the files that it creates are root's.
 fn is_root(made: &Path) -> bool {
     std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(made).unwrap()) == 0
 }

@@ -1,4 +1,4 @@
-//! What is known of webhooks that fail: added up over all nodes, and cleared by a success at any.
+//! The health of failing webhooks: summed over all nodes, and cleared by a success at any node.
 
 use hookwright_storage::{
     Batch, Disabling, FailingRule, HealthChange, HealthRow, Store, WebhookRow,
@@ -30,7 +30,7 @@ fn known(webhook_id: i64, since: i64, failures: i32) -> HealthRow {
     }
 }
 
-/// What is known of the webhooks that failed, after a commit.
+/// The health of the webhooks that failed, after a commit.
 async fn commit(store: &Store, health: Vec<HealthChange>) -> Vec<HealthRow> {
     let batch = Batch {
         health,
@@ -63,7 +63,7 @@ on_both_stores! {
         assert_eq!(store.mend_health(NOW).await.unwrap(), 0);
         assert_eq!(store.failing_webhooks(vec![11]).await.unwrap(), [known(11, NOW, 3)]);
         assert_eq!(store.failing_webhooks(vec![12]).await.unwrap(), [known(12, NOW - 5, 1)]);
-        // A success ends the failures that seemed to lie ahead of it.
+        // A success also ends failures that are recorded in the future.
         commit(store, vec![succeeded(11, NOW + 1)]).await;
         assert_eq!(store.failing_webhooks(vec![11]).await.unwrap(), []);
     }
@@ -80,7 +80,7 @@ on_both_stores! {
         assert_eq!(disable(4, NOW).await, Disabling::Kept, "too few failures");
         commit(store, vec![failed(11, NOW + 1, 1)]).await;
         assert_eq!(disable(5, NOW - 1).await, Disabling::Kept, "not for long enough");
-        // A node stored a success just before the failures began: it may have had others since, which it did not store.
+        // A node stored a success just before the failures began. It may have had later ones, which it did not store.
         commit(store, vec![succeeded(11, NOW - 5)]).await;
         assert_eq!(disable(6, NOW + 4).await, Disabling::Kept);
         assert!(!store.has_only_failed(11, rule(NOW + 4)).await.unwrap());
@@ -90,11 +90,11 @@ on_both_stores! {
 
         let on = WebhookRow { version: 3, ..webhook(11) };
         store.update_webhook(&on, 2, None, &audit(8)).await.unwrap();
-        assert_eq!(store.all_failing_webhooks().await.unwrap(), [], "one that is switched on begins anew");
+        assert_eq!(store.all_failing_webhooks().await.unwrap(), [], "an activated webhook starts without failures");
         commit(store, vec![failed(11, NOW, 30)]).await;
         let later = WebhookRow { active: false, version: 3, ..webhook(11) };
         let stale = store.disable_webhook(&later, 2, Some(rule(NOW + 99)), &audit(9)).await;
-        assert_eq!(stale.unwrap(), Disabling::Kept, "it was changed meanwhile");
+        assert_eq!(stale.unwrap(), Disabling::Kept, "the webhook was changed meanwhile");
     }
 
     async fn ten_thousand_webhooks_that_fail_at_once_are_one_commit(fixture: &mut Fixture) {

@@ -1,4 +1,4 @@
-//! What happened, read for people.
+//! Lists of events, deliveries and attempts.
 
 use std::sync::Arc;
 
@@ -50,7 +50,10 @@ on_both_stores! {
         let of_request = EventFilter { request_id: Some("first".to_owned()), ..EventFilter::default() };
         let found = list(of_request.clone()).await;
         assert_eq!((ids(&found), found[0].request_id.as_deref()), (vec![id(1)], Some("first")));
-        assert_eq!(ids(&list(EventFilter { request_id: of_request.request_id, ..of_key }).await), [0i64; 0], "both must hold");
+        assert_eq!(ids(&list(EventFilter { request_id: of_request.request_id, ..of_key }).await), [0i64; 0], "both \
+                                                                                                              conditions \
+                                                                                                              must \
+                                                                                                              hold");
         let unknown = EventFilter { request_id: Some("third".to_owned()), ..EventFilter::default() };
         assert_eq!(ids(&list(unknown).await), [0i64; 0]);
         let got = fixture.store().get_event(ORGANIZATION, id(2)).await.unwrap().unwrap();
@@ -96,7 +99,7 @@ on_both_stores! {
         }
         let attempts = fixture.store().list_attempts(ORGANIZATION, delivery(&event, 1)).await.unwrap();
         assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(attempts[0].response_body.as_deref(), Some(&b"\0\xff"[..]), "bytes that are no text survive");
+        assert_eq!(attempts[0].response_body.as_deref(), Some(&b"\0\xff"[..]), "bytes that are not text survive");
     }
 
     async fn attempts_are_read_from_the_last_and_one_by_one(fixture: &mut Fixture) {
@@ -130,7 +133,7 @@ on_both_stores! {
             let beginning = fixture.store().event_beginning(ORGANIZATION, id, bytes).await.unwrap().unwrap();
             assert_eq!(beginning.event.payload, payload.as_bytes()[..bytes.min(payload.len())]);
             let rest = StoredEvent { payload: whole.event.payload.clone(), ..beginning.event.clone() };
-            assert_eq!(EventRecord { event: rest, ..beginning }, whole, "all else is the same");
+            assert_eq!(EventRecord { event: rest, ..beginning }, whole, "everything else is the same");
         }
         assert_eq!(fixture.store().event_beginning(ORGANIZATION + 1, id, 10).await.unwrap(), None);
         assert_eq!(fixture.store().event_beginning(ORGANIZATION, id + 1, 10).await.unwrap(), None);
@@ -152,6 +155,7 @@ on_both_stores! {
             waits.push(record.next_attempt());
         }
         use NextAttempt::{DueAt, Follows, Paused, Unknown};
-        assert_eq!(waits, [DueAt(NOW + 5), Paused, Follows, Unknown, Unknown], "the last two are final, and in memory");
+        assert_eq!(waits, [DueAt(NOW + 5), Paused, Follows, Unknown, Unknown], "the last two are final, or only in \
+                                                                                memory");
     }
 }

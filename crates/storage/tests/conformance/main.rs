@@ -1,6 +1,6 @@
-//! One suite for both stores: what holds on one holds on the other.
+//! One suite for both stores, which must behave the same.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
+#![expect(clippy::unwrap_used, reason = "a test fails if its environment is missing")]
 
 mod audit;
 mod cancelled;

@@ -13,7 +13,7 @@ use crate::support::{
     Fixture, NOW, ORGANIZATION, attempt, audit, organization, pending, session, until_blocked, with_request,
 };
 
-/// A lease so short that it has ended before anybody looks.
+/// A lease that is too short to be in force at any check.
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
 const LATER: i64 = i64::MAX / 2;
@@ -54,7 +54,7 @@ pub(crate) async fn fence(by: &Store, node: &Store) {
     until("the node to be fenced", async || {
         let nodes = by.nodes().await.unwrap();
         let Some(row) = nodes.iter().find(|row| row.number == victim) else {
-            // It was lost, and all that it owned has been adopted.
+            // The node was lost, and everything that it owned has been adopted.
             return Ok(());
         };
         let fenced = row.state == NodeState::Lost || by.fence(victim, row.epoch).await.unwrap();
@@ -63,7 +63,7 @@ pub(crate) async fn fence(by: &Store, node: &Store) {
     .await;
 }
 
-/// Everything that waits at a node.
+/// All pending deliveries at a node.
 pub(crate) async fn waiting(store: &Store) -> BTreeSet<i64> {
     let mut found = BTreeSet::new();
     for (webhook, _) in store.pending_webhooks().await.unwrap() {
@@ -154,7 +154,7 @@ async fn what_a_lost_node_owned_is_adopted_whole_and_once() {
     })
     .await
     .unwrap();
-    // An event of another node lies between: it stays that node's.
+    // An event of another node is between them, and stays that node's.
     let own = Fixture::event_by(&IdGenerator::new(b.node(), 0), &[1]);
     b.commit(&Batch {
         events: vec![own],
@@ -166,7 +166,7 @@ async fn what_a_lost_node_owned_is_adopted_whole_and_once() {
     let (by_b, by_c) = tokio::join!(adopt_all(&b, lost), adopt_all(&c, lost));
     assert!(
         by_b + by_c >= 59,
-        "20 events for 3 webhooks each, less one delivered: {by_b} and {by_c}"
+        "20 events for 3 webhooks each, minus one delivered: {by_b} and {by_c}"
     );
     let (of_b, of_c) = (waiting(&b).await, waiting(&c).await);
     assert_eq!(of_b.intersection(&of_c).count(), 0, "one owner each");
@@ -198,8 +198,12 @@ async fn a_node_that_leaves_hands_over_at_once_and_a_node_that_joins_gets_its_sh
     .await
     .unwrap();
     let held = [crate::support::delivery(&events[29], 0)];
-    assert_eq!(a.give(b.node(), 1, &held, 3).await.unwrap(), 10, "a third of it");
-    assert!(!waiting(&b).await.contains(&held[0]), "what is in memory stays");
+    assert_eq!(
+        a.give(b.node(), 1, &held, 3).await.unwrap(),
+        10,
+        "a third of the deliveries"
+    );
+    assert!(!waiting(&b).await.contains(&held[0]), "deliveries in memory stay");
     let number = a.node();
     a.leave().await.unwrap();
     assert_eq!(adopt_all(&b, number).await, 20);
@@ -221,7 +225,7 @@ async fn an_exclusive_webhook_has_one_owner_until_that_is_lost() {
         };
         store.commit(&batch).await.unwrap().elsewhere
     };
-    assert_eq!(publish(&a).await, [0_i64; 0], "the first that asks");
+    assert_eq!(publish(&a).await, [0_i64; 0], "the first node that asks");
     a.beat(Some(&NodeReport::default())).await.unwrap();
     assert_eq!(publish(&b).await, [1], "another node sends it");
     assert_eq!(a.notices(LONG).await.unwrap(), [Notice::Nodes, Notice::Due(1)][1..]);
@@ -251,7 +255,7 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
     };
     let first = change(&a, "one").await;
     let settled = settle(a.clone(), first).await.unwrap();
-    assert_eq!(settled, 1, "nobody waits for a node that accepts nothing yet");
+    assert_eq!(settled, 1, "no change waits for a node that accepts no events yet");
     assert_eq!(b.accept_configuration().await.unwrap(), 1);
     let second = change(&a, "two").await;
     let second = tokio::spawn(settle(a.clone(), second));
@@ -286,7 +290,7 @@ async fn a_node_that_comes_back_waits_for_whoever_adopts_its_deliveries() {
     let number = a.node();
     fence(&b, &a).await;
     drop(a);
-    // As an adoption that is under way holds it.
+    // This lock is held like that of an adoption in progress.
     let adopting = session(shared.database.url()).await;
     let text = format!("BEGIN; SELECT 1 FROM nodes WHERE number = {number} FOR KEY SHARE");
     adopting.batch_execute(&text).await.unwrap();
@@ -326,6 +330,6 @@ async fn two_nodes_that_take_the_same_request_ids_in_crossed_order_both_succeed(
         let batches = [batch(&ids[0], false), batch(&ids[1], true)];
         let (one, other) = tokio::join!(first.commit(&batches[0]), second.commit(&batches[1]));
         let repeats = one.unwrap().repeats.len() + other.unwrap().repeats.len();
-        assert_eq!(repeats, REQUESTS, "each request id is one event's");
+        assert_eq!(repeats, REQUESTS, "each request id belongs to one event");
     }
 }

@@ -1,5 +1,5 @@
-//! Leases and adoption under random interleavings: nodes publish, deliver, freeze, are fenced, adopt and join again, step by
-//! step, against the real database. Whatever the order, every event that was committed is delivered, by one owner, once.
+//! Leases and adoption under random interleavings: nodes publish, deliver, freeze, are fenced, adopt and join again,
+//! step by step, against the real database. In any order, every committed event is delivered by one owner, once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,29 +15,29 @@ use crate::{
 };
 
 const NODES: usize = 3;
-/// Every lease has ended as soon as anybody looks: which node is fenced when is the test's choice.
+/// Every lease has ended at any check, so the test chooses which node is fenced, and when.
 const LEASE: Duration = Duration::from_millis(1);
 const WEBHOOKS: [i64; 2] = [11, 12];
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A node publishes; the second delivery goes to the store at once if `spill`.
+    /// A node publishes. With `spill`, the second delivery goes to the store at once.
     Publish { node: usize, spill: bool },
-    /// A node delivers the delivery in its memory at this place.
+    /// A node delivers the delivery at this position in its memory.
     Deliver { node: usize, place: usize },
-    /// A node fails an attempt: the delivery goes to the store.
+    /// An attempt at a node fails, and the delivery goes to the store.
     Retry { node: usize, place: usize },
-    /// A node reads back what waits for it.
+    /// A node reads its pending deliveries from the store.
     Refill { node: usize },
-    /// A node says that everything up to now is done or stored, if that is so.
+    /// A node stores its watermark, if everything up to now is done or stored.
     Checkpoint { node: usize },
     /// One node fences another.
     Fence { by: usize, node: usize },
-    /// A node takes one step of every adoption that there is.
+    /// A node makes one step of every adoption.
     Adopt { by: usize },
-    /// A node ends without a word, and starts again.
+    /// A node is killed, and starts again.
     Restart { node: usize },
-    /// A node gives half of what waits to another.
+    /// A node gives half of its pending deliveries to another.
     Give { node: usize, to: usize },
 }
 
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// Commits; a node that finds out that it was fenced forgets everything and joins again.
+    /// Commits. A node that learns that it was fenced clears its memory and joins again.
     async fn commit(&mut self, node: usize, batch: &Batch) -> bool {
         loop {
             match self.nodes[node].store.commit(batch).await {
@@ -109,7 +109,7 @@ impl World {
                     self.recover(node).await;
                     return false;
                 }
-                // The session was ended: the next try tells whether more than that.
+                // The session was ended. The next commit shows whether the node was fenced.
                 Err(error) => assert!(
                     error.to_string().contains("connection")
                         || error.to_string().contains("closed")
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// What a node does when it starts, or has joined again.
+    /// The recovery of a node that has started or joined again.
     async fn recover(&mut self, node: usize) {
         let me = &mut self.nodes[node];
         me.memory.clear();
@@ -188,7 +188,7 @@ impl World {
             Step::Fence { .. } => {}
             Step::Adopt { by } => self.adopt(by).await,
             Step::Restart { node } => {
-                // Its sessions end with it.
+                // Dropping the store ends its sessions.
                 self.nodes[node].store = self.nodes[(node + 1) % NODES].store.clone();
                 self.nodes[node].store = self.shared.join(&format!("n{node}"), LEASE).await;
                 self.recover(node).await;
@@ -262,7 +262,7 @@ impl World {
         let store = self.nodes[by].store.clone();
         for row in store.nodes().await.unwrap() {
             if row.state == hookwright_storage::nodes::NodeState::Lost && row.number != store.node() {
-                // A node that was lost itself may not know it yet: then it takes nothing.
+                // A node that was lost itself may not know it yet. It adopts nothing then.
                 match store.adopt(row.number).await {
                     Ok(_) | Err(StoreError::LeaseLost) => {}
                     Err(error) => panic!("{error}"),
@@ -271,13 +271,13 @@ impl World {
         }
     }
 
-    /// One node survives, takes everything over and delivers it.
+    /// One node survives, takes over everything and delivers it.
     async fn drain(&mut self) {
         for node in 1..NODES {
             let (survivor, other) = (self.nodes[0].store.clone(), self.nodes[node].store.clone());
             fence(&survivor, &other).await;
         }
-        // Makes sure that the survivor is one: it may have been fenced itself.
+        // Ensures that the survivor is a member: it may have been fenced itself.
         self.commit(0, &Batch::default()).await;
         until("everything to be adopted", async || {
             let left = self.nodes[0].store.nodes().await.unwrap().len();
@@ -291,7 +291,7 @@ impl World {
         }
         assert_eq!(waiting(&self.nodes[0].store).await, BTreeSet::new());
         let published: BTreeSet<i64> = self.published.keys().copied().collect();
-        assert_eq!(self.delivered, published, "everything that was committed was delivered");
+        assert_eq!(self.delivered, published, "every committed event was delivered");
     }
 }
 

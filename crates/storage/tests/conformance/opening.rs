@@ -1,4 +1,4 @@
-//! Opening: migrated, alone, durable, and not newer than we know.
+//! Opening a store: it must be migrated, not in use, durable, and not of a newer version.
 
 use hookwright_storage::{Store, StoreError, StoreOptions};
 use hookwright_testkit::{PostgresCluster, postgres::StopMode, until};

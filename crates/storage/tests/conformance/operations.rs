@@ -1,4 +1,4 @@
-//! Work on many deliveries, in steps.
+//! Operations: work on many deliveries, in steps.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const ALL: ReadLimits = ReadLimits {
     first_bytes: usize::MAX,
 };
 const HOUR_US: i64 = 3_600_000_000;
-/// More than are dealt with in a call.
+/// More deliveries than the call processes itself.
 const MANY: usize = INLINE_ROWS + 500;
 
-/// The line of a change that is made now.
+/// The audit entry of a change that is made now.
 fn change(fixture: &Fixture) -> AuditRow {
     AuditRow {
         resource: "organizations/acme/webhooks/wh".to_owned(),
@@ -48,7 +48,7 @@ async fn install(fixture: &Fixture, webhooks: &[WebhookRow]) {
     }
 }
 
-/// So many events to a webhook, all of which wait in the store.
+/// Stores `count` events for a webhook, whose deliveries are all pending in the store.
 async fn backlog(fixture: &Fixture, webhook: i64, count: usize) -> Vec<NewEvent> {
     let events: Vec<NewEvent> = (0..count)
         .map(|_| NewEvent {
@@ -77,7 +77,7 @@ async fn take(store: &Store, all: bool) -> Vec<OperationRow> {
     store.take_operations(all, 10, LEASE).await.unwrap()
 }
 
-/// Works on an operation in steps of so many rows until a pass found nothing more. Returns how many steps did something.
+/// Runs an operation in steps of `rows` rows until a pass finds nothing more. Returns how many steps changed something.
 async fn finish(store: &Store, id: i64, rows: usize) -> usize {
     let mut steps = 0;
     loop {
@@ -116,15 +116,15 @@ on_both_stores! {
         assert_eq!(discards.iter().map(|row| (row.id, row.webhook_id)).collect::<Vec<_>>(), [(line.id, Some(11))]);
         let discard = Discard::of(&discards[0]);
         let since = Discard::begin(line.id).since;
-        assert!((since - discard.since).abs() < HOUR_US, "by the clock that due times go by: {discard:?}");
-        // That of the rows here.
+        assert!((since - discard.since).abs() < HOUR_US, "by the clock of due times: {discard:?}");
+        // The same discard, by the time of these rows.
         let discard = Discard { since: NOW, ..discard };
         let due = async |discard| {
             let rows = store.due_beyond(discard, 11, i64::MAX / 2, ALL).await.unwrap().rows;
             rows.into_iter().map(|row| row.pending.delivery_id).collect::<Vec<_>>()
         };
         let expected: Vec<i64> = std::iter::once(&ping).chain(&new).map(|event| delivery(event, 0)).collect();
-        assert_eq!(due(Some(discard)).await, expected, "what is being discarded is not read back");
+        assert_eq!(due(Some(discard)).await, expected, "deliveries that are being discarded are not read");
 
         let taken = take(store, false).await;
         assert_eq!(taken.iter().map(|row| (row.id, row.organization.as_str())).collect::<Vec<_>>(), [(line.id, "acme")]);
@@ -141,7 +141,7 @@ on_both_stores! {
             assert_eq!(state(fixture, event).await, (DeliveryState::Cancelled, Some("backlog_discarded".to_owned())));
         }
         assert_eq!(store.load_catalogue().await.unwrap().discards, []);
-        assert_eq!(store.step_operation(line.id, 200, LEASE).await.unwrap(), None, "it has ended");
+        assert_eq!(store.step_operation(line.id, 200, LEASE).await.unwrap(), None, "the operation has ended");
         assert_eq!(store.forget_operations(NOW + 1).await.unwrap(), 1);
     }
 
@@ -166,9 +166,9 @@ on_both_stores! {
         assert_eq!(page, Some((i64::try_from(MANY).unwrap(), None)));
         assert_eq!(take(store, false).await, [], "counting renewed the lease");
         store.count_operation(&taken[0], None, LEASE * 1_000).await.unwrap();
-        assert_eq!(take(store, false).await.len(), 1, "a lease that no clock allows is over");
+        assert_eq!(take(store, false).await.len(), 1, "a lease that is longer than possible does not count");
         finish(store, line.id, 2_000).await;
-        assert_eq!(store.count_operation(&taken[0], None, LEASE).await.unwrap(), None, "it has ended");
+        assert_eq!(store.count_operation(&taken[0], None, LEASE).await.unwrap(), None, "the operation has ended");
     }
 
     async fn a_crash_in_the_middle_costs_no_step_and_repeats_none(fixture: &mut Fixture) {
@@ -192,16 +192,17 @@ on_both_stores! {
         assert_eq!(fixture.store().count_waiting().await.unwrap(), 2, "those of another webhook");
         assert_eq!(state(fixture, &other[0]).await.0, DeliveryState::Pending);
         backlog(fixture, 11, 1).await;
-        assert_eq!(fixture.store().cancel_pending(11, NOW).await.unwrap(), Cancelled::All, "what came too late");
+        assert_eq!(fixture.store().cancel_pending(11, NOW).await.unwrap(), Cancelled::All, "the deliveries that became \
+                                                                                            pending too late");
     }
 
-    // A node that lags behind the configuration takes a webhook that it does not know yet for a deleted one.
+    // A node with an outdated configuration takes a webhook that it does not know yet for a deleted one.
     async fn what_waits_for_a_webhook_that_was_not_deleted_is_never_cancelled(fixture: &mut Fixture) {
         install(fixture, &[webhook(11), WebhookRow { active: false, ..webhook(12) }]).await;
         for id in [11, 12] {
             backlog(fixture, id, 3).await;
         }
-        // Of a webhook without a row nothing is known at all.
+        // The store knows nothing about a webhook without a row.
         backlog(fixture, 13, 1).await;
         for id in [11, 12, 13] {
             assert_eq!(fixture.store().cancel_pending(id, NOW).await.unwrap(), Cancelled::NotDeleted);
@@ -258,7 +259,7 @@ on_both_stores! {
         assert_eq!((replaced.state, replaced.error.is_some()), (OPERATION_CANCELLED, true));
         assert_eq!(take(store, false).await.iter().map(|row| row.id).collect::<Vec<_>>(), [delete.id]);
         finish(store, delete.id, 2_000).await;
-        assert_eq!(store.count_waiting().await.unwrap(), 0, "the ping too");
+        assert_eq!(store.count_waiting().await.unwrap(), 0, "including the ping");
     }
 
     async fn new_deliveries_of_a_key_follow_when_those_before_are_discarded(fixture: &mut Fixture) {

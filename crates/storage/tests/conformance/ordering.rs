@@ -1,4 +1,4 @@
-//! Ordered deliveries: of each key one is due at a time, in the order of commits.
+//! Ordered deliveries: one delivery of each key is due at a time, in the order of commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ impl Fixture {
     }
 }
 
-/// What is due, in the words of the test: the places of the events.
+/// The indexes of the events with due deliveries.
 async fn due(store: &Store, events: &[NewEvent]) -> Vec<usize> {
     let rows = store.due(HOOK, LATER, 1_000, usize::MAX).await.unwrap().rows;
     let place = |id| events.iter().position(|event| delivery(event, 0) == id).unwrap();
@@ -39,7 +39,7 @@ async fn due(store: &Store, events: &[NewEvent]) -> Vec<usize> {
     found
 }
 
-/// The end of a delivery by its attempt.
+/// A batch that ends a delivery by its attempt.
 fn done(event: &NewEvent, state: i32) -> Batch {
     let key = event.event.ordering_key.clone().unwrap_or_default();
     Batch {
@@ -79,7 +79,7 @@ on_both_stores! {
         assert_eq!(committed.due, [HOOK]);
         assert_eq!(due(fixture.store(), &more).await, [1, 2, 3]);
         let committed = fixture.store().commit(&done(&events[3], FAILED)).await.unwrap();
-        assert_eq!(committed.due, [0_i64; 0], "nothing waits behind it");
+        assert_eq!(committed.due, [0_i64; 0], "no delivery is behind it");
         fixture.store().commit(&done(&events[1], DELIVERED)).await.unwrap();
         assert_eq!(due(fixture.store(), &more).await, [2, 4]);
     }
@@ -96,10 +96,11 @@ on_both_stores! {
         store.commit(&retry).await.unwrap();
         assert_eq!(due(store, &events).await, [0]);
         let refill = store.due(HOOK, NOW, 10, usize::MAX).await.unwrap();
-        assert_eq!((refill.rows.len(), refill.next_due), (0, Some(NOW + 5)), "followers have no time of their own");
+        assert_eq!((refill.rows.len(), refill.next_due), (0, Some(NOW + 5)), "followers have no due time");
         store.end_delivery(ORGANIZATION, delivery(&events[0], 0), "skipped", NOW, &audit(1)).await.unwrap();
         assert_eq!(due(store, &events).await, [1]);
-        // The attempt that was under way when it was skipped fails: that neither brings it back nor moves the key on.
+        // The attempt that was in flight when the delivery was skipped fails. This neither restores the delivery nor
+        // advances the key.
         let late = Batch {
             attempts: vec![attempt(&events[0], 0, 2, GOES_ON)],
             pend: vec![row(&events[0], NOW, 2)],
@@ -111,7 +112,7 @@ on_both_stores! {
             ..done(&events[0], DELIVERED)
         };
         let committed = store.commit(&delivered).await.unwrap();
-        assert_eq!(committed.due, [0_i64; 0], "the next of its key is due already");
+        assert_eq!(committed.due, [0_i64; 0], "the next delivery of the key is due already");
         assert_eq!(due(store, &events).await, [1]);
     }
 
@@ -185,7 +186,7 @@ on_both_stores! {
         let of_other = DeliveryFilter { states: vec![DeliveryState::Paused], webhook_id: Some(HOOK + 1), ..DeliveryFilter::default() };
         assert_eq!(store.list_deliveries(ORGANIZATION, &of_other, i64::MAX, 10).await.unwrap().0, []);
         store.retry_delivery(ORGANIZATION, delivery(&events[0], 0), NOW, &audit(1)).await.unwrap();
-        assert_eq!(found(all()).await, [(ORGANIZATION, HOOK, 1)], "one that is tried again is not paused");
+        assert_eq!(found(all()).await, [(ORGANIZATION, HOOK, 1)], "a delivery that is retried is not paused");
     }
 
     async fn a_webhook_that_is_not_ordered_any_more_gets_what_waited(fixture: &mut Fixture) {
@@ -237,7 +238,7 @@ async fn nodes_that_commit_at_once_agree_on_the_first_of_a_key() {
         }
     };
     tokio::join!(publish(&a), publish(&b));
-    // Works the whole key off: there is never more than one that is due, and never none.
+    // Delivers the whole key: exactly one delivery is due at any time.
     for left in (0..40).rev() {
         let mut heads = Vec::new();
         for store in [&a, &b] {
@@ -252,7 +253,7 @@ async fn nodes_that_commit_at_once_agree_on_the_first_of_a_key() {
             advance: vec![(HOOK, String::new())],
             ..Batch::default()
         };
-        // Either node may end it; usually the owner does.
+        // Either node may end the delivery; usually the owner does.
         let by = if left % 3 == 0 { &a } else { owner };
         by.commit(&batch).await.unwrap();
     }
@@ -264,7 +265,7 @@ enum Step {
         key: usize,
         count: usize,
     },
-    /// The delivery that is due at this place ends: delivered, or failed for good.
+    /// Ends the due delivery at this position: delivered, or failed permanently.
     End {
         place: usize,
         delivered: bool,
@@ -295,7 +296,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the rule says: each key's deliveries in order, and whether the first is paused.
+/// The expected state: each key's deliveries in order, and whether the first is paused.
 #[derive(Default)]
 struct Model {
     keys: BTreeMap<usize, (Vec<NewEvent>, bool)>,
@@ -377,7 +378,10 @@ async fn run(steps: Vec<Step>) {
         let expected: BTreeSet<i64> = model.heads(false).iter().map(|(_, event)| delivery(event, 0)).collect();
         let rows = store.due(HOOK, LATER, 1_000, usize::MAX).await.unwrap().rows;
         let found: BTreeSet<i64> = rows.iter().map(|row| row.pending.delivery_id).collect();
-        assert_eq!(found, expected, "one of each key is due, the first that is not final");
+        assert_eq!(
+            found, expected,
+            "one delivery of each key is due: the first that is not final"
+        );
         assert!(rows.iter().all(|row| row.pending.due_at < FOLLOWS));
     }
 }

@@ -1,4 +1,4 @@
-//! Deliveries that are fetched: leased, acknowledged, handed out again.
+//! Pulled deliveries: leased, acknowledged, handed out again.
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
@@ -21,13 +21,13 @@ fn portion(rows: usize, until: i64) -> Portion {
     }
 }
 
-/// What is handed out at a time, leased for 10 microseconds.
+/// Hands out deliveries with a lease of 10 microseconds.
 async fn pull(store: &Store, now: i64, rows: usize) -> Vec<Lease> {
     let leased = store.hand_out(HOOK, now, portion(rows, now + 10)).await.unwrap();
     leased.iter().map(|leased| (leased.delivery, leased.attempt)).collect()
 }
 
-/// Events for the webhook, whose deliveries wait.
+/// Stores events for the webhook, with pending deliveries.
 async fn waiting(fixture: &Fixture, count: usize) -> Vec<NewEvent> {
     let wait = |event| NewEvent {
         spilled: vec![0],
@@ -47,11 +47,12 @@ on_both_stores! {
         assert_eq!(pull(store, now + 1, 5).await, [(ids[2], 1)]);
         assert_eq!(pull(store, now + 1, 5).await, []);
         let acknowledged = store.acknowledge(HOOK, &[(ids[0], 1), (ids[2], 2), (ids[2] + 9, 1)], now + 2).await.unwrap();
-        assert_eq!(acknowledged.iter().map(|one| one.delivery).collect::<Vec<_>>(), [ids[0]], "only what was leased so");
+        assert_eq!(acknowledged.iter().map(|one| one.delivery).collect::<Vec<_>>(), [ids[0]], "only leased deliveries");
         assert_eq!(acknowledged[0].event, events[0].event.id);
         assert_eq!(store.acknowledge(HOOK, &[(ids[0], 1)], now + 2).await.unwrap(), [], "once");
-        assert_eq!(pull(store, now + 11, 5).await, [(ids[1], 2), (ids[2], 2)], "not acknowledged: again");
-        assert_eq!(store.acknowledge(HOOK, &[(ids[1], 1)], now + 12).await.unwrap(), [], "the first lease is over");
+        assert_eq!(pull(store, now + 11, 5).await, [(ids[1], 2), (ids[2], 2)], "an unacknowledged delivery is handed \
+                                                                                out again");
+        assert_eq!(store.acknowledge(HOOK, &[(ids[1], 1)], now + 12).await.unwrap(), [], "the first lease has ended");
         assert_eq!(store.acknowledge(HOOK + 1, &[(ids[1], 2)], now + 12).await.unwrap(), [], "another webhook");
         assert_eq!(store.acknowledge(HOOK, &[(ids[1], 2)], now + 12).await.unwrap().len(), 1);
         let attempts = store.list_attempts(ORGANIZATION, ids[1]).await.unwrap();
@@ -70,8 +71,8 @@ on_both_stores! {
         assert_eq!(store.extend_leases(HOOK, &leased, now + 1_000).await.unwrap(), leased);
         assert_eq!(pull(store, now + 999, 1).await, [], "later");
         assert_eq!(store.extend_leases(HOOK, &leased, now).await.unwrap(), leased);
-        assert_eq!(pull(store, now + 1, 1).await, [(id, 2)], "given back");
-        assert_eq!(store.extend_leases(HOOK, &leased, now + 1_000).await.unwrap(), [], "the first lease is over");
+        assert_eq!(pull(store, now + 1, 1).await, [(id, 2)], "released");
+        assert_eq!(store.extend_leases(HOOK, &leased, now + 1_000).await.unwrap(), [], "the first lease has ended");
     }
 
     async fn bodies_are_handed_out_within_bounds(fixture: &mut Fixture) {
@@ -80,7 +81,7 @@ on_both_stores! {
         let small = Portion { bytes: 8, ..portion(3, now + 10) };
         assert_eq!(store.hand_out(HOOK, now, small).await.unwrap().len(), 1, "two do not fit");
         let none = Portion { bytes: 0, ..portion(3, now + 10) };
-        assert_eq!(store.hand_out(HOOK, now, none).await.unwrap().len(), 1, "at least one");
+        assert_eq!(store.hand_out(HOOK, now, none).await.unwrap().len(), 1, "at least one delivery");
     }
 
     async fn many_are_acknowledged_at_once_each_counted_once(fixture: &mut Fixture) {
@@ -89,15 +90,15 @@ on_both_stores! {
         let leased = pull(store, now, 1_000).await;
         assert_eq!(leased.len(), 1_000);
         assert_eq!(pull(store, now + 11, 400).await.len(), 400, "the oldest again");
-        // Leases that are over, one that is named twice, and one of nothing.
+        // Ended leases, one that is named twice, and one of no delivery.
         let mut asked = leased.clone();
         asked.extend([leased[999], (i64::MAX, 1)]);
         let acknowledged = store.acknowledge(HOOK, &asked, now + 12).await.unwrap();
         let done: Vec<Lease> = acknowledged.iter().map(|one| (one.delivery, one.attempt)).collect();
-        assert_eq!(done, leased[400..], "those that were not handed out again, in order");
+        assert_eq!(done, leased[400..], "the deliveries that were not handed out again, in order");
         let again: Vec<Lease> = leased[..400].iter().map(|(delivery, _)| (*delivery, 2)).collect();
         assert_eq!(store.extend_leases(HOOK, &again, now + 100).await.unwrap().len(), 400);
-        assert_eq!(store.extend_leases(HOOK, &leased, now + 100).await.unwrap(), [], "the first leases are over");
+        assert_eq!(store.extend_leases(HOOK, &leased, now + 100).await.unwrap(), [], "the first leases have ended");
         assert_eq!(store.acknowledge(HOOK, &again, now + 20).await.unwrap().len(), 400);
         assert_eq!(store.count_waiting().await.unwrap(), 0);
         for (event, attempts) in [(&events[0], 2), (&events[999], 1)] {
@@ -129,7 +130,7 @@ on_both_stores! {
     }
 }
 
-/// With 5 ms to the database and back, a statement a lease would not end within the deadline of a call.
+/// With a round trip of 5 ms to the database, one statement per lease would exceed the deadline of a call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledging_a_thousand_takes_a_handful_of_round_trips() {
     let mut fixture = Fixture::postgres().await;

@@ -1,4 +1,4 @@
-//! What is owed: refills in order and within bounds, and what a crash leaves behind.
+//! The queue: refills in order and within limits, and recovery after a crash.
 
 use hookwright_storage::{Batch, DELIVERED, ENDING_CANCELLED, EndingRow, LatestDue, NewEvent, PAUSED, ReadLimits};
 
@@ -21,14 +21,14 @@ on_both_stores! {
         let bounded = fixture.store().due(11, NOW, 2, 1 << 20).await.unwrap();
         assert_eq!((bounded.rows.len(), bounded.more_due), (2, true));
         let small = fixture.store().due(11, NOW, 10, 0).await.unwrap();
-        assert_eq!((small.rows.len(), small.more_due), (1, true), "at least one, however large");
+        assert_eq!((small.rows.len(), small.more_due), (1, true), "at least one delivery, however large");
         assert_eq!(fixture.store().pending_webhooks().await.unwrap(), [(11, NOW - 5), (12, NOW - 100)]);
     }
 
     async fn x10_due_times_that_cannot_be_right_are_mended(fixture: &mut Fixture) {
         let events: Vec<_> = (0..6).map(|_| fixture.event(&[11, 12])).collect();
-        // Due now, a first attempt that was put off for a minute, one in an hour, a retry in an hour, one in a year, and one that
-        // waits for a decision.
+        // Due now, a first attempt that was postponed for a minute, one in an hour, a retry in an hour, one in a year,
+        // and a paused one.
         let (minute, hour, day) = (60_000_000, 3_600_000_000, 86_400_000_000);
         let rows = [(NOW, 1), (NOW + minute, 0), (NOW + hour, 0), (NOW + hour, 1), (NOW + 365 * day, 3), (PAUSED, 4)];
         let pend = events.iter().zip(rows).map(|(event, (due_at, attempts))| pending(event, 0, due_at, attempts)).collect();
@@ -44,12 +44,13 @@ on_both_stores! {
         assert_eq!(store.mend_due(11, NOW, latest).await.unwrap(), 0);
         let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
         assert_eq!(refill.rows.len(), 2, "a first attempt does not wait for an hour");
-        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + minute), true), "it may wait for a minute");
+        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + minute), true), "a first attempt may wait for \
+                                                                                         a minute");
         let refill = store.due(11, NOW + minute, 10, 1 << 20).await.unwrap();
-        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + hour), false), "a retry keeps its time");
+        assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + hour), false), "a retry keeps its due time");
         let due = store.due(11, NOW + day, 10, 1 << 20).await.unwrap();
-        assert_eq!((due.rows.len(), due.next_due), (5, None), "what waits for a decision still does");
-        assert_eq!(store.due(12, NOW + day, 10, 1 << 20).await.unwrap().rows, [], "of that webhook alone");
+        assert_eq!((due.rows.len(), due.next_due), (5, None), "a paused delivery stays paused");
+        assert_eq!(store.due(12, NOW + day, 10, 1 << 20).await.unwrap().rows, [], "only those of the webhook");
     }
 
     async fn spilled_deliveries_wait_in_the_store_from_the_start(fixture: &mut Fixture) {
@@ -74,11 +75,11 @@ on_both_stores! {
             (refill.rows.len(), refill.more_due, refill.too_large)
         };
         assert_eq!(due(1, 2_999).await, (0, true, true));
-        assert_eq!(due(1, 3_000).await, (1, true, false), "the first one, whatever the other limit");
+        assert_eq!(due(1, 3_000).await, (1, true, false), "the first delivery, whatever the other limit");
         assert_eq!(due(3_100, 0).await, (2, true, false));
         assert_eq!(due(20_000, 0).await, (3, false, false));
         fixture.store().commit(&Batch { unpend: vec![delivery(&events[0], 0)], ..Batch::default() }).await.unwrap();
-        assert_eq!(due(1, 2_999).await, (1, true, false), "the next one is small");
+        assert_eq!(due(1, 2_999).await, (1, true, false), "the next delivery is small");
     }
 
     async fn what_has_no_row_at_all_is_unfinished(fixture: &mut Fixture) {
@@ -130,7 +131,7 @@ async fn a_delivery_that_ends_while_the_unfinished_are_looked_for_is_finished() 
     let (store, last) = (fixture.store().clone(), event.event.id);
     let looking = tokio::spawn(async move { store.unfinished(0, last, 10).await });
     until_blocked(&session(&fixture.options.url).await).await;
-    // What a commit does with the outcome of the last attempt.
+    // The statements by which a commit stores the outcome of the last attempt.
     let (delivery, event) = (delivery(&event, 0), event.event.id);
     let text = format!(
         "INSERT INTO attempts (delivery_id, number, event_id, organization_id, webhook_id, started_at, duration_us,

@@ -1,4 +1,4 @@
-//! What is rare is found page by page: one call does a bounded amount of work, however much is stored.
+//! Rare matches, found page by page: one call does a bounded amount of work, however much is stored.
 
 use hookwright_domain::outcome::{DeliveryState, ErrorClass};
 use hookwright_storage::{
@@ -7,7 +7,7 @@ use hookwright_storage::{
 
 use crate::support::{Fixture, NOW, NOW_MS, ORGANIZATION, attempt, audit, delivery, on_both_stores, pending};
 
-/// More events than one call looks at.
+/// More events than one call reads.
 const MANY: usize = 9_000;
 
 impl Fixture {
@@ -19,7 +19,7 @@ impl Fixture {
         events
     }
 
-    /// The events that all pages hold together, and how many pages there are.
+    /// The events of all pages, and the number of pages.
     async fn all_events(&self, filter: &EventFilter, size: usize) -> (Vec<i64>, usize) {
         let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
         while let Some(below) = before {
@@ -38,7 +38,7 @@ impl Fixture {
         (found, pages)
     }
 
-    /// The same of deliveries.
+    /// The deliveries of all pages, and the number of pages.
     async fn all_deliveries(&self, filter: &DeliveryFilter, size: usize) -> (Vec<i64>, usize) {
         let (mut found, mut before, mut pages) = (Vec::new(), Some(i64::MAX), 0);
         while let Some(below) = before {
@@ -73,11 +73,11 @@ on_both_stores! {
         let neither = DeliveryFilter { webhook_id: Some(98), event_type: Some("none".to_owned()), ..DeliveryFilter::default() };
         assert_eq!(fixture.all_deliveries(&neither, 10).await, (vec![], 2));
         let replay = fixture.store().replay_stretch(ORGANIZATION, &["last".to_owned()], 0, i64::MAX).await.unwrap();
-        assert!(replay.candidates.is_empty() && replay.cursor < i64::MAX, "a replay goes on from {}", replay.cursor);
+        assert!(replay.candidates.is_empty() && replay.cursor < i64::MAX, "a replay continues from {}", replay.cursor);
     }
 
     async fn a_rare_outcome_is_found_page_by_page(fixture: &mut Fixture) {
-        // Two of three thousand failed, and all that lie between were delivered.
+        // Two of three thousand deliveries failed, and all others were delivered.
         let events: Vec<NewEvent> = (0..1_500).map(|_| fixture.event(&[11, 12])).collect();
         for (at, chunk) in events.chunks(250).enumerate() {
             let attempts = chunk.iter().enumerate().flat_map(|(place, event)| {
@@ -95,7 +95,8 @@ on_both_stores! {
             for size in [1, 10] {
                 let (found, pages) = fixture.all_deliveries(&filter, size).await;
                 assert_eq!(found, failed);
-                assert!(pages <= failed.len() + 1, "their own rows are walked, not the events: {pages} pages of {filter:?}");
+                assert!(pages <= failed.len() + 1, "the walk reads their own rows, not the events: {pages} pages of \
+                                                    {filter:?}");
             }
         }
         let other = DeliveryFilter { webhook_id: Some(11), ..in_state };
@@ -117,7 +118,7 @@ on_both_stores! {
                 attempt(&events[3], 1, 1, DELIVERED),
                 std::sync::Arc::new(AttemptRow { organization_id: ORGANIZATION + 1, ..(*attempt(&theirs, 0, 1, FAILED)).clone() }),
             ],
-            // One waits for its next attempt, one is paused, and one was never tried.
+            // One is waiting for its next attempt, one is paused, and one was never attempted.
             pend: vec![pending(&events[1], 1, NOW, 2), pending(&events[2], 0, PAUSED, 2), pending(&events[4], 0, NOW, 1)],
             ..Batch::default()
         };
@@ -149,7 +150,7 @@ on_both_stores! {
     }
 
     async fn what_failed_since_a_time_is_found_without_what_failed_before(fixture: &mut Fixture) {
-        // Before that time more failed than one call looks at.
+        // Before that time, more deliveries failed than one call reads.
         let before: Vec<NewEvent> = (0..MANY).map(|_| fixture.event(&[11])).collect();
         for events in before.chunks(500) {
             let attempts = events.iter().map(|event| attempt(event, 0, 1, FAILED)).collect();
@@ -168,7 +169,7 @@ on_both_stores! {
             ..DeliveryFilter::default()
         };
         assert_eq!(fixture.all_deliveries(&since(1), 10).await, (vec![delivery(&after, 0)], 1));
-        assert_eq!(fixture.all_deliveries(&since(2), 1).await.0, [delivery(&after, 0)], "at the very time");
+        assert_eq!(fixture.all_deliveries(&since(2), 1).await.0, [delivery(&after, 0)], "exactly at the time");
         assert_eq!(fixture.all_deliveries(&since(3), 10).await, (vec![], 1));
         assert!(fixture.all_deliveries(&since(-1), 1_000).await.0.len() > MANY, "the time is before all of them");
     }
@@ -189,7 +190,7 @@ on_both_stores! {
         let neither = DeliveryFilter { states: vec![DeliveryState::Failed, DeliveryState::Pending], webhook_id: None, ..in_state.clone() };
         let (found, pages) = fixture.all_deliveries(&neither, 10_000).await;
         assert_eq!(found.len(), 4_001);
-        assert!(pages >= 2, "where each of its deliveries stands is not looked up at once");
+        assert!(pages >= 2, "the states of its deliveries are not all looked up at once");
         let of_webhook = DeliveryFilter { webhook_id: Some(7), ..DeliveryFilter::default() };
         assert_eq!(fixture.all_deliveries(&of_webhook, 10).await, (vec![delivery(&last, 0), delivery(&event, 7)], 1));
         let all: Vec<i64> = (0..4_000).rev().map(|position| delivery(&event, position)).collect();
@@ -212,6 +213,6 @@ on_both_stores! {
         fixture.commit_events(vec![last.clone()]).await;
         let (found, pages) = fixture.all_events(&EventFilter::default(), 1).await;
         assert_eq!(found, [last.event.id, event.event.id]);
-        assert!(pages >= 3, "one call does not look at all replays: {pages} pages");
+        assert!(pages >= 3, "one call does not read all replays: {pages} pages");
     }
 }

@@ -1,4 +1,4 @@
-//! Replays: who works on them and how far they are; and deliveries that were made again.
+//! Replays: their owners and progress, and replayed deliveries.
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
@@ -30,7 +30,7 @@ fn replay(id: i64) -> ReplayRow {
     }
 }
 
-/// An event that was replayed for some webhooks.
+/// A replay of an event for some webhooks.
 fn again(fixture: &Fixture, event: &NewEvent, webhooks: &[i64]) -> NewEvent {
     let mut new = fixture.event(webhooks);
     let mut made = (*new.event).clone();
@@ -46,7 +46,7 @@ on_both_stores! {
         assert!(store.insert_replay(&row, 2, &audit(1)).await.unwrap());
         assert!(store.insert_replay(&row, 2, &audit(2)).await.is_err(), "its id is taken");
         assert!(store.insert_replay(&replay(2), 2, &audit(3)).await.unwrap());
-        assert!(!store.insert_replay(&replay(3), 2, &audit(4)).await.unwrap(), "as many as may be are under way");
+        assert!(!store.insert_replay(&replay(3), 2, &audit(4)).await.unwrap(), "the limit of running replays is reached");
         assert_eq!(store.replay_of_request(ORGANIZATION, "r").await.unwrap().unwrap(), row);
         assert_eq!(store.replay_of_request(ORGANIZATION + 1, "r").await.unwrap(), None);
         assert_eq!(store.get_replay(ORGANIZATION + 1, 1).await.unwrap(), None);
@@ -56,7 +56,7 @@ on_both_stores! {
         let progress = ReplayProgress { cursor: 5, examined: 4, matched: 3, replayed: 2, skipped: 1 };
         assert!(store.save_replay(1, progress, NOW + 30).await.unwrap());
         let again: Vec<i64> = store.take_replays(NOW + 20, NOW + 40).await.unwrap().iter().map(|row| row.id).collect();
-        assert_eq!(again, [2], "the other one was given a sign of life");
+        assert_eq!(again, [2], "the other replay's lease was extended");
         assert!(store.end_replay(2, REPLAY_CANCELLED, None, NOW, Some(&audit(5))).await.unwrap());
         assert!(!store.end_replay(2, REPLAY_SUCCEEDED, None, NOW, None).await.unwrap(), "ended before");
         assert!(!store.save_replay(2, progress, NOW + 99).await.unwrap());
@@ -85,7 +85,7 @@ on_both_stores! {
         store.commit(&outcomes).await.unwrap();
         let stretch = store.replay_stretch(ORGANIZATION, &[], 0, i64::MAX).await.unwrap();
         let found: Vec<i64> = stretch.candidates.iter().map(|one| one.event_id).collect();
-        assert_eq!(found, [events[0].event.id, events[2].event.id, last.event.id], "neither pings nor replays themselves");
+        assert_eq!(found, [events[0].event.id, events[2].event.id, last.event.id], "neither pings nor replays");
         assert_eq!(stretch.cursor, i64::MAX);
         let mut told: Vec<_> = stretch.candidates[0]
             .deliveries
@@ -121,7 +121,8 @@ on_both_stores! {
             ..Batch::default()
         };
         store.commit(&outcomes).await.unwrap();
-        // The first webhook's twice: what failed again, and what is on its way. The third was delivered, and again.
+        // The first webhook gets two replays: one that failed again, and one that is pending. The third got a delivery
+        // and a replay of it.
         let replays = [again(fixture, &events[0], &[11, 13]), again(fixture, &events[0], &[12, 11])];
         fixture.commit_events(replays.to_vec()).await;
         let outcomes = Batch {

@@ -1,4 +1,4 @@
-//! Retention removes what is final, whole, and nothing else.
+//! Retention: removes final events with all their rows, and nothing else.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use hookwright_storage::{Batch, DELIVERED, GOES_ON, NewEvent, Retention, Store, 
 
 use crate::support::{Fixture, NOW, ORGANIZATION, attempt, delivery, on_both_stores, pending, session, with_request};
 
-/// The turn of retention. A session that had it ends in its own time.
+/// The turn of retention. A session that had it may take a while to end.
 async fn turn(store: &Store) -> Retention {
     hookwright_testkit::until("the turn of retention", async || {
         store.begin_retention().await.unwrap().ok_or("another holder")
@@ -15,7 +15,7 @@ async fn turn(store: &Store) -> Retention {
     .await
 }
 
-/// Steps until there is nothing more to remove. Returns how many events went, and in how many steps.
+/// Makes steps until there is nothing more to remove. Returns how many events were removed, and in how many steps.
 async fn expire_in_steps(store: &Store, before: i64) -> (usize, usize) {
     let mut turn = turn(store).await;
     let (mut removed, mut steps, mut next) = (0, 0, Some(0));
@@ -36,7 +36,7 @@ async fn expire(store: &Store, before: i64) -> usize {
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Events on several days, from today on: PostgreSQL makes a partition of each of the next days.
+/// Events on several days, from today on. PostgreSQL creates a partition for each of the next days.
 struct Days {
     today_ms: i64,
     ids: Vec<i64>,
@@ -44,7 +44,8 @@ struct Days {
 }
 
 impl Days {
-    /// Commits `of_day` delivered events on each of `days` days, with a request id each. Those at `(day, place)` are pending.
+    /// Commits `of_day` delivered events on each of `days` days, each with a request id. Those at `(day, place)` are
+    /// pending.
     async fn commit(fixture: &Fixture, days: usize, of_day: usize, waiting: &[(usize, usize)]) -> Self {
         let today_ms = (clock::now_us() / 1_000).div_euclid(DAY_MS) * DAY_MS;
         let mut made = Self {
@@ -73,7 +74,7 @@ impl Days {
         format!("day-{day}-{place}")
     }
 
-    /// An hour after the day began.
+    /// One hour after the beginning of the day.
     fn at_ms(&self, day: usize) -> i64 {
         self.today_ms + i64::try_from(day).unwrap() * DAY_MS + DAY_MS / 24
     }
@@ -86,7 +87,7 @@ impl Days {
         self.ids[day * self.of_day + place]
     }
 
-    /// Which of the events are still there.
+    /// The events that are still stored.
     async fn stored(&self, fixture: &Fixture) -> Vec<i64> {
         let mut ids = fixture.store().events_exist(&self.ids).await.unwrap();
         ids.sort_unstable();
@@ -117,7 +118,7 @@ on_both_stores! {
         };
         fixture.store().commit(&batch).await.unwrap();
         let ids: Vec<i64> = events.iter().map(|event| event.event.id).collect();
-        assert_eq!(expire(fixture.store(), ids[0]).await, 0, "nothing is that old");
+        assert_eq!(expire(fixture.store(), ids[0]).await, 0, "no event is that old");
         assert_eq!(fixture.store().events_exist(&ids).await.unwrap(), ids);
 
         expire(fixture.store(), i64::MAX).await;
@@ -128,25 +129,25 @@ on_both_stores! {
         }
         let again = with_request(fixture.event(&[11]), "first", 2);
         fixture.store().maintain(NOW).await.unwrap();
-        // Its request id went with the event: this one is no repeat.
+        // Its request id was removed with the event, so this event is not a repeat.
         fixture.commit_events(vec![again]).await;
 
         fixture.store().commit(&Batch { unpend: vec![delivery(waiting, 1)], ..Batch::default() }).await.unwrap();
         expire(fixture.store(), i64::MAX).await;
-        assert_eq!(fixture.store().events_exist(&ids).await.unwrap(), [0i64; 0], "final now, and gone");
+        assert_eq!(fixture.store().events_exist(&ids).await.unwrap(), [0i64; 0], "final now, and removed");
     }
 
     async fn an_abandoned_delivery_on_the_oldest_day_holds_up_no_later_day(fixture: &mut Fixture) {
         let days = Days::commit(fixture, 6, 5, &[(0, 1), (3, 2)]).await;
         expire(fixture.store(), days.first_id_of(4)).await;
         let kept = [days.id(0, 1), days.id(3, 2)];
-        assert_eq!(days.stored(fixture).await, [&kept[..], &days.ids[20..]].concat(), "what is pending, and what is young");
+        assert_eq!(days.stored(fixture).await, [&kept[..], &days.ids[20..]].concat(), "pending events, and recent ones");
         for (day, of_day) in [(0, 1), (1, 0), (2, 0), (3, 1), (4, 5), (5, 5)] {
             let attempts = (0..5).map(async |place| fixture.store().list_attempts(ORGANIZATION, days.id(day, place) + 1).await.unwrap().len());
             let attempts: usize = futures::future::join_all(attempts).await.into_iter().sum();
             assert_eq!(attempts, of_day, "attempts of day {day}");
         }
-        // Request ids went with their events, and with nothing else.
+        // Request ids were removed only with their events.
         let again = |day: usize, place: usize| with_request(fixture.event_at(&[11], days.at_ms(9)), &Days::request(day, place), 2);
         let events = vec![again(0, 0), again(1, 0), again(3, 4)];
         fixture.commit_events(events).await;
@@ -156,7 +157,7 @@ on_both_stores! {
         let unpend = kept.iter().map(|id| id + 1).collect();
         fixture.store().commit(&Batch { unpend, ..Batch::default() }).await.unwrap();
         expire(fixture.store(), days.first_id_of(4)).await;
-        assert_eq!(days.stored(fixture).await, days.ids[20..], "final now, and gone");
+        assert_eq!(days.stored(fixture).await, days.ids[20..], "final now, and removed");
     }
 
     async fn a_day_of_which_much_is_pending_costs_few_steps(fixture: &mut Fixture) {
@@ -187,7 +188,7 @@ on_both_stores! {
         let mut rounds = 0;
         while fixture.store().maintain(NOW).await.unwrap() {
             rounds += 1;
-            assert!(rounds < 1_000, "it comes to an end");
+            assert!(rounds < 1_000, "the walk ends");
         }
         let event = fixture.event(&[11]);
         fixture.commit_events(vec![event.clone()]).await;
@@ -195,7 +196,7 @@ on_both_stores! {
     }
 }
 
-/// Events of a day with a pending delivery go one by one, which may take hours: no other day waits for that.
+/// Events of a day with a pending delivery are removed one by one, which may take hours. No other day waits for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn days_that_go_as_a_whole_go_first() {
     let fixture = Fixture::postgres().await;
@@ -206,14 +207,15 @@ async fn days_that_go_as_a_whole_go_first() {
         next = turn.step(next, before).await.unwrap().next.unwrap();
     }
     let left = [&days.ids[..5], &days.ids[10..15], &days.ids[20..]].concat();
-    assert_eq!(days.stored(&fixture).await, left, "the days 1 and 3 are gone");
+    assert_eq!(days.stored(&fixture).await, left, "the days 1 and 3 are removed");
     drop(turn);
     expire(fixture.store(), before).await;
     let kept = [days.id(0, 1), days.id(2, 2)];
     assert_eq!(days.stored(&fixture).await, [&kept[..], &days.ids[20..]].concat());
 }
 
-/// Giving pages back moves others into their place, and so fills the log: it is copied back meanwhile, and never by a commit.
+/// Releasing pages moves others into their place, and so fills the log. It is copied into the file meanwhile, and never
+/// by a commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn giving_space_back_does_not_fill_the_log() {
     const MIB: usize = 1 << 20;
@@ -225,10 +227,10 @@ async fn giving_space_back_does_not_fill_the_log() {
         ids.extend(events.iter().map(|event| event.event.id));
         fixture.commit_events(events).await;
     }
-    // What is left lies at the end of the file.
+    // The remaining rows are at the end of the file.
     assert_eq!(expire(fixture.store(), ids[120]).await, 120);
     while fixture.store().maintain(NOW).await.unwrap() {}
-    hookwright_testkit::until("the log to be copied back", async || {
+    hookwright_testkit::until("the log to be copied into the file", async || {
         let bytes = fixture.store().log_bytes().unwrap();
         if bytes <= 64 << 20 { Ok(()) } else { Err(bytes) }
     })
@@ -256,13 +258,13 @@ async fn the_request_ids_of_a_day_go_in_steps_that_are_resumed() {
     );
     assert_eq!(days.stored(&fixture).await.len(), 4_500);
     drop(first);
-    // What was free again, and was taken by a later event, is not removed by those who begin anew.
+    // A request id that expired and was used again by a later event is not removed when another server begins again.
     let again = with_request(fixture.event_at(&[11], days.at_ms(1)), &Days::request(0, 0), 2);
     fixture.commit_events(vec![again.clone()]).await;
     let (_, steps) = expire_in_steps(fixture.store(), before).await;
     assert_eq!(
         steps, 5,
-        "2,000 and 500 are cleared, and none; the tables go; there is nothing more"
+        "one step clears 2,000, one 500, one none, one drops the tables, and one finds nothing"
     );
     assert_eq!(days.stored(&fixture).await, [0i64; 0]);
     let repeated = with_request(fixture.event_at(&[11], days.at_ms(1)), &Days::request(0, 0), 2);
@@ -293,7 +295,7 @@ async fn a_day_that_is_being_read_is_passed_by_and_goes_later() {
         let step = retention.step(after, before).await.unwrap();
         passed_by += usize::from(step.busy.is_some());
         next = step.next;
-        // Nobody who publishes waits for it.
+        // Publishers do not wait for it.
         fixture
             .commit_events(vec![fixture.event_at(&[11], days.at_ms(4))])
             .await;
@@ -306,7 +308,7 @@ async fn a_day_that_is_being_read_is_passed_by_and_goes_later() {
         next = retention.step(after, before).await.unwrap().next;
         steps += 1;
     }
-    assert_eq!(steps, 3, "what was cleared is not looked through again");
+    assert_eq!(steps, 3, "cleared rows are not read again");
     assert_eq!(days.stored(&fixture).await, days.ids[4..]);
 }
 
@@ -321,7 +323,7 @@ async fn one_node_at_a_time_removes_what_is_old() {
     turn(&two).await;
 }
 
-/// What the tables of a day take.
+/// The size of a day's tables.
 async fn size_of_day(admin: &tokio_postgres::Client, days: &Days, day: usize) -> i64 {
     let text = format!(
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
@@ -337,7 +339,7 @@ async fn size_of_day(admin: &tokio_postgres::Client, days: &Days, day: usize) ->
 async fn a_day_of_which_little_is_left_gives_its_space_back() {
     let fixture = Fixture::postgres().await;
     let days = Days::commit(&fixture, 1, 1, &[(0, 0)]).await;
-    // Random letters: PostgreSQL compresses others.
+    // Random letters, because PostgreSQL compresses others.
     let payload = |seed: usize| {
         let mut state = seed as u64 + 1;
         let letters: String = (0..1_500)
@@ -361,16 +363,16 @@ async fn a_day_of_which_little_is_left_gives_its_space_back() {
     let admin = session(&fixture.options.url).await;
     let before = size_of_day(&admin, &days, 0).await;
     assert!(before > 5_000_000, "{before} bytes");
-    // While somebody reads the day it stays as it is, and nobody waits for long.
+    // While another session reads the day, its tables stay unchanged, and no session waits long.
     admin.batch_execute("BEGIN; SELECT count(*) FROM events").await.unwrap();
     assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 4_000);
     admin.batch_execute("COMMIT").await.unwrap();
     assert!(size_of_day(&admin, &days, 0).await > before / 2);
-    // A walk that comes too late, or meets the database's own vacuum, leaves it to the next one.
+    // If a walk comes too late, or meets the database's own vacuum, the next walk does it.
     hookwright_testkit::until("the day to be small", async || {
         assert_eq!(expire(fixture.store(), days.first_id_of(1)).await, 0);
         let after = size_of_day(&admin, &days, 0).await;
-        // The database's own vacuum may have cut off the end of the tables before: too little is left then to rewrite them.
+        // The database's own vacuum may have truncated the tables before. Then there is too little to rewrite.
         if after < before / 2 {
             Ok(())
         } else {
@@ -378,11 +380,7 @@ async fn a_day_of_which_little_is_left_gives_its_space_back() {
         }
     })
     .await;
-    assert_eq!(
-        days.stored(&fixture).await,
-        days.ids,
-        "what is pending, and what is young"
-    );
+    assert_eq!(days.stored(&fixture).await, days.ids, "pending events, and recent ones");
     let marked: i64 = admin
         .query_one("SELECT count(*) FROM partitions WHERE sparse", &[])
         .await

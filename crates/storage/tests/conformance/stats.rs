@@ -1,4 +1,4 @@
-//! What was counted, added up and forgotten.
+//! Statistics: added up and removed.
 
 use hookwright_storage::stats::{INSTALLATION, StatsRow, Tally};
 
@@ -36,7 +36,8 @@ on_both_stores! {
         assert_eq!((both.attempts, both.durations.count()), (5, 5));
         let found = store.stats(11, 60, NOW, NOW + 2 * MINUTE).await.unwrap();
         assert_eq!(found, [row(11, 60, NOW, both.clone()), row(11, 60, NOW + MINUTE, slow)]);
-        assert_eq!(store.stats(11, 60, NOW, NOW + MINUTE).await.unwrap(), [row(11, 60, NOW, both)], "the end is not in it");
+        assert_eq!(store.stats(11, 60, NOW, NOW + MINUTE).await.unwrap(), [row(11, 60, NOW, both)], "the end is \
+                                                                                                     excluded");
         assert_eq!(store.stats(11, 3_600, NOW, NOW + MINUTE).await.unwrap(), []);
         assert_eq!(store.stats(INSTALLATION, 60, NOW, NOW + MINUTE).await.unwrap(), []);
     }
@@ -50,7 +51,7 @@ on_both_stores! {
         assert_eq!(found.len(), 2);
         assert_eq!((found[&11].attempts, found[&11].durations.count(), found[&12].attempts), (4, 4, 2));
         let none = store.stats_of(vec![11], 3_600, NOW - MINUTE, NOW).await.unwrap();
-        assert!(none.is_empty(), "the end is not in it");
+        assert!(none.is_empty(), "the end is excluded");
     }
 
     async fn minutes_are_forgotten_before_hours(fixture: &mut Fixture) {

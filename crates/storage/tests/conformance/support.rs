@@ -11,7 +11,7 @@ use hookwright_storage::{
 use hookwright_testkit::{PostgresCluster, Proxy, TestDatabase, until};
 use tempfile::TempDir;
 
-/// A moment that ids and rows of tests are made at, in milliseconds.
+/// The time of the tests' ids and rows, in milliseconds.
 pub(crate) const NOW_MS: i64 = 1_735_689_600_000;
 pub(crate) const NOW: i64 = NOW_MS * 1_000;
 pub(crate) const ORGANIZATION: i64 = 7;
@@ -38,7 +38,7 @@ macro_rules! on_both_stores {
 }
 pub(crate) use on_both_stores;
 
-/// An open store in a place of its own.
+/// An open store in a separate place.
 pub(crate) struct Fixture {
     pub(crate) options: StoreOptions,
     pub(crate) ids: IdGenerator,
@@ -80,7 +80,7 @@ impl Fixture {
         self.store.as_ref().unwrap()
     }
 
-    /// Closes the store and opens it again. Its place is not free at once: connections end in their own time.
+    /// Closes the store and opens it again. Connections take a while to close, so its place is not free at once.
     pub(crate) async fn reopen(&mut self) {
         drop(self.store.take());
         let store = until("the store to open", async || match Store::open(&self.options).await {
@@ -102,7 +102,7 @@ impl Fixture {
         .await
     }
 
-    /// Opens the store again through a proxy. On PostgreSQL alone.
+    /// Reopens the store through a proxy. PostgreSQL only.
     pub(crate) async fn behind_proxy(&mut self) -> Proxy {
         let (scheme, rest) = self.options.url.split_once("://").unwrap();
         let (authority, path) = rest.split_once('/').unwrap();
@@ -122,7 +122,7 @@ impl Fixture {
         Self::make_event(&self.ids, webhooks, event_type, payload, NOW_MS)
     }
 
-    /// Stores a webhook that was deleted before.
+    /// Stores a webhook that is already deleted.
     pub(crate) async fn deleted_webhook(&self, id: i64) {
         let store = self.store();
         store
@@ -140,12 +140,12 @@ impl Fixture {
             .unwrap();
     }
 
-    /// An event that was published at a time, in milliseconds. Ids only ever grow: times must, too.
+    /// An event that was published at a time, in milliseconds. Ids always grow, so times must grow, too.
     pub(crate) fn event_at(&self, webhooks: &[i64], at_ms: i64) -> NewEvent {
         Self::make_event(&self.ids, webhooks, "clocking", r#"{"n":1}"#, at_ms)
     }
 
-    /// An event whose id another generator makes: that of a node.
+    /// An event with an id of another generator, which is that of a node.
     pub(crate) fn event_by(ids: &IdGenerator, webhooks: &[i64]) -> NewEvent {
         Self::make_event(ids, webhooks, "clocking", r#"{"n":1}"#, NOW_MS)
     }
@@ -173,7 +173,7 @@ impl Fixture {
         }
     }
 
-    /// Commits events alone.
+    /// Commits events only.
     pub(crate) async fn commit_events(&self, events: Vec<NewEvent>) {
         let batch = Batch {
             events,
@@ -304,7 +304,7 @@ pub(crate) fn secret(id: i64, webhook_id: i64) -> SecretRow {
     }
 }
 
-/// A session of its own on PostgreSQL.
+/// A separate session on PostgreSQL.
 pub(crate) async fn session(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! Tokens: listed, counted, revoked, forgotten.
+//! Tokens: listed, counted, revoked, removed.
 
 use hookwright_storage::{EndedSessionRow, RevokedLinkRow, TokenRow, tokens::Revocation};
 
@@ -39,7 +39,8 @@ on_both_stores! {
         assert_eq!(store.load_catalogue().await.unwrap().ended_sessions[0], ended(1, NOW));
         assert_eq!(known().await, [(1, false), (2, false), (3, false)]);
         store.insert_ended_session(&ended(4, NOW + 6), Some(NOW + 4), NOW).await.unwrap();
-        assert_eq!(known().await, [(2, true), (3, false), (4, false)], "one stands for those before it, of its token alone");
+        assert_eq!(known().await, [(2, true), (3, false), (4, false)], "one record stands for the earlier ones, only \
+                                                                        of its token");
         store.insert_ended_session(&ended(5, NOW + 7), None, NOW + 104).await.unwrap();
         assert_eq!(known().await, [(4, false), (5, false)]);
     }
@@ -58,10 +59,10 @@ on_both_stores! {
         assert!(revoke(link(1, 7, NOW + 20), 2, NOW, 2).await, "again");
         assert!(revoke(link(1, 8, NOW + 30), 2, NOW, 3).await, "of another organization");
         assert!(revoke(link(2, 7, NOW + 20), 2, NOW, 4).await);
-        assert!(!revoke(link(3, 7, NOW + 20), 2, NOW, 5).await, "there is room for two");
+        assert!(!revoke(link(3, 7, NOW + 20), 2, NOW, 5).await, "two records are allowed");
         assert_eq!(known().await, [(7, 1), (7, 2), (8, 1)]);
         assert_eq!(store.load_catalogue().await.unwrap().revoked_links[0], link(1, 7, NOW + 10));
-        assert!(revoke(link(3, 7, NOW + 20), 2, NOW + 10, 6).await, "one would have ended");
+        assert!(revoke(link(3, 7, NOW + 20), 2, NOW + 10, 6).await, "one link would have expired");
         assert_eq!(known().await, [(7, 2), (7, 3), (8, 1)]);
     }
 
@@ -91,9 +92,9 @@ on_both_stores! {
         assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW - 1).await.unwrap(), 2);
         store.delete_organization(ORGANIZATION, NOW, &audit(9)).await.unwrap();
         assert_eq!(store.count_tokens(Some(ORGANIZATION), NOW - 1).await.unwrap(), 0, "revoked with it");
-        assert_eq!(store.get_token(12).await.unwrap().unwrap().organization, acme(), "and still known");
+        assert_eq!(store.get_token(12).await.unwrap().unwrap().organization, acme(), "still listed");
         let names = store.token_names(vec![11, 12, 99]).await.unwrap();
-        assert_eq!(names, [(11, rows[0].name.clone()), (12, rows[1].name.clone())].into(), "so is its name");
+        assert_eq!(names, [(11, rows[0].name.clone()), (12, rows[1].name.clone())].into(), "its name is still known");
         assert_eq!(store.count_tokens(None, NOW).await.unwrap(), 1);
     }
 
@@ -120,7 +121,7 @@ on_both_stores! {
         assert_eq!(store.get_token(14).await.unwrap().unwrap().row.revoked_at, Some(NOW));
         assert_eq!(store.get_token(15).await.unwrap().unwrap().row.revoked_at, None);
         assert_eq!(store.forget_tokens(NOW).await.unwrap(), 0);
-        assert_eq!(store.forget_tokens(NOW + 1).await.unwrap(), 4, "those that ended before");
+        assert_eq!(store.forget_tokens(NOW + 1).await.unwrap(), 4, "the tokens that ended earlier");
         assert_eq!(store.load_catalogue().await.unwrap().tokens, [rows[4].clone()]);
     }
 }

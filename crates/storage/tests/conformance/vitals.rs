@@ -1,4 +1,4 @@
-//! How the store is doing.
+//! The condition of the store.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn b30_the_session_with_the_oldest_snapshot_is_found() {
     );
     assert!(found.age > Duration::ZERO);
     client.batch_execute("COMMIT").await.unwrap();
-    until("the end of it", async || {
+    until("the end of the transaction", async || {
         match fixture.store().longest_transaction().await.unwrap() {
             Some(other) if other.pid == pid => Err(format!("{other:?}")),
             _ => Ok(()),

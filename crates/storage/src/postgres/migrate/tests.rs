@@ -33,7 +33,7 @@ const TABLES: Migration = migration(
     true,
 );
 
-/// Whether an index is valid, if it is there.
+/// Whether an index is valid, if it exists.
 async fn is_valid(client: &tokio_postgres::Client, index: &str) -> Option<bool> {
     let query = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)";
     client.query_opt(query, &[&index]).await.unwrap().map(|row| row.get(0))
@@ -70,7 +70,7 @@ async fn b07_a_migration_that_waits_for_a_lock_keeps_no_insert_waiting() {
     let database = database().await;
     run(database.url(), &[TABLES]).await.unwrap();
     let (mut reader, writer) = (client(&database).await, client(&database).await);
-    // A backup, say: it reads, and goes on for as long as it likes.
+    // This session behaves like a backup: it reads, and stays open for long.
     let backup = reader.transaction().await.unwrap();
     backup.query("SELECT * FROM plain", &[]).await.unwrap();
     let alter = migration("2000-01-02-000000_alter", "ALTER TABLE plain ADD COLUMN b int", true);
@@ -87,11 +87,11 @@ async fn b07_a_migration_that_waits_for_a_lock_keeps_no_insert_waiting() {
         if rows().await > 0 {
             Ok(())
         } else {
-            Err("it does not wait")
+            Err("the migration does not wait")
         }
     })
     .await;
-    // With a lock that is waited for without end these would wait for it.
+    // With an unlimited wait for the lock, these inserts would queue behind the migration.
     for _ in 0..20 {
         writer.batch_execute("INSERT INTO plain (a) VALUES (1)").await.unwrap();
     }
@@ -109,12 +109,12 @@ async fn b07_a_second_server_waits_for_the_migrations_of_the_first() {
     let url = database.url().to_owned();
     let second = tokio::spawn(async move { run(&url, &[TABLES]).await });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hookwright migrate' AND query LIKE '%try_advisory%'";
-    until("the second to wait", async || {
+    until("the second server to wait", async || {
         let found: i64 = first.query_one(waits, &[]).await.unwrap().get(0);
         if found > 0 { Ok(()) } else { Err(found) }
     })
     .await;
-    // What waits holds no snapshot: an index can be built meanwhile.
+    // A waiting server holds no snapshot, so an index can be built meanwhile.
     first.batch_execute("CREATE TABLE a (b int)").await.unwrap();
     first
         .batch_execute("CREATE INDEX CONCURRENTLY a_b ON a (b)")
@@ -140,13 +140,13 @@ async fn b07_indexes_are_built_beside_inserts_on_partitions_too() {
         "-- why\nCREATE INDEX CONCURRENTLY of_day ON days (a);",
         false,
     );
-    // A build that a crash ended half way.
+    // The rest of a build that a crash interrupted.
     other.batch_execute("CREATE INDEX plain_a ON plain (a)").await.unwrap();
     other
         .batch_execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'plain_a'::regclass")
         .await
         .unwrap();
-    // Inserts that are under way do not end the build, and it does not hold them up.
+    // Open inserts do not end the build, and the build does not block them.
     let inserting = client.transaction().await.unwrap();
     inserting.batch_execute("INSERT INTO days_1 VALUES (1)").await.unwrap();
     let url = database.url().to_owned();
@@ -168,7 +168,7 @@ async fn b07_indexes_are_built_beside_inserts_on_partitions_too() {
         .await
         .unwrap()
         .get(0);
-    assert!(text.contains("WHERE (a > 1)"), "it was built anew: {text}");
+    assert!(text.contains("WHERE (a > 1)"), "the index was built again: {text}");
     other
         .batch_execute("CREATE TABLE days_3 PARTITION OF days FOR VALUES FROM (20) TO (30)")
         .await
@@ -187,7 +187,7 @@ async fn b07_indexes_are_built_beside_inserts_on_partitions_too() {
 /// The last migration from before the rule.
 const OLD: &str = "2026-11-29";
 
-/// Tables that a migration itself makes are empty: an index on them is built in a moment.
+/// A table that the migration creates is empty, so an index on it is built at once.
 fn makes(statements: &[&str], table: &str) -> bool {
     statements.iter().any(|statement| {
         let words: Vec<&str> = bare(statement)
@@ -229,7 +229,8 @@ fn b07_new_migrations_build_no_index_that_blocks_inserts() {
                 let table = on.split('(').next().unwrap_or_default().to_ascii_lowercase();
                 assert!(
                     makes(&statements, &table),
-                    "{name}: an index on `{table}` blocks inserts while it is built; build it CONCURRENTLY, in a migration of its own"
+                    "{name}: an index on `{table}` blocks inserts while it is built; build it CONCURRENTLY, in a \
+                     separate migration"
                 );
             }
             let adds_key = text.starts_with("ALTER TABLE")

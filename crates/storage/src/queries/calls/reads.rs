@@ -65,7 +65,7 @@ pub(super) async fn of_history(calls: &mut Calls<'_>) -> QueryResult<()> {
         .await
 }
 
-/// Lists of deliveries, by what they look for.
+/// Filters of deliveries, by what they select.
 fn filters(filled: Filled) -> Vec<(&'static str, DeliveryFilter)> {
     let all = DeliveryFilter::default;
     let in_state = |state| DeliveryFilter {

@@ -12,7 +12,7 @@ use hookwright_testkit::{TestDatabase, until};
 use super::{checkpoint, database, is_root, options};
 use crate::support::{audit, organization};
 
-/// PgBouncer before a database, stopped with this value.
+/// PgBouncer in front of a database. Stops when this value is dropped.
 struct Pooler {
     child: Child,
     url: String,
@@ -27,7 +27,7 @@ impl Drop for Pooler {
 }
 
 impl Pooler {
-    /// `None` where Debian's `pgbouncer` is not installed.
+    /// `None` if Debian's `pgbouncer` is not installed.
     async fn start(database: &TestDatabase, mode: &str) -> Option<Self> {
         let binary = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
             .into_iter()
@@ -52,7 +52,7 @@ impl Pooler {
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
         let mut command = if is_root(directory.path()) {
-            // It does not run as root.
+            // PgBouncer refuses to run as root.
             let mut command = Command::new("setpriv");
             command.args([
                 "--reuid=65534",

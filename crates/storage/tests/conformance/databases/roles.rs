@@ -7,7 +7,7 @@ use hookwright_testkit::TestDatabase;
 use super::{database, options};
 use crate::support::{Fixture, audit, organization, session};
 
-/// A role with the rights that a server needs on a schema that another one owns.
+/// A role with the rights that a server needs on a schema with another owner.
 pub(crate) struct Role<'a> {
     name: String,
     database: &'a TestDatabase,
@@ -38,7 +38,7 @@ impl<'a> Role<'a> {
             .unwrap();
     }
 
-    /// A role belongs to the whole cluster.
+    /// Drops the role, because a role belongs to the whole cluster.
     async fn drop(self) {
         self.run("DROP OWNED BY THE_ROLE; DROP ROLE THE_ROLE").await;
     }
@@ -84,7 +84,7 @@ async fn a_role_that_owns_nothing_opens_a_current_schema_and_makes_and_drops_day
     };
     store.commit(&batch).await.unwrap();
 
-    // Without the function it goes on, for there are tables.
+    // Without the function the server keeps running, because partitions exist.
     role.run("REVOKE EXECUTE ON FUNCTION hookwright_make_partition(date) FROM THE_ROLE")
         .await;
     role.run("DELETE FROM partitions WHERE day = (SELECT max(day) FROM partitions)")
@@ -126,7 +126,7 @@ async fn the_functions_of_a_role_that_owns_nothing_do_no_more_than_they_are_for(
         .await
         .unwrap();
     assert_eq!(refused(dropping).await, "55006", "today is in use");
-    // Tables of the caller's own make no difference.
+    // The caller's own tables have no effect.
     session
         .batch_execute("CREATE TEMP TABLE partitions (day date, first_id bigint, end_id bigint, cleared_to bigint)")
         .await

@@ -17,7 +17,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     for schema in ["a", "b"] {
         let url = format!("{}?options=-csearch_path%3D{schema}", database.url());
         Store::migrate(&options(&url, "node")).await.unwrap();
-        // Both have the number 0, and the same name.
+        // Both nodes have the number 0, and the same name.
         let store = tokio::time::timeout(DEADLINE, Store::open(&options(&url, "node")))
             .await
             .unwrap()
@@ -35,7 +35,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
         store.commit(&checkpoint(1)).await.unwrap();
         store.maintain(i64::from(i32::MAX) * 1_000_000).await.unwrap();
     }
-    // Neither waits for the other's turn to change the configuration, nor hears of it.
+    // Neither node waits for the other's configuration change, nor receives its notices.
     let _turn = stores["a"].change_configuration().await.unwrap();
     drop(stores["b"].change_configuration().await.unwrap());
     let url = format!("{}?options=-csearch_path%3Da", database.url());
@@ -56,7 +56,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     })
     .await;
     assert_eq!(stores["b"].notices(std::time::Duration::ZERO).await.unwrap(), []);
-    // Ending the sessions of one node leaves those of the other alone.
+    // Ending the sessions of one node does not affect those of the other.
     drop((other, stores.remove("a")));
     Store::open(&options(&url, "node")).await.unwrap();
     stores["b"].commit(&checkpoint(2)).await.unwrap();

@@ -32,7 +32,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
             .await
     };
     let error = until("an answer of the database", async || match insert(7).await {
-        // The connections that were ended are noticed one by one.
+        // The pool notices the ended connections one by one.
         Err(StoreError::ReadOnly) => Ok(StoreError::ReadOnly),
         other => Err(format!("{other:?}")),
     })

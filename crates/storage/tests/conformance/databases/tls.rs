@@ -12,11 +12,11 @@ use hookwright_testkit::{Authority, PostgresCluster};
 use super::{database, is_root, options};
 use crate::support::session;
 
-/// A cluster with TLS, and an authority that signed its certificate for `127.0.0.1` and nothing else.
+/// A cluster with TLS, and an authority that signed its certificate for `127.0.0.1` only.
 async fn cluster_with_tls(directory: &Path, authority: &Authority) -> PostgresCluster {
     let identity = authority.certificate(&["127.0.0.1"]);
     let (certificate, key) = identity.files(directory);
-    // The server runs as somebody else where the tests run as root.
+    // If the tests run as root, the server runs as another user.
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     if is_root(directory) {
@@ -47,7 +47,7 @@ async fn b06_sslmode_means_what_it_means_to_libpq() {
     let good = [
         (database.url(), "sslmode=disable".to_owned(), false),
         (database.url(), "sslmode=allow".to_owned(), false),
-        // A private authority, or a certificate that nobody signed, as Debian makes one.
+        // A private authority, or a self-signed certificate like Debian's.
         (database.url(), "sslmode=prefer".to_owned(), true),
         (database.url(), "sslmode=require".to_owned(), true),
         (database.url(), format!("sslmode=require&sslrootcert={trusted}"), true),
