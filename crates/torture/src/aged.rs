@@ -1,9 +1,10 @@
-//! An installation as months would leave it: millions of past deliveries, a backlog for receivers that are gone, thousands of
-//! webhooks with something waiting, a pull webhook that nobody fetches from, paused keys, a long audit log, and large payloads
-//! above the watermark. Under a steady load it goes through what operators do and what happens to machines.
+//! Runs with an aged installation, as months of use would leave it: millions of past deliveries, a backlog for
+//! receivers that are gone, thousands of webhooks with pending deliveries, an abandoned pull webhook, blocked keys, a
+//! long audit log, and large payloads above the watermark. Under a steady load the run does what operators do, and
+//! causes what happens to machines.
 //!
-//! Each step must finish, publishing must stay nearly as quick as on the empty store, nothing may be lost, and retention must
-//! give disk space back. A step that fails shows in the table and does not end the run.
+//! Each step must finish, publishing must stay nearly as fast as on the empty store, nothing may be lost, and retention
+//! must free disk space. A failed step is reported in the table and does not end the run.
 
 mod filling;
 mod large;
@@ -36,45 +37,45 @@ use crate::{
     run::{self, Run},
 };
 
-/// What an aged run is told.
+/// The options of an aged run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server's binary: a build for development, for the planted clock.
+    /// The server's binary: a development build, which has the planted clock.
     pub server: PathBuf,
     /// PostgreSQL, or SQLite.
     pub postgres: bool,
-    /// How many nodes; one on SQLite.
+    /// The number of nodes; one on SQLite.
     pub nodes: usize,
-    /// Decides payloads.
+    /// The seed of the payloads.
     pub seed: u64,
-    /// How old and how large.
+    /// The age and the size.
     pub scale: Scale,
-    /// Only the steps whose name begins so, after the first start; all where there is none.
+    /// Only the steps whose names have one of these prefixes, after the first start; all steps if empty.
     pub steps: Vec<String>,
-    /// Where the history and the report go.
+    /// The directory of the history and the report.
     pub out: PathBuf,
-    /// Say what happens on standard error.
+    /// Print the progress on standard error.
     pub verbose: bool,
 }
 
-/// What came of it.
+/// The result of an aged run.
 #[derive(Debug)]
 pub struct Report {
     /// Every step, in order.
     pub steps: Vec<Step>,
     /// What the checker found.
     pub verdict: Verdict,
-    /// What was not as it should be, in words.
+    /// The faults, as text.
     pub faults: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything was as it should be.
+    /// Whether there are no faults.
     pub fn is_kept(&self) -> bool {
         self.faults.is_empty() && self.verdict.is_kept()
     }
 
-    /// For people.
+    /// The report as text.
     pub fn table(&self) -> String {
         let mut text = format!("{}\n{}", table::table(&self.steps), self.verdict.table());
         for fault in &self.faults {
@@ -84,7 +85,7 @@ impl Report {
     }
 }
 
-/// A run while it goes on.
+/// A run in progress.
 pub(crate) struct Aged {
     pub(crate) run: Run,
     pub(crate) scale: Scale,
@@ -94,14 +95,14 @@ pub(crate) struct Aged {
     normal_p99_ms: f64,
     steps: Vec<Step>,
     before_retention: Option<BeforeRetention>,
-    /// What a step that does not end waits for.
+    /// The condition that the current step is waiting for.
     waits_for: Mutex<String>,
 }
 
-/// Builds the installation, goes through the steps, and checks what came of it.
+/// Builds the installation, runs the steps, and checks the result.
 ///
 /// # Errors
-/// When the run itself could not be carried out; what a step did wrong is in the report.
+/// Fails if the run itself could not be carried out. Faults of a step are in the report.
 pub async fn aged(options: &Options) -> anyhow::Result<Report> {
     let mut aged = Aged::build(options).await?;
     let is_chosen = |kind: &Kind| {
@@ -142,7 +143,7 @@ pub async fn aged(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What the table shows that should not be.
+/// The faults that the table shows.
 fn faults(scale: &Scale, steps: &[Step]) -> Vec<String> {
     let mut faults = Vec::new();
     for step in steps {
@@ -156,7 +157,7 @@ fn faults(scale: &Scale, steps: &[Step]) -> Vec<String> {
             faults.push(format!("step {}: nothing was published", step.name));
         }
         let Some(most) = scale.ratio_max else { continue };
-        // A try that fails counts for no time: where every node is up, none may fail.
+        // A failed try has no duration. While every node is up, no try may fail.
         if step.all_up && step.failed_tries > 0 {
             faults.push(format!(
                 "step {}: {} tries to publish failed",
@@ -165,7 +166,7 @@ fn faults(scale: &Scale, steps: &[Step]) -> Vec<String> {
         }
         if step.silence_s > scale.silence_max.as_secs_f64() {
             faults.push(format!(
-                "step {}: nothing was published for {:.1} s; {:.0} is the most it may be",
+                "step {}: nothing was published for {:.1} s; the limit is {:.0} s",
                 step.name,
                 step.silence_s,
                 scale.silence_max.as_secs_f64()
@@ -173,7 +174,7 @@ fn faults(scale: &Scale, steps: &[Step]) -> Vec<String> {
         }
         if step.ratio > most {
             faults.push(format!(
-                "step {}: the p99 of publishing was {:.1} times its normal value; {most:.0} is the most it may be",
+                "step {}: the p99 of publishing was {:.1} times its normal value; the limit is {most:.0}",
                 step.name, step.ratio
             ));
         }
@@ -230,7 +231,7 @@ impl Aged {
         })
     }
 
-    /// Does one step under the load, and notes what it did to publishing.
+    /// Runs one step under the load, and measures its effect on publishing.
     async fn step(&mut self, kind: Kind) -> anyhow::Result<()> {
         let name = kind.name();
         self.run.say(name);
@@ -247,7 +248,7 @@ impl Aged {
         let came = came.unwrap_or_else(|_| Err(late()));
         let seconds = begun.elapsed().as_secs_f64();
         self.right().await?;
-        // A step that takes no time shows its effect on the calls after it.
+        // The effect of a short step shows in the calls after it.
         tokio::time::sleep(self.scale.measured.saturating_sub(begun.elapsed())).await;
         let mut step = Step::new(name, at, seconds, &came);
         step.all_up = kind.leaves_all_up();
@@ -271,7 +272,7 @@ impl Aged {
         Ok(())
     }
 
-    /// Whatever a step left behind: everything runs again.
+    /// Restores the normal state after a step: free disk, right clocks, all nodes up.
     async fn right(&mut self) -> anyhow::Result<()> {
         if let Some(disk) = &self.run.disk {
             disk.free();
@@ -286,7 +287,7 @@ impl Aged {
     }
 }
 
-/// The load on the empty store: what is normal.
+/// The load on the empty store, which is the reference.
 async fn empty(run: &Run, options: &Options, scale: &Scale) -> anyhow::Result<(Publishers, Step)> {
     let publishers = publish(run, options, scale, 0);
     // The first calls open connections.
@@ -298,7 +299,7 @@ async fn empty(run: &Run, options: &Options, scale: &Scale) -> anyhow::Result<(P
         "empty store",
         at,
         scale.measured.as_secs_f64(),
-        &Ok("what is normal".to_owned()),
+        &Ok("the reference".to_owned()),
     );
     step.measure(&publishers.take_calls());
     step.ratio = 1.0;
@@ -307,7 +308,7 @@ async fn empty(run: &Run, options: &Options, scale: &Scale) -> anyhow::Result<(P
     Ok((publishers, step))
 }
 
-/// Publishers with names of their own for each round: request ids must not come twice.
+/// Publishers whose request ids differ between rounds.
 fn publish(run: &Run, options: &Options, scale: &Scale, round: u64) -> Publishers {
     Publishers::start_round(
         &run.nodes.addresses,
@@ -319,8 +320,8 @@ fn publish(run: &Run, options: &Options, scale: &Scale, round: u64) -> Publisher
     )
 }
 
-/// Stops all nodes but the first in order, and kills that one: what is above its watermark is its own to find. Returns its
-/// number.
+/// Stops all nodes but the first one, and kills that one, so that it must find the events above its watermark itself.
+/// Returns its number.
 async fn stop_all(run: &mut Run) -> anyhow::Result<u16> {
     for index in 1..run.nodes.nodes.len() {
         run.nodes.terminate(index).await?;

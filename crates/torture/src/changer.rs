@@ -1,5 +1,5 @@
-//! Changes the configuration of two webhooks under the load: one moves between two addresses of its receiver, one is switched off
-//! and on again, several times within moments.
+//! Configuration changes of two webhooks under the load: one moves between two addresses of its receiver, one is paused
+//! and resumed several times within milliseconds.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 const SWITCHED: &str = "switched";
-/// Between two moves: so long that a request to the old address can be told from one that was under way.
+/// The time between two moves: long enough to distinguish a request to the old address from one that was in flight.
 const STAYS: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
@@ -45,7 +45,7 @@ struct Worker {
 }
 
 impl Changer {
-    /// Makes the two webhooks, and begins to change them.
+    /// Creates the two webhooks, and begins to change them.
     pub(crate) async fn start(
         addresses: &Addresses,
         token: &str,
@@ -69,7 +69,7 @@ impl Changer {
         Ok(Self { stop, task })
     }
 
-    /// Changes no more, and leaves both webhooks active. Somebody must be up.
+    /// Stops the changes, and leaves both webhooks active. At least one node must be up.
     pub(crate) async fn settle(self) {
         self.stop.store(true, Ordering::Release);
         let _ = self.task.await;
@@ -127,10 +127,10 @@ impl Worker {
         }
     }
 
-    /// Off and on, several times, a few milliseconds apart.
+    /// Pauses and resumes it several times, a few milliseconds apart.
     async fn switch(&mut self) {
         for _ in 0..1 + self.random.below(6) {
-            // A call that fails is made up for by a later one, at the end at the latest.
+            // A later call compensates for a failed one, at the end at the latest.
             let _ = self.set_active(false).await;
             tokio::time::sleep(Duration::from_millis(self.random.next() % 10)).await;
             let _ = self.set_active(true).await;
@@ -146,7 +146,7 @@ impl Worker {
         self.update(webhook, "active").await
     }
 
-    /// Changes one field, by any node that is up.
+    /// Changes one field, on any node that is up.
     async fn update(&mut self, webhook: Webhook, path: &str) -> anyhow::Result<()> {
         let request = UpdateWebhookRequest {
             webhook: Some(webhook),

@@ -1,4 +1,4 @@
-//! The checker: reads one history and states what was promised, as figures and breaches.
+//! The checker: reads one history and reports figures and broken guarantees.
 
 mod bounds;
 mod duplicates;
@@ -17,22 +17,22 @@ use serde::Serialize;
 use self::facts::Facts;
 use crate::history::Entry;
 
-/// How many breaches of one kind are told in full.
+/// How many breaches of one kind are described.
 const TOLD_MAX: usize = 10;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Verdict {
     /// Figures by name.
     pub figures: BTreeMap<&'static str, f64>,
-    /// How often each promise was broken; the promises that were kept are there with 0.
+    /// The number of breaches of each guarantee; 0 for a guarantee that was kept.
     pub breaches: BTreeMap<&'static str, usize>,
-    /// Some of the breaches in words.
+    /// Descriptions of some breaches.
     pub told: Vec<String>,
 }
 
 impl Verdict {
-    /// Whether every promise was kept.
+    /// Whether every guarantee was kept.
     pub fn is_kept(&self) -> bool {
         self.breaches.values().all(|count| *count == 0)
     }
@@ -45,7 +45,7 @@ impl Verdict {
         self.figure(name, u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    /// A promise that is looked at.
+    /// Adds a guarantee that is checked.
     fn promise(&mut self, name: &'static str) {
         self.breaches.entry(name).or_default();
     }
@@ -58,7 +58,7 @@ impl Verdict {
         }
     }
 
-    /// For people.
+    /// The verdict as text.
     pub fn table(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.figures {
@@ -76,7 +76,7 @@ impl Verdict {
     }
 }
 
-/// How many deliveries of events that were acknowledged between two times never became final.
+/// For each of these periods, how many deliveries of events that were acknowledged in it never became final.
 pub(crate) fn lost_between(entries: &[Entry], stretches: &[(i64, i64)]) -> Vec<usize> {
     let facts = Facts::gather(entries);
     let mut lost = vec![0; stretches.len()];

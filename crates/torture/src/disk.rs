@@ -1,4 +1,4 @@
-//! A file system of the run's own, which can be full. Mounting one needs the rights to; a run goes on without.
+//! A separate file system for a run, which can be full. Mounting it needs privileges; a run continues without it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use tokio::process::Command;
 
 use crate::run::eprint;
 
-/// The largest and the smallest piece that the filler grows by.
+/// The sizes of the pieces by which the filler grows, as powers of two.
 const PIECES: std::ops::RangeInclusive<u32> = 12..=36;
 
 pub(crate) struct Disk {
     directory: PathBuf,
-    /// Goes after it was unmounted.
+    /// Removed after the file system was unmounted.
     _home: Option<tempfile::TempDir>,
 }
 
 impl Disk {
-    /// Mounts a memory file system over the data directory of a server; what is in there is copied.
+    /// Mounts a memory file system over the data directory of a server, and copies the directory's content to it.
     pub(crate) async fn mount(directory: &Path) -> Option<Self> {
         let script = format!(
             "set -e; cp -a '{0}' '{0}.copy'; mount -t tmpfs -o size=1g,mode=0700 tmpfs '{0}'; cp -a '{0}.copy/.' '{0}/'; rm -r '{0}.copy'",
@@ -29,7 +29,7 @@ impl Disk {
         })
     }
 
-    /// Makes a file system in a file that takes on the real disk no more than what is in it.
+    /// Creates a file system in a file that occupies only the space of its content on the real disk.
     pub(crate) async fn make(mib: u64) -> Option<Self> {
         let home = tempfile::tempdir().ok()?;
         let directory = home.path().join("disk");
@@ -53,7 +53,7 @@ impl Disk {
         self.directory.join("filler")
     }
 
-    /// Leaves no room.
+    /// Fills the file system.
     pub(crate) fn fill(&self) -> anyhow::Result<()> {
         let file = std::fs::File::create(self.filler())?;
         let mut length = 0;
@@ -65,7 +65,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes room again, if there was none.
+    /// Frees the space again, if it was filled.
     pub(crate) fn free(&self) {
         let _ = std::fs::remove_file(self.filler());
     }

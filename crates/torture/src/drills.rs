@@ -14,22 +14,23 @@ use crate::{
     run::{Options, Run, verdict},
 };
 
-/// How long nothing of a killed node may arrive before all of it counts as resumed.
+/// How long no delivery of a killed node may arrive before all of them count as resumed.
 const QUIET: Duration = Duration::from_secs(5);
 const RESUME_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Kills one of the nodes again and again while it has deliveries, and measures how long it takes until the others have
-/// attempted everything that it left; what an ordered webhook holds back does not count. Returns the times in milliseconds, and the verdict.
+/// Kills one node at a time while it has deliveries, several times, and measures how long the other nodes take to
+/// attempt everything that it left. Deliveries that an ordered webhook delays do not count. Returns the times in
+/// milliseconds, and the verdict.
 ///
 /// # Errors
-/// When the drill could not be carried out.
+/// Fails if the drill could not be carried out.
 pub async fn kills(options: &Options, count: usize) -> anyhow::Result<(Vec<i64>, Verdict)> {
     let mut run = Run::start(options).await?;
     let mut publishers = run.publishers(options.seed, options.pause);
     let mut times = Vec::new();
     for round in 0..count {
         let node = round % run.nodes.nodes.len();
-        // Receivers are away, so that the node has something that is owed.
+        // Receivers are down, so that the node has pending deliveries.
         run.receivers.set_down(true);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let number = run.nodes.ask_number(node).await?;
@@ -70,11 +71,11 @@ pub async fn kills(options: &Options, count: usize) -> anyhow::Result<(Vec<i64>,
     Ok((times, verdict(&options.out)?))
 }
 
-/// Restarts one node after the other under load, some rounds of it. Returns how many events were published, how many tries
+/// Restarts the nodes one at a time under load, for some rounds. Returns how many events were published, how many tries
 /// of a publisher failed, and the verdict.
 ///
 /// # Errors
-/// When the drill could not be carried out.
+/// Fails if the drill could not be carried out.
 pub async fn rolling(options: &Options, rounds: usize) -> anyhow::Result<(u64, u64, Verdict)> {
     let mut run = Run::start(options).await?;
     let mut publishers = run.publishers(options.seed, options.pause);

@@ -1,4 +1,4 @@
-//! What the store says in the end: read past the server, by SQL that is the same on both stores.
+//! The final content of the store, read without the server, by SQL that is the same on both stores.
 
 use anyhow::Context as _;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types};
@@ -8,10 +8,10 @@ use crate::{
     nodes::Place,
 };
 
-/// What belongs to the load: a webhook of an aged installation that is resumed gets a ping that nobody will ever take.
+/// The rows of the load. A webhook of an aged installation that is resumed gets a ping whose receiver is gone.
 const LOAD: &str = "organization_id IN (SELECT id FROM organizations WHERE name IN ('torture', 'leavers'))";
 
-/// What there is from an id on: an aged store holds far more than a run adds to it.
+/// Queries of rows from an id on, because an aged store contains far more than a run adds.
 struct Queries {
     events: String,
     attempts: String,
@@ -109,7 +109,7 @@ struct Number {
     number: i64,
 }
 
-/// The one `BIGINT` that a query gives, as the column `number`.
+/// The one `BIGINT` that a query returns, as the column `number`.
 pub(crate) async fn number(place: &Place, query: &str) -> anyhow::Result<i64> {
     match place {
         Place::Sqlite { directory } => {
@@ -122,7 +122,7 @@ pub(crate) async fn number(place: &Place, query: &str) -> anyhow::Result<i64> {
     }
 }
 
-/// Adds everything from an id on that the checker needs to the history.
+/// Adds all rows from an id on that the checker needs to the history.
 pub(crate) async fn dump(place: &Place, history: &History, first: i64) -> anyhow::Result<()> {
     let queries = Queries::new(first);
     match place {

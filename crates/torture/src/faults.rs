@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from the seed, one fault after another, each lifted before the next.
+//! The faults of a run: chosen by the seed, one at a time, each lifted before the next.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use hookwright_testkit::{postgres::StopMode, proxy::Mode};
 
 use crate::{Random, dump, history::Entry, nodes::Place, now_us, run::Run};
 
-/// Points at which a server can be told to die.
+/// Points at which a server can be made to die.
 const FAILPOINTS: [&str; 4] = ["after-commit", "after-send", "adoption", "drain"];
-/// How long a node may take to come to its failpoint.
+/// How long a node may take to reach its failpoint.
 const FAILPOINT_PATIENCE: Duration = Duration::from_secs(8);
-/// A node is frozen for longer than its lease.
+/// How long a node is frozen: longer than its lease.
 const FREEZE: Duration = Duration::from_secs(8);
 const PARTITION: Duration = Duration::from_secs(8);
 /// In seconds.
@@ -94,14 +94,14 @@ const ON_POSTGRES: [Kind; 17] = [
     Kind::ClockSkew,
 ];
 
-/// Makes faults until the time is over, then sees to it that everything is up.
+/// Makes faults until the time is over, and then ensures that everything is up.
 pub(crate) async fn run(run: &mut Run, seed: u64, until: std::time::Instant) -> anyhow::Result<()> {
     let mut random = Random::new(seed);
     let kinds: &[Kind] = match run.nodes.place {
         Place::Sqlite { .. } => &ON_SQLITE,
         Place::Postgres { .. } => &ON_POSTGRES,
     };
-    // Every kind comes once before any comes again.
+    // Every kind occurs once before any occurs again.
     let mut left: Vec<Kind> = Vec::new();
     while std::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(500 + random.next() % 1_500)).await;
@@ -209,7 +209,7 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
     Ok(())
 }
 
-/// Sets the clock of a node's machine for a while, and right again; sometimes the node dies in between, or just after.
+/// Sets the clock of a node's machine for a while, and corrects it. Sometimes the node dies in between, or just after.
 async fn set_clock(run: &mut Run, node: usize, ahead: i64, random: &mut Random) -> anyhow::Result<()> {
     let restarts = random.below(4);
     for (step, ahead) in [ahead, 0].into_iter().enumerate() {
@@ -228,7 +228,7 @@ async fn set_clock(run: &mut Run, node: usize, ahead: i64, random: &mut Random) 
     Ok(())
 }
 
-/// A node was killed while clocks were wrong: that may repeat what it had under way.
+/// Records that a node was killed while clocks were wrong, which may repeat its attempts in flight.
 fn note_restart(run: &Run, node: usize, at: i64) {
     run.history.add(&Entry::Fault {
         at,
@@ -239,14 +239,14 @@ fn note_restart(run: &Run, node: usize, at: i64) {
     });
 }
 
-/// The clocks of all nodes differ for a while.
+/// Sets the clocks of all nodes to different times for a while.
 async fn skew(run: &mut Run, random: &mut Random) -> anyhow::Result<()> {
     for index in 0..run.nodes.nodes.len() {
         let ahead = i64::try_from(random.next() % 7_200).unwrap_or_default() - HOUR;
         run.nodes.set_clock(index, ahead)?;
     }
     tokio::time::sleep(Duration::from_millis(2_000 + random.next() % 4_000)).await;
-    // What one of them leaves is for the others, which have another time.
+    // The other nodes take over what this node leaves, with clocks that differ.
     let lost = random.below(run.nodes.nodes.len());
     let at = now_us();
     run.nodes.kill(lost).await?;
@@ -259,7 +259,7 @@ async fn skew(run: &mut Run, random: &mut Random) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a node that dies at a point, waits for that, and starts it again.
+/// Starts a node that dies at a failpoint, waits for its end, and starts it again.
 async fn fail_at_point(run: &mut Run, node: usize, random: &mut Random) -> anyhow::Result<()> {
     let points = if run.nodes.nodes.len() > 1 { FAILPOINTS.len() } else { 2 };
     let point = FAILPOINTS[random.below(points)];
@@ -274,7 +274,7 @@ async fn fail_at_point(run: &mut Run, node: usize, random: &mut Random) -> anyho
     match point {
         "drain" => run.nodes.terminate(node).await?,
         "adoption" if run.nodes.nodes.len() > 1 => {
-            // Somebody must be lost for that.
+            // An adoption needs a lost node.
             let other = (node + 1) % run.nodes.nodes.len();
             run.nodes.kill(other).await?;
             wait_for_end(run, node).await;
@@ -302,7 +302,7 @@ async fn between(run: &Run, kind: Kind, node: usize, random: &mut Random) {
         Kind::Partition => {
             proxy.set(Mode::Hold);
             tokio::time::sleep(PARTITION + Duration::from_millis(random.next() % 6_000)).await;
-            // What was held is lost with its connections: nobody hears it late.
+            // The held bytes are lost with their connections, so no message arrives late.
             proxy.cut();
             proxy.set(Mode::Pass);
         }
@@ -342,7 +342,7 @@ async fn store(run: &Run, kind: Kind, random: &mut Random) -> anyhow::Result<()>
             while let Ok(client) = dump::connect(database.url()).await {
                 taken.push(client);
             }
-            // Those that are there have to come again to feel it.
+            // Existing connections must be reopened to be affected.
             for node in &run.nodes.nodes {
                 if let Some(proxy) = &node.proxy {
                     proxy.cut();

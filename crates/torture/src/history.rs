@@ -1,5 +1,5 @@
-//! What happened: every part of a run appends to one history, one JSON line an entry. The checker reads nothing else.
-#![expect(missing_docs, reason = "the fields of an entry are what they are called")]
+//! The history of a run: every part of the run appends to it, one JSON line per entry. The checker reads nothing else.
+#![expect(missing_docs, reason = "the names of an entry's fields describe them")]
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The history's file in the directory of a run.
 pub const FILE: &str = "history.jsonl";
 
-/// Something that happened. Times (`at`) are microseconds since the Unix epoch, ids are the store's numbers.
+/// An entry of the history. Times (`at`) are microseconds since the Unix epoch; ids are the store's numbers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Entry {
@@ -22,7 +22,7 @@ pub enum Entry {
         id: i64,
         name: String,
         ordered: bool,
-        /// Its receiver may act and yet not answer.
+        /// Its receiver may process a request without answering.
         silent: bool,
     },
     /// An event is about to be published for the first time.
@@ -40,11 +40,11 @@ pub enum Entry {
         event: i64,
         tries: u32,
     },
-    /// It was refused for good.
+    /// It was refused permanently.
     Refused { at: i64, request: String, code: String },
-    /// A try failed in a way that a client repeats.
+    /// A try failed with an error that a client retries.
     Failed { at: i64, request: String, code: String },
-    /// A request came in.
+    /// A request arrived.
     Arrived {
         at: i64,
         webhook: i64,
@@ -57,31 +57,31 @@ pub enum Entry {
         /// 0: the connection was closed without an answer.
         status: u16,
     },
-    /// A request for the webhook that moves came in, at one of its receiver's two addresses.
+    /// A request to the webhook that moves arrived at one of its receiver's two addresses.
     CameTo { at: i64, delivery: i64, home: usize },
-    /// The webhook that moves was to be sent to the other address. `answered` is none where the call failed: the change may be in
-    /// force all the same.
+    /// The webhook that moves was changed to the other address. `answered` is `None` if the call failed, in which case
+    /// the change may be in force.
     Moved {
         at: i64,
         answered: Option<i64>,
         home: usize,
     },
-    /// A call was made by a caller who leaves; `is_left` unless it was answered before.
+    /// A caller that leaves made a call. `is_left` is false if it was answered before.
     Left { at: i64, call: String, is_left: bool },
-    /// An event was acknowledged that is fetched.
+    /// An event for a pull webhook was acknowledged.
     Offered { at: i64, event: i64 },
-    /// Something was done to a node, or to what it rests on; `node` is none for all.
+    /// A fault of a node, or of something that it depends on; `node` is `None` for all nodes.
     Fault {
         at: i64,
         until: i64,
         kind: String,
         node: Option<usize>,
-        /// The number that the node had, if it was known.
+        /// The node's number at that time, if it was known.
         number: Option<u16>,
     },
-    /// The clock of a node was set so many microseconds ahead of the right time.
+    /// The clock of a node was set this many microseconds ahead of the right time.
     Clock { at: i64, node: usize, ahead: i64 },
-    /// What a node used.
+    /// The resources that a node used.
     Usage {
         at: i64,
         node: usize,
@@ -91,15 +91,15 @@ pub enum Entry {
     },
     /// The faults are over and everything is up.
     Lifted { at: i64 },
-    /// Nothing is owed any more; false: the time for it ran out.
+    /// Nothing is owed any more; `whole` is false if the time for it ran out.
     Drained { at: i64, whole: bool },
-    /// An event as the store has it in the end.
+    /// An event in the final store.
     Event {
         id: i64,
         request: String,
         webhooks: Vec<i64>,
     },
-    /// An attempt as the store has it.
+    /// An attempt in the final store.
     Attempt {
         delivery: i64,
         number: i32,
@@ -107,18 +107,18 @@ pub enum Entry {
         started_at: i64,
         error: Option<String>,
     },
-    /// An event that is fetched, as the store has it in the end, and how many deliveries it has.
+    /// An event for a pull webhook in the final store, and its number of deliveries.
     Fetched { event: i64, webhooks: usize },
-    /// Something that a call made, as the store has it: how many lines of the audit log tell of its making, and, of a webhook, how
-    /// many secrets it has.
+    /// A resource in the final store that a call created: the number of audit entries of its creation, and for a
+    /// webhook the number of its secrets.
     Made {
         name: String,
         lines: usize,
         secrets: Option<usize>,
     },
-    /// A delivery that ended without an attempt's doing.
+    /// A delivery that ended without an attempt.
     Ending { delivery: i64, reason: String },
-    /// A delivery that still waits.
+    /// A delivery that is still pending.
     Pending { delivery: i64 },
 }
 
@@ -131,7 +131,7 @@ impl History {
     /// Begins the history of a run.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// Fails if the file cannot be created.
     pub fn create(directory: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let file = File::create(directory.join(FILE))?;
@@ -143,24 +143,24 @@ impl History {
     /// Adds an entry.
     pub fn add(&self, entry: &Entry) {
         let mut file = self.file.lock();
-        let mut line = serde_json::to_vec(entry).expect("an entry serialises");
+        let mut line = serde_json::to_vec(entry).expect("an entry can be serialised");
         line.push(b'\n');
         file.write_all(&line).expect("the history can be written");
     }
 
-    /// Everything is in the file.
+    /// Writes all entries to the file.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the file cannot be written.
     pub fn flush(&self) -> std::io::Result<()> {
         self.file.lock().flush()
     }
 }
 
-/// Reads a history back.
+/// Reads a history.
 ///
 /// # Errors
-/// When it cannot be read, or a line is no entry.
+/// Fails if the history cannot be read, or a line is not an entry.
 pub fn read(directory: &Path) -> anyhow::Result<Vec<Entry>> {
     let file = BufReader::new(File::open(directory.join(FILE))?);
     file.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()

@@ -1,5 +1,5 @@
-//! Callers that leave: they make calls that change something and cancel them after some milliseconds, and fetch deliveries whose
-//! acknowledgements they cut short likewise. Each of their changes must be whole or absent.
+//! Callers that leave: they make calls that change something and cancel them after some milliseconds, and they pull
+//! deliveries and cancel the acknowledgements likewise. Each of their changes must be complete or absent.
 
 use std::{
     sync::{
@@ -30,17 +30,17 @@ use crate::{
 };
 
 const ORGANIZATION: &str = "organizations/leavers";
-/// Organizations that are made by the way begin so.
+/// The prefix of organizations that these calls create.
 const PREFIX: &str = "left-";
-/// The type of the events that are fetched.
+/// The type of the pulled events.
 pub(crate) const EVENT_TYPE: &str = "left";
 const PAUSE: Duration = Duration::from_millis(40);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How long fetched deliveries are leased.
+/// The lease of pulled deliveries.
 const LEASE_SECONDS: i64 = 3;
 
 pub(crate) struct Leavers {
-    /// Only fetches and acknowledges from then on.
+    /// From then on it only pulls and acknowledges.
     settles: Arc<AtomicBool>,
     leaver: Leaver,
     task: JoinHandle<()>,
@@ -57,7 +57,7 @@ struct Leaver {
 }
 
 impl Leavers {
-    /// Installs what they fetch from, and starts them.
+    /// Installs the webhook that they pull from, and starts them.
     pub(crate) async fn start(
         addresses: &Addresses,
         token: &str,
@@ -78,11 +78,12 @@ impl Leavers {
         Ok(Self { settles, leaver, task })
     }
 
-    /// Leaves no more, and deletes what was made by the way. What waits is acknowledged until this value is dropped.
+    /// Stops leaving calls, and deletes the resources that these calls created. Pending deliveries are acknowledged
+    /// until this value is dropped.
     pub(crate) async fn settle(&mut self) {
         self.settles.store(true, Ordering::Release);
         while let Err(error) = self.leaver.delete_all().await {
-            // Somebody is up again soon.
+            // A node will be up again soon.
             self.leaver.channel = None;
             let _ = error;
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -96,7 +97,7 @@ impl Drop for Leavers {
     }
 }
 
-/// Makes a call, and leaves it after a while; `None` where it was left, or failed.
+/// Makes a call, and leaves it after a while; `None` if it was left, or failed.
 macro_rules! leave {
     ($leaver:expr, $client:ident . $method:ident($message:expr)) => {{
         let message = $message;
@@ -168,7 +169,7 @@ impl Leaver {
                 self.round(number).await
             };
             if done.is_err() {
-                // Its node is down, or cut off.
+                // The node is down or unreachable.
                 self.channel = None;
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
@@ -287,7 +288,7 @@ impl Leaver {
         Ok(())
     }
 
-    /// Deletes what was made by the way: nothing may be owed to it in the end.
+    /// Deletes the resources that the calls created, so that nothing is owed to them in the end.
     async fn delete_all(&mut self) -> anyhow::Result<()> {
         let of_ours = ListWebhooksRequest {
             parent: ORGANIZATION.to_owned(),

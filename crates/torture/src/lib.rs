@@ -1,19 +1,19 @@
-//! The fault harness: real servers on a real store, publishers that note every acknowledgement, receivers that note every
-//! arrival and misbehave, faults drawn from a seed, and a checker that reads the one history they all write.
+//! The fault harness: real servers on a real store, publishers that record every acknowledgement, receivers that record
+//! every arrival and misbehave, faults chosen by a seed, and a checker that reads the history which they all write.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! | --- | --- |
-//! | [`history`] | what happened: one JSON line an entry |
+//! | [`history`] | the history of a run: one JSON line per entry |
 //! | [`run`] | a run from start to verdict |
-//! | `nodes` | the servers, each with its way to PostgreSQL |
+//! | `nodes` | the servers, each with its own connection to PostgreSQL |
 //! | `publisher`, `receivers` | the two ends |
 //! | `changer` | changes URL and state of webhooks under the load |
-//! | `leavers`, `made` | callers that leave in the middle of their calls, and what they made |
-//! | `faults` | what goes wrong, and when |
-//! | `dump` | what the store says in the end |
-//! | [`checker`] | the promises, as figures and breaches |
-//! | [`aged`] | an installation as months would leave it, and what is then done to it |
-//! | `disk` | a file system of the run's own, which can be full |
+//! | `leavers`, `made` | callers that leave in the middle of their calls, and the resources that they created |
+//! | `faults` | the faults of a run |
+//! | `dump` | the final content of the store |
+//! | [`checker`] | the guarantees, as figures and breaches |
+//! | [`aged`] | an installation as months of use would leave it, and the steps that it goes through |
+//! | `disk` | a separate file system, which can be full |
 //! | `drills` | single faults, repeated and timed |
 //! | `power_loss` | SQLite's files as they could be after a loss of power |
 
@@ -41,14 +41,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Microseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the harness has the right time, whatever its servers have"
+    reason = "the harness uses the real time, whatever clocks its servers have"
 )]
 pub(crate) fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Random numbers that a seed decides: SplitMix64.
+/// Pseudorandom numbers from a seed: SplitMix64.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -65,7 +65,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// One of `0..bound`.
+    /// A number of `0..bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
     }

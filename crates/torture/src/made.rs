@@ -1,4 +1,5 @@
-//! What calls made whose callers left, as the store has it: read past the server, by SQL that is the same on both stores.
+//! The resources in the final store that calls created whose callers left, read without the server, by SQL that is the
+//! same on both stores.
 
 use diesel::{QueryableByName, RunQueryDsl as _, sql_types};
 use hookwright_domain::id::WebhookId;
@@ -43,7 +44,7 @@ async fn rows(place: &Place, query: &str) -> anyhow::Result<Vec<Row>> {
     }
 }
 
-/// Adds to the history what was made, and which events are fetched.
+/// Adds these resources, and the pulled events, to the history.
 pub(crate) async fn dump(place: &Place, history: &History) -> anyhow::Result<()> {
     for row in rows(place, FETCHED).await? {
         history.add(&Entry::Fetched {

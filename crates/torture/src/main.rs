@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hookwright_torture::{PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run};
 
-/// Makes faults, and checks that nothing accepted is lost
+/// Makes faults, and checks that no accepted event is lost
 #[derive(Parser)]
 #[command(name = "hookwright-torture", version)]
 struct Cli {
@@ -17,105 +17,107 @@ struct Cli {
 enum Command {
     /// Make faults for a while, then check
     Run {
-        /// For how long faults are made
+        /// How many seconds faults are made
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         #[command(flatten)]
         common: Common,
     },
-    /// Kill one of the nodes again and again, and measure how long it takes until the others have taken over
+    /// Kill one of the nodes several times, and measure how long the other nodes take to take over
     Kills {
-        /// How often
+        /// How many times
         #[arg(long, default_value_t = 10)]
         count: usize,
         #[command(flatten)]
         common: Common,
     },
-    /// Restart one node after the other under load
+    /// Restart the nodes one at a time under load
     Rolling {
-        /// How many rounds
+        /// The number of rounds
         #[arg(long, default_value_t = 2)]
         rounds: usize,
         #[command(flatten)]
         common: Common,
     },
-    /// Put SQLite's files together as they could be after a loss of power, and look for what was acknowledged
+    /// Reconstruct SQLite's files as they could be after a loss of power, and check that acknowledged events are in
+    /// them
     PowerLoss {
-        /// How many events to publish
+        /// The number of events to publish
         #[arg(long, default_value_t = 1_500)]
         events: usize,
-        /// How many moments to look at
+        /// The number of moments to check
         #[arg(long, default_value_t = 20)]
         points: usize,
-        /// On how many of them a server is started, which must deliver whatever is there
+        /// The number of moments with a server that is started on the files, and must deliver everything in them
         #[arg(long, default_value_t = 5)]
         started: usize,
-        /// Decides the moments, and what is lost
+        /// The seed of the moments, and of the lost writes
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// The server; hookwright beside this program unless told
+        /// The server [default: hookwright beside this program]
         #[arg(long)]
         server: Option<PathBuf>,
-        /// Plant a bug in the server, to see it found: ack-before-commit, early-checkpoint
+        /// Plant a bug in the server, which must be detected: ack-before-commit, early-checkpoint
         #[arg(long)]
         plant: Option<String>,
     },
-    /// Build what months would build, then restart, kill, upgrade, cut back, discard, delete and fill the disk under load
+    /// Build an installation that months would build, then restart, kill, upgrade, shorten, discard, delete and fill
+    /// the disk under load
     Aged {
-        /// Where it is stored
+        /// The store
         #[arg(long, value_enum, default_value_t = Store::Sqlite)]
         store: Store,
-        /// How much there is: small takes about a minute, full an hour
+        /// The size: small takes about a minute, full an hour
         #[arg(long, value_enum, default_value_t = Size::Full)]
         scale: Size,
-        /// How many nodes, on PostgreSQL
+        /// The number of nodes, on PostgreSQL
         #[arg(long, default_value_t = 2)]
         nodes: usize,
-        /// Decides payloads
+        /// The seed of the payloads
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Only the steps whose name begins so, after the first start; repeatable
+        /// Only the steps whose names have this prefix, after the first start; repeatable
         #[arg(long = "step", value_name = "NAME")]
         steps: Vec<String>,
-        /// The server: a build for development; hookwright beside this program unless told
+        /// The server, a development build [default: hookwright beside this program]
         #[arg(long)]
         server: Option<PathBuf>,
-        /// Where history and report go
+        /// The directory of the history and the report
         #[arg(long, default_value = "target/torture-aged")]
         out: PathBuf,
     },
     /// Check the history of a run again
     Check {
-        /// Its directory
+        /// The directory of the history
         directory: PathBuf,
     },
 }
 
 #[derive(Args)]
 struct Common {
-    /// How many nodes, on PostgreSQL
+    /// The number of nodes, on PostgreSQL
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// Where they store
+    /// The store
     #[arg(long, value_enum, default_value_t = Store::Postgres)]
     store: Store,
-    /// Decides faults and payloads
+    /// The seed of the faults and payloads
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The server: a build for development; hookwright beside this program unless told
+    /// The server, a development build [default: hookwright beside this program]
     #[arg(long)]
     server: Option<PathBuf>,
-    /// Where history and report go
+    /// The directory of the history and the report
     #[arg(long, default_value = "target/torture")]
     out: PathBuf,
-    /// Plant a bug in the servers, to see it found: ack-before-commit, forget-adopted-batch, wall-clock-due,
+    /// Plant a bug in the servers, which must be detected: ack-before-commit, forget-adopted-batch, wall-clock-due,
     /// old-connection
     #[arg(long)]
     plant: Option<String>,
-    /// How long each of the six publishers pauses between two calls, in milliseconds
+    /// The pause of each of the six publishers between two calls, in milliseconds
     #[arg(long, default_value_t = 80)]
     pause_ms: u64,
-    /// Leave out the callers that leave in the middle of their calls
+    /// Omit the callers that leave in the middle of their calls
     #[arg(long)]
     without_leavers: bool,
 }
@@ -161,7 +163,7 @@ fn main() -> anyhow::Result<ExitCode> {
             let (times, verdict) = runtime.block_on(kills(&common.options(0)?, count))?;
             let median = times.get(times.len() / 2).copied().unwrap_or_default();
             println(&format!(
-                "until everything of a killed node had arrived: median {median} ms, all {times:?}"
+                "until all deliveries of a killed node had arrived: median {median} ms, all {times:?}"
             ));
             Ok(tell(&verdict))
         }
@@ -251,7 +253,7 @@ fn tell(verdict: &Verdict) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the command was asked for")]
+#[expect(clippy::print_stdout, reason = "the output that the command was asked for")]
 fn println(text: &str) {
     println!("{text}");
 }

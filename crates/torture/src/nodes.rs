@@ -1,4 +1,5 @@
-//! The servers of a run: started, killed, frozen and started again, each with its data directory and its way to the store.
+//! The servers of a run: started, killed, frozen and restarted, each with its data directory and its connection to the
+//! store.
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,20 +15,20 @@ use crate::{
     now_us,
 };
 
-/// All nodes of a run share it.
+/// The master key that all nodes of a run share.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 /// The same in bytes.
 pub(crate) const MASTER_KEY_BYTES: &[u8; 32] = b"01234567890123456789012345678901";
-/// How long a node may take to start: PostgreSQL may be away meanwhile.
+/// How long a node may take to start. PostgreSQL may be down meanwhile.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How many retries a delivery has: more than the faults of a run can use up.
 const RETRIES: usize = 60;
 
-/// Where the nodes of a run store.
+/// The store of a run's nodes.
 pub(crate) enum Place {
-    /// Each run has one file; one node.
+    /// One file per run, and one node.
     Sqlite { directory: PathBuf },
-    /// One database, which the harness may stop and start.
+    /// One database, which the harness can stop and start.
     Postgres {
         cluster: Arc<PostgresCluster>,
         database: TestDatabase,
@@ -39,11 +40,11 @@ pub(crate) struct Node {
     pub(crate) proxy: Option<Proxy>,
     server: Option<TestServer>,
     data: PathBuf,
-    /// The number of the node when it was last asked.
+    /// The number of the node when it was last requested.
     pub(crate) number: Option<u16>,
 }
 
-/// Where publishers find the nodes: an address each, none while it is down.
+/// The addresses of the nodes, for publishers; `None` for a node that is down.
 pub(crate) type Addresses = Arc<Mutex<Vec<Option<String>>>>;
 
 pub(crate) struct Nodes {
@@ -51,7 +52,7 @@ pub(crate) struct Nodes {
     pub(crate) nodes: Vec<Node>,
     pub(crate) addresses: Addresses,
     token: String,
-    /// Flags and values that every node gets when it starts.
+    /// Flags and values that every node is started with.
     pub(crate) settings: Vec<(&'static str, String)>,
     binary: PathBuf,
     plant: Option<String>,
@@ -70,7 +71,7 @@ impl Nodes {
         history: Arc<History>,
     ) -> anyhow::Result<Self> {
         let place = if postgres {
-            // PostgreSQL runs as a user of its own.
+            // PostgreSQL runs as another user.
             std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
             let cluster = Arc::new(PostgresCluster::start_in(directory.path(), &[]).await?);
             let database = cluster.create_database().await?;
@@ -109,7 +110,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// The store, to be filled while no node runs.
+    /// The store, which can be filled while no node runs.
     pub(crate) fn past(&self) -> Past {
         match &self.place {
             Place::Sqlite { directory } => Past::Sqlite(directory.join("hookwright.db")),
@@ -129,7 +130,7 @@ impl Nodes {
         self.nodes[index].server.as_mut().is_some_and(TestServer::is_running)
     }
 
-    /// Starts a node that is down; with a point at which it is to die, if that is given.
+    /// Starts a node that is down. With `failpoint`, it dies at that point.
     pub(crate) async fn up(&mut self, index: usize, failpoint: Option<&str>) -> anyhow::Result<()> {
         let begun = std::time::Instant::now();
         self.nodes[index].server = None;
@@ -149,7 +150,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Brings the schema up to date while no node runs, however long that takes: `hookwright migrate`.
+    /// Migrates the schema while no node runs, without a time limit: `hookwright migrate`.
     pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
         let mut command = tokio::process::Command::new(&self.binary);
         command.arg("migrate").kill_on_drop(true);
@@ -207,7 +208,7 @@ impl Nodes {
         self._directory.path().join(format!("clock-{index}"))
     }
 
-    /// Sets the clock of a node's machine so many seconds ahead of the right time.
+    /// Sets the clock of a node's machine to the right time plus this many seconds.
     pub(crate) fn set_clock(&self, index: usize, seconds: i64) -> anyhow::Result<()> {
         let file = self.clock_file(index);
         let half = file.with_extension("half");
@@ -221,7 +222,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The number that a node has, by its name.
+    /// The number of a node, looked up by its name.
     pub(crate) async fn ask_number(&self, index: usize) -> anyhow::Result<u16> {
         let server = self.nodes[index].server.as_ref().context("the node is down")?;
         let mut service = NodeServiceClient::new(channel(server.grpc_address()).await?);
@@ -257,7 +258,7 @@ impl Nodes {
         self.nodes[index].server.as_ref().map_or(Ok(()), TestServer::thaw)
     }
 
-    /// Notes what every node uses.
+    /// Records the resources that every node uses.
     pub(crate) fn note_usage(&self) {
         for node in &self.nodes {
             let Some(server) = &node.server else { continue };
@@ -278,7 +279,7 @@ impl Nodes {
         }
     }
 
-    /// What the servers have written to standard error, of those that are up.
+    /// The standard error of the servers that are up.
     pub(crate) fn logs(&self) -> String {
         let of = |node: &Node| {
             let text = node.server.as_ref().map(TestServer::stderr).unwrap_or_default();

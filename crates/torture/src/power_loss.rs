@@ -1,9 +1,11 @@
-//! Power loss, imitated for SQLite. SIGKILL alone does not test durability, for the page cache survives it. Here the server runs
-//! under `strace`, which notes every write and every sync; from that the files are put together as they could have been at
-//! some moment: what was synced by then, and of what was written since some parts, torn, and some not at all. Whatever was
-//! acknowledged before that moment must be there.
+//! Simulated power loss for SQLite. SIGKILL alone does not test durability, because the page cache survives it. Here
+//! the server runs under `strace`, which records every write and every sync. From that record the files are
+//! reconstructed as they could have been at some moment: everything that was synced by then, and of the later writes
+//! some completely, some torn, and some not at all. Every event that was acknowledged before that moment must be in the
+//! files.
 //!
-//! A file's existence counts as durable once it was made; the index of the write-ahead log (`-shm`) holds nothing durable.
+//! The creation of a file counts as durable at once. The index of the write-ahead log (`-shm`) contains nothing
+//! durable.
 
 mod image;
 mod trace;
@@ -30,13 +32,13 @@ use crate::{
     run::install,
 };
 
-/// How long each publisher pauses between two calls.
+/// The pause of each publisher between two calls.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How much later receivers answer while events are published.
+/// The delay of the receivers' responses while events are published.
 const LATE: Duration = Duration::from_secs(3);
 /// How long publishing under `strace` may take.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(300);
-/// How long a server that was started on an image may take to bring everything to its end.
+/// How long a server that was started on an image may take to finish all deliveries.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(QueryableByName)]
@@ -51,40 +53,40 @@ struct Id {
     id: i64,
 }
 
-/// What is to be done.
+/// The options of a power-loss run.
 #[derive(Clone, Debug)]
 pub struct PowerLoss {
-    /// How many events to publish, at least.
+    /// The number of events to publish, at least.
     pub events: usize,
-    /// How many moments to look at.
+    /// The number of moments to check.
     pub points: usize,
-    /// On how many of them a server is started, which must then deliver whatever is in the store.
+    /// The number of moments with a server that is started on the image, and must deliver everything in the store.
     pub started: usize,
-    /// Decides the moments, and what is lost.
+    /// The seed of the moments, and of the lost writes.
     pub seed: u64,
     /// A bug to plant in the server.
     pub plant: Option<String>,
 }
 
-/// What came of it.
+/// The result of a power-loss run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Events that were acknowledged.
     pub acknowledged: usize,
-    /// Writes that were noted.
+    /// Writes that were recorded.
     pub writes: usize,
-    /// Writes that were dropped or torn, over all moments.
+    /// Writes that were dropped or torn, summed over all moments.
     pub dropped: usize,
-    /// Deliveries that servers on images brought to their end.
+    /// Deliveries that servers on images finished.
     pub resumed: i64,
-    /// What was acknowledged and is not there, or is there and not delivered, in words.
+    /// Acknowledged events that are missing, and stored events that were not delivered, as text.
     pub lost: Vec<String>,
 }
 
-/// Publishes events to a server under `strace`, and looks at what would be left of them.
+/// Publishes events to a server under `strace`, and checks what would be left of them.
 ///
 /// # Errors
-/// When `strace` is not there, or a server does not start.
+/// Fails if `strace` is not installed, or a server does not start.
 pub async fn power_loss(server: &Path, options: &PowerLoss) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let (data, log) = (directory.path().join("data"), directory.path().join("strace.log"));
@@ -104,7 +106,7 @@ pub async fn power_loss(server: &Path, options: &PowerLoss) -> anyhow::Result<Ou
         Some(retries()),
     )
     .await?;
-    // Whatever is published is in memory for a while, and on its way through every part of the store.
+    // Every delivery is in memory for a while, and passes through every part of the store.
     receivers.set_delay(LATE);
     publish(&traced, &history, options).await?;
     traced.kill9().await?;
@@ -140,14 +142,14 @@ fn builder(server: &Path, data: &Path) -> TestServerBuilder {
     TestServer::builder(server).allow("127.0.0.0/8").data_directory(data)
 }
 
-/// Soon and often: whatever an image holds is then brought to its end while somebody looks.
+/// Retries that are soon and frequent, so that a server on an image finishes its deliveries within the time limit.
 fn retries() -> RetrySchedule {
     RetrySchedule {
         delays: vec![prost_types::Duration { seconds: 1, nanos: 0 }; 50],
     }
 }
 
-/// Publishes until enough is acknowledged.
+/// Publishes until enough events are acknowledged.
 async fn publish(server: &TestServer, history: &Arc<History>, options: &PowerLoss) -> anyhow::Result<()> {
     let addresses = Arc::new(Mutex::new(vec![Some(server.grpc_address().to_owned())]));
     let mut publishers = Publishers::start(&addresses, &server.token()?, history, options.seed, PAUSE);
@@ -160,7 +162,7 @@ async fn publish(server: &TestServer, history: &Arc<History>, options: &PowerLos
     Ok(())
 }
 
-/// When each event was acknowledged, in that order.
+/// The time of each event's acknowledgement, in that order.
 fn acknowledged(directory: &Path) -> anyhow::Result<Vec<(i64, i64)>> {
     let mut all: Vec<(i64, i64)> = history::read(directory)?
         .into_iter()
@@ -174,7 +176,7 @@ fn acknowledged(directory: &Path) -> anyhow::Result<Vec<(i64, i64)>> {
     Ok(all)
 }
 
-/// The real server recovers the image and delivers whatever it holds.
+/// The real server recovers the image and delivers everything in it.
 async fn deliver(server: &Path, directory: &Path, at: i64, outcome: &mut Outcome) -> anyhow::Result<()> {
     let mut again = builder(server, directory)
         .start()
@@ -194,13 +196,13 @@ async fn deliver(server: &Path, directory: &Path, at: i64, outcome: &mut Outcome
     if owed > 0 {
         outcome
             .lost
-            .push(format!("at {at}: {owed} deliveries are not brought to their end"));
+            .push(format!("at {at}: {owed} deliveries are not finished"));
     }
     again.terminate().await?;
     Ok(())
 }
 
-/// What is beside the database, and written once at the first start.
+/// Copies the files beside the database that were written once, at the first start.
 fn copy_keys(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -222,14 +224,14 @@ fn check(place: &Path, at: i64, expected: impl Iterator<Item = i64>, outcome: &m
     if whole.text != "ok" {
         outcome
             .lost
-            .push(format!("at {at} the file is not whole: {}", whole.text));
+            .push(format!("at {at} the file is corrupt: {}", whole.text));
     }
     let stored: Vec<Id> = diesel::sql_query("SELECT id FROM events").load(&mut conn)?;
     let stored: std::collections::HashSet<i64> = stored.into_iter().map(|row| row.id).collect();
     for event in expected.filter(|event| !stored.contains(event)) {
         outcome
             .lost
-            .push(format!("at {at} event {event} was acknowledged and is not there"));
+            .push(format!("at {at} event {event} was acknowledged and is missing"));
     }
     Ok(())
 }

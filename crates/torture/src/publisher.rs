@@ -1,5 +1,5 @@
-//! The publishers: each owns some keys and publishes the next event of a key once the one before is acknowledged. A try that
-//! fails is repeated with the same request id, on another node, as a client library would.
+//! The publishers: each owns some keys, and publishes the next event of a key when the previous one is acknowledged. A
+//! failed try is repeated with the same request id on another node, as a client library would.
 
 use std::{
     sync::{
@@ -28,11 +28,11 @@ use crate::{
 
 pub(crate) const ORGANIZATION: &str = "organizations/torture";
 pub(crate) const EVENT_TYPE: &str = "step";
-/// How many publishers there are.
+/// The number of publishers.
 const PUBLISHERS: usize = 6;
-/// How many events one call carries, where it carries several.
+/// The number of events in a call that contains several.
 const BATCH: usize = 5;
-/// One event in so many is one that is refused for good.
+/// One event in this many is one that the server refuses permanently.
 const BAD_EVERY: usize = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,14 +60,14 @@ struct Publisher {
     round: u64,
 }
 
-/// An event on its way.
+/// An event that is being published.
 #[derive(Clone)]
 struct Draft {
     request: PublishEventRequest,
 }
 
 impl Publishers {
-    /// Starts them; `pause` between one call and the next.
+    /// Starts the publishers, with this pause between two calls.
     pub(crate) fn start(
         addresses: &Addresses,
         token: &str,
@@ -78,7 +78,7 @@ impl Publishers {
         Self::start_round(addresses, token, history, seed, pause, 0)
     }
 
-    /// The same for another round of a run: its request ids and keys are none of the rounds before.
+    /// Starts the publishers of another round, whose request ids and keys differ from those of earlier rounds.
     pub(crate) fn start_round(
         addresses: &Addresses,
         token: &str,
@@ -117,12 +117,13 @@ impl Publishers {
         }
     }
 
-    /// The calls that published since this was last asked.
+    /// The calls that published an event since the last time.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock())
     }
 
-    /// Ends them, each after the call that it is about. Those are repeated until they succeed: somebody must be up.
+    /// Stops the publishers, each after its current call. Calls are repeated until they succeed, so at least one node
+    /// must be up.
     pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
         for task in self.tasks.drain(..) {
@@ -149,7 +150,7 @@ impl Publisher {
         }
     }
 
-    /// The next event: some keys take turns, so that one call holds several events of one key now and then.
+    /// The next event. Some keys alternate, so that one call sometimes contains several events of one key.
     fn draft(&mut self) -> Draft {
         self.count += 1;
         let (round, index) = (self.round, self.index);
@@ -184,10 +185,10 @@ impl Publisher {
         });
     }
 
-    /// Publishes until everything is acknowledged.
+    /// Publishes until all events are acknowledged.
     async fn publish(&mut self, mut drafts: Vec<Draft>) {
         let mut tries = 0;
-        // For a caller a call takes as long as it is not answered, repeats included.
+        // For a caller, a call lasts until it is answered, including repeats.
         let first = (now_us(), Instant::now());
         while !drafts.is_empty() {
             tries += 1;
@@ -197,7 +198,7 @@ impl Publisher {
                 1 => self.batch(&drafts).await,
                 _ => self.stream(&drafts).await,
             };
-            // A batch is answered although none of its events was stored.
+            // A batch gets an answer even if none of its events was stored.
             let refused = || Status::unavailable("no event of the call was stored");
             let stored = |results: Vec<Option<_>>| {
                 if results.iter().any(Option::is_some) {
@@ -247,7 +248,7 @@ impl Publisher {
 
     async fn publish_bad(&mut self) {
         let mut draft = self.draft();
-        // The number is used up, so that the key has a hole and no repeat.
+        // The refused event uses up its number, so the key gets a gap and no repeat.
         draft.request.event_type = "unregistered".to_owned();
         let code = loop {
             match self.unary(&draft).await {
@@ -269,7 +270,7 @@ impl Publisher {
         });
     }
 
-    /// A client of some node that is up.
+    /// A client of any node that is up.
     async fn client(&mut self) -> Result<EventServiceClient<Channel>, Status> {
         if let Some(client) = &self.client {
             return Ok(client.clone());
@@ -308,7 +309,7 @@ impl Publisher {
         let request = self.authorized(tokio_stream::iter(requests))?;
         let mut responses = client.publish_stream(request).await?.into_inner();
         let mut results = vec![None; drafts.len()];
-        // What was acknowledged before the stream broke stays acknowledged; the rest is repeated.
+        // Events that were acknowledged before the stream broke stay acknowledged; the others are repeated.
         while let Ok(Some(response)) = responses.message().await {
             for ack in response.acks {
                 let place = usize::try_from(ack.sequence).unwrap_or(0).wrapping_sub(1);

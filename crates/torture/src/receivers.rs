@@ -1,4 +1,5 @@
-//! The receivers: one HTTP server with a path for each webhook, which notes every arrival and misbehaves as its path says.
+//! The receivers: one HTTP server with a path for each webhook, which records every arrival and misbehaves according to
+//! its path.
 
 use std::{
     collections::HashSet,
@@ -27,16 +28,16 @@ use crate::{
     now_us,
 };
 
-/// How the receiver of a webhook behaves.
+/// The behaviour of a webhook's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Takes everything.
+    /// Accepts every request.
     Steady,
     /// Answers one in ten with 500.
     Flaky,
     /// Takes 30 ms.
     Slow,
-    /// Reads one in twenty and closes without an answer.
+    /// Reads one request in twenty and closes the connection without an answer.
     Silent,
 }
 
@@ -53,7 +54,7 @@ pub(crate) const WEBHOOKS: [(&str, Manner, bool); 6] = [
 /// The path of the webhook that moves between the receiver's two addresses.
 pub(crate) const MOVED: &str = "moved";
 
-/// What every payload says.
+/// The fields of every payload.
 #[derive(Deserialize)]
 struct Payload {
     request: String,
@@ -62,7 +63,7 @@ struct Payload {
 }
 
 pub(crate) struct Receivers {
-    /// The second one is for what moves.
+    /// The second address is for the webhook that moves.
     addresses: [SocketAddr; 2],
     shared: Arc<Shared>,
 }
@@ -71,24 +72,24 @@ struct Shared {
     history: Arc<History>,
     random: Mutex<Random>,
     down: AtomicBool,
-    /// How much later everything is answered, in milliseconds.
+    /// The delay of all responses, in milliseconds.
     delay_ms: AtomicU64,
     /// The webhook that each path belongs to.
     webhooks: Mutex<std::collections::HashMap<String, i64>>,
     arrivals: AtomicU64,
-    /// By webhook, as they are in [`WEBHOOKS`].
+    /// By webhook, in the order of [`WEBHOOKS`].
     counts: [AtomicU64; WEBHOOKS.len()],
     wave: Mutex<Wave>,
 }
 
-/// What comes after a node was killed of what it had accepted before.
+/// The arrivals, after a node was killed, of events that it had accepted before.
 #[derive(Default)]
 struct Wave {
     number: Option<u16>,
     killed_at: i64,
-    /// Deliveries that have come; those of ordered webhooks wait for others by intent, and do not count.
+    /// Deliveries that have arrived. Those of ordered webhooks do not count, because they wait for others by design.
     seen: HashSet<i64>,
-    /// When the last of them came for the first time.
+    /// When the last of them arrived for the first time.
     last: i64,
 }
 
@@ -128,12 +129,12 @@ impl Receivers {
         self.url_at(0, name)
     }
 
-    /// The path at one of the addresses.
+    /// The URL of a path at one of the addresses.
     pub(crate) fn url_at(&self, home: usize, name: &str) -> String {
         format!("http://{}/{name}", self.addresses[home])
     }
 
-    /// The path belongs to this webhook.
+    /// Assigns a path to a webhook.
     pub(crate) fn belongs(&self, name: &str, webhook: i64) {
         self.shared.webhooks.lock().insert(name.to_owned(), webhook);
     }
@@ -143,18 +144,18 @@ impl Receivers {
         self.shared.webhooks.lock().get(name).copied()
     }
 
-    /// Nobody answers while they are down: every connection is closed at once.
+    /// Takes the receivers down or up. While they are down, every connection is closed at once.
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Release);
     }
 
-    /// Everything is answered so much later from now on.
+    /// Delays all responses from now on.
     pub(crate) fn set_delay(&self, delay: Duration) {
         let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.shared.delay_ms.store(ms, Ordering::Release);
     }
 
-    /// How many requests came for each webhook.
+    /// How many requests arrived for each webhook.
     pub(crate) fn counts(&self) -> [u64; WEBHOOKS.len()] {
         std::array::from_fn(|place| self.shared.counts[place].load(Ordering::Acquire))
     }
@@ -163,7 +164,7 @@ impl Receivers {
         self.shared.arrivals.load(Ordering::Acquire)
     }
 
-    /// The node of this number is killed now: watches what comes of what it had accepted.
+    /// Begins to watch the arrivals of events that the node with this number, which is being killed, had accepted.
     pub(crate) fn watch_wave(&self, number: u16, killed_at: i64) {
         *self.shared.wave.lock() = Wave {
             number: Some(number),
@@ -172,7 +173,7 @@ impl Receivers {
         };
     }
 
-    /// How much of it has come, and when the last of it came for the first time.
+    /// How many of them have arrived, and when the last one arrived for the first time.
     pub(crate) fn wave(&self) -> (usize, i64) {
         let wave = self.shared.wave.lock();
         (wave.seen.len(), wave.last)
@@ -191,7 +192,7 @@ async fn listen(listener: TcpListener, home: usize, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, home, Arc::clone(&shared)));
-            // An error is how a connection is closed without an answer.
+            // Returning an error closes the connection without an answer.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -200,7 +201,7 @@ async fn listen(listener: TcpListener, home: usize, shared: Arc<Shared>) {
     }
 }
 
-/// The connection is to be closed.
+/// An error that closes the connection.
 #[derive(Debug)]
 struct Closed;
 

@@ -28,31 +28,31 @@ use crate::{
     receivers::{Manner, Receivers, WEBHOOKS},
 };
 
-/// How long the backlog may take to drain once the faults are over: a dev build on a busy machine.
+/// How long the backlog may take to drain once the faults are over, for a development build on a busy machine.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(240);
 
-/// What a run is told.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server's binary: a build for development, for the failpoints.
+    /// The server's binary: a development build, which has the failpoints.
     pub server: PathBuf,
-    /// For how long faults are made.
+    /// How long faults are made.
     pub seconds: u64,
-    /// How many nodes; one on SQLite.
+    /// The number of nodes; one on SQLite.
     pub nodes: usize,
     /// PostgreSQL, or SQLite.
     pub postgres: bool,
-    /// Decides faults and payloads.
+    /// The seed of the faults and payloads.
     pub seed: u64,
-    /// Where the history and the report go.
+    /// The directory of the history and the report.
     pub out: PathBuf,
-    /// A bug to plant in the servers: the run must then end in a breach.
+    /// A bug to plant in the servers. The run must then end in a breach.
     pub plant: Option<String>,
-    /// How long a publisher pauses between two calls.
+    /// The pause of a publisher between two calls.
     pub pause: Duration,
     /// Whether callers that leave in the middle of their calls take part.
     pub leavers: bool,
-    /// Say what happens on standard error.
+    /// Print the progress on standard error.
     pub verbose: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Run {
     pub(crate) receivers: Receivers,
     pub(crate) history: Arc<History>,
     pub(crate) disk: Option<Disk>,
-    /// The run is about what was published from this id on.
+    /// The run concerns events that were published from this id on.
     pub(crate) first: i64,
     verbose: bool,
     begun: Instant,
@@ -77,7 +77,7 @@ impl Run {
         Ok(run)
     }
 
-    /// The same, with everything that is stored in a directory.
+    /// The same, with all data in a given directory.
     pub(crate) async fn begin(options: &Options, directory: tempfile::TempDir) -> anyhow::Result<Self> {
         let first = first_at(now_us());
         let history = Arc::new(History::create(&options.out)?);
@@ -112,7 +112,7 @@ impl Run {
         }
     }
 
-    /// Puts the data directory on a file system of its own, where that can be done: the disk can then be full.
+    /// Moves the data directory to a separate file system, if one can be mounted. Its disk can then be full.
     async fn move_to_small_disk(&mut self) -> Option<Disk> {
         let directory = self.nodes.data_directory(0).to_owned();
         self.nodes.terminate(0).await.ok()?;
@@ -124,7 +124,7 @@ impl Run {
         disk
     }
 
-    /// Starts to change webhooks under the load.
+    /// Starts the changes of webhooks under the load.
     async fn changer(&self, seed: u64) -> anyhow::Result<Changer> {
         Changer::start(
             &self.nodes.addresses,
@@ -161,7 +161,7 @@ impl Run {
         });
     }
 
-    /// Stops the servers in order, and adds what the store says.
+    /// Stops the servers in order, and adds the final content of the store.
     pub(crate) async fn finish(mut self, out: &Path) -> anyhow::Result<()> {
         std::fs::write(out.join("servers.log"), self.nodes.logs())?;
         for index in 0..self.nodes.nodes.len() {
@@ -170,14 +170,14 @@ impl Run {
         dump::dump(&self.nodes.place, &self.history, self.first).await?;
         self.history.flush()?;
         if let Place::Postgres { .. } = self.nodes.place {
-            // The database goes before its cluster.
+            // The database must be dropped before its cluster.
             drop(self.nodes);
         }
         Ok(())
     }
 }
 
-/// Makes the organization, its event type and its webhooks, which repeat by a schedule if one is given.
+/// Creates the organization, its event type and its webhooks, with this retry schedule if one is given.
 pub(crate) async fn install(
     address: &str,
     token: &str,
@@ -229,10 +229,10 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// Runs, and checks what came of it.
+/// Runs, and checks the result.
 ///
 /// # Errors
-/// When the run itself could not be carried out; a breach is in the verdict.
+/// Fails if the run itself could not be carried out. Breaches are in the verdict.
 pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
     let mut run = Run::start(options).await?;
     let mut publishers = run.publishers(options.seed, options.pause);
@@ -269,7 +269,7 @@ pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
 /// Checks the history of a run, and writes the report beside it.
 ///
 /// # Errors
-/// When the history cannot be read, or the report not written.
+/// Fails if the history cannot be read, or the report cannot be written.
 pub fn verdict(out: &Path) -> anyhow::Result<Verdict> {
     let verdict = checker::check(&history::read(out)?);
     std::fs::write(out.join("report.json"), serde_json::to_vec_pretty(&verdict)?)?;
@@ -277,7 +277,7 @@ pub fn verdict(out: &Path) -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
-#[expect(clippy::print_stderr, reason = "what a run says is for people who watch it")]
+#[expect(clippy::print_stderr, reason = "a run prints its progress for the user")]
 pub(crate) fn eprint(text: &str) {
     eprintln!("{text}");
 }

@@ -1,6 +1,7 @@
-//! What months would build, written into a store whose servers are stopped: every row as a server would have written it.
+//! The past of an aged installation, written into the store of stopped servers: every row as a server would have
+//! written it.
 //!
-//! Ids are made of times, so each kind of event has its own stretch of the sequence within a millisecond: none meets another.
+//! Ids contain times, so each kind of event has its own range of the sequence within a millisecond, and no ids collide.
 
 use hookwright_domain::{
     histogram::Histogram,
@@ -14,31 +15,31 @@ use crate::{Random, nodes::MASTER_KEY_BYTES, now_us};
 
 pub(super) const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
-/// The event type of everything that is old.
+/// The event type of all old events.
 pub(super) const AGED_TYPE: &str = "aged";
-/// Nothing listens there.
+/// No process listens at this address.
 const GONE: &str = "http://127.0.0.1:9/gone";
-/// Retries an hour apart: what waits is not attempted again at once.
+/// Retries with a delay of one hour, so that pending deliveries are not attempted again at once.
 const SCHEDULE: &str = "[3600000,3600000,3600000,3600000,3600000,3600000,3600000,3600000,3600000,3600000]";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// How many of the webhooks with something waiting one organization has: one event is owed to all of them.
+/// How many of the webhooks with pending deliveries one organization has. One event is owed to all of them.
 const WAITING_PER_ORGANIZATION: u64 = 100;
 /// Deliveries behind a paused one.
 const FOLLOWERS: u64 = 3;
-/// The abandoned pull webhook never fetched some events of one day of five.
+/// The abandoned pull webhook did not pull some events on one day of five.
 const UNFETCHED_EVERY_DAYS: i64 = 5;
-/// Bytes of a payload that waits.
+/// Bytes of the payload of a pending delivery.
 const PAYLOAD_BYTES: usize = 200;
 /// Rows of configuration that one statement inserts.
 const ROWS: usize = 500;
 
-/// Where in the sequence of a millisecond the events of each kind lie.
+/// Where the events of each kind are in the sequence of a millisecond.
 const BACKLOG: i64 = 1_024;
 const WAITING: i64 = 2_048;
 const UNFETCHED_AT: i64 = 3_072;
 const PAUSED_AT: i64 = 3_200;
 
-/// A stretch of events that are evenly spread over time.
+/// A range of events that are evenly spread over time.
 #[derive(Clone, Copy)]
 struct Span {
     first_us: i64,
@@ -49,7 +50,7 @@ struct Span {
 impl Span {
     fn new(first_us: i64, end_us: i64, count: u64) -> Self {
         let step = (end_us - first_us) / i64::try_from(count.max(1)).unwrap_or(i64::MAX);
-        // Whole milliseconds, as in ids; in a stretch with more events than those, they lie closer to its beginning.
+        // Whole milliseconds, as in ids. If there are more events than milliseconds, they end earlier.
         let step_us = (step / 1_000).max(1) * 1_000;
         Self {
             first_us: first_us / 1_000 * 1_000,
@@ -58,7 +59,7 @@ impl Span {
         }
     }
 
-    /// Columns `n`, `id` and `at`, of the events with these numbers.
+    /// The columns `n`, `id` and `at` of the events with these numbers.
     fn events(&self, past: &Past, numbers: std::ops::Range<u64>, sequence: i64) -> String {
         let (first, step) = (first_at(self.first_us) + sequence, (self.step_us / 1_000) << ID_MS_BITS);
         format!(
@@ -73,7 +74,7 @@ impl Span {
 /// Bits of an id below its milliseconds.
 const ID_MS_BITS: u32 = SEQUENCE_BITS + hookwright_domain::id::NODE_MAX.count_ones();
 
-/// A webhook as it is written.
+/// A webhook to write.
 struct Webhook {
     id: i64,
     organization: i64,
@@ -82,17 +83,17 @@ struct Webhook {
     ordered: bool,
 }
 
-/// What steps are about.
+/// The resources that the steps use.
 pub(super) struct Filled {
     /// The first event of the past.
     pub(super) first_us: i64,
     /// The webhook whose backlog is discarded.
     pub(super) dead: i64,
-    /// The organization that is deleted.
+    /// The organization that a step deletes.
     pub(super) doomed: i64,
-    /// The pull webhook that nobody fetches from.
+    /// The abandoned pull webhook.
     pub(super) pull: i64,
-    /// Days of which something was never fetched.
+    /// How many days have events that were never pulled.
     pub(super) unfetched_days: i64,
 }
 
@@ -120,11 +121,11 @@ struct Filler<'a> {
 /// Fills the store.
 ///
 /// # Errors
-/// When a statement fails.
+/// Fails if a statement fails.
 pub(super) async fn fill(past: &Past, scale: &Scale, say: impl Fn(&str)) -> anyhow::Result<Filled> {
     let now = now_us();
     let first_us = (now.div_euclid(DAY_US) - scale.days + 1) * DAY_US;
-    // Configuration is a day older than the first event.
+    // The configuration is a day older than the first event.
     let place = |n: i64| first_at(first_us - DAY_US) + (n << ID_MS_BITS);
     let filler = Filler {
         past,
@@ -141,9 +142,9 @@ pub(super) async fn fill(past: &Past, scale: &Scale, say: impl Fn(&str)) -> anyh
     };
     past.make_partitions(first_us, first_at).await?;
     filler.configuration(place).await?;
-    say("filling: what is final");
+    say("filling: final deliveries");
     filler.finals().await?;
-    say("filling: what waits");
+    say("filling: pending deliveries");
     filler.backlog().await?;
     filler.waiting(place).await?;
     let unfetched_days = filler.unfetched().await?;
@@ -248,7 +249,7 @@ impl Filler<'_> {
         )
     }
 
-    /// Packed webhooks of an event, as a literal.
+    /// An event's packed list of webhooks, as a literal.
     fn owed(&self, webhooks: &[i64]) -> String {
         let packed: Vec<u8> = webhooks.iter().flat_map(|id| id.to_le_bytes()).collect();
         self.past.bytes(&packed)
@@ -265,9 +266,9 @@ impl Filler<'_> {
         self.past.bytes(payload.as_bytes())
     }
 
-    /// Events of which everything is final: delivered at once, after a retry, failed or cancelled.
+    /// Events whose deliveries are all final: delivered at once, after a retry, failed or cancelled.
     async fn finals(&self) -> anyhow::Result<()> {
-        // Nothing of it is younger than the moment at which the servers were stopped.
+        // All of it is older than the time at which the servers were stopped.
         let span = Span::new(self.first_us, self.now - HOUR_US, self.scale.past / 2);
         let (owed, payload) = (self.owed(&self.healthy), self.payload(self.scale.payload_bytes));
         let [first, second] = self.healthy;
@@ -307,7 +308,7 @@ impl Filler<'_> {
             .await
     }
 
-    /// Deliveries that wait for their next attempt at webhooks whose receivers are gone: one in 25 is due.
+    /// Deliveries that are waiting for a retry at webhooks whose receivers are gone. One in 25 is due.
     async fn backlog(&self) -> anyhow::Result<()> {
         let begin = self.now - self.scale.pending_days * DAY_US;
         let half = self.scale.pending / 2;
@@ -315,7 +316,7 @@ impl Filler<'_> {
             (self.aged, &[self.dead][..], half),
             (self.doomed, &self.dying[..], half / 2),
         ] {
-            // Of an odd millisecond each, so that the two do not meet.
+            // The two ranges use different parts of the sequence, so that their ids do not collide.
             let offset = i64::from(organization == self.doomed) * 512;
             let span = Span::new(begin, self.now - HOUR_US, count);
             let due = format!(
@@ -333,7 +334,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// One event an organization, owed to a hundred webhooks, all of which have failed once.
+    /// One event per organization, owed to a hundred webhooks, whose deliveries have all failed once.
     async fn waiting(&self, place: impl Fn(i64) -> i64) -> anyhow::Result<()> {
         let mut number = 0;
         while number < self.scale.waiting {
@@ -353,7 +354,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Events whose deliveries have all failed once, and wait. `due` may use `n`, `at` and `place`.
+    /// Events whose deliveries have all failed once, and are waiting for a retry. `due` may use `n`, `at` and `place`.
     fn retrying(&self, events: &str, organization: i64, webhooks: &[i64], due: &str) -> String {
         let places: Vec<String> = (0..)
             .zip(webhooks)
@@ -376,7 +377,7 @@ impl Filler<'_> {
         )
     }
 
-    /// What the abandoned pull webhook was never asked for: some on the first day, and on every fifth one after it.
+    /// Events that the abandoned pull webhook never pulled: some on the first day, and on every fifth day after it.
     async fn unfetched(&self) -> anyhow::Result<i64> {
         let (owed, payload, aged, pull) = (
             self.owed(&[self.pull]),
@@ -406,7 +407,7 @@ impl Filler<'_> {
         Ok(days)
     }
 
-    /// Keys of an ordered webhook: the first delivery of each failed for good and holds up the others.
+    /// Keys of an ordered webhook, whose first delivery failed permanently and blocks the others.
     async fn paused(&self) -> anyhow::Result<()> {
         let keys = self.scale.paused_keys;
         let count = keys * (1 + FOLLOWERS);
@@ -443,7 +444,7 @@ impl Filler<'_> {
         self.past.run(&text).await
     }
 
-    /// The audit log, and statistics by the hour.
+    /// The audit log, and hourly statistics.
     async fn records(&self) -> anyhow::Result<()> {
         let lines = self.scale.audit;
         let step = (self.now - HOUR_US - self.first_us) / i64::try_from(lines.max(1))?;

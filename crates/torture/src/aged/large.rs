@@ -1,5 +1,5 @@
-//! Events with large payloads that were acknowledged just before a crash: no row tells of their deliveries yet, so that the next
-//! start has to find them.
+//! Events with large payloads that were acknowledged just before a crash: their deliveries have no rows yet, so the
+//! next start has to find them.
 
 use hookwright_domain::id::{NODE_MAX, SEQUENCE_BITS, first_at};
 use hookwright_storage::FOLLOWS;
@@ -15,7 +15,7 @@ use crate::{
     run::Run,
 };
 
-/// Keys of their own: each holds some of the events, in order.
+/// The keys of these events: each contains some of them, in order.
 const KEYS: u64 = 2;
 
 /// An event to write.
@@ -24,16 +24,16 @@ struct Large<'a> {
     node: u16,
     request: String,
     key: String,
-    /// Whether another one of its key is before it.
+    /// Whether another event of its key precedes it.
     follows: bool,
-    /// What the payload begins with; padding follows, and its end.
+    /// The beginning of the payload, before the padding.
     head: String,
     padding: usize,
     /// The webhooks that it is owed to, and whether each is ordered.
     webhooks: &'a [(i64, bool)],
 }
 
-/// Writes them as events of the node of this number, notes them as acknowledged, and returns their ids.
+/// Writes the events under this node's number, records them as acknowledged, and returns their ids.
 pub(super) async fn write(run: &Run, past: &Past, scale: &Scale, node: u16) -> anyhow::Result<Vec<i64>> {
     let webhooks: Vec<(i64, bool)> = WEBHOOKS
         .iter()
@@ -44,9 +44,9 @@ pub(super) async fn write(run: &Run, past: &Past, scale: &Scale, node: u16) -> a
     for n in 0..scale.large {
         let (request, key, number) = (format!("large-{n}"), format!("large-{}", n % KEYS), n / KEYS + 1);
         let head = format!(r#"{{"request":"{request}","key":"{key}","number":{number},"padding":""#);
-        // SQLite makes the padding two bytes at a time.
+        // SQLite creates the padding two bytes at a time.
         let padding = scale.large_bytes / 2 * 2;
-        // One a millisecond.
+        // One event per millisecond.
         let place = i64::try_from(n)? * (i64::from(NODE_MAX) + 1) + i64::from(node);
         let large = Large {
             id: first + (place << SEQUENCE_BITS),
@@ -79,7 +79,7 @@ pub(super) async fn write(run: &Run, past: &Past, scale: &Scale, node: u16) -> a
 }
 
 impl Large<'_> {
-    /// The event, its request id, and the pending rows that ordered webhooks have from the start.
+    /// The event, its request id, and the pending rows that deliveries to ordered webhooks have from the start.
     fn statements(&self, past: &Past) -> String {
         let Self {
             id,
@@ -98,7 +98,7 @@ impl Large<'_> {
                 "nextval('pending_positions')".to_owned(),
             )
         } else {
-            // Each byte of the blob is two digits.
+            // Each byte of the blob becomes two digits.
             let padding = format!("replace(hex(zeroblob({})), '0', 'x')", padding / 2);
             (format!("CAST('{head}' || {padding} || '\"}}' AS BLOB)"), id.to_string())
         };

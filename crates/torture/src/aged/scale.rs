@@ -1,54 +1,54 @@
-//! How much an aged installation holds, and how long its steps may take.
+//! The scale of an aged installation: the amount of data, and the time limits of the steps.
 
 use std::time::Duration;
 
-/// How old and how large.
+/// The age and the size.
 #[derive(Clone, Debug)]
 pub struct Scale {
-    /// For the report.
+    /// The name in the report.
     pub name: &'static str,
-    /// Deliveries that are final, two an event, spread over `days`.
+    /// Final deliveries, two per event, spread over `days`.
     pub(super) past: u64,
-    /// Bytes of an event's payload. A small past has to stand out from what the load adds meanwhile.
+    /// Bytes of an event's payload. A small past must be distinguishable from the data of the load.
     pub(super) payload_bytes: usize,
     /// Days of the past, each a partition on PostgreSQL.
     pub(super) days: i64,
-    /// The retention that the store is cut back to, in days.
+    /// The shortened retention, in days.
     pub(super) kept_days: i64,
-    /// Deliveries that wait for webhooks whose receiver is gone: half of them in the organization that is deleted.
+    /// Pending deliveries of webhooks whose receiver is gone. Half of them are in the organization that is deleted.
     pub(super) pending: u64,
     /// How many days old the oldest of them is.
     pub(super) pending_days: i64,
-    /// Events that the abandoned pull webhook never fetched, of one day.
+    /// Events per day that the abandoned pull webhook never pulled.
     pub(super) unfetched: u64,
-    /// Webhooks with one delivery that waits.
+    /// Webhooks with one pending delivery.
     pub(super) waiting: u64,
     /// Keys of an ordered webhook whose first delivery is paused.
     pub(super) paused_keys: u64,
-    /// Lines of the audit log.
+    /// Entries of the audit log.
     pub(super) audit: u64,
-    /// Events with large payloads above the watermark: nothing was attempted yet.
+    /// Events with large payloads above the watermark, without an attempt.
     pub(super) large: u64,
-    /// Bytes of such a payload.
+    /// Bytes of a large payload.
     pub(super) large_bytes: usize,
-    /// The file system of the store, in MiB.
+    /// The size of the store's file system, in MiB.
     pub(super) disk_mib: u64,
-    /// For how long publishing is measured before the first step, and in each step at least.
+    /// How long publishing is measured before the first step, and at least in each step.
     pub(super) measured: Duration,
-    /// How often it is looked whether a step is over.
+    /// How often a step's condition is checked.
     pub(super) look: Duration,
     /// How long a step may take.
     pub(super) patience: Duration,
     /// How long a publisher pauses between two calls.
     pub(super) pause: Duration,
-    /// For how long nothing may be published at most, a node that starts included, where that is judged.
+    /// The longest time without a published event, including the start of a node, if that is judged.
     pub(super) silence_max: Duration,
-    /// The most that the p99 of publishing may grow by, where that is judged.
+    /// The largest growth of the p99 of publishing, if that is judged.
     pub(super) ratio_max: Option<f64>,
 }
 
 impl Scale {
-    /// About a minute, for the tests. Publishing is measured and not judged: there are too few calls.
+    /// About a minute, for the tests. Publishing is measured but not judged, because there are too few calls.
     #[must_use]
     pub fn small() -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Scale {
         }
     }
 
-    /// What some months would build.
+    /// As much as some months would build.
     #[must_use]
     pub fn full() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The steps: what operators do to an old installation, and what happens to its machines.
+//! The steps of an aged run: operations on an old installation, and failures of its machines.
 
 use std::{
     sync::atomic::Ordering,
@@ -22,16 +22,16 @@ use crate::{
     run::Run,
 };
 
-/// How long events are kept: for as long as the store is, until the step that shortens it.
+/// How long events are kept: longer than the store's age, until a step shortens it.
 pub(super) const RETENTION: &str = "--retention";
-/// For how long the disk is full at most, where publishers do not notice.
+/// How long the disk stays full if publishers do not notice.
 const FULL: Duration = Duration::from_secs(20);
-/// How many events are published, and as many requests come for each webhook, where all goes on.
+/// How many events must be published, and how many requests each webhook must get, to show that everything works.
 const GOES_ON: u64 = 20;
-/// From this size on the file of SQLite must get smaller; below it, some free pages stay in it for new rows.
+/// An SQLite file of at least this size must shrink. In a smaller one some free pages stay for new rows.
 const FILE_SHRINKS: u64 = 1 << 30;
 
-/// In this order.
+/// The steps in order.
 pub(super) const STEPS: [Kind; 12] = [
     Kind::Start,
     Kind::Restart,
@@ -81,7 +81,7 @@ impl Kind {
         }
     }
 
-    /// Whether every node goes on, with room on its disk.
+    /// Whether the step keeps every node up, with space on its disk.
     pub(super) fn leaves_all_up(self) -> bool {
         matches!(
             self,
@@ -89,7 +89,7 @@ impl Kind {
         )
     }
 
-    /// What the checker knows it as, where it explains that a delivery arrives twice.
+    /// The checker's name of the fault, by which it explains repeated arrivals.
     pub(super) fn fault(self) -> Option<&'static str> {
         match self {
             Self::Restart | Self::Upgrade | Self::Shorten => Some("rolling_restart"),
@@ -102,15 +102,15 @@ impl Kind {
     }
 }
 
-/// What a store takes.
+/// The size of a store.
 #[derive(Clone, Copy)]
 pub(super) struct Stored {
     pub(super) on_disk: u64,
-    /// Without pages of SQLite's file that are free.
+    /// Without free pages of SQLite's file.
     used: u64,
 }
 
-/// How things stand before retention.
+/// The state before retention.
 pub(super) struct BeforeRetention {
     stored: Stored,
     unfetched: i64,
@@ -138,7 +138,7 @@ pub(super) async fn stored(run: &Run) -> anyhow::Result<Stored> {
 }
 
 impl Aged {
-    /// Does a step, and says what was done.
+    /// Runs a step, and returns a description of its result.
     pub(super) async fn work(&mut self, kind: Kind) -> anyhow::Result<String> {
         match kind {
             Kind::Start => self.start().await,
@@ -164,8 +164,8 @@ impl Aged {
         dump::number(&self.run.nodes.place, &format!("SELECT count(*) AS number FROM {what}")).await
     }
 
-    /// Waits until there is no such row; the step's own time limit ends it. The store is asked for one row, for there may be
-    /// millions.
+    /// Waits until there is no such row; the step's time limit ends the wait. Only one row is requested, because there
+    /// may be millions.
     async fn until_none(&self, what: &str) -> anyhow::Result<()> {
         *self.waits_for.lock() = format!("there are still {what}");
         let first = format!("(SELECT 1 FROM {what} LIMIT 1) AS found");
@@ -196,10 +196,10 @@ impl Aged {
             bail!("there are no large payloads");
         };
         let deliveries = i64::try_from(self.large.len() * WEBHOOKS.len())?;
-        "large deliveries are under way".clone_into(&mut self.waits_for.lock());
+        "large deliveries are in flight".clone_into(&mut self.waits_for.lock());
         let of_them = format!("attempts WHERE delivery_id BETWEEN {first} AND {last} + 64 AND delivery_state <> 0");
         let begun = Instant::now();
-        // Others may have come in between: their ids are larger.
+        // Others may have been stored in between: their ids are larger.
         while self.count(&of_them).await? < deliveries {
             tokio::time::sleep(self.scale.look).await;
         }
@@ -221,7 +221,8 @@ impl Aged {
         Ok(format!("a node was away for {:.1} s at most", slowest.as_secs_f64()))
     }
 
-    /// The node that has most of what waits. On PostgreSQL the others take all of it over before it comes back.
+    /// Kills the node with most of the pending deliveries. On PostgreSQL the other nodes take all of them over before
+    /// it returns.
     async fn kill(&mut self) -> anyhow::Result<String> {
         let number = self.run.nodes.ask_number(0).await?;
         let owned = self.count(&format!("pending_deliveries WHERE node = {number}")).await?;
@@ -257,7 +258,8 @@ impl Aged {
         ))
     }
 
-    /// The events that outlive the retention that is cut back to. Whole days: PostgreSQL removes no part of one.
+    /// The events that outlive the shortened retention, by whole days, because PostgreSQL does not remove a part of a
+    /// day.
     fn expired(&self) -> String {
         let before = first_at((now_us() - self.scale.kept_days * DAY_US).div_euclid(DAY_US) * DAY_US);
         let first = first_at(self.filled.first_us);
@@ -267,7 +269,7 @@ impl Aged {
         )
     }
 
-    /// Retention begins with the restart, and is measured from there on while every node is up.
+    /// Retention begins with the restart. It is measured from then on, while every node is up.
     async fn shorten(&mut self) -> anyhow::Result<String> {
         self.before_retention = Some(BeforeRetention {
             stored: self.stored().await?,
@@ -282,14 +284,14 @@ impl Aged {
     }
 
     async fn retention(&mut self) -> anyhow::Result<String> {
-        let before = self.before_retention.take().context("the step before failed")?;
+        let before = self.before_retention.take().context("the previous step failed")?;
         let (events, held, removed) = (before.stored, before.unfetched, before.expired);
         ensure!(
             removed > 0,
             "nothing has outlived its retention: the store was not filled"
         );
         self.until_none(&self.expired()).await?;
-        // Half of what the removed events took, if all took the same.
+        // Half of the removed events' share, if all events have the same size.
         let share = removed as f64 / before.events as f64 / 2.0;
         let smaller = |now: Stored| {
             now.used as f64 <= events.used as f64 * (1.0 - share)
@@ -301,11 +303,12 @@ impl Aged {
         }
         ensure!(
             self.unfetched().await? == held,
-            "deliveries that were never fetched are gone, {held} of them were there"
+            "deliveries that were never pulled are gone; there were {held}"
         );
         let now = self.stored().await?;
         Ok(format!(
-            "{removed} events removed, {} MiB in use before, {} after; {held} unfetched ones of {} days kept",
+            "{removed} events removed, {} MiB in use before, {} after; {held} events of {} days kept that were never \
+             pulled",
             events.used >> 20,
             now.used >> 20,
             self.filled.unfetched_days
@@ -317,7 +320,7 @@ impl Aged {
             .await
     }
 
-    /// As an operator does it: switches the webhook off, and on again without what waits.
+    /// Discards a backlog as an operator does: pauses the webhook, and resumes it without its backlog.
     async fn discard(&mut self) -> anyhow::Result<String> {
         let name = self.filled.dead_name();
         let switch_off = UpdateWebhookRequest {
@@ -334,7 +337,7 @@ impl Aged {
             name,
             discard_backlog: true,
         };
-        // The ping that tells of its return is younger.
+        // The ping that the resumed webhook gets is newer.
         let of_it = format!("webhook_id = {} AND delivery_id < {}", self.filled.dead, self.run.first);
         let waits = format!("pending_deliveries WHERE {of_it}");
         let ended = format!("delivery_endings WHERE {of_it}");
@@ -363,12 +366,13 @@ impl Aged {
         self.until_ended(&waits, &ended, before, begun).await
     }
 
-    /// A call that ends deliveries was answered: waits until it has ended all that waited `before`.
+    /// After a call that ends deliveries was answered: waits until all deliveries that were pending `before` have
+    /// ended.
     async fn until_ended(&self, waits: &str, ended: &str, before: i64, begun: Instant) -> anyhow::Result<String> {
         let answered = begun.elapsed();
         self.until_none(waits).await?;
         let after = self.count(ended).await?;
-        ensure!(after == before, "{before} deliveries waited, {after} were ended");
+        ensure!(after == before, "{before} deliveries were pending, {after} were ended");
         Ok(format!(
             "{before} deliveries, answered after {:.1} s, done after {:.1} s",
             answered.as_secs_f64(),
@@ -381,7 +385,7 @@ impl Aged {
         addresses.iter().flatten().next().cloned().context("a node is up")
     }
 
-    /// The clocks of all nodes are set, and right again later: everything goes on meanwhile, and afterwards.
+    /// Sets the clocks of all nodes, and corrects them later. Everything must keep working in between and afterwards.
     async fn clocks(&mut self, ahead: i64) -> anyhow::Result<String> {
         self.set_clocks(ahead)?;
         let set = self.goes_on().await?;
@@ -389,7 +393,7 @@ impl Aged {
         self.set_clocks(0)?;
         let right = self.goes_on().await?;
         Ok(format!(
-            "every webhook got something {:.1} s after it was set, and {:.1} s after it was right again",
+            "every webhook got requests {:.1} s after the clocks were set, and {:.1} s after they were corrected",
             set.as_secs_f64(),
             right.as_secs_f64()
         ))
@@ -399,10 +403,10 @@ impl Aged {
         (0..self.run.nodes.nodes.len()).try_for_each(|index| self.run.nodes.set_clock(index, ahead))
     }
 
-    /// Waits until every webhook of the load has got something that was published from now on; several requests, for the first ones
-    /// may be older.
+    /// Waits until every webhook of the load has got events that were published from now on. It counts several
+    /// requests, because the first ones may be older.
     async fn goes_on(&self) -> anyhow::Result<Duration> {
-        "not every webhook gets something".clone_into(&mut self.waits_for.lock());
+        "not every webhook gets requests".clone_into(&mut self.waits_for.lock());
         let begun = Instant::now();
         let before = self.run.receivers.counts();
         let acknowledged = self.publishers.acknowledged.load(Ordering::Acquire);
@@ -441,7 +445,7 @@ impl Aged {
             tokio::time::sleep(self.scale.look).await;
         }
         Ok(format!(
-            "full for {:.1} s, {}; published again {:.1} s after there was room",
+            "full for {:.1} s, {}; published again {:.1} s after space was freed",
             full.as_secs_f64(),
             if felt {
                 "publishers were refused"
@@ -452,7 +456,7 @@ impl Aged {
         ))
     }
 
-    /// PostgreSQL stops by itself where it cannot write its log, and may not come back without room.
+    /// PostgreSQL stops if it cannot write its log, and may not restart without space.
     async fn revive_database(&self) -> anyhow::Result<()> {
         if let Place::Postgres { cluster, database } = &self.run.nodes.place
             && dump::connect(database.url()).await.is_err()
@@ -466,7 +470,7 @@ impl Aged {
         Ok(())
     }
 
-    /// Nothing but the load; and whatever no step was about still waits.
+    /// Only the load. Everything that no step concerned must still be pending.
     async fn still_waiting(&mut self) -> anyhow::Result<String> {
         let first = self.run.first;
         let waiting = self
@@ -484,10 +488,10 @@ impl Aged {
         let expected = i64::try_from(self.scale.waiting)?;
         ensure!(
             waiting == expected,
-            "{waiting} webhooks have something waiting, not {expected}"
+            "{waiting} webhooks have pending deliveries, not {expected}"
         );
         Ok(format!(
-            "{waiting} webhooks with something waiting, {paused} deliveries of paused keys, {unfetched} unfetched"
+            "{waiting} webhooks with pending deliveries, {paused} deliveries of blocked keys, {unfetched} never pulled"
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! What each step did to publishing, to deliveries and to the disk, as a table.
+//! The effect of each step on publishing, on deliveries and on the disk, as a table.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::now_us;
 
-/// A step, or a stretch of undisturbed load.
+/// A step, or a period of undisturbed load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Its name.
@@ -15,46 +15,46 @@ pub struct Step {
     pub at: i64,
     /// See `at`.
     pub until: i64,
-    /// How long the step itself took. The load is measured for longer where that was short.
+    /// The duration of the step itself. If it is short, the load is measured for longer.
     pub seconds: f64,
-    /// Calls that published, of those that began in it.
+    /// Calls that published an event and began during the step.
     pub calls: usize,
-    /// Half of those calls took no longer.
+    /// The median duration of those calls.
     pub p50_ms: f64,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile of those calls.
     pub p99_ms: f64,
     /// `p99_ms` as a multiple of its value on the empty store.
     pub ratio: f64,
-    /// Whether it stops no node and takes no disk away.
+    /// Whether it stops no node and leaves space on the disk.
     pub all_up: bool,
-    /// Tries that failed and were repeated.
+    /// Failed tries that were repeated.
     pub failed_tries: u64,
-    /// The longest time without a call that published.
+    /// The longest time without a call that published an event.
     pub silence_s: f64,
     /// Requests that receivers got.
     pub arrivals: u64,
     /// Deliveries of events acknowledged in this step that never became final.
     pub lost: usize,
-    /// What the store takes on disk when it is over.
+    /// The store's size on disk at the end of the step.
     pub disk_mib: u64,
-    /// What was done, or what went wrong.
+    /// A description of the result, or the error.
     pub said: String,
     /// Whether it ended as it should.
     pub done: bool,
 }
 
-/// A call that published: when it began, and how long it took.
+/// A call that published an event: when it began, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) at: i64,
     /// From its first try on.
     pub(crate) took_us: u32,
-    /// The try that published.
+    /// The duration of the successful try.
     pub(crate) try_us: u32,
 }
 
 impl Call {
-    /// A call that was first tried then, and has just published by a try that began at `last`.
+    /// A call whose first try began at `at`, and which has just succeeded with a try that began at `last`.
     pub(crate) fn since((at, first): (i64, Instant), last: Instant) -> Self {
         let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
         Self {
@@ -92,9 +92,9 @@ impl Step {
         }
     }
 
-    /// Takes what is said of publishing from the calls of its time.
+    /// Computes the figures of publishing from the calls of its time.
     pub(super) fn measure(&mut self, calls: &[Call]) {
-        // Where a node is down, callers wait for it: that is what the longest silence shows.
+        // While a node is down, callers wait for it. The longest silence shows that time.
         let took = |call: &Call| if self.all_up { call.took_us } else { call.try_us };
         let mut took: Vec<u32> = calls.iter().map(took).collect();
         took.sort_unstable();
@@ -111,7 +111,7 @@ impl Step {
     }
 }
 
-/// For people.
+/// The table as text.
 pub(super) fn table(steps: &[Step]) -> String {
     let mut text = format!(
         "{:<22} {:>9} {:>6} {:>8} {:>8} {:>6} {:>7} {:>9} {:>9} {:>5} {:>9}  {}\n",

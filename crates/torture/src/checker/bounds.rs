@@ -1,9 +1,9 @@
-//! Memory, descriptors and threads are bounded; the backlog drains; and how long a kill was felt.
+//! Limits: memory, descriptors and threads are bounded, the backlog drains, and deliveries resume after a kill.
 
 use super::{Verdict, facts::Facts};
 use crate::receivers::node_of;
 
-/// A build for development needs more than a release; what matters is that it does not grow with the run.
+/// A development build needs more than a release. The limit shows growth over the run.
 const RSS_MIB_MAX: u64 = 512;
 const DESCRIPTORS_MAX: u64 = 2_000;
 const THREADS_MAX: u64 = 128;
@@ -34,7 +34,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.figure("threads_peak", peak(|usage| usage.3) as f64);
     if facts.drained != Some(true) || !facts.pending.is_empty() {
         verdict.breach("the_backlog_drains", || {
-            format!("{} deliveries still wait", facts.pending.len())
+            format!("{} deliveries are still pending", facts.pending.len())
         });
     }
     verdict.figure(
@@ -45,7 +45,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     resumption(facts, verdict);
 }
 
-/// From a kill to the first arrival of something that the killed node had accepted before.
+/// Measures the time from a kill to the first arrival of an event that the killed node had accepted before.
 fn resumption(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut arrivals: Vec<(u16, i64, i64)> = facts
         .arrivals

@@ -1,4 +1,4 @@
-//! Deliveries that arrived more than once: each repeat carries the same ids, and something explains it.
+//! Deliveries that arrived more than once: each repeat carries the same ids, and a fault explains it.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,12 @@ use super::{
     facts::{Arrival, Facts},
 };
 
-/// An attempt that was under way when something happened to its node began this long before, at most.
+/// How long before a fault an attempt may have begun that was in flight then.
 const UNDER_WAY_US: i64 = 15_000_000;
-/// The clocks of an arrival and of the fault that explains it are read in different processes, a moment apart.
+/// The difference between the clocks of an arrival and of the fault that explains it: they are read in different
+/// processes.
 const MOMENT_US: i64 = 3_000_000;
-/// An attempt begins so much before its request arrives, at most, on a busy machine.
+/// The longest time between the beginning of an attempt and the arrival of its request, on a busy machine.
 const ON_ITS_WAY_US: i64 = 5_000_000;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
@@ -58,13 +59,14 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Whether the receiver closed a connection without an answer, and the same attempt sent the request once more over a fresh one:
-/// the sender does so where the connection was a reused one, which the receiver may have closed before it read the request.
+/// Whether the receiver closed a connection without an answer, and the same attempt repeated the request over a fresh
+/// connection. The sender does so if the connection was reused, because the receiver may have closed it before it read
+/// the request.
 fn was_repeated_at_once(arrival: &Arrival<'_>, next: Option<&Arrival<'_>>) -> bool {
     arrival.status == 0 && next.is_some_and(|next| next.at - arrival.at < MOMENT_US)
 }
 
-/// The place of each arrival but the last, and whether an attempt was recorded for it that calls for another one.
+/// The index of each arrival but the last, and whether a recorded attempt of it requires another one.
 fn unrecorded(facts: &Facts<'_>, delivery: i64, arrivals: &[Arrival<'_>]) -> Vec<(usize, bool)> {
     let mut failed: Vec<i64> = facts.attempts.get(&delivery).map_or_else(Vec::new, |attempts| {
         let failed = attempts
@@ -76,7 +78,7 @@ fn unrecorded(facts: &Facts<'_>, delivery: i64, arrivals: &[Arrival<'_>]) -> Vec
         let delivered = attempts.iter().find(|attempt| attempt.state == 1);
         delivered.map(|attempt| attempt.started_at)
     });
-    // The arrival that belongs to the attempt recorded as delivered is no repeat.
+    // The arrival of the attempt that is recorded as delivered is not a repeat.
     let counted = delivered.and_then(|started| {
         arrivals
             .iter()
@@ -94,13 +96,14 @@ fn unrecorded(facts: &Facts<'_>, delivery: i64, arrivals: &[Arrival<'_>]) -> Vec
     found
 }
 
-/// Whether an attempt that began then is that of a request that arrived then: by any clock that its node may have had.
+/// Whether an attempt that began at `started` can have sent the request that arrived at `arrived`, by any clock that
+/// its node may have had.
 fn belongs(facts: &Facts<'_>, started: i64, arrived: i64) -> bool {
     let within = |ahead: &i64| (-MOMENT_US..ON_ITS_WAY_US).contains(&(arrived - (started - ahead)));
     facts.clocks.iter().any(within)
 }
 
-/// What happened so that the outcome of an attempt was not recorded, of which the request arrived at this time.
+/// The cause for which the outcome of an attempt was not recorded, if its request arrived at this time.
 pub(super) fn cause(facts: &Facts<'_>, at: i64) -> Option<&'static str> {
     let near = facts
         .faults
@@ -111,7 +114,7 @@ pub(super) fn cause(facts: &Facts<'_>, at: i64) -> Option<&'static str> {
             Some("duplicates_crash_of_a_node")
         }
         "freeze" | "partition" | "connections_cut" | "store_slow" => Some("duplicates_lost_lease"),
-        // A clock that is set repeats nothing.
+        // Setting a clock causes no repeat.
         "receivers_down" | "clock_back" | "clock_forward" | "clock_skew" => None,
         _ => Some("duplicates_fault_of_the_store"),
     };

@@ -1,4 +1,4 @@
-//! The history, sorted by what it is about.
+//! The facts of a history, sorted by subject.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -57,14 +57,14 @@ pub(super) struct Made<'a> {
 pub(super) struct Facts<'a> {
     pub(super) webhooks: HashMap<i64, (&'a str, bool)>,
     pub(super) tries: BTreeMap<&'a str, Try<'a>>,
-    /// When, and as which event; several where a request was acknowledged more than once.
+    /// The time and the event of each acknowledgement; several if a request was acknowledged more than once.
     pub(super) acknowledged: BTreeMap<&'a str, Vec<(i64, i64)>>,
     pub(super) refused: BTreeMap<&'a str, &'a str>,
     pub(super) failed_tries: usize,
     /// By delivery.
     pub(super) arrivals: BTreeMap<i64, Vec<Arrival<'a>>>,
     pub(super) faults: Vec<Fault<'a>>,
-    /// By how much clocks of nodes were ahead at some time, beside those that were right.
+    /// The offsets of the nodes' clocks during the run, including 0.
     pub(super) clocks: Vec<i64>,
     pub(super) usage: Vec<(usize, u64, u64, u64)>,
     pub(super) drained: Option<bool>,
@@ -74,14 +74,14 @@ pub(super) struct Facts<'a> {
     pub(super) attempts: HashMap<i64, Vec<Attempt<'a>>>,
     pub(super) endings: HashMap<i64, &'a str>,
     pub(super) pending: Vec<i64>,
-    /// Requests for the webhook that moves: when, of which delivery, and at which address.
+    /// Requests to the webhook that moves: the time, the delivery, and the address.
     pub(super) came_to: Vec<(i64, i64, usize)>,
     /// In order.
     pub(super) moves: Vec<Move>,
     /// Calls whose callers left before they were answered.
     pub(super) left: usize,
     pub(super) offered: Vec<i64>,
-    /// How many deliveries each event has that is fetched.
+    /// The number of deliveries of each pulled event.
     pub(super) fetched: BTreeMap<i64, usize>,
     pub(super) made: Vec<Made<'a>>,
 }

@@ -1,4 +1,4 @@
-//! What callers did who left in the middle: each of their changes is whole or absent.
+//! Changes by callers that left in the middle of their calls: each is complete or absent.
 
 use super::{Verdict, facts::Facts};
 
@@ -16,9 +16,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.count("events_offered", facts.offered.len());
     for made in &facts.made {
         if made.lines == 0 {
-            verdict.breach("what_was_made_is_whole", || {
-                format!("{} has no line of the audit log", made.name)
-            });
+            verdict.breach("what_was_made_is_whole", || format!("{} has no audit entry", made.name));
         }
         if made.secrets == Some(0) {
             verdict.breach("what_was_made_is_whole", || {

@@ -1,4 +1,5 @@
-//! Where requests went of a webhook whose URL was changed: after the answer to a change, to the new address alone, on every node.
+//! Requests to a webhook whose URL was changed: after the answer to a change, every node sends them to the new address
+//! only.
 
 use super::{
     Verdict,
@@ -6,7 +7,7 @@ use super::{
 };
 
 const PROMISE: &str = "nothing_goes_to_the_old_receiver";
-/// A request that was under way when the change was answered arrives so much later at most.
+/// How much later a request may arrive that was in flight when the change was answered.
 const UNDER_WAY_US: i64 = 3_000_000;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
@@ -22,8 +23,8 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// The addresses that may have been in force when a request began that arrived then: that of the last change that was answered by
-/// then, and of those after it.
+/// The addresses that may have been in force when the request that arrived at `arrived` began: that of the last change
+/// that was answered by then, and those of later changes.
 fn homes(moves: &[Move], arrived: i64) -> impl Iterator<Item = usize> {
     let since = arrived - UNDER_WAY_US;
     let answered = |change: &Move| change.answered.is_some_and(|answered| answered <= since);
@@ -36,7 +37,7 @@ fn homes(moves: &[Move], arrived: i64) -> impl Iterator<Item = usize> {
     std::iter::once(first).chain(later)
 }
 
-/// A node that was stopped in the middle of an attempt goes on with it when it is let go.
+/// A node that was suspended in the middle of an attempt continues it when it resumes.
 fn is_excused(facts: &Facts<'_>, at: i64) -> bool {
     let frozen = |kind: &str| matches!(kind, "freeze" | "store_slow");
     let mut faults = facts.faults.iter();

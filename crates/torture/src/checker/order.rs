@@ -1,4 +1,5 @@
-//! Ordered webhooks: of each key, an event that was published after another one was acknowledged arrives after it.
+//! The order of events at ordered webhooks: an event that was published after another one of its key was acknowledged
+//! arrives after it.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,8 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// When each event was acknowledged, and when it was first tried: only what is one after the other has an order.
+/// Compares the times of acknowledgements and first tries: only events that were published one after the
+/// acknowledgement of another have an order.
 fn first_arrivals(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &str, arrivals: &[&Arrival<'_>]) {
     let mut seen: BTreeMap<u64, &str> = BTreeMap::new();
     for arrival in arrivals {
@@ -42,20 +44,24 @@ fn first_arrivals(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &
         let Some((acknowledged, _)) = acknowledged else {
             continue;
         };
-        // Nothing that was tried after this one was acknowledged may have come before it.
+        // No event that was first tried after this one's acknowledgement may have arrived earlier.
         let earlier = seen.range(arrival.number + 1..).find(|(_, request)| {
             let tried = facts.tries.get(*request);
             tried.is_some_and(|later| later.at > *acknowledged)
         });
         if let Some((later, _)) = earlier {
             verdict.breach("order_of_first_arrivals", || {
-                format!("webhook {webhook}, key {key}: {later} came before {}", arrival.number)
+                format!(
+                    "webhook {webhook}, key {key}: {later} arrived before {}",
+                    arrival.number
+                )
             });
         }
     }
 }
 
-/// After an event of a key was taken, one before it comes again only where a fault kept its outcome from being recorded.
+/// After an event of a key was accepted, an earlier one arrives again only if a fault prevented the record of its
+/// outcome.
 fn at_a_time(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &str, arrivals: &[&Arrival<'_>]) {
     let mut begun = 0;
     let mut repeats: u32 = 0;
@@ -63,13 +69,13 @@ fn at_a_time(facts: &Facts<'_>, verdict: &mut Verdict, webhook: i64, key: &str, 
         if arrival.number < begun {
             repeats += 1;
             let explained = duplicates::cause(facts, arrival.at).is_some();
-            // Events that were published at once have no order, and the later number may have come first.
+            // Events that were published at the same time have no order, so the later number may have arrived first.
             let is_first = arrivals.iter().find(|other| other.number == arrival.number);
             let is_first = is_first.is_some_and(|first| first.at == arrival.at);
             if !explained && !is_first {
                 verdict.breach("one_of_a_key_at_a_time", || {
                     format!(
-                        "webhook {webhook}, key {key}: {} came again after {begun}",
+                        "webhook {webhook}, key {key}: {} arrived again after {begun}",
                         arrival.number
                     )
                 });

@@ -1,4 +1,5 @@
-//! What became of every event: acknowledged means delivered or failed with a reason; not acknowledged, absent or whole.
+//! The outcome of every event: an acknowledged event was delivered, or failed with a reason; an unacknowledged event is
+//! absent or complete.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ fn acknowledged(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Every stored event, acknowledged or not, is final for all of its webhooks: never half of a fan-out.
+/// Every stored event, acknowledged or not, is final for all of its webhooks, never for a part of them.
 fn stored(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (event, row) in &facts.events {
@@ -125,7 +126,7 @@ fn received(facts: &Facts<'_>, verdict: &mut Verdict) {
     for (delivery, attempts) in &facts.attempts {
         let delivered = attempts.iter().any(|attempt| attempt.state == DELIVERED);
         let arrivals = facts.arrivals.get(delivery);
-        // Pings are not noted by the receivers.
+        // The receivers do not record pings.
         let is_known = facts
             .events
             .keys()
@@ -150,7 +151,7 @@ fn received(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.count("refused", facts.refused.len());
 }
 
-/// One owner at a time records: attempts count up from 1, and nothing follows the last one.
+/// One owner at a time records attempts: their numbers count up from 1, and no attempt follows the last one.
 fn attempts(facts: &Facts<'_>, verdict: &mut Verdict) {
     for (delivery, attempts) in &facts.attempts {
         let consecutive = (1..).zip(attempts).all(|(number, attempt)| attempt.number == number);

@@ -1,4 +1,4 @@
-//! Each promise can be seen broken.
+//! Tests that the checker detects the breach of each guarantee.
 
 use super::*;
 
@@ -220,7 +220,7 @@ fn x10_a_retry_is_a_reason_by_a_clock_that_was_set_too() {
 
 #[test]
 fn out_of_order() {
-    // Published after the first was acknowledged, and yet it came before it.
+    // This event was published after the first one was acknowledged, but arrived before it.
     let mut second = chapter(2 * EVENT, "r2", 2, SECOND + 15);
     second[2] = arrived(2 * EVENT, "r2", 2, SECOND + 18, 200);
     assert_eq!(broken(&with(second)), ["order_of_first_arrivals"]);
@@ -297,7 +297,7 @@ fn x07_a_request_to_the_old_receiver_is_a_breach_once_the_change_was_answered() 
         moved(2 * SECOND, Some(3 * SECOND), 1),
         came(4 * SECOND, 0),
         came(10 * SECOND, 1),
-        // Nobody knows whether this one is in force.
+        // It is unknown whether this change is in force.
         moved(20 * SECOND, None, 0),
         came(40 * SECOND, 0),
         came(40 * SECOND, 1),

@@ -1,22 +1,22 @@
-//! Files as they could be after a loss of power at some moment.
+//! Images of files as they could be after a loss of power at some moment.
 
 use std::{collections::HashMap, path::Path};
 
 use super::trace::Call;
 use crate::Random;
 
-/// What a disk writes whole.
+/// The unit that a disk writes atomically.
 const SECTOR: usize = 512;
 
-/// See the module.
+/// The files of an image.
 #[derive(Default)]
 pub(super) struct Files {
     files: HashMap<String, Vec<u8>>,
 }
 
 impl Files {
-    /// Takes in what happened until a moment: what was synced by then, and of the rest whatever chance has it. Returns how many
-    /// writes were dropped or torn.
+    /// Applies the calls until a moment: everything that was synced by then, and a random part of the rest. Returns how
+    /// many writes were dropped or torn.
     pub(super) fn until(&mut self, calls: &[Call], at: i64, random: &mut Random) -> usize {
         let mut damaged = 0;
         for (place, call) in calls.iter().enumerate() {
@@ -60,7 +60,7 @@ impl Files {
         bytes[begin..begin + data.len()].copy_from_slice(data);
     }
 
-    /// All of a write, none of it, or some of its sectors. Returns whether anything is missing.
+    /// Applies all of a write, none of it, or some of its sectors. Returns whether anything is missing.
     fn put_some(&mut self, file: &str, offset: u64, data: &[u8], random: &mut Random) -> bool {
         match random.below(3) {
             0 => {
@@ -88,7 +88,7 @@ impl Files {
     }
 }
 
-/// Whether a sync that began after the write was done was itself done by the moment.
+/// Whether a sync that began after the write was done ended by the moment.
 fn is_synced(later: &[Call], file: &str, done: i64, at: i64) -> bool {
     later.iter().any(|call| {
         matches!(call, Call::Sync { begun, done: synced, file: of } if of == file && *begun >= done && *synced <= at)
@@ -129,7 +129,7 @@ mod tests {
             kept_second += usize::from(byte == 2);
         }
         assert!((1..60).contains(&kept_second), "{kept_second}");
-        // A sync that was not done by the moment makes nothing durable.
+        // A sync that had not ended by the moment makes nothing durable.
         let lost = (0..60).any(|seed| {
             let mut files = Files::default();
             files.until(&calls, 22, &mut Random::new(seed));

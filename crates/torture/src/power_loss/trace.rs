@@ -1,4 +1,4 @@
-//! The system calls of a server that concern its database, as `strace` notes them.
+//! The system calls of a server that concern its database, as `strace` records them.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// How long the note-taker may take to write down the end.
+/// How long `strace` may take to write its last records.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A call that changed a file, or made changes durable. Times are microseconds since the Unix epoch.
@@ -33,15 +33,15 @@ pub(super) enum Call {
         done: i64,
         file: String,
     },
-    /// Counts as durable at once, as the making of a file does.
+    /// Counts as durable at once, like the creation of a file.
     Remove {
         begun: i64,
         file: String,
     },
 }
 
-/// A program that runs the server under `strace`. The server is the process that was started: `-D` puts the note-taker beside
-/// it, and not above.
+/// A program that runs the server under `strace`. The started process is the server itself: with `-D`, `strace` runs
+/// beside it, not as its parent.
 pub(super) fn wrapper(directory: &Path, server: &Path, log: &Path) -> anyhow::Result<PathBuf> {
     let path = directory.join("traced");
     let calls = "openat,close,pwrite64,write,lseek,ftruncate,fdatasync,fsync,unlink,unlinkat";
@@ -55,14 +55,14 @@ pub(super) fn wrapper(directory: &Path, server: &Path, log: &Path) -> anyhow::Re
     Ok(path)
 }
 
-/// Reads the notes; names of files are relative to the data directory.
+/// Reads the records. File names are relative to the data directory.
 pub(super) async fn read(log: &Path, data: &Path) -> anyhow::Result<Vec<Call>> {
-    // The note-taker ends a moment after the server.
+    // `strace` ends a moment after the server.
     let begun = std::time::Instant::now();
     let mut length = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = std::fs::metadata(log).context("the notes of strace")?.len();
+        let now = std::fs::metadata(log).context("the records of strace")?.len();
         if now == length || begun.elapsed() > LOG_PATIENCE {
             break;
         }
@@ -82,7 +82,7 @@ pub(super) async fn read(log: &Path, data: &Path) -> anyhow::Result<Vec<Call>> {
         | Call::Sync { begun, .. }
         | Call::Remove { begun, .. } => *begun,
     });
-    anyhow::ensure!(!reader.calls.is_empty(), "strace noted nothing of the database");
+    anyhow::ensure!(!reader.calls.is_empty(), "strace recorded nothing of the database");
     Ok(reader.calls)
 }
 
