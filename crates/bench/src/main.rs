@@ -1,11 +1,11 @@
-//! The benchmark suite. `hookwright-bench run` runs scenarios against the release binary and writes a report; the other
-//! commands are the processes that it starts: the sink that receives, the publisher, and the raw sender that everything
-//! is compared with.
+//! The benchmark suite. `hookwright-bench run` runs scenarios against the release binary and writes a report. The other
+//! commands are the processes that it starts: the sink that receives, the publisher, and the raw sender, which is the
+//! reference.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! | --- | --- |
 //! | [`parts`] | the child processes, and the JSON lines by which the suite commands them |
-//! | [`suite`] | scenarios: what is started, published, waited for and measured |
+//! | [`suite`] | the scenarios: what they start, publish, wait for and measure |
 //! | [`report`] | the report, its table with the targets, and the charts |
 //! | [`usage`] | CPU time and memory of processes, read from `/proc` |
 //!
@@ -31,7 +31,7 @@ enum Command {
     Run(suite::Arguments),
     /// Draw the charts of a report.
     Charts(report::charts::Arguments),
-    /// Compare CPU per delivery with a recorded baseline, as ratios to the raw sender; fails when it got worse.
+    /// Compare the CPU time per delivery with a recorded baseline, as ratios to the raw sender; fails if it got worse.
     Guard(suite::guard::Arguments),
     /// The receiver of all webhooks (started by `run`).
     #[command(hide = true)]

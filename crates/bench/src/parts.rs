@@ -1,5 +1,5 @@
-//! The child processes. Each reads commands as JSON lines on standard input, answers each with one JSON line on standard
-//! output, and ends with its input.
+//! The child processes. Each reads commands as JSON lines on standard input, answers each with one JSON line on
+//! standard output, and exits when its input ends.
 
 pub(crate) mod child;
 pub(crate) mod messages;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use self::targets::{Bound, TARGETS};
 use crate::suite::{Figures, Summary};
 
-/// What a run of the suite gave.
+/// The result of a run of the suite.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     commit: String,
@@ -47,7 +47,7 @@ impl ScenarioReport {
         }
     }
 
-    /// The figures of this scenario, a line each.
+    /// The figures of this scenario, one per line.
     pub(crate) fn lines(&self) -> String {
         let lines = self.metrics.iter().map(|(metric, summary)| {
             let target = TARGETS
@@ -67,7 +67,7 @@ impl ScenarioReport {
     }
 }
 
-/// As many digits as say something.
+/// Formats a number with its significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         1000.0.. => format!("{value:.0}"),

@@ -1,4 +1,5 @@
-//! Scenarios: each is run a few times on a fresh installation, and gives figures only if every accepted event arrived.
+//! The scenarios: each runs a few times on a new installation, and returns figures only if every accepted event
+//! arrived.
 
 mod figures;
 pub(crate) mod guard;
@@ -16,22 +17,22 @@ use crate::report::{Report, ScenarioReport};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How thorough: quick takes a few minutes, full an hour.
+    /// The profile: quick takes a few minutes, full an hour.
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
-    /// Run these scenarios only.
+    /// Run only these scenarios.
     #[arg(long = "scenario", value_delimiter = ',')]
     scenarios: Vec<String>,
-    /// Run on this store only.
+    /// Run only on this store.
     #[arg(long, value_enum)]
     store: Option<Store>,
-    /// How often each scenario is run; figures are medians. Unless told: once if quick; if full 3 times, long ones once.
+    /// How often each scenario runs; figures are medians [default: 1 if quick; if full 3, and 1 for long ones].
     #[arg(long)]
     runs: Option<usize>,
-    /// The server to measure: hookwright beside this program unless told.
+    /// The server to measure [default: hookwright beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
-    /// Directory of the report.
+    /// The directory of the report.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
 }
@@ -39,14 +40,14 @@ pub(crate) struct Arguments {
 /// How much is published, stored and waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// Small numbers: the shape of the result.
+    /// Small numbers, which show the shape of the result.
     Quick,
-    /// The numbers that the targets are for.
+    /// The numbers that the targets apply to.
     Full,
 }
 
 impl Profile {
-    /// One number for each profile.
+    /// A number that depends on the profile.
     pub(crate) fn pick<T>(self, quick: T, full: T) -> T {
         match self {
             Self::Quick => quick,
@@ -59,7 +60,7 @@ impl Profile {
     }
 }
 
-/// The store of the server that is measured.
+/// The store of the measured server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
     /// The embedded store.
@@ -77,7 +78,7 @@ impl Store {
     }
 }
 
-/// Where the server binary is, unless told.
+/// The default path of the server binary.
 fn default_server() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let beside = program.with_file_name("hookwright");
@@ -133,19 +134,19 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<Report> {
             let scenario = ScenarioReport::new(scenario.name, store.name(), &figures);
             eprint(&scenario.lines());
             report.scenarios.push(scenario);
-            // After each, so that an interruption costs one scenario.
+            // The report is written after each scenario, so that an interruption loses only one.
             report.write(&arguments.out)?;
         }
     }
     Ok(report)
 }
 
-#[expect(clippy::print_stdout, reason = "what the command was asked for")]
+#[expect(clippy::print_stdout, reason = "the output that the command was asked for")]
 pub(crate) fn println(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
+#[expect(clippy::print_stderr, reason = "the progress, for the user")]
 pub(crate) fn eprint(text: &str) {
     eprintln!("{text}");
 }

@@ -4,7 +4,8 @@ use std::{collections::HashMap, fs, time::Duration};
 
 use anyhow::Context as _;
 
-/// The kernel's clock ticks, in microseconds: `USER_HZ` is 100 on every architecture that Rust's standard library knows.
+/// The kernel's clock tick, in microseconds: `USER_HZ` is 100 on every architecture that Rust's standard library
+/// supports.
 const TICK_US: u64 = 10_000;
 
 struct Stat {
@@ -15,7 +16,7 @@ struct Stat {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields after it are numbers.
+    // The name in parentheses may contain anything. The fields after it are numbers.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(Stat {
@@ -25,13 +26,14 @@ fn stat(pid: u32) -> Option<Stat> {
     })
 }
 
-/// CPU time that a process has used. The sum over its threads in nanoseconds where the kernel tells, else in ticks.
+/// The CPU time that a process has used. The sum over its threads in nanoseconds if the kernel provides it, otherwise
+/// in ticks.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let stat = stat(pid).with_context(|| format!("process {pid} is gone"))?;
     Ok(Duration::from_micros(stat.own_ticks * TICK_US))
 }
 
-/// CPU time of a process with all that descend from it, those included that have ended.
+/// The CPU time of a process and all its descendants, including those that have exited.
 pub(crate) fn cpu_of_tree(root: u32) -> anyhow::Result<Duration> {
     let mut stats: HashMap<u32, Stat> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
@@ -58,7 +60,7 @@ pub(crate) fn own_cpu() -> Duration {
     cpu(std::process::id()).unwrap_or_default()
 }
 
-/// Memory of a process that is in RAM, in MiB; the highest so far where `peak`.
+/// The resident memory of a process, in MiB; with `peak`, the highest value so far.
 pub(crate) fn rss_mib(pid: u32, peak: bool) -> anyhow::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let name = if peak { "VmHWM:" } else { "VmRSS:" };

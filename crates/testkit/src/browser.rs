@@ -1,5 +1,5 @@
-//! A real browser without a screen: Chromium, driven by chromedriver over the WebDriver protocol (and, for what that lacks,
-//! Chromium's own).
+//! A real headless browser: Chromium, driven by chromedriver over the WebDriver protocol, and over Chromium's own
+//! protocol for what WebDriver lacks.
 
 mod driver;
 mod picture;
@@ -13,26 +13,26 @@ use serde_json::{Value, json};
 use self::driver::Driver;
 use crate::{DEADLINE, POLL, until};
 
-/// The keys that people go through a page with, as WebDriver names them.
+/// The keys that users navigate a page with, in WebDriver's encoding.
 pub const TAB: &str = "\u{E004}";
 /// See [`TAB`].
 pub const ENTER: &str = "\u{E007}";
 
-/// A browser with an empty profile, ended when this value is dropped.
+/// A browser with an empty profile, which ends when this value is dropped.
 pub struct Browser {
     driver: Driver,
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts a browser.
     ///
     /// # Errors
-    /// When Chromium or chromedriver is not installed (`make test-setup`), or does not start.
+    /// Fails if Chromium or chromedriver is not installed (`make test-setup`), or does not start.
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with(&[]).await
     }
 
-    /// Starts one with more arguments for Chromium.
+    /// Starts a browser with additional arguments for Chromium.
     ///
     /// # Errors
     /// As [`Browser::start`].
@@ -45,51 +45,51 @@ impl Browser {
     /// Opens an address.
     ///
     /// # Errors
-    /// When it does not load.
+    /// Fails if it does not load.
     pub async fn open(&self, url: &str) -> anyhow::Result<()> {
         self.driver.call("POST", "/url", json!({ "url": url })).await.map(drop)
     }
 
-    /// The address of the page that is shown.
+    /// The address of the current page.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn url(&self) -> anyhow::Result<String> {
         let url = self.driver.call("GET", "/url", Value::Null).await?;
         Ok(url.as_str().unwrap_or_default().to_owned())
     }
 
-    /// The text of the page, as a reader sees it.
+    /// The visible text of the page.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn text(&self) -> anyhow::Result<String> {
         let text = self.run("return document.body.innerText", json!([])).await?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Runs a script in the page. A page's policy does not concern it.
+    /// Runs a script in the page. The page's policy does not apply to it.
     ///
     /// # Errors
-    /// When it throws.
+    /// Fails if the script throws.
     pub async fn run(&self, script: &str, arguments: Value) -> anyhow::Result<Value> {
         let body = json!({ "script": script, "args": arguments });
         self.driver.call("POST", "/execute/sync", body).await
     }
 
-    /// Runs a script that hands its result to its last argument.
+    /// Runs a script that passes its result to its last argument.
     ///
     /// # Errors
-    /// When it throws.
+    /// Fails if the script throws.
     pub async fn run_async(&self, script: &str) -> anyhow::Result<Value> {
         let body = json!({ "script": script, "args": [] });
         self.driver.call("POST", "/execute/async", body).await
     }
 
-    /// Clicks what a person would: a button, link or label with this text.
+    /// Clicks a button, link or label whose text begins with this.
     ///
     /// # Errors
-    /// When there is none after a while.
+    /// Fails if there is none in time.
     pub async fn click(&self, text: &str) -> anyhow::Result<()> {
         let literal = if text.contains('\'') {
             format!("\"{text}\"")
@@ -102,18 +102,18 @@ impl Browser {
         self.click_found("xpath", &path).await
     }
 
-    /// Clicks what a CSS selector finds first.
+    /// Clicks the first element of a CSS selector.
     ///
     /// # Errors
-    /// When there is nothing after a while.
+    /// Fails if there is none in time.
     pub async fn click_css(&self, selector: &str) -> anyhow::Result<()> {
         self.click_found("css selector", selector).await
     }
 
-    /// Types into a field, after what is there was removed.
+    /// Replaces the text of a field.
     ///
     /// # Errors
-    /// When there is no such field after a while.
+    /// Fails if there is no such field in time.
     pub async fn fill(&self, selector: &str, text: &str) -> anyhow::Result<()> {
         let element = self.find("css selector", selector).await?;
         self.driver
@@ -129,7 +129,7 @@ impl Browser {
     /// Presses a key.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn press(&self, key: &str) -> anyhow::Result<()> {
         let strokes = [
             json!({ "type": "keyDown", "value": key }),
@@ -140,10 +140,10 @@ impl Browser {
         self.driver.call("POST", "/actions", body).await.map(drop)
     }
 
-    /// Opens another tab and shows it; returns the one that was shown before.
+    /// Opens another tab and shows it. Returns the tab that was shown before.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn open_tab(&self) -> anyhow::Result<String> {
         let before = self.driver.call("GET", "/window", Value::Null).await?;
         let opened = self
@@ -154,19 +154,19 @@ impl Browser {
         Ok(before.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Shows a tab; the others are hidden.
+    /// Shows a tab, and hides the others.
     ///
     /// # Errors
-    /// When it was closed.
+    /// Fails if the tab was closed.
     pub async fn show_tab(&self, tab: &str) -> anyhow::Result<()> {
         self.driver.call("POST", "/window", json!({ "handle": tab })).await?;
         self.chromium("Page.bringToFront", json!({})).await.map(drop)
     }
 
-    /// Refuses pages something that they need a permission for, such as `clipboard-write`.
+    /// Denies pages a permission, such as `clipboard-write`.
     ///
     /// # Errors
-    /// When the browser knows no such permission.
+    /// Fails if the browser does not know the permission.
     pub async fn refuse(&self, permission: &str) -> anyhow::Result<()> {
         let refused = json!({ "permission": { "name": permission }, "setting": "denied" });
         self.chromium("Browser.setPermission", refused).await.map(drop)
@@ -175,10 +175,10 @@ impl Browser {
     /// Waits until a script's result is as expected, and returns it.
     ///
     /// # Panics
-    /// When it does not come to be so in time.
+    /// Panics if it is not as expected in time.
     pub async fn wait_for_result(&self, script: &str, expected: impl Fn(&Value) -> bool) -> Value {
         until(script, async || {
-            // A page that is just being replaced runs nothing.
+            // A page that is being replaced runs no script.
             let result = self.run(script, json!([])).await.unwrap_or_default();
             if expected(&result) {
                 return Ok(result);
@@ -188,21 +188,21 @@ impl Browser {
         .await
     }
 
-    /// Waits until the page shows a text, and returns all that it shows.
+    /// Waits until the page shows a text, and returns all its text.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// Panics if the page does not show it in time.
     pub async fn wait_for(&self, text: &str) -> String {
         self.wait_until(text, |shown| shown.contains(text)).await
     }
 
-    /// Waits until what the page shows is as expected.
+    /// Waits until the page's text is as expected.
     ///
     /// # Panics
-    /// When it does not come to be so in time.
+    /// Panics if it is not as expected in time.
     pub async fn wait_until(&self, what: &str, expected: impl Fn(&str) -> bool) -> String {
         until(what, async || {
-            // A page that is just being replaced has no text.
+            // A page that is being replaced has no text.
             let shown = self.text().await.unwrap_or_default();
             if expected(&shown) {
                 return Ok(shown);
@@ -212,10 +212,10 @@ impl Browser {
         .await
     }
 
-    /// Shows pages as on a screen of this size, in light or dark.
+    /// Sets the size of the screen, and a light or dark color scheme.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn look_like(&self, width: u32, height: u32, dark: bool) -> anyhow::Result<()> {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.chromium("Emulation.setDeviceMetricsOverride", metrics).await?;
@@ -225,26 +225,26 @@ impl Browser {
             .map(drop)
     }
 
-    /// Looks into the page's first frame: what is read and clicked next is in it.
+    /// Enters the page's first frame, which later calls read and click in.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if there is no frame.
     pub async fn enter_frame(&self) -> anyhow::Result<()> {
         self.driver.call("POST", "/frame", json!({ "id": 0 })).await.map(drop)
     }
 
-    /// The cookies that the page is sent with, each as WebDriver describes it.
+    /// The cookies that the browser sends with the page, in WebDriver's form.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn cookies(&self) -> anyhow::Result<Value> {
         self.driver.call("GET", "/cookie", Value::Null).await
     }
 
-    /// Lets pages run scripts, or not.
+    /// Enables or disables scripts.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn let_scripts_run(&self, run: bool) -> anyhow::Result<()> {
         let value = json!({ "value": !run });
         self.chromium("Emulation.setScriptExecutionDisabled", value)
@@ -252,10 +252,10 @@ impl Browser {
             .map(drop)
     }
 
-    /// The whole page as a PNG, `height_max` at most.
+    /// The whole page as a PNG, with a height of at most `height_max`.
     ///
     /// # Errors
-    /// When the browser does not answer.
+    /// Fails if the browser does not answer.
     pub async fn screenshot(&self, width: u32, height_max: u32) -> anyhow::Result<Vec<u8>> {
         let height = self
             .run("return document.documentElement.scrollHeight", json!([]))
@@ -285,7 +285,7 @@ impl Browser {
                 .await;
             match clicked {
                 Ok(_) => return Ok(()),
-                // A part of the page that was replaced meanwhile.
+                // The element belongs to a part of the page that was replaced meanwhile.
                 Err(error) if error.to_string().contains("stale element") && begun.elapsed() < DEADLINE => {}
                 Err(error) => return Err(error.context(format!("clicking {selector}"))),
             }

@@ -1,4 +1,4 @@
-//! A real DNS server on loopback (UDP and TCP on one port) that answers by a script (RFC 1035).
+//! A real DNS server on loopback (UDP and TCP on one port) that answers according to a script (RFC 1035).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-/// The longest answer over UDP; a longer one is cut, and asked for again over TCP.
+/// The longest answer over UDP. A longer one is truncated, so that the client repeats the question over TCP.
 const UDP_BYTES_MAX: usize = 1_232;
 
 /// A record of an answer.
@@ -20,33 +20,33 @@ pub enum Record {
     A(Ipv4Addr),
     /// An IPv6 address.
     Aaaa(Ipv6Addr),
-    /// Another name for the name asked for.
+    /// An alias of the requested name.
     Cname(String),
 }
 
-/// What a question is answered with.
+/// The answer to a question.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Records; those of another type than asked for are left out, but for CNAMEs.
+    /// Records. Records of another type than the requested one are omitted, except CNAMEs.
     Records(Vec<Record>),
     /// The server failed.
     ServerFailure,
     /// No such name.
     NoSuchName,
-    /// Nothing at all.
+    /// No answer.
     Silence,
-    /// Records that come this much later; other questions are answered meanwhile. Over TCP they come at once.
+    /// Records that are sent after this delay. Other questions are answered meanwhile. Over TCP they are sent at once.
     Late(Duration, Vec<Record>),
 }
 
-/// What a question asks for.
+/// The type of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// Something else, by its number.
+    /// Another type, by its number.
     Other(u16),
 }
 
@@ -70,12 +70,13 @@ pub struct DnsServer {
 }
 
 impl DnsServer {
-    /// Starts a server. The script gets the name, lower-case without the last dot, and how many questions came before.
+    /// Starts a server. The script gets the name, in lower case without the final dot, and the number of earlier
+    /// questions.
     pub async fn start(script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_with(Arc::new(move |name, _, asked| script(name, asked))).await
     }
 
-    /// Starts a server whose script gets the name and what is asked for.
+    /// Starts a server whose script gets the name and the type of the question.
     pub async fn start_by_kind(script: impl Fn(&str, Kind) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_with(Arc::new(move |name, kind, _| script(name, kind))).await
     }
@@ -92,7 +93,7 @@ impl DnsServer {
         }
     }
 
-    /// Where it listens.
+    /// The server's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -105,7 +106,7 @@ impl Drop for DnsServer {
     }
 }
 
-/// TCP and UDP on the same free port.
+/// Binds TCP and UDP to the same free port.
 async fn bind_both() -> (TcpListener, UdpSocket) {
     loop {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -166,7 +167,7 @@ async fn serve_tcp(listener: TcpListener, script: Script, asked: Arc<AtomicUsize
     }
 }
 
-/// The name asked for, the type, and where the question ends.
+/// The requested name, the type, and the end of the question.
 fn parse(question: &[u8]) -> Option<(String, u16, usize)> {
     let mut labels = Vec::new();
     let mut at = 12;
@@ -183,7 +184,7 @@ fn parse(question: &[u8]) -> Option<(String, u16, usize)> {
     Some((labels.join("."), kind, at + 4))
 }
 
-/// The head of an answer: id, flags, one question, so many answers; and the question.
+/// The head of an answer: id, flags, one question, the number of answers; and the question.
 fn head(question: &[u8], end: usize, flags: u16, answers: u16) -> Vec<u8> {
     let mut head = question[..2].to_vec();
     for number in [flags, 1, answers, 0, 0] {
@@ -199,7 +200,7 @@ fn truncated(question: &[u8]) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// An answer, and how much later it is to come.
+/// An answer, and its delay.
 fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<(Duration, Vec<u8>)> {
     let (name, kind, end) = parse(question)?;
     let at_once = |answer| Some((Duration::ZERO, answer));
@@ -221,7 +222,7 @@ fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<(Dura
         if record_kind != kind && record_kind != 5 {
             continue;
         }
-        // The name is the one asked for; it lives for no time at all.
+        // The name is a pointer to the question's name. Its TTL is zero.
         body.extend_from_slice(&[0xc0, 12]);
         body.extend_from_slice(&record_kind.to_be_bytes());
         body.extend_from_slice(&[0, 1, 0, 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client that sends what it is told to the byte and shows what came back: one request a connection.
+//! A plain HTTP/1.1 client that sends exact bytes and shows the response: one request per connection.
 
 use anyhow::{Context as _, ensure};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::DEADLINE;
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     /// The status.
@@ -69,7 +69,7 @@ impl HttpResponse {
 /// Sends a request and reads the response to its end.
 ///
 /// # Errors
-/// When nothing is connected to, or what comes back is no response.
+/// Fails if no connection is made, or the response is not valid.
 pub async fn request(
     address: &str,
     method: &str,
@@ -84,7 +84,7 @@ pub async fn request(
             .await?;
         stream.write_all(body).await?;
         let mut bytes = Vec::new();
-        // A server that keeps the connection open has said how long the body is.
+        // A server that keeps the connection open has sent the length of the body.
         while !is_whole(&bytes) && stream.read_buf(&mut bytes).await? > 0 {}
         HttpResponse::parse(&bytes)
     };
@@ -92,7 +92,7 @@ pub async fn request(
     answered.with_context(|| format!("{method} {path}: no answer after {DEADLINE:?}"))?
 }
 
-/// Sends the console's sign-in form; `next` is where it shall lead.
+/// Sends the console's sign-in form; `next` is the page to open afterwards.
 ///
 /// # Errors
 /// As [`request`].
@@ -106,7 +106,7 @@ pub async fn sign_in(address: &str, token: &str, next: &str) -> anyhow::Result<H
     request(address, "POST", "/console/sign-in", &headers, body.as_bytes()).await
 }
 
-/// The beginning of a request.
+/// The head of a request.
 pub(crate) fn head(address: &str, method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if method != "GET" {
@@ -131,7 +131,7 @@ fn is_whole(bytes: &[u8]) -> bool {
     length.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
-/// The body that came in chunks.
+/// Decodes a chunked body.
 fn joined(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {

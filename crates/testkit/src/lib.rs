@@ -1,27 +1,26 @@
-//! What tests of Hookwright stand on: the real thing around the code under test, never an imitation
-//! of it. For development only.
+//! Test support for Hookwright: real systems around the code under test, never imitations. For development only.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! | --- | --- |
-//! | [`browser`] | [`Browser`]: Chromium without a screen |
-//! | [`dns`] | [`DnsServer`]: a DNS server that answers by a script |
-//! | [`http`] | a plain HTTP client that shows what came back |
+//! | [`browser`] | [`Browser`]: headless Chromium |
+//! | [`dns`] | [`DnsServer`]: a DNS server that answers according to a script |
+//! | [`http`] | a plain HTTP client that shows the response |
 //! | [`past`] | [`Past`]: the store of a stopped server, filled with what months would build |
 //! | [`postgres`] | [`PostgresCluster`]: a real PostgreSQL cluster in a temporary directory, and empty databases in it |
-//! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes that came and answers by a script |
+//! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes of requests and answers according to a script |
 //! | [`server`] | [`TestServer`]: the real `hookwright` binary as a child process |
-//! | [`tls`] | [`Authority`]: a certificate authority of the test's own |
+//! | [`tls`] | [`Authority`]: a certificate authority for tests |
 //! | [`proxy`] | [`Proxy`]: a TCP proxy that can hold, slow down and cut connections |
-//! | [`python`] | verifiers written by others, run in the virtual environment of `scripts/setup-python` |
-//! | [`until`] | waiting for what nothing announces |
+//! | [`python`] | third-party verifiers, run in the virtual environment of `scripts/setup-python` |
+//! | [`until`] | polling for conditions without a notification |
 //!
 //! Invariants:
-//! * Nothing outlives the test process: not a server, not a cluster, not a directory.
-//! * Nothing listens anywhere but on loopback, and every port is a free one.
-//! * Nothing waits for a fixed time: waits are for conditions, with [`DEADLINE`] as the end, and the
-//!   message at that end says what there was instead.
-//! * What depends on the machine (is PostgreSQL there?) returns a `Result`; what is a test's
-//!   expectation (did the request come?) panics with a message.
+//! * No server, cluster or directory outlives the test process.
+//! * All listeners are on loopback, on free ports.
+//! * No wait has a fixed duration: waits poll for conditions until [`DEADLINE`], and the message at the deadline shows
+//!   what was found instead.
+//! * A condition of the machine (is PostgreSQL installed?) is returned as a `Result`. A test's expectation (did the
+//!   request arrive?) panics with a message.
 
 pub mod browser;
 pub mod dns;
@@ -49,11 +48,11 @@ pub use server::{TestServer, TestServerBuilder};
 pub use tls::Authority;
 pub use wait::until;
 
-/// How long anything is waited for: far longer than it takes on a busy machine, and shorter than
-/// the test runner's own limit, so that the message of the wait is what a person sees.
+/// The limit for every wait: far longer than anything takes on a busy machine, and shorter than the test runner's
+/// limit, so that the wait's own message is shown.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at that nothing announces.
+/// How often a condition without a notification is checked.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// The repository's root directory.

@@ -1,7 +1,7 @@
-//! [`Past`]: the store of a server that is stopped, filled directly. It builds in minutes what months would build.
+//! [`Past`]: the store of a stopped server, filled directly. In minutes it builds what months of use would build.
 //!
-//! Statements are SQL that both databases understand, with the differences in [`Past::numbers`] and [`Past::bytes`]. The
-//! rows must be those that the server would have written: every invariant of the store has to hold afterwards.
+//! Statements are SQL that both databases understand; [`Past::numbers`] and [`Past::bytes`] hide the differences. The
+//! rows must be those that the server would have written, so that every invariant of the store holds afterwards.
 
 use std::{ops::Range, path::PathBuf};
 
@@ -11,10 +11,10 @@ use tokio_postgres::NoTls;
 /// How many numbers one step of [`Past::write`] covers.
 const STEP: u64 = 250_000;
 const DAY_US: i64 = 86_400_000_000;
-/// The tables that PostgreSQL keeps in a partition a day.
+/// The tables that PostgreSQL partitions by day.
 const PARTITIONED: &str = "'events', 'attempts', 'delivery_endings'";
 
-/// See the module.
+/// The store of a stopped server.
 #[derive(Clone, Debug)]
 pub enum Past {
     /// The SQLite file.
@@ -30,11 +30,11 @@ impl Past {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Runs what `statements` makes of each stretch of the numbers below `count`. Each stretch has a connection of its own,
-    /// so that temporary tables end with it.
+    /// Runs the SQL that `statements` returns for each range of the numbers below `count`. Each range has its own
+    /// connection, so that temporary tables end with it.
     ///
     /// # Errors
-    /// When a statement fails.
+    /// Fails if a statement fails.
     pub async fn write(&self, count: u64, statements: impl Fn(Range<u64>) -> String) -> anyhow::Result<()> {
         for from in (0..count).step_by(usize::try_from(STEP)?) {
             self.run(&statements(from..(from + STEP).min(count))).await?;
@@ -42,10 +42,10 @@ impl Past {
         Ok(())
     }
 
-    /// Brings PostgreSQL's statistics up to date, as autovacuum would have.
+    /// Updates PostgreSQL's statistics, as autovacuum would.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// Fails if the database refuses.
     pub async fn settle(&self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -53,10 +53,10 @@ impl Past {
         }
     }
 
-    /// Runs statements on a connection of their own.
+    /// Runs statements on a separate connection.
     ///
     /// # Errors
-    /// When one of them fails.
+    /// Fails if one of them fails.
     pub async fn run(&self, text: &str) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(path) => sqlite(path.clone(), text).await,
@@ -69,13 +69,13 @@ impl Past {
         }
     }
 
-    /// A query for the numbers of a stretch, as the column `n`.
+    /// A query for the numbers of a range, as the column `n`.
     #[must_use]
     pub fn numbers(&self, Range { start, end }: Range<u64>) -> String {
         if self.is_postgres() {
             return format!("SELECT n FROM generate_series(CAST({start} AS BIGINT), {end} - 1) AS n");
         }
-        // A recursive query has no empty form.
+        // A recursive query always returns its first row.
         format!(
             "WITH RECURSIVE counter(n) AS (SELECT {start} UNION ALL SELECT n + 1 FROM counter WHERE n + 1 < {end}) \
              SELECT n FROM counter WHERE n < {end}"
@@ -93,18 +93,18 @@ impl Past {
         }
     }
 
-    /// Makes the partitions from the day of `first_us` up to the oldest one that is there, as a server that ran all the time
-    /// would have. SQLite has none. `first_id` is the smallest id that is made at or after a time, in microseconds.
+    /// Creates the partitions from the day of `first_us` up to the oldest existing one, as a server that ran all the
+    /// time would have. SQLite has none. `first_id` returns the smallest id at or after a time in microseconds.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// Fails if the database refuses.
     pub async fn make_partitions(&self, first_us: i64, first_id: impl Fn(i64) -> i64) -> anyhow::Result<()> {
         if !self.is_postgres() {
             return Ok(());
         }
         #[expect(
             clippy::disallowed_methods,
-            reason = "the days are those of the database's servers, whose clocks nobody has set yet"
+            reason = "the days are those of the database's servers, whose clocks are not changed yet"
         )]
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
         let today = i64::try_from(now.as_micros())?.div_euclid(DAY_US);
@@ -115,8 +115,8 @@ impl Past {
     }
 }
 
-/// The first partition that a server made has no lower end: it becomes that of its day alone, and the days before it get one
-/// each.
+/// The first partition that a server created has no lower bound. It is limited to its own day, and each earlier day
+/// gets a partition.
 fn partitions(days: &str) -> String {
     format!(
         "CREATE TEMPORARY TABLE days (day, first, finish) AS SELECT * FROM (VALUES {days}) AS v;

@@ -1,12 +1,12 @@
 //! Real PostgreSQL clusters for tests.
 //!
-//! [`PostgresCluster::shared`] is what most tests want: the cluster that `scripts/with-postgres`
-//! started before the test run (its URL is in `HOOKWRIGHT_TEST_POSTGRES`), else one for this process.
-//! [`PostgresCluster::start`] is for tests that stop, restart or configure their cluster.
+//! Most tests use [`PostgresCluster::shared`]: the cluster that `scripts/with-postgres` started before the test run
+//! (its URL is in `HOOKWRIGHT_TEST_POSTGRES`), otherwise one for this process. Tests that stop, restart or configure
+//! their cluster use [`PostgresCluster::start`].
 //!
-//! A cluster that is started here is held by `scripts/with-postgres --hold` at the other end of a
-//! pipe. When this process ends, however it ends, the pipe closes and the script stops the cluster.
-//! Durable settings are PostgreSQL's own (fsync and synchronous_commit on) unless a test says else.
+//! `scripts/with-postgres --hold`, at the other end of a pipe, owns a cluster that is started here. When this process
+//! ends, even by a crash, the pipe closes and the script stops the cluster. The settings for durability are
+//! PostgreSQL's defaults (fsync and synchronous_commit on) unless a test changes them.
 
 mod database;
 
@@ -22,23 +22,23 @@ pub use database::TestDatabase;
 
 use crate::{DEADLINE, workspace_directory};
 
-/// The environment variable with the URL of a cluster that runs already.
+/// The environment variable with the URL of a running cluster.
 pub const POSTGRES_VARIABLE: &str = "HOOKWRIGHT_TEST_POSTGRES";
 
 /// A running PostgreSQL cluster on loopback.
 #[derive(Debug)]
 pub struct PostgresCluster {
     url: String,
-    /// None for a cluster that somebody else started.
+    /// `None` for a cluster that another process started.
     holder: Option<Mutex<Holder>>,
 }
 
 impl PostgresCluster {
-    /// The cluster that all tests share: the one that the environment names, else one that this
-    /// process starts on first use and that ends with it.
+    /// The cluster that all tests share: the one that the environment names, otherwise one that this process starts on
+    /// first use and that ends with it.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed or does not start.
+    /// Fails if PostgreSQL is not installed or does not start.
     pub async fn shared() -> anyhow::Result<&'static Self> {
         static SHARED: OnceCell<PostgresCluster> = OnceCell::const_new();
         SHARED
@@ -51,27 +51,27 @@ impl PostgresCluster {
             .await
     }
 
-    /// Starts a cluster of the test's own.
+    /// Starts a separate cluster for the test.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed or does not start.
+    /// Fails if PostgreSQL is not installed or does not start.
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with(&[]).await
     }
 
-    /// Starts a cluster of the test's own with settings such as `("fsync", "off")`.
+    /// Starts a separate cluster for the test with settings such as `("fsync", "off")`.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed or does not start with these settings.
+    /// Fails if PostgreSQL is not installed or does not start with these settings.
     pub async fn start_with(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         Self::start_in(&std::env::temp_dir(), settings).await
     }
 
-    /// Starts a cluster of the test's own whose data is in a directory, such as one on a file system of its own.
-    /// PostgreSQL's user must be able to enter it.
+    /// Starts a separate cluster for the test whose data is in a directory, such as one on a separate file system.
+    /// PostgreSQL's user must have access to the directory.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed or does not start with these settings.
+    /// Fails if PostgreSQL is not installed or does not start with these settings.
     pub async fn start_in(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (url, holder) = Holder::start(directory, settings).await?;
         Ok(Self {
@@ -86,27 +86,27 @@ impl PostgresCluster {
         &self.url
     }
 
-    /// Creates an empty database, which is dropped (connections and all) with the value returned.
+    /// Creates an empty database. Dropping the returned value ends its connections and drops it.
     ///
     /// # Errors
-    /// When the cluster cannot be reached or refuses.
+    /// Fails if the cluster cannot be reached or refuses.
     pub async fn create_database(&self) -> anyhow::Result<TestDatabase> {
         TestDatabase::create(&self.url, None).await
     }
 
-    /// Creates a copy of another database: much cheaper than migrating an empty one. Nothing may
-    /// be connected to the template while it is copied.
+    /// Creates a copy of another database, which is much cheaper than migrating an empty one. The template must have no
+    /// connections while it is copied.
     ///
     /// # Errors
-    /// When the cluster cannot be reached or refuses.
+    /// Fails if the cluster cannot be reached or refuses.
     pub async fn create_database_from(&self, template: &TestDatabase) -> anyhow::Result<TestDatabase> {
         TestDatabase::create(&self.url, Some(template.name())).await
     }
 
-    /// Stops the server as `mode` says; the data and the port are kept for [`Self::resume`].
+    /// Stops the server according to `mode`. The data and the port are kept for [`Self::resume`].
     ///
     /// # Errors
-    /// When the cluster is a shared one from outside, or its holder is gone.
+    /// Fails if the cluster is a shared one from outside, or its holder is gone.
     pub async fn stop(&self, mode: StopMode) -> anyhow::Result<()> {
         let verb = match mode {
             StopMode::Fast => "stop fast",
@@ -115,17 +115,17 @@ impl PostgresCluster {
         self.command(verb).await
     }
 
-    /// Starts the stopped server again on the same port, and returns when it takes connections.
+    /// Starts the stopped server again on the same port, and returns when it accepts connections.
     ///
     /// # Errors
-    /// When the cluster is a shared one from outside, or does not start.
+    /// Fails if the cluster is a shared one from outside, or does not start.
     pub async fn resume(&self) -> anyhow::Result<()> {
         self.command("start").await
     }
 
     async fn command(&self, line: &str) -> anyhow::Result<()> {
         let Some(holder) = &self.holder else {
-            bail!("the shared cluster is not this test's to stop: use PostgresCluster::start instead");
+            bail!("a test must not stop the shared cluster: use PostgresCluster::start instead");
         };
         holder.lock().await.command(line).await
     }
@@ -134,16 +134,16 @@ impl PostgresCluster {
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
-    /// Connections are ended and everything is written: an orderly restart.
+    /// Ends connections and writes everything: an orderly restart.
     Fast,
-    /// At once, without a checkpoint: the next start goes through crash recovery.
+    /// Stops at once, without a checkpoint: the next start runs crash recovery.
     Immediate,
 }
 
 /// The script that owns the server, at the other end of a pipe.
 #[derive(Debug)]
 struct Holder {
-    /// Its end is what ends the script, and so the cluster.
+    /// Closing it ends the script, and so the cluster.
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     _script: Child,
@@ -153,8 +153,8 @@ impl Holder {
     async fn start(directory: &Path, settings: &[(&str, &str)]) -> anyhow::Result<(String, Self)> {
         let script = workspace_directory().join("scripts/with-postgres");
         let errors = tempfile::NamedTempFile::new()?;
-        // A session of its own: a test runner that kills the test's process group must leave the
-        // script alone, which then tidies up because its input has ended.
+        // The script runs in its own session: a test runner that kills the test's process group must not kill the
+        // script, which then cleans up because its input has ended.
         let mut child = Command::new("setsid")
             .arg(&script)
             .args(

@@ -1,4 +1,5 @@
-//! What stands between two parties of a connection: forwards bytes, and can stop, slow down, cut, or lead elsewhere.
+//! A proxy between two parties of a connection: it forwards bytes, and can stop, slow down, cut, or redirect
+//! connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,35 +15,35 @@ use tokio::{
 
 use crate::DEADLINE;
 
-/// How it forwards now.
+/// The current mode of forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// At once.
+    /// Forwards bytes at once.
     Pass,
-    /// Takes bytes and forwards none, as a network does that drops packets.
+    /// Accepts bytes and forwards none, like a network that drops packets.
     Hold,
-    /// Forwards each piece this much later.
+    /// Forwards each piece of data after this delay.
     Slow(Duration),
 }
 
-/// A TCP proxy on loopback, for as long as this value lives.
+/// A TCP proxy on loopback, which ends when this value is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     target: watch::Sender<String>,
     mode: watch::Sender<Mode>,
-    /// Raised to cut every connection.
+    /// Incremented to cut every connection.
     cut: watch::Sender<u64>,
-    /// How many connections were taken.
+    /// The number of accepted connections.
     taken: watch::Receiver<usize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Starts to forward to an address such as `127.0.0.1:4711`. A connection while nothing listens there is closed.
+    /// Starts to forward to an address such as `127.0.0.1:4711`. If the target does not listen, connections are closed.
     ///
     /// # Errors
-    /// When there is no free port.
+    /// Fails if there is no free port.
     pub async fn start(target: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -80,7 +81,7 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// The proxy's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -91,20 +92,20 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// Leads new connections to another address.
+    /// Redirects new connections to another address.
     pub fn lead_to(&self, target: impl Into<String>) {
         self.target.send_replace(target.into());
     }
 
-    /// Cuts every connection that there is.
+    /// Cuts every open connection.
     pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
     }
 
-    /// Waits until so many connections have been made since the start.
+    /// Waits until this many connections have been made since the start.
     ///
     /// # Panics
-    /// When they are not made in time.
+    /// Panics if they are not made in time.
     pub async fn wait_for_connections(&self, count: usize) {
         let mut taken = self.taken.clone();
         let enough = timeout(DEADLINE, taken.wait_for(|taken| *taken >= count)).await;

@@ -1,6 +1,6 @@
-//! Programs in Python: verifiers and clients that others wrote, which accept what Hookwright sends
-//! or do not. They live in the virtual environment that `scripts/setup-python` makes in
-//! `target/python` from `tests/python/requirements.txt`.
+//! Programs in Python: third-party verifiers and clients, which accept or reject what Hookwright sends. They are
+//! installed in the virtual environment that `scripts/setup-python` creates in `target/python` from
+//! `tests/python/requirements.txt`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -16,7 +16,7 @@ use crate::{DEADLINE, workspace_directory};
 /// The virtual environment's interpreter.
 ///
 /// # Errors
-/// When the environment has not been made; the message says how to make it.
+/// Fails if the environment does not exist. The message says how to create it.
 pub fn python_executable() -> anyhow::Result<PathBuf> {
     let path = workspace_directory().join("target/python/bin/python");
     ensure!(
@@ -27,16 +27,16 @@ pub fn python_executable() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Runs a script with `stdin_json` as its standard input, and returns all that it printed. A
-/// relative `script` is relative to the repository's root, such as `tests/python/verify.py`.
+/// Runs a script with `stdin_json` as its standard input, and returns all its output. A relative `script` is relative
+/// to the repository's root, such as `tests/python/verify.py`.
 ///
 /// # Errors
-/// When the environment is missing, or the script does not end in time. A script that fails is no
-/// error: look at the output's status, or use [`run_python_json`].
+/// Fails if the environment is missing, or the script does not end in time. A script that fails is not an error: check
+/// the output's status, or use [`run_python_json`].
 pub async fn run_python(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow::Result<Output> {
     let script = workspace_directory().join(script);
     let mut child = Command::new(python_executable()?)
-        .args(["-E", "-s"]) // neither the environment's settings nor the user's packages
+        .args(["-E", "-s"]) // ignores the environment's settings and the user's packages
         .arg(&script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -47,7 +47,7 @@ pub async fn run_python(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow:
     let mut input = child.stdin.take().context("the script's input")?;
     let text = stdin_json.to_string();
     let feeding = async move {
-        // A script that ends without reading its input says more by its output than this error.
+        // The output of a script that ends without reading its input is more useful than this error.
         let _ = input.write_all(text.as_bytes()).await;
         drop(input);
     };
@@ -57,10 +57,10 @@ pub async fn run_python(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow:
     Ok(output?)
 }
 
-/// Runs a script as [`run_python`] does, and reads the JSON document that it printed.
+/// Runs a script as [`run_python`] does, and parses the JSON document that it printed.
 ///
 /// # Errors
-/// When the script fails (the error holds what it printed to standard error), or prints no JSON.
+/// Fails if the script fails (the error contains its standard error), or prints no JSON.
 pub async fn run_python_json(script: impl AsRef<Path>, stdin_json: &Value) -> anyhow::Result<Value> {
     let output = run_python(script.as_ref(), stdin_json).await?;
     let name = script.as_ref().display();

@@ -1,8 +1,8 @@
 //! A real HTTP/1.1 receiver of webhooks on loopback.
 //!
-//! It keeps the bytes of every request as they came off the socket, and answers by a script: 200
-//! on a kept-alive connection unless told else. What the script answers is decided when the whole
-//! request is there; [`Answer`] lists what it can do. Any number of connections at once.
+//! It keeps the bytes of every request as they were received, and answers according to a script: 200 on a kept-alive
+//! connection by default. The script decides when the whole request has arrived; [`Answer`] lists its options. The
+//! number of connections is not limited.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -35,7 +35,7 @@ pub use request::RecordedRequest;
 
 use crate::DEADLINE;
 
-/// How many deadlines a wait lasts in which things keep happening.
+/// How many deadlines a wait may last while requests keep arriving.
 const BUSY_DEADLINES: u32 = 3;
 
 /// A receiver that runs until it is dropped.
@@ -79,36 +79,36 @@ impl Receiver {
         }
     }
 
-    /// Where it listens.
+    /// The receiver's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL by address, with a path such as `/hook`.
+    /// The receiver's URL with its IP address, and a path such as `/hook`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         self.url_as("127.0.0.1", path)
     }
 
-    /// Its URL by a host name that leads to it.
+    /// The receiver's URL with a host name that resolves to it.
     #[must_use]
     pub fn url_as(&self, host: &str, path: &str) -> String {
         format!("{}://{host}:{}{path}", self.scheme, self.address.port())
     }
 
-    /// Every request from now on is answered by this status.
+    /// Answers every request from now on with this status.
     pub fn respond(&self, status: u16) {
         self.answer_with(move |_| status);
     }
 
-    /// Every request from now on is answered alike.
+    /// Answers every request from now on with this answer.
     pub fn answer(&self, answer: impl Into<Answer>) {
         let answer = answer.into();
         self.answer_with(move |_| answer.clone());
     }
 
-    /// The next requests are answered by these in turn, and all later ones by the last of them.
+    /// Answers the next requests with these in turn, and all later ones with the last of them.
     pub fn answer_in_turn<A: Into<Answer>>(&self, answers: impl IntoIterator<Item = A>) {
         let mut rest = answers.into_iter().map(Into::into).collect::<Vec<_>>();
         assert!(!rest.is_empty(), "at least one answer");
@@ -122,24 +122,24 @@ impl Receiver {
         });
     }
 
-    /// Every request from now on is answered as the closure says.
+    /// Answers every request from now on as the closure decides.
     pub fn answer_with<A: Into<Answer>>(&self, mut script: impl FnMut(&RecordedRequest) -> A + Send + 'static) {
         self.shared.state().script = Box::new(move |request| script(request).into());
     }
 
-    /// The requests so far, in the order in which they were complete.
+    /// The requests so far, in the order of their completion.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.state().requests.clone()
     }
 
-    /// How many requests came so far.
+    /// How many requests have arrived so far.
     #[must_use]
     pub fn request_count(&self) -> usize {
         self.shared.state().requests.len()
     }
 
-    /// How many connections were ever made.
+    /// How many connections were made in total.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.state().connections
@@ -151,27 +151,27 @@ impl Receiver {
         self.shared.state().open
     }
 
-    /// The most connections that were ever open at once.
+    /// The largest number of connections that were open at the same time.
     #[must_use]
     pub fn most_connections(&self) -> usize {
         self.shared.state().most_open
     }
 
-    /// What came that was no HTTP/1.1 request, TLS handshakes that failed among it.
+    /// Everything that was not a valid HTTP/1.1 request, including failed TLS handshakes.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.shared.state().problems.clone()
     }
 
-    /// Forgets the requests so far (a burst before the part that a test counts).
+    /// Clears the requests so far, such as a burst before the part that a test counts.
     pub fn forget_requests(&self) {
         self.shared.state().requests.clear();
     }
 
-    /// Waits until at least `count` requests came, and returns all of them.
+    /// Waits until at least `count` requests have arrived, and returns all of them.
     ///
     /// # Panics
-    /// After [`DEADLINE`], with a list of what came instead.
+    /// Panics if they have not arrived within [`DEADLINE`]. The message lists what arrived instead.
     pub async fn wait_for(&self, count: usize) -> Vec<RecordedRequest> {
         self.wait(&format!("{count} requests"), |state| state.requests.len() >= count)
             .await
@@ -180,7 +180,8 @@ impl Receiver {
     /// Waits until the requests so far fulfil a condition, and returns them.
     ///
     /// # Panics
-    /// When nothing happens here for [`DEADLINE`], or after three times as long, with a list of what came instead.
+    /// Panics if nothing arrives for [`DEADLINE`], or after three times as long. The message lists what arrived
+    /// instead.
     pub async fn wait_until(&self, mut condition: impl FnMut(&[RecordedRequest]) -> bool) -> Vec<RecordedRequest> {
         self.wait("its condition", |state| condition(&state.requests)).await
     }
@@ -188,7 +189,7 @@ impl Receiver {
     /// Waits until exactly `count` connections are open.
     ///
     /// # Panics
-    /// After [`DEADLINE`], with a list of what came instead.
+    /// Panics if that is not so within [`DEADLINE`]. The message lists what arrived instead.
     pub async fn wait_for_open_connections(&self, count: usize) {
         self.wait(&format!("{count} open connections"), |state| state.open == count)
             .await;
@@ -202,7 +203,7 @@ impl Receiver {
             if condition(&self.shared.state()) {
                 break true;
             }
-            // While something happens, a busy machine is given more time.
+            // While requests arrive, a busy machine gets more time.
             let left = (DEADLINE * BUSY_DEADLINES).saturating_sub(begun.elapsed());
             if timeout(left.min(DEADLINE), changes.changed()).await.is_err() {
                 break false;
@@ -218,8 +219,7 @@ impl Receiver {
         state.requests.clone()
     }
 
-    /// Stops: the port refuses connections, and those that are open are closed. Returns the
-    /// address, for [`Self::start_at`].
+    /// Stops: the port refuses connections, and open ones are closed. Returns the address, for [`Self::start_at`].
     pub async fn stop(mut self) -> SocketAddr {
         self.accepting.abort();
         let _ = (&mut self.accepting).await;
@@ -240,18 +240,18 @@ fn free_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// What the receiver and its connections share.
+/// The state that the receiver and its connections share.
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Announces every change of the state.
+    /// Notifies of every change of the state.
     changes: watch::Sender<()>,
     /// Ends the connections.
     stopped: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// A script that panicked must not hide what the receiver has recorded.
+    /// A script that panicked must not hide the recorded requests.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,7 +275,7 @@ struct State {
 }
 
 impl State {
-    /// What came, in as many lines as a person reads.
+    /// A summary of the requests, in a readable number of lines.
     fn summary(&self) -> String {
         const SHOWN: usize = 20;
         let mut text = format!(

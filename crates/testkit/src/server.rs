@@ -1,4 +1,4 @@
-//! The real server as a child process, on free ports, with a data directory of its own.
+//! The real server as a child process, on free ports, with its own data directory.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -29,19 +29,19 @@ pub use process::Exited;
 use builder::Launch;
 use process::{Process, Ready};
 
-/// A running (or, between [`TestServer::kill9`] and [`TestServer::restart`], stopped) server, killed
-/// when this value is dropped.
+/// A server that runs, or is stopped between [`TestServer::kill9`] and [`TestServer::restart`]. It is killed when this
+/// value is dropped.
 #[derive(Debug)]
 pub struct TestServer {
     launch: Launch,
     process: Process,
     ready: Ready,
-    /// Dropped last: the server's data is in it, unless the test brought a directory of its own.
+    /// Dropped last: it contains the server's data, unless the test provided a directory.
     _directory: TempDir,
 }
 
 impl TestServer {
-    /// Starts to describe a server. `binary` is `env!("CARGO_BIN_EXE_hookwright")`.
+    /// Begins the description of a server. `binary` is `env!("CARGO_BIN_EXE_hookwright")`.
     #[must_use]
     pub fn builder(binary: impl Into<PathBuf>) -> TestServerBuilder {
         TestServerBuilder::new(binary.into())
@@ -57,22 +57,22 @@ impl TestServer {
         })
     }
 
-    /// Where the gRPC API listens, such as `127.0.0.1:4711`.
+    /// The address of the gRPC API, such as `127.0.0.1:4711`.
     #[must_use]
     pub fn grpc_address(&self) -> &str {
         &self.ready.grpc_address
     }
 
-    /// Where the console, metrics and health checks listen.
+    /// The address of the console, metrics and health checks.
     #[must_use]
     pub fn http_address(&self) -> &str {
         &self.ready.http_address
     }
 
-    /// The admin token that the server made at its first start.
+    /// The admin token that the server created at its first start.
     ///
     /// # Errors
-    /// When the server named no file, or it cannot be read.
+    /// Fails if the server named no file, or the file cannot be read.
     pub fn token(&self) -> anyhow::Result<String> {
         let path = self
             .ready
@@ -92,39 +92,39 @@ impl TestServer {
     /// The process id, for reading /proc.
     ///
     /// # Panics
-    /// When the server has ended.
+    /// Panics if the server has exited.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid().as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// What the server wrote to standard error since its first start.
+    /// The server's standard error since its first start.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.launch.stderr()
     }
 
-    /// Kills the server as a crash would, and waits until it is gone.
+    /// Kills the server like a crash, and waits until it has exited.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// Fails if it cannot be killed.
     pub async fn kill9(&mut self) -> anyhow::Result<()> {
         self.process.kill().await
     }
 
-    /// Asks the server to stop (SIGTERM), and waits until it has.
+    /// Asks the server to stop (SIGTERM), and waits until it has exited.
     ///
     /// # Errors
-    /// When it does not stop in time.
+    /// Fails if it does not exit in time.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         self.wait().await
     }
 
-    /// Waits until the server ends by itself.
+    /// Waits until the server exits by itself.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// Fails if it does not exit in time.
     pub async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         self.process.wait().await
     }
@@ -134,11 +134,11 @@ impl TestServer {
         self.process.is_running()
     }
 
-    /// Starts the server again (after it was ended, if it still runs, by [`Self::kill9`]) with the
-    /// same data and settings. Its ports may be other ones then.
+    /// Restarts the server with the same data and settings. A running server is stopped by [`Self::kill9`] first. Its
+    /// ports may change.
     ///
     /// # Errors
-    /// When it does not become ready.
+    /// Fails if it does not become ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill9().await?;
         let (process, ready) = Process::start(&self.launch).await?;
@@ -147,36 +147,36 @@ impl TestServer {
         Ok(())
     }
 
-    /// [`Self::restart`] with one more argument pair from now on (a setting that changed).
+    /// [`Self::restart`] with one more argument from now on, such as a changed setting.
     ///
     /// # Errors
-    /// When it does not become ready.
+    /// Fails if it does not become ready.
     pub async fn restart_with(&mut self, flag: &str, value: &str) -> anyhow::Result<()> {
         self.launch.arguments.push(flag.into());
         self.launch.arguments.push(value.into());
         self.restart().await
     }
 
-    /// Stops the process in its tracks (SIGSTOP), as a machine that sleeps would.
+    /// Suspends the process (SIGSTOP), like a machine that sleeps.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// Fails if the process is gone.
     pub fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a frozen process go on.
+    /// Resumes a frozen process.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// Fails if the process is gone.
     pub fn thaw(&self) -> anyhow::Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Sends a signal and does not wait.
+    /// Sends a signal without waiting for its effect.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// Fails if the process is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         rustix::process::kill_process(self.process.pid(), signal).with_context(|| format!("sending {signal:?}"))
     }
@@ -185,7 +185,7 @@ impl TestServer {
 impl Drop for TestServer {
     #[expect(
         clippy::print_stderr,
-        reason = "what the server said belongs to the report of the test that failed"
+        reason = "the server's output belongs to the report of the test that failed"
     )]
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and the certificates that it signs.
+//! A certificate authority for tests, and the certificates that it signs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,24 +8,25 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::NamedTempFile;
 
-/// `CertificateParams` and its like, for [`Authority::certificate_with`].
+/// `CertificateParams` and related types, for [`Authority::certificate_with`].
 pub use rcgen;
 
-/// A certificate authority that only who is given [`Authority::pem_file`] trusts.
+/// A certificate authority that only processes with its [`Authority::pem_file`] trust.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     pem_file: NamedTempFile,
 }
 
 impl Authority {
-    /// Makes a new authority with a key of its own.
+    /// Creates a new authority with a new key.
     ///
     /// # Panics
-    /// When the key cannot be made, or the temporary file not be written.
+    /// Panics if the key cannot be created, or the temporary file cannot be written.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
-        // A name other than that of the certificates: where both have the same, OpenSSL takes those for self-signed.
+        // The name differs from that of the certificates, because OpenSSL takes certificates with the same name for
+        // self-signed.
         params
             .distinguished_name
             .push(DnType::CommonName, "an authority of the tests");
@@ -44,7 +45,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A file with the authority's certificate, which lives as long as this value.
+    /// A file with the authority's certificate, which is removed with this value.
     #[must_use]
     pub fn pem_file(&self) -> &Path {
         self.pem_file.path()
@@ -62,10 +63,10 @@ impl Authority {
         self.certificate_with(names, |_| ())
     }
 
-    /// Signs a certificate that is out of the ordinary: expired, not yet valid, of another use.
+    /// Signs an unusual certificate: expired, not yet valid, or for another use.
     ///
     /// # Panics
-    /// When the names or parameters cannot be in a certificate.
+    /// Panics if the names or parameters cannot be in a certificate.
     #[must_use]
     pub fn certificate_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names = names.iter().map(|&name| name.to_owned());
@@ -106,16 +107,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Writes certificate and key into a directory, as two PEM files, and returns their paths.
+    /// Writes the certificate and the key into a directory, as two PEM files, and returns their paths.
     ///
     /// # Panics
-    /// When they cannot be written.
+    /// Panics if they cannot be written.
     #[must_use]
     pub fn files(&self, directory: &Path) -> (String, String) {
         let file = |name: &str, pem: &str| {
             let path = directory.join(name);
             std::fs::write(&path, pem).expect("the directory takes files");
-            path.to_str().expect("a path of the test's own").to_owned()
+            path.to_str().expect("the test's path is UTF-8").to_owned()
         };
         (
             file("certificate.pem", &self.certificate_pem),
@@ -123,8 +124,8 @@ impl Identity {
         )
     }
 
-    /// A server's TLS configuration that shows this certificate, speaks TLS 1.2 and 1.3, and offers
-    /// `http/1.1` by ALPN: what [`crate::Receiver::start_tls`] takes.
+    /// A server's TLS configuration that presents this certificate, supports TLS 1.2 and 1.3, and offers `http/1.1` by
+    /// ALPN, for [`crate::Receiver::start_tls`].
     ///
     /// # Panics
     /// Never: the key is the certificate's own.

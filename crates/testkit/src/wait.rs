@@ -1,13 +1,13 @@
-//! Waiting for what nothing announces.
+//! Polling for conditions without a notification.
 
 use std::{fmt::Display, time::Instant};
 
 use crate::{DEADLINE, POLL};
 
-/// Looks again and again until there is what is waited for, and returns it. A look in vain says what there was instead.
+/// Repeats a check until it returns `Ok`, and returns its result. A failed check returns what it found instead.
 ///
 /// # Panics
-/// When there is none within [`DEADLINE`], with what the last look saw.
+/// Panics if no check succeeds within [`DEADLINE`]. The message contains what the last check found.
 pub async fn until<T, E: Display>(what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
     let begun = Instant::now();
     loop {
@@ -15,7 +15,7 @@ pub async fn until<T, E: Display>(what: &str, mut look: impl AsyncFnMut() -> Res
             Ok(found) => return found,
             Err(seen) => assert!(
                 begun.elapsed() < DEADLINE,
-                "waited in vain for {what}; there was\n{seen}"
+                "timed out waiting for {what}; found instead:\n{seen}"
             ),
         }
         tokio::time::sleep(POLL).await;

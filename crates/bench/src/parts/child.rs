@@ -1,4 +1,4 @@
-//! A child process of the suite, from the suite's side.
+//! A child process, as the suite sees it.
 
 use std::{process::Stdio, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-/// No command takes longer than this.
+/// The limit for every command.
 const DEADLINE: Duration = Duration::from_secs(1_200);
 
 /// A running child process.
@@ -49,7 +49,7 @@ impl Part {
         self.hear().await
     }
 
-    /// The next line that the process says.
+    /// The next line that the process prints.
     pub(crate) async fn hear<A: DeserializeOwned>(&mut self) -> anyhow::Result<A> {
         let line = timeout(DEADLINE, self.output.next_line())
             .await

@@ -1,24 +1,24 @@
-//! What the suite says to its child processes, and what they answer.
+//! The messages between the suite and its child processes.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What the sink says first.
+/// The first message of the sink.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Listening {
-    /// One address for each host that it plays.
+    /// One address for each host that it simulates.
     pub(crate) addresses: Vec<String>,
 }
 
 /// A command to the sink.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum SinkCommand {
-    /// Forget all arrivals.
+    /// Clear all arrivals.
     Reset,
-    /// Answer when so many different deliveries have arrived, or when nothing has arrived for the patience.
+    /// Answer when this many different deliveries have arrived, or when none has arrived for `patience_s`.
     Wait { deliveries: usize, patience_s: u64 },
-    /// What has arrived so far.
+    /// The arrivals so far.
     Stats,
     /// How one host answers from now on.
     Behave { host: usize, how: Behaviour },
@@ -33,20 +33,20 @@ pub(crate) enum Behaviour {
     Accept,
     /// 500 at once.
     Fail,
-    /// Never.
+    /// Does not answer.
     Hang,
 }
 
-/// What has arrived.
+/// The arrivals.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SinkStats {
-    /// Requests but for pings, repeats included.
+    /// Requests without pings, including repeats.
     pub(crate) requests: u64,
     /// Different deliveries.
     pub(crate) deliveries: u64,
     /// Requests for a delivery that had arrived before.
     pub(crate) duplicates: u64,
-    /// When the last one arrived, microseconds since the epoch.
+    /// When the last one arrived, in microseconds since the epoch.
     pub(crate) last_us: i64,
     /// CPU time of the sink, in microseconds.
     pub(crate) cpu_us: u64,
@@ -58,25 +58,25 @@ pub(crate) struct Publish {
     pub(crate) how: How,
     pub(crate) count: usize,
     pub(crate) organization: String,
-    /// Events take turns among these types.
+    /// Events alternate between these types.
     pub(crate) event_types: Vec<String>,
     pub(crate) payload_bytes: usize,
-    /// Where to write (event id, called, acknowledged), the times in microseconds since the epoch.
+    /// The file for (event id, call, acknowledgement), the times in microseconds since the epoch.
     pub(crate) calls: Option<PathBuf>,
 }
 
 /// How events are published.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum How {
-    /// Over streams, with so many events on each that are not acknowledged yet.
+    /// Over streams, each with this many unacknowledged events.
     Stream { streams: usize, window: usize },
-    /// One call an event, from so many callers at once.
+    /// One call per event, from this many concurrent callers.
     Unary { callers: usize },
-    /// One call an event, at a steady rate.
+    /// One call per event, at a steady rate.
     Steady { per_second: f64 },
 }
 
-/// What the publisher did.
+/// The publisher's results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PublishStats {
     pub(crate) acknowledged: u64,
@@ -88,7 +88,7 @@ pub(crate) struct PublishStats {
     pub(crate) cpu_us: u64,
 }
 
-/// What the raw sender did.
+/// The raw sender's results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RawStats {
     pub(crate) requests: u64,

@@ -1,4 +1,4 @@
-//! The publisher: speaks gRPC to the server as an internal service does.
+//! The publisher: a gRPC client of the server, like an internal service.
 
 mod calls;
 
@@ -49,7 +49,7 @@ impl Interceptor for Bearer {
 
 type Client = EventServiceClient<InterceptedService<Channel, Bearer>>;
 
-/// One event's way: its id, when the call began, when it was acknowledged, to how many webhooks it is owed.
+/// The result of one event: its id, when the call began, when it was acknowledged, and to how many webhooks it is owed.
 struct Acknowledged {
     event: i64,
     called_us: i64,
@@ -57,7 +57,7 @@ struct Acknowledged {
     deliveries: u64,
 }
 
-/// What is published: events of each type in turn.
+/// The events to publish, of each type in turn.
 struct Plan {
     requests: Vec<PublishEventRequest>,
     count: usize,
@@ -127,7 +127,7 @@ async fn work(servers: &[String], bearer: &Bearer, publish: Publish) -> anyhow::
     Ok(stats)
 }
 
-/// A JSON object of so many bytes, with members of the usual kinds.
+/// A JSON object of this many bytes, with typical members.
 pub(super) fn payload(bytes: usize) -> Bytes {
     let mut text = String::from(
         r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true,"hours":[7.5,8,6.25]},"notes":["#,

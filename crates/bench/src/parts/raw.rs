@@ -1,6 +1,6 @@
-//! The raw sender: the floor that everything is compared with. One kept-alive hyper connection to each host, one
-//! HMAC-SHA1 a request, nothing stored; one single-threaded runtime a core, which measures faster than one runtime of
-//! several threads.
+//! The raw sender, which is the lower bound and the reference. It keeps one hyper connection to each host alive,
+//! computes one HMAC-SHA1 per request, and stores nothing. It runs one single-threaded runtime per core, which is
+//! faster than one runtime with several threads.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The sink: plays any number of hosts, one port each, on one thread. It reads requests with as little work as it can,
-//! notes which delivery arrived when, and answers.
+//! The sink: simulates any number of hosts, one port each, on one thread. It reads requests with as little work as
+//! possible, records when each delivery arrived, and answers.
 
 mod connection;
 
@@ -24,12 +24,12 @@ use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How many hosts to play.
+    /// How many hosts to simulate.
     #[arg(long, default_value_t = 16)]
     hosts: usize,
 }
 
-/// What has arrived.
+/// The recorded arrivals.
 #[derive(Default)]
 struct Arrivals {
     seen: HashSet<i64>,
@@ -59,10 +59,7 @@ impl Shared {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark times what the servers do from outside"
-)]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the servers from outside")]
 pub(super) fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -146,7 +143,7 @@ fn answer(command: SinkCommand, shared: &Shared, behaviours: &[AtomicU8]) -> any
     })
 }
 
-/// Looks a few times a second: the measured times are those of the arrivals.
+/// Polls a few times a second. This does not affect the measured times, which are those of the arrivals.
 fn wait(shared: &Shared, wanted: usize, patience: Duration) {
     let (mut last, mut since) = (0, Instant::now());
     loop {

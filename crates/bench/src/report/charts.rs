@@ -1,4 +1,4 @@
-//! Charts of a report as SVG: bars with their figures written out.
+//! Charts of a report as SVG: bars labelled with their figures.
 
 use std::{
     fmt::Write as _,
@@ -14,12 +14,12 @@ pub(crate) struct Arguments {
     /// The report.
     #[arg(long, default_value = "target/bench/report.json")]
     report: PathBuf,
-    /// Where to write the charts.
+    /// The directory of the charts.
     #[arg(long, default_value = "docs/charts")]
     out: PathBuf,
 }
 
-/// One bar: its label, its figure.
+/// One bar: its label and its figure.
 struct Bar {
     label: String,
     value: f64,
@@ -98,7 +98,7 @@ fn costs(report: &Report, scenarios: &[&str]) -> Vec<Bar> {
     all
 }
 
-/// Readable on light and dark pages: the colours come from the page where it has any.
+/// Writes a chart that is readable on light and dark pages.
 fn write(directory: &Path, file: &str, title: &str, bars: &[Bar]) -> anyhow::Result<()> {
     const ROW: usize = 30;
     const LABELS: usize = 250;

@@ -1,6 +1,6 @@
-//! The performance bar: what each figure should be.
+//! The performance targets of all figures.
 
-/// On which side of the value a figure must be.
+/// The side of the value on which a figure must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Bound {
     AtMost(f64),
@@ -15,7 +15,7 @@ impl Bound {
         }
     }
 
-    /// How a figure compares with this target and its stretch.
+    /// Compares a figure with this target and its stretch target.
     pub(super) fn verdict(self, value: f64, stretch: Self) -> String {
         let state = match (self.holds(value), stretch.holds(value)) {
             (_, true) => "stretch met",
@@ -70,7 +70,8 @@ const fn least(scenario: &'static str, store: &'static str, metric: &'static str
     }
 }
 
-/// Deliveries a second of the strongest open-source peer, measured on a machine of this kind: 64 publishers, fan-out 1.
+/// Deliveries per second of the fastest open-source alternative, measured on a similar machine: 64 publishers, fan-out
+/// 1.
 const PEER: f64 = 860.0;
 
 pub(super) const TARGETS: &[Target] = &[

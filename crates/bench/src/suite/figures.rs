@@ -1,4 +1,4 @@
-//! Figures of a run, and what several runs come to.
+//! Figures of a run, and their summary over several runs.
 
 use std::{collections::BTreeMap, io::Write as _, path::Path, time::Instant};
 
@@ -32,7 +32,7 @@ impl Summary {
     }
 }
 
-/// The value below which so much of the values lies. `values` must be sorted and not be empty.
+/// The percentile of the values; `part` is between 0 and 1. `values` must be sorted and not be empty.
 pub(super) fn percentile(values: &[f64], part: f64) -> f64 {
     let place = (part * (values.len() - 1) as f64).round() as usize;
     values[place.min(values.len() - 1)]
@@ -45,7 +45,8 @@ pub(super) fn sorted(values: impl Iterator<Item = i64>) -> Vec<f64> {
     values
 }
 
-/// The median time of an fdatasync after a small append, in microseconds: what one durable commit costs at least here.
+/// The median time of an fdatasync after a small append, in microseconds: the minimum cost of one durable commit on
+/// this machine.
 pub(super) fn fdatasync_us(directory: &Path) -> anyhow::Result<f64> {
     let mut file = tempfile::tempfile_in(directory)?;
     let mut times = Vec::new();

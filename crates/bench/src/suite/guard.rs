@@ -1,5 +1,5 @@
-//! The guard against regressions: CPU per delivery as a ratio to the raw sender of the same minute, compared with a recorded
-//! baseline. Ratios stay where rates do not, on a machine that others use too.
+//! The guard against regressions: CPU time per delivery as a ratio to the raw sender, measured within the same minute,
+//! compared with a recorded baseline. Unlike rates, ratios are stable on a shared machine.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -19,13 +19,13 @@ pub(crate) struct Arguments {
     /// Write the ratios measured now instead of comparing.
     #[arg(long)]
     record: bool,
-    /// How many pairs of measurements the median is of.
+    /// How many pairs of measurements the median is computed from.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
-    /// By how much of the baseline a ratio may exceed it.
+    /// How far a ratio may exceed the baseline, as a part of the baseline.
     #[arg(long, default_value_t = 0.15)]
     margin: f64,
-    /// The server to measure: hookwright beside this program unless told.
+    /// The server to measure [default: hookwright beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
 }

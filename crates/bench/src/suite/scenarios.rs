@@ -17,16 +17,16 @@ use super::{Figures, Store, world::Site};
 /// One scenario.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
-    /// How often it is run unless told.
+    /// How often it runs by default.
     pub(super) runs: usize,
     on: On,
     run: for<'a> fn(&'a mut Site, Store) -> LocalBoxFuture<'a, anyhow::Result<Figures>>,
 }
 
-/// Which stores a scenario has to do with.
+/// The stores that a scenario runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum On {
-    /// None: it is run once, under the first.
+    /// No store: it runs once, listed under the first store.
     None,
     Both,
     Postgres,
@@ -57,7 +57,7 @@ macro_rules! scenario {
     };
 }
 
-/// In the order in which they are run.
+/// In the order in which they run.
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("raw_sender", 3, None, raw_sender::run),
     scenario!("fanout1_stream", 3, Both, throughput::fanout1_stream),
@@ -74,7 +74,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("two_nodes", 3, Postgres, two_nodes::run),
 ];
 
-/// CPU per delivery as ratios to the raw sender, each measured right before its pair.
+/// CPU time per delivery as ratios to the raw sender, each measured right before its counterpart.
 pub(super) async fn guarded(world: &mut super::world::World, pairs: usize) -> anyhow::Result<Vec<f64>> {
     let event_types = throughput::install(world, 1).await?;
     let mut publisher = world.publisher()?;

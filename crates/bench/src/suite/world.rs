@@ -1,4 +1,4 @@
-//! What a scenario runs in: a fresh server on a fresh store, a sink, a publisher, and calls to set things up.
+//! The environment of a scenario: a new server on a new store, a sink, a publisher, and calls to set things up.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,12 +22,12 @@ use crate::{
 
 /// The organization of all scenarios.
 pub(super) const ORGANIZATION: &str = "organizations/bench";
-/// How many hosts the sink plays.
+/// How many hosts the sink simulates.
 pub(super) const HOSTS: usize = 16;
 /// Bytes of a payload.
 pub(super) const PAYLOAD_BYTES: usize = 1024;
 
-/// What scenarios share: the binary, and one PostgreSQL cluster once it is needed.
+/// The resources that scenarios share: the binary, and one PostgreSQL cluster once it is needed.
 pub(super) struct Site {
     server: PathBuf,
     pub(super) profile: Profile,
@@ -43,7 +43,7 @@ impl Site {
         }
     }
 
-    /// The cluster, and the process that all its others descend from.
+    /// The cluster, and the parent process of all its other processes.
     async fn cluster(&mut self) -> anyhow::Result<&(PostgresCluster, u32)> {
         if self.cluster.is_none() {
             let cluster = PostgresCluster::start().await?;
@@ -67,14 +67,14 @@ async fn postmaster(url: &str) -> anyhow::Result<u32> {
     usage::parent(backend.unsigned_abs()).context("the backend has a parent")
 }
 
-/// CPU time of everybody at one moment.
+/// The CPU times of all processes at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CpuTimes {
     pub(super) server: Duration,
     pub(super) database: Duration,
 }
 
-/// A running installation with its surroundings.
+/// A running installation with the processes around it.
 pub(super) struct World {
     pub(super) server: TestServer,
     pub(super) database: Option<TestDatabase>,
@@ -87,7 +87,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A fresh installation with the settings that a user gets, but that the sink on loopback may be a target.
+    /// A new installation with the default settings, except that the sink on loopback is an allowed target.
     pub(super) async fn start(site: &mut Site, store: Store) -> anyhow::Result<Self> {
         Self::start_with(site, store, HOSTS, &[]).await
     }
@@ -132,7 +132,7 @@ impl World {
         Ok(world)
     }
 
-    /// Connects anew after the server was started again.
+    /// Reconnects after the server was restarted.
     pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
         self.channel = Channel::from_shared(format!("http://{}", self.server.grpc_address()))?
             .connect()
@@ -140,7 +140,7 @@ impl World {
         Ok(())
     }
 
-    /// The way to the server, for clients of its services.
+    /// The connection to the server, for clients of its services.
     pub(super) fn channel(&self) -> Channel {
         self.channel.clone()
     }
@@ -158,7 +158,7 @@ impl World {
         Ok(request)
     }
 
-    /// Creates an organization of this name: `organizations/acme`.
+    /// Creates an organization with this name: `organizations/acme`.
     pub(super) async fn organization(&self, name: &str) -> anyhow::Result<()> {
         let request = CreateOrganizationRequest {
             organization_id: name.trim_start_matches("organizations/").to_owned(),
@@ -237,7 +237,8 @@ impl World {
         Ok(())
     }
 
-    /// Waits until so many deliveries have arrived. Less after long silence is a loss, and an error.
+    /// Waits until this many deliveries have arrived. Returns an error if fewer have arrived and none arrives for long,
+    /// because the others are lost.
     pub(super) async fn wait_for(&mut self, deliveries: u64) -> anyhow::Result<SinkStats> {
         let wait = SinkCommand::Wait {
             deliveries: usize::try_from(deliveries)?,
@@ -256,7 +257,7 @@ impl World {
         self.sink.ask(&SinkCommand::Reset).await
     }
 
-    /// The store, to be filled while the server is stopped.
+    /// The store, which can be filled while the server is stopped.
     pub(super) fn past(&self) -> Past {
         match &self.database {
             Some(database) => Past::Postgres(database.url().to_owned()),
@@ -264,7 +265,7 @@ impl World {
         }
     }
 
-    /// The raw sender against this world's sink.
+    /// Runs the raw sender against this world's sink.
     pub(super) async fn raw(&self, seconds: f64) -> anyhow::Result<RawStats> {
         let hosts = &self.addresses[..HOSTS.min(self.addresses.len())];
         raw(hosts, seconds).await

@@ -18,9 +18,9 @@ use tokio::{
 
 use crate::{DEADLINE, http};
 
-/// How long a browser is given to end.
+/// How long a browser may take to exit.
 const END: Duration = Duration::from_secs(5);
-/// What makes Chromium run where there is no screen, and look for nothing on the network.
+/// Arguments that make Chromium run without a screen, and keep it from using the network by itself.
 const ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -37,7 +37,7 @@ const ARGUMENTS: &[&str] = &[
     "--lang=en-US",
 ];
 
-/// See the module.
+/// A chromedriver process with its session.
 pub(super) struct Driver {
     address: String,
     session: String,
@@ -58,7 +58,7 @@ impl Driver {
             .context("starting chromedriver; `make test-setup` installs it")?;
         let stdout = child.stdout.take().context("its output")?;
         let port = timeout(DEADLINE, port(BufReader::new(stdout)));
-        let port = port.await.context("chromedriver did not say its port")??;
+        let port = port.await.context("chromedriver did not print its port")??;
         let profile = tempfile::tempdir()?;
         let directory = format!("--user-data-dir={}", profile.path().display());
         let arguments: Vec<&str> = ARGUMENTS
@@ -87,7 +87,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// One command of the session.
+    /// Runs one command of the session.
     pub(super) async fn call(&self, method: &str, command: &str, body: Value) -> anyhow::Result<Value> {
         self.send(method, &format!("/session/{}{command}", self.session), body)
             .await

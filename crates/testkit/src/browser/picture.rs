@@ -1,16 +1,17 @@
-//! Pictures made small: a page has few colours, and a picture with a palette of 256 is a third of one without.
+//! Compression of pictures: a page has few colors, and a picture with a palette of 256 is a third of the size of one
+//! without.
 
 use std::collections::HashMap;
 
 use anyhow::ensure;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Transformations};
 
-/// As many as a palette holds.
+/// The size of a palette.
 const COLOURS_MAX: usize = 256;
 
 type Colour = [u8; 3];
 
-/// A PNG with a palette of the colours that are seen most; the others become the nearest of them.
+/// A PNG with a palette of the most frequent colors. Each other color is replaced with the nearest of them.
 pub(super) fn with_palette(picture: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut decoder = Decoder::new(std::io::Cursor::new(picture));
     decoder.set_transformations(Transformations::normalize_to_color8() | Transformations::STRIP_16);
@@ -41,7 +42,7 @@ pub(super) fn with_palette(picture: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(small)
 }
 
-/// The colours that are seen most.
+/// The most frequent colors.
 fn palette(colours: &[Colour]) -> Vec<Colour> {
     let mut seen: HashMap<Colour, usize> = HashMap::new();
     colours.iter().for_each(|colour| *seen.entry(*colour).or_default() += 1);

@@ -1,4 +1,4 @@
-//! Databases that live as long as a test.
+//! Databases that exist as long as a test.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::DEADLINE;
 
-/// A database of one test's own, dropped with this value.
+/// A database for one test, which is dropped with this value.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -19,7 +19,7 @@ pub struct TestDatabase {
 impl TestDatabase {
     pub(super) async fn create(cluster_url: &str, template: Option<&str>) -> anyhow::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Unique among the processes that share a cluster, and among this process's own.
+        // Unique among the processes that share a cluster, and within this process.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
         let (server, _) = cluster_url
@@ -28,7 +28,7 @@ impl TestDatabase {
         let url = format!("{server}/{name}");
 
         let client = connect(cluster_url).await?;
-        // A process id can come round again, and its former owner may have been killed.
+        // A process id can be reused, and its former owner may have been killed.
         let drop_old = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         client.batch_execute(&drop_old).await?;
         let mut create = format!("CREATE DATABASE {name}");
@@ -57,8 +57,8 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// Drops the database, whoever is still connected. A thread with a runtime of its own, because
-    /// a value can be dropped inside a runtime, outside one, or while one is shutting down.
+    /// Drops the database, even if it has connections. It uses a thread with its own runtime, because a value can be
+    /// dropped inside a runtime, outside one, or while one is shutting down.
     fn drop(&mut self) {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let url = self.cluster_url.clone();
@@ -72,7 +72,7 @@ impl Drop for TestDatabase {
                     Ok(())
                 })
         });
-        // A cluster that is stopped or gone takes its databases with it: nothing left to do.
+        // A cluster that is stopped or gone has no databases to drop.
         let _ = dropping.join();
     }
 }

@@ -1,4 +1,4 @@
-//! What a receiver does with a request.
+//! The answers of a receiver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// What a receiver does once it has a whole request.
+/// What a receiver does when it has a whole request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Answers as HTTP has it.
+    /// Sends an HTTP response.
     Respond(Response),
     /// Writes exactly these bytes, then closes the connection.
     Raw(Bytes),
@@ -55,7 +55,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response with no headers of its own and an empty body.
+    /// A response without additional headers and with an empty body.
     #[must_use]
     pub fn new(status: u16) -> Self {
         Self {
@@ -82,21 +82,21 @@ impl Response {
         self
     }
 
-    /// Says `Connection: close`, and closes.
+    /// Sends `Connection: close`, and closes the connection.
     #[must_use]
     pub fn close(mut self) -> Self {
         self.close = true;
         self
     }
 
-    /// A slow receiver: waits before it answers.
+    /// Waits before it answers, like a slow receiver.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Answers when the test opens the gate, and not before.
+    /// Answers only when the test opens the gate.
     #[must_use]
     pub fn after(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
@@ -107,7 +107,7 @@ impl Response {
         self.close
     }
 
-    /// Waits as the response says it should.
+    /// Waits for the response's delay and gate.
     pub(super) async fn hold_back(&self) {
         if let Some(gate) = &self.gate {
             gate.opened().await;
@@ -138,7 +138,7 @@ impl Response {
     }
 }
 
-/// Holds back answers until the test says go: what a sleep would only guess at.
+/// Delays answers until the test opens it, so that no test needs to sleep.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     open: Arc<watch::Sender<bool>>,
@@ -151,14 +151,14 @@ impl Gate {
         Self::default()
     }
 
-    /// Lets through all that wait, and all that come later.
+    /// Releases all waiting answers, and all later ones.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
 
     async fn opened(&self) {
         let mut open = self.open.subscribe();
-        // The sender lives in self: waiting cannot fail.
+        // The sender is a part of self, so waiting cannot fail.
         let _ = open.wait_for(|open| *open).await;
     }
 }

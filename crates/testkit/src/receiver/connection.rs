@@ -1,4 +1,4 @@
-//! The receiver's side of a connection: reads requests, records them, answers as scripted.
+//! The receiver's side of a connection: reads requests, records them, and answers according to the script.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Answer, RecordedRequest, Shared};
 
-/// Far above what Hookwright sends: a bound, so that a defect fills no memory.
+/// Far above what Hookwright sends. The limit keeps a defect from filling the memory.
 const HEAD_BYTES_MAX: usize = 1024 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -36,14 +36,14 @@ pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shar
                         open.shared.change(|state| state.problems.push(problem));
                     }
                 }
-                // Fails only when the receiver is gone, which is the same to a connection.
+                // Fails only if the receiver is gone, which means the same.
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         });
     }
 }
 
-/// Counts a connection as open for as long as it lives.
+/// Counts a connection as open until it is dropped.
 struct Open {
     shared: Arc<Shared>,
 }
@@ -102,20 +102,20 @@ async fn answer_requests<S: Socket>(mut stream: S, shared: &Shared, number: usiz
     Ok(())
 }
 
-/// Closes in an orderly way. The sender may be gone already, which is no problem of the receiver's.
+/// Closes the connection in an orderly way. The sender may have closed it already, which is not an error.
 async fn close<S: Socket>(mut stream: S) -> io::Result<()> {
     let _ = stream.shutdown().await;
     Ok(())
 }
 
-/// Takes whatever still comes and says nothing, until the sender has had enough.
+/// Reads and discards data without answering, until the sender closes the connection.
 async fn hang<S: Socket>(mut stream: S) -> io::Result<()> {
     let mut ignored = [0; 4096];
     while stream.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
     Ok(())
 }
 
-/// Reads one request: its bytes, and the length of its head. None at an orderly end between two.
+/// Reads one request: its bytes, and the length of its head. `None` if the connection ends between two requests.
 async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<(Bytes, usize)>> {
     let head_length = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -141,8 +141,8 @@ async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::R
     Ok(Some((buffer.split_to(total).freeze(), head_length)))
 }
 
-/// Whether anything more came. A connection that is reset, or ends without TLS's goodbye, has
-/// ended too.
+/// Returns whether more data arrived. A connection that was reset, or closed without TLS's close_notify, has ended,
+/// too.
 async fn read_more<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<bool> {
     match stream.read_buf(buffer).await {
         Ok(count) => Ok(count > 0),
@@ -158,7 +158,7 @@ fn cut_off(buffer: &[u8]) -> io::Error {
     io::Error::other(format!("a request cut off after {} bytes: {start}", buffer.len()))
 }
 
-/// What Content-Length says. Hookwright never sends a chunked body, so one is a problem.
+/// The value of Content-Length. Hookwright never sends a chunked body, so a chunked one is reported.
 fn body_length(head: &[u8]) -> io::Result<usize> {
     let head = String::from_utf8_lossy(head);
     let mut length = None;
@@ -180,7 +180,7 @@ fn body_length(head: &[u8]) -> io::Result<usize> {
     Ok(length.unwrap_or(0))
 }
 
-/// A stream that knows the TCP connection under it.
+/// A stream with access to its TCP connection.
 trait Socket: AsyncRead + AsyncWrite + Unpin {
     fn tcp(&self) -> &TcpStream;
 }

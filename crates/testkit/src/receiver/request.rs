@@ -1,28 +1,28 @@
-//! One request as it came.
+//! A recorded request.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
-/// A request, as bytes and as its parts.
+/// A request, as bytes and in parts.
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
-    /// All of it as it came off the socket.
+    /// All bytes as they were received.
     pub raw: Bytes,
-    /// The request line and headers as text, up to the empty line and without it.
+    /// The request line and the headers as text, without the empty line.
     pub head: String,
-    /// Header names as they were written, in their order, and values without surrounding blanks.
+    /// Header names as they were received, in order, and values without surrounding whitespace.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
     /// When it was complete.
     pub at: Instant,
-    /// Which of the receiver's connections it came on, counted from 1.
+    /// The number of its connection, counted from 1.
     pub connection: usize,
 }
 
 impl RecordedRequest {
-    /// Takes apart what came; `head_length` includes the empty line.
+    /// Parses the bytes of a request; `head_length` includes the empty line.
     pub(super) fn new(raw: Bytes, head_length: usize, connection: usize) -> Self {
         let head_end = head_length - b"\r\n\r\n".len();
         let head = String::from_utf8_lossy(&raw[..head_end]).into_owned();
@@ -42,13 +42,13 @@ impl RecordedRequest {
         }
     }
 
-    /// The value of a header, its name in any case; the first one where it is repeated.
+    /// The value of a header, by its case-insensitive name; the first one if it is repeated.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_values(name).next()
     }
 
-    /// All values of a header, its name in any case.
+    /// All values of a header, by its case-insensitive name.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers
             .iter()
@@ -76,7 +76,7 @@ impl RecordedRequest {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// Panics if it is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)

@@ -1,4 +1,4 @@
-//! The receiver against a client that is nothing but a socket.
+//! Tests of the receiver with a client that is only a socket.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a server is described before it is started.
+//! The description of a server before its start.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::{Exited, TestServer};
 use crate::server::process::Process;
 
-/// Describes a server: SQLite in a temporary data directory unless told else.
+/// Describes a server: SQLite in a temporary data directory by default.
 #[derive(Clone, Debug)]
 pub struct TestServerBuilder {
     binary: PathBuf,
@@ -27,19 +27,19 @@ impl TestServerBuilder {
         }
     }
 
-    /// Stores in SQLite in the data directory: what a server does that is told nothing.
+    /// Uses SQLite in the data directory, which is the server's default.
     #[must_use]
     pub fn sqlite(self) -> Self {
         self
     }
 
-    /// Stores in a PostgreSQL database.
+    /// Uses a PostgreSQL database.
     #[must_use]
     pub fn postgres(self, url: &str) -> Self {
         self.arg("--database-url", url)
     }
 
-    /// Allows a target that the address rules refuse: `127.0.0.0/8` for receivers of a test.
+    /// Allows a target that the address rules refuse, such as `127.0.0.0/8` for receivers of a test.
     #[must_use]
     pub fn allow(self, rule: &str) -> Self {
         self.arg("--allow-target", rule)
@@ -65,7 +65,7 @@ impl TestServerBuilder {
         self
     }
 
-    /// Keeps the data in a directory of the test's own, which outlives the server.
+    /// Uses a data directory of the test, which outlives the server.
     #[must_use]
     pub fn data_directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_directory = Some(path.into());
@@ -75,18 +75,17 @@ impl TestServerBuilder {
     /// Starts the server and waits until it is ready.
     ///
     /// # Errors
-    /// When it ends or does not become ready in time: the error holds what it wrote to standard
-    /// error.
+    /// Fails if it exits or does not become ready in time. The error contains its standard error.
     pub async fn start(self) -> anyhow::Result<TestServer> {
         let directory = tempfile::tempdir().context("the server's directory")?;
         let launch = self.launch(directory.path());
         TestServer::launch(launch, directory).await
     }
 
-    /// Starts a server that is expected to refuse, and returns how it ended.
+    /// Starts a server that is expected to refuse, and returns how it exited.
     ///
     /// # Errors
-    /// When it becomes ready all the same, or does not end in time.
+    /// Fails if it becomes ready, or does not exit in time.
     pub async fn start_to_fail(self) -> anyhow::Result<Exited> {
         let directory = tempfile::tempdir().context("the server's directory")?;
         Process::start_to_fail(&self.launch(directory.path())).await
@@ -105,7 +104,7 @@ impl TestServerBuilder {
     }
 }
 
-/// Everything that starts the same server again.
+/// Everything that is needed to start the same server again.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) binary: PathBuf,

@@ -1,4 +1,4 @@
-//! The child process: start, readiness, end.
+//! The child process: its start, readiness and end.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use tokio::time::{Instant, sleep, timeout};
 use super::builder::Launch;
 use crate::{DEADLINE, POLL};
 
-/// How a server ended that did not become ready.
+/// The exit of a server that did not become ready.
 #[derive(Clone, Debug)]
 pub struct Exited {
     /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
-/// What a server tells in its ready file.
+/// The content of a server's ready file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ready {
     pub(super) grpc_address: String,
@@ -30,7 +30,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// None while the file is not there, or not yet whole.
+    /// `None` while the file is missing or incomplete.
     fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read(path).ok()?;
         let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
@@ -49,7 +49,7 @@ pub(super) struct Process {
     pid: Pid,
 }
 
-/// What a process that was just started comes to.
+/// The state of a process that was just started.
 enum Beginning {
     Ready(Ready),
     Exited(ExitStatus),
@@ -82,7 +82,7 @@ impl Process {
     }
 
     fn spawn(launch: &Launch) -> anyhow::Result<Self> {
-        // The file of an earlier start must not be taken for this one's.
+        // The file of an earlier start must not be taken for the new one.
         let _ = std::fs::remove_file(&launch.ready_file);
         let mut command = Command::new(&launch.binary);
         command
@@ -143,7 +143,7 @@ impl Process {
         Ok(status)
     }
 
-    /// Kills it, unless it has ended already.
+    /// Kills the process, unless it has exited already.
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         if self.is_running() {
             self.child.start_kill()?;

@@ -1,4 +1,4 @@
-//! Against a script that behaves as the server does: the real binary is another package's.
+//! Tests with a script that behaves like the server, because the real binary belongs to another package.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// Writes its arguments and environment where a test can see them, then the ready file.
+/// Writes its arguments and environment to standard error, then the ready file.
 const STAND_IN: &str = r#"#!/bin/sh
 echo "arguments: $*" >&2
 env | grep '^HOOKWRIGHT_' >&2

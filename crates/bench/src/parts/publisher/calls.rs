@@ -1,4 +1,4 @@
-//! The ways to publish: streams, one call an event from many callers, one call an event at a steady rate.
+//! The ways to publish: streams, one call per event from many callers, one call per event at a steady rate.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Acknowledged, Client, Plan, now_us};
 
-/// Over streams. Each keeps `window` events unacknowledged.
+/// Publishes over streams. Each keeps `window` events unacknowledged.
 pub(super) async fn stream(
     clients: &[Client],
     plan: Arc<Plan>,
@@ -76,7 +76,7 @@ async fn one_stream(
     Ok(acknowledged)
 }
 
-/// One call an event, from many callers.
+/// Publishes with one call per event, from many callers.
 pub(super) async fn unary(clients: &[Client], plan: Arc<Plan>, callers: usize) -> anyhow::Result<Vec<Acknowledged>> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -102,7 +102,7 @@ pub(super) async fn unary(clients: &[Client], plan: Arc<Plan>, callers: usize) -
     gather(tasks).await
 }
 
-/// One call an event, begun at a steady rate whatever the answers do.
+/// Publishes with one call per event. Calls begin at a steady rate, independently of the answers.
 pub(super) async fn steady(clients: &[Client], plan: Arc<Plan>, per_second: f64) -> anyhow::Result<Vec<Acknowledged>> {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! One connection of the sink: enough of HTTP/1.1 for requests with a `Content-Length`.
+//! A connection of the sink: the part of HTTP/1.1 that requests with a `Content-Length` need.
 
 use std::sync::{
     Arc,
@@ -17,7 +17,7 @@ use super::{ACCEPT, FAIL, Shared};
 const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 
-/// What the sink looks at in a request's head.
+/// The fields of a request's head that the sink uses.
 #[derive(Default)]
 struct Head {
     length: usize,
@@ -47,7 +47,7 @@ pub(super) async fn serve(mut stream: TcpStream, host: usize, shared: Arc<Shared
             ACCEPT => ACCEPTED,
             FAIL => FAILED,
             _ => {
-                // Until the other side has enough of it.
+                // Waits until the other side closes the connection.
                 let _ = stream.read_buf(&mut buffer).await;
                 return;
             }

@@ -1,5 +1,5 @@
-//! Many past deliveries in the store: what they cost the present ones. The past is written into the store directly, as the
-//! server would have: one event and one attempt for each delivery, over the last 20 days.
+//! Many past deliveries in the store, and their cost for new ones. The past is written into the store directly, in the
+//! form that the server would have written: one event and one attempt per delivery, over the last 20 days.
 
 use super::super::{
     Figures, Store,
@@ -38,7 +38,7 @@ async fn write_past(world: &World, past: u64) -> anyhow::Result<()> {
     store.settle().await
 }
 
-/// The newest id is 20 days older than the first real one; ids are evenly spread over the 20 days before.
+/// The newest id is 20 days older than the first real one. Ids are evenly spread over the 20 days before that.
 fn id(past: u64) -> String {
     let span: u64 = 20 * 86_400_000;
     format!(

@@ -1,4 +1,4 @@
-//! A large backlog of failing webhooks: what it takes in memory, and how soon a server is ready that begins with it.
+//! A large backlog of failing webhooks: its memory, and the time until a server that starts with it is ready.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub(super) async fn start(site: &mut Site, store: Store) -> anyhow::Result<Figur
     let begun = Instant::now();
     world.server.restart().await?;
     let ready = begun.elapsed();
-    // What was acknowledged before the kill arrives, all of it, once the receivers work again.
+    // All events that were acknowledged before the kill arrive when the receivers work again.
     for host in 0..HOSTS {
         world.behave(host, Behaviour::Accept).await?;
     }

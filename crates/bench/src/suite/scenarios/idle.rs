@@ -1,4 +1,4 @@
-//! What a server costs that has nothing to do.
+//! The cost of an idle server.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::usage;
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let world = World::start(site, store).await?;
     install(&world, 1).await?;
-    // The pings of the webhooks are done, and the connections that they opened are still there.
+    // The pings of the webhooks are done, and their connections are still open.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = world.cpu()?;
     let time = Duration::from_secs(site.profile.pick(10, 60));

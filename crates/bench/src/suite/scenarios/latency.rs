@@ -1,4 +1,4 @@
-//! How long a publish call takes, and how long until the webhook arrives, at a modest rate.
+//! The latency of publish calls, and the time until the webhook arrives, at a moderate rate.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
     ]))
 }
 
-/// How long after the call one event was acknowledged, and arrived.
+/// The times from the call to the acknowledgement and to the arrival of one event.
 pub(super) struct Times {
     pub(super) acknowledged_us: i64,
     pub(super) arrived_us: i64,

@@ -1,5 +1,5 @@
-//! How long lists take with many past deliveries stored: those of the API, and the pages of the console. People wait for
-//! them, so what counts is the slowest.
+//! The duration of lists with many past deliveries in the store: those of the API, and the pages of the console. Users
+//! wait for them, so the slowest one counts.
 
 mod calls;
 mod filling;
@@ -12,7 +12,7 @@ use super::super::{
     world::{Site, World},
 };
 
-/// How often each list is asked for.
+/// How often each list is requested.
 const RUNS: usize = 5;
 
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
@@ -34,16 +34,16 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
     ]))
 }
 
-/// What came back.
+/// An answer.
 struct Answer {
     rows: usize,
     more: bool,
-    /// The server gave it up.
+    /// The server gave the request up.
     failed: bool,
 }
 
 impl Answer {
-    /// The rows of a page of the API, and whether there is a token of the next one.
+    /// The rows of a page of the API, and whether it has a token of the next one.
     fn page<T>(rows: &[T], token: &str) -> Self {
         Self {
             rows: rows.len(),
@@ -52,7 +52,7 @@ impl Answer {
         }
     }
 
-    /// So many of something, and no more.
+    /// An answer with this many rows, and no next page.
     fn all(rows: usize) -> Self {
         Self {
             rows,
@@ -66,20 +66,21 @@ fn is_late(status: &tonic::Status) -> bool {
     matches!(status.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded)
 }
 
-/// How long answers took, by what was asked.
+/// The durations of answers, by request.
 #[derive(Default)]
 struct Stopwatch {
     lines: Vec<(String, Answer, Summary)>,
 }
 
 impl Stopwatch {
-    /// Asks a few times. The first time counts like the others: nobody warms the store for a person who looks once.
+    /// Repeats a request a few times. The first time counts like the others, because a user's first request meets a
+    /// cold store, too.
     async fn time(&mut self, what: &str, ask: impl AsyncFn() -> anyhow::Result<Answer>) -> anyhow::Result<()> {
         let mut times = Vec::with_capacity(RUNS);
         let mut answer = Answer::all(0);
         for _ in 0..RUNS {
             let begun = Instant::now();
-            // What takes longer than the server allows is slow, and no reason to learn nothing of the others.
+            // A request that exceeds the server's limit counts as slow, and the others are still measured.
             answer = match ask().await {
                 Err(error) if error.downcast_ref::<tonic::Status>().is_some_and(is_late) => Answer {
                     failed: true,
@@ -97,7 +98,7 @@ impl Stopwatch {
         self.lines.iter().map(|(_, _, ms)| of(ms)).fold(0.0, f64::max)
     }
 
-    /// Everything that was asked, the slowest first.
+    /// All requests, the slowest first.
     fn table(&self) -> String {
         let mut lines: Vec<_> = self.lines.iter().collect();
         lines.sort_by(|a, b| b.2.median.total_cmp(&a.2.median));

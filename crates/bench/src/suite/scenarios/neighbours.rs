@@ -1,4 +1,4 @@
-//! What a webhook that hangs costs the others: nothing, it should be.
+//! The cost of a hanging webhook for the others, which should be zero.
 
 use super::super::{
     Figures, Store,
@@ -11,7 +11,7 @@ use crate::parts::{
     messages::{Behaviour, Publish},
 };
 
-/// How many webhooks there are; the last one is the one that hangs.
+/// How many webhooks there are. The last one hangs.
 const WEBHOOKS: usize = 100;
 /// Events a second, over all webhooks.
 const PER_SECOND: f64 = 500.0;
@@ -24,8 +24,8 @@ pub(super) async fn noisy_backlog(site: &mut Site, store: Store) -> anyhow::Resu
     run(site, store, 10_000).await
 }
 
-/// The healthy webhooks' arrivals without and with the one that hangs, in turns within one installation, so that noise of
-/// the machine meets both alike.
+/// The healthy webhooks' arrivals without and with the hanging one, alternating within one installation, so that noise
+/// of the machine affects both equally.
 async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Figures> {
     let mut world = World::start_with(site, store, WEBHOOKS, &[]).await?;
     let event_types = world.event_types(WEBHOOKS).await?;
@@ -40,7 +40,7 @@ async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Fi
     alone.extend(steady(&mut world, &mut publisher, healthy, PER_SECOND, count).await?);
     world.behave(WEBHOOKS - 1, Behaviour::Hang).await?;
     noisy(&mut noise, hanging, waiting).await?;
-    // The webhook that hangs goes on getting its share of the events.
+    // The hanging webhook keeps getting its share of the events.
     let share = noisy_share(&mut noise, hanging, count);
     let (times, shared) = tokio::join!(steady(&mut world, &mut publisher, healthy, PER_SECOND, count), share);
     beside.extend(times?);
@@ -60,7 +60,7 @@ async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Fi
     ]))
 }
 
-/// Events that wait for the webhook that hangs from the start.
+/// Events that are pending for the hanging webhook from the start.
 async fn noisy(publisher: &mut Part, hanging: &[String], count: usize) -> anyhow::Result<()> {
     let command = Publish {
         how: STREAM,

@@ -1,4 +1,4 @@
-//! The floor: requests that are signed and sent, with nothing stored.
+//! The lower bound: requests that are signed and sent, without a store.
 
 use super::super::{
     Figures, Store,

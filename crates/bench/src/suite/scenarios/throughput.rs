@@ -1,4 +1,4 @@
-//! How many deliveries a second, and what each costs.
+//! The number of deliveries per second, and the cost of each.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::parts::{
     messages::{How, Publish, RawStats, SinkStats},
 };
 
-/// Four streams, each with so many events that are not acknowledged.
+/// Four streams, each with this many unacknowledged events.
 pub(super) const STREAM: How = How::Stream {
     streams: 4,
     window: 500,
@@ -45,7 +45,7 @@ async fn run(site: &mut Site, store: Store, how: How, fanout: usize, events: usi
     Ok(figures)
 }
 
-/// Event types and webhooks such that every event is owed to `fanout` webhooks, 16 hosts in turn.
+/// Event types and webhooks such that every event is owed to `fanout` webhooks, on 16 hosts in turn.
 pub(super) async fn install(world: &World, fanout: usize) -> anyhow::Result<Vec<String>> {
     let event_types = world.event_types(if fanout == 1 { HOSTS } else { 8 }).await?;
     for (number, event_type) in event_types.iter().enumerate() {
@@ -56,7 +56,7 @@ pub(super) async fn install(world: &World, fanout: usize) -> anyhow::Result<Vec<
     Ok(event_types)
 }
 
-/// What a stretch of publishing came to.
+/// The results of one period of publishing.
 pub(super) struct Measured {
     deliveries: u64,
     seconds: f64,
@@ -66,7 +66,8 @@ pub(super) struct Measured {
     publisher_cpu_us: u64,
 }
 
-/// Warms up, then publishes, waits for every arrival and for the outcomes' commits, and reads who used how much CPU.
+/// Warms up, then publishes, waits for every arrival and for the commits of the outcomes, and reads the CPU time of
+/// each process.
 pub(super) async fn measure(
     world: &mut World,
     publisher: &mut Part,
@@ -101,7 +102,7 @@ pub(super) async fn measure(
     })
 }
 
-/// Until the last outcomes are committed: they wait 20 ms at most for company.
+/// Waits until the last outcomes are committed: the committer collects outcomes for at most 20 ms.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
@@ -137,7 +138,7 @@ impl Measured {
     }
 }
 
-/// Median and 99th percentile of the commits so far, from the server's own histogram.
+/// The median and the 99th percentile of the commits so far, from the server's histogram.
 fn commits(metrics: &str) -> Figures {
     let bucket = |line: &str| {
         let rest = line.strip_prefix("hookwright_commit_seconds_bucket{le=\"")?;
@@ -152,7 +153,7 @@ fn commits(metrics: &str) -> Figures {
         let place = buckets.iter().position(|(_, count)| *count >= wanted)?;
         let (bound, count) = buckets[place];
         let (low, below) = place.checked_sub(1).map_or((0.0, 0.0), |place| buckets[place]);
-        // As Prometheus does it: evenly within the bucket.
+        // Interpolates within the bucket, like Prometheus.
         bound
             .is_finite()
             .then(|| (low + (bound - low) * (wanted - below) / (count - below).max(1.0)) * 1e6)

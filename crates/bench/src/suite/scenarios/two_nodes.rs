@@ -1,5 +1,5 @@
-//! Two nodes on one PostgreSQL against one: each gets the same share of a core, so that neither the machine nor the database
-//! is the limit.
+//! Two nodes on one PostgreSQL, compared with one: each gets the same share of a core, so that neither the machine nor
+//! the database is the limit.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,11 @@ use super::super::{
 };
 use super::throughput::{STREAM, install, measure};
 
-/// What each node gets of a core: a fifth, so that database, sink and publisher have what they need of two cores.
+/// The share of a core for each node: a fifth, so that the database, the sink and the publisher have enough of two
+/// cores.
 const SHARE: f64 = 0.2;
 const PERIOD_US: u32 = 20_000;
-/// Both nodes seal with it.
+/// The master key of both nodes.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
@@ -34,7 +35,7 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
     let mut publisher = world.publisher_of(&[world.server.grpc_address(), second.grpc_address()])?;
     let two = measure(&mut world, &mut publisher, STREAM, &event_types, events * 2).await?;
     let mut figures = two.figures(&raw);
-    // Of one node only: the other one is not counted.
+    // This figure covers only one of the nodes.
     figures.remove("server_cpu_us_per_delivery");
     figures.remove("cpu_ratio_to_raw");
     figures.extend([
@@ -44,7 +45,7 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
     Ok(figures)
 }
 
-/// A share of a core for one process: a control group, of either version.
+/// A control group, of either version, that limits one process to a share of a core.
 struct Limit {
     directory: PathBuf,
 }
@@ -54,8 +55,7 @@ impl Limit {
         let (old, new) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
         let is_old = old.is_dir();
         let directory = if is_old { old } else { new }.join(format!("hookwright-bench-{name}-{}", std::process::id()));
-        std::fs::create_dir(&directory)
-            .context("a control group for the CPU: run as root, or leave this scenario out")?;
+        std::fs::create_dir(&directory).context("a control group for the CPU: run as root, or omit this scenario")?;
         let limit = Self { directory };
         #[expect(
             clippy::cast_possible_truncation,
@@ -79,7 +79,7 @@ impl Limit {
 }
 
 impl Drop for Limit {
-    /// The process goes back to where everybody is, for a group with somebody in it cannot be removed.
+    /// Returns the process to the root group, because a group with a process in it cannot be removed.
     fn drop(&mut self) {
         let pids = std::fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
         for pid in pids.lines() {

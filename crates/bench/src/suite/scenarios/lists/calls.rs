@@ -13,7 +13,7 @@ use crate::suite::world::World;
 /// The largest page.
 const LARGE: i32 = 1_000;
 
-/// What is asked for, and how its request differs from the one for all.
+/// The name of a case, and how its request differs from the request for everything.
 type Case<Request> = (&'static str, fn(&mut Request, &Stored));
 
 pub(super) async fn ask(world: &World, stored: &Stored, watch: &mut Stopwatch) -> anyhow::Result<()> {

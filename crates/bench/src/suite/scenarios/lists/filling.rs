@@ -1,5 +1,5 @@
-//! The past of the scenario: three organizations, of which one holds nearly all and one has a few events that lie far apart;
-//! rare types, outcomes, keys and webhooks among common ones; an audit log, statistics and replays.
+//! The past of the scenario: three organizations, of which one has nearly all events and one has few events that are
+//! far apart; rare types, outcomes, keys and webhooks among common ones; an audit log, statistics and replays.
 
 use std::{ops::Range, time::SystemTime};
 
@@ -14,34 +14,34 @@ use super::super::super::world::{HOSTS, ORGANIZATION, World};
 
 /// The organization with a tenth of the events.
 pub(super) const MIDDLE: &str = "organizations/bench-middle";
-/// The one with a hundred events, however many others have.
+/// The organization with a hundred events, however many the others have.
 pub(super) const SMALL: &str = "organizations/bench-small";
-/// Webhooks that are owed nothing: customers install them too.
+/// Webhooks without deliveries, which customers install, too.
 const IDLE_WEBHOOKS: usize = 54;
-/// The past ends an hour ago, and is so many days long.
+/// The past ends an hour ago, and has this many days.
 const DAYS: i64 = 20;
 const DAY_US: i64 = 86_400_000_000;
 const AUDIT_ENTRIES: u64 = 100_000;
 const REPLAYS: u64 = 1_000;
-/// Half of what the other scenarios publish, for ten million of them have to find room.
+/// Half the size that the other scenarios use, because ten million must fit on the disk.
 const PAYLOAD_BYTES: usize = 512;
 /// An event is owed to two webhooks.
 const FANOUT: u64 = 2;
 
-/// What is there to be asked for.
+/// The stored resources to request.
 pub(super) struct Stored {
-    /// Names of webhooks: one that is owed every fourth event, and one that is owed a handful.
+    /// Names of webhooks: one with every fourth event, and one with a few.
     pub(super) webhook: String,
     pub(super) rare_webhook: String,
-    /// The type of a handful of events.
+    /// The type of a few events.
     pub(super) rare_type: String,
-    /// An event from the middle of the past, and the first delivery of it: one that failed.
+    /// An event from the middle of the past, and its first delivery, which failed.
     pub(super) event: EventId,
     /// The middle of the past, in microseconds since the epoch.
     pub(super) middle_us: i64,
 }
 
-/// Where the past lies.
+/// The range of the past.
 struct Span {
     events: u64,
     first_us: i64,
@@ -50,10 +50,7 @@ struct Span {
 
 impl Span {
     fn new(deliveries: u64) -> anyhow::Result<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a benchmark times what the servers do from outside"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a benchmark measures the servers from outside")]
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let events = deliveries / FANOUT;
         // Whole milliseconds, so that ids are as evenly spread as times.
@@ -71,7 +68,7 @@ impl Span {
     }
 }
 
-/// Which event goes to which webhooks.
+/// The webhooks of an event.
 struct Plan {
     slot: u64,
     organization: &'static str,
@@ -94,7 +91,7 @@ pub(super) async fn fill(world: &mut World, deliveries: u64) -> anyhow::Result<S
     .await?;
     past.settle().await?;
     past.run(&others(&past, &span)?).await?;
-    // Whole five hundreds, and eleven: see `statements`.
+    // A multiple of five hundred, plus eleven: see `statements`.
     let n = span.events / 1_000 * 500 + 11;
     stored.middle_us = span.time(n)?;
     stored.event = EventId::from_raw(first_at(stored.middle_us));
@@ -150,9 +147,9 @@ async fn install(world: &World) -> anyhow::Result<(Vec<Plan>, Stored)> {
     Ok((plans.collect(), stored))
 }
 
-/// A replay that finds nothing, to be copied.
+/// A replay that finds nothing, which is copied.
 async fn replay(world: &World) -> anyhow::Result<()> {
-    // Early in this century.
+    // A time early in this century.
     let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
     let request = ReplayDeliveriesRequest {
         parent: ORGANIZATION.to_owned(),
@@ -184,8 +181,8 @@ fn plan(past: &Past, plans: &[Plan]) -> String {
     text
 }
 
-/// What is stored of a stretch of events. Of the first delivery of each `kind` tells what came of it: 0 delivered, 1 delivered
-/// after a retry, 2 failed, 3 pending, 4 retrying, 5 paused; of the second ones some were cancelled.
+/// The rows of a range of events. The first delivery of each has an outcome by its `kind`: 0 delivered, 1 delivered
+/// after a retry, 2 failed, 3 pending, 4 retrying, 5 paused. Some of the second deliveries were cancelled.
 fn statements(past: &Past, numbers: Range<u64>, span: &Span) -> String {
     let Span {
         events,

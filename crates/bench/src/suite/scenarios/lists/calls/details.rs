@@ -1,4 +1,4 @@
-//! What is asked for of one thing.
+//! Requests for single resources.
 
 use hookwright_domain::id::EventId;
 use hookwright_proto::v1::{
@@ -14,7 +14,7 @@ pub(super) async fn ask(world: &World, stored: &Stored, watch: &mut Stopwatch) -
     statistics(world, stored, watch).await
 }
 
-/// What is asked for of one delivery or event.
+/// Requests for one delivery or event.
 async fn one(world: &World, stored: &Stored, watch: &mut Stopwatch) -> anyhow::Result<()> {
     let deliveries = || DeliveryServiceClient::new(world.channel());
     let event: EventId = stored.event;
@@ -66,10 +66,7 @@ async fn statistics(world: &World, stored: &Stored, watch: &mut Stopwatch) -> an
     ] {
         watch
             .time(&format!("QueryDeliveryStats {what}"), async || {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a benchmark times what the servers do from outside"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "a benchmark measures the servers from outside")]
                 let now = std::time::SystemTime::now();
                 let start = now - std::time::Duration::from_secs(hours * 3_600);
                 let request = QueryDeliveryStatsRequest {
