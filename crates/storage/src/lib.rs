@@ -2,12 +2,12 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `store` | [`Store`]: every operation, in the words of the service |
-//! | [`rows`], [`batch`], `due`, `records` | what goes in and comes out |
-//! | `catalogue`, `history` | of [`Store`]: configuration; what happened, read for people |
-//! | [`changes`], [`replays`], [`pull`], [`stats`] | deliveries as they change, made again, fetched, and counted |
-//! | `retention`, `vitals` | removes expired events step by step; tells how the store is doing |
-//! | [`tokens`], [`audit`] | credentials of callers, and what was changed by them |
+//! | `store` | [`Store`]: every operation, in the terms of the service |
+//! | [`rows`], [`batch`], `due`, `records` | the inputs and results |
+//! | `catalogue`, `history` | methods of [`Store`]: configuration; events, deliveries and attempts |
+//! | [`changes`], [`replays`], [`pull`], [`stats`] | changed deliveries, replays, pulled deliveries, and statistics |
+//! | `retention`, `vitals` | removes expired events step by step; reports the state of the store |
+//! | [`tokens`], [`audit`] | callers' credentials, and the log of their changes |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`clock`], `schedule` | the clocks of a server, and due times that do not depend on a clock that can be set |
 //! | [`operations`] | work on many deliveries, in steps |
