@@ -1,4 +1,4 @@
-//! Schemas of one database, each an installation of its own.
+//! Schemas of one database, each a separate installation.
 
 use std::collections::HashMap;
 
