@@ -1,12 +1,13 @@
 //! Logs, traces and metrics: `tracing` to stderr, spans over OTLP if an endpoint is configured, and the data of `/metrics`
 //! and `/readyz`.
 
+mod gauges;
 mod process;
 pub(crate) mod trust;
 
 use std::{
     io::IsTerminal as _,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -25,18 +26,19 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{
-        EncodeLabelSet,
-        text::{encode_eof, encode_registry},
-    },
-    metrics::{family::Family, gauge::Gauge, info::Info},
+    encoding::text::{encode_eof, encode_registry},
+    metrics::{gauge::Gauge, info::Info},
     registry::Registry,
 };
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry as Registered, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
-use self::{process::Process, trust::Trust};
+use self::{
+    gauges::{Gauges, PartLabels, StateLabels},
+    process::Process,
+    trust::Trust,
+};
 use crate::{
     app::{App, health::OldestDue},
     options::Options,
@@ -155,43 +157,6 @@ pub(crate) struct Vitals {
     pub(crate) longest_transaction: LongestTransaction,
 }
 
-#[derive(Default)]
-struct Gauges {
-    deliveries_in_memory: Gauge,
-    memory_bytes: Gauge,
-    attempts_under_way: Gauge,
-    lanes: Gauge,
-    oldest_due_seconds: Gauge,
-    installation_oldest_due_seconds: Gauge,
-    stalled_seconds: Gauge,
-    lease_holds: Gauge,
-    paused_keys: Gauge,
-    backlog: Family<StateLabels, Gauge>,
-    webhooks: Family<StateLabels, Gauge>,
-    clock_jumps: Gauge,
-    clock_offset_seconds: Gauge<f64, AtomicU64>,
-    ids_ahead_seconds: Gauge<f64, AtomicU64>,
-    hold: Gauge,
-    retention_oldest_overdue_seconds: Gauge,
-    retention_oldest_expired_seconds: Gauge,
-    longest_transaction_seconds: Gauge,
-    sqlite_log_bytes: Gauge,
-    sending_paused: Gauge,
-    operator_faults: Family<PartLabels, Gauge>,
-}
-
-/// A component of the operator.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct PartLabels {
-    part: &'static str,
-}
-
-/// A state.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct StateLabels {
-    state: &'static str,
-}
-
 /// A registry with the engine's counters.
 pub(crate) fn registry(version: &str, commit: &str) -> (Registry, Arc<Metrics>) {
     let mut registry = Registry::with_prefix("hookwright");
@@ -211,105 +176,7 @@ impl Telemetry {
         vitals: Vitals,
     ) -> Self {
         let trusted = trust.register(&mut registry);
-        let gauges = Gauges::default();
-        let mut add = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-        add(
-            "deliveries_in_memory",
-            "Deliveries held in memory",
-            &gauges.deliveries_in_memory,
-        );
-        add(
-            "memory_bytes",
-            "Bytes of deliveries in memory, which memory-bytes-max limits",
-            &gauges.memory_bytes,
-        );
-        add("attempts_under_way", "Attempts in flight", &gauges.attempts_under_way);
-        add("lanes", "Webhooks with a lane in memory", &gauges.lanes);
-        add(
-            "oldest_due_seconds",
-            "Age of the oldest overdue delivery to an active webhook on this node",
-            &gauges.oldest_due_seconds,
-        );
-        add(
-            "installation_oldest_due_seconds",
-            "The same over all nodes for deliveries in the store, and on this node",
-            &gauges.installation_oldest_due_seconds,
-        );
-        add(
-            "stalled_seconds",
-            "Time for which a due delivery could be attempted and is not, commits have failed, or sending has been paused; 0 while this node keeps up",
-            &gauges.stalled_seconds,
-        );
-        add(
-            "lease_holds",
-            "1 while this node may send, 0 while its lease has ended",
-            &gauges.lease_holds,
-        );
-        add(
-            "paused_keys",
-            "Ordering keys over all nodes that are blocked until someone retries or skips a permanently failed delivery; counted up to 10,000",
-            &gauges.paused_keys,
-        );
-        add(
-            "clock_jumps",
-            "Number of times that the clock of this machine, or of the database, was set since startup",
-            &gauges.clock_jumps,
-        );
-        add(
-            "hold",
-            "1 while this node sends nothing because the setting hold is on, else 0",
-            &gauges.hold,
-        );
-        add(
-            "longest_transaction_seconds",
-            "Time for which the oldest transaction has held back PostgreSQL's vacuum; 0 on SQLite",
-            &gauges.longest_transaction_seconds,
-        );
-        add(
-            "sqlite_log_bytes",
-            "Size of SQLite's write-ahead log; 0 on PostgreSQL",
-            &gauges.sqlite_log_bytes,
-        );
-        add(
-            "sending_paused",
-            "1 while sending is paused because a component of the operator fails",
-            &gauges.sending_paused,
-        );
-        add(
-            "retention_oldest_overdue_seconds",
-            "Time since the expiry of the oldest expired event without a pending delivery that is still stored, as seen by this node's retention; 0 if there is none",
-            &gauges.retention_oldest_overdue_seconds,
-        );
-        add(
-            "retention_oldest_expired_seconds",
-            "Time since the expiry of the oldest stored event, also if a pending delivery keeps it; 0 if no stored event has expired",
-            &gauges.retention_oldest_expired_seconds,
-        );
-        registry.register(
-            "clock_offset_seconds",
-            "Time by which this machine's clock is ahead of the database's, or on SQLite of most receivers'; 0 while unknown",
-            gauges.clock_offset_seconds.clone(),
-        );
-        registry.register(
-            "ids_ahead_seconds",
-            "Time by which new ids are ahead of the clock after it was set back",
-            gauges.ids_ahead_seconds.clone(),
-        );
-        registry.register(
-            "backlog",
-            "Deliveries in the store that are not final, over all nodes, by state: pending, retrying, following, paused; the sum stops at 100,000",
-            gauges.backlog.clone(),
-        );
-        registry.register(
-            "webhooks",
-            "Webhooks of the installation by state: active, failing, disabled, paused",
-            gauges.webhooks.clone(),
-        );
-        registry.register(
-            "operator_faults",
-            "1 while attempts fail because of a component of the operator: proxy, resolver, master_key, descriptors, internal",
-            gauges.operator_faults.clone(),
-        );
+        let gauges = Gauges::register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             gauges,
