@@ -208,26 +208,12 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
             allow_breaking_schema,
             validate_only,
         } => {
-            let (changed, paths) = fields.read()?;
-            if paths.is_empty() {
-                return Err(UsageError::new(
-                    "nothing to change: give --description, --schema, --schema-mode, --example, --visible-to or --visible-to-all",
-                )
-                .into());
-            }
-            let event_type = EventType {
-                name: names::event_type(&event_type),
-                ..changed
+            let request = UpdateEventTypeRequest {
+                allow_breaking_schema,
+                validate_only,
+                ..update(&event_type, fields)?
             };
-            let update_mask = Some(FieldMask { paths });
-            service
-                .update_event_type(UpdateEventTypeRequest {
-                    event_type: Some(event_type),
-                    update_mask,
-                    allow_breaking_schema,
-                    validate_only,
-                })
-                .await?
+            service.update_event_type(request).await?
         }
         EventTypesCommand::Delete { event_type } => {
             let name = names::event_type(&event_type);
@@ -254,6 +240,26 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
     };
     client.output.message("EventType", &event_type.into_inner(), show)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The update that changes the given fields.
+fn update(event_type: &str, fields: Fields) -> anyhow::Result<UpdateEventTypeRequest> {
+    let (changed, paths) = fields.read()?;
+    if paths.is_empty() {
+        return Err(UsageError::new(
+            "nothing to change: give --description, --schema, --schema-mode, --example, --visible-to or --visible-to-all",
+        )
+        .into());
+    }
+    let event_type = EventType {
+        name: names::event_type(event_type),
+        ..changed
+    };
+    Ok(UpdateEventTypeRequest {
+        event_type: Some(event_type),
+        update_mask: Some(FieldMask { paths }),
+        ..UpdateEventTypeRequest::default()
+    })
 }
 
 async fn list(client: &Client, show_archived: bool, prefix: &str, limit: LimitArgs) -> anyhow::Result<()> {

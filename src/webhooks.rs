@@ -268,18 +268,7 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
                 .message("RevealSigningSecretResponse", &revealed, show::revealed)?;
         }
         WebhooksCommand::TestFilter(args) => return filter::run(&client, args).await,
-        WebhooksCommand::CheckUrl { payload_url } => {
-            let check = service
-                .check_webhook_url(CheckWebhookUrlRequest { payload_url })
-                .await?
-                .into_inner();
-            client.output.message("CheckWebhookUrlResponse", &check, show::check)?;
-            return Ok(if check.allowed {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
-        }
+        WebhooksCommand::CheckUrl { payload_url } => return check_url(&client, payload_url).await,
         WebhooksCommand::Create { .. }
         | WebhooksCommand::Get(_)
         | WebhooksCommand::Update { .. }
@@ -287,6 +276,17 @@ async fn run_other(client: Client, command: WebhooksCommand) -> anyhow::Result<E
         | WebhooksCommand::CompleteRotation(_) => unreachable!("handled by run"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn check_url(client: &Client, payload_url: String) -> anyhow::Result<ExitCode> {
+    let request = CheckWebhookUrlRequest { payload_url };
+    let check = client.webhooks().check_webhook_url(request).await?.into_inner();
+    client.output.message("CheckWebhookUrlResponse", &check, show::check)?;
+    Ok(if check.allowed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn ping(client: &Client, which: &Which, wait: bool) -> anyhow::Result<ExitCode> {

@@ -79,32 +79,37 @@ pub(super) async fn run(client: &Client, args: ListArgs) -> anyhow::Result<()> {
     client
         .output
         .list("ListDeliveriesResponse", &response, list, |response| {
-            let rows = response.deliveries.iter().map(|one| {
-                vec![
-                    names::id(&one.name).to_owned(),
-                    one.event_type.clone(),
-                    show::state(one),
-                    one.attempt_count.to_string(),
-                    show::last(one),
-                    made(one),
-                    show::replayed(one),
-                    names::id(&one.webhook).to_owned(),
-                ]
-            });
-            output::table(
-                &[
-                    "DELIVERY",
-                    "TYPE",
-                    "STATE",
-                    "ATTEMPTS",
-                    "LAST RESULT",
-                    "CREATED",
-                    "REPLAYED AS",
-                    "WEBHOOK",
-                ],
-                rows.collect(),
-            )
+            table(&response.deliveries)
         })
+}
+
+/// The deliveries as a table.
+fn table(deliveries: &[Delivery]) -> String {
+    let rows = deliveries.iter().map(|one| {
+        vec![
+            names::id(&one.name).to_owned(),
+            one.event_type.clone(),
+            show::state(one),
+            one.attempt_count.to_string(),
+            show::last(one),
+            made(one),
+            show::replayed(one),
+            names::id(&one.webhook).to_owned(),
+        ]
+    });
+    output::table(
+        &[
+            "DELIVERY",
+            "TYPE",
+            "STATE",
+            "ATTEMPTS",
+            "LAST RESULT",
+            "CREATED",
+            "REPLAYED AS",
+            "WEBHOOK",
+        ],
+        rows.collect(),
+    )
 }
 
 /// When it was created, and whether by a replay.

@@ -68,17 +68,7 @@ pub(crate) async fn start_with(mut options: Options, reload: Option<Reload>) -> 
         })
         .await?,
     );
-    engine.supervise(
-        "disabling of webhooks",
-        Arc::clone(&app).disable_as_asked(working.disable_requests),
-    );
-    let versions = engine.configurations();
-    engine.supervise(
-        "follower of the configuration",
-        Arc::clone(&app).follow_configuration(versions),
-    );
-    engine.supervise("runner of replays", Arc::clone(&app).run_replays());
-    engine.supervise("runner of operations", Arc::clone(&app).run_operations());
+    run_tasks_of(&app, &engine, working.disable_requests);
 
     let reloader = Reloader {
         options: options.clone(),
@@ -112,6 +102,21 @@ pub(crate) async fn start_with(mut options: Options, reload: Option<Reload>) -> 
     };
     announce(&options, &running)?;
     Ok(running)
+}
+
+/// Runs the tasks of the use cases, which end with the engine.
+fn run_tasks_of(app: &Arc<App>, engine: &Engine, disable_requests: mpsc::Receiver<DisableRequest>) {
+    engine.supervise(
+        "disabling of webhooks",
+        Arc::clone(app).disable_as_asked(disable_requests),
+    );
+    let versions = engine.configurations();
+    engine.supervise(
+        "follower of the configuration",
+        Arc::clone(app).follow_configuration(versions),
+    );
+    engine.supervise("runner of replays", Arc::clone(app).run_replays());
+    engine.supervise("runner of operations", Arc::clone(app).run_operations());
 }
 
 /// The store, with the contents of a first start.
