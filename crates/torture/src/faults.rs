@@ -137,12 +137,7 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
             false
         }
         Kind::KillAll => {
-            for index in 0..run.nodes.nodes.len() {
-                run.nodes.kill(index).await?;
-            }
-            for index in 0..run.nodes.nodes.len() {
-                run.nodes.up(index, None).await?;
-            }
+            kill_all(run).await?;
             true
         }
         Kind::Failpoint => {
@@ -155,10 +150,7 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
             false
         }
         Kind::RollingRestart => {
-            for index in 0..run.nodes.nodes.len() {
-                run.nodes.terminate(index).await?;
-                run.nodes.up(index, None).await?;
-            }
+            restart_in_turn(run).await?;
             true
         }
         Kind::Freeze => {
@@ -174,11 +166,7 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
             true
         }
         Kind::DiskFull => {
-            if let Some(disk) = &run.disk {
-                disk.fill()?;
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                disk.free();
-            }
+            fill_disk(run).await?;
             true
         }
         Kind::ClockBack | Kind::ClockForward => {
@@ -206,6 +194,33 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
         node: (!of_all).then_some(node),
         number: number.filter(|_| !of_all),
     });
+    Ok(())
+}
+
+async fn kill_all(run: &mut Run) -> anyhow::Result<()> {
+    for index in 0..run.nodes.nodes.len() {
+        run.nodes.kill(index).await?;
+    }
+    for index in 0..run.nodes.nodes.len() {
+        run.nodes.up(index, None).await?;
+    }
+    Ok(())
+}
+
+async fn restart_in_turn(run: &mut Run) -> anyhow::Result<()> {
+    for index in 0..run.nodes.nodes.len() {
+        run.nodes.terminate(index).await?;
+        run.nodes.up(index, None).await?;
+    }
+    Ok(())
+}
+
+async fn fill_disk(run: &Run) -> anyhow::Result<()> {
+    if let Some(disk) = &run.disk {
+        disk.fill()?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        disk.free();
+    }
     Ok(())
 }
 

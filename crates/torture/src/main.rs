@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookwright_torture::{PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run};
+use hookwright_torture::{Outcome, PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run};
 
 /// Makes faults, and checks that no accepted event is lost
 #[derive(Parser)]
@@ -192,22 +192,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 plant,
             };
             let outcome = runtime.block_on(power_loss(&server, &options))?;
-            println(&format!(
-                "{} events acknowledged, {} writes; {points} moments, {} writes dropped or torn; \
-                 {} deliveries resumed on {} images; {} breaches",
-                outcome.acknowledged,
-                outcome.writes,
-                outcome.dropped,
-                outcome.resumed,
-                started.min(points),
-                outcome.lost.len()
-            ));
-            outcome.lost.iter().take(20).for_each(|line| println(line));
-            Ok(if outcome.lost.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(tell_power_loss(&outcome, &options))
         }
         Command::Aged {
             store,
@@ -234,23 +219,35 @@ fn main() -> anyhow::Result<ExitCode> {
             };
             let report = runtime.block_on(aged::aged(&options))?;
             println(&report.table());
-            Ok(if report.is_kept() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(exit_code(report.is_kept()))
         }
         Command::Check { directory } => Ok(tell(&run::verdict(&directory)?)),
     }
 }
 
+fn tell_power_loss(outcome: &Outcome, options: &PowerLoss) -> ExitCode {
+    println(&format!(
+        "{} events acknowledged, {} writes; {} moments, {} writes dropped or torn; \
+         {} deliveries resumed on {} images; {} breaches",
+        outcome.acknowledged,
+        outcome.writes,
+        options.points,
+        outcome.dropped,
+        outcome.resumed,
+        options.started.min(options.points),
+        outcome.lost.len()
+    ));
+    outcome.lost.iter().take(20).for_each(|line| println(line));
+    exit_code(outcome.lost.is_empty())
+}
+
 fn tell(verdict: &Verdict) -> ExitCode {
     println(&verdict.table());
-    if verdict.is_kept() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    exit_code(verdict.is_kept())
+}
+
+fn exit_code(is_kept: bool) -> ExitCode {
+    if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::print_stdout, reason = "the output that the command was asked for")]

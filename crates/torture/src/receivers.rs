@@ -219,6 +219,17 @@ impl From<Infallible> for Closed {
     }
 }
 
+impl Shared {
+    /// The status to answer with; 0 for none.
+    fn status(&self, manner: Option<Manner>) -> u16 {
+        match manner {
+            Some(Manner::Flaky) if self.random.lock().below(10) == 0 => 500,
+            Some(Manner::Silent) if self.random.lock().below(20) == 0 => 0,
+            _ => 200,
+        }
+    }
+}
+
 async fn answer(
     request: Request<Incoming>,
     home: usize,
@@ -255,11 +266,7 @@ async fn answer(
     }
     let place = WEBHOOKS.iter().position(|(name, ..)| *name == path);
     let manner = place.map(|place| WEBHOOKS[place].1);
-    let status = match manner {
-        Some(Manner::Flaky) if shared.random.lock().below(10) == 0 => 500,
-        Some(Manner::Silent) if shared.random.lock().below(20) == 0 => 0,
-        _ => 200,
-    };
+    let status = shared.status(manner);
     let Ok(payload) = serde_json::from_slice::<Payload>(&body) else {
         return Err(Closed);
     };

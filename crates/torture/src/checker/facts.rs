@@ -22,6 +22,36 @@ pub(super) struct Arrival<'a> {
     pub(super) status: u16,
 }
 
+impl<'a> Arrival<'a> {
+    /// The arrival that an entry is about, if it is about one.
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let Entry::Arrived {
+            at,
+            webhook,
+            event,
+            request,
+            key,
+            number,
+            sha256,
+            status,
+            ..
+        } = entry
+        else {
+            return None;
+        };
+        Some(Self {
+            at: *at,
+            webhook: *webhook,
+            event: *event,
+            request,
+            key,
+            number: *number,
+            sha256,
+            status: *status,
+        })
+    }
+}
+
 pub(super) struct Attempt<'a> {
     pub(super) number: i32,
     pub(super) state: i32,
@@ -115,26 +145,10 @@ impl<'a> Facts<'a> {
             }
             Entry::Refused { request, code, .. } => drop(self.refused.insert(request, code)),
             Entry::Failed { .. } => self.failed_tries += 1,
-            Entry::Arrived {
-                at,
-                webhook,
-                event,
-                delivery,
-                request,
-                key,
-                number,
-                sha256,
-                status,
-            } => self.arrivals.entry(*delivery).or_default().push(Arrival {
-                at: *at,
-                webhook: *webhook,
-                event: *event,
-                request,
-                key,
-                number: *number,
-                sha256,
-                status: *status,
-            }),
+            Entry::Arrived { delivery, .. } => {
+                let arrivals = self.arrivals.entry(*delivery).or_default();
+                arrivals.extend(Arrival::of(entry));
+            }
             Entry::Fault {
                 at,
                 until,
