@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use httparse::{EMPTY_HEADER, Error as HeadError, Status};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -11,6 +12,7 @@ use tokio::{
 
 /// More than any webhook has.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 256;
 /// The default limit on payloads is 5 MiB.
 const BODY_BYTES_MAX: usize = 6_000_000;
 /// Timeout of an idle connection.
@@ -82,8 +84,7 @@ impl Request {
 impl Request {
     /// Parses a request.
     pub(super) fn parse(text: &str) -> Self {
-        let head_end = text.find("\r\n\r\n").unwrap() + 4;
-        let head = parse_head(&text.as_bytes()[..head_end]).unwrap();
+        let head = parse_head(text.as_bytes()).unwrap().unwrap();
         Self {
             raw: text.as_bytes().to_vec(),
             ..head
@@ -126,16 +127,15 @@ impl Connection {
     }
 
     async fn read_request(&mut self) -> Result<Request, Problem> {
-        let head_length = loop {
-            if let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                break end + 4;
+        let mut request = loop {
+            if let Some(request) = parse_head(&self.buffer)? {
+                break request;
             }
             if self.buffer.len() > HEAD_BYTES_MAX {
                 return Err(Problem::Bad("the request's head is longer than 64 KiB"));
             }
             self.fill().await?;
         };
-        let mut request = parse_head(&self.buffer[..head_length])?;
         let body_length = body_length(&request)?;
         if request
             .header("expect")
@@ -143,7 +143,7 @@ impl Connection {
         {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        let total = head_length + body_length;
+        let total = request.body_start + body_length;
         while self.buffer.len() < total {
             self.fill().await?;
         }
@@ -189,35 +189,32 @@ impl Connection {
     }
 }
 
-fn parse_head(head: &[u8]) -> Result<Request, Problem> {
-    let text = std::str::from_utf8(head).map_err(|_| Problem::Bad("the head is not UTF-8"))?;
-    let mut lines = text[..text.len() - 4].split("\r\n");
-    let mut start = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some(version), None) = (start.next(), start.next(), start.next(), start.next())
-    else {
-        return Err(Problem::Bad("the request line is not METHOD TARGET VERSION"));
+/// The request that the bytes begin with, without its body; `None` if the head has not arrived completely.
+fn parse_head(bytes: &[u8]) -> Result<Option<Request>, Problem> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut headers);
+    let body_start = match head.parse(bytes) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(Problem::Bad(reason(error))),
     };
-    if !is_token(method) || !target.starts_with('/') {
+    let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
+        return Ok(None);
+    };
+    if !target.starts_with('/') {
         return Err(Problem::Bad("the request line needs a method and a path"));
     }
-    if version != "HTTP/1.1" && version != "HTTP/1.0" {
-        return Err(Problem::Bad("only HTTP/1.1 and HTTP/1.0 are supported"));
-    }
-    let mut headers = Vec::new();
-    for line in lines {
-        let (name, value) = line.split_once(':').ok_or(Problem::Bad("a header has no colon"))?;
-        if !is_token(name) {
-            return Err(Problem::Bad("a header's name is not a token"));
-        }
-        headers.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
-    }
+    let headers = head.headers.iter().map(|header| {
+        let value = std::str::from_utf8(header.value).map_err(|_| Problem::Bad("the head is not UTF-8"))?;
+        Ok((header.name.to_owned(), value.to_owned()))
+    });
     let mut request = Request {
         raw: Vec::new(),
-        body_start: head.len(),
+        body_start,
         method: method.to_owned(),
         target: target.to_owned(),
-        headers,
-        keep_alive: version == "HTTP/1.1",
+        headers: headers.collect::<Result<_, _>>()?,
+        keep_alive: version == 1,
     };
     if request
         .header("connection")
@@ -225,7 +222,17 @@ fn parse_head(head: &[u8]) -> Result<Request, Problem> {
     {
         request.keep_alive = false;
     }
-    Ok(request)
+    Ok(Some(request))
+}
+
+fn reason(error: HeadError) -> &'static str {
+    match error {
+        HeadError::HeaderName => "a header's name is not a token",
+        HeadError::HeaderValue => "a header's value has invalid characters",
+        HeadError::TooManyHeaders => "the request has more than 256 headers",
+        HeadError::Version => "only HTTP/1.1 and HTTP/1.0 are supported",
+        _ => "the request line is not METHOD TARGET VERSION",
+    }
 }
 
 fn body_length(request: &Request) -> Result<usize, Problem> {
@@ -246,19 +253,13 @@ fn body_length(request: &Request) -> Result<usize, Problem> {
     }
 }
 
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<(Request, usize), &'static str> {
         let checked = parse_head(text.as_bytes()).and_then(|request| {
+            let request = request.expect("a whole head");
             let length = body_length(&request)?;
             Ok((request, length))
         });
@@ -285,6 +286,14 @@ mod tests {
                 .0
                 .keep_alive
         );
+    }
+
+    #[test]
+    fn a_part_of_a_head_is_no_request_yet() {
+        let text = "POST /payload HTTP/1.1\r\nHost: h:1\r\nContent-Length: 7\r\n\r\n";
+        for end in 0..text.len() {
+            assert!(matches!(parse_head(&text.as_bytes()[..end]), Ok(None)), "{end}");
+        }
     }
 
     #[test]
