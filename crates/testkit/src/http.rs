@@ -1,6 +1,7 @@
 //! A plain HTTP/1.1 client that sends exact bytes and shows the response: one request per connection.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use httparse::{EMPTY_HEADER, Status};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -8,6 +9,9 @@ use tokio::{
 };
 
 use crate::DEADLINE;
+
+/// More than any response of the server has.
+const HEADERS_MAX: usize = 64;
 
 /// A response.
 #[derive(Clone, Debug)]
@@ -47,22 +51,33 @@ impl HttpResponse {
     }
 
     fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        let end = head_end(bytes).context("no whole head came")?;
-        let head = std::str::from_utf8(&bytes[..end]).context("the head is text")?;
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1));
-        let status = status.and_then(|status| status.parse().ok()).context("a status line")?;
-        let headers = lines.filter_map(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-        let mut response = Self {
-            status,
-            headers: headers.collect(),
-            body: bytes[end + 4..].to_vec(),
+        let (mut response, head_length) = Self::head(bytes)?.context("no whole head came")?;
+        let body = &bytes[head_length..];
+        response.body = if response.header("transfer-encoding") == Some("chunked") {
+            joined(body)?
+        } else {
+            body.to_vec()
         };
-        if response.header("transfer-encoding") == Some("chunked") {
-            response.body = joined(&response.body)?;
-        }
         Ok(response)
+    }
+
+    /// The response that the bytes begin with, without its body, and the length of its head; `None` while the head is incomplete.
+    fn head(bytes: &[u8]) -> anyhow::Result<Option<(Self, usize)>> {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut headers);
+        let Status::Complete(length) = head.parse(bytes)? else {
+            return Ok(None);
+        };
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = head.headers.iter();
+        let response = Self {
+            status: head.code.context("a status line")?,
+            headers: headers
+                .map(|header| (header.name.to_ascii_lowercase(), text(header.value)))
+                .collect(),
+            body: Vec::new(),
+        };
+        Ok(Some((response, length)))
     }
 }
 
@@ -119,28 +134,29 @@ pub(crate) fn head(address: &str, method: &str, path: &str, headers: &[(&str, &s
     head.into_bytes()
 }
 
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n")
-}
-
+/// Whether nothing more is to be read: all of the body came, or it is no response.
 fn is_whole(bytes: &[u8]) -> bool {
-    let Some(end) = head_end(bytes) else { return false };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-    length.is_some_and(|length| bytes.len() >= end + 4 + length)
+    let (head, length) = match HttpResponse::head(bytes) {
+        Ok(Some(head)) => head,
+        Ok(None) => return false,
+        Err(_) => return true,
+    };
+    let body_length = head
+        .header("content-length")
+        .and_then(|length| length.parse::<usize>().ok());
+    body_length.is_some_and(|body_length| bytes.len() >= length + body_length)
 }
 
 /// Decodes a chunked body.
 fn joined(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let line = rest
-            .windows(2)
-            .position(|window| window == b"\r\n")
-            .context("a chunk's size")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line])?, 16)?;
-        rest = &rest[line + 2..];
+        let chunk = httparse::parse_chunk_size(rest).map_err(|_| anyhow!("a chunk without a size"))?;
+        let Status::Complete((start, size)) = chunk else {
+            bail!("a chunk's size came in part");
+        };
+        let size = usize::try_from(size)?;
+        rest = &rest[start..];
         if size == 0 {
             return Ok(body);
         }

@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::request::Head;
 use super::{Answer, RecordedRequest, Shared};
 
 /// Far above what Hookwright sends. The limit keeps a defect from filling the memory.
 const HEAD_BYTES_MAX: usize = 1024 * 1024;
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
@@ -70,8 +70,8 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: &Shared, num
 
 async fn answer_requests<S: Socket>(mut stream: S, shared: &Shared, number: usize) -> io::Result<()> {
     let mut buffer = BytesMut::new();
-    while let Some((raw, head_length)) = read_request(&mut stream, &mut buffer).await? {
-        let request = RecordedRequest::new(raw, head_length, number);
+    while let Some((raw, head)) = read_request(&mut stream, &mut buffer).await? {
+        let request = RecordedRequest::new(raw, head, number);
         let answer = shared.change(|state| {
             let answer = (state.script)(&request);
             state.requests.push(request);
@@ -115,11 +115,11 @@ async fn hang<S: Socket>(mut stream: S) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads one request: its bytes, and the length of its head. `None` if the connection ends between two requests.
-async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<(Bytes, usize)>> {
-    let head_length = loop {
-        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
+/// Reads one request: its bytes, and its head. None at an orderly end between two.
+async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<(Bytes, Head)>> {
+    let head = loop {
+        if let Some(head) = Head::read(buffer)? {
+            break head;
         }
         if buffer.len() > HEAD_BYTES_MAX {
             return Err(io::Error::other("a request head without end"));
@@ -131,14 +131,14 @@ async fn read_request<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::R
             return Err(cut_off(buffer));
         }
     };
-    let total = head_length + body_length(&buffer[..head_length])?;
+    let total = head.length + head.body_length()?;
     while buffer.len() < total {
         buffer.reserve(total - buffer.len());
         if !read_more(stream, buffer).await? {
             return Err(cut_off(buffer));
         }
     }
-    Ok(Some((buffer.split_to(total).freeze(), head_length)))
+    Ok(Some((buffer.split_to(total).freeze(), head)))
 }
 
 /// Returns whether more data arrived. A connection that was reset, or closed without TLS's close_notify, has ended,
@@ -156,28 +156,6 @@ async fn read_more<S: Socket>(stream: &mut S, buffer: &mut BytesMut) -> io::Resu
 fn cut_off(buffer: &[u8]) -> io::Error {
     let start = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).into_owned();
     io::Error::other(format!("a request cut off after {} bytes: {start}", buffer.len()))
-}
-
-/// The value of Content-Length. Hookwright never sends a chunked body, so a chunked one is reported.
-fn body_length(head: &[u8]) -> io::Result<usize> {
-    let head = String::from_utf8_lossy(head);
-    let mut length = None;
-    for line in head.split("\r\n").skip(1) {
-        let Some((name, value)) = line.split_once(':') else {
-            continue;
-        };
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(io::Error::other(format!("a body without length: {head}")));
-        }
-        if name.eq_ignore_ascii_case("content-length") {
-            let value = value.trim().parse::<usize>().ok();
-            if length.is_some() || value.is_none_or(|value| value > BODY_BYTES_MAX) {
-                return Err(io::Error::other(format!("a bad Content-Length: {head}")));
-            }
-            length = value;
-        }
-    }
-    Ok(length.unwrap_or(0))
 }
 
 /// A stream with access to its TCP connection.

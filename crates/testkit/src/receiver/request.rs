@@ -1,8 +1,64 @@
 //! A recorded request.
 
+use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
+use httparse::{EMPTY_HEADER, Status};
+
+/// Far above what Hookwright sends: bounds, so that a defect fills no memory.
+const HEADERS_MAX: usize = 256;
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The head of a request.
+pub(super) struct Head {
+    /// With the empty line.
+    pub(super) length: usize,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// The head that the bytes begin with; `None` while it is incomplete.
+    pub(super) fn read(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Request::new(&mut headers);
+        let parsed = head
+            .parse(bytes)
+            .map_err(|error| io::Error::other(format!("no request head: {error}")))?;
+        let Status::Complete(length) = parsed else {
+            return Ok(None);
+        };
+        let headers = head.headers.iter().map(|header| {
+            let value = String::from_utf8_lossy(header.value).into_owned();
+            (header.name.to_owned(), value)
+        });
+        Ok(Some(Self {
+            length,
+            method: head.method.unwrap_or_default().to_owned(),
+            target: head.path.unwrap_or_default().to_owned(),
+            headers: headers.collect(),
+        }))
+    }
+
+    /// What Content-Length says. Hookwright never sends a chunked body, so one is a problem.
+    pub(super) fn body_length(&self) -> io::Result<usize> {
+        let named = |wanted: &'static str| {
+            let headers = self.headers.iter();
+            headers.filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
+        if named("transfer-encoding").next().is_some() {
+            return Err(io::Error::other(format!("a body without length: {:?}", self.headers)));
+        }
+        let mut lengths = named("content-length").map(|(_, value)| value.parse::<usize>());
+        match (lengths.next(), lengths.next()) {
+            (None, _) => Ok(0),
+            (Some(Ok(length)), None) if length <= BODY_BYTES_MAX => Ok(length),
+            _ => Err(io::Error::other(format!("a bad Content-Length: {:?}", self.headers))),
+        }
+    }
+}
 
 /// A request, as bytes and in parts.
 #[derive(Clone, Debug)]
@@ -19,26 +75,23 @@ pub struct RecordedRequest {
     pub at: Instant,
     /// The number of its connection, counted from 1.
     pub connection: usize,
+    method: String,
+    target: String,
 }
 
 impl RecordedRequest {
-    /// Parses the bytes of a request; `head_length` includes the empty line.
-    pub(super) fn new(raw: Bytes, head_length: usize, connection: usize) -> Self {
-        let head_end = head_length - b"\r\n\r\n".len();
-        let head = String::from_utf8_lossy(&raw[..head_end]).into_owned();
-        let headers = head
-            .split("\r\n")
-            .skip(1)
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect();
+    /// Of all its bytes, and the head that they begin with.
+    pub(super) fn new(raw: Bytes, head: Head, connection: usize) -> Self {
+        let head_end = head.length - b"\r\n\r\n".len();
         Self {
-            head,
-            headers,
-            body: raw.slice(head_length..),
+            head: String::from_utf8_lossy(&raw[..head_end]).into_owned(),
+            headers: head.headers,
+            body: raw.slice(head.length..),
             raw,
             at: Instant::now(),
             connection,
+            method: head.method,
+            target: head.target,
         }
     }
 
@@ -59,18 +112,13 @@ impl RecordedRequest {
     /// The request line's method, `POST` for a delivery.
     #[must_use]
     pub fn method(&self) -> &str {
-        self.request_line(0)
+        &self.method
     }
 
     /// The request line's target: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
-        self.request_line(1)
-    }
-
-    fn request_line(&self, part: usize) -> &str {
-        let line = self.head.split("\r\n").next().unwrap_or_default();
-        line.split(' ').nth(part).unwrap_or_default()
+        &self.target
     }
 
     /// The body as JSON.
