@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookwright_domain::{
     mask::mask_passwords,
     outcome::{ErrorClass, OperatorPart},
@@ -160,18 +161,5 @@ fn refused(status: u16) -> Failure {
 
 /// `Basic` credentials (RFC 7617).
 fn basic(user_info: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("Basic ");
-    for chunk in user_info.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let known = digit <= chunk.len();
-            text.push(if known {
-                char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63])
-            } else {
-                '='
-            });
-        }
-    }
-    text
+    format!("Basic {}", STANDARD.encode(user_info))
 }

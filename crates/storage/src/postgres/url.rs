@@ -6,6 +6,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use hookwright_domain::mask::{check_user_info, explain_refusal};
+use percent_encoding::percent_decode_str;
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
@@ -224,20 +225,18 @@ fn split(url: &str) -> Result<(String, Ours), String> {
     Ok((rest, ours))
 }
 
-/// Decodes percent-encoded text.
+/// Text without percent-encoding; `None` for an incomplete escape, and for what is not UTF-8.
 fn decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digits = [bytes.next()?, bytes.next()?];
-        let digits = std::str::from_utf8(&digits).ok()?;
-        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // The decoder leaves incomplete escapes as they are.
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(decoded).ok()
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 /// Whether all hosts are sockets of this machine, which use no TLS.
