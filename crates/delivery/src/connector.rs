@@ -268,14 +268,10 @@ async fn handshake(
             "no certificate can be for the name of the host",
         ));
     }
-    let ready = std::sync::Mutex::new(Some(stream));
+    let mut ready = Some(TokioIo::new(stream));
     let give = tower::service_fn(move |_: http::Uri| {
-        let stream = ready.lock().ok().and_then(|mut ready| ready.take());
-        std::future::ready(
-            stream
-                .map(TokioIo::new)
-                .ok_or_else(|| std::io::Error::other("the connection was taken")),
-        )
+        let stream = ready.take();
+        std::future::ready(stream.ok_or_else(|| std::io::Error::other("the connection was taken")))
     });
     let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| {
         Failure::new(ErrorClass::Internal, "the URL cannot be used").with_detail(error.to_string())
