@@ -13,6 +13,7 @@
 //! | [`url`], [`target`] | payload URLs and allowed targets |
 //! | [`mask`] | masking of passwords in URLs |
 //! | [`histogram`], [`varint`] | compact statistics and numbers |
+//! | [`random`] | random bytes for secrets, nonces and ids |
 //! | [`header`], [`limits`] | custom headers, and limits of other settings |
 //!
 //! Invariants: a value of a type here satisfies its rules, because parsing is the only way to create one. Every error states
@@ -27,6 +28,7 @@ pub mod mask;
 pub mod name;
 pub mod outcome;
 pub mod payload;
+pub mod random;
 pub mod retry;
 pub mod schema;
 pub mod secret;

@@ -1,7 +1,8 @@
 //! Signing secrets in their owners' form.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::random;
 
 /// The prefix of the standard form.
 pub const PREFIX: &str = "whsec_";
@@ -62,10 +63,7 @@ impl SigningSecret {
     /// # Panics
     /// When the operating system provides no randomness.
     pub fn generate() -> Self {
-        let mut bytes = [0; 32];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .expect("the operating system gives randomness");
+        let bytes = random::bytes::<32>().expect("the operating system gives randomness");
         Self {
             text: format!("{PREFIX}{}", STANDARD.encode(bytes)),
         }

@@ -5,14 +5,11 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use ring::{
-    rand::SystemRandom,
-    signature::{Ed25519KeyPair, KeyPair as _, UnparsedPublicKey},
-};
+use ring::signature::{Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use crate::secret::SigningSecret;
+use crate::{random, secret::SigningSecret};
 
 /// The prepared keys of one secret.
 #[derive(Clone)]
@@ -94,8 +91,7 @@ impl Ed25519Key {
     /// # Panics
     /// When the operating system provides no randomness.
     pub fn generate() -> Self {
-        let mut seed = [0; 32];
-        ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut seed).expect("the operating system gives randomness");
+        let seed = random::bytes().expect("the operating system gives randomness");
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a seed is 32 bytes");
         Self { seed, pair }
     }

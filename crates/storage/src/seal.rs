@@ -3,10 +3,10 @@
 //!
 //! Sealed form: a version byte, a random nonce of 12 bytes, and the ciphertext with its tag.
 
+use hookwright_domain::random;
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf,
-    rand::{SecureRandom, SystemRandom},
 };
 
 const VERSION: u8 = 1;
@@ -43,11 +43,7 @@ impl MasterKey {
     /// # Panics
     /// Panics if the operating system provides no randomness.
     pub fn generate() -> Self {
-        let mut bytes = [0; 32];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .expect("the operating system provides randomness");
-        Self::new(bytes)
+        Self::new(random::bytes().expect("the operating system gives randomness"))
     }
 
     /// The bytes of the key, which are stored once.
@@ -76,10 +72,7 @@ impl MasterKey {
     /// # Panics
     /// Panics if the operating system provides no randomness.
     pub fn seal(&self, plain: &[u8], place: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new()
-            .fill(&mut nonce)
-            .expect("the operating system provides randomness");
+        let nonce = random::bytes::<NONCE_LEN>().expect("the operating system gives randomness");
         let mut text = plain.to_vec();
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)

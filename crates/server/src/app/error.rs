@@ -5,7 +5,7 @@
 //! under an id that the caller receives, and its details stay in the log.
 
 use hookwright_delivery::engine::PublishError;
-use hookwright_domain::schema::SchemaViolation;
+use hookwright_domain::{random, schema::SchemaViolation};
 use hookwright_storage::StoreError;
 
 /// The result of a use case.
@@ -188,18 +188,11 @@ impl AppError {
 
     /// Logs an internal error and hides its details behind an id.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
-        let id = format!("{:08x}", rand_u32());
+        // Without randomness the id is zero, which only makes the log entry harder to find.
+        let id = hex::encode(random::bytes::<4>().unwrap_or_default());
         tracing::error!(error_id = %id, %error, "internal error");
         Self::Internal(id)
     }
-}
-
-fn rand_u32() -> u32 {
-    use ring::rand::SecureRandom as _;
-    let mut bytes = [0; 4];
-    // Without randomness the id is zero, which only makes the log entry harder to find.
-    let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
-    u32::from_be_bytes(bytes)
 }
 
 impl From<PublishError> for AppError {

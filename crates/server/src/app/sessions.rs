@@ -9,9 +9,8 @@
 mod ended;
 
 use hookwright_delivery::clock;
-use hookwright_domain::id::TokenId;
+use hookwright_domain::{id::TokenId, random};
 use hookwright_storage::{EndedSessionRow, MasterKey};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(super) use self::ended::Ended;
@@ -238,10 +237,7 @@ impl App {
 
 /// Begins a new session.
 fn begin(caller: Caller, return_url: Option<String>, by: By, secure: bool) -> AppResult<Session> {
-    let mut id = [0; 16];
-    SystemRandom::new()
-        .fill(&mut id)
-        .map_err(|_| AppError::internal(&"the operating system provides no randomness"))?;
+    let id = random::bytes().map_err(|error| AppError::internal(&error))?;
     let now = clock::now_us();
     Ok(Session {
         caller,

@@ -7,8 +7,8 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
+use hookwright_domain::random;
 use hookwright_storage::OrganizationRow;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{Console, assets, fault::Fault, fields::Fields, session::Visitor, site::Site};
 use crate::app::{access::Scope, error::AppError};
@@ -168,9 +168,7 @@ impl Frame {
     /// Identifies this form, so that repeated submissions take effect once. Empty without randomness: then each submission
     /// takes effect.
     pub(super) fn nonce(&self) -> String {
-        let mut nonce = [0; 12];
-        let filled = SystemRandom::new().fill(&mut nonce);
-        filled.map(|()| hex::encode(nonce)).unwrap_or_default()
+        random::bytes::<12>().map(hex::encode).unwrap_or_default()
     }
 
     /// The token of every form.

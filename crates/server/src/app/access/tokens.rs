@@ -12,9 +12,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hookwright_delivery::clock;
-use hookwright_domain::id::{PortalLinkId, TokenId};
+use hookwright_domain::{
+    id::{PortalLinkId, TokenId},
+    random,
+};
 use hookwright_storage::{RevokedLinkRow, TokenRow};
-use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
@@ -204,9 +206,6 @@ pub fn hash(token: &str) -> [u8; 32] {
 /// # Errors
 /// When the operating system provides no randomness.
 pub fn generate() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the operating system provides no randomness"))?;
+    let bytes = random::bytes::<32>()?;
     Ok(format!("{PREFIX}{}", hex::encode(bytes)))
 }
