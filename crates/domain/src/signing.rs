@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use ring::signature::{Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -226,18 +226,10 @@ pub fn verify(
     Verification { sha1, sha256, v1 }
 }
 
-/// Verifies a `v1a` signature (`v1a,` and base64) with the base64 of a public key.
-pub fn verify_v1a(public_key: &str, id: &str, timestamp: &str, signature: &str, body: &[u8]) -> bool {
-    let decode = |text: &str| STANDARD.decode(text).unwrap_or_default();
-    let message = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
-    let key = UnparsedPublicKey::new(&ring::signature::ED25519, decode(public_key));
-    let mut parts = signature.split(' ').filter_map(|part| part.strip_prefix("v1a,"));
-    parts.any(|encoded| key.verify(&message, &decode(encoded)).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ring::signature::UnparsedPublicKey;
 
     use super::*;
 
@@ -255,6 +247,15 @@ mod tests {
             previous: None,
             ed25519: None,
         }
+    }
+
+    /// Verifies a `v1a` signature (`v1a,` and base64) with the base64 of a public key.
+    fn verify_v1a(public_key: &str, id: &str, timestamp: &str, signature: &str, body: &[u8]) -> bool {
+        let decode = |text: &str| STANDARD.decode(text).unwrap_or_default();
+        let message = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
+        let key = UnparsedPublicKey::new(&ring::signature::ED25519, decode(public_key));
+        let mut parts = signature.split(' ').filter_map(|part| part.strip_prefix("v1a,"));
+        parts.any(|encoded| key.verify(&message, &decode(encoded)).is_ok())
     }
 
     #[test]

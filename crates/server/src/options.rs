@@ -6,6 +6,7 @@ pub(crate) mod parts;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use hookwright_domain::payload::PAYLOAD_BYTES_MAX_DEFAULT;
 
 /// Settings of one server. [`Options::new`] has the defaults; only the data directory has none.
 #[derive(Clone, Debug)]
@@ -206,7 +207,7 @@ impl Options {
             dns_servers: Vec::new(),
             own_names: Vec::new(),
             header_prefix: "TT-Hook-".to_owned(),
-            payload_bytes_max: 5_242_880,
+            payload_bytes_max: PAYLOAD_BYTES_MAX_DEFAULT,
             webhooks_per_organization_max: 100,
             retry_delays: [5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 86_400]
                 .map(Duration::from_secs)

@@ -15,7 +15,7 @@ use hookwright_domain::{
 };
 use hookwright_storage::{WebhookRow, operations::Begun};
 
-pub use self::{ping::event_of_ping, spec::WebhookSpec};
+pub use self::spec::WebhookSpec;
 use super::{
     App,
     access::{Caller, Scope},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hookwright_delivery::{clock, engine::Draft};
-use hookwright_domain::id::{DeliveryId, EventId, OrganizationId, WebhookId};
+use hookwright_domain::id::{DeliveryId, OrganizationId, WebhookId};
 use hookwright_storage::{NewEvent, StoredEvent, WebhookRow};
 
 use super::{PING, WebhookSpec, inactive};
@@ -77,9 +77,4 @@ fn ping_payload(row: &WebhookRow, spec: &WebhookSpec, action: &str) -> bytes::By
         row.active,
         &names,
     )
-}
-
-/// The event of a delivery, by its id; only pings have exactly one delivery, at position 0.
-pub fn event_of_ping(delivery: DeliveryId) -> EventId {
-    EventId::from_raw(delivery.raw() - 1)
 }
