@@ -1,6 +1,6 @@
-//! Catalogue: the configuration that the hot path reads. Webhooks and organizations are in one immutable [`Snapshot`], which is
-//! swapped when anything changes. A new snapshot shares with the previous one whatever did not change. Reading takes no lock and no
-//! query.
+//! Catalogue: the configuration that the hot path reads. Webhooks and organizations are in one immutable [`Snapshot`],
+//! which is swapped when anything changes. A new snapshot shares all unchanged parts with the previous one. Reading
+//! needs no lock and no query.
 
 mod sharded;
 
@@ -33,7 +33,7 @@ pub struct Webhook {
     pub id: WebhookId,
     /// The organization it belongs to.
     pub organization: OrganizationId,
-    /// Where deliveries are posted; `None` when they are fetched.
+    /// Where deliveries are posted; `None` when receivers pull them.
     pub url: Option<PayloadUrl>,
     /// Which event types it receives.
     pub subscription: Subscription,
@@ -41,25 +41,25 @@ pub struct Webhook {
     pub filter: Option<Arc<WebhookFilter>>,
     /// Whether it receives anything.
     pub active: bool,
-    /// The owner's own headers, in the case and order given.
+    /// The owner's headers, in the given case and order.
     pub headers: Vec<(String, String)>,
     /// How long an attempt may take.
     pub timeout: Duration,
     /// When failed attempts are repeated.
     pub schedule: Arc<RetrySchedule>,
-    /// Attempts per second at most.
+    /// The limit on attempts per second.
     pub rate: Option<f64>,
-    /// Whether deliveries go one after another, by ordering key.
+    /// Whether deliveries of an ordering key are sent in order, one at a time.
     pub ordered: bool,
-    /// Whether an ordered delivery that fails for good holds up its key.
+    /// Whether an ordered delivery that fails permanently blocks its key.
     pub pauses: bool,
-    /// Whether TLS certificates go unverified.
+    /// Whether TLS certificates are not verified.
     pub skip_verify: bool,
-    /// The keys to sign with; `None` when a stored secret could not be opened: attempts then fail as `internal`.
+    /// The signing keys; `None` if a stored secret could not be opened: attempts then fail as `internal`.
     pub keys: Option<SigningKeys>,
 }
 
-/// An organization's webhooks, indexed by what they subscribe to.
+/// An organization's webhooks, indexed by their subscriptions.
 #[derive(Debug)]
 pub struct Organization {
     /// Its id.
@@ -75,9 +75,9 @@ pub struct Organization {
 pub struct Subscribers {
     /// All of them, by id.
     pub webhooks: Arc<[i64]>,
-    /// Of each, in the same order, the index of its filter.
+    /// The index of each webhook's filter, in the same order.
     filter_of: Vec<Option<usize>>,
-    /// Each different filter once, however many webhooks have it.
+    /// The distinct filters.
     filters: Vec<Arc<WebhookFilter>>,
 }
 
@@ -113,8 +113,8 @@ impl Subscribers {
         self.filters.iter().any(|filter| filter.reads_payload())
     }
 
-    /// Those whose filter an event matches, if they have one: each different filter is evaluated once. To be asked only where there
-    /// are filters.
+    /// The webhooks without a filter, and those whose filter matches an event. Each distinct filter is evaluated once.
+    /// Call this only if there are filters.
     pub fn matching(&self, facts: &EventFacts<'_>) -> Arc<[i64]> {
         self.matching_by(|filter| filter.matches(facts) == Ok(true))
     }
@@ -129,11 +129,11 @@ impl Subscribers {
 }
 
 impl Organization {
-    /// Indexes `webhooks`, which belong to the organization; inactive ones match nothing.
+    /// Indexes `webhooks`, which belong to the organization. Inactive ones match nothing.
     pub fn new<'a>(id: OrganizationId, name: String, webhooks: impl Iterator<Item = &'a Arc<Webhook>>) -> Self {
         let mut active: Vec<_> = webhooks.filter(|webhook| webhook.active).collect();
         active.sort_by_key(|webhook| webhook.id);
-        // The webhooks of all types belong to each list, and those of some types to theirs alone.
+        // Webhooks for all types belong to each list, and those for some types only to the lists of these.
         let (all, some): (Vec<_>, Vec<_>) = active
             .iter()
             .copied()
@@ -174,20 +174,21 @@ pub struct Snapshot {
     pub organizations: Sharded<String, Arc<Organization>>,
     /// Webhooks by raw id, active or not.
     pub webhooks: Sharded<i64, Arc<Webhook>>,
-    /// Webhooks whose stored configuration cannot be read. Nothing is sent to them, and what they are owed is kept.
+    /// Webhooks whose stored configuration cannot be read. Nothing is sent to them, and their deliveries are kept.
     pub unreadable: HashSet<i64>,
     /// Backlogs that are being discarded, by webhook.
     pub discards: HashMap<i64, Discard>,
 }
 
-/// What a delivery finds where its webhook should be.
+/// The state of a delivery's webhook.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// It can be sent.
     Active(Arc<Webhook>),
-    /// It waits until the receiver fetches it.
+    /// The delivery waits until the receiver pulls it.
     Fetched(Arc<Webhook>),
-    /// It waits until the webhook is active again. The webhook is `None` where its stored configuration cannot be read.
+    /// The delivery waits until the webhook is active again. The webhook is `None` if its stored configuration cannot
+    /// be read.
     Paused(Option<Arc<Webhook>>),
     /// The webhook was deleted.
     Gone,
@@ -197,33 +198,35 @@ pub enum Target {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     current: ArcSwap<Snapshot>,
-    /// Counts the snapshots. Raised after a snapshot is in force: a reader that sees a number reads that snapshot or a later one.
+    /// Counts the snapshots. Incremented after a snapshot is in force, so a reader that sees a number reads that
+    /// snapshot or a later one.
     generation: AtomicU64,
 }
 
 impl Catalogue {
-    /// The configuration in force. Hold the guard briefly.
+    /// The configuration in force. Callers should hold the guard only briefly.
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
-    /// Puts a new configuration in force: every event matched from now on sees it.
+    /// Puts a new configuration in force: every event that is matched from now on uses it.
     pub fn replace(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The number of the snapshot in force. Callers compare it to learn whether what they derived from the catalogue is stale.
+    /// The number of the snapshot in force. Callers compare it to detect that data which they derived from the
+    /// catalogue is stale.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Which part of what waits for a webhook is being discarded.
+    /// The part of a webhook's backlog that is being discarded.
     pub fn discard(&self, webhook: i64) -> Option<Discard> {
         self.current.load().discards.get(&webhook).copied()
     }
 
-    /// What there is for a delivery to the webhook in the current configuration.
+    /// The state of a delivery's webhook in the current configuration.
     pub fn target(&self, webhook: i64) -> Target {
         let current = self.current.load();
         match current.webhooks.get(&webhook) {

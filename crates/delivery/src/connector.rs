@@ -1,8 +1,8 @@
-//! The safe connector: a URL to an open connection, or a refusal.
+//! The safe connector: opens a connection to a URL, or refuses it.
 //!
-//! On every new connection the name is resolved anew, every address of the answer is checked by the target policy (one bad
-//! address spoils the set), and only an address that was checked is connected to. No proxy is taken from the environment;
-//! the operator's egress proxy, if there is one, is told the checked address, never the name.
+//! For every new connection it resolves the name again and checks every address of the answer by the target policy. One
+//! forbidden address refuses the whole answer, and it connects only to a checked address. It ignores proxies of the
+//! environment. The operator's egress proxy, if there is one, gets the checked address, never the name.
 
 mod proxy;
 
@@ -33,21 +33,21 @@ use crate::{
     tls::{self, Authorities, TlsError},
 };
 
-/// How long one address may take to accept a connection while there are others to try.
+/// How long one address may take to accept a connection while others remain to be tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What an operator can set of connections.
+/// The operator's options for connections.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectorOptions {
-    /// DNS servers in place of the system's.
+    /// DNS servers to use instead of the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// `http://[user:password@]host:port` of an egress proxy.
     pub egress_proxy: Option<String>,
-    /// PEM of certificate authorities to trust beside the system's.
+    /// PEM of certificate authorities to trust in addition to the system's.
     pub extra_ca: Option<Vec<u8>>,
 }
 
-/// Why no connector can be made of these options.
+/// Why these options allow no connector.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
     /// DNS cannot be set up.
@@ -64,14 +64,14 @@ pub enum ConnectorError {
 /// An open connection: plain or TLS.
 pub(crate) type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
-/// A connection with what is known of it.
+/// A connection with its details.
 pub(crate) struct Connected {
     pub(crate) stream: Stream,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) http2: bool,
 }
 
-/// See the module.
+/// The safe connector.
 pub struct Connector {
     resolver: Resolver,
     proxy: Option<EgressProxy>,
@@ -92,12 +92,12 @@ impl Connector {
         })
     }
 
-    /// What receivers are verified with.
+    /// The authorities by which receivers are verified.
     pub(crate) fn authorities(&self) -> &Authorities {
         &self.authorities
     }
 
-    /// Connects to a URL. Notes in `phases` and `remote` how far it came.
+    /// Connects to a URL. Records the progress in `phases` and `remote`.
     pub(crate) async fn connect(
         &self,
         policy: &TargetPolicy,
@@ -125,7 +125,7 @@ impl Connector {
             }
         };
         phases.connect_us = Some(elapsed_us(begun));
-        // Small requests go out at once.
+        // Small requests are sent at once.
         let _ = stream.set_nodelay(true);
         if !url.is_https() {
             return Ok(Connected {
@@ -151,20 +151,21 @@ impl Connector {
         })
     }
 
-    /// Without authorities no receiver could be verified: that is not the receiver's fault, and it need not be connected to.
+    /// Without authorities no receiver can be verified. That is not the receiver's fault, and no connection is needed.
     fn check_authorities(&self) -> Result<(), Failure> {
         if self.authorities.count > 0 {
             return Ok(());
         }
         let message = "the service has no certificate authorities to verify the receiver's certificate with";
         let places = self.authorities.system_missing.as_deref().unwrap_or_default();
-        // Attempts over plain HTTP still get through: it holds up webhooks with https URLs, one by one.
+        // Attempts over plain HTTP still succeed, so this does not pause sending. Webhooks with https URLs are delayed
+        // one by one.
         Err(Failure::new(ErrorClass::TrustStore, message)
             .with_detail(format!("none was found in {places}"))
             .of_operator(OperatorPart::TrustStore, false))
     }
 
-    /// The URL's addresses, each of them checked.
+    /// The URL's addresses, all of them checked.
     async fn resolve(
         &self,
         policy: &TargetPolicy,
@@ -189,7 +190,8 @@ impl Connector {
                     };
                     let failure = Failure::new(ErrorClass::Dns, message).with_detail(error.to_string());
                     if error.servers_are_silent() {
-                        // Attempts to addresses still get through: it pauses those to names, one by one.
+                        // Attempts to addresses still succeed, so this does not pause sending. Webhooks with host names
+                        // are delayed one by one.
                         failure.of_operator(OperatorPart::Resolver, false)
                     } else {
                         failure
@@ -209,7 +211,7 @@ impl Connector {
     }
 }
 
-/// Tries one address after another, each for its share of the time.
+/// Tries the addresses in order, each for its share of the time.
 async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut last = Failure::new(ErrorClass::Connect, "there is no address to connect to");
     for (tried, address) in addresses.iter().enumerate() {
@@ -237,7 +239,7 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(Tcp
     Err(last)
 }
 
-/// Whether the process or the machine has as many files open as it may.
+/// Whether the process or the machine has reached its limit on open files.
 fn lacks_descriptors(error: &std::io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -250,12 +252,12 @@ fn no_descriptors(error: &std::io::Error) -> Failure {
         .of_operator(OperatorPart::Descriptors, true)
 }
 
-/// What an I/O error means, without what it was about.
+/// The meaning of an I/O error, without its details.
 fn plain(error: &std::io::Error) -> String {
     error.kind().to_string()
 }
 
-/// The TLS handshake on a connection that is there.
+/// The TLS handshake on an open connection.
 async fn handshake(
     stream: TcpStream,
     url: &PayloadUrl,

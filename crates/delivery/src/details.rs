@@ -1,4 +1,4 @@
-//! Details of an attempt beside the columns of its row: one JSON text, for people and for the API.
+//! The details of an attempt that have no column in its row: one JSON text, for users and for the API.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{catalogue::Webhook, failure::Phases, report::AttemptReport, request::PreparedRequest};
 
-/// What stands for a value that is secret.
+/// The replacement of a secret value.
 pub const REDACTED: &str = "(redacted)";
 
 /// Request and response of one attempt, without bodies.
@@ -30,18 +30,18 @@ pub struct AttemptDetails {
     /// Whether the response's body was longer than what was kept.
     #[serde(default)]
     pub truncated: bool,
-    /// What operators may know beyond the message for the owner.
+    /// Details for operators, beyond the message for the owner.
     #[serde(default)]
     pub operator_detail: Option<String>,
 }
 
-/// The JSON text of [`AttemptDetails`], written straight from what is at hand: every delivery has one.
+/// Writes the JSON text of [`AttemptDetails`] directly, because every delivery has one.
 pub(crate) fn to_json(webhook: &Webhook, prepared: Option<&PreparedRequest<'_>>, report: &AttemptReport) -> String {
     let mut json = String::with_capacity(1024);
     json.push_str("{\"url\":");
     push_text(&mut json, webhook.url.as_ref().map_or("", PayloadUrl::as_str));
     if let Some(remote) = report.remote {
-        // An address needs no escapes.
+        // An address needs no escaping.
         let _ = write!(json, ",\"remote\":\"{remote}\"");
     }
     json.push_str(",\"phases\":");
@@ -78,7 +78,7 @@ fn is_signature(name: &str) -> bool {
 
 fn push_header(json: &mut String, index: usize, name: &str, value: &str) {
     json.push_str(if index == 0 { "[\"" } else { ",[\"" });
-    // A header's name is a token, which needs no escapes.
+    // A header's name is a token, which needs no escaping.
     json.push_str(name);
     json.push_str("\",");
     push_text(json, value);
@@ -105,7 +105,7 @@ fn push_phases(json: &mut String, phases: &Phases) {
     json.push_str(if separator == '{' { "{}" } else { "}" });
 }
 
-/// A JSON string. Text without anything to escape, which is almost all, is copied as it is.
+/// Appends a JSON string. Text without characters to escape, which is the usual case, is copied unchanged.
 fn push_text(json: &mut String, text: &str) {
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         json.push('"');

@@ -14,11 +14,11 @@
 //! Around this circle:
 //!
 //! ```text
-//!   watermark keeper    writes rows for what is in memory for long   --> recorder, inbox
-//!   recovery            what a former run left unfinished            --> lanes, recorder
+//!   watermark keeper    writes rows for deliveries long in memory     --> recorder, inbox
+//!   recovery            resumes unfinished work of a previous run   --> lanes, recorder
 //!   heartbeats          node lease, configuration, other nodes       --> scheduler, adoption
-//!   adoption            what lost nodes left                         --> scheduler
-//!   rejoin              the way back after a lost lease              --> lanes, recovery
+//!   adoption            takes over the work of lost nodes           --> scheduler
+//!   rejoin              joins again after a lost lease              --> lanes, recovery
 //!   sweep               compares store and lanes, and repairs        --> scheduler, stragglers
 //!   statistics, stragglers                                           --> store
 //!   watchdog            fails the engine when a part ends
@@ -26,11 +26,11 @@
 //!
 //! | component | file | state | task |
 //! | --- | --- | --- | --- |
-//! | inbox | `inbox`, `reply` | calls and records that wait | |
-//! | committer | `committer`, `batch` | what is not stored yet | a thread |
+//! | inbox | `inbox`, `reply` | queued calls and records | |
+//! | committer | `committer`, `batch` | records that are not stored yet | a thread |
 //! | lanes | `lanes`, `lane` | deliveries in memory, by webhook | |
-//! | memory | `memory`, `room` | bytes in memory; lanes that wait for a place | |
-//! | turns | `turns`, `faults` | attempts in flight; lanes that wait for a turn | |
+//! | memory | `memory`, `room` | bytes in memory; lanes waiting for a place | |
+//! | turns | `turns`, `faults` | attempts in flight; lanes waiting for a turn | |
 //! | scheduler | `scheduler` | the timer | timer, room, probes |
 //! | workers | `workers`, `threads` | none | one for each lane with a turn |
 //! | refills | `refill`, `due` | permits | one for each lane that reads |
@@ -38,15 +38,16 @@
 //! | recovery | `recovery` | its task | until it is done |
 //! | membership | `membership`, `lease`, `heartbeat`, `adoption`, `rejoin` | configuration in force, node lease | heartbeats |
 //! | statistics | `statistics` | whether anything was counted | every ten seconds |
-//! | sweep | `sweep`, `inspection`, `stragglers` | what it has seen; deleted webhooks | every ten seconds |
+//! | sweep | `sweep`, `inspection`, `stragglers` | observations; deleted webhooks | every ten seconds |
 //!
-//! `wiring` makes the components and gives each the handles that it needs: a component touches what it has a handle of.
+//! `wiring` creates the components and gives each the handles that it needs. A component uses only components of which
+//! it has a handle.
 //!
-//! `invariant` names what must hold at any moment.
+//! `invariant` names the conditions that must always hold.
 //!
-//! [`Engine`] is a cheap handle for the server. What it promises: an event is acknowledged only after its commit; every durable
-//! delivery is attempted until it ends; memory is bounded whatever the backlog; a crash repeats at most the attempts whose outcome
-//! was not committed.
+//! [`Engine`] is a cheap handle for the server. It guarantees that an event is acknowledged only after its commit, that
+//! every durable delivery is attempted until it ends, that memory is bounded for any backlog, and that a crash repeats
+//! at most the attempts whose outcomes were not committed.
 
 mod adoption;
 mod batch;
@@ -130,11 +131,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine on the current runtime: the committer on a thread of its own, then recovery of what a former run
-    /// left unfinished, while new work already flows. The receiver tells which webhooks to disable.
+    /// Starts the engine on the current runtime: the committer on its own thread, then the recovery of unfinished work
+    /// of a previous run, while new work already proceeds. The receiver gets the webhooks to disable.
     ///
     /// # Errors
-    /// When the store cannot tell what is pending.
+    /// Fails if the store cannot list pending work.
     pub async fn start(
         store: Store,
         catalogue: Arc<Catalogue>,
@@ -148,7 +149,7 @@ impl Engine {
         Ok((Self { parts }, disable_requests))
     }
 
-    /// Publishes events: returns when they are durable, with a result for each in order.
+    /// Publishes events. Returns when they are durable, with a result for each in order.
     pub async fn publish(&self, drafts: Vec<Draft>) -> PublishResults {
         let count = drafts.len();
         let refused = |error: PublishError| (0..count).map(|_| Err(error.clone())).collect();
@@ -167,22 +168,23 @@ impl Engine {
         answer.await.unwrap_or_else(|_| refused(PublishError::Stopping))
     }
 
-    /// Tells the engine that a delivery waits in the store: a ping that was committed together with its webhook.
+    /// Notifies the engine of a pending delivery in the store: a ping that was committed together with its webhook.
     pub fn stored(&self, webhook: WebhookId) {
         self.parts.scheduler.note_due_now(webhook.raw());
     }
 
-    /// Tells the engine that a delivery was ended in the store: one that only waits in memory is not sent any more.
+    /// Notifies the engine that a delivery was ended in the store. If it is only queued in memory, it is not sent any
+    /// more.
     pub fn skipped(&self, webhook: WebhookId, delivery: DeliveryId) {
         self.parts.lanes.forget(webhook.raw(), delivery.raw());
     }
 
-    /// Notified when a delivery to a webhook whose deliveries are pulled comes to wait in the store by this node's doing.
+    /// Notified when this node stores a pending delivery for a pull webhook.
     pub fn arrivals(&self, webhook: WebhookId) -> Arc<Notify> {
         self.parts.lanes.get(webhook.raw()).arrivals()
     }
 
-    /// The headers of one attempt, signed now; `None` when the webhook's secret cannot be opened.
+    /// The headers of one attempt, signed now; `None` if the webhook's secret cannot be opened.
     pub fn signed_headers(
         &self,
         webhook: &Webhook,
@@ -197,17 +199,17 @@ impl Engine {
         Some(prepared.headers.into_iter().map(owned).collect())
     }
 
-    /// Changes whenever the outcomes of deliveries have become durable by this node's doing.
+    /// Changes whenever this node has made outcomes of deliveries durable.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.parts.changes.subscribe()
     }
 
-    /// Tells the engine that a caller has changed deliveries in the store.
+    /// Notifies the engine that a caller has changed deliveries in the store.
     pub fn changed(&self) {
         self.parts.changes.notify();
     }
 
-    /// Counts a delivery that was fetched and acknowledged.
+    /// Counts a pulled delivery that was acknowledged.
     pub fn acknowledged(&self, webhook: WebhookId, organization: i64, event: i64, took: Duration) {
         let lane = self.parts.lanes.get(webhook.raw());
         self.parts
@@ -215,24 +217,24 @@ impl Engine {
             .count(&lane, organization, event, DeliveryState::Delivered, took);
     }
 
-    /// Tells the engine that the catalogue holds a webhook changed: its lane pauses, resumes or closes accordingly.
+    /// Notifies the engine that a webhook has changed in the catalogue. Its lane pauses, resumes or closes accordingly.
     pub fn webhook_changed(&self, webhook: WebhookId) {
         self.parts.scheduler.webhook_changed(webhook.raw());
-        // The deliveries to a webhook that was deleted are cancelled.
+        // The deliveries of a deleted webhook are cancelled.
         self.parts.changes.notify();
     }
 
-    /// Versions of the configuration that other nodes made, as this one hears of them: the catalogue is to be filled again.
+    /// Versions of the configuration from other nodes, as this node learns of them. The catalogue must be loaded again.
     pub fn configurations(&self) -> tokio::sync::watch::Receiver<i64> {
         self.parts.membership.subscribe()
     }
 
-    /// Tells the engine that the catalogue holds a version of the configuration.
+    /// Notifies the engine that the catalogue contains a version of the configuration.
     pub fn configured(&self, version: i64) {
         self.parts.membership.confirm(version);
     }
 
-    /// Starts a task that runs until the server stops: the engine fails if it panics or ends before.
+    /// Starts a task that runs until the server stops. The engine fails if it panics or ends earlier.
     pub fn supervise(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         self.parts.watchdog.spawn_for_good(part, task)
     }

@@ -1,17 +1,17 @@
-//! A map whose copies share what they have in common.
+//! A map whose copies share their common parts.
 //!
-//! The entries lie in [`SHARDS`] hash maps behind `Arc`s. A clone copies the pointers; a change to a clone copies the one shard that
-//! the key belongs to. A snapshot of 10,000 webhooks that differs from the one before in a single webhook costs about 40 entries
-//! and 256 pointers.
+//! The entries are in [`SHARDS`] hash maps behind `Arc`s. A clone copies the pointers. A change to a clone copies the
+//! one shard that contains the key. A snapshot of 10,000 webhooks that differs from the previous one in a single
+//! webhook costs about 40 entries and 256 pointers.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, ops::Index, sync::Arc};
 
-/// How many parts a map has. A power of two.
+/// How many shards a map has. A power of two.
 const SHARDS: usize = 256;
 
-/// A key whose shard can be told without its hash.
+/// A key whose shard can be computed without its hash.
 pub trait ShardKey {
-    /// Any number, spread evenly over its upper bits.
+    /// A number that is spread evenly over its upper bits.
     fn spread(&self) -> u64;
 }
 
@@ -38,7 +38,7 @@ impl ShardKey for String {
     }
 }
 
-/// See the module.
+/// A map of shards.
 #[derive(Debug)]
 pub struct Sharded<K, V> {
     shards: Vec<Arc<HashMap<K, V>>>,
@@ -62,7 +62,7 @@ impl<K, V> Clone for Sharded<K, V> {
 }
 
 fn shard_of<Q: ShardKey + ?Sized>(key: &Q) -> usize {
-    // The upper eight bits: as many as 256 shards need.
+    // The upper eight bits, which select one of 256 shards.
     (key.spread() >> 56) as usize
 }
 
@@ -76,7 +76,7 @@ impl<K: ShardKey + Eq + Hash, V> Sharded<K, V> {
         self.shards[shard_of(key)].get(key)
     }
 
-    /// Every value, in no order.
+    /// Every value, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.shards.iter().flat_map(|shard| shard.values())
     }
@@ -100,17 +100,17 @@ where
     type Output = V;
 
     fn index(&self, key: &Q) -> &V {
-        self.get(key).expect("the key is there")
+        self.get(key).expect("the key is present")
     }
 }
 
 impl<K: ShardKey + Eq + Hash + Clone, V: Clone> Sharded<K, V> {
-    /// Sets the value of a key, here and in no other copy.
+    /// Sets the value of a key, only in this copy.
     pub fn insert(&mut self, key: K, value: V) {
         Arc::make_mut(&mut self.shards[shard_of(&key)]).insert(key, value);
     }
 
-    /// Removes a key, here and in no other copy.
+    /// Removes a key, only in this copy.
     pub fn remove<Q>(&mut self, key: &Q)
     where
         K: Borrow<Q>,

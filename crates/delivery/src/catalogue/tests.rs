@@ -1,4 +1,4 @@
-//! Which webhooks an event is matched with, and how many filters are evaluated for it.
+//! Tests of the webhooks that an event matches, and of the number of filters that are evaluated for it.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,8 +1,9 @@
 //! The operator's egress proxy, by CONNECT (RFC 9110, section 9.3.6).
 //!
-//! The operator is at fault where every attempt would fail: the proxy accepts no connection, refuses the credentials, or does not
-//! speak HTTP. A proxy that accepted the connection and then answers late, or not at all, is most likely waiting for the
-//! receiver. That counts against the receiver, as it would without a proxy: no tenant may pause the sending of others.
+//! The operator is at fault if every attempt would fail: the proxy accepts no connection, refuses the credentials, or
+//! does not speak HTTP. A proxy that accepted the connection but answers late or not at all is most likely waiting for
+//! the receiver. That counts against the receiver, as it would without a proxy, because no tenant may pause the sending
+//! of others.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,15 +22,15 @@ use tokio::{
 use super::{ConnectorError, lacks_descriptors, no_descriptors};
 use crate::failure::Failure;
 
-/// The longest answer to CONNECT that is read.
+/// The maximum length of an answer to CONNECT.
 const ANSWER_BYTES_MAX: usize = 8_192;
 /// How long the proxy may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// What every answer of a proxy begins with.
+/// The beginning of every answer of a proxy.
 const HTTP: &[u8] = b"HTTP/1.";
 const NO_HTTP: &str = "the answer to CONNECT is not HTTP";
 
-/// Where the proxy is, and what it is told.
+/// The proxy's address and credentials.
 pub(super) struct EgressProxy {
     /// `host:port`
     address: String,
@@ -38,7 +39,7 @@ pub(super) struct EgressProxy {
 }
 
 impl EgressProxy {
-    /// From `http://[user:password@]host:port`, with user name and password percent-encoded.
+    /// Parses `http://[user:password@]host:port`, with user name and password percent-encoded.
     pub(super) fn parse(text: &str) -> Result<Self, ConnectorError> {
         let wrong = || ConnectorError::Proxy(mask_passwords(text));
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
@@ -57,7 +58,7 @@ impl EgressProxy {
         })
     }
 
-    /// A connection through the proxy to an address.
+    /// Connects to an address through the proxy.
     pub(super) async fn connect(&self, target: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
         let mut stream = self.reach().await?;
         match timeout_at(deadline, self.ask(&mut stream, target)).await {
@@ -72,7 +73,7 @@ impl EgressProxy {
         }
     }
 
-    /// A connection to the proxy itself. Its limit does not depend on what is left of the attempt's time, which a receiver's
+    /// Connects to the proxy itself. The limit does not depend on the rest of the attempt's time, which a receiver's
     /// slow DNS servers may have used up.
     async fn reach(&self) -> Result<TcpStream, Failure> {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await {
@@ -83,7 +84,7 @@ impl EgressProxy {
         }
     }
 
-    /// Asks for a connection to a target. Returns the status that the proxy answers.
+    /// Requests a connection to a target. Returns the status of the proxy's answer.
     async fn ask(&self, stream: &mut TcpStream, target: SocketAddr) -> Result<u16, AskError> {
         let authorization = self
             .authorization
@@ -93,7 +94,7 @@ impl EgressProxy {
         let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        // One byte at a time: what comes after the answer belongs to the receiver.
+        // One byte at a time, because the bytes after the answer belong to the receiver.
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() >= ANSWER_BYTES_MAX {
                 return Err(AskError::NoProxy("the answer to CONNECT is too long"));
@@ -112,7 +113,7 @@ impl EgressProxy {
 
 /// Why there is no answer to CONNECT.
 enum AskError {
-    /// What answers is no proxy.
+    /// The peer is not a proxy.
     NoProxy(&'static str),
     /// The connection to the proxy broke.
     Closed(std::io::Error),
@@ -124,14 +125,14 @@ impl From<std::io::Error> for AskError {
     }
 }
 
-/// The proxy is not there, or is no proxy: every attempt would fail.
+/// The proxy does not exist, or is not a proxy: every attempt would fail.
 fn failed(what: String) -> Failure {
     Failure::new(ErrorClass::Proxy, "the egress proxy failed")
         .with_detail(what)
         .of_operator(OperatorPart::Proxy, true)
 }
 
-/// The proxy is there, and did not reach the receiver within the time of the attempt.
+/// The proxy works, but did not reach the receiver within the time of the attempt.
 fn unreached_in_time(detail: String) -> Failure {
     Failure::new(
         ErrorClass::Timeout,
@@ -140,9 +141,9 @@ fn unreached_in_time(detail: String) -> Failure {
     .with_detail(detail)
 }
 
-/// An answer to CONNECT that is no success. Wrong credentials are wrong for every target. A gateway's status says that the proxy
-/// tried and did not reach the receiver, which then is as much at fault as without a proxy. Any other status refuses this
-/// target by rules of the operator's: the attempt counts as one, and says nothing of the webhook's health.
+/// Classifies an unsuccessful answer to CONNECT. Wrong credentials are wrong for every target. A gateway's status means
+/// that the proxy tried and did not reach the receiver, so the receiver is at fault as without a proxy. With any other
+/// status the operator's rules refuse this target: it counts as an attempt, but not for the webhook's health.
 fn refused(status: u16) -> Failure {
     let detail = format!("CONNECT was answered {status}");
     match status {

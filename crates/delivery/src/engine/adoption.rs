@@ -4,11 +4,11 @@
 //!
 //! | state of another node | what this node does |
 //! | --- | --- |
-//! | expired | it fences the node: from then on that node can commit nothing |
-//! | lost | it makes the deliveries its own, in steps that other survivors share |
-//! | joined | it gives the node its share of what waits in the store, lane by lane |
+//! | expired | it fences the node, which cannot commit anything from then on |
+//! | lost | it makes the deliveries its own, in steps that the surviving nodes share |
+//! | joined | it gives the node its share of the pending deliveries in the store, lane by lane |
 //!
-//! A step that the store does not answer ends the run for that node. The next heartbeat finds it lost again.
+//! If the store does not answer a step, the run ends for that node. The next heartbeat finds it lost again.
 
 use std::sync::{
     Arc,
@@ -23,7 +23,7 @@ use hookwright_storage::{
 use super::{lane::Read, lanes::Lanes, progress::Progress, scheduler::Scheduler, watchdog::Watchdog};
 use crate::{clock, metrics::Metrics};
 
-/// See the module. Cheap to clone.
+/// A handle to adoption. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Adoption(Arc<Shared>);
 
@@ -33,7 +33,7 @@ struct Shared {
     busy: AtomicBool,
 }
 
-/// What adoption needs.
+/// The dependencies of adoption.
 pub(super) struct Handles {
     pub(super) store: Store,
     pub(super) lanes: Lanes,
@@ -54,7 +54,7 @@ impl Adoption {
         &self.0.handles
     }
 
-    /// Starts a run, unless one is in progress. `parts`: among how many nodes that serve, this one included.
+    /// Starts a run, unless one is in progress. `parts` is the number of serving nodes, including this one.
     pub(super) fn start(&self, lost: Vec<NodeRow>, joined: &[u16], parts: usize) -> bool {
         if self.0.busy.swap(true, Ordering::AcqRel) {
             return false;
@@ -70,7 +70,7 @@ impl Adoption {
         true
     }
 
-    /// Takes over from nodes that were lost.
+    /// Takes over from lost nodes.
     async fn look_after(&self, nodes: Vec<NodeRow>) {
         let store = &self.handles().store;
         for node in nodes {
@@ -124,7 +124,8 @@ impl Adoption {
         Ok(())
     }
 
-    /// Gives a node that joined its share of what waits here in the store. What one node alone may send stays.
+    /// Gives a node that joined its share of the pending deliveries here in the store. Deliveries that only one node
+    /// may send stay.
     async fn share_with(&self, node: u16, parts: usize) {
         let Handles {
             store,
@@ -137,7 +138,7 @@ impl Adoption {
                 continue;
             };
             let given = store.give(node, lane.webhook.raw(), &held, parts).await;
-            // The rest is read back as after any refill.
+            // The rest is read as after any refill.
             let now = clock::schedule_us();
             let left = Read {
                 next_due: Some(now),

@@ -1,7 +1,7 @@
-//! Batch of one commit, built from the events and records that were gathered for it.
+//! The batch of one commit, built from the gathered events and records.
 //!
-//! It holds one change for each delivery. Where several were gathered, the last one counts. A note never counts beside anything
-//! else, because every other change says more.
+//! It contains one change for each delivery. If several were gathered, the last one counts. A note counts only alone,
+//! because every other change contains more.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,7 +15,7 @@ use super::{
     record::{Change, Record},
 };
 
-/// See the module.
+/// Builds a batch.
 pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option<i64>) -> Batch {
     let mut batch = Batch {
         events,
@@ -23,9 +23,9 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option
         ..Batch::default()
     };
     let mut pend: HashMap<i64, PendingRow> = HashMap::new();
-    // In order: nodes that store what they know of the same webhooks must not wait for each other.
+    // Sorted by webhook, so that nodes that store the health of the same webhooks do not deadlock.
     let mut health: BTreeMap<i64, HealthChange> = BTreeMap::new();
-    // An outcome that could not be stored for a while may be there together with a note of the same delivery.
+    // An outcome that could not be stored for a while may be gathered together with a note of the same delivery.
     let is_note = |record: &Record| matches!(record.change, Change::Noted(_));
     let decided: HashSet<i64> = if records.iter().any(is_note) {
         let others = records.iter().filter(|record| !is_note(record));
@@ -80,14 +80,14 @@ pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option
     batch
 }
 
-/// The delivery, if the store has a pending row for it, or was asked to: as things stand when its end is committed, for the
-/// keeper of the watermark may have asked after the attempt was over.
+/// The delivery, if the store has a pending row for it, or was asked to write one. This is decided at the commit of its
+/// end, because the watermark keeper may have asked after the attempt had ended.
 fn has_row(record: &Record) -> Option<i64> {
     let delivery = record.delivery.raw();
     record.lane.is_stored(delivery).then_some(delivery)
 }
 
-/// Of which key another delivery is due now that this one has ended.
+/// The key of which another delivery becomes due now that this one has ended.
 fn advance(record: &Record) -> Option<(i64, String)> {
     let key = record.ordering_key.clone()?;
     Some((record.lane.webhook.raw(), key))
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_note_counts_alone_and_not_beside_an_outcome() {
         let lane = lane();
-        // The keeper of the watermark has taken the delivery up.
+        // The watermark keeper has asked for a row.
         assert_eq!(lane.take_unstored(1).len(), 1);
         let note = || record(&lane, Change::Noted(row()));
         assert_eq!(build(Vec::new(), &[note()], None).pend.len(), 1);
@@ -198,12 +198,8 @@ mod tests {
         let ended = || record(&lane, Change::Ended(ending.clone()));
         for records in [[ended(), note()], [note(), ended()]] {
             let batch = build(Vec::new(), &records, None);
-            assert_eq!(
-                batch.pend,
-                [],
-                "an outcome that waited for the store, and a note of the same delivery"
-            );
-            assert_eq!(batch.unpend, [DELIVERY], "the row of an earlier note goes");
+            assert_eq!(batch.pend, [], "a delayed outcome, and a note of the same delivery");
+            assert_eq!(batch.unpend, [DELIVERY], "the row of an earlier note is deleted");
             assert_eq!(batch.endings.len(), 1);
         }
     }

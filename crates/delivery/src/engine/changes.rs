@@ -1,18 +1,18 @@
-//! Notice that deliveries have changed in the store by this node's doing: after commits of outcomes, and after calls.
+//! A notice that deliveries have changed in the store on this node: after commits of outcomes, and after calls.
 //!
-//! It says that something has changed and not what: readers ask the store. Notices that come faster than a reader looks become
-//! one.
+//! It does not say what has changed: readers query the store. If notices come faster than a reader reads, they are
+//! merged.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// See the module. Cheap to clone.
+/// A handle to the notice. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Changes(Arc<watch::Sender<()>>);
 
 impl Changes {
-    /// Tells those who watch. Without any, nothing is written that other cores share.
+    /// Notifies the subscribers. Without any, it writes no memory that other cores share.
     pub(super) fn notify(&self) {
         if self.0.receiver_count() > 0 {
             self.0.send_replace(());

@@ -1,12 +1,12 @@
-//! Watch over the clocks: compares this machine's clock with others, and notices when one is set.
+//! The clock watch: compares this machine's clock with others, and detects when one is set.
 //!
-//! Deliveries do not depend on the wall clock: due times go by the schedule clock ([`crate::clock`]). Receivers do: they refuse
-//! a request whose `webhook-timestamp` is minutes off.
+//! Deliveries do not depend on the wall clock, because due times use the schedule clock ([`crate::clock`]). Receivers
+//! do: they refuse a request whose `webhook-timestamp` is minutes off.
 //!
 //! | store | compared with | failure mode |
 //! | --- | --- | --- |
 //! | PostgreSQL | the database's clock | none: the store cannot be reached without it |
-//! | SQLite | the `Date` headers of receivers, a few a second at most | unknown until three receivers have answered; then their median counts |
+//! | SQLite | the `Date` headers of receivers, at most a few per second | unknown until three receivers have answered; then their median counts |
 
 use std::{
     collections::HashMap,
@@ -23,38 +23,38 @@ use parking_lot::Mutex;
 use crate::{clock, sender::AttemptReport};
 
 const SECOND: i64 = 1_000_000;
-/// A clock that is off by less than this is right.
+/// A clock with a smaller error counts as right.
 const OFF_MIN_US: i64 = 5 * SECOND;
-/// How many responses are looked at in a second: as many as [`LOOKS_BITS`] can count.
+/// How many responses are checked per second: the maximum that [`LOOKS_BITS`] can count.
 const LOOKS_MAX: i64 = (1 << LOOKS_BITS) - 1;
 const LOOKS_BITS: u32 = 6;
 /// How often a receiver's clock is read.
 const SAMPLE_EVERY_US: i64 = 30 * SECOND;
-/// A response that took longer tells too little of its receiver's clock.
+/// A slower response is too imprecise to compare its receiver's clock.
 const SAMPLE_TOOK_MAX_US: i64 = 2 * SECOND;
-/// How long what a receiver's clock said counts.
+/// How long a sample of a receiver's clock is used.
 const SAMPLE_KEPT_US: i64 = 3_600 * SECOND;
-/// How many receivers are remembered, and how many must have answered.
+/// How many receivers are remembered, and the minimum number of samples.
 const RECEIVERS_MAX: usize = 64;
 const RECEIVERS_MIN: usize = 3;
 
-/// What is known of this machine's clock.
+/// The state of this machine's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockReport {
-    /// By how many microseconds it is ahead of the database's clock, or of most receivers'; `None` while that is not known.
+    /// How many microseconds it is ahead of the database's clock, or of most receivers' clocks; `None` if unknown.
     pub offset_us: Option<i64>,
     /// Whether it is compared with the database's clock.
     pub by_database: bool,
     /// How often a clock was set since the start: this machine's, or the database's.
     pub jumps: u64,
-    /// By how many microseconds one was set last.
+    /// The size of the last jump, in microseconds.
     pub last_jump_us: i64,
-    /// By how many microseconds new ids are ahead of the clock: after it was set back, until it has caught up.
+    /// How many microseconds new ids are ahead of the clock, after it was set back and until it has caught up.
     pub ids_ahead_us: i64,
 }
 
 impl ClockReport {
-    /// What people who look after the server should know; empty while there is nothing.
+    /// Messages for operators; empty if there is nothing to report.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(offset) = self.offset_us.filter(|offset| offset.abs() >= OFF_MIN_US) {
@@ -91,20 +91,20 @@ fn difference(offset: i64, by_database: bool) -> String {
     format!("{} s {direction} {whose}", offset.abs() / SECOND)
 }
 
-/// What was seen of the clocks.
+/// The observations of the clocks.
 struct ClockWatch {
-    /// Boot clock and wall clock at the last look.
+    /// The boot clock and the wall clock at the last check.
     last: Mutex<(i64, i64)>,
     jumps: AtomicU64,
     last_jump: AtomicI64,
     receivers: Mutex<HashMap<String, Sample>>,
-    /// The second of the last look, and how many responses were looked at in it.
+    /// The second of the last check, and how many responses were checked in it.
     looks: AtomicI64,
-    /// Whether it was said that the clock is off.
+    /// Whether a wrong clock was reported.
     is_off: AtomicBool,
 }
 
-/// By how much this machine was ahead of a receiver's clock, and when.
+/// How far this machine was ahead of a receiver's clock, and when.
 #[derive(Clone, Copy)]
 struct Sample {
     boot: i64,
@@ -123,7 +123,8 @@ impl ClockWatch {
         }
     }
 
-    /// By how many microseconds the wall clock was set since the last look. Time in suspend is no jump: the boot clock runs on.
+    /// How far the wall clock was set since the last check, in microseconds. Time in suspend is not a jump, because the
+    /// boot clock includes it.
     fn look(&self, boot: i64, wall: i64) -> Option<i64> {
         let mut last = self.last.lock();
         let jump = wall.saturating_sub(last.1).saturating_sub(boot - last.0);
@@ -136,7 +137,7 @@ impl ClockWatch {
         self.last_jump.store(by, Ordering::Relaxed);
     }
 
-    /// A receiver has answered; looks at its clock now and then.
+    /// Samples a receiver's clock from time to time, when the receiver has answered.
     fn heard(&self, host: &str, report: &AttemptReport) {
         let boot = clock::boot_us();
         let took = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
@@ -144,12 +145,12 @@ impl ClockWatch {
             return;
         }
         let Some(date) = report.date_us() else { return };
-        // The header tells whole seconds.
+        // The header has a resolution of one second.
         let offset = report.started_at_us + took / 2 - date - SECOND / 2;
         self.note(host, Sample { boot, offset });
     }
 
-    /// Whether one more response may be looked at in this second.
+    /// Whether another response may be checked in this second.
     fn may_look(&self, boot: i64) -> bool {
         let (looks, first) = (self.looks.load(Ordering::Relaxed), (boot / SECOND) << LOOKS_BITS);
         let next = if looks < first { first } else { looks + 1 };
@@ -160,7 +161,7 @@ impl ClockWatch {
                 .is_ok()
     }
 
-    /// Whether a receiver's clock was read lately.
+    /// Whether a receiver's clock was read recently.
     fn is_fresh(&self, host: &str, boot: i64) -> bool {
         let known = self.receivers.lock().get(host).map(|known| known.boot);
         known.is_some_and(|known| boot - known < SAMPLE_EVERY_US)
@@ -179,7 +180,7 @@ impl ClockWatch {
         receivers.insert(host.to_owned(), sample);
     }
 
-    /// The median of what receivers' clocks said lately, if enough of them did.
+    /// The median of recent samples of receivers' clocks, if there are enough.
     fn offset_from_receivers(&self, boot: i64) -> Option<i64> {
         let receivers = self.receivers.lock();
         let recent = receivers.values().filter(|known| boot - known.boot < SAMPLE_KEPT_US);
@@ -190,7 +191,7 @@ impl ClockWatch {
     }
 }
 
-/// The clocks as the engine's components see them. Cheap to clone.
+/// A handle to the clocks. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Clocks(Arc<Shared>);
 
@@ -209,7 +210,8 @@ impl Clocks {
         }))
     }
 
-    /// Looks whether a clock was set or is off, and says so. Where the schedule clock rests on this machine's, the store is told.
+    /// Checks whether a clock was set or is wrong, and reports it. If the schedule clock depends on this machine's
+    /// clock, the store gets the new distance.
     pub(super) async fn look(&self) {
         let watch = &self.0.watch;
         let jump = watch.look(clock::boot_us(), clock::now_us());
@@ -220,9 +222,9 @@ impl Clocks {
                 "the clock of this machine was set; due times keep their distance"
             );
             if let Err(error) = self.0.store.keep_clock().await {
-                tracing::warn!(%error, "cannot store by how much the clock was set; the next checkpoint will");
+                tracing::warn!(%error, "cannot store how far the clock was set; the next checkpoint will do it");
             }
-            // What receivers' clocks said was compared with the clock before.
+            // Samples of receivers' clocks were compared with the clock before the change.
             watch.receivers.lock().clear();
         }
         let report = self.report();
@@ -238,7 +240,7 @@ impl Clocks {
         }
     }
 
-    /// The database's clock was set, as this node found out.
+    /// Records that this node detected a change of the database's clock.
     pub(super) fn database_clock_set(&self, by: i64) {
         self.0.watch.jumped(by);
         tracing::warn!(
@@ -247,15 +249,15 @@ impl Clocks {
         );
     }
 
-    /// A receiver has answered.
+    /// Records that a receiver has answered.
     pub(super) fn heard_from(&self, host: &str, report: &AttemptReport) {
-        // Where there is a database's clock, no receiver needs to be asked.
+        // The database's clock makes samples of receivers unnecessary.
         if self.0.store.lease().is_none() {
             self.0.watch.heard(host, report);
         }
     }
 
-    /// What is known of this machine's clock.
+    /// The state of this machine's clock.
     pub(super) fn report(&self) -> ClockReport {
         let by_database = self.0.store.lease().is_some();
         let watch = &self.0.watch;
@@ -323,7 +325,7 @@ mod tests {
             "one receiver's clock may be off too"
         );
         assert_eq!(hear("c", 4, 600), Some(600 * SECOND));
-        assert_eq!(hear("d", 2 * HOUR, 0), None, "what was said long ago does not count");
+        assert_eq!(hear("d", 2 * HOUR, 0), None, "old samples do not count");
         for host in 0..2 * RECEIVERS_MAX {
             watch.note(
                 &host.to_string(),

@@ -1,4 +1,4 @@
-//! Publish calls as the engine sees them: events that were checked and matched, and what publishers are answered.
+//! Publish calls in the engine: checked and matched events, and the results for publishers.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hookwright_domain::id::{EventId, OrganizationId};
 use hookwright_storage::RequestKey;
 
-/// An event that was checked and matched, ready to be made durable.
+/// A checked and matched event, ready to be made durable.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The organization it belongs to.
@@ -17,7 +17,7 @@ pub struct Draft {
     pub payload: Bytes,
     /// The webhooks that it is owed to.
     pub webhooks: Arc<[i64]>,
-    /// When it happened, if the publisher said so.
+    /// When it happened, if the publisher set a time.
     pub occurred_at: Option<i64>,
     /// The publisher's attributes as a JSON object.
     pub attributes: Option<String>,
@@ -25,7 +25,7 @@ pub struct Draft {
     pub trace: Option<[u8; 25]>,
     /// The publisher's `tracestate`.
     pub tracestate: Option<String>,
-    /// What ordered webhooks order it by.
+    /// The key by which ordered webhooks order it.
     pub ordering_key: Option<String>,
     /// The event that this one replays.
     pub replay_of: Option<i64>,
@@ -54,8 +54,8 @@ impl Draft {
 }
 
 impl Draft {
-    /// How many rows the store may need for it: its own, and a pending one for each of its webhooks. Webhooks that send at once
-    /// need none, which is not known before the commit.
+    /// How many rows the store may need for it: its own, and a pending one for each of its webhooks. Deliveries that
+    /// are sent at once need none, but that is unknown before the commit.
     pub(super) fn rows(&self) -> usize {
         1 + self.webhooks.len()
     }
@@ -78,7 +78,7 @@ pub enum PublishError {
     /// The request id was used for an event with other content.
     #[error("the request id was used for {0} with other content; use a new request id for a new event")]
     Conflict(EventId),
-    /// More webhooks match than one event can be owed to.
+    /// The event matches more webhooks than one event can be owed to.
     #[error(
         "{0} webhooks match this event, and one event can be owed to at most {1}; delete webhooks, or divide them over several organizations"
     )]
@@ -88,10 +88,10 @@ pub enum PublishError {
         "the store is full; an operator must make room for it, then publish the event again with the same request id"
     )]
     Full,
-    /// The store did not answer as it should. Whether the event was stored is not known.
+    /// The store failed. It is unknown whether the event was stored.
     #[error("the event could not be stored: {0}; publish it again with the same request id")]
     Unavailable(&'static str),
-    /// The store refuses this event, whatever it is committed with.
+    /// The store refuses this event in any commit.
     #[error("the store refuses this event; the server's log says why")]
     Refused,
     /// The server is shutting down.
@@ -100,7 +100,8 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether the store could not take a commit, whatever it held: the rest of a call that met this is not stored either.
+    /// Whether the store could not accept a commit, whatever it contained. The rest of a call with this error is not
+    /// stored either.
     pub(super) fn ends_call(&self) -> bool {
         match self {
             Self::Full | Self::Unavailable(_) | Self::Stopping => true,
@@ -109,5 +110,5 @@ impl PublishError {
     }
 }
 
-/// What became of each event of a publish call, in order.
+/// The result of each event of a publish call, in order.
 pub type PublishResults = Vec<Result<Published, PublishError>>;

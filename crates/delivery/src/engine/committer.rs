@@ -1,4 +1,4 @@
-//! Committer: the one task that makes things durable, on a thread of its own.
+//! The committer: the only task that makes events and outcomes durable, on its own thread.
 //!
 //! ```text
 //!   gather --> admit (ids, places) --> commit --+--> answer publishers, hand deliveries to lanes, settle outcomes
@@ -6,23 +6,24 @@
 //!     +--- unsaved records, unclear events <----+--> failed
 //! ```
 //!
-//! It takes all that waits as soon as the last commit is done, so that batches form by themselves under load and a lone
-//! event waits for no other. Outcomes ride on the next commit of events, or go after [`OUTCOME_LINGER`] on their own. Ids are
-//! given here, in the order of commits: what is above an id was committed after it.
+//! It takes everything from the inbox as soon as the last commit is done, so that batches form by themselves under load
+//! and a single event waits for no other. Outcomes join the next commit of events, or are committed alone after
+//! [`OUTCOME_LINGER`]. The committer assigns ids in the order of commits, so an event with a higher id was committed
+//! later.
 //!
-//! Every commit is bounded in events, rows, records and bytes, also when it repeats what an earlier one could not store. A publish
-//! call that is larger goes into several commits, and is answered after the last of them; an event is never divided.
+//! Every commit is bounded in events, rows, records and bytes, including commits that repeat a failed one. A larger
+//! publish call is divided into several commits, and is answered after the last of them. An event is never divided.
 //!
 //! | failure | what follows |
 //! | --- | --- |
-//! | the store does not answer | publishers are told; records wait, and the next commit tries again after a pause |
+//! | the store does not answer | publishers get an error; records wait, and the next commit retries after a pause |
 //! | a commit took too long | it is repeated in smaller parts |
-//! | the store refuses a commit | it is divided until the row at fault is alone ([`isolate`]) |
-//! | the lease was lost | all that is in memory is given up, and this node joins the others again ([`super::rejoin`]) |
-//! | a panic | the engine fails; callers that wait get an error |
+//! | the store refuses a commit | it is divided until the faulty row is alone ([`isolate`]) |
+//! | the lease was lost | memory is cleared, and this node joins the others again ([`super::rejoin`]) |
+//! | a panic | the engine fails; waiting callers get an error |
 //!
-//! After the commit, and only then: publishers are answered, deliveries are handed to their lanes, and those whose
-//! outcome is now durable leave memory.
+//! Only after the commit, publishers get their answers, deliveries are handed to their lanes, and deliveries with a
+//! durable outcome leave memory.
 
 mod admission;
 mod answers;
@@ -65,26 +66,26 @@ use super::{
 };
 use crate::{clock, metrics::Metrics};
 
-/// The part of the engine without which no attempt can be recorded.
+/// The part of the engine that records attempts.
 pub(super) const NAME: &str = "committer";
-/// How long outcomes wait at most for a commit of events to ride on.
+/// How long outcomes wait for a commit of events.
 const OUTCOME_LINGER: Duration = Duration::from_millis(20);
-/// How long events wait for more while the load is high: an fsync costs as much CPU as several events.
+/// How long events wait for more under high load: an fsync costs as much CPU as several events.
 const EVENT_LINGER: Duration = Duration::from_micros(300);
-/// How long to wait before records that could not be stored are tried again.
+/// The delay before records that could not be stored are retried.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The error that publishers get; the log has the details.
 const NO_ANSWER: &str = "the store does not answer";
-/// The smallest part of its limits to which a commit shrinks after timeouts: one in this many.
+/// How far timeouts reduce the limits of a commit, as a divisor.
 const DIVISOR_MAX: usize = 64;
-/// How many outcomes a commit may hold before it is said to have timed out, where the fault harness plants that.
+/// How many outcomes a commit may contain before a planted timeout of the fault harness applies.
 const PLANTED_RECORDS_MAX: usize = 100;
 
-/// See the module.
+/// The committer.
 pub(super) struct Committer {
     handles: Handles,
-    /// Records that are not stored yet, in order: those of a commit that failed, and what was behind them.
+    /// Records that are not stored yet, in order: those of a failed commit, and those queued behind them.
     unsaved: VecDeque<Record>,
     /// Some of them may be stored already.
     repeated: bool,
@@ -94,7 +95,7 @@ pub(super) struct Committer {
     divisor: usize,
     /// A watermark to store with or after everything that was recorded before it.
     watermark: Option<NewWatermark>,
-    /// Events of a commit that failed: they may be in the store all the same.
+    /// Events of a failed commit, which may be stored.
     unclear: Vec<Intake>,
     /// The lease was lost, and this node has not joined again yet.
     lost: bool,
@@ -102,7 +103,7 @@ pub(super) struct Committer {
     last_events: usize,
 }
 
-/// What the committer needs.
+/// The dependencies of the committer.
 #[derive(Clone)]
 pub(super) struct Handles {
     pub(super) store: Store,
@@ -135,10 +136,10 @@ impl Committer {
         }
     }
 
-    /// Runs until it is told to stop. Returns false when records remain unsaved.
+    /// Runs until it is stopped. Returns false if records remain unsaved.
     pub(super) fn run(mut self, runtime: &tokio::runtime::Runtime) -> bool {
         if let Err(error) = runtime.block_on(self.handles.store.commit_from_here()) {
-            tracing::warn!(%error, "the connection for commits is not there yet; the first commit will open it");
+            tracing::warn!(%error, "the connection for commits is not available yet; the first commit will open it");
         }
         loop {
             let gathered = self.gather();
@@ -146,7 +147,7 @@ impl Committer {
             runtime.block_on(self.commit(gathered));
             debug_assert!(self.check().is_ok(), "{:?}", self.check());
             if stop {
-                // The rest is stored in as many commits as it takes, unless one fails.
+                // The rest is stored in as many commits as needed, unless one fails.
                 let left = |this: &Self| !(this.unsaved.is_empty() && this.handles.inbox.has_no_records());
                 while left(&self) && !self.failed && !self.lost && self.unclear.is_empty() {
                     let rest = self.handles.inbox.take(self.room());
@@ -155,22 +156,23 @@ impl Committer {
                 let left = left(&self);
                 self.handles.inbox.close();
                 fault::point("drain");
-                // The other nodes adopt the rest at once, from memory or the store; alone, the next start recovers it.
+                // The other nodes adopt the rest at once, from memory or the store. Without other nodes, the next start
+                // recovers it.
                 if let Err(error) = runtime.block_on(self.handles.store.leave()) {
-                    tracing::warn!(%error, "the lease could not be given back: it will end by itself");
+                    tracing::warn!(%error, "the lease could not be released: it will end by itself");
                 }
                 return !left;
             }
         }
     }
 
-    /// Checks what must hold between commits.
+    /// Checks the invariants between commits.
     fn check(&self) -> Result<(), Broken> {
         let held = self.unclear.is_empty() || self.handles.watermark.is_committing();
         Invariant::UnclearEventsHoldWatermark.check(held, || format!("{} events are unclear", self.unclear.len()))
     }
 
-    /// Waits for anything, then lingers a little where company is worth it.
+    /// Waits for anything to commit, then briefly for more if a larger batch is likely.
     fn gather(&self) -> Gathered {
         let inbox = &self.handles.inbox;
         let room = self.room();
@@ -186,13 +188,14 @@ impl Committer {
         }
         let waiting = inbox.events();
         if self.last_events > 1 && waiting > 0 {
-            // As many as were answered last time, beside those that wait already: then all publishers are back.
+            // As many events as were answered last time, beside those that are queued already: then all publishers have
+            // returned.
             inbox.linger(Instant::now() + EVENT_LINGER, waiting + self.last_events);
         }
         inbox.take(room)
     }
 
-    /// How much the next commit may hold.
+    /// The limits of the next commit.
     fn bounds(&self) -> Bounds {
         let part = |max: usize| (max / self.divisor).max(1);
         Bounds {
@@ -204,7 +207,7 @@ impl Committer {
         }
     }
 
-    /// How much of the next commit is left for what waits in the inbox.
+    /// The part of the next commit's limits that is left for the inbox.
     fn room(&self) -> Bounds {
         let bounds = self.bounds();
         let bytes = self.unsaved.iter().map(Record::bytes).sum::<usize>();
@@ -220,7 +223,7 @@ impl Committer {
         }
     }
 
-    /// The records of the next commit: as many as it may hold of those that are not stored yet.
+    /// The records of the next commit: as many of the unsaved ones as fit.
     fn next_records(&mut self) -> Vec<Record> {
         let bounds = self.bounds();
         let mut bytes = 0;
@@ -257,7 +260,8 @@ impl Committer {
             fault::panic_if_planted("committer-panic");
         }
         let losses = self.handles.membership.losses();
-        // Before a loss it was about what others own now: it would lead past deliveries whose rows were given up.
+        // A watermark from before a loss concerns deliveries that other nodes own now. It would skip deliveries whose
+        // rows were dropped.
         self.watermark = self.watermark.filter(|watermark| watermark.losses == losses);
         let watermark = self.watermark.filter(|_| self.unsaved.is_empty());
         let mut batch = batch::build(new_events, &records, watermark.map(|watermark| watermark.id));
@@ -282,7 +286,7 @@ impl Committer {
                     self.watermark = None;
                     self.handles.watermark.stored(watermark.id);
                 }
-                // Publishers first: they are on their way back with more while the deliveries are handed over.
+                // Publishers come first: they publish more while the deliveries are handed over.
                 answer(replies, &results(&intakes, &committed));
                 self.hand_off(intakes, &committed, now);
                 self.handles.watermark.set_committing(false);
@@ -323,7 +327,7 @@ impl Committer {
         result
     }
 
-    /// A commit failed, and may have reached the store. Its records come first in the next one.
+    /// Handles a failed commit, which may have reached the store. Its records come first in the next one.
     async fn give_up(&mut self, intakes: Vec<Intake>, records: Vec<Record>, error: &CommitError) {
         self.handles.commits.failed();
         self.failed = true;
@@ -336,7 +340,7 @@ impl Committer {
         }
     }
 
-    /// Records that could not be stored come before all others.
+    /// Puts records that could not be stored before all others.
     fn put_back(&mut self, records: Vec<Record>) {
         self.repeated = true;
         for record in records.into_iter().rev() {
@@ -344,13 +348,14 @@ impl Committer {
         }
     }
 
-    /// The lease was lost: nothing in memory is this node's any more, and nothing may be accepted by what it knows.
+    /// Handles the loss of the lease: nothing in memory belongs to this node any more, and nothing may be accepted with
+    /// its configuration.
     async fn lose(&mut self) {
         self.lost = true;
         self.handles.rejoin.give_up().await;
         self.unsaved.clear();
         self.watermark = None;
-        // Those that were stored are adopted with all others; those that were not can never be.
+        // Stored events are adopted with all others. Events that were not stored can never be stored.
         self.unclear.clear();
     }
 
@@ -359,7 +364,7 @@ impl Committer {
             Ok(()) => {
                 tracing::info!(node = self.handles.store.node(), "joined the other nodes again");
                 self.lost = false;
-                // The events of calls that came meanwhile were refused.
+                // The events of calls that arrived meanwhile were refused.
                 self.handles.watermark.set_committing(false);
                 true
             }
@@ -371,7 +376,7 @@ impl Committer {
     }
 }
 
-/// Starts the committer on a thread of its own: a commit to SQLite blocks it, and nothing else. The thread returns whether
+/// Starts the committer on its own thread, because a commit to SQLite blocks the thread. The thread returns whether
 /// everything that happened is durable.
 pub(super) fn start(handles: Handles, watchdog: Watchdog) -> std::thread::JoinHandle<bool> {
     let run = move || {
@@ -387,7 +392,7 @@ pub(super) fn start(handles: Handles, watchdog: Watchdog) -> std::thread::JoinHa
         let ended = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_default();
         if ended.is_none() {
             watchdog.fail(NAME);
-            // Callers that wait for it get an error.
+            // Waiting callers get an error.
             inbox.close();
         }
         ended.unwrap_or_default()
@@ -395,5 +400,5 @@ pub(super) fn start(handles: Handles, watchdog: Watchdog) -> std::thread::JoinHa
     std::thread::Builder::new()
         .name(NAME.to_owned())
         .spawn(run)
-        .expect("the operating system gives a thread at start")
+        .expect("the operating system provides a thread at the start")
 }

@@ -1,8 +1,8 @@
-//! Requests to disable webhooks: those that only failed for too long, and those whose receiver answered 410 Gone.
+//! Requests to disable webhooks: those that have only failed for too long, and those whose receiver answered 410 Gone.
 //!
-//! The store brings back the count of failures over all nodes with the commit that adds to it. Where that is enough, the
-//! engine asks for the webhook to be disabled. The server does that in a transaction that checks the count and the last
-//! success again. A request that finds the queue full is dropped: the next failure asks again.
+//! The commit that adds failures returns their count over all nodes. If that count is high enough, the engine requests
+//! that the webhook be disabled. The server does that in a transaction that checks the count and the last success
+//! again. If the queue is full, a request is dropped: the next failure repeats it.
 
 use std::time::Duration;
 
@@ -16,41 +16,41 @@ use super::{
 };
 use crate::clock;
 
-/// A webhook is never disabled for fewer failures than this, however long they took.
+/// The minimum number of failures after which a webhook is disabled, however long they took.
 pub const FAILURES_MIN: i32 = 20;
-/// How many requests may wait for the server.
+/// The maximum number of queued requests.
 const REQUESTS_MAX: usize = 256;
 
-/// A webhook that the engine asks to have disabled.
+/// A request to disable a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DisableRequest {
     /// The webhook.
     pub webhook: WebhookId,
-    /// Why.
+    /// The reason.
     pub reason: DisableReason,
 }
 
-/// Why a webhook is to be disabled.
+/// Why a webhook is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisableReason {
     /// The receiver answered 410 Gone.
     Gone,
-    /// Nothing but failures for too long: to be disabled only if that is so at every node, as the store knows.
+    /// It has only failed for too long. The server disables it only if the store shows the same for every node.
     Failing(FailingRule),
 }
 
-/// See the module. Cheap to clone.
+/// A handle to the requests. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Disabling {
     requests: mpsc::Sender<DisableRequest>,
-    /// A webhook that only failed for this long is disabled.
+    /// How long a webhook must only fail before it is disabled.
     after: Duration,
-    /// How old the last success that this node stored may be while it has newer ones; `None` where there is one node only.
+    /// How old the last stored success may be while there are newer ones; `None` if there is only one node.
     interval: Option<Duration>,
 }
 
 impl Disabling {
-    /// The receiver gets the requests.
+    /// Returns the receiver of the requests, too.
     pub(super) fn new(after: Duration, several_nodes: bool) -> (Self, mpsc::Receiver<DisableRequest>) {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let disabling = Self {
@@ -61,7 +61,7 @@ impl Disabling {
         (disabling, receiver)
     }
 
-    /// What to store of an attempt that reached its receiver, or failed by its fault.
+    /// The result to store of an attempt that reached its receiver, or failed by the receiver's fault.
     pub(super) fn track(&self, lane: &Lane, success: bool) -> Option<Outcome> {
         let now = clock::schedule_us();
         lane.with_health(|health| {
@@ -73,7 +73,7 @@ impl Disabling {
         })
     }
 
-    /// Asks for webhooks to be disabled that have failed for long enough, by what the store knows after a commit.
+    /// Requests to disable webhooks that have failed for long enough, according to the store after a commit.
     pub(super) fn judge(&self, failing: &[HealthRow]) {
         if failing.is_empty() {
             return;
@@ -87,13 +87,13 @@ impl Disabling {
         }
     }
 
-    /// Asks for one webhook to be disabled.
+    /// Requests to disable one webhook.
     pub(super) fn ask(&self, webhook: WebhookId, reason: DisableReason) {
         let _ = self.requests.try_send(DisableRequest { webhook, reason });
     }
 }
 
-/// When a webhook is disabled for its failures.
+/// The rule for disabling a webhook for its failures.
 fn rule(disable_after: Duration, now: i64) -> FailingRule {
     FailingRule {
         failures_min: FAILURES_MIN,

@@ -1,8 +1,8 @@
-//! Due times that cannot be right, as an older version or another program may have left them.
+//! Correction of due times that are impossible, as an older version or another program may have left them.
 //!
-//! A first attempt waits no longer than this server itself lets it ([`WAIT_MAX_US`]), and no retry longer than its webhook's
-//! schedule, or a receiver, can ask for. Due times beyond that are mended when a lane comes upon them, some at a time. While the
-//! store does not answer they stay as they are: the next look tries again.
+//! A first attempt waits no longer than this server allows ([`WAIT_MAX_US`]), and a retry no longer than its webhook's
+//! schedule or a receiver can request. Later due times are corrected when a lane finds them, a limited number at a
+//! time. While the store does not answer they stay unchanged, and the next check retries.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The longest that this server lets a delivery wait that was not attempted yet, after a fault of the operator's or a panic. The
-/// waits themselves are compared with it where they are set.
+/// The longest delay of a first attempt on this server, after a fault of the operator's or a panic. The delays
+/// themselves are compared with it where they are set.
 pub(super) const WAIT_MAX_US: i64 = 60_000_000;
 
-/// See the module. Cheap to clone.
+/// A handle to the correction. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct DueTimes {
     store: Store,
@@ -27,7 +27,7 @@ pub(super) struct DueTimes {
     metrics: Arc<Metrics>,
 }
 
-/// The latest that a first attempt can be due. The clocks of nodes agree to a moment.
+/// The latest possible due time of a first attempt. The clocks of nodes differ slightly.
 fn latest_first(now: i64) -> i64 {
     now.saturating_add(WAIT_MAX_US + JUMP_MIN_US)
 }
@@ -41,7 +41,7 @@ impl DueTimes {
         }
     }
 
-    /// The latest that anything can be due for a webhook.
+    /// The latest possible due time of a webhook's deliveries.
     fn latest_due(&self, webhook: i64, now: i64) -> i64 {
         let delay = match self.catalogue.target(webhook) {
             Target::Active(webhook) | Target::Fetched(webhook) => webhook.schedule.delay_max(),
@@ -50,18 +50,18 @@ impl DueTimes {
         now.saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Whether the next due time that a refill found is wrong.
+    /// Whether the next due time that a refill found is impossible.
     pub(super) fn is_wrong(&self, webhook: i64, refill: &Refill, now: i64) -> bool {
         let Some(due) = refill.next_due else { return false };
         due > self.latest_due(webhook, now) || (refill.next_is_first && due > latest_first(now))
     }
 
-    /// Whether a webhook's first due time is later than any can be.
+    /// Whether a webhook's first due time is later than possible.
     pub(super) fn is_beyond(&self, webhook: i64, due_at: i64, now: i64) -> bool {
         due_at > self.latest_due(webhook, now)
     }
 
-    /// Mends some due times of a webhook. Returns whether some may be due now.
+    /// Corrects some due times of a webhook. Returns whether some deliveries may be due now.
     pub(super) async fn mend(&self, webhook: i64, now: i64) -> bool {
         let id = WebhookId::from_raw(webhook);
         let latest = LatestDue {
@@ -72,17 +72,17 @@ impl DueTimes {
             Ok(0) => false,
             Ok(mended) => {
                 self.metrics.mended(mended);
-                tracing::warn!(webhook = %id, deliveries = mended, "mended due times that were later than they can be");
+                tracing::warn!(webhook = %id, deliveries = mended, "corrected due times that were later than possible");
                 true
             }
             Err(error) => {
-                tracing::warn!(webhook = %id, %error, "cannot mend due times that are later than they can be");
+                tracing::warn!(webhook = %id, %error, "cannot correct due times that are later than possible");
                 false
             }
         }
     }
 
-    /// Mends the due times of a webhook until none is wrong.
+    /// Corrects the due times of a webhook until none is impossible.
     pub(super) async fn mend_all(&self, webhook: i64) {
         while self.mend(webhook, clock::schedule_us()).await {}
     }

@@ -1,4 +1,4 @@
-//! Pause of sending while a part of the operator's fails that every attempt needs.
+//! The pause of sending while a part of the operator's fails that every attempt needs.
 //!
 //! ```text
 //!            fails TRIPS times in a row
@@ -8,10 +8,11 @@
 //!            a probe reaches its receiver
 //! ```
 //!
-//! An attempt that fails by the operator's fault is no attempt of its delivery: it is made again, uses up no retry, and says
-//! nothing of the webhook. While sending is paused, lanes wait in the queue for turns, and one attempt at a time is made
-//! as a probe. A fault that does not concern all pauses nothing: its delivery waits. If every attempt for a webhook fails by it, as where a secret
-//! cannot be opened, the lane of that webhook waits as well.
+//! An attempt that fails by the operator's fault does not count as an attempt of its delivery: it is repeated, uses up
+//! no retry, and does not affect the webhook's health. While sending is paused, lanes wait in the queue for turns, and
+//! one attempt at a time is made as a probe. A fault that does not affect all attempts does not pause sending: only its
+//! delivery waits. If every attempt for a webhook fails by it, for example because a secret cannot be opened, that
+//! webhook's lane waits as well.
 
 use std::{
     collections::BTreeMap,
@@ -25,36 +26,36 @@ use tokio::sync::Notify;
 use super::due::WAIT_MAX_US;
 use crate::{clock, sender::OperatorFault};
 
-/// After how many faults in a row sending is paused.
+/// The number of consecutive faults that pause sending.
 const TRIPS: u32 = 3;
-/// After what time a delivery is attempted again that met a fault of a part that all need: then it waits for a turn.
+/// The delay of a delivery after a fault of a part that all attempts need. Then it waits for a turn.
 const AGAIN_US: i64 = 1_000_000;
-/// After what time one is attempted again that met a fault that concerns its webhook alone.
+/// The delay of a delivery after a fault that affects only its webhook.
 const AGAIN_ALONE_US: i64 = 15_000_000;
 const _: () = assert!(AGAIN_US <= WAIT_MAX_US && AGAIN_ALONE_US <= WAIT_MAX_US);
-/// For how long such a fault counts as present after it was last met.
+/// How long such a fault counts as present after it last occurred.
 const PRESENT_US: i64 = 60_000_000;
 
-/// A part of the operator's that fails.
+/// A failing part of the operator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailingPart {
     /// The part.
     pub part: OperatorPart,
-    /// Since when, in microseconds since the Unix epoch.
+    /// Since when it fails, in microseconds since the Unix epoch.
     pub since: i64,
-    /// What went wrong last, for operators.
+    /// The last error, for operators.
     pub detail: String,
     /// Whether sending is paused because of it.
     pub pauses: bool,
 }
 
-/// See the module.
+/// The faults, and the pause.
 #[derive(Default)]
 pub(super) struct Faults {
     paused: AtomicBool,
-    /// Attempts that may be made while sending is paused.
+    /// The number of attempts that may be made while sending is paused.
     probes: AtomicI64,
-    /// Whether any fault is noted: asked after every attempt.
+    /// Whether any fault is recorded: checked after every attempt.
     any: AtomicBool,
     parts: Mutex<BTreeMap<&'static str, Noted>>,
     tripped: Notify,
@@ -70,12 +71,12 @@ struct Noted {
 }
 
 impl Faults {
-    /// Whether an attempt may begin, or a probe.
+    /// Whether an attempt or a probe may begin.
     pub(super) fn may_send(&self) -> bool {
         !self.paused.load(Ordering::Acquire) || self.probes.load(Ordering::Acquire) > 0
     }
 
-    /// Takes the right to begin one attempt.
+    /// Takes the permission to begin one attempt.
     pub(super) fn begin(&self) -> bool {
         if !self.paused.load(Ordering::Acquire) {
             return true;
@@ -86,7 +87,8 @@ impl Faults {
         taken.is_ok()
     }
 
-    /// An attempt failed by the operator's fault. Returns after how many microseconds its delivery is due again.
+    /// Records an attempt that failed by the operator's fault. Returns the delay in microseconds after which its
+    /// delivery is due again.
     pub(super) fn failed(&self, fault: OperatorFault, detail: &str, now: i64) -> i64 {
         let mut parts = self.parts.lock();
         let noted = parts.entry(fault.part.as_str()).or_insert_with(|| {
@@ -118,8 +120,8 @@ impl Faults {
         AGAIN_US
     }
 
-    /// An attempt got as far as its receiver, or failed by its fault: no part that all need fails. True when sending goes on that
-    /// was paused.
+    /// Records an attempt that reached its receiver, or failed by the receiver's fault, so no part that all attempts
+    /// need fails. Returns true if this resumes sending.
     pub(super) fn passed(&self, now: i64) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
@@ -136,7 +138,7 @@ impl Faults {
         self.paused.swap(false, Ordering::AcqRel)
     }
 
-    /// The parts that fail.
+    /// The failing parts.
     pub(super) fn failing(&self, now: i64) -> Vec<FailingPart> {
         let paused = self.paused.load(Ordering::Acquire);
         let parts = self.parts.lock();
@@ -162,7 +164,7 @@ impl Faults {
         self.tripped.notified().await;
     }
 
-    /// One attempt may begin although sending is paused.
+    /// Allows one attempt while sending is paused.
     pub(super) fn allow_probe(&self) {
         self.probes.store(1, Ordering::Release);
     }

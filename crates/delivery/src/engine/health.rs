@@ -1,8 +1,9 @@
-//! Health of one webhook, as its lane at this node knows it.
+//! The health of one webhook, as its lane at this node knows it.
 //!
-//! The store counts failures over all nodes: a node adds its own with the commit that holds their outcomes. A success at any node
-//! clears the count. A node that knows of failures clears them with its next success. A node that does not know of any stores a
-//! success when the last one that it stored is older than [`success_interval`]. [`super::disabling`] acts on the count.
+//! The store counts failures over all nodes: a node adds its own with the commit that holds their outcomes. A success
+//! at any node clears the count. A node that knows of failures clears them with its next success. A node that knows of
+//! none stores a success if its last stored one is older than [`success_interval`]. [`super::disabling`] acts on the
+//! count.
 //!
 //! | state | next success | next failure |
 //! | --- | --- | --- |
@@ -10,7 +11,8 @@
 //! | healthy, among nodes | stored if the last stored one is old | stored: failing |
 //! | failing | stored: healthy | stored |
 //!
-//! Times are those of the schedule clock: a clock that is set, or a node whose clock is ahead, disables nothing early.
+//! Times are those of the schedule clock, so setting a clock, or a node whose clock is ahead, disables no webhook
+//! early.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,21 +20,20 @@ use hookwright_storage::{Store, StoreError};
 
 use crate::clock;
 
-/// How much of the time until a webhook is disabled may pass between two successes that a node stores, and how long that is at
-/// most.
+/// The interval between successes that a node stores: a part of the time until a webhook is disabled, with a maximum.
 const SUCCESS_INTERVALS: u32 = 8;
 const SUCCESS_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 
-/// What a node remembers of a webhook's health.
+/// A node's memory of a webhook's health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Health {
-    /// The store may know of failures.
+    /// The store may contain failures.
     failing: bool,
     /// When the last success was stored.
     noted_at: Option<i64>,
 }
 
-/// What came of an attempt, for the store.
+/// The result of an attempt, for the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It succeeded at this time.
@@ -42,7 +43,7 @@ pub(super) enum Outcome {
 }
 
 impl Health {
-    /// Of a webhook of which the store knows failures.
+    /// The health of a webhook with failures in the store.
     pub(super) fn failing() -> Self {
         Self {
             failing: true,
@@ -50,7 +51,7 @@ impl Health {
         }
     }
 
-    /// Notes a success. Returns what to store, if anything; `interval` is `None` where there is one node only.
+    /// Records a success. Returns the result to store, if any; `interval` is `None` if there is only one node.
     pub(super) fn succeeded(&mut self, now: i64, interval: Option<Duration>) -> Option<Outcome> {
         let old = |noted: i64| interval.is_some_and(|interval| now.saturating_sub(noted) >= micros(interval));
         let news = interval.is_some() && self.noted_at.is_none_or(old);
@@ -64,14 +65,14 @@ impl Health {
         Some(Outcome::Succeeded(now))
     }
 
-    /// Notes a failure of the receiver. Returns what to store.
+    /// Records a failure of the receiver. Returns the result to store.
     pub(super) fn failed(&mut self, now: i64) -> Outcome {
         self.failing = true;
         Outcome::Failed(now)
     }
 }
 
-/// How old the last success that a node stored may be while it has newer ones.
+/// How old the last success that a node stored may be while there are newer ones.
 pub(super) fn success_interval(disable_after: Duration) -> Duration {
     (disable_after / SUCCESS_INTERVALS).min(SUCCESS_INTERVAL_MAX)
 }
@@ -80,11 +81,12 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// What the store knows of failing webhooks at start. Times that an older version wrote by a wall clock that was ahead become
-/// the present: a success could not end a streak that begins in the future.
+/// The health of failing webhooks in the store at the start. Times from the future, which an older version wrote with a
+/// wrong wall clock, are replaced with the current time, because a success could not end a streak that begins in the
+/// future.
 ///
 /// # Errors
-/// When the store does not answer.
+/// Fails if the store does not answer.
 pub(super) async fn known(store: &Store) -> Result<HashMap<i64, Health>, StoreError> {
     store.mend_health(clock::schedule_us()).await?;
     let rows = store.all_failing_webhooks().await?.into_iter();
@@ -107,7 +109,7 @@ mod tests {
         assert_eq!(
             Health::failing().succeeded(5, None),
             Some(Outcome::Succeeded(5)),
-            "failures of before the start"
+            "failures from before the start"
         );
     }
 

@@ -1,14 +1,15 @@
-//! Heartbeats: renew the lease, say what this node has in force and how it is doing, and bring back how the others are doing.
+//! Heartbeats: renew the lease, report the configuration in force and the state of this node, and return the state of
+//! the other nodes.
 //!
-//! | what a heartbeat brings | what follows |
+//! | result of a heartbeat | what follows |
 //! | --- | --- |
 //! | the lease was renewed | lanes that waited for it send again |
-//! | it was lost | nothing is sent; the committer gives up what this node held, and joins again ([`super::rejoin`]) |
+//! | it was lost | nothing is sent; the committer clears this node's memory and joins again ([`super::rejoin`]) |
 //! | no answer | nothing, until the lease ends by itself |
-//! | a node was lost, or joined | [`super::adoption`] runs beside: nothing may hold up the next heartbeat |
+//! | a node was lost, or joined | [`super::adoption`] runs in a separate task, so that it does not delay the next heartbeat |
 //!
-//! Between heartbeats the task listens for notices of other nodes. A notice that is lost is made up for by the next heartbeat, or
-//! by the sweep.
+//! Between heartbeats the task listens for notices of other nodes. The next heartbeat, or the sweep, compensates for a
+//! lost notice.
 
 use std::{
     collections::HashSet,
@@ -27,15 +28,15 @@ use super::{
 };
 use crate::clock;
 
-/// How many times a lease is renewed while it lasts.
+/// How many times a node renews its lease within one lease period.
 const BEATS_PER_LEASE: u32 = 5;
-/// How long this node may lag behind the configuration before it lets its lease end.
+/// How long this node may use an outdated configuration before it lets its lease end.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
 
-/// The other nodes that serve, by number and epoch.
+/// The other serving nodes, by number and epoch.
 type Serving = HashSet<(u16, i64)>;
 
-/// See the module.
+/// The task of heartbeats.
 pub(super) struct Heartbeats {
     pub(super) store: Store,
     pub(super) membership: Membership,
@@ -47,12 +48,12 @@ pub(super) struct Heartbeats {
     pub(super) scheduler: Scheduler,
     pub(super) clocks: Clocks,
     pub(super) stopping: Stopping,
-    /// This node sends nothing and takes nothing over.
+    /// Whether this node sends nothing and takes nothing over.
     pub(super) hold: bool,
 }
 
 impl Heartbeats {
-    /// Keeps the lease until the engine stops.
+    /// Renews the lease until the engine stops.
     pub(super) async fn run(self, lease: Duration) {
         let interval = lease / BEATS_PER_LEASE;
         let mut known: Option<Serving> = None;
@@ -62,7 +63,7 @@ impl Heartbeats {
             if self.membership.is_current() {
                 current_at = asked;
             }
-            // A node that does not take in the configuration must not go on by an old one.
+            // A node that does not load the configuration must not continue with an old one.
             let renew = current_at.elapsed() < BEHIND_MAX;
             let report = renew.then(|| self.report());
             match self.store.beat(report.as_ref()).await {
@@ -91,7 +92,7 @@ impl Heartbeats {
         }
     }
 
-    /// Waits for notices until the next heartbeat is due, or something calls for an earlier one.
+    /// Waits for notices until the next heartbeat is due, or until an earlier one is needed.
     async fn listen(&self, until: Instant) {
         while let Some(patience) = until.checked_duration_since(Instant::now()) {
             let notices = match self.store.notices(patience).await {
@@ -129,7 +130,7 @@ impl Heartbeats {
         }
     }
 
-    /// Does what the state of the others calls for. Returns which of them are serving.
+    /// Reacts to the state of the other nodes. Returns those that are serving.
     fn react(&self, beat: Beat, known: Option<&Serving>) -> Serving {
         tracing::debug!(?beat, "heartbeat");
         self.membership.hear(beat.configuration);
@@ -154,7 +155,7 @@ impl Heartbeats {
         if work && !self.stopping.has_begun() && self.adoption.start(lost, &joined, serving.len() + 1) {
             return serving;
         }
-        // Those that joined while there was no time for them are new again with the next heartbeat.
+        // If adoption was busy, nodes that joined count as new again with the next heartbeat.
         serving
             .into_iter()
             .filter(|(number, _)| !joined.contains(number))

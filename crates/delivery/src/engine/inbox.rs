@@ -1,18 +1,19 @@
-//! Inbox of the committer: publish calls and records that wait for a commit. Bounded, and quiet.
+//! The inbox of the committer: a bounded queue of publish calls and records.
 //!
-//! | queue | bound | waits beyond it |
+//! | queue | bound | who waits beyond it |
 //! | --- | --- | --- |
 //! | publish calls | 64 MiB of payloads and lists of webhooks | publishers |
 //! | records | 8 MiB | workers, and others that record |
 //! | watermark | one: the newest | no caller |
 //!
-//! Callers wake the committer only for what it is waiting for. An outcome that can ride on a later commit does not wake it.
+//! Callers wake the committer only for what it is waiting for. An outcome that can join a later commit does not wake
+//! it.
 //!
 //! | state | what happens |
 //! | --- | --- |
-//! | open | things are taken in the order in which they came, as much as one commit may hold |
-//! | stopping | the committer takes what has come in so far, and ends |
-//! | closed: the committer has ended | callers that wait, or come later, get an error |
+//! | open | the committer takes calls and records in order, as much as one commit may contain |
+//! | stopping | the committer takes what has arrived so far, and ends |
+//! | closed: the committer has ended | waiting and later callers get an error |
 
 mod bounds;
 mod call;
@@ -34,13 +35,13 @@ use super::{
     watermark::NewWatermark,
 };
 
-/// How much may wait as outcomes, in units of [`UNIT`], and so how many outcomes. Workers wait beyond that.
+/// The limit on queued records, in units of [`UNIT`]. Beyond it, workers wait.
 const RECORD_UNITS_MAX: usize = 8 << 10;
-/// How much may wait to be published, in units of [`UNIT`]. Publishers wait beyond that.
+/// The limit on queued publish calls, in units of [`UNIT`]. Beyond it, publishers wait.
 const UNITS_MAX: usize = 64 << 10;
 const UNIT: usize = 1 << 10;
 
-/// See the module.
+/// The inbox of the committer.
 pub(super) struct Inbox {
     state: Mutex<State>,
     wake: Condvar,
@@ -54,19 +55,19 @@ struct State {
     size: Size,
     records: VecDeque<Record>,
     record_bytes: usize,
-    /// Some record waits for no company.
+    /// A record must be committed at once.
     urgent: bool,
     watermark: Option<NewWatermark>,
     stop: bool,
     /// The lease was lost.
     rejoin: bool,
-    /// The committer has ended: nothing is taken any more.
+    /// The committer has ended: nothing is accepted any more.
     closed: bool,
-    /// How many events or records the committer waits for.
+    /// How many events or records the committer is waiting for.
     wake_at: Option<(usize, usize)>,
 }
 
-/// What goes into one commit.
+/// The content of one commit.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) calls: Vec<PublishCall>,
@@ -90,7 +91,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for room, then queues a publish call.
+    /// Waits for free capacity, then queues a publish call.
     pub(super) async fn publish(
         &self,
         drafts: Vec<Draft>,
@@ -110,7 +111,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Waits for room, then queues a record.
+    /// Waits for free capacity, then queues a record.
     pub(super) async fn record(&self, record: Record) -> Result<(), Closed> {
         let permits = u32::try_from(record_units(&record)).unwrap_or(u32::MAX);
         let room = self.record_units.acquire_many(permits).await;
@@ -126,7 +127,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Has the watermark stored with, or after, everything recorded so far.
+    /// Queues a watermark, which is stored with or after everything recorded so far.
     pub(super) fn watermark(&self, watermark: NewWatermark) -> Result<(), Closed> {
         let mut state = self.state.lock();
         state.watermark = Some(watermark);
@@ -134,13 +135,13 @@ impl Inbox {
         if state.closed { Err(Closed) } else { Ok(()) }
     }
 
-    /// Tells the committer that the lease was lost.
+    /// Notifies the committer that the lease was lost.
     pub(super) fn rejoin(&self) {
         self.state.lock().rejoin = true;
         self.wake.notify_one();
     }
 
-    /// Has the committer end after what has come in so far.
+    /// Makes the committer end after what has arrived so far.
     pub(super) fn stop(&self) {
         self.state.lock().stop = true;
         self.wake.notify_one();
@@ -158,14 +159,15 @@ impl Inbox {
         }
     }
 
-    /// Blocks until there is anything that the committer takes, or until `patience` is over. It takes no records while those that
-    /// it has are not stored.
+    /// Blocks until there is anything that the committer takes, or until `patience` is over. With `takes_records`
+    /// false, the committer has unsaved records and takes no others.
     pub(super) fn wait(&self, patience: Option<Duration>, takes_records: bool) {
         let records = if takes_records { 1 } else { usize::MAX };
         self.wait_for(1, records, patience.map(|patience| Instant::now() + patience));
     }
 
-    /// Blocks until `deadline` for company: with nothing but records at hand, for any event; else for `events`.
+    /// Blocks until `deadline` for more to commit. If there are only records, any event ends the wait, otherwise
+    /// `events` events.
     pub(super) fn linger(&self, deadline: Instant, events: usize) {
         self.wait_for(events.clamp(1, Bounds::MAX.events), Bounds::MAX.records, Some(deadline));
     }
@@ -196,13 +198,13 @@ impl Inbox {
         state.wake_at = None;
     }
 
-    /// How many events wait.
+    /// How many events are queued.
     pub(super) fn events(&self) -> usize {
         self.state.lock().size.events
     }
 
-    /// Takes as much as one commit may hold, in the order in which it came. Of a call that is larger than that it takes a part;
-    /// the rest goes behind the calls that came meanwhile, so that it holds up none of them for more than one commit.
+    /// Takes as much as one commit may contain, in order of arrival. If a call is larger, it takes a part. The rest is
+    /// queued behind the calls that arrived meanwhile, so that it delays each of them by at most one commit.
     pub(super) fn take(&self, bounds: Bounds) -> Gathered {
         let mut state = self.state.lock();
         let mut gathered = Gathered {
@@ -227,7 +229,7 @@ impl Inbox {
         let (record_units, record_bytes) = state.take_records(bounds, &mut gathered.records);
         state.record_bytes -= record_bytes;
         if state.records.is_empty() {
-            // What the watermark relies on is in this commit or an earlier one.
+            // Everything that the watermark depends on is in this commit or an earlier one.
             gathered.watermark = state.watermark.take();
         }
         gathered.stop = state.stop && state.calls.is_empty();
@@ -237,12 +239,12 @@ impl Inbox {
         gathered
     }
 
-    /// Whether no record waits.
+    /// Whether no record is queued.
     pub(super) fn has_no_records(&self) -> bool {
         self.state.lock().records.is_empty()
     }
 
-    /// Checks what must hold at any moment.
+    /// Checks the invariants of the inbox.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let state = self.state.lock();
         if state.closed {
@@ -250,7 +252,7 @@ impl Inbox {
         }
         let size = state.calls.iter().fold(Size::default(), |size, call| size + call.size);
         let record_bytes = state.records.iter().map(Record::bytes).sum::<usize>();
-        // A permit is taken before its call or record is queued, and given back after it was taken.
+        // A permit is taken before its call or record is queued, and released after it was taken out.
         let units = self.units.available_permits() + state.calls.iter().map(|call| call.units).sum::<usize>();
         let queued_units = state.records.iter().map(record_units).sum::<usize>();
         let record_units = self.record_units.available_permits() + queued_units;
@@ -260,24 +262,26 @@ impl Inbox {
         Invariant::InboxAddsUp.check(adds_up, || {
             let counted = (state.size, state.record_bytes);
             format!(
-                "{size:?} and {record_bytes} bytes wait, {counted:?} are counted; {units} and {record_units} permits"
+                "{size:?} and {record_bytes} bytes are queued, {counted:?} are counted; {units} and {record_units} \
+                 permits"
             )
         })
     }
 
-    /// The committer ends: callers that wait for room, or come later, get an error.
+    /// Closes the inbox when the committer ends: waiting and later callers get an error.
     pub(super) fn close(&self) {
         self.units.close();
         self.record_units.close();
         let mut state = self.state.lock();
         state.closed = true;
-        // Dropping the calls tells their publishers.
+        // Dropping the calls sends their publishers an error.
         state.calls.clear();
     }
 }
 
 impl State {
-    /// Whether there is as much as one commit may hold in bytes or rows, for a committer that waits for `records` records.
+    /// Whether the queue reaches a commit's limit on bytes or rows, for a committer that is waiting for `records`
+    /// records.
     fn is_full(&self, records: usize) -> bool {
         let Size { bytes, rows, .. } = self.size;
         bytes >= Bounds::MAX.event_bytes
@@ -285,7 +289,7 @@ impl State {
             || (records < usize::MAX && self.record_bytes >= Bounds::MAX.record_bytes)
     }
 
-    /// Takes records within the bounds. Returns their units and bytes.
+    /// Takes records within the limits. Returns their units and bytes.
     fn take_records(&mut self, bounds: Bounds, into: &mut Vec<Record>) -> (usize, usize) {
         let (mut units, mut bytes) = (0, 0);
         while into.len() < bounds.records
@@ -303,7 +307,7 @@ impl State {
     }
 }
 
-/// How much room a record takes among those that wait.
+/// The units that a record occupies in the queue.
 fn record_units(record: &Record) -> usize {
     record.bytes().div_ceil(UNIT).min(RECORD_UNITS_MAX)
 }

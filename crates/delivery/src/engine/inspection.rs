@@ -1,7 +1,7 @@
-//! Inspection of the engine's invariants ([`super::invariant`]), component by component.
+//! The inspection of the engine's invariants ([`super::invariant`]), component by component.
 //!
-//! It looks at one component after another, each under its own lock, while all of them work. The watermark is compared with the
-//! lanes only if this node has not lost its lease meanwhile: then both begin anew.
+//! It checks each component under its own lock, while all of them work. The watermark is compared with the lanes only
+//! if this node has not lost its lease meanwhile, because both begin again after a loss.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// See the module.
+/// The components to inspect.
 pub(super) struct Inspection {
     pub(super) lanes: Lanes,
     pub(super) memory: Arc<Memory>,
@@ -33,7 +33,7 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    /// Looks once. In a debug build this panics where an invariant does not hold.
+    /// Inspects once. In a debug build a broken invariant panics.
     pub(super) fn look(&self) {
         let lanes = self.lanes.all();
         let of_lanes = lanes.iter().map(|lane| lane.check());
@@ -52,7 +52,7 @@ impl Inspection {
         debug_assert!(broken.is_empty(), "{broken:?}");
     }
 
-    /// Compares the watermark that is stored with what is in memory.
+    /// Compares the stored watermark with memory.
     fn check_watermark(&self) -> Result<(), Broken> {
         let losses = self.membership.losses();
         if !self.membership.may_accept() || fault::is_planted("early-checkpoint") {

@@ -1,45 +1,46 @@
-//! Invariants of the engine, by name.
+//! The invariants of the engine, by name.
 //!
-//! Each component checks its own in one function, `check`, under its own lock: what it sees is of one moment. Tests check after
-//! every step, and the committer after every commit in a debug build. The sweep checks every ten seconds ([`super::inspection`]): in a debug build a broken invariant is a panic, which
-//! fails the engine; else it is counted (`invariants_broken`), and logged as a bug.
+//! Each component checks its own invariants in one function, `check`, under its own lock, so that it sees one
+//! consistent state. Tests check after every step, and in a debug build the committer checks after every commit. The
+//! sweep checks every ten seconds ([`super::inspection`]). In a debug build a broken invariant is a panic, which fails
+//! the engine. Otherwise it is counted (`invariants_broken`), and logged as a bug.
 
 use std::fmt;
 
-/// What must hold at any moment.
+/// A condition that must always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Invariant {
-    /// What a lane counts against its limits is the sum over the deliveries that it holds.
+    /// The bytes that a lane counts against its limits are the sum over its deliveries.
     LaneBytesAddUp,
     /// A delivery that is ready is held by its lane, and is ready once.
     ReadyIsHeldOnce,
-    /// Workers that have not asked for a delivery yet are among a lane's workers; the others have one delivery each.
+    /// Workers that have not requested a delivery yet are among a lane's workers. The others have one delivery each.
     WorkersAddUp,
-    /// A lane with a place in memory holds a delivery, or reads one back.
+    /// A lane with a place in memory holds a delivery, or is reading one.
     PlaceIsUsed,
-    /// No more bytes leave memory than came into it.
+    /// No more bytes leave memory than were added to it.
     MemoryIsCounted,
     /// No more places are taken than there are.
     PlacesAreBounded,
     /// Free turns and turns that are taken add up to the limit, and the length that workers read is that of the queue.
     TurnsAddUp,
-    /// A lane waits at most once in a queue.
+    /// A lane is in a queue at most once.
     QueuedOnce,
-    /// Size and bytes of the inbox are the sums over what waits in it, and so are its permits.
+    /// The size and bytes of the inbox are the sums over its content, and its permits match.
     InboxAddsUp,
-    /// While it is unclear whether events were stored, the watermark does not move with the time.
+    /// While it is unclear whether events were stored, the watermark does not advance with the time.
     UnclearEventsHoldWatermark,
-    /// The watermark that is stored is at most the last event that was handed off.
+    /// The stored watermark is at most the last event that was handed off.
     WatermarkIsHandedOff,
-    /// The watermark that is stored is below the oldest event with a delivery in memory that has no row.
+    /// The stored watermark is below the oldest event with a delivery in memory that has no row.
     WatermarkIsAccountedFor,
 }
 
-/// An invariant that does not hold.
+/// A broken invariant.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) invariant: Invariant,
-    /// What was found in place of it.
+    /// The state that was found instead.
     pub(super) found: String,
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for Broken {
 }
 
 impl Invariant {
-    /// Checks it: `found` says what is there where it does not hold.
+    /// Checks the invariant. `found` describes the state if it does not hold.
     pub(super) fn check(self, holds: bool, found: impl FnOnce() -> String) -> Result<(), Broken> {
         if holds {
             return Ok(());

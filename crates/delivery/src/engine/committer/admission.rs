@@ -1,11 +1,11 @@
-//! Admission of publish calls into a commit: ids, places in memory, and rows for what has to wait.
+//! Admission of publish calls into a commit: ids, reservations in memory, and pending rows for the other deliveries.
 //!
 //! | state of a delivery | what its event's row says |
 //! | --- | --- |
-//! | reserved: its lane has a place for it | nothing; it is handed to the lane after the commit |
-//! | spilled: there is no place | it gets a pending row in the same commit |
+//! | reserved: its lane has reserved memory for it | nothing; it is handed to the lane after the commit |
+//! | spilled: there is no memory for it | it gets a pending row in the same commit |
 //!
-//! A commit that fails gives the places back ([`super::intake`]).
+//! A failed commit releases the reservations ([`super::intake`]).
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use super::{
 use crate::clock;
 
 impl Committer {
-    /// Gives ids and places in memory to the events of the publish calls.
+    /// Assigns ids and memory to the events of the publish calls.
     pub(super) fn admit(&self, calls: Vec<PublishCall>, now: i64) -> (Vec<Intake>, Vec<NewEvent>, Vec<Reply>) {
         let published_at = clock::reference_us();
         let losses = self.handles.membership.losses();
@@ -40,8 +40,9 @@ impl Committer {
             ..
         } in calls
         {
-            // Of a call of several parts: no event is stored after one that its publisher has to repeat.
-            // And none whose webhooks were found by a configuration that may have changed while this node was lost.
+            // In a call of several parts, no event is stored after one that its publisher has to repeat. Nor is an
+            // event stored whose webhooks were matched by a configuration that may have changed while this node was
+            // lost.
             let is_outdated = losses_before != losses;
             let outdated = || is_outdated.then_some(PublishError::Unavailable(LEASE_LOST));
             if let Some(error) = sender.failed().or_else(outdated) {

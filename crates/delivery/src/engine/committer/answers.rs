@@ -1,4 +1,4 @@
-//! Answers to publish calls, after the commit of their events or in place of it.
+//! Answers to publish calls, after the commit of their events or instead of it.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::{
     intake::Intake,
 };
 
-/// A publish call, or a part of one, that waits for its answer.
+/// A publish call, or a part of one, that is waiting for its answer.
 pub(super) struct Reply {
     pub(super) results: Vec<Pending>,
     pub(super) sender: reply::Reply,
@@ -27,7 +27,7 @@ pub(super) enum Pending {
     Refused(PublishError),
 }
 
-/// Answers the publish calls. A caller that went away meanwhile is no error: its events are published.
+/// Answers the publish calls. A caller that left meanwhile is not an error: its events are published.
 pub(super) fn answer(replies: Vec<Reply>, results: &[Result<Published, PublishError>]) {
     for Reply {
         results: pending,
@@ -45,7 +45,7 @@ pub(super) fn answer(replies: Vec<Reply>, results: &[Result<Published, PublishEr
     }
 }
 
-/// What became of each event of a commit.
+/// The result of each event of a commit.
 pub(super) fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<Published, PublishError>> {
     let repeats: HashMap<usize, &Repeat> = committed.repeats.iter().map(|repeat| (repeat.index, repeat)).collect();
     let result = |(index, intake): (usize, &Intake)| match repeats.get(&index) {
@@ -60,12 +60,12 @@ pub(super) fn results(intakes: &[Intake], committed: &Committed) -> Vec<Result<P
     intakes.iter().enumerate().map(result).collect()
 }
 
-/// The answers of a server that does not wait for the commit: see [`hookwright_storage::fault`].
+/// The answers of a server with a planted bug that does not wait for the commit: see [`hookwright_storage::fault`].
 pub(super) fn promised(intakes: &[Intake]) -> Vec<Result<Published, PublishError>> {
     intakes.iter().map(|intake| Ok(intake.published())).collect()
 }
 
-/// Refuses calls whose events a commit held.
+/// Refuses calls whose events were in a commit.
 pub(super) fn refuse_replies(replies: Vec<Reply>, error: &PublishError) {
     for Reply { results, sender } in replies {
         sender.send(results.iter().map(|_| Err(error.clone())).collect());
@@ -79,7 +79,8 @@ pub(super) fn refuse(calls: Vec<PublishCall>, error: &PublishError) {
     }
 }
 
-/// The error that publishers get when a commit fails. It holds no text of the database, which publishers must not read.
+/// The error that publishers get when a commit fails. It contains no text of the database, which publishers must not
+/// see.
 pub(super) fn publish_error(error: &CommitError) -> PublishError {
     match error {
         CommitError::Full(_) => PublishError::Full,

@@ -1,4 +1,4 @@
-//! An event on its way through a commit, and what becomes of its deliveries afterwards.
+//! An event during its commit, and its deliveries afterwards.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use super::super::{
     lane::{Job, Lane},
 };
 
-/// See the module.
+/// An event during its commit.
 pub(super) struct Intake {
     pub(super) event: Arc<StoredEvent>,
     pub(super) lanes: Vec<Arc<Lane>>,
-    /// Places of the deliveries that wait in the store, in order.
+    /// The positions of its deliveries that are stored as pending, in order.
     pub(super) spilled: Vec<usize>,
 }
 
-/// A delivery that is now durable, for its lane: in memory, or in the store alone.
+/// A durable delivery for its lane: in memory, or only in the store.
 pub(super) struct HandOver {
     pub(super) lane: Arc<Lane>,
     pub(super) job: Option<Job>,
@@ -47,7 +47,7 @@ impl Intake {
         }
     }
 
-    /// The event was not stored: gives the places in memory back.
+    /// The event was not stored: releases the reserved memory.
     pub(super) fn withdraw(self) {
         for (position, lane) in self.lanes.iter().enumerate() {
             if self.spilled.binary_search(&position).is_err() {
@@ -58,7 +58,7 @@ impl Intake {
     }
 }
 
-/// The webhooks of these events that one node alone may send to: what is theirs is always in the store first.
+/// The webhooks of these events that only one node may send to. Their deliveries are always stored as pending first.
 pub(super) fn exclusive(intakes: &[Intake]) -> Vec<i64> {
     let mut webhooks = Vec::new();
     for intake in intakes {

@@ -1,15 +1,15 @@
-//! Isolation of a row that the store refuses, so that it holds up no other.
+//! Isolation of a row that the store refuses, so that it does not block others.
 //!
-//! A commit that the store answered with an error is repeated in halves until the row at fault is alone.
+//! If the store answers a commit with an error, the commit is repeated in halves until the faulty row is alone.
 //!
-//! | row at fault | what follows |
+//! | faulty row | what follows |
 //! | --- | --- |
-//! | an outcome | it is stored without its texts, or without its attempt's row; else the delivery is given up |
-//! | an event | it is refused to its publisher |
-//! | none: the store takes no other commit either | the store is at fault, and everything waits for the next commit |
+//! | an outcome | it is stored without its texts, or without its attempt's row; otherwise the delivery is given up |
+//! | an event | its publisher gets an error |
+//! | none: the store accepts no other commit either | the store is at fault, and everything waits for the next commit |
 //!
-//! A row counts as the one at fault only if the store takes others meanwhile. Where there are no others, the watermark that the
-//! store has is stored once more. The search ends after [`FAILURES_MAX`] failures.
+//! A row counts as faulty only if the store accepts others meanwhile. If there are no others, the current watermark is
+//! stored once more. The search ends after [`FAILURES_MAX`] failures.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -27,8 +27,8 @@ use super::{
 };
 use crate::clock;
 
-/// The most commits that may fail in one search: a commit of 128 outcomes that are all
-/// refused needs about as many. Each takes a few milliseconds, while publishers wait.
+/// The limit on failed commits in one search: a commit of 128 refused outcomes needs about as many. Each takes a few
+/// milliseconds, while publishers wait.
 const FAILURES_MAX: usize = 256;
 
 /// A part of a commit.
@@ -37,27 +37,27 @@ enum Piece {
     Events(Vec<NumberedEvent>),
 }
 
-/// An event with its place in the commit.
+/// An event with its index in the commit.
 struct NumberedEvent {
     number: usize,
     intake: Intake,
     event: NewEvent,
 }
 
-/// What has become of the pieces.
+/// The results of the pieces.
 struct Progress {
     pieces: VecDeque<Piece>,
     results: Vec<Result<Published, PublishError>>,
     failures: usize,
-    /// The store took something.
+    /// The store accepted a piece.
     succeeded: bool,
     /// Records that the store refuses in every form.
     outcasts: Vec<Record>,
-    /// Events that the store refuses, with what it says of them.
+    /// Events that the store refuses, with its errors.
     refused: Vec<(usize, Arc<StoredEvent>, String)>,
 }
 
-/// Whether an error may be about a row of the commit. It was answered by the database, which then has stored nothing.
+/// Whether an error may concern a row of the commit. The database answered with it, so nothing was stored.
 pub(super) fn may_be_a_row(error: &CommitError) -> bool {
     match error {
         CommitError::Full(_) => false,
@@ -67,7 +67,7 @@ pub(super) fn may_be_a_row(error: &CommitError) -> bool {
 }
 
 impl Committer {
-    /// Stores what the store takes of a commit that it refused as a whole.
+    /// Stores the acceptable parts of a commit that the store refused as a whole.
     pub(super) async fn isolate(
         &mut self,
         events: Vec<(Intake, NewEvent)>,
@@ -77,7 +77,7 @@ impl Committer {
     ) {
         tracing::warn!(%error, events = events.len(), outcomes = records.len(), "the store refuses a commit; storing it in parts");
         let ids: Vec<i64> = events.iter().map(|(intake, _)| intake.event.id).collect();
-        // This also makes sure that the failed transaction is over.
+        // This also ensures that the failed transaction has ended.
         match self.handles.store.events_exist(&ids).await {
             Ok(stored) if stored.is_empty() => {}
             _ => {
@@ -168,14 +168,15 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
-                // The store may have them.
+                // The store may contain them.
                 self.unclear.extend(intakes);
                 Err(error)
             }
         }
     }
 
-    /// The store failed meanwhile, or refuses everything: what is left waits, or is refused to its publishers.
+    /// Handles a store that failed meanwhile, or that refuses everything: the remaining records wait, and the remaining
+    /// events are refused.
     async fn abandon(&mut self, progress: &mut Progress, error: &CommitError) {
         self.give_up(Vec::new(), Vec::new(), error).await;
         for piece in std::mem::take(&mut progress.pieces).into_iter().rev() {
@@ -192,7 +193,7 @@ impl Committer {
         }
     }
 
-    /// Decides on what the store refused, and answers the publishers.
+    /// Handles the refused pieces, and answers the publishers.
     async fn conclude(&mut self, mut progress: Progress, replies: Vec<Reply>) {
         let found = !(progress.refused.is_empty() && progress.outcasts.is_empty());
         if found && (progress.succeeded || self.takes_others().await) {
@@ -217,7 +218,7 @@ impl Committer {
 }
 
 impl Committer {
-    /// Whether the store takes a commit that changes nothing.
+    /// Whether the store accepts a commit that changes nothing.
     async fn takes_others(&mut self) -> bool {
         if self.lost {
             return false;
@@ -247,13 +248,13 @@ impl Progress {
         }
     }
 
-    /// Counts a failure. Whether the search goes on.
+    /// Counts a failure. Returns whether the search continues.
     fn may_divide(&mut self, error: &CommitError) -> bool {
         self.failures += 1;
         may_be_a_row(error) && self.failures <= FAILURES_MAX
     }
 
-    /// The halves come next, in order. A single record comes again with less in it.
+    /// Queues the halves next, in order. A single record is queued again with less content.
     fn divide_records(&mut self, mut records: Vec<Record>, error: &CommitError) {
         match records.as_mut_slice() {
             [] => {}
@@ -274,7 +275,7 @@ impl Progress {
         }
     }
 
-    /// The halves come next, in order. A single event is returned: it is refused.
+    /// Queues the halves next, in order. A single event is returned, because it is refused.
     fn divide_events(&mut self, mut events: Vec<NumberedEvent>, error: &CommitError) -> Option<Intake> {
         if events.len() > 1 {
             let second = events.split_off(events.len() / 2);
@@ -289,8 +290,8 @@ impl Progress {
     }
 }
 
-/// Leaves out a part of a record that the store may refuse: first the texts of the attempt, then its row. False when there is
-/// nothing more to leave out.
+/// Removes a part of a record that the store may refuse: first the texts of the attempt, then its row. Returns false if
+/// nothing is left to remove.
 fn reduce(record: &mut Record) -> bool {
     let Change::Attempted { attempt, retry } = &mut record.change else {
         return false;

@@ -1,4 +1,4 @@
-//! Work in flight when the lease is lost: what is recovered, accepted and stored afterwards.
+//! Tests of work in flight when the lease is lost: what is recovered, accepted and stored afterwards.
 
 use hookwright_storage::{NewEvent, StoreOptions};
 use tokio::sync::oneshot;
@@ -20,13 +20,13 @@ fn options() -> EngineOptions {
         memory_bytes_max: 1 << 20,
         disable_after: Duration::from_secs(3_600),
         format: RequestFormat::new("X-", "test"),
-        // Nothing leaves this machine.
+        // Nothing is sent to receivers.
         hold: true,
         configuration: 0,
     }
 }
 
-/// Events for the webhook 7 that a former run had in memory.
+/// Stores events for webhook 7 that a previous run had in memory.
 async fn unfinished(store: &Store, ids: &IdGenerator, count: usize) {
     let new = |_| NewEvent {
         event: event(ids.reserve(2, clock::reference_us() / 1_000)),
@@ -42,7 +42,7 @@ async fn unfinished(store: &Store, ids: &IdGenerator, count: usize) {
     store.commit(&batch).await.unwrap();
 }
 
-/// A server that has just been started on a store of its own.
+/// A server that has just been started on a separate store.
 async fn engine(store: &Store, ids: Arc<IdGenerator>) -> Engine {
     let metrics = Arc::new(Metrics::register(&mut prometheus_client::registry::Registry::default()));
     let sender = Sender::new(ConnectorOptions::default(), Arc::default()).unwrap();
@@ -56,7 +56,7 @@ async fn store(directory: &tempfile::TempDir) -> Store {
     Store::open(&place).await.unwrap()
 }
 
-/// On a single thread: a task that is started runs only while the test waits.
+/// A single thread: a started task runs only while the test waits.
 #[tokio::test]
 async fn recovery_ends_with_the_lease_and_puts_nothing_into_new_lanes() {
     let directory = tempfile::tempdir().unwrap();
@@ -74,12 +74,12 @@ async fn recovery_ends_with_the_lease_and_puts_nothing_into_new_lanes() {
     Committer::new(parts.committer_handles.clone()).lose().await;
     assert!(
         recovery.is_finished(),
-        "it would go on with what others own, once the configuration is there"
+        "it would resume deliveries that others own, once the configuration is in force"
     );
     assert!(parts.recovery.task().lock().is_none());
     assert_eq!(engine.gauges().lanes, 0);
 
-    // This node has joined again. Recovery begins anew, and finds the same.
+    // This node has joined again. Recovery begins again, and finds the same.
     parts.committer_handles.rejoin.start_over().await.unwrap();
     parts.membership.confirm(i64::MAX);
     let again = parts.recovery.task().lock().take().unwrap();
@@ -96,7 +96,7 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
     let parts = Arc::clone(&engine.parts);
     let draft = || Draft::sample(&[7], "{}");
     let before = parts.membership.losses();
-    // The lease is lost and the node joins again while the call waits for its commit.
+    // The lease is lost, and the node joins again while the call waits for its commit.
     parts.membership.doubt();
     parts.membership.confirm(i64::MAX);
     let (reply, answer) = oneshot::channel();
@@ -105,9 +105,9 @@ async fn an_event_that_was_matched_before_the_loss_is_not_stored_after_it() {
     assert_eq!(
         answer.await.unwrap(),
         [refused],
-        "another node may have made a webhook meanwhile"
+        "another node may have created a webhook meanwhile"
     );
-    assert!(engine.publish(vec![draft()]).await[0].is_ok(), "it is matched anew");
+    assert!(engine.publish(vec![draft()]).await[0].is_ok(), "it is matched again");
     assert!(engine.stop(Duration::from_secs(10)).await);
 }
 

@@ -1,10 +1,10 @@
-//! What follows from a commit: deliveries go to their lanes, and those whose outcome is durable leave memory.
+//! The effects of a commit: deliveries go to their lanes, and those with a durable outcome leave memory.
 //!
 //! | state of an event | what follows |
 //! | --- | --- |
 //! | durable | its deliveries are handed to their lanes |
-//! | a repeat of an earlier request | its places are given back |
-//! | unclear: the commit failed, and may have reached the store | the store is asked before the next commit |
+//! | a repeat of an earlier request | its reserved memory is released |
+//! | unclear: the commit failed, and may have reached the store | the store is queried before the next commit |
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ use super::{
 use crate::clock;
 
 impl Committer {
-    /// The events are durable: puts deliveries into their lanes.
+    /// The events are durable: puts their deliveries into their lanes.
     pub(super) fn hand_off(&self, intakes: Vec<Intake>, committed: &Committed, now: i64) {
         let repeats: HashSet<usize> = committed.repeats.iter().map(|repeat| repeat.index).collect();
         let elsewhere: HashSet<i64> = committed.elsewhere.iter().copied().collect();
@@ -36,7 +36,7 @@ impl Committer {
         }
     }
 
-    /// Gives durable deliveries to their lanes.
+    /// Hands durable deliveries to their lanes.
     fn hand_over(&self, deliveries: impl Iterator<Item = HandOver>, now: i64) {
         for HandOver { lane, job } in deliveries {
             let actions = match job {
@@ -62,7 +62,7 @@ impl Committer {
         }
     }
 
-    /// A delivery leaves memory, unless the record only took note of it.
+    /// Removes a delivery from memory, unless the record was only a note.
     pub(super) fn let_go(&self, record: &Record, now: i64) {
         let due_at = match &record.change {
             Change::Attempted { retry, .. } | Change::Unrecorded { retry } => {
@@ -76,8 +76,8 @@ impl Committer {
         self.handles.scheduler.act(&record.lane, actions);
     }
 
-    /// A commit that failed may have reached the store: looks which of its events did, and hands those off. False while
-    /// the store does not answer.
+    /// Queries which events of a failed commit are stored, and hands those off. Returns false while the store does not
+    /// answer.
     pub(super) async fn settle_unclear(&mut self) -> bool {
         if self.unclear.is_empty() {
             return true;

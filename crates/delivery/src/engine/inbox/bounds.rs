@@ -1,16 +1,17 @@
-//! Bounds of a commit, and the size of events against them.
+//! The limits of a commit, and the size of events compared with them.
 
 use std::ops::{Add, Sub};
 
 use super::{super::command::Draft, UNIT, UNITS_MAX};
 
-/// The bounds of one commit. A single event may exceed the rows, and a single event or record the bytes.
+/// The limits of one commit. A single event may exceed the rows, and a single event or record the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Bounds {
     pub(in super::super) events: usize,
     pub(in super::super) event_bytes: usize,
-    /// Rows of events and of their deliveries that may have to wait. 20,000 of them took 0.5 s on SQLite and 0.3 s on PostgreSQL in an
-    /// unoptimised build on two busy cores: a twentieth of the time limit of a commit, which leaves room for a slow disk.
+    /// Rows of events and of deliveries that may have to be stored as pending. 20,000 rows took 0.5 s on SQLite and 0.3
+    /// s on PostgreSQL in an unoptimised build on two busy cores. That is a twentieth of the time limit of a commit,
+    /// which leaves time for a slow disk.
     pub(in super::super) event_rows: usize,
     pub(in super::super) records: usize,
     pub(in super::super) record_bytes: usize,
@@ -26,7 +27,7 @@ impl Bounds {
     };
 }
 
-/// How much events are for a commit.
+/// The size of events in a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) events: usize,
@@ -47,7 +48,7 @@ impl Size {
         self.events <= bounds.events && self.bytes <= bounds.event_bytes && self.rows <= bounds.event_rows
     }
 
-    /// What this takes of the room for calls that wait; each has a list of webhooks beside its payload.
+    /// The units that this size occupies in the queue of calls, including the lists of webhooks.
     pub(super) fn units(self) -> usize {
         (self.events + (self.bytes + self.rows * size_of::<i64>()) / UNIT).min(UNITS_MAX)
     }

@@ -1,4 +1,4 @@
-//! Publish calls that wait for the committer. One that is too large for a commit is divided; an event never is.
+//! Queued publish calls. A call that is too large for one commit is divided; an event never is.
 
 use std::ops::Add as _;
 
@@ -12,11 +12,11 @@ use super::{
     bounds::{Bounds, Size},
 };
 
-/// A publish call that waits, or what is left of one, or a part that goes into a commit.
+/// A queued publish call, the rest of one, or a part that goes into a commit.
 pub(in super::super) struct PublishCall {
     pub(in super::super) drafts: Vec<Draft>,
     pub(in super::super) reply: Reply,
-    /// How often the lease had been lost when the call came.
+    /// How often the lease had been lost when the call arrived.
     pub(in super::super) losses: u64,
     pub(super) size: Size,
     pub(super) units: usize,
@@ -34,8 +34,8 @@ impl PublishCall {
         }
     }
 
-    /// Divides a call that is too large for a commit: as much as one may hold, at least one event, and the rest. Each event stays
-    /// whole.
+    /// Divides a call that is too large for a commit into the largest part that fits, with at least one event, and the
+    /// rest. Each event stays undivided.
     pub(super) fn divide(mut self, bounds: Bounds) -> (Self, Option<Self>) {
         let mut size = Size::default();
         let mut count = 0;

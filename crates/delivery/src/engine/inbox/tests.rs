@@ -1,4 +1,4 @@
-//! The inbox is taken whole, in order and within bounds.
+//! Tests of the inbox: everything is taken, in order and within limits.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn record(lane: &Arc<Lane>, delivery: i64, body_bytes: usize) -> Record {
     }
 }
 
-/// An event that is known by its time.
+/// An event that is identified by its time.
 fn draft(number: i64, webhooks: usize, payload_bytes: usize) -> Draft {
     Draft {
         occurred_at: Some(number),
@@ -76,7 +76,7 @@ fn number(draft: &Draft) -> i64 {
     draft.occurred_at.unwrap()
 }
 
-/// What the committer answers to an event.
+/// The committer's answer to an event.
 fn stored(draft: &Draft) -> Result<Published, PublishError> {
     Ok(Published {
         event: EventId::from_raw(number(draft)),
@@ -108,7 +108,7 @@ async fn a_call_of_more_rows_than_a_commit_may_write_is_taken_in_parts() {
     let first = inbox.take(Bounds::MAX);
     assert!(rows(&first) <= Bounds::MAX.event_rows, "{} rows", rows(&first));
     answer(first);
-    // A small call that comes now waits for one commit at most.
+    // A small call that arrives now waits for one commit at most.
     let (reply, mut small) = oneshot::channel();
     inbox.publish(vec![draft(5_000, 1, 2)], 0, reply).await.unwrap();
     let mut commits = 1;
@@ -162,7 +162,7 @@ proptest! {
             let events: Vec<i64> = results.into_iter().map(|result| result.unwrap().event.raw()).collect();
             prop_assert_eq!(events, expected);
         }
-        prop_assert_eq!(inbox.units.available_permits(), UNITS_MAX, "all room is given back");
+        prop_assert_eq!(inbox.units.available_permits(), UNITS_MAX, "the whole capacity is free");
         prop_assert_eq!(inbox.state.lock().size, Size::default());
     }
 }
@@ -187,15 +187,12 @@ async fn a_commit_takes_outcomes_within_its_bytes_and_in_order() {
         taken.extend(gathered.records.iter().map(|record| record.delivery.raw()));
         match gathered.watermark {
             Some(found) => break assert_eq!(found, watermark),
-            None => assert!(
-                taken.len() < 5,
-                "the watermark comes with the last of what was recorded before it"
-            ),
+            None => assert!(taken.len() < 5, "the watermark is taken with the last record before it"),
         }
     }
     assert_eq!(taken, [1, 2, 3, 4, 5]);
     inbox.record(record(&lane, 6, 1 << 20)).await.unwrap();
-    assert_eq!(inbox.take(bounds).records.len(), 1, "a large one goes alone");
+    assert_eq!(inbox.take(bounds).records.len(), 1, "a large record is taken alone");
 }
 
 #[tokio::test]
@@ -206,7 +203,7 @@ async fn outcomes_that_wait_are_bounded_in_bytes_and_count_as_memory() {
     loop {
         let mut record = record(&lane, waiting + 1, 16 << 10);
         record.load = Some(memory.load(record.bytes()));
-        // Else tokio would have some wait although there is room.
+        // Otherwise tokio would make some wait although there is capacity.
         match tokio::task::unconstrained(inbox.record(record)).now_or_never() {
             Some(added) => added.unwrap(),
             None => break,
@@ -225,11 +222,11 @@ async fn outcomes_that_wait_are_bounded_in_bytes_and_count_as_memory() {
     assert_eq!(
         memory.used(),
         0,
-        "they are gone, and so is the one that waited for room"
+        "they are dropped, and so is the one that waited for capacity"
     );
     assert!(
         inbox.record(record(&lane, 1, 0)).now_or_never().is_some(),
-        "there is room again"
+        "there is free capacity again"
     );
 }
 
