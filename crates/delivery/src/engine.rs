@@ -14,11 +14,11 @@
 //! Around this circle:
 //!
 //! ```text
-//!   watermark keeper    writes rows for deliveries long in memory     --> recorder, inbox
-//!   recovery            resumes unfinished work of a previous run   --> lanes, recorder
+//!   watermark keeper    writes rows for deliveries long in memory    --> recorder, inbox
+//!   recovery            resumes unfinished work of a previous run    --> lanes, recorder
 //!   heartbeats          node lease, configuration, other nodes       --> scheduler, adoption
-//!   adoption            takes over the work of lost nodes           --> scheduler
-//!   rejoin              joins again after a lost lease              --> lanes, recovery
+//!   adoption            takes over the work of lost nodes            --> scheduler
+//!   rejoin              joins again after a lost lease               --> lanes, recovery
 //!   sweep               compares store and lanes, and repairs        --> scheduler, stragglers
 //!   statistics, stragglers                                           --> store
 //!   watchdog            fails the engine when a part ends

@@ -1,9 +1,9 @@
-//! Failure of an attempt, and the phases that it went through. The connector, TLS and the sender all make failures.
+//! The failure of an attempt, and its phases. The connector, TLS and the sender create failures.
 
 use hookwright_domain::outcome::{ErrorClass, OperatorPart};
 use serde::Deserialize;
 
-/// How long each phase took, in microseconds. A phase that did not happen is absent.
+/// The duration of each phase, in microseconds. A phase that did not happen is absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Phases {
     /// Resolving the host name.
@@ -28,11 +28,11 @@ pub struct Phases {
 pub struct Failure {
     /// The class.
     pub class: ErrorClass,
-    /// For the webhook's owner: never an address or what a policy says of it.
+    /// The message for the webhook's owner. It never contains an address or a policy's reason.
     pub message: String,
-    /// For operators.
+    /// The details for operators.
     pub detail: Option<String>,
-    /// The fault is the operator's: it says nothing of the receiver.
+    /// The fault is the operator's, so it says nothing about the receiver.
     pub operator: Option<OperatorFault>,
 }
 
@@ -46,8 +46,8 @@ pub struct OperatorFault {
 }
 
 impl OperatorFault {
-    /// Whether every attempt for the same webhook fails by it, until its configuration or the server changes. DNS servers may
-    /// answer the next question, and a bug may concern a single delivery.
+    /// Whether every attempt for the same webhook fails by it, until its configuration or the server changes. DNS
+    /// servers may answer the next question, and a bug may affect a single delivery.
     pub(crate) fn concerns_webhook(self) -> bool {
         matches!(self.part, OperatorPart::MasterKey | OperatorPart::TrustStore)
     }
@@ -74,7 +74,7 @@ impl Failure {
         self
     }
 
-    /// A target that the policy refuses: owners all read the same, whatever the reason.
+    /// A target that the policy refuses. Owners get the same message for every reason.
     pub(crate) fn blocked(rule: String) -> Self {
         Self::new(
             ErrorClass::BlockedAddress,

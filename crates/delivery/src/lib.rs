@@ -1,19 +1,24 @@
-//! The delivery engine: from a checked event to a signed POST, and what came of it back into the store.
+//! The delivery engine: from a checked event to a signed POST, and its outcome back into the store.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! | --- | --- |
-//! | [`catalogue`] | the configuration in force: webhooks and organizations, swapped whole |
-//! | [`engine`] | the way of an event: inbox, committer, lanes, scheduler, workers, recovery |
-//! | [`request`] | the request as receivers see it |
+//! | [`catalogue`] | the configuration in force: webhooks and organizations, swapped as a whole |
+//! | [`engine`] | the path of an event: inbox, committer, lanes, scheduler, workers, recovery |
+//! | [`request`] | the request that receivers get |
 //! | [`sender`] | one attempt over one connection |
-//! | `report`, `failure` | what came of an attempt, and why it failed |
-//! | [`connector`], [`resolver`], [`tls`] | safe connections: every address checked, only a checked one connected to |
-//! | [`details`] | what is recorded of an attempt |
-//! | [`metrics`], [`trace`] | numbers and traces |
-//! | [`clock`] | the time, as the store keeps it |
+//! | `report`, `failure` | the outcome of an attempt, and why it failed |
+//! | [`connector`], [`resolver`], [`tls`] | safe connections: every address is checked, and only checked addresses are connected to |
+//! | [`details`] | the recorded details of an attempt |
+//! | [`metrics`], [`trace`] | metrics and traces |
+//! | [`clock`] | the time, according to the store's clocks |
 //!
-//! Invariants: nothing is acknowledged before its commit; every queue is bounded; every wait on the outside world has a
-//! deadline; a delivery is in flight at most once; what its lane cannot hold waits in the store.
+//! Invariants:
+//!
+//! - Nothing is acknowledged before its commit.
+//! - Every queue is bounded.
+//! - Every wait for an external system has a deadline.
+//! - A delivery is in flight at most once.
+//! - Deliveries that their lane cannot hold are in the store.
 
 pub mod catalogue;
 pub mod clock;

@@ -29,7 +29,7 @@ struct DeliveryLabels {
     state: &'static str,
 }
 
-/// The engine's counters. Registered once, then only incremented.
+/// The engine's counters. They are registered once, and then only incremented.
 #[derive(Debug)]
 pub struct Metrics {
     events_published: Counter,
@@ -52,7 +52,7 @@ pub struct Metrics {
     deliveries_adopted: Counter,
 }
 
-/// A gauge that is raised until this is dropped, also where the work is aborted.
+/// A gauge that is 1 until this is dropped, also if the work is aborted.
 #[derive(Debug)]
 pub(crate) struct Raised(Gauge);
 
@@ -70,12 +70,12 @@ impl Drop for Raised {
 }
 
 impl Metrics {
-    /// Makes the metrics and registers them.
+    /// Creates the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let attempts = Family::<AttemptLabels, Counter>::default();
         let deliveries = Family::<DeliveryLabels, Counter>::default();
         let metrics = Self {
-            // The labels of success are looked up once: almost every attempt has them.
+            // The labels of success are looked up once, because almost every attempt has them.
             delivered: deliveries.get_or_create_owned(&DeliveryLabels { state: "delivered" }),
             succeeded: attempts.get_or_create_owned(&AttemptLabels { error_class: "none" }),
             attempts,
@@ -135,7 +135,8 @@ impl Metrics {
     fn register_repairs(&self, registry: &mut Registry) {
         registry.register(
             "sweep_repairs",
-            "Webhooks whose deliveries were due and unknown to their lane until the sweep found them; a lost notice of another node, or a bug",
+            "Webhooks whose deliveries were due and unknown to their lane until the sweep found them; a lost notice of \
+             another node, or a bug",
             self.repairs.clone(),
         );
         registry.register(
@@ -145,12 +146,12 @@ impl Metrics {
         );
         registry.register(
             "due_times_mended",
-            "Due times in the store that were later than they can be, and were mended",
+            "Due times in the store that were impossibly late and were corrected",
             self.due_times_mended.clone(),
         );
         registry.register(
             "recovery_running",
-            "1 while this node looks for deliveries that were in memory when it last ended, else 0",
+            "1 while this node looks for deliveries that were in memory when it last ended, otherwise 0",
             self.recovery_running.clone(),
         );
         registry.register(
@@ -160,7 +161,7 @@ impl Metrics {
         );
         registry.register(
             "adoption_running",
-            "1 while this node takes over the deliveries of a lost node, else 0",
+            "1 while this node takes over the deliveries of a lost node, otherwise 0",
             self.adoption_running.clone(),
         );
         registry.register(
@@ -212,7 +213,7 @@ impl Metrics {
         self.commit_failures.inc();
     }
 
-    /// An attempt failed by the operator's fault: it counts for no delivery.
+    /// Counts an attempt that failed by the operator's fault: it counts for no delivery.
     pub(crate) fn held_back(&self, report: &AttemptReport) {
         if let Some(class) = report.error_class() {
             let error_class = class.as_str();

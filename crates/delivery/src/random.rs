@@ -1,6 +1,7 @@
-//! Numbers that look random and need no generator: the same inputs give the same number.
+//! Deterministic pseudorandom numbers without a generator: the same inputs give the same number.
 //!
-//! Good enough for jitter and span ids, where all that matters is that many deliveries do not share one; never for secrets.
+//! They are good enough for jitter and span ids, which must only differ between deliveries. They are not good enough
+//! for secrets.
 
 /// Mixes two numbers into one (the finaliser of the SplitMix64 generator).
 pub(crate) fn mix(a: i64, b: u64) -> u64 {
@@ -12,8 +13,8 @@ pub(crate) fn mix(a: i64, b: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number from 0 up to, not including, 1.
-#[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
+/// A number between 0, inclusive, and 1, exclusive.
+#[expect(clippy::cast_precision_loss, reason = "a double has 53 bits")]
 pub(crate) fn unit(delivery: i64, attempt: u32) -> f64 {
     (mix(delivery, u64::from(attempt)) >> 11) as f64 / (1u64 << 53) as f64
 }

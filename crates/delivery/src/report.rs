@@ -1,4 +1,4 @@
-//! Report of an attempt that has ended: what came back, why it failed, and how long it took.
+//! The report of an attempt that has ended: the response, the cause of a failure, and the durations.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use hookwright_domain::{
 
 use crate::failure::{Failure, OperatorFault, Phases};
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseRecord {
     /// The status.
@@ -21,12 +21,12 @@ pub struct ResponseRecord {
     pub retry_after: Vec<Vec<u8>>,
     /// The first part of the body.
     pub body: Bytes,
-    /// Whether there was more of it.
+    /// Whether the body had more.
     pub truncated: bool,
 }
 
 impl ResponseRecord {
-    /// A response's head, of which as much is kept as is worth it.
+    /// A response's head, from which a limited number of headers is kept.
     pub(crate) fn head<'a>(status: u16, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
         const HEADERS_MAX: usize = 64;
         const BYTES_MAX: usize = 8 << 10;
@@ -59,12 +59,12 @@ pub struct AttemptReport {
     pub phases: Phases,
     /// The address connected to.
     pub remote: Option<SocketAddr>,
-    /// What came back, if anything did.
+    /// The response, if there was one.
     pub response: Option<ResponseRecord>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// It was not repeated on a new connection, because the webhook was changed meanwhile: it counts for nothing, and is to
-    /// be made by the new configuration.
+    /// It was not repeated on a new connection, because the webhook was changed meanwhile. It counts for nothing, and
+    /// must be made with the new configuration.
     pub superseded: bool,
 }
 
@@ -81,12 +81,12 @@ impl AttemptReport {
         }
     }
 
-    /// An attempt that failed before anything was sent, by a fault of our own.
+    /// An attempt that failed before anything was sent, by a fault of the server.
     pub fn internal(started_at_us: i64, message: &str) -> Self {
         Self::of_operator(started_at_us, message, OperatorPart::Internal)
     }
 
-    /// An attempt that failed before anything was sent, because of a part of the operator's, for this webhook alone.
+    /// An attempt that failed before anything was sent, because of a part of the operator's, only for this webhook.
     pub(crate) fn of_operator(started_at_us: i64, message: &str, part: OperatorPart) -> Self {
         Self {
             failure: Some(Failure::new(ErrorClass::Internal, message).of_operator(part, false)),
@@ -94,7 +94,7 @@ impl AttemptReport {
         }
     }
 
-    /// The operator's fault that it failed by.
+    /// The operator's fault that caused the failure.
     pub fn operator_fault(&self) -> Option<OperatorFault> {
         let failure = self.failure.as_ref()?;
         let internal = OperatorFault {
@@ -121,7 +121,7 @@ impl AttemptReport {
         self.failure.as_ref().and_then(|failure| failure.detail.as_deref())
     }
 
-    /// Whether there was a connection to the receiver, or the proxy tried to make one.
+    /// Whether there was a connection to the receiver, or the proxy tried to open one.
     pub(crate) fn was_connected(&self) -> bool {
         self.response.is_some() || self.phases.connect_us.is_some()
     }
@@ -141,12 +141,12 @@ impl AttemptReport {
         self.response.as_ref().map(|response| &response.body)
     }
 
-    /// Whether there was more of the body than was kept.
+    /// Whether the body had more than was kept.
     pub fn truncated(&self) -> bool {
         self.response.as_ref().is_some_and(|response| response.truncated)
     }
 
-    /// What the receiver's clock showed when it answered: the response's `Date`, if it can be read.
+    /// The receiver's clock when it answered: the response's `Date`, if it can be parsed.
     pub fn date_us(&self) -> Option<i64> {
         let (_, value) = self.headers().iter().find(|(name, _)| name == "date")?;
         parse_date(value)

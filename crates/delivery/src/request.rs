@@ -1,4 +1,4 @@
-//! The request as receivers see it: the contract's headers, in a fixed order, with the signatures of the body.
+//! The request that receivers get: the contract's headers, in a fixed order, with the signatures of the body.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use hookwright_storage::StoredEvent;
 
 use crate::{catalogue::Webhook, clock, trace::TraceContext};
 
-/// What an operator can change of the request.
+/// The parts of the request that an operator can change.
 #[derive(Clone, Debug)]
 pub struct RequestFormat {
     user_agent: String,
@@ -18,7 +18,7 @@ pub struct RequestFormat {
 }
 
 impl RequestFormat {
-    /// `prefix` brands the headers, `TT-Hook-` by default; `user_agent` is sent as it is.
+    /// `prefix` brands the headers, `TT-Hook-` by default; `user_agent` is sent unchanged.
     pub fn new(prefix: &str, user_agent: &str) -> Self {
         Self {
             user_agent: user_agent.to_owned(),

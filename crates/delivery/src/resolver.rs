@@ -1,8 +1,9 @@
-//! Name resolution: a host name to addresses, within bounds (2 seconds, 16 addresses). Nothing is cached, so every new connection
-//! is made to what the name means now.
+//! Name resolution: from a host name to addresses, within limits (2 seconds, 16 addresses). Nothing is cached, so every
+//! new connection uses the name's current addresses.
 //!
-//! IPv4 and IPv6 addresses are asked for at once. A name resolves as soon as one family is known: an answer of the other one
-//! that is late, missing or an error costs a short delay (RFC 8305, section 3) and never the address that is known.
+//! IPv4 and IPv6 addresses are requested at the same time. A name resolves as soon as one family is known. If the
+//! answer for the other family is late, missing or an error, that costs a short delay (RFC 8305, section 3) and never
+//! the known address.
 
 mod system;
 
@@ -24,14 +25,14 @@ use self::system::System;
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long servers that answered nothing about a name may take to answer about the root.
+/// How long DNS servers that did not answer for a name may take to answer for the root.
 const ROOT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long IPv6 addresses are waited for once an IPv4 address is known (RFC 8305, section 3).
+/// How long IPv6 addresses are awaited once an IPv4 address is known (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// How many of a name's addresses are looked at.
+/// How many of a name's addresses are used.
 const ADDRESSES_MAX: usize = 16;
 
-/// A name that does not resolve, for operators.
+/// The error of a name that does not resolve, for operators.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct ResolveError {
@@ -49,21 +50,21 @@ impl ResolveError {
         }
     }
 
-    /// Whether the name looks like one that only search domains complete.
+    /// Whether the name looks like one that needs search domains.
     pub fn is_name_incomplete(&self) -> bool {
         self.name_incomplete
     }
 
-    /// Whether the DNS servers answer nothing at all: then the fault is the operator's, not the name's.
+    /// Whether the DNS servers do not answer at all. The fault is then the operator's, not the name's.
     pub fn servers_are_silent(&self) -> bool {
         self.servers_are_silent
     }
 }
 
-/// What one family's question came to.
+/// The answer for one family.
 type Answer = Result<Vec<IpAddr>, NetError>;
 
-/// See the module.
+/// The resolver.
 #[derive(Clone)]
 pub struct Resolver {
     servers: Servers,
@@ -71,17 +72,17 @@ pub struct Resolver {
 
 #[derive(Clone)]
 enum Servers {
-    /// Those that the operator set.
+    /// The servers that the operator set.
     Fixed(Arc<TokioResolver>),
-    /// Those of the system.
+    /// The servers of the system.
     System(Arc<System>),
 }
 
 impl Resolver {
-    /// With these DNS servers, or the system's where there are none.
+    /// Uses these DNS servers, or the system's if there are none.
     ///
     /// # Errors
-    /// When no resolver can be made of them.
+    /// Fails if no resolver can be created with them.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
         if servers.is_empty() {
             return Ok(Self::of_system(System::new()?));
@@ -100,9 +101,9 @@ impl Resolver {
     /// A name's addresses, IPv4 first, by the deadline or after 2 seconds.
     ///
     /// # Errors
-    /// When no address is known by then.
+    /// Fails if no address is known by then.
     pub async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
-        // The dot at the end keeps the system's search domains out.
+        // The final dot prevents the use of the system's search domains.
         let absolute = format!("{}.", name.trim_end_matches('.'));
         let limit = deadline.min(Instant::now() + TIMEOUT);
         let current;
@@ -134,8 +135,8 @@ impl Resolver {
     }
 }
 
-/// Whether the servers answer nothing about the root either. A name whose own servers are down gets no answer in time from servers
-/// that work.
+/// Whether the servers do not answer for the root either. If only a name's own servers are down, working servers do not
+/// answer in time for that name.
 async fn is_silent(resolver: &TokioResolver) -> bool {
     match timeout(ROOT_TIMEOUT, resolver.lookup(".", RecordType::NS)).await {
         Err(_) => true,
@@ -144,12 +145,12 @@ async fn is_silent(resolver: &TokioResolver) -> bool {
     }
 }
 
-/// Whether no server answered, as opposed to an answer that says no.
+/// Whether no server answered, as opposed to a negative answer.
 fn is_silence(error: &NetError) -> bool {
     matches!(error, NetError::Timeout | NetError::NoConnections | NetError::Io(_))
 }
 
-/// The answers for both families: as many as are worth their wait. `None` is no answer.
+/// The answers for both families, or for one if the other takes too long. `None` is no answer.
 async fn ask_for_both(resolver: &TokioResolver, name: &str, limit: Instant) -> (Option<Answer>, Option<Answer>) {
     let (asking_ipv4, asking_ipv6) = (
         ask(resolver, name, RecordType::A),
@@ -167,7 +168,8 @@ async fn ask_for_both(resolver: &TokioResolver, name: &str, limit: Instant) -> (
                 ipv4 = Some(answer);
             }
             answer = &mut asking_ipv6, if ipv6.is_none() => {
-                // A machine without IPv6 needs the other answer, so it gets longer. Half of the time stays for connecting.
+                // A machine without IPv6 needs the other answer, so it gets more time. Half of the time is left for
+                // connecting.
                 if answer.is_ok() {
                     let now = Instant::now();
                     until = until.min(now + limit.saturating_duration_since(now) / 2);
@@ -180,7 +182,7 @@ async fn ask_for_both(resolver: &TokioResolver, name: &str, limit: Instant) -> (
     (ipv4, ipv6)
 }
 
-/// The addresses of one family: one at least.
+/// The addresses of one family, at least one.
 async fn ask(resolver: &TokioResolver, name: &str, family: RecordType) -> Answer {
     let answer = resolver.lookup(name, family).await?;
     let addresses = answer.answers().iter().filter_map(|record| match &record.data {
@@ -196,7 +198,7 @@ async fn ask(resolver: &TokioResolver, name: &str, family: RecordType) -> Answer
     }
 }
 
-/// A resolver that asks these servers, and reads the system's file of hosts.
+/// A resolver that queries these servers, and reads the system's hosts file.
 fn build(servers: &[SocketAddr]) -> Result<TokioResolver, ResolveError> {
     let servers = servers.iter().map(name_server).collect();
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);

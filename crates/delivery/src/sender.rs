@@ -1,7 +1,7 @@
 //! The sender: one attempt over one connection.
 //!
-//! HTTP/1.1 is written here by ourselves (`http1`): receivers see header names in the case that the contract has them, and a
-//! connection costs no task of its own. HTTP/2, where a receiver offers it, is the library's (`http2`).
+//! The service has its own implementation of HTTP/1.1 (`http1`), so that receivers get header names in the contract's
+//! case, and a connection needs no separate task. HTTP/2, if a receiver offers it, uses a library (`http2`).
 
 mod http1;
 mod http2;
@@ -35,9 +35,9 @@ pub use crate::{
     report::{AttemptReport, ResponseRecord},
 };
 
-/// A connection is used no longer than this: addresses change.
+/// The maximum age of a connection, because addresses change.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
-/// A connection that was idle for longer is closed.
+/// The maximum idle time of a connection.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
 /// How much of a response's body is kept.
 pub(crate) const BODY_KEPT_MAX: usize = 16 << 10;
@@ -53,8 +53,8 @@ pub struct Connection {
     used: Instant,
 }
 
-/// The receiver that a connection leads to, and how it was verified. A connection is used for requests of the same origin
-/// only, and only while the way to receivers is the one that it was opened by: policy, authorities, resolver and egress proxy.
+/// The receiver of a connection, and how it was verified. A connection is used only for requests of the same origin,
+/// and only while the policy, authorities, resolver and egress proxy that it was opened with are in force.
 struct Origin {
     way: u64,
     https: bool,
@@ -74,7 +74,7 @@ impl Origin {
         }
     }
 
-    /// Whether requests to a URL may use it. Compares in place: this runs for every attempt.
+    /// Whether requests to a URL may use it. It compares without allocating, because this runs for every attempt.
     fn serves(&self, url: &PayloadUrl, skip_verify: bool) -> bool {
         self.port == url.port()
             && self.https == url.is_https()
@@ -109,23 +109,23 @@ impl Connection {
     }
 }
 
-/// What to send.
+/// The request of an attempt.
 pub struct AttemptRequest<'a> {
-    /// Where to.
+    /// The target URL.
     pub url: &'a PayloadUrl,
-    /// Whether any certificate will do.
+    /// Whether any certificate is accepted.
     pub skip_verify: bool,
-    /// How long it may take.
+    /// The timeout.
     pub timeout: Duration,
-    /// The headers but for `Host` and `Content-Length`, in order.
+    /// The headers except `Host` and `Content-Length`, in order.
     pub headers: &'a [HeaderLine<'a>],
     /// The body.
     pub body: Bytes,
-    /// Whether the webhook is still configured as this request has it.
+    /// Whether this request still matches the webhook's configuration.
     pub is_current: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// See the module. Cheap to clone.
+/// The sender. Cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
     inner: Arc<Inner>,
@@ -133,32 +133,33 @@ pub struct Sender {
 
 struct Inner {
     way: ArcSwap<Way>,
-    /// The number of the way in force: looked at for every attempt.
+    /// The number of the way in force, which every attempt compares.
     number: AtomicU64,
 }
 
-/// How receivers are reached. It changes as a whole.
+/// The connector and policy by which receivers are reached. They change together.
 struct Way {
     number: u64,
     connector: Connector,
     policy: Arc<TargetPolicy>,
 }
 
-/// What came of an exchange on a connection.
+/// The result of an exchange on a connection.
 pub(crate) enum Exchange {
-    /// A response; the flag tells whether the connection may be used again.
+    /// A response. The flag is true if the connection may be used again.
     Response(ResponseRecord, bool),
-    /// A failure after which nothing more is tried.
+    /// A failure that is not retried on another connection.
     Failed(Failure),
-    /// The connection ended before a byte of a response came: on a reused connection, worth one fresh one.
+    /// The connection ended before the first byte of a response. On a reused connection the request is repeated on a
+    /// new one.
     Closed(Failure),
 }
 
 impl Sender {
-    /// Makes a sender under a policy.
+    /// Creates a sender under a policy.
     ///
     /// # Errors
-    /// When the options cannot be used.
+    /// Fails if the options cannot be used.
     pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
         let way = Way {
             number: 0,
@@ -172,16 +173,16 @@ impl Sender {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Makes a connector of other options, for [`Sender::replace`].
+    /// Creates a connector with other options, for [`Sender::replace`].
     ///
     /// # Errors
-    /// When the options cannot be used.
+    /// Fails if the options cannot be used.
     pub fn prepare(options: &ConnectorOptions) -> Result<Connector, ConnectorError> {
         Connector::new(options)
     }
 
-    /// Reaches receivers by another connector and under another policy from now on. Attempts that have begun end as they are;
-    /// kept connections are not used again.
+    /// Uses another connector and policy from now on. Attempts that have begun end unchanged. Kept connections are not
+    /// used again.
     pub fn replace(&self, connector: Connector, policy: Arc<TargetPolicy>) {
         let number = self.inner.number.load(Ordering::Acquire) + 1;
         self.inner.way.store(Arc::new(Way {
@@ -192,13 +193,13 @@ impl Sender {
         self.inner.number.store(number, Ordering::Release);
     }
 
-    /// The certificate authorities that receivers are verified with.
+    /// The certificate authorities by which receivers are verified.
     pub fn authorities(&self) -> Authorities {
         self.inner.way.load().connector.authorities().clone()
     }
 
-    /// Makes an attempt over the connection in the slot if that leads to the request's origin, else over a new one.
-    /// Afterwards the slot holds a connection only if it may be used again.
+    /// Makes an attempt over the connection in the slot if it has the request's origin, otherwise over a new one.
+    /// Afterwards the slot contains a connection only if it may be used again.
     pub async fn attempt(&self, slot: &mut Option<Connection>, request: &AttemptRequest<'_>) -> AttemptReport {
         let started_at_us = clock::now_us();
         let begun = Instant::now();
@@ -241,16 +242,17 @@ impl Sender {
                     return Ok(response);
                 }
                 Exchange::Failed(failure) => return Err(failure),
-                // The request would go where nothing is to be sent any more.
+                // The request would be sent to a receiver that must not get it any more.
                 Exchange::Closed(failure) if !(request.is_current)() => {
                     report.superseded = true;
                     return Err(failure);
                 }
-                // The receiver closed a kept-alive connection as the request was on its way: that is no failure of its.
+                // The receiver closed a kept-alive connection while the request was in transit, which is not the
+                // receiver's failure.
                 Exchange::Closed(_) => report.phases = Phases::default(),
             }
         }
-        // Rare, and large: on the heap, so that the workers that go without stay small.
+        // This is rare, and large: it is on the heap, so that other workers stay small.
         Box::pin(self.exchange_afresh(slot, request, deadline, report)).await
     }
 
@@ -314,7 +316,7 @@ impl Sender {
     }
 }
 
-/// Whether a connection is young enough, and leads to the request's origin.
+/// Whether a connection is young enough, and has the request's origin.
 fn is_usable(connection: &Connection, request: &AttemptRequest<'_>) -> bool {
     connection.serves(request.url, request.skip_verify) && connection.is_fresh()
 }

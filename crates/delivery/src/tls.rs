@@ -1,4 +1,4 @@
-//! TLS towards receivers: trusted authorities, and the meaning of a failed handshake.
+//! TLS to receivers: trusted authorities, and the explanation of failed handshakes.
 
 use std::{env, error::Error as StdError, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file holds no certificates.
+    /// The file contains no certificates.
     #[error("extra-ca-file holds no certificate in PEM")]
     ExtraCa,
     /// The library refused.
@@ -23,21 +23,21 @@ pub enum TlsError {
     Setup(#[from] Error),
 }
 
-/// HTTP/2 where the receiver speaks it.
+/// Offers HTTP/2 and HTTP/1.1.
 fn alpn() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
-/// The certificate authorities that receivers are verified with.
+/// The certificate authorities by which receivers are verified.
 #[derive(Clone, Debug)]
 pub struct Authorities {
-    /// How many there are, the operator's among them.
+    /// How many there are, including the operator's.
     pub count: usize,
-    /// Where the system's were looked for, if none was found.
+    /// Where the system's authorities were searched, if none was found.
     pub system_missing: Option<String>,
 }
 
-/// The places of the system's authorities: those that the environment sets, else the usual ones.
+/// The places of the system's authorities: those that the environment sets, otherwise the usual ones.
 fn system_places() -> String {
     let set: Vec<String> = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
         .into_iter()
@@ -76,7 +76,7 @@ pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Arc<ClientConfig>, A
     Ok((Arc::new(config), authorities))
 }
 
-/// Takes any certificate: for webhooks whose owner switched verification off, where the operator allows it.
+/// Accepts any certificate, for webhooks whose owner disabled verification, if the operator allows it.
 pub(crate) fn unverifying() -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(default_provider());
     let verifier = Arc::new(Lenient::any_certificate(Arc::clone(&provider)));
@@ -89,7 +89,7 @@ pub(crate) fn unverifying() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// What a failed handshake means to the webhook's owner.
+/// Explains a failed handshake to the webhook's owner.
 pub(crate) fn failure(error: &(dyn StdError + Send + Sync + 'static)) -> Failure {
     let Some(tls) = tls_cause(error) else {
         return Failure::new(

@@ -1,7 +1,8 @@
 //! One trace from the publisher's span over the commit to each attempt and, by `traceparent`, into the receiver.
 //!
-//! The publisher's context is stored with the event. Where there was none, the trace id is derived from the event's id, so
-//! that all attempts of an event share a trace. With OpenTelemetry export off, no span is recorded and ids are still sent.
+//! The publisher's context is stored with the event. If there was none, the trace id is derived from the event's id, so
+//! that all attempts of an event share a trace. If OpenTelemetry export is disabled, no span is recorded, but ids are
+//! still sent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,23 +14,23 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{random, report::AttemptReport};
 
-/// The target of spans that are exported; the log filter leaves it out unless export is configured.
+/// The target of exported spans. The log filter excludes it unless export is configured.
 pub const TRACE_TARGET: &str = "hookwright::trace";
 
-/// Whether spans go anywhere. Asking every layer for each attempt costs more than an attempt's record.
+/// Whether spans are exported. Asking every layer for each attempt costs more than an attempt's record.
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-/// Has spans made from now on, for a collector.
+/// Enables spans from now on, for a collector.
 pub fn start_exporting() {
     EXPORTING.store(true, Ordering::Relaxed);
 }
 
-/// Whether spans are made.
+/// Whether spans are created.
 pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }
 
-/// Where in a trace we are.
+/// A position in a trace.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceContext {
     trace: [u8; 16],
@@ -39,7 +40,7 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// The context that the event was published in.
+    /// The context in which the event was published.
     pub(crate) fn of_event(event: &StoredEvent) -> Self {
         let state = event.tracestate.clone();
         if let Some(stored) = &event.trace
@@ -69,7 +70,7 @@ impl TraceContext {
         }
     }
 
-    /// A span for one attempt, below the publisher's. Disabled, and almost free, where nothing is exported.
+    /// A span for one attempt, below the publisher's. It is disabled, and almost free, if nothing is exported.
     pub(crate) fn attempt_span(&self, delivery: DeliveryId, number: u32) -> Span {
         if !is_exporting() {
             return Span::none();
@@ -90,7 +91,7 @@ impl TraceContext {
         span
     }
 
-    /// The context to send: that of the attempt's span, or one with an id of its own where no span is recorded.
+    /// The context to send: that of the attempt's span, or one with a new id if no span is recorded.
     pub(crate) fn child(&self, span: &Span, delivery: i64, number: u32) -> Self {
         let mut child = self.clone();
         child.span = (random::mix(delivery, u64::from(number)) | 1).to_be_bytes();
@@ -130,7 +131,7 @@ impl TraceContext {
         self.state.as_deref()
     }
 
-    /// Writes what came of the attempt on its span.
+    /// Records the outcome of the attempt in its span.
     pub(crate) fn finish(&self, span: &Span, report: &AttemptReport) {
         if span.is_disabled() {
             return;

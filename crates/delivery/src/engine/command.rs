@@ -85,7 +85,7 @@ pub enum PublishError {
     FanOut(usize, usize),
     /// The store is full.
     #[error(
-        "the store is full; an operator must make room for it, then publish the event again with the same request id"
+        "the store is full; an operator must free disk space, then publish the event again with the same request id"
     )]
     Full,
     /// The store failed. It is unknown whether the event was stored.

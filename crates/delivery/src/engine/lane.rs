@@ -1,21 +1,22 @@
-//! One webhook's deliveries inside this node: a bounded queue in memory, and the notes of what waits in the store.
+//! One webhook's deliveries inside this node: a bounded queue in memory, and notes of pending deliveries in the store.
 //!
-//! What a lane cannot hold waits in the store alone (a row in `pending_deliveries`) and is read back in order when the lane
-//! drains. While anything that is due waits in the store, new deliveries are sent there too, so that the lane stays roughly first
-//! in, first out.
+//! Deliveries that a lane cannot hold are only in the store (as rows in `pending_deliveries`), and are read in order
+//! when the lane drains. While due deliveries are in the store, new ones are stored there too, so that the lane stays
+//! roughly first in, first out.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`admission`] | which deliveries come into memory |
-//! | [`held`] | what is in memory, and what it counts |
-//! | [`refilling`] | what comes back from the store |
+//! | [`admission`] | which deliveries are admitted to memory |
+//! | [`held`] | the deliveries in memory, and their size |
+//! | [`refilling`] | reading deliveries from the store |
 //! | [`working`] | workers, and when an attempt may begin |
 //! | [`connections`] | idle connections |
 //! | [`mode`] | whether deliveries are sent, wait or end |
-//! | [`checking`] | what must hold at any moment |
+//! | [`checking`] | invariants |
 //!
-//! A step of a lane returns [`LaneActions`]: what its caller must do outside the lane's lock. A panic under the lock fails the
-//! engine ([`super::watchdog`]); a delivery whose caller drops the actions would be lost until the next start.
+//! A step of a lane returns [`LaneActions`], which its caller must carry out outside the lane's lock. A panic under the
+//! lock fails the engine ([`super::watchdog`]). If a caller drops the actions, their deliveries are lost until the next
+//! start.
 //!
 //! All times are those of the schedule clock ([`crate::clock`]).
 
@@ -49,10 +50,10 @@ use super::{
 };
 use crate::catalogue::Catalogue;
 
-/// How long an attempt is taken to last before there was one.
+/// The assumed duration of an attempt before the first one.
 const ATTEMPT_US: usize = 20_000;
 
-/// The bounds of every lane.
+/// The limits of every lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneLimits {
     pub(super) jobs: usize,
@@ -60,7 +61,7 @@ pub(super) struct LaneLimits {
     pub(super) attempts: usize,
 }
 
-/// What all lanes of a node use.
+/// The components that all lanes of a node share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) catalogue: Arc<Catalogue>,
@@ -69,12 +70,12 @@ pub(super) struct Shared {
     pub(super) room: Arc<RoomQueue<WakeHandle>>,
     /// Whether other nodes may use the same store.
     pub(super) several_nodes: bool,
-    /// Nothing is sent: all deliveries wait in the store.
+    /// Nothing is sent: all deliveries stay in the store.
     pub(super) hold: bool,
 }
 
 impl Shared {
-    /// Of lanes that send, alone on their store.
+    /// For lanes that send, without other nodes on their store.
     pub(super) fn new(catalogue: Arc<Catalogue>, memory: Arc<Memory>, turns: Arc<Turns<WakeHandle>>) -> Self {
         Self {
             catalogue,
@@ -87,28 +88,28 @@ impl Shared {
     }
 }
 
-/// What queues hold of a lane: enough to call it, and not what keeps it in memory.
+/// A queue's reference to a lane, which does not keep the lane in memory.
 #[derive(Clone)]
 pub(super) struct WakeHandle(Weak<Lane>);
 
 impl WakeHandle {
-    /// The lane to call; `None` when it was removed meanwhile.
+    /// The lane; `None` if it was removed meanwhile.
     pub(super) fn lane(&self) -> Option<Arc<Lane>> {
         self.0.upgrade()
     }
 
-    /// Tells it from the handles of other lanes.
+    /// Distinguishes it from the handles of other lanes.
     pub(super) fn key(&self) -> usize {
         self.0.as_ptr().addr()
     }
 }
 
-/// See the module.
+/// One webhook's deliveries inside this node.
 pub(super) struct Lane {
     pub(super) webhook: WebhookId,
     limits: LaneLimits,
     shared: Shared,
-    /// Notified when something comes to wait in the store while nothing is sent.
+    /// Notified when a delivery is stored as pending while nothing is sent.
     arrivals: Arc<Notify>,
     state: Mutex<State>,
 }
@@ -117,40 +118,42 @@ struct State {
     ready: VecDeque<Job>,
     held: HeldDeliveries,
     workers: usize,
-    /// Workers that have not asked for their first delivery yet.
+    /// Workers that have not requested their first delivery yet.
     starting: usize,
-    /// The lane waits in the queue for a turn.
+    /// The lane is in the queue for a turn.
     in_turn_queue: bool,
-    /// The mode by the snapshot of the catalogue that `generation` names.
+    /// The mode according to the catalogue snapshot of number `generation`.
     mode: Mode,
     generation: Option<u64>,
-    /// Whether one node alone may send to the webhook: then every delivery waits in the store, for that node.
+    /// Whether only one node may send to the webhook. Every delivery is then stored as pending for that node.
     exclusive: bool,
-    /// Whether deliveries go one after another, by their key: then the store keeps the order, and all of them wait there.
+    /// Whether deliveries of a key are sent in order, one at a time. The store then keeps the order, and all of them
+    /// are stored as pending.
     ordered: bool,
-    /// The configuration has changed: what waits in the store may be due although the lane was not told.
+    /// The configuration has changed: pending deliveries in the store may be due although the lane has no note of them.
     reread: bool,
     limit: Limit,
-    /// How long an attempt lasts: a moving average, in microseconds.
+    /// The average duration of an attempt: a moving average, in microseconds.
     attempt_us: usize,
     idle: IdleConnections,
-    /// When the earliest delivery that waits in the store alone is due.
+    /// When the first delivery that is only in the store is due.
     next_due: Option<i64>,
     refill: Option<RefillNotes>,
-    /// The next delivery that is due did not fit. Until one leaves memory, or the lane has a place, reading it again is useless.
+    /// The next due delivery did not fit. Reading it again is useless until a delivery leaves memory, or until the lane
+    /// has a place.
     blocked: bool,
-    /// The lane waits in the queue for a place.
+    /// The lane is in the queue for a place.
     in_room_queue: bool,
-    /// For a delivery that the memory of all lanes has no room for.
+    /// The place for a delivery that does not fit into the memory of all lanes.
     room: Option<memory::Place>,
     /// Rate limit: no attempt may begin before this time.
     not_before: i64,
-    /// A part of the operator's fails that attempts for this webhook need: none may begin before this time.
+    /// A part of the operator's that attempts for this webhook need fails: no attempt may begin before this time.
     held_until: i64,
     /// Rate limit: microseconds between attempts, 0 without a limit.
     interval: i64,
     health: Health,
-    /// What was counted since it was last taken, and for which organization.
+    /// The counts since they were last taken, and their organization.
     tally: Option<Box<(i64, Tally)>>,
 }
 
@@ -160,20 +163,20 @@ struct State {
 pub(super) struct LaneActions {
     /// Start this many workers; each has its turn already.
     pub(super) workers: usize,
-    /// Read back from the store.
+    /// Read deliveries from the store.
     pub(super) refill: bool,
     /// Look at the lane again at this time.
     pub(super) wake_at: Option<i64>,
-    /// Nothing is sent to the webhook for now: put these deliveries back into the store.
+    /// Nothing is sent to the webhook for now: store these deliveries as pending.
     pub(super) park: Vec<Job>,
-    /// The webhook is gone: end these deliveries.
+    /// The webhook was deleted: end these deliveries.
     pub(super) cancel: Vec<Job>,
-    /// The webhook is gone: end what waits in the store for it.
+    /// The webhook was deleted: end its pending deliveries in the store.
     pub(super) cancel_stored: bool,
 }
 
 impl LaneActions {
-    /// Has the lane looked at when `at` has come, or earlier.
+    /// Schedules a look at the lane for the time `at`, or earlier.
     fn wake_by(&mut self, at: i64) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
@@ -227,14 +230,14 @@ impl Lane {
         self.lock().ordered
     }
 
-    /// Puts a delivery whose place was reserved, and which is now durable, in the queue.
+    /// Queues a delivery whose memory was reserved, and which is now durable.
     pub(super) fn enqueue(self: &Arc<Self>, job: Job, now: i64) -> LaneActions {
         let mut state = self.lock();
         state.ready.push_back(job);
         self.actions(&mut state, now)
     }
 
-    /// Notes that a delivery waits in the store alone until `due_at`.
+    /// Notes that a delivery is only in the store until `due_at`.
     pub(super) fn note_due(self: &Arc<Self>, due_at: i64, now: i64) -> LaneActions {
         let mut state = self.lock();
         match state.mode {
@@ -255,19 +258,19 @@ impl Lane {
         actions
     }
 
-    /// Asks the lane what it wants, for example because its time has come, or its webhook was changed.
+    /// Decides what the lane needs, for example because its time has come, or because its webhook was changed.
     pub(super) fn look(self: &Arc<Self>, now: i64) -> LaneActions {
         self.actions(&mut self.lock(), now)
     }
 
-    /// Decides under the lock; counts the workers that the caller must start.
+    /// Decides under the lock, and counts the workers that the caller must start.
     fn actions(self: &Arc<Self>, state: &mut State, now: i64) -> LaneActions {
         let mut actions = LaneActions::default();
         match state.mode {
             Mode::Sending(_) => {}
             Mode::Waiting => actions.park = state.ready.drain(..).collect(),
             Mode::Gone => actions.cancel = state.ready.drain(..).collect(),
-            // They are others' to send.
+            // Other nodes send them.
             Mode::Abandoned => state.ready.clear(),
         }
         if state.mode.sending().is_none() {
@@ -283,7 +286,7 @@ impl Lane {
         }
         let is_due = state.refill.is_none() && state.next_due.is_some_and(|due| due <= now);
         if is_due && state.blocked && state.held.is_empty() && state.not_before > now {
-            // It would take a place and not be sent.
+            // It would occupy a place without being sent.
             actions.wake_by(state.not_before);
         } else if is_due && self.may_refill(state) {
             state.refill = Some(RefillNotes::default());
@@ -292,7 +295,7 @@ impl Lane {
         actions
     }
 
-    /// Counts for the statistics of an organization's webhook.
+    /// Adds to the statistics of an organization's webhook.
     pub(super) fn count(&self, organization: i64, count: impl FnOnce(&mut Tally)) {
         let mut state = self.state.lock();
         let tally = state
@@ -301,17 +304,17 @@ impl Lane {
         count(&mut tally.1);
     }
 
-    /// What was counted since the last call.
+    /// The counts since the last call.
     pub(super) fn take_tally(&self) -> Option<(i64, Tally)> {
         self.state.lock().tally.take().map(|tally| *tally)
     }
 
-    /// Notified when something comes to wait in the store while nothing is sent.
+    /// Notified when a delivery is stored as pending while nothing is sent.
     pub(super) fn arrivals(&self) -> Arc<Notify> {
         Arc::clone(&self.arrivals)
     }
 
-    /// Works on the lane's health under its lock.
+    /// Accesses the lane's health under its lock.
     pub(super) fn with_health<R>(&self, work: impl FnOnce(&mut Health) -> R) -> R {
         work(&mut self.state.lock().health)
     }
@@ -321,7 +324,8 @@ impl Lane {
         self.state.lock().held.is_stored(delivery)
     }
 
-    /// The outcome of a delivery is durable: it leaves memory, and may wait in the store until `due_at`.
+    /// The outcome of a delivery is durable: it leaves memory. With `due_at`, it is pending in the store until that
+    /// time.
     pub(super) fn settle(self: &Arc<Self>, delivery: i64, due_at: Option<i64>, now: i64) -> LaneActions {
         {
             let mut state = self.state.lock();
@@ -336,23 +340,24 @@ impl Lane {
         }
     }
 
-    /// Deliveries that have been in memory since before `since` with nothing in the store but their event. They are
-    /// counted as stored from here on: the caller writes their pending rows.
+    /// Deliveries that have been in memory since before `since`, and whose only row is that of their event. They count
+    /// as stored from here on: the caller writes their pending rows.
     pub(super) fn take_unstored(&self, since: i64) -> Vec<Place> {
         self.state.lock().held.take_unstored(since)
     }
 
-    /// Whether the row that [`Lane::take_unstored`] asked for is still needed: not if the delivery has left memory since.
+    /// Whether the row that [`Lane::take_unstored`] requested is still needed: not if the delivery has left memory
+    /// since.
     pub(super) fn is_noted(&self, delivery: i64) -> bool {
         self.state.lock().held.is_noted(delivery)
     }
 
-    /// The oldest event of which a delivery in memory has no pending row.
+    /// The oldest event with a delivery in memory that has no pending row.
     pub(super) fn oldest_unstored_event(&self) -> Option<i64> {
         self.state.lock().held.oldest_unstored_event()
     }
 
-    /// Forgets a delivery that was ended while it waits here. An attempt in flight goes on.
+    /// Removes a delivery that was ended while it was queued here. An attempt in flight continues.
     pub(super) fn forget(&self, delivery: i64) {
         let mut state = self.state.lock();
         let before = state.ready.len();
@@ -362,7 +367,7 @@ impl Lane {
         }
     }
 
-    /// Forgets everything, because other nodes own it now. Attempts in flight may end, and are not recorded.
+    /// Clears the lane, because other nodes own its deliveries now. Attempts in flight may end, and are not recorded.
     pub(super) fn abandon(&self) {
         let mut state = self.state.lock();
         state.mode = Mode::Abandoned;
@@ -388,7 +393,7 @@ impl Lane {
         matches!(state.mode, Mode::Gone) && state.held.is_empty() && state.workers == 0 && state.tally.is_none()
     }
 
-    /// Since when something is due that the webhook's limits would allow to be attempted, while nothing is attempted.
+    /// Since when a delivery is due that the webhook's limits would allow to be attempted, while no attempt is made.
     pub(super) fn stalled_since(&self, now: i64) -> Option<i64> {
         let state = self.lock();
         if state.mode.sending().is_none() || state.workers > 0 || state.begins_at() > now {
@@ -399,13 +404,13 @@ impl Lane {
         waiting.into_iter().chain(ready).min()
     }
 
-    /// Whether the lane has in mind that something waits in the store that is due at `due_at` or earlier. A lane whose
-    /// deliveries wait has no need to: it reads the store when that changes.
+    /// Whether the lane has a note of a pending delivery in the store that is due at `due_at` or earlier. A lane whose
+    /// mode is waiting needs none: it reads the store when its mode changes.
     pub(super) fn expects(&self, due_at: i64, now: i64) -> bool {
         let state = self.lock();
         match state.mode {
             Mode::Waiting | Mode::Abandoned => true,
-            // What waits for it is to be cancelled.
+            // Its pending deliveries must be cancelled.
             Mode::Gone => false,
             Mode::Sending(_) => {
                 state.reread || state.refill.is_some() || state.next_due.is_some_and(|due| due <= due_at.max(now))
@@ -413,8 +418,8 @@ impl Lane {
         }
     }
 
-    /// How many deliveries in memory have a pending row, and until when everything that is due in the store should be among
-    /// them: `until` at most.
+    /// How many deliveries in memory have a pending row, and the time, at most `until`, up to which all due deliveries
+    /// of the store should be among them.
     pub(super) fn in_memory_until(&self, until: i64) -> (usize, i64) {
         let state = self.lock();
         let rows = state.held.stored();
@@ -433,7 +438,8 @@ impl Lane {
 }
 
 impl State {
-    /// Something waits in the store alone until `due_at`. Returns whether that is earlier than all the lane had in mind.
+    /// Notes that a delivery is only in the store until `due_at`. Returns whether that is earlier than all earlier
+    /// notes.
     fn note_due(&mut self, due_at: i64) -> bool {
         if let Some(notes) = &mut self.refill {
             notes.due = Some(notes.due.map_or(due_at, |due| due.min(due_at)));
@@ -445,7 +451,7 @@ impl State {
         earlier
     }
 
-    /// A delivery leaves memory, if it is there: a refill may find room.
+    /// Removes a delivery from memory, if it is there. A refill may then fit.
     fn release(&mut self, delivery: i64) {
         if self.held.release(delivery) {
             self.blocked = false;

@@ -1,12 +1,12 @@
-//! Registry of this node's lanes: one for each webhook that has had something to do here.
+//! The registry of this node's lanes: one for each webhook that has had work here.
 //!
 //! | event | what happens to a lane |
 //! | --- | --- |
-//! | first use | it is made, with what the store knew of the webhook's health at start |
-//! | its webhook was deleted, and nothing of it is left in memory | the sweep removes it |
+//! | first use | it is created, with the webhook's health in the store at the start |
+//! | its webhook was deleted, and it has no deliveries in memory | the sweep removes it |
 //! | this node has lost its lease | all lanes are abandoned and removed: other nodes own what they held |
 //!
-//! Memory grows with the number of webhooks that had something to do. A lane that is empty takes some hundred bytes.
+//! Memory grows with the number of webhooks that have had work. An empty lane takes a few hundred bytes.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,21 +18,21 @@ use super::{
     lane::{Lane, LaneLimits, Shared},
 };
 
-/// How many deliveries one lane holds in memory.
+/// The maximum number of deliveries in a lane's memory.
 const JOBS_MAX: usize = 2_048;
-/// No lane holds more than this part of the memory for payloads.
+/// The largest part of the payload memory for one lane, as a divisor.
 const MEMORY_DIVISOR: usize = 8;
 
-/// See the module. Cheap to clone.
+/// A handle to the registry. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Lanes(Arc<Registry>);
 
 struct Registry {
     by_webhook: RwLock<HashMap<i64, Arc<Lane>>>,
     limits: LaneLimits,
-    /// What the lanes share.
+    /// The components that the lanes share.
     shared: Shared,
-    /// What the store knew of failing webhooks at start, until their lane is made.
+    /// The health of failing webhooks in the store at the start, until their lanes are created.
     known_health: Mutex<HashMap<i64, Health>>,
 }
 
@@ -56,7 +56,7 @@ impl Lanes {
         }))
     }
 
-    /// The lane of a webhook, made on first use.
+    /// The lane of a webhook, which is created on first use.
     pub(super) fn get(&self, webhook: i64) -> Arc<Lane> {
         if let Some(lane) = self.0.by_webhook.read().get(&webhook) {
             return Arc::clone(lane);
@@ -80,21 +80,21 @@ impl Lanes {
         self.0.by_webhook.read().values().cloned().collect()
     }
 
-    /// Forgets a delivery that was ended in the store while it waits in memory.
+    /// Removes a delivery from memory that was ended in the store.
     pub(super) fn forget(&self, webhook: i64, delivery: i64) {
         if let Some(lane) = self.find(webhook) {
             lane.forget(delivery);
         }
     }
 
-    /// Forgets everything in memory: it is not this node's any more.
+    /// Clears the memory, because it does not belong to this node any more.
     pub(super) fn abandon_all(&self) {
         for lane in std::mem::take(&mut *self.0.by_webhook.write()).into_values() {
             lane.abandon();
         }
     }
 
-    /// Removes the lanes of webhooks that were deleted, once nothing of theirs is left in memory.
+    /// Removes the lanes of deleted webhooks that have no deliveries in memory.
     pub(super) fn remove_finished(&self) {
         let lanes = self.0.by_webhook.read();
         let finished = lanes.values().filter(|lane| lane.is_finished());
@@ -105,7 +105,7 @@ impl Lanes {
         }
         let mut lanes = self.0.by_webhook.write();
         for webhook in finished {
-            // Others who have the lane at hand may be about to put something into it.
+            // A caller with a reference to the lane may be about to add a delivery.
             let unused = |lane: &Arc<Lane>| Arc::strong_count(lane) == 1 && lane.is_finished();
             if lanes.get(&webhook).is_some_and(unused) {
                 lanes.remove(&webhook);

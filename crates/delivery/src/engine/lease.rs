@@ -1,4 +1,4 @@
-//! Node lease: the right of this node to send, until a time of the boot clock.
+//! The node lease: the right of this node to send, until a time of the boot clock.
 //!
 //! | state | may send | what ends it |
 //! | --- | --- | --- |
@@ -8,7 +8,7 @@
 //! | ended | no | a renewal, if the store still has the lease |
 //! | lost | no | this node joins again; late answers to heartbeats do not count |
 //!
-//! The boot clock cannot be set, and it runs on while the machine is suspended.
+//! The boot clock cannot be set, and it keeps running while the machine is suspended.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -22,7 +22,7 @@ const LOST: u64 = 0;
 /// It has not begun.
 const NOT_YET: u64 = 1;
 
-/// See the module.
+/// The node lease.
 #[derive(Debug)]
 pub(super) struct Lease {
     /// A time of the boot clock, or one of the values above.
@@ -30,7 +30,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// One that never ends, for the only server of a store; or one that has not begun.
+    /// With `needed` false, the lease never ends, for the only server of a store. Otherwise it has not begun.
     pub(super) fn new(needed: bool) -> Self {
         Self {
             ends: AtomicU64::new(if needed { NOT_YET } else { u64::MAX }),
@@ -46,23 +46,22 @@ impl Lease {
         }
     }
 
-    /// The lease was renewed by a request that was sent when the boot clock showed `asked`, for
-    /// `length`. It ends a tenth before the store thinks so:
-    /// clocks do not run equally fast, and an attempt takes a moment to begin.
+    /// Records a renewal by a request that was sent at the boot time `asked`, for `length`. It ends a tenth earlier
+    /// than in the store, because clocks differ in speed, and an attempt takes a moment to begin.
     pub(super) fn renewed(&self, asked: i64, length: Duration) {
         let ends = asked.unsigned_abs() + micros(length - length / 10);
-        // The answer may come after the news that it was lost.
+        // The answer may arrive after the lease was lost.
         let _ = self.ends.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
             (now != LOST).then(|| now.max(ends))
         });
     }
 
-    /// It was lost.
+    /// Records the loss of the lease.
     pub(super) fn lost(&self) {
         self.ends.store(LOST, Ordering::Release);
     }
 
-    /// This node has joined again: the next renewal counts.
+    /// Records that this node has joined again: the next renewal counts.
     pub(super) fn begin(&self) {
         self.ends.store(NOT_YET, Ordering::Release);
     }

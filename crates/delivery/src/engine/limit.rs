@@ -1,12 +1,12 @@
-//! Limit of attempts in flight for one lane: additive increase, multiplicative decrease.
+//! The limit on attempts in flight of one lane: additive increase, multiplicative decrease.
 //!
-//! It grows by one on success up to the webhook's cap, and halves on failure down to one. A hanging webhook is soon tried by a
-//! single attempt at a time.
+//! It grows by one on success up to the webhook's maximum, and halves on failure down to one. So a hanging webhook soon
+//! gets a single attempt at a time.
 
-/// Attempts that a lane may have in flight before anything is known of its webhook.
+/// The limit before the first attempt.
 const START: usize = 8;
 
-/// See the module.
+/// The limit of a lane.
 #[derive(Debug)]
 pub(super) struct Limit {
     now: usize,

@@ -1,4 +1,4 @@
-//! This node among others: which configuration it has in force, and how often it has lost its lease.
+//! The membership of this node: the version of the configuration in force on it, and how often it has lost its lease.
 //!
 //! | state | events are | what ends it |
 //! | --- | --- | --- |
@@ -6,8 +6,8 @@
 //! | doubting: the lease was lost | refused | this node has joined again |
 //! | behind: joined again, with an older configuration | refused | the configuration that it read is in force |
 //!
-//! [`super::heartbeat`] keeps the lease and hears of the other nodes, [`super::adoption`] takes over from nodes that were lost, and
-//! [`super::rejoin`] is the way back after a loss. A node alone on its store is always serving.
+//! [`super::heartbeat`] renews the lease and receives the state of the other nodes, [`super::adoption`] takes over from
+//! lost nodes, and [`super::rejoin`] joins again after a loss. A node without others on its store is always serving.
 
 use std::sync::{
     Arc,
@@ -16,21 +16,21 @@ use std::sync::{
 
 use tokio::sync::{Notify, watch};
 
-/// Why nothing is accepted and nothing sent for a moment.
+/// Why nothing is accepted and sent at the moment.
 pub(super) const LEASE_LOST: &str = "this node has lost its lease and is joining the others again";
 
-/// See the module. Cheap to clone.
+/// A handle to the membership. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Membership(Arc<State>);
 
 struct State {
-    /// The newest version of the configuration that this node has heard of.
+    /// The newest version of the configuration that this node has learned of.
     seen: watch::Sender<i64>,
-    /// The version that it has in force.
+    /// The version in force.
     confirmed: AtomicI64,
-    /// The version that it must have in force to accept events.
+    /// The version that must be in force to accept events.
     required: AtomicI64,
-    /// Told when a version comes into force.
+    /// Notified when a version comes into force.
     in_force: Notify,
     /// How often the lease was lost.
     losses: AtomicU64,
@@ -47,12 +47,12 @@ impl Membership {
         }))
     }
 
-    /// Versions of the configuration that were made on other nodes.
+    /// Versions of the configuration from other nodes.
     pub(super) fn subscribe(&self) -> watch::Receiver<i64> {
         self.0.seen.subscribe()
     }
 
-    /// Whether events may be accepted: not between the loss of a lease and the next reading of the configuration.
+    /// Whether events may be accepted: not between the loss of a lease and the next load of the configuration.
     pub(super) fn may_accept(&self) -> bool {
         self.confirmed() >= self.0.required.load(Ordering::Acquire)
     }
@@ -62,7 +62,7 @@ impl Membership {
         self.0.confirmed.load(Ordering::Acquire)
     }
 
-    /// A version is in force.
+    /// Records that a version is in force.
     pub(super) fn confirm(&self, version: i64) {
         self.0.confirmed.fetch_max(version, Ordering::AcqRel);
         self.0.in_force.notify_waiters();
@@ -81,24 +81,25 @@ impl Membership {
         }
     }
 
-    /// The lease was lost: whatever is in force may be out of date.
+    /// Records the loss of the lease: the configuration in force may be outdated.
     pub(super) fn doubt(&self) {
         self.0.losses.fetch_add(1, Ordering::AcqRel);
         self.0.required.store(i64::MAX, Ordering::Release);
     }
 
-    /// How often the lease was lost: events that were matched with webhooks before the last time must not be stored after it.
+    /// How often the lease was lost. Events that were matched with webhooks before the last loss must not be stored
+    /// after it.
     pub(super) fn losses(&self) -> u64 {
         self.0.losses.load(Ordering::Acquire)
     }
 
-    /// This node has joined again and must have the version in force.
+    /// Records that this node has joined again, and that the version must be in force on it.
     pub(super) fn require(&self, version: i64) {
         self.0.required.store(version, Ordering::Release);
         self.hear(version);
     }
 
-    /// A version was made, here or on another node.
+    /// Records a version that was made here or on another node.
     pub(super) fn hear(&self, version: i64) {
         self.0.seen.send_if_modified(|seen| {
             let newer = version > *seen;
@@ -107,7 +108,7 @@ impl Membership {
         });
     }
 
-    /// Whether this node has what is in force elsewhere.
+    /// Whether the newest known version is in force here.
     pub(super) fn is_current(&self) -> bool {
         self.confirmed() >= *self.0.seen.borrow()
     }

@@ -1,15 +1,16 @@
-//! Count of the bytes of payloads and outcomes in memory, over all lanes, with a soft limit.
+//! The memory count: the bytes of payloads and outcomes in memory, over all lanes, with a soft limit.
 //!
-//! A small payload counts for each delivery with its share. A large one counts once, for as long as any delivery of its event is held,
-//! and is held once: lanes that read the same event back from the store share what the first of them read.
+//! A small payload counts for each delivery with its share. A large one counts once, as long as any delivery of its
+//! event is held, and is in memory once: lanes that read the same event from the store share the first copy.
 //!
 //! | state | what happens |
 //! | --- | --- |
 //! | up to half of the limit | nothing |
-//! | above half | publishers are held back for a moment ([`Memory::ease`]) |
-//! | full | new deliveries wait in the store; an empty lane may hold a small one, or a large one with a place ([`Place`]) |
+//! | above half | publishers are delayed for a moment ([`Memory::ease`]) |
+//! | full | new deliveries are stored as pending; an empty lane may hold a small one, or a large one with a place ([`Place`]) |
 //!
-//! What exceeds the limit is bounded too: by the number of lanes for small deliveries, by the number of [`mod@places`] for large ones.
+//! The excess over the limit is bounded, too: for small deliveries by the number of lanes, for large ones by the number
+//! of [`mod@places`].
 
 mod places;
 
@@ -30,17 +31,17 @@ pub(super) use self::places::Place;
 use self::places::Places;
 use super::invariant::{Broken, Invariant};
 
-/// From how many bytes on a payload is large.
+/// The size from which a payload is large.
 const LARGE_BYTES: usize = 64 << 10;
-/// What a delivery counts beside its payload.
+/// The bytes that a delivery counts in addition to its payload.
 pub(super) const DELIVERY_BYTES: usize = 384;
-/// A lane that is empty may always hold a delivery with a payload of up to this size.
+/// The largest payload that an empty lane may always hold.
 pub(super) const EXEMPT_BYTES: usize = 4 << 10;
 
-/// A shared count with a soft limit: lanes ask for room before they take more.
+/// A shared count with a soft limit. Lanes check it before they take more.
 ///
-/// A lane holds no more than it will soon have sent, so where much is used, the machine and not a webhook is what is slow.
-/// Publishers are then held back for a moment: what would not fit costs a row in the store and a way back from there.
+/// A lane holds no more than it can soon send. So if much memory is used, the machine is slow, not a webhook.
+/// Publishers are then delayed for a moment, because a delivery that does not fit costs a row in the store and a read.
 #[derive(Debug)]
 pub(super) struct Memory {
     used: AtomicUsize,
@@ -69,7 +70,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.memory.remove(self.bytes);
         let mut large = self.memory.large.lock();
-        // Another delivery of the event may have come meanwhile.
+        // Another delivery of the event may have been added meanwhile.
         if large
             .get(&self.event)
             .is_some_and(|known| known.counted.strong_count() == 0)
@@ -79,19 +80,19 @@ impl Drop for Counted {
     }
 }
 
-/// What a delivery counts.
+/// The bytes that a delivery counts.
 #[derive(Clone, Debug)]
 pub(super) struct Weight {
-    /// Against the limit of its lane: its share of the payload, and what belongs to it alone.
+    /// Against the limit of its lane: its share of the payload, and its own bytes.
     pub(super) lane: usize,
-    /// Against the limit of all lanes, beside the payload that it shares.
+    /// Against the limit of all lanes, without the payload that it shares.
     pub(super) own: usize,
     /// Keeps a large payload counted.
     pub(super) _payload: Option<Arc<Counted>>,
 }
 
 impl Weight {
-    /// Whether it is so small that a lane may always hold one.
+    /// Whether it is so small that an empty lane may always hold it.
     pub(super) fn is_exempt(&self) -> bool {
         self._payload.is_none() && self.lane <= EXEMPT_BYTES + DELIVERY_BYTES
     }
@@ -107,7 +108,7 @@ impl From<usize> for Weight {
     }
 }
 
-/// For how long a publisher is held back at most.
+/// How long a publisher is delayed at most.
 const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 
 impl Memory {
@@ -121,7 +122,7 @@ impl Memory {
         }
     }
 
-    /// What each of the deliveries counts among which an event's payload is shared.
+    /// The bytes that each delivery of an event counts, if the payload is shared among `shared_by` deliveries.
     pub(super) fn weigh(self: &Arc<Self>, event: i64, payload_bytes: usize, shared_by: usize) -> Weight {
         let lane = payload_bytes / shared_by.max(1) + DELIVERY_BYTES;
         if payload_bytes < LARGE_BYTES {
@@ -150,7 +151,8 @@ impl Memory {
         counted
     }
 
-    /// An event that was weighed: the copy that others hold already, if there is one, else this one, for others to share.
+    /// The copy of a weighed event that other lanes hold already, if there is one. Otherwise this one, for other lanes
+    /// to share.
     pub(super) fn adopt(&self, event: Arc<StoredEvent>) -> Arc<StoredEvent> {
         if event.payload.len() < LARGE_BYTES {
             return event;
@@ -177,7 +179,7 @@ impl Memory {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes until the value that is returned is dropped.
+    /// Counts bytes until the returned value is dropped.
     pub(super) fn load(self: &Arc<Self>, bytes: usize) -> Load {
         self.add(bytes);
         Load {
@@ -197,12 +199,12 @@ impl Memory {
         }
     }
 
-    /// From where on publishers are held back.
+    /// The number of bytes above which publishers are delayed.
     fn tight(&self) -> usize {
         self.max / 2
     }
 
-    /// Waits while memory is tight, though not for long.
+    /// Waits while memory is tight, for a limited time.
     pub(super) async fn ease(&self) {
         if self.used() <= self.tight() {
             return;
@@ -219,15 +221,15 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Checks what must hold at any moment.
+    /// Checks the invariants of the count.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let used = self.used();
-        // Below zero it would have wrapped.
+        // Below zero it would have wrapped around.
         Invariant::MemoryIsCounted.check(isize::try_from(used).is_ok(), || format!("{used} bytes are counted"))?;
         self.places.check()
     }
 
-    /// What large payloads count.
+    /// The bytes of large payloads.
     #[cfg(test)]
     pub(super) fn large_bytes(&self) -> usize {
         let counted = |large: &Large| large.counted.upgrade().map_or(0, |counted| counted.bytes);
@@ -235,7 +237,7 @@ impl Memory {
     }
 }
 
-/// Bytes that count against the limit for as long as this lives.
+/// Bytes that count against the limit until this is dropped.
 pub(super) struct Load {
     memory: Arc<Memory>,
     bytes: usize,

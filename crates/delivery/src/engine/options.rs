@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use crate::request::RequestFormat;
 
-/// What the engine can be told.
+/// The options of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Attempts in flight at once, over all webhooks.
     pub concurrent_attempts_max: usize,
     /// Attempts in flight at once for one webhook.
     pub concurrent_attempts_per_webhook_max: usize,
-    /// Bytes of payload that may wait in memory.
+    /// The limit on payload bytes in memory.
     pub memory_bytes_max: usize,
-    /// A webhook that only failed for this long is disabled.
+    /// How long a webhook must only fail before it is disabled.
     pub disable_after: Duration,
-    /// How the webhook's request looks: header prefix and user agent.
+    /// The format of requests: header prefix and user agent.
     pub format: RequestFormat,
     /// Accept events, and send nothing.
     pub hold: bool,
-    /// The version of the configuration that the catalogue was filled from.
+    /// The version of the configuration that was loaded into the catalogue.
     pub configuration: i64,
 }

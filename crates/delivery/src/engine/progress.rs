@@ -1,22 +1,22 @@
-//! Pace of progress messages: work that may take long logs how far it is every ten seconds.
+//! The pace of progress messages: work that may take long logs its progress every ten seconds.
 
 use std::time::{Duration, Instant};
 
-/// How often it logs.
+/// The interval of messages.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// The pace of progress messages.
 pub(super) struct Progress {
     logged: Instant,
 }
 
 impl Progress {
-    /// Of work that begins now.
+    /// For work that begins now.
     pub(super) fn begin() -> Self {
         Self { logged: Instant::now() }
     }
 
-    /// Whether to log, which is then taken as done.
+    /// Whether to log now. The caller is expected to do so.
     pub(super) fn is_due(&mut self) -> bool {
         let due = self.logged.elapsed() >= INTERVAL;
         if due {

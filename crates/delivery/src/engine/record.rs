@@ -1,6 +1,6 @@
-//! Records: what happened to deliveries in memory, on its way to a commit.
+//! Records: changes of deliveries in memory that are waiting for a commit.
 //!
-//! A delivery stays in memory until its record is durable. A record counts against the memory limit meanwhile.
+//! A delivery stays in memory until its record is durable. Meanwhile the record counts against the memory limit.
 
 use std::sync::Arc;
 
@@ -14,32 +14,33 @@ use super::{
 };
 use crate::clock;
 
-/// Something that happened to a delivery in memory, to be made durable.
+/// A change of a delivery in memory, to be made durable.
 pub(super) struct Record {
     pub(super) lane: Arc<Lane>,
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
-    /// What came of the attempt, for the webhook's health.
+    /// The result of the attempt, for the webhook's health.
     pub(super) health: Option<Outcome>,
-    /// What it counts against the memory limit.
+    /// Its bytes against the memory limit.
     pub(super) load: Option<Load>,
-    /// The key of an ordered delivery: the next one of the key waits for this record, which therefore waits for nothing.
+    /// The key of an ordered delivery. The next delivery of the key waits for this record, so the record is committed
+    /// at once.
     pub(super) ordering_key: Option<String>,
 }
 
 pub(super) enum Change {
-    /// An attempt was made; `retry` says when the next one is due, if there is one.
+    /// An attempt was made; `retry` is the row of the next one, if there is one.
     Attempted {
         attempt: Arc<AttemptRow>,
         retry: Option<PendingRow>,
     },
-    /// An attempt was made of which the store refuses the row; `retry` as above.
+    /// An attempt was made whose row the store refuses; `retry` as above.
     Unrecorded { retry: Option<PendingRow> },
     /// The delivery ends without a further attempt.
     Ended(EndingRow),
-    /// The store takes note of a delivery that stays in memory.
+    /// The store records a delivery that stays in memory.
     Noted(PendingRow),
-    /// The delivery leaves memory and waits in the store alone.
+    /// The delivery leaves memory, and is only in the store.
     Parked(PendingRow),
 }
 
@@ -55,18 +56,18 @@ impl Record {
         }
     }
 
-    /// The delivery goes back to waiting in the store, until `due_at`.
+    /// The delivery returns to the store as pending, until `due_at`.
     pub(super) fn parked(lane: &Arc<Lane>, job: &Job, due_at: i64) -> Self {
         Self::of(lane, job, Change::Parked(job.pending_row(job.attempts, due_at)), None)
     }
 
-    /// The webhook is gone: the delivery ends.
+    /// The webhook was deleted: the delivery ends.
     pub(super) fn cancelled(lane: &Arc<Lane>, job: &Job, now: i64) -> Self {
         let ending = job.ending("webhook_deleted", clock::shown_us(now));
         Self::of(lane, job, Change::Ended(ending), None)
     }
 
-    /// The store takes note of a delivery that stays in memory.
+    /// The store records a delivery that stays in memory.
     pub(super) fn noted(lane: &Arc<Lane>, row: PendingRow) -> Self {
         Self {
             lane: Arc::clone(lane),
@@ -78,7 +79,7 @@ impl Record {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Its approximate size in bytes.
     pub(super) fn bytes(&self) -> usize {
         const ROW: usize = 400;
         let attempt = match &self.change {

@@ -1,13 +1,13 @@
-//! The way of records to the committer: counted as memory, and queued in the inbox.
+//! The recorder: counts records as memory, and queues them in the committer's inbox.
 //!
-//! A caller waits while the inbox is full. After the committer has ended a record is lost, and the log says so: the attempt is
-//! made again after the next start.
+//! A caller waits while the inbox is full. After the committer has ended a record is lost, and the log reports it: the
+//! attempt is repeated after the next start.
 
 use std::sync::Arc;
 
 use super::{inbox::Inbox, memory::Memory, record::Record};
 
-/// See the module. Cheap to clone.
+/// A handle to the recorder. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Recorder {
     inbox: Arc<Inbox>,
@@ -19,7 +19,7 @@ impl Recorder {
         Self { inbox, memory }
     }
 
-    /// Queues a record for the committer; waits while its queue is full.
+    /// Queues a record for the committer, and waits while the queue is full.
     pub(super) async fn record(&self, mut record: Record) {
         record.load = Some(self.memory.load(record.bytes()));
         if self.inbox.record(record).await.is_err() {

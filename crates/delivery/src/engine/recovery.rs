@@ -1,17 +1,17 @@
-//! Recovery of what a former run left unfinished, worked off while new work already flows.
+//! The recovery of unfinished work of a previous run, while new work already proceeds.
 //!
-//! Two kinds are found in the store: deliveries with a pending row, which their lanes read back when due; and deliveries of events
-//! above the watermark that have no row at all, which were in memory when the process ended.
+//! The store contains two kinds of it. Deliveries with a pending row are read by their lanes when they are due.
+//! Deliveries of events above the watermark without any row were in memory when the process ended.
 //!
 //! | state | what happens |
 //! | --- | --- |
-//! | planned | the stretch of events to look through is fixed, before the first new event is accepted |
-//! | waiting | the configuration in force may be out of date: a webhook that is new would look deleted |
-//! | running | pages of pending rows, then pages of events; the watermark stays where it is |
-//! | done | the watermark moves on |
-//! | stopped: the lease was lost | what is left belongs to other nodes |
+//! | planned | the range of events to search is fixed, before the first new event is accepted |
+//! | waiting | the configuration in force may be outdated, in which case a new webhook would look deleted |
+//! | running | pages of pending rows, then pages of events; the watermark does not move |
+//! | done | the watermark advances |
+//! | stopped: the lease was lost | the remaining work belongs to other nodes |
 //!
-//! While the store does not answer a page is asked for again every second.
+//! While the store does not answer, a page is requested again every second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,26 +34,26 @@ use super::{
 };
 use crate::{clock, metrics::Metrics};
 
-/// How many events are looked at in one step; the store bounds the bytes of a page by itself.
+/// How many events one step reads. The store limits the bytes of a page.
 const PAGE: usize = 500;
-/// How long to wait before the store is asked again.
+/// The delay before the store is queried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The stretch of events to look through.
+/// The range of events to search.
 pub(super) struct Stretch {
     after: i64,
     last: i64,
 }
 
 impl Stretch {
-    /// How much of the stretch lies up to an event, by the time of its id.
+    /// How much of the range is before an event, by the time of its id.
     fn percent(&self, event: i64) -> i64 {
         let (done, all) = (event.saturating_sub(self.after), self.last.saturating_sub(self.after));
         i64::try_from(i128::from(done) * 100 / i128::from(all.max(1))).unwrap_or(100)
     }
 }
 
-/// See the module. Cheap to clone.
+/// A handle to recovery. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Recovery(Arc<Shared>);
 
@@ -62,7 +62,7 @@ struct Shared {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What recovery needs.
+/// The dependencies of recovery.
 pub(super) struct Handles {
     pub(super) store: Store,
     pub(super) ids: Arc<IdGenerator>,
@@ -88,7 +88,7 @@ impl Recovery {
         &self.0.handles
     }
 
-    /// Fixes the stretch before the first new event is accepted.
+    /// Fixes the range before the first new event is accepted.
     pub(super) async fn plan(&self) -> Result<Stretch, StoreError> {
         let Handles {
             store, ids, watermark, ..
@@ -99,21 +99,21 @@ impl Recovery {
         Ok(Stretch { after, last })
     }
 
-    /// Starts to work a stretch off.
+    /// Starts the recovery of a range.
     pub(super) fn start(&self, stretch: Stretch) {
         let task = self.handles().watchdog.spawn("recovery", self.clone().run(stretch));
         *self.0.task.lock() = Some(task);
     }
 
-    /// Ends the work, and returns when it has ended: what it has in hand is not this node's any more.
+    /// Ends the work, and returns when it has ended: its deliveries do not belong to this node any more.
     pub(super) async fn stop(&self) {
         if let Some(task) = self.abort() {
-            // It was told to end, or had ended before.
+            // It was aborted, or had ended before.
             let _ = task.await;
         }
     }
 
-    /// Tells the work to end. Returns its task, if it was started and not stopped before.
+    /// Aborts the work. Returns its task, if it was started and not stopped before.
     pub(super) fn abort(&self) -> Option<JoinHandle<()>> {
         let task = self.0.task.lock().take();
         task.inspect(JoinHandle::abort)
@@ -162,7 +162,7 @@ impl Recovery {
         handles.watermark.recovered(stretch.last);
     }
 
-    /// Tells the lanes what waits for them, a page of webhooks at a time: sending goes on meanwhile.
+    /// Notifies the lanes of their pending deliveries, a page of webhooks at a time. Sending continues meanwhile.
     async fn recover_pending(&self) {
         let Handles { store, scheduler, .. } = self.handles();
         let mut progress = Progress::begin();
@@ -201,7 +201,8 @@ impl Recovery {
         }
     }
 
-    /// Into the lane's memory if there is room, else into the store as pending; ended if the webhook is gone.
+    /// Adds a delivery to the lane's memory if it fits, otherwise stores it as pending. Ends it if the webhook was
+    /// deleted.
     async fn recover_job(&self, job: Job) {
         let Handles {
             lanes,
@@ -233,7 +234,7 @@ impl Recovery {
     }
 }
 
-/// Repeats until the store answers.
+/// Retries until the store answers.
 async fn until_done<T, F>(what: &str, mut work: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -1,13 +1,13 @@
-//! Refills: reads what is due from the store and gives it to a lane.
+//! Refills: read due deliveries from the store and give them to a lane.
 //!
-//! A lane asks for one when something that is due waits in the store and there is room. Few refills run at once, because each may
-//! read as much as there is room for when it begins.
+//! A lane requests one if due deliveries are in the store and memory is available. Few refills run at once, because
+//! each may read as much as fits when it begins.
 //!
 //! | failure | what follows |
 //! | --- | --- |
 //! | the store does not answer | the lane reads again after a second |
-//! | a row that cannot be read: a panic | the lane reads again after ten seconds; other lanes are not held up |
-//! | a due time that cannot be right | it is mended ([`super::due`]) |
+//! | a row that cannot be read: a panic | the lane reads again after ten seconds; other lanes are not delayed |
+//! | an impossible due time | it is corrected ([`super::due`]) |
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -21,14 +21,14 @@ use super::{
 };
 use crate::{catalogue::Catalogue, clock};
 
-/// How many lanes read back from the store at once.
+/// How many lanes read from the store at once.
 const REFILLS_MAX: usize = 4;
-/// When a lane reads back again after the store did not answer.
+/// The delay after which a lane reads again if the store did not answer.
 const FAILED_US: i64 = 1_000_000;
-/// When a lane reads back again after that ended by a panic.
+/// The delay after which a lane reads again after a panic.
 const PANICKED_US: i64 = 10_000_000;
 
-/// See the module. Cheap to clone.
+/// A handle to refills. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Refills {
     store: Store,
@@ -47,9 +47,9 @@ impl Refills {
         }
     }
 
-    /// Reads back what is due for a lane. Returns what the lane wants then.
+    /// Reads due deliveries for a lane. Returns the lane's next actions.
     pub(super) async fn refill(&self, lane: &Arc<Lane>) -> LaneActions {
-        // Kept until the lane has what was read: from then on it counts as memory.
+        // Kept until the lane has the deliveries: from then on they count as memory.
         let Ok(_permit) = self.permits.acquire().await else {
             return LaneActions::default();
         };
@@ -62,7 +62,7 @@ impl Refills {
         lane.refilled(read, clock::schedule_us())
     }
 
-    /// What is due for a lane and fits into it, and when what was not read is due.
+    /// The due deliveries of a lane that fit into it, and when the first of the others is due.
     async fn read(&self, lane: &Lane, now: i64) -> Read {
         let plan = lane.plan_refill();
         let webhook = lane.webhook.raw();
@@ -87,7 +87,7 @@ impl Refills {
     }
 }
 
-/// Nothing was read; the lane tries again at this time.
+/// The result of a failed refill, which the lane repeats at this time.
 fn again_at(due_at: i64) -> Read {
     Read {
         next_due: Some(due_at),

@@ -1,12 +1,12 @@
-//! Loss of the lease, and the way back: this node gives up what it held, joins the others again, and begins anew.
+//! The loss of the lease and its recovery: this node clears its memory, joins the others again, and begins again.
 //!
 //! | state | what this node has in memory |
 //! | --- | --- |
 //! | lost | nothing: other nodes own it, and adopt it from the store |
 //! | joined again, under another number or epoch | what recovery finds in the store for that number |
 //!
-//! While the store does not answer this node stays lost, and the committer tries again. Events are accepted only when the
-//! configuration that it read is in force.
+//! While the store does not answer, this node stays lost, and the committer retries. Events are accepted only when the
+//! newly loaded configuration is in force.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use hookwright_storage::{Store, StoreError};
 
 use super::{lanes::Lanes, lease::Lease, membership::Membership, recovery::Recovery};
 
-/// See the module.
+/// The dependencies of joining again.
 #[derive(Clone)]
 pub(super) struct Rejoin {
     pub(super) store: Store,
@@ -27,24 +27,25 @@ pub(super) struct Rejoin {
 }
 
 impl Rejoin {
-    /// The lease was lost: nothing in memory is this node's any more, and nothing may be accepted by what it knows.
+    /// Clears this node's memory after the loss of its lease: nothing in it belongs to this node any more, and nothing
+    /// may be accepted with its configuration.
     pub(super) async fn give_up(&self) {
         self.membership.doubt();
         self.lease.lost();
-        // First: it would go on to put into new lanes what others own now.
+        // Recovery stops first: otherwise it would add deliveries to new lanes that other nodes own now.
         self.recovery.stop().await;
         self.lanes.abandon_all();
     }
 
-    /// Joins the other nodes again, and begins anew.
+    /// Joins the other nodes again, and begins again.
     pub(super) async fn join(&self) -> Result<(), StoreError> {
         self.store.rejoin().await?;
         self.start_over().await
     }
 
-    /// This node has joined again under another number or epoch. Begins anew, as after a start.
+    /// Begins again as after a start, when this node has joined under another number or epoch.
     pub(super) async fn start_over(&self) -> Result<(), StoreError> {
-        // Lanes that were made since the loss may hold what was read under the old number.
+        // Lanes that were created since the loss may hold deliveries that were read under the old number.
         self.lanes.abandon_all();
         let floor = self.store.largest_id().await?;
         self.ids.move_to(self.store.node(), floor);

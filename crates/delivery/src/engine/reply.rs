@@ -1,13 +1,13 @@
-//! Reply to a publish call, which may be committed in several parts.
+//! The reply to a publish call, which may be committed in several parts.
 //!
-//! Each part is answered after its own commit. The publisher gets one answer, with the results in the order of its events, once the
-//! last part was answered or given up.
+//! Each part is answered after its own commit. The publisher gets one answer when the last part was answered or
+//! dropped, with the results in the order of its events.
 //!
 //! | failure | what the publisher gets |
 //! | --- | --- |
-//! | the store could not take a part | the parts after it are refused with the same error: no later event of the call is stored before an earlier one that its publisher has to repeat |
-//! | the committer ends | "stopping" for every event that was not answered |
-//! | the publisher went away | nothing; its events are published |
+//! | the store could not accept a part | later parts are refused with the same error, so that no later event of the call is stored before an earlier one that its publisher has to repeat |
+//! | the committer ends | "stopping" for every event without an answer |
+//! | the publisher left | nothing; its events are published |
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 
 use super::command::{PublishError, PublishResults};
 
-/// See the module. Dropped without an answer, it tells the publisher that the server is stopping.
+/// A reply to a publisher. Dropped without an answer, it reports that the server is stopping.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// To a call that is committed whole.
+    /// To a call that is committed in one part.
     Whole(oneshot::Sender<PublishResults>),
     /// To a part of a call.
     Part(Part),
@@ -44,7 +44,7 @@ struct State {
 }
 
 impl Reply {
-    /// Divides the reply to a call of `events` events in two: the first is answered before the second.
+    /// Divides the reply to a call of `events` events in two. The first is answered before the second.
     pub(super) fn divide(self, events: usize) -> (Self, Self) {
         let parts = match self {
             Self::Part(part) => part.0,
@@ -60,7 +60,7 @@ impl Reply {
         (Self::Part(Part(Arc::clone(&parts))), Self::Part(Part(parts)))
     }
 
-    /// The error that an earlier part of the call met, if the rest must not be stored.
+    /// The error of an earlier part of the call, after which the rest must not be stored.
     pub(super) fn failed(&self) -> Option<PublishError> {
         match self {
             Self::Whole(_) => None,
@@ -68,7 +68,7 @@ impl Reply {
         }
     }
 
-    /// Answers. A publisher that went away meanwhile is no error: its events are published.
+    /// Answers. A publisher that left meanwhile is not an error: its events are published.
     pub(super) fn send(self, results: PublishResults) {
         match self {
             Self::Whole(sender) => {
@@ -90,7 +90,7 @@ impl Drop for Parts {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let mut results = std::mem::take(&mut state.results);
-        // Parts that were not answered.
+        // Parts without an answer.
         results.resize_with(self.events, || Err(PublishError::Stopping));
         if let Some(sender) = state.sender.take() {
             let _ = sender.send(results);

@@ -1,8 +1,8 @@
-//! Queue of lanes that wait for a place in memory.
+//! The queue of lanes that are waiting for a place in memory.
 //!
-//! A lane with nothing in memory whose next delivery does not fit takes a place ([`Place`]), or waits here: lanes take turns.
-//! The scheduler calls the next lane whenever a place becomes free. The queue holds wake handles and knows nothing of lanes. A
-//! place that was given to a lane which has no use for it is dropped, which frees it for the next one.
+//! A lane with an empty memory whose next delivery does not fit takes a place ([`Place`]), or waits here: lanes take
+//! turns. The scheduler calls the next lane whenever a place becomes free. The queue holds wake handles, and does not
+//! depend on lanes. If a lane does not need its place any more, dropping it frees it for the next lane.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,10 +13,10 @@ use super::{
     memory::{Memory, Place},
 };
 
-/// See the module. `H` is the wake handle of a lane that waits.
+/// The queue for places. `H` is the wake handle of a waiting lane.
 pub(super) struct RoomQueue<H> {
     memory: Arc<Memory>,
-    /// Each lane waits here once: it does not ask again before it was called.
+    /// Each lane is here at most once: it does not request a place again before it was called.
     waiting: Mutex<VecDeque<H>>,
 }
 
@@ -28,9 +28,10 @@ impl<H> RoomQueue<H> {
         }
     }
 
-    /// Takes a place, or queues the lane's handle. A lane must not ask again before it was called.
+    /// Takes a place, or queues the lane's handle. A lane must not call this again before it was called.
     pub(super) fn take(&self, handle: impl FnOnce() -> H) -> Option<Place> {
-        // The queue is locked before the place is tried: the keeper of a place that is freed later finds the handle here.
+        // The queue is locked before the place is tried, so that the task that handles a later freed place finds the
+        // handle here.
         let mut waiting = self.waiting.lock();
         let place = if waiting.is_empty() {
             self.memory.take_place()
@@ -43,18 +44,18 @@ impl<H> RoomQueue<H> {
         place
     }
 
-    /// Waits until a lane in the queue may have a place.
+    /// Waits until a lane in the queue may get a place.
     pub(super) async fn freed(&self) {
         self.memory.place_freed().await;
     }
 
-    /// Checks what must hold at any moment. `key` tells handles of different lanes apart.
+    /// Checks the invariants of the queue. `key` distinguishes handles of different lanes.
     pub(super) fn check(&self, key: impl Fn(&H) -> usize) -> Result<(), Broken> {
         let waiting: Vec<usize> = self.waiting.lock().iter().map(key).collect();
         queued_once(waiting)
     }
 
-    /// The handle that has waited longest, with its place, if one is free.
+    /// The handle that has waited longest, with a place, if one is free.
     pub(super) fn next(&self) -> Option<(H, Place)> {
         let mut waiting = self.waiting.lock();
         if waiting.is_empty() {

@@ -1,22 +1,23 @@
-//! Scheduler: decides when lanes are looked at and which of them works, and does what they want ([`LaneActions`]).
+//! The scheduler: decides when to look at lanes and which of them work, and carries out their actions
+//! ([`LaneActions`]).
 //!
 //! ```text
 //!   timer: its time has come ---+                  +--> worker, with a turn
 //!   room: memory has a place ---+--> look at lane -+--> refill
-//!   turns: one was given back --+        ^         +--> records of deliveries that end or go back to the store
+//!   turns: one was released  ---+        ^         +--> records of deliveries that end or return to the store
 //!   callers, committer, notices -+       |         +--> timer: look again at
 //!                                        +-------------- (the worker or the refill has ended)
 //! ```
 //!
 //! | module | what it schedules |
 //! | --- | --- |
-//! | [`turning`] | workers: who gets the next turn |
-//! | [`timer`] | looks at lanes whose time has come |
-//! | this one | the rest: notes of what waits in the store, refills, records, places in memory |
+//! | [`turning`] | workers: which lane gets the next turn |
+//! | [`timer`] | looks at lanes at their times |
+//! | this one | the rest: notes of pending deliveries, refills, records, places in memory |
 //!
-//! Three tasks run until the engine stops: [`Scheduler::run_timer`], [`Scheduler::run_room`], [`Scheduler::run_probes`]. If one
-//! ends before, the engine fails ([`super::watchdog`]). A lane that is not looked at although something is due is found by the
-//! sweep ([`super::sweep`]).
+//! Three tasks run until the engine stops: [`Scheduler::run_timer`], [`Scheduler::run_room`],
+//! [`Scheduler::run_probes`]. If one ends earlier, the engine fails ([`super::watchdog`]). If a lane with due
+//! deliveries is not looked at, the sweep finds it ([`super::sweep`]).
 
 mod timer;
 mod turning;
@@ -44,7 +45,7 @@ use crate::clock;
 /// How long an idle connection is kept.
 const CONNECTION_IDLE_US: i64 = 60_000_000;
 
-/// See the module. Cheap to clone.
+/// A handle to the scheduler. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Scheduler(Arc<Shared>);
 
@@ -53,7 +54,7 @@ struct Shared {
     timer: Timer,
 }
 
-/// What the scheduler needs.
+/// The dependencies of the scheduler.
 pub(super) struct Handles {
     pub(super) lanes: Lanes,
     pub(super) turns: Arc<Turns<WakeHandle>>,
@@ -80,7 +81,7 @@ impl Scheduler {
         &self.0.handles
     }
 
-    /// Does what a lane wants.
+    /// Carries out a lane's actions.
     pub(super) fn act(&self, lane: &Arc<Lane>, actions: LaneActions) {
         for _ in 0..actions.workers {
             self.start_worker(lane);
@@ -94,7 +95,7 @@ impl Scheduler {
         self.record_all(lane, actions.park, Record::parked);
         self.record_all(lane, actions.cancel, Record::cancelled);
         if actions.cancel_stored {
-            // Where the queue is full the sweep comes back to it.
+            // If the queue is full, the sweep repeats this.
             self.handles().stragglers.add(lane.webhook.raw());
         }
     }
@@ -105,15 +106,15 @@ impl Scheduler {
         self.act(lane, actions);
     }
 
-    /// Looks at the lane of a webhook that was configured anew. It finds that out by itself with its next step, so a webhook
-    /// without a lane needs none.
+    /// Looks at the lane of a webhook that was reconfigured. A lane detects the change by itself with its next step, so
+    /// a webhook without a lane needs none.
     pub(super) fn webhook_changed(&self, webhook: i64) {
         if let Some(lane) = self.handles().lanes.find(webhook) {
             self.look(&lane);
         }
     }
 
-    /// A delivery to a webhook waits in the store and is due now.
+    /// Notes that a pending delivery to a webhook is due now.
     pub(super) fn note_due_now(&self, webhook: i64) {
         let lane = self.handles().lanes.get(webhook);
         let now = clock::schedule_us();
@@ -121,7 +122,7 @@ impl Scheduler {
         self.act(&lane, actions);
     }
 
-    /// Something waits in the store for a webhook since `due_at`, or until then.
+    /// Notes that a pending delivery to a webhook is due at `due_at`, which may be past.
     pub(super) fn look_at_stored(&self, webhook: i64, due_at: i64) {
         let Handles { due_times, lanes, .. } = self.handles();
         if due_times.is_beyond(webhook, due_at, clock::schedule_us()) {
@@ -132,7 +133,7 @@ impl Scheduler {
         self.act(&lane, actions);
     }
 
-    /// Mends due times of a webhook, and looks at what is due then.
+    /// Corrects due times of a webhook, and looks at the deliveries that are due then.
     fn start_mending(&self, webhook: i64) {
         let scheduler = self.clone();
         self.handles().watchdog.spawn("mending", async move {
@@ -141,7 +142,7 @@ impl Scheduler {
         });
     }
 
-    /// Reads back what is due for a lane.
+    /// Starts a refill of a lane.
     fn start_refill(&self, lane: &Arc<Lane>) {
         let (scheduler, lane) = (self.clone(), Arc::clone(lane));
         self.handles().watchdog.spawn("refill", async move {
@@ -150,7 +151,8 @@ impl Scheduler {
         });
     }
 
-    /// Queues a record of each of these deliveries for the committer, in a task: a lane's caller cannot wait for a permit.
+    /// Queues a record of each of these deliveries for the committer, in a task, because a lane's caller cannot wait
+    /// for a permit.
     fn record_all(&self, lane: &Arc<Lane>, jobs: Vec<Job>, make: fn(&Arc<Lane>, &Job, i64) -> Record) {
         if jobs.is_empty() {
             return;
@@ -163,7 +165,7 @@ impl Scheduler {
         });
     }
 
-    /// Looks at lanes when their time has come, until the engine stops.
+    /// Looks at lanes at their times, until the engine stops.
     pub(super) async fn run_timer(self) {
         let Handles { lanes, clocks, .. } = self.handles();
         loop {
@@ -179,13 +181,13 @@ impl Scheduler {
         }
     }
 
-    /// Looks at a lane again when its idle connections are to be closed.
+    /// Schedules a look at a lane for the time at which its idle connections must be closed.
     fn look_at_idle_connections(&self, lane: &Lane) {
         let at = later_second(clock::schedule_us() + CONNECTION_IDLE_US);
         self.0.timer.at(at, lane.webhook.raw());
     }
 
-    /// Calls lanes that wait for room in memory, until the engine stops.
+    /// Calls lanes that are waiting for a place in memory, until the engine stops.
     pub(super) async fn run_room(self) {
         let room = &self.handles().room;
         loop {
@@ -200,7 +202,7 @@ impl Scheduler {
     }
 }
 
-/// Rounds up to whole seconds, so that many wishes for about the same time become one.
+/// Rounds up to whole seconds, so that many requests for about the same time are merged.
 fn later_second(at: i64) -> i64 {
     (at / 1_000_000 + 1) * 1_000_000
 }

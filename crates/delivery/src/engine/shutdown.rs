@@ -1,28 +1,29 @@
-//! Shutdown of the engine: no new events and attempts, then the end of attempts in flight, then the last commit.
+//! The shutdown of the engine: it stops accepting events and beginning attempts, waits for attempts in flight, and
+//! makes the last commit.
 //!
-//! Attempts that take longer than the limit are made again after the next start. Where the committer has failed, the shutdown does
-//! not wait for attempts, because none can be recorded.
+//! Attempts that exceed the limit are repeated after the next start. If the committer has failed, the shutdown does not
+//! wait for attempts, because none can be recorded.
 
 use std::time::Duration;
 
 use super::{Engine, committer};
 
-/// How long the end of the engine waits for its statistics to be stored.
+/// How long the shutdown waits for the statistics to be stored.
 const STATISTICS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// The server stops: what was started by [`Engine::supervise`] may end.
+    /// The server stops: tasks of [`Engine::supervise`] may end.
     pub fn let_end(&self) {
         self.parts.watchdog.stop();
     }
 
-    /// Stops: no new events, no new attempts; waits up to `limit` for the attempts in flight, then commits what is known.
-    /// Returns whether everything that happened is durable.
+    /// Stops: accepts no events and begins no attempts, waits up to `limit` for the attempts in flight, then commits
+    /// their outcomes. Returns whether everything that happened is durable.
     pub async fn stop(&self, limit: Duration) -> bool {
         let parts = &self.parts;
         self.let_end();
         parts.stopping.begin();
-        // From now on no attempt begins: one that began after the wait below could not be recorded.
+        // From now on no attempt begins, because an attempt that began after the wait below could not be recorded.
         parts.lease.lost();
         let limit = if self.failed() == Some(committer::NAME) {
             Duration::ZERO
@@ -41,7 +42,7 @@ impl Engine {
         if stored.is_err() {
             tracing::warn!("the last seconds of the statistics could not be stored");
         }
-        // How far the schedule clock is, for the next start.
+        // Stores the distance of the schedule clock for the next start.
         let _ = tokio::time::timeout(STATISTICS_TIMEOUT, parts.store.keep_clock()).await;
         drop(parts.recovery.abort());
         parts.inbox.stop();

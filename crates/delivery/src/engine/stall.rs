@@ -1,8 +1,8 @@
-//! Stall: whether the engine does what it should. A stalled engine is never silent.
+//! Stalls: whether the engine makes progress. A stalled engine always reports it.
 //!
 //! | state | meaning |
 //! | --- | --- |
-//! | none | commits succeed, and every delivery that is due is attempted as its webhook's limits allow |
+//! | none | commits succeed, and every due delivery is attempted within its webhook's limits |
 //! | commits fail | since the first failure after the last success |
 //! | a commit does not return | since it began: a volume that hangs lets no SQLite commit return |
 //! | deliveries are due, and no attempt is made | since the oldest of them is due; not while sending is paused on purpose |
@@ -15,39 +15,39 @@ use std::sync::{
 use super::{lane::WakeHandle, lanes::Lanes, turns::Turns};
 use crate::clock;
 
-/// What holds the engine up, and since when (by the schedule clock).
+/// The cause of a stall, and since when (by the schedule clock).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stall {
     /// Since when.
     pub since: i64,
-    /// What, for people to read.
+    /// The cause, as text.
     pub reason: String,
 }
 
-/// Whether commits fail. Cheap to clone.
+/// The state of commits. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Commits(Arc<CommitState>);
 
 #[derive(Default)]
 struct CommitState {
-    /// Since when commits fail; 0 while they do not.
+    /// Since when commits fail; 0 if they do not.
     failing_since: AtomicI64,
     /// Since when the current commit runs; 0 between commits.
     running_since: AtomicI64,
 }
 
 impl Commits {
-    /// The committer, which makes one commit at a time, begins one.
+    /// Records the beginning of a commit. The committer makes one commit at a time.
     pub(super) fn begins(&self) {
         self.0.running_since.store(clock::schedule_us(), Ordering::Release);
     }
 
-    /// The commit has returned.
+    /// Records the end of a commit.
     pub(super) fn ends(&self) {
         self.0.running_since.store(0, Ordering::Release);
     }
 
-    /// Since when no commit has succeeded although one was tried; 0 while commits succeed.
+    /// Since when no commit has succeeded although one was tried; 0 if commits succeed.
     fn stalled_since(&self) -> i64 {
         let since = [&self.0.failing_since, &self.0.running_since];
         let since = since.map(|since| since.load(Ordering::Acquire));
@@ -63,14 +63,14 @@ impl Commits {
     }
 
     pub(super) fn succeeded(&self) {
-        // Almost always it is 0 already, and then nothing is written that other cores share.
+        // Usually it is 0 already, and no memory is written that other cores share.
         if self.0.failing_since.load(Ordering::Acquire) != 0 {
             self.0.failing_since.store(0, Ordering::Release);
         }
     }
 }
 
-/// What holds the engine up, the oldest first.
+/// The cause of a stall, the oldest first.
 pub(super) fn find(commits: &Commits, turns: &Turns<WakeHandle>, lanes: &Lanes) -> Option<Stall> {
     let now = clock::schedule_us();
     let stalled_since = commits.stalled_since();
@@ -78,7 +78,7 @@ pub(super) fn find(commits: &Commits, turns: &Turns<WakeHandle>, lanes: &Lanes) 
         since: stalled_since,
         reason: "the store takes no commits".to_owned(),
     });
-    // While sending is paused nothing is attempted on purpose: that is told apart.
+    // While sending is paused, attempts stop intentionally. That is reported separately.
     let paused = turns.faults().paused_since().is_some();
     let lanes = if paused { Vec::new() } else { lanes.all() };
     let due = lanes

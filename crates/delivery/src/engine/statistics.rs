@@ -5,8 +5,8 @@
 //! | nothing counted | the component sleeps |
 //! | counted | it stores what all lanes counted at the end of the interval, and sleeps again |
 //!
-//! A crash loses the counts of the last interval. Where the store does not answer, an interval is lost, and the log says so. Minutes
-//! and hours are those of the wall clock, because people read them. Nothing is decided by them.
+//! A crash loses the counts of the last interval. If the store does not answer, an interval is lost, and the log
+//! reports it. Minutes and hours are those of the wall clock, because users read them. No decision depends on them.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,11 @@ use tokio::sync::Notify;
 use super::{lane::Lane, lanes::Lanes};
 use crate::clock;
 
-/// How often the counts are stored, in microseconds: a divisor of a minute, so that all of it belongs to one minute.
+/// How often the counts are stored, in microseconds: a divisor of a minute, so that an interval belongs to a single
+/// minute.
 const INTERVAL_US: i64 = 10_000_000;
 
-/// See the module. Cheap to clone.
+/// A handle to the statistics. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Statistics(Arc<Shared>);
 
@@ -73,7 +74,7 @@ impl Statistics {
         }
     }
 
-    /// Stores what was counted, until the engine ends.
+    /// Stores the counts, until the engine ends.
     pub(super) async fn run(self) {
         loop {
             self.0.wake.notified().await;
@@ -83,10 +84,10 @@ impl Statistics {
         }
     }
 
-    /// Stores what was counted so far.
+    /// Stores the counts so far.
     pub(super) async fn store(&self) {
         self.0.counted.store(false, Ordering::Release);
-        // Counted before this moment, in the interval that has just ended.
+        // They were counted before this moment, in the interval that has just ended.
         let at = clock::now_us() - INTERVAL_US / 2;
         let mut subjects: HashMap<i64, Tally> = HashMap::new();
         for lane in self.0.lanes.all() {

@@ -1,16 +1,16 @@
-//! What the engine tells the server about itself: whether it works, what it holds, and what holds it up.
+//! The engine's status for the server: whether it works, its size, and the cause of a stall.
 
 use hookwright_domain::id::WebhookId;
 
 use super::{ClockReport, Engine, FailingPart, Stall, membership::LEASE_LOST, stall};
 use crate::{catalogue::Target, clock};
 
-/// What the engine holds right now.
+/// The current sizes of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauges {
     /// Deliveries in memory.
     pub deliveries_in_memory: usize,
-    /// What they count against the memory limit.
+    /// Their bytes against the memory limit.
     pub memory_bytes: usize,
     /// Attempts in flight.
     pub attempts_under_way: usize,
@@ -21,10 +21,10 @@ pub struct Gauges {
 }
 
 impl Engine {
-    /// Whether events are accepted and sent here: else the reason, for people to read.
+    /// Whether events are accepted and sent here. The error is the reason, as text.
     ///
     /// # Errors
-    /// While this node's lease has ended, or it is joining the others again.
+    /// Fails while this node's lease has ended, or while it is joining the others again.
     pub fn may_work(&self) -> Result<(), &'static str> {
         if !self.parts.membership.may_accept() {
             Err(LEASE_LOST)
@@ -35,7 +35,8 @@ impl Engine {
         }
     }
 
-    /// Which part of the engine has failed, if one has: what is owed is safe in the store, and needs a fresh process.
+    /// The part of the engine that has failed, if one has. Owed deliveries are safe in the store, and need a new
+    /// process.
     pub fn failed(&self) -> Option<&'static str> {
         self.parts.watchdog.failed()
     }
@@ -45,35 +46,35 @@ impl Engine {
         self.parts.watchdog.wait().await
     }
 
-    /// What holds the engine up, if anything does: a webhook that is slow or fails does not.
+    /// The cause of a stall, if there is one. A slow or failing webhook is not a stall.
     pub fn stall(&self) -> Option<Stall> {
         let parts = &self.parts;
         stall::find(&parts.commits, &parts.turns, &parts.lanes)
     }
 
-    /// Whether this server was told to send nothing.
+    /// Whether this server is configured to send nothing.
     pub fn holds(&self) -> bool {
         self.parts.options.hold
     }
 
-    /// What is known of this machine's clock, after a look at it.
+    /// The state of this machine's clock, after a check.
     pub async fn clock(&self) -> ClockReport {
         self.parts.clocks.look().await;
         self.parts.clocks.report()
     }
 
-    /// The parts of the operator's that attempts fail by, and whether sending is paused because of them.
+    /// The failing parts of the operator's, and whether sending is paused because of them.
     pub fn failing_parts(&self) -> Vec<FailingPart> {
         self.parts.turns.faults().failing(clock::schedule_us())
     }
 
-    /// Whether what waits for a webhook is sent at present: it is active, and its backlog is not being discarded.
+    /// Whether a webhook's backlog is being sent: it is active, and its backlog is not being discarded.
     pub fn is_active(&self, webhook: WebhookId) -> bool {
         let catalogue = &self.parts.catalogue;
         matches!(catalogue.target(webhook.raw()), Target::Active(_)) && catalogue.discard(webhook.raw()).is_none()
     }
 
-    /// How many deliveries are in memory, what they count, and how many attempts are in flight.
+    /// How many deliveries are in memory, their bytes, and how many attempts are in flight.
     pub fn gauges(&self) -> Gauges {
         let lanes = self.parts.lanes.all();
         Gauges {

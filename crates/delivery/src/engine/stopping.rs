@@ -1,11 +1,11 @@
-//! The flag that the engine stops: no event is accepted and no attempt begins any more. It is never taken back.
+//! The flag that the engine is stopping: no event is accepted and no attempt begins any more. It is never reset.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// See the module. Cheap to clone.
+/// A handle to the flag. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Stopping(Arc<AtomicBool>);
 

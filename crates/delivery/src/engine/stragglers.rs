@@ -1,14 +1,14 @@
-//! Cancellation of what came to wait in the store for webhooks after they were deleted.
+//! Stragglers: cancels deliveries that became pending in the store after their webhook was deleted.
 //!
-//! The operation that deletes a webhook cancels what waits at that time. A delivery may come later: from another node that had not
-//! heard of the deletion, or from a node that was lost.
+//! The operation that deletes a webhook cancels its pending deliveries at that time. A delivery may be stored later, by
+//! a node that had not learned of the deletion, or by a node that was lost.
 //!
 //! | state of a webhook | what follows |
 //! | --- | --- |
-//! | queued, once | its turn comes; webhooks take turns, with a pause after each step |
+//! | queued, once | webhooks take turns, with a pause after each step |
 //! | more is left after a step | it is queued again, behind the others |
 //! | its operation is running, or it is not deleted | it leaves the queue |
-//! | the store does not answer, or the queue is full | the sweep ([`super::sweep`]) comes back to it |
+//! | the store does not answer, or the queue is full | the sweep ([`super::sweep`]) repeats it |
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ use tokio::sync::Notify;
 
 use crate::clock;
 
-/// How many webhooks are queued at most. The next sweep finds the others.
+/// The limit on queued webhooks. The next sweep finds the others.
 const QUEUE_MAX: usize = 1_000;
-/// How long to rest after a step, which is a transaction of up to 1,000 rows.
+/// The pause after a step, which is a transaction of up to 1,000 rows.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Deleted webhooks for which something waits. Cheap to clone.
+/// Deleted webhooks with pending deliveries. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Stragglers(Arc<Shared>);
 
@@ -37,12 +37,12 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     webhooks: BTreeSet<i64>,
-    /// The last one that had its turn.
+    /// The last webhook that had its turn.
     last: i64,
 }
 
 impl Stragglers {
-    /// Queues a webhook, once. Returns false when the queue is full.
+    /// Queues a webhook, once. Returns false if the queue is full.
     pub(super) fn add(&self, webhook: i64) -> bool {
         let mut queue = self.0.queue.lock();
         let has_room = queue.webhooks.len() < QUEUE_MAX;
@@ -52,7 +52,7 @@ impl Stragglers {
         has_room
     }
 
-    /// The next webhook in turn, which leaves the queue.
+    /// Takes the next webhook out of the queue.
     fn next(&self) -> Option<i64> {
         let mut queue = self.0.queue.lock();
         let after = queue.last.saturating_add(1);
@@ -67,7 +67,7 @@ impl Stragglers {
         self.0.queue.lock().webhooks.clear();
     }
 
-    /// Works the queue off until the engine stops.
+    /// Processes the queue until the engine stops.
     pub(super) async fn run(self, store: Store) {
         loop {
             self.0.wake.notified().await;
@@ -81,7 +81,8 @@ impl Stragglers {
                     }
                     Err(error) => {
                         let webhook = WebhookId::from_raw(webhook);
-                        tracing::warn!(%error, %webhook, "cannot cancel what waits for a deleted webhook; will try again");
+                        tracing::warn!(%error, %webhook, "cannot cancel the pending deliveries of a deleted webhook; \
+                                                          will try again");
                         self.clear();
                     }
                 }
@@ -101,7 +102,7 @@ mod tests {
             assert!(stragglers.add(webhook));
         }
         assert_eq!(stragglers.next(), Some(3));
-        // There is more of it: the others come first.
+        // More is left of it: the others come first.
         assert!(stragglers.add(3));
         assert_eq!([(); 4].map(|()| stragglers.next()), [Some(5), Some(9), Some(3), None]);
         let added = (0..5_000).filter(|webhook| stragglers.add(*webhook)).count();

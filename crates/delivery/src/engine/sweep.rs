@@ -1,19 +1,21 @@
-//! Sweep: compares what waits in the store with what the lanes expect, every ten seconds, and repairs what differs.
+//! The sweep: every ten seconds it compares pending deliveries in the store with those that the lanes expect, and
+//! repairs differences.
 //!
-//! Lanes hear of everything that comes to wait for them: from the committer, from callers, from other nodes. A notice of
-//! another node may be lost, and so may one of our own by a bug; without the sweep such a delivery would wait until the next
-//! restart.
+//! Lanes are notified of every new pending delivery by the committer, by callers, or by other nodes. A notice of
+//! another node may be lost, and so may one of our own because of a bug. Without the sweep such a delivery would wait
+//! until the next restart.
 //!
 //! | state of a webhook | what follows |
 //! | --- | --- |
-//! | something waits that its lane does not expect | it may be on its way to the lane: the next sweep compares |
+//! | it has a pending delivery that its lane does not expect | it may be on its way to the lane: the next sweep compares |
 //! | the same after two comparisons | repaired, counted and logged: on a single node there should never be one |
-//! | something is due, and the lane makes no attempt | the lane is looked at |
-//! | it was deleted, and something waits | it is queued to be cancelled ([`super::stragglers`]) |
+//! | a delivery is due, and the lane makes no attempt | the sweep looks at the lane |
+//! | it was deleted, and has pending deliveries | it is queued to be cancelled ([`super::stragglers`]) |
 //!
-//! Each time it also inspects the engine's invariants ([`super::inspection`]).
+//! The sweep also inspects the engine's invariants each time ([`super::inspection`]).
 //!
-//! While the store does not answer nothing is repaired. Without a lease, or on a server that sends nothing, the sweep rests.
+//! While the store does not answer, nothing is repaired. Without a lease, or on a server that sends nothing, the sweep
+//! does nothing.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -27,28 +29,28 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How often the sweep looks.
+/// The interval of sweeps.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// For how long a lane may have something due and make no attempt before the sweep looks after it.
+/// How long a lane may have a due delivery and make no attempt before the sweep looks at it.
 const STILL_US: i64 = 10_000_000;
-/// For how many lanes one sweep compares delivery by delivery. The others have their turn in the next ones.
+/// For how many lanes one sweep compares single deliveries. The others follow in the next sweeps.
 const COMPARED_MAX: usize = 100;
 
-/// What the sweep has seen so far.
+/// What the sweep has found so far.
 #[derive(Default)]
 struct Seen {
-    /// Webhooks for which something waits that their lanes do not expect, and when the first of it is due: it may be in
+    /// Webhooks with pending deliveries that their lanes do not expect, and when the first of them is due. It may be in
     /// memory, or on its way there.
     unexpected: HashMap<i64, i64>,
-    /// The first delivery to a webhook that waits, and was neither expected nor in memory.
+    /// The first pending delivery to a webhook that was neither expected nor in memory.
     missing: HashMap<i64, i64>,
-    /// The last webhook that was compared delivery by delivery.
+    /// The last webhook whose deliveries were compared.
     compared: i64,
-    /// The last deleted webhook for which what waits was to be cancelled.
+    /// The last deleted webhook that was queued for cancellation.
     cancelled: i64,
 }
 
-/// See the module.
+/// The sweep task.
 pub(super) struct Sweep {
     pub(super) store: Store,
     pub(super) catalogue: Arc<Catalogue>,
@@ -58,7 +60,7 @@ pub(super) struct Sweep {
     pub(super) lease: Arc<Lease>,
     pub(super) inspection: Inspection,
     pub(super) metrics: Arc<Metrics>,
-    /// This node sends nothing.
+    /// Whether this node sends nothing.
     pub(super) hold: bool,
 }
 
@@ -69,20 +71,20 @@ impl Sweep {
         loop {
             tokio::time::sleep(INTERVAL).await;
             self.inspection.look();
-            // Nothing is to be sent from here: without a lease others see to it.
+            // This node sends nothing. Without a lease, other nodes send.
             if self.hold || !self.lease.holds() {
                 seen = Seen::default();
                 continue;
             }
             self.push_still_lanes();
             if let Err(error) = self.sweep(&mut seen).await {
-                tracing::debug!(%error, "cannot look for what waits in the store");
+                tracing::debug!(%error, "cannot look for pending deliveries in the store");
             }
             self.lanes.remove_finished();
         }
     }
 
-    /// Looks once.
+    /// Sweeps once.
     async fn sweep(&self, seen: &mut Seen) -> Result<(), StoreError> {
         let mut unexpected = HashMap::new();
         let mut gone = Vec::new();
@@ -98,7 +100,7 @@ impl Sweep {
         self.compare(&before, seen).await
     }
 
-    /// Queues deleted webhooks: as many as find room. The others have their turn in the next sweeps.
+    /// Queues deleted webhooks, as many as the queue accepts. The others follow in the next sweeps.
     fn cancel(&self, mut gone: Vec<i64>, seen: &mut Seen) {
         gone.sort_unstable_by_key(|webhook| (*webhook <= seen.cancelled, *webhook));
         let queued = gone.into_iter().take_while(|webhook| self.stragglers.add(*webhook));
@@ -107,7 +109,7 @@ impl Sweep {
         }
     }
 
-    /// Compares delivery by delivery what waits for webhooks that were unexpected before and still are.
+    /// Compares the pending deliveries of webhooks that were unexpected before and still are.
     async fn compare(&self, before: &HashMap<i64, i64>, seen: &mut Seen) -> Result<(), StoreError> {
         let unexpected = &seen.unexpected;
         seen.missing.retain(|webhook, _| unexpected.contains_key(webhook));
@@ -138,7 +140,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// Whether the lane of a webhook has in mind that something waits in the store since `due_at`, or until then.
+    /// Whether the lane of a webhook expects a pending delivery that is due at `due_at`, which may be past.
     fn expects(&self, webhook: i64, due_at: i64) -> bool {
         let lane = self.lanes.find(webhook);
         match lane {
@@ -147,13 +149,13 @@ impl Sweep {
         }
     }
 
-    /// The first delivery to a webhook that is due and neither expected by its lane nor in memory.
+    /// The first due delivery to a webhook that is neither expected by its lane nor in memory.
     async fn missing(&self, webhook: i64, due_at: i64) -> Result<Option<i64>, StoreError> {
         let lane = self.lanes.find(webhook);
         let (rows, until) = lane.as_ref().map_or((0, due_at), |lane| {
             lane.in_memory_until(due_at.max(clock::schedule_us()))
         });
-        // One more than are in memory: where all of these are, none is missing.
+        // One more than are in memory: if all of them are in memory, none is missing.
         let waiting = self.store.waiting_until(webhook, until, rows + 1).await?;
         Ok(match lane {
             Some(lane) if lane.expects(due_at, clock::schedule_us()) => None,
@@ -162,7 +164,7 @@ impl Sweep {
         })
     }
 
-    /// Has lanes look again that have something due and make no attempt.
+    /// Looks at lanes again that have due deliveries and make no attempts.
     fn push_still_lanes(&self) {
         let now = clock::schedule_us();
         for lane in self.lanes.all() {

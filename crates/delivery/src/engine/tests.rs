@@ -1,4 +1,5 @@
-//! The whole engine on a store in a file: faults of the operator's own parts, and changes in the middle of an attempt.
+//! Tests of the whole engine on a store in a file: faults of the operator's own parts, and changes in the middle of an
+//! attempt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +29,7 @@ const SECOND: i64 = 1_000_000;
 /// Attempts in flight at once for one webhook.
 const ATTEMPTS: usize = 8;
 
-/// An engine with what it works on.
+/// An engine with its surroundings.
 struct World {
     engine: Engine,
     store: Store,
@@ -111,13 +112,13 @@ impl World {
         values.sum()
     }
 
-    /// Waits until a part of the operator's is said to fail. Returns since when.
+    /// Waits until a part of the operator's is reported to fail. Returns since when.
     async fn failing(&self, part: OperatorPart) -> i64 {
         until(&format!("the fault of {part}"), async || {
             let failing = self.engine.failing_parts();
             match failing.iter().find(|failing| failing.part == part) {
                 Some(failing) => {
-                    assert!(!failing.pauses, "it concerns one webhook alone");
+                    assert!(!failing.pauses, "the fault affects only one webhook");
                     Ok(failing.since)
                 }
                 None => Err(format!("{failing:?}")),
@@ -126,7 +127,7 @@ impl World {
         .await
     }
 
-    /// Deliveries end well, with their first attempt.
+    /// Waits until deliveries are delivered by their first attempt.
     async fn delivered_at_once(&self, deliveries: &[DeliveryId]) {
         for delivery in deliveries {
             let attempts = until("a delivery to end", async || {
@@ -173,7 +174,7 @@ fn webhook(id: i64, url: &str) -> Webhook {
     }
 }
 
-/// As many attempts as a webhook may have in flight, for each time that the fault was met again.
+/// The expected number of attempts: as many as a webhook may have in flight, each time that the fault occurred again.
 #[expect(clippy::cast_precision_loss, reason = "a few rounds")]
 fn attempts_expected(since: i64) -> f64 {
     let rounds = 1 + (clock::schedule_us() - since) / (15 * SECOND);
@@ -191,7 +192,7 @@ async fn b01_a_secret_that_cannot_be_opened_costs_a_few_attempts_and_no_retries(
     let world = World::start(ConnectorOptions::default(), vec![sealed(), other()]).await;
     let waiting = world.publish(7, 1_000).await;
     let since = world.failing(OperatorPart::MasterKey).await;
-    // Long enough for a loop of attempts to be seen.
+    // Long enough to show a loop of attempts.
     until("some seconds to pass", async || {
         let passed = clock::schedule_us() - since;
         if passed > 6 * SECOND { Ok(()) } else { Err(passed) }
@@ -204,7 +205,7 @@ async fn b01_a_secret_that_cannot_be_opened_costs_a_few_attempts_and_no_retries(
         "{} commits",
         world.counted("commits_total")
     );
-    assert_eq!(world.counted("due_times_mended_total"), 0.0, "the waits are meant");
+    assert_eq!(world.counted("due_times_mended_total"), 0.0, "the delays are intended");
     let others = world.publish(8, 3).await;
     world.delivered_at_once(&others).await;
     assert!(receiver.requests().iter().all(|request| request.target() == "/8"));
@@ -246,7 +247,7 @@ async fn b01_dns_servers_that_are_silent_cost_no_retries_and_deliveries_go_on_af
 async fn an_attempt_that_a_closed_connection_ends_is_not_repeated_to_the_former_url() {
     let (former, new) = (Receiver::start().await, Receiver::start().await);
     let world = World::start(ConnectorOptions::default(), vec![webhook(7, &former.url("/"))]).await;
-    // One connection, which is kept.
+    // One connection, which is kept alive.
     let first = world.publish(7, 1).await;
     world.delivered_at_once(&first).await;
     // The webhook is changed while the second request is in flight.

@@ -1,14 +1,14 @@
-//! Threads that send: one for each core, each with a runtime of its own.
+//! The sending threads: one per core, each with its own runtime.
 //!
-//! A lane stays on one of them, and so do its connections: its work never waits for another core to wake up. A task that blocks
-//! its thread holds up the lanes of that thread, and no others.
+//! A lane and its connections stay on one of them, so its work never waits for another core to wake up. A task that
+//! blocks its thread delays only the lanes of that thread.
 
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
 };
 
-/// See the module. The threads end when this is dropped.
+/// The sending threads. They end when this is dropped.
 pub(super) struct Threads {
     handles: Vec<Handle>,
     _ends: Vec<oneshot::Sender<()>>,
@@ -35,7 +35,7 @@ impl Threads {
 
     /// The thread of a webhook's lane.
     pub(super) fn of(&self, webhook: i64) -> &Handle {
-        // Ids are made one after another: their low bits would put neighbours together.
+        // Ids are sequential, so their low bits would put neighbours together.
         let spread = webhook.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let place = usize::try_from(spread).unwrap_or(0) % self.handles.len();
         &self.handles[place]

@@ -1,17 +1,18 @@
-//! Turns: permits of the global limit of attempts in flight, and the queue of lanes that wait for one.
+//! Turns: the permits of the global limit on attempts in flight, and the queue of lanes that are waiting for one.
 //!
-//! A lane's worker holds one turn. When none is free the lane waits in the queue, and a worker that has finished a delivery while
-//! another lane waits gives its turn to the head of the queue: busy lanes take turns, and none can starve another.
+//! A lane's worker holds one turn. If none is free, the lane waits in the queue. A worker that has finished a delivery
+//! while another lane waits gives its turn to the head of the queue. So busy lanes take turns, and no lane can starve
+//! another.
 //!
 //! | state | which lane gets a turn |
 //! | --- | --- |
 //! | free turns | every lane that asks |
-//! | contended | the head of the queue, when a worker gives its turn back |
-//! | no lease, or told to send nothing | none: all lanes wait in the queue |
+//! | contended | the head of the queue, when a worker releases its turn |
+//! | no lease, or `hold` is set | none: all lanes wait in the queue |
 //! | sending paused ([`super::faults`]) | one probe at a time |
 //!
-//! The queue holds wake handles and knows nothing of lanes. A handle whose lane is gone gets a turn like any other; the caller
-//! gives it back.
+//! The queue holds wake handles, and does not depend on lanes. A handle whose lane was removed gets a turn like any
+//! other, and the caller releases it.
 
 use std::{
     collections::VecDeque,
@@ -30,7 +31,7 @@ use super::{
     lease::Lease,
 };
 
-/// See the module. `H` is the wake handle of a lane that waits.
+/// The turns. `H` is the wake handle of a waiting lane.
 pub(super) struct Turns<H> {
     limit: usize,
     state: Mutex<State<H>>,
@@ -45,7 +46,7 @@ pub(super) struct Turns<H> {
 
 struct State<H> {
     free: usize,
-    /// Each lane waits here once: it does not ask again before it was called.
+    /// Each lane is here at most once: it does not request a turn again before it was called.
     waiting: VecDeque<H>,
 }
 
@@ -66,12 +67,13 @@ impl<H> Turns<H> {
         }
     }
 
-    /// The same, of a server that was told to send nothing.
+    /// The same, for a server that may be configured to send nothing.
     pub(super) fn hold(self, hold: bool) -> Self {
         Self { hold, ..self }
     }
 
-    /// Takes a turn, or queues the lane's handle and returns false. A lane must not ask again before it was called.
+    /// Takes a turn, or queues the lane's handle and returns false. A lane must not call this again before it was
+    /// called.
     pub(super) fn take(&self, handle: impl FnOnce() -> H) -> bool {
         let mut state = self.state.lock();
         if state.free > 0 && self.may_send() {
@@ -89,7 +91,8 @@ impl<H> Turns<H> {
         !self.hold && self.lease.holds() && self.faults.may_send()
     }
 
-    /// Takes the right to begin one attempt: not while the lease has ended, and while sending is paused for a probe only.
+    /// Takes the permission to begin one attempt. It is refused while the lease has ended; while sending is paused,
+    /// only probes get it.
     pub(super) fn begin(&self) -> bool {
         !self.hold && self.lease.holds() && self.faults.begin()
     }
@@ -99,7 +102,7 @@ impl<H> Turns<H> {
         &self.faults
     }
 
-    /// Gives a free turn to the lane that has waited longest, if there are both: the caller must start a worker there.
+    /// Gives a free turn to the lane that has waited longest, if there are both. The caller must start a worker there.
     pub(super) fn resume(&self) -> Option<H> {
         let mut state = self.state.lock();
         if state.free == 0 || !self.may_send() {
@@ -114,12 +117,13 @@ impl<H> Turns<H> {
         Some(next)
     }
 
-    /// Whether a lane waits, so that a worker should give its turn away.
+    /// Whether a lane is waiting, so that a worker should pass its turn.
     pub(super) fn contended(&self) -> bool {
         self.contended.load(Ordering::Relaxed)
     }
 
-    /// Gives a turn back. Returns the lane that it now belongs to, if one waited: the caller must start a worker there.
+    /// Releases a turn. Returns the lane that it now belongs to, if one was waiting: the caller must start a worker
+    /// there.
     pub(super) fn give(&self) -> Option<H> {
         let mut state = self.state.lock();
         let next = if self.may_send() {
@@ -139,7 +143,7 @@ impl<H> Turns<H> {
         next
     }
 
-    /// Checks what must hold at any moment. `key` tells handles of different lanes apart.
+    /// Checks the invariants of the turns. `key` distinguishes handles of different lanes.
     pub(super) fn check(&self, key: impl Fn(&H) -> usize) -> Result<(), Broken> {
         let state = self.state.lock();
         let (free, taken, contended) = (state.free, self.taken(), self.contended());

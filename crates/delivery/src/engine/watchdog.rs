@@ -1,13 +1,13 @@
-//! Watchdog of the parts that must not end: the committer, the scheduler, the lease keeper, and all others.
+//! The watchdog of the parts that must not end: the committer, the scheduler, the lease keeper, and all others.
 //!
 //! | state | meaning |
 //! | --- | --- |
-//! | watching | a part that panics, or that ends although it must run for good, fails the engine |
+//! | watching | a part that panics, or that ends although it must keep running, fails the engine |
 //! | failed | the first part that failed is kept; `/readyz` shows it, and the server ends the process |
 //! | stopping | parts may end; one that panics still fails the engine |
 //!
-//! No part of the engine is restarted by itself: what it had in hand when it panicked is unknown, and a fresh process finds
-//! everything that is owed in the store. The same watchdog watches parts of the server.
+//! No single part of the engine is restarted: its state when it panicked is unknown, and a new process finds everything
+//! that is owed in the store. The same watchdog also watches parts of the server.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,12 +20,12 @@ use std::{
 use futures::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-/// See the module. Cheap to clone.
+/// A handle to the watchdog. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Watchdog(Arc<Shared>);
 
 struct Shared {
-    /// Where parts run.
+    /// The runtime of the parts.
     runtime: Handle,
     failed: watch::Sender<Option<&'static str>>,
     /// Parts may end: the server stops.
@@ -41,12 +41,12 @@ impl Watchdog {
         }))
     }
 
-    /// From now on parts may end.
+    /// Allows parts to end from now on.
     pub(super) fn stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
     }
 
-    /// Which part has failed, if one has.
+    /// The part that has failed, if one has.
     pub(super) fn failed(&self) -> Option<&'static str> {
         *self.0.failed.borrow()
     }
@@ -65,7 +65,7 @@ impl Watchdog {
         }
     }
 
-    /// A part has failed: from now on the engine is not ready.
+    /// Records that a part has failed: from now on the engine is not ready.
     pub(super) fn fail(&self, part: &'static str) {
         tracing::error!(
             part,
@@ -83,7 +83,7 @@ impl Watchdog {
         self.0.runtime.spawn(self.clone().guard(part, task))
     }
 
-    /// Starts a part that runs until the engine stops: the engine fails if it panics or ends before.
+    /// Starts a part that runs until the engine stops. The engine fails if it panics or ends earlier.
     pub(super) fn spawn_for_good(
         &self,
         part: &'static str,
@@ -98,7 +98,7 @@ impl Watchdog {
         })
     }
 
-    /// Has the engine fail if a task panics.
+    /// Fails the engine if a task panics.
     pub(super) async fn guard(self, part: &'static str, task: impl Future<Output = ()>) {
         if AssertUnwindSafe(task).catch_unwind().await.is_err() {
             self.fail(part);

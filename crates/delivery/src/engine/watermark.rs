@@ -1,8 +1,8 @@
-//! Watermark: an event id at or below which everything in the store is accounted for.
+//! The watermark: an event id at or below which everything in the store is accounted for.
 //!
-//! While all goes well a delivery leaves no row before its outcome: after a crash, what is owed is found by reading the events
-//! above the watermark and leaving out what has a row. [`super::watermark_keeper`] keeps that stretch short: it writes pending rows for
-//! deliveries that have been in memory for long, and then moves the watermark up.
+//! Normally a delivery has no row before its outcome. After a crash, owed deliveries are found by reading the events
+//! above the watermark and skipping deliveries with a row. [`super::watermark_keeper`] keeps that range short: it
+//! writes pending rows for deliveries that have been in memory for long, and then raises the watermark.
 //!
 //! | id | meaning |
 //! | --- | --- |
@@ -12,11 +12,12 @@
 //!
 //! | state | what happens |
 //! | --- | --- |
-//! | recovering | the watermark stays: what a former run left unfinished is not in its lanes yet |
-//! | recovered | the watermark follows `handed_off`, up to before the oldest event with a delivery that has no row |
+//! | recovering | the watermark does not move: unfinished work of a previous run is not in its lanes yet |
+//! | recovered | the watermark follows `handed_off`, but stays below the oldest event with a delivery that has no row |
 //! | the lease was lost | recovering again, from what the store has; a watermark from before the loss is not stored |
 //!
-//! While commits fail the watermark stays where it is, and recovery after a crash takes longer. The store calls it the checkpoint.
+//! While commits fail the watermark does not move, and recovery after a crash takes longer. The store calls it the
+//! checkpoint.
 
 use std::sync::{
     Arc,
@@ -28,12 +29,13 @@ use tokio::sync::Notify;
 /// A watermark to store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NewWatermark {
-    /// How often this node had lost its lease when it looked at what it holds in memory: after the next loss it holds nothing.
+    /// How often this node had lost its lease when it computed the watermark from its memory. After another loss its
+    /// memory is empty.
     pub(super) losses: u64,
     pub(super) id: i64,
 }
 
-/// What is known of the committer's progress. Cheap to clone.
+/// A handle to the watermark. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Watermark(Arc<State>);
 
@@ -43,7 +45,7 @@ struct State {
     saved: AtomicI64,
     durable: AtomicI64,
     recovered: AtomicBool,
-    /// The committer has given ids to events that are not in their lanes yet.
+    /// The committer has assigned ids to events that are not in their lanes yet.
     committing: AtomicBool,
     work: Notify,
 }
@@ -57,51 +59,51 @@ impl Watermark {
         self.0.handed_off.store(saved, Ordering::Release);
     }
 
-    /// The committer is about to give ids to events, or all that it gave are handed off.
+    /// Records that the committer is about to assign ids to events, or that all of these events are handed off.
     pub(super) fn set_committing(&self, committing: bool) {
         self.0.committing.store(committing, Ordering::SeqCst);
     }
 
-    /// Whether the committer has given ids to events that are not handed off.
+    /// Whether the committer has assigned ids to events that are not handed off.
     pub(super) fn is_committing(&self) -> bool {
         self.0.committing.load(Ordering::SeqCst)
     }
 
-    /// The event `id` is in its lanes, or in the store as pending.
+    /// Records that the event `id` is in its lanes, or in the store as pending.
     pub(super) fn handed_off(&self, id: i64) {
         if self.0.handed_off.fetch_max(id, Ordering::AcqRel) == self.0.saved.load(Ordering::Acquire) {
             self.0.work.notify_one();
         }
     }
 
-    /// The committer has stored a watermark.
+    /// Records that the committer has stored a watermark.
     pub(super) fn stored(&self, watermark: i64) {
         self.0.durable.store(watermark, Ordering::Release);
     }
 
-    /// The watermark that the store has: storing it again changes nothing.
+    /// The stored watermark: storing it again changes nothing.
     pub(super) fn durable(&self) -> i64 {
         self.0.durable.load(Ordering::Acquire)
     }
 
-    /// Everything that a former run left unfinished is in its lanes, up to the event `last`.
+    /// Records that all unfinished work of a previous run is in its lanes, up to the event `last`.
     pub(super) fn recovered(&self, last: i64) {
         self.0.handed_off.fetch_max(last, Ordering::AcqRel);
         self.0.recovered.store(true, Ordering::Release);
         self.0.work.notify_one();
     }
 
-    /// Whether everything that a former run left unfinished is in its lanes.
+    /// Whether all unfinished work of a previous run is in its lanes.
     pub(super) fn is_recovered(&self) -> bool {
         self.0.recovered.load(Ordering::Acquire)
     }
 
-    /// Whether there is nothing to move it for.
+    /// Whether there is no reason to raise it.
     pub(super) fn is_current(&self) -> bool {
         self.last_handed_off() == self.saved()
     }
 
-    /// Waits until there is something to move it for.
+    /// Waits until there is a reason to raise it.
     pub(super) async fn work(&self) {
         self.0.work.notified().await;
     }
@@ -111,8 +113,8 @@ impl Watermark {
         self.0.handed_off.load(Ordering::Acquire)
     }
 
-    /// `fresh` is an id that was just made. Ids that are given from now on are above it, so while no event is on its way to its
-    /// lanes, everything up to it counts as handed off.
+    /// `fresh` is a new id. Later ids are above it, so while no event is on its way to its lanes, everything up to it
+    /// counts as handed off.
     pub(super) fn raise_to(&self, fresh: i64) {
         if !self.is_committing() {
             self.0.handed_off.fetch_max(fresh, Ordering::AcqRel);
@@ -124,7 +126,7 @@ impl Watermark {
         self.0.saved.load(Ordering::Acquire)
     }
 
-    /// A watermark was queued for a commit.
+    /// Records that a watermark was queued for a commit.
     pub(super) fn save(&self, watermark: i64) {
         self.0.saved.store(watermark, Ordering::Release);
     }

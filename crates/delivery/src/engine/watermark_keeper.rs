@@ -1,8 +1,8 @@
-//! Keeper of the watermark ([`super::watermark`]): writes pending rows for deliveries that have been in memory for longer than [`UNSTORED_MAX_US`], and
-//! then moves the watermark up.
+//! The keeper of the watermark ([`super::watermark`]): writes pending rows for deliveries that have been in memory for
+//! longer than [`UNSTORED_MAX_US`], and then raises the watermark.
 //!
-//! The order matters: first the last id that was handed off is read, then the lanes. Everything up to that id is in a lane or done
-//! by then.
+//! The order matters: it reads the last id that was handed off first, then the lanes. By then everything up to that id
+//! is in a lane or done.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::clock;
 
-/// How often the keeper looks while there is work. Without work it sleeps until there is.
+/// How often the keeper runs while there is work. Without work it sleeps.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How often an idle node moves its watermark, where there are others.
+/// How often an idle node raises its watermark, if there are other nodes.
 const FORWARD: Duration = Duration::from_secs(10);
-/// How long a delivery may be in memory without a row of its own.
+/// How long a delivery may be in memory without its own row.
 const UNSTORED_MAX_US: i64 = 5_000_000;
 
-/// See the module.
+/// The task of the keeper.
 pub(super) struct WatermarkKeeper {
     pub(super) store: Store,
     pub(super) ids: Arc<IdGenerator>,
@@ -38,13 +38,14 @@ pub(super) struct WatermarkKeeper {
 }
 
 impl WatermarkKeeper {
-    /// Keeps the watermark until the engine stops.
+    /// Runs until the engine stops.
     pub(super) async fn run(self) {
         loop {
             if self.watermark.is_current() {
                 let work = self.watermark.work();
                 if self.store.lease().is_some() {
-                    // Others read from here on when they take over: an idle node's watermark moves with the time.
+                    // Other nodes read from the watermark on when they take over, so an idle node's watermark advances
+                    // with the time.
                     let _ = tokio::time::timeout(FORWARD, work).await;
                 } else {
                     work.await;
@@ -89,7 +90,7 @@ impl WatermarkKeeper {
         let oldest = oldest.filter(|_| !fault::is_planted("early-checkpoint"));
         let watermark = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if watermark > self.watermark.saved() {
-            // Queued behind every pending row that was noted above, so it is durable with or after them.
+            // Queued behind every pending row that was noted above, so it becomes durable with or after them.
             let new = NewWatermark { losses, id: watermark };
             if self.inbox.watermark(new).is_ok() {
                 self.watermark.save(watermark);

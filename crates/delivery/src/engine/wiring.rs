@@ -1,7 +1,7 @@
-//! Wiring of the engine: makes each component and gives it the handles that it needs. It decides nothing.
+//! The wiring of the engine: creates each component and gives it the handles that it needs. It contains no other logic.
 //!
-//! The picture of it is in [`super`]. From the bottom up: state that others share ([`Base`]), the scheduler with its workers,
-//! recovery, the committer, and the tasks that run until the engine stops.
+//! [`super`] shows the components. From the bottom up they are: shared state ([`Base`]), the scheduler with its
+//! workers, recovery, the committer, and the tasks that run until the engine stops.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{catalogue::Catalogue, metrics::Metrics, sender::Sender};
 
-/// What [`super::Engine`] offers to the server.
+/// The parts that [`super::Engine`] offers to the server.
 pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) catalogue: Arc<Catalogue>,
@@ -74,7 +74,7 @@ pub(super) struct Parts {
     pub(super) committer_handles: committer::Handles,
 }
 
-/// Makes all components and starts those that have a task.
+/// Creates all components and starts those with a task.
 pub(super) async fn start(
     store: Store,
     catalogue: Arc<Catalogue>,
@@ -118,7 +118,7 @@ pub(super) async fn start(
     Ok((parts, disable_requests))
 }
 
-/// The state that components share, and the components that need nothing else.
+/// The state that components share, and the components that depend only on it.
 struct Base {
     store: Store,
     catalogue: Arc<Catalogue>,

@@ -1,4 +1,4 @@
-//! Workers: make one lane's attempts, one after another, over one connection.
+//! Workers: make one lane's attempts, one at a time, over one connection.
 //!
 //! ```text
 //!  started with a turn --> next delivery --> attempt --> record --+
@@ -8,11 +8,11 @@
 //!                            +--> ends: nothing to send, another lane waits for the turn, or the engine stops
 //! ```
 //!
-//! The lane hands out each delivery together with the webhook to send it to: a worker never looks at the configuration by
-//! itself. The caller of [`Workers::run`] passes the turn on afterwards.
+//! The lane hands out each delivery together with its webhook, so a worker never reads the configuration itself. The
+//! caller of [`Workers::run`] passes the turn afterwards.
 //!
-//! A delivery whose attempt panics goes back to the store, and the worker goes on; a panic anywhere else in a worker is one of the
-//! engine ([`super::watchdog`]). A worker waits while the committer's queue of outcomes is full.
+//! A delivery whose attempt panics returns to the store, and the worker continues. A panic anywhere else in a worker
+//! fails the engine ([`super::watchdog`]). A worker waits while the committer's queue of outcomes is full.
 
 mod attempt;
 mod verdict;
@@ -44,17 +44,17 @@ use crate::{
     sender::{Connection, Sender},
 };
 
-/// When a delivery is due again whose attempt ended by a panic that no outcome could be made of.
+/// The delay of a delivery whose attempt panicked without an outcome.
 const PANICKED_US: i64 = 60_000_000;
 const _: () = assert!(PANICKED_US <= WAIT_MAX_US);
 
-/// See the module. Cheap to clone.
+/// A handle to the workers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Workers(Arc<Handles>);
 
-/// What workers need.
+/// The dependencies of workers.
 pub(super) struct Handles {
-    /// How the webhook's request looks.
+    /// The format of requests.
     pub(super) format: RequestFormat,
     pub(super) sender: Sender,
     pub(super) threads: Threads,
@@ -79,8 +79,8 @@ impl Workers {
         self.0.threads.of(webhook).spawn(work);
     }
 
-    /// Works for a lane that has counted the worker, which has its turn. Calls `resumed` when an attempt shows that sending may go
-    /// on that was paused. Returns whether the lane keeps a connection that was used.
+    /// Runs a worker, which the lane has counted and which has its turn. Calls `resumed` if an attempt ends a pause of
+    /// sending. Returns whether the lane keeps a used connection.
     pub(super) async fn run(&self, lane: &Arc<Lane>, resumed: impl Fn()) -> bool {
         let mut connection = lane.take_connection();
         let mut first = true;
@@ -101,7 +101,7 @@ impl Workers {
         }
     }
 
-    /// Makes one attempt and queues what came of it for the committer.
+    /// Makes one attempt and queues its outcome for the committer.
     async fn work_off(
         &self,
         lane: &Arc<Lane>,

@@ -1,7 +1,7 @@
 //! The system's DNS configuration: reads `/etc/resolv.conf`, and follows its changes while the server runs.
 //!
-//! The file's metadata is looked at when a name is resolved, at most once in [`LOOK_INTERVAL`]; the file is read only when the
-//! metadata changed. A file that cannot be used never replaces a configuration that could.
+//! The file's metadata is checked when a name is resolved, at most once in [`LOOK_INTERVAL`]. The file is read only if
+//! its metadata changed. An unusable file never replaces a usable configuration.
 
 use std::{
     fs, io,
@@ -22,20 +22,20 @@ use tokio::time::Instant;
 use super::{ResolveError, build};
 
 const PATH: &str = "/etc/resolv.conf";
-/// The port of the servers that the file names.
+/// The port of the servers in the file.
 const PORT: u16 = 53;
-/// How long a change of the file may go unnoticed.
+/// How long a change of the file may stay undetected.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// What is asked where the file names no server, as resolv.conf(5) has it.
+/// The server that is queried if the file names none, as in resolv.conf(5).
 const FALLBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// See the module.
+/// The system's DNS configuration.
 pub(super) struct System {
     path: PathBuf,
     port: u16,
     look_interval: Duration,
     started: Instant,
-    /// When the file was last looked at, in milliseconds after `started`.
+    /// When the file was last checked, in milliseconds after `started`.
     looked_ms: AtomicU64,
     current: ArcSwap<Current>,
 }
@@ -43,31 +43,33 @@ pub(super) struct System {
 /// A configuration in use.
 pub(super) struct Current {
     pub(super) resolver: TokioResolver,
-    /// Names with fewer dots would be completed by the search domains, if those were applied.
+    /// Search domains would complete names with fewer dots, if they were applied.
     pub(super) dots_min: usize,
     servers: Vec<IpAddr>,
     stamp: Option<Stamp>,
 }
 
-/// What changes when the file does: device, inode, size, and the times of the last change in seconds and nanoseconds.
+/// The metadata that changes with the file: device, inode, size, and the time of the last change in seconds and
+/// nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp([i64; 4], [u64; 3]);
 
-/// What the file says.
+/// The content of the file.
 struct Contents {
     servers: Vec<IpAddr>,
     dots_min: usize,
 }
 
 impl System {
-    /// Reads the system's configuration. A machine without a usable one still delivers to addresses, so that is a warning.
+    /// Reads the system's configuration. A machine without a usable one can still deliver to addresses, so that is only
+    /// a warning.
     pub(super) fn new() -> Result<Self, ResolveError> {
         Self::following(PATH.into(), PORT, LOOK_INTERVAL)
     }
 
     /// Follows a file.
     pub(super) fn following(path: PathBuf, port: u16, look_interval: Duration) -> Result<Self, ResolveError> {
-        // Metadata first: a change between the two is noticed at the next look.
+        // Metadata is read first, so that a change between the two reads is detected at the next check.
         let stamp = stamp(&path).ok();
         let contents = read(&path).unwrap_or_else(|problem| {
             tracing::warn!(
@@ -90,12 +92,12 @@ impl System {
         })
     }
 
-    /// The configuration in use, renewed if the file changed.
+    /// The configuration in use, which is updated if the file changed.
     pub(super) fn current(&self) -> Arc<Current> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let looked_ms = self.looked_ms.load(Ordering::Relaxed);
         let is_due = Duration::from_millis(now_ms - looked_ms.min(now_ms)) >= self.look_interval;
-        // One of those that ask at once looks; the others go on with what is known.
+        // Of concurrent callers one checks, and the others use the known configuration.
         let order = Ordering::Relaxed;
         if is_due && self.looked_ms.compare_exchange(looked_ms, now_ms, order, order).is_ok() {
             self.look();
@@ -103,7 +105,7 @@ impl System {
         self.current.load_full()
     }
 
-    /// A look at metadata takes microseconds, so it needs no thread of its own.
+    /// Reading metadata takes microseconds, so it needs no separate thread.
     fn look(&self) {
         let known = self.current.load();
         let stamp = stamp(&self.path).ok();
@@ -114,7 +116,7 @@ impl System {
             tracing::warn!(
                 file = %self.path.display(),
                 problem,
-                "the DNS configuration changed and cannot be used: the server goes on with the one before"
+                "the DNS configuration changed and cannot be used: the server keeps the previous one"
             );
             Contents {
                 servers: known.servers.clone(),
@@ -157,7 +159,7 @@ fn stamp(path: &std::path::Path) -> io::Result<Stamp> {
     ))
 }
 
-/// What a file says, or why it cannot be used.
+/// The content of a file, or why it cannot be used.
 fn read(path: &std::path::Path) -> Result<Contents, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let (config, options) = parse_resolv_conf(text).map_err(|error| error.to_string())?;
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
     use crate::resolver::Resolver;
 
-    /// A DNS server to which every name has this address. All of them listen on one port, each at an address of its own.
+    /// A DNS server that resolves every name to this address. All of them use the same port, at different addresses.
     async fn server(address: Ipv4Addr) -> DnsServer {
         DnsServer::start(move |_, _| Reply::Records(vec![Record::A(address)])).await
     }
@@ -202,25 +204,25 @@ mod tests {
         let dns = server(address).await;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
-        // Nobody listens at the first address on this port.
+        // No server listens at the first address on this port.
         fs::write(&path, "nameserver 127.0.0.99\n").unwrap();
         let resolver = following(&path, dns.address().port());
         assert!(resolved(&resolver).await.is_err());
 
-        // Replaced, as resolvconf does it.
+        // The file is replaced, like resolvconf does.
         let new = directory.path().join("new");
         fs::write(&new, "nameserver 127.0.0.1\n").unwrap();
         fs::rename(&new, &path).unwrap();
         assert_eq!(resolved(&resolver).await.unwrap(), [IpAddr::V4(address)]);
 
-        // Rewritten in place, as a container runtime does it.
+        // The file is rewritten in place, like a container runtime does.
         let mut file = OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
         file.write_all(b"# moved\nnameserver 127.0.0.99\n").unwrap();
         assert!(resolved(&resolver).await.is_err());
         fs::write(&path, "nameserver 127.0.0.99\nnameserver 127.0.0.1\n").unwrap();
         assert_eq!(resolved(&resolver).await.unwrap(), [IpAddr::V4(address)]);
 
-        // A configuration that cannot be used replaces none that can.
+        // An unusable configuration does not replace a usable one.
         fs::write(&path, "").unwrap();
         assert_eq!(resolved(&resolver).await.unwrap(), [IpAddr::V4(address)]);
         fs::remove_file(&path).unwrap();
@@ -234,7 +236,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
         fs::write(&path, "").unwrap();
-        // The fallback is the server on this machine, as resolv.conf(5) has it.
+        // The fallback is the server on this machine, as in resolv.conf(5).
         let resolver = following(&path, dns.address().port());
         assert_eq!(resolved(&resolver).await.unwrap(), [IpAddr::V4(address)]);
         fs::write(&path, "nameserver 127.0.0.99\n").unwrap();

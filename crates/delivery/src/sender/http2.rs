@@ -1,4 +1,4 @@
-//! HTTP/2, where a receiver offers it: one stream at a time over a connection of its own.
+//! HTTP/2, if a receiver offers it: one stream at a time over its own connection.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use crate::connector::{Stream, elapsed_us};
 
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
-/// A connection whose frames are handled by a task of its own, which ends with it.
+/// A connection whose frames a separate task handles. The task ends with it.
 pub(crate) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
 }
@@ -64,7 +64,7 @@ impl Http2 {
             Err(_) => {
                 return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time"));
             }
-            // Refused before it was processed: worth a fresh connection.
+            // The receiver refused it before processing it, so the request may be repeated on a new connection.
             Ok(Err(error)) if error.is_closed() || error.is_canceled() => return Exchange::Closed(failure(&error)),
             Ok(Err(error)) => return Exchange::Failed(failure(&error)),
             Ok(Ok(response)) => response,

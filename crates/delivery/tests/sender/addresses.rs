@@ -1,4 +1,4 @@
-//! Names that lead elsewhere, proxies, and policies that change.
+//! Names that resolve to other addresses, proxies, and policies that change.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -36,14 +36,14 @@ fn with_dns(dns: &DnsServer, policy: Arc<TargetPolicy>) -> Sender {
     Sender::new(options, policy).unwrap()
 }
 
-/// What an attempt at a name comes to whose questions are answered like this, by the default policy.
+/// Checks that the default policy blocks an attempt at a name whose questions get these answers.
 async fn blocked(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) {
     let receiver = Receiver::start().await;
     let dns = DnsServer::start(reply).await;
     let sender = with_dns(&dns, Arc::default());
     let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
     assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
-    assert_eq!(receiver.connections(), 0, "nothing was connected to");
+    assert_eq!(receiver.connections(), 0, "no connection was made");
     assert_eq!(report.remote, None);
 }
 
@@ -59,8 +59,8 @@ async fn s22_one_bad_address_spoils_the_set() {
 
 #[tokio::test]
 async fn s23_the_checked_address_is_the_one_connected_to() {
-    // Every question but the first leads to another address: were the name resolved twice for one connection, the second
-    // answer would be connected to.
+    // Every question but the first gets another address. If the name were resolved twice for one connection, the second
+    // address would be connected to.
     let receiver = Receiver::start().await;
     let dns = DnsServer::start(|_, asked| {
         let address = if asked < 2 {
@@ -75,7 +75,7 @@ async fn s23_the_checked_address_is_the_one_connected_to() {
     let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
     assert_eq!(class(&report), None, "{report:?}");
     assert_eq!(report.remote.map(|remote| remote.ip()), Some(LOOPBACK.into()));
-    // The next connection resolves anew, and is checked anew.
+    // The next connection resolves and checks the name again.
     let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
     assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
     assert_eq!(receiver.connections(), 1);
@@ -103,7 +103,7 @@ async fn b21_a_nat64_address_of_a_private_one_spoils_the_set_and_a_public_one_do
         Reply::Records(vec![Record::A(public), Record::Aaaa(metadata)])
     })
     .await;
-    // The receiver's address is one of loopback, which is allowed here; the other one is by the built-in rules.
+    // The receiver's address is on loopback, which is allowed here. The built-in rules allow the other address.
     let receiver = Receiver::start().await;
     let dns = DnsServer::start(|_, _| {
         Reply::Records(vec![
@@ -140,7 +140,7 @@ async fn s26_names_that_do_not_resolve() {
     }
 }
 
-/// The time that resolving took in an attempt that was delivered, where the two families are answered like this.
+/// The time of name resolution in a delivered attempt, with these answers for the two families.
 async fn delivered(ipv4: Reply, ipv6: Reply) -> Duration {
     let receiver = Receiver::start().await;
     let said = format!("A {ipv4:?}, AAAA {ipv6:?}");
@@ -177,7 +177,7 @@ async fn b03_a_missing_or_late_ipv6_answer_costs_a_short_delay_and_not_the_ipv4_
 
 #[tokio::test]
 async fn b03_an_ipv4_answer_is_waited_for_where_only_ipv6_is_known() {
-    // Nothing listens at the IPv6 address.
+    // No process listens at the IPv6 address.
     let ipv6 = || Reply::Records(vec![Record::Aaaa(std::net::Ipv6Addr::LOCALHOST)]);
     delivered(
         Reply::Late(Duration::from_millis(200), vec![Record::A(LOOPBACK)]),
@@ -193,7 +193,7 @@ async fn b03_an_address_that_is_known_is_used_at_the_deadline() {
         _ => Reply::Records(vec![Record::Aaaa(std::net::Ipv6Addr::LOCALHOST)]),
     })
     .await;
-    // The policy refuses the address: that it gets there shows that the answer was used within the attempt's second.
+    // The policy refuses the address. That it gets this far shows that the answer was used within the attempt's second.
     let report = attempt(&with_dns(&dns, Arc::default()), "http://hook.example/").await;
     assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
 }
@@ -207,10 +207,10 @@ async fn s27_a_redirect_is_a_failure() {
     assert_eq!(report.status(), Some(302));
 }
 
-/// Stands for a proxy that closes the connection without an answer.
+/// Makes the proxy close the connection without an answer.
 const CLOSES: &[u8] = b"closes";
 
-/// A proxy that answers CONNECT like this, and then carries bytes if it said yes.
+/// A proxy that gives this answer to CONNECT, and forwards bytes after a positive one.
 async fn proxy(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -266,10 +266,10 @@ async fn s39_the_operators_proxy_carries_the_request_to_the_checked_address() {
 async fn credentials_of_the_proxy_are_decoded_before_they_are_sent() {
     let receiver = Receiver::start().await;
     for (user_info, sent) in [
-        // The password is `p@ss:w/rd%`, in UTF-8 with an accent in the user's name.
+        // The password is `p@ss:w/rd%`. The user's name contains an accented letter in UTF-8.
         ("us%C3%A9r:p%40ss%3Aw%2Frd%25", "Basic dXPDqXI6cEBzczp3L3JkJQ=="),
         ("user:plain", "Basic dXNlcjpwbGFpbg=="),
-        // What is no escape stands for itself.
+        // An invalid escape stands for itself.
         ("user:100%", "Basic dXNlcjoxMDAl"),
     ] {
         let (address, task) = proxy(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
@@ -297,7 +297,7 @@ async fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
     }
 }
 
-/// The operator's fault that an attempt fails by when the proxy does.
+/// The operator's fault of an attempt that fails because of the proxy.
 const PROXY_FAILS: OperatorFault = OperatorFault {
     part: OperatorPart::Proxy,
     everywhere: true,
@@ -332,11 +332,11 @@ async fn s39_a_proxy_that_does_not_reach_one_receiver_is_not_down() {
         (&b"HTTP/1.1 502 Bad Gateway\r\n\r\n"[..], ErrorClass::Connect),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", ErrorClass::Connect),
         (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", ErrorClass::Timeout),
-        // It refuses, by rules of the operator's.
+        // The operator's rules refuse the target.
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", ErrorClass::Proxy),
         // It waits for the receiver for longer than the attempt may take.
         (b"", ErrorClass::Timeout),
-        // It closes the connection instead of an answer, or within one.
+        // It closes the connection without an answer, or within one.
         (CLOSES, ErrorClass::Connect),
         (b"HTTP/1.1 5", ErrorClass::Timeout),
     ] {
@@ -358,7 +358,7 @@ async fn s39_a_proxy_that_does_not_reach_one_receiver_is_not_down() {
 async fn a_proxy_that_accepts_no_connection_is_told_from_a_receiver_that_does_not() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    // Nobody accepts: once the queue is full, further connections wait.
+    // The connection is never accepted: once the queue is full, further connections wait.
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut queue = Vec::new();
@@ -366,7 +366,7 @@ async fn a_proxy_that_accepts_no_connection_is_told_from_a_receiver_that_does_no
         queue.push(stream);
     }
     let receiver = Receiver::start().await;
-    // The limit for the proxy is its own: an attempt that has little time left says no less about it.
+    // The proxy has its own limit, so an attempt with little time left detects the same fault.
     let sender = through(&format!("http://{address}"));
     let report = attempt_with(
         &sender,
@@ -450,7 +450,7 @@ async fn s50_answers_without_end_are_bounded() {
         );
         assert!(
             report.duration < Duration::from_secs(9),
-            "bounded long before the attempt's own limit"
+            "ends long before the attempt's own limit"
         );
     }
 }
@@ -459,7 +459,7 @@ async fn s50_answers_without_end_are_bounded() {
 async fn r33_the_next_address_is_tried_where_one_is_dead() {
     let receiver = Receiver::start().await;
     let dns = DnsServer::start(|_, _| {
-        // Nothing listens at the first on this port.
+        // No process listens at the first address on this port.
         Reply::Records(vec![Record::A(Ipv4Addr::new(127, 0, 0, 77)), Record::A(LOOPBACK)])
     })
     .await;

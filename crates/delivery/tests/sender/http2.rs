@@ -1,4 +1,4 @@
-//! Receivers that speak HTTP/2: another implementation's server, chosen by ALPN.
+//! Receivers that speak HTTP/2: a third-party server, selected by ALPN.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ struct Http2Receiver {
     connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
-/// A receiver that answers each request with the status at its turn, and the last one from then on.
+/// A receiver that answers with these statuses in turn, and with the last one from then on.
 async fn start(authority: &Authority, statuses: &'static [u16]) -> Http2Receiver {
     let mut config = (*authority.certificate(&["127.0.0.1"]).server_config()).clone();
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -108,7 +108,7 @@ async fn requests_go_over_one_http2_connection() {
     assert_eq!(
         receiver.connections.lock().unwrap().len(),
         1,
-        "a failing status does not cost the connection"
+        "a failing status does not close the connection"
     );
     let arrived = receiver.arrived.lock().unwrap();
     let (head, body) = &arrived[0];

@@ -1,6 +1,6 @@
-//! The sender against real sockets: names and addresses, connections, and receivers that misbehave.
+//! The sender against real sockets: names and addresses, connections, and misbehaving receivers.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where what it prepared is not there")]
+#![expect(clippy::unwrap_used, reason = "a test fails if its environment is missing")]
 
 mod addresses;
 mod http2;

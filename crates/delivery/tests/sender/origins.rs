@@ -1,4 +1,4 @@
-//! A connection is used for the receiver that it was opened for, verified as it was opened, and for nothing else.
+//! Origins: a connection is used only for the receiver that it was opened for, with the same verification.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,7 +16,7 @@ async fn x07_a_connection_is_not_used_for_another_receiver() {
     let mut slot = None;
     assert_eq!(class(&attempt_on(&sender, &mut slot, &old.url("/a")).await), None);
     assert_eq!(class(&attempt_on(&sender, &mut slot, &old.url("/b")).await), None);
-    assert_eq!(old.connections(), 1, "another path goes over the same connection");
+    assert_eq!(old.connections(), 1, "another path uses the same connection");
     let report = attempt_on(&sender, &mut slot, &new.url("/")).await;
     assert_eq!((class(&report), report.remote), (None, Some(new.address())));
     assert_eq!((old.request_count(), new.request_count()), (2, 1));

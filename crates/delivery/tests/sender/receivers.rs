@@ -1,4 +1,4 @@
-//! Receivers that misbehave.
+//! Misbehaving receivers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{attempt, attempt_on, attempt_with, class, sender};
 
-/// What an attempt comes to that is answered with these bytes, after which the receiver closes.
+/// Makes an attempt that gets these bytes as the response, after which the receiver closes the connection.
 async fn answered(bytes: impl Into<bytes::Bytes>) -> AttemptReport {
     let receiver = Receiver::start().await;
     receiver.answer(Answer::raw(bytes.into()));
@@ -173,7 +173,7 @@ async fn r10_r11_interim_responses() {
 
 #[tokio::test]
 async fn r17_an_answer_before_the_body_was_read() {
-    // The receiver answers on the head alone and closes; five megabytes are on their way.
+    // The receiver answers after the head only, and closes while five megabytes are in transit.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let receiver = tokio::spawn(async move {
@@ -202,12 +202,12 @@ async fn r19_a_kept_alive_connection_that_was_closed_is_replaced_once() {
     let sender = sender();
     let mut slot = None;
     assert_eq!(class(&attempt_on(&sender, &mut slot, &receiver.url("/")).await), None);
-    // The receiver takes the next request on the open connection and closes without an answer; then it behaves.
+    // The receiver takes the next request on the open connection and closes without an answer. Then it works.
     receiver.answer_in_turn([Answer::Close, Answer::from(200)]);
     let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
     assert_eq!(class(&report), None, "{report:?}");
     assert_eq!(receiver.connections(), 2);
-    // On a fresh connection the same is a failure.
+    // On a new connection the same is a failure.
     receiver.answer(Answer::Close);
     let report = attempt(&sender, &receiver.url("/")).await;
     assert_eq!(class(&report), Some(ErrorClass::Reset));
@@ -222,7 +222,11 @@ async fn r20_a_response_that_nobody_asked_for() {
     let mut slot = None;
     assert_eq!(class(&attempt_on(&sender, &mut slot, &receiver.url("/")).await), None);
     let report = attempt_on(&sender, &mut slot, &receiver.url("/")).await;
-    assert_eq!(report.status(), Some(200), "not answered by what came unasked");
+    assert_eq!(
+        report.status(),
+        Some(200),
+        "unsolicited bytes are not taken as a response"
+    );
 }
 
 #[tokio::test]

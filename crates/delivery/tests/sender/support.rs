@@ -1,4 +1,4 @@
-//! A sender under a policy, and one attempt with it.
+//! A sender under a policy, and attempts with it.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -23,12 +23,12 @@ pub(crate) fn sender() -> Sender {
     Sender::new(ConnectorOptions::default(), allow(&["127.0.0.0/8"])).unwrap()
 }
 
-/// One attempt on a connection of its own.
+/// One attempt on a new connection.
 pub(crate) async fn attempt(sender: &Sender, url: &str) -> AttemptReport {
     attempt_on(sender, &mut None, url).await
 }
 
-/// One attempt over a slot, with time enough on a busy machine.
+/// One attempt over a slot, with enough time for a busy machine.
 pub(crate) async fn attempt_on(sender: &Sender, slot: &mut Option<Connection>, url: &str) -> AttemptReport {
     attempt_with(sender, slot, url, Duration::from_secs(5), b"{}").await
 }

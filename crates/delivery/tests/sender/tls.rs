@@ -1,4 +1,4 @@
-//! TLS: what is trusted, and what is said of the rest.
+//! TLS: trusted certificates, and the errors of others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ async fn s41_a_bare_address_is_allowed_and_another_name_is_not() {
 
 #[tokio::test]
 async fn b25_a_name_that_no_certificate_can_be_for_is_said_to_be_the_reason() {
-    // Such a URL is refused at creation; one that an earlier version stored is still attempted.
+    // Such a URL is refused at creation. One that an earlier version stored is still attempted.
     let dns = loopback_dns().await;
     let sender = trusting(&Authority::new(), Some(&dns));
     let receiver = Receiver::start().await;
@@ -90,7 +90,7 @@ async fn r22_handshakes_that_do_not_end() {
     assert_eq!(
         class(&attempt(&sender, &url).await),
         Some(ErrorClass::TlsHandshake),
-        "speaks something else"
+        "speaks another protocol"
     );
     accepting.await.unwrap();
 }

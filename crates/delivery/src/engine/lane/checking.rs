@@ -1,4 +1,4 @@
-//! Check of a lane's invariants ([`super::super::invariant`]).
+//! Checks of a lane's invariants ([`super::super::invariant`]).
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Lane {
-    /// Checks what must hold at any moment.
+    /// Checks the invariants.
     pub(in super::super) fn check(&self) -> Result<(), Broken> {
         let state = self.state.lock();
         state.held.check()?;

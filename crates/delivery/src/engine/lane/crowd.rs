@@ -1,4 +1,4 @@
-//! Many lanes that share a memory which is too small for them, against a model of the store.
+//! Tests of many lanes that share a memory which is too small for them, with a model of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,23 +18,23 @@ use crate::catalogue::{Snapshot, Webhook};
 
 const LANES: usize = 30;
 const MEMORY: usize = 200_000;
-/// The largest payload: a large one, which all lanes that hold it share.
+/// The largest payload. All lanes that hold a large payload share it.
 const PAYLOAD_MAX: usize = 100_000;
-/// Places for what does not fit, and one payload that made memory full; what each lane may always hold.
+/// The limit on memory: the places, one payload that made memory full, and the exemption of each lane.
 const MEMORY_MAX: usize = MEMORY + 9 * PAYLOAD_MAX + LANES * (EXEMPT_BYTES + 2 * DELIVERY_BYTES);
 
 struct Crowd {
     lanes: Vec<Arc<Lane>>,
     catalogue: Arc<Catalogue>,
-    /// Webhooks that the operator has switched off.
+    /// Webhooks that the operator has paused.
     inactive: BTreeSet<usize>,
     memory: Arc<Memory>,
     turns: Arc<Turns<WakeHandle>>,
     room: Arc<RoomQueue<WakeHandle>>,
-    /// What waits in the store for each lane.
+    /// The pending rows of each lane.
     rows: Vec<BTreeMap<i64, Arc<StoredEvent>>>,
     reading: BTreeMap<usize, Read>,
-    /// Refills that wait for their permit: one read at a time, so that the model's bound is simple.
+    /// Refills that are waiting for their permit. One refill reads at a time, which keeps the model's limit simple.
     asked: BTreeSet<usize>,
     working: Vec<(usize, Job)>,
     last: i64,
@@ -72,7 +72,7 @@ impl Crowd {
         crowd
     }
 
-    /// Puts in force which webhooks are active.
+    /// Applies the configuration of active webhooks.
     fn configure(&self) {
         let before = self.catalogue.current();
         let configured = |lane: usize| {
@@ -90,7 +90,7 @@ impl Crowd {
         });
     }
 
-    /// The operator switches a webhook off, or on again.
+    /// The operator pauses a webhook, or resumes it.
     fn switch(&mut self, lane: usize) {
         if !self.inactive.remove(&lane) {
             self.inactive.insert(lane);
@@ -140,7 +140,7 @@ impl Crowd {
         self.act(lane, actions);
     }
 
-    /// A server starts on what is in the store.
+    /// A server starts with this delivery in the store.
     fn publish_to_store(&mut self, lane: usize, bytes: usize) {
         self.last += 2;
         let event = Arc::new(StoredEvent {
@@ -198,7 +198,7 @@ impl Crowd {
         self.act(lane, actions);
     }
 
-    /// The keeper, if it is woken, calls lanes that wait for room.
+    /// The keeper, if it is woken, calls lanes that are waiting for a place.
     fn call(&mut self) {
         if self.room.freed().now_or_never().is_none() {
             return;
@@ -225,7 +225,7 @@ impl Crowd {
         self.turns.check(WakeHandle::key).unwrap();
     }
 
-    /// Everything goes on until nothing moves.
+    /// Continues everything until nothing changes any more.
     fn drain(&mut self) {
         for lane in self.inactive.clone() {
             self.switch(lane);
@@ -246,7 +246,7 @@ impl Crowd {
 
     fn assert_at_rest(&self, published: usize) {
         let waiting: usize = self.rows.iter().map(BTreeMap::len).sum();
-        assert_eq!((self.delivered, waiting), (published, 0), "nothing is forgotten");
+        assert_eq!((self.delivered, waiting), (published, 0), "no delivery is forgotten");
         assert_eq!((self.memory.used(), self.turns.taken()), (0, 0));
     }
 }
@@ -270,7 +270,7 @@ fn memory_is_bounded_after_a_restart_with_large_payloads_for_many_lanes() {
     let mut crowd = Crowd::new();
     for round in 0..3 {
         for lane in 0..LANES {
-            // Every third lane has small ones.
+            // Every third lane has small deliveries.
             let bytes = if lane % 3 == round % 3 { 100 } else { PAYLOAD_MAX };
             crowd.publish_to_store(lane, bytes);
         }
@@ -288,13 +288,9 @@ fn memory_is_bounded_after_a_restart_with_large_payloads_for_many_lanes() {
     }
     let small = |job: &Job| job.event.payload.len() == 100;
     let small = crowd.working.iter().filter(|(_, job)| small(job)).count();
-    assert_eq!(
-        small,
-        LANES / 3,
-        "the memory that others use holds up no small delivery"
-    );
-    assert!(crowd.working.len() > small, "large ones are sent too");
-    // Two receivers hang, and with them memory stays full: the other lanes take turns all the same.
+    assert_eq!(small, LANES / 3, "other lanes' use of memory delays no small delivery");
+    assert!(crowd.working.len() > small, "large deliveries are sent, too");
+    // Two receivers hang, so that memory stays full. The other lanes must still take turns.
     let large = crowd
         .working
         .iter()

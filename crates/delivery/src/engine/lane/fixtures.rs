@@ -1,4 +1,4 @@
-//! Fixtures of tests: a webhook with the id 7, its catalogue, and its lane.
+//! Test fixtures: a webhook with the id 7, its catalogue, and its lane.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) fn webhook(active: bool) -> Webhook {
     }
 }
 
-/// Puts the webhook in force; `None` when it is deleted.
+/// Puts the webhook in force; `None` deletes it.
 pub(super) fn configure(catalogue: &Catalogue, webhook: Option<Webhook>) {
     catalogue.replace(Snapshot {
         webhooks: webhook.map(|webhook| (7, Arc::new(webhook))).into_iter().collect(),
@@ -54,7 +54,7 @@ pub(super) fn configure(catalogue: &Catalogue, webhook: Option<Webhook>) {
     });
 }
 
-/// A catalogue with one active webhook, of the id 7.
+/// A catalogue with one active webhook, which has the id 7.
 pub(in super::super) fn catalogue() -> Arc<Catalogue> {
     let catalogue = Arc::new(Catalogue::default());
     configure(&catalogue, Some(webhook(true)));

@@ -1,12 +1,12 @@
-//! Deliveries that a lane holds in memory, and what they count against the limits.
+//! The deliveries that a lane holds in memory, and their size.
 //!
-//! A delivery is held from the moment its place is reserved, before its commit, until the commit of its outcome is done. What is
-//! held must therefore not be read back from the store a second time.
+//! A delivery is held from the reservation of its memory, before its commit, until the commit of its outcome is done. A
+//! refill must therefore not take in a delivery that is held.
 //!
-//! | state | what tells after a crash that the delivery is owed |
+//! | state | rows that show after a crash that the delivery is owed |
 //! | --- | --- |
-//! | unstored | the row of its event alone |
-//! | noted | the same, until the committer has written the pending row that it was asked for |
+//! | unstored | only the row of its event |
+//! | noted | the same, until the committer has written the requested pending row |
 //! | stored | its pending row |
 
 use std::{collections::HashMap, sync::Arc};
@@ -16,7 +16,7 @@ use super::super::{
     memory::{Memory, Weight},
 };
 
-/// Which delivery a place in memory is for.
+/// The delivery that a reservation in memory is for.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Place {
     pub(in super::super) delivery: i64,
@@ -24,7 +24,7 @@ pub(in super::super) struct Place {
     pub(in super::super) organization: i64,
 }
 
-/// What is known of a delivery in memory.
+/// The state of a delivery in memory.
 struct Held {
     place: Place,
     /// Whether the store has a pending row for it, or will have.
@@ -35,13 +35,13 @@ struct Held {
     weight: Weight,
 }
 
-/// See the module.
+/// The deliveries that a lane holds.
 pub(super) struct HeldDeliveries {
     memory: Arc<Memory>,
     deliveries: HashMap<i64, Held>,
-    /// What they count against the limit of their lane.
+    /// Their bytes against the limit of their lane.
     bytes: usize,
-    /// What they count against the limit of all lanes, beside large payloads.
+    /// Their bytes against the limit of all lanes, without large payloads.
     own: usize,
 }
 
@@ -55,7 +55,7 @@ impl HeldDeliveries {
         }
     }
 
-    /// Holds a delivery, which is not held yet. `stored`: the store has a pending row for it.
+    /// Adds a delivery that is not held yet. `stored` is true if the store has a pending row for it.
     pub(super) fn insert(&mut self, place: Place, stored: bool, weight: Weight, since: i64) {
         let (bytes, own) = (weight.lane, weight.own);
         let held = Held {
@@ -73,7 +73,7 @@ impl HeldDeliveries {
         self.count_down(before.as_ref());
     }
 
-    /// Holds a delivery no longer. Returns whether it was held.
+    /// Removes a delivery. Returns whether it was held.
     pub(super) fn release(&mut self, delivery: i64) -> bool {
         let held = self.deliveries.remove(&delivery);
         self.count_down(held.as_ref());
@@ -88,14 +88,14 @@ impl HeldDeliveries {
         }
     }
 
-    /// Holds nothing any more.
+    /// Removes all deliveries.
     pub(super) fn clear(&mut self) {
         self.memory.remove(self.own);
         (self.bytes, self.own) = (0, 0);
         self.deliveries.clear();
     }
 
-    /// Checks that what is counted is the sum over what is held.
+    /// Checks that the counted bytes are the sum over the deliveries.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let weights = self.deliveries.values().map(|held| &held.weight);
         let (bytes, own) = weights.fold((0, 0), |(bytes, own), weight| (bytes + weight.lane, own + weight.own));
@@ -107,7 +107,7 @@ impl HeldDeliveries {
         })
     }
 
-    /// What the deliveries count against the limit of all lanes, beside large payloads.
+    /// The deliveries' bytes against the limit of all lanes, without large payloads.
     #[cfg(test)]
     pub(super) fn own_bytes(&self) -> usize {
         self.own
@@ -121,7 +121,7 @@ impl HeldDeliveries {
         self.deliveries.is_empty()
     }
 
-    /// What the deliveries count against the limit of their lane.
+    /// The deliveries' bytes against the limit of their lane.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -130,7 +130,7 @@ impl HeldDeliveries {
         self.deliveries.contains_key(&delivery)
     }
 
-    /// The ids of all of them, in no order.
+    /// The ids of all of them, in no particular order.
     pub(super) fn ids(&self) -> impl Iterator<Item = i64> {
         self.deliveries.keys().copied()
     }
@@ -155,7 +155,7 @@ impl HeldDeliveries {
         self.deliveries.values().filter(|held| held.stored).count()
     }
 
-    /// Those that are held since before `since` without a pending row. They count as stored from here on.
+    /// Takes those that have been held since before `since` without a pending row. They count as stored from here on.
     pub(super) fn take_unstored(&mut self, since: i64) -> Vec<Place> {
         let mut taken = Vec::new();
         for held in self.deliveries.values_mut() {
@@ -168,7 +168,7 @@ impl HeldDeliveries {
         taken
     }
 
-    /// The oldest event of which a delivery has no pending row.
+    /// The oldest event with a delivery that has no pending row.
     pub(super) fn oldest_unstored_event(&self) -> Option<i64> {
         let unstored = self.deliveries.values().filter(|held| !held.stored);
         unstored.map(|held| held.place.event).min()

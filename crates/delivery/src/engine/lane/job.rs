@@ -1,10 +1,10 @@
-//! A delivery in memory, and the rows that the store gets of it.
+//! A delivery in memory, and the rows that the store gets for it.
 
 use std::sync::Arc;
 
 use hookwright_storage::{ENDING_CANCELLED, EndingRow, PendingRow, StoredEvent};
 
-/// See the module.
+/// A delivery in memory.
 #[derive(Debug)]
 pub(in super::super) struct Job {
     pub(in super::super) delivery: i64,
@@ -17,7 +17,7 @@ pub(in super::super) struct Job {
 }
 
 impl Job {
-    /// The row of this delivery when it waits in the store, with `attempts` made.
+    /// The pending row of this delivery after this many attempts.
     pub(in super::super) fn pending_row(&self, attempts: u32, due_at: i64) -> PendingRow {
         PendingRow {
             delivery_id: self.delivery,

@@ -1,16 +1,17 @@
-//! Mode of a lane: whether its deliveries are sent, wait or end. It is derived from the catalogue under the lane's lock.
+//! The mode of a lane: whether its deliveries are sent, wait or end. It is derived from the catalogue under the lane's
+//! lock.
 //!
 //! | mode | webhook | deliveries in memory |
 //! | --- | --- | --- |
 //! | sending | active, with a URL | are sent |
-//! | waiting | inactive, pulled, or on a server that sends nothing | go back to the store |
+//! | waiting | inactive, pulled, or on a server that sends nothing | are returned to the store |
 //! | gone | deleted | end |
 //! | abandoned | any: the lease was lost | are dropped, because other nodes own them; final |
 //!
-//! Every step of a lane takes the lock by [`Lane::lock`], which compares the catalogue's generation with the one that the lane
-//! has followed. A lane therefore cannot act by an older configuration than the last one that any of its steps has seen. There is
-//! no second record of the mode that could disagree. A notice that the configuration has changed is needed only to wake a lane
-//! that has nothing to do.
+//! Every step of a lane takes the lock by [`Lane::lock`], which compares the catalogue's generation with the one that
+//! the lane has applied. A lane therefore never uses an older configuration than any of its earlier steps. There is no
+//! second record of the mode that could disagree. A notice of a configuration change is needed only to wake an idle
+//! lane.
 
 use std::sync::Arc;
 
@@ -22,11 +23,11 @@ use crate::{
     sender::Connection,
 };
 
-/// See the module.
+/// The mode of a lane.
 pub(super) enum Mode {
-    /// They are sent to the webhook as it is configured now.
+    /// They are sent to the webhook with its current configuration.
     Sending(Arc<Webhook>),
-    /// They wait in the store: the webhook is inactive, its receiver fetches them, or this server sends nothing.
+    /// They wait in the store, because the webhook is inactive, its receiver pulls them, or this server sends nothing.
     Waiting,
     /// The webhook was deleted: they end.
     Gone,
@@ -43,7 +44,7 @@ impl Mode {
         }
     }
 
-    /// Whether a connection leads where deliveries are sent now.
+    /// Whether a connection leads to the current receiver.
     pub(super) fn is_served_by(&self, connection: &Connection) -> bool {
         let webhook = self.sending();
         webhook.is_some_and(|webhook| {
@@ -54,7 +55,7 @@ impl Mode {
 }
 
 impl Lane {
-    /// Locks the state and brings it in step with the catalogue: one atomic load where nothing has changed.
+    /// Locks the state and applies a changed catalogue: one atomic load if nothing has changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         let generation = self.shared.catalogue.generation();
@@ -63,13 +64,13 @@ impl Lane {
             if !matches!(state.mode, Mode::Abandoned) {
                 self.follow(&mut state);
             }
-            // The caller that made a new lane tells it that something waits.
+            // The caller that made a new lane tells it about pending deliveries.
             state.reread &= !is_new;
         }
         state
     }
 
-    /// Takes the configuration in. Deliveries that are ready stay so until the next actions, which move them on.
+    /// Applies the configuration. Ready deliveries stay ready until the next actions, which move them.
     fn follow(&self, state: &mut State) {
         let (mode, webhook) = match self.shared.catalogue.target(self.webhook.raw()) {
             Target::Active(webhook) if self.shared.hold => (Mode::Waiting, Some(webhook)),
@@ -78,7 +79,7 @@ impl Lane {
                     return;
                 }
                 state.reread = true;
-                // The new configuration may have mended the fault.
+                // The new configuration may have fixed the fault.
                 state.held_until = 0;
                 (Mode::Sending(Arc::clone(&webhook)), Some(webhook))
             }
@@ -91,7 +92,7 @@ impl Lane {
         };
         if let Some(webhook) = webhook {
             state.ordered = webhook.ordered;
-            // A rate is kept by one node alone.
+            // Only one node enforces a rate.
             state.exclusive = self.shared.several_nodes && webhook.rate.is_some();
             state.set_rate(webhook.rate);
         }
@@ -101,7 +102,7 @@ impl Lane {
 }
 
 impl State {
-    /// The next attempt may begin as long after the last one as the new rate asks for.
+    /// Delays the next attempt by the new rate's interval after the last one.
     fn set_rate(&mut self, rate: Option<f64>) {
         #[expect(
             clippy::cast_possible_truncation,

@@ -1,4 +1,5 @@
-//! A lane against a model of the store, under random interleavings of publishers, workers, refills and the operator.
+//! Tests of a lane with a model of the store, under random interleavings of publishers, workers, refills and the
+//! operator.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +14,14 @@ use super::{
     *,
 };
 
-/// The way of deliveries that a lane has handed back.
+/// The destination of deliveries that a lane has returned.
 #[derive(Clone, Copy, Debug)]
 enum Handed {
     Parked,
     Cancelled,
 }
 
-/// A lane with its surroundings: what the store holds, which workers run, what time it is.
+/// A lane with its surroundings: the content of the store, the running workers, and the time.
 pub(super) struct World {
     pub(super) lane: Arc<Lane>,
     pub(super) catalogue: Arc<Catalogue>,
@@ -28,19 +29,19 @@ pub(super) struct World {
     pub(super) turns: Arc<Turns<WakeHandle>>,
     pub(super) now: i64,
     last: i64,
-    /// Deliveries that wait in the store: when they are due, and attempts made.
+    /// Pending deliveries in the store: their due times and attempts.
     pub(super) rows: BTreeMap<i64, (i64, u32)>,
-    /// What a refill has read and not given to the lane yet.
+    /// The deliveries that a refill has read and not given to the lane yet.
     pub(super) reading: Option<Read>,
-    /// Committed events whose hand-off is still to come.
+    /// Committed events that have not been handed off yet.
     pub(super) committed: Vec<Job>,
     pub(super) working: Vec<Job>,
-    /// Deliveries that the lane has handed back, on their way to the committer.
+    /// Deliveries that the lane has returned, and that the committer has not recorded yet.
     recording: Vec<(Job, Handed)>,
     wakes: BTreeSet<i64>,
     pub(super) delivered: BTreeSet<i64>,
     cancelled: BTreeSet<i64>,
-    /// The catalogue has changed, and the lane has not been told.
+    /// The catalogue has changed, and the lane was not notified.
     untold: bool,
 }
 
@@ -127,7 +128,7 @@ impl World {
         }
     }
 
-    /// The next delivery for a worker, which goes where the catalogue leads at this moment.
+    /// The next delivery for a worker, which is sent by the current catalogue.
     fn next(&mut self, first: bool) -> Option<Job> {
         let (job, webhook) = self.lane.next(first, self.now)?;
         let current = Arc::clone(&self.catalogue.current().webhooks[&7]);
@@ -150,7 +151,7 @@ impl World {
         self.act(actions);
     }
 
-    /// Reserves and commits; the hand-off comes later.
+    /// Reserves and commits. The hand-off comes later.
     pub(super) fn publish(&mut self) {
         self.last += 2;
         let place = Place {
@@ -188,7 +189,7 @@ impl World {
         }
         let job = self.working.swap_remove(index % self.working.len());
         self.lane.attempted(success, Duration::from_millis(1));
-        // Deleting a webhook removes its rows, whatever the lane knows of them.
+        // Deleting a webhook removes its rows, whatever the lane knows about them.
         if !self.is_gone() {
             assert_eq!(
                 self.lane.is_stored(job.delivery),
@@ -206,7 +207,7 @@ impl World {
         match self.next(false) {
             Some(next) if !self.turns.contended() => self.working.push(next),
             Some(next) => {
-                // As a worker that finds others waiting: it does this one, then leaves. Here it is done at once.
+                // A worker that finds other lanes waiting makes this attempt, then leaves. Here it happens at once.
                 self.deliver(next.delivery);
                 let actions = self.lane.settle(next.delivery, None, self.now);
                 self.act(actions);
@@ -222,7 +223,7 @@ impl World {
         assert!(self.delivered.insert(delivery), "{delivery} is delivered once");
     }
 
-    /// The committer takes one of the deliveries that the lane has handed back.
+    /// The committer takes one of the deliveries that the lane has returned.
     fn record(&mut self) {
         let Some((job, handed)) = self.recording.pop() else {
             return;
@@ -242,7 +243,7 @@ impl World {
         self.act(actions);
     }
 
-    /// The operator changes the webhook. The lane is told later.
+    /// The operator changes the webhook. The lane is notified later.
     pub(super) fn switch(&mut self, active: bool) {
         if !self.is_gone() {
             configure(&self.catalogue, Some(webhook(active)));
@@ -250,7 +251,7 @@ impl World {
         }
     }
 
-    /// The operator deletes the webhook, and with it what waits in the store. The lane is told later.
+    /// The operator deletes the webhook and its pending deliveries. The lane is notified later.
     fn delete(&mut self) {
         self.cancel_stored();
         configure(&self.catalogue, None);
@@ -263,7 +264,7 @@ impl World {
         self.act(actions);
     }
 
-    /// Every delivery is in one place, and what waits in the store alone is expected by the lane.
+    /// Checks that every delivery is in one place, and that the lane expects those that are only in the store.
     pub(super) fn check(&self) {
         self.lane.check().unwrap();
         self.turns.check(WakeHandle::key).unwrap();
@@ -281,7 +282,11 @@ impl World {
         places.dedup();
         assert_eq!(places.len(), in_memory.len(), "in two places at once: {in_memory:?}");
         let held: BTreeSet<i64> = state.held.ids().collect();
-        assert_eq!(held, places.into_iter().collect(), "held is what is in memory");
+        assert_eq!(
+            held,
+            places.into_iter().collect(),
+            "the held deliveries are those in memory"
+        );
         for delivery in (1_002..=self.last).step_by(2) {
             let ended = self.delivered.contains(&delivery) || self.cancelled.contains(&delivery);
             let row = self.rows.get(&delivery);
@@ -293,7 +298,7 @@ impl World {
             let expected = state.next_due.is_some_and(|due| due <= soon) || state.refill.is_some();
             assert!(
                 expected || !self.is_active() || self.untold || state.reread,
-                "{delivery} waits in the store, and the lane does not know"
+                "{delivery} is in the store, and the lane does not expect it"
             );
         }
     }
@@ -315,7 +320,8 @@ impl World {
         }
     }
 
-    /// Everything that was set in motion goes on until nothing moves: what then is not delivered was forgotten.
+    /// Continues everything that has begun until nothing changes any more. A delivery that is not delivered then was
+    /// forgotten.
     pub(super) fn drain(&mut self) {
         self.switch(true);
         self.tell();
@@ -333,7 +339,7 @@ impl World {
                 self.pass_time();
             }
         }
-        panic!("the lane does not come to rest");
+        panic!("the lane does not become idle");
     }
 }
 
@@ -405,7 +411,7 @@ proptest! {
         world.assert_at_rest();
     }
 
-    /// The webhook is deleted at some moment: whatever is owed ends, and the lane can be removed.
+    /// The webhook is deleted at some moment: every delivery ends, and the lane can be removed.
     #[test]
     fn every_delivery_of_a_deleted_webhook_ends(before in steps(), after in steps()) {
         let mut world = World::new();

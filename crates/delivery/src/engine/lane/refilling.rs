@@ -1,13 +1,14 @@
-//! Refills: deliveries that wait in the store come back into a lane's memory.
+//! Refills: reading pending deliveries from the store into a lane's memory.
 //!
 //! ```text
-//!  idle --(something is due, and there is room)--> reading --(refilled)--> idle
+//!  idle --(a delivery is due, and there is room)--> reading --(refilled)--> idle
 //!   |                                                                       |
 //!   +--> in the queue for a place  <--(empty, and nothing that is due fits)-+
 //! ```
 //!
-//! One refill of a lane runs at a time. What happens meanwhile is noted ([`RefillNotes`]), because its reading may or may not have
-//! seen it. A refill that finds nothing to take in blocks the lane until a delivery leaves memory, or until it has a place.
+//! One refill of a lane runs at a time. Events during a refill are noted ([`RefillNotes`]), because its query may or
+//! may not have seen them. If a refill can take in nothing, it blocks the lane until a delivery leaves memory, or until
+//! the lane has a place.
 
 use std::sync::Arc;
 
@@ -16,14 +17,14 @@ use super::{
     Job, Lane, LaneActions, Place, State,
 };
 
-/// What happens while a refill reads the store, and which its reading may or may not have seen.
+/// Events during a refill, which its query may or may not have seen.
 #[derive(Default)]
 pub(super) struct RefillNotes {
     pub(super) due: Option<i64>,
     pub(super) settled: Vec<i64>,
 }
 
-/// What to read back.
+/// The limits of a refill.
 pub(in super::super) struct RefillPlan {
     pub(in super::super) rows: usize,
     pub(in super::super) bytes: usize,
@@ -31,19 +32,19 @@ pub(in super::super) struct RefillPlan {
     pub(in super::super) first_bytes: usize,
 }
 
-/// What a refill has read.
+/// The result of a refill's query.
 #[derive(Debug, Default)]
 pub(in super::super) struct Read {
     pub(in super::super) jobs: Vec<Job>,
-    /// When the earliest row that was not read is due.
+    /// When the first row that was not read is due.
     pub(in super::super) next_due: Option<i64>,
-    /// Nothing was read, because the first delivery is larger than was planned for.
+    /// Nothing was read, because the first delivery exceeds the plan.
     pub(in super::super) too_large: bool,
 }
 
 impl Lane {
-    /// Whether to read what is due. An empty lane reads in any case: a small delivery, which it may always hold, or what there is
-    /// room for. Where that was too little, it takes a place first, or waits for one.
+    /// Whether to read due deliveries. An empty lane always reads: a small delivery, which it may always hold, or as
+    /// many as fit. If nothing fitted, it takes a place first, or waits for one.
     pub(super) fn may_refill(self: &Arc<Self>, state: &mut State) -> bool {
         if !state.held.is_empty() {
             return !state.blocked
@@ -62,7 +63,7 @@ impl Lane {
         !state.blocked
     }
 
-    /// The lane that waited for room has a place. It is given back if there is no use for it any more.
+    /// The lane that waited gets a place. The place is released if the lane does not need it any more.
     pub(in super::super) fn called_for_room(self: &Arc<Self>, place: memory::Place, now: i64) -> LaneActions {
         let mut state = self.lock();
         (state.in_room_queue, state.blocked) = (false, false);
@@ -77,7 +78,7 @@ impl Lane {
         self.actions(&mut state, now)
     }
 
-    /// How much a refill may read: rows that are held already are read again, and then left out.
+    /// The limits of the next refill. Rows that are held already are read again, and then skipped.
     pub(in super::super) fn plan_refill(&self) -> RefillPlan {
         let state = self.state.lock();
         let stored = state.held.stored();
@@ -92,14 +93,15 @@ impl Lane {
         }
     }
 
-    /// Takes in what a refill has read.
+    /// Takes in the result of a refill's query.
     pub(in super::super) fn refilled(self: &Arc<Self>, read: Read, now: i64) -> LaneActions {
         let mut state = self.lock();
         let notes = state.refill.take().unwrap_or_default();
         let (found_any, held_before) = (read.too_large || !read.jobs.is_empty(), state.held.len());
         if state.mode.sending().is_none() {
             state.room = None;
-            // Rows that are still owed are read again when the webhook is active; the others were cancelled, or are others' own.
+            // Rows that are still owed are read again when the webhook is active. The others were cancelled, or belong
+            // to other nodes.
             return self.actions(&mut state, now);
         }
         let left_out = self.take_in(&mut state, read.jobs, &notes, now);
@@ -119,7 +121,7 @@ impl Lane {
         actions
     }
 
-    /// Takes in deliveries that are not held already, as many as there is room for. Returns whether some were left out.
+    /// Takes in deliveries that are not held already, as many as fit. Returns whether some were skipped.
     fn take_in(&self, state: &mut State, jobs: Vec<Job>, notes: &RefillNotes, now: i64) -> bool {
         for mut job in jobs {
             if state.held.contains(job.delivery) || notes.settled.contains(&job.delivery) {
@@ -130,7 +132,7 @@ impl Lane {
             }
             let weight = self.shared.memory.weigh(job.event.id, job.event.payload.len(), 1);
             if !state.held.is_empty() && !self.shared.memory.has_room(weight.own) {
-                // Others have taken the room since this was planned.
+                // Other lanes have used the memory since this was planned.
                 return true;
             }
             job.event = self.shared.memory.adopt(job.event);
@@ -145,8 +147,8 @@ impl Lane {
         false
     }
 
-    /// Begins to give a part of what waits in the store away: nothing is read back until [`Lane::refilled`]. Returns the
-    /// deliveries in memory, which stay; `None` when there is nothing to give, or this is not the moment.
+    /// Begins to give away a part of the pending deliveries in the store: nothing is read until [`Lane::refilled`].
+    /// Returns the deliveries in memory, which stay; `None` if there is nothing to give, or if the lane is busy.
     pub(in super::super) fn begin_giving(&self, now: i64) -> Option<Vec<i64>> {
         let mut state = self.lock();
         let waits = state.next_due.is_some_and(|due| due <= now);

@@ -1,4 +1,4 @@
-//! A lane step by step: what it promises in single cases.
+//! Tests of a lane, step by step in single cases.
 
 use std::time::Duration;
 
@@ -37,10 +37,10 @@ fn a_deleted_webhook_leaves_nothing_behind() {
     let actions = world.lane.look(world.now);
     assert_eq!(actions.cancel.len(), 0, "nothing was handed off yet");
     let actions = world.lane.enqueue(late, world.now);
-    assert_eq!(actions.cancel.len(), 1, "a delivery that comes late ends");
+    assert_eq!(actions.cancel.len(), 1, "a late delivery ends");
     assert!(
         world.lane.note_due(world.now, world.now).cancel_stored,
-        "so does one that went to the store"
+        "so does one that was returned to the store"
     );
     assert!(!world.lane.reserve(
         Place {
@@ -78,7 +78,7 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
         attempts: 0,
         ordering_key: None,
     };
-    // The lease has not begun: the delivery waits in line.
+    // The lease has not begun, so the delivery waits in the queue.
     assert_eq!(lane.enqueue(job, SECOND).workers, 0);
     assert_eq!(lane.stalled_since(3 * SECOND), Some(SECOND));
     lease.renewed(crate::clock::boot_us(), Duration::from_secs(3600));
@@ -94,8 +94,9 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
     assert!(lane.next(false, 3 * SECOND).is_none(), "nothing begins without a lease");
 }
 
-/// A delivery that was recovered goes into the store because there is no room. Its row is durable before the lane hears of it, and a
-/// refill reads the row in between: taken in then, it would be sent from there, and once more after the news.
+/// A recovered delivery is stored as pending because memory is full. Its row is durable before the lane is notified,
+/// and a refill reads the row in between. If the lane took it in then, the delivery would be sent, and sent again after
+/// the notice.
 #[test]
 fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
     let mut world = World::new();
@@ -105,7 +106,7 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
         organization: 1,
     };
     world.lane.keep_until_settled(place, DELIVERY_BYTES + 2, world.now);
-    // Something else that is due has the lane read the store, which has the row already.
+    // Another due delivery makes the lane read the store, which contains the row already.
     world.rows.insert(2_001, (world.now, 0));
     world.rows.insert(3_001, (world.now, 0));
     let lane = Arc::clone(&world.lane);
@@ -121,7 +122,7 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
         "{:?}",
         world.working
     );
-    // Now the news: it waits in the store alone, and is read from there.
+    // Now the lane is notified: the delivery is only in the store, and is read from there.
     let actions = lane.settle(2_001, Some(world.now), world.now);
     world.act(actions);
     let read = world.reading.take().unwrap();
@@ -136,11 +137,11 @@ fn x09_a_lane_that_was_paused_and_resumed_unnoticed_goes_on() {
         world.hand_off();
     }
     assert!(!world.working.is_empty());
-    // Off and on again before anybody looks: a worker's next step sees the webhook as it is now.
+    // The webhook is paused and resumed between two steps: a worker's next step uses the current configuration.
     world.switch(false);
     world.switch(true);
     world.finish(0, true);
-    assert!(!world.working.is_empty(), "the worker goes on");
+    assert!(!world.working.is_empty(), "the worker continues");
     world.check();
     world.drain();
     assert_eq!(world.delivered.len(), 3);
@@ -172,16 +173,13 @@ fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
     let change = |rate, now: i64| {
         configure(&world.catalogue, rated(rate));
         let actions = world.lane.look(now);
-        assert!(
-            actions.refill,
-            "what waits in the store may be due by the new configuration"
-        );
+        assert!(actions.refill, "pending deliveries may be due by the new configuration");
         assert_eq!(world.lane.refilled(Read::default(), now).workers, 0);
     };
     let now = 1_000 * SECOND;
     assert_eq!(world.lane.look(now).workers, 0);
     change(Some(0.01), now);
-    // After a rest one attempt may come early.
+    // After an idle time one attempt may be early.
     assert!(begins(now) && begins(now));
     assert!(!begins(now + SECOND), "the next one has to wait for 100 seconds");
     let now = now + 2 * SECOND;

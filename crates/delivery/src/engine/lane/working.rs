@@ -1,12 +1,12 @@
-//! Workers of a lane: how many run, which delivery each gets next, and when an attempt may begin.
+//! The workers of a lane: how many run, which delivery each gets next, and when an attempt may begin.
 //!
 //! | count | meaning |
 //! | --- | --- |
 //! | `workers` | workers that have a turn |
-//! | `starting` | of those, the ones that have not asked for their first delivery yet |
+//! | `starting` | those of them that have not requested their first delivery yet |
 //!
-//! A worker gets a delivery together with the webhook to send it to, as it is configured at that moment, in one step under the
-//! lane's lock. The limit of attempts in flight ([`super::super::limit`]) shrinks while the webhook fails.
+//! In one step under the lane's lock, a worker gets a delivery and the current configuration of its webhook. The limit
+//! of attempts in flight ([`super::super::limit`]) shrinks while the webhook fails.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use super::{Job, Lane, State, admission::SOON_US};
 use crate::{catalogue::Webhook, sender::Connection};
 
 impl Lane {
-    /// Takes a turn for each delivery that could be attempted now. Without a free turn the lane waits in the queue, once. This
-    /// happens under the lane's lock, so that the lane cannot be called before it knows that it waits.
+    /// Takes a turn for each delivery that could be attempted now. If no turn is free, the lane enters the queue, once.
+    /// This happens under the lane's lock, so that the lane is not called before it has recorded that it waits.
     pub(super) fn take_turns(self: &Arc<Self>, state: &mut State) -> usize {
         let free = state.limit.get().saturating_sub(state.workers);
         let wanted = free.min(state.ready.len().saturating_sub(state.starting));
@@ -32,7 +32,8 @@ impl Lane {
         taken
     }
 
-    /// The lane's turn has come. True: start a worker, which is counted. False: there is nothing to do.
+    /// The lane gets a turn. Returns true if the caller must start a worker, which is counted already, and false if
+    /// there is nothing to do.
     pub(in super::super) fn called(&self, now: i64) -> bool {
         let mut state = self.lock();
         state.in_turn_queue = false;
@@ -47,8 +48,8 @@ impl Lane {
         useful
     }
 
-    /// The next delivery for a worker and the webhook to send it to, as it is configured at this moment; `first` if the
-    /// worker had none before. `None`: the worker must end; it is no longer counted.
+    /// The next delivery for a worker, and the current configuration of its webhook; `first` if the worker had none
+    /// before. `None` means that the worker must end; it is no longer counted.
     pub(in super::super) fn next(&self, first: bool, now: i64) -> Option<(Job, Arc<Webhook>)> {
         let mut state = self.lock();
         state.starting -= usize::from(first);
@@ -66,24 +67,24 @@ impl Lane {
         next
     }
 
-    /// Whether deliveries are sent by this configuration of the webhook.
+    /// Whether deliveries are sent with this configuration of the webhook.
     pub(in super::super) fn sends_by(&self, webhook: &Arc<Webhook>) -> bool {
         let state = self.lock();
         state.mode.sending().is_some_and(|now| Arc::ptr_eq(now, webhook))
     }
 
-    /// No attempt begins before a time, unless the webhook is configured anew.
+    /// Allows no attempt before a time, unless the webhook is reconfigured.
     pub(in super::super) fn hold_until(&self, until: i64) {
         let mut state = self.lock();
         state.held_until = state.held_until.max(until);
     }
 
-    /// A worker ends although it could go on, to give its turn to another lane.
+    /// Ends a worker that could continue, so that another lane gets its turn.
     pub(in super::super) fn leave(&self) {
         self.state.lock().workers -= 1;
     }
 
-    /// Takes the result of an attempt into account.
+    /// Records the result of an attempt.
     pub(in super::super) fn attempted(&self, success: bool, took: Duration) {
         let mut state = self.state.lock();
         let took = usize::try_from(took.as_micros()).unwrap_or(usize::MAX).min(SOON_US);
@@ -100,7 +101,7 @@ impl Lane {
         self.lock().idle.take()
     }
 
-    /// Keeps a connection for the next worker, if it leads where deliveries are sent.
+    /// Keeps a connection for the next worker, if it leads to the current receiver.
     pub(in super::super) fn keep_connection(&self, connection: Connection) {
         let mut state = self.lock();
         if state.mode.is_served_by(&connection) {
@@ -108,14 +109,14 @@ impl Lane {
         }
     }
 
-    /// Closes connections that have been idle for long. Returns whether some are left.
+    /// Closes connections that have been idle for too long. Returns whether some are left.
     pub(in super::super) fn close_idle(&self) -> bool {
         self.state.lock().idle.close_idle()
     }
 }
 
 impl State {
-    /// No attempt may begin before this time.
+    /// The time before which no attempt may begin.
     pub(super) fn begins_at(&self) -> i64 {
         self.not_before.max(self.held_until)
     }

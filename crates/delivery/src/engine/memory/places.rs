@@ -1,8 +1,8 @@
-//! Places: permits to hold a delivery that memory has no room for.
+//! Places: permits to hold a delivery that does not fit into memory.
 //!
-//! There are [`PLACES_MAX`] places, so that the excess is bounded however many lanes there are. A place counts until the lane's
-//! deliveries have left memory, or until memory as a whole has room again: then a new round begins, in which all places are
-//! free, and those of earlier rounds count no more.
+//! There are [`PLACES_MAX`] places, so that the excess is bounded for any number of lanes. A place counts until the
+//! lane's deliveries have left memory, or until memory as a whole is below its limit again. Then a new round begins, in
+//! which all places are free, and those of earlier rounds do not count any more.
 
 use std::sync::{Arc, Weak};
 
@@ -14,10 +14,10 @@ use super::{
     Memory,
 };
 
-/// How many lanes may hold a delivery for which there is no room.
+/// How many lanes may hold a delivery that does not fit.
 const PLACES_MAX: usize = 8;
 
-/// See the module.
+/// The places.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     state: Mutex<State>,
@@ -27,11 +27,11 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// How often memory had room again: places that were taken before do not count any more.
+    /// How often memory was below its limit again. Places that were taken earlier do not count any more.
     round: u64,
 }
 
-/// The right to hold a delivery for which there is no room. Dropping it calls the next lane.
+/// The permit to hold a delivery that does not fit. Dropping it calls the next lane.
 #[derive(Debug)]
 pub(in super::super) struct Place {
     memory: Weak<Memory>,
@@ -50,7 +50,7 @@ impl Drop for Place {
 }
 
 impl Places {
-    /// Checks that no more places are taken than there are.
+    /// Checks that no more places are taken than exist.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let taken = self.state.lock().taken;
         Invariant::PlacesAreBounded.check(taken <= PLACES_MAX, || {
@@ -58,7 +58,7 @@ impl Places {
         })
     }
 
-    /// Memory has room again: whatever holds a place fits now.
+    /// Memory is below its limit again, so every delivery with a place fits now.
     pub(super) fn room_returned(&self) {
         let mut state = self.state.lock();
         state.round += 1;

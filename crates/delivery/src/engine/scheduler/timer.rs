@@ -1,7 +1,7 @@
-//! Timer: when each lane next needs a look.
+//! The timer: when each lane next needs a look.
 //!
-//! One for each node. It sleeps until the earliest time, and polls nothing meanwhile. A time that comes to be earlier than the
-//! earliest wakes it.
+//! There is one per node. It sleeps until the earliest time, without polling. A new time that is earlier than the
+//! earliest one wakes it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 
 use crate::clock;
 
-/// The longest sleep: a machine that was suspended notices what is due after this time at the latest.
+/// The longest sleep: a machine that was suspended detects due deliveries after this time at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The timer of a node.
 #[derive(Default)]
 pub(super) struct Timer {
     due: Mutex<BTreeSet<(i64, i64)>>,
@@ -21,7 +21,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Has the lane of `webhook` looked at when `due_at` (by the schedule clock) has come.
+    /// Schedules a look at the lane of `webhook` for `due_at`, by the schedule clock.
     pub(super) fn at(&self, due_at: i64, webhook: i64) {
         let mut due = self.due.lock();
         let earlier = due.first().is_none_or(|first| due_at < first.0);
@@ -48,8 +48,8 @@ impl Timer {
             match first {
                 Some(first) => {
                     let sleep = Duration::from_micros((first - now).unsigned_abs()).min(SLEEP_MAX);
-                    // A shorter wait that is announced meanwhile ends this one. At the end of a sleep no lane may be due, if the
-                    // clock was set meanwhile: the caller has a look at it.
+                    // An earlier time that is added meanwhile ends this wait. After a sleep no lane may be due, if the
+                    // clock was set meanwhile, so the caller checks again.
                     if tokio::time::timeout(sleep, self.earlier.notified()).await.is_err()
                         && first > clock::schedule_us()
                     {

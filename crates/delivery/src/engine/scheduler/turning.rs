@@ -1,7 +1,7 @@
-//! Turns among workers: a worker that ends passes its turn to the lane that has waited longest.
+//! Turns of workers: a worker that ends passes its turn to the lane that has waited longest.
 //!
-//! A lane that is called and has nothing to do any more gives the turn to the next one. While the engine stops no lane is called:
-//! turns go back, and the engine waits until all of them are free.
+//! If a called lane has no work any more, it passes the turn to the next one. While the engine stops no lane is called:
+//! turns are released, and the engine waits until all of them are free.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::clock;
 
-/// How long a probe waits after sending was paused, and how long after others that failed.
+/// The delay of the first probe after sending was paused, and the longest delay after failed probes.
 const PROBE_MIN: Duration = Duration::from_millis(250);
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 impl Scheduler {
-    /// Starts a worker that has been counted by its lane and has its turn.
+    /// Starts a worker that its lane has counted, and that has its turn.
     pub(super) fn start_worker(&self, lane: &Arc<Lane>) {
         let (scheduler, lane) = (self.clone(), Arc::clone(lane));
         self.handles().workers.spawn(lane.webhook.raw(), async move {
@@ -28,7 +28,7 @@ impl Scheduler {
         });
     }
 
-    /// Gives the turn to the lane that has waited longest for one; this lane may then take or wait for another.
+    /// Passes the turn to the lane that has waited longest. This lane may then take or wait for another one.
     fn pass_turn(&self, lane: &Arc<Lane>) {
         let stopping = self.handles().stopping.has_begun();
         if let Some(next) = self.handles().turns.give() {
@@ -39,7 +39,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts a worker for a lane that was given a turn, or for the next in the queue if that one has nothing to do any more.
+    /// Starts a worker for a lane that got a turn, or for the next lane in the queue if that one has no work any more.
     fn start_next(&self, handle: WakeHandle) {
         let stopping = self.handles().stopping.has_begun();
         let mut next = Some(handle);
@@ -54,14 +54,14 @@ impl Scheduler {
         }
     }
 
-    /// Lanes that waited while the lease had ended, or sending was paused, may send again.
+    /// Lets lanes send again that waited while the lease had ended, or while sending was paused.
     pub(in super::super) fn resume_sending(&self) {
         while let Some(handle) = self.handles().turns.resume() {
             self.start_next(handle);
         }
     }
 
-    /// Lets one attempt begin from time to time while sending is paused, until the engine stops.
+    /// Allows one attempt from time to time while sending is paused, until the engine stops.
     pub(in super::super) async fn run_probes(self) {
         let faults = self.handles().turns.faults();
         loop {

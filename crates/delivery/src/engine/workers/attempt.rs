@@ -1,8 +1,8 @@
-//! One attempt of a delivery: signed, posted, and turned into the record of what came of it.
+//! One attempt of a delivery: it is signed, posted, and turned into a record of its outcome.
 //!
 //! | result | what follows |
 //! | --- | --- |
-//! | the webhook was configured anew before the request was sent | the delivery goes back to the store, and counts no attempt |
+//! | the webhook was reconfigured before the request was sent | the delivery returns to the store, and counts no attempt |
 //! | a fault of the operator's | the same, after a pause ([`super::super::faults`]) |
 //! | anything else | a verdict ([`super::verdict`]), counted for the webhook's limit, health and statistics |
 
@@ -75,7 +75,7 @@ impl Workers {
         Record::of(lane, job, change, health)
     }
 
-    /// Posts the request, if there is one. A panic within is an outcome like others.
+    /// Posts the request, if there is one. A panic inside becomes an outcome like others.
     async fn post(
         &self,
         lane: &Lane,
@@ -96,7 +96,7 @@ impl Workers {
                     is_current: &|| lane.sends_by(webhook),
                 };
                 let attempt = self.0.sender.attempt(connection, &request).instrument(span.clone());
-                // A worker that ended by a panic would never give back its turn and its delivery.
+                // A worker that panicked would never release its turn and its delivery.
                 AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
                     let delivery = DeliveryId::from_raw(job.delivery);
                     tracing::error!(webhook = %lane.webhook, %delivery, "an attempt ended by a panic: this is a bug");
@@ -111,7 +111,7 @@ impl Workers {
         }
     }
 
-    /// Counts an attempt for its webhook. Returns what to store of it for the webhook's health.
+    /// Counts an attempt for its webhook. Returns the result to store for the webhook's health.
     fn count(&self, lane: &Lane, job: &Job, report: &AttemptReport, verdict: &Verdict) -> Option<Outcome> {
         self.0.metrics.attempted(report, verdict.state);
         let success = verdict.state == DeliveryState::Delivered;
@@ -133,7 +133,7 @@ impl Workers {
         health
     }
 
-    /// An attempt failed by the operator's fault: it counts for nothing, and its delivery waits.
+    /// Handles an attempt that failed by the operator's fault: it does not count, and its delivery waits.
     fn hold_back(&self, lane: &Arc<Lane>, job: &Job, fault: OperatorFault, report: &AttemptReport) -> Record {
         self.0.metrics.held_back(report);
         let detail = report.operator_detail().or(report.error_message()).unwrap_or_default();

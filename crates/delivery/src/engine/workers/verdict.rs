@@ -1,4 +1,4 @@
-//! Verdict on an attempt: delivered, failed for good, paused, or due again, and the row that records it.
+//! The verdict on an attempt: delivered, failed permanently, paused, or due again, and the row that records it.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use hookwright_storage::{AttemptRow, DELIVERED, FAILED, GOES_ON, PAUSED, Pending
 use super::super::{health::micros, lane::Job};
 use crate::{catalogue::Webhook, clock, details, random, request::PreparedRequest, sender::AttemptReport};
 
-/// See the module.
+/// The verdict on an attempt.
 pub(super) struct Verdict {
     pub(super) state: DeliveryState,
     pub(super) class: Option<ErrorClass>,
-    /// The row that waits in the store, if the delivery does.
+    /// The pending row, if the delivery continues.
     pub(super) retry: Option<PendingRow>,
 }
 
 impl Verdict {
-    /// What follows from an attempt.
+    /// Decides the result of an attempt.
     pub(super) fn of(webhook: &Webhook, job: &Job, number: u32, report: &AttemptReport) -> Self {
         let class = report.error_class();
         let status = report.status();
@@ -45,7 +45,7 @@ impl Verdict {
             },
             None => ended(DeliveryState::Failed),
             Some(delay) => {
-                // A date is one of the receiver's clock, like that of its answer.
+                // A date is by the receiver's clock, like the date of its response.
                 let receivers_now = report.date_us().unwrap_or_else(clock::now_us);
                 let hint = parse_retry_after(status.unwrap_or(0), &report.retry_after(), receivers_now);
                 let due_at = now + micros(delay.max(hint.unwrap_or(Duration::ZERO)));
@@ -78,7 +78,7 @@ pub(super) fn attempt_row(
         duration_us: micros(report.duration),
         status: report.status().map(i32::from),
         error_class: verdict.class.map(|class| class.as_str().to_owned()),
-        // PostgreSQL's text cannot hold NUL, and one row that it refuses would hold up all others.
+        // PostgreSQL's text cannot contain NUL, and one refused row would block all others.
         error_message: report.error_message().map(|message| message.replace('\0', "")),
         delivery_state: match verdict.state {
             DeliveryState::Delivered => DELIVERED,
