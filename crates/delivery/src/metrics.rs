@@ -195,7 +195,7 @@ impl Metrics {
         self.invariants_broken.inc();
     }
 
-    pub(crate) fn mended(&self, due_times: usize) {
+    pub(crate) fn corrected(&self, due_times: usize) {
         self.due_times_mended.inc_by(due_times as u64);
     }
 

@@ -62,7 +62,7 @@ impl DueTimes {
     }
 
     /// Corrects some due times of a webhook. Returns whether some deliveries may be due now.
-    pub(super) async fn mend(&self, webhook: i64, now: i64) -> bool {
+    pub(super) async fn correct(&self, webhook: i64, now: i64) -> bool {
         let id = WebhookId::from_raw(webhook);
         let latest = LatestDue {
             first: latest_first(now),
@@ -70,9 +70,9 @@ impl DueTimes {
         };
         match self.store.mend_due(webhook, now, latest).await {
             Ok(0) => false,
-            Ok(mended) => {
-                self.metrics.mended(mended);
-                tracing::warn!(webhook = %id, deliveries = mended, "corrected due times that were later than possible");
+            Ok(corrected) => {
+                self.metrics.corrected(corrected);
+                tracing::warn!(webhook = %id, deliveries = corrected, "corrected due times that were later than possible");
                 true
             }
             Err(error) => {
@@ -83,7 +83,7 @@ impl DueTimes {
     }
 
     /// Corrects the due times of a webhook until none is impossible.
-    pub(super) async fn mend_all(&self, webhook: i64) {
-        while self.mend(webhook, clock::schedule_us()).await {}
+    pub(super) async fn correct_all(&self, webhook: i64) {
+        while self.correct(webhook, clock::schedule_us()).await {}
     }
 }

@@ -75,7 +75,7 @@ impl Refills {
         match self.store.due_beyond(discard, webhook, now, limits).await {
             Ok(mut refill) => {
                 if self.due_times.is_wrong(webhook, &refill, now) {
-                    refill.more_due |= self.due_times.mend(webhook, now).await;
+                    refill.more_due |= self.due_times.correct(webhook, now).await;
                 }
                 read_of(refill, now)
             }

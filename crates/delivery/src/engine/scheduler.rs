@@ -126,7 +126,7 @@ impl Scheduler {
     pub(super) fn look_at_stored(&self, webhook: i64, due_at: i64) {
         let Handles { due_times, lanes, .. } = self.handles();
         if due_times.is_beyond(webhook, due_at, clock::schedule_us()) {
-            self.start_mending(webhook);
+            self.start_correction(webhook);
         }
         let lane = lanes.get(webhook);
         let actions = lane.note_due(due_at, clock::schedule_us());
@@ -134,10 +134,10 @@ impl Scheduler {
     }
 
     /// Corrects due times of a webhook, and looks at the deliveries that are due then.
-    fn start_mending(&self, webhook: i64) {
+    fn start_correction(&self, webhook: i64) {
         let scheduler = self.clone();
-        self.handles().watchdog.spawn("mending", async move {
-            scheduler.handles().due_times.mend_all(webhook).await;
+        self.handles().watchdog.spawn("correction of due times", async move {
+            scheduler.handles().due_times.correct_all(webhook).await;
             scheduler.note_due_now(webhook);
         });
     }
