@@ -124,7 +124,7 @@ fn failure(error: &hyper::Error) -> Failure {
             "the receiver closed the connection before it answered",
         )
     } else {
-        (ErrorClass::InvalidResponse, "what came is no HTTP/2 response")
+        (ErrorClass::InvalidResponse, "the response is not valid HTTP/2")
     };
     let cause = std::error::Error::source(error)
         .map(|cause| format!(": {cause}"))
