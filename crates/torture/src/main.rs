@@ -54,7 +54,7 @@ enum Command {
         /// The seed of the moments, and of the lost writes
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// The server [default: hookwright beside this program]
+        /// The server (default: hookwright beside this program)
         #[arg(long)]
         server: Option<PathBuf>,
         /// Plant a bug in the server, which must be detected: ack-before-commit, early-checkpoint
@@ -79,7 +79,7 @@ enum Command {
         /// Only the steps whose names have this prefix, after the first start; repeatable
         #[arg(long = "step", value_name = "NAME")]
         steps: Vec<String>,
-        /// The server, a development build [default: hookwright beside this program]
+        /// The server, a development build (default: hookwright beside this program)
         #[arg(long)]
         server: Option<PathBuf>,
         /// The directory of the history and the report
@@ -104,7 +104,7 @@ struct Common {
     /// The seed of the faults and payloads
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The server, a development build [default: hookwright beside this program]
+    /// The server, a development build (default: hookwright beside this program)
     #[arg(long)]
     server: Option<PathBuf>,
     /// The directory of the history and the report
