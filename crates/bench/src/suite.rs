@@ -26,10 +26,10 @@ pub(crate) struct Arguments {
     /// Run only on this store.
     #[arg(long, value_enum)]
     store: Option<Store>,
-    /// How often each scenario runs; figures are medians [default: 1 if quick; if full 3, and 1 for long ones].
+    /// How often each scenario runs; figures are medians (default: 1 if quick; if full 3, and 1 for long ones).
     #[arg(long)]
     runs: Option<usize>,
-    /// The server to measure [default: hookwright beside this program].
+    /// The server to measure (default: hookwright beside this program).
     #[arg(long)]
     server: Option<PathBuf>,
     /// The directory of the report.

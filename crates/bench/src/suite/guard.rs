@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// How far a ratio may exceed the baseline, as a part of the baseline.
     #[arg(long, default_value_t = 0.15)]
     margin: f64,
-    /// The server to measure [default: hookwright beside this program].
+    /// The server to measure (default: hookwright beside this program).
     #[arg(long)]
     server: Option<PathBuf>,
 }
