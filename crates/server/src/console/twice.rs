@@ -8,12 +8,14 @@
 //! A secret that is shown once is kept in the same way for a minute, while its page shows it. A later submission is
 //! redirected to the page, which no longer shows it.
 //!
-//! The record is in a node's memory, bounded in number and time: a visitor who submits many forms evicts only their own.
+//! The record is in a node's memory, bounded in number, bytes and time. Each visitor has a share: a visitor who submits many
+//! forms evicts only their own. A form in progress is never evicted from its share. When there are too many visitors, the one
+//! idle longest is forgotten.
+//!
 //! Actions that must take effect once over all nodes have a request id ([`super::fields::Fields::request_id`]) or ask for
 //! confirmation.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,175 +27,115 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use parking_lot::Mutex;
+use moka::{future, policy::EvictionPolicy, sync};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
 
-use super::{Console, fault::Fault, fields::Fields, forms::Form, session::Asked};
+use super::{Console, fault::Fault, fields::Fields, session::Asked};
 use crate::app::{access::Actor, sessions::Session};
 
 /// Time for which a redirect is kept.
 const KEPT: Duration = Duration::from_secs(600);
 /// Time for which its cookies are kept: as long as in browsers.
 const COOKIES_KEPT: Duration = Duration::from_secs(60);
-/// Maximum number of kept forms, per token or portal link and in total; beyond it the oldest finished one is evicted. There
-/// always is one, because fewer forms can be in progress ([`super::forms`]).
-const ACTOR_MAX: usize = 128;
-const SENDINGS_MAX: usize = 4_096;
+/// Maximum number of visitors (tokens and portal links) whose redirects are kept.
+const VISITORS_MAX: u64 = 1_024;
+/// Maximum bytes of a visitor's redirects: 128 of the usual size, and fewer that set a large cookie.
+const VISITOR_BYTES_MAX: u64 = 128 * REDIRECT_BYTES as u64;
+/// What a redirect without cookies takes at most.
+const REDIRECT_BYTES: u32 = 512;
 
 /// The key of a form: visitor, contents, address and nonce.
 type Key = [u8; 32];
 
-/// The recent forms.
-#[derive(Default)]
-pub(super) struct Sendings(Mutex<Known>);
+/// The redirects of a visitor's forms.
+type Redirects = future::Cache<Key, Redirect>;
 
-#[derive(Default)]
-struct Known {
-    /// Oldest first.
-    sendings: VecDeque<Sending>,
-    begun: u64,
+/// The recent forms, by visitor.
+pub(super) struct Sendings {
+    visitors: sync::Cache<Actor, Redirects>,
+    kept: Duration,
 }
 
-struct Sending {
-    key: Key,
-    number: u64,
-    actor: Actor,
-    begun: Instant,
-    lead: watch::Receiver<Option<Lead>>,
+impl Default for Sendings {
+    fn default() -> Self {
+        Self::keeping(KEPT)
+    }
 }
 
-impl Sending {
-    fn is_done(&self) -> bool {
-        self.lead.borrow().is_some()
+impl Sendings {
+    fn keeping(kept: Duration) -> Self {
+        let visitors = sync::Cache::builder()
+            .max_capacity(VISITORS_MAX)
+            .time_to_idle(kept)
+            .eviction_policy(EvictionPolicy::lru());
+        Self {
+            visitors: visitors.build(),
+            kept,
+        }
+    }
+
+    fn of(&self, actor: Actor) -> Redirects {
+        let redirects = future::Cache::builder()
+            .max_capacity(VISITOR_BYTES_MAX)
+            .weigher(|_, redirect: &Redirect| redirect.bytes())
+            .time_to_live(self.kept)
+            .eviction_policy(EvictionPolicy::lru());
+        self.visitors.get_with(actor, || redirects.build())
     }
 }
 
 /// A form's redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Lead {
+struct Redirect {
+    begun: Instant,
     status: StatusCode,
     headers: HeaderMap,
 }
 
-impl Lead {
-    /// Without the cookies, after browsers have dropped them.
-    fn without_cookies(mut self) -> Self {
-        self.headers.remove(SET_COOKIE);
-        self
+impl Redirect {
+    /// That of a response; nothing if it leads nowhere.
+    fn of(response: &Response, begun: Instant) -> Option<Self> {
+        response.status().is_redirection().then(|| Self {
+            begun,
+            status: response.status(),
+            headers: response.headers().clone(),
+        })
     }
-}
 
-impl IntoResponse for Lead {
-    fn into_response(self) -> Response {
+    fn bytes(&self) -> u32 {
+        let headers = self.headers.iter();
+        let bytes: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+        u32::try_from(bytes).unwrap_or(u32::MAX).max(REDIRECT_BYTES)
+    }
+
+    /// The redirect as a repeated submission gets it: without the cookies, after browsers have dropped them.
+    fn again(mut self, now: Instant) -> Response {
+        if now.saturating_duration_since(self.begun) >= COOKIES_KEPT {
+            self.headers.remove(SET_COOKIE);
+        }
         (self.status, self.headers).into_response()
     }
 }
 
-/// The next step of a submission.
-enum Turn {
-    /// Process the form.
-    First(Claim),
-    /// Wait for the result.
-    Again(Earlier),
-}
-
-/// An earlier submission.
-struct Earlier {
-    lead: watch::Receiver<Option<Lead>>,
-    is_recent: bool,
-}
-
-impl Earlier {
-    /// Its redirect; nothing if it was not processed.
-    async fn led(mut self) -> Option<Lead> {
-        let lead = self.lead.wait_for(Option::is_some).await.ok()?.clone();
-        if self.is_recent {
-            lead
-        } else {
-            lead.map(Lead::without_cookies)
+/// Does the work of a form, unless it was done: then its redirect is the response. Repeated submissions wait for the first. When
+/// that led nowhere, one of them is next.
+///
+/// Callers must not drop the future, because the work could then be done once more.
+async fn done_once(redirects: &Redirects, key: Key, work: impl Future<Output = Response>) -> Response {
+    let mut work = Some(work);
+    loop {
+        let mut response = None;
+        let first = async {
+            let begun = Instant::now();
+            let own = response.insert(work.take()?.await);
+            Redirect::of(own, begun)
+        };
+        let redirect = redirects.optionally_get_with(key, first).await;
+        if let Some(response) = response {
+            return response;
         }
-    }
-}
-
-/// A form in progress. If it is dropped without a redirect, it may be submitted again.
-struct Claim {
-    sendings: Arc<Sendings>,
-    number: u64,
-    lead: watch::Sender<Option<Lead>>,
-}
-
-impl Sendings {
-    fn claim(self: &Arc<Self>, actor: Actor, key: Key, now: Instant) -> Turn {
-        let mut known = self.0.lock();
-        let age = |sending: &Sending| now.saturating_duration_since(sending.begun);
-        known
-            .sendings
-            .retain(|sending| !sending.is_done() || age(sending) < KEPT);
-        if let Some(sending) = known.sendings.iter().find(|sending| sending.key == key) {
-            return Turn::Again(Earlier {
-                lead: sending.lead.clone(),
-                is_recent: age(sending) < COOKIES_KEPT,
-            });
-        }
-        known.make_room(actor);
-        let (lead, led) = watch::channel(None);
-        let number = known.begun;
-        known.begun += 1;
-        known.sendings.push_back(Sending {
-            key,
-            number,
-            actor,
-            begun: now,
-            lead: led,
-        });
-        Turn::First(Claim {
-            sendings: Arc::clone(self),
-            number,
-            lead,
-        })
-    }
-}
-
-impl Known {
-    /// Evicts forms above an owner's share, or above the total: then of the owner with the most.
-    fn make_room(&mut self, actor: Actor) {
-        let own = self.sendings.iter().filter(|sending| sending.actor == actor).count();
-        if own >= ACTOR_MAX {
-            self.forget_oldest_of(actor);
-        }
-        if self.sendings.len() >= SENDINGS_MAX {
-            let mut counts: HashMap<Actor, usize> = HashMap::new();
-            for sending in self.sendings.iter().filter(|sending| sending.is_done()) {
-                *counts.entry(sending.actor).or_default() += 1;
-            }
-            if let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count) {
-                self.forget_oldest_of(most);
-            }
-        }
-    }
-
-    fn forget_oldest_of(&mut self, actor: Actor) {
-        let is_oldest = |sending: &Sending| sending.actor == actor && sending.is_done();
-        if let Some(at) = self.sendings.iter().position(is_oldest) {
-            self.sendings.remove(at);
-        }
-    }
-}
-
-impl Claim {
-    /// Keeps the redirect for repeated submissions.
-    fn led(self, lead: Lead) {
-        self.lead.send_replace(Some(lead));
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // Before waiting submissions are notified: each of them then finds the form free.
-        if self.lead.borrow().is_none() {
-            let mut known = self.sendings.0.lock();
-            known.sendings.retain(|sending| sending.number != self.number);
+        if let Some(redirect) = redirect {
+            return redirect.again(Instant::now());
         }
     }
 }
@@ -222,31 +164,9 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     let Some(key) = key else {
         return to_the_end(&console, form, next.run(request)).await;
     };
-    loop {
-        match console.sendings.claim(session.caller.actor(), key, Instant::now()) {
-            Turn::First(claim) => return done(&console, claim, form, request, next).await,
-            Turn::Again(earlier) => {
-                if let Some(lead) = earlier.led().await {
-                    return lead.into_response();
-                }
-            }
-        }
-    }
-}
-
-/// Processes a form, and keeps its redirect.
-async fn done(console: &Console, claim: Claim, form: Form, request: Request, next: Next) -> Response {
-    let doing = async move {
-        let response = next.run(request).await;
-        if response.status().is_redirection() {
-            claim.led(Lead {
-                status: response.status(),
-                headers: response.headers().clone(),
-            });
-        }
-        response
-    };
-    to_the_end(console, form, doing).await
+    let redirects = console.sendings.of(session.caller.actor());
+    let doing = async move { done_once(&redirects, key, next.run(request)).await };
+    to_the_end(&console, form, doing).await
 }
 
 /// Processes a form to completion, whether or not anyone waits for it; it keeps its permit until then.
@@ -278,31 +198,20 @@ fn key(session: &Session, path: &str, form: &Bytes) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::http::header::LOCATION;
     use hookwright_domain::id::TokenId;
+    use tokio::sync::Notify;
 
     use super::*;
 
-    fn lead(to: &'static str) -> Lead {
-        let headers = [(LOCATION, to.parse().unwrap())];
-        Lead {
-            status: StatusCode::SEE_OTHER,
-            headers: headers.into_iter().collect(),
-        }
+    fn leads(to: &'static str) -> Response {
+        (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
     }
 
-    fn first(turn: Turn) -> Claim {
-        match turn {
-            Turn::First(claim) => claim,
-            Turn::Again(_) => panic!("it is known"),
-        }
-    }
-
-    fn again(turn: Turn) -> Earlier {
-        match turn {
-            Turn::Again(earlier) => earlier,
-            Turn::First(_) => panic!("it is not known"),
-        }
+    fn location(response: &Response) -> Option<&str> {
+        response.headers().get(LOCATION)?.to_str().ok()
     }
 
     fn number(number: usize) -> Key {
@@ -315,85 +224,158 @@ mod tests {
         Actor::Token(TokenId::from_raw(id))
     }
 
-    #[tokio::test]
-    async fn who_sends_again_is_led_where_the_first_was() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = |at: usize, now: Instant| sendings.claim(actor(1), number(at), now);
-        let begun = first(claim(1, now));
-        let waiting = again(claim(1, now));
-        first(claim(2, now));
-        begun.led(lead("/there"));
-        assert_eq!(waiting.led().await, Some(lead("/there")));
-        let later = again(claim(1, now + KEPT - Duration::from_millis(1)));
-        assert_eq!(later.led().await, Some(lead("/there")));
-        first(claim(1, now + KEPT));
+    /// Submits a form, and returns whether it was done and where it leads.
+    async fn submit(redirects: &Redirects, at: usize, to: &'static str) -> (bool, Option<String>) {
+        let mut done = false;
+        let work = async {
+            done = true;
+            leads(to)
+        };
+        let response = done_once(redirects, number(at), work).await;
+        let location = location(&response).map(str::to_owned);
+        (done, location)
     }
 
     #[tokio::test]
-    async fn what_is_shown_once_is_led_to_for_as_long_as_it_is_shown() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = |now: Instant| sendings.claim(actor(1), number(1), now);
-        let mut shows = lead("/there");
-        shows
-            .headers
-            .insert(SET_COOKIE, "hookwright-once=sealed".parse().unwrap());
-        first(claim(now)).led(shows.clone());
-        let meanwhile = again(claim(now + COOKIES_KEPT - Duration::from_millis(1)));
-        assert_eq!(meanwhile.led().await, Some(shows));
-        let later = again(claim(now + COOKIES_KEPT));
-        assert_eq!(
-            later.led().await,
-            Some(lead("/there")),
-            "it does not take effect again, and shows nothing"
-        );
+    async fn who_sends_again_is_led_where_the_first_was() {
+        let redirects = Sendings::default().of(actor(1));
+        let (begun, go_on, done) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
+        let work = || async {
+            done.fetch_add(1, Ordering::Relaxed);
+            begun.notify_one();
+            go_on.notified().await;
+            leads("/there")
+        };
+        let first = done_once(&redirects, number(1), work());
+        let again = async {
+            begun.notified().await;
+            let again = done_once(&redirects, number(1), work());
+            let other = async {
+                assert!(submit(&redirects, 2, "/other").await.0, "another form does not wait");
+                go_on.notify_one();
+            };
+            tokio::join!(again, other).0
+        };
+        let (first, again) = tokio::join!(first, again);
+        assert_eq!((location(&first), location(&again)), (Some("/there"), Some("/there")));
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+        let later = submit(&redirects, 1, "/elsewhere").await;
+        assert_eq!(later, (false, Some("/there".to_owned())));
+    }
+
+    #[test]
+    fn what_is_shown_once_is_led_to_for_as_long_as_it_is_shown() {
+        let begun = Instant::now();
+        let mut shows = leads("/there");
+        let cookie = "hookwright-once=sealed".parse().unwrap();
+        shows.headers_mut().insert(SET_COOKIE, cookie);
+        let redirect = Redirect::of(&shows, begun).unwrap();
+        let meanwhile = redirect.clone().again(begun + COOKIES_KEPT - Duration::from_millis(1));
+        assert_eq!(meanwhile.headers(), shows.headers());
+        let later = redirect.again(begun + COOKIES_KEPT);
+        assert_eq!(location(&later), Some("/there"));
+        assert_eq!(later.headers().get(SET_COOKIE), None, "it shows nothing");
     }
 
     #[tokio::test]
     async fn what_led_nowhere_is_free_for_who_waits() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = first(sendings.claim(actor(1), number(1), now));
-        let waiting = again(sendings.claim(actor(1), number(1), now));
-        drop(claim);
-        assert_eq!(waiting.led().await, None);
-        first(sendings.claim(actor(1), number(1), now));
+        let redirects = Sendings::default().of(actor(1));
+        let (begun, go_on) = (Notify::new(), Notify::new());
+        let fails = async {
+            begun.notify_one();
+            go_on.notified().await;
+            StatusCode::UNPROCESSABLE_ENTITY.into_response()
+        };
+        let waits = async {
+            begun.notified().await;
+            let waits = submit(&redirects, 1, "/there");
+            tokio::join!(waits, async { go_on.notify_one() }).0
+        };
+        let (first, second) = tokio::join!(done_once(&redirects, number(1), fails), waits);
+        assert_eq!(first.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(second, (true, Some("/there".to_owned())));
     }
 
-    #[test]
-    fn who_sends_many_forms_forgets_their_own_that_are_done() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = |id: i64, at: usize| sendings.claim(actor(id), number(at), now);
-        first(claim(2, 0)).led(lead("/other"));
-        let under_way = first(claim(1, 1));
-        for at in 2..2 + ACTOR_MAX {
-            first(claim(1, at)).led(lead("/there"));
+    #[tokio::test]
+    async fn who_sends_many_forms_forgets_their_own_that_are_done() {
+        const MANY: usize = (VISITOR_BYTES_MAX / REDIRECT_BYTES as u64) as usize;
+        let sendings = Sendings::default();
+        let (own, other) = (sendings.of(actor(1)), sendings.of(actor(2)));
+        submit(&other, 0, "/other").await;
+        let (begun, go_on) = (Notify::new(), Notify::new());
+        let slow = async {
+            begun.notify_one();
+            go_on.notified().await;
+            leads("/slow")
+        };
+        let many = async {
+            begun.notified().await;
+            for at in 2..3 + MANY {
+                assert!(submit(&own, at, "/there").await.0);
+            }
+            own.run_pending_tasks().await;
+            assert_eq!(own.entry_count(), MANY as u64);
+            assert!(!submit(&sendings.of(actor(2)), 0, "/there").await.0);
+            assert!(!submit(&own, 2 + MANY, "/there").await.0);
+            assert!(submit(&own, 2, "/there").await.0, "the oldest is forgotten");
+            let again = submit(&own, 1, "/there");
+            tokio::join!(again, async { go_on.notify_one() }).0
+        };
+        let (_, again) = tokio::join!(done_once(&own, number(1), slow), many);
+        assert_eq!(
+            again,
+            (false, Some("/slow".to_owned())),
+            "what is in progress is not forgotten"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded_in_bytes_and_visitors() {
+        let sendings = Sendings::default();
+        let redirects = sendings.of(actor(1));
+        for at in 0..100 {
+            let large = "x".repeat(4_000).parse().unwrap();
+            let work = async {
+                let mut response = leads("/there");
+                response.headers_mut().insert(SET_COOKIE, large);
+                response
+            };
+            done_once(&redirects, number(at), work).await;
         }
-        assert_eq!(sendings.0.lock().sendings.len(), ACTOR_MAX + 1);
-        again(claim(2, 0));
-        again(claim(1, 1));
-        again(claim(1, 1 + ACTOR_MAX));
-        drop(under_way);
-        first(claim(1, 2)).led(lead("/there"));
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded_and_who_has_most_gives_way() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let claim = |id: i64, at: usize| sendings.claim(actor(id), number(at), now);
-        first(claim(0, 0)).led(lead("/alone"));
-        for at in 1..=SENDINGS_MAX + ACTOR_MAX {
-            let id = i64::try_from(at % (2 * SENDINGS_MAX / ACTOR_MAX)).unwrap();
-            first(claim(1 + id, at)).led(lead("/there"));
+        redirects.run_pending_tasks().await;
+        assert!(redirects.weighted_size() <= VISITOR_BYTES_MAX);
+        assert!(
+            (10..20).contains(&redirects.entry_count()),
+            "{}",
+            redirects.entry_count()
+        );
+        for id in 0..2 * i64::try_from(VISITORS_MAX).unwrap() {
+            sendings.of(actor(id));
         }
-        assert_eq!(sendings.0.lock().sendings.len(), SENDINGS_MAX);
-        again(claim(0, 0));
+        sendings.visitors.run_pending_tasks();
+        assert_eq!(sendings.visitors.entry_count(), VISITORS_MAX);
     }
 
-    #[test]
-    fn what_is_under_way_is_not_forgotten_with_its_time() {
-        let (sendings, now) = (Arc::new(Sendings::default()), Instant::now());
-        let slow = first(sendings.claim(actor(1), number(1), now));
-        again(sendings.claim(actor(1), number(1), now + 2 * KEPT));
-        drop(slow);
-        assert!(sendings.0.lock().sendings.is_empty());
+    #[tokio::test]
+    async fn what_is_done_is_forgotten_with_its_time_and_what_is_in_progress_is_not() {
+        let redirects = Sendings::keeping(Duration::from_millis(1)).of(actor(1));
+        let (begun, go_on) = (Notify::new(), Notify::new());
+        let slow = async {
+            begun.notify_one();
+            go_on.notified().await;
+            leads("/slow")
+        };
+        let meanwhile = async {
+            begun.notified().await;
+            submit(&redirects, 2, "/there").await;
+            while redirects.contains_key(&number(2)) {
+                tokio::task::yield_now().await;
+            }
+            assert!(submit(&redirects, 2, "/there").await.0);
+            let again = submit(&redirects, 1, "/there");
+            tokio::join!(again, async { go_on.notify_one() }).0
+        };
+        let (_, again) = tokio::join!(done_once(&redirects, number(1), slow), meanwhile);
+        assert_eq!(again, (false, Some("/slow".to_owned())));
     }
 }
