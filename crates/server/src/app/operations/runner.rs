@@ -58,7 +58,7 @@ impl Leased for Operations {
         app.operation_metrics.running.inc();
         let mut work = Work {
             stopping: app.stopping.clone(),
-            pace: Pace::default(),
+            pace: Pace::new(app.step_limits(&row)),
             told: Instant::now(),
             app,
             row,
@@ -70,34 +70,60 @@ impl Leased for Operations {
     }
 }
 
-/// Number of deliveries per step: as many as take about [`Pace::STEP`].
+/// Number of deliveries per step: as many as take about the target duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
     rows: usize,
+    limits: Limits,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { rows: Self::ROWS_MIN }
-    }
+/// The limits of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    rows_min: usize,
+    rows_max: usize,
+    /// Target duration.
+    step: Duration,
+}
+
+impl Limits {
+    /// Commits wait for the step: on SQLite, which has one writer; on PostgreSQL for the order of a webhook.
+    const BLOCKING: Self = Self {
+        rows_min: 200,
+        rows_max: 2_000,
+        step: Duration::from_millis(10),
+    };
+    /// Commits run beside the step, so its ten round trips and its sync are shared by more rows.
+    const BESIDE: Self = Self {
+        rows_min: 1_000,
+        rows_max: 5_000,
+        step: Duration::from_millis(50),
+    };
 }
 
 impl Pace {
-    const ROWS_MIN: usize = 200;
-    const ROWS_MAX: usize = 2_000;
-    /// Target duration of a step, which delays other commits.
-    const STEP: Duration = Duration::from_millis(10);
+    fn new(limits: Limits) -> Self {
+        Self {
+            rows: limits.rows_min,
+            limits,
+        }
+    }
 
     /// Adjusts to the duration of a step.
     fn took(&mut self, took: Duration) {
-        let rows = if took > Self::STEP * 2 {
+        let Limits {
+            rows_min,
+            rows_max,
+            step,
+        } = self.limits;
+        let rows = if took > step * 2 {
             self.rows / 2
-        } else if took < Self::STEP / 2 {
+        } else if took < step / 2 {
             self.rows * 2
         } else {
             self.rows
         };
-        self.rows = rows.clamp(Self::ROWS_MIN, Self::ROWS_MAX);
+        self.rows = rows.clamp(rows_min, rows_max);
     }
 }
 
@@ -219,22 +245,46 @@ impl Work {
     }
 }
 
+impl App {
+    /// The limits of an operation's steps.
+    fn step_limits(&self, row: &OperationRow) -> Limits {
+        let is_embedded = self.store.lease().is_none();
+        let holds_order = match row.kind() {
+            OperationKind::ReleaseOrder => true,
+            OperationKind::DiscardBacklog => row.webhook_id.is_some_and(|webhook| self.is_ordered(row, webhook)),
+            OperationKind::DeleteWebhook | OperationKind::DeleteOrganization => false,
+        };
+        if is_embedded || holds_order {
+            Limits::BLOCKING
+        } else {
+            Limits::BESIDE
+        }
+    }
+
+    fn is_ordered(&self, row: &OperationRow, webhook: i64) -> bool {
+        let webhook = self.registry.webhook(row.organization_id, WebhookId::from_raw(webhook));
+        webhook.is_some_and(|webhook| webhook.ordered)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn steps_grow_while_they_are_short_and_shrink_when_they_take_long() {
-        let mut pace = Pace::default();
-        for _ in 0..10 {
-            pace.took(Duration::from_millis(1));
+        for limits in [Limits::BLOCKING, Limits::BESIDE] {
+            let mut pace = Pace::new(limits);
+            for _ in 0..10 {
+                pace.took(Duration::from_millis(1));
+            }
+            assert_eq!(pace.rows, limits.rows_max);
+            pace.took(limits.step);
+            assert_eq!(pace.rows, limits.rows_max);
+            for _ in 0..10 {
+                pace.took(Duration::from_secs(1));
+            }
+            assert_eq!(pace.rows, limits.rows_min);
         }
-        assert_eq!(pace.rows, Pace::ROWS_MAX);
-        pace.took(Pace::STEP);
-        assert_eq!(pace.rows, Pace::ROWS_MAX);
-        for _ in 0..10 {
-            pace.took(Duration::from_secs(1));
-        }
-        assert_eq!(pace.rows, Pace::ROWS_MIN);
     }
 }
