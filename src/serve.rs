@@ -98,6 +98,7 @@ pub(crate) fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'st
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
         let _ = first.send(());
+        #[expect(clippy::disallowed_methods, reason = "a second signal ends the process at once")]
         process::exit(either(&mut terminate, &mut interrupt).await);
     });
     Ok(async move {

@@ -155,6 +155,7 @@ on_both_stores! {
         let events = (0..COUNT).map(numbered).collect();
         let published = client.publish_batch(events).await.unwrap();
         let expected: HashSet<String> = published.into_iter().map(|result| result.unwrap().event).collect();
+        #[expect(clippy::disallowed_methods, reason = "a test with a few events")]
         let (handled, mut handling) = tokio::sync::mpsc::unbounded_channel();
         let puller = client
             .puller(&webhook.name)

@@ -102,6 +102,7 @@ impl PublisherBuilder {
     #[must_use]
     pub fn start(self) -> Publisher {
         let window = Window::new(self.events_max, self.bytes_max);
+        #[expect(clippy::disallowed_methods, reason = "the window bounds the events in it")]
         let (commands, inbox) = mpsc::unbounded_channel();
         let worker = Worker::new(self.client, inbox, self.ack_timeout, self.give_up_after);
         tokio::spawn(worker.run());

@@ -64,6 +64,10 @@ pub async fn serve(
 }
 
 /// Ends the process even if the failed component blocks the ordinary shutdown.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, which ends a process whose shutdown did not"
+)]
 fn end_in_any_case(shutdown_timeout: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(shutdown_timeout * 2 + Duration::from_secs(5));

@@ -110,6 +110,7 @@ pub fn panic_if_planted(name: &str) {
 }
 
 /// A point at which a blocking thread can be made to take long.
+#[expect(clippy::disallowed_methods, reason = "a planted fault, on a blocking thread")]
 pub fn sleep_if_planted(name: &str, how_long: std::time::Duration) {
     if is_planted(name) {
         std::thread::sleep(how_long);

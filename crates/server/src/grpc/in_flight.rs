@@ -182,6 +182,7 @@ impl Budget {
             },
         );
         self.large.take(cost.large).await;
+        #[expect(clippy::disallowed_methods, reason = "`count` takes over the permit")]
         std::mem::forget(first);
         self.count(cost);
     }

@@ -68,6 +68,7 @@ impl Served {
     async fn start(limits: Limits) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test with a few connections")]
         let (begun, given_up) = mpsc::unbounded_channel();
         let (live, lines) = mpsc::channel(1);
         let lines = Arc::new(Mutex::new(Some(lines)));
