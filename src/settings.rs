@@ -113,8 +113,11 @@ impl Effective {
             if let Some(values) = args.given.get(setting.name) {
                 return Some((values.clone(), Origin::Flag(format!("--{}", setting.flag()))));
             }
-            if let Some(value) = environment(&setting.variable()) {
-                return Some((setting.split(&value), Origin::Environment(setting.variable())));
+            let variables = [Some(setting.variable()), setting.singular_variable()];
+            for variable in variables.into_iter().flatten() {
+                if let Some(value) = environment(&variable) {
+                    return Some((setting.split(&value), Origin::Environment(variable)));
+                }
             }
             let path = config.as_ref()?;
             from_file
@@ -127,6 +130,13 @@ impl Effective {
         let mut options = Options::new(default_data_dir(environment).unwrap_or_default());
         let mut origins = BTreeMap::new();
         for setting in SETTINGS {
+            if let Some(singular) = setting.singular_variable()
+                && environment(&singular).is_some()
+                && environment(&setting.variable()).is_some()
+            {
+                let plural = setting.variable();
+                wrong.push(format!("{plural} and {singular} are the same setting: set one of them"));
+            }
             let Some((values, origin)) = given(setting) else {
                 continue;
             };

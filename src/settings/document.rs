@@ -35,7 +35,8 @@ pub(crate) fn page() -> String {
         "# Settings\n\n\
          The settings of `hookwright serve`, generated from the same list as its `--help`. A flag (`--data-dir`) overrides an environment\n\
          variable (`HOOKWRIGHT_DATA_DIR`), which overrides the file that `--config` names (`data-dir = \"…\"`). Lists are repeated flags,\n\
-         comma-separated variables, and arrays in the file. [hookwright.toml](hookwright.toml) has every setting; `hookwright config\n\
+         comma-separated variables, and arrays in the file. The variable of a list may be singular, as its flag is, or plural:\n\
+         `HOOKWRIGHT_DENY_TARGET` or `HOOKWRIGHT_DENY_TARGETS`. [hookwright.toml](hookwright.toml) has every setting; `hookwright config\n\
          --sample` prints it. `hookwright config` prints the current settings.\n",
     );
     let mut heading = "";

@@ -67,6 +67,12 @@ impl Setting {
         format!("HOOKWRIGHT_{}", self.name.to_uppercase())
     }
 
+    /// The environment variable that is named after the flag, if that is another one.
+    pub(super) fn singular_variable(&self) -> Option<String> {
+        let singular = self.singular?;
+        Some(format!("HOOKWRIGHT_{}", singular.replace('-', "_").to_uppercase()))
+    }
+
     /// Whether it accepts several values.
     pub(super) fn is_list(&self) -> bool {
         self.shape == Shape::List

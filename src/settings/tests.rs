@@ -102,6 +102,24 @@ fn lists_come_repeated_by_commas_and_as_arrays() {
 }
 
 #[test]
+fn the_variable_of_a_list_may_be_singular_but_not_both() {
+    let singular = ("HOOKWRIGHT_DENY_TARGET", "a.internal, b.internal");
+    let plural = ("HOOKWRIGHT_DENY_TARGETS", "c.internal");
+    assert_eq!(
+        load(&[], &[singular]).unwrap().options.deny_targets,
+        ["a.internal", "b.internal"]
+    );
+    assert_eq!(load(&[], &[plural]).unwrap().options.deny_targets, ["c.internal"]);
+    let Err(error) = load(&[], &[singular, plural]) else {
+        panic!("both were accepted")
+    };
+    assert_eq!(
+        error.to_string(),
+        "HOOKWRIGHT_DENY_TARGETS and HOOKWRIGHT_DENY_TARGET are the same setting: set one of them"
+    );
+}
+
+#[test]
 fn a_switch_stands_alone_or_takes_a_value() {
     assert!(load(&["--require-https"], &[]).unwrap().options.require_https);
     let variables = [("HOOKWRIGHT_REQUIRE_HTTPS", "true")];
