@@ -165,7 +165,7 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
         return to_the_end(&console, form, next.run(request)).await;
     };
     let redirects = console.sendings.of(session.caller.actor());
-    let doing = async move { done_once(&redirects, key, next.run(request)).await };
+    let doing = Box::pin(async move { done_once(&redirects, key, next.run(request)).await });
     to_the_end(&console, form, doing).await
 }
 
