@@ -62,7 +62,7 @@ pub enum ConnectorError {
 }
 
 /// An open connection: plain or TLS.
-pub(crate) type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+pub(crate) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection with its details.
 pub(crate) struct Connected {
@@ -129,7 +129,7 @@ impl Connector {
         let _ = stream.set_nodelay(true);
         if !url.is_https() {
             return Ok(Connected {
-                stream: TokioIo::new(MaybeHttpsStream::Http(TokioIo::new(stream))),
+                stream: MaybeHttpsStream::Http(TokioIo::new(stream)),
                 remote,
                 http2: false,
             });
@@ -144,11 +144,7 @@ impl Connector {
         phases.tls_us = Some(elapsed_us(begun));
         let http2 =
             matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));
-        Ok(Connected {
-            stream: TokioIo::new(stream),
-            remote,
-            http2,
-        })
+        Ok(Connected { stream, remote, http2 })
     }
 
     /// Without authorities no receiver can be verified. That is not the receiver's fault, and no connection is needed.
@@ -263,7 +259,7 @@ async fn handshake(
     url: &PayloadUrl,
     config: Arc<ClientConfig>,
     deadline: Instant,
-) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Failure> {
+) -> Result<Stream, Failure> {
     if url.address().is_none() && ServerName::try_from(url.host()).is_err() {
         return Err(Failure::new(
             ErrorClass::TlsName,

@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use hookwright_domain::outcome::ErrorClass;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout_at},
@@ -29,7 +30,7 @@ const BODY_INLINE_MAX: usize = 16 << 10;
 
 /// A connection, and what was read from it beyond the last response.
 pub(crate) struct Http1 {
-    stream: Stream,
+    stream: TokioIo<Stream>,
     buffer: BytesMut,
     out: Vec<u8>,
 }
@@ -37,7 +38,7 @@ pub(crate) struct Http1 {
 impl Http1 {
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
-            stream,
+            stream: TokioIo::new(stream),
             buffer: BytesMut::new(),
             out: Vec::new(),
         }

@@ -30,7 +30,7 @@ impl Http2 {
             .timer(TokioTimer::new())
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .max_concurrent_reset_streams(8)
-            .handshake(hyper_util::rt::TokioIo::new(stream));
+            .handshake(stream);
         match timeout_at(deadline, handshake).await {
             Err(_) => Err(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time")),
             Ok(Err(error)) => Err(failure(&error)),
