@@ -263,7 +263,7 @@ impl App {
 
     fn is_ordered(&self, row: &OperationRow, webhook: i64) -> bool {
         let webhook = self.registry.webhook(row.organization_id, WebhookId::from_raw(webhook));
-        webhook.is_some_and(|webhook| webhook.ordered)
+        webhook.is_some_and(|webhook| webhook.row.ordered)
     }
 }
 
