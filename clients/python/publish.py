@@ -2,8 +2,8 @@
 
 usage: publish.py ORGANIZATION EVENT_TYPE JSON REQUEST_ID
 
-The request id names what happened, for example `clocking-123-created`: a repeat of the call with the same id returns the
-event that was published first, so that a call of which the outcome is unknown can simply be made again.
+The request id names the fact, for example `clocking-123-created`. A retry with the same id returns the first event, so a
+call with an unknown outcome can be retried.
 """
 
 import sys
@@ -45,7 +45,8 @@ def main():
     except grpc.RpcError as error:
         sys.exit(explain(error))
     what = "repeated" if published.repeated_request else "published"
-    print(f"{what} {published.event}, owed to {published.delivery_count} webhooks")
+    webhooks = "webhook" if published.delivery_count == 1 else "webhooks"
+    print(f"{what} {published.event}, to be sent to {published.delivery_count} {webhooks}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 usage: publish_stream.py ORGANIZATION EVENT_TYPE REQUEST_ID_PREFIX < payloads.jsonl
 
-The request id of a line is the prefix and its number, so that a run that broke off is simply run again: what was published
-already is not published twice.
+The request id of a line is the prefix and the line number, so an interrupted run can be repeated: published lines are not
+published twice.
 """
 
 import sys

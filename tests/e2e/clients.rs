@@ -87,7 +87,7 @@ async fn publishes_once(
     let published = example.succeeds(publish, environment).await;
     let event = published
         .strip_prefix("published organizations/acme/events/")
-        .and_then(|rest| rest.strip_suffix(", owed to 1 webhooks"))
+        .and_then(|rest| rest.strip_suffix(", to be sent to 1 webhook"))
         .unwrap_or_else(|| panic!("{published}"));
     receiver.line(&format!("verified clocking {event}")).await;
     let again = example.succeeds(publish, environment).await;

@@ -47,5 +47,6 @@ await run(async ([organization, eventType, json, requestId]) => {
     requestId,
   });
   const what = published.repeatedRequest ? "repeated" : "published";
-  console.log(`${what} ${published.event}, owed to ${published.deliveryCount} webhooks`);
+  const webhooks = published.deliveryCount === 1 ? "webhook" : "webhooks";
+  console.log(`${what} ${published.event}, to be sent to ${published.deliveryCount} ${webhooks}`);
 });

@@ -38,7 +38,11 @@ func main() {
 	if published.RepeatedRequest {
 		what = "repeated"
 	}
-	fmt.Printf("%s %s, owed to %d webhooks\n", what, published.Event, published.DeliveryCount)
+	webhooks := "webhooks"
+	if published.DeliveryCount == 1 {
+		webhooks = "webhook"
+	}
+	fmt.Printf("%s %s, to be sent to %d %s\n", what, published.Event, published.DeliveryCount, webhooks)
 }
 
 // publish retries temporary errors. It returns when the event is durable.
