@@ -113,6 +113,9 @@ fn tls_fix(fault: &TlsFault) -> &'static str {
         TlsFault::Name { .. } => {
             "use a host name of the certificate in --address or HOOKWRIGHT_ADDRESS, or give the server another certificate"
         }
+        TlsFault::OfAuthority => {
+            "give the server a certificate that is not an authority's: with `openssl req -x509`, add `-addext basicConstraints=critical,CA:FALSE`"
+        }
         TlsFault::NotTls => {
             "use http:// in --address or HOOKWRIGHT_ADDRESS, or set tls-certificate and tls-private-key on the server"
         }

@@ -4,7 +4,10 @@ use hookwright_client::{Client, TlsFault, v1::ListOrganizationsRequest};
 use hookwright_proto::v1::{ListAttemptsRequest, ListDeliveriesRequest};
 use hookwright_testkit::{
     Authority, Receiver, TestServer,
-    tls::{Identity, rcgen::date_time_ymd},
+    tls::{
+        Identity,
+        rcgen::{BasicConstraints, IsCa, date_time_ymd},
+    },
     until,
 };
 
@@ -71,6 +74,10 @@ async fn the_command_line_tells_each_mistake_and_its_fix() {
         params.not_after = date_time_ymd(2021, 2, 3);
     });
     let old = Tls::start(&old).await;
+    let of_authority = authority.certificate_with(&["127.0.0.1"], |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let of_authority = Tls::start(&of_authority).await;
     let plain = TestServer::builder(env!("CARGO_BIN_EXE_hookwright"))
         .start()
         .await
@@ -80,6 +87,11 @@ async fn the_command_line_tells_each_mistake_and_its_fix() {
             good.address(),
             &stranger,
             ["authority that is not trusted", "--ca-file"],
+        ),
+        (
+            of_authority.address(),
+            &authority,
+            ["that of a certificate authority", "CA:FALSE"],
         ),
         (old.address(), &authority, ["expired at 2021-02-03T00:00:00Z", "renew"]),
         (

@@ -11,7 +11,7 @@ use std::{
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, Error, OtherError};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -35,6 +35,8 @@ pub enum TlsFault {
         /// The names of the certificate.
         presented: Vec<String>,
     },
+    /// It is the certificate of an authority (`CA:TRUE`), which cannot be that of a server.
+    OfAuthority,
     /// The address begins with `https://`, and the server does not use TLS.
     NotTls,
     /// The address begins with `http://`, and the server uses TLS.
@@ -88,6 +90,9 @@ impl TlsFault {
                 expected: expected.to_str().into_owned(),
                 presented: presented.iter().map(|name| readable(name).to_owned()).collect(),
             },
+            Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) if is_of_authority(&**cause) => {
+                Self::OfAuthority
+            }
             Error::InvalidMessage(_) => Self::NotTls,
             other => Self::Other(other.to_string()),
         }
@@ -106,6 +111,9 @@ impl fmt::Display for TlsFault {
                 let presented = presented.join(", ");
                 write!(f, "the server's certificate is for {presented}, not for {expected}")
             }
+            Self::OfAuthority => f.write_str(
+                "the server's certificate is that of a certificate authority (CaUsedAsEndEntity), which cannot be a server's",
+            ),
             Self::NotTls => f.write_str("the address begins with https://, but the server does not use TLS there"),
             Self::SpeaksTls => f.write_str(SPEAKS_TLS),
             Self::MaySpeakTls => f.write_str(CLOSED),
@@ -138,6 +146,11 @@ const CLOSED: &str = "the server closed the connection before it answered: it ma
 fn date(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     prost_types::Timestamp { seconds, nanos: 0 }.to_string()
+}
+
+/// Whether the library rejected an authority's certificate that a server presented. It has no variant for this error.
+fn is_of_authority(cause: &dyn StdError) -> bool {
+    cause.to_string() == "CaUsedAsEndEntity"
 }
 
 /// The name inside the library's form, `DnsName("host")`.
