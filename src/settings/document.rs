@@ -72,6 +72,7 @@ fn value(setting: &Setting) -> String {
         (Shape::List, None) => format!("[\"{}\"]", setting.value_name),
         (Shape::Switch, Some(value)) => value.clone(),
         (Shape::Switch, None) => "false".to_owned(),
+        (Shape::One, Some(value)) if matches!(setting.value_name, "true|false" | "COUNT") => value.clone(),
         (Shape::One, Some(value)) => quoted(value),
         (Shape::One, None) => format!("\"{}\"", setting.value_name),
     }
