@@ -192,11 +192,8 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
             service.create_event_type(request).await?
         }
         EventTypesCommand::Get { event_type } => {
-            service
-                .get_event_type(GetEventTypeRequest {
-                    name: names::event_type(&event_type),
-                })
-                .await?
+            let name = names::event_type(&event_type);
+            service.get_event_type(GetEventTypeRequest { name }).await?
         }
         EventTypesCommand::Schemas { event_type, limit } => {
             schemas::list(&client, &event_type, limit).await?;
@@ -213,7 +210,11 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
                 validate_only,
                 ..update(&event_type, fields)?
             };
-            service.update_event_type(request).await?
+            let updated = service.update_event_type(request).await?;
+            if validate_only {
+                return show_validated(&client, updated.get_ref());
+            }
+            updated
         }
         EventTypesCommand::Delete { event_type } => {
             let name = names::event_type(&event_type);
@@ -224,21 +225,26 @@ pub(crate) async fn run(client: Client, command: EventTypesCommand) -> anyhow::R
             return Ok(ExitCode::SUCCESS);
         }
         EventTypesCommand::Archive { event_type } => {
-            service
-                .archive_event_type(ArchiveEventTypeRequest {
-                    name: names::event_type(&event_type),
-                })
-                .await?
+            let name = names::event_type(&event_type);
+            service.archive_event_type(ArchiveEventTypeRequest { name }).await?
         }
         EventTypesCommand::Unarchive { event_type } => {
-            service
-                .unarchive_event_type(UnarchiveEventTypeRequest {
-                    name: names::event_type(&event_type),
-                })
-                .await?
+            let name = names::event_type(&event_type);
+            service.unarchive_event_type(UnarchiveEventTypeRequest { name }).await?
         }
     };
     client.output.message("EventType", &event_type.into_inner(), show)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows an event type as an update would leave it, and that nothing was changed.
+fn show_validated(client: &Client, event_type: &EventType) -> anyhow::Result<ExitCode> {
+    client.output.message("EventType", event_type, |event_type| {
+        format!(
+            "Valid; nothing was changed. The event type would be:\n\n{}",
+            show(event_type)
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

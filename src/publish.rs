@@ -137,8 +137,8 @@ fn show(response: &PublishEventResponse) -> String {
              hookwright events explain {}",
             response.event
         ),
-        (false, 1) => format!("Published {event}, owed to 1 webhook."),
-        (false, count) => format!("Published {event}, owed to {count} webhooks."),
+        (false, 1) => format!("Published {event}, to be sent to 1 webhook."),
+        (false, count) => format!("Published {event}, to be sent to {count} webhooks."),
     };
     published + &warnings
 }

@@ -196,8 +196,18 @@ pub(crate) fn run(args: RelayArgs, root: ClientArgs) -> anyhow::Result<ExitCode>
 async fn init(args: &OutboxArgs, sql: &str, apply: bool) -> anyhow::Result<ExitCode> {
     if apply {
         let session = args.database()?.connect("hookwright relay init").await?;
+        let table = args.table();
+        let existed: bool = session
+            .query_one(&table.exists(), &[])
+            .await
+            .context("cannot look for the outbox")?
+            .get(0);
         session.run(sql).await.context("cannot create the outbox")?;
-        output::note(&format!("the outbox {} exists", args.table()));
+        output::note(&if existed {
+            format!("the outbox {table} already exists")
+        } else {
+            format!("created the outbox {table}")
+        });
     } else {
         output::print(sql.trim_end())?;
     }

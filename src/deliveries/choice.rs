@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use hookwright_proto::v1::{DeliveryState, ErrorClass};
 
 use crate::{
@@ -38,6 +41,13 @@ impl From<State> for DeliveryState {
             State::Paused => Self::Paused,
         }
     }
+}
+
+/// Parses a final state, which is what a replay selects by.
+pub(crate) fn final_state() -> impl TypedValueParser<Value = State> {
+    let finals = [State::Delivered, State::Failed, State::Cancelled];
+    let names = finals.iter().filter_map(State::to_possible_value);
+    PossibleValuesParser::new(names).try_map(|name| State::from_str(&name, false))
 }
 
 /// An error class, by its name in tables.

@@ -31,7 +31,7 @@ impl Tally {
     /// A summary in one line.
     pub(super) fn summary(&self) -> String {
         let mut text = format!(
-            "published {}, owed to webhooks {}",
+            "published {}, to be sent to webhooks {}",
             counted(self.published, "event"),
             counted(self.deliveries, "time")
         );

@@ -62,6 +62,14 @@ impl Table {
         }
     }
 
+    /// The query whether a table of this name exists.
+    pub(super) fn exists(&self) -> String {
+        format!(
+            "SELECT to_regclass('{}') IS NOT NULL",
+            self.to_string().replace('\'', "''")
+        )
+    }
+
     /// The SQL that creates the table, index and trigger if they do not exist. `notify` includes the trigger.
     pub(super) fn create(&self, notify: bool) -> String {
         let index = self.beside("_pending");

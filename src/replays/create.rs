@@ -44,8 +44,8 @@ pub(crate) struct CreateArgs {
     /// Only deliveries of events of this type; repeatable
     #[arg(long = "event-type", value_name = "TYPE", value_delimiter = ',')]
     event_types: Vec<String>,
-    /// Only deliveries in this final state: delivered, failed or cancelled; repeatable [default: failed, cancelled]
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
+    /// Only deliveries in this final state; repeatable [default: failed, cancelled]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = choice::final_state())]
     states: Vec<State>,
     /// Only deliveries whose last attempt failed with this error class, for example timeout; repeatable
     #[arg(long = "error", value_name = "CLASS", value_delimiter = ',')]

@@ -154,7 +154,7 @@ pub(super) fn rotated(name: &str, response: &RotateSigningSecretResponse) -> Str
     match &response.old_secret_expire_time {
         Some(time) => text.push_str(&format!(
             "\n\nThe old secret stays valid until {}. Until then webhook-signature carries a signature of each secret;\n\
-             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret. \n\
+             TT-Hook-Signature and TT-Hook-Signature-256 use the OLD secret.\n\
              To end the rotation earlier, run\n  {}",
             output::time(Some(time)),
             complete_rotation(name)

@@ -203,7 +203,7 @@ async fn the_readme_is_followed_from_its_quick_start_on() {
     ];
     let printed = bash(&script, directory.path(), &environment).await;
     for expected in [
-        "owed to 1 webhook.",
+        "to be sent to 1 webhook.",
         "invoice.paid",
         "\"deliveryCount\": 2",
         "CreateWebhook",

@@ -277,6 +277,10 @@ async fn what_is_wrong_with_the_outbox_is_said() {
     shop.sql.batch_execute(&text(&printed.stdout)).await.unwrap();
     let status = shop.command(&["status", "--table", "public.my events"]).await;
     assert!(text(&status.stdout).contains("waiting:  0"), "{}", text(&status.stderr));
+    for said in ["created the outbox", "already exists"] {
+        let applied = shop.command(&["init", "--apply", "--table", "public.it's"]).await;
+        assert!(text(&applied.stderr).contains(said), "{}", text(&applied.stderr));
+    }
     for bad in [
         &["--once", "status"] as &[&str],
         &["--table", "a.b.c"],

@@ -156,7 +156,7 @@ on_both_stores! {
         let retrying = installation.deliveries_until(in_state(DeliveryState::Retrying), 1).await.remove(0);
         for (name, code, reason) in [
             (ping.name, Code::FailedPrecondition, "a ping is not replayed"),
-            (retrying.name, Code::FailedPrecondition, "not final"),
+            (retrying.name, Code::FailedPrecondition, "hookwright deliveries retry"),
             (format!("{ACME}/deliveries/dlv_0000000000001"), Code::NotFound, "does not exist"),
         ] {
             let request = ReplayDeliveryRequest { name, ..ReplayDeliveryRequest::default() };

@@ -160,6 +160,8 @@ async fn schemas_have_a_history() {
     let allowed = [&update[..], &["--allow-breaking-schema"]].concat();
     let validated = shell.json(&[&allowed[..], &["--validate-only"]].concat()).await;
     assert_eq!(validated["jsonSchema"], wide);
+    let for_people = shell.text(&[&allowed[..], &["--validate-only"]].concat()).await;
+    assert!(for_people.starts_with("Valid; nothing was changed."), "{for_people}");
     let (_, unchanged) = in_every_format(&shell, &["event-types", "get", "order"]).await;
     assert_eq!(
         (&unchanged["jsonSchema"], &unchanged["schemaVersion"]),

@@ -77,7 +77,7 @@ impl App {
             );
         }
         if !record.state.is_final() {
-            let rule = "the delivery is not final; make it due now with RetryDelivery";
+            let rule = "the delivery is not final; make it due now with RetryDelivery (`hookwright deliveries retry`)";
             return refused("DELIVERY_NOT_FINAL", rule);
         }
         let webhook = WebhookId::from_raw(record.webhook_id);
