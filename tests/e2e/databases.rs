@@ -5,7 +5,7 @@ use hookwright_proto::v1::{
     DeleteOrganizationRequest, DeleteWebhookRequest, DeliveryMode, DeliveryState, ListDeliveriesRequest,
     RotateSigningSecretRequest, TokenScope, Webhook,
 };
-use hookwright_testkit::{PostgresCluster, Receiver, TestServer, until};
+use hookwright_testkit::{PostgresCluster, Receiver, TestDatabase, TestServer, until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -121,6 +121,36 @@ async fn a_primary_that_turned_read_only_answers_unavailable_to_every_change() {
     .await;
 }
 
+/// Migrates a database and creates the role of a server, as the guide describes. Returns the owner of the tables, which
+/// has no other rights, and the server's role.
+async fn roles_of_the_guide(database: &TestDatabase, admin: &tokio_postgres::Client) -> (String, String) {
+    let name = database.name();
+    let (owner, role) = (format!("owner_{name}"), format!("server_{name}"));
+    let guide = Guide::read("postgresql.md");
+    let blocks = guide.quoted("sql").into_iter();
+    let blocks = blocks.filter(|block| block.contains("hookwright_server"));
+    let [create_role, grants]: [String; 2] = blocks
+        .map(|block| block.replace("hookwright_server", &role))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    let create_owner = format!("CREATE ROLE {owner} LOGIN PASSWORD 'owner'; ALTER DATABASE {name} OWNER TO {owner}");
+    let create_role = create_role.replace("'...'", "'from-elsewhere'");
+    admin
+        .batch_execute(&format!("{create_owner}; {create_role}"))
+        .await
+        .unwrap();
+
+    let (_, host) = database.url().split_once('@').unwrap();
+    let url = format!("postgres://{owner}:owner@{host}");
+    let migrated = run(&["migrate", "--database-url", &url], &[]).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let (as_owner, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    as_owner.batch_execute(&grants).await.unwrap();
+    (owner, role)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewhere() {
     let cluster = PostgresCluster::shared().await.unwrap();
@@ -129,20 +159,7 @@ async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewh
         .await
         .unwrap();
     tokio::spawn(connection);
-    let migrated = run(&["migrate", "--database-url", database.url()], &[]).await;
-    assert!(migrated.status.success(), "{migrated:?}");
-    let role = format!("server_{}", database.name());
-    let grants = Guide::read("postgresql.md").quoted("sql")[0].replace("hookwright_server", &role);
-    let drop_role = format!("DROP OWNED BY {role}; DROP ROLE {role}");
-    admin
-        .batch_execute(&format!("DROP ROLE IF EXISTS {role}; {grants}"))
-        .await
-        .unwrap();
-    admin
-        .batch_execute(&format!("ALTER ROLE {role} PASSWORD 'from-elsewhere'"))
-        .await
-        .unwrap();
-
+    let (owner, role) = roles_of_the_guide(&database, &admin).await;
     let (_, host) = database.url().split_once('@').unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("database-url");
@@ -187,5 +204,7 @@ async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewh
         "{said}"
     );
     installation.server.terminate().await.unwrap();
-    admin.batch_execute(&drop_role).await.unwrap();
+    let drop_roles =
+        format!("REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}, {role}; DROP ROLE {owner}, {role}");
+    admin.batch_execute(&drop_roles).await.unwrap();
 }
