@@ -1,15 +1,14 @@
-//! HTTP/1.1 (RFC 9112) by hyper, as far as a webhook needs it: one POST at a time over a kept-alive connection.
+//! HTTP/1.1 (RFC 9112) with hyper, for webhooks: one POST at a time over a kept-alive connection.
 //!
-//! | module | what it adds to hyper |
+//! | module | addition to hyper |
 //! | --- | --- |
-//! | [`client`] | a connection that costs no task: the attempt polls it |
+//! | [`client`] | a connection without a task: the attempt polls it |
 //! | [`request`] | header names in the case and order of the contract |
-//! | [`tap`] | the bytes of a head, and answers of receivers that take no more |
-//! | [`salvage`] | the status of a head that hyper refuses |
+//! | [`tap`] | the bytes of a head, and responses of receivers that stopped reading |
+//! | [`salvage`] | the status of a head that hyper rejects |
 //!
-//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, what is read of a body by
-//! [`super::body`], and all of it by the attempt's deadline. A status that came in time stands, whatever the other header lines
-//! and the body hold.
+//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, the body by [`super::body`],
+//! and all of it by the attempt's deadline. A status that arrived in time counts, whatever the other header lines and the body are.
 
 mod client;
 mod no_head;
@@ -41,12 +40,12 @@ use super::{AttemptRequest, Exchange, Failure, Phases, ResponseRecord, body};
 use crate::connector::elapsed_us;
 
 const INTERIM_MAX: usize = 100;
-/// A request with a longer body is not repeated once sending it has failed: the receiver may have processed a part.
+/// A request with a longer body is not repeated after sending it has failed, because the receiver may have processed a part.
 const BODY_REPEATED_MAX: usize = 16 << 10;
 
 /// A connection over a stream.
 pub(crate) struct Http1<S: AsyncRead + AsyncWrite + Unpin> {
-    /// `None` once the connection is of no more use.
+    /// `None` once the connection cannot be used any more.
     client: Option<Client<Tap<S>>>,
     observer: Observer,
 }
@@ -85,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
             Ok(Err(error)) => {
                 phases.wait_us = Some(elapsed_us(begun));
                 let is_long = attempt.body.len() > BODY_REPEATED_MAX;
-                // Rare, and large: on the heap, so that the exchanges that go without stay small.
+                // Rare, and large: on the heap, so that the other exchanges stay small.
                 Box::pin(self.recover(error, is_long, deadline, phases)).await
             }
         }
@@ -118,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         Exchange::Response(record, reusable)
     }
 
-    /// Lets hyper forget that the receiver speaks HTTP/1.0. It would go on in that version, with other headers.
+    /// Starts a new hyper connection over the stream. The old one would continue in HTTP/1.0, with other headers.
     async fn restart(&mut self) {
         if let Some(client) = self.client.take() {
             let (stream, _) = client.into_parts();
@@ -126,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         }
     }
 
-    /// What comes of an exchange in which hyper found no response.
+    /// The result of an exchange in which hyper found no response.
     async fn recover(
         &mut self,
         error: Option<hyper::Error>,
@@ -180,7 +179,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     (record, head.headers, complete)
 }
 
-/// Whether a head says without doubt where its body ends (RFC 9112, section 6.3). hyper accepts more than that.
+/// Whether a head defines the end of its body without ambiguity (RFC 9112, section 6.3). hyper accepts more than that.
 fn is_framed_clearly(status: u16, headers: &HeaderMap) -> bool {
     if status < 200 || status == 204 || status == 304 {
         return true;

@@ -1,8 +1,8 @@
 //! hyper's client for HTTP/1.1, polled by the attempt that uses it.
 //!
-//! hyper's connection is a future that does all reading and writing. Here the same task polls it and then what waits for it: the
-//! response, or the next part of the body. Nothing else ever completes those, so they need no waker. Between attempts nobody polls
-//! the connection; the next request finds out what happened meanwhile.
+//! hyper's connection is a future that does all reading and writing. The task of the attempt polls it, and then the future that
+//! depends on it: the response, or the next part of the body. Nothing else completes those, so they need no waker. Between
+//! attempts no task polls the connection; the next request detects what happened meanwhile.
 
 use std::{
     future::poll_fn,
@@ -45,10 +45,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         })
     }
 
-    /// Sends a request and reads the head of its response. Waits only while `go_on` agrees.
+    /// Sends a request and reads the head of its response. Waits only while `go_on` returns true.
     ///
     /// # Errors
-    /// hyper's error. `None` where the connection had ended before, or `go_on` did not agree.
+    /// hyper's error. `None` if the connection had ended before, or `go_on` returned false.
     pub(super) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         ReceivedBody { client: self, incoming }
     }
 
-    /// Whether the exchange is complete, and the connection could take another request: nothing came beyond the response.
+    /// Whether the exchange is complete, and the connection can take another request: nothing arrived after the response.
     pub(super) fn is_idle(&mut self) -> bool {
         if !self.requests.is_ready() {
             let _ = poll_unwoken(|cx| {
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         !self.ended && self.requests.is_ready()
     }
 
-    /// The stream, and what was read from it beyond the last message that was understood.
+    /// The stream, and the bytes that were read from it after the last parsed message.
     pub(super) fn into_parts(self) -> (S, Bytes) {
         let parts = self.connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-/// Polls what only the connection completes. The runtime must not stop it for a turn, because nothing would wake the task again.
+/// Polls a future that only the connection completes. The runtime must not make it yield, because nothing would wake the task.
 fn poll_unwoken<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -18,19 +18,19 @@ const EOF: ErrorKind = ErrorKind::UnexpectedEof;
 /// See the module.
 #[derive(Debug, PartialEq)]
 pub(super) enum NoHead {
-    /// The connection ended before a byte came.
+    /// The connection ended before the first byte.
     Closed(String),
-    /// It ended, or broke, in the middle.
+    /// It ended, or broke, within the head.
     Broken(String),
-    /// The bytes that came are no HTTP response.
+    /// The received bytes are not an HTTP response.
     Invalid(String),
 }
 
 impl NoHead {
-    /// From hyper's error, which is `None` where the connection had ended before the request.
+    /// From hyper's error, which is `None` if the connection had ended before the request.
     ///
-    /// - `is_partial`: some of a head came.
-    /// - `is_long`: the request must not be repeated once sending it has failed.
+    /// - `is_partial`: a part of a head arrived.
+    /// - `is_long`: the request must not be repeated after sending it has failed.
     pub(super) fn of(error: Option<hyper::Error>, seen: &Seen, is_partial: bool, is_long: bool) -> Self {
         if seen.is_flooded() {
             return Self::flooded();

@@ -1,4 +1,4 @@
-//! Stream that hands out bytes once more, and then goes on with the stream that they came from. What is written goes nowhere.
+//! Stream that returns given bytes, and then those of the stream that they came from. It discards all writes.
 
 use std::{
     io::Result,
@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// See the module. hyper takes nothing for a response that came before its request was written: reading waits for that.
+/// See the module. hyper accepts no response that arrives before its request was written, so reading waits for a write.
 pub(super) struct Replay<S> {
     bytes: Bytes,
     stream: S,

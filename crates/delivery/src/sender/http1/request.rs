@@ -1,10 +1,10 @@
 //! Requests for hyper, with header names in the case and order of the contract.
 //!
 //! hyper writes names in lower case, unless the request carries an extension of a private type: the spelling of a message that hyper
-//! read. A [`Form`] gets it by having hyper read a response with the same names from memory. The extension has to be cloned for each
-//! request, and so are the headers, because filling in values costs less than looking up names.
+//! read. A [`Form`] gets this extension by making hyper read a response with the same names from memory. Each request gets a clone of
+//! the extension and of the headers, because replacing values costs less than inserting names.
 //!
-//! Forms are kept by thread. A lane and its connections stay on one thread, so that no other core counts the same references.
+//! Each thread keeps its forms. A lane and its connections stay on one thread, so no other core counts the same references.
 
 use std::{cell::RefCell, pin::pin};
 
@@ -22,7 +22,7 @@ use tokio::task::unconstrained;
 use super::{super::AttemptRequest, client::Client, replay::Replay, tap::Observer};
 use crate::request::HeaderLine;
 
-/// How many forms a thread keeps. Webhooks without headers of their own share one or two.
+/// Maximum number of forms per thread. Webhooks without custom headers share one or two.
 const FORMS_MAX: usize = 32;
 
 thread_local! {
@@ -32,21 +32,21 @@ thread_local! {
 /// The forms of a thread.
 #[derive(Default)]
 struct Forms {
-    /// The last used first.
+    /// The most recently used first.
     forms: Vec<Form>,
-    /// Where values are written.
+    /// The buffer for values.
     values: BytesMut,
 }
 
-/// All that requests with the same header names share.
+/// The common parts of requests with the same header names.
 struct Form {
-    /// The names but for `Host` and `Content-Length`, as they are sent.
+    /// The names except `Host` and `Content-Length`, as they are sent.
     names: Vec<String>,
     /// The headers, with empty values.
     headers: HeaderMap,
-    /// For each of the headers, in the order of the map, its place in a request. They differ where a name is there twice.
+    /// The position in a request of each header of the map. The two differ if a name is there twice.
     places: Vec<usize>,
-    /// How names are written that are not in lower case.
+    /// The spelling of names that are not in lower case.
     spelling: Extensions,
 }
 
@@ -96,7 +96,7 @@ impl Forms {
             None => attempt.url.authority(),
             Some(index) => attempt.headers.get(index).map_or(length, |(_, text)| text),
         });
-        // All values of a request are in one allocation, mostly that of the request before.
+        // All values of a request share one allocation, usually that of the previous request.
         self.values.reserve(texts.clone().map(str::len).sum());
         for text in texts.clone() {
             self.values.extend_from_slice(text.as_bytes());
@@ -134,7 +134,7 @@ impl Form {
     }
 }
 
-/// The extension that makes hyper write names as they are here.
+/// The extension that makes hyper write names in this spelling.
 fn spelling<'a>(names: impl Iterator<Item = &'a str>) -> Result<Extensions, RequestError> {
     let mut response = String::from("HTTP/1.1 204 No Content\r\n");
     for name in names.filter(|name| name.bytes().any(|byte| byte.is_ascii_uppercase())) {

@@ -1,10 +1,10 @@
-//! Second reading of a response's head that hyper refused. A status that came stands, whatever the other lines hold.
+//! Second reading of a response's head that hyper rejected. A status that arrived counts, whatever the other lines are.
 //!
-//! The connection is not used again, because sender and receiver may disagree on where the response ends. So this reading accepts
-//! what the first one must not:
+//! The connection is not used again, because sender and receiver may disagree about the end of the response. Therefore this reading
+//! accepts more than the first one may:
 //!
-//! - Lines that are no header field are left out. Blanks before a colon are accepted.
-//! - `HTTP/1.0` counts as `HTTP/1.1`, where `Transfer-Encoding` has a meaning.
+//! - It skips lines that are not header fields, and accepts blanks before a colon.
+//! - It reads `HTTP/1.0` as `HTTP/1.1`, in which `Transfer-Encoding` has a meaning.
 //! - A body whose length is contradictory ends where the connection does.
 
 use std::ops::Range;
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 128;
 /// A line that hides the contradiction from hyper.
 const UNTIL_CLOSE: &str = "Transfer-Encoding: identity\r\n";
 
-/// Reads a response anew: first the bytes that came already, then the stream.
+/// Reads a response again: first the bytes that arrived already, then the stream.
 pub(super) async fn read_again<S: AsyncRead + AsyncWrite + Unpin>(
     bytes: &[u8],
     mut stream: S,
@@ -58,7 +58,7 @@ pub(super) async fn read_again<S: AsyncRead + AsyncWrite + Unpin>(
     Err(Refusal::NotHttp.into())
 }
 
-/// Where the parts of a head are.
+/// The positions of the parts of a head.
 struct Head {
     status: u16,
     /// The header lines, without the empty line after them.
@@ -66,7 +66,7 @@ struct Head {
     end: usize,
 }
 
-/// Reads until a head is there that is no interim response's, and drops those before it.
+/// Reads up to the first head that is not of an interim response, and drops those before it.
 async fn read_final_head(bytes: &mut BytesMut, stream: &mut (impl AsyncRead + Unpin)) -> Result<Head, NoHead> {
     for _ in 0..=INTERIM_MAX {
         let head = read_head(bytes, stream).await?;
@@ -78,7 +78,7 @@ async fn read_final_head(bytes: &mut BytesMut, stream: &mut (impl AsyncRead + Un
     Err(NoHead::flooded())
 }
 
-/// Reads until a head is there. Each byte is searched once, in whatever pieces the head arrives.
+/// Reads until a head is complete. Each byte is searched once, however the head is divided into reads.
 async fn read_head(bytes: &mut BytesMut, stream: &mut (impl AsyncRead + Unpin)) -> Result<Head, NoHead> {
     let mut status_line = None;
     let (mut line_start, mut searched, mut lines) = (0, 0, 0);
@@ -139,12 +139,12 @@ fn status_of(line: &[u8]) -> Result<u16, NoHead> {
     Ok(status)
 }
 
-/// Header lines in which the bytes that hyper accepts nowhere are replaced by one that makes it leave out a line.
+/// Header lines in which the bytes that hyper never accepts are replaced by one that makes it skip the line.
 fn repaired(fields: &[u8]) -> Vec<u8> {
-    const LEFT_OUT: u8 = 1;
+    const SKIPPED: u8 = 1;
     let repaired = fields.iter().enumerate().map(|(at, byte)| match byte {
-        b'\r' if fields.get(at + 1) != Some(&b'\n') => LEFT_OUT,
-        0 => LEFT_OUT,
+        b'\r' if fields.get(at + 1) != Some(&b'\n') => SKIPPED,
+        0 => SKIPPED,
         byte => *byte,
     });
     repaired.collect()

@@ -1,8 +1,8 @@
-//! Stream of a connection, which keeps the bytes of a response's head and outlives a receiver that takes no more.
+//! Stream of a connection that keeps the bytes of a response's head, and reads on after the receiver has stopped reading.
 //!
-//! - hyper does not give back the bytes of a head that it refuses. The tap keeps them, so that the head can be read again.
-//! - A receiver may answer before it has read the request, and close. The tap keeps the error of a write to itself and discards
-//!   what is left of the request, so that hyper goes on and reads the answer.
+//! - hyper does not return the bytes of a head that it rejects. The tap keeps them, so that the head can be read again.
+//! - A receiver may answer before it has read the request, and close. The tap hides the error of a write and discards the
+//!   rest of the request, so that hyper continues and reads the answer.
 
 use std::{
     io::{Error, IoSlice, Result},
@@ -19,36 +19,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::INTERIM_MAX;
 
-/// How many bytes may come before a head is complete, interim responses included.
+/// Maximum bytes before a head is complete, including interim responses.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A longer buffer is not kept for the next response.
 const KEPT_CAPACITY_MAX: usize = 4 << 10;
-/// How the answer of TLS to anything else begins.
+/// The first bytes of a TLS alert.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
-/// How the status line of every version that is understood begins; a `0` or `1` follows.
+/// The beginning of the status line of each supported version; a `0` or `1` follows.
 pub(super) const VERSION: &[u8] = b"HTTP/1.";
 
-/// What came is no response that can be read.
+/// The reason why received bytes are not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("the receiver speaks TLS on this port (should its URL begin with https://?)")]
     SpeaksTls,
-    #[error("what came is no HTTP response")]
+    #[error("the response is not valid HTTP")]
     NotHttp,
     #[error("a response head of more than {HEAD_BYTES_MAX} bytes")]
     TooLong,
 }
 
-/// What was seen of the exchange in progress.
+/// Observations of the exchange in progress.
 #[derive(Default)]
 pub(super) struct Seen {
     /// Whether the head is still being read.
     in_head: bool,
-    /// The bytes that came since the request, up to the end of the head or a little further.
+    /// The bytes received since the request, up to the end of the head or a little further.
     head: Vec<u8>,
     /// The number of interim responses.
     interim: usize,
-    /// The error that sending ended with.
+    /// The error that ended sending.
     pub(super) unsent: Option<Error>,
 }
 
@@ -58,12 +58,12 @@ impl Seen {
         !self.head.is_empty()
     }
 
-    /// Whether more interim responses came than one exchange may have.
+    /// Whether there were more interim responses than one exchange may have.
     pub(super) fn is_flooded(&self) -> bool {
         self.interim > INTERIM_MAX
     }
 
-    /// Keeps bytes of a head. Refuses them as soon as they cannot become a response.
+    /// Keeps bytes of a head. Rejects them as soon as they cannot become a response.
     fn keep(&mut self, bytes: &[u8]) -> Result<()> {
         if !self.in_head {
             return Ok(());
@@ -85,7 +85,7 @@ impl Seen {
     }
 }
 
-/// The bytes from the status line on. Empty lines before it mean nothing.
+/// The bytes from the status line on. Empty lines before it are skipped.
 fn begins(head: &[u8]) -> &[u8] {
     let empty = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     &head[empty..]

@@ -31,7 +31,7 @@ enum End {
     Closed,
 }
 
-/// A receiver that sends pieces, each in a read of its own, once a request came.
+/// A receiver that sends pieces, each in a separate read, after a request arrived.
 #[derive(Clone)]
 struct Script(Arc<Mutex<State>>);
 

@@ -1,7 +1,7 @@
-//! Waker that does not answer to what its own task does.
+//! Waker that ignores wake-ups by its own task.
 //!
-//! hyper's connection wakes its task when a request is handed to it, and when a part of a body is taken. Here the same task does
-//! these things, and polls the connection next in any case. It would only be polled once more for nothing.
+//! hyper's connection wakes its task when it is given a request, and when a part of a body is taken. Here the same task does both,
+//! and then polls the connection anyway. The wake-up would only cause one more poll.
 
 use std::{
     sync::{
@@ -44,13 +44,13 @@ impl OwnWaker {
         Self { shared, waker }
     }
 
-    /// Has the task of `cx` woken from now on. Returns the context to poll with.
+    /// Wakes the task of `cx` from now on. Returns the context to poll with.
     pub(super) fn context(&self, cx: &Context<'_>) -> Context<'_> {
         self.shared.task.register(cx.waker());
         Context::from_waker(&self.waker)
     }
 
-    /// Does what must wake nobody. The caller polls afterwards.
+    /// Runs `act` without waking the task. The caller polls afterwards.
     pub(super) fn muted<T>(&self, act: impl FnOnce() -> T) -> T {
         self.shared.muted.store(true, Ordering::SeqCst);
         let result = act();

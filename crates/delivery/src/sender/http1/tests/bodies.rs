@@ -1,6 +1,6 @@
 use super::*;
 
-/// What comes of a response with these headers and this body: the body that was kept, and whether the connection can be used again.
+/// The result of a response with these headers and this body: the kept body, and whether the connection can be used again.
 async fn framed(headers: &str, body: &str) -> (String, bool) {
     let text = format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}");
     let outcome = answered([text.as_bytes()], End::Closed).await;

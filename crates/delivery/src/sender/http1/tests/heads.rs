@@ -100,7 +100,7 @@ async fn what_is_no_http_is_refused_before_its_line_ends() {
     ] {
         let pieces = text.as_bytes()[..refused_after].chunks(1);
         let outcome = answered(pieces, End::Open).await;
-        let problem = "what came is no HTTP response";
+        let problem = "the response is not valid HTTP";
         assert_eq!(
             outcome,
             Outcome::Failed(ErrorClass::InvalidResponse, problem.to_owned()),
@@ -117,8 +117,8 @@ async fn r09_problems_are_told_apart() {
             "the receiver speaks TLS on this port (should its URL begin with https://?)",
         ),
         ("HTTP/1.1 099 Low\r\n\r\n", "99 is not an HTTP status"),
-        ("HTTP/1.1 2000 Long\r\n\r\n", "what came is no HTTP response"),
-        ("HTTP/1.1  200 OK\r\n\r\n", "what came is no HTTP response"),
+        ("HTTP/1.1 2000 Long\r\n\r\n", "the response is not valid HTTP"),
+        ("HTTP/1.1  200 OK\r\n\r\n", "the response is not valid HTTP"),
         (
             "HTTP/1.1 200 OK\r\nX: y\r\n",
             "the connection ended within the response head",
