@@ -204,7 +204,9 @@ async fn a_server_runs_under_the_role_of_the_guide_with_its_password_from_elsewh
         "{said}"
     );
     installation.server.terminate().await.unwrap();
-    let drop_roles =
-        format!("REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}, {role}; DROP ROLE {owner}, {role}");
+    // Together, both roles would drop the default privileges that name both twice, which PostgreSQL refuses.
+    let drop_roles = format!(
+        "REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}; DROP OWNED BY {role}; DROP ROLE {owner}, {role}"
+    );
     admin.batch_execute(&drop_roles).await.unwrap();
 }
