@@ -1,9 +1,8 @@
 //! The sender: one attempt over one connection.
 //!
-//! hyper implements HTTP. `http1` adds the contract's spelling of header names, reads responses that hyper rejects, and needs
-//! no task per connection. `http2` is for receivers that offer it.
+//! The service has its own implementation of HTTP/1.1 (`http1`), so that receivers get header names in the contract's
+//! case, and a connection needs no separate task. HTTP/2, if a receiver offers it, uses a library (`http2`).
 
-mod body;
 mod http1;
 mod http2;
 
@@ -23,12 +22,11 @@ use hookwright_domain::{
     url::PayloadUrl,
 };
 use hookwright_storage::fault;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::{
     clock,
-    connector::{Connector, ConnectorError, ConnectorOptions, Stream, elapsed_us},
+    connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
     request::HeaderLine,
     tls::Authorities,
 };
@@ -41,6 +39,10 @@ pub use crate::{
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// The maximum idle time of a connection.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How much of a response's body is kept.
+pub(crate) const BODY_KEPT_MAX: usize = 16 << 10;
+/// How much of a response's body is read so that the connection can be used again.
+pub(crate) const BODY_READ_MAX: usize = 64 << 10;
 
 /// A connection to one receiver.
 pub struct Connection {
@@ -83,7 +85,7 @@ impl Origin {
 }
 
 enum Wire {
-    Http1(Box<http1::Http1<TokioIo<Stream>>>),
+    Http1(Box<http1::Http1>),
     Http2(http2::Http2),
 }
 
@@ -301,7 +303,7 @@ impl Sender {
         let wire = if connected.http2 {
             Wire::Http2(http2::Http2::start(connected.stream, deadline).await?)
         } else {
-            Wire::Http1(Box::new(http1::Http1::start(TokioIo::new(connected.stream)).await))
+            Wire::Http1(Box::new(http1::Http1::new(connected.stream)))
         };
         let now = Instant::now();
         Ok(Connection {

@@ -1,203 +1,184 @@
-//! HTTP/1.1 (RFC 9112) with hyper, for webhooks: one POST at a time over a kept-alive connection.
+//! HTTP/1.1 (RFC 9112) as far as a webhook needs it: one POST at a time over a kept-alive connection.
 //!
-//! | module | addition to hyper |
-//! | --- | --- |
-//! | [`client`] | a connection without a task: the attempt polls it |
-//! | [`request`] | header names in the case and order of the contract |
-//! | [`tap`] | the bytes of a head, and responses of receivers that stopped reading |
-//! | [`salvage`] | the status of a head that hyper rejects |
-//!
-//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, the body by [`super::body`],
-//! and all of it by the attempt's deadline. A status that arrived in time counts, whatever the other header lines and the body are.
+//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, what is read of a body by
+//! `BODY_READ_MAX`, and all of it by the attempt's deadline. A status that came in time stands, whatever the other header lines
+//! and the body hold.
 
-mod client;
-mod no_head;
-mod replay;
-mod request;
-mod salvage;
-mod tap;
-mod wake;
+mod body;
+mod head;
 
-use bytes::Bytes;
+use std::io::ErrorKind;
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use hookwright_domain::outcome::ErrorClass;
-use http::{
-    HeaderMap, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, client::conn::http1::Builder};
+use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout_at},
 };
 
 use self::{
-    client::Client,
-    no_head::NoHead,
-    tap::{HEAD_BYTES_MAX, Observer, Tap},
+    body::Framing,
+    head::{Head, NoHead, read_final_head},
 };
-use super::{AttemptRequest, Exchange, Failure, Phases, ResponseRecord, body};
-use crate::connector::elapsed_us;
+use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases};
+use crate::connector::{Stream, elapsed_us};
 
-const INTERIM_MAX: usize = 100;
-/// A request with a longer body is not repeated after sending it has failed, because the receiver may have processed a part.
-const BODY_REPEATED_MAX: usize = 16 << 10;
+/// A body up to this size goes out in one write with the head; a larger one is not copied.
+const BODY_INLINE_MAX: usize = 16 << 10;
 
-/// A connection over a stream.
-pub(crate) struct Http1<S: AsyncRead + AsyncWrite + Unpin> {
-    /// `None` once the connection cannot be used any more.
-    client: Option<Client<Tap<S>>>,
-    observer: Observer,
+/// A connection, and what was read from it beyond the last response.
+pub(crate) struct Http1 {
+    stream: TokioIo<Stream>,
+    buffer: BytesMut,
+    out: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
-    pub(crate) async fn start(stream: S) -> Self {
-        let observer = Observer::default();
+impl Http1 {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
-            client: start(Tap::new(stream, observer.clone())).await,
-            observer,
+            stream: TokioIo::new(stream),
+            buffer: BytesMut::new(),
+            out: Vec::new(),
         }
     }
 
     /// Sends a request and reads its response.
     pub(crate) async fn exchange(
         &mut self,
-        attempt: &AttemptRequest<'_>,
+        request: &AttemptRequest<'_>,
         deadline: Instant,
         phases: &mut Phases,
     ) -> Exchange {
+        if let Some(ended) = self.check_idle() {
+            return ended;
+        }
         let begun = Instant::now();
-        let request = match request::build(attempt, &self.observer) {
-            Ok(request) => request,
-            Err(error) => {
-                let failure = Failure::new(ErrorClass::Internal, "the request cannot be built");
-                return Exchange::Failed(failure.with_detail(error.to_string()));
+        self.write_head(request);
+        let head = match timeout_at(deadline, self.send_and_read_head(&request.body)).await {
+            Err(_) => {
+                return Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time"));
             }
+            Ok(Ok(head)) => head,
+            Ok(Err(no_head)) => return no_head.into_exchange(),
         };
-        self.observer.expect_head();
-        match timeout_at(deadline, self.send(request)).await {
-            Err(_) => not_in_time(),
-            Ok(Ok(response)) => {
-                phases.wait_us = Some(elapsed_us(begun));
-                self.finish(response, deadline, phases).await
-            }
-            Ok(Err(error)) => {
-                phases.wait_us = Some(elapsed_us(begun));
-                let is_long = attempt.body.len() > BODY_REPEATED_MAX;
-                // Rare, and large: on the heap, so that the other exchanges stay small.
-                Box::pin(self.recover(error, is_long, deadline, phases)).await
-            }
-        }
-    }
-
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Option<hyper::Error>> {
-        match &mut self.client {
-            Some(client) => client.send(request, || !self.observer.is_flooded()).await,
-            None => Err(None),
-        }
-    }
-
-    /// Reads the body, and decides whether the connection can be used again.
-    async fn finish(&mut self, response: Response<Incoming>, deadline: Instant, phases: &mut Phases) -> Exchange {
-        let Some(client) = &mut self.client else {
-            return NoHead::closed().into_exchange();
-        };
-        if self.observer.is_flooded() {
-            return NoHead::flooded().into_exchange();
-        }
-        let is_sent = self.observer.has_head();
-        let version = response.version();
-        let (record, headers, complete) = read(client, response, deadline, phases).await;
-        let trusted = is_sent && complete && record.status != 101 && is_framed_clearly(record.status, &headers);
-        drop(headers);
-        let reusable = trusted && client.is_idle();
-        if reusable && version == Version::HTTP_10 {
-            self.restart().await;
-        }
+        phases.wait_us = Some(elapsed_us(begun));
+        let Head {
+            mut record,
+            framing,
+            keep_alive,
+        } = head;
+        let begun = Instant::now();
+        let (body, complete) = self.read_body(framing, deadline).await;
+        phases.body_us = Some(elapsed_us(begun));
+        record.truncated = body.len() > BODY_KEPT_MAX || !complete;
+        record.body = Bytes::from(body).slice(..).split_to_at_most(BODY_KEPT_MAX);
+        // What came beyond the response is no answer to anything: such a connection is not used again.
+        let reusable = keep_alive && complete && self.buffer.is_empty() && record.status != 101;
         Exchange::Response(record, reusable)
     }
 
-    /// Starts a new hyper connection over the stream. The old one would continue in HTTP/1.0, with other headers.
-    async fn restart(&mut self) {
-        if let Some(client) = self.client.take() {
-            let (stream, _) = client.into_parts();
-            self.client = start(stream).await;
-        }
-    }
-
-    /// The result of an exchange in which hyper found no response.
-    async fn recover(
-        &mut self,
-        error: Option<hyper::Error>,
-        is_long: bool,
-        deadline: Instant,
-        phases: &mut Phases,
-    ) -> Exchange {
-        let begun = Instant::now();
-        let Some((tap, unread)) = self.client.take().map(Client::into_parts) else {
-            return NoHead::closed().into_exchange();
+    /// A kept-alive connection that has ended, or on which something came unasked, is not used.
+    fn check_idle(&mut self) -> Option<Exchange> {
+        let mut byte = [0; 1];
+        let error = match self.stream.read(&mut byte).now_or_never()? {
+            Ok(0) => std::io::Error::from(ErrorKind::UnexpectedEof),
+            Ok(_) => std::io::Error::other("something came unasked"),
+            Err(error) => error,
         };
-        if !error.as_ref().is_some_and(hyper::Error::is_parse) {
-            return NoHead::of(error, &self.observer.seen(), !unread.is_empty(), is_long).into_exchange();
+        Some(Exchange::Closed(reset(&error)))
+    }
+
+    fn write_head(&mut self, request: &AttemptRequest<'_>) {
+        let out = &mut self.out;
+        out.clear();
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(request.url.path_and_query().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(request.url.authority().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in request.headers {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
-        let (stream, came) = tap.into_parts();
-        match timeout_at(deadline, salvage::read_again(&came, stream)).await {
-            Err(_) => not_in_time(),
-            Ok(Err(no_head)) => no_head.into_exchange(),
-            Ok(Ok((response, mut client))) => {
-                *phases.wait_us.get_or_insert_default() += elapsed_us(begun);
-                let (record, ..) = read(&mut client, response, deadline, phases).await;
-                Exchange::Response(record, false)
-            }
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    async fn send_and_read_head(&mut self, body: &Bytes) -> Result<Head, NoHead> {
+        if body.len() <= BODY_INLINE_MAX {
+            self.out.extend_from_slice(body);
+            let sent = write(&mut self.stream, &self.out, &[]).await;
+            return read_final_head(&mut self.stream, &mut self.buffer, sent.err()).await;
+        }
+        Box::pin(self.send_large_and_read_head(body)).await
+    }
+
+    /// A receiver may answer before it has read a large body: it is listened to meanwhile.
+    async fn send_large_and_read_head(&mut self, body: &Bytes) -> Result<Head, NoHead> {
+        let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
+        let head = read_final_head(&mut reading, &mut self.buffer, None);
+        let sent = write(&mut writing, &self.out, body);
+        tokio::pin!(head, sent);
+        tokio::select! {
+            early = &mut head => early.map(|head| Head { keep_alive: false, ..head }),
+            // Sent, or the receiver takes no more: in either case its answer counts.
+            sent = &mut sent => match (head.await, sent) {
+                (Err(NoHead::Closed(_)), Err(error)) => Err(NoHead::Broken(error)),
+                (Ok(head), Err(_)) => Ok(Head { keep_alive: false, ..head }),
+                (head, _) => head,
+            },
+        }
+    }
+
+    /// Reads a body: what came of it, and whether that was all.
+    async fn read_body(&mut self, framing: Framing, deadline: Instant) -> (Vec<u8>, bool) {
+        let mut body = Vec::new();
+        let reading = framing.read(&mut self.stream, &mut self.buffer, &mut body);
+        let complete = matches!(timeout_at(deadline, reading).await, Ok(Ok(true)));
+        (body, complete)
+    }
+}
+
+async fn write(stream: &mut (impl tokio::io::AsyncWrite + Unpin), head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    stream.write_all(head).await?;
+    stream.write_all(body).await?;
+    stream.flush().await
+}
+
+impl NoHead {
+    fn into_exchange(self) -> Exchange {
+        match self {
+            Self::Closed(error) => Exchange::Closed(reset(&error)),
+            Self::Broken(error) => Exchange::Failed(reset(&error)),
+            Self::Invalid(problem) => Exchange::Failed(Failure::new(ErrorClass::InvalidResponse, problem)),
         }
     }
 }
 
-async fn start<S: AsyncRead + AsyncWrite + Unpin>(stream: Tap<S>) -> Option<Client<Tap<S>>> {
-    // hyper opens it without sending or reading anything: that cannot fail.
-    Client::start(Builder::new().max_buf_size(HEAD_BYTES_MAX), stream)
-        .await
-        .ok()
+fn reset(error: &std::io::Error) -> Failure {
+    Failure::new(
+        ErrorClass::Reset,
+        "the receiver closed the connection before it answered",
+    )
+    .with_detail(error.to_string())
 }
 
-/// Reads a response: its record, its headers, and whether its body is complete.
-async fn read<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut Client<S>,
-    response: Response<Incoming>,
-    deadline: Instant,
-    phases: &mut Phases,
-) -> (ResponseRecord, HeaderMap, bool) {
-    let begun = Instant::now();
-    let (head, incoming) = response.into_parts();
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let mut record = ResponseRecord::head(head.status.as_u16(), headers);
-    let complete = body::read(&mut client.body(incoming), deadline, &mut record).await;
-    phases.body_us = Some(elapsed_us(begun));
-    (record, head.headers, complete)
+trait SplitToAtMost {
+    /// The first part, `max` bytes at most, without keeping the rest alive where there is much of it.
+    fn split_to_at_most(self, max: usize) -> Self;
 }
 
-/// Whether a head defines the end of its body without ambiguity (RFC 9112, section 6.3). hyper accepts more than that.
-fn is_framed_clearly(status: u16, headers: &HeaderMap) -> bool {
-    if status < 200 || status == 204 || status == 304 {
-        return true;
-    }
-    let (mut lengths, mut codings) = (
-        headers.get_all(CONTENT_LENGTH).iter(),
-        headers.get_all(TRANSFER_ENCODING).iter(),
-    );
-    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
-        (Some(length), None, None, None) => length.as_bytes().iter().all(u8::is_ascii_digit),
-        (None, None, Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        _ => false,
+impl SplitToAtMost for Bytes {
+    fn split_to_at_most(self, max: usize) -> Self {
+        if self.len() > max {
+            Self::copy_from_slice(&self[..max])
+        } else {
+            self
+        }
     }
 }
-
-fn not_in_time() -> Exchange {
-    Exchange::Failed(Failure::new(ErrorClass::Timeout, "the receiver did not answer in time"))
-}
-
-#[cfg(test)]
-mod tests;

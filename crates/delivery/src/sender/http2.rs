@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use hookwright_domain::outcome::ErrorClass;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
-use super::{AttemptRequest, Exchange, Failure, Phases, ResponseRecord, body};
+use super::{AttemptRequest, BODY_KEPT_MAX, BODY_READ_MAX, Exchange, Failure, Phases, ResponseRecord};
 use crate::connector::{Stream, elapsed_us};
 
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
@@ -94,7 +94,25 @@ async fn read(response: Response<Incoming>, deadline: Instant) -> (ResponseRecor
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let mut record = ResponseRecord::head(head.status.as_u16(), headers);
-    let complete = body::read(&mut incoming, deadline, &mut record).await;
+    let mut body = Vec::new();
+    let mut complete = false;
+    while body.len() < BODY_READ_MAX {
+        match timeout_at(deadline, incoming.frame()).await {
+            Ok(None) => {
+                complete = true;
+                break;
+            }
+            Ok(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    body.extend_from_slice(data);
+                }
+            }
+            Ok(Some(Err(_))) | Err(_) => break,
+        }
+    }
+    record.truncated = body.len() > BODY_KEPT_MAX || !complete;
+    body.truncate(BODY_KEPT_MAX);
+    record.body = Bytes::from(body);
     (record, complete)
 }
 
