@@ -66,7 +66,7 @@ pub async fn serve(
 /// Ends the process even if the failed component blocks the ordinary shutdown.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a thread of its own, which ends a process whose shutdown did not"
+    reason = "a separate thread ends a process whose shutdown does not"
 )]
 fn end_in_any_case(shutdown_timeout: Duration) {
     std::thread::spawn(move || {

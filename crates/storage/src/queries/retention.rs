@@ -62,6 +62,7 @@ pub(crate) async fn expire_stretch(
 /// The oldest event that is stored.
 pub(crate) async fn oldest_event(conn: &mut Connection) -> QueryResult<Option<i64>> {
     events::table
+        .filter(events::id.gt(0))
         .order(events::id)
         .select(events::id)
         .first(conn)

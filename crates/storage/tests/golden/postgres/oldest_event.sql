@@ -1,4 +1,5 @@
 SELECT "events"."id"
 FROM "events"
+WHERE ("events"."id" > $1)
 ORDER BY "events"."id"
-LIMIT $1
+LIMIT $2

@@ -1,5 +1,6 @@
 SELECT `events`.`id`
 FROM `events`
+WHERE (`events`.`id` > ?)
 ORDER BY `events`.`id`
 LIMIT ?
--- SCAN events
+-- SEARCH events USING INTEGER PRIMARY KEY (rowid>?)
