@@ -1,8 +1,7 @@
-//! HTTP/1.1 (RFC 9112) as far as a webhook needs it: one POST at a time over a kept-alive connection.
+//! HTTP/1.1 (RFC 9112) for webhooks: one POST at a time over a kept-alive connection.
 //!
-//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, what is read of a body by
-//! `BODY_READ_MAX`, and all of it by the attempt's deadline. A status that came in time stands, whatever the other header lines
-//! and the body hold.
+//! Everything is bounded: a response's head by 64 KiB and 128 header lines, interim responses by 100, the body by `BODY_READ_MAX`,
+//! and all of it by the attempt's deadline. A status that arrived in time counts, whatever the other header lines and the body are.
 
 mod body;
 mod head;
@@ -25,10 +24,10 @@ use self::{
 use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases};
 use crate::connector::{Stream, elapsed_us};
 
-/// A body up to this size goes out in one write with the head; a larger one is not copied.
+/// A body up to this size is sent in one write with the head. A larger one is not copied.
 const BODY_INLINE_MAX: usize = 16 << 10;
 
-/// A connection, and what was read from it beyond the last response.
+/// A connection, and the bytes read from it after the last response.
 pub(crate) struct Http1 {
     stream: TokioIo<Stream>,
     buffer: BytesMut,
@@ -74,12 +73,12 @@ impl Http1 {
         phases.body_us = Some(elapsed_us(begun));
         record.truncated = body.len() > BODY_KEPT_MAX || !complete;
         record.body = Bytes::from(body).slice(..).split_to_at_most(BODY_KEPT_MAX);
-        // What came beyond the response is no answer to anything: such a connection is not used again.
+        // Bytes after the response answer no request: such a connection is not used again.
         let reusable = keep_alive && complete && self.buffer.is_empty() && record.status != 101;
         Exchange::Response(record, reusable)
     }
 
-    /// A kept-alive connection that has ended, or on which something came unasked, is not used.
+    /// Rejects a kept-alive connection that has ended, or that received bytes without a request.
     fn check_idle(&mut self) -> Option<Exchange> {
         let mut byte = [0; 1];
         let error = match self.stream.read(&mut byte).now_or_never()? {
@@ -118,7 +117,7 @@ impl Http1 {
         Box::pin(self.send_large_and_read_head(body)).await
     }
 
-    /// A receiver may answer before it has read a large body: it is listened to meanwhile.
+    /// Reads while it sends, because a receiver may answer before it has read a large body.
     async fn send_large_and_read_head(&mut self, body: &Bytes) -> Result<Head, NoHead> {
         let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
         let head = read_final_head(&mut reading, &mut self.buffer, None);
@@ -126,7 +125,7 @@ impl Http1 {
         tokio::pin!(head, sent);
         tokio::select! {
             early = &mut head => early.map(|head| Head { keep_alive: false, ..head }),
-            // Sent, or the receiver takes no more: in either case its answer counts.
+            // The body is sent, or the receiver has stopped reading: its answer counts in both cases.
             sent = &mut sent => match (head.await, sent) {
                 (Err(NoHead::Closed(_)), Err(error)) => Err(NoHead::Broken(error)),
                 (Ok(head), Err(_)) => Ok(Head { keep_alive: false, ..head }),
@@ -135,7 +134,7 @@ impl Http1 {
         }
     }
 
-    /// Reads a body: what came of it, and whether that was all.
+    /// Reads a body. Returns the bytes, and whether they are complete.
     async fn read_body(&mut self, framing: Framing, deadline: Instant) -> (Vec<u8>, bool) {
         let mut body = Vec::new();
         let reading = framing.read(&mut self.stream, &mut self.buffer, &mut body);
@@ -169,7 +168,7 @@ fn reset(error: &std::io::Error) -> Failure {
 }
 
 trait SplitToAtMost {
-    /// The first part, `max` bytes at most, without keeping the rest alive where there is much of it.
+    /// The first part, at most `max` bytes. A long rest is not kept in memory.
     fn split_to_at_most(self, max: usize) -> Self;
 }
 

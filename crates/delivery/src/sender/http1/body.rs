@@ -8,7 +8,7 @@ use super::super::BODY_READ_MAX;
 /// Where a body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none.
+    /// There is no body.
     None,
     /// After this number of bytes.
     Length(usize),
@@ -19,7 +19,7 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// From a head, and whether its framing is so clear that the connection may be used again.
+    /// The framing of a head, and whether it is unambiguous, so that the connection may be used again.
     pub(super) fn of(status: u16, headers: &[httparse::Header<'_>]) -> (Self, bool) {
         if status < 200 || status == 204 || status == 304 {
             return (Self::None, true);
@@ -39,12 +39,12 @@ impl Framing {
             ([length], []) => {
                 parse_length(length).map_or((Self::UntilClose, false), |length| (Self::Length(length), true))
             }
-            // Contradictions: the status counts, the body is taken as it comes, and the connection is not trusted.
+            // Contradictions: the status counts, the body is read until the end, and the connection is not used again.
             _ => (Self::UntilClose, false),
         }
     }
 
-    /// Reads into `body`. `Ok(true)` when the body is whole and nothing was left out.
+    /// Reads into `body`. Returns `Ok(true)` if the body is complete.
     pub(super) async fn read(
         self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -79,7 +79,7 @@ fn parse_length(value: &[u8]) -> Option<usize> {
     }
 }
 
-/// Moves the first bytes of the buffer to the body. The cost does not depend on what stays in the buffer.
+/// Moves the first bytes of the buffer to the body. The cost does not depend on the rest of the buffer.
 fn take(buffer: &mut BytesMut, body: &mut Vec<u8>, count: usize) {
     body.extend_from_slice(&buffer[..count]);
     buffer.advance(count);
@@ -104,7 +104,7 @@ async fn read_length(
     Ok(wanted == length)
 }
 
-/// Reads chunks until the last one and its trailers. Garbage ends the reading: the status counts all the same.
+/// Reads chunks until the last one and its trailers. Invalid chunks end the reading; the status still counts.
 async fn read_chunked(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
@@ -160,13 +160,13 @@ async fn read_trailers(
     Ok(false)
 }
 
-/// A line without its end; `None` where it is too long or the connection ends.
+/// A line without its end; `None` if it is too long or the connection ends.
 async fn read_line(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     max: usize,
 ) -> std::io::Result<Option<BytesMut>> {
-    // Bytes that were searched once are not searched again, however the line arrives.
+    // Each byte is searched once, however the line is divided into reads.
     let mut searched = 0;
     loop {
         if let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {

@@ -1,7 +1,7 @@
 //! Response heads: finds where a head ends while its bytes arrive, and reads its lines once it is complete.
 //!
-//! No byte is searched twice, in whatever pieces the head arrives. A line that is no header field does not hide the status: the
-//! line is left out, and the connection is not used again, because sender and receiver may disagree on where the response ends.
+//! Each byte is searched once, however the head is divided into reads. A line that is not a header field does not hide the status:
+//! the line is skipped, and the connection is not used again, because sender and receiver may disagree about the response's end.
 
 use std::io::ErrorKind;
 
@@ -14,10 +14,10 @@ use super::{super::ResponseRecord, body::Framing};
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
 const INTERIM_MAX: usize = 100;
-/// How the answer of TLS to anything else begins.
+/// The first bytes of a TLS alert.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 const SPEAKS_TLS: &str = "the receiver speaks TLS on this port (should its URL begin with https://?)";
-/// How the status line of every version that is understood begins; a `0` or `1` follows.
+/// The beginning of the status line of each supported version; a `0` or `1` follows.
 const VERSION: &[u8] = b"HTTP/1.";
 
 /// A response's head.
@@ -28,18 +28,18 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
 }
 
-/// Why there is no head.
+/// The reason for a missing head.
 #[derive(Debug)]
 pub(super) enum NoHead {
-    /// The connection ended before a byte came.
+    /// The connection ended before the first byte.
     Closed(std::io::Error),
-    /// It ended, or broke, in the middle.
+    /// It ended, or broke, within the head.
     Broken(std::io::Error),
-    /// What came is no HTTP.
+    /// The received bytes are not HTTP.
     Invalid(String),
 }
 
-/// Reads heads until one is final. `send_error` is what sending ended with: it counts only where no answer comes.
+/// Reads heads until one is final. `send_error` is the error that ended sending: it counts only if no answer arrives.
 pub(super) async fn read_final_head(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
@@ -85,13 +85,13 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut)
 /// The search for the end of a head: an empty line after the status line.
 #[derive(Default)]
 struct Search {
-    /// Where the current line begins.
+    /// The start of the current line.
     line_start: usize,
-    /// Up to where line ends were searched for.
+    /// The end of the bytes that were searched for line ends.
     searched: usize,
-    /// The status line, and where the next line begins.
+    /// The status line, and the start of the next line.
     status: Option<(StatusLine, usize)>,
-    /// How many bytes were searched in all.
+    /// The number of bytes searched.
     #[cfg(test)]
     work: usize,
 }
@@ -107,12 +107,12 @@ struct Found {
 struct StatusLine {
     status: u16,
     minor_version: u8,
-    /// Whether the reason holds nothing but text.
+    /// Whether the reason contains only text.
     well_formed: bool,
 }
 
 impl Search {
-    /// Goes on with what arrived since the last call. `buffer` must begin with what it held then.
+    /// Searches the bytes that arrived since the last call. `buffer` must begin with those of that call.
     fn advance(&mut self, buffer: &[u8]) -> Result<Option<Found>, NoHead> {
         while let Some(length) = self.next_line_end(buffer) {
             let end = self.searched + length;
@@ -127,7 +127,7 @@ impl Search {
                         end,
                     }));
                 }
-                // Empty lines before a status line mean nothing.
+                // Empty lines before a status line are skipped.
                 None if !line.is_empty() => self.status = Some((StatusLine::parse(line)?, end)),
                 _ => {}
             }
@@ -144,7 +144,7 @@ impl Search {
         Ok(None)
     }
 
-    /// How many bytes after `searched` the current line ends, its end included.
+    /// The number of bytes from `searched` to the end of the current line, inclusive.
     fn next_line_end(&mut self, buffer: &[u8]) -> Option<usize> {
         let unsearched = &buffer[self.searched..];
         let length = unsearched.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -156,7 +156,7 @@ impl Search {
     }
 }
 
-/// Refuses the beginning of a line that cannot become a status line, without waiting for the rest of it.
+/// Rejects the beginning of a line that cannot become a status line, without waiting for the rest.
 fn check_beginning(line: &[u8]) -> Result<(), NoHead> {
     let compared = line.len().min(VERSION.len());
     if line[..compared] == VERSION[..compared] || line == b"\r" {
@@ -176,7 +176,7 @@ fn without_line_end(line: &[u8]) -> &[u8] {
 }
 
 impl StatusLine {
-    /// Reads `HTTP/1.1 200 OK`. The reason may be missing, and is not kept.
+    /// Parses a line such as `HTTP/1.1 200 OK`. The reason may be missing, and is not kept.
     fn parse(line: &[u8]) -> Result<Self, NoHead> {
         let rest = line.strip_prefix(VERSION).ok_or_else(not_http)?;
         let [version @ (b'0' | b'1'), b' ', code @ ..] = rest else {
@@ -198,7 +198,7 @@ impl StatusLine {
     }
 }
 
-/// Whether a field's value or a reason may hold a byte.
+/// Whether a field's value or a reason may contain a byte.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -214,7 +214,7 @@ impl Found {
             Err(httparse::Error::TooManyHeaders) => return Err(too_many()),
             _ => {}
         }
-        // For the framing, a field counts also with a blank before its colon.
+        // For the framing, a field with a blank before its colon counts, too.
         let count = read_tolerantly(fields, &mut headers, Blanks::Accepted)?;
         let framing = Framing::of(self.status.status, &headers[..count]);
         let count = read_tolerantly(fields, &mut headers, Blanks::Refused)?;
@@ -251,14 +251,14 @@ fn too_many() -> NoHead {
     NoHead::Invalid(format!("a response head of more than {HEADERS_MAX} header lines"))
 }
 
-/// Whether blanks may stand between a field's name and its colon.
+/// Whether blanks are accepted between a field's name and its colon.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blanks {
     Accepted,
     Refused,
 }
 
-/// Reads the lines that are header fields, and leaves the others out. Returns how many there are.
+/// Reads the lines that are header fields, and skips the others. Returns the number of fields.
 fn read_tolerantly<'a>(block: &'a [u8], headers: &mut [Header<'a>], blanks: Blanks) -> Result<usize, NoHead> {
     let mut count = 0;
     let lines = block.split(|byte| *byte == b'\n').map(without_line_end);
@@ -274,8 +274,8 @@ fn read_tolerantly<'a>(block: &'a [u8], headers: &mut [Header<'a>], blanks: Blan
     Ok(count)
 }
 
-/// A field: a token, a colon and text (RFC 9112, section 5). The continuation of a folded line begins with a blank, which no
-/// token does.
+/// A field: a token, a colon and text (RFC 9112, section 5). A continuation of a folded line begins with a blank, so it is not
+/// a token.
 fn read_field(line: &[u8], blanks: Blanks) -> Option<Header<'_>> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = match blanks {

@@ -32,7 +32,7 @@ impl AsyncRead for Pieces {
     }
 }
 
-/// What comes of these pieces: the head and what is left, or what is wrong.
+/// The result of reading these pieces: the head and the rest, or the error.
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Head, Vec<u8>), String> {
     let (mut stream, mut buffer) = (Pieces::of(pieces), BytesMut::new());
     let head = read_final_head(&mut stream, &mut buffer, None)
