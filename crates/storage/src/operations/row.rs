@@ -76,7 +76,7 @@ pub struct OperationRow {
     pub through: i64,
     /// Who requested it.
     pub actor: String,
-    /// One of [`OPERATION_RUNNING`], [`OPERATION_SUCCEEDED`], [`OPERATION_CANCELLED`], [`OPERATION_FAILED`].
+    /// One of [`OPERATION_RUNNING`], [`super::OPERATION_SUCCEEDED`], [`super::OPERATION_CANCELLED`], [`super::OPERATION_FAILED`].
     pub state: i32,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
@@ -92,7 +92,7 @@ pub struct OperationRow {
     pub found: i64,
     /// Deliveries that were processed.
     pub done: i64,
-    /// The total number of deliveries; `None` until they are counted, and if there are more than [`COUNTED_MAX`].
+    /// The total number of deliveries; `None` until they are counted, and if there are more than [`super::COUNTED_MAX`].
     pub total: Option<i64>,
     /// The node that works on it.
     pub node: i32,
