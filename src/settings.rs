@@ -113,8 +113,7 @@ impl Effective {
             if let Some(values) = args.given.get(setting.name) {
                 return Some((values.clone(), Origin::Flag(format!("--{}", setting.flag()))));
             }
-            let variables = [Some(setting.variable()), setting.singular_variable()];
-            for variable in variables.into_iter().flatten() {
+            for variable in setting.variables() {
                 if let Some(value) = environment(&variable) {
                     return Some((setting.split(&value), Origin::Environment(variable)));
                 }
@@ -130,12 +129,10 @@ impl Effective {
         let mut options = Options::new(default_data_dir(environment).unwrap_or_default());
         let mut origins = BTreeMap::new();
         for setting in SETTINGS {
-            if let Some(singular) = setting.singular_variable()
-                && environment(&singular).is_some()
-                && environment(&setting.variable()).is_some()
-            {
-                let plural = setting.variable();
-                wrong.push(format!("{plural} and {singular} are the same setting: set one of them"));
+            let mut set = setting.variables();
+            set.retain(|variable| environment(variable).is_some());
+            if set.len() > 1 {
+                wrong.push(format!("{} are the same setting: set one of them", set.join(" and ")));
             }
             let Some((values, origin)) = given(setting) else {
                 continue;

@@ -67,10 +67,11 @@ impl Setting {
         format!("HOOKWRIGHT_{}", self.name.to_uppercase())
     }
 
-    /// The environment variable that is named after the flag, if that is another one.
-    pub(super) fn singular_variable(&self) -> Option<String> {
-        let singular = self.singular?;
-        Some(format!("HOOKWRIGHT_{}", singular.replace('-', "_").to_uppercase()))
+    /// The environment variables that set it: by its name and, if that is another one, by its flag.
+    pub(super) fn variables(&self) -> Vec<String> {
+        let of_flag = |singular: &str| format!("HOOKWRIGHT_{}", singular.replace('-', "_").to_uppercase());
+        let of_flag = self.singular.map(of_flag);
+        [self.variable()].into_iter().chain(of_flag).collect()
     }
 
     /// Whether it accepts several values.
