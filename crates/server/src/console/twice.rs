@@ -10,12 +10,13 @@
 //!
 //! The record is in a node's memory, bounded in number, bytes and time. Each visitor has a share: a visitor who submits many
 //! forms evicts only their own. A form in progress is never evicted from its share. When there are too many visitors, the one
-//! idle longest is forgotten.
+//! idle longest is forgotten, but none with a form in progress: the permits of forms bound how many these are.
 //!
 //! Actions that must take effect once over all nodes have a request id ([`super::fields::Fields::request_id`]) or ask for
 //! confirmation.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,6 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use moka::{future, policy::EvictionPolicy, sync};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::{Console, fault::Fault, fields::Fields, session::Asked};
@@ -51,8 +53,11 @@ type Key = [u8; 32];
 type Redirects = future::Cache<Key, Redirect>;
 
 /// The recent forms, by visitor.
+#[derive(Clone)]
 pub(super) struct Sendings {
     visitors: sync::Cache<Actor, Redirects>,
+    /// The redirects of visitors with a form in progress, and the number of these forms.
+    busy: Arc<Mutex<HashMap<Actor, (usize, Redirects)>>>,
     kept: Duration,
 }
 
@@ -70,7 +75,20 @@ impl Sendings {
             .eviction_policy(EvictionPolicy::lru());
         Self {
             visitors: visitors.build(),
+            busy: Arc::default(),
             kept,
+        }
+    }
+
+    /// Begins a form of this visitor.
+    fn begin(&self, actor: Actor) -> Sending {
+        let mut busy = self.busy.lock();
+        let (forms, redirects) = busy.entry(actor).or_insert_with(|| (0, self.of(actor)));
+        *forms += 1;
+        Sending {
+            redirects: redirects.clone(),
+            actor,
+            sendings: self.clone(),
         }
     }
 
@@ -81,6 +99,32 @@ impl Sendings {
             .time_to_live(self.kept)
             .eviction_policy(EvictionPolicy::lru());
         self.visitors.get_with(actor, || redirects.build())
+    }
+
+    fn end(&self, actor: Actor) {
+        let mut busy = self.busy.lock();
+        let Some((forms, redirects)) = busy.get_mut(&actor) else {
+            return;
+        };
+        *forms -= 1;
+        if *forms == 0 {
+            // It may have been evicted in the meantime.
+            self.visitors.insert(actor, redirects.clone());
+            busy.remove(&actor);
+        }
+    }
+}
+
+/// A form in progress. Its visitor is not forgotten before it is dropped.
+struct Sending {
+    redirects: Redirects,
+    actor: Actor,
+    sendings: Sendings,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.sendings.end(self.actor);
     }
 }
 
@@ -164,8 +208,8 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     let Some(key) = key else {
         return to_the_end(&console, form, next.run(request)).await;
     };
-    let redirects = console.sendings.of(session.caller.actor());
-    let doing = Box::pin(async move { done_once(&redirects, key, next.run(request)).await });
+    let sending = console.sendings.begin(session.caller.actor());
+    let doing = Box::pin(async move { done_once(&sending.redirects, key, next.run(request)).await });
     to_the_end(&console, form, doing).await
 }
 
@@ -354,6 +398,38 @@ mod tests {
         }
         sendings.visitors.run_pending_tasks();
         assert_eq!(sendings.visitors.entry_count(), VISITORS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_visitor_with_a_form_in_progress_is_not_forgotten() {
+        let sendings = Sendings::default();
+        let (begun, go_on) = (Notify::new(), Notify::new());
+        let first = async {
+            let sending = sendings.begin(actor(0));
+            let slow = async {
+                begun.notify_one();
+                go_on.notified().await;
+                leads("/slow")
+            };
+            done_once(&sending.redirects, number(1), slow).await
+        };
+        let meanwhile = async {
+            begun.notified().await;
+            for id in 1..2 * i64::try_from(VISITORS_MAX).unwrap() {
+                sendings.begin(actor(id));
+            }
+            while sendings.visitors.contains_key(&actor(0)) {
+                sendings.visitors.run_pending_tasks();
+                tokio::task::yield_now().await;
+            }
+            let sending = sendings.begin(actor(0));
+            let again = submit(&sending.redirects, 1, "/there");
+            tokio::join!(again, async { go_on.notify_one() }).0
+        };
+        let (_, again) = tokio::join!(first, meanwhile);
+        assert_eq!(again, (false, Some("/slow".to_owned())));
+        assert!(sendings.visitors.contains_key(&actor(0)), "its redirect is kept");
+        assert!(sendings.busy.lock().is_empty(), "nothing is in progress");
     }
 
     #[tokio::test]
