@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     Random,
@@ -54,6 +54,9 @@ pub(crate) const WEBHOOKS: [(&str, Manner, bool); 6] = [
 /// The path of the webhook that moves between the receiver's two addresses.
 pub(crate) const MOVED: &str = "moved";
 
+/// The largest body that is read between other work.
+const SMALL_MAX: usize = 256 << 10;
+
 /// The fields of every payload.
 #[derive(Deserialize)]
 struct Payload {
@@ -70,6 +73,8 @@ pub(crate) struct Receivers {
 
 struct Shared {
     history: Arc<History>,
+    /// Who reads a large body.
+    large: Semaphore,
     random: Mutex<Random>,
     down: AtomicBool,
     /// The delay of all responses, in milliseconds.
@@ -111,6 +116,7 @@ impl Receivers {
         let addresses = [listeners[0].local_addr()?, listeners[1].local_addr()?];
         let shared = Arc::new(Shared {
             history,
+            large: Semaphore::new(1),
             random: Mutex::new(Random::new(seed)),
             down: AtomicBool::new(false),
             delay_ms: AtomicU64::new(0),
@@ -220,6 +226,21 @@ impl From<Infallible> for Closed {
 }
 
 impl Shared {
+    /// The fields of a body, and its hash. Large ones are read one by one on a thread of their own, because the publishers
+    /// whose calls are timed share the others.
+    async fn read(&self, body: Bytes) -> Option<(Payload, String)> {
+        let is_small = body.len() <= SMALL_MAX;
+        let read = move || {
+            let payload = serde_json::from_slice::<Payload>(&body).ok()?;
+            Some((payload, hex::encode(Sha256::digest(&body))))
+        };
+        if is_small {
+            return read();
+        }
+        let _one = self.large.acquire().await.ok()?;
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
+
     /// The status to answer with; 0 for none.
     fn status(&self, manner: Option<Manner>) -> u16 {
         match manner {
@@ -267,7 +288,7 @@ async fn answer(
     let place = WEBHOOKS.iter().position(|(name, ..)| *name == path);
     let manner = place.map(|place| WEBHOOKS[place].1);
     let status = shared.status(manner);
-    let Ok(payload) = serde_json::from_slice::<Payload>(&body) else {
+    let Some((payload, sha256)) = shared.read(body).await else {
         return Err(Closed);
     };
     let at = now_us();
@@ -282,7 +303,7 @@ async fn answer(
         request: payload.request,
         key: payload.key,
         number: payload.number,
-        sha256: hex::encode(Sha256::digest(&body)),
+        sha256,
         status,
     });
     shared.arrivals.fetch_add(1, Ordering::AcqRel);
