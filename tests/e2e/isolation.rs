@@ -53,3 +53,26 @@ async fn webhooks_take_turns_when_few_attempts_may_be_under_way() {
     }
     assert!(hanging.most_connections() <= 2, "the webhook's own limit is kept");
 }
+
+on_both_stores! {
+    async fn x01_webhooks_that_hang_do_not_delay_the_others_whatever_their_number(on: On) {
+        let settings = |server: hookwright_testkit::server::TestServerBuilder| server.arg("--concurrent-attempts-max", "32");
+        let mut installation = Installation::start_with(on, settings).await;
+        let (hanging, healthy) = (Receiver::start().await, Receiver::start().await);
+        hanging.answer(Answer::Hang);
+        for number in 0..60 {
+            let hangs = Webhook {
+                timeout: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+                ..webhook(&hanging.url(&format!("/{number}")), &["clocking"])
+            };
+            installation.create_webhook(hangs).await.unwrap();
+        }
+        installation.webhook(&healthy, &["clocking"]).await;
+        // Each event is one attempt more for each webhook that hangs. The healthy one's turns do not wait for a timeout.
+        for number in 1..=100 {
+            installation.publish("clocking", CLOCKING).await;
+            wait_for_events(&healthy, number).await;
+        }
+        assert!(hanging.most_connections() <= 16, "half of the attempts in flight");
+    }
+}

@@ -30,8 +30,8 @@
 //! | committer | `committer`, `batch` | records that are not stored yet | a thread |
 //! | lanes | `lanes`, `lane` | deliveries in memory, by webhook | |
 //! | memory | `memory`, `room` | bytes in memory; lanes waiting for a place | |
-//! | turns | `turns`, `faults` | attempts in flight; lanes waiting for a turn | |
-//! | scheduler | `scheduler` | the timer | timer, room, probes |
+//! | turns | `turns`, `standing`, `faults` | attempts in flight; lanes waiting for a turn | |
+//! | scheduler | `scheduler` | the timer | timer, room, turns, reviews, probes |
 //! | workers | `workers`, `threads` | none | one for each lane with a turn |
 //! | refills | `refill`, `due` | permits | one for each lane that reads |
 //! | watermark | `watermark`, `watermark_keeper` | the last event that is accounted for | keeper |
@@ -81,6 +81,7 @@ mod room;
 mod scheduler;
 mod shutdown;
 mod stall;
+mod standing;
 mod statistics;
 mod status;
 mod stopping;

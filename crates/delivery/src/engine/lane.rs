@@ -9,6 +9,7 @@
 //! | [`admission`] | which deliveries are admitted to memory |
 //! | [`held`] | the deliveries in memory, and their size |
 //! | [`refilling`] | reading deliveries from the store |
+//! | [`turning`] | the turns of the workers, and the queue for them |
 //! | [`working`] | workers, and when an attempt may begin |
 //! | [`connections`] | idle connections |
 //! | [`mode`] | whether deliveries are sent, wait or end |
@@ -27,6 +28,7 @@ mod held;
 mod job;
 mod mode;
 mod refilling;
+mod turning;
 mod working;
 
 use std::{
@@ -39,19 +41,19 @@ use hookwright_storage::stats::Tally;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::{connections::IdleConnections, held::HeldDeliveries, mode::Mode, refilling::RefillNotes};
+use self::{
+    connections::IdleConnections, held::HeldDeliveries, mode::Mode, refilling::RefillNotes, turning::LaneTurns,
+};
 pub(super) use self::{held::Place, job::Job, refilling::Read};
 use super::{
     health::Health,
     limit::Limit,
     memory::{self, Memory},
     room::RoomQueue,
+    standing::ReceiverRecord,
     turns::Turns,
 };
 use crate::catalogue::Catalogue;
-
-/// The assumed duration of an attempt before the first one.
-const ATTEMPT_US: usize = 20_000;
 
 /// The limits of every lane.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +122,7 @@ struct State {
     workers: usize,
     /// Workers that have not requested their first delivery yet.
     starting: usize,
-    /// The lane is in the queue for a turn.
-    in_turn_queue: bool,
+    turns: LaneTurns,
     /// The mode according to the catalogue snapshot of number `generation`.
     mode: Mode,
     generation: Option<u64>,
@@ -133,8 +134,7 @@ struct State {
     /// The configuration has changed: pending deliveries in the store may be due although the lane has no note of them.
     reread: bool,
     limit: Limit,
-    /// The average duration of an attempt: a moving average, in microseconds.
-    attempt_us: usize,
+    record: ReceiverRecord,
     idle: IdleConnections,
     /// When the first delivery that is only in the store is due.
     next_due: Option<i64>,
@@ -152,6 +152,8 @@ struct State {
     held_until: i64,
     /// Rate limit: microseconds between attempts, 0 without a limit.
     interval: i64,
+    /// The host that turns are counted for.
+    host: u64,
     health: Health,
     /// The counts since they were last taken, and their organization.
     tally: Option<Box<(i64, Tally)>>,
@@ -195,14 +197,14 @@ impl Lane {
                 held,
                 workers: 0,
                 starting: 0,
-                in_turn_queue: false,
+                turns: LaneTurns::default(),
                 mode: Mode::Waiting,
                 generation: None,
                 exclusive: false,
                 ordered: false,
                 reread: false,
                 limit: Limit::new(limits.attempts),
-                attempt_us: ATTEMPT_US,
+                record: ReceiverRecord::default(),
                 idle: IdleConnections::default(),
                 next_due: None,
                 refill: None,
@@ -212,6 +214,7 @@ impl Lane {
                 not_before: 0,
                 held_until: 0,
                 interval: 0,
+                host: 0,
                 health,
                 tally: None,
             }),
@@ -266,6 +269,7 @@ impl Lane {
     /// Decides under the lock, and counts the workers that the caller must start.
     fn actions(self: &Arc<Self>, state: &mut State, now: i64) -> LaneActions {
         let mut actions = LaneActions::default();
+        self.review(state, now);
         match state.mode {
             Mode::Sending(_) => {}
             Mode::Waiting => actions.park = state.ready.drain(..).collect(),
@@ -397,6 +401,9 @@ impl Lane {
     pub(super) fn stalled_since(&self, now: i64) -> Option<i64> {
         let state = self.lock();
         if state.mode.sending().is_none() || state.workers > 0 || state.begins_at() > now {
+            return None;
+        }
+        if state.turns.waits_on_purpose(&self.shared.turns) {
             return None;
         }
         let waiting = state.next_due.filter(|due| *due <= now);

@@ -1,16 +1,30 @@
-//! The limit on attempts in flight of one lane: additive increase, multiplicative decrease.
+//! The limit on attempts in flight of one lane.
 //!
-//! It grows by one on success up to the webhook's maximum, and halves on failure down to one. So a hanging webhook soon
-//! gets a single attempt at a time.
+//! | attempt | the limit |
+//! | --- | --- |
+//! | succeeded | grows by one, up to the webhook's maximum: it doubles in each round trip |
+//! | succeeded, but took much longer than the receiver's best | shrinks by one: more attempts only wait at the receiver |
+//! | the same with few attempts in flight | stays: the receiver has become slower, and its best is corrected |
+//! | failed | halves, down to one |
+//!
+//! So a hanging webhook soon gets a single attempt at a time, and a distant one as many as its distance needs.
 
-/// The limit before the first attempt.
+/// The limit before the first attempt. Waiting at the receiver does not shrink the limit below it.
 const START: usize = 8;
+/// The part of the difference by which the receiver's best is corrected.
+const CORRECTION: i64 = 8;
+/// An attempt waited at the receiver if it took this many times its best, and this many microseconds more. Both absorb the
+/// noise of a network and of this server.
+const WAITED_TIMES: i64 = 2;
+const WAITED_US: i64 = 50_000;
 
 /// The limit of a lane.
 #[derive(Debug)]
 pub(super) struct Limit {
     now: usize,
     cap: usize,
+    /// The receiver's best duration, in microseconds.
+    best_us: Option<i64>,
 }
 
 impl Limit {
@@ -19,6 +33,7 @@ impl Limit {
         Self {
             now: START.min(cap),
             cap,
+            best_us: None,
         }
     }
 
@@ -26,8 +41,16 @@ impl Limit {
         self.now
     }
 
-    pub(super) fn succeeded(&mut self) {
-        self.now = (self.now + 1).min(self.cap);
+    pub(super) fn succeeded(&mut self, took_us: i64) {
+        let mut best_us = self.best_us.map_or(took_us, |best| best.min(took_us));
+        if took_us <= best_us.saturating_mul(WAITED_TIMES).saturating_add(WAITED_US) {
+            self.now = (self.now + 1).min(self.cap);
+        } else if self.now > START {
+            self.now -= 1;
+        } else {
+            best_us += (took_us - best_us) / CORRECTION;
+        }
+        self.best_us = Some(best_us);
     }
 
     pub(super) fn failed(&mut self) {
@@ -43,10 +66,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_within_one_and_the_cap(cap in 0usize..200, results in proptest::collection::vec(any::<bool>(), 0..300)) {
+        fn stays_within_one_and_the_cap(
+            cap in 0usize..200,
+            results in proptest::collection::vec(proptest::option::of(0i64..1 << 40), 0..300),
+        ) {
             let mut limit = Limit::new(cap);
-            for success in results {
-                if success { limit.succeeded() } else { limit.failed() }
+            for took in results {
+                match took {
+                    Some(took) => limit.succeeded(took),
+                    None => limit.failed(),
+                }
                 prop_assert!((1..=cap.max(1)).contains(&limit.get()));
             }
         }
@@ -55,9 +84,40 @@ mod tests {
     #[test]
     fn a_failing_webhook_comes_down_to_one_in_few_failures() {
         let mut limit = Limit::new(64);
-        (0..100).for_each(|_| limit.succeeded());
+        (0..100).for_each(|_| limit.succeeded(1_000));
         assert_eq!(limit.get(), 64);
         (0..6).for_each(|_| limit.failed());
         assert_eq!(limit.get(), 1);
+    }
+
+    #[test]
+    fn a_distant_receiver_gets_as_many_as_its_distance_needs() {
+        let mut limit = Limit::new(256);
+        // 300 ms, 500 a second: 150 in flight.
+        (0..1_000).for_each(|number| limit.succeeded(300_000 + number % 20 * 1_000));
+        assert_eq!(limit.get(), 256);
+    }
+
+    /// A receiver with `capacity` workers of 10 ms each: what is beyond them waits.
+    #[test]
+    fn a_receiver_that_makes_attempts_wait_gets_no_more_than_it_works_on_and_some() {
+        const CAPACITY: i64 = 20;
+        let mut limit = Limit::new(1_000);
+        for _ in 0..20_000 {
+            let in_flight = i64::try_from(limit.get()).unwrap();
+            limit.succeeded(10_000 * in_flight.max(CAPACITY) / CAPACITY);
+        }
+        let in_flight = i64::try_from(limit.get()).unwrap();
+        assert!((CAPACITY..20 * CAPACITY).contains(&in_flight), "{in_flight}");
+    }
+
+    #[test]
+    fn a_receiver_that_became_slower_for_good_is_not_held_to_its_former_best() {
+        let mut limit = Limit::new(100);
+        (0..200).for_each(|_| limit.succeeded(10_000));
+        (0..100 - START).for_each(|_| limit.succeeded(400_000));
+        assert_eq!(limit.get(), START);
+        (0..20_000).for_each(|_| limit.succeeded(400_000));
+        assert_eq!(limit.get(), 100);
     }
 }

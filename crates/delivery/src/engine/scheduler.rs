@@ -15,8 +15,8 @@
 //! | [`timer`] | looks at lanes at their times |
 //! | this one | the rest: notes of pending deliveries, refills, records, places in memory |
 //!
-//! Three tasks run until the engine stops: [`Scheduler::run_timer`], [`Scheduler::run_room`],
-//! [`Scheduler::run_probes`]. If one ends earlier, the engine fails ([`super::watchdog`]). If a lane with due
+//! Five tasks run until the engine stops: [`Scheduler::run_timer`], [`Scheduler::run_room`], [`Scheduler::run_turns`],
+//! [`Scheduler::run_reviews`], [`Scheduler::run_probes`]. If one ends earlier, the engine fails ([`super::watchdog`]). If a lane with due
 //! deliveries is not looked at, the sweep finds it ([`super::sweep`]).
 
 mod timer;

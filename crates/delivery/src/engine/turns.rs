@@ -1,21 +1,26 @@
-//! Turns: the permits of the global limit on attempts in flight, and the queue of lanes that are waiting for one.
+//! Turns: the permits of the global limit on attempts in flight, and the queues of lanes that are waiting for one.
 //!
-//! A lane's worker holds one turn. If none is free, the lane waits in the queue. A worker that has finished a delivery
-//! while another lane waits gives its turn to the head of the queue. So busy lanes take turns, and no lane can starve
-//! another.
+//! A lane's worker holds one turn. If none is free, the lane waits in a queue. A worker that has finished a delivery
+//! while another lane waits gives its turn to the next one. So busy lanes take turns, and no lane can starve another.
+//!
+//! Receivers with a doubtful standing ([`super::standing`]) share a part of the turns, so that receivers that hang do not
+//! hold up good ones, whatever their number. A host has a part, too, and a lane never gets more turns than are left free,
+//! except for its first two.
 //!
 //! | state | which lane gets a turn |
 //! | --- | --- |
-//! | free turns | every lane that asks |
-//! | contended | the head of the queue, when a worker releases its turn |
-//! | no lease, or `hold` is set | none: all lanes wait in the queue |
+//! | free turns | every lane that asks, within the parts of its standing and its host |
+//! | contended | the good lane that has waited longest; then the doubtful lane that has used the least time |
+//! | no lease, or `hold` is set | none: all lanes wait |
 //! | sending paused ([`super::faults`]) | one probe at a time |
 //!
-//! The queue holds wake handles, and does not depend on lanes. A handle whose lane was removed gets a turn like any
+//! The queues hold wake handles, and do not depend on lanes. A handle whose lane was removed gets a turn like any
 //! other, and the caller releases it.
 
+mod state;
+
 use std::{
-    collections::VecDeque,
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,45 +30,98 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(super) use self::state::Account;
+use self::state::{Limits, Rank, State};
 use super::{
     faults::Faults,
-    invariant::{Broken, Invariant, queued_once},
+    invariant::{Broken, Invariant},
     lease::Lease,
+    standing::Standing,
 };
+
+/// How many turns a lane may hold however few are free.
+const OWN_MIN: usize = 2;
 
 /// The turns. `H` is the wake handle of a waiting lane.
 pub(super) struct Turns<H> {
-    limit: usize,
+    limits: Limits,
     state: Mutex<State<H>>,
     lease: Arc<Lease>,
     /// No lane gets a turn.
     hold: bool,
     faults: Faults,
-    contended: AtomicBool,
+    /// What workers read after each delivery: whether to pass their turn. Kept in step with the state.
+    pass: Pass,
     taken: AtomicUsize,
     all_free: Notify,
+    freed: Notify,
+    /// Notified when half of the turns are taken.
+    scarce: Notify,
+    hasher: RandomState,
 }
 
-struct State<H> {
-    free: usize,
-    /// Each lane is here at most once: it does not request a turn again before it was called.
-    waiting: VecDeque<H>,
+/// Whether workers should pass their turn, by standing, and whether lanes wait for a host.
+#[derive(Default)]
+struct Pass {
+    good: AtomicBool,
+    /// Set whenever `good` is.
+    doubtful: AtomicBool,
+    hosts: AtomicBool,
+}
+
+/// What a lane asks for.
+pub(super) struct Ask {
+    pub(super) account: Account,
+    /// How many turns it holds.
+    pub(super) held: usize,
+    /// The time for which it has used turns.
+    pub(super) used_us: i64,
+}
+
+/// The answer to a lane.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has a turn.
+    Taken,
+    /// It waits in a queue until it is called.
+    Queued(Ticket),
+    /// It holds its share, and asks again when one of its attempts ends.
+    Refused,
+}
+
+/// A lane's place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    rank: Rank,
+    account: Account,
+}
+
+impl Ticket {
+    pub(super) fn account(&self) -> Account {
+        self.account
+    }
+
+    /// The time from which on the lane's use counts.
+    pub(super) fn used_us(&self) -> i64 {
+        self.rank.0
+    }
 }
 
 impl<H> Turns<H> {
     pub(super) fn new(limit: usize, lease: Arc<Lease>) -> Self {
+        let limits = Limits::new(limit);
         Self {
-            limit,
+            limits,
             lease,
             hold: false,
             faults: Faults::default(),
-            state: Mutex::new(State {
-                free: limit,
-                waiting: VecDeque::new(),
-            }),
-            contended: AtomicBool::new(false),
+            state: Mutex::new(State::new(limits)),
+            pass: Pass::default(),
             taken: AtomicUsize::new(0),
             all_free: Notify::new(),
+            freed: Notify::new(),
+            scarce: Notify::new(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -72,18 +130,56 @@ impl<H> Turns<H> {
         Self { hold, ..self }
     }
 
-    /// Takes a turn, or queues the lane's handle and returns false. A lane must not call this again before it was
-    /// called.
-    pub(super) fn take(&self, handle: impl FnOnce() -> H) -> bool {
+    /// The key of a host and port in accounts.
+    pub(super) fn host(&self, name: &str, port: u16) -> u64 {
+        self.hasher.hash_one((name, port))
+    }
+
+    /// Takes a turn, or queues the lane's handle. A lane in a queue must not call this again before it was called.
+    pub(super) fn take(&self, ask: &Ask, handle: impl FnOnce() -> H) -> Answer {
         let mut state = self.state.lock();
-        if state.free > 0 && self.may_send() {
-            state.free -= 1;
-            self.taken.fetch_add(1, Ordering::Relaxed);
-            return true;
+        let free = state.free();
+        if ask.held >= OWN_MIN && ask.held > free {
+            return Answer::Refused;
         }
-        state.waiting.push_back(handle());
-        self.contended.store(true, Ordering::Relaxed);
-        false
+        if self.may_send() && state.admits(ask.account) {
+            state.add(ask.account, 1);
+            self.publish(&state);
+            return Answer::Taken;
+        }
+        let rank = state.rank(ask.account, ask.used_us);
+        state.enqueue(rank, handle(), ask.account);
+        self.publish(&state);
+        let account = ask.account;
+        Answer::Queued(Ticket { rank, account })
+    }
+
+    /// Leaves the queue. Returns false if the lane was called already.
+    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+        let mut state = self.state.lock();
+        let withdrawn = state.withdraw(ticket.rank, ticket.account);
+        self.publish(&state);
+        withdrawn
+    }
+
+    /// Moves turns to another account. Other lanes may get a turn then ([`Self::freed`]).
+    pub(super) fn reassign(&self, turns: usize, from: Account, to: Account) {
+        if turns == 0 || from == to {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.remove(from, turns);
+        state.add(to, turns);
+        self.publish(&state);
+        if state.should_pass(Standing::Doubtful) {
+            self.freed.notify_one();
+        }
+    }
+
+    /// Waits until turns changed their account while lanes were waiting: the caller must call [`Self::resume`] until it
+    /// returns nothing.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
     }
 
     /// Whether this node may send at all.
@@ -102,59 +198,86 @@ impl<H> Turns<H> {
         &self.faults
     }
 
-    /// Gives a free turn to the lane that has waited longest, if there are both. The caller must start a worker there.
-    pub(super) fn resume(&self) -> Option<H> {
+    /// Gives a free turn to the lane that is next, if there are both. The caller must start a worker there.
+    pub(super) fn resume(&self) -> Option<(H, Account)> {
         let mut state = self.state.lock();
-        if state.free == 0 || !self.may_send() {
+        if !self.may_send() {
             return None;
         }
-        let next = state.waiting.pop_front()?;
-        state.free -= 1;
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        if state.waiting.is_empty() {
-            self.contended.store(false, Ordering::Relaxed);
-        }
-        Some(next)
+        let next = state.call();
+        self.publish(&state);
+        next
     }
 
-    /// Whether a lane is waiting, so that a worker should pass its turn.
+    /// Whether any lane is waiting for a turn.
     pub(super) fn contended(&self) -> bool {
-        self.contended.load(Ordering::Relaxed)
+        self.pass.doubtful.load(Ordering::Relaxed) || self.pass.hosts.load(Ordering::Relaxed)
     }
 
-    /// Releases a turn. Returns the lane that it now belongs to, if one was waiting: the caller must start a worker
-    /// there.
-    pub(super) fn give(&self) -> Option<H> {
-        let mut state = self.state.lock();
-        let next = if self.may_send() {
-            state.waiting.pop_front()
-        } else {
-            None
+    /// Whether another lane is waiting for a turn of this account, so that its worker should pass it.
+    pub(super) fn should_pass(&self, account: Account) -> bool {
+        let waiting = match account.standing {
+            Standing::Good => &self.pass.good,
+            Standing::Doubtful => &self.pass.doubtful,
         };
-        if state.waiting.is_empty() {
-            self.contended.store(false, Ordering::Relaxed);
-        }
-        if next.is_none() {
-            state.free += 1;
-            if self.taken.fetch_sub(1, Ordering::Relaxed) == 1 {
-                self.all_free.notify_waiters();
-            }
+        waiting.load(Ordering::Relaxed)
+            || self.pass.hosts.load(Ordering::Relaxed) && self.state.lock().host_waits(account.host)
+    }
+
+    /// Releases a turn. Returns the lane that is next, if one was waiting, with the account of its turn: the caller must
+    /// start a worker there.
+    pub(super) fn give(&self, account: Account) -> Option<(H, Account)> {
+        let mut state = self.state.lock();
+        state.remove(account, 1);
+        let next = if self.may_send() { state.call() } else { None };
+        self.publish(&state);
+        if state.held() == 0 {
+            self.all_free.notify_waiters();
         }
         next
+    }
+
+    /// Lets workers and observers see the state.
+    fn publish(&self, state: &State<H>) {
+        let pass = &self.pass;
+        set(&pass.good, state.should_pass(Standing::Good));
+        set(&pass.doubtful, state.should_pass(Standing::Doubtful));
+        set(&pass.hosts, state.any_host_waits());
+        let before = self.taken.swap(state.held(), Ordering::Relaxed);
+        let half = self.limits.all / 2;
+        if before < half && state.held() >= half {
+            self.scarce.notify_one();
+        }
+    }
+
+    /// Waits until half of the turns are taken.
+    pub(super) async fn scarce(&self) {
+        self.scarce.notified().await;
+    }
+
+    /// Whether half of the turns are taken.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.taken() >= self.limits.all / 2
+    }
+
+    /// Whether lanes of this account wait on purpose: doubtful receivers hold their part.
+    pub(super) fn waits_on_purpose(&self, account: Account) -> bool {
+        account.standing == Standing::Doubtful && self.state.lock().doubtful_is_full(account.host)
     }
 
     /// Checks the invariants of the turns. `key` distinguishes handles of different lanes.
     pub(super) fn check(&self, key: impl Fn(&H) -> usize) -> Result<(), Broken> {
         let state = self.state.lock();
-        let (free, taken, contended) = (state.free, self.taken(), self.contended());
-        let waiting: Vec<usize> = state.waiting.iter().map(key).collect();
-        drop(state);
-        let adds_up = free + taken == self.limit && contended != waiting.is_empty();
-        Invariant::TurnsAddUp.check(adds_up, || {
-            let (limit, waiting) = (self.limit, waiting.len());
-            format!("{free} free, {taken} taken, limit {limit}; {waiting} lanes wait, contended: {contended}")
-        })?;
-        queued_once(waiting)
+        state.check(key)?;
+        let seen = [&self.pass.good, &self.pass.doubtful].map(|flag| flag.load(Ordering::Relaxed));
+        let is = [Standing::Good, Standing::Doubtful].map(|standing| state.should_pass(standing));
+        Invariant::TurnsAddUp.check(seen == is && self.taken() == state.held(), || {
+            format!(
+                "workers see {seen:?} and {}, not {is:?} and {}",
+                self.taken(),
+                state.held()
+            )
+        })
     }
 
     /// How many turns are taken.
@@ -176,34 +299,14 @@ impl<H> Turns<H> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn turns(limit: usize) -> Turns<usize> {
-        Turns::new(limit, Arc::new(Lease::new(false)))
-    }
-
-    #[test]
-    fn a_turn_that_is_given_back_belongs_to_the_lane_that_has_waited_longest() {
-        let turns = turns(1);
-        assert!(turns.take(|| 1));
-        assert!(!turns.take(|| 2) && !turns.take(|| 3) && turns.contended());
-        assert_eq!((turns.give(), turns.give()), (Some(2), Some(3)));
-        assert_eq!((turns.taken(), turns.contended()), (1, false));
-        assert_eq!((turns.give(), turns.taken()), (None, 0));
-        turns.check(|handle| *handle).unwrap();
-    }
-
-    #[test]
-    fn the_check_sees_a_turn_that_was_lost_and_a_lane_that_waits_twice() {
-        let turns = turns(2);
-        let broken = || turns.check(|handle| *handle).unwrap_err().invariant;
-        turns.state.lock().free -= 1;
-        assert_eq!(broken(), Invariant::TurnsAddUp);
-        turns.state.lock().free += 1;
-        assert!(turns.take(|| 7) && turns.take(|| 7));
-        assert!(!turns.take(|| 7) && !turns.take(|| 7));
-        assert_eq!(broken(), Invariant::QueuedOnce);
+/// Sets a flag; usually it is set already, and no memory is written that other cores share.
+fn set(flag: &AtomicBool, to: bool) {
+    if flag.load(Ordering::Relaxed) != to {
+        flag.store(to, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod crowds;
+#[cfg(test)]
+mod tests;

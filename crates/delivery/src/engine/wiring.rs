@@ -338,6 +338,8 @@ impl Base {
         let mut tasks = vec![
             watchdog.spawn_for_good("timer", scheduler.clone().run_timer()),
             watchdog.spawn_for_good("memory keeper", scheduler.clone().run_room()),
+            watchdog.spawn_for_good("turns", scheduler.clone().run_turns()),
+            watchdog.spawn_for_good("review of receivers", scheduler.clone().run_reviews()),
             watchdog.spawn_for_good("probing", scheduler.clone().run_probes()),
             watchdog.spawn_for_good("checkpoint keeper", self.watermark_keeper().run()),
             watchdog.spawn_for_good("statistics", self.statistics.clone().run()),

@@ -87,7 +87,7 @@ impl Workers {
         while let Some((job, webhook)) = lane.next(first, clock::schedule_us()) {
             first = false;
             self.work_off(lane, &webhook, &job, &mut connection, &resumed).await;
-            if self.0.stopping.has_begun() || self.0.turns.contended() {
+            if self.0.stopping.has_begun() || self.0.turns.contended() && lane.should_pass() {
                 lane.leave();
                 break;
             }

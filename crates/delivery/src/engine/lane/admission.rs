@@ -55,7 +55,8 @@ impl Lane {
     /// of a failing or slow webhook is in the store, not in memory.
     pub(super) fn capacity(&self, state: &State) -> usize {
         let attempts = state.limit.get();
-        let soon = attempts.saturating_mul(SOON_US / state.attempt_us.max(1));
+        let average_us = usize::try_from(state.record.average_us()).unwrap_or(usize::MAX);
+        let soon = attempts.saturating_mul(SOON_US / average_us.clamp(1, SOON_US));
         soon.min(attempts * JOBS_PER_ATTEMPT)
             .max(JOBS_PER_ATTEMPT / 2)
             .min(self.limits.jobs)

@@ -44,7 +44,7 @@ struct Crowd {
 impl Crowd {
     fn new() -> Self {
         let memory = Arc::new(Memory::new(MEMORY));
-        let turns = Arc::new(Turns::new(1_000, Arc::new(Lease::new(false))));
+        let turns = Arc::new(Turns::new(100_000, Arc::new(Lease::new(false))));
         let catalogue = Arc::new(Catalogue::default());
         let shared = Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns));
         let limits = LaneLimits {
@@ -104,7 +104,7 @@ impl Crowd {
         for _ in 0..actions.workers {
             match self.lanes[lane].next(true, 0) {
                 Some((job, _)) => self.working.push((lane, job)),
-                None => assert!(self.turns.give().is_none()),
+                None => assert!(self.turns.give(self.lanes[lane].release_turn()).is_none()),
             }
         }
         if actions.refill {
@@ -192,7 +192,7 @@ impl Crowd {
         self.act(lane, actions);
         match self.lanes[lane].next(false, 0) {
             Some((job, _)) => self.working.push((lane, job)),
-            None => assert!(self.turns.give().is_none()),
+            None => assert!(self.turns.give(self.lanes[lane].release_turn()).is_none()),
         }
         let actions = self.lanes[lane].look(0);
         self.act(lane, actions);

@@ -95,6 +95,10 @@ impl Lane {
             // Only one node enforces a rate.
             state.exclusive = self.shared.several_nodes && webhook.rate.is_some();
             state.set_rate(webhook.rate);
+            state.host = webhook
+                .url
+                .as_ref()
+                .map_or(0, |url| self.shared.turns.host(url.host(), url.port()));
         }
         state.idle.retain(|connection| mode.is_served_by(connection));
         state.mode = mode;

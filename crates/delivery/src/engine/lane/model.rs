@@ -138,9 +138,11 @@ impl World {
     }
 
     fn pass_turn(&mut self) {
-        while let Some(next) = self.turns.give() {
+        let mut account = self.lane.release_turn();
+        while let Some((next, its)) = self.turns.give(account) {
+            account = its;
             let next = next.lane().unwrap();
-            if next.called(self.now) {
+            if next.called(account, self.now) {
                 self.start_worker();
                 let actions = next.look(self.now);
                 self.act(actions);
@@ -188,7 +190,7 @@ impl World {
             return;
         }
         let job = self.working.swap_remove(index % self.working.len());
-        self.lane.attempted(success, Duration::from_millis(1));
+        self.lane.attempted(success, Duration::from_millis(1), self.now);
         // Deleting a webhook removes its rows, whatever the lane knows about them.
         if !self.is_gone() {
             assert_eq!(
@@ -205,7 +207,7 @@ impl World {
         let actions = self.lane.settle(job.delivery, retry, self.now);
         self.act(actions);
         match self.next(false) {
-            Some(next) if !self.turns.contended() => self.working.push(next),
+            Some(next) if !self.lane.should_pass() => self.working.push(next),
             Some(next) => {
                 // A worker that finds other lanes waiting makes this attempt, then leaves. Here it happens at once.
                 self.deliver(next.delivery);
@@ -272,7 +274,8 @@ impl World {
         let state = self.lane.state.lock();
         let in_flight = state.workers - state.starting;
         assert_eq!(in_flight, self.working.len(), "each worker has one delivery");
-        assert_eq!(self.turns.taken(), state.workers, "each worker has a turn");
+        assert_eq!(self.turns.taken(), state.turns.held(), "the lane holds the turns");
+        assert!(state.workers <= state.turns.held(), "each worker has a turn");
         assert_eq!(self.memory.used(), state.held.own_bytes(), "bytes in memory add up");
         let in_memory = self.committed.iter().chain(&state.ready).chain(&self.working);
         let mut in_memory: Vec<i64> = in_memory.map(|job| job.delivery).collect();

@@ -83,7 +83,8 @@ fn a_stalled_lane_says_since_when_and_a_slow_webhook_is_no_stall() {
     assert_eq!(lane.stalled_since(3 * SECOND), Some(SECOND));
     lease.renewed(crate::clock::boot_us(), Duration::from_secs(3600));
     let resumed = turns.resume();
-    assert!(resumed.unwrap().lane().unwrap().called(3 * SECOND));
+    let (handle, account) = resumed.unwrap();
+    assert!(handle.lane().unwrap().called(account, 3 * SECOND));
     assert_eq!(
         lane.stalled_since(3 * SECOND),
         None,
@@ -163,7 +164,7 @@ fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
         for _ in 0..actions.workers {
             assert!(lane.next(true, now).is_some());
             lane.leave();
-            world.turns.give();
+            assert!(world.turns.give(lane.release_turn()).is_none());
         }
         lane.forget(2_001);
         let settled = lane.settle(2_001, None, now);

@@ -10,49 +10,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Job, Lane, State, admission::SOON_US};
+use super::{super::health::micros, Job, Lane, State};
 use crate::{catalogue::Webhook, sender::Connection};
 
 impl Lane {
-    /// Takes a turn for each delivery that could be attempted now. If no turn is free, the lane enters the queue, once.
-    /// This happens under the lane's lock, so that the lane is not called before it has recorded that it waits.
-    pub(super) fn take_turns(self: &Arc<Self>, state: &mut State) -> usize {
-        let free = state.limit.get().saturating_sub(state.workers);
-        let wanted = free.min(state.ready.len().saturating_sub(state.starting));
-        let mut taken = 0;
-        while taken < wanted && !state.in_turn_queue {
-            if self.shared.turns.take(|| self.wake_handle()) {
-                taken += 1;
-            } else {
-                state.in_turn_queue = true;
-            }
-        }
-        state.workers += taken;
-        state.starting += taken;
-        taken
-    }
-
-    /// The lane gets a turn. Returns true if the caller must start a worker, which is counted already, and false if
-    /// there is nothing to do.
-    pub(in super::super) fn called(&self, now: i64) -> bool {
-        let mut state = self.lock();
-        state.in_turn_queue = false;
-        let useful = state.mode.sending().is_some()
-            && state.begins_at() <= now
-            && !state.ready.is_empty()
-            && state.workers < state.limit.get();
-        if useful {
-            state.workers += 1;
-            state.starting += 1;
-        }
-        useful
-    }
-
     /// The next delivery for a worker, and the current configuration of its webhook; `first` if the worker had none
     /// before. `None` means that the worker must end; it is no longer counted.
     pub(in super::super) fn next(&self, first: bool, now: i64) -> Option<(Job, Arc<Webhook>)> {
         let mut state = self.lock();
         state.starting -= usize::from(first);
+        if !first || state.in_flight() == 1 {
+            state.record.progressed(now);
+        }
         let may_run = state.workers <= state.limit.get() && state.begins_at() <= now && !state.ready.is_empty();
         let sending = state.mode.sending().filter(|_| may_run).map(Arc::clone);
         let next = match sending.filter(|_| self.shared.turns.begin()) {
@@ -61,7 +30,11 @@ impl Lane {
         };
         if next.is_none() {
             state.workers -= 1;
-        } else if state.interval > 0 {
+            return None;
+        }
+        let expected_us = state.record.average_us();
+        state.turns.used(expected_us);
+        if state.interval > 0 {
             state.not_before = state.not_before.max(now - state.interval) + state.interval;
         }
         next
@@ -84,13 +57,15 @@ impl Lane {
         self.state.lock().workers -= 1;
     }
 
-    /// Records the result of an attempt.
-    pub(in super::super) fn attempted(&self, success: bool, took: Duration) {
+    /// Records the result of an attempt that has just ended.
+    pub(in super::super) fn attempted(&self, success: bool, took: Duration, now: i64) {
         let mut state = self.state.lock();
-        let took = usize::try_from(took.as_micros()).unwrap_or(usize::MAX).min(SOON_US);
-        state.attempt_us = (state.attempt_us * 7 + took) / 8;
+        let took_us = micros(took);
+        let expected_us = state.record.average_us();
+        state.turns.used(took_us - expected_us);
+        state.record.attempted(success, took_us, now);
         if success {
-            state.limit.succeeded();
+            state.limit.succeeded(took_us);
         } else {
             state.limit.failed();
         }
@@ -116,6 +91,11 @@ impl Lane {
 }
 
 impl State {
+    /// The attempts in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.workers - self.starting
+    }
+
     /// The time before which no attempt may begin.
     pub(super) fn begins_at(&self) -> i64 {
         self.not_before.max(self.held_until)

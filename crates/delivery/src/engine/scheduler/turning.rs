@@ -6,14 +6,19 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::lane::{Lane, WakeHandle},
-    Scheduler,
+    super::{
+        lane::{Lane, WakeHandle},
+        turns::Account,
+    },
+    Handles, Scheduler,
 };
 use crate::clock;
 
 /// The delay of the first probe after sending was paused, and the longest delay after failed probes.
 const PROBE_MIN: Duration = Duration::from_millis(250);
 const PROBE_MAX: Duration = Duration::from_secs(10);
+/// The interval of reviews while turns are scarce.
+const REVIEW: Duration = Duration::from_millis(500);
 
 impl Scheduler {
     /// Starts a worker that its lane has counted, and that has its turn.
@@ -31,33 +36,55 @@ impl Scheduler {
     /// Passes the turn to the lane that has waited longest. This lane may then take or wait for another one.
     fn pass_turn(&self, lane: &Arc<Lane>) {
         let stopping = self.handles().stopping.has_begun();
-        if let Some(next) = self.handles().turns.give() {
-            self.start_next(next);
+        if let Some((next, account)) = self.handles().turns.give(lane.release_turn()) {
+            self.start_next(next, account);
         }
         if !stopping {
             self.look(lane);
         }
     }
 
-    /// Starts a worker for a lane that got a turn, or for the next lane in the queue if that one has no work any more.
-    fn start_next(&self, handle: WakeHandle) {
+    /// Starts a worker for a lane that got a turn in `account`, or for the next lane in the queue if that one has no work
+    /// any more.
+    fn start_next(&self, handle: WakeHandle, account: Account) {
         let stopping = self.handles().stopping.has_begun();
-        let mut next = Some(handle);
-        while let Some(handle) = next {
+        let mut next = Some((handle, account));
+        while let Some((handle, account)) = next {
             let lane = handle.lane().filter(|_| !stopping);
-            if let Some(lane) = lane.filter(|lane| lane.called(clock::schedule_us())) {
+            if let Some(lane) = lane.filter(|lane| lane.called(account, clock::schedule_us())) {
                 self.start_worker(&lane);
                 self.look(&lane);
                 return;
             }
-            next = self.handles().turns.give();
+            next = self.handles().turns.give(account);
         }
     }
 
     /// Lets lanes send again that waited while the lease had ended, or while sending was paused.
     pub(in super::super) fn resume_sending(&self) {
-        while let Some(handle) = self.handles().turns.resume() {
-            self.start_next(handle);
+        while let Some((handle, account)) = self.handles().turns.resume() {
+            self.start_next(handle, account);
+        }
+    }
+
+    /// Starts workers where turns became free without a worker that ended, until the engine stops.
+    pub(in super::super) async fn run_turns(self) {
+        loop {
+            self.handles().turns.freed().await;
+            self.resume_sending();
+        }
+    }
+
+    /// Reviews all lanes while turns are scarce, until the engine stops: those whose attempts make no progress hold
+    /// turns of the doubtful part then, although nothing else happens in them.
+    pub(in super::super) async fn run_reviews(self) {
+        let Handles { turns, lanes, .. } = self.handles();
+        loop {
+            turns.scarce().await;
+            while turns.are_scarce() {
+                tokio::time::sleep(REVIEW).await;
+                lanes.all().iter().for_each(|lane| self.look(lane));
+            }
         }
     }
 
@@ -71,8 +98,8 @@ impl Scheduler {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PROBE_MAX);
                 faults.allow_probe();
-                if let Some(handle) = self.handles().turns.resume() {
-                    self.start_next(handle);
+                if let Some((handle, account)) = self.handles().turns.resume() {
+                    self.start_next(handle, account);
                 }
             }
         }

@@ -117,7 +117,7 @@ impl Workers {
         let success = verdict.state == DeliveryState::Delivered;
         let concerns_receiver = verdict.class.is_none_or(ErrorClass::concerns_receiver);
         if concerns_receiver {
-            lane.attempted(success, report.duration);
+            lane.attempted(success, report.duration, clock::schedule_us());
         }
         let event = &job.event;
         let statistics = &self.0.statistics;
