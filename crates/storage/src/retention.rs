@@ -147,15 +147,11 @@ pub(crate) fn requests(rows: &[Removable]) -> impl Iterator<Item = ((i64, Vec<i6
         .map(|(organization, (events, requests))| ((organization, events), requests))
 }
 
-/// Runs of events without a kept one between them: the first event, the last one, and the last one's last delivery.
-pub(crate) fn runs(rows: &[Removable], kept: &[i64]) -> Vec<(i64, i64, i64)> {
-    let place = |id: i64| kept.partition_point(|kept| *kept < id);
-    let runs = rows.chunk_by(|a, b| place(a.0) == place(b.0));
-    let ends = runs.filter_map(|run| {
-        let (from, to) = (run.first()?, run.last()?);
-        Some((from.0, to.0, to.0 + i64::try_from(to.2.len() / 8).unwrap_or(0)))
-    });
-    ends.collect()
+/// The first event, the last one, and the last one's last delivery.
+pub(crate) fn range(rows: &[Removable]) -> Option<(i64, i64, i64)> {
+    let (first, last) = (rows.first()?, rows.last()?);
+    let deliveries = i64::try_from(last.2.len() / 8).unwrap_or(0);
+    Some((first.0, last.0, last.0 + deliveries))
 }
 
 #[cfg(test)]
@@ -177,10 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn no_run_spans_an_event_that_stays() {
+    fn a_range_ends_with_the_last_delivery() {
         let row = |id: i64, webhooks: usize| (id, 7, vec![0; webhooks * 8], None);
-        let rows = [row(10, 1), row(15, 0), row(40, 3), row(60, 1)];
-        assert_eq!(runs(&rows, &[20, 30, 50]), [(10, 15, 15), (40, 40, 43), (60, 60, 61)]);
-        assert_eq!(runs(&rows, &[]), [(10, 60, 61)]);
+        assert_eq!(range(&[row(10, 1), row(15, 0), row(40, 3)]), Some((10, 40, 43)));
+        assert_eq!(range(&[]), None);
     }
 }

@@ -357,8 +357,8 @@ impl Store {
     }
 }
 
-/// How many events one step of retention removes one by one, and how many it reads to find them. This blocks commits
-/// for a few milliseconds.
+/// How many events one step of retention removes on SQLite, and how many it reads to find them. This blocks commits for
+/// a few milliseconds.
 pub(crate) const EXPIRE_LIMIT: usize = 200;
 pub(crate) const EXPIRE_LOOK: i64 = 2_000;
 

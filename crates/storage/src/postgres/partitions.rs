@@ -17,15 +17,14 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
 use super::{Flag, compaction, queries, scope::KEY_64, session};
-use crate::{
-    error::StoreError,
-    retention::Expired,
-    store::{EXPIRE_LIMIT, EXPIRE_LOOK},
-};
+use crate::{error::StoreError, retention::Expired};
 
 pub(super) const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
 /// How many days are created ahead, for a time in which no server creates any.
 const DAYS_AHEAD: i64 = 14;
+/// How many events of a day one step removes, and how many it reads to find them. Commits run beside it.
+const EXPIRE_LIMIT: usize = 1_000;
+const EXPIRE_LOOK: i64 = 5_000;
 /// How many events lose their request ids in one step.
 const CLEAR_LIMIT: usize = 2_000;
 const DAY_US: i64 = 86_400_000_000;

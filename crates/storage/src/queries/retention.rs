@@ -72,6 +72,9 @@ pub(crate) async fn oldest_event(conn: &mut Connection) -> QueryResult<Option<i6
 
 /// Removes events with all their rows, except the events of `kept` between them. Returns how many.
 async fn remove(conn: &mut Connection, rows: &[Removable], kept: &[i64]) -> QueryResult<usize> {
+    let Some((from, to, last_delivery)) = retention::range(rows) else {
+        return Ok(0);
+    };
     for ((organization, event_ids), request_ids) in retention::requests(rows) {
         let of_events = idempotency_keys::table
             .filter(idempotency_keys::organization_id.eq(organization))
@@ -80,21 +83,22 @@ async fn remove(conn: &mut Connection, rows: &[Removable], kept: &[i64]) -> Quer
             .filter(idempotency_keys::event_id.eq_any(event_ids));
         diesel::delete(of_events).execute(conn).await?;
     }
-    let mut removed = 0;
-    // Between two events that stay, one statement per table removes everything.
-    for (from, to, last_delivery) in retention::runs(rows, kept) {
-        diesel::delete(attempts::table.filter(attempts::delivery_id.between(from, last_delivery)))
-            .execute(conn)
-            .await?;
-        diesel::delete(delivery_endings::table.filter(delivery_endings::delivery_id.between(from, last_delivery)))
-            .execute(conn)
-            .await?;
-        diesel::delete(event_replays::table.filter(event_replays::replay_id.between(from, to)))
-            .execute(conn)
-            .await?;
-        removed += diesel::delete(events::table.filter(events::id.between(from, to)))
-            .execute(conn)
-            .await?;
-    }
-    Ok(removed)
+    // One statement a table, however the events that stay are spread.
+    let kept: Vec<i64> = kept.iter().copied().filter(|id| (from..=to).contains(id)).collect();
+    let expired = attempts::table
+        .filter(attempts::delivery_id.between(from, last_delivery))
+        .filter(attempts::event_id.ne_all(&kept));
+    diesel::delete(expired).execute(conn).await?;
+    let expired = delivery_endings::table
+        .filter(delivery_endings::delivery_id.between(from, last_delivery))
+        .filter(delivery_endings::event_id.ne_all(&kept));
+    diesel::delete(expired).execute(conn).await?;
+    let expired = event_replays::table
+        .filter(event_replays::replay_id.between(from, to))
+        .filter(event_replays::replay_id.ne_all(&kept));
+    diesel::delete(expired).execute(conn).await?;
+    let expired = events::table
+        .filter(events::id.between(from, to))
+        .filter(events::id.ne_all(&kept));
+    diesel::delete(expired).execute(conn).await
 }

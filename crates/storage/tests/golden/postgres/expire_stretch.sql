@@ -23,16 +23,20 @@ WHERE ((("idempotency_keys"."organization_id" = $1)
 
 DELETE
 FROM "attempts"
-WHERE ("attempts"."delivery_id" BETWEEN $1 AND $2)
+WHERE (("attempts"."delivery_id" BETWEEN $1 AND $2)
+  AND ("attempts"."event_id" != ALL($3)))
 
 DELETE
 FROM "delivery_endings"
-WHERE ("delivery_endings"."delivery_id" BETWEEN $1 AND $2)
+WHERE (("delivery_endings"."delivery_id" BETWEEN $1 AND $2)
+  AND ("delivery_endings"."event_id" != ALL($3)))
 
 DELETE
 FROM "event_replays"
-WHERE ("event_replays"."replay_id" BETWEEN $1 AND $2)
+WHERE (("event_replays"."replay_id" BETWEEN $1 AND $2)
+  AND ("event_replays"."replay_id" != ALL($3)))
 
 DELETE
 FROM "events"
-WHERE ("events"."id" BETWEEN $1 AND $2)
+WHERE (("events"."id" BETWEEN $1 AND $2)
+  AND ("events"."id" != ALL($3)))

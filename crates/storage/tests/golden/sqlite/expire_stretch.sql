@@ -28,20 +28,24 @@ WHERE (((`idempotency_keys`.`organization_id` = ?)
 
 DELETE
 FROM `attempts`
-WHERE (`attempts`.`delivery_id` BETWEEN ? AND ?)
+WHERE ((`attempts`.`delivery_id` BETWEEN ? AND ?)
+  AND (1=1))
 -- SEARCH attempts USING PRIMARY KEY (delivery_id>? AND delivery_id<?)
 
 DELETE
 FROM `delivery_endings`
-WHERE (`delivery_endings`.`delivery_id` BETWEEN ? AND ?)
+WHERE ((`delivery_endings`.`delivery_id` BETWEEN ? AND ?)
+  AND (1=1))
 -- SEARCH delivery_endings USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)
 
 DELETE
 FROM `event_replays`
-WHERE (`event_replays`.`replay_id` BETWEEN ? AND ?)
+WHERE ((`event_replays`.`replay_id` BETWEEN ? AND ?)
+  AND (1=1))
 -- SEARCH event_replays USING INDEX event_replays_replay (replay_id>? AND replay_id<?)
 
 DELETE
 FROM `events`
-WHERE (`events`.`id` BETWEEN ? AND ?)
+WHERE ((`events`.`id` BETWEEN ? AND ?)
+  AND (1=1))
 -- SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)
