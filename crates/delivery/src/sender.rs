@@ -6,6 +6,9 @@
 mod http1;
 mod http2;
 
+#[cfg(fuzzing)]
+pub use self::http1::fuzzing;
+
 use std::{
     sync::{
         Arc,

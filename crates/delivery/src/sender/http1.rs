@@ -4,6 +4,8 @@
 //! and all of it by the attempt's deadline. A status that arrived in time counts, whatever the other header lines and the body are.
 
 mod body;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 
 use std::io::ErrorKind;

@@ -21,7 +21,7 @@ const SPEAKS_TLS: &str = "the receiver speaks TLS on this port (should its URL b
 const VERSION: &[u8] = b"HTTP/1.";
 
 /// A response's head.
-#[cfg_attr(test, derive(Debug, PartialEq))]
+#[cfg_attr(any(test, fuzzing), derive(Debug, PartialEq))]
 pub(super) struct Head {
     pub(super) record: ResponseRecord,
     pub(super) framing: Framing,
