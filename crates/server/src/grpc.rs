@@ -108,9 +108,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
                     .max_decoding_message_size($bytes_max)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX)
                     .accept_compressed(CompressionEncoding::Gzip)
-                    .accept_compressed(CompressionEncoding::Zstd)
-                    .send_compressed(CompressionEncoding::Gzip)
-                    .send_compressed(CompressionEncoding::Zstd),
+                    .send_compressed(CompressionEncoding::Gzip),
             );
         };
     }
