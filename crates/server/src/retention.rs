@@ -21,8 +21,12 @@ use tokio::time::{Instant, sleep};
 
 /// Interval of rounds.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// The steps take at most one part in this many of the time.
+/// How long to pause after a step, as a multiple of its duration.
 const REST: u32 = 9;
+/// The same while retention is behind: it must remove events faster than publishers add them, or the disk fills.
+const REST_BEHIND: u32 = 2;
+/// From this many seconds of overdue on, retention is behind.
+const BEHIND_S: i64 = 4 * 3_600;
 const REST_MIN: Duration = Duration::from_millis(20);
 /// Number of tries per round to drop a day that another session reads, and the pause between them.
 const BUSY_TRIES: u32 = 5;
@@ -185,7 +189,8 @@ impl Pass {
                     return Ok(());
                 }
             }
-            rest(begun).await;
+            let overdue_s = self.figures.overdue.seconds(clock::retention_us());
+            pause(begun, rest_of(overdue_s)).await;
         }
     }
 
@@ -227,6 +232,32 @@ impl Pass {
     }
 }
 
+/// How long to pause, as a multiple of a step's duration, while the oldest event has been overdue for this many seconds.
+fn rest_of(overdue_s: i64) -> u32 {
+    if overdue_s < BEHIND_S { REST } else { REST_BEHIND }
+}
+
 async fn rest(begun: Instant) {
-    sleep((begun.elapsed() * REST).max(REST_MIN)).await;
+    pause(begun, REST).await;
+}
+
+async fn pause(begun: Instant, times: u32) {
+    sleep((begun.elapsed() * times).max(REST_MIN)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_that_is_behind_pauses_less() {
+        let overdue = Overdue::default();
+        let hour = 3_600_000_000;
+        overdue.note(Some(hour));
+        assert_eq!(rest_of(overdue.seconds(hour)), REST);
+        assert_eq!(rest_of(overdue.seconds(4 * hour)), REST);
+        assert_eq!(rest_of(overdue.seconds(5 * hour)), REST_BEHIND);
+        overdue.note(None);
+        assert_eq!(rest_of(overdue.seconds(9 * hour)), REST);
+    }
 }
