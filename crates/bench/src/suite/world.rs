@@ -62,8 +62,9 @@ pub(super) async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client>
 }
 
 async fn postmaster(url: &str) -> anyhow::Result<u32> {
-    let row = connect(url).await?.query_one("SELECT pg_backend_pid()", &[]).await?;
-    let backend: i32 = row.get(0);
+    // The backend ends with its client.
+    let client = connect(url).await?;
+    let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
     usage::parent(backend.unsigned_abs()).context("the backend has a parent")
 }
 
