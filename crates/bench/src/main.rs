@@ -42,6 +42,15 @@ enum Command {
     /// The raw sender (started by `run`).
     #[command(hide = true)]
     Raw(parts::raw::Arguments),
+    /// A bare client with idle TLS connections (started by `run`).
+    #[command(hide = true)]
+    RawIdle(parts::raw::idle::Arguments),
+    /// The callers that pull deliveries (started by `run`).
+    #[command(hide = true)]
+    Pullers(parts::pullers::Arguments),
+    /// The streams that watch deliveries (started by `run`).
+    #[command(hide = true)]
+    Watchers(parts::watchers::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,5 +61,8 @@ fn main() -> anyhow::Result<()> {
         Command::Sink(arguments) => parts::sink::run(&arguments),
         Command::Publisher(arguments) => parts::publisher::run(&arguments),
         Command::Raw(arguments) => parts::raw::run(&arguments),
+        Command::RawIdle(arguments) => parts::raw::idle::run(&arguments),
+        Command::Pullers(arguments) => parts::pullers::run(&arguments),
+        Command::Watchers(arguments) => parts::watchers::run(&arguments),
     }
 }

@@ -1,11 +1,15 @@
 //! The child processes. Each reads commands as JSON lines on standard input, answers each with one JSON line on
 //! standard output, and exits when its input ends.
 
+pub(crate) mod arrivals;
+mod authorized;
 pub(crate) mod child;
 pub(crate) mod messages;
 pub(crate) mod publisher;
+pub(crate) mod pullers;
 pub(crate) mod raw;
 pub(crate) mod sink;
+pub(crate) mod watchers;
 
 use std::io::{BufRead as _, Write as _};
 

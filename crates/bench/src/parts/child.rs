@@ -35,7 +35,7 @@ impl Part {
         let input = child.stdin.take().context("standard input is piped")?;
         let output = child.stdout.take().context("standard output is piped")?;
         Ok(Self {
-            name: arguments.join(" "),
+            name: arguments.first().copied().unwrap_or_default().to_owned(),
             _child: child,
             input,
             output: BufReader::new(output).lines(),

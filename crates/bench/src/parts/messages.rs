@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Listening {
     /// One address for each host that it simulates.
     pub(crate) addresses: Vec<String>,
+    /// The certificate authority of its certificates as PEM, if it speaks TLS.
+    pub(crate) authority: Option<String>,
 }
 
-/// A command to the sink.
+/// A command to a receiver of deliveries: the sink, the pullers or the watchers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum SinkCommand {
     /// Clear all arrivals.
@@ -20,8 +22,8 @@ pub(crate) enum SinkCommand {
     Wait { deliveries: usize, patience_s: u64 },
     /// The arrivals so far.
     Stats,
-    /// How one host answers from now on.
-    Behave { host: usize, how: Behaviour },
+    /// How one host answers from now on; without a host, how all answer. Only the sink has hosts.
+    Behave { host: Option<usize>, how: Behaviour },
     /// Write (delivery id, event id, arrival in microseconds since the epoch) as little-endian numbers.
     Write { path: PathBuf },
 }
@@ -31,9 +33,11 @@ pub(crate) enum SinkCommand {
 pub(crate) enum Behaviour {
     /// 200 at once.
     Accept,
+    /// 200 after a delay.
+    Slow { ms: u32 },
     /// 500 at once.
     Fail,
-    /// Does not answer.
+    /// Does not answer. When the behaviour changes, the connections of unanswered requests are closed.
     Hang,
 }
 
@@ -48,21 +52,60 @@ pub(crate) struct SinkStats {
     pub(crate) duplicates: u64,
     /// When the last one arrived, in microseconds since the epoch.
     pub(crate) last_us: i64,
-    /// CPU time of the sink, in microseconds.
+    /// CPU time of the receiver, in microseconds.
     pub(crate) cpu_us: u64,
+    /// Open connections.
+    pub(crate) connections: u64,
+    /// TLS handshakes, and how many of them resumed a session.
+    pub(crate) handshakes: u64,
+    pub(crate) resumed: u64,
 }
 
 /// A command to the publisher.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Publish {
     pub(crate) how: How,
     pub(crate) count: usize,
-    pub(crate) organization: String,
-    /// Events alternate between these types.
-    pub(crate) event_types: Vec<String>,
-    pub(crate) payload_bytes: usize,
+    /// Events alternate between these.
+    pub(crate) templates: Vec<Template>,
+    /// Connections to each server.
+    pub(crate) connections: usize,
     /// The file for (event id, call, acknowledgement), the times in microseconds since the epoch.
     pub(crate) calls: Option<PathBuf>,
+}
+
+impl Publish {
+    /// Publishes over one connection, without a record of the calls.
+    pub(crate) fn new(how: How, count: usize, templates: &[Template]) -> Self {
+        Self {
+            how,
+            count,
+            templates: templates.to_vec(),
+            connections: 1,
+            calls: None,
+        }
+    }
+}
+
+/// The parts of an event that differ between events; all payloads are equal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Template {
+    pub(crate) organization: String,
+    pub(crate) event_type: String,
+    pub(crate) ordering_key: String,
+    pub(crate) attributes: Vec<(String, String)>,
+}
+
+impl Template {
+    /// An event without an ordering key and attributes.
+    pub(crate) fn new(organization: &str, event_type: &str) -> Self {
+        Self {
+            organization: organization.to_owned(),
+            event_type: event_type.to_owned(),
+            ordering_key: String::new(),
+            attributes: Vec::new(),
+        }
+    }
 }
 
 /// How events are published.
@@ -94,4 +137,12 @@ pub(crate) struct RawStats {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu_us: u64,
+    /// How many TLS handshakes resumed a session.
+    pub(crate) resumed: u64,
+}
+
+/// The memory of idle TLS connections of a bare client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IdleStats {
+    pub(crate) kib_per_connection: f64,
 }

@@ -12,17 +12,12 @@ use clap::Args;
 use hookwright_proto::v1::{
     PublishEventRequest, event_service_client::EventServiceClient, publish_event_request::Payload,
 };
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
-};
 
 use super::{
+    arrivals::now_us,
+    authorized::{Authorized, connect},
     messages::{How, Publish, PublishStats},
     serve,
-    sink::now_us,
 };
 use crate::usage;
 
@@ -36,18 +31,10 @@ pub(crate) struct Arguments {
     token: String,
 }
 
-/// Sends the token with every call.
-#[derive(Clone)]
-struct Bearer(MetadataValue<Ascii>);
+/// Bytes of a payload.
+pub(crate) const PAYLOAD_BYTES: usize = 1024;
 
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
-
-type Client = EventServiceClient<InterceptedService<Channel, Bearer>>;
+type Client = EventServiceClient<Authorized>;
 
 /// The result of one event: its id, when the call began, when it was acknowledged, and to how many webhooks it is owed.
 struct Acknowledged {
@@ -71,23 +58,22 @@ impl Plan {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bearer = Bearer(format!("Bearer {}", arguments.token).parse()?);
-    serve(|publish: Publish| runtime.block_on(work(&arguments.servers, &bearer, publish)))
+    serve(|publish: Publish| runtime.block_on(work(&arguments.servers, &arguments.token, publish)))
 }
 
-async fn work(servers: &[String], bearer: &Bearer, publish: Publish) -> anyhow::Result<PublishStats> {
+async fn work(servers: &[String], token: &str, publish: Publish) -> anyhow::Result<PublishStats> {
     let mut clients = Vec::new();
     for server in servers {
-        let channel = Channel::from_shared(format!("http://{server}"))?.connect().await?;
-        clients.push(EventServiceClient::new(InterceptedService::new(
-            channel,
-            bearer.clone(),
-        )));
+        for _ in 0..publish.connections {
+            clients.push(EventServiceClient::new(connect(server, token).await?));
+        }
     }
-    let payload = payload(publish.payload_bytes);
-    let requests = publish.event_types.iter().map(|event_type| PublishEventRequest {
-        organization: publish.organization.clone(),
-        event_type: event_type.clone(),
+    let payload = payload(PAYLOAD_BYTES);
+    let requests = publish.templates.into_iter().map(|template| PublishEventRequest {
+        organization: template.organization,
+        event_type: template.event_type,
+        ordering_key: template.ordering_key,
+        attributes: template.attributes.into_iter().collect(),
         payload: Some(Payload::Json(payload.clone())),
         ..PublishEventRequest::default()
     });
@@ -128,7 +114,7 @@ async fn work(servers: &[String], bearer: &Bearer, publish: Publish) -> anyhow::
 }
 
 /// A JSON object of this many bytes, with typical members.
-pub(super) fn payload(bytes: usize) -> Bytes {
+pub(crate) fn payload(bytes: usize) -> Bytes {
     let mut text = String::from(
         r#"{"action":"created","clocking":{"id":"CLOCKING-ID-123","driverId":"DRIVER-ID-123","clockingTimeStamp":"2018-01-01T09:01:53","isClockIn":true,"hours":[7.5,8,6.25]},"notes":["#,
     );

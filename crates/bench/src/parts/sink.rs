@@ -1,160 +1,160 @@
-//! The sink: simulates any number of hosts, one port each, on one thread. It reads requests with as little work as
-//! possible, records when each delivery arrived, and answers.
+//! The sink: simulates any number of hosts on one thread. Each host has its own port, or its own loopback address. It
+//! reads requests with as little work as possible, records when each delivery arrived, and answers.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | `host` | the behaviour of a host |
+//! | `http1`, `http2` | the connections of either protocol |
+//! | `tls` | the certificates, and the handshake |
 
-mod connection;
+mod host;
+mod http1;
+mod http2;
+mod tls;
 
 use std::{
-    collections::{HashSet, VecDeque},
-    io::{BufWriter, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
+use self::{host::Host, tls::Identities};
 use super::{
-    messages::{Behaviour, Listening, SinkCommand, SinkStats},
+    arrivals::Arrivals,
+    messages::{Listening, SinkCommand, SinkStats},
     say, serve,
 };
-use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// How many hosts to simulate.
     #[arg(long, default_value_t = 16)]
     hosts: usize,
+    /// Give each host its own loopback address.
+    #[arg(long)]
+    spread: bool,
+    /// Speak TLS 1.3, and this protocol over it.
+    #[arg(long, value_enum)]
+    tls: Option<Protocol>,
+    /// Close each connection after one response.
+    #[arg(long)]
+    close: bool,
 }
 
-/// The recorded arrivals.
-#[derive(Default)]
-struct Arrivals {
-    seen: HashSet<i64>,
-    order: VecDeque<(i64, i64, i64)>,
-    requests: u64,
-    last_us: i64,
+/// The protocol over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
 }
 
-#[derive(Default)]
+/// Everything that all connections share.
 struct Shared {
-    arrivals: parking_lot::Mutex<Arrivals>,
-}
-
-impl Shared {
-    fn arrivals(&self) -> parking_lot::MutexGuard<'_, Arrivals> {
-        self.arrivals.lock()
-    }
-
-    fn arrived(&self, delivery: i64, event: i64) {
-        let now = now_us();
-        let mut arrivals = self.arrivals();
-        arrivals.requests += 1;
-        if arrivals.seen.insert(delivery) {
-            arrivals.last_us = now;
-            arrivals.order.push_back((delivery, event, now));
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures the servers from outside")]
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    arrivals: Arrivals,
+    hosts: Vec<Host>,
+    identities: Option<Identities>,
+    close: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let shared = Arc::new(Shared::default());
-    let behaviours: Arc<[AtomicU8]> = (0..arguments.hosts).map(|_| AtomicU8::new(ACCEPT)).collect();
     let listeners: Vec<std::net::TcpListener> = (0..arguments.hosts)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+        .map(|host| std::net::TcpListener::bind(SocketAddr::new(address(host, arguments.spread), 0)))
         .collect::<Result<_, _>>()?;
     let addresses = listeners
         .iter()
-        .map(|listener| Ok(listener.local_addr()?.to_string()))
-        .collect::<anyhow::Result<_>>()?;
-    let (serving, hosts) = (Arc::clone(&shared), Arc::clone(&behaviours));
+        .map(std::net::TcpListener::local_addr)
+        .collect::<Result<Vec<SocketAddr>, _>>()?;
+    let identities = arguments
+        .tls
+        .map(|protocol| Identities::new(&addresses, protocol))
+        .transpose()?;
+    let listening = Listening {
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        authority: identities.as_ref().map(|identities| identities.authority.clone()),
+    };
+    let shared = Arc::new(Shared {
+        arrivals: Arrivals::default(),
+        hosts: (0..arguments.hosts).map(|_| Host::default()).collect(),
+        identities,
+        close: arguments.close,
+    });
+    let serving = Arc::clone(&shared);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             for (host, listener) in listeners.into_iter().enumerate() {
                 listener.set_nonblocking(true)?;
                 let listener = TcpListener::from_std(listener)?;
-                tokio::spawn(listen(listener, host, Arc::clone(&serving), Arc::clone(&hosts)));
+                tokio::spawn(listen(listener, host, Arc::clone(&serving)));
             }
             std::future::pending::<anyhow::Result<()>>().await
         })
     });
-    say(&Listening { addresses })?;
-    serve(|command| answer(command, &shared, &behaviours))
+    say(&listening)?;
+    serve(|command| answer(&command, &shared))
 }
 
-async fn listen(listener: TcpListener, host: usize, shared: Arc<Shared>, behaviours: Arc<[AtomicU8]>) {
+/// The address of a host: `127.0.0.1` for all, or one of `127.0.1.1`, `127.0.1.2` and so on for each.
+fn address(host: usize, spread: bool) -> IpAddr {
+    const PER_NETWORK: usize = 250;
+    if !spread {
+        return Ipv4Addr::LOCALHOST.into();
+    }
+    let octet = |value: usize| u8::try_from(value % 256).unwrap_or_default();
+    Ipv4Addr::new(127, 0, octet(1 + host / PER_NETWORK), octet(1 + host % PER_NETWORK)).into()
+}
+
+fn answer(command: &SinkCommand, shared: &Shared) -> anyhow::Result<SinkStats> {
+    if let SinkCommand::Behave { host, how } = command {
+        let all = 0..shared.hosts.len();
+        for host in host.map_or(all, |host| host..host + 1) {
+            shared.hosts[host].behave(*how);
+        }
+    }
+    shared.arrivals.answer(command)
+}
+
+async fn listen(listener: TcpListener, host: usize, shared: Arc<Shared>) {
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(connection::serve(
-                stream,
-                host,
-                Arc::clone(&shared),
-                Arc::clone(&behaviours),
-            ));
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(connection(stream, host, Arc::clone(&shared)));
+            }
+            // No descriptor is free.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-const ACCEPT: u8 = 0;
-const FAIL: u8 = 1;
-const HANG: u8 = 2;
-
-fn answer(command: SinkCommand, shared: &Shared, behaviours: &[AtomicU8]) -> anyhow::Result<SinkStats> {
-    match command {
-        SinkCommand::Reset => *shared.arrivals() = Arrivals::default(),
-        SinkCommand::Wait { deliveries, patience_s } => wait(shared, deliveries, Duration::from_secs(patience_s)),
-        SinkCommand::Stats => {}
-        SinkCommand::Behave { host, how } => {
-            let how = match how {
-                Behaviour::Accept => ACCEPT,
-                Behaviour::Fail => FAIL,
-                Behaviour::Hang => HANG,
-            };
-            behaviours[host].store(how, Ordering::Relaxed);
-        }
-        SinkCommand::Write { path } => {
-            let mut file = BufWriter::new(std::fs::File::create(path)?);
-            for (delivery, event, at) in &shared.arrivals().order {
-                for number in [delivery, event, at] {
-                    file.write_all(&number.to_le_bytes())?;
+async fn connection(stream: TcpStream, host: usize, shared: Arc<Shared>) {
+    shared.arrivals.connections.fetch_add(1, Ordering::Relaxed);
+    match &shared.identities {
+        None => http1::serve(stream, host, &shared).await,
+        Some(identities) => {
+            if let Some(stream) = identities.accept(stream, host, &shared.arrivals).await {
+                match identities.protocol {
+                    Protocol::Http1 => http1::serve(stream, host, &shared).await,
+                    Protocol::Http2 => http2::serve(stream, host, Arc::clone(&shared)).await,
                 }
             }
-            file.flush()?;
         }
     }
-    let arrivals = shared.arrivals();
-    let deliveries = arrivals.seen.len() as u64;
-    Ok(SinkStats {
-        requests: arrivals.requests,
-        deliveries,
-        duplicates: arrivals.requests - deliveries,
-        last_us: arrivals.last_us,
-        cpu_us: usage::own_cpu().as_micros() as u64,
-    })
+    shared.arrivals.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Polls a few times a second. This does not affect the measured times, which are those of the arrivals.
-fn wait(shared: &Shared, wanted: usize, patience: Duration) {
-    let (mut last, mut since) = (0, Instant::now());
-    loop {
-        let seen = shared.arrivals().seen.len();
-        if seen >= wanted || since.elapsed() > patience {
-            return;
-        }
-        if seen != last {
-            (last, since) = (seen, Instant::now());
-        }
-        #[expect(clippy::disallowed_methods, reason = "the sink's own thread polls")]
-        std::thread::sleep(Duration::from_millis(5));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_their_own_loopback_addresses() {
+        assert_eq!(address(700, false).to_string(), "127.0.0.1");
+        assert_eq!(address(0, true).to_string(), "127.0.1.1");
+        assert_eq!(address(249, true).to_string(), "127.0.1.250");
+        assert_eq!(address(250, true).to_string(), "127.0.2.1");
     }
 }

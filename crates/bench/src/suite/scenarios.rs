@@ -13,6 +13,7 @@ mod two_nodes;
 use futures::future::LocalBoxFuture;
 
 use super::{Figures, Store, world::Site};
+use crate::parts::messages::Publish;
 
 /// One scenario.
 pub(super) struct Scenario {
@@ -76,12 +77,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// CPU time per delivery as ratios to the raw sender, each measured right before its counterpart.
 pub(super) async fn guarded(world: &mut super::world::World, pairs: usize) -> anyhow::Result<Vec<f64>> {
-    let event_types = throughput::install(world, 1).await?;
+    let templates = throughput::install(world, 1).await?;
+    let load = Publish::new(throughput::STREAM, 20_000, &templates);
     let mut publisher = world.publisher()?;
     let mut ratios = Vec::with_capacity(pairs);
     for _ in 0..pairs {
         let raw = world.raw(1.0).await?;
-        let measured = throughput::measure(world, &mut publisher, throughput::STREAM, &event_types, 20_000).await?;
+        let measured = throughput::measure(world, &mut publisher, &load).await?;
         ratios.push(measured.figures(&raw)["cpu_ratio_to_raw"]);
     }
     Ok(ratios)

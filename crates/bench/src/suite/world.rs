@@ -1,21 +1,36 @@
-//! The environment of a scenario: a new server on a new store, a sink, a publisher, and calls to set things up.
+//! The environment of a scenario: a new server on a new store, a sink, a publisher, and the measurement of processes.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | `setup` | what is started, and how |
+//! | `resources` | the organizations, event types and webhooks of a world |
+//! | `parts` | the child processes of a world |
+//! | `http` | the pages of the server's HTTP listener |
 
-use std::{path::PathBuf, time::Duration};
+pub(super) mod http;
+mod parts;
+mod resources;
+mod setup;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use hookwright_proto::v1::{
-    CreateEventTypeRequest, CreateOrganizationRequest, CreateWebhookRequest, EventType, Webhook,
-    event_type_service_client::EventTypeServiceClient, organization_service_client::OrganizationServiceClient,
-    webhook_service_client::WebhookServiceClient,
-};
 use hookwright_testkit::{Past, PostgresCluster, TestDatabase, TestServer};
 use tonic::{Request, transport::Channel};
 
+pub(super) use self::{
+    parts::{Sink, publish, raw, reconnecting, sink, wait_for},
+    resources::{subscription, templates},
+    setup::Setup,
+};
 use super::{Profile, Store};
 use crate::{
     parts::{
         child::Part,
-        messages::{Behaviour, Listening, Publish, PublishStats, RawStats, SinkCommand, SinkStats},
+        messages::{Behaviour, RawStats, SinkStats},
     },
     usage,
 };
@@ -24,8 +39,6 @@ use crate::{
 pub(super) const ORGANIZATION: &str = "organizations/bench";
 /// How many hosts the sink simulates.
 pub(super) const HOSTS: usize = 16;
-/// Bytes of a payload.
-pub(super) const PAYLOAD_BYTES: usize = 1024;
 
 /// The resources that scenarios share: the binary, and one PostgreSQL cluster once it is needed.
 pub(super) struct Site {
@@ -43,8 +56,13 @@ impl Site {
         }
     }
 
+    /// The binary.
+    pub(super) fn server(&self) -> &Path {
+        &self.server
+    }
+
     /// The cluster, and the parent process of all its other processes.
-    async fn cluster(&mut self) -> anyhow::Result<&(PostgresCluster, u32)> {
+    pub(super) async fn cluster(&mut self) -> anyhow::Result<&(PostgresCluster, u32)> {
         if self.cluster.is_none() {
             let cluster = PostgresCluster::start().await?;
             let postmaster = postmaster(cluster.url()).await?;
@@ -75,13 +93,28 @@ pub(super) struct CpuTimes {
     pub(super) database: Duration,
 }
 
+/// Reads the CPU times of a world's processes, while its other fields are in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meter {
+    server: u32,
+    postmaster: Option<u32>,
+}
+
+impl Meter {
+    pub(super) fn read(self) -> anyhow::Result<CpuTimes> {
+        Ok(CpuTimes {
+            server: usage::cpu(self.server)?,
+            database: self.postmaster.map_or(Ok(Duration::ZERO), usage::cpu_of_tree)?,
+        })
+    }
+}
+
 /// A running installation with the processes around it.
 pub(super) struct World {
     pub(super) server: TestServer,
     pub(super) database: Option<TestDatabase>,
     postmaster: Option<u32>,
-    pub(super) sink: Part,
-    pub(super) addresses: Vec<String>,
+    pub(super) sink: Sink,
     pub(super) directory: tempfile::TempDir,
     channel: Channel,
     token: String,
@@ -90,31 +123,21 @@ pub(super) struct World {
 impl World {
     /// A new installation with the default settings, except that the sink on loopback is an allowed target.
     pub(super) async fn start(site: &mut Site, store: Store) -> anyhow::Result<Self> {
-        Self::start_with(site, store, HOSTS, &[]).await
+        Self::start_as(site, store, &Setup::default()).await
     }
 
-    pub(super) async fn start_with(
-        site: &mut Site,
-        store: Store,
-        hosts: usize,
-        settings: &[(&str, &str)],
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start_as(site: &mut Site, store: Store, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut builder = TestServer::builder(&site.server).allow("127.0.0.0/8");
-        builder = builder.data_directory(directory.path().join("data"));
-        for (flag, value) in settings {
-            builder = builder.arg(flag, value);
+        let sink = sink(setup.hosts, setup.sink).await?;
+        let mut builder = setup.builder(&site.server, directory.path(), &sink)?;
+        let (mut database, mut postmaster) = (None, None);
+        if store == Store::Postgres {
+            let (cluster, parent) = site.cluster().await?;
+            let created = cluster.create_database().await?;
+            builder = builder.postgres(created.url());
+            (database, postmaster) = (Some(created), Some(*parent));
         }
-        let (builder, database, postmaster) = match store {
-            Store::Sqlite => (builder.sqlite(), None, None),
-            Store::Postgres => {
-                let (cluster, postmaster) = site.cluster().await?;
-                let database = cluster.create_database().await?;
-                (builder.postgres(database.url()), Some(database), Some(*postmaster))
-            }
-        };
         let server = builder.start().await?;
-        let (sink, addresses) = sink(hosts).await?;
         let token = server.token()?;
         let channel = Channel::from_shared(format!("http://{}", server.grpc_address()))?
             .connect()
@@ -124,7 +147,6 @@ impl World {
             database,
             postmaster,
             sink,
-            addresses,
             directory,
             channel,
             token,
@@ -159,58 +181,6 @@ impl World {
         Ok(request)
     }
 
-    /// Creates an organization with this name: `organizations/acme`.
-    pub(super) async fn organization(&self, name: &str) -> anyhow::Result<()> {
-        let request = CreateOrganizationRequest {
-            organization_id: name.trim_start_matches("organizations/").to_owned(),
-            organization: None,
-        };
-        let mut client = OrganizationServiceClient::new(self.channel.clone());
-        client.create_organization(self.request(request)?).await?;
-        Ok(())
-    }
-
-    /// Registers event types `bench.0`, `bench.1` and so on, and returns their names.
-    pub(super) async fn event_types(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let mut client = EventTypeServiceClient::new(self.channel.clone());
-        let mut names = Vec::with_capacity(count);
-        for number in 0..count {
-            let name = format!("bench.{number}");
-            let request = CreateEventTypeRequest {
-                event_type_id: name.clone(),
-                event_type: Some(EventType::default()),
-            };
-            client.create_event_type(self.request(request)?).await?;
-            names.push(name);
-        }
-        Ok(names)
-    }
-
-    /// Installs a webhook on a host of the sink for one event type.
-    pub(super) async fn webhook(&self, host: usize, event_type: &str) -> anyhow::Result<Webhook> {
-        self.webhook_of(ORGANIZATION, host, event_type).await
-    }
-
-    /// The same for any organization.
-    pub(super) async fn webhook_of(
-        &self,
-        organization: &str,
-        host: usize,
-        event_type: &str,
-    ) -> anyhow::Result<Webhook> {
-        let webhook = Webhook {
-            payload_url: format!("http://{}/payload", self.addresses[host]),
-            events: vec![event_type.to_owned()],
-            ..Webhook::default()
-        };
-        let request = CreateWebhookRequest {
-            parent: organization.to_owned(),
-            webhook: Some(webhook),
-        };
-        let mut client = WebhookServiceClient::new(self.channel.clone());
-        Ok(client.create_webhook(self.request(request)?).await?.into_inner())
-    }
-
     /// A publisher for this server.
     pub(super) fn publisher(&self) -> anyhow::Result<Part> {
         self.publisher_of(&[self.server.grpc_address()])
@@ -234,28 +204,16 @@ impl World {
     }
 
     pub(super) async fn behave(&mut self, host: usize, how: Behaviour) -> anyhow::Result<()> {
-        let _: SinkStats = self.sink.ask(&SinkCommand::Behave { host, how }).await?;
-        Ok(())
+        self.sink.behave(Some(host), how).await
     }
 
-    /// Waits until this many deliveries have arrived. Returns an error if fewer have arrived and none arrives for long,
-    /// because the others are lost.
+    /// Waits until this many deliveries have arrived at the sink.
     pub(super) async fn wait_for(&mut self, deliveries: u64) -> anyhow::Result<SinkStats> {
-        let wait = SinkCommand::Wait {
-            deliveries: usize::try_from(deliveries)?,
-            patience_s: 60,
-        };
-        let stats: SinkStats = self.sink.ask(&wait).await?;
-        anyhow::ensure!(
-            stats.deliveries >= deliveries,
-            "{} deliveries of {deliveries} arrived; no figure is reported",
-            stats.deliveries
-        );
-        Ok(stats)
+        wait_for(&mut self.sink.part, deliveries).await
     }
 
     pub(super) async fn reset_sink(&mut self) -> anyhow::Result<SinkStats> {
-        self.sink.ask(&SinkCommand::Reset).await
+        self.sink.reset().await
     }
 
     /// The store, which can be filled while the server is stopped.
@@ -268,46 +226,23 @@ impl World {
 
     /// Runs the raw sender against this world's sink.
     pub(super) async fn raw(&self, seconds: f64) -> anyhow::Result<RawStats> {
-        let hosts = &self.addresses[..HOSTS.min(self.addresses.len())];
+        let hosts = &self.sink.addresses[..HOSTS.min(self.sink.addresses.len())];
         raw(hosts, seconds).await
     }
 
+    pub(super) fn meter(&self) -> Meter {
+        Meter {
+            server: self.server.pid(),
+            postmaster: self.postmaster,
+        }
+    }
+
     pub(super) fn cpu(&self) -> anyhow::Result<CpuTimes> {
-        Ok(CpuTimes {
-            server: usage::cpu(self.server.pid())?,
-            database: self.postmaster.map_or(Ok(Duration::ZERO), usage::cpu_of_tree)?,
-        })
+        self.meter().read()
     }
 
     /// Text of the server's `/metrics`.
     pub(super) async fn metrics(&self) -> anyhow::Result<String> {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut stream = tokio::net::TcpStream::connect(self.server.http_address()).await?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok(text)
+        http::get(self.server.http_address(), "/metrics").await
     }
-}
-
-/// Starts a sink.
-pub(super) async fn sink(hosts: usize) -> anyhow::Result<(Part, Vec<String>)> {
-    let mut sink = Part::start(&["sink", "--hosts", &hosts.to_string()])?;
-    let listening: Listening = sink.hear().await?;
-    Ok((sink, listening.addresses))
-}
-
-/// Runs the raw sender.
-pub(super) async fn raw(addresses: &[String], seconds: f64) -> anyhow::Result<RawStats> {
-    let (addresses, seconds) = (addresses.join(","), seconds.to_string());
-    let mut raw = Part::start(&["raw", "--addresses", &addresses, "--seconds", &seconds])?;
-    raw.hear().await
-}
-
-/// Publishes, and fails unless everything was accepted.
-pub(super) async fn publish(publisher: &mut Part, publish: &Publish) -> anyhow::Result<PublishStats> {
-    let stats: PublishStats = publisher.ask(publish).await?;
-    anyhow::ensure!(stats.refused == 0, "{} events were refused", stats.refused);
-    Ok(stats)
 }

@@ -6,23 +6,24 @@ use super::super::{
     world::{Site, World},
 };
 use super::throughput::{STREAM, install, measure};
+use crate::parts::messages::Publish;
 use hookwright_testkit::Past;
 
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let past: u64 = site.profile.pick(200_000, 10_000_000);
     let events = site.profile.pick(60_000, 300_000);
     let mut world = World::start(site, store).await?;
-    let event_types = install(&world, 1).await?;
+    let load = Publish::new(STREAM, events, &install(&world, 1).await?);
     let mut publisher = world.publisher()?;
     let raw = world.raw(1.5).await?;
-    let empty = measure(&mut world, &mut publisher, STREAM, &event_types, events).await?;
+    let empty = measure(&mut world, &mut publisher, &load).await?;
     world.server.terminate().await?;
     write_past(&world, past).await?;
     world.server.restart().await?;
     world.reconnect().await?;
     world.reset_sink().await?;
     let mut publisher = world.publisher()?;
-    let aged = measure(&mut world, &mut publisher, STREAM, &event_types, events).await?;
+    let aged = measure(&mut world, &mut publisher, &load).await?;
     let mut figures = aged.figures(&raw);
     figures.extend([
         ("past_deliveries", past as f64),

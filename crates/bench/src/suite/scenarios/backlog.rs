@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{
     Figures, Store,
-    world::{HOSTS, ORGANIZATION, PAYLOAD_BYTES, Site, World, publish},
+    world::{HOSTS, Site, World, publish},
 };
 use super::throughput::{STREAM, install};
 use crate::{
@@ -16,20 +16,12 @@ use crate::{
 async fn failing(site: &mut Site, store: Store) -> anyhow::Result<(World, usize)> {
     let count = site.profile.pick(50_000, 1_000_000);
     let mut world = World::start(site, store).await?;
-    let event_types = install(&world, 1).await?;
+    let templates = install(&world, 1).await?;
     for host in 0..HOSTS {
         world.behave(host, Behaviour::Fail).await?;
     }
     let mut publisher = world.publisher()?;
-    let command = Publish {
-        how: STREAM,
-        count,
-        organization: ORGANIZATION.to_owned(),
-        event_types,
-        payload_bytes: PAYLOAD_BYTES,
-        calls: None,
-    };
-    publish(&mut publisher, &command).await?;
+    publish(&mut publisher, &Publish::new(STREAM, count, &templates)).await?;
     Ok((world, count))
 }
 

@@ -2,27 +2,29 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context as _;
+
 use super::super::{
     Figures, Store,
     figures::{fdatasync_us, percentile, read_triples, sorted},
-    world::{ORGANIZATION, PAYLOAD_BYTES, Site, World, publish},
+    world::{Sink, Site, World, publish, wait_for},
 };
 use super::throughput::install;
 use crate::parts::{
     child::Part,
-    messages::{How, Publish, SinkCommand, SinkStats},
+    messages::{How, Publish, Template},
 };
 
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let mut world = World::start(site, store).await?;
-    let event_types = install(&world, 1).await?;
+    let templates = install(&world, 1).await?;
     let mut publisher = world.publisher()?;
     let fdatasync = fdatasync_us(world.directory.path())?;
     let count = site.profile.pick(1_000, 4_000);
-    steady(&mut world, &mut publisher, &event_types, 200.0, 200).await?;
-    let times = steady(&mut world, &mut publisher, &event_types, 200.0, count).await?;
+    steady(&mut world, &mut publisher, &templates, 200.0, 200).await?;
+    let times = steady(&mut world, &mut publisher, &templates, 200.0, count).await?;
     let publish = sorted(times.iter().map(|time| time.acknowledged_us));
-    let arrival = sorted(times.iter().map(|time| time.arrived_us));
+    let arrival = arrivals(&times);
     Ok(Figures::from([
         ("fdatasync_us", fdatasync),
         ("publish_p50_us", percentile(&publish, 0.5)),
@@ -35,46 +37,61 @@ pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures
     ]))
 }
 
-/// The times from the call to the acknowledgement and to the arrival of one event.
+/// The times of one event.
 pub(super) struct Times {
+    /// When the call began, in microseconds since the epoch.
+    pub(super) called_us: i64,
+    /// From the call to the acknowledgement.
     pub(super) acknowledged_us: i64,
+    /// From the call to the arrival.
     pub(super) arrived_us: i64,
 }
 
-/// Publishes at a steady rate, waits for every arrival, and returns the times of each event.
+/// The times from the calls to the arrivals, sorted.
+pub(super) fn arrivals<'a>(times: impl IntoIterator<Item = &'a Times>) -> Vec<f64> {
+    sorted(times.into_iter().map(|time| time.arrived_us))
+}
+
+/// Publishes at a steady rate, waits for every arrival at the world's sink, and returns the times of each event. Each
+/// event must be owed to one webhook.
 pub(super) async fn steady(
     world: &mut World,
     publisher: &mut Part,
-    event_types: &[String],
+    templates: &[Template],
     per_second: f64,
     count: usize,
 ) -> anyhow::Result<Vec<Times>> {
-    world.reset_sink().await?;
-    let calls = world.directory.path().join("calls");
+    let command = Publish::new(How::Steady { per_second }, count, templates);
+    timed(&mut world.sink, publisher, command).await
+}
+
+/// The same for any sink and any way to publish.
+pub(super) async fn timed(sink: &mut Sink, publisher: &mut Part, command: Publish) -> anyhow::Result<Vec<Times>> {
+    // Arrivals are not cleared, so that repeats of earlier deliveries count as duplicates.
+    let before = sink.stats().await?.deliveries;
+    let directory = tempfile::tempdir()?;
+    let calls = directory.path().join("calls");
     let command = Publish {
-        how: How::Steady { per_second },
-        count,
-        organization: ORGANIZATION.to_owned(),
-        event_types: event_types.to_vec(),
-        payload_bytes: PAYLOAD_BYTES,
         calls: Some(calls.clone()),
+        ..command
     };
     let published = publish(publisher, &command).await?;
-    world.wait_for(published.deliveries).await?;
-    let arrivals = world.directory.path().join("arrivals");
-    let _: SinkStats = world.sink.ask(&SinkCommand::Write { path: arrivals.clone() }).await?;
-    let arrived: HashMap<i64, i64> = read_triples(&arrivals)?
+    wait_for(&mut sink.part, before + published.deliveries).await?;
+    let arrived: HashMap<i64, i64> = sink
+        .arrivals()
+        .await?
         .into_iter()
         .map(|[_, event, at]| (event, at))
         .collect();
     let times = read_triples(&calls)?
         .into_iter()
-        .filter_map(|[event, called, acknowledged]| {
-            let arrived = arrived.get(&event)?;
-            Some(Times {
-                acknowledged_us: acknowledged - called,
-                arrived_us: arrived - called,
+        .map(|[event, called_us, acknowledged]| {
+            let arrived = arrived.get(&event).context("an event did not arrive")?;
+            Ok(Times {
+                called_us,
+                acknowledged_us: acknowledged - called_us,
+                arrived_us: arrived - called_us,
             })
         });
-    Ok(times.collect())
+    times.collect()
 }

@@ -2,13 +2,16 @@
 
 use super::super::{
     Figures, Store,
-    figures::{percentile, sorted},
-    world::{ORGANIZATION, PAYLOAD_BYTES, Site, World, publish},
+    figures::percentile,
+    world::{Setup, Site, World, publish, templates},
 };
-use super::{latency::steady, throughput::STREAM};
+use super::{
+    latency::{arrivals, steady},
+    throughput::STREAM,
+};
 use crate::parts::{
     child::Part,
-    messages::{Behaviour, Publish},
+    messages::{Behaviour, How, Publish, Template},
 };
 
 /// How many webhooks there are. The last one hangs.
@@ -27,26 +30,29 @@ pub(super) async fn noisy_backlog(site: &mut Site, store: Store) -> anyhow::Resu
 /// The healthy webhooks' arrivals without and with the hanging one, alternating within one installation, so that noise
 /// of the machine affects both equally.
 async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Figures> {
-    let mut world = World::start_with(site, store, WEBHOOKS, &[]).await?;
+    let setup = Setup {
+        hosts: WEBHOOKS,
+        ..Setup::default()
+    };
+    let mut world = World::start_as(site, store, &setup).await?;
     let event_types = world.event_types(WEBHOOKS).await?;
     for (host, event_type) in event_types.iter().enumerate() {
         world.webhook(host, event_type).await?;
     }
-    let (healthy, hanging) = event_types.split_at(WEBHOOKS - 1);
+    let templates = templates(&event_types);
+    let (healthy, hanging) = templates.split_at(WEBHOOKS - 1);
     let (mut publisher, mut noise) = (world.publisher()?, world.publisher()?);
     let count = site.profile.pick(2_500, 5_000);
     steady(&mut world, &mut publisher, healthy, PER_SECOND, 500).await?;
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    alone.extend(steady(&mut world, &mut publisher, healthy, PER_SECOND, count).await?);
+    let alone = steady(&mut world, &mut publisher, healthy, PER_SECOND, count).await?;
     world.behave(WEBHOOKS - 1, Behaviour::Hang).await?;
     noisy(&mut noise, hanging, waiting).await?;
     // The hanging webhook keeps getting its share of the events.
     let share = noisy_share(&mut noise, hanging, count);
     let (times, shared) = tokio::join!(steady(&mut world, &mut publisher, healthy, PER_SECOND, count), share);
-    beside.extend(times?);
     shared?;
-    let alone = sorted(alone.iter().map(|time| time.arrived_us));
-    let beside = sorted(beside.iter().map(|time| time.arrived_us));
+    let (alone, beside) = (arrivals(&alone), arrivals(&times?));
+    let duplicates = world.sink.stats().await?.duplicates;
     Ok(Figures::from([
         ("arrival_alone_p50_us", percentile(&alone, 0.5)),
         ("arrival_alone_p99_us", percentile(&alone, 0.99)),
@@ -57,37 +63,21 @@ async fn run(site: &mut Site, store: Store, waiting: usize) -> anyhow::Result<Fi
             percentile(&beside, 0.99) / percentile(&alone, 0.99),
         ),
         ("lost", 0.0),
+        ("duplicates", duplicates as f64),
     ]))
 }
 
 /// Events that are pending for the hanging webhook from the start.
-async fn noisy(publisher: &mut Part, hanging: &[String], count: usize) -> anyhow::Result<()> {
-    let command = Publish {
-        how: STREAM,
-        count,
-        organization: ORGANIZATION.to_owned(),
-        event_types: hanging.to_vec(),
-        payload_bytes: PAYLOAD_BYTES,
-        calls: None,
-    };
+async fn noisy(publisher: &mut Part, hanging: &[Template], count: usize) -> anyhow::Result<()> {
     if count > 0 {
-        publish(publisher, &command).await?;
+        publish(publisher, &Publish::new(STREAM, count, hanging)).await?;
     }
     Ok(())
 }
 
-async fn noisy_share(publisher: &mut Part, hanging: &[String], healthy_count: usize) -> anyhow::Result<()> {
+async fn noisy_share(publisher: &mut Part, hanging: &[Template], healthy_count: usize) -> anyhow::Result<()> {
+    let per_second = PER_SECOND / WEBHOOKS as f64;
     let share = (healthy_count / (WEBHOOKS - 1)).max(1);
-    let command = Publish {
-        how: crate::parts::messages::How::Steady {
-            per_second: PER_SECOND / WEBHOOKS as f64,
-        },
-        count: share,
-        organization: ORGANIZATION.to_owned(),
-        event_types: hanging.to_vec(),
-        payload_bytes: PAYLOAD_BYTES,
-        calls: None,
-    };
-    publish(publisher, &command).await?;
+    publish(publisher, &Publish::new(How::Steady { per_second }, share, hanging)).await?;
     Ok(())
 }

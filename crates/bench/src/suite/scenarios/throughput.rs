@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::super::{
     Figures, Store,
-    world::{CpuTimes, HOSTS, ORGANIZATION, PAYLOAD_BYTES, Site, World, publish},
+    world::{CpuTimes, HOSTS, Meter, Site, World, publish, templates, wait_for},
 };
 use crate::parts::{
     child::Part,
-    messages::{How, Publish, RawStats, SinkStats},
+    messages::{How, Publish, RawStats, SinkCommand, SinkStats, Template},
 };
 
 /// Four streams, each with this many unacknowledged events.
@@ -16,7 +16,7 @@ pub(super) const STREAM: How = How::Stream {
     streams: 4,
     window: 500,
 };
-const UNARY: How = How::Unary { callers: 64 };
+pub(super) const UNARY: How = How::Unary { callers: 64 };
 
 pub(super) async fn fanout1_stream(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let events = site.profile.pick(100_000, 400_000);
@@ -36,24 +36,24 @@ pub(super) async fn fanout10_stream(site: &mut Site, store: Store) -> anyhow::Re
 async fn run(site: &mut Site, store: Store, how: How, fanout: usize, events: usize) -> anyhow::Result<Figures> {
     let raw_seconds = site.profile.pick(1.5, 3.0);
     let mut world = World::start(site, store).await?;
-    let event_types = install(&world, fanout).await?;
+    let load = Publish::new(how, events, &install(&world, fanout).await?);
     let mut publisher = world.publisher()?;
     let raw = world.raw(raw_seconds).await?;
-    let measured = measure(&mut world, &mut publisher, how, &event_types, events).await?;
+    let measured = measure(&mut world, &mut publisher, &load).await?;
     let mut figures = measured.figures(&raw);
     figures.extend(commits(&world.metrics().await?));
     Ok(figures)
 }
 
 /// Event types and webhooks such that every event is owed to `fanout` webhooks, on 16 hosts in turn.
-pub(super) async fn install(world: &World, fanout: usize) -> anyhow::Result<Vec<String>> {
+pub(super) async fn install(world: &World, fanout: usize) -> anyhow::Result<Vec<Template>> {
     let event_types = world.event_types(if fanout == 1 { HOSTS } else { 8 }).await?;
     for (number, event_type) in event_types.iter().enumerate() {
         for copy in 0..fanout {
             world.webhook((number * fanout + copy) % HOSTS, event_type).await?;
         }
     }
-    Ok(event_types)
+    Ok(templates(&event_types))
 }
 
 /// The results of one period of publishing.
@@ -66,44 +66,58 @@ pub(super) struct Measured {
     publisher_cpu_us: u64,
 }
 
-/// Warms up, then publishes, waits for every arrival and for the commits of the outcomes, and reads the CPU time of
-/// each process.
-pub(super) async fn measure(
-    world: &mut World,
+/// Warms up, then publishes, waits for every arrival at the sink and for the commits of the outcomes, and reads the CPU
+/// time of each process.
+pub(super) async fn measure(world: &mut World, publisher: &mut Part, load: &Publish) -> anyhow::Result<Measured> {
+    measure_at(world.meter(), &mut [&mut world.sink.part], publisher, load).await
+}
+
+/// The same with other receivers, each of which gets every delivery. The figures are those of the first.
+pub(super) async fn measure_at(
+    meter: Meter,
+    receivers: &mut [&mut Part],
     publisher: &mut Part,
-    how: How,
-    event_types: &[String],
-    events: usize,
+    load: &Publish,
 ) -> anyhow::Result<Measured> {
-    let mut command = Publish {
-        how,
-        count: 2_000,
-        organization: ORGANIZATION.to_owned(),
-        event_types: event_types.to_vec(),
-        payload_bytes: PAYLOAD_BYTES,
-        calls: None,
+    let warm = Publish {
+        count: (load.count / 5).min(2_000),
+        ..load.clone()
     };
-    let warm = publish(publisher, &command).await?;
-    world.wait_for(warm.deliveries).await?;
+    reset(receivers).await?;
+    let warm = publish(publisher, &warm).await?;
+    for receiver in &mut *receivers {
+        wait_for(receiver, warm.deliveries).await?;
+    }
     settle().await;
-    let sink_before = world.reset_sink().await?;
-    let before = world.cpu()?;
-    command.count = events;
-    let published = publish(publisher, &command).await?;
-    let sink_after = world.wait_for(published.deliveries).await?;
+    let mut stats = reset(receivers).await?;
+    let before = meter.read()?;
+    let published = publish(publisher, load).await?;
+    let mut arrived = Vec::with_capacity(receivers.len());
+    for receiver in &mut *receivers {
+        arrived.push(wait_for(receiver, published.deliveries).await?);
+    }
     settle().await;
+    let sink = (stats.swap_remove(0), arrived.swap_remove(0));
     Ok(Measured {
         deliveries: published.deliveries,
-        seconds: (sink_after.last_us - published.begun_us) as f64 / 1e6,
+        seconds: (sink.1.last_us - published.begun_us) as f64 / 1e6,
         before,
-        after: world.cpu()?,
-        sink: (sink_before, sink_after),
+        after: meter.read()?,
+        sink,
         publisher_cpu_us: published.cpu_us,
     })
 }
 
+async fn reset(receivers: &mut [&mut Part]) -> anyhow::Result<Vec<SinkStats>> {
+    let mut stats = Vec::with_capacity(receivers.len());
+    for receiver in receivers {
+        stats.push(receiver.ask(&SinkCommand::Reset).await?);
+    }
+    Ok(stats)
+}
+
 /// Waits until the last outcomes are committed: the committer collects outcomes for at most 20 ms.
-async fn settle() {
+pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
@@ -112,12 +126,38 @@ impl Measured {
         self.deliveries as f64 / self.seconds
     }
 
-    pub(super) fn figures(&self, raw: &RawStats) -> Figures {
+    /// CPU time of the server and of the database per delivery, in microseconds.
+    fn costs(&self) -> (f64, f64) {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / self.deliveries as f64;
-        let server = each(self.after.server - self.before.server);
-        let database = each(self.after.database.saturating_sub(self.before.database));
+        (
+            each(self.after.server - self.before.server),
+            each(self.after.database.saturating_sub(self.before.database)),
+        )
+    }
+
+    /// CPU time of the server and the database together per delivery, in microseconds.
+    pub(super) fn cost(&self) -> f64 {
+        let (server, database) = self.costs();
+        server + database
+    }
+
+    /// The figures, with those of the raw sender.
+    pub(super) fn figures(&self, raw: &RawStats) -> Figures {
         let raw_cpu = raw.cpu_us as f64 / raw.requests as f64;
         let raw_rate = raw.requests as f64 / raw.seconds;
+        let mut figures = self.own_figures();
+        figures.extend([
+            ("raw_requests_per_s", raw_rate),
+            ("raw_cpu_us_per_request", raw_cpu),
+            ("cpu_ratio_to_raw", self.cost() / raw_cpu),
+            ("rate_ratio_to_raw", self.per_second() / raw_rate),
+        ]);
+        figures
+    }
+
+    /// The figures without a reference.
+    pub(super) fn own_figures(&self) -> Figures {
+        let (server, database) = self.costs();
         let sink_cpu = self.sink.1.cpu_us - self.sink.0.cpu_us;
         Figures::from([
             ("deliveries_per_s", self.per_second()),
@@ -128,13 +168,14 @@ impl Measured {
                 "publisher_cpu_us_per_delivery",
                 self.publisher_cpu_us as f64 / self.deliveries as f64,
             ),
-            ("raw_requests_per_s", raw_rate),
-            ("raw_cpu_us_per_request", raw_cpu),
-            ("cpu_ratio_to_raw", (server + database) / raw_cpu),
-            ("rate_ratio_to_raw", self.per_second() / raw_rate),
             ("lost", 0.0),
             ("duplicates", self.sink.1.duplicates as f64),
         ])
+    }
+
+    /// What the receiver counted in this period.
+    pub(super) fn arrivals(&self) -> (&SinkStats, &SinkStats) {
+        (&self.sink.0, &self.sink.1)
     }
 }
 

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 
 use super::super::{
     Figures, Store,
-    world::{HOSTS, Site, World},
+    world::{Setup, Site, World},
 };
 use super::throughput::{STREAM, install, measure};
+use crate::parts::messages::Publish;
 
 /// The share of a core for each node: a fifth, so that the database, the sink and the publisher have enough of two
 /// cores.
@@ -21,19 +22,24 @@ const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub(super) async fn run(site: &mut Site, store: Store) -> anyhow::Result<Figures> {
     let events = site.profile.pick(30_000, 100_000);
     let settings = [("--master-key", MASTER_KEY), ("--node-name", "one")];
-    let mut world = World::start_with(site, store, HOSTS, &settings).await?;
-    let event_types = install(&world, 1).await?;
+    let setup = Setup {
+        settings: &settings,
+        ..Setup::default()
+    };
+    let mut world = World::start_as(site, store, &setup).await?;
+    let mut load = Publish::new(STREAM, events, &install(&world, 1).await?);
     let raw = world.raw(1.5).await?;
     let _first = Limit::new("one", world.server.pid())?;
     let mut publisher = world.publisher()?;
-    let one = measure(&mut world, &mut publisher, STREAM, &event_types, events).await?;
+    let one = measure(&mut world, &mut publisher, &load).await?;
     drop(publisher);
     let second = world
         .second_server(site, &[("--master-key", MASTER_KEY), ("--node-name", "two")])
         .await?;
     let _second = Limit::new("two", second.pid())?;
     let mut publisher = world.publisher_of(&[world.server.grpc_address(), second.grpc_address()])?;
-    let two = measure(&mut world, &mut publisher, STREAM, &event_types, events * 2).await?;
+    load.count *= 2;
+    let two = measure(&mut world, &mut publisher, &load).await?;
     let mut figures = two.figures(&raw);
     // This figure covers only one of the nodes.
     figures.remove("server_cpu_us_per_delivery");
