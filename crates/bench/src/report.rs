@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use self::targets::{Bound, TARGETS};
+use self::targets::{FANOUT, TARGETS};
 use crate::suite::{Figures, Summary};
 
 /// The result of a run of the suite.
@@ -18,6 +18,17 @@ pub(crate) struct Report {
     cores: usize,
     profile: String,
     pub(crate) scenarios: Vec<ScenarioReport>,
+    /// Scenarios without figures, because an event was lost or the server failed.
+    #[serde(default)]
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A scenario that failed on one store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    name: String,
+    store: String,
+    error: String,
 }
 
 /// One scenario on one store.
@@ -49,21 +60,27 @@ impl ScenarioReport {
 
     /// The figures of this scenario, one per line.
     pub(crate) fn lines(&self) -> String {
-        let lines = self.metrics.iter().map(|(metric, summary)| {
+        self.verdicts().map(|(line, _)| line).collect()
+    }
+
+    /// A line for each figure, and whether it misses its target.
+    fn verdicts(&self) -> impl Iterator<Item = (String, bool)> {
+        self.metrics.iter().map(|(metric, summary)| {
             let target = TARGETS
                 .iter()
                 .find(|target| target.is_for(&self.name, &self.store, metric));
-            let verdict = target.map_or_else(String::new, |target| target.verdict(summary.median));
-            format!(
-                "{:<20} {:<9} {metric:<32} {:>12} {:>12} {:>12}  {verdict}\n",
+            let verdict = target.map(|target| target.verdict(summary.median));
+            let line = format!(
+                "{:<20} {:<9} {metric:<36} {:>12} {:>12} {:>12}  {}\n",
                 self.name,
                 self.store,
                 number(summary.min),
                 number(summary.median),
-                number(summary.max)
-            )
-        });
-        lines.collect()
+                number(summary.max),
+                verdict.as_ref().map_or("", |verdict| verdict.text.as_str())
+            );
+            (line, verdict.is_some_and(|verdict| verdict.missed))
+        })
     }
 }
 
@@ -87,6 +104,7 @@ impl Report {
             cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
             profile: profile.to_owned(),
             scenarios: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -106,18 +124,43 @@ impl Report {
         Ok(())
     }
 
+    pub(crate) fn fail(&mut self, name: &str, store: &str, error: &anyhow::Error) {
+        self.failures.push(Failure {
+            name: name.to_owned(),
+            store: store.to_owned(),
+            error: format!("{error:#}"),
+        });
+    }
+
+    /// The failed scenarios and the missed targets, then all figures.
     pub(crate) fn table(&self) -> String {
+        let lines: Vec<(String, bool)> = self
+            .scenarios
+            .iter()
+            .flat_map(ScenarioReport::verdicts)
+            .chain(self.across())
+            .collect();
         let mut table = format!(
-            "commit {}, {} cores, profile {}\n\n{:<20} {:<9} {:<32} {:>12} {:>12} {:>12}  target\n",
-            self.commit, self.cores, self.profile, "scenario", "store", "metric", "min", "median", "max"
+            "commit {}, {} cores, profile {}\n\n",
+            self.commit, self.cores, self.profile
         );
-        for scenario in &self.scenarios {
-            table.push_str(&scenario.lines());
+        for Failure { name, store, error } in &self.failures {
+            table.push_str(&format!("{name:<20} {store:<9} FAILED: {error}\n"));
         }
-        for (what, value, bound, stretch) in self.across() {
-            let verdict = bound.verdict(value, stretch);
-            table.push_str(&format!("{what:<63} {:>12} {:>12} {verdict}\n", "", number(value)));
+        let missed: String = lines
+            .iter()
+            .filter(|(_, missed)| *missed)
+            .map(|(line, _)| line.as_str())
+            .collect();
+        if missed.is_empty() && self.failures.is_empty() {
+            table.push_str("No target is missed.\n");
         }
+        table.push_str(&missed);
+        table.push_str(&format!(
+            "\n{:<20} {:<9} {:<36} {:>12} {:>12} {:>12}  target\n",
+            "scenario", "store", "metric", "min", "median", "max"
+        ));
+        table.extend(lines.iter().map(|(line, _)| line.as_str()));
         table
     }
 
@@ -129,8 +172,8 @@ impl Report {
         scenario.metrics.get(metric).map(|summary| summary.median)
     }
 
-    /// Targets that compare scenarios with each other.
-    fn across(&self) -> Vec<(String, f64, Bound, Bound)> {
+    /// Targets that compare scenarios with each other: a line for each, and whether it is missed.
+    fn across(&self) -> Vec<(String, bool)> {
         let mut lines = Vec::new();
         for store in ["sqlite", "postgres"] {
             let cost = |scenario| {
@@ -139,9 +182,49 @@ impl Report {
             };
             if let (Some(one), Some(ten)) = (cost("fanout1_stream"), cost("fanout10_stream")) {
                 let what = format!("CPU per delivery, fan-out 10 to fan-out 1, {store}");
-                lines.push((what, ten / one, Bound::AtMost(0.7), Bound::AtMost(0.5)));
+                let verdict = FANOUT.verdict(ten / one);
+                let line = format!(
+                    "{what:<67} {:>12} {:>12} {:>12}  {}\n",
+                    "",
+                    number(ten / one),
+                    "",
+                    verdict.text
+                );
+                lines.push((line, verdict.missed));
             }
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_targets_and_failures_come_first() {
+        let mut report = Report::new("full");
+        let figures = Figures::from([("healthy_p99_ratio", 3.5), ("lost", 0.0)]);
+        report
+            .scenarios
+            .push(ScenarioReport::new("outage", "sqlite", &[figures]));
+        report.fail("pull", "postgres", &anyhow::anyhow!("3 deliveries of 4 arrived"));
+        let table = report.table();
+        let lines: Vec<&str> = table.lines().skip(2).collect();
+        assert!(
+            lines[0].starts_with("pull") && lines[0].ends_with("FAILED: 3 deliveries of 4 arrived"),
+            "{table}"
+        );
+        assert!(
+            lines[1].starts_with("outage") && lines[1].ends_with("MISSED"),
+            "{table}"
+        );
+        assert!(lines[3].starts_with("scenario") && lines.len() == 6, "{table}");
+        let text = serde_json::to_string(&report).unwrap();
+        let read: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.table(), table);
+        report.scenarios.clear();
+        report.failures.clear();
+        assert!(report.table().contains("No target is missed."));
     }
 }

@@ -8,11 +8,13 @@ mod world;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::figures::{Figures, Summary};
-use self::{scenarios::SCENARIOS, world::Site};
+use self::{
+    scenarios::{SCENARIOS, Scenario},
+    world::Site,
+};
 use crate::report::{Report, ScenarioReport};
 
 #[derive(Args)]
@@ -20,9 +22,13 @@ pub(crate) struct Arguments {
     /// The profile: quick takes a few minutes, full an hour.
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
-    /// Run only these scenarios.
+    /// Run only these scenarios, also those that the quick profile omits. `fanout1` means all whose names begin with
+    /// `fanout1_`.
     #[arg(long = "scenario", value_delimiter = ',')]
     scenarios: Vec<String>,
+    /// Print the names of the scenarios, and exit.
+    #[arg(long)]
+    list: bool,
     /// Run only on this store.
     #[arg(long, value_enum)]
     store: Option<Store>,
@@ -35,6 +41,16 @@ pub(crate) struct Arguments {
     /// The directory of the report.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+}
+
+impl Arguments {
+    /// Without a selection, the quick profile runs the quick scenarios only.
+    fn wants(&self, scenario: &Scenario) -> bool {
+        if self.scenarios.is_empty() {
+            return scenario.quick || self.profile == Profile::Full;
+        }
+        self.scenarios.iter().any(|name| scenario.is_named(name))
+    }
 }
 
 /// How much is published, stored and waited for.
@@ -87,6 +103,12 @@ fn default_server() -> anyhow::Result<PathBuf> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.list {
+        for scenario in SCENARIOS {
+            println(scenario.name);
+        }
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -95,14 +117,16 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     report.write(&arguments.out)?;
     println(&report.table());
     println(&format!("Report: {}", arguments.out.join("report.json").display()));
+    anyhow::ensure!(report.failures.is_empty(), "{} scenarios failed", report.failures.len());
     Ok(())
 }
 
+/// A failed scenario does not keep the others from running.
 async fn run_all(arguments: &Arguments) -> anyhow::Result<Report> {
     for name in &arguments.scenarios {
         let known = SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>();
         anyhow::ensure!(
-            known.contains(&name.as_str()),
+            SCENARIOS.iter().any(|scenario| scenario.is_named(name)),
             "no scenario `{name}`; there are {}",
             known.join(", ")
         );
@@ -110,35 +134,49 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<Report> {
     let server = arguments.server.clone().map_or_else(default_server, Ok)?;
     let mut site = Site::new(server, arguments.profile);
     let mut report = Report::new(arguments.profile.name());
-    for scenario in SCENARIOS {
-        if !arguments.scenarios.is_empty() && !arguments.scenarios.iter().any(|name| name == scenario.name) {
-            continue;
-        }
+    for scenario in SCENARIOS.iter().filter(|scenario| arguments.wants(scenario)) {
         for store in [Store::Sqlite, Store::Postgres] {
             let wanted = arguments.store.is_none_or(|only| only == store) && scenario.runs_on(store);
             if !wanted {
                 continue;
             }
-            let usual = arguments.profile.pick(1, scenario.runs);
-            let runs = arguments.runs.unwrap_or(usual).max(1);
-            let mut figures = Vec::with_capacity(runs);
-            for run in 1..=runs {
-                eprint(&format!(
-                    "{} on {}, run {run} of {runs} ...",
-                    scenario.name,
-                    store.name()
-                ));
-                let run = scenario.run(&mut site, store).await;
-                figures.push(run.with_context(|| format!("{} on {}", scenario.name, store.name()))?);
+            match run_one(arguments, &mut site, scenario, store).await {
+                Ok(figures) => {
+                    let scenario = ScenarioReport::new(scenario.name, store.name(), &figures);
+                    eprint(&scenario.lines());
+                    report.scenarios.push(scenario);
+                }
+                Err(error) => {
+                    eprint(&format!("{} on {} failed: {error:#}", scenario.name, store.name()));
+                    report.fail(scenario.name, store.name(), &error);
+                }
             }
-            let scenario = ScenarioReport::new(scenario.name, store.name(), &figures);
-            eprint(&scenario.lines());
-            report.scenarios.push(scenario);
             // The report is written after each scenario, so that an interruption loses only one.
             report.write(&arguments.out)?;
         }
     }
     Ok(report)
+}
+
+/// The figures of each run of a scenario on a store.
+async fn run_one(
+    arguments: &Arguments,
+    site: &mut Site,
+    scenario: &Scenario,
+    store: Store,
+) -> anyhow::Result<Vec<Figures>> {
+    let usual = arguments.profile.pick(1, scenario.runs);
+    let runs = arguments.runs.unwrap_or(usual).max(1);
+    let mut figures = Vec::with_capacity(runs);
+    for run in 1..=runs {
+        eprint(&format!(
+            "{} on {}, run {run} of {runs} ...",
+            scenario.name,
+            store.name()
+        ));
+        figures.push(scenario.run(site, store).await?);
+    }
+    Ok(figures)
 }
 
 #[expect(clippy::print_stdout, reason = "the output that the command was asked for")]

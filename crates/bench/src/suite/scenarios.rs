@@ -1,4 +1,11 @@
 //! The scenarios by name.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | `raw_sender`, `throughput`, `latency` | the floor, the rate and the cost of a delivery, its latency |
+//! | `neighbours` | healthy webhooks beside one that hangs |
+//! | `backlog`, `idle`, `aged`, `lists` | large backlogs, an idle server, a large store |
+//! | `two_nodes` | two servers on one database |
 
 mod aged;
 mod backlog;
@@ -20,6 +27,8 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// How often it runs by default.
     pub(super) runs: usize,
+    /// Whether the quick profile runs it unasked.
+    pub(super) quick: bool,
     on: On,
     run: for<'a> fn(&'a mut Site, Store) -> LocalBoxFuture<'a, anyhow::Result<Figures>>,
 }
@@ -42,6 +51,12 @@ impl Scenario {
         }
     }
 
+    /// Whether this is its name, or the name of its family.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        let rest = self.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    }
+
     pub(super) async fn run(&self, site: &mut Site, store: Store) -> anyhow::Result<Figures> {
         (self.run)(site, store).await
     }
@@ -49,9 +64,13 @@ impl Scenario {
 
 macro_rules! scenario {
     ($name:literal, $runs:literal, $on:ident, $run:path) => {
+        scenario!($name, $runs, $on, $run, true)
+    };
+    ($name:literal, $runs:literal, $on:ident, $run:path, $quick:literal) => {
         Scenario {
             name: $name,
             runs: $runs,
+            quick: $quick,
             on: On::$on,
             run: |site, store| Box::pin($run(site, store)),
         }
@@ -87,4 +106,20 @@ pub(super) async fn guarded(world: &mut super::world::World, pairs: usize) -> an
         ratios.push(measured.figures(&raw)["cpu_ratio_to_raw"]);
     }
     Ok(ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_found_by_name_and_by_family() {
+        let named = |name: &str| {
+            let found = SCENARIOS.iter().filter(|scenario| scenario.is_named(name));
+            found.map(|scenario| scenario.name).collect::<Vec<_>>()
+        };
+        assert_eq!(named("noisy"), ["noisy_neighbour", "noisy_backlog"]);
+        assert_eq!(named("idle"), ["idle"]);
+        assert_eq!(named("id"), [""; 0]);
+    }
 }
