@@ -125,6 +125,11 @@ pub(super) const TARGETS: &[Target] = &[
     most("lists", "*", "list_ms_max", 100.0).stretch(50.0),
     most("lists", "*", "console_ms_max", 100.0).stretch(50.0),
     least("two_nodes", "*", "rate_ratio_to_one_node", 1.7).stretch(1.9),
+    // Beyond healthy receivers.
+    most("outage", "*", "healthy_p99_ratio", 1.2),
+    most("outage", "*", "onset_p99_ratio", 1.2),
+    most("slow_half", "*", "healthy_p99_ratio", 1.2),
+    most("flood", "*", "healthy_p99_ratio", 1.5),
 ];
 
 /// CPU per delivery at fan-out 10, as a ratio to fan-out 1.

@@ -3,13 +3,14 @@
 //! | module | content |
 //! | --- | --- |
 //! | `raw_sender`, `throughput`, `latency` | the floor, the rate and the cost of a delivery, its latency |
-//! | `neighbours` | healthy webhooks beside one that hangs |
+//! | `neighbours`, `isolation` | healthy webhooks beside one that hangs, beside many, beside a loud organization |
 //! | `backlog`, `idle`, `aged`, `lists` | large backlogs, an idle server, a large store |
 //! | `two_nodes` | two servers on one database |
 
 mod aged;
 mod backlog;
 mod idle;
+mod isolation;
 mod latency;
 mod lists;
 mod neighbours;
@@ -86,6 +87,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("latency_200", 3, Both, latency::run),
     scenario!("noisy_neighbour", 3, Both, neighbours::noisy_neighbour),
     scenario!("noisy_backlog", 3, Both, neighbours::noisy_backlog),
+    scenario!("outage", 3, Both, isolation::outage::run, false),
+    scenario!("slow_half", 3, Both, isolation::slow_half::run, false),
+    scenario!("flood", 3, Both, isolation::flood::run, false),
     scenario!("backlog_memory", 1, Both, backlog::memory),
     scenario!("start_with_backlog", 1, Both, backlog::start),
     scenario!("idle", 1, Both, idle::run),
@@ -119,7 +123,7 @@ mod tests {
             found.map(|scenario| scenario.name).collect::<Vec<_>>()
         };
         assert_eq!(named("noisy"), ["noisy_neighbour", "noisy_backlog"]);
-        assert_eq!(named("idle"), ["idle"]);
-        assert_eq!(named("id"), [""; 0]);
+        assert_eq!(named("outage"), ["outage"]);
+        assert_eq!(named("out"), [""; 0]);
     }
 }
