@@ -130,6 +130,13 @@ pub(super) const TARGETS: &[Target] = &[
     most("outage", "*", "onset_p99_ratio", 1.2),
     most("slow_half", "*", "healthy_p99_ratio", 1.2),
     most("flood", "*", "healthy_p99_ratio", 1.5),
+    least("wide_tls", "*", "rate_ratio_to_at_once", 0.8),
+    least("wide_tls", "*", "attempts_in_flight_max", 10_000.0),
+    most("wide_tls", "*", "attempt_in_flight_kib", 24.0),
+    most("wide_tls", "*", "idle_connection_kib_beyond_rustls", 16.0),
+    most("reconnect", "*", "cpu_ratio_to_raw", 1.5),
+    most("few_descriptors", "*", "failed_attempts", 0.0),
+    most("few_descriptors", "*", "health_failures", 0.0),
 ];
 
 /// CPU per delivery at fan-out 10, as a ratio to fan-out 1.

@@ -4,19 +4,23 @@
 //! | --- | --- |
 //! | `raw_sender`, `throughput`, `latency` | the floor, the rate and the cost of a delivery, its latency |
 //! | `neighbours`, `isolation` | healthy webhooks beside one that hangs, beside many, beside a loud organization |
+//! | `wide_tls`, `reconnect`, `few_descriptors` | connections to many receivers, to receivers that close them, with few descriptors |
 //! | `backlog`, `idle`, `aged`, `lists` | large backlogs, an idle server, a large store |
 //! | `two_nodes` | two servers on one database |
 
 mod aged;
 mod backlog;
+mod few_descriptors;
 mod idle;
 mod isolation;
 mod latency;
 mod lists;
 mod neighbours;
 mod raw_sender;
+mod reconnect;
 mod throughput;
 mod two_nodes;
+mod wide_tls;
 
 use futures::future::LocalBoxFuture;
 
@@ -90,6 +94,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("outage", 3, Both, isolation::outage::run, false),
     scenario!("slow_half", 3, Both, isolation::slow_half::run, false),
     scenario!("flood", 3, Both, isolation::flood::run, false),
+    scenario!("wide_tls_http1", 3, Both, wide_tls::http1, false),
+    scenario!("wide_tls_http2", 3, Both, wide_tls::http2, false),
+    scenario!("reconnect", 3, Both, reconnect::run, false),
+    scenario!("few_descriptors", 3, Both, few_descriptors::run, false),
     scenario!("backlog_memory", 1, Both, backlog::memory),
     scenario!("start_with_backlog", 1, Both, backlog::start),
     scenario!("idle", 1, Both, idle::run),
@@ -122,7 +130,7 @@ mod tests {
             let found = SCENARIOS.iter().filter(|scenario| scenario.is_named(name));
             found.map(|scenario| scenario.name).collect::<Vec<_>>()
         };
-        assert_eq!(named("noisy"), ["noisy_neighbour", "noisy_backlog"]);
+        assert_eq!(named("wide_tls"), ["wide_tls_http1", "wide_tls_http2"]);
         assert_eq!(named("outage"), ["outage"]);
         assert_eq!(named("out"), [""; 0]);
     }
