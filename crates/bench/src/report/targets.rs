@@ -126,6 +126,7 @@ pub(super) const TARGETS: &[Target] = &[
     most("lists", "*", "console_ms_max", 100.0).stretch(50.0),
     least("two_nodes", "*", "rate_ratio_to_one_node", 1.7).stretch(1.9),
     // Beyond healthy receivers.
+    least("unary_many", "*", "rate_ratio_to_64", 0.8),
     most("outage", "*", "healthy_p99_ratio", 1.2),
     most("outage", "*", "onset_p99_ratio", 1.2),
     most("slow_half", "*", "healthy_p99_ratio", 1.2),
@@ -137,6 +138,10 @@ pub(super) const TARGETS: &[Target] = &[
     most("reconnect", "*", "cpu_ratio_to_raw", 1.5),
     most("few_descriptors", "*", "failed_attempts", 0.0),
     most("few_descriptors", "*", "health_failures", 0.0),
+    most("filters", "*", "cpu_ratio_to_plain", 1.5),
+    most("ordered", "*", "cpu_ratio_to_plain", 2.0),
+    most("pull", "*", "cpu_ratio_to_plain", 2.0),
+    most("watch", "*", "cpu_ratio_to_plain", 1.3),
 ];
 
 /// CPU per delivery at fan-out 10, as a ratio to fan-out 1.

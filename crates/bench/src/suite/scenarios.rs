@@ -3,13 +3,16 @@
 //! | module | content |
 //! | --- | --- |
 //! | `raw_sender`, `throughput`, `latency` | the floor, the rate and the cost of a delivery, its latency |
+//! | `unary_many` | many callers |
 //! | `neighbours`, `isolation` | healthy webhooks beside one that hangs, beside many, beside a loud organization |
 //! | `wide_tls`, `reconnect`, `few_descriptors` | connections to many receivers, to receivers that close them, with few descriptors |
+//! | `features` | the cost of filters, order, pulling, watching and the relay, compared with a plain delivery |
 //! | `backlog`, `idle`, `aged`, `lists` | large backlogs, an idle server, a large store |
 //! | `two_nodes` | two servers on one database |
 
 mod aged;
 mod backlog;
+mod features;
 mod few_descriptors;
 mod idle;
 mod isolation;
@@ -20,6 +23,7 @@ mod raw_sender;
 mod reconnect;
 mod throughput;
 mod two_nodes;
+mod unary_many;
 mod wide_tls;
 
 use futures::future::LocalBoxFuture;
@@ -88,6 +92,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("fanout1_stream", 3, Both, throughput::fanout1_stream),
     scenario!("fanout1_unary64", 3, Both, throughput::fanout1_unary64),
     scenario!("fanout10_stream", 3, Both, throughput::fanout10_stream),
+    scenario!("unary_many", 3, Both, unary_many::run, false),
     scenario!("latency_200", 3, Both, latency::run),
     scenario!("noisy_neighbour", 3, Both, neighbours::noisy_neighbour),
     scenario!("noisy_backlog", 3, Both, neighbours::noisy_backlog),
@@ -98,6 +103,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("wide_tls_http2", 3, Both, wide_tls::http2, false),
     scenario!("reconnect", 3, Both, reconnect::run, false),
     scenario!("few_descriptors", 3, Both, few_descriptors::run, false),
+    scenario!("filters", 3, Both, features::filters::run, false),
+    scenario!("ordered", 3, Both, features::ordered::run, false),
+    scenario!("pull", 3, Both, features::pull::run, false),
+    scenario!("watch", 3, Both, features::watch::run, false),
+    scenario!("relay", 3, Both, features::relay::run, false),
     scenario!("backlog_memory", 1, Both, backlog::memory),
     scenario!("start_with_backlog", 1, Both, backlog::start),
     scenario!("idle", 1, Both, idle::run),
