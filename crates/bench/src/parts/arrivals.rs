@@ -40,13 +40,13 @@ impl Arrivals {
         }
     }
 
-    /// Carries out a command of the suite. A change of behaviour is not among them.
+    /// Carries out a command of the suite, except those that change how the sink behaves.
     pub(super) fn answer(&self, command: &SinkCommand) -> anyhow::Result<SinkStats> {
         match command {
             SinkCommand::Reset => *self.recorded.lock() = Recorded::default(),
             SinkCommand::Wait { deliveries, patience_s } => self.wait(*deliveries, Duration::from_secs(*patience_s)),
             SinkCommand::Write { path } => self.write(path)?,
-            SinkCommand::Stats | SinkCommand::Behave { .. } => {}
+            SinkCommand::Stats | SinkCommand::Behave { .. } | SinkCommand::Close { .. } => {}
         }
         Ok(self.stats())
     }

@@ -24,6 +24,8 @@ pub(crate) enum SinkCommand {
     Stats,
     /// How one host answers from now on; without a host, how all answer. Only the sink has hosts.
     Behave { host: Option<usize>, how: Behaviour },
+    /// Whether to close each connection after one response, from now on. Only the sink has connections.
+    Close { close: bool },
     /// Write (delivery id, event id, arrival in microseconds since the epoch) as little-endian numbers.
     Write { path: PathBuf },
 }
@@ -37,7 +39,8 @@ pub(crate) enum Behaviour {
     Slow { ms: u32 },
     /// 500 at once.
     Fail,
-    /// Does not answer. When the behaviour changes, the connections of unanswered requests are closed.
+    /// Does not answer. When the behaviour changes, the requests without an answer end: their connections close, or over
+    /// HTTP/2 they get a 503.
     Hang,
 }
 

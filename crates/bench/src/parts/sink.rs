@@ -14,7 +14,10 @@ mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,7 +59,14 @@ struct Shared {
     arrivals: Arrivals,
     hosts: Vec<Host>,
     identities: Option<Identities>,
-    close: bool,
+    close: AtomicBool,
+}
+
+impl Shared {
+    /// Whether a connection ends with the present response.
+    fn closes(&self) -> bool {
+        self.close.load(Ordering::Relaxed)
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -79,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         arrivals: Arrivals::default(),
         hosts: (0..arguments.hosts).map(|_| Host::default()).collect(),
         identities,
-        close: arguments.close,
+        close: AtomicBool::new(arguments.close),
     });
     let serving = Arc::clone(&shared);
     std::thread::spawn(move || {
@@ -108,11 +118,15 @@ fn address(host: usize, spread: bool) -> IpAddr {
 }
 
 fn answer(command: &SinkCommand, shared: &Shared) -> anyhow::Result<SinkStats> {
-    if let SinkCommand::Behave { host, how } = command {
-        let all = 0..shared.hosts.len();
-        for host in host.map_or(all, |host| host..host + 1) {
-            shared.hosts[host].behave(*how);
+    match command {
+        SinkCommand::Behave { host, how } => {
+            let all = 0..shared.hosts.len();
+            for host in host.map_or(all, |host| host..host + 1) {
+                shared.hosts[host].behave(*how);
+            }
         }
+        SinkCommand::Close { close } => shared.close.store(*close, Ordering::Relaxed),
+        _ => {}
     }
     shared.arrivals.answer(command)
 }

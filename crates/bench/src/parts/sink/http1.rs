@@ -40,7 +40,8 @@ pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, host:
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let response = match (answer, shared.close) {
+        let close = shared.closes();
+        let response = match (answer, close) {
             (Answer::Accepted, false) => ACCEPTED,
             (Answer::Accepted, true) => ACCEPTED_CLOSE,
             (Answer::Failed, false) => FAILED,
@@ -54,7 +55,7 @@ pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, host:
                 return;
             }
         };
-        if stream.write_all(response).await.is_err() || shared.close {
+        if stream.write_all(response).await.is_err() || close {
             let _ = stream.shutdown().await;
             return;
         }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+};
 
 use super::{
     Shared,
@@ -14,22 +17,37 @@ use super::{
     http1::{delivery_id, event_id},
 };
 
-/// Serves requests until the other side closes.
+/// Serves requests until the other side closes, or until the first response if the sink closes connections.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: usize,
     shared: Arc<Shared>,
 ) {
-    let service = service_fn(move |request| answer(request, host, Arc::clone(&shared)));
-    let _ = http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let close = Arc::new(Notify::new());
+    let closing = Arc::clone(&close);
+    let service = service_fn(move |request| {
+        let (shared, closing) = (Arc::clone(&shared), Arc::clone(&closing));
+        async move {
+            let response = answer(request, host, &shared).await;
+            if shared.closes() {
+                closing.notify_one();
+            }
+            response
+        }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = close.notified() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 async fn answer(
     request: Request<Incoming>,
     host: usize,
-    shared: Arc<Shared>,
+    shared: &Shared,
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
     while let Some(Ok(_)) = body.frame().await {}

@@ -101,8 +101,7 @@ async fn install(world: &World, scale: &Scale) -> anyhow::Result<Vec<Template>> 
     let count = scale.addresses * scale.per_address;
     let organizations = count.div_ceil(scale.per_organization);
     let organizations = world.organizations("wide", organizations).await?;
-    // The last type is for the webhook that warms the server up.
-    let event_types = world.event_types(scale.per_organization + 1).await?;
+    let event_types = world.event_types(scale.per_organization).await?;
     let (mut webhooks, mut templates) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
         let organization = &organizations[number / scale.per_organization];

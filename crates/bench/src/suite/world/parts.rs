@@ -55,6 +55,12 @@ impl Sink {
         Ok(())
     }
 
+    /// Closes each connection after one response from now on, or keeps connections.
+    pub(in super::super) async fn close(&mut self, close: bool) -> anyhow::Result<()> {
+        let _: SinkStats = self.part.ask(&SinkCommand::Close { close }).await?;
+        Ok(())
+    }
+
     pub(in super::super) async fn reset(&mut self) -> anyhow::Result<SinkStats> {
         self.part.ask(&SinkCommand::Reset).await
     }

@@ -6,7 +6,7 @@ use super::{
     super::{
         super::{
             Figures,
-            world::{ORGANIZATION, World, http::sum, publish, sink, subscription},
+            world::{HOSTS, World, http::sum, publish, sink},
         },
         throughput::{STREAM, settle},
     },
@@ -25,26 +25,19 @@ const POLL: Duration = Duration::from_millis(100);
 /// The limit for the attempts in flight to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Restarts the server, so that earlier work does not count. A webhook of its own has warmed the server up before the
-/// first reading.
+/// Restarts the server, so that earlier work does not count. Before the first reading each webhook has received an event
+/// over a connection that its receiver closed, so the growth after it is that of connections and attempts.
 pub(super) async fn measure(world: &mut World, scale: &Scale, templates: &[Template]) -> anyhow::Result<Figures> {
-    let warm = format!("bench.{}", scale.per_organization);
-    let webhook = subscription(world.sink.url(0, "/warm"), &warm);
-    world.create(ORGANIZATION.to_owned(), webhook).await?;
     world.server.terminate().await?;
     world.server.restart().await?;
     world.reconnect().await?;
     let mut publisher = world.publisher()?;
-    let one_each = How::Unary { callers: 64 };
-    let warm = Publish::new(one_each, templates.len(), &[Template::new(ORGANIZATION, &warm)]);
-    deliver(world, &mut publisher, &warm).await?;
+    let one_each = Publish::new(How::Unary { callers: 64 }, templates.len(), templates);
+    world.sink.close(true).await?;
+    deliver(world, &mut publisher, &one_each).await?;
     let empty = Reading::of(world).await?;
-    deliver(
-        world,
-        &mut publisher,
-        &Publish::new(one_each, templates.len(), templates),
-    )
-    .await?;
+    world.sink.close(false).await?;
+    deliver(world, &mut publisher, &one_each).await?;
     let idle = Reading::of(world).await?;
     let ms = scale.in_flight_delay_ms;
     world.sink.behave(None, Behaviour::Slow { ms }).await?;
@@ -115,7 +108,7 @@ async fn peak(world: &mut World, publisher: &mut Part, load: &Publish) -> anyhow
 
 /// The memory of an idle connection of a bare client.
 async fn bare(connections: usize) -> anyhow::Result<f64> {
-    let sink = sink(super::super::super::world::HOSTS, &["--spread", "--tls", "http1"]).await?;
+    let sink = sink(HOSTS, &["--spread", "--tls", "http1"]).await?;
     let authority = sink
         .authority_file()
         .unwrap_or(std::path::Path::new(""))
