@@ -1,5 +1,5 @@
 //! Healthy webhooks beside others: many that hang, many that are slow, or an organization that publishes all it can. The
-//! healthy ones belong to the sink of the world, the others to a sink of their own, which is another process.
+//! healthy ones belong to the sink of the world, the others to a second sink, which is another process.
 
 pub(super) mod flood;
 pub(super) mod outage;

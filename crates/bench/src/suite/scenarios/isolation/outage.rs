@@ -40,7 +40,7 @@ const QUICK: Scale = Scale {
     hanging: 10,
     alone_s: 1,
     calm_s: 1,
-    onset_s: 1,
+    onset_s: 2,
     outage_s: 1,
 };
 const FULL: Scale = Scale {
@@ -89,7 +89,12 @@ pub(in super::super) async fn run(site: &mut Site, store: Store) -> anyhow::Resu
         arrivals(within(0, failed_us)),
         arrivals(within(failed_us, onset_end_us)),
     );
-    let mut figures = compared(&alone, within(onset_end_us, i64::MAX));
+    let outage = within(onset_end_us, i64::MAX);
+    anyhow::ensure!(
+        !calm.is_empty() && !onset.is_empty() && outage.clone().next().is_some(),
+        "the publisher was too slow: a period has no event"
+    );
+    let mut figures = compared(&alone, outage);
     let ratio = percentile(&onset, 0.99) / figures["arrival_alone_p99_us"];
     figures.extend([
         ("calm_p99_us", percentile(&calm, 0.99)),
