@@ -106,11 +106,11 @@ bench-build:
 	@scripts/find-postgres --install >/dev/null
 
 .PHONY: bench
-bench: bench-build ## Measure against the performance targets, about 40 minutes (BENCH="--scenario NAME --store sqlite --runs 5")
+bench: bench-build ## Measure against the performance targets, about 90 minutes (BENCH="--scenario NAME --store sqlite --runs 5")
 	target/release/hookwright-bench run --profile full $(BENCH)
 
 .PHONY: bench-quick
-bench-quick: bench-build ## The same with small numbers, under 3 minutes
+bench-quick: bench-build ## The basic scenarios with small numbers, under 3 minutes
 	target/release/hookwright-bench run --profile quick $(BENCH)
 
 .PHONY: bench-charts
