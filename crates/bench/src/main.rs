@@ -1,6 +1,6 @@
 //! The benchmark suite. `hookwright-bench run` runs scenarios against the release binary and writes a report. The other
-//! commands are the processes that it starts: the sink that receives, the publisher, and the raw sender, which is the
-//! reference.
+//! commands are the processes that it starts: the sink that receives, the publisher, callers that pull and watch, and the raw
+//! sender, which is the reference.
 //!
 //! | module | content |
 //! | --- | --- |

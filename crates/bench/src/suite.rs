@@ -19,7 +19,7 @@ use crate::report::{Report, ScenarioReport};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The profile: quick takes a few minutes, full an hour.
+    /// The profile: quick takes a few minutes and omits the long scenarios, full takes an hour and a half.
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
     /// Run only these scenarios, also those that the quick profile omits. `fanout1` means all whose names begin with
