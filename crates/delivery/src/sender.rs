@@ -42,6 +42,8 @@ pub use crate::{
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// The maximum idle time of a connection.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How often the request of an attempt is repeated because it was not processed. Each time it uses another connection.
+const REPEATS_MAX: u32 = 3;
 /// How much of a response's body is kept.
 pub(crate) const BODY_KEPT_MAX: usize = 16 << 10;
 /// How much of a response's body is read so that the connection can be used again.
@@ -153,9 +155,18 @@ pub(crate) enum Exchange {
     Response(ResponseRecord, bool),
     /// A failure that is not retried on another connection.
     Failed(Failure),
-    /// The connection ended before the first byte of a response. On a reused connection the request is repeated on a
-    /// new one.
-    Closed(Failure),
+    /// The request may be repeated on another connection. The failure is that of the last try.
+    Unanswered(Unanswered, Failure),
+}
+
+/// Why a request has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// The connection ended before the first byte of a response. The request is repeated if the connection was reused:
+    /// receivers close kept-alive connections while requests are in transit.
+    Closed,
+    /// The receiver did not process the request.
+    Refused,
 }
 
 impl Sender {
@@ -237,6 +248,7 @@ impl Sender {
     ) -> Result<ResponseRecord, Failure> {
         let way = self.inner.number.load(Ordering::Acquire);
         let is_usable = |connection: &Connection| connection.origin.way == way && is_usable(connection, request);
+        let mut repeats = 0;
         if let Some(mut connection) = slot.take().filter(is_usable) {
             report.remote = connection.remote;
             match connection.exchange(request, deadline, &mut report.phases).await {
@@ -246,42 +258,46 @@ impl Sender {
                 }
                 Exchange::Failed(failure) => return Err(failure),
                 // The request would be sent to a receiver that must not get it any more.
-                Exchange::Closed(failure) if !(request.is_current)() => {
+                Exchange::Unanswered(_, failure) if !(request.is_current)() => {
                     report.superseded = true;
                     return Err(failure);
                 }
-                // The receiver closed a kept-alive connection while the request was in transit, which is not the
-                // receiver's failure.
-                Exchange::Closed(_) => report.phases = Phases::default(),
+                // Neither is the receiver's failure.
+                Exchange::Unanswered(Unanswered::Closed | Unanswered::Refused, _) => repeats = 1,
             }
         }
         // This is rare, and large: it is on the heap, so that other workers stay small.
-        Box::pin(self.exchange_afresh(slot, request, deadline, report)).await
+        Box::pin(self.exchange_afresh(slot, request, deadline, report, repeats)).await
     }
 
-    /// An exchange over a new connection.
+    /// An exchange over new connections, until one is answered. `repeats` is the number of earlier exchanges.
     async fn exchange_afresh(
         &self,
         slot: &mut Option<Connection>,
         request: &AttemptRequest<'_>,
         deadline: Instant,
         report: &mut AttemptReport,
+        mut repeats: u32,
     ) -> Result<ResponseRecord, Failure> {
-        let mut connection = self.open(request, deadline, report).await?;
-        // Nothing was sent yet, and opening may have taken as long as the webhook's timeout.
-        if !(request.is_current)() {
-            report.superseded = true;
-            return Err(Failure::new(
-                ErrorClass::Internal,
-                "the webhook was changed before the request was sent".to_owned(),
-            ));
-        }
-        match connection.exchange(request, deadline, &mut report.phases).await {
-            Exchange::Response(response, reusable) => {
-                *slot = reusable.then_some(connection);
-                Ok(response)
+        loop {
+            report.phases = Phases::default();
+            let mut connection = self.open(request, deadline, report).await?;
+            // Nothing was processed yet, and opening may have taken as long as the webhook's timeout.
+            if !(request.is_current)() {
+                report.superseded = true;
+                return Err(Failure::new(
+                    ErrorClass::Internal,
+                    "the webhook was changed before the request was sent".to_owned(),
+                ));
             }
-            Exchange::Failed(failure) | Exchange::Closed(failure) => Err(failure),
+            match connection.exchange(request, deadline, &mut report.phases).await {
+                Exchange::Response(response, reusable) => {
+                    *slot = reusable.then_some(connection);
+                    return Ok(response);
+                }
+                Exchange::Unanswered(Unanswered::Refused, _) if repeats < REPEATS_MAX => repeats += 1,
+                Exchange::Failed(failure) | Exchange::Unanswered(_, failure) => return Err(failure),
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! | [`browser`] | [`Browser`]: headless Chromium |
 //! | [`dns`] | [`DnsServer`]: a DNS server that answers according to a script |
 //! | [`http`] | a plain HTTP client that shows the response |
+//! | [`http2`] | [`Http2Receiver`]: an HTTP/2 receiver that answers frame by frame according to a script |
 //! | [`past`] | [`Past`]: the store of a stopped server, filled with what months would build |
 //! | [`postgres`] | [`PostgresCluster`]: a real PostgreSQL cluster in a temporary directory, and empty databases in it |
 //! | [`receiver`] | [`Receiver`]: an HTTP/1.1 receiver that keeps the raw bytes of requests and answers according to a script |
@@ -25,6 +26,7 @@
 pub mod browser;
 pub mod dns;
 pub mod http;
+pub mod http2;
 pub mod past;
 pub mod postgres;
 pub mod proxy;
@@ -40,6 +42,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use dns::DnsServer;
 pub use http::HttpResponse;
+pub use http2::{Http2Answer, Http2Receiver, Http2Request};
 pub use past::Past;
 pub use postgres::{PostgresCluster, TestDatabase};
 pub use proxy::Proxy;

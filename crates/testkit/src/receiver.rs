@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 pub use answer::{Answer, Gate, Response};
+pub(crate) use connection::answer_over_tls;
 pub use request::RecordedRequest;
 
 use crate::DEADLINE;
@@ -137,7 +138,7 @@ impl Receiver {
     /// How many requests have arrived so far.
     #[must_use]
     pub fn request_count(&self) -> usize {
-        self.shared.state().requests.len()
+        self.shared.request_count()
     }
 
     /// How many connections were made in total.
@@ -243,7 +244,7 @@ fn free_port() -> SocketAddr {
 
 /// The state that the receiver and its connections share.
 #[derive(Debug, Default)]
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     /// Notifies of every change of the state.
     changes: watch::Sender<()>,
@@ -252,6 +253,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// How many requests have arrived so far.
+    pub(crate) fn request_count(&self) -> usize {
+        self.state().requests.len()
+    }
+
     /// A script that panicked must not hide the recorded requests.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()

@@ -23,7 +23,7 @@ use self::{
     body::Framing,
     head::{Head, NoHead, read_final_head},
 };
-use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases};
+use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases, Unanswered};
 use crate::connector::{Stream, elapsed_us};
 
 /// A body up to this size is sent in one write with the head. A larger one is not copied.
@@ -88,7 +88,7 @@ impl Http1 {
             Ok(_) => std::io::Error::other("something came unasked"),
             Err(error) => error,
         };
-        Some(Exchange::Closed(reset(&error)))
+        Some(Exchange::Unanswered(Unanswered::Closed, reset(&error)))
     }
 
     fn write_head(&mut self, request: &AttemptRequest<'_>) {
@@ -154,7 +154,7 @@ async fn write(stream: &mut (impl tokio::io::AsyncWrite + Unpin), head: &[u8], b
 impl NoHead {
     fn into_exchange(self) -> Exchange {
         match self {
-            Self::Closed(error) => Exchange::Closed(reset(&error)),
+            Self::Closed(error) => Exchange::Unanswered(Unanswered::Closed, reset(&error)),
             Self::Broken(error) => Exchange::Failed(reset(&error)),
             Self::Invalid(problem) => Exchange::Failed(Failure::new(ErrorClass::InvalidResponse, problem)),
         }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
 use hookwright_domain::outcome::ErrorClass;
 use hookwright_testkit::Authority;
 use http_body_util::{BodyExt as _, Full};
@@ -16,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{allow, attempt_on, class};
+use crate::support::{attempt_on, class, trusting};
 
 /// A request as it arrived: its head, and its body.
 type Arrived = Arc<Mutex<Vec<(http::request::Parts, Bytes)>>>;
@@ -82,20 +81,11 @@ async fn answer(
     Ok(Response::builder().status(status).body(Full::from("seen")).unwrap())
 }
 
-fn trusting(authority: &Authority) -> Sender {
-    let extra_ca = Some(std::fs::read(authority.pem_file()).unwrap());
-    let options = ConnectorOptions {
-        extra_ca,
-        ..ConnectorOptions::default()
-    };
-    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
-}
-
 #[tokio::test]
 async fn requests_go_over_one_http2_connection() {
     let authority = Authority::new();
     let receiver = start(&authority, &[200, 500, 200]).await;
-    let sender = trusting(&authority);
+    let sender = trusting(&authority, None);
     let url = format!("https://{}/hook?x=1", receiver.address);
     let mut slot = None;
     let classes: Vec<_> = [
@@ -128,7 +118,7 @@ async fn requests_go_over_one_http2_connection() {
 async fn x07_an_http2_connection_is_not_used_for_another_receiver() {
     let authority = Authority::new();
     let (old, new) = (start(&authority, &[200]).await, start(&authority, &[200]).await);
-    let sender = trusting(&authority);
+    let sender = trusting(&authority, None);
     let mut slot = None;
     for receiver in [&old, &new, &new] {
         let url = format!("https://{}/", receiver.address);
@@ -143,7 +133,7 @@ async fn x07_an_http2_connection_is_not_used_for_another_receiver() {
 async fn r23_a_connection_that_is_gone_is_replaced() {
     let authority = Authority::new();
     let receiver = start(&authority, &[200]).await;
-    let sender = trusting(&authority);
+    let sender = trusting(&authority, None);
     let url = format!("https://{}/", receiver.address);
     let mut slot = None;
     assert_eq!(class(&attempt_on(&sender, &mut slot, &url).await), None);

@@ -6,5 +6,6 @@ mod addresses;
 mod http2;
 mod origins;
 mod receivers;
+mod refused;
 mod support;
 mod tls;

@@ -8,6 +8,7 @@ use hookwright_delivery::{
     sender::{AttemptReport, AttemptRequest, Connection, Sender},
 };
 use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
+use hookwright_testkit::{Authority, DnsServer};
 
 /// A policy that allows these targets.
 pub(crate) fn allow(rules: &[&str]) -> Arc<TargetPolicy> {
@@ -21,6 +22,18 @@ pub(crate) fn allow(rules: &[&str]) -> Arc<TargetPolicy> {
 /// A sender that may reach loopback.
 pub(crate) fn sender() -> Sender {
     Sender::new(ConnectorOptions::default(), allow(&["127.0.0.0/8"])).unwrap()
+}
+
+/// A sender that trusts an authority, and may reach loopback.
+pub(crate) fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender {
+    let extra_ca = std::fs::read(authority.pem_file()).unwrap();
+    let dns_servers = dns.map(DnsServer::address).into_iter().collect();
+    let options = ConnectorOptions {
+        extra_ca: Some(extra_ca),
+        dns_servers,
+        ..ConnectorOptions::default()
+    };
+    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
 }
 
 /// One attempt on a new connection.

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookwright_delivery::{connector::ConnectorOptions, sender::Sender};
 use hookwright_domain::outcome::ErrorClass;
 use hookwright_testkit::{
     Authority, Receiver,
@@ -10,18 +9,7 @@ use hookwright_testkit::{
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::support::{allow, attempt, attempt_at, attempt_on, class};
-
-fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender {
-    let extra_ca = std::fs::read(authority.pem_file()).unwrap();
-    let dns_servers = dns.map(DnsServer::address).into_iter().collect();
-    let options = ConnectorOptions {
-        extra_ca: Some(extra_ca),
-        dns_servers,
-        ..ConnectorOptions::default()
-    };
-    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
-}
+use crate::support::{attempt, attempt_at, attempt_on, class, trusting};
 
 async fn loopback_dns() -> DnsServer {
     DnsServer::start(|_, _| Reply::Records(vec![Record::A([127, 0, 0, 1].into())])).await

@@ -156,7 +156,7 @@ impl Gate {
         self.open.send_replace(true);
     }
 
-    async fn opened(&self) {
+    pub(crate) async fn opened(&self) {
         let mut open = self.open.subscribe();
         // The sender is a part of self, so waiting cannot fail.
         let _ = open.wait_for(|open| *open).await;

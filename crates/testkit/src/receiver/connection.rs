@@ -68,6 +68,11 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: &Shared, num
     }
 }
 
+/// Answers the requests of a connection whose handshake is complete.
+pub(crate) async fn answer_over_tls(stream: TlsStream<TcpStream>, shared: &Shared, number: usize) -> io::Result<()> {
+    answer_requests(stream, shared, number).await
+}
+
 async fn answer_requests<S: Socket>(mut stream: S, shared: &Shared, number: usize) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     while let Some((raw, head)) = read_request(&mut stream, &mut buffer).await? {
