@@ -3,6 +3,9 @@
 //! For every new connection it resolves the name again and checks every address of the answer by the target policy. One
 //! forbidden address refuses the whole answer, and it connects only to a checked address. It ignores proxies of the
 //! environment. The operator's egress proxy, if there is one, gets the checked address, never the name.
+//!
+//! Some receivers offer HTTP/2 and then require HTTP/1.1 for each request. The connector remembers them for a while, and
+//! does not offer HTTP/2 to them.
 
 mod proxy;
 
@@ -19,6 +22,7 @@ use hookwright_domain::{
 };
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
+use moka::sync::Cache;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
@@ -30,11 +34,16 @@ use self::proxy::EgressProxy;
 use crate::{
     failure::{Failure, Phases},
     resolver::{ResolveError, Resolver},
-    tls::{self, Authorities, TlsError},
+    tls::{self, Authorities, Offers, TlsError},
 };
 
 /// How long one address may take to accept a connection while others remain to be tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a receiver that requires HTTP/1.1 is remembered.
+const HTTP1_FOR: Duration = Duration::from_secs(600);
+/// How many receivers that require HTTP/1.1 are remembered.
+const HTTP1_MAX: u64 = 4_096;
 
 /// The operator's options for connections.
 #[derive(Clone, Debug, Default)]
@@ -75,9 +84,11 @@ pub(crate) struct Connected {
 pub struct Connector {
     resolver: Resolver,
     proxy: Option<EgressProxy>,
-    verifying: Arc<ClientConfig>,
+    verifying: Offers,
     authorities: Authorities,
-    unverifying: Arc<ClientConfig>,
+    unverifying: Offers,
+    /// Host and port of receivers that require HTTP/1.1.
+    http1: Cache<Box<str>, ()>,
 }
 
 impl Connector {
@@ -89,12 +100,18 @@ impl Connector {
             verifying,
             authorities,
             unverifying: tls::unverifying()?,
+            http1: Cache::builder().max_capacity(HTTP1_MAX).time_to_live(HTTP1_FOR).build(),
         })
     }
 
     /// The authorities by which receivers are verified.
     pub(crate) fn authorities(&self) -> &Authorities {
         &self.authorities
+    }
+
+    /// Offers the receiver only HTTP/1.1 for a while.
+    pub(crate) fn require_http1(&self, url: &PayloadUrl) {
+        self.http1.insert(url.authority().into(), ());
     }
 
     /// Connects to a URL. Records the progress in `phases` and `remote`.
@@ -134,13 +151,14 @@ impl Connector {
                 http2: false,
             });
         }
-        let config = if skip_verify {
+        let offers = if skip_verify {
             &self.unverifying
         } else {
             &self.verifying
         };
+        let config = offers.config(!self.http1.contains_key(url.authority()));
         let begun = Instant::now();
-        let stream = handshake(stream, url, Arc::clone(config), deadline).await?;
+        let stream = handshake(stream, url, config, deadline).await?;
         phases.tls_us = Some(elapsed_us(begun));
         let http2 =
             matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));

@@ -167,6 +167,8 @@ pub(crate) enum Unanswered {
     Closed,
     /// The receiver did not process the request.
     Refused,
+    /// The receiver did not process the request, and requires HTTP/1.1 for it.
+    Http1Required,
 }
 
 impl Sender {
@@ -263,7 +265,10 @@ impl Sender {
                     return Err(failure);
                 }
                 // Neither is the receiver's failure.
-                Exchange::Unanswered(Unanswered::Closed | Unanswered::Refused, _) => repeats = 1,
+                Exchange::Unanswered(unanswered, _) => {
+                    self.learn(request, unanswered);
+                    repeats = 1;
+                }
             }
         }
         // This is rare, and large: it is on the heap, so that other workers stay small.
@@ -295,9 +300,21 @@ impl Sender {
                     *slot = reusable.then_some(connection);
                     return Ok(response);
                 }
-                Exchange::Unanswered(Unanswered::Refused, _) if repeats < REPEATS_MAX => repeats += 1,
+                Exchange::Unanswered(unanswered @ (Unanswered::Refused | Unanswered::Http1Required), _)
+                    if repeats < REPEATS_MAX =>
+                {
+                    self.learn(request, unanswered);
+                    repeats += 1;
+                }
                 Exchange::Failed(failure) | Exchange::Unanswered(_, failure) => return Err(failure),
             }
+        }
+    }
+
+    /// Remembers a receiver that requires HTTP/1.1.
+    fn learn(&self, request: &AttemptRequest<'_>, unanswered: Unanswered) {
+        if unanswered == Unanswered::Http1Required {
+            self.inner.way.load().connector.require_http1(request.url);
         }
     }
 

@@ -23,9 +23,27 @@ pub enum TlsError {
     Setup(#[from] Error),
 }
 
-/// Offers HTTP/2 and HTTP/1.1.
-fn alpn() -> Vec<Vec<u8>> {
-    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+/// The configuration of handshakes, by the versions of HTTP that are offered. Both share sessions.
+pub(crate) struct Offers {
+    http2: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+}
+
+impl Offers {
+    fn new(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http1 = Arc::new(config.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self {
+            http2: Arc::new(config),
+            http1,
+        }
+    }
+
+    /// Offers HTTP/1.1, and with `http2` also HTTP/2.
+    pub(crate) fn config(&self, http2: bool) -> Arc<ClientConfig> {
+        Arc::clone(if http2 { &self.http2 } else { &self.http1 })
+    }
 }
 
 /// The certificate authorities by which receivers are verified.
@@ -53,7 +71,7 @@ fn system_places() -> String {
 }
 
 /// Trusts the system's authorities and the operator's. Sessions are resumed.
-pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Arc<ClientConfig>, Authorities), TlsError> {
+pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Offers, Authorities), TlsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let system_missing = (added == 0).then(system_places);
@@ -68,25 +86,23 @@ pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Arc<ClientConfig>, A
         count: roots.len(),
         system_missing,
     };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = alpn();
-    Ok((Arc::new(config), authorities))
+    Ok((Offers::new(config), authorities))
 }
 
 /// Accepts any certificate, for webhooks whose owner disabled verification, if the operator allows it.
-pub(crate) fn unverifying() -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn unverifying() -> Result<Offers, TlsError> {
     let provider = Arc::new(default_provider());
     let verifier = Arc::new(Lenient::any_certificate(Arc::clone(&provider)));
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = alpn();
-    Ok(Arc::new(config))
+    Ok(Offers::new(config))
 }
 
 /// Explains a failed handshake to the webhook's owner.

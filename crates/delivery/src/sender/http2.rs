@@ -1,7 +1,8 @@
 //! HTTP/2, if a receiver offers it: one stream at a time over its own connection.
 //!
 //! A receiver can refuse a request without processing it (RFC 9113, section 8.7): it resets the stream with
-//! REFUSED_STREAM, or sends GOAWAY with a lower stream. Such a request is [`Unanswered::Refused`]: it is repeated.
+//! REFUSED_STREAM, or sends GOAWAY with a lower stream. Such a request is [`Unanswered::Refused`]: it is repeated. One that
+//! is refused with HTTP_1_1_REQUIRED is repeated over HTTP/1.1.
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::poll_fn};
@@ -138,6 +139,9 @@ async fn read(response: Response<RecvStream>, deadline: Instant) -> (ResponseRec
 /// Classifies the end of a request without a response.
 fn unanswered(error: &h2::Error) -> Exchange {
     let failure = failure(error);
+    if error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
+        return Exchange::Unanswered(Unanswered::Http1Required, failure);
+    }
     // The library reports a GOAWAY only for streams above its last one, and for requests that were not sent.
     let is_refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
     if error.is_remote() && is_refused {

@@ -6,7 +6,7 @@ use hookwright_delivery::sender::AttemptReport;
 use hookwright_domain::outcome::ErrorClass;
 use hookwright_testkit::{
     Authority, Http2Answer, Http2Receiver, Http2Request,
-    http2::code::{INTERNAL_ERROR, REFUSED_STREAM},
+    http2::code::{HTTP_1_1_REQUIRED, INTERNAL_ERROR, REFUSED_STREAM},
 };
 
 use crate::support::{attempt_on, class, trusting};
@@ -91,6 +91,37 @@ async fn x08_repeats_are_bounded() {
         assert_eq!(receiver.requests().len(), 4, "{said}");
         assert_eq!(receiver.connections(), 4, "{said}");
     }
+}
+
+#[tokio::test]
+async fn b10_a_receiver_that_requires_http_1_1_gets_it_and_is_remembered() {
+    let authority = Authority::new();
+    let receiver = Http2Receiver::start(&authority).await;
+    receiver.answer_with(|_| Http2Answer::Reset(HTTP_1_1_REQUIRED));
+    let (sender, url) = (trusting(&authority, None), receiver.url("/hook"));
+    // The second attempt uses the same connection, the third one a new connection.
+    let mut slot = None;
+    for turn in 0..3 {
+        if turn == 2 {
+            slot = None;
+        }
+        let report = attempt_on(&sender, &mut slot, &url).await;
+        assert_eq!(class(&report), None, "{report:?}");
+    }
+    assert_eq!(receiver.requests().len(), 1, "HTTP/2 is tried once");
+    assert_eq!(receiver.http1_request_count(), 3);
+    assert_eq!(receiver.connections(), 3, "one with HTTP/2, two with HTTP/1.1");
+}
+
+#[tokio::test]
+async fn b10_a_goaway_may_require_http_1_1_too() {
+    let authority = Authority::new();
+    let receiver = Http2Receiver::start(&authority).await;
+    receiver.answer_with(|_| Http2Answer::GoAway(HTTP_1_1_REQUIRED));
+    for report in attempts(&receiver, &authority, 2).await {
+        assert_eq!(class(&report), None, "{report:?}");
+    }
+    assert_eq!((receiver.requests().len(), receiver.http1_request_count()), (1, 2));
 }
 
 #[tokio::test]
