@@ -7,6 +7,7 @@
 //! Some receivers offer HTTP/2 and then require HTTP/1.1 for each request. The connector remembers them for a while, and
 //! does not offer HTTP/2 to them.
 
+mod eyeballs;
 mod proxy;
 
 use std::{
@@ -30,15 +31,12 @@ use tokio::{
 };
 use tower::Service as _;
 
-use self::proxy::EgressProxy;
+use self::{eyeballs::Eyeballs, proxy::EgressProxy};
 use crate::{
     failure::{Failure, Phases},
     resolver::{ResolveError, Resolver},
     tls::{self, Authorities, Offers, TlsError},
 };
-
-/// How long one address may take to accept a connection while others remain to be tried.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a receiver that requires HTTP/1.1 is remembered.
 const HTTP1_FOR: Duration = Duration::from_secs(600);
@@ -84,6 +82,7 @@ pub(crate) struct Connected {
 pub struct Connector {
     resolver: Resolver,
     proxy: Option<EgressProxy>,
+    eyeballs: Eyeballs,
     verifying: Offers,
     authorities: Authorities,
     unverifying: Offers,
@@ -97,6 +96,7 @@ impl Connector {
         Ok(Self {
             resolver: Resolver::new(&options.dns_servers)?,
             proxy: options.egress_proxy.as_deref().map(EgressProxy::parse).transpose()?,
+            eyeballs: Eyeballs::default(),
             verifying,
             authorities,
             unverifying: tls::unverifying()?,
@@ -137,7 +137,7 @@ impl Connector {
                 (tunnel?, None)
             }
             None => {
-                let (stream, remote) = connect_any(&addresses, deadline).await?;
+                let (stream, remote) = self.eyeballs.connect(url.host(), &addresses, deadline).await?;
                 (stream, Some(remote))
             }
         };
@@ -223,34 +223,6 @@ impl Connector {
             .map(|address| SocketAddr::new(address, url.port()))
             .collect())
     }
-}
-
-/// Tries the addresses in order, each for its share of the time.
-async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), Failure> {
-    let mut last = Failure::new(ErrorClass::Connect, "there is no address to connect to");
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let others = addresses.len() - tried;
-        let share = if others == 1 {
-            left
-        } else {
-            ADDRESS_TIMEOUT.min(left / u32::try_from(others).unwrap_or(1))
-        };
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, *address)),
-            Ok(Err(error)) if lacks_descriptors(&error) => return Err(no_descriptors(&error)),
-            Ok(Err(error)) => {
-                last = Failure::new(ErrorClass::Connect, format!("cannot connect: {}", plain(&error)));
-            }
-            Err(_) => {
-                last = Failure::new(
-                    ErrorClass::Timeout,
-                    "the receiver did not accept the connection in time",
-                );
-            }
-        }
-    }
-    Err(last)
 }
 
 /// Whether the process or the machine has reached its limit on open files.

@@ -20,11 +20,10 @@ use hookwright_testkit::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    time::timeout,
+    net::TcpListener,
 };
 
-use crate::support::{allow, attempt, attempt_on, attempt_with, class, sender};
+use crate::support::{FullListener, allow, attempt, attempt_on, attempt_with, class, sender};
 
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -356,15 +355,8 @@ async fn s39_a_proxy_that_does_not_reach_one_receiver_is_not_down() {
 
 #[tokio::test]
 async fn a_proxy_that_accepts_no_connection_is_told_from_a_receiver_that_does_not() {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    // The connection is never accepted: once the queue is full, further connections wait.
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
-        queue.push(stream);
-    }
+    let full = FullListener::bind("127.0.0.1:0".parse().unwrap()).await;
+    let address = full.address;
     let receiver = Receiver::start().await;
     // The proxy has its own limit, so an attempt with little time left detects the same fault.
     let sender = through(&format!("http://{address}"));
@@ -453,6 +445,85 @@ async fn s50_answers_without_end_are_bounded() {
             "ends long before the attempt's own limit"
         );
     }
+}
+
+/// Resolves every name to these addresses.
+async fn resolving_to(records: Vec<Record>) -> DnsServer {
+    DnsServer::start(move |_, _| Reply::Records(records.clone())).await
+}
+
+#[tokio::test]
+async fn x03_a_dead_address_costs_a_short_delay_once() {
+    let receiver = Receiver::start().await;
+    let dead = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), receiver.address().port());
+    let dns = resolving_to(vec![Record::A(Ipv4Addr::new(127, 0, 0, 2)), Record::A(LOOPBACK)]).await;
+    let (sender, url) = (
+        with_dns(&dns, allow(&["127.0.0.0/8"])),
+        receiver.url_as("hook.example", "/"),
+    );
+    let full = FullListener::bind(dead).await;
+    let minute = Duration::from_secs(60);
+    let report = attempt_with(&sender, &mut None, &url, minute, b"{}").await;
+    assert_eq!(
+        (class(&report), report.remote),
+        (None, Some(receiver.address())),
+        "{report:?}"
+    );
+    let took = Duration::from_micros(report.phases.connect_us.unwrap().try_into().unwrap());
+    assert!(
+        took < Duration::from_secs(3),
+        "the live address waited {took:?} for the dead one"
+    );
+    // The address works again, but is remembered as the one that lost.
+    drop(full);
+    let other = Receiver::start_at(dead).await;
+    for _ in 0..3 {
+        let report = attempt(&sender, &url).await;
+        assert_eq!(
+            (class(&report), report.remote),
+            (None, Some(receiver.address())),
+            "{report:?}"
+        );
+    }
+    assert_eq!(other.connections(), 0);
+    let report = attempt(&with_dns(&dns, allow(&["127.0.0.0/8"])), &url).await;
+    assert_eq!(
+        (class(&report), report.remote),
+        (None, Some(dead)),
+        "another sender does not know it"
+    );
+}
+
+#[tokio::test]
+async fn x03_a_dead_address_of_another_family_does_not_hold_up_the_live_one() {
+    let receiver = Receiver::start().await;
+    // Nothing listens at the IPv6 address, and the first IPv4 address accepts nothing.
+    let dead = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), receiver.address().port());
+    let _full = FullListener::bind(dead).await;
+    let dns = resolving_to(vec![
+        Record::A(Ipv4Addr::new(127, 0, 0, 2)),
+        Record::A(LOOPBACK),
+        Record::Aaaa(std::net::Ipv6Addr::LOCALHOST),
+    ])
+    .await;
+    let sender = with_dns(&dns, allow(&["127.0.0.0/8", "::1"]));
+    let url = receiver.url_as("hook.example", "/");
+    let report = attempt_with(&sender, &mut None, &url, Duration::from_secs(60), b"{}").await;
+    assert_eq!(
+        (class(&report), report.remote),
+        (None, Some(receiver.address())),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn x03_every_address_is_checked_before_any_is_tried() {
+    let receiver = Receiver::start().await;
+    let dns = resolving_to(vec![Record::A(LOOPBACK), Record::Aaaa("fd00::1".parse().unwrap())]).await;
+    let sender = with_dns(&dns, allow(&["127.0.0.0/8"]));
+    let report = attempt(&sender, &receiver.url_as("hook.example", "/")).await;
+    assert_eq!(class(&report), Some(ErrorClass::BlockedAddress), "{report:?}");
+    assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]

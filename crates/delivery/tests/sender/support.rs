@@ -1,6 +1,6 @@
 //! A sender under a policy, and attempts with it.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookwright_delivery::{
@@ -9,6 +9,10 @@ use hookwright_delivery::{
 };
 use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
 use hookwright_testkit::{Authority, DnsServer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
 
 /// A policy that allows these targets.
 pub(crate) fn allow(rules: &[&str]) -> Arc<TargetPolicy> {
@@ -80,4 +84,30 @@ pub(crate) async fn attempt_at(
 
 pub(crate) fn class(report: &AttemptReport) -> Option<ErrorClass> {
     report.error_class()
+}
+
+/// A listener that accepts nothing, and whose queue is full: further connections to it wait.
+pub(crate) struct FullListener {
+    pub(crate) address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl FullListener {
+    pub(crate) async fn bind(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            queue.push(stream);
+        }
+        Self {
+            address,
+            _listener: listener,
+            _queue: queue,
+        }
+    }
 }
