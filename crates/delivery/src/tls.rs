@@ -3,7 +3,7 @@
 use std::{env, error::Error as StdError, sync::Arc};
 
 use hookwright_domain::outcome::ErrorClass;
-use hookwright_storage::certificates::{Lenient, tls_cause};
+use hookwright_storage::certificates::{Lenient, explain, is_of_authority, tls_cause};
 use rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
     crypto::ring::default_provider,
@@ -114,32 +114,29 @@ pub(crate) fn failure(error: &(dyn StdError + Send + Sync + 'static)) -> Failure
         )
         .with_detail(error.to_string());
     };
-    let (class, message) = match tls {
-        Error::InvalidCertificate(problem) => certificate_failure(problem),
-        Error::InvalidMessage(_) => (
-            ErrorClass::TlsHandshake,
-            "the receiver does not speak TLS on this port (should its URL begin with http://?)",
-        ),
-        _ => (ErrorClass::TlsHandshake, "the TLS handshake failed"),
+    let class = match tls {
+        Error::InvalidCertificate(problem) => certificate_class(problem),
+        _ => ErrorClass::TlsHandshake,
     };
-    Failure::new(class, format!("{message}: {tls}"))
+    let mut message = explain("the receiver", tls);
+    if matches!(tls, Error::InvalidMessage(_)) {
+        message.push_str(" (should its URL begin with http://?)");
+    }
+    Failure::new(class, message).with_detail(tls.to_string())
 }
 
-fn certificate_failure(problem: &CertificateError) -> (ErrorClass, &'static str) {
+fn certificate_class(problem: &CertificateError) -> ErrorClass {
     match problem {
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            (ErrorClass::TlsName, "the receiver's certificate is for another name")
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            (ErrorClass::TlsExpired, "the receiver's certificate has expired")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            ErrorClass::TlsNotYetValid,
-            "the receiver's certificate is not valid yet",
-        ),
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            (ErrorClass::TlsUntrusted, "the receiver's certificate is not trusted")
-        }
-        _ => (ErrorClass::TlsHandshake, "the receiver's certificate cannot be used"),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => ErrorClass::TlsName,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => ErrorClass::TlsExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => ErrorClass::TlsNotYetValid,
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::Revoked
+        | CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => ErrorClass::TlsUntrusted,
+        problem if is_of_authority(problem) => ErrorClass::TlsUntrusted,
+        _ => ErrorClass::TlsHandshake,
     }
 }

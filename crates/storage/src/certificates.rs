@@ -1,12 +1,15 @@
 //! Verification of servers' certificates, for connections to PostgreSQL and to receivers: a verifier that skips the
 //! checks which the configuration disables, and an explanation of failed handshakes.
 
+mod algorithms;
+mod explanation;
+
 use std::{error::Error as StdError, io, sync::Arc};
 
 use rustls::{
     CertificateError,
     CertificateError::{NotValidForName, NotValidForNameContext},
-    DigitallySignedStruct, Error, SignatureScheme,
+    DigitallySignedStruct, Error, OtherError, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -14,7 +17,8 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use time::OffsetDateTime;
+
+pub use self::explanation::explain;
 
 /// A certificate verifier that skips some checks. The server must still prove that it owns the certificate's key.
 #[derive(Debug)]
@@ -120,42 +124,13 @@ pub fn fault(error: &Error) -> CertificateFault {
     }
 }
 
-/// Explains an error as text. `whose` begins the sentence: `the receiver's certificate`.
+/// Whether a server's certificate is that of an authority, as a self-signed certificate usually is.
 #[must_use]
-pub fn explain(whose: &str, error: &Error) -> String {
-    match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            format!("{whose} is signed by an authority that is not trusted ({error})")
-        }
-        Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
-            format!("{whose} expired on {}", date(not_after.as_secs()))
-        }
-        Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
-            format!("{whose} is not valid before {}", date(not_before.as_secs()))
-        }
-        Error::InvalidCertificate(NotValidForNameContext { expected, presented }) => {
-            let names: Vec<&str> = presented.iter().map(|name| readable(name)).collect();
-            format!("{whose} is for {}, not for {}", names.join(", "), expected.to_str())
-        }
-        Error::InvalidMessage(_) => format!("the other side does not speak TLS ({error})"),
-        other => format!("the TLS handshake failed: {other}"),
-    }
-}
-
-/// The name in the library's notation `DnsName("host")`.
-fn readable(name: &str) -> &str {
-    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(name).trim_matches('"')
-}
-
-/// The date and time of a number of seconds since the Unix epoch.
-fn date(seconds: u64) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    let time = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let text = time.and_then(|time| time.format(format).ok());
-    text.unwrap_or_else(|| format!("{seconds} s after 1970-01-01"))
+pub fn is_of_authority(problem: &CertificateError) -> bool {
+    let CertificateError::Other(OtherError(cause)) = problem else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Finds the TLS library's error among the causes of another error. It also looks inside I/O errors, which hide it from
@@ -174,22 +149,4 @@ pub fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
         cause = error.source();
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59 UTC"),
-            (951_782_400, "2000-02-29 00:00 UTC"),
-            (1_704_067_199, "2023-12-31 23:59 UTC"),
-            (4_102_444_800, "2100-01-01 00:00 UTC"),
-        ] {
-            assert_eq!(date(seconds), expected);
-        }
-    }
 }

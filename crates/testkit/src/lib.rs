@@ -48,7 +48,7 @@ pub use postgres::{PostgresCluster, TestDatabase};
 pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver, RecordedRequest, Response};
 pub use server::{TestServer, TestServerBuilder};
-pub use tls::Authority;
+pub use tls::{Authority, Identity};
 pub use wait::until;
 
 /// The limit for every wait: far longer than anything takes on a busy machine, and shorter than the test runner's

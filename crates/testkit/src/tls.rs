@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use tempfile::NamedTempFile;
 
 /// `CertificateParams` and related types, for [`Authority::certificate_with`].
@@ -74,12 +76,7 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().expect("ring makes P-256 keys");
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
-        Identity {
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            certificate: certificate.der().clone(),
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
-        }
+        Identity::new(&certificate, &key)
     }
 }
 
@@ -107,6 +104,43 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A self-signed certificate for host names and addresses. Without a change it is not an authority's.
+    ///
+    /// # Panics
+    /// Panics if the names or parameters cannot be in a certificate.
+    #[must_use]
+    pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let names = names.iter().map(|&name| name.to_owned());
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("sound names");
+        change(&mut params);
+        let key = KeyPair::generate().expect("ring makes P-256 keys");
+        let certificate = params.self_signed(&key).expect("the parameters are sound");
+        Self::new(&certificate, &key)
+    }
+
+    /// A certificate and its key in PEM, which another program made.
+    ///
+    /// # Panics
+    /// Panics if one of them is not PEM.
+    #[must_use]
+    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Self {
+        Self {
+            certificate_pem: certificate_pem.to_owned(),
+            key_pem: key_pem.to_owned(),
+            certificate: CertificateDer::from_pem_slice(certificate_pem.as_bytes()).expect("a certificate in PEM"),
+            key: PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).expect("a key in PEM"),
+        }
+    }
+
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
+        }
+    }
+
     /// Writes the certificate and the key into a directory, as two PEM files, and returns their paths.
     ///
     /// # Panics

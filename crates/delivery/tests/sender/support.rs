@@ -30,11 +30,14 @@ pub(crate) fn sender() -> Sender {
 
 /// A sender that trusts an authority, and may reach loopback.
 pub(crate) fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender {
-    let extra_ca = std::fs::read(authority.pem_file()).unwrap();
-    let dns_servers = dns.map(DnsServer::address).into_iter().collect();
+    trusting_pem(&authority.pem(), dns)
+}
+
+/// The same, with an authority in PEM.
+pub(crate) fn trusting_pem(pem: &str, dns: Option<&DnsServer>) -> Sender {
     let options = ConnectorOptions {
-        extra_ca: Some(extra_ca),
-        dns_servers,
+        extra_ca: Some(pem.as_bytes().to_vec()),
+        dns_servers: dns.map(DnsServer::address).into_iter().collect(),
         ..ConnectorOptions::default()
     };
     Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()

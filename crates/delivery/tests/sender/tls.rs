@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hookwright_delivery::sender::Sender;
 use hookwright_domain::outcome::ErrorClass;
 use hookwright_testkit::{
-    Authority, Receiver,
+    Authority, Identity, Receiver,
     dns::{DnsServer, Record, Reply},
+    tls::rcgen::{BasicConstraints, CertificateParams, IsCa},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
-use crate::support::{attempt, attempt_at, attempt_on, class, trusting};
+use crate::support::{attempt, attempt_at, attempt_on, class, sender, trusting, trusting_pem};
 
 async fn loopback_dns() -> DnsServer {
     DnsServer::start(|_, _| Reply::Records(vec![Record::A([127, 0, 0, 1].into())])).await
@@ -81,4 +86,86 @@ async fn r22_handshakes_that_do_not_end() {
         "speaks another protocol"
     );
     accepting.await.unwrap();
+}
+
+/// A receiver that ends each handshake with an alert.
+async fn alerting(alert: u8) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut hello = [0; 5];
+            stream.read_exact(&mut hello).await.unwrap();
+            let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+            stream.read_exact(&mut rest).await.unwrap();
+            stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await.unwrap();
+        }
+    });
+    url
+}
+
+/// The class and the message of an attempt that fails in its handshake.
+async fn rejected(sender: &Sender, url: &str) -> (ErrorClass, String) {
+    let report = attempt(sender, url).await;
+    (class(&report).unwrap(), report.error_message().unwrap().to_owned())
+}
+
+const LEAF_KEY: &str = include_str!("certificates/leaf.key");
+
+#[tokio::test]
+async fn b11_a_chain_with_an_unsupported_algorithm_is_rejected_by_its_name() {
+    let p521 = include_str!("certificates/p521-authority.pem");
+    let p384 = include_str!("certificates/p384-authority.pem");
+    for (authority, leaf, algorithms) in [
+        (
+            p521,
+            include_str!("certificates/p521-sha512.pem"),
+            &["ECDSA with SHA-512"][..],
+        ),
+        (
+            p521,
+            include_str!("certificates/p521-sha256.pem"),
+            &["ECDSA with SHA-256", "P-521"],
+        ),
+        (
+            p384,
+            include_str!("certificates/p384-sha512.pem"),
+            &["ECDSA with SHA-512"],
+        ),
+    ] {
+        let receiver = Receiver::start_tls(Identity::from_pem(leaf, LEAF_KEY).server_config()).await;
+        let (class, message) = rejected(&trusting_pem(authority, None), &receiver.url("/")).await;
+        assert_eq!(class, ErrorClass::TlsHandshake, "{message}");
+        for algorithm in algorithms {
+            assert!(message.contains(algorithm), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b11_a_receiver_with_only_a_p_521_key_ends_the_handshake() {
+    // Its server finds no signature algorithm in common with ours, and sends handshake_failure in place of the certificate.
+    let (class, message) = rejected(&sender(), &alerting(40).await).await;
+    assert_eq!(class, ErrorClass::TlsHandshake);
+    assert!(message.contains("P-521"), "{message}");
+}
+
+#[tokio::test]
+async fn b12_a_self_signed_certificate_is_untrusted_or_explained() {
+    let ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let as_openssl_makes_it = Identity::self_signed(&["127.0.0.1"], ca);
+    let receiver = Receiver::start_tls(as_openssl_makes_it.server_config()).await;
+    for sender in [sender(), trusting_pem(&as_openssl_makes_it.certificate_pem, None)] {
+        let (class, message) = rejected(&sender, &receiver.url("/")).await;
+        assert_eq!(class, ErrorClass::TlsUntrusted, "{message}");
+        for part in ["CA:TRUE", "basicConstraints=critical,CA:FALSE", "sign a certificate"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let as_we_say = Identity::self_signed(&["127.0.0.1"], |params| params.is_ca = IsCa::ExplicitNoCa);
+    let receiver = Receiver::start_tls(as_we_say.server_config()).await;
+    let (class, message) = rejected(&sender(), &receiver.url("/")).await;
+    assert_eq!(class, ErrorClass::TlsUntrusted, "{message}");
+    let report = attempt(&trusting_pem(&as_we_say.certificate_pem, None), &receiver.url("/")).await;
+    assert_eq!(report.error_class(), None, "{report:?}");
 }

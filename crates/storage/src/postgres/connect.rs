@@ -134,7 +134,7 @@ fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
             CertificateFault::NotTls => "is this the port of PostgreSQL? sslmode=disable connects without TLS",
             CertificateFault::Other => "see the log of PostgreSQL",
         };
-        return format!("{}; {fix}", certificates::explain("the certificate of PostgreSQL", tls));
+        return format!("{}; {fix}", certificates::explain("PostgreSQL", tls));
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
