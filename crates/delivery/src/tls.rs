@@ -1,4 +1,4 @@
-//! TLS to receivers: trusted authorities, and the explanation of failed handshakes.
+//! TLS to receivers: trusted authorities, resumed sessions, and the explanation of failed handshakes.
 
 use std::{env, error::Error as StdError, sync::Arc};
 
@@ -6,11 +6,19 @@ use hookwright_domain::outcome::ErrorClass;
 use hookwright_storage::certificates::{Lenient, explain, is_of_authority, tls_cause};
 use rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
+    client::Resumption,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 use crate::failure::Failure;
+
+/// For how many hosts sessions are kept, for all lanes. A session takes a few KiB, most of them for the certificates.
+const VERIFIED_HOSTS_MAX: usize = 2_048;
+/// The same without verification.
+const UNVERIFIED_HOSTS_MAX: usize = 256;
+/// How many sessions of a host the TLS library keeps.
+const SESSIONS_PER_HOST_MAX: usize = 8;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +38,9 @@ pub(crate) struct Offers {
 }
 
 impl Offers {
-    fn new(mut config: ClientConfig) -> Self {
+    /// Each value has its own sessions, so that a session is only resumed with the verification that it began with.
+    fn new(mut config: ClientConfig, hosts_max: usize) -> Self {
+        config.resumption = Resumption::in_memory_sessions(hosts_max * SESSIONS_PER_HOST_MAX);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http1 = Arc::new(config.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -90,7 +100,7 @@ pub(crate) fn verifying(extra_ca: Option<&[u8]>) -> Result<(Offers, Authorities)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok((Offers::new(config), authorities))
+    Ok((Offers::new(config, VERIFIED_HOSTS_MAX), authorities))
 }
 
 /// Accepts any certificate, for webhooks whose owner disabled verification, if the operator allows it.
@@ -102,7 +112,7 @@ pub(crate) fn unverifying() -> Result<Offers, TlsError> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    Ok(Offers::new(config))
+    Ok(Offers::new(config, UNVERIFIED_HOSTS_MAX))
 }
 
 /// Explains a failed handshake to the webhook's owner.

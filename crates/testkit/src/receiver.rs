@@ -159,6 +159,12 @@ impl Receiver {
         self.shared.state().most_open
     }
 
+    /// How many TLS handshakes resumed an earlier session.
+    #[must_use]
+    pub fn resumed_handshakes(&self) -> usize {
+        self.shared.state().resumed
+    }
+
     /// Everything that was not a valid HTTP/1.1 request, including failed TLS handshakes.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
@@ -278,6 +284,7 @@ struct State {
     connections: usize,
     open: usize,
     most_open: usize,
+    resumed: usize,
     problems: Vec<String>,
 }
 
@@ -312,6 +319,7 @@ impl Default for State {
             connections: 0,
             open: 0,
             most_open: 0,
+            resumed: 0,
             problems: Vec::new(),
         }
     }

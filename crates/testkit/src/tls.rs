@@ -6,12 +6,14 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 
 /// `CertificateParams` and related types, for [`Authority::certificate_with`].
 pub use rcgen;
+/// Versions of TLS, for [`Identity::server_config_with`].
+pub use rustls::version::{TLS12, TLS13};
 
 /// A certificate authority that only processes with its [`Authority::pem_file`] trust.
 pub struct Authority {
@@ -165,10 +167,19 @@ impl Identity {
     /// Never: the key is the certificate's own.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server_config_with(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same with these versions of TLS, such as [`TLS12`].
+    ///
+    /// # Panics
+    /// Never: the key is the certificate's own.
+    #[must_use]
+    pub fn server_config_with(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has the default versions")
+            .with_protocol_versions(versions)
+            .expect("ring has all versions")
             .with_no_client_auth()
             .with_single_cert(
                 vec![self.certificate.clone()],

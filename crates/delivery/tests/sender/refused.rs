@@ -11,7 +11,7 @@ use hookwright_testkit::{
 
 use crate::support::{attempt_on, class, trusting};
 
-/// Attempts over one slot, one after another.
+/// Attempts over one slot, one at a time.
 async fn attempts(receiver: &Http2Receiver, authority: &Authority, count: usize) -> Vec<AttemptReport> {
     let (sender, url) = (trusting(authority, None), receiver.url("/hook"));
     let mut slot = None;

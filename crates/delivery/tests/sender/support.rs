@@ -5,6 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hookwright_delivery::{
     connector::ConnectorOptions,
+    request::HeaderLine,
     sender::{AttemptReport, AttemptRequest, Connection, Sender},
 };
 use hookwright_domain::{outcome::ErrorClass, target::TargetPolicy, url::PayloadUrl};
@@ -70,19 +71,33 @@ pub(crate) async fn attempt_at(
     timeout: Duration,
     body: &'static [u8],
 ) -> AttemptReport {
-    let headers = [
+    sender.attempt(slot, &request(url, timeout, body)).await
+}
+
+/// One attempt on a new connection, without verification of the certificate.
+pub(crate) async fn attempt_unverified(sender: &Sender, url: &str) -> AttemptReport {
+    let url = PayloadUrl::parse(url).unwrap();
+    let request = AttemptRequest {
+        skip_verify: true,
+        ..request(&url, Duration::from_secs(5), b"{}")
+    };
+    sender.attempt(&mut None, &request).await
+}
+
+/// A request with two headers.
+pub(crate) fn request<'a>(url: &'a PayloadUrl, timeout: Duration, body: &'static [u8]) -> AttemptRequest<'a> {
+    const HEADERS: &[HeaderLine<'static>] = &[
         ("Content-Type", Cow::Borrowed("application/json")),
         ("TT-Hook-Event", Cow::Borrowed("clocking")),
     ];
-    let request = AttemptRequest {
+    AttemptRequest {
         url,
         skip_verify: false,
         timeout,
-        headers: &headers,
+        headers: HEADERS,
         body: Bytes::from_static(body),
         is_current: &|| true,
-    };
-    sender.attempt(slot, &request).await
+    }
 }
 
 pub(crate) fn class(report: &AttemptReport) -> Option<ErrorClass> {

@@ -7,14 +7,17 @@ use hookwright_domain::outcome::ErrorClass;
 use hookwright_testkit::{
     Authority, Identity, Receiver,
     dns::{DnsServer, Record, Reply},
-    tls::rcgen::{BasicConstraints, CertificateParams, IsCa},
+    tls::{
+        TLS12, TLS13,
+        rcgen::{BasicConstraints, CertificateParams, IsCa},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
-use crate::support::{attempt, attempt_at, attempt_on, class, sender, trusting, trusting_pem};
+use crate::support::{attempt, attempt_at, attempt_on, attempt_unverified, class, sender, trusting, trusting_pem};
 
 async fn loopback_dns() -> DnsServer {
     DnsServer::start(|_, _| Reply::Records(vec![Record::A([127, 0, 0, 1].into())])).await
@@ -168,4 +171,49 @@ async fn b12_a_self_signed_certificate_is_untrusted_or_explained() {
     assert_eq!(class, ErrorClass::TlsUntrusted, "{message}");
     let report = attempt(&trusting_pem(&as_we_say.certificate_pem, None), &receiver.url("/")).await;
     assert_eq!(report.error_class(), None, "{report:?}");
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_over_all_connections_of_a_sender() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let config = authority.certificate(&["127.0.0.1"]).server_config_with(&[version]);
+        let receiver = Receiver::start_tls(config).await;
+        let sender = trusting(&authority, None);
+        for connections in 1..5 {
+            let report = attempt(&sender, &receiver.url("/")).await;
+            assert_eq!(class(&report), None, "{report:?}");
+            assert_eq!(receiver.connections(), connections);
+            assert_eq!(receiver.resumed_handshakes(), connections - 1, "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_kept_for_many_hosts() {
+    const HOSTS: usize = 100;
+    let authority = Authority::new();
+    let receiver = Receiver::start_tls(authority.certificate(&["*.hook.example"]).server_config()).await;
+    let dns = loopback_dns().await;
+    let sender = trusting(&authority, Some(&dns));
+    for resumed in [0, HOSTS] {
+        for host in 0..HOSTS {
+            let url = receiver.url_as(&format!("h{host}.hook.example"), "/");
+            assert_eq!(class(&attempt(&sender, &url).await), None);
+        }
+        assert_eq!(receiver.resumed_handshakes(), resumed);
+    }
+}
+
+#[tokio::test]
+async fn a_session_without_verification_is_not_resumed_with_it() {
+    let receiver = Receiver::start_tls(Authority::new().certificate(&["127.0.0.1"]).server_config()).await;
+    let (sender, url) = (sender(), receiver.url("/"));
+    for _ in 0..2 {
+        assert_eq!(class(&attempt_unverified(&sender, &url).await), None);
+    }
+    assert_eq!(receiver.resumed_handshakes(), 1);
+    let (class, _) = rejected(&sender, &url).await;
+    assert_eq!(class, ErrorClass::TlsUntrusted);
+    assert_eq!((receiver.request_count(), receiver.resumed_handshakes()), (2, 1));
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -63,6 +64,9 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: &Shared, num
                 .accept(stream)
                 .await
                 .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?;
+            if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                shared.change(|state| state.resumed += 1);
+            }
             answer_requests(stream, shared, number).await
         }
     }
