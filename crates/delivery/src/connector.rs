@@ -1,6 +1,6 @@
 //! The safe connector: opens a connection to a URL, or refuses it.
 //!
-//! For every new connection it resolves the name again and checks every address of the answer by the target policy. One
+//! For every new connection it resolves the name, and checks every address of the answer by the target policy. One
 //! forbidden address refuses the whole answer, and it connects only to a checked address. It ignores proxies of the
 //! environment. The operator's egress proxy, if there is one, gets the checked address, never the name.
 //!
@@ -127,6 +127,22 @@ impl Connector {
         if url.is_https() && !skip_verify {
             self.check_authorities()?;
         }
+        let connected = self.connect_to(&addresses, url, skip_verify, deadline, phases).await;
+        if connected.is_err() && url.address().is_none() {
+            // The receiver may have moved.
+            self.resolver.forget(url.host());
+        }
+        connected
+    }
+
+    async fn connect_to(
+        &self,
+        addresses: &[SocketAddr],
+        url: &PayloadUrl,
+        skip_verify: bool,
+        deadline: Instant,
+        phases: &mut Phases,
+    ) -> Result<Connected, Failure> {
         let begun = Instant::now();
         let (stream, remote) = match &self.proxy {
             Some(proxy) => {
@@ -137,7 +153,7 @@ impl Connector {
                 (tunnel?, None)
             }
             None => {
-                let (stream, remote) = self.eyeballs.connect(url.host(), &addresses, deadline).await?;
+                let (stream, remote) = self.eyeballs.connect(url.host(), addresses, deadline).await?;
                 (stream, Some(remote))
             }
         };

@@ -1,10 +1,10 @@
-//! Name resolution: from a host name to addresses, within limits (2 seconds, 16 addresses). Nothing is cached, so every
-//! new connection uses the name's current addresses.
+//! Name resolution: from a host name to addresses, within limits (2 seconds, 16 addresses). Answers are cached ([`cache`]).
 //!
 //! IPv4 and IPv6 addresses are requested at the same time. A name resolves as soon as one family is known. If the
 //! answer for the other family is late, missing or an error, that costs a short delay (RFC 8305, section 3) and never
 //! the known address.
 
+mod cache;
 mod system;
 
 use std::{
@@ -21,7 +21,7 @@ use hickory_resolver::{
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::system::System;
+use self::{cache::Cache, system::System};
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,8 +61,20 @@ impl ResolveError {
     }
 }
 
+/// The addresses of one family, at least one, and how long they are valid.
+struct Found {
+    addresses: Vec<IpAddr>,
+    ttl: Duration,
+}
+
 /// The answer for one family.
-type Answer = Result<Vec<IpAddr>, NetError>;
+type Answer = Result<Found, NetError>;
+
+/// Servers, and their answers.
+struct Asked {
+    servers: TokioResolver,
+    cache: Cache,
+}
 
 /// The resolver.
 #[derive(Clone)]
@@ -73,7 +85,7 @@ pub struct Resolver {
 #[derive(Clone)]
 enum Servers {
     /// The servers that the operator set.
-    Fixed(Arc<TokioResolver>),
+    Fixed(Arc<Asked>),
     /// The servers of the system.
     System(Arc<System>),
 }
@@ -88,7 +100,7 @@ impl Resolver {
             return Ok(Self::of_system(System::new()?));
         }
         Ok(Self {
-            servers: Servers::Fixed(Arc::new(build(servers)?)),
+            servers: Servers::Fixed(Arc::new(Asked::of(servers)?)),
         })
     }
 
@@ -103,35 +115,65 @@ impl Resolver {
     /// # Errors
     /// Fails if no address is known by then.
     pub async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+        match &self.servers {
+            Servers::Fixed(asked) => asked.resolve(name, 1, deadline).await,
+            Servers::System(system) => {
+                let current = system.current();
+                current.asked.resolve(name, current.dots_min, deadline).await
+            }
+        }
+    }
+
+    /// Looks a name up again soon, because its addresses do not accept connections.
+    pub fn forget(&self, name: &str) {
+        let now = Instant::now();
+        match &self.servers {
+            Servers::Fixed(asked) => asked.cache.forget(name, now),
+            Servers::System(system) => system.current().asked.cache.forget(name, now),
+        }
+    }
+}
+
+impl Asked {
+    /// Asks these servers.
+    fn of(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
+        Ok(Self {
+            servers: build(servers)?,
+            cache: Cache::default(),
+        })
+    }
+
+    async fn resolve(&self, name: &str, dots_min: usize, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+        let now = Instant::now();
+        if let Some(known) = self.cache.get(name, now) {
+            return known;
+        }
         // The final dot prevents the use of the system's search domains.
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        let limit = deadline.min(Instant::now() + TIMEOUT);
-        let current;
-        let (resolver, dots_min) = match &self.servers {
-            Servers::Fixed(resolver) => (&**resolver, 1),
-            Servers::System(system) => {
-                current = system.current();
-                (&current.resolver, current.dots_min)
-            }
-        };
-        let (ipv4, ipv6) = ask_for_both(resolver, &absolute, limit).await;
+        let (ipv4, ipv6) = ask_for_both(&self.servers, &absolute, deadline.min(now + TIMEOUT)).await;
+        let lifetime = cache::lifetime(ipv4.as_ref(), ipv6.as_ref());
         let is_unanswered = [&ipv4, &ipv6].into_iter().all(|answer| match answer {
             None => true,
             Some(answer) => answer.as_ref().err().is_some_and(is_silence),
         });
         let failed = ipv4.as_ref().or(ipv6.as_ref()).and_then(|answer| answer.as_ref().err());
         let failed = failed.map(ToString::to_string);
-        let addresses = [ipv4, ipv6].into_iter().flatten().flatten().flatten();
+        let found = [ipv4, ipv6].into_iter().flatten().flatten();
+        let addresses = found.flat_map(|found| found.addresses);
         let addresses: Vec<IpAddr> = addresses.take(ADDRESSES_MAX).collect();
-        if addresses.is_empty() {
+        let outcome = if addresses.is_empty() {
             Err(ResolveError {
                 problem: failed.unwrap_or_else(|| "no answer in time".to_owned()),
-                servers_are_silent: is_unanswered && is_silent(resolver).await,
+                servers_are_silent: is_unanswered && is_silent(&self.servers).await,
                 name_incomplete: !name.ends_with('.') && name.matches('.').count() < dots_min,
             })
         } else {
             Ok(addresses)
+        };
+        if let Some(lifetime) = lifetime {
+            self.cache.keep(name, &outcome, lifetime, Instant::now());
         }
+        outcome
     }
 }
 
@@ -182,20 +224,25 @@ async fn ask_for_both(resolver: &TokioResolver, name: &str, limit: Instant) -> (
     (ipv4, ipv6)
 }
 
-/// The addresses of one family, at least one.
+/// The addresses of one family.
 async fn ask(resolver: &TokioResolver, name: &str, family: RecordType) -> Answer {
     let answer = resolver.lookup(name, family).await?;
-    let addresses = answer.answers().iter().filter_map(|record| match &record.data {
+    let records = answer.answers();
+    let addresses = records.iter().filter_map(|record| match &record.data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),
         _ => None,
     });
     let addresses: Vec<IpAddr> = addresses.collect();
     if addresses.is_empty() {
-        Err(NetError::Message("the name has no address"))
-    } else {
-        Ok(addresses)
+        return Err(NetError::Message("the name has no address"));
     }
+    // An alias may change before its target does.
+    let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+    Ok(Found {
+        addresses,
+        ttl: Duration::from_secs(ttl.into()),
+    })
 }
 
 /// A resolver that queries these servers, and reads the system's hosts file.
@@ -219,5 +266,6 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 fn set_options(options: &mut ResolverOpts) {
     options.timeout = TIMEOUT / 2;
     options.attempts = 1;
+    // Answers are cached by name, for both families together.
     options.cache_size = 0;
 }

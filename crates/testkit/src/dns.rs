@@ -27,8 +27,10 @@ pub enum Record {
 /// The answer to a question.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Records. Records of another type than the requested one are omitted, except CNAMEs.
+    /// Records with a TTL of zero. Records of another type than the requested one are omitted, except CNAMEs.
     Records(Vec<Record>),
+    /// The same with a TTL in seconds.
+    Lasting(u32, Vec<Record>),
     /// The server failed.
     ServerFailure,
     /// No such name.
@@ -204,12 +206,13 @@ fn truncated(question: &[u8]) -> Vec<u8> {
 fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<(Duration, Vec<u8>)> {
     let (name, kind, end) = parse(question)?;
     let at_once = |answer| Some((Duration::ZERO, answer));
-    let (delay, records) = match script(&name, kind.into(), asked.fetch_add(1, Ordering::Relaxed)) {
+    let (delay, ttl, records) = match script(&name, kind.into(), asked.fetch_add(1, Ordering::Relaxed)) {
         Reply::Silence => return None,
         Reply::ServerFailure => return at_once(head(question, end, 0x8182, 0)),
         Reply::NoSuchName => return at_once(head(question, end, 0x8183, 0)),
-        Reply::Records(records) => (Duration::ZERO, records),
-        Reply::Late(delay, records) => (delay, records),
+        Reply::Records(records) => (Duration::ZERO, 0, records),
+        Reply::Lasting(ttl, records) => (Duration::ZERO, ttl, records),
+        Reply::Late(delay, records) => (delay, 0, records),
     };
     let mut body = Vec::new();
     let mut count = 0u16;
@@ -222,10 +225,11 @@ fn answer(question: &[u8], script: &Script, asked: &AtomicUsize) -> Option<(Dura
         if record_kind != kind && record_kind != 5 {
             continue;
         }
-        // The name is a pointer to the question's name. Its TTL is zero.
+        // The name is a pointer to the question's name.
         body.extend_from_slice(&[0xc0, 12]);
         body.extend_from_slice(&record_kind.to_be_bytes());
-        body.extend_from_slice(&[0, 1, 0, 0, 0, 0]);
+        body.extend_from_slice(&[0, 1]);
+        body.extend_from_slice(&ttl.to_be_bytes());
         body.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
         body.extend_from_slice(&data);
         count += 1;

@@ -16,10 +16,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hickory_resolver::{TokioResolver, system_conf::parse_resolv_conf};
+use hickory_resolver::system_conf::parse_resolv_conf;
 use tokio::time::Instant;
 
-use super::{ResolveError, build};
+use super::{Asked, ResolveError};
 
 const PATH: &str = "/etc/resolv.conf";
 /// The port of the servers in the file.
@@ -42,7 +42,8 @@ pub(super) struct System {
 
 /// A configuration in use.
 pub(super) struct Current {
-    pub(super) resolver: TokioResolver,
+    /// A changed configuration begins without answers.
+    pub(super) asked: Asked,
     /// Search domains would complete names with fewer dots, if they were applied.
     pub(super) dots_min: usize,
     servers: Vec<IpAddr>,
@@ -138,7 +139,7 @@ impl Current {
         let Contents { servers, dots_min } = contents;
         let addresses: Vec<SocketAddr> = servers.iter().map(|server| SocketAddr::new(*server, port)).collect();
         Ok(Self {
-            resolver: build(&addresses)?,
+            asked: Asked::of(&addresses)?,
             dots_min,
             servers,
             stamp,

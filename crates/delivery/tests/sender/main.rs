@@ -5,6 +5,7 @@
 mod addresses;
 mod http2;
 mod origins;
+mod proxies;
 mod receivers;
 mod refused;
 mod support;

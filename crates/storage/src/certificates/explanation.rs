@@ -1,4 +1,4 @@
-//! Explains failed TLS handshakes as text for people: what is wrong, and how to mend it. No text contains the names that
+//! Explains failed TLS handshakes as text for people: what is wrong, and the fix. No text contains the names that
 //! the TLS library gives to its errors.
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
