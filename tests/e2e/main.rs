@@ -73,6 +73,7 @@ mod examples;
 mod filters;
 mod guides;
 mod hold;
+mod http2;
 mod installation;
 mod isolation;
 mod memory;

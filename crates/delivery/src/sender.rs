@@ -5,6 +5,7 @@
 
 mod http1;
 mod http2;
+mod sharing;
 
 #[cfg(fuzzing)]
 pub use self::http1::fuzzing;
@@ -25,8 +26,10 @@ use hookwright_domain::{
     url::PayloadUrl,
 };
 use hookwright_storage::fault;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
+use self::sharing::Found;
+pub use self::sharing::{Opening, SharedConnections};
 use crate::{
     clock,
     connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
@@ -49,9 +52,9 @@ pub(crate) const BODY_KEPT_MAX: usize = 16 << 10;
 /// How much of a response's body is read so that the connection can be used again.
 pub(crate) const BODY_READ_MAX: usize = 64 << 10;
 
-/// A connection to one receiver.
+/// A connection to one receiver, or a handle of one that is shared (HTTP/2).
 pub struct Connection {
-    origin: Origin,
+    origin: Arc<Origin>,
     wire: Wire,
     remote: Option<std::net::SocketAddr>,
     opened: Instant,
@@ -108,9 +111,53 @@ impl Connection {
         self.origin.serves(url, skip_verify)
     }
 
-    /// Whether it is young enough to be kept.
+    /// Whether it is open, and young enough to be kept.
     pub fn is_fresh(&self) -> bool {
-        self.opened.elapsed() < CONNECTION_AGE_MAX && self.used.elapsed() < CONNECTION_IDLE_MAX
+        let is_in_use = match &self.wire {
+            Wire::Http1(_) => false,
+            Wire::Http2(wire) if !wire.is_open() => return false,
+            Wire::Http2(wire) => wire.is_used_by_others(),
+        };
+        self.opened.elapsed() < CONNECTION_AGE_MAX && (is_in_use || self.used.elapsed() < CONNECTION_IDLE_MAX)
+    }
+
+    /// Whether several attempts may use it at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.wire, Wire::Http2(_))
+    }
+
+    /// Whether both are handles of one shared connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.wire, &other.wire) {
+            (Wire::Http2(wire), Wire::Http2(other)) => wire.is_same(other),
+            _ => false,
+        }
+    }
+
+    /// Another handle, with a stream, of a shared connection with a free one.
+    #[must_use]
+    pub fn with_stream(&self) -> Option<Self> {
+        let Wire::Http2(wire) = &self.wire else {
+            return None;
+        };
+        wire.with_stream().map(|wire| self.handle(wire))
+    }
+
+    /// Another handle, without a stream, of a shared connection. It keeps the connection open.
+    #[must_use]
+    pub fn without_stream(&self) -> Option<Self> {
+        let Wire::Http2(wire) = &self.wire else {
+            return None;
+        };
+        Some(self.handle(wire.without_stream()))
+    }
+
+    fn handle(&self, wire: http2::Http2) -> Self {
+        Self {
+            origin: Arc::clone(&self.origin),
+            wire: Wire::Http2(wire),
+            ..*self
+        }
     }
 }
 
@@ -128,6 +175,8 @@ pub struct AttemptRequest<'a> {
     pub body: Bytes,
     /// Whether this request still matches the webhook's configuration.
     pub is_current: &'a (dyn Fn() -> bool + Sync),
+    /// The connections that it may share with other attempts.
+    pub shared: Option<&'a dyn SharedConnections>,
 }
 
 /// The sender. Cheap to clone.
@@ -248,10 +297,8 @@ impl Sender {
         deadline: Instant,
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
-        let way = self.inner.number.load(Ordering::Acquire);
-        let is_usable = |connection: &Connection| connection.origin.way == way && is_usable(connection, request);
         let mut repeats = 0;
-        if let Some(mut connection) = slot.take().filter(is_usable) {
+        if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection, request)) {
             report.remote = connection.remote;
             match connection.exchange(request, deadline, &mut report.phases).await {
                 Exchange::Response(response, reusable) => {
@@ -266,7 +313,7 @@ impl Sender {
                 }
                 // Neither is the receiver's failure.
                 Exchange::Unanswered(unanswered, _) => {
-                    self.learn(request, unanswered);
+                    self.learn(request, unanswered, repeats);
                     repeats = 1;
                 }
             }
@@ -275,7 +322,7 @@ impl Sender {
         Box::pin(self.exchange_afresh(slot, request, deadline, report, repeats)).await
     }
 
-    /// An exchange over new connections, until one is answered. `repeats` is the number of earlier exchanges.
+    /// An exchange over other connections, until one is answered. `repeats` is the number of earlier exchanges.
     async fn exchange_afresh(
         &self,
         slot: &mut Option<Connection>,
@@ -286,7 +333,7 @@ impl Sender {
     ) -> Result<ResponseRecord, Failure> {
         loop {
             report.phases = Phases::default();
-            let mut connection = self.open(request, deadline, report).await?;
+            let (mut connection, is_new) = self.find(request, deadline, report).await?;
             // Nothing was processed yet, and opening may have taken as long as the webhook's timeout.
             if !(request.is_current)() {
                 report.superseded = true;
@@ -300,10 +347,10 @@ impl Sender {
                     *slot = reusable.then_some(connection);
                     return Ok(response);
                 }
-                Exchange::Unanswered(unanswered @ (Unanswered::Refused | Unanswered::Http1Required), _)
-                    if repeats < REPEATS_MAX =>
+                Exchange::Unanswered(unanswered, _)
+                    if repeats < REPEATS_MAX && !(is_new && unanswered == Unanswered::Closed) =>
                 {
-                    self.learn(request, unanswered);
+                    self.learn(request, unanswered, repeats);
                     repeats += 1;
                 }
                 Exchange::Failed(failure) | Exchange::Unanswered(_, failure) => return Err(failure),
@@ -311,17 +358,55 @@ impl Sender {
         }
     }
 
-    /// Remembers a receiver that requires HTTP/1.1.
-    fn learn(&self, request: &AttemptRequest<'_>, unanswered: Unanswered) {
-        if unanswered == Unanswered::Http1Required {
-            self.inner.way.load().connector.require_http1(request.url);
+    /// Remembers a receiver that requires HTTP/1.1, or that refuses streams.
+    fn learn(&self, request: &AttemptRequest<'_>, unanswered: Unanswered, repeats: u32) {
+        match (unanswered, request.shared) {
+            (Unanswered::Http1Required, _) => self.inner.way.load().connector.require_http1(request.url),
+            // A receiver may end each connection after few requests. Each attempt gets its own connection then.
+            (Unanswered::Refused, Some(shared)) if repeats > 0 => sharing::stop_sharing(shared),
+            _ => {}
         }
     }
 
+    /// Whether a connection has the request's origin, is young enough, and was opened in the way in force.
+    fn is_usable(&self, connection: &Connection, request: &AttemptRequest<'_>) -> bool {
+        connection.origin.way == self.inner.number.load(Ordering::Acquire)
+            && connection.serves(request.url, request.skip_verify)
+            && connection.is_fresh()
+    }
+
+    /// A stream of a shared connection, or a new connection. The flag is true if it is new.
+    async fn find(
+        &self,
+        request: &AttemptRequest<'_>,
+        deadline: Instant,
+        report: &mut AttemptReport,
+    ) -> Result<(Connection, bool), Failure> {
+        // Only TLS negotiates HTTP/2.
+        let shared = request.shared.filter(|_| request.url.is_https());
+        let found = match shared {
+            Some(shared) => sharing::find(shared, |connection| self.is_usable(connection, request), deadline).await,
+            None => Found::OpenAlone,
+        };
+        let (permit, shared) = match found {
+            Found::Shared(connection) => {
+                report.remote = connection.remote;
+                return Ok((connection, false));
+            }
+            Found::Open(permit) => (permit, shared),
+            Found::OpenAlone => (None, None),
+        };
+        let connection = self.open(request, deadline, shared, permit, report).await?;
+        Ok((connection, true))
+    }
+
+    /// Opens a connection, and shares it if it can be. The permit is released when others can use it.
     async fn open(
         &self,
         request: &AttemptRequest<'_>,
         deadline: Instant,
+        shared: Option<&dyn SharedConnections>,
+        mut permit: Option<OwnedSemaphorePermit>,
         report: &mut AttemptReport,
     ) -> Result<Connection, Failure> {
         let way = self.inner.way.load_full();
@@ -337,24 +422,27 @@ impl Sender {
             .await?;
         report.remote = connected.remote;
         let wire = if connected.http2 {
-            Wire::Http2(http2::Http2::start(connected.stream, deadline).await?)
+            Wire::Http2(http2::Http2::start(connected.stream, deadline, permit.take()).await?)
         } else {
             Wire::Http1(Box::new(http1::Http1::new(connected.stream)))
         };
         let now = Instant::now();
-        Ok(Connection {
-            origin: Origin::of(way.number, request.url, request.skip_verify),
+        let connection = Connection {
+            origin: Arc::new(Origin::of(way.number, request.url, request.skip_verify)),
             wire,
             remote: connected.remote,
             opened: now,
             used: now,
-        })
+        };
+        match (shared, connection.without_stream()) {
+            (Some(shared), Some(handle)) => shared.share(handle),
+            (Some(shared), None) => sharing::stop_sharing(shared),
+            (None, _) => {}
+        }
+        // An attempt that waits for HTTP/1.1 learns that it opens its own connection.
+        drop(permit);
+        Ok(connection)
     }
-}
-
-/// Whether a connection is young enough, and has the request's origin.
-fn is_usable(connection: &Connection, request: &AttemptRequest<'_>) -> bool {
-    connection.serves(request.url, request.skip_verify) && connection.is_fresh()
 }
 
 impl Connection {

@@ -70,6 +70,7 @@ impl Target {
             headers: &headers(delivery),
             body: delivery.body.clone(),
             is_current: &|| true,
+            shared: None,
         };
         self.sender.attempt(&mut self.slot, &request).await
     }

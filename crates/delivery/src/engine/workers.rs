@@ -80,7 +80,7 @@ impl Workers {
     }
 
     /// Runs a worker, which the lane has counted and which has its turn. Calls `resumed` if an attempt ends a pause of
-    /// sending. Returns whether the lane keeps a used connection.
+    /// sending. Returns whether the lane keeps connections.
     pub(super) async fn run(&self, lane: &Arc<Lane>, resumed: impl Fn()) -> bool {
         let mut connection = lane.take_connection();
         let mut first = true;
@@ -92,13 +92,10 @@ impl Workers {
                 break;
             }
         }
-        match connection {
-            Some(connection) => {
-                lane.keep_connection(connection);
-                true
-            }
-            None => false,
+        if let Some(connection) = connection {
+            lane.keep_connection(connection);
         }
+        lane.keeps_connections()
     }
 
     /// Makes one attempt and queues its outcome for the committer.

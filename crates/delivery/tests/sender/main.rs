@@ -8,5 +8,6 @@ mod origins;
 mod proxies;
 mod receivers;
 mod refused;
+mod shared;
 mod support;
 mod tls;

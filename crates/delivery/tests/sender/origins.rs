@@ -33,6 +33,7 @@ async fn x07_a_request_whose_webhook_was_changed_while_it_connected_is_not_sent(
         headers: &[],
         body: Bytes::from_static(b"{}"),
         is_current: &|| false,
+        shared: None,
     };
     let report = sender.attempt(&mut None, &request).await;
     assert!(report.superseded);
@@ -60,6 +61,7 @@ async fn attempt_verified(
         headers: &headers,
         body: Bytes::from_static(b"{}"),
         is_current: &|| true,
+        shared: None,
     };
     class(&sender.attempt(slot, &request).await)
 }

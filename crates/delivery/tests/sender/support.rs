@@ -97,6 +97,7 @@ pub(crate) fn request<'a>(url: &'a PayloadUrl, timeout: Duration, body: &'static
         headers: HEADERS,
         body: Bytes::from_static(body),
         is_current: &|| true,
+        shared: None,
     }
 }
 

@@ -1,43 +1,80 @@
-//! The pool of a lane's idle connections.
+//! The pool of a lane's connections: idle ones, and shared ones (HTTP/2), whose streams are handed out.
 //!
-//! A worker takes one when it starts, and returns its connection when it ends. A connection is closed if it was idle or
-//! open for too long, if the webhook's URL has changed ([`super::mode`]), or if the pool is full.
+//! A worker takes an idle connection when it starts, and returns it when it ends. Of a shared connection it takes a handle
+//! with a stream, and the pool keeps a handle without one. A connection is closed if it was idle or open for too long, if
+//! the webhook's URL has changed ([`super::mode`]), or if the pool is full.
 
-use crate::sender::Connection;
+use super::Lane;
+use crate::sender::{Connection, Opening, SharedConnections};
 
-/// How many idle connections a lane keeps.
-const IDLE_MAX: usize = 64;
+/// How many connections a lane keeps.
+const KEPT_MAX: usize = 64;
 
-/// The pool of idle connections.
+/// The pool of connections, most recently used last.
 #[derive(Default)]
-pub(super) struct IdleConnections(Vec<Connection>);
+pub(super) struct IdleConnections {
+    kept: Vec<Connection>,
+    opening: Opening,
+}
 
 impl IdleConnections {
-    /// The most recently used connection.
+    /// The most recently used idle connection, or a handle of a shared one with a free stream.
     pub(super) fn take(&mut self) -> Option<Connection> {
-        self.0.pop()
+        for place in (0..self.kept.len()).rev() {
+            if !self.kept[place].is_shared() {
+                return Some(self.kept.remove(place));
+            }
+            let handle = self.kept[place].with_stream();
+            if handle.is_some() {
+                return handle;
+            }
+        }
+        None
     }
 
-    /// Keeps a connection, unless the pool is full.
+    /// Keeps a connection, unless the pool is full. Of a shared one it keeps one handle, the last that was used.
     pub(super) fn keep(&mut self, connection: Connection) {
-        if self.0.len() < IDLE_MAX {
-            self.0.push(connection);
+        let connection = connection.without_stream().unwrap_or(connection);
+        // A shared one that has ended is of no use, and its place is needed for the next.
+        self.kept
+            .retain(|kept| !kept.is_same(&connection) && (!kept.is_shared() || kept.is_fresh()));
+        if self.kept.len() < KEPT_MAX {
+            self.kept.push(connection);
         }
     }
 
     /// Closes the connections for which `keep` returns false.
     pub(super) fn retain(&mut self, keep: impl FnMut(&Connection) -> bool) {
-        self.0.retain(keep);
+        self.kept.retain(keep);
+        self.opening.reset();
     }
 
     /// Closes connections that have been idle for too long. Returns whether some are left.
     pub(super) fn close_idle(&mut self) -> bool {
-        self.0.retain(Connection::is_fresh);
-        !self.0.is_empty()
+        self.kept.retain(Connection::is_fresh);
+        !self.kept.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
     }
 
     /// Closes all connections.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.kept.clear();
+    }
+}
+
+impl SharedConnections for Lane {
+    fn take(&self) -> Option<Connection> {
+        self.take_connection()
+    }
+
+    fn share(&self, connection: Connection) {
+        self.keep_connection(connection);
+    }
+
+    fn with_opening(&self, access: &mut dyn FnMut(&mut Opening)) {
+        access(&mut self.lock().idle.opening);
     }
 }

@@ -71,7 +71,7 @@ impl Lane {
         }
     }
 
-    /// An idle connection to the receiver, if there is one.
+    /// An idle connection to the receiver, or a handle of a shared one, if there is one.
     pub(in super::super) fn take_connection(&self) -> Option<Connection> {
         self.lock().idle.take()
     }
@@ -82,6 +82,11 @@ impl Lane {
         if state.mode.is_served_by(&connection) {
             state.idle.keep(connection);
         }
+    }
+
+    /// Whether connections are kept, which must be closed when they have been idle for too long.
+    pub(in super::super) fn keeps_connections(&self) -> bool {
+        !self.state.lock().idle.is_empty()
     }
 
     /// Closes connections that have been idle for too long. Returns whether some are left.

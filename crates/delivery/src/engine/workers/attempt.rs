@@ -94,6 +94,7 @@ impl Workers {
                     headers: &prepared.headers,
                     body: job.event.payload.clone(),
                     is_current: &|| lane.sends_by(webhook),
+                    shared: Some(lane),
                 };
                 let attempt = self.0.sender.attempt(connection, &request).instrument(span.clone());
                 // A worker that panicked would never release its turn and its delivery.
