@@ -7,8 +7,8 @@
 use super::Lane;
 use crate::sender::{Connection, Opening, SharedConnections};
 
-/// How many connections a lane keeps.
-const KEPT_MAX: usize = 64;
+/// How many connections a lane keeps: as many as it may have attempts in flight by default.
+const KEPT_MAX: usize = 256;
 
 /// The pool of connections, most recently used last.
 #[derive(Default)]
