@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tokio::process::Command;
 
 use super::{Exited, TestServer};
 use crate::server::process::Process;
@@ -15,6 +16,7 @@ pub struct TestServerBuilder {
     data_directory: Option<PathBuf>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    open_files_max: Option<u32>,
 }
 
 impl TestServerBuilder {
@@ -24,6 +26,7 @@ impl TestServerBuilder {
             data_directory: None,
             arguments: Vec::new(),
             environment: Vec::new(),
+            open_files_max: None,
         }
     }
 
@@ -65,6 +68,13 @@ impl TestServerBuilder {
         self
     }
 
+    /// Limits the server's open files: both the soft and the hard limit, like `ulimit -n`.
+    #[must_use]
+    pub fn open_files_max(mut self, limit: u32) -> Self {
+        self.open_files_max = Some(limit);
+        self
+    }
+
     /// Uses a data directory of the test, which outlives the server.
     #[must_use]
     pub fn data_directory(mut self, path: impl Into<PathBuf>) -> Self {
@@ -100,6 +110,7 @@ impl TestServerBuilder {
             stderr_file: directory.join("stderr"),
             arguments: self.arguments,
             environment: self.environment,
+            open_files_max: self.open_files_max,
         }
     }
 }
@@ -114,9 +125,21 @@ pub(super) struct Launch {
     pub(super) stderr_file: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) open_files_max: Option<u32>,
 }
 
 impl Launch {
+    /// The command that runs the server, without arguments. It keeps its process id if a shell sets the limit first.
+    pub(super) fn command(&self) -> Command {
+        let Some(limit) = self.open_files_max else {
+            return Command::new(&self.binary);
+        };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &limit.to_string()]);
+        command.arg(&self.binary);
+        command
+    }
+
     pub(super) fn stderr(&self) -> String {
         let bytes = std::fs::read(&self.stderr_file).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

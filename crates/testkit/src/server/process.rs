@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
 use rustix::process::Pid;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::builder::Launch;
@@ -84,7 +84,7 @@ impl Process {
     fn spawn(launch: &Launch) -> anyhow::Result<Self> {
         // The file of an earlier start must not be taken for the new one.
         let _ = std::fs::remove_file(&launch.ready_file);
-        let mut command = Command::new(&launch.binary);
+        let mut command = launch.command();
         command
             .args(["serve", "--grpc-address", "127.0.0.1:0"])
             .args(["--http-address", "127.0.0.1:0"])

@@ -38,6 +38,22 @@ fn stand_in() -> (TempDir, PathBuf) {
 }
 
 #[tokio::test]
+async fn a_server_has_the_limit_on_open_files_and_its_own_process_id() {
+    let (_directory, binary) = stand_in();
+    let mut server = TestServer::builder(binary).open_files_max(77).start().await.unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(
+        line.split_whitespace().filter(|word| *word == "77").count(),
+        2,
+        "{line}"
+    );
+    let command = std::fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).unwrap();
+    assert!(command.contains("hookwright\0serve\0"), "{command:?}");
+    server.kill9().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_starts_terminates_and_restarts_with_its_data() -> anyhow::Result<()> {
     let (_directory, binary) = stand_in();
     let mut server = TestServer::builder(binary)
