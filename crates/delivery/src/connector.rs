@@ -33,6 +33,7 @@ use tower::Service as _;
 
 use self::{eyeballs::Eyeballs, proxy::EgressProxy};
 use crate::{
+    descriptors::Permit,
     failure::{Failure, Phases},
     resolver::{ResolveError, Resolver},
     tls::{self, Authorities, Offers, TlsError},
@@ -42,6 +43,8 @@ use crate::{
 const HTTP1_FOR: Duration = Duration::from_secs(600);
 /// How many receivers that require HTTP/1.1 are remembered.
 const HTTP1_MAX: u64 = 4_096;
+/// How many sockets the system's resolver uses for the name of a proxy.
+const PROXY_QUERIES: usize = 2;
 
 /// The operator's options for connections.
 #[derive(Clone, Debug, Default)]
@@ -114,35 +117,63 @@ impl Connector {
         self.http1.insert(url.authority().into(), ());
     }
 
-    /// Connects to a URL. Records the progress in `phases` and `remote`.
+    /// How many descriptors a connection to a URL needs while it is opened: one is its own, and before that it has the
+    /// sockets of the DNS queries.
+    pub(crate) fn descriptors(&self, url: &PayloadUrl) -> usize {
+        let queries = if url.address().is_none() {
+            self.resolver.sockets(url.host())
+        } else {
+            0
+        };
+        let of_proxy = if self.proxy_has_name() { PROXY_QUERIES } else { 0 };
+        queries.max(of_proxy).max(1)
+    }
+
+    fn proxy_has_name(&self) -> bool {
+        self.proxy.as_ref().is_some_and(EgressProxy::has_name)
+    }
+
+    /// Connects to a URL. Keeps one descriptor of the permit, and releases the others after the DNS queries. Records the
+    /// progress in `phases`.
     pub(crate) async fn connect(
         &self,
         policy: &TargetPolicy,
         url: &PayloadUrl,
         skip_verify: bool,
         deadline: Instant,
+        permit: &mut Permit,
         phases: &mut Phases,
     ) -> Result<Connected, Failure> {
         let addresses = self.resolve(policy, url, deadline, phases).await?;
+        // A proxy's name is resolved when the proxy is connected to.
+        if !self.proxy_has_name() {
+            permit.keep_one();
+        }
         if url.is_https() && !skip_verify {
             self.check_authorities()?;
         }
-        let connected = self.connect_to(&addresses, url, skip_verify, deadline, phases).await;
-        if connected.is_err() && url.address().is_none() {
+        let opened = self.open(&addresses, url, deadline, permit, phases).await;
+        let connected = match opened {
+            Ok((stream, remote)) => self.secure(stream, remote, url, skip_verify, deadline, phases).await,
+            Err(failure) => Err(failure),
+        };
+        let is_receivers = |failure: &Failure| failure.operator.is_none();
+        if connected.as_ref().is_err_and(is_receivers) && url.address().is_none() {
             // The receiver may have moved.
             self.resolver.forget(url.host());
         }
         connected
     }
 
-    async fn connect_to(
+    /// Opens a socket that leads to one of the addresses. Its remote address is unknown if a proxy connects to it.
+    async fn open(
         &self,
         addresses: &[SocketAddr],
         url: &PayloadUrl,
-        skip_verify: bool,
         deadline: Instant,
+        permit: &mut Permit,
         phases: &mut Phases,
-    ) -> Result<Connected, Failure> {
+    ) -> Result<(TcpStream, Option<SocketAddr>), Failure> {
         let begun = Instant::now();
         let (stream, remote) = match &self.proxy {
             Some(proxy) => {
@@ -153,11 +184,25 @@ impl Connector {
                 (tunnel?, None)
             }
             None => {
-                let (stream, remote) = self.eyeballs.connect(url.host(), addresses, deadline).await?;
+                let (stream, remote) = self.eyeballs.connect(url.host(), addresses, permit, deadline).await?;
                 (stream, Some(remote))
             }
         };
+        permit.keep_one();
         phases.connect_us = Some(elapsed_us(begun));
+        Ok((stream, remote))
+    }
+
+    /// Prepares an open socket for requests, with TLS if the URL needs it.
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        remote: Option<SocketAddr>,
+        url: &PayloadUrl,
+        skip_verify: bool,
+        deadline: Instant,
+        phases: &mut Phases,
+    ) -> Result<Connected, Failure> {
         // Small requests are sent at once.
         let _ = stream.set_nodelay(true);
         if !url.is_https() {
@@ -213,6 +258,9 @@ impl Connector {
                 let resolved = self.resolver.resolve(url.host(), deadline).await;
                 phases.dns_us = Some(elapsed_us(begun));
                 resolved.map_err(|error| {
+                    if error.lacks_descriptors() {
+                        return no_descriptors(&error);
+                    }
                     let message = if error.is_name_incomplete() {
                         "the host name does not resolve; it must be complete, because search domains are not applied"
                     } else {
@@ -242,13 +290,13 @@ impl Connector {
 }
 
 /// Whether the process or the machine has reached its limit on open files.
-fn lacks_descriptors(error: &std::io::Error) -> bool {
+pub(crate) fn lacks_descriptors(error: &std::io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
-fn no_descriptors(error: &std::io::Error) -> Failure {
+fn no_descriptors(error: &impl ToString) -> Failure {
     Failure::new(ErrorClass::Internal, "the server cannot open a connection at present")
         .with_detail(error.to_string())
         .of_operator(OperatorPart::Descriptors, true)

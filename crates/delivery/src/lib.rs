@@ -8,6 +8,7 @@
 //! | [`sender`] | one attempt over one connection |
 //! | `report`, `failure` | the outcome of an attempt, and why it failed |
 //! | [`connector`], [`resolver`], [`tls`] | safe connections: every address is checked, and only checked addresses are connected to |
+//! | [`descriptors`] | the budget of file descriptors: permits for connections, eviction of idle ones |
 //! | [`details`] | the recorded details of an attempt |
 //! | [`metrics`], [`trace`] | metrics and traces |
 //! | [`clock`] | the time, according to the store's clocks |
@@ -23,6 +24,7 @@
 pub mod catalogue;
 pub mod clock;
 pub mod connector;
+pub mod descriptors;
 pub mod details;
 pub mod engine;
 mod failure;

@@ -22,6 +22,7 @@ use hickory_resolver::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::{cache::Cache, system::System};
+use crate::connector::lacks_descriptors;
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,6 +32,10 @@ const ROOT_TIMEOUT: Duration = Duration::from_millis(500);
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// How many of a name's addresses are used.
 const ADDRESSES_MAX: usize = 16;
+/// IPv4 and IPv6.
+const FAMILIES: usize = 2;
+/// How many servers get a query at the same time.
+const CONCURRENT_SERVERS: usize = 2;
 
 /// The error of a name that does not resolve, for operators.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,6 +44,7 @@ pub struct ResolveError {
     problem: String,
     name_incomplete: bool,
     servers_are_silent: bool,
+    lacks_descriptors: bool,
 }
 
 impl ResolveError {
@@ -47,6 +53,7 @@ impl ResolveError {
             problem: problem.to_string(),
             name_incomplete: false,
             servers_are_silent: false,
+            lacks_descriptors: false,
         }
     }
 
@@ -58,6 +65,11 @@ impl ResolveError {
     /// Whether the DNS servers do not answer at all. The fault is then the operator's, not the name's.
     pub fn servers_are_silent(&self) -> bool {
         self.servers_are_silent
+    }
+
+    /// Whether the system refused a socket for the queries.
+    pub fn lacks_descriptors(&self) -> bool {
+        self.lacks_descriptors
     }
 }
 
@@ -73,6 +85,8 @@ type Answer = Result<Found, NetError>;
 /// Servers, and their answers.
 struct Asked {
     servers: TokioResolver,
+    /// How many servers there are.
+    count: usize,
     cache: Cache,
 }
 
@@ -110,6 +124,15 @@ impl Resolver {
         }
     }
 
+    /// How many sockets are needed to resolve a name: none if its answer is cached, otherwise one for each family and server
+    /// that is asked at the same time. A query that is repeated because its answer is late uses one more for a moment.
+    pub(crate) fn sockets(&self, name: &str) -> usize {
+        match &self.servers {
+            Servers::Fixed(asked) => asked.sockets(name),
+            Servers::System(system) => system.current().asked.sockets(name),
+        }
+    }
+
     /// A name's addresses, IPv4 first, by the deadline or after 2 seconds.
     ///
     /// # Errors
@@ -139,8 +162,18 @@ impl Asked {
     fn of(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
         Ok(Self {
             servers: build(servers)?,
+            count: servers.len(),
             cache: Cache::default(),
         })
+    }
+
+    fn sockets(&self, name: &str) -> usize {
+        let is_known = self.cache.get(name, Instant::now()).is_some();
+        if is_known {
+            0
+        } else {
+            FAMILIES * self.count.clamp(1, CONCURRENT_SERVERS)
+        }
     }
 
     async fn resolve(&self, name: &str, dots_min: usize, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
@@ -156,6 +189,7 @@ impl Asked {
             None => true,
             Some(answer) => answer.as_ref().err().is_some_and(is_silence),
         });
+        let lacks_descriptors = [&ipv4, &ipv6].into_iter().flatten().any(is_refusal);
         let failed = ipv4.as_ref().or(ipv6.as_ref()).and_then(|answer| answer.as_ref().err());
         let failed = failed.map(ToString::to_string);
         let found = [ipv4, ipv6].into_iter().flatten().flatten();
@@ -164,7 +198,8 @@ impl Asked {
         let outcome = if addresses.is_empty() {
             Err(ResolveError {
                 problem: failed.unwrap_or_else(|| "no answer in time".to_owned()),
-                servers_are_silent: is_unanswered && is_silent(&self.servers).await,
+                servers_are_silent: is_unanswered && !lacks_descriptors && is_silent(&self.servers).await,
+                lacks_descriptors,
                 name_incomplete: !name.ends_with('.') && name.matches('.').count() < dots_min,
             })
         } else {
@@ -190,6 +225,11 @@ async fn is_silent(resolver: &TokioResolver) -> bool {
 /// Whether no server answered, as opposed to a negative answer.
 fn is_silence(error: &NetError) -> bool {
     matches!(error, NetError::Timeout | NetError::NoConnections | NetError::Io(_))
+}
+
+/// Whether the system refused a socket.
+fn is_refusal(answer: &Answer) -> bool {
+    matches!(answer, Err(NetError::Io(error)) if lacks_descriptors(error))
 }
 
 /// The answers for both families, or for one if the other takes too long. `None` is no answer.
@@ -268,4 +308,32 @@ fn set_options(options: &mut ResolverOpts) {
     options.attempts = 1;
     // Answers are cached by name, for both families together.
     options.cache_size = 0;
+    options.num_concurrent_reqs = CONCURRENT_SERVERS;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x02_a_socket_that_the_system_refused_is_not_silence_of_the_servers() {
+        let refused = |code: i32| Err(NetError::from(std::io::Error::from_raw_os_error(code)));
+        assert!(is_refusal(&refused(24)) && is_refusal(&refused(23)));
+        assert!(!is_refusal(&refused(111)) && !is_refusal(&Err(NetError::Timeout)));
+    }
+
+    #[test]
+    fn x02_queries_use_a_socket_for_each_family_and_up_to_two_servers_until_the_answer_is_known() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 53));
+        for (servers, sockets) in [(1, 2), (2, 4), (5, 4)] {
+            let resolver = Resolver::new(&vec![address; servers]).unwrap();
+            assert_eq!(resolver.sockets("hook.example"), sockets);
+            let Servers::Fixed(asked) = &resolver.servers else {
+                panic!("it uses the system's servers");
+            };
+            let (now, minute) = (Instant::now(), Duration::from_secs(60));
+            asked.cache.keep("hook.example", &Ok(vec![address.ip()]), minute, now);
+            assert_eq!(resolver.sockets("hook.example"), 0);
+        }
+    }
 }

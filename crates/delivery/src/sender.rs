@@ -2,9 +2,14 @@
 //!
 //! The service has its own implementation of HTTP/1.1 (`http1`), so that receivers get header names in the contract's
 //! case, and a connection needs no separate task. HTTP/2, if a receiver offers it, uses a library (`http2`).
+//!
+//! A new connection needs a permit ([`Descriptors`]), which it holds until its socket is closed. An attempt waits for the
+//! permit outside its time (`course`).
 
+mod course;
 mod http1;
 mod http2;
+mod opening;
 mod sharing;
 
 #[cfg(fuzzing)]
@@ -26,13 +31,14 @@ use hookwright_domain::{
     url::PayloadUrl,
 };
 use hookwright_storage::fault;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
-use self::sharing::Found;
+use self::course::Course;
 pub use self::sharing::{Opening, SharedConnections};
 use crate::{
     clock,
     connector::{Connector, ConnectorError, ConnectorOptions, elapsed_us},
+    descriptors::{Descriptors, Keep},
     request::HeaderLine,
     tls::Authorities,
 };
@@ -113,12 +119,10 @@ impl Connection {
 
     /// Whether it is open, and young enough to be kept.
     pub fn is_fresh(&self) -> bool {
-        let is_in_use = match &self.wire {
-            Wire::Http1(_) => false,
-            Wire::Http2(wire) if !wire.is_open() => return false,
-            Wire::Http2(wire) => wire.is_used_by_others(),
-        };
-        self.opened.elapsed() < CONNECTION_AGE_MAX && (is_in_use || self.used.elapsed() < CONNECTION_IDLE_MAX)
+        if matches!(&self.wire, Wire::Http2(wire) if !wire.is_open()) {
+            return false;
+        }
+        self.opened.elapsed() < CONNECTION_AGE_MAX && (self.used.elapsed() < CONNECTION_IDLE_MAX || self.is_in_use())
     }
 
     /// Whether several attempts may use it at the same time.
@@ -161,6 +165,12 @@ impl Connection {
     }
 }
 
+impl Keep for Connection {
+    fn is_in_use(&self) -> bool {
+        matches!(&self.wire, Wire::Http2(wire) if wire.is_used_by_others())
+    }
+}
+
 /// The request of an attempt.
 pub struct AttemptRequest<'a> {
     /// The target URL.
@@ -189,6 +199,7 @@ struct Inner {
     way: ArcSwap<Way>,
     /// The number of the way in force, which every attempt compares.
     number: AtomicU64,
+    descriptors: Descriptors,
 }
 
 /// The connector and policy by which receivers are reached. They change together.
@@ -221,11 +232,23 @@ pub(crate) enum Unanswered {
 }
 
 impl Sender {
-    /// Creates a sender under a policy.
+    /// Creates a sender under a policy, with any number of connections.
     ///
     /// # Errors
     /// Fails if the options cannot be used.
     pub fn new(options: ConnectorOptions, policy: Arc<TargetPolicy>) -> Result<Self, ConnectorError> {
+        Self::limited(options, policy, Descriptors::unlimited())
+    }
+
+    /// Creates a sender whose connections have permits.
+    ///
+    /// # Errors
+    /// Fails if the options cannot be used.
+    pub fn limited(
+        options: ConnectorOptions,
+        policy: Arc<TargetPolicy>,
+        descriptors: Descriptors,
+    ) -> Result<Self, ConnectorError> {
         let way = Way {
             number: 0,
             connector: Connector::new(&options)?,
@@ -234,6 +257,7 @@ impl Sender {
         let inner = Inner {
             way: ArcSwap::from_pointee(way),
             number: AtomicU64::new(0),
+            descriptors,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -258,6 +282,11 @@ impl Sender {
         self.inner.number.store(number, Ordering::Release);
     }
 
+    /// The permits of its connections.
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.inner.descriptors
+    }
+
     /// The certificate authorities by which receivers are verified.
     pub fn authorities(&self) -> Authorities {
         self.inner.way.load().connector.authorities().clone()
@@ -266,11 +295,11 @@ impl Sender {
     /// Makes an attempt over the connection in the slot if it has the request's origin, otherwise over a new one.
     /// Afterwards the slot contains a connection only if it may be used again.
     pub async fn attempt(&self, slot: &mut Option<Connection>, request: &AttemptRequest<'_>) -> AttemptReport {
-        let started_at_us = clock::now_us();
-        let begun = Instant::now();
-        let mut report = AttemptReport::begun(started_at_us);
-        let outcome = self.exchange(slot, request, begun + request.timeout, &mut report).await;
-        report.duration = begun.elapsed();
+        let mut report = AttemptReport::begun(clock::now_us());
+        let mut course = Course::begin(request.timeout);
+        let outcome = self.exchange(slot, request, &mut course, &mut report).await;
+        report.started_at_us += course.waited_us();
+        report.duration = course.duration();
         match outcome {
             Ok(response) => {
                 report.failure = classify_status(response.status).error_class().map(|class| {
@@ -294,13 +323,16 @@ impl Sender {
         &self,
         slot: &mut Option<Connection>,
         request: &AttemptRequest<'_>,
-        deadline: Instant,
+        course: &mut Course,
         report: &mut AttemptReport,
     ) -> Result<ResponseRecord, Failure> {
         let mut repeats = 0;
         if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection, request)) {
             report.remote = connection.remote;
-            match connection.exchange(request, deadline, &mut report.phases).await {
+            match connection
+                .exchange(request, course.deadline(), &mut report.phases)
+                .await
+            {
                 Exchange::Response(response, reusable) => {
                     *slot = reusable.then_some(connection);
                     return Ok(response);
@@ -319,7 +351,7 @@ impl Sender {
             }
         }
         // This is rare, and large: it is on the heap, so that other workers stay small.
-        Box::pin(self.exchange_afresh(slot, request, deadline, report, repeats)).await
+        Box::pin(self.exchange_afresh(slot, request, course, report, repeats)).await
     }
 
     /// An exchange over other connections, until one is answered. `repeats` is the number of earlier exchanges.
@@ -327,22 +359,21 @@ impl Sender {
         &self,
         slot: &mut Option<Connection>,
         request: &AttemptRequest<'_>,
-        deadline: Instant,
+        course: &mut Course,
         report: &mut AttemptReport,
         mut repeats: u32,
     ) -> Result<ResponseRecord, Failure> {
         loop {
             report.phases = Phases::default();
-            let (mut connection, is_new) = self.find(request, deadline, report).await?;
+            let (mut connection, is_new) = self.find(request, course, report).await?;
             // Nothing was processed yet, and opening may have taken as long as the webhook's timeout.
             if !(request.is_current)() {
-                report.superseded = true;
-                return Err(Failure::new(
-                    ErrorClass::Internal,
-                    "the webhook was changed before the request was sent".to_owned(),
-                ));
+                return Err(superseded(report));
             }
-            match connection.exchange(request, deadline, &mut report.phases).await {
+            match connection
+                .exchange(request, course.deadline(), &mut report.phases)
+                .await
+            {
                 Exchange::Response(response, reusable) => {
                     *slot = reusable.then_some(connection);
                     return Ok(response);
@@ -374,75 +405,15 @@ impl Sender {
             && connection.serves(request.url, request.skip_verify)
             && connection.is_fresh()
     }
+}
 
-    /// A stream of a shared connection, or a new connection. The flag is true if it is new.
-    async fn find(
-        &self,
-        request: &AttemptRequest<'_>,
-        deadline: Instant,
-        report: &mut AttemptReport,
-    ) -> Result<(Connection, bool), Failure> {
-        // Only TLS negotiates HTTP/2.
-        let shared = request.shared.filter(|_| request.url.is_https());
-        let found = match shared {
-            Some(shared) => sharing::find(shared, |connection| self.is_usable(connection, request), deadline).await,
-            None => Found::OpenAlone,
-        };
-        let (permit, shared) = match found {
-            Found::Shared(connection) => {
-                report.remote = connection.remote;
-                return Ok((connection, false));
-            }
-            Found::Open(permit) => (permit, shared),
-            Found::OpenAlone => (None, None),
-        };
-        let connection = self.open(request, deadline, shared, permit, report).await?;
-        Ok((connection, true))
-    }
-
-    /// Opens a connection, and shares it if it can be. The permit is released when others can use it.
-    async fn open(
-        &self,
-        request: &AttemptRequest<'_>,
-        deadline: Instant,
-        shared: Option<&dyn SharedConnections>,
-        mut permit: Option<OwnedSemaphorePermit>,
-        report: &mut AttemptReport,
-    ) -> Result<Connection, Failure> {
-        let way = self.inner.way.load_full();
-        let connected = way
-            .connector
-            .connect(
-                &way.policy,
-                request.url,
-                request.skip_verify,
-                deadline,
-                &mut report.phases,
-            )
-            .await?;
-        report.remote = connected.remote;
-        let wire = if connected.http2 {
-            Wire::Http2(http2::Http2::start(connected.stream, deadline, permit.take()).await?)
-        } else {
-            Wire::Http1(Box::new(http1::Http1::new(connected.stream)))
-        };
-        let now = Instant::now();
-        let connection = Connection {
-            origin: Arc::new(Origin::of(way.number, request.url, request.skip_verify)),
-            wire,
-            remote: connected.remote,
-            opened: now,
-            used: now,
-        };
-        match (shared, connection.without_stream()) {
-            (Some(shared), Some(handle)) => shared.share(handle),
-            (Some(shared), None) => sharing::stop_sharing(shared),
-            (None, _) => {}
-        }
-        // An attempt that waits for HTTP/1.1 learns that it opens its own connection.
-        drop(permit);
-        Ok(connection)
-    }
+/// The attempt must be made with another configuration, or by another node.
+fn superseded(report: &mut AttemptReport) -> Failure {
+    report.superseded = true;
+    Failure::new(
+        ErrorClass::Internal,
+        "the webhook was changed before the request was sent".to_owned(),
+    )
 }
 
 impl Connection {

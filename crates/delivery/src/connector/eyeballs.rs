@@ -1,7 +1,8 @@
 //! Happy Eyeballs (RFC 8305): connects to the first of a host's addresses that accepts, and remembers those that did not.
 //!
 //! Addresses are tried in alternate families. The next one is tried 250 ms after the last, or as soon as one has failed;
-//! the first connection wins. An address that failed, or lost against a later one, is tried last for ten minutes.
+//! the first connection wins. Each address takes a file descriptor, so a further one is tried only while a permit for it is
+//! free ([`Permit::another`]): nothing waits for one. An address that failed, or lost against a later one, is tried last for ten minutes.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,13 +19,13 @@ use tokio::{
 };
 
 use super::{lacks_descriptors, no_descriptors, plain};
-use crate::failure::Failure;
+use crate::{descriptors::Permit, failure::Failure};
 
 /// How long after an address the next one is tried (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long one address may take to accept a connection while others remain to be tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many addresses are tried at the same time. Each takes a file descriptor.
+/// How many addresses are tried at the same time.
 const CONCURRENT_MAX: usize = 3;
 /// How long a lost address is remembered.
 const LOST_FOR: Duration = Duration::from_secs(600);
@@ -53,11 +54,12 @@ impl Eyeballs {
         &self,
         host: &str,
         addresses: &[SocketAddr],
+        permit: &Permit,
         deadline: Instant,
     ) -> Result<(TcpStream, SocketAddr), Failure> {
         let known = self.lost.get(host);
         let known = known.as_deref().unwrap_or_default();
-        let (stream, winner, lost) = race(&order(addresses, known), deadline).await?;
+        let (stream, winner, lost) = race(&order(addresses, known), permit, deadline).await?;
         self.remember(host, known, winner.ip(), lost);
         Ok((stream, winner))
     }
@@ -99,14 +101,18 @@ fn alternate<'a>(addresses: impl Iterator<Item = &'a SocketAddr>) -> Vec<SocketA
     alternated
 }
 
-/// Connects to the first address that accepts.
-async fn race(addresses: &[SocketAddr], deadline: Instant) -> Race {
+/// Connects to the first address that accepts. The permit is for one descriptor.
+async fn race(addresses: &[SocketAddr], permit: &Permit, deadline: Instant) -> Race {
     let mut waiting = addresses.iter().copied().enumerate();
+    // Of the concurrent sockets except one. They are released after the sockets are closed.
+    let mut others = Vec::new();
     let mut racing = FuturesUnordered::new();
     let mut failed = Vec::new();
     let mut failure = Failure::new(ErrorClass::Connect, "there is no address to connect to");
     loop {
         if racing.len() < CONCURRENT_MAX
+            && waiting.len() > 0
+            && is_permitted(racing.len(), &mut others, permit)
             && let Some((place, address)) = waiting.next()
         {
             let is_last = place + 1 == addresses.len();
@@ -136,6 +142,15 @@ async fn race(addresses: &[SocketAddr], deadline: Instant) -> Race {
             () = sleep_until(next_at) => {}
         }
     }
+}
+
+/// Whether a socket may be opened in addition to those that are open: the first one has its permit, each further one takes
+/// one if it is free.
+fn is_permitted(open: usize, others: &mut Vec<Permit>, permit: &Permit) -> bool {
+    if open > others.len() {
+        others.extend(permit.another());
+    }
+    open <= others.len()
 }
 
 /// Tries one address. Others get their turn if it takes too long.

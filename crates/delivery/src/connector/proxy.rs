@@ -58,6 +58,11 @@ impl EgressProxy {
         })
     }
 
+    /// Whether it is known by a host name.
+    pub(super) fn has_name(&self) -> bool {
+        self.address.parse::<SocketAddr>().is_err()
+    }
+
     /// Connects to an address through the proxy.
     pub(super) async fn connect(&self, target: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
         let mut stream = self.reach().await?;

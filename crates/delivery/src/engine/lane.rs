@@ -53,7 +53,7 @@ use super::{
     standing::ReceiverRecord,
     turns::Turns,
 };
-use crate::catalogue::Catalogue;
+use crate::{catalogue::Catalogue, descriptors::Descriptors};
 
 /// The limits of every lane.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,7 @@ pub(super) struct Shared {
     pub(super) memory: Arc<Memory>,
     pub(super) turns: Arc<Turns<WakeHandle>>,
     pub(super) room: Arc<RoomQueue<WakeHandle>>,
+    pub(super) descriptors: Descriptors,
     /// Whether other nodes may use the same store.
     pub(super) several_nodes: bool,
     /// Nothing is sent: all deliveries stay in the store.
@@ -77,13 +78,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// For lanes that send, without other nodes on their store.
+    /// For lanes that send, without other nodes on their store, and with any number of connections.
     pub(super) fn new(catalogue: Arc<Catalogue>, memory: Arc<Memory>, turns: Arc<Turns<WakeHandle>>) -> Self {
         Self {
             catalogue,
             room: Arc::new(RoomQueue::new(Arc::clone(&memory))),
             memory,
             turns,
+            descriptors: Descriptors::unlimited(),
             several_nodes: false,
             hold: false,
         }
@@ -187,6 +189,7 @@ impl LaneActions {
 impl Lane {
     pub(super) fn new(webhook: WebhookId, limits: LaneLimits, shared: Shared, health: Health) -> Self {
         let held = HeldDeliveries::new(Arc::clone(&shared.memory));
+        let idle = IdleConnections::new(shared.descriptors.clone());
         Self {
             webhook,
             limits,
@@ -205,7 +208,7 @@ impl Lane {
                 reread: false,
                 limit: Limit::new(limits.attempts),
                 record: ReceiverRecord::default(),
-                idle: IdleConnections::default(),
+                idle,
                 next_due: None,
                 refill: None,
                 blocked: false,

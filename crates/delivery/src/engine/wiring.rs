@@ -45,7 +45,7 @@ use super::{
     watermark_keeper::WatermarkKeeper,
     workers::{self, Workers},
 };
-use crate::{catalogue::Catalogue, metrics::Metrics, sender::Sender};
+use crate::{catalogue::Catalogue, descriptors::Descriptors, metrics::Metrics, sender::Sender};
 
 /// The parts that [`super::Engine`] offers to the server.
 pub(super) struct Parts {
@@ -84,7 +84,8 @@ pub(super) async fn start(
     options: EngineOptions,
 ) -> Result<(Parts, mpsc::Receiver<DisableRequest>), StoreError> {
     let (disabling, disable_requests) = Disabling::new(options.disable_after, store.lease().is_some());
-    let base = Base::new(store, catalogue, ids, metrics, disabling, options).await?;
+    let descriptors = sender.descriptors().clone();
+    let base = Base::new(store, catalogue, ids, metrics, disabling, descriptors, options).await?;
     let scheduler = base.scheduler(sender)?;
     let recovery = base.recovery(&scheduler);
     let stretch = recovery.plan().await?;
@@ -151,6 +152,7 @@ impl Base {
         ids: Arc<IdGenerator>,
         metrics: Arc<Metrics>,
         disabling: Disabling,
+        descriptors: Descriptors,
         options: EngineOptions,
     ) -> Result<Self, StoreError> {
         let known_health = health::known(&store).await?;
@@ -159,6 +161,7 @@ impl Base {
         let turns = Arc::new(Turns::new(options.concurrent_attempts_max, Arc::clone(&lease)).hold(options.hold));
         let memory = Arc::new(Memory::new(options.memory_bytes_max));
         let shared = Shared {
+            descriptors,
             several_nodes,
             hold: options.hold,
             ..Shared::new(Arc::clone(&catalogue), Arc::clone(&memory), Arc::clone(&turns))
@@ -202,6 +205,7 @@ impl Base {
             sender,
             threads,
             turns: Arc::clone(&self.turns),
+            lease: Arc::clone(&self.lease),
             recorder: self.recorder.clone(),
             statistics: self.statistics.clone(),
             disabling: self.disabling.clone(),

@@ -5,7 +5,8 @@
 //!                            ^                                    |
 //!                            +------------------------------------+
 //!                            |
-//!                            +--> ends: nothing to send, another lane waits for the turn, or the engine stops
+//!                            +--> ends: nothing to send, another lane waits for the turn or for a descriptor, or the
+//!                                 engine stops
 //! ```
 //!
 //! The lane hands out each delivery together with its webhook, so a worker never reads the configuration itself. The
@@ -28,6 +29,7 @@ use super::{
     disabling::Disabling,
     due::WAIT_MAX_US,
     lane::{Job, Lane, WakeHandle},
+    lease::Lease,
     record::Record,
     recorder::Recorder,
     statistics::Statistics,
@@ -59,6 +61,7 @@ pub(super) struct Handles {
     pub(super) sender: Sender,
     pub(super) threads: Threads,
     pub(super) turns: Arc<Turns<WakeHandle>>,
+    pub(super) lease: Arc<Lease>,
     pub(super) recorder: Recorder,
     pub(super) statistics: Statistics,
     pub(super) disabling: Disabling,
@@ -87,7 +90,7 @@ impl Workers {
         while let Some((job, webhook)) = lane.next(first, clock::schedule_us()) {
             first = false;
             self.work_off(lane, &webhook, &job, &mut connection, &resumed).await;
-            if self.0.stopping.has_begun() || self.0.turns.contended() && lane.should_pass() {
+            if self.must_leave(lane) {
                 lane.leave();
                 break;
             }
@@ -96,6 +99,17 @@ impl Workers {
             lane.keep_connection(connection);
         }
         lane.keeps_connections()
+    }
+
+    /// Whether a worker ends although its lane may have further deliveries.
+    fn must_leave(&self, lane: &Lane) -> bool {
+        let Handles {
+            stopping,
+            turns,
+            sender,
+            ..
+        } = &*self.0;
+        stopping.has_begun() || sender.descriptors().is_wanted() || turns.contended() && lane.should_pass()
     }
 
     /// Makes one attempt and queues its outcome for the committer.

@@ -24,7 +24,10 @@ use self::{
     head::{Head, NoHead, read_final_head},
 };
 use super::{AttemptRequest, BODY_KEPT_MAX, Exchange, Failure, Phases, Unanswered};
-use crate::connector::{Stream, elapsed_us};
+use crate::{
+    connector::{Stream, elapsed_us},
+    descriptors::Permit,
+};
 
 /// A body up to this size is sent in one write with the head. A larger one is not copied.
 const BODY_INLINE_MAX: usize = 16 << 10;
@@ -34,14 +37,17 @@ pub(crate) struct Http1 {
     stream: TokioIo<Stream>,
     buffer: BytesMut,
     out: Vec<u8>,
+    /// Released after the stream is closed.
+    _permit: Permit,
 }
 
 impl Http1 {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
         Self {
             stream: TokioIo::new(stream),
             buffer: BytesMut::new(),
             out: Vec::new(),
+            _permit: permit,
         }
     }
 

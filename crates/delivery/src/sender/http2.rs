@@ -2,7 +2,8 @@
 //!
 //! A handle gets a stream while the connection has fewer than the receiver's limit (SETTINGS_MAX_CONCURRENT_STREAMS). When
 //! something suggests that the connection is broken, such as a timeout, no further streams begin on it. A connection ends
-//! with its last stream, or with its last handle.
+//! with its last stream, or with its last handle. It also ends with its last stream if an attempt waits for a descriptor:
+//! all its streams together hold one permit, which is released when its socket is closed.
 //!
 //! A receiver can refuse a request without processing it (RFC 9113, section 8.7): it resets the stream with
 //! REFUSED_STREAM, or sends GOAWAY with a lower stream. Such a request is [`Unanswered::Refused`]: it is repeated. One that
@@ -24,12 +25,18 @@ use http::{
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{AttemptRequest, BODY_KEPT_MAX, BODY_READ_MAX, Exchange, Failure, Phases, ResponseRecord, Unanswered};
-use crate::connector::{Stream, elapsed_us};
+use super::{
+    AttemptRequest, BODY_KEPT_MAX, BODY_READ_MAX, Exchange, Failure, Phases, ResponseRecord, Unanswered,
+    sharing::OpeningTurn,
+};
+use crate::{
+    connector::{Stream, elapsed_us},
+    descriptors::{Descriptors, Permit},
+};
 
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 /// How many bytes of responses a receiver may send before they are read, over all streams.
@@ -39,6 +46,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const STREAMS_MAX: usize = 256;
 /// How long the receiver may take to send its settings. Other attempts wait for them.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the last frames of a connection may take that is not used any more. A receiver that does not read must not hold
+/// the descriptor.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle of a connection, whose frames a separate task handles. The task ends with the last handle.
 pub(crate) struct Http2 {
@@ -53,6 +63,9 @@ struct State {
     sender: Option<SendRequest<Bytes>>,
     /// How many handles have a stream.
     streams: usize,
+    /// Dropped when nothing uses the connection any more.
+    in_use: Option<oneshot::Sender<()>>,
+    descriptors: Descriptors,
 }
 
 impl State {
@@ -66,6 +79,16 @@ impl State {
         !matches!(ready, Some(Err(_)))
     }
 
+    /// Ends a stream. The connection ends with the last one if no further ones may begin, or if an attempt waits for its
+    /// descriptor. That attempt looks for idle connections only once, so this check is made under the lock.
+    fn end_stream(&mut self) {
+        self.streams -= 1;
+        if self.streams == 0 && (self.sender.is_none() || self.descriptors.is_wanted()) {
+            self.sender = None;
+            self.in_use = None;
+        }
+    }
+
     /// How many streams the receiver allows: one until its settings are known.
     fn streams_max(&self) -> usize {
         let sender = self.sender.as_ref();
@@ -74,12 +97,14 @@ impl State {
 }
 
 impl Http2 {
-    /// Starts HTTP/2 on a new connection. Returns a handle with a stream. The permit is released when the receiver's
-    /// settings are known, or with the connection.
+    /// Starts HTTP/2 on a new connection, which holds the permit. Returns a handle with a stream. The turn passes when the
+    /// receiver's settings are known, or with the connection.
     pub(crate) async fn start(
         stream: Stream,
         deadline: Instant,
-        opening: Option<OwnedSemaphorePermit>,
+        turn: Option<OpeningTurn>,
+        permit: Permit,
+        descriptors: Descriptors,
     ) -> Result<Self, Failure> {
         let handshake = client::Builder::new()
             .enable_push(false)
@@ -92,10 +117,13 @@ impl Http2 {
             Err(_) => Err(no_answer_in_time()),
             Ok(Err(error)) => Err(failure(&error)),
             Ok(Ok((sender, connection))) => {
-                tokio::spawn(handle_frames(connection, opening));
+                let (in_use, unused) = oneshot::channel();
+                tokio::spawn(handle_frames(connection, turn, unused, permit));
                 let state = State {
                     sender: Some(sender),
                     streams: 1,
+                    in_use: Some(in_use),
+                    descriptors,
                 };
                 Ok(Self {
                     connection: Arc::new(Mutex::new(state)),
@@ -199,23 +227,40 @@ impl Http2 {
 impl Drop for Http2 {
     fn drop(&mut self) {
         if self.has_stream {
-            self.connection.lock().streams -= 1;
+            self.connection.lock().end_stream();
         }
     }
 }
 
-/// Handles a connection's frames until it ends. Exchanges in flight get the error that ends it.
+/// Handles a connection's frames until it ends, and closes its socket before it releases its permit.
 async fn handle_frames(
-    mut connection: client::Connection<TokioIo<Stream>, Bytes>,
-    opening: Option<OwnedSemaphorePermit>,
+    connection: client::Connection<TokioIo<Stream>, Bytes>,
+    turn: Option<OpeningTurn>,
+    unused: oneshot::Receiver<()>,
+    permit: Permit,
 ) {
-    if let Some(opening) = opening
+    {
+        let frames = frames_of(connection, turn);
+        tokio::pin!(frames);
+        tokio::select! {
+            () = frames.as_mut() => {}
+            _ = unused => {
+                let _ = timeout(CLOSE_TIMEOUT, frames).await;
+            }
+        }
+    }
+    drop(permit);
+}
+
+/// Handles a connection's frames until it ends. Exchanges in flight get the error that ends it.
+async fn frames_of(mut connection: client::Connection<TokioIo<Stream>, Bytes>, turn: Option<OpeningTurn>) {
+    if let Some(turn) = turn
         && let Some(mut pings) = connection.ping_pong()
     {
         // The receiver sends its settings before anything else, so they are known when it has answered a ping.
         tokio::select! {
             _ = &mut connection => return,
-            _ = timeout(SETTINGS_TIMEOUT, pings.ping(Ping::opaque())) => drop(opening),
+            _ = timeout(SETTINGS_TIMEOUT, pings.ping(Ping::opaque())) => drop(turn),
         }
     }
     // The error was given to the exchanges.

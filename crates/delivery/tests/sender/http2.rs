@@ -7,15 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use hookwright_delivery::descriptors::Descriptors;
 use hookwright_domain::outcome::ErrorClass;
-use hookwright_testkit::Authority;
+use hookwright_testkit::{Authority, until};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{attempt_on, class, trusting};
+use crate::support::{attempt_on, class, trusting, trusting_within};
 
 /// A request as it arrived: its head, and its body.
 type Arrived = Arc<Mutex<Vec<(http::request::Parts, Bytes)>>>;
@@ -127,6 +128,26 @@ async fn x07_an_http2_connection_is_not_used_for_another_receiver() {
     assert_eq!(old.arrived.lock().unwrap().len(), 1);
     assert_eq!(new.arrived.lock().unwrap().len(), 2);
     assert_eq!(new.connections.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn x02_an_http2_connection_has_its_permit_until_it_is_closed() {
+    let authority = Authority::new();
+    let (first, second) = (start(&authority, &[200]).await, start(&authority, &[200]).await);
+    let descriptors = Descriptors::new(1);
+    let sender = trusting_within(descriptors.clone(), &authority.pem(), None);
+    let mut slot = None;
+    for receiver in [&first, &first, &second, &first] {
+        let url = format!("https://{}/", receiver.address);
+        assert_eq!(class(&attempt_on(&sender, &mut slot, &url).await), None);
+        assert_eq!(descriptors.counts().open, 1);
+    }
+    drop(slot);
+    until("the permit to be released", async || match descriptors.counts().open {
+        0 => Ok(()),
+        open => Err(open),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails if its environment is missing")]
 
 mod addresses;
+mod descriptors;
 mod http2;
 mod origins;
 mod proxies;

@@ -6,13 +6,16 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
-use hookwright_delivery::sender::{AttemptReport, AttemptRequest, Connection, Opening, Sender, SharedConnections};
+use futures::{FutureExt as _, future::join_all};
+use hookwright_delivery::{
+    descriptors::Descriptors,
+    sender::{AttemptReport, AttemptRequest, Connection, Opening, Sender, SharedConnections},
+};
 use hookwright_domain::{outcome::ErrorClass, url::PayloadUrl};
-use hookwright_testkit::{Authority, Http2Answer, Http2Receiver, Receiver, Response, receiver::Gate, until};
+use hookwright_testkit::{Answer, Authority, Http2Answer, Http2Receiver, Receiver, Response, receiver::Gate, until};
 use parking_lot::Mutex;
 
-use crate::support::{class, request, trusting};
+use crate::support::{attempt_on, attempt_with, class, request, trusting_within};
 
 /// The connections of a lane, as simple as possible.
 #[derive(Default)]
@@ -44,8 +47,12 @@ struct Workers {
 
 impl Workers {
     fn new(authority: &Authority, url: &str) -> Self {
+        Self::within(Descriptors::unlimited(), authority, url)
+    }
+
+    fn within(descriptors: Descriptors, authority: &Authority, url: &str) -> Self {
         Self {
-            sender: trusting(authority, None),
+            sender: trusting_within(descriptors, &authority.pem(), None),
             pool: Pool::default(),
             url: PayloadUrl::parse(url).unwrap(),
         }
@@ -107,6 +114,74 @@ async fn x04_64_concurrent_attempts_share_one_connection() {
     assert_eq!((receiver.connections(), receiver.open_connections()), (1, 1));
     drop(workers);
     arrived(|| receiver.open_connections(), 0).await;
+}
+
+#[tokio::test]
+async fn x02_all_streams_of_a_connection_have_one_permit_until_it_is_closed() {
+    let (authority, gate) = (Authority::new(), Gate::new());
+    let receiver = Http2Receiver::start(&authority).await;
+    let held = gate.clone();
+    receiver.answer_with(move |_| Http2Answer::StatusAfter(held.clone(), 200));
+    let one = Descriptors::new(1);
+    let workers = Workers::within(one.clone(), &authority, &receiver.url("/"));
+    let in_flight = async {
+        arrived(|| receiver.requests().len(), 64).await;
+        assert_eq!(one.counts().open, 1);
+        gate.open();
+    };
+    let (reports, ()) = tokio::join!(workers.work_together(64, 2), in_flight);
+    all_delivered(&reports);
+    assert_eq!((receiver.connections(), one.counts().open), (1, 1), "it is kept");
+    drop(workers);
+    arrived(|| one.counts().open, 0).await;
+}
+
+#[tokio::test]
+async fn x02_a_shared_connection_ends_with_its_last_stream_if_an_attempt_waits() {
+    let (authority, gate) = (Authority::new(), Gate::new());
+    let (receiver, other) = (Http2Receiver::start(&authority).await, Receiver::start().await);
+    let held = gate.clone();
+    receiver.answer_with(move |_| Http2Answer::StatusAfter(held.clone(), 200));
+    let one = Descriptors::new(1);
+    let workers = Workers::within(one.clone(), &authority, &receiver.url("/"));
+    let waits = async {
+        arrived(|| receiver.requests().len(), 2).await;
+        let (mut slot, url) = (None, other.url("/"));
+        let attempt = attempt_on(&workers.sender, &mut slot, &url);
+        tokio::pin!(attempt);
+        assert!(attempt.as_mut().now_or_never().is_none());
+        assert_eq!((one.counts().open, other.connections()), (1, 0));
+        gate.open();
+        attempt.await
+    };
+    // The pool keeps a handle of the connection.
+    let (reports, report) = tokio::join!(workers.work_together(2, 1), waits);
+    all_delivered(&reports);
+    assert_eq!(class(&report), None, "{report:?}");
+    assert_eq!(receiver.connections(), 1, "the second stream was not refused");
+}
+
+#[tokio::test]
+async fn x02_attempts_that_wait_while_another_one_waits_for_a_permit_keep_their_time() {
+    let authority = Authority::new();
+    let (receiver, hanging) = (Http2Receiver::start(&authority).await, Receiver::start().await);
+    hanging.answer(Answer::Hang);
+    let one = Descriptors::new(1);
+    let workers = Workers::within(one.clone(), &authority, &receiver.url("/"));
+    let (long, short) = (Duration::from_secs(5), Duration::from_secs(2));
+    let (mut slot, url) = (None, hanging.url("/"));
+    // One of the three waits for the permit, and the others for its connection.
+    let three = async {
+        let work = (0..3).map(|_| workers.work(1, short));
+        join_all(work).await.into_iter().flatten().collect::<Vec<_>>()
+    };
+    let (failed, reports) = tokio::join!(attempt_with(&workers.sender, &mut slot, &url, long, b"{}"), three);
+    assert_eq!(class(&failed), Some(ErrorClass::Timeout), "{failed:?}");
+    all_delivered(&reports);
+    assert_eq!((receiver.connections(), receiver.requests().len()), (1, 3));
+    for report in reports {
+        assert!(report.duration < short, "{report:?}");
+    }
 }
 
 #[tokio::test]

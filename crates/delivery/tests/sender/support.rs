@@ -5,6 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hookwright_delivery::{
     connector::ConnectorOptions,
+    descriptors::Descriptors,
     request::HeaderLine,
     sender::{AttemptReport, AttemptRequest, Connection, Sender},
 };
@@ -36,12 +37,17 @@ pub(crate) fn trusting(authority: &Authority, dns: Option<&DnsServer>) -> Sender
 
 /// The same, with an authority in PEM.
 pub(crate) fn trusting_pem(pem: &str, dns: Option<&DnsServer>) -> Sender {
+    trusting_within(Descriptors::unlimited(), pem, dns)
+}
+
+/// The same, with a limited number of connections.
+pub(crate) fn trusting_within(descriptors: Descriptors, pem: &str, dns: Option<&DnsServer>) -> Sender {
     let options = ConnectorOptions {
         extra_ca: Some(pem.as_bytes().to_vec()),
         dns_servers: dns.map(DnsServer::address).into_iter().collect(),
         ..ConnectorOptions::default()
     };
-    Sender::new(options, allow(&["127.0.0.0/8"])).unwrap()
+    Sender::limited(options, allow(&["127.0.0.0/8"]), descriptors).unwrap()
 }
 
 /// One attempt on a new connection.

@@ -2,7 +2,7 @@
 //!
 //! | result | what follows |
 //! | --- | --- |
-//! | the webhook was reconfigured before the request was sent | the delivery returns to the store, and counts no attempt |
+//! | the webhook was reconfigured, or the lease has ended, before the request was sent | the delivery returns to the store, and counts no attempt |
 //! | a fault of the operator's | the same, after a pause ([`super::super::faults`]) |
 //! | anything else | a verdict ([`super::verdict`]), counted for the webhook's limit, health and statistics |
 
@@ -93,7 +93,7 @@ impl Workers {
                     timeout: webhook.timeout,
                     headers: &prepared.headers,
                     body: job.event.payload.clone(),
-                    is_current: &|| lane.sends_by(webhook),
+                    is_current: &|| lane.sends_by(webhook) && self.may_still_send(),
                     shared: Some(lane),
                 };
                 let attempt = self.0.sender.attempt(connection, &request).instrument(span.clone());
@@ -110,6 +110,11 @@ impl Workers {
             }
             (_, None) => AttemptReport::internal(clock::now_us(), "the payload URL cannot be used"),
         }
+    }
+
+    /// Whether an attempt that has waited may still send its request. While the engine stops, attempts in flight finish.
+    fn may_still_send(&self) -> bool {
+        self.0.lease.holds() || self.0.stopping.has_begun()
     }
 
     /// Counts an attempt for its webhook. Returns the result to store for the webhook's health.
