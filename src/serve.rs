@@ -8,7 +8,6 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use hookwright_server::Reload;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -40,7 +39,6 @@ pub(crate) struct ServeArgs {
 /// Serves until a signal arrives.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let effective = Effective::load(&args.settings, &process_environment)?;
-    raise_descriptors();
     runtime()?.block_on(Box::pin(async {
         let shutdown = shutdown()?;
         let reload = reload(args.settings.clone())?;
@@ -64,18 +62,6 @@ fn reload(settings: SettingsArgs) -> anyhow::Result<Reload> {
         asked,
         load: Box::new(load),
     })
-}
-
-/// Raises the limit on open files to the maximum that the system allows. The usual soft limit of 1,024 exists for programs
-/// that call `select`.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    // Without it the listeners close idle connections earlier.
-    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// The runtime that answers callers, with half as many threads as cores. The engine brings its own sending threads, and a

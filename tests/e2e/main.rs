@@ -39,6 +39,7 @@
 //! | `telemetry` | traces as a collector receives them |
 //! | `operator_faults` | faults of the operator's own parts |
 //! | `store_faults` | a store that refuses rows or slows down |
+//! | `descriptors` | a small limit on open files |
 //! | `disabling` | failing webhooks, and which failures disable them |
 //! | `audit` | who changed what, and which callers may read it |
 //! | `portal` | links that give customers access to the console |
@@ -66,6 +67,7 @@ mod command_line;
 mod console;
 mod contract;
 mod databases;
+mod descriptors;
 mod disabling;
 mod door;
 mod durability;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, future::BoxFuture};
+use hookwright_delivery::descriptors::Listeners;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -30,17 +31,20 @@ pub(crate) struct Doors {
     http: TcpListener,
     pub(crate) grpc_address: SocketAddr,
     pub(crate) http_address: SocketAddr,
+    connections: Listeners,
     /// The gRPC listener's and the HTTP listener's.
     pub(crate) certificates: [Option<Arc<Certificates>>; 2],
 }
 
 impl Doors {
-    pub(crate) async fn open(options: &Options) -> anyhow::Result<Self> {
+    /// Binds the listeners, which will accept at most this many connections.
+    pub(crate) async fn open(options: &Options, connections: Listeners) -> anyhow::Result<Self> {
         let grpc = bind(options.grpc_address, "grpc-address").await?;
         let http = bind(options.http_address, "http-address").await?;
         Ok(Self {
             grpc_address: grpc.local_addr()?,
             http_address: http.local_addr()?,
+            connections,
             certificates: [tls::grpc(options)?, tls::http(options)?],
             grpc,
             http,
@@ -67,14 +71,14 @@ impl Doors {
             tcp: self.grpc,
             tls: grpc_tls,
             proxies: console.proxies.clone(),
-            limits: grpc::limits(options),
+            limits: grpc::limits(options).within(self.connections.grpc),
             meters: metrics.listeners.of("grpc"),
         };
         let http = Listener {
             tcp: self.http,
             tls: http_tls,
             proxies: console.proxies.clone(),
-            limits: ListenerLimits::http(),
+            limits: ListenerLimits::http().within(self.connections.http),
             meters: metrics.listeners.of("http"),
         };
         let pages = console::router(Arc::clone(&app), console);

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`options`] | the settings of a server: checks, and the settings of its parts |
 //! | `starting`, `running` | a server from its start to its stop |
+//! | `descriptors` | the limit on open files, and its budget |
 //! | `doors` | the two listeners and what they serve |
 //! | [`app`] | use cases: authorization, rules, and the work of each call |
 //! | `grpc` | the API over [`app`]: only protobuf conversion |
@@ -19,6 +20,7 @@
 pub mod app;
 mod boot;
 mod console;
+mod descriptors;
 mod doors;
 mod grpc;
 mod http;

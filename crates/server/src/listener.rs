@@ -1,7 +1,7 @@
 //! The listeners' connections: TLS, HTTP, and limits on the resources of a peer. The gRPC and the HTTP listener share this
 //! module, each with its own [`Limits`].
 //!
-//! - Connections are limited in total and per address. When all places are taken, an idle connection is closed ([`slots`]),
+//! - Connections are limited in total and per address, within the budget of file descriptors. When all places are taken, an idle connection is closed ([`slots`]),
 //!   so that a health probe gets in however many connections are silent.
 //! - A connection is closed when no request arrives within a timeout: it is silent, its TLS handshake or request head is
 //!   incomplete, or it opens no HTTP/2 stream. Pings do not count.
@@ -97,6 +97,12 @@ pub(crate) struct Http2 {
 }
 
 impl Limits {
+    /// The same, for at most this many connections.
+    pub(crate) fn within(self, connections: usize) -> Self {
+        let places = self.places.within(connections);
+        Self { places, ..self }
+    }
+
     /// The limits of the HTTP listener.
     pub(crate) fn http() -> Self {
         // Longer than proxies keep idle connections, so that the proxies close them.
@@ -200,6 +206,7 @@ impl Listener {
         let slots = Arc::new(Slots::new(self.limits.places));
         let builder = Arc::new(builder(self.limits));
         loop {
+            slots.settle().await;
             let (stream, peer) = match self.tcp.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {

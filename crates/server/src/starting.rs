@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use hookwright_delivery::{
     catalogue::Catalogue,
+    descriptors::Descriptors as Permits,
     engine::{DisableRequest, Engine},
     sender::Sender,
 };
@@ -19,6 +20,7 @@ use tokio::{
 use crate::{
     app::{App, Limits, Parts, operations::OperationMetrics},
     boot::{self, AdminToken},
+    descriptors::Descriptors,
     doors::{DoorMetrics, Doors},
     grpc::{calls::CallMetrics, in_flight::RequestMetrics},
     listener::meters::ListenerMetrics,
@@ -40,13 +42,14 @@ pub(crate) async fn start_with(mut options: Options, reload: Option<Reload>) -> 
     check_limits(&options)?;
     boot::check_key_text(&options)?;
     let traces = telemetry::init(&options)?;
-    let doors = Doors::open(&options).await?;
+    let descriptors = Descriptors::claim(&options)?;
+    let doors = Doors::open(&options, descriptors.budget.listeners).await?;
     let opened = open(&options, doors.grpc_address).await?;
     let console = console_options(&options, doors.http_address)?;
     let limits = limits(&options, &console)?;
     let own = [doors.grpc_address, doors.http_address];
     let targets = Arc::new(ArcSwap::from_pointee(target_policy(&options, &own)?));
-    let working = work(&options, &opened, &limits, &targets).await?;
+    let working = work(&options, &opened, &limits, &targets, descriptors).await?;
 
     let (shutdown, stopped) = watch::channel(false);
     let engine = working.engine.clone();
@@ -185,6 +188,7 @@ async fn work(
     opened: &Opened,
     limits: &Limits,
     targets: &ArcSwap<TargetPolicy>,
+    descriptors: Descriptors,
 ) -> anyhow::Result<Working> {
     let store = &opened.store;
     let catalogue = Arc::new(Catalogue::default());
@@ -200,7 +204,9 @@ async fn work(
         requests: RequestMetrics::register(&mut registry),
         calls: CallMetrics::register(&mut registry),
     };
-    let sender = Sender::new(connector_options(options)?, targets.load_full())?;
+    let permits = Permits::new(descriptors.budget.connections);
+    permits.register(&mut registry);
+    let sender = Sender::limited(connector_options(options)?, targets.load_full(), permits.clone())?;
     let trust = Trust::of(&sender.authorities());
     let operations = OperationMetrics::register(&mut registry);
     let (engine, disable_requests) = Engine::start(
@@ -209,7 +215,7 @@ async fn work(
         Arc::clone(&opened.ids),
         sender.clone(),
         metrics,
-        engine_options(options, configuration),
+        engine_options(options, descriptors.attempts_max, configuration),
     )
     .await?;
     let longest_transaction = vitals::LongestTransaction::default();
@@ -232,6 +238,8 @@ async fn work(
             overdue: figures.overdue.clone(),
             retention: options.retention,
             longest_transaction: longest_transaction.clone(),
+            descriptors,
+            connections: permits,
         },
     );
     Ok(Working {

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use hookwright_delivery::{
     clock,
+    descriptors::Descriptors as Permits,
     engine::Engine,
     metrics::Metrics,
     trace::{TRACE_TARGET, start_exporting},
@@ -41,6 +42,7 @@ use self::{
 };
 use crate::{
     app::{App, health::OldestDue},
+    descriptors::Descriptors,
     options::Options,
     retention::Overdue,
     vitals::LongestTransaction,
@@ -149,12 +151,15 @@ pub(crate) struct Telemetry {
     app: OnceLock<Arc<App>>,
 }
 
-/// Other components' findings about the store.
+/// Other components' findings about the store and the process.
 pub(crate) struct Vitals {
     pub(crate) overdue: Overdue,
     /// How long events are kept; zero keeps them without a limit.
     pub(crate) retention: Duration,
     pub(crate) longest_transaction: LongestTransaction,
+    pub(crate) descriptors: Descriptors,
+    /// The connections to receivers.
+    pub(crate) connections: Permits,
 }
 
 /// A registry with the engine's counters.
@@ -239,6 +244,11 @@ impl Telemetry {
         set(&self.gauges.memory_bytes, now.memory_bytes);
         set(&self.gauges.attempts_under_way, now.attempts_under_way);
         set(&self.gauges.lanes, now.lanes);
+        let connections = self.vitals.connections.counts();
+        set(&self.gauges.receiver_connections, connections.open);
+        set(&self.gauges.receiver_connections_idle, connections.idle);
+        set(&self.gauges.receiver_connections_max, connections.max);
+        set(&self.gauges.attempts_max, self.vitals.descriptors.attempts_max);
         self.gauges.lease_holds.set(i64::from(now.lease_holds));
         let clock = self.engine.clock().await;
         self.gauges
@@ -337,6 +347,7 @@ impl Telemetry {
             );
         }
         notes.extend(self.trust.load().warning().map(str::to_owned));
+        notes.extend(self.vitals.descriptors.warning().map(|warning| warning.to_string()));
         notes.extend(self.faults());
         notes
     }

@@ -1,6 +1,9 @@
 //! Limits connections in total and per address. When all places are taken, the longest-idle connection is closed. A
 //! connection also counts as idle while it waits for the rest of a request or for its peer to read an answer. Connections
 //! without an admitted request are closed first.
+//!
+//! An evicted connection has its file descriptor until its task has ended. The listener accepts no further connection
+//! while [`CLOSING_MAX`] of them are closing, so that open ones stay within the budget of descriptors.
 
 use std::{
     collections::HashMap,
@@ -9,8 +12,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::pulse::Pulse;
+
+/// How many evicted connections may be closing.
+const CLOSING_MAX: usize = 8;
 
 /// The limits.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +28,28 @@ pub(crate) struct Places {
     pub(crate) of_address: usize,
     /// Additional places for trusted proxies and this machine.
     pub(crate) reserved: usize,
+}
+
+impl Places {
+    /// The most connections that are open at the same time.
+    pub(crate) fn total(self) -> usize {
+        self.all + self.reserved
+    }
+
+    /// The limits if at most this many connections may be open at the same time. One address then gets half of the places
+    /// at most.
+    pub(crate) fn within(self, total: usize) -> Self {
+        if self.total() <= total {
+            return self;
+        }
+        let reserved = self.reserved.min(total / 4);
+        let all = total.saturating_sub(reserved).max(1);
+        Self {
+            all,
+            of_address: self.of_address.min(all.div_ceil(2)),
+            reserved,
+        }
+    }
 }
 
 /// Why a connection gets no place.
@@ -36,12 +65,15 @@ pub(super) enum Refusal {
 pub(super) struct Slots {
     places: Places,
     held: Mutex<Held>,
+    closed: Notify,
 }
 
 #[derive(Default)]
 struct Held {
     slots: HashMap<u64, (IpAddr, Arc<Pulse>)>,
     given: u64,
+    /// Evicted connections that are not closed yet.
+    closing: usize,
 }
 
 /// A connection's place, until it is dropped.
@@ -56,6 +88,7 @@ impl Slots {
         Self {
             places,
             held: Mutex::default(),
+            closed: Notify::new(),
         }
     }
 
@@ -83,6 +116,13 @@ impl Slots {
         })
     }
 
+    /// Waits until few of the evicted connections are still open.
+    pub(super) async fn settle(&self) {
+        while self.held.lock().closing >= CLOSING_MAX {
+            self.closed.notified().await;
+        }
+    }
+
     /// Closes the longest-idle connection, because no file descriptors are left. False if all are in use.
     pub(super) fn evict(&self) -> bool {
         self.held.lock().evict(None)
@@ -104,6 +144,7 @@ impl Held {
         };
         if let Some((_, pulse)) = self.slots.remove(&number) {
             pulse.evict();
+            self.closing += 1;
         }
         true
     }
@@ -122,7 +163,11 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.held.lock().slots.remove(&self.number);
+        let mut held = self.slots.held.lock();
+        if held.slots.remove(&self.number).is_none() {
+            held.closing -= 1;
+            self.slots.closed.notify_one();
+        }
     }
 }
 
@@ -200,6 +245,34 @@ mod tests {
             take("2001:db8::3", false).is_ok(),
             "one of its own connections is evicted"
         );
+    }
+
+    #[tokio::test]
+    async fn x02_evicted_connections_that_are_not_closed_yet_delay_the_next_one() {
+        let slots = slots(1, 100, 0);
+        let take = |text: &str| slots.take(address(text), false).unwrap();
+        let mut evicted: Vec<Slot> = (0..CLOSING_MAX).map(|_| take("192.0.2.1")).collect();
+        assert!(slots.settle().now_or_never().is_some());
+        let last = take("192.0.2.1");
+        assert!(slots.settle().now_or_never().is_none());
+        drop(evicted.pop());
+        assert!(slots.settle().now_or_never().is_some());
+        drop((evicted, last));
+        assert_eq!(slots.held.lock().closing, 0);
+    }
+
+    #[test]
+    fn x02_places_fit_the_budget_of_descriptors() {
+        let places = Places {
+            all: 2_000,
+            of_address: 256,
+            reserved: 64,
+        };
+        let few = places.within(53);
+        assert_eq!((few.all, few.of_address, few.reserved), (40, 20, 13));
+        assert_eq!(places.within(2_064).total(), 2_064);
+        let least = places.within(1);
+        assert_eq!((least.all, least.of_address, least.reserved), (1, 1, 0));
     }
 
     #[test]

@@ -90,9 +90,10 @@ pub(crate) fn connector_options(options: &Options) -> anyhow::Result<ConnectorOp
     })
 }
 
-pub(crate) fn engine_options(options: &Options, configuration: i64) -> EngineOptions {
+/// `attempts_max` is the maximum of attempts in flight that the file descriptors allow.
+pub(crate) fn engine_options(options: &Options, attempts_max: usize, configuration: i64) -> EngineOptions {
     EngineOptions {
-        concurrent_attempts_max: options.concurrent_attempts_max,
+        concurrent_attempts_max: attempts_max,
         concurrent_attempts_per_webhook_max: options.concurrent_attempts_per_webhook_max,
         memory_bytes_max: options.memory_bytes_max,
         disable_after: options.disable_after,

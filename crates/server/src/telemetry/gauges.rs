@@ -17,6 +17,10 @@ pub(super) struct Gauges {
     pub(super) deliveries_in_memory: Gauge,
     pub(super) memory_bytes: Gauge,
     pub(super) attempts_under_way: Gauge,
+    pub(super) attempts_max: Gauge,
+    pub(super) receiver_connections: Gauge,
+    pub(super) receiver_connections_idle: Gauge,
+    pub(super) receiver_connections_max: Gauge,
     pub(super) lanes: Gauge,
     pub(super) oldest_due_seconds: Gauge,
     pub(super) installation_oldest_due_seconds: Gauge,
@@ -53,7 +57,7 @@ impl Gauges {
     /// Adds the gauges to a registry.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let gauges = Self::default();
-        for (name, help, gauge) in gauges.of_deliveries().into_iter().chain(gauges.of_node()) {
+        for (name, help, gauge) in gauges.all() {
             registry.register(name, help, gauge.clone());
         }
         registry.register(
@@ -82,6 +86,36 @@ impl Gauges {
             gauges.operator_faults.clone(),
         );
         gauges
+    }
+
+    fn all(&self) -> impl Iterator<Item = Named<'_>> {
+        let (deliveries, connections) = (self.of_deliveries(), self.of_connections());
+        deliveries.into_iter().chain(connections).chain(self.of_node())
+    }
+
+    fn of_connections(&self) -> [Named<'_>; 4] {
+        [
+            (
+                "attempts_max",
+                "Maximum number of attempts in flight: concurrent-attempts-max, or less if the limit on open files is low",
+                &self.attempts_max,
+            ),
+            (
+                "receiver_connections",
+                "Open connections to receivers, with the sockets of DNS queries",
+                &self.receiver_connections,
+            ),
+            (
+                "receiver_connections_idle",
+                "Connections to receivers that are kept for later attempts: idle ones, and HTTP/2 connections, which may be in use",
+                &self.receiver_connections_idle,
+            ),
+            (
+                "receiver_connections_max",
+                "Maximum number of connections to receivers, as the limit on open files allows",
+                &self.receiver_connections_max,
+            ),
+        ]
     }
 
     fn of_deliveries(&self) -> [Named<'_>; 7] {
