@@ -134,6 +134,12 @@ impl Descriptors {
         }
     }
 
+    /// How many attempts wait for permits.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Acquire)
+    }
+
     /// Whether an attempt waits for a permit, so that workers should give up their connections.
     pub(crate) fn is_wanted(&self) -> bool {
         self.0.waiting.load(Ordering::Acquire) > 0

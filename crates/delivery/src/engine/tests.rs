@@ -1,5 +1,5 @@
-//! Tests of the whole engine on a store in a file: faults of the operator's own parts, and changes in the middle of an
-//! attempt.
+//! Tests of the whole engine on a store in a file: faults of the operator's own parts, changes in the middle of an
+//! attempt, and fewer descriptors than attempts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,14 +15,17 @@ use hookwright_domain::{
 };
 use hookwright_storage::StoreOptions;
 use hookwright_testkit::{
-    Answer, Receiver,
+    Answer, Authority, Http2Receiver, Receiver, Response,
     dns::{DnsServer, Record as DnsRecord, Reply},
+    receiver::Gate,
     until,
 };
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::{catalogue::Snapshot, clock, connector::ConnectorOptions, request::RequestFormat};
+use crate::{
+    catalogue::Snapshot, clock, connector::ConnectorOptions, descriptors::Descriptors, request::RequestFormat,
+};
 
 const ORGANIZATION: i64 = 1;
 const SECOND: i64 = 1_000_000;
@@ -41,6 +44,11 @@ struct World {
 
 impl World {
     async fn start(connector: ConnectorOptions, webhooks: Vec<Webhook>) -> Self {
+        Self::start_within(Descriptors::unlimited(), connector, webhooks).await
+    }
+
+    /// The same, with a limited number of connections.
+    async fn start_within(descriptors: Descriptors, connector: ConnectorOptions, webhooks: Vec<Webhook>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = StoreOptions::new(format!("sqlite://{}", directory.path().join("store.db").display()));
         Store::migrate(&options).await.unwrap();
@@ -56,7 +64,7 @@ impl World {
             store.clone(),
             Arc::clone(&catalogue),
             Arc::new(IdGenerator::new(0, 0)),
-            Sender::new(connector, Arc::new(policy)).unwrap(),
+            Sender::limited(connector, Arc::new(policy), descriptors).unwrap(),
             Arc::new(Metrics::register(&mut registry)),
             EngineOptions {
                 concurrent_attempts_max: 64,
@@ -259,4 +267,56 @@ async fn an_attempt_that_a_closed_connection_ends_is_not_repeated_to_the_former_
     let second = world.publish(7, 1).await;
     world.delivered_at_once(&second).await;
     assert_eq!((former.request_count(), new.request_count()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x02_a_busy_webhook_gives_its_connection_to_an_attempt_that_waits_for_one() {
+    // Each webhook has its own address, because one host gets a part of the turns only.
+    let receiver = Receiver::start_at(([0, 0, 0, 0], 0).into()).await;
+    // The first request keeps the only connection until the other attempts wait for it.
+    let gate = Gate::new();
+    receiver.answer(Response::new(200).after(&gate));
+    let urls = [receiver.url_as("127.0.0.7", "/7"), receiver.url_as("127.0.0.8", "/8")];
+    let webhooks = vec![webhook(7, &urls[0]), webhook(8, &urls[1])];
+    let one = Descriptors::new(1);
+    let world = World::start_within(one.clone(), ConnectorOptions::default(), webhooks).await;
+    let busy = world.publish(7, 200).await;
+    receiver.wait_for(1).await;
+    let other = world.publish(8, 1).await;
+    until("all workers to wait", async || match one.waiting() {
+        ATTEMPTS => Ok(()),
+        waiting => Err(waiting),
+    })
+    .await;
+    gate.open();
+    world.delivered_at_once(&other).await;
+    world.delivered_at_once(&busy).await;
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 201, "none is repeated");
+    let place = requests.iter().position(|request| request.target() == "/8").unwrap();
+    assert!(place <= ATTEMPTS, "{place} requests of the other webhook came first");
+    assert_eq!((one.counts().open, one.counts().max), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x02_an_idle_connection_that_a_webhook_shares_is_evicted_for_another_webhook() {
+    let authority = Authority::new();
+    let (first, second) = (
+        Http2Receiver::start(&authority).await,
+        Http2Receiver::start(&authority).await,
+    );
+    let connector = ConnectorOptions {
+        extra_ca: Some(authority.pem().into_bytes()),
+        ..ConnectorOptions::default()
+    };
+    let webhooks = vec![webhook(7, &first.url("/")), webhook(8, &second.url("/"))];
+    let one = Descriptors::new(1);
+    let world = World::start_within(one.clone(), connector, webhooks).await;
+    for id in [7, 8, 7] {
+        let published = world.publish(id, 20).await;
+        world.delivered_at_once(&published).await;
+    }
+    assert_eq!((first.connections(), second.connections()), (2, 1));
+    assert_eq!((first.requests().len(), second.requests().len()), (40, 20));
+    assert_eq!(one.counts().open, 1);
 }
