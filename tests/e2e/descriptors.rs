@@ -1,13 +1,13 @@
 //! A small limit on open files: every delivery arrives, and the server stays reachable.
 
 use std::{
-    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use hookwright_proto::v1::{CreateWebhookRequest, DeliveryState, ListDeliveriesRequest};
 use hookwright_testkit::{Receiver, TestServer, http, server::TestServerBuilder};
+use tokio::net::TcpStream;
 
 use crate::{
     access::get,
@@ -19,6 +19,8 @@ const OPEN_FILES_MAX: u32 = 512;
 /// Webhooks on as many addresses: more than connections fit into the limit.
 const WEBHOOKS: usize = 700;
 const EVENTS: usize = 3;
+/// Silent connections to each listener.
+const SILENT: usize = 150;
 
 /// A receiver at every address of this machine.
 async fn receiver() -> Receiver {
@@ -73,6 +75,13 @@ on_both_stores! {
         let mut installation = Installation::start_with(on, small).await;
         installation.register("other").await;
         let receiver = receiver().await;
+        // Silent connections to both listeners, more than their share of the limit.
+        let mut silent = Vec::new();
+        for address in [installation.server.grpc_address(), installation.server.http_address()] {
+            for _ in 0..SILENT {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+        }
         let stop = AtomicBool::new(false);
         let mut publisher = installation.clients.clone();
         let delivering = async {
@@ -103,21 +112,24 @@ on_both_stores! {
         let log = installation.server.stderr();
         assert!(log.contains("file descriptors are divided") && log.contains("the limit on open files is 512"), "{log}");
         assert!(!log.contains("a part of the operator's fails") && !log.contains("sending is paused"), "{log}");
+        assert!(!log.contains("cannot accept a connection"), "{log}");
     }
 }
 
-/// The lowest number that no open file of a process has: that of the next file.
-fn next_descriptor(pid: u32) -> u64 {
+/// The numbers of a process's open files, in order.
+fn descriptors(pid: u32) -> Vec<u64> {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let open: BTreeSet<u64> = open
+    let mut open: Vec<u64> = open
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    (0..).find(|number| !open.contains(number)).unwrap()
+    open.sort_unstable();
+    open
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x02_idle_connections_are_closed_before_a_lack_of_descriptors_is_a_fault() {
     const IDLE: usize = 30;
+    const MORE: usize = 10;
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = receiver().await;
     for number in 0..IDLE {
@@ -127,29 +139,26 @@ async fn x02_idle_connections_are_closed_before_a_lack_of_descriptors_is_a_fault
     installation
         .metric_until("receiver_connections_idle", |idle| idle == 30.0)
         .await;
-    // As if another part of the process had opened as many files as the system allows.
+    // As if other parts of the process used files until half of the idle connections are above the limit.
     let pid = installation.server.pid();
-    let limit = rustix::process::Rlimit {
-        current: Some(next_descriptor(pid)),
-        maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-    };
+    let open = descriptors(pid);
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
-    rustix::process::prlimit(process, rustix::process::Resource::Nofile, limit).unwrap();
-    let webhook = webhook(&url(&receiver, IDLE), &["clocking"]);
-    installation.create_webhook(webhook).await.unwrap();
-    receiver.wait_for(IDLE + 1).await;
-    assert!(
-        installation
-            .metric("hookwright_receiver_connections_refused_total")
-            .await
-            > 0.0
-    );
-    assert!(
-        installation
-            .metric("hookwright_receiver_connections_evicted_total")
-            .await
-            > 0.0
-    );
+    let nofile = rustix::process::Resource::Nofile;
+    let few = rustix::process::Rlimit {
+        current: Some(open[open.len() - IDLE / 2]),
+        maximum: rustix::process::getrlimit(nofile).maximum,
+    };
+    let before = rustix::process::prlimit(process, nofile, few).unwrap();
+    for number in IDLE..IDLE + MORE {
+        let webhook = webhook(&url(&receiver, number), &["clocking"]);
+        installation.create_webhook(webhook).await.unwrap();
+    }
+    receiver.wait_for(IDLE + MORE).await;
+    rustix::process::prlimit(process, nofile, before).unwrap();
+    for metric in ["refused", "evicted"] {
+        let metric = format!("hookwright_receiver_connections_{metric}_total");
+        assert!(installation.metric(&metric).await > 0.0, "{metric}");
+    }
     let log = installation.server.stderr();
     assert!(
         !log.contains("a part of the operator's fails") && !log.contains("sending is paused"),
