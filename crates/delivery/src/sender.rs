@@ -231,6 +231,16 @@ pub(crate) enum Unanswered {
     Http1Required,
 }
 
+impl Unanswered {
+    /// Whether the request is repeated. A request that ends connections is repeated once.
+    fn may_repeat(self, is_new: bool, repeats: u32) -> bool {
+        match self {
+            Self::Closed => !is_new && repeats == 0,
+            Self::Refused | Self::Http1Required => repeats < REPEATS_MAX,
+        }
+    }
+}
+
 impl Sender {
     /// Creates a sender under a policy, with any number of connections.
     ///
@@ -378,9 +388,7 @@ impl Sender {
                     *slot = reusable.then_some(connection);
                     return Ok(response);
                 }
-                Exchange::Unanswered(unanswered, _)
-                    if repeats < REPEATS_MAX && !(is_new && unanswered == Unanswered::Closed) =>
-                {
+                Exchange::Unanswered(unanswered, _) if unanswered.may_repeat(is_new, repeats) => {
                     self.learn(request, unanswered, repeats);
                     repeats += 1;
                 }
