@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The URL, shown with its password masked, names no store.
     #[error("`{0}` names no store; use sqlite:///path/to/file.db or postgres://user@host/database")]
     Url(String),
+    /// The database URL, or a file that it names, is wrong.
+    #[error("database-url: {0}")]
+    DatabaseUrl(String),
     /// The store cannot be reached.
     #[error("the store cannot be reached: {0}")]
     Unreachable(String),

@@ -39,6 +39,7 @@ mod error;
 pub mod fault;
 mod history;
 mod members;
+mod migration_log;
 pub mod nodes;
 pub mod operations;
 mod paused;

@@ -25,7 +25,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use diesel::{
@@ -44,6 +44,7 @@ use crate::{
     DEADLINE,
     batch::{Batch, Committed, NewEvent},
     error::StoreError,
+    migration_log::MigrationLog,
     store::StoreOptions,
 };
 
@@ -102,17 +103,19 @@ pub(crate) async fn migrate(path: &str) -> Result<Vec<String>, StoreError> {
         check_not_newer(&mut conn)?;
         crate::fault::point("migration");
         let missing = conn.pending_migrations(MIGRATIONS).map_err(migration_error)?;
+        let applied = conn.applied_migrations().map_err(migration_error)?;
+        let log = MigrationLog::new(applied.len(), missing.len());
         for (index, migration) in missing.iter().enumerate() {
-            let (name, begun) = (migration.name().to_string(), Instant::now());
-            tracing::info!(migration = name, "running migration {} of {}", index + 1, missing.len());
+            let name = migration.name().to_string();
+            let begun = log.started(index, &name);
             progress.is_at(format!("migration {name}"));
             if index == 0 {
                 crate::fault::sleep_if_planted("slow-start", SLOW_START);
             }
             conn.run_migration(migration).map_err(migration_error)?;
-            let took = begun.elapsed().as_secs_f64();
-            tracing::info!(migration = name, "migration done in {took:.1} s");
+            log.done(&name, begun);
         }
+        log.ended();
         crate::fault::point("migration");
         Ok(missing.iter().map(|migration| migration.name().to_string()).collect())
     })

@@ -16,13 +16,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::time::{interval_at, sleep};
 
 use super::{
-    Flag, connect,
+    Flag, connect, remote,
     scope::KEY_64,
     session,
     sql::{ConcurrentIndex, bare, statements},
     wire,
 };
-use crate::error::StoreError;
+use crate::{error::StoreError, migration_log::MigrationLog};
 
 /// A migration of this version.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,7 @@ pub(crate) async fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
 }
 
 async fn run(url: &str, migrations: &[Migration]) -> Result<Vec<String>, StoreError> {
+    remote::check(url).map_err(StoreError::DatabaseUrl)?;
     connect::refuse_pooler(url).await?;
     let mut conn = connect::connect(url, "hookwright migrate").await?;
     session::batch(
@@ -127,19 +128,14 @@ async fn bring_up_to_date(conn: &mut AsyncPgConnection, migrations: &[Migration]
     crate::fault::point("migration");
     let missing = migrations.iter().filter(|known| !applied.contains(&known.version()));
     let missing: Vec<&Migration> = missing.collect();
+    let log = MigrationLog::new(applied.len(), missing.len());
     for (index, migration) in missing.iter().enumerate() {
-        let begun = Instant::now();
-        tracing::info!(
-            migration = migration.name,
-            "running migration {} of {}",
-            index + 1,
-            missing.len()
-        );
+        let begun = log.started(index, migration.name);
         apply(conn, migration).await?;
-        let took = begun.elapsed().as_secs_f64();
-        tracing::info!(migration = migration.name, "migration done in {took:.1} s");
+        log.done(migration.name, begun);
         crate::fault::point("migration");
     }
+    log.ended();
     Ok(missing.iter().map(|migration| migration.name.to_owned()).collect())
 }
 

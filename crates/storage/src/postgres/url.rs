@@ -5,7 +5,10 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use hookwright_domain::mask::{check_user_info, explain_refusal};
+use hookwright_domain::{
+    mask::{check_user_info, explain_refusal},
+    name::nearest,
+};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::{
     Config,
@@ -182,6 +185,49 @@ pub(super) struct Ours {
     passfile: Option<String>,
 }
 
+/// The supported parameters.
+const PARAMETERS: [&str; 24] = [
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "service",
+    "passfile",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+/// Rejects an unknown parameter, with the nearest known one.
+fn check_known(name: &str) -> Result<(), String> {
+    let decoded = decode(name);
+    let name = decoded.as_deref().unwrap_or(name);
+    if PARAMETERS.contains(&name) {
+        return Ok(());
+    }
+    let near = nearest(name, PARAMETERS.into_iter(), 1);
+    let hint = near.first().map(|near| format!("; did you mean `{near}`?"));
+    Err(format!(
+        "the database URL's parameter `{name}` is not known{}",
+        hint.unwrap_or_default()
+    ))
+}
+
 /// Splits our parameters from a URL.
 fn split(url: &str) -> Result<(String, Ours), String> {
     let mut ours = Ours::default();
@@ -211,6 +257,7 @@ fn split(url: &str) -> Result<(String, Ours), String> {
                 ));
             }
             _ => {
+                check_known(name)?;
                 left.push(pair);
                 continue;
             }
@@ -305,7 +352,11 @@ mod tests {
             ("?sslcrl=/crl.pem", "`sslcrl` is not supported; remove it"),
             ("?sslcert=/c.pem", "sslcert needs sslkey"),
             ("?sslkey=/k.pem", "sslkey needs sslcert"),
-            ("?nonsense=1", "nonsense"),
+            ("?nonsense=1", "parameter `nonsense` is not known"),
+            (
+                "?sslmod=disable",
+                "parameter `sslmod` is not known; did you mean `sslmode`?",
+            ),
             ("?sslnegotiation=direct", "needs sslmode=require"),
             ("?sslmode=require&sslrootcert=system", "needs sslmode=verify-full"),
             ("?sslrootcert=%zz", "`sslrootcert` is not UTF-8"),
