@@ -59,7 +59,11 @@ fn hint(error: &clap::Error, command: &clap::Command) -> Option<String> {
         .iter()
         .filter_map(|name| Some(format!("`{name}` of {}", named(known.get(name)?))))
         .collect();
-    (!near.is_empty()).then(|| format!("The nearest {what}s are {}", near.join(", and ")))
+    match near.as_slice() {
+        [] => None,
+        [one] => Some(format!("The nearest {what} is {one}")),
+        several => Some(format!("The nearest {what}s are {}", several.join(", and "))),
+    }
 }
 
 /// A list of commands, by their names.

@@ -97,12 +97,12 @@ async fn grpcurl_does_every_daily_task() {
         .replace("$(cat ~/.local/share/hookwright/admin-token)", &token);
     let printed = bash(&script, directory.path(), &[]).await;
     for expected in [
-        "hookwright.v1.WebhookService",                    // list
-        "name: \"request_id\"",                            // describe
-        "DELIVERY_STATE_DELIVERED",                        // the awaited ping
-        "\"standardForm\": \"whsec_",                      // the revealed secret
-        "the nearest registered names are `invoice.paid`", // the second of the batch
-        "\"sequence\": \"2\"",                             // the stream
+        "hookwright.v1.WebhookService",                  // list
+        "name: \"request_id\"",                          // describe
+        "DELIVERY_STATE_DELIVERED",                      // the awaited ping
+        "\"standardForm\": \"whsec_",                    // the revealed secret
+        "the nearest registered name is `invoice.paid`", // the second of the batch
+        "\"sequence\": \"2\"",                           // the stream
         "EXPLANATION_REASON_OWED",
         "\"matches\": true",
         "\"status\": \"SERVING\"",

@@ -10,7 +10,7 @@
 //!
 //! // One event: durable when the call returns.
 //! let published = client.publish(event("acme", "clocking", r#"{"action":"created"}"#)).await?;
-//! println!("{} is owed to {} webhooks", published.event, published.delivery_count);
+//! println!("{} is sent to {} webhooks", published.event, published.delivery_count);
 //!
 //! // Many events: a stream that survives a lost connection and a restarted server.
 //! let publisher = client.publisher().start();

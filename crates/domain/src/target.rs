@@ -62,18 +62,18 @@ impl fmt::Display for Blocked {
                 let range = name.to_ascii_lowercase().replace('_', " ");
                 write!(
                     f,
-                    "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it"
+                    "leads to an address that is not public ({range}); use a public address, or ask the operator to allow it (setting `allow-target`)"
                 )
             }
             Self::Name => f.write_str(
-                "names a host of the local machine or network; use a public name, or ask the operator to allow it",
+                "names a host of the local machine or network; use a public name, or ask the operator to allow it (setting `allow-target`)",
             ),
             Self::Port(port) => write!(
                 f,
                 "uses the port {port}; ports 80, 443 and 1024 to 65535 are allowed, except for a few well-known internal services"
             ),
-            Self::Plain => f.write_str("must use https: the operator requires it"),
-            Self::Denied(_) => f.write_str("leads to a target that the operator denies"),
+            Self::Plain => f.write_str("must use https: the operator requires it (setting `require-https`)"),
+            Self::Denied(_) => f.write_str("leads to a target that the operator denies (setting `deny-target`)"),
             Self::Own => f.write_str("leads back to this installation"),
         }
     }

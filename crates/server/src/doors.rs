@@ -96,7 +96,7 @@ impl Doors {
 async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}; choose another {setting}"))
+        .with_context(|| format!("cannot listen on {address}; choose another with --{setting}"))
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

@@ -99,7 +99,7 @@ pub enum AppError {
     },
     /// A schema allows payloads that the former one did not, which receivers may not understand.
     #[error(
-        "the new schema of `{name}` allows what the former one did not: {}; set allow_breaking_schema if receivers are ready for it",
+        "the new schema of `{name}` allows what the former one did not: {}; set allow_breaking_schema (--allow-breaking-schema) if receivers are ready for it",
         listed(.changes)
     )]
     BreakingSchema {
@@ -146,16 +146,18 @@ fn noun(kind: &str) -> String {
     noun
 }
 
-/// All places as text; the root has a name too.
+/// A violation with its place; the root has a name too.
+pub(super) fn placed(violation: &SchemaViolation) -> String {
+    let place = match violation.pointer.as_str() {
+        "" => "the payload",
+        pointer => pointer,
+    };
+    format!("{place}: {}", violation.message)
+}
+
+/// All places as text.
 fn listed(changes: &[SchemaViolation]) -> String {
-    let told = changes.iter().map(|change| {
-        let place = if change.pointer.is_empty() {
-            "the payload"
-        } else {
-            &change.pointer
-        };
-        format!("{place} {}", change.message)
-    });
+    let told = changes.iter().map(placed);
     told.collect::<Vec<_>>().join("; ")
 }
 

@@ -178,7 +178,9 @@ impl App {
         Err(AppError::Precondition {
             reason: "EVENT_TYPE_NOT_VISIBLE",
             subject: format!("eventTypes/{name}"),
-            message: format!("event type `{name}` is not visible to organization `{whose}`; add it to visible_to"),
+            message: format!(
+                "event type `{name}` is not visible to organization `{whose}`; add it to its visible_to (--visible-to)"
+            ),
         })
     }
 
@@ -192,6 +194,7 @@ impl App {
         let near = name::nearest(name, active.map(|event_type| event_type.row.name.as_str()), 3);
         let hint = match near.as_slice() {
             [] => "; register it first".to_owned(),
+            [one] => format!("; the nearest registered name is `{one}`"),
             near => format!("; the nearest registered names are `{}`", near.join("`, `")),
         };
         AppError::NotFound {

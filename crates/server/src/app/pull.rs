@@ -197,7 +197,7 @@ impl App {
             reason: "WEBHOOK_IS_PUSH",
             subject: resource(organization, id),
             message: "the deliveries of this webhook are posted to its payload_url; create one with delivery_mode DELIVERY_MODE_PULL \
-                 to pull them"
+                 (`hookwright webhooks create --pull`) to pull them"
                 .to_owned(),
         })
     }

@@ -334,7 +334,7 @@ fn check_spec(spec: &ReplaySpec) -> Faults {
     if let (Some(start), Some(end)) = (spec.start_us, spec.end_us)
         && start >= end
     {
-        faults.add("start_time", "OUT_OF_RANGE", "must be before end_time");
+        faults.add("start_time", "OUT_OF_RANGE", "must be before the end time");
     }
     if let Some(Err(error)) = spec.rate.map(limits::check_rate) {
         faults.add("deliveries_per_second", error.rule(), error);

@@ -68,11 +68,11 @@ impl App {
             return Err(AppError::invalid(
                 "start_time",
                 "OUT_OF_RANGE",
-                "must not be after end_time",
+                "must not be after the end time",
             ));
         }
         if (end - start) / length > PERIODS_MAX {
-            let rule = format!("must be at most {PERIODS_MAX} periods before end_time; use longer periods");
+            let rule = format!("must be at most {PERIODS_MAX} periods before the end time; use longer periods");
             return Err(AppError::invalid("start_time", "OUT_OF_RANGE", rule));
         }
         let rows = self.store.stats(subject, query.period, start, end).await?;

@@ -79,9 +79,9 @@ pub(super) fn explanation(organization: &str, explanation: Explanation) -> Webho
 
 fn message(reason: &Reason) -> String {
     match reason {
-        Reason::Owed => "the event is owed to the webhook; see its delivery",
+        Reason::Owed => "the event matched the webhook; see its delivery",
         Reason::CreatedLater => "the webhook was created after the event was published",
-        Reason::Inactive => "the webhook is inactive; events published while it is inactive are not queued for it",
+        Reason::Inactive => "the webhook is paused or disabled; events published in the meantime are not queued for it",
         Reason::NotSubscribed => "the webhook is not subscribed to this event type; add it to the webhook's events",
         Reason::Filtered(None) => "the webhook's filter does not match the event",
         Reason::Filtered(Some(error)) => {

@@ -17,7 +17,7 @@ pub(crate) fn check_limits(options: &Options) -> anyhow::Result<()> {
     let webhooks = options.webhooks_per_organization_max;
     anyhow::ensure!(
         webhooks <= FANOUT_MAX,
-        "webhooks-per-organization-max is {webhooks}; set {FANOUT_MAX} or less: one event can be owed to at most that many webhooks"
+        "webhooks-per-organization-max is {webhooks}; set {FANOUT_MAX} or less: one event can have deliveries to at most that many webhooks"
     );
     for (setting, value) in [
         ("grpc-connections-max", options.grpc_connections_max),

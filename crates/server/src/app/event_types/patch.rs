@@ -12,7 +12,7 @@ use serde_json::json;
 use super::NOBODY;
 use crate::app::{
     App,
-    error::{AppError, AppResult, Faults},
+    error::{AppError, AppResult, Faults, placed},
     texts,
 };
 
@@ -116,10 +116,7 @@ fn patched(row: EventTypeRow, patch: EventTypePatch, mut faults: Faults) -> AppR
         } else if let Ok(Some(schema)) = &schema
             && let Err(misfits) = schema.validate(example.as_bytes())
         {
-            let misfits: Vec<_> = misfits
-                .iter()
-                .map(|misfit| format!("{}: {}", misfit.pointer, misfit.message))
-                .collect();
+            let misfits: Vec<_> = misfits.iter().map(placed).collect();
             faults.add(
                 "example",
                 "SCHEMA_MISMATCH",

@@ -46,7 +46,7 @@ impl App {
             return Err(AppError::Precondition {
                 reason: "WEBHOOK_ACTIVE",
                 subject: resource(organization, id),
-                message: "the webhook is already active; deactivate it first to discard its backlog".to_owned(),
+                message: "the webhook is already active; to discard its backlog, pause it first (`hookwright webhooks pause`, or `active` false)".to_owned(),
             });
         }
         if discard {
