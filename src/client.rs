@@ -6,6 +6,7 @@ pub(crate) mod input;
 pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod patience;
+pub(crate) mod token;
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -137,13 +138,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Prepares the connection; needs a runtime. Values come from flags, then the environment, then the profile, then the
-    /// defaults.
+    /// Prepares the connection; needs a runtime.
     pub(crate) fn connect(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
         let format = args.output;
         let connection = Connection::resolve(args, environment)
-            .inspect_err(|_| failure::report_as(format.unwrap_or_default(), ""))?;
-        failure::report_as(connection.format, &connection.address);
+            .inspect_err(|_| failure::report_as(format.unwrap_or_default(), "", None))?;
+        let origin = connection.token_origin.clone();
+        failure::report_as(connection.format, &connection.address, Some(origin));
         let api = connect(&connection)?;
         Ok(Self {
             api,
@@ -259,7 +260,9 @@ fn connect(connection: &Connection) -> anyhow::Result<hookwright_client::Client>
         builder = builder.ca_file(path);
     }
     builder.connect().map_err(|error| match error {
-        ConnectError::Address(_) | ConnectError::Token => UsageError::new(error.to_string()).into(),
+        ConnectError::Address(_) | ConnectError::Token | ConnectError::NoCertificate(_) => {
+            UsageError::new(error.to_string()).into()
+        }
         other => other.into(),
     })
 }

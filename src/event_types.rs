@@ -25,7 +25,7 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   hookwright event-types create invoice.paid --description 'An invoice was paid'
   hookwright event-types create invoice --schema @invoice.schema.json --example @invoice.json
-  hookwright event-types create invoice --visible-to acme,globex
+  hookwright event-types create acme.import --visible-to acme,globex
       Only these organizations can see, subscribe to and publish it.";
 
 const UPDATE_EXAMPLES: &str = "\

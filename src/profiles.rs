@@ -17,7 +17,8 @@ use crate::{
 
 const EXAMPLES: &str = "\
 A profile stores values of client flags: address, token or token file, certificate authorities, organization, output \
-             format. A flag overrides an environment variable, which overrides the profile, which overrides the default.
+             format. A flag overrides an environment variable, which overrides the profile, which overrides the default. With the flag --profile, \
+             the profile overrides the variables.
 
 Examples:
   hookwright profiles set production --address https://hooks.example.com:50051 \\
@@ -169,6 +170,19 @@ fn absolute(path: String) -> anyhow::Result<String> {
         .map_err(|path| anyhow!("the path {} is not UTF-8", path.display()))
 }
 
+/// Prints a warning if a file does not exist. The profile is saved anyway, because the file may be created later.
+fn warn_about_missing(key: Key, path: &str, environment: Environment<'_>) {
+    let home = path.strip_prefix("~/").zip(environment("HOME"));
+    let file = home.map_or_else(|| PathBuf::from(path), |(rest, home)| PathBuf::from(home).join(rest));
+    if !file.exists() {
+        output::note(&format!(
+            "warning: {} does not exist; commands with this profile fail without it ({})",
+            file.display(),
+            key.name()
+        ));
+    }
+}
+
 /// Runs the command. `root` has the flags further left.
 pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitCode> {
     let environment: Environment<'_> = &process_environment;
@@ -194,6 +208,9 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
         }
         ProfilesCommand::Set { name, values } => {
             for (key, value) in values.changes()? {
+                if let (Key::TokenFile | Key::CaFile, Some(path)) = (key, &value) {
+                    warn_about_missing(key, path, environment);
+                }
                 if value.as_deref() == Some("") {
                     bail!("`{}` is empty: use --unset to remove it", key.name());
                 }

@@ -22,7 +22,8 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  hookwright publish --organization acme --event-type clocking --json '{\"action\":\"created\"}'
+  hookwright publish --organization acme --event-type clocking \\
+      --json '{\"action\":\"created\",\"clocking\":{\"id\":\"C-1\"}}'
   hookwright publish --organization acme --event-type clocking --json @clocking.json --request-id import-17
   generate | hookwright publish --organization acme --event-type clocking --json-lines - --request-id import-17
 

@@ -182,7 +182,7 @@ pub(crate) fn run(args: RelayArgs, root: ClientArgs) -> anyhow::Result<ExitCode>
         return Err(UsageError::new(text).into());
     }
     let format = connection.output.unwrap_or_default();
-    client::failure::report_as(format, "");
+    client::failure::report_as(format, "", None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(async {
         match command {

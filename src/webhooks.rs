@@ -30,7 +30,8 @@ use crate::{
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  hookwright webhooks create --organization acme --event-type clocking --payload-url https://www.example.com/api/listener
+  hookwright webhooks create --organization acme --event-type clocking \\
+      --payload-url https://www.example.com/api/listener
   hookwright webhooks create --organization acme --event-type '*' --payload-url https://www.example.com/hook \\
       --filter \"attributes.region == 'eu'\" --header 'X-Key: 17' --ordering ordered
   hookwright webhooks create --organization acme --event-type clocking --pull
@@ -76,9 +77,9 @@ pub(crate) enum WebhooksCommand {
     /// Events published meanwhile are not queued for it. `hookwright webhooks resume` reactivates it, and `hookwright
     /// replays create --missed` delivers the events that it missed.
     Pause(Which),
-    /// Resume an inactive webhook, for example one that the service disabled; it receives a `ping`
+    /// Resume a webhook that is paused, or that the service disabled; it receives a `ping`
     ///
-    /// Deliveries that were pending when it became inactive are sent. Events published while it was inactive were not
+    /// Deliveries that were pending when it was paused or disabled are sent. Events published in the meantime were not
     /// queued: see `hookwright replays create --missed`.
     Resume {
         #[command(flatten)]
@@ -190,12 +191,13 @@ pub(crate) async fn run(client: Client, command: WebhooksCommand) -> anyhow::Res
             let update_mask = Some(FieldMask {
                 paths: vec!["active".to_owned()],
             });
-            service
-                .update_webhook(UpdateWebhookRequest {
-                    webhook: Some(webhook),
-                    update_mask,
-                })
-                .await?
+            let request = UpdateWebhookRequest {
+                webhook: Some(webhook),
+                update_mask,
+            };
+            let paused = service.update_webhook(request).await?.into_inner();
+            client.output.message("Webhook", &paused, show::paused)?;
+            return Ok(ExitCode::SUCCESS);
         }
         WebhooksCommand::CompleteRotation(which) => {
             let request = CompleteSigningSecretRotationRequest {

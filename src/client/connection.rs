@@ -1,22 +1,24 @@
 //! Resolves connection values: flag, environment, profile, default, in that order.
+//!
+//! With the flag `--profile`, the profile comes before the environment, so that it does not send the environment's token to
+//! the profile's server.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
-use hookwright_server::ADMIN_TOKEN_FILE;
 use url::{Host, Url};
 
-use super::{ClientArgs, failure::UsageError};
+use super::{
+    ClientArgs,
+    failure::UsageError,
+    token::{FoundToken, TokenOrigin},
+};
 use crate::{
     output::{self, Format},
     profiles::{
         exposed,
         file::{self, Profile, ProfilesFile},
     },
-    settings::{Environment, default_data_dir},
+    settings::Environment,
 };
 
 const ADDRESS_DEFAULT: &str = "http://127.0.0.1:50051";
@@ -27,6 +29,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) struct Connection {
     pub(super) address: String,
     pub(super) token: Option<String>,
+    pub(super) token_origin: TokenOrigin,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) timeout: Duration,
     pub(super) format: Format,
@@ -36,32 +39,54 @@ pub(super) struct Connection {
 impl Connection {
     /// Resolves the values.
     pub(super) fn resolve(args: ClientArgs, environment: Environment<'_>) -> anyhow::Result<Self> {
+        let named = args.profile.is_some();
         let profile = profile(args.profile, args.client_config, environment)?;
         let timeout = args.timeout.unwrap_or(TIMEOUT_DEFAULT);
         if timeout.is_zero() {
             return Err(UsageError::new("--timeout must be more than 0, for example 30s").into());
         }
-        let format = match (args.output, environment("HOOKWRIGHT_OUTPUT")) {
-            (Some(format), _) => Some(format),
-            (None, Some(text)) => {
-                Some(file::format(&text).map_err(|why| UsageError::new(format!("HOOKWRIGHT_OUTPUT {why}")))?)
-            }
-            (None, None) => profile.output,
+        let format_of_environment = match environment("HOOKWRIGHT_OUTPUT").filter(|_| args.output.is_none()) {
+            Some(text) => Some(file::format(&text).map_err(|why| UsageError::new(format!("HOOKWRIGHT_OUTPUT {why}")))?),
+            None => None,
         };
-        let address = args.address.or_else(|| environment("HOOKWRIGHT_ADDRESS"));
-        let address = address.or_else(|| profile.address.clone());
-        let address = address.unwrap_or_else(|| ADDRESS_DEFAULT.to_owned());
-        let ca_file = args
-            .ca_file
-            .or_else(|| environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from));
+        let format = args.output.or(first(named, format_of_environment, profile.output));
+        let address = first(named, environment("HOOKWRIGHT_ADDRESS"), profile.address.clone());
+        let address = args.address.or(address).unwrap_or_else(|| ADDRESS_DEFAULT.to_owned());
+        let ca_file = first(
+            named,
+            environment("HOOKWRIGHT_CA_FILE").map(PathBuf::from),
+            profile.ca_file.clone(),
+        );
+        let token = match FoundToken::of_flags(args.token, args.token_file.as_deref())? {
+            Some(found) => Some(found),
+            None if named => match FoundToken::of_profile(&profile)? {
+                Some(found) => Some(found),
+                None => FoundToken::of_environment(environment)?,
+            },
+            None => match FoundToken::of_environment(environment)? {
+                Some(found) => Some(found),
+                None => FoundToken::of_profile(&profile)?,
+            },
+        };
+        let token = token.unwrap_or_else(|| FoundToken::of_this_machine(&address, environment));
         Ok(Self {
-            token: token(args.token, args.token_file, &profile, &address, environment)?,
+            token: token.text,
+            token_origin: token.origin,
             address,
-            ca_file: ca_file.or(profile.ca_file),
+            ca_file: args.ca_file.or(ca_file),
             timeout,
             format: format.unwrap_or_default(),
-            organization: environment("HOOKWRIGHT_ORGANIZATION").or(profile.organization),
+            organization: first(named, environment("HOOKWRIGHT_ORGANIZATION"), profile.organization),
         })
+    }
+}
+
+/// The value of the environment or of the profile, whichever comes first.
+fn first<T>(named: bool, environment: Option<T>, profile: Option<T>) -> Option<T> {
+    if named {
+        profile.or(environment)
+    } else {
+        environment.or(profile)
     }
 }
 
@@ -96,50 +121,7 @@ fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environme
     }
 }
 
-/// The token with the highest precedence. Without a token the call is sent anyway: the server decides whether it
-/// needs one.
-fn token(
-    flag: Option<String>,
-    flag_file: Option<PathBuf>,
-    profile: &Profile,
-    address: &str,
-    environment: Environment<'_>,
-) -> anyhow::Result<Option<String>> {
-    if flag.is_some() {
-        return Ok(flag);
-    }
-    if let Some(path) = flag_file {
-        return read(&path).map(Some);
-    }
-    if let Some(token) = environment("HOOKWRIGHT_TOKEN") {
-        return Ok(Some(token));
-    }
-    if let Some(path) = environment("HOOKWRIGHT_TOKEN_FILE") {
-        return read(Path::new(&path)).map(Some);
-    }
-    if profile.token.is_some() {
-        return Ok(profile.token.clone());
-    }
-    if let Some(path) = &profile.token_file {
-        return read(path).map(Some);
-    }
-    // Only a server on this machine may get the local token.
-    if !is_this_machine(address) {
-        return Ok(None);
-    }
-    let default = default_data_dir(environment).map(|directory| directory.join(ADMIN_TOKEN_FILE));
-    Ok(default
-        .and_then(|path| std::fs::read_to_string(path).ok())
-        .map(|text| text.trim().to_owned()))
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()))?;
-    Ok(text.trim().to_owned())
-}
-
-fn is_this_machine(address: &str) -> bool {
+pub(super) fn is_this_machine(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
     // The host of an unknown scheme is parsed as text, so parse it again.
     let host = url.host_str().map(Host::parse);

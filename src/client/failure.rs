@@ -1,12 +1,13 @@
 //! Prints errors: what happened, every invalid field, and how to fix it.
 
-use std::{error::Error, fmt, io, process::ExitCode, sync::OnceLock};
+use std::{borrow::Cow, error::Error, fmt, io, process::ExitCode, sync::OnceLock};
 
 use hookwright_client::TlsFault;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::token::TokenOrigin;
 use crate::output::{Format, printable};
 
 /// A usage error that shows only after parsing. Its exit status is 2, as for parse errors.
@@ -28,19 +29,21 @@ impl fmt::Display for UsageError {
 
 impl Error for UsageError {}
 
-/// The server and the output format of this process's command, for error reports.
+/// The server, its token and the output format of this process's command, for error reports.
 struct Session {
     format: Format,
     address: String,
+    token: Option<TokenOrigin>,
 }
 
 static SESSION: OnceLock<Session> = OnceLock::new();
 
 /// Sets how errors are reported for the rest of the process, which runs one command.
-pub(crate) fn report_as(format: Format, address: &str) {
+pub(crate) fn report_as(format: Format, address: &str, token: Option<TokenOrigin>) {
     SESSION.get_or_init(|| Session {
         format,
         address: address.to_owned(),
+        token,
     });
 }
 
@@ -57,6 +60,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let unreached = error
         .downcast_ref::<Status>()
         .and_then(|status| unreached(status, session?));
+    let token = session.and_then(|session| session.token.as_ref());
     let structured = session
         .map(|session| session.format)
         .filter(|format| *format != Format::Table);
@@ -66,14 +70,14 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                 (Some(_), Some((message, fix))) => {
                     json!({ "error": { "code": "UNAVAILABLE", "message": message, "fix": fix } })
                 }
-                (Some(status), None) => status_json(status),
+                (Some(status), None) => status_json(status, token),
                 (None, _) => json!({ "error": { "message": format!("{error:#}") } }),
             };
             // One line of JSON, also after a stream of lines.
             format.record(&value).unwrap_or_else(|_| value.to_string())
         }
         (None, Some(_)) if let Some((message, fix)) = &unreached => format!("error: {message}\n  fix: {fix}"),
-        (None, Some(status)) => status_text(status),
+        (None, Some(status)) => status_text(status, token),
         (None, None) => format!("error: {error:#}"),
     };
     // The operation that failed, if the status alone does not tell.
@@ -93,6 +97,10 @@ fn unreached(status: &Status, session: &Session) -> Option<(String, &'static str
     let source = status.source().filter(|_| status.code() == Code::Unavailable)?;
     let (why, fix) = match TlsFault::of(source) {
         Some(fault) => (fault.to_string(), tls_fix(&fault)),
+        None if is_unknown_host(source) => (
+            innermost(source),
+            "correct the host name in --address, HOOKWRIGHT_ADDRESS or the profile; if it is correct, check the DNS of this machine",
+        ),
         None => (
             innermost(source),
             "start it with `hookwright serve`, or name its address with --address or HOOKWRIGHT_ADDRESS",
@@ -127,6 +135,12 @@ fn tls_fix(fault: &TlsFault) -> &'static str {
     }
 }
 
+/// Whether the name of the host has no address.
+fn is_unknown_host(error: &dyn Error) -> bool {
+    // The text is that of hyper-util, whose error type is private.
+    error.to_string() == "dns error" || error.source().is_some_and(is_unknown_host)
+}
+
 /// The last error of a chain, which has the cause.
 fn innermost(error: &dyn Error) -> String {
     let mut error = error;
@@ -159,9 +173,9 @@ pub(crate) fn code_name(code: Code) -> &'static str {
     }
 }
 
-fn status_text(status: &Status) -> String {
+fn status_text(status: &Status, token: Option<&TokenOrigin>) -> String {
     let details = status.get_error_details();
-    let message = printable(status.message());
+    let message = printable(message(status, token));
     let mut text = format!("error: {}: {message}", code_name(status.code()));
     for (field, description, reason) in violations(&details) {
         if says(status.message(), field, description)
@@ -180,7 +194,7 @@ fn status_text(status: &Status) -> String {
     if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
         text.push_str(&format!("\n  retry after: {}", crate::units::show_duration(delay)));
     }
-    if let Some(fix) = fix(status.code()) {
+    if let Some(fix) = fix(status.code(), token) {
         text.push_str(&format!("\n  fix: {fix}"));
     }
     text
@@ -191,7 +205,7 @@ pub(crate) fn says(message: &str, field: &str, description: &str) -> bool {
     message.contains(&format!("{field}: {description}"))
 }
 
-fn status_json(status: &Status) -> Value {
+fn status_json(status: &Status, token: Option<&TokenOrigin>) -> Value {
     let details = status.get_error_details();
     let violations: Vec<Value> = violations(&details)
         .map(|(field, description, reason)| json!({ "field": field, "description": description, "reason": reason }))
@@ -199,12 +213,12 @@ fn status_json(status: &Status) -> Value {
     let info = details.error_info();
     json!({ "error": {
         "code": code_name(status.code()),
-        "message": status.message(),
+        "message": message(status, token),
         "reason": info.map(|info| info.reason.clone()),
         "metadata": info.map(|info| info.metadata.clone()),
         "fieldViolations": violations,
         "retryDelaySeconds": details.retry_info().and_then(|info| info.retry_delay).map(|delay| delay.as_secs_f64()),
-        "fix": fix(status.code()),
+        "fix": fix(status.code(), token),
     }})
 }
 
@@ -225,13 +239,21 @@ fn violations(details: &ErrorDetails) -> impl Iterator<Item = (&str, &str, &str)
         .chain(quotas.map(|one| (one.subject.as_str(), one.description.as_str(), "")))
 }
 
+/// The server's message. Its message about a missing token names the header, which this command sends by itself.
+fn message<'a>(status: &'a Status, token: Option<&TokenOrigin>) -> &'a str {
+    match (status.code(), token) {
+        (Code::Unauthenticated, Some(TokenOrigin::Missing(_))) => "the command has no token",
+        _ => status.message(),
+    }
+}
+
 /// What the user can do. It does not repeat the server's message.
-fn fix(code: Code) -> Option<&'static str> {
-    match code {
-        Code::Unauthenticated => Some(
-            "give a token with --token, --token-file or HOOKWRIGHT_TOKEN; a new installation's is in the file \
-             admin-token of its data directory",
-        ),
+fn fix(code: Code, token: Option<&TokenOrigin>) -> Option<Cow<'static, str>> {
+    if code == Code::Unauthenticated {
+        let origin = token.cloned().unwrap_or(TokenOrigin::Missing(None));
+        return Some(origin.to_string().into());
+    }
+    let fix = match code {
         Code::PermissionDenied => Some("use a token whose scope and organization allow this"),
         Code::Unavailable => Some("the server may be starting or stopping: retry, or see its log"),
         Code::DeadlineExceeded | Code::Cancelled => {
@@ -240,7 +262,8 @@ fn fix(code: Code) -> Option<&'static str> {
         Code::Unimplemented => Some("the server has another version than this command: compare `hookwright --version`"),
         Code::Internal | Code::Unknown | Code::DataLoss => Some("see the server's log"),
         _ => None,
-    }
+    };
+    fix.map(Cow::Borrowed)
 }
 
 #[cfg(test)]
@@ -259,7 +282,7 @@ mod tests {
 
     #[test]
     fn every_detail_is_shown() {
-        let text = status_text(&refused());
+        let text = status_text(&refused(), None);
         for part in [
             "INVALID_ARGUMENT: 1 field is wrong",
             "webhook.payload_url: must begin",
@@ -268,7 +291,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let json = status_json(&refused());
+        let json = status_json(&refused(), None);
         assert_eq!(json["error"]["fieldViolations"][0]["field"], "webhook.payload_url");
         assert_eq!(json["error"]["metadata"]["count"], "1");
     }
@@ -279,25 +302,49 @@ mod tests {
         details.add_bad_request_violation("webhook.events", "is required");
         details.add_bad_request_violation("webhook.payload_url", "is required");
         let message = "webhook.events: is required (and 1 more)";
-        let text = status_text(&Status::with_error_details(Code::InvalidArgument, message, details));
+        let text = status_text(
+            &Status::with_error_details(Code::InvalidArgument, message, details),
+            None,
+        );
         assert_eq!(text.matches("webhook.events: is required").count(), 1, "{text}");
         assert_eq!(text.matches("webhook.payload_url: is required").count(), 1, "{text}");
         let mut details = ErrorDetails::new();
         details.add_precondition_failure_violation("HAS_WEBHOOKS", "organizations/acme", "it has webhooks");
-        let text = status_text(&Status::with_error_details(
-            Code::FailedPrecondition,
-            "it has webhooks",
-            details,
-        ));
+        let status = Status::with_error_details(Code::FailedPrecondition, "it has webhooks", details);
+        let text = status_text(&status, None);
         assert_eq!(text.matches("it has webhooks").count(), 1, "{text}");
     }
 
     #[test]
-    fn a_missing_token_says_where_tokens_come_from() {
-        let text = status_text(&Status::unauthenticated("no token"));
-        assert!(
-            text.contains("HOOKWRIGHT_TOKEN") && text.contains("admin-token"),
-            "{text}"
-        );
+    fn an_error_about_the_token_names_its_origin() {
+        let status = Status::unauthenticated("no token; send the metadata `authorization: Bearer <token>`");
+        for (origin, part) in [
+            (
+                TokenOrigin::Given("HOOKWRIGHT_TOKEN"),
+                "the token from HOOKWRIGHT_TOKEN",
+            ),
+            (TokenOrigin::Profile, "the token of the profile"),
+            (
+                TokenOrigin::File("/secrets/token".into()),
+                "the token from /secrets/token",
+            ),
+            (
+                TokenOrigin::DataDirectory("/data/admin-token".into()),
+                "the token from /data/admin-token",
+            ),
+            (
+                TokenOrigin::Missing(Some("/data/admin-token".into())),
+                "/data/admin-token does not exist",
+            ),
+            (TokenOrigin::Missing(None), "HOOKWRIGHT_TOKEN"),
+        ] {
+            let text = status_text(&status, Some(&origin));
+            assert!(text.contains(part), "{origin:?}: {text}");
+            let json = status_json(&status, Some(&origin));
+            assert!(json["error"]["fix"].as_str().unwrap().contains(part), "{json}");
+            if matches!(origin, TokenOrigin::Missing(_)) {
+                assert!(!text.contains("authorization"), "{text}");
+            }
+        }
     }
 }

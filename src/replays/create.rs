@@ -23,7 +23,10 @@ Examples:
   hookwright replays create --organization acme --webhook wh_... --state delivered --since 2h --rate 50
       The receiver lost deliveries: send them again, 50 a second.
   hookwright replays create --organization acme --webhook wh_... --missed --since 2026-01-31T09:00:00Z
-      Send events published while the webhook was inactive, or before it was created.
+      Send events published while the webhook was paused or disabled, or before it was created.
+
+If a delivery was replayed before, only the state of the last replay counts: a failed delivery whose replay succeeded is
+not selected again.
 
 Without --since the replay covers everything that is kept: the command counts first and asks for confirmation.
 Ctrl-C ends the command but not the replay, which continues in the server; the exit status is then 130. It is 1 if the \
@@ -35,7 +38,7 @@ Ctrl-C ends the command but not the replay, which continues in the server; the e
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     organization: OrganizationArgs,
-    /// Events that were never delivered because the webhook was inactive or did not exist; needs --webhook
+    /// Events that were never delivered because the webhook was paused, disabled or did not exist; needs --webhook
     #[arg(long, requires = "webhook", conflicts_with_all = ["states", "errors"])]
     missed: bool,
     /// Only deliveries to this webhook: `wh_...` or a resource name

@@ -26,7 +26,7 @@ pub(super) fn so_far(replay: &Replay) -> String {
 pub(super) fn replay(replay: &Replay) -> String {
     let skipped = match replay.skipped_count {
         0 => String::new(),
-        count => format!("{count} (their webhook is inactive or was deleted)"),
+        count => format!("{count} (their webhook is paused, disabled or deleted)"),
     };
     let request = replay.request.as_ref();
     let dry_run = request.is_some_and(|request| request.dry_run);

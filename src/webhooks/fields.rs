@@ -28,7 +28,7 @@ pub(crate) struct CreateFields {
         value_delimiter = ','
     )]
     events: Vec<String>,
-    /// Create it inactive: it receives nothing until it is resumed
+    /// Create it paused: it receives nothing until it is resumed
     #[arg(long)]
     inactive: bool,
     /// Signing secret: text, @FILE, or - for standard input; generated if absent

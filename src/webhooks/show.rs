@@ -1,5 +1,6 @@
 //! Prints webhooks and their secrets for people.
 
+use hookwright_domain::secret::SigningSecret;
 use hookwright_proto::v1::{
     CheckWebhookUrlResponse, DeliveryMode, OrderedFailure, Ordering, ResumeWebhookResponse,
     RevealSigningSecretResponse, RotateSigningSecretResponse, Webhook,
@@ -12,7 +13,7 @@ pub(super) fn state(webhook: &Webhook) -> String {
     let reason = output::enum_name(webhook.disabled_reason().as_str_name(), "DISABLED_REASON_");
     let state = match (webhook.active.unwrap_or(true), reason.as_str()) {
         (true, _) => "active".to_owned(),
-        (false, "") => "inactive".to_owned(),
+        (false, "") => "paused".to_owned(),
         (false, reason) => format!("disabled ({reason})"),
     };
     match webhook.paused_key_count {
@@ -114,12 +115,29 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
     ];
     if !webhook.signing_secret.is_empty() {
         rows.push(("signing secret", webhook.signing_secret.clone()));
+        rows.push(("standard form", standard_form(&webhook.signing_secret)));
         rows.push((
             "",
             "(the receiver verifies with it; reveal-secret shows it again)".to_owned(),
         ));
     }
     output::fields(rows)
+}
+
+/// The form of a secret that libraries expect; empty if the secret has it.
+fn standard_form(secret: &str) -> String {
+    let standard = SigningSecret::parse_stored(secret).map(|secret| secret.standard_form());
+    standard.ok().filter(|standard| standard != secret).unwrap_or_default()
+}
+
+/// A webhook that was paused, and what happens to events meanwhile.
+pub(super) fn paused(paused: &Webhook) -> String {
+    let (organization, id) = (names::owner(&paused.name), names::id(&paused.name));
+    format!(
+        "{}\n\nEvents that are published from now on are not queued for it. To send them later, resume the webhook, and run\n  \
+         hookwright replays create --organization {organization} --webhook {id} --missed --since TIME",
+        webhook(paused)
+    )
 }
 
 /// When the rotation ends, and how to end it earlier.

@@ -2,13 +2,17 @@
 //!
 //! | module | what it tests |
 //! | --- | --- |
+//! | `errors` | errors and notes, each with its cause and fix |
 //! | `formats` | each command on deliveries, replays and schemas, in each format |
 //! | `forwarding` | `listen --forward-to` |
+//! | `help` | the examples in `--help` |
 //! | `profiles` | named connection settings |
 //! | `watching` | `deliveries watch`, and following a replay |
 
+mod errors;
 mod formats;
 mod forwarding;
+mod help;
 mod profiles;
 mod relay;
 mod shell;

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use http::HeaderValue;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::{
@@ -63,6 +64,11 @@ pub enum ConnectError {
         /// The error.
         source: std::io::Error,
     },
+    /// A file or text of certificate authorities contains no certificate in PEM form.
+    #[error(
+        "no certificate in {0}: the PEM of certificate authorities is needed, which begins with -----BEGIN CERTIFICATE-----"
+    )]
+    NoCertificate(String),
     /// The token is empty, or contains invalid characters.
     #[error("the token is empty, or contains invalid characters")]
     Token,
@@ -235,10 +241,13 @@ impl ClientBuilder {
             tls = tls.with_native_roots();
         }
         for authority in &self.authorities {
-            let pem = match authority {
-                Authority::Pem(pem) => pem.clone(),
-                Authority::File(path) => read("CA file", path)?,
+            let (pem, origin) = match authority {
+                Authority::Pem(pem) => (pem.clone(), "the given text".to_owned()),
+                Authority::File(path) => (read("CA file", path)?, path.display().to_string()),
             };
+            if !matches!(CertificateDer::pem_slice_iter(&pem).next(), Some(Ok(_))) {
+                return Err(ConnectError::NoCertificate(origin));
+            }
             tls = tls.ca_certificate(Certificate::from_pem(pem));
         }
         Ok(tls)

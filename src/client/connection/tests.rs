@@ -122,6 +122,52 @@ fn flag_environment_profile_default_in_that_order() {
 }
 
 #[test]
+fn a_profile_flag_comes_before_the_environment() {
+    let home = Home::new();
+    let variables = [
+        ("HOOKWRIGHT_ADDRESS", "http://from-environment:1"),
+        ("HOOKWRIGHT_TOKEN", "from-environment"),
+        ("HOOKWRIGHT_ORGANIZATION", "from-environment"),
+        ("HOOKWRIGHT_OUTPUT", "json"),
+    ];
+    let named = home.resolve(args(&["--profile", "secret"]), &variables).unwrap();
+    assert_eq!(named.address, "https://hooks.example.com:50051");
+    assert_eq!(named.token.as_deref(), Some("from-profile"));
+    assert_eq!(named.format, Format::Yaml);
+    assert_eq!(
+        named.organization.as_deref(),
+        Some("from-environment"),
+        "the profile has none"
+    );
+    let flags = ["--profile", "secret", "--token", "from-flag", "--output", "table"];
+    let flags = home.resolve(args(&flags), &variables).unwrap();
+    assert_eq!(
+        (flags.token.as_deref(), flags.format),
+        (Some("from-flag"), Format::Table)
+    );
+}
+
+#[test]
+fn the_origin_of_a_token_is_known() {
+    let home = Home::new();
+    let origin = |line: &[&str], variables: &[(&str, &str)]| home.resolve(args(line), variables).unwrap().token_origin;
+    let file = std::path::PathBuf::from(home.path("other"));
+    let admin = std::path::PathBuf::from(home.path("admin-token"));
+    let variable = ("HOOKWRIGHT_TOKEN", "x");
+    assert_eq!(origin(&["--token", "x"], &[]), TokenOrigin::Given("--token"));
+    assert_eq!(origin(&[], &[variable]), TokenOrigin::Given("HOOKWRIGHT_TOKEN"));
+    assert_eq!(
+        origin(&["--token-file", &home.path("other")], &[variable]),
+        TokenOrigin::File(file)
+    );
+    assert_eq!(origin(&["--profile", "secret"], &[variable]), TokenOrigin::Profile);
+    assert_eq!(origin(&[], &[]), TokenOrigin::DataDirectory(admin.clone()));
+    std::fs::remove_file(&admin).unwrap();
+    assert_eq!(origin(&[], &[]), TokenOrigin::Missing(Some(admin)));
+    assert_eq!(origin(&["--profile", "remote"], &[]), TokenOrigin::Missing(None));
+}
+
+#[test]
 fn what_is_wrong_says_how_to_mend_it() {
     let home = Home::new();
     let refusal = |line: &[&str], variables: &[(&str, &str)]| {
