@@ -1,7 +1,9 @@
 //! The commands and queries of docs/guides, run exactly as they are printed.
 //!
-//! `operating` has the guides for operators, `migrating` those for users who come from another system.
+//! `daily` has the daily tasks of the command line, `operating` the guides for operators, `migrating` those for users who
+//! come from another system.
 
+mod daily;
 mod migrating;
 mod operating;
 
