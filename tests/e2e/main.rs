@@ -66,6 +66,7 @@ mod cluster;
 mod command_line;
 mod console;
 mod contract;
+mod data_directories;
 mod databases;
 mod descriptors;
 mod disabling;

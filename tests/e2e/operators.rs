@@ -216,7 +216,7 @@ async fn every_file_of_the_data_directory_is_its_owners_alone() {
         "hookwright.db-wal",
         "hookwright.db.lock",
     ];
-    let secrets = ["admin-token", "master.key", "node-name"];
+    let secrets = ["admin-token", "master.key", "node-name", "server.lock"];
     for name in files.iter().chain(&secrets) {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }

@@ -1,10 +1,10 @@
 //! A server's first start: directory, master key, admin token, and the sample event types.
 
+pub(crate) mod data_dir;
+
 use std::{
     fs,
-    io::Write as _,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use hookwright_domain::{
 };
 use hookwright_storage::{AuditRow, EventTypeRow, MasterKey, Store, StoreOptions, TokenRow, nodes::NodeOptions};
 
+use self::data_dir::{rename_secret, write_secret};
 use crate::{
     app::access::{self, Scope},
     options::Options,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Name of the first admin token's file in the data directory.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+/// The first admin token before the store has its hash.
+const UNSTORED_TOKEN_FILE: &str = "admin-token.new";
 const MASTER_KEY_FILE: &str = "master.key";
 const DATABASE_FILE: &str = "hookwright.db";
 const NODE_NAME_FILE: &str = "node-name";
@@ -35,20 +38,6 @@ const NODE_LEASE_MAX: Duration = Duration::from_secs(300);
 /// The store's setting with a value encrypted by the master key, which detects a wrong key at startup.
 const KEY_CHECK: &str = "master_key_check";
 const KEY_CHECK_TEXT: &[u8] = b"hookwright";
-
-/// Creates the data directory, readable only by its owner.
-pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| {
-            format!(
-                "cannot create the data directory {}; choose another with --data-dir",
-                dir.display()
-            )
-        })
-}
 
 /// This server's identity among those that share a store.
 pub(crate) fn node(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<NodeOptions> {
@@ -147,15 +136,14 @@ pub(crate) fn check_key_text(options: &Options) -> anyhow::Result<()> {
     GivenKey::find(options).map(drop)
 }
 
-/// Rejects a master key that cannot decrypt a store's secrets, before this server joins the others and writes files.
+/// Rejects a master key that cannot decrypt a store's secrets, and a new store for the data directory of another one,
+/// before this server joins the others and writes files.
 pub(crate) async fn check_key(options: &Options, store: &StoreOptions) -> anyhow::Result<()> {
-    if let Some(sealed) = Store::peek_setting(store, KEY_CHECK).await? {
-        match GivenKey::find(options)? {
-            Some(given) => given.opens(&sealed)?,
-            None => anyhow::bail!(missing_key(&options.data_dir.join(MASTER_KEY_FILE))),
-        }
+    match (Store::peek_setting(store, KEY_CHECK).await?, GivenKey::find(options)?) {
+        (Some(sealed), Some(given)) => given.opens(&sealed),
+        (Some(_), None) => anyhow::bail!(missing_key(&options.data_dir.join(MASTER_KEY_FILE))),
+        (None, _) => data_dir::check_unused(options, store),
     }
-    Ok(())
 }
 
 /// The master key: from the options, or from its file in the data directory, which the first start of an installation
@@ -165,7 +153,9 @@ pub(crate) async fn check_key(options: &Options, store: &StoreOptions) -> anyhow
 pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Result<MasterKey> {
     let path = options.data_dir.join(MASTER_KEY_FILE);
     let sealed = store.setting(KEY_CHECK).await?;
-    let given = match GivenKey::find(options)? {
+    let found = GivenKey::find(options)?;
+    let is_generated = found.is_none();
+    let given = match found {
         Some(given) => given,
         None => {
             anyhow::ensure!(sealed.is_none(), "{}", missing_key(&path));
@@ -184,6 +174,13 @@ pub(crate) async fn master_key(options: &Options, store: &Store) -> anyhow::Resu
     };
     match sealed {
         None => {
+            if !is_generated && options.master_key.is_none() {
+                tracing::warn!(
+                    file = given.origin,
+                    "this database is new, and uses the master key that was already in this file: each installation should have its \
+                     own data directory and key"
+                );
+            }
             let sealed = given.key.seal(KEY_CHECK_TEXT, KEY_CHECK.as_bytes());
             store.put_setting(KEY_CHECK, &sealed).await?;
         }
@@ -247,39 +244,59 @@ pub(crate) struct AdminToken {
 }
 
 /// The admin token of the data directory, if it exists. A store without tokens gets its first one.
+///
+/// The token is first written to another file, because an active token must be known to someone. That file gets the name
+/// of the token's file once the store has the token's hash. After a crash in between, the next start renames it.
 pub(crate) async fn admin_token(
     options: &Options,
     store: &Store,
     ids: &IdGenerator,
 ) -> anyhow::Result<Option<AdminToken>> {
-    let path = options.data_dir.join(ADMIN_TOKEN_FILE);
+    let file = options.data_dir.join(ADMIN_TOKEN_FILE);
+    let unstored = options.data_dir.join(UNSTORED_TOKEN_FILE);
     let tokens = store.load_catalogue().await?.tokens;
-    if !tokens.is_empty() {
-        let text = fs::read_to_string(&path).map(|text| text.trim().to_owned());
-        let Some(token) = text.ok().filter(|text| !text.is_empty()) else {
-            return Ok(None);
-        };
-        let hash = access::hash(&token);
-        if !tokens.iter().any(|row| row.hash == hash && row.revoked_at.is_none()) {
-            tracing::warn!(
-                file = %path.display(),
-                "the admin token in this file is revoked, or belongs to another installation: delete the file"
-            );
-            return Ok(None);
-        }
-        return Ok(Some(AdminToken { file: path, token }));
+    if tokens.is_empty() {
+        data_dir::check_unused(options, &store_options(options))?;
+        let token = access::generate()?;
+        write_secret(&unstored, &format!("{token}\n"))?;
+        insert_first_token(&token, store, ids).await?;
+        rename_secret(&unstored, &file)?;
+        return Ok(Some(AdminToken { file, token }));
     }
-    let token = access::generate()?;
-    // The file first: an active token must be known to someone.
-    write_secret(&path, &format!("{token}\n"))?;
-    let now = clock::now_us();
+    let is_active = |token: &str| {
+        let hash = access::hash(token);
+        tokens.iter().any(|row| row.hash == hash && row.revoked_at.is_none())
+    };
+    if !file.exists() && read_token(&unstored).is_some_and(|token| is_active(&token)) {
+        rename_secret(&unstored, &file)?;
+    }
+    let Some(token) = read_token(&file) else {
+        return Ok(None);
+    };
+    if !is_active(&token) {
+        tracing::warn!(
+            file = %file.display(),
+            "the admin token in this file is revoked, or belongs to another installation: delete the file"
+        );
+        return Ok(None);
+    }
+    Ok(Some(AdminToken { file, token }))
+}
+
+/// The token in a file; `None` if the file is missing or empty.
+fn read_token(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+async fn insert_first_token(token: &str, store: &Store, ids: &IdGenerator) -> anyhow::Result<()> {
     let row = TokenRow {
         id: ids.next(clock::reference_us() / 1_000),
-        hash: access::hash(&token).to_vec(),
+        hash: access::hash(token).to_vec(),
         name: "first admin token".to_owned(),
         scope: Scope::Admin.as_str().to_owned(),
         organization_id: None,
-        created_at: now,
+        created_at: clock::now_us(),
         expires_at: None,
         revoked_at: None,
     };
@@ -288,7 +305,7 @@ pub(crate) async fn admin_token(
     store
         .insert_token(&row, &audit(ids, "token.create", resource, &details))
         .await?;
-    Ok(Some(AdminToken { file: path, token }))
+    Ok(())
 }
 
 fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json::Value) -> AuditRow {
@@ -302,21 +319,4 @@ fn audit(ids: &IdGenerator, action: &str, resource: String, details: &serde_json
         details: details.to_string(),
         organization_id: None,
     }
-}
-
-/// Writes a file that only its owner can read, durable before it is used.
-fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
-        // Otherwise an existing file keeps its mode, and the umask may have removed bits of a new one.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }

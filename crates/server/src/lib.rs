@@ -60,7 +60,7 @@ pub async fn serve(
         part = engine.failure() => {
             end_in_any_case(running.shutdown_timeout);
             running.stop().await;
-            anyhow::bail!("the {part} failed, which is a bug; all owed deliveries are in the store, and the next start resumes them")
+            anyhow::bail!("the {part} failed, which is a bug; all unfinished deliveries are in the store, and the next start resumes them")
         }
     }
 }
@@ -84,8 +84,9 @@ fn end_in_any_case(shutdown_timeout: Duration) {
 /// When the store cannot be opened, or was written by a newer version.
 pub async fn migrate(mut options: Options) -> anyhow::Result<String> {
     options.read_files()?;
+    boot::data_dir::check_before_creation(&options)?;
     if options.database_url.is_none() {
-        boot::make_data_dir(&options.data_dir)?;
+        boot::data_dir::make(&options.data_dir)?;
     }
     let applied = Store::migrate(&boot::store_options(&options)).await?;
     Ok(match applied.as_slice() {

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use hookwright_delivery::{clock, engine::Engine};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{boot::AdminToken, options::Options};
+use crate::{
+    boot::{AdminToken, data_dir::Lock},
+    options::Options,
+};
 
 /// A running server.
 pub struct Running {
@@ -19,6 +22,8 @@ pub struct Running {
     pub(crate) listeners: [JoinHandle<()>; 2],
     pub(crate) shutdown_timeout: Duration,
     pub(crate) traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    /// Held until the server has stopped.
+    pub(crate) _lock: Lock,
 }
 
 impl Running {

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     app::{App, Limits, Parts, operations::OperationMetrics},
-    boot::{self, AdminToken},
+    boot::{self, AdminToken, data_dir},
     descriptors::Descriptors,
     doors::{DoorMetrics, Doors},
     grpc::{calls::CallMetrics, in_flight::RequestMetrics},
@@ -92,6 +92,7 @@ pub(crate) async fn start_with(mut options: Options, reload: Option<Reload>) -> 
         grpc_address,
         http_address,
         admin_token: opened.admin_token,
+        _lock: opened.lock,
         // Without them the server looks alive, and nobody can reach it.
         listeners: [
             engine.supervise("gRPC listener", calls),
@@ -129,17 +130,20 @@ struct Opened {
     key: Arc<MasterKey>,
     ids: Arc<IdGenerator>,
     admin_token: Option<AdminToken>,
+    lock: data_dir::Lock,
 }
 
 async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Opened> {
     let store_options = boot::store_options(options);
+    data_dir::check_before_creation(options)?;
     if options.database_url.is_none() {
-        boot::make_data_dir(&options.data_dir)?;
+        data_dir::make(&options.data_dir)?;
     }
     Store::migrate(&store_options).await?;
     // A server with a wrong key leaves no file behind, and no node in the database.
     boot::check_key(options, &store_options).await?;
-    boot::make_data_dir(&options.data_dir)?;
+    data_dir::make(&options.data_dir)?;
+    let lock = data_dir::Lock::take(&options.data_dir)?;
     let store_options = StoreOptions {
         node: boot::node(options, grpc_address)?,
         ..store_options
@@ -165,6 +169,7 @@ async fn open(options: &Options, grpc_address: SocketAddr) -> anyhow::Result<Ope
         key,
         ids,
         admin_token,
+        lock,
     })
 }
 

@@ -42,7 +42,8 @@ impl StoreOptions {
         self.url.strip_prefix("sqlite://")
     }
 
-    fn is_postgres(&self) -> bool {
+    /// Whether the URL is that of a PostgreSQL database.
+    pub fn is_postgres(&self) -> bool {
         self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
     }
 }

@@ -72,6 +72,36 @@ async fn a_copy_of_an_sqlite_installation_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_admin_token_is_replaced_as_its_guide_says() {
+    let installation = Installation::start(On::Sqlite).await;
+    let directory = tools();
+    let data = directory.path().join(".local/share/hookwright");
+    let file = data.join("admin-token");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(&file, installation.server.token().unwrap()).unwrap();
+    let address = format!("http://{}", installation.server.grpc_address());
+    let environment = [
+        ("HOOKWRIGHT_ADDRESS", address.as_str()),
+        ("HOME", directory.path().to_str().unwrap()),
+        ("XDG_DATA_HOME", ""),
+        ("XDG_CONFIG_HOME", ""),
+    ];
+    let guide = Guide::read("keys-and-tokens.md");
+    let [limited, created, revoked] = guide.quoted("sh")[..] else {
+        panic!("three blocks")
+    };
+    bash(limited, directory.path(), &environment).await;
+    let printed = bash(created, directory.path(), &environment).await;
+    let line = printed.lines().find(|line| line.contains("first admin token")).unwrap();
+    let id = line.split_whitespace().find(|word| word.starts_with("tok_")).unwrap();
+    // Pasted as it is, the command deletes nothing.
+    bash(&format!("! ({revoked})"), directory.path(), &environment).await;
+    assert!(file.exists());
+    bash(&revoked.replace("TOKEN_ID", id), directory.path(), &environment).await;
+    assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_is_set_up_as_its_guide_says() {
     let installation = Installation::start(On::Sqlite).await;
     let guide = Guide::read("console.md");
