@@ -157,7 +157,7 @@ torture-power-loss: torture-build ## Simulate power loss under SQLite, from a st
 torture-rolling: torture-build ## Restart three nodes in turn under load
 	target/debug/hookwright-torture rolling $(TORTURE)
 
-# Coverage feedback as cargo-fuzz sets it up; no nightly compiler is needed. The address sanitizer is left out: no unsafe code
+# Coverage feedback as cargo-fuzz sets it up; no nightly compiler is needed. The address sanitizer is omitted: no unsafe code
 # is tested here.
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -73,7 +73,7 @@ pub(crate) struct Receivers {
 
 struct Shared {
     history: Arc<History>,
-    /// Who reads a large body.
+    /// The permit to read a large body.
     large: Semaphore,
     random: Mutex<Random>,
     down: AtomicBool,
@@ -226,7 +226,7 @@ impl From<Infallible> for Closed {
 }
 
 impl Shared {
-    /// The fields of a body, and its hash. Large ones are read one by one on a thread of their own, because the publishers
+    /// The fields of a body, and its hash. Large ones are read one by one on a blocking thread, because the publishers
     /// whose calls are timed share the others.
     async fn read(&self, body: Bytes) -> Option<(Payload, String)> {
         let is_small = body.len() <= SMALL_MAX;

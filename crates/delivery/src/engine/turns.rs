@@ -4,7 +4,7 @@
 //! while another lane waits gives its turn to the next one. So busy lanes take turns, and no lane can starve another.
 //!
 //! Receivers with a doubtful standing ([`super::standing`]) share a part of the turns, so that receivers that hang do not
-//! hold up good ones, whatever their number. A host has a part, too, and a lane never gets more turns than are left free,
+//! delay good ones, whatever their number. A host has a part, too, and a lane never gets more turns than are left free,
 //! except for its first two.
 //!
 //! | state | which lane gets a turn |

@@ -277,6 +277,6 @@ fn x01_a_new_receiver_is_found_to_be_healthy_beside_hanging_ones() {
     let waited = crowd.longest_wait(60_000);
     assert!(
         waited <= TIMEOUT,
-        "its first delivery waits for a turn that a hanging one gives back: {waited} ms"
+        "its first delivery waits until a hanging one releases a turn: {waited} ms"
     );
 }

@@ -1,4 +1,4 @@
-//! Who holds the turns, and who waits for them.
+//! The accounts and the queues of turns.
 //!
 //! A turn is held in an account: the standing of its receiver, and its host. Limits apply to the sum of all accounts, to
 //! doubtful ones, and to those of a host. A lane waits in the queue of its standing. If its host has no turn left, it waits
@@ -67,7 +67,7 @@ type Queue<H> = BTreeMap<Rank, Waiting<H>>;
 struct Host<H> {
     held: usize,
     doubtful: usize,
-    /// Lanes that wait for a turn of this host to be given back.
+    /// Lanes that wait until a turn of this host is released.
     waiting: Queue<H>,
 }
 
@@ -143,7 +143,7 @@ impl<H> State<H> {
     }
 
     /// Takes turns from an account. As many lanes that waited for its host join the others, and all of them once the host
-    /// holds none, because none would be given back.
+    /// holds none, because none would be released.
     pub(super) fn remove(&mut self, account: Account, turns: usize) {
         let doubtful = if account.is_doubtful() { turns } else { 0 };
         self.held = self.held.saturating_sub(turns);

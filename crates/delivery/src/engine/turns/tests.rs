@@ -79,7 +79,7 @@ fn doubtful_receivers_get_half_and_share_it_by_time() {
         [Some(3), Some(2), Some(1)],
         "who has used the least time is first"
     );
-    // Who comes later does not get the time that it did not use.
+    // A lane that joins later does not get the time before it.
     assert!(waits(43, 0, 4) && waits(44, 30_000_001, 5));
     assert_eq!([3, 4].map(|host| turns.called(doubtful(host))), [Some(4), Some(5)]);
     turns.check(|handle| *handle).unwrap();
