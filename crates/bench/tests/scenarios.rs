@@ -2,6 +2,8 @@
 //! cannot break them unnoticed. Their figures are not compared with the targets: that needs the full profile, a release
 //! build and an otherwise idle machine.
 
+#![expect(clippy::unwrap_used, reason = "a test fails if its environment is missing")]
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
