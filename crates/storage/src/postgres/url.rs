@@ -217,7 +217,8 @@ const PARAMETERS: [&str; 24] = [
 fn check_known(name: &str) -> Result<(), String> {
     let decoded = decode(name);
     let name = decoded.as_deref().unwrap_or(name);
-    if PARAMETERS.contains(&name) {
+    // The `?` of a password that is not percent-encoded begins no parameters: the other parser reads such a URL.
+    if PARAMETERS.contains(&name) || name.contains('@') {
         return Ok(());
     }
     let near = nearest(name, PARAMETERS.into_iter(), 1);
