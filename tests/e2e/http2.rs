@@ -14,7 +14,10 @@ use crate::support::{CLOCKING, Installation, On, webhook};
 async fn start(authority: &Authority, receiver: &Http2Receiver) -> Installation {
     let file = authority.pem_file().display().to_string();
     let mut installation = Installation::start_with(On::Sqlite, |server| {
-        server.arg("--extra-ca-file", &file).arg("--retry-delay", "1h")
+        server
+            .arg("--extra-ca-file", &file)
+            .arg("--retry-delay", "1h")
+            .arg("--concurrent-attempts-per-webhook-max", "64")
     })
     .await;
     let hook = webhook(&receiver.url("/hook"), &["clocking"]);
@@ -45,7 +48,7 @@ async fn x04_64_attempts_in_flight_share_one_connection() {
     // The first answers let the limit of attempts in flight grow to its maximum of 64.
     let (held, asked) = (gate.clone(), AtomicUsize::new(0));
     receiver.answer_with(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
-        ..100 => Http2Answer::Status(200),
+        ..300 => Http2Answer::Status(200),
         _ => Http2Answer::StatusAfter(held.clone(), 200),
     });
     let mut installation = start(&authority, &receiver).await;

@@ -1,4 +1,4 @@
-//! Finds a connection for an attempt: a stream of a shared one, or a new one, which needs a permit ([`Descriptors`]).
+//! Finds a connection for an attempt: a stream of a shared one, or a new one, which needs a permit ([`crate::descriptors`]).
 //!
 //! If the system refuses a descriptor in spite of the permit, the attempt evicts idle connections and tries again. Neither
 //! these pauses nor the wait for the permit are part of the attempt ([`super::course`]).
