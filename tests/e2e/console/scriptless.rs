@@ -100,6 +100,8 @@ async fn publish_retry_and_replay(browser: &Browser, installation: &Installation
     browser.click("Retry now").await.unwrap();
     browser.wait_for("Retrying now").await;
     refresh_until(browser, "HTTP 200").await;
+    // The page may have read the state before the attempt.
+    refresh_until(browser, "delivered").await;
     browser.click_css("button[formaction$='/replay']").await.unwrap();
     browser.wait_for("You are viewing the new delivery").await;
     refresh_until(browser, "HTTP 200").await;
