@@ -76,6 +76,8 @@ pub(super) struct Ask {
     pub(super) held: usize,
     /// The time for which it has used turns.
     pub(super) used_us: i64,
+    /// The expected duration of its next attempt.
+    pub(super) expected_us: i64,
 }
 
 /// The answer to a lane.
@@ -94,6 +96,7 @@ pub(super) enum Answer {
 pub(super) struct Ticket {
     rank: Rank,
     account: Account,
+    used_us: i64,
 }
 
 impl Ticket {
@@ -101,9 +104,9 @@ impl Ticket {
         self.account
     }
 
-    /// The time from which on the lane's use counts.
-    pub(super) fn used_us(&self) -> i64 {
-        self.rank.0
+    /// The time that counts as used by a doubtful lane.
+    pub(super) fn used_us(&self) -> Option<i64> {
+        (self.account.standing == Standing::Doubtful).then_some(self.used_us)
     }
 }
 
@@ -147,11 +150,18 @@ impl<H> Turns<H> {
             self.publish(&state);
             return Answer::Taken;
         }
-        let rank = state.rank(ask.account, ask.used_us);
-        state.enqueue(rank, handle(), ask.account);
+        if ask.held > 0 && ask.account.standing == Standing::Doubtful {
+            // The outcome of its attempt decides how long it waits.
+            return Answer::Refused;
+        }
+        let (rank, used_us) = state.rank(ask);
+        state.enqueue((rank, used_us), handle(), ask.account);
         self.publish(&state);
-        let account = ask.account;
-        Answer::Queued(Ticket { rank, account })
+        Answer::Queued(Ticket {
+            rank,
+            account: ask.account,
+            used_us,
+        })
     }
 
     /// Leaves the queue. Returns false if the lane was called already.
@@ -159,6 +169,7 @@ impl<H> Turns<H> {
         let mut state = self.state.lock();
         let withdrawn = state.withdraw(ticket.rank, ticket.account);
         self.publish(&state);
+        self.notify_freed(&state);
         withdrawn
     }
 
@@ -171,7 +182,12 @@ impl<H> Turns<H> {
         state.remove(from, turns);
         state.add(to, turns);
         self.publish(&state);
-        if state.should_pass(Standing::Doubtful) {
+        self.notify_freed(&state);
+    }
+
+    /// Notifies the caller of [`Self::freed`] if a lane waits although a turn is free.
+    fn notify_freed(&self, state: &State<H>) {
+        if state.may_call() {
             self.freed.notify_one();
         }
     }
@@ -233,6 +249,10 @@ impl<H> Turns<H> {
         self.publish(&state);
         if state.held() == 0 {
             self.all_free.notify_waiters();
+        }
+        // A released turn can make a lane of this host and a doubtful lane callable at once.
+        if next.is_some() {
+            self.notify_freed(&state);
         }
         next
     }

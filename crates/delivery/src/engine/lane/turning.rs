@@ -54,6 +54,7 @@ impl Lane {
                 account: turns.account,
                 held: turns.held,
                 used_us: turns.used_us,
+                expected_us: state.record.average_us(),
             };
             match self.shared.turns.take(&ask, || self.wake_handle()) {
                 Answer::Taken => {
@@ -61,7 +62,7 @@ impl Lane {
                     state.turns.held += 1;
                 }
                 Answer::Queued(ticket) => {
-                    state.turns.used_us = state.turns.used_us.max(ticket.used_us());
+                    state.turns.used_us = ticket.used_us().unwrap_or(state.turns.used_us);
                     state.turns.ticket = Some(ticket);
                 }
                 Answer::Refused => break,
@@ -118,6 +119,10 @@ impl Lane {
             && self.shared.turns.withdraw(ticket)
         {
             state.turns.ticket = None;
+        }
+        if account.standing != state.turns.account.standing {
+            // Doubtful receivers share the time that they use while they are doubtful.
+            state.turns.used_us = 0;
         }
         let before = std::mem::replace(&mut state.turns.account, account);
         self.shared.turns.reassign(state.turns.held, before, account);

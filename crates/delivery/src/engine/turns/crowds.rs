@@ -133,6 +133,7 @@ impl Crowd {
             if lane.ticket.is_some_and(|ticket| self.turns.withdraw(ticket)) {
                 lane.ticket = None;
             }
+            lane.used_us = 0;
             self.turns.reassign(lane.in_flight, lane.account, account);
             lane.account = account;
         }
@@ -185,11 +186,12 @@ impl Crowd {
                 account: lane.account,
                 held: lane.in_flight,
                 used_us: lane.used_us,
+                expected_us: lane.record.average_us(),
             };
             match self.turns.take(&ask, || index) {
                 Answer::Taken => self.begin(index),
                 Answer::Queued(ticket) => {
-                    lane.used_us = lane.used_us.max(ticket.used_us());
+                    lane.used_us = ticket.used_us().unwrap_or(lane.used_us);
                     lane.ticket = Some(ticket);
                 }
                 Answer::Refused => return,
@@ -278,5 +280,28 @@ fn x01_a_new_receiver_is_found_to_be_healthy_beside_hanging_ones() {
     assert!(
         waited <= TIMEOUT,
         "its first delivery waits until a hanging one releases a turn: {waited} ms"
+    );
+}
+
+#[test]
+fn x01_a_busy_receiver_that_failed_for_a_moment_recovers_beside_hanging_ones() {
+    let mut crowd = Crowd::new(128, &[(1, BUSY), (500, HANGS)]);
+    // Until each of the others has had its first attempt.
+    while crowd.now < 100_000 {
+        crowd.pass_millisecond();
+    }
+    crowd.lanes[0].behaviour.succeeds = false;
+    while crowd.now < 101_000 {
+        crowd.pass_millisecond();
+    }
+    crowd.lanes[0].behaviour.succeeds = true;
+    while crowd.now < 125_000 {
+        crowd.pass_millisecond();
+    }
+    assert_eq!(crowd.lanes[0].account.standing, Standing::Good);
+    assert!(
+        crowd.lanes[0].ready.len() < 100,
+        "{} deliveries wait",
+        crowd.lanes[0].ready.len()
     );
 }

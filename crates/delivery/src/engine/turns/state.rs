@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::{
-    invariant::{Broken, Invariant, queued_once},
-    standing::Standing,
+use super::{
+    super::{
+        invariant::{Broken, Invariant, queued_once},
+        standing::Standing,
+    },
+    Ask,
 };
 
 /// The account of a turn. The host is a hash of its name and port.
@@ -24,8 +27,12 @@ impl Account {
     }
 }
 
-/// The place of a lane in a queue: the time it has used, and the order of arrival.
+/// The place of a lane in a queue: the time that it will have used after its next attempt, and the order of arrival.
 pub(super) type Rank = (i64, u64);
+
+/// How much more time than the lane that was called last a lane can have used, in microseconds. A lane that was busy for days
+/// and then became doubtful is not blocked for longer.
+const USED_MAX_US: i64 = 60_000_000;
 
 /// The turns that may be held at once.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +66,8 @@ impl Limits {
 struct Waiting<H> {
     handle: H,
     account: Account,
+    /// The time that it has used.
+    used_us: i64,
 }
 
 type Queue<H> = BTreeMap<Rank, Waiting<H>>;
@@ -68,7 +77,8 @@ struct Host<H> {
     held: usize,
     doubtful: usize,
     /// Lanes that wait until a turn of this host is released.
-    waiting: Queue<H>,
+    good_waiting: Queue<H>,
+    doubtful_waiting: Queue<H>,
 }
 
 impl<H> Default for Host<H> {
@@ -76,8 +86,34 @@ impl<H> Default for Host<H> {
         Self {
             held: 0,
             doubtful: 0,
-            waiting: BTreeMap::new(),
+            good_waiting: BTreeMap::new(),
+            doubtful_waiting: BTreeMap::new(),
         }
+    }
+}
+
+impl<H> Host<H> {
+    fn waiting(&self) -> usize {
+        self.good_waiting.len() + self.doubtful_waiting.len()
+    }
+
+    fn waiting_of(&mut self, standing: Standing) -> &mut Queue<H> {
+        match standing {
+            Standing::Good => &mut self.good_waiting,
+            Standing::Doubtful => &mut self.doubtful_waiting,
+        }
+    }
+
+    /// The lane that joins the others, because a turn was released: a good one, but a doubtful one while these hold less than a
+    /// quarter of their part.
+    fn next(&mut self, limits: &Limits) -> Option<(Rank, Waiting<H>)> {
+        let doubtful_admitted = self.held == 0 || self.doubtful < limits.host_doubtful;
+        let doubtful_first = self.doubtful < limits.host_doubtful.div_ceil(4);
+        if (doubtful_first || self.good_waiting.is_empty()) && doubtful_admitted {
+            let doubtful = self.doubtful_waiting.pop_first();
+            return doubtful.or_else(|| self.good_waiting.pop_first());
+        }
+        self.good_waiting.pop_first()
     }
 }
 
@@ -92,7 +128,7 @@ pub(super) struct State<H> {
     good_queue: Queue<H>,
     /// By time used, so that receivers share their part by time, not by number of attempts.
     doubtful_queue: Queue<H>,
-    /// The rank of the doubtful lane that was called last. Lanes that join later do not get the time before it.
+    /// The time that the doubtful lane had used that was called last. Lanes that join later do not get the time before it.
     called_us: i64,
     arrivals: u64,
 }
@@ -153,9 +189,9 @@ impl<H> State<H> {
         };
         host.held = host.held.saturating_sub(turns);
         host.doubtful = host.doubtful.saturating_sub(doubtful);
-        let join = if host.held == 0 { host.waiting.len() } else { turns };
+        let join = if host.held == 0 { host.waiting() } else { turns };
         for _ in 0..join {
-            if let Some((rank, waiting)) = host.waiting.pop_first() {
+            if let Some((rank, waiting)) = host.next(&self.limits) {
                 self.waiting_for_hosts -= 1;
                 let queue = match waiting.account.standing {
                     Standing::Good => &mut self.good_queue,
@@ -164,23 +200,32 @@ impl<H> State<H> {
                 queue.insert(rank, waiting);
             }
         }
-        if host.held == 0 && host.waiting.is_empty() {
+        if host.held == 0 && host.waiting() == 0 {
             self.hosts.remove(&account.host);
         }
     }
 
-    /// The rank of a lane that has used its turns for this time.
-    pub(super) fn rank(&mut self, account: Account, used_us: i64) -> Rank {
+    /// The rank of a lane, and the time that counts as used by it. Among lanes that have used the same time, the one with
+    /// the shortest attempts is first.
+    pub(super) fn rank(&mut self, ask: &Ask) -> (Rank, i64) {
         self.arrivals += 1;
-        let used_us = match account.standing {
-            Standing::Good => 0,
-            Standing::Doubtful => used_us.max(self.called_us),
-        };
-        (used_us, self.arrivals)
+        match ask.account.standing {
+            Standing::Good => ((0, self.arrivals), 0),
+            Standing::Doubtful => {
+                let used_us = ask
+                    .used_us
+                    .clamp(self.called_us, self.called_us.saturating_add(USED_MAX_US));
+                ((used_us.saturating_add(ask.expected_us), self.arrivals), used_us)
+            }
+        }
     }
 
-    pub(super) fn enqueue(&mut self, rank: Rank, handle: H, account: Account) {
-        let waiting = Waiting { handle, account };
+    pub(super) fn enqueue(&mut self, (rank, used_us): (Rank, i64), handle: H, account: Account) {
+        let waiting = Waiting {
+            handle,
+            account,
+            used_us,
+        };
         match account.standing {
             Standing::Good => self.good_queue.insert(rank, waiting),
             Standing::Doubtful => self.doubtful_queue.insert(rank, waiting),
@@ -199,7 +244,7 @@ impl<H> State<H> {
         let Some(host) = self.hosts.get_mut(&account.host) else {
             return false;
         };
-        let withdrawn = host.waiting.remove(&rank).is_some();
+        let withdrawn = host.waiting_of(account.standing).remove(&rank).is_some();
         self.waiting_for_hosts -= usize::from(withdrawn);
         withdrawn
     }
@@ -231,15 +276,21 @@ impl<H> State<H> {
             let account = waiting.account;
             if self.host_admits(account) {
                 if standing == Standing::Doubtful {
-                    self.called_us = self.called_us.max(rank.0);
+                    self.called_us = self.called_us.max(waiting.used_us);
                 }
                 self.add(account, 1);
                 return Some((waiting.handle, account));
             }
             let host = self.hosts.entry(account.host).or_default();
-            host.waiting.insert(rank, waiting);
+            host.waiting_of(standing).insert(rank, waiting);
             self.waiting_for_hosts += 1;
         }
+    }
+
+    /// Whether a lane waits that may be called, unless its host has no turn left.
+    pub(super) fn may_call(&self) -> bool {
+        let doubtful_may = !self.doubtful_queue.is_empty() && self.doubtful < self.limits.doubtful;
+        self.free() > 0 && (!self.good_queue.is_empty() || doubtful_may)
     }
 
     /// Whether a lane that may be called waits: a worker with a turn of the given standing should pass it then.
@@ -260,7 +311,7 @@ impl<H> State<H> {
 
     /// Whether lanes wait for a turn of this host.
     pub(super) fn host_waits(&self, host: u64) -> bool {
-        self.hosts.get(&host).is_some_and(|host| !host.waiting.is_empty())
+        self.hosts.get(&host).is_some_and(|host| host.waiting() > 0)
     }
 
     /// Whether doubtful receivers hold their part, so that others of them wait on purpose.
@@ -278,7 +329,7 @@ impl<H> State<H> {
         let (held, doubtful) = hosts.fold((0, 0), |(held, doubtful), host| {
             (held + host.held, doubtful + host.doubtful)
         });
-        let waiting: usize = self.hosts.values().map(|host| host.waiting.len()).sum();
+        let waiting: usize = self.hosts.values().map(Host::waiting).sum();
         let adds_up = (held, doubtful, waiting) == (self.held, self.doubtful, self.waiting_for_hosts)
             && held <= self.limits.all
             && doubtful <= held;
@@ -289,7 +340,8 @@ impl<H> State<H> {
             )
         })?;
         let queues = [&self.good_queue, &self.doubtful_queue].into_iter();
-        let queues = queues.chain(self.hosts.values().map(|host| &host.waiting));
+        let hosts = self.hosts.values();
+        let queues = queues.chain(hosts.flat_map(|host| [&host.good_waiting, &host.doubtful_waiting]));
         let waiting = queues.flat_map(BTreeMap::values);
         queued_once(waiting.map(|waiting| key(&waiting.handle)).collect())
     }

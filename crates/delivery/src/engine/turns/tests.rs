@@ -25,6 +25,7 @@ fn ask(account: Account, used_us: i64) -> Ask {
         account,
         held: 0,
         used_us,
+        expected_us: 0,
     }
 }
 
@@ -112,6 +113,7 @@ fn a_lane_holds_no_more_than_are_left_except_for_two() {
             account: good(held as u64),
             held,
             used_us: 0,
+            expected_us: 0,
         };
         let answer = turns.take(&ask, || 1);
         held += usize::from(answer == Answer::Taken);
@@ -158,4 +160,29 @@ fn a_lane_that_withdraws_is_not_called() {
     };
     assert_eq!(turns.called(good(1)), Some(2));
     assert!(!turns.withdraw(ticket), "it was called");
+}
+
+#[test]
+fn good_lanes_of_a_host_do_not_starve_its_doubtful_ones() {
+    let turns = turns(64);
+    for _ in 0..32 {
+        assert!(turns.takes(good(1), 0));
+    }
+    assert!(!turns.takes(good(1), 1) && !turns.takes(good(1), 2) && !turns.takes(doubtful(1), 3));
+    assert_eq!(turns.resume(), None, "the host has its part");
+    assert_eq!(turns.called(good(1)), Some(3), "none of its doubtful lanes has a turn");
+    assert_eq!([turns.called(good(1)), turns.called(good(1))], [Some(1), Some(2)]);
+    turns.check(|handle| *handle).unwrap();
+}
+
+#[test]
+fn a_lane_that_was_busy_for_days_waits_no_longer_than_others_when_it_becomes_doubtful() {
+    let turns = turns(2);
+    assert!(turns.takes(doubtful(1), 0));
+    let waits = |host, used_us, handle| turns.take(&ask(doubtful(host), used_us), || handle) != Answer::Taken;
+    assert!(waits(2, 80_000_000_000, 2) && waits(3, 70_000_000, 3));
+    assert_eq!(
+        [turns.called(doubtful(1)), turns.called(doubtful(2))],
+        [Some(2), Some(3)]
+    );
 }
