@@ -12,7 +12,7 @@
 //! - The permits come from the [`Budget`], which divides the limit on open files. They are shared by all lanes.
 //! - An attempt that finds no free permit evicts idle connections and waits. Waiting attempts get permits in order. While
 //!   one waits, a connection that becomes idle is closed, and workers give up their connections after each delivery
-//!   ([`Descriptors::is_wanted`]).
+//!   (`Descriptors::is_wanted`).
 //! - A shared connection (HTTP/2) has one permit for all its streams. It is idle while it has no stream: only then it is
 //!   evicted. If an attempt waits when its last stream ends, it closes.
 //! - A connection to a host name needs more permits until its name is resolved, for the sockets of the DNS queries. If the
@@ -21,7 +21,7 @@
 //!
 //! Failures: another part of the process, or another process, may use more descriptors than the budget assumes. The system
 //! then refuses a descriptor in spite of the permit. The sender evicts idle connections and tries again for about 1.5 s
-//! ([`Descriptors::recover_from_refusal`]) before it reports a fault of the operator's.
+//! (`Descriptors::recover_from_refusal`) before it reports a fault of the operator's.
 
 mod budget;
 mod idle;

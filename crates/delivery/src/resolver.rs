@@ -1,4 +1,4 @@
-//! Name resolution: from a host name to addresses, within limits (2 seconds, 16 addresses). Answers are cached ([`cache`]).
+//! Name resolution: from a host name to addresses, within limits (2 seconds, 16 addresses). Answers are cached (`cache`).
 //!
 //! IPv4 and IPv6 addresses are requested at the same time. A name resolves as soon as one family is known. If the
 //! answer for the other family is late, missing or an error, that costs a short delay (RFC 8305, section 3) and never

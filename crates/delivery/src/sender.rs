@@ -169,6 +169,13 @@ impl Keep for Connection {
     fn is_in_use(&self) -> bool {
         matches!(&self.wire, Wire::Http2(wire) if wire.is_used_by_others())
     }
+
+    fn is_open(&self) -> bool {
+        match &self.wire {
+            Wire::Http1(_) => true,
+            Wire::Http2(wire) => wire.is_open(),
+        }
+    }
 }
 
 /// The request of an attempt.

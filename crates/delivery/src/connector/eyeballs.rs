@@ -60,7 +60,13 @@ impl Eyeballs {
         let known = self.lost.get(host);
         let known = known.as_deref().unwrap_or_default();
         let (stream, winner, lost) = race(&order(addresses, known), permit, deadline).await?;
-        self.remember(host, known, winner.ip(), lost);
+        // Former addresses of the name are forgotten.
+        let known: Vec<IpAddr> = known
+            .iter()
+            .copied()
+            .filter(|known| addresses.iter().any(|address| address.ip() == *known))
+            .collect();
+        self.remember(host, &known, winner.ip(), lost);
         Ok((stream, winner))
     }
 

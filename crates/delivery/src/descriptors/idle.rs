@@ -24,6 +24,9 @@ const EMPTY_MIN: usize = 64;
 pub(crate) trait Keep: Send + 'static {
     /// Whether attempts use it while it is kept.
     fn is_in_use(&self) -> bool;
+
+    /// Whether it has a descriptor that closing it releases: not if the receiver has ended it.
+    fn is_open(&self) -> bool;
 }
 
 /// A connection that a lane keeps, unless it was evicted.
@@ -96,9 +99,13 @@ impl<C: Keep> Evict for Slot<C> {
         };
         // It is closed after the slot was unlocked.
         match idle {
-            Some(_) => {
+            Some(connection) => {
                 self.full.fetch_sub(1, Ordering::Relaxed);
-                Evicted::Closed
+                if connection.is_open() {
+                    Evicted::Closed
+                } else {
+                    Evicted::Empty
+                }
             }
             None => Evicted::Empty,
         }

@@ -11,6 +11,7 @@ use super::*;
 struct Connection {
     number: usize,
     is_in_use: bool,
+    is_open: bool,
     _permit: Permit,
 }
 
@@ -19,6 +20,7 @@ impl Connection {
         Self {
             number,
             is_in_use: false,
+            is_open: true,
             _permit: permit,
         }
     }
@@ -34,6 +36,10 @@ impl Connection {
 impl Keep for Connection {
     fn is_in_use(&self) -> bool {
         self.is_in_use
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_open
     }
 }
 
@@ -301,4 +307,21 @@ proptest! {
         drop(model);
         prop_assert_eq!(descriptors.counts(), ConnectionCounts { open: 0, idle: 0, max });
     }
+}
+
+#[test]
+fn x02_a_connection_that_its_receiver_has_ended_releases_nothing_when_it_is_evicted() {
+    let queue = idle::Queue::default();
+    let descriptors = Descriptors::new(2);
+    let ended = Connection {
+        is_open: false,
+        ..connection(1, &descriptors)
+    };
+    let (_first, second) = (
+        queue.push(ended, || true),
+        queue.push(connection(2, &descriptors), || true),
+    );
+    assert_eq!(queue.evict(1), 1);
+    assert!(second.unwrap().take().is_none(), "the open one was evicted, too");
+    assert_eq!(queue.len(), 0);
 }
