@@ -2,7 +2,7 @@
 //!
 //! | attempt | the limit |
 //! | --- | --- |
-//! | succeeded | grows by one, up to the webhook's maximum: it doubles in each round trip |
+//! | succeeded | grows by one, up to the webhook's maximum, or 64 for a near receiver: it doubles in each round trip |
 //! | succeeded, but took much longer than the receiver's best | shrinks by one: more attempts only wait at the receiver |
 //! | the same with few attempts in flight | stays: the receiver has become slower, and its best is corrected |
 //! | failed | halves, down to one |
@@ -11,6 +11,10 @@
 
 /// The limit before the first attempt. Waiting at the receiver does not shrink the limit below it.
 const START: usize = 8;
+/// The limit for a receiver that answers within this many microseconds: it allows 3,200 attempts a second, and more connections
+/// would only cost memory.
+const NEAR_MAX: usize = 64;
+const NEAR_US: i64 = 20_000;
 /// The part of the difference by which the receiver's best is corrected.
 const CORRECTION: i64 = 8;
 /// Attempts wait at the receiver if they take this many times its best on average, and this many microseconds more. Both absorb the
@@ -49,7 +53,12 @@ impl Limit {
         self.average_us = Some(average_us);
         let mut best_us = self.best_us.min(average_us);
         if average_us <= best_us.saturating_mul(WAITED_TIMES).saturating_add(WAITED_US) {
-            self.now = (self.now + 1).min(self.cap);
+            let most = if average_us < NEAR_US {
+                self.cap.min(NEAR_MAX)
+            } else {
+                self.cap
+            };
+            self.now = (self.now + 1).min(most.max(self.now));
         } else if self.now > START {
             self.now -= 1;
         } else {
