@@ -157,8 +157,8 @@ torture-power-loss: torture-build ## Simulate power loss under SQLite, from a st
 torture-rolling: torture-build ## Restart three nodes in turn under load
 	target/debug/hookwright-torture rolling $(TORTURE)
 
-# Coverage feedback as cargo-fuzz sets it up; no nightly compiler is needed. The address sanitizer is omitted: no unsafe code
-# is tested here.
+# Coverage feedback as cargo-fuzz sets it up; no nightly compiler is needed. With a target, build scripts are built without it.
+# The address sanitizer is omitted: no unsafe code is tested here.
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
@@ -167,7 +167,8 @@ FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverag
 fuzz: ## Fuzz what receivers answer, with coverage feedback (SECONDS=60); needs a C++ compiler
 	@mkdir -p target/fuzz/corpus/response
 	@cp Cargo.lock tests/fuzz/Cargo.lock
-	RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz --bin response -- \
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --target "$$(rustc -vV | sed -n "s/^host: //p")" \
+		--manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz --bin response -- \
 		-max_total_time=$(SECONDS) -max_len=4096 -artifact_prefix=target/fuzz/ target/fuzz/corpus/response tests/fuzz/seeds
 
 .PHONY: fmt
