@@ -119,10 +119,9 @@ impl Connection {
 
     /// Whether it is open, and young enough to be kept.
     pub fn is_fresh(&self) -> bool {
-        if matches!(&self.wire, Wire::Http2(wire) if !wire.is_open()) {
-            return false;
-        }
-        self.opened.elapsed() < CONNECTION_AGE_MAX && (self.used.elapsed() < CONNECTION_IDLE_MAX || self.is_in_use())
+        self.is_open()
+            && self.opened.elapsed() < CONNECTION_AGE_MAX
+            && (self.used.elapsed() < CONNECTION_IDLE_MAX || self.is_in_use())
     }
 
     /// Whether several attempts may use it at the same time.

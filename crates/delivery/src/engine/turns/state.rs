@@ -72,13 +72,49 @@ struct Waiting<H> {
 
 type Queue<H> = BTreeMap<Rank, Waiting<H>>;
 
+/// The lanes that wait, by standing.
+struct Queues<H> {
+    good: Queue<H>,
+    /// By time used, so that receivers share their part by time, not by number of attempts.
+    doubtful: Queue<H>,
+}
+
+impl<H> Default for Queues<H> {
+    fn default() -> Self {
+        Self {
+            good: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
+        }
+    }
+}
+
+impl<H> Queues<H> {
+    fn of(&mut self, standing: Standing) -> &mut Queue<H> {
+        match standing {
+            Standing::Good => &mut self.good,
+            Standing::Doubtful => &mut self.doubtful,
+        }
+    }
+
+    fn insert(&mut self, rank: Rank, waiting: Waiting<H>) {
+        self.of(waiting.account.standing).insert(rank, waiting);
+    }
+
+    fn len(&self) -> usize {
+        self.good.len() + self.doubtful.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiting<H>> {
+        self.good.values().chain(self.doubtful.values())
+    }
+}
+
 /// A host whose lanes hold turns or wait.
 struct Host<H> {
     held: usize,
     doubtful: usize,
     /// Lanes that wait until a turn of this host is released.
-    good_waiting: Queue<H>,
-    doubtful_waiting: Queue<H>,
+    waiting: Queues<H>,
 }
 
 impl<H> Default for Host<H> {
@@ -86,34 +122,22 @@ impl<H> Default for Host<H> {
         Self {
             held: 0,
             doubtful: 0,
-            good_waiting: BTreeMap::new(),
-            doubtful_waiting: BTreeMap::new(),
+            waiting: Queues::default(),
         }
     }
 }
 
 impl<H> Host<H> {
-    fn waiting(&self) -> usize {
-        self.good_waiting.len() + self.doubtful_waiting.len()
-    }
-
-    fn waiting_of(&mut self, standing: Standing) -> &mut Queue<H> {
-        match standing {
-            Standing::Good => &mut self.good_waiting,
-            Standing::Doubtful => &mut self.doubtful_waiting,
-        }
-    }
-
     /// The lane that joins the others, because a turn was released: a good one, but a doubtful one while these hold less than a
     /// quarter of their part.
     fn next(&mut self, limits: &Limits) -> Option<(Rank, Waiting<H>)> {
         let doubtful_admitted = self.held == 0 || self.doubtful < limits.host_doubtful;
         let doubtful_first = self.doubtful < limits.host_doubtful.div_ceil(4);
-        if (doubtful_first || self.good_waiting.is_empty()) && doubtful_admitted {
-            let doubtful = self.doubtful_waiting.pop_first();
-            return doubtful.or_else(|| self.good_waiting.pop_first());
+        let Queues { good, doubtful } = &mut self.waiting;
+        if (doubtful_first || good.is_empty()) && doubtful_admitted {
+            return doubtful.pop_first().or_else(|| good.pop_first());
         }
-        self.good_waiting.pop_first()
+        good.pop_first()
     }
 }
 
@@ -125,9 +149,7 @@ pub(super) struct State<H> {
     hosts: HashMap<u64, Host<H>>,
     /// How many lanes wait for a host.
     waiting_for_hosts: usize,
-    good_queue: Queue<H>,
-    /// By time used, so that receivers share their part by time, not by number of attempts.
-    doubtful_queue: Queue<H>,
+    queues: Queues<H>,
     /// The time that the doubtful lane had used that was called last. Lanes that join later do not get the time before it.
     called_us: i64,
     arrivals: u64,
@@ -141,8 +163,7 @@ impl<H> State<H> {
             doubtful: 0,
             hosts: HashMap::new(),
             waiting_for_hosts: 0,
-            good_queue: BTreeMap::new(),
-            doubtful_queue: BTreeMap::new(),
+            queues: Queues::default(),
             called_us: 0,
             arrivals: 0,
         }
@@ -189,18 +210,14 @@ impl<H> State<H> {
         };
         host.held = host.held.saturating_sub(turns);
         host.doubtful = host.doubtful.saturating_sub(doubtful);
-        let join = if host.held == 0 { host.waiting() } else { turns };
+        let join = if host.held == 0 { host.waiting.len() } else { turns };
         for _ in 0..join {
             if let Some((rank, waiting)) = host.next(&self.limits) {
                 self.waiting_for_hosts -= 1;
-                let queue = match waiting.account.standing {
-                    Standing::Good => &mut self.good_queue,
-                    Standing::Doubtful => &mut self.doubtful_queue,
-                };
-                queue.insert(rank, waiting);
+                self.queues.insert(rank, waiting);
             }
         }
-        if host.held == 0 && host.waiting() == 0 {
+        if host.held == 0 && host.waiting.len() == 0 {
             self.hosts.remove(&account.host);
         }
     }
@@ -226,25 +243,18 @@ impl<H> State<H> {
             account,
             used_us,
         };
-        match account.standing {
-            Standing::Good => self.good_queue.insert(rank, waiting),
-            Standing::Doubtful => self.doubtful_queue.insert(rank, waiting),
-        };
+        self.queues.insert(rank, waiting);
     }
 
     /// Removes a lane from its queue. Returns false if it was called already.
     pub(super) fn withdraw(&mut self, rank: Rank, account: Account) -> bool {
-        let queue = match account.standing {
-            Standing::Good => &mut self.good_queue,
-            Standing::Doubtful => &mut self.doubtful_queue,
-        };
-        if queue.remove(&rank).is_some() {
+        if self.queues.of(account.standing).remove(&rank).is_some() {
             return true;
         }
         let Some(host) = self.hosts.get_mut(&account.host) else {
             return false;
         };
-        let withdrawn = host.waiting_of(account.standing).remove(&rank).is_some();
+        let withdrawn = host.waiting.of(account.standing).remove(&rank).is_some();
         self.waiting_for_hosts -= usize::from(withdrawn);
         withdrawn
     }
@@ -268,11 +278,7 @@ impl<H> State<H> {
             return None;
         }
         loop {
-            let queue = match standing {
-                Standing::Good => &mut self.good_queue,
-                Standing::Doubtful => &mut self.doubtful_queue,
-            };
-            let (rank, waiting) = queue.pop_first()?;
+            let (rank, waiting) = self.queues.of(standing).pop_first()?;
             let account = waiting.account;
             if self.host_admits(account) {
                 if standing == Standing::Doubtful {
@@ -282,25 +288,25 @@ impl<H> State<H> {
                 return Some((waiting.handle, account));
             }
             let host = self.hosts.entry(account.host).or_default();
-            host.waiting_of(standing).insert(rank, waiting);
+            host.waiting.insert(rank, waiting);
             self.waiting_for_hosts += 1;
         }
     }
 
     /// Whether a lane waits that may be called, unless its host has no turn left.
     pub(super) fn may_call(&self) -> bool {
-        let doubtful_may = !self.doubtful_queue.is_empty() && self.doubtful < self.limits.doubtful;
-        self.free() > 0 && (!self.good_queue.is_empty() || doubtful_may)
+        let doubtful_may = !self.queues.doubtful.is_empty() && self.doubtful < self.limits.doubtful;
+        self.free() > 0 && (!self.queues.good.is_empty() || doubtful_may)
     }
 
     /// Whether a lane that may be called waits: a worker with a turn of the given standing should pass it then.
     pub(super) fn should_pass(&self, standing: Standing) -> bool {
-        let doubtful_waits = !self.doubtful_queue.is_empty();
+        let doubtful_waits = !self.queues.doubtful.is_empty();
         match standing {
             Standing::Good => {
-                !self.good_queue.is_empty() || doubtful_waits && self.doubtful < self.limits.doubtful_reserved
+                !self.queues.good.is_empty() || doubtful_waits && self.doubtful < self.limits.doubtful_reserved
             }
-            Standing::Doubtful => !self.good_queue.is_empty() || doubtful_waits,
+            Standing::Doubtful => !self.queues.good.is_empty() || doubtful_waits,
         }
     }
 
@@ -311,7 +317,7 @@ impl<H> State<H> {
 
     /// Whether lanes wait for a turn of this host.
     pub(super) fn host_waits(&self, host: u64) -> bool {
-        self.hosts.get(&host).is_some_and(|host| host.waiting() > 0)
+        self.hosts.get(&host).is_some_and(|host| host.waiting.len() > 0)
     }
 
     /// Whether doubtful receivers hold their part, so that others of them wait on purpose.
@@ -329,7 +335,7 @@ impl<H> State<H> {
         let (held, doubtful) = hosts.fold((0, 0), |(held, doubtful), host| {
             (held + host.held, doubtful + host.doubtful)
         });
-        let waiting: usize = self.hosts.values().map(Host::waiting).sum();
+        let waiting: usize = self.hosts.values().map(|host| host.waiting.len()).sum();
         let adds_up = (held, doubtful, waiting) == (self.held, self.doubtful, self.waiting_for_hosts)
             && held <= self.limits.all
             && doubtful <= held;
@@ -339,10 +345,8 @@ impl<H> State<H> {
                 self.held, self.doubtful, self.limits.all, self.waiting_for_hosts
             )
         })?;
-        let queues = [&self.good_queue, &self.doubtful_queue].into_iter();
         let hosts = self.hosts.values();
-        let queues = queues.chain(hosts.flat_map(|host| [&host.good_waiting, &host.doubtful_waiting]));
-        let waiting = queues.flat_map(BTreeMap::values);
+        let waiting = self.queues.iter().chain(hosts.flat_map(|host| host.waiting.iter()));
         queued_once(waiting.map(|waiting| key(&waiting.handle)).collect())
     }
 }
