@@ -73,6 +73,7 @@ macro_rules! scenarios {
 
 scenarios! {
     unary_many: ["rate_ratio_to_64"];
+    create_webhooks: ["webhooks_per_s"];
     outage: ["healthy_p99_ratio", "onset_p99_ratio"];
     slow_half: ["healthy_p99_ratio"];
     flood: ["healthy_p99_ratio"];

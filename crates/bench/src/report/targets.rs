@@ -127,6 +127,7 @@ pub(super) const TARGETS: &[Target] = &[
     least("two_nodes", "*", "rate_ratio_to_one_node", 1.7).stretch(1.9),
     // Beyond healthy receivers.
     least("unary_many", "*", "rate_ratio_to_64", 0.8),
+    least("create_webhooks", "*", "webhooks_per_s", 300.0),
     most("outage", "*", "healthy_p99_ratio", 1.2),
     most("outage", "*", "onset_p99_ratio", 1.2),
     most("slow_half", "*", "healthy_p99_ratio", 1.2),

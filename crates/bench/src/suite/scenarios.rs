@@ -3,7 +3,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | `raw_sender`, `throughput`, `latency` | the floor, the rate and the cost of a delivery, its latency |
-//! | `unary_many` | many callers |
+//! | `unary_many`, `create_webhooks` | many callers, callers that change the configuration |
 //! | `neighbours`, `isolation` | healthy webhooks beside one that hangs, beside many, beside a loud organization |
 //! | `wide_tls`, `reconnect`, `few_descriptors` | connections to many receivers, to receivers that close them, with few descriptors |
 //! | `features` | the cost of filters, order, pulling, watching and the relay, compared with a plain delivery |
@@ -12,6 +12,7 @@
 
 mod aged;
 mod backlog;
+mod create_webhooks;
 mod features;
 mod few_descriptors;
 mod idle;
@@ -93,6 +94,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!("fanout1_unary64", 3, Both, throughput::fanout1_unary64),
     scenario!("fanout10_stream", 3, Both, throughput::fanout10_stream),
     scenario!("unary_many", 3, Both, unary_many::run, false),
+    scenario!("create_webhooks", 3, Both, create_webhooks::run, false),
     scenario!("latency_200", 3, Both, latency::run),
     scenario!("noisy_neighbour", 3, Both, neighbours::noisy_neighbour),
     scenario!("noisy_backlog", 3, Both, neighbours::noisy_backlog),
