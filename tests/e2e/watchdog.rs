@@ -40,7 +40,7 @@ on_both_stores! {
     }
 
     async fn a_panic_of_another_part_fails_readiness_and_what_is_in_flight_is_recorded(on: On) {
-        let (mut installation, receiver) = with_plant(on, "checkpoint-panic").await;
+        let (mut installation, receiver) = with_plant(on, "watermark-panic").await;
         installation.webhook(&receiver, &["clocking"]).await;
         let gate = Gate::new();
         receiver.answer(Response::new(200).after(&gate));
@@ -54,7 +54,7 @@ on_both_stores! {
         wait_for_events(&receiver, 1).await;
         assert!(installation.server.is_running(), "the server waits for the attempt in flight");
         gate.open();
-        assert_failed(&mut installation, "checkpoint keeper").await;
+        assert_failed(&mut installation, "watermark keeper").await;
     }
 
     async fn a_panic_of_a_listener_ends_the_process_with_a_failure(on: On) {

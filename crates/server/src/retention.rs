@@ -201,7 +201,7 @@ impl Pass {
             let limit = clock::retention_us().saturating_sub(self.kept_us);
             // Above the watermark, rows alone do not show whether a delivery is final. The watermark itself is the id of
             // an event that is accounted for: without it, an idle server would keep its last event without a limit.
-            let accounted = store.lowest_checkpoint().await?;
+            let accounted = store.lowest_watermark().await?;
             let before = first_at(limit).min(accounted.saturating_add(1));
             let step = turn.step(self.next, before).await?;
             let since = step.overdue.map(|place| time_us(place).saturating_add(self.kept_us));

@@ -319,7 +319,7 @@ impl Telemetry {
         if let Some(part) = self.engine.failed() {
             return Err(format!("not ready: the {part} failed; this process ends"));
         }
-        match tokio::time::timeout(READY_TIMEOUT, self.store.checkpoint()).await {
+        match tokio::time::timeout(READY_TIMEOUT, self.store.ping()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(format!("not ready: the store does not answer: {error}")),
             Err(_) => return Err("not ready: the store does not answer in time".to_owned()),

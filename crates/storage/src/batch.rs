@@ -108,7 +108,7 @@ pub struct Batch {
     /// Webhooks of these events that only one node may send to. Their deliveries are stored as pending for that node.
     pub exclusive: Vec<i64>,
     /// The watermark to store.
-    pub checkpoint: Option<i64>,
+    pub watermark: Option<i64>,
 }
 
 impl Batch {
@@ -143,7 +143,7 @@ impl Batch {
             && self.advance.is_empty()
             && self.endings.is_empty()
             && self.health.is_empty()
-            && self.checkpoint.is_none()
+            && self.watermark.is_none()
     }
 }
 

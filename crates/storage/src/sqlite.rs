@@ -202,7 +202,7 @@ impl Sqlite {
             }
             writer.batch_execute(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
             drop(writer);
-            store.checkpointer.wrote(GIVEN_BACK_BYTES);
+            store.checkpointer.wrote(RETURNED_BYTES);
             Ok(free - GIVEN_BACK_PAGES > FREE_PAGES_KEPT)
         })
         .await

@@ -279,11 +279,11 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn checkpoint(&self) -> Result<i64, StoreError> {
+    pub async fn watermark(&self) -> Result<i64, StoreError> {
         if let Backend::Postgres(store) = &self.backend {
-            return store.checkpoint().await;
+            return store.watermark().await;
         }
-        let stored = self.setting(CHECKPOINT).await?;
+        let stored = self.setting(WATERMARK).await?;
         Ok(stored
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, i64::from_le_bytes))
@@ -293,10 +293,10 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn lowest_checkpoint(&self) -> Result<i64, StoreError> {
+    pub async fn lowest_watermark(&self) -> Result<i64, StoreError> {
         match &self.backend {
-            Backend::Sqlite(_) => self.checkpoint().await,
-            Backend::Postgres(store) => store.lowest_checkpoint().await,
+            Backend::Sqlite(_) => self.watermark().await,
+            Backend::Postgres(store) => store.lowest_watermark().await,
         }
     }
 
@@ -339,6 +339,14 @@ impl Store {
         Ok(steered)
     }
 
+    /// Reads a row, to check that the store answers.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.setting(WATERMARK).await.map(drop)
+    }
+
     /// Reads a value that the service keeps for itself.
     ///
     /// # Errors
@@ -363,5 +371,5 @@ impl Store {
 pub(crate) const EXPIRE_LIMIT: usize = 200;
 pub(crate) const EXPIRE_LOOK: i64 = 2_000;
 
-/// The setting that contains the watermark.
-pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// The setting that contains the watermark on SQLite, under the name that released servers use.
+pub(crate) const WATERMARK: &str = "checkpoint";

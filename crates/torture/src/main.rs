@@ -57,7 +57,7 @@ enum Command {
         /// The server (default: hookwright beside this program)
         #[arg(long)]
         server: Option<PathBuf>,
-        /// Plant a bug in the server, which must be detected: ack-before-commit, early-checkpoint
+        /// Plant a bug in the server, which must be detected: ack-before-commit, early-watermark
         #[arg(long)]
         plant: Option<String>,
     },

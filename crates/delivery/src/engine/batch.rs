@@ -19,7 +19,7 @@ use super::{
 pub(super) fn build(events: Vec<NewEvent>, records: &[Record], watermark: Option<i64>) -> Batch {
     let mut batch = Batch {
         events,
-        checkpoint: watermark,
+        watermark,
         ..Batch::default()
     };
     let mut pend: HashMap<i64, PendingRow> = HashMap::new();

@@ -222,7 +222,7 @@ impl Clocks {
                 "the clock of this machine was set; due times keep their distance"
             );
             if let Err(error) = self.0.store.keep_clock().await {
-                tracing::warn!(%error, "cannot store how far the clock was set; the next checkpoint will do it");
+                tracing::warn!(%error, "cannot store how far the clock was set; the server stores it again when it stops");
             }
             // Samples of receivers' clocks were compared with the clock before the change.
             watch.receivers.lock().clear();

@@ -55,7 +55,7 @@ impl Inspection {
     /// Compares the stored watermark with memory.
     fn check_watermark(&self) -> Result<(), Broken> {
         let losses = self.membership.losses();
-        if !self.membership.may_accept() || fault::is_planted("early-checkpoint") {
+        if !self.membership.may_accept() || fault::is_planted("early-watermark") {
             return Ok(());
         }
         let stored = self.watermark.durable();

@@ -93,7 +93,7 @@ impl Recovery {
         let Handles {
             store, ids, watermark, ..
         } = self.handles();
-        let after = store.checkpoint().await?;
+        let after = store.watermark().await?;
         let last = ids.next(clock::reference_us() / 1_000).max(after);
         watermark.start(after);
         Ok(Stretch { after, last })

@@ -16,8 +16,7 @@
 //! | recovered | the watermark follows `handed_off`, but stays below the oldest event with a delivery that has no row |
 //! | the lease was lost | recovering again, from what the store has; a watermark from before the loss is not stored |
 //!
-//! While commits fail the watermark does not move, and recovery after a crash takes longer. The store calls it the
-//! checkpoint.
+//! While commits fail the watermark does not move, and recovery after a crash takes longer.
 
 use std::sync::{
     Arc,

@@ -64,7 +64,7 @@ impl WatermarkKeeper {
         let now = clock::schedule_us();
         for lane in self.lanes.all() {
             for held in lane.take_unstored(now - UNSTORED_MAX_US) {
-                fault::panic_if_planted("checkpoint-panic");
+                fault::panic_if_planted("watermark-panic");
                 let row = PendingRow {
                     delivery_id: held.delivery,
                     event_id: held.event,
@@ -87,7 +87,7 @@ impl WatermarkKeeper {
         let handed_off = self.watermark.last_handed_off();
         let lanes = self.lanes.all();
         let oldest = lanes.iter().filter_map(|lane| lane.oldest_unstored_event()).min();
-        let oldest = oldest.filter(|_| !fault::is_planted("early-checkpoint"));
+        let oldest = oldest.filter(|_| !fault::is_planted("early-watermark"));
         let watermark = oldest.map_or(handed_off, |oldest| handed_off.min(oldest - 1));
         if watermark > self.watermark.saved() {
             // Queued behind every pending row that was noted above, so it becomes durable with or after them.

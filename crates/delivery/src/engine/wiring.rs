@@ -345,7 +345,7 @@ impl Base {
             watchdog.spawn_for_good("turns", scheduler.clone().run_turns()),
             watchdog.spawn_for_good("review of receivers", scheduler.clone().run_reviews()),
             watchdog.spawn_for_good("probing", scheduler.clone().run_probes()),
-            watchdog.spawn_for_good("checkpoint keeper", self.watermark_keeper().run()),
+            watchdog.spawn_permanent("watermark keeper", self.watermark_keeper().run()),
             watchdog.spawn_for_good("statistics", self.statistics.clone().run()),
             watchdog.spawn_for_good("sweep", self.sweep(scheduler).run()),
             watchdog.spawn_for_good("cancellation", self.stragglers.clone().run(self.store.clone())),

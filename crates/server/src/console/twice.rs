@@ -434,7 +434,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_done_is_forgotten_with_its_time_and_what_is_in_progress_is_not() {
-        let redirects = Sendings::keeping(Duration::from_millis(1)).of(actor(1));
+        let redirects = RecentForms::keeping(Duration::from_millis(1)).of(actor(1));
         let (begun, go_on) = (Notify::new(), Notify::new());
         let slow = async {
             begun.notify_one();

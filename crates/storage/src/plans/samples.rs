@@ -210,6 +210,6 @@ pub(crate) fn batch(filled: Filled) -> Batch {
         health: vec![succeeded, failed],
         repeated: false,
         exclusive: vec![2],
-        checkpoint: Some(filled.event(EVENT)),
+        watermark: Some(filled.event(EVENT)),
     }
 }

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
     commit::upsert_pending,
-    nodes::{NODE_LOCKS, Number, end_sessions, notify},
+    nodes::{NODE_LOCKS, Number, WATERMARK, end_sessions, notify},
     owners, queries,
     scope::KEY_32,
     sightings::Mark,
@@ -91,14 +91,14 @@ async fn is_unchanged(conn: &mut AsyncPgConnection, number: i32, as_seen: Mark, 
 /// Adopts a page of a lost node's unfinished events: their deliveries become pending rows of this node, due at the time
 /// `now` of the schedule clock.
 pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i32, now: i64) -> QueryResult<Adopted> {
-    let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR NO KEY UPDATE SKIP LOCKED").await? else {
+    let Some(watermark) = lost_watermark(conn, lost, "FOR NO KEY UPDATE SKIP LOCKED").await? else {
         return Ok(Adopted {
             done: true,
             ..Adopted::default()
         });
     };
     // Payloads are not read: the rows contain only ids.
-    let page = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, EVENTS).await?;
+    let page = queries::unfinished_outlines(conn, lost, watermark, i64::MAX, EVENTS).await?;
     if page.last_id == i64::MAX {
         return Ok(Adopted {
             done: true,
@@ -133,7 +133,7 @@ pub(super) async fn adopt_events(conn: &mut AsyncPgConnection, lost: i32, me: i3
     if adopted.deliveries > 0 && !crate::fault::is_planted("forget-adopted-batch") {
         upsert_pending(conn, &rows, |_| me).await?;
     }
-    diesel::sql_query("UPDATE nodes SET checkpoint = $2 WHERE number = $1")
+    diesel::sql_query(format!("UPDATE nodes SET {WATERMARK} = $2 WHERE number = $1"))
         .bind::<sql_types::Integer, _>(lost)
         .bind::<sql_types::BigInt, _>(page.last_id)
         .execute(conn)
@@ -151,7 +151,7 @@ pub(super) async fn adopt_pending(
     webhooks: &[i64],
 ) -> QueryResult<Adopted> {
     // Prevents other nodes from declaring the number free meanwhile.
-    if lost_checkpoint(conn, lost, "FOR KEY SHARE").await?.is_none() {
+    if lost_watermark(conn, lost, "FOR KEY SHARE").await?.is_none() {
         return Ok(Adopted::default());
     }
     let owned = owners::owned(conn, webhooks).await?;
@@ -198,8 +198,8 @@ fn note_taken(adopted: &mut Adopted, taken: &[Taken], mine: bool) {
 }
 
 /// The watermark of a node if it is lost. The row is locked if `lock` names a lock.
-async fn lost_checkpoint(conn: &mut AsyncPgConnection, number: i32, lock: &str) -> QueryResult<Option<i64>> {
-    let text = format!("SELECT checkpoint AS number FROM nodes WHERE number = $1 AND state = 3 {lock}");
+async fn lost_watermark(conn: &mut AsyncPgConnection, number: i32, lock: &str) -> QueryResult<Option<i64>> {
+    let text = format!("SELECT {WATERMARK} AS number FROM nodes WHERE number = $1 AND state = 3 {lock}");
     let found: Vec<Number> = diesel::sql_query(text)
         .bind::<sql_types::Integer, _>(number)
         .load(conn)
@@ -209,11 +209,11 @@ async fn lost_checkpoint(conn: &mut AsyncPgConnection, number: i32, lock: &str) 
 
 /// Declares a lost node's number free, if it owns nothing any more. The row lock excludes all adopters.
 pub(super) async fn finish(conn: &mut AsyncPgConnection, lost: i32) -> QueryResult<bool> {
-    let Some(checkpoint) = lost_checkpoint(conn, lost, "FOR UPDATE SKIP LOCKED").await? else {
+    let Some(watermark) = lost_watermark(conn, lost, "FOR UPDATE SKIP LOCKED").await? else {
         // Another node is declaring it free, or has done so.
-        return Ok(lost_checkpoint(conn, lost, "").await?.is_none());
+        return Ok(lost_watermark(conn, lost, "").await?.is_none());
     };
-    let unfinished = queries::unfinished_outlines(conn, lost, checkpoint, i64::MAX, 1).await?;
+    let unfinished = queries::unfinished_outlines(conn, lost, watermark, i64::MAX, 1).await?;
     if unfinished.last_id != i64::MAX || owns_pending(conn, lost).await? {
         return Ok(false);
     }

@@ -13,7 +13,7 @@ use super::statements::{
     AddFailures, AppendChanges, ClaimRequests, DeletePending, FindRequests, ForgetFailures, InsertAttempts,
     InsertAttemptsAgain, InsertEndings, InsertEvents, NoteSuccesses, UpsertPending,
 };
-use super::{dialect, ordering, owners};
+use super::{dialect, nodes::WATERMARK, ordering, owners};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
@@ -95,10 +95,11 @@ pub(super) async fn commit(conn: &mut AsyncPgConnection, node: i32, batch: &Batc
         };
         diesel_async::RunQueryDsl::execute(statement, conn).await?;
     }
-    if let Some(checkpoint) = batch.checkpoint {
-        diesel::sql_query("UPDATE nodes SET checkpoint = greatest(checkpoint, $2) WHERE number = $1")
+    if let Some(watermark) = batch.watermark {
+        let text = format!("UPDATE nodes SET {WATERMARK} = greatest({WATERMARK}, $2) WHERE number = $1");
+        diesel::sql_query(text)
             .bind::<Integer, _>(node)
-            .bind::<BigInt, _>(checkpoint)
+            .bind::<BigInt, _>(watermark)
             .execute(conn)
             .await?;
     }

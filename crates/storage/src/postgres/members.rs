@@ -225,13 +225,13 @@ impl Postgres {
         .await
     }
 
-    pub(crate) async fn checkpoint(&self) -> Result<i64, StoreError> {
+    pub(crate) async fn watermark(&self) -> Result<i64, StoreError> {
         let number = self.identity.number();
-        self.read(async |conn| nodes::checkpoint(conn, number).await).await
+        self.read(async |conn| nodes::watermark(conn, number).await).await
     }
 
-    pub(crate) async fn lowest_checkpoint(&self) -> Result<i64, StoreError> {
-        self.read(async |conn| nodes::lowest_checkpoint(conn).await).await
+    pub(crate) async fn lowest_watermark(&self) -> Result<i64, StoreError> {
+        self.read(async |conn| nodes::lowest_watermark(conn).await).await
     }
 
     /// Waits for its turn to change the configuration.

@@ -29,6 +29,8 @@ use crate::{
 
 /// The first half of a node's advisory lock; the second half is its number.
 pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
+/// The column of a node's watermark, under the name that released nodes use.
+pub(super) const WATERMARK: &str = "checkpoint";
 /// The channel of notices, without its suffix ([`SUFFIX`]).
 pub(super) const CHANNEL: &str = "hookwright";
 /// A starting server has this many lease periods until its first heartbeat.
@@ -138,7 +140,7 @@ async fn take(
     // waits for an adoption in progress, which the update alone would not.
     let text = format!(
         "UPDATE nodes SET epoch = epoch + 1, name = $3, state = {state}, version = $4,
-             checkpoint = CASE state WHEN 0 THEN $5 ELSE checkpoint END, grpc_address = $6, started_at = {now}, heartbeat_at = {now}, lease_until = {now} + $7,
+             {WATERMARK} = CASE state WHEN 0 THEN $5 ELSE {WATERMARK} END, grpc_address = $6, started_at = {now}, heartbeat_at = {now}, lease_until = {now} + $7,
              configuration = {NOT_ACCEPTING}, oldest_due_at = NULL, deliveries_in_memory = 0,
              attempts_under_way = 0
          WHERE number = (SELECT number FROM nodes WHERE number = $1 AND epoch = $2 FOR UPDATE)"
@@ -172,7 +174,7 @@ async fn make(
 ) -> Result<bool, StoreError> {
     let (state, now) = (state_at_start(options), now());
     let text = format!(
-        "INSERT INTO nodes (number, epoch, name, state, version, grpc_address, started_at, heartbeat_at, lease_until, checkpoint,
+        "INSERT INTO nodes (number, epoch, name, state, version, grpc_address, started_at, heartbeat_at, lease_until, {WATERMARK},
              configuration, deliveries_in_memory, attempts_under_way)
          VALUES ($1, 1, $2, {state}, $3, $4, {now}, {now}, {now} + $5, $6, {NOT_ACCEPTING}, 0, 0)
          ON CONFLICT DO NOTHING"
@@ -447,8 +449,8 @@ pub(super) async fn leave(conn: &mut AsyncPgConnection, identity: &Identity) -> 
 }
 
 /// The watermark of this node.
-pub(super) async fn checkpoint(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<i64> {
-    let found: Number = diesel::sql_query("SELECT checkpoint AS number FROM nodes WHERE number = $1")
+pub(super) async fn watermark(conn: &mut AsyncPgConnection, number: i32) -> QueryResult<i64> {
+    let found: Number = diesel::sql_query(format!("SELECT {WATERMARK} AS number FROM nodes WHERE number = $1"))
         .bind::<sql_types::Integer, _>(number)
         .get_result(conn)
         .await?;
@@ -456,10 +458,9 @@ pub(super) async fn checkpoint(conn: &mut AsyncPgConnection, number: i32) -> Que
 }
 
 /// The lowest watermark of all nodes that own anything.
-pub(super) async fn lowest_checkpoint(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
-    let found: Number = diesel::sql_query("SELECT coalesce(min(checkpoint), 0) AS number FROM nodes WHERE state <> 0")
-        .get_result(conn)
-        .await?;
+pub(super) async fn lowest_watermark(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    let text = format!("SELECT coalesce(min({WATERMARK}), 0) AS number FROM nodes WHERE state <> 0");
+    let found: Number = diesel::sql_query(text).get_result(conn).await?;
     Ok(found.number)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     rows::{FOLLOWS, PendingRow},
     schedule::{Record, SCHEDULE},
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries, settings},
-    store::CHECKPOINT,
+    store::WATERMARK,
 };
 
 /// Stores a batch within the open transaction.
@@ -52,10 +52,10 @@ pub(super) fn commit(conn: &mut SqliteConnection, batch: &Batch) -> QueryResult<
     if let Some(changes) = changes::of_batch(batch) {
         at_once(queries::append_changes(conn, 0, &changes))?;
     }
-    if let Some(checkpoint) = batch.checkpoint {
+    if let Some(watermark) = batch.watermark {
         let row = (
-            settings::key.eq(CHECKPOINT),
-            settings::value.eq(checkpoint.to_le_bytes().to_vec()),
+            settings::key.eq(WATERMARK),
+            settings::value.eq(watermark.to_le_bytes().to_vec()),
         );
         diesel::replace_into(settings::table).values(row).execute(conn)?;
         // The schedule clock at this commit. The clock never starts before that time.

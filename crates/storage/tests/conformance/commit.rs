@@ -75,22 +75,22 @@ on_both_stores! {
         assert_eq!(store.pending_webhooks().await.unwrap(), []);
     }
 
-    async fn health_and_checkpoint_are_kept(fixture: &mut Fixture) {
+    async fn health_and_watermark_are_kept(fixture: &mut Fixture) {
         let failing = |since, failures| HealthRow { webhook_id: 11, failing_since: since, failures };
         let change = HealthChange { failing_since: Some(NOW), failures: 3, ..HealthChange::none(11) };
-        let batch = Batch { health: vec![change], checkpoint: Some(42), ..Batch::default() };
+        let batch = Batch { health: vec![change], watermark: Some(42), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
         fixture.reopen().await;
         assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), [failing(Some(NOW), 3)]);
         let webhook = failing(Some(NOW), 3).webhook_id;
         assert_eq!(fixture.store().failing_webhooks(vec![webhook, 99]).await.unwrap(), [failing(Some(NOW), 3)]);
         assert_eq!(fixture.store().failing_webhooks(vec![99]).await.unwrap(), []);
-        assert_eq!(fixture.store().checkpoint().await.unwrap(), 42);
+        assert_eq!(fixture.store().watermark().await.unwrap(), 42);
         let change = HealthChange { succeeded_at: Some(NOW), ..HealthChange::none(11) };
-        let batch = Batch { health: vec![change], checkpoint: Some(43), ..Batch::default() };
+        let batch = Batch { health: vec![change], watermark: Some(43), ..Batch::default() };
         fixture.store().commit(&batch).await.unwrap();
         assert_eq!(fixture.store().all_failing_webhooks().await.unwrap(), []);
-        assert_eq!(fixture.store().checkpoint().await.unwrap(), 43);
+        assert_eq!(fixture.store().watermark().await.unwrap(), 43);
     }
 
     async fn a_thousand_events_in_one_commit(fixture: &mut Fixture) {

@@ -35,9 +35,9 @@ fn options(url: &str, node: &str) -> StoreOptions {
 }
 
 /// A commit that needs only a nodes table.
-fn checkpoint(event: i64) -> Batch {
+fn watermark(event: i64) -> Batch {
     Batch {
-        checkpoint: Some(event),
+        watermark: Some(event),
         ..Batch::default()
     }
 }

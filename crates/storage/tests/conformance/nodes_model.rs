@@ -30,7 +30,7 @@ enum Step {
     /// A node reads its pending deliveries from the store.
     Refill { node: usize },
     /// A node stores its watermark, if everything up to now is done or stored.
-    Checkpoint { node: usize },
+    Watermark { node: usize },
     /// One node fences another.
     Fence { by: usize, node: usize },
     /// A node makes one step of every adoption.
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (node.clone(), 0..8_usize).prop_map(|(node, place)| Step::Deliver { node, place }),
         2 => (node.clone(), 0..8_usize).prop_map(|(node, place)| Step::Retry { node, place }),
         2 => node.clone().prop_map(|node| Step::Refill { node }),
-        1 => node.clone().prop_map(|node| Step::Checkpoint { node }),
+        1 => node.clone().prop_map(|node| Step::Watermark { node }),
         2 => (node.clone(), node.clone()).prop_map(|(by, node)| Step::Fence { by, node }),
         4 => node.clone().prop_map(|by| Step::Adopt { by }),
         1 => node.clone().prop_map(|node| Step::Restart { node }),
@@ -126,7 +126,7 @@ impl World {
         me.memory.clear();
         let floor = me.store.largest_id().await.unwrap();
         me.ids.move_to(me.store.node(), floor);
-        let after = me.store.checkpoint().await.unwrap();
+        let after = me.store.watermark().await.unwrap();
         let page = me.store.unfinished(after, i64::MAX - 1, 10_000).await.unwrap();
         for unfinished in page.events {
             for position in unfinished.positions {
@@ -174,11 +174,11 @@ impl World {
             Step::Deliver { node, place } => self.attempt(node, place, true).await,
             Step::Retry { node, place } => self.attempt(node, place, false).await,
             Step::Refill { node } => self.refill(node).await,
-            Step::Checkpoint { node } => {
+            Step::Watermark { node } => {
                 let me = &self.nodes[node];
                 if me.memory.values().all(|held| held.stored) {
                     let batch = Batch {
-                        checkpoint: Some(me.ids.next(NOW_MS)),
+                        watermark: Some(me.ids.next(NOW_MS)),
                         ..Batch::default()
                     };
                     self.commit(node, &batch).await;

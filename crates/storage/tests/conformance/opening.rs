@@ -71,8 +71,8 @@ async fn f05_a_postgres_that_was_restarted_is_used_again() {
     let options = StoreOptions::new(database.url());
     Store::migrate(&options).await.unwrap();
     let store = Store::open(&options).await.unwrap();
-    let batch = |checkpoint| hookwright_storage::Batch {
-        checkpoint: Some(checkpoint),
+    let batch = |watermark| hookwright_storage::Batch {
+        watermark: Some(watermark),
         ..Default::default()
     };
     store.commit(&batch(1)).await.unwrap();
@@ -80,5 +80,5 @@ async fn f05_a_postgres_that_was_restarted_is_used_again() {
     store.commit(&batch(2)).await.unwrap_err();
     cluster.resume().await.unwrap();
     until("a commit after the restart", async || store.commit(&batch(3)).await).await;
-    assert_eq!(store.checkpoint().await.unwrap(), 3);
+    assert_eq!(store.watermark().await.unwrap(), 3);
 }

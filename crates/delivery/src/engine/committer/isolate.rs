@@ -224,7 +224,7 @@ impl Committer {
             return false;
         }
         let batch = Batch {
-            checkpoint: Some(self.handles.watermark.durable()),
+            watermark: Some(self.handles.watermark.durable()),
             ..Batch::default()
         };
         match self.store(&batch, 0).await {

@@ -127,5 +127,5 @@ async fn a_watermark_from_before_the_loss_is_not_stored_after_it() {
     parts.membership.confirm(i64::MAX);
     parts.inbox.watermark(before).unwrap();
     assert!(engine.stop(Duration::from_secs(10)).await);
-    assert!(store.checkpoint().await.unwrap() < far);
+    assert!(store.watermark().await.unwrap() < far);
 }

@@ -9,7 +9,7 @@ use std::{
 use hookwright_storage::{Store, StoreError, StoreOptions};
 use hookwright_testkit::{TestDatabase, until};
 
-use super::{checkpoint, database, is_root, options};
+use super::{database, is_root, options, watermark};
 use crate::support::{audit, organization};
 
 /// PgBouncer in front of a database. Stops when this value is dropped.
@@ -120,5 +120,5 @@ async fn b08_a_pooler_in_session_mode_is_taken() {
         .insert_organization(&organization(7, "acme"), &audit(1))
         .await
         .unwrap();
-    store.commit(&checkpoint(1)).await.unwrap();
+    store.commit(&watermark(1)).await.unwrap();
 }

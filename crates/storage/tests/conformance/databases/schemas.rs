@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hookwright_storage::{Store, StoreError, nodes::Notice};
 use hookwright_testkit::{DEADLINE, until};
 
-use super::{checkpoint, database, options};
+use super::{database, options, watermark};
 use crate::support::{audit, organization, session};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -32,7 +32,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     for (schema, store) in &stores {
         let rows = store.load_catalogue().await.unwrap();
         assert_eq!(rows.organizations, [organization(7, schema)]);
-        store.commit(&checkpoint(1)).await.unwrap();
+        store.commit(&watermark(1)).await.unwrap();
         store.maintain(i64::from(i32::MAX) * 1_000_000).await.unwrap();
     }
     // Neither node waits for the other's configuration change, nor receives its notices.
@@ -59,7 +59,7 @@ async fn b04_two_schemas_of_a_database_are_two_installations() {
     // Ending the sessions of one node does not affect those of the other.
     drop((other, stores.remove("a")));
     Store::open(&options(&url, "node")).await.unwrap();
-    stores["b"].commit(&checkpoint(2)).await.unwrap();
+    stores["b"].commit(&watermark(2)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -3,7 +3,7 @@
 use hookwright_storage::{CommitError, Store, StoreError};
 use hookwright_testkit::until;
 
-use super::{checkpoint, database, options};
+use super::{database, options, watermark};
 use crate::support::{audit, organization, session};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -42,7 +42,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
         "{error}"
     );
     let error = until("the answer to a commit", async || {
-        match store.commit(&checkpoint(1)).await {
+        match store.commit(&watermark(1)).await {
             Err(CommitError::Store(StoreError::ReadOnly)) => Ok(StoreError::ReadOnly),
             other => Err(format!("{other:?}")),
         }
@@ -55,7 +55,7 @@ async fn a_primary_that_became_read_only_says_so_and_is_used_again() {
     })
     .await;
     until("the commit", async || {
-        store.commit(&checkpoint(1)).await.map_err(|error| error.to_string())
+        store.commit(&watermark(1)).await.map_err(|error| error.to_string())
     })
     .await;
 }
