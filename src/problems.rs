@@ -29,7 +29,7 @@ enum Kind {
     /// A user paused the webhook
     WebhookPaused,
     /// Ordering keys of the webhook are blocked until someone retries or skips
-    KeyPaused,
+    KeyBlocked,
 }
 
 impl From<Kind> for ProblemKind {
@@ -38,7 +38,7 @@ impl From<Kind> for ProblemKind {
             Kind::WebhookDisabled => Self::WebhookDisabled,
             Kind::WebhookFailing => Self::WebhookFailing,
             Kind::WebhookPaused => Self::WebhookPaused,
-            Kind::KeyPaused => Self::KeyPaused,
+            Kind::KeyBlocked => Self::KeyBlocked,
         }
     }
 }

@@ -16,21 +16,21 @@ pub(super) fn state(webhook: &Webhook) -> String {
         (false, "") => "paused".to_owned(),
         (false, reason) => format!("disabled ({reason})"),
     };
-    match webhook.paused_key_count {
+    match webhook.blocked_key_count {
         0 => state,
         1 => format!("{state}, 1 key blocked"),
-        ..=PAUSED_COUNTED => format!("{state}, {} keys blocked", webhook.paused_key_count),
-        _ => format!("{state}, more than {PAUSED_COUNTED} keys blocked"),
+        ..=BLOCKED_COUNTED => format!("{state}, {} keys blocked", webhook.blocked_key_count),
+        _ => format!("{state}, more than {BLOCKED_COUNTED} keys blocked"),
     }
 }
 
 /// Up to how many blocked keys the server counts.
-const PAUSED_COUNTED: i32 = 1_000;
+const BLOCKED_COUNTED: i32 = 1_000;
 
 /// The command that lists the deliveries that block keys.
-fn paused_keys(webhook: &Webhook) -> String {
+fn blocked_keys(webhook: &Webhook) -> String {
     let (organization, id) = (names::owner(&webhook.name), names::id(&webhook.name));
-    match webhook.paused_key_count {
+    match webhook.blocked_key_count {
         0 => String::new(),
         _ => format!(
             "list the deliveries that block them: hookwright deliveries list --organization {organization} --webhook {id} --state paused"
@@ -80,7 +80,7 @@ pub(super) fn webhook(webhook: &Webhook) -> String {
         ("webhook", names::id(&webhook.name).to_owned()),
         ("name", webhook.name.clone()),
         ("state", state(webhook)),
-        ("blocked keys", paused_keys(webhook)),
+        ("blocked keys", blocked_keys(webhook)),
         ("disabled at", output::time(webhook.disable_time.as_ref())),
         ("payload url", webhook.payload_url.clone()),
         ("in unicode", unicode.to_owned()),

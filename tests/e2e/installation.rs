@@ -73,7 +73,7 @@ fn told(problems: &[Problem]) -> Vec<(ProblemKind, &str)> {
 
 on_both_stores! {
     async fn what_somebody_should_look_at_is_listed_over_all_organizations(on: On) {
-        use ProblemKind::{KeyPaused, WebhookDisabled, WebhookFailing, WebhookPaused};
+        use ProblemKind::{KeyBlocked, WebhookDisabled, WebhookFailing, WebhookPaused};
         let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1s")).await;
         let (well, failing, gone) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
         let mut create = async |receiver: &Receiver, more: Webhook| {
@@ -89,7 +89,7 @@ on_both_stores! {
             ordered_failure: OrderedFailure::Pause.into(),
             ..Webhook::default()
         };
-        let paused_key = create(&failing, ordered).await;
+        let blocked_key = create(&failing, ordered).await;
         let gone_one = create(&gone, Webhook::default()).await;
         let address = format!("http://{}", installation.server.grpc_address());
         let secret = installation.server.token().unwrap();
@@ -108,8 +108,8 @@ on_both_stores! {
         let paused = installation.clients.webhooks.create_webhook(of_other).await.unwrap().into_inner().name;
         let expected = [
             (WebhookFailing, id_of(&failing_one)),
-            (WebhookFailing, id_of(&paused_key)),
-            (KeyPaused, id_of(&paused_key)),
+            (WebhookFailing, id_of(&blocked_key)),
+            (KeyBlocked, id_of(&blocked_key)),
             (WebhookDisabled, id_of(&gone_one)),
             (WebhookPaused, id_of(&paused)),
         ];
@@ -121,7 +121,7 @@ on_both_stores! {
         assert_eq!(told(&all), expected, "sorted by organization and webhook");
         assert_eq!(all[0].description, "billing");
         assert!(all[0].failure_count > 0 && all[0].start_time.is_some(), "{:?}", all[0]);
-        assert_eq!((all[2].paused_key_count, all[3].disabled_reason()), (1, DisabledReason::Gone));
+        assert_eq!((all[2].blocked_key_count, all[3].disabled_reason()), (1, DisabledReason::Gone));
         assert!(all.iter().all(|problem| !problem.message.is_empty()), "{all:?}");
         for page_size in 1..=3 {
             let request = ListProblemsRequest { page_size, ..Default::default() };
@@ -129,7 +129,7 @@ on_both_stores! {
         }
         let of_acme = || ListProblemsRequest { organization: ACME.to_owned(), page_size: 2, ..Default::default() };
         assert_eq!(told(&problems(&mut installation.clients, of_acme()).await.unwrap()), expected[..4]);
-        let kinds = vec![KeyPaused.into(), WebhookPaused.into()];
+        let kinds = vec![KeyBlocked.into(), WebhookPaused.into()];
         let of_kinds = ListProblemsRequest { kinds, ..Default::default() };
         assert_eq!(told(&problems(&mut installation.clients, of_kinds).await.unwrap()), [expected[2], expected[4]]);
 
@@ -145,7 +145,7 @@ on_both_stores! {
         let output = command_line::run(&["status"], &environment).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
-        for part in ["webhook disabled", "key paused", "other", id_of(&gone_one)] {
+        for part in ["webhook disabled", "key blocked", "other", id_of(&gone_one)] {
             assert!(said.contains(part), "{part} is not in\n{said}");
         }
         let command = ["installation", "problems", "--organization", "other", "--kind", "webhook-paused"];

@@ -176,7 +176,7 @@ on_both_stores! {
         assert!(again.message().contains("cancelled"), "{again}");
     }
 
-    async fn a_paused_key_is_seen_wherever_one_looks(on: On) {
+    async fn a_blocked_key_is_seen_wherever_one_looks(on: On) {
         let receiver = Receiver::start().await;
         let (mut installation, created) = start(on, &receiver, OrderedFailure::Pause).await;
         receiver.answer_with(|request| Response::new(if request.json()["key"] == "b" { 200 } else { 500 }));
@@ -200,11 +200,11 @@ on_both_stores! {
         assert_eq!(shown.ordering_key, "a");
         let get = GetWebhookRequest { name: created.name.clone() };
         let webhook = installation.clients.webhooks.get_webhook(get).await.unwrap().into_inner();
-        assert_eq!(webhook.paused_key_count, 2);
+        assert_eq!(webhook.blocked_key_count, 2);
         let list = ListWebhooksRequest { parent: ACME.to_owned(), ..Default::default() };
         let listed = installation.clients.webhooks.list_webhooks(list).await.unwrap().into_inner();
-        assert_eq!(listed.webhooks[0].paused_key_count, 2);
-        assert_eq!(installation.metric("hookwright_paused_keys").await as i64, 2);
+        assert_eq!(listed.webhooks[0].blocked_key_count, 2);
+        assert_eq!(installation.metric("hookwright_blocked_keys").await as i64, 2);
 
         let address = format!("http://{}", installation.server.grpc_address());
         let token = installation.server.token().unwrap();
@@ -249,7 +249,7 @@ on_both_stores! {
             if left == 4 { Ok(()) } else { Err(format!("{left} are")) }
         })
         .await;
-        assert_eq!(installation.metric("hookwright_paused_keys").await as i64, 0);
+        assert_eq!(installation.metric("hookwright_blocked_keys").await as i64, 0);
         assert!(!reader.get("/console/").await.text().contains("Blocked ordering keys"));
     }
 

@@ -55,7 +55,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of backlog deliveries to count.
 const BACKLOG_MAX: usize = 100_000;
 /// Maximum number of blocked keys to count.
-const PAUSED_KEYS_MAX: usize = 10_000;
+const BLOCKED_KEYS_MAX: usize = 10_000;
 
 /// Sets up logs and, if configured, trace export. Returns what must be shut down at the end.
 ///
@@ -287,9 +287,9 @@ impl Telemetry {
             self.gauges.oldest_due_seconds.set(age(oldest.here));
             self.gauges.installation_oldest_due_seconds.set(age(oldest.anywhere));
         }
-        let paused = self.store.count_paused(PAUSED_KEYS_MAX);
+        let paused = self.store.count_blocked_keys(BLOCKED_KEYS_MAX);
         if let Ok(Ok(paused)) = tokio::time::timeout(READY_TIMEOUT, paused).await {
-            set(&self.gauges.paused_keys, paused);
+            set(&self.gauges.blocked_keys, paused);
         }
         self.count_states().await;
         let mut text = String::new();

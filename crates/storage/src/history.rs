@@ -1,6 +1,7 @@
 //! The history: events, deliveries, attempts, and failing webhooks.
 
 use crate::{
+    blocked::{BlockedKeys, BlockedRange},
     error::StoreError,
     paused::{PausedKeys, PausedRange},
     postgres,
@@ -135,8 +136,12 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn paused_webhooks(&self, range: PausedRange, size: usize) -> Result<Vec<PausedKeys>, StoreError> {
-        read!(self, paused_webhooks(range, size))
+    pub async fn webhooks_with_blocked_keys(
+        &self,
+        range: BlockedRange,
+        size: usize,
+    ) -> Result<Vec<BlockedKeys>, StoreError> {
+        read!(self, webhooks_with_blocked_keys(range, size))
     }
 
     /// How many deliveries are pending in the store in each state, among the first `most`.
@@ -152,12 +157,12 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn count_paused(&self, most: usize) -> Result<usize, StoreError> {
+    pub async fn count_blocked_keys(&self, most: usize) -> Result<usize, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        read!(self, count_paused(most))
+        read!(self, count_blocked_keys(most))
     }
 
-    /// How many deliveries of a webhook's key are behind its first one. A number above [`crate::PAUSED_COUNTED`] means
+    /// How many deliveries of a webhook's key are behind its first one. A number above [`crate::BLOCKED_COUNTED`] means
     /// at least that many.
     ///
     /// # Errors

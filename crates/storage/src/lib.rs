@@ -28,6 +28,7 @@
 
 pub mod audit;
 pub mod batch;
+mod blocked;
 mod catalogue;
 pub mod certificates;
 pub mod changes;
@@ -68,6 +69,7 @@ mod walk;
 use std::time::Duration;
 
 pub use batch::{Batch, Committed, NewEvent, Repeat, RequestKey, StoredEvent};
+pub use blocked::{BLOCKED_COUNTED, BlockedKeys, BlockedRange};
 pub use configuration::{ChangedRows, Missing};
 pub use due::{DueDelivery, LatestDue, ReadLimits, Refill, Steered, UnfinishedEvent, UnfinishedPage, Waiting};
 pub use error::{CommitError, StoreError};

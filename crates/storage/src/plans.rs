@@ -74,9 +74,9 @@ pub(crate) fn may_scan(call: &str, table: &str) -> bool {
         .any(|(name, tables, _)| *name == query && tables.contains(&table))
 }
 
-/// The queries of `queries::ordering` for paused keys: of an organization's webhooks, of all webhooks, and of one
+/// The queries of `queries::ordering` for blocked keys: of an organization's webhooks, of all webhooks, and of one
 /// webhook newest first.
-const PAUSED_KEYS: [&str; 3] = [
+const BLOCKED_KEYS: [&str; 3] = [
     "SELECT organization_id, webhook_id FROM pending_deliveries
      WHERE pending_deliveries.due_at = 9223372036854775806 AND webhook_id <= 9000 AND organization_id = 1 AND webhook_id > 0
      ORDER BY organization_id, webhook_id, delivery_id LIMIT 1001",
@@ -155,7 +155,7 @@ async fn sqlite_enters_an_index_for_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn paused_keys_are_found_by_their_index() {
+async fn blocked_keys_are_found_by_their_index() {
     let directory = tempfile::tempdir().unwrap();
     let on_sqlite = store(format!("sqlite://{}/hookwright.db", directory.path().display())).await;
     let Backend::Sqlite(on_sqlite) = &on_sqlite.backend else {
@@ -181,7 +181,7 @@ async fn paused_keys_are_found_by_their_index() {
         })
         .await
         .unwrap();
-    for text in PAUSED_KEYS {
+    for text in BLOCKED_KEYS {
         let plan = format!("EXPLAIN QUERY PLAN {text}");
         let plan = on_sqlite
             .read(move |conn| sqlite_plan(conn, &plan))
@@ -199,7 +199,7 @@ async fn paused_keys_are_found_by_their_index() {
         .read(async move |conn| {
             diesel_async::RunQueryDsl::execute(diesel::sql_query(fill), conn).await?;
             diesel_async::RunQueryDsl::execute(diesel::sql_query("ANALYZE pending_deliveries"), conn).await?;
-            for (at, text) in PAUSED_KEYS.iter().enumerate() {
+            for (at, text) in BLOCKED_KEYS.iter().enumerate() {
                 let plan = postgres_plan(conn, text).await?;
                 assert!(plan.contains("pending_deliveries_paused"), "{text}\n{plan}");
                 assert!(!plan.contains("Rows Removed by Filter"), "{text}\n{plan}");

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
 use hookwright_delivery::{clock, engine::Engine};
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{DeliveryRecord, HealthRow, PausedRange, Store, StoreError, Waiting};
+use hookwright_storage::{BlockedRange, DeliveryRecord, HealthRow, Store, StoreError, Waiting};
 
 use super::{
     App,
@@ -35,7 +35,7 @@ pub struct PausedWebhook {
     pub organization: String,
     /// The webhook.
     pub webhook: WebhookName,
-    /// Number of blocked keys; more than [`hookwright_storage::PAUSED_COUNTED`] means any number above it.
+    /// Number of blocked keys; more than [`hookwright_storage::BLOCKED_COUNTED`] means any number above it.
     pub keys: usize,
 }
 
@@ -171,18 +171,18 @@ impl App {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn count_paused_keys(&self, views: &mut [WebhookView]) -> AppResult<()> {
+    pub async fn count_blocked_keys(&self, views: &mut [WebhookView]) -> AppResult<()> {
         // Only deliveries of these webhooks are ever paused.
         let ordered = || views.iter().filter(|view| view.spec.ordered).map(|view| &view.row);
         let (first, last) = (ordered().map(|row| row.id).min(), ordered().map(|row| row.id).max());
         let (Some(first), Some(last), Some(row)) = (first, last, ordered().next()) else {
             return Ok(());
         };
-        let range = PausedRange::of(row.organization_id, first, last);
-        let found = self.store.paused_webhooks(range, usize::MAX).await?;
+        let range = BlockedRange::of(row.organization_id, first, last);
+        let found = self.store.webhooks_with_blocked_keys(range, usize::MAX).await?;
         let keys: HashMap<i64, usize> = found.iter().map(|found| (found.webhook_id, found.keys)).collect();
         for view in views {
-            view.paused_keys = keys.get(&view.row.id).copied().unwrap_or_default();
+            view.blocked_keys = keys.get(&view.row.id).copied().unwrap_or_default();
         }
         Ok(())
     }
@@ -191,14 +191,14 @@ impl App {
     ///
     /// # Errors
     /// When the caller may not see them, or the store does not answer.
-    pub async fn webhooks_with_paused_keys(
+    pub async fn webhooks_with_blocked_keys(
         &self,
         caller: &Caller,
         size: usize,
     ) -> AppResult<(Vec<PausedWebhook>, bool)> {
         caller.require(Scope::Read)?;
-        let all = PausedRange::all_after((i64::MIN, i64::MIN));
-        let found = self.store.paused_webhooks(all, size + 1).await?;
+        let all = BlockedRange::all_after((i64::MIN, i64::MIN));
+        let found = self.store.webhooks_with_blocked_keys(all, size + 1).await?;
         let more = found.len() > size;
         let known = found.iter().take(size).filter_map(|found| {
             let rows = self.registry.any_webhook(WebhookId::from_raw(found.webhook_id))?;
@@ -212,7 +212,7 @@ impl App {
     }
 
     /// Number of deliveries blocked by the first delivery of an ordering key; more than
-    /// [`hookwright_storage::PAUSED_COUNTED`] means any number above it.
+    /// [`hookwright_storage::BLOCKED_COUNTED`] means any number above it.
     ///
     /// # Errors
     /// When the organization does not exist, or the store does not answer.

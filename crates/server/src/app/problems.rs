@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, num::ParseIntError, str::FromStr};
 
 use hookwright_delivery::clock;
 use hookwright_domain::id::WebhookId;
-use hookwright_storage::{HealthRow, PausedRange, WebhookRow};
+use hookwright_storage::{BlockedRange, HealthRow, WebhookRow};
 
 use super::{
     App,
@@ -25,8 +25,8 @@ pub enum ProblemState {
     Failing(i32),
     /// A user paused it.
     Paused,
-    /// Number of its blocked ordering keys. A number above [`hookwright_storage::PAUSED_COUNTED`] means that there are more.
-    KeysPaused(usize),
+    /// Number of its blocked ordering keys. A number above [`hookwright_storage::BLOCKED_COUNTED`] means that there are more.
+    KeysBlocked(usize),
 }
 
 impl ProblemState {
@@ -36,7 +36,7 @@ impl ProblemState {
             Self::Disabled(_) => ProblemKind::Disabled,
             Self::Failing(_) => ProblemKind::Failing,
             Self::Paused => ProblemKind::Paused,
-            Self::KeysPaused(_) => ProblemKind::KeysPaused,
+            Self::KeysBlocked(_) => ProblemKind::KeysBlocked,
         }
     }
 }
@@ -50,8 +50,8 @@ pub enum ProblemKind {
     Failing,
     /// See [`ProblemState::Paused`].
     Paused,
-    /// See [`ProblemState::KeysPaused`].
-    KeysPaused,
+    /// See [`ProblemState::KeysBlocked`].
+    KeysBlocked,
 }
 
 /// A webhook that needs attention.
@@ -135,7 +135,7 @@ impl App {
                 Some(ProblemKind::Disabled) => states.disabled += 1,
                 Some(ProblemKind::Failing) => states.failing += 1,
                 Some(ProblemKind::Paused) => states.paused += 1,
-                Some(ProblemKind::KeysPaused) | None => states.active += 1,
+                Some(ProblemKind::KeysBlocked) | None => states.active += 1,
             }
             None::<()>
         });
@@ -162,7 +162,7 @@ impl App {
             }
         };
         let mut problems = self.webhook_problems(organization, filter).await?;
-        if filter.asks_for(ProblemKind::KeysPaused) {
+        if filter.asks_for(ProblemKind::KeysBlocked) {
             problems.extend(self.key_problems(organization, after, size + 1).await?);
         }
         problems.retain(|problem| after.is_none_or(|after| problem.place() > after));
@@ -199,20 +199,20 @@ impl App {
             (organization, webhook.saturating_sub(1))
         });
         let range = match organization {
-            Some(id) => PausedRange {
+            Some(id) => BlockedRange {
                 organization: Some(id),
-                ..PausedRange::all_after(from)
+                ..BlockedRange::all_after(from)
             },
-            None => PausedRange::all_after(from),
+            None => BlockedRange::all_after(from),
         };
         // One more, to replace the one that the previous page may have had.
-        let found = self.store.paused_webhooks(range, size + 1).await?;
+        let found = self.store.webhooks_with_blocked_keys(range, size + 1).await?;
         let problems = found.into_iter().filter_map(|found| {
             let rows = self.registry.any_webhook(WebhookId::from_raw(found.webhook_id))?;
             Some(Problem {
                 organization: self.registry.organization_name(found.organization_id)?,
                 webhook: WebhookName::of(&rows.row),
-                state: ProblemState::KeysPaused(found.keys),
+                state: ProblemState::KeysBlocked(found.keys),
                 since: None,
                 organization_id: found.organization_id,
             })

@@ -50,7 +50,7 @@ pub struct WebhookView {
     /// When the rotation ends, if one is in progress.
     pub rotation_until: Option<i64>,
     /// Number of its blocked ordering keys, if they were counted.
-    pub paused_keys: usize,
+    pub blocked_keys: usize,
 }
 
 /// A webhook's display data.
@@ -144,7 +144,7 @@ impl App {
             signing_secret: None,
             operation: None,
             rotation_until,
-            paused_keys: 0,
+            blocked_keys: 0,
         })
     }
 

@@ -9,7 +9,7 @@ use hookwright_domain::{
     id::{DeliveryId, EventId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{AttemptRow, AttemptSummary, DeliveryRecord, PAUSED_COUNTED};
+use hookwright_storage::{AttemptRow, AttemptSummary, BLOCKED_COUNTED, DeliveryRecord};
 
 use super::{
     Answer, ROWS, Shared,
@@ -178,7 +178,7 @@ pub(super) async fn show(
         _ => None,
     };
     let page = ShowPage {
-        behind: behind.map(|behind| counted_up_to(PAUSED_COUNTED, behind, "delivery")),
+        behind: behind.map(|behind| counted_up_to(BLOCKED_COUNTED, behind, "delivery")),
         ordering_key: record.ordering_key.clone().unwrap_or_default(),
         frame: Frame::within(&console, &visitor, &place, "deliveries", format!("Delivery {id}")).after(&fields),
         open: !record.state.is_final() && record.state != DeliveryState::Paused,

@@ -18,7 +18,7 @@ use super::{
     session::Visitor,
     show::{Badge, Time, count, duration},
     troubles::Trouble,
-    webhooks::paused_keys,
+    webhooks::blocked_keys,
 };
 use crate::app::{health::PausedWebhook, nodes::NodeView, stats::Subject, texts::NamePrefix};
 
@@ -82,7 +82,7 @@ pub(super) async fn overview(State(console): Shared, visitor: Visitor) -> Answer
     summary.oldest_due = Some(oldest_due(due));
     let troubled = console.app.troubled_webhooks(caller, None, TROUBLES).await?;
     let all = i64::try_from(troubled.total).unwrap_or(i64::MAX);
-    let (paused, more_paused) = console.app.webhooks_with_paused_keys(caller, TROUBLES).await?;
+    let (paused, more_paused) = console.app.webhooks_with_blocked_keys(caller, TROUBLES).await?;
     let page = OverviewPage {
         paused: paused.into_iter().map(paused_webhook).collect(),
         more_paused,
@@ -105,7 +105,7 @@ fn paused_webhook(paused: PausedWebhook) -> Paused {
     Paused {
         id: WebhookId::from_raw(paused.webhook.id).to_string(),
         target: label(&paused.webhook),
-        keys: paused_keys(paused.keys),
+        keys: blocked_keys(paused.keys),
         organization: paused.organization,
     }
 }

@@ -11,7 +11,7 @@ use hookwright_domain::{
     id::{DeliveryId, WebhookId},
     outcome::DeliveryState,
 };
-use hookwright_storage::{DeliveryFilter, DeliveryRecord, HealthRow, PAUSED_COUNTED, stats::Tally};
+use hookwright_storage::{BLOCKED_COUNTED, DeliveryFilter, DeliveryRecord, HealthRow, stats::Tally};
 
 use super::{
     Answer, Console, ROWS, Shared,
@@ -49,7 +49,7 @@ pub(super) struct Line {
     /// When the rotation of its signing secret ends.
     pub(super) rotates_until: Option<Time>,
     /// The number of its blocked ordering keys, in words; empty for none.
-    pub(super) paused_keys: String,
+    pub(super) blocked_keys: String,
     pub(super) day: Day,
     pub(super) failing_since: Option<Time>,
 }
@@ -64,13 +64,13 @@ pub(super) struct Day {
 
 pub(super) const FAILING: Badge = Badge::new("alert", "warn", "failing");
 
-const KEYS_PAUSED: Badge = Badge::new("pause", "warn", "keys blocked");
+const KEYS_BLOCKED: Badge = Badge::new("pause", "warn", "keys blocked");
 
 /// The number of blocked ordering keys, in words; empty for none.
-pub(super) fn paused_keys(keys: usize) -> String {
+pub(super) fn blocked_keys(keys: usize) -> String {
     match keys {
         0 => String::new(),
-        keys => format!("{} blocked", counted_up_to(PAUSED_COUNTED, keys, "key")),
+        keys => format!("{} blocked", counted_up_to(BLOCKED_COUNTED, keys, "key")),
     }
 }
 
@@ -87,7 +87,7 @@ fn state(view: &WebhookView, health: Option<&HealthRow>) -> Badge {
         Some(reason) if !view.row.active => disabled(reason),
         _ if !view.row.active => Badge::new("pause", "calm", "paused"),
         _ if health.is_some() => FAILING,
-        _ if view.paused_keys > 0 => KEYS_PAUSED,
+        _ if view.blocked_keys > 0 => KEYS_BLOCKED,
         _ => Badge::new("check", "good", "active"),
     }
 }
@@ -101,7 +101,7 @@ pub(super) async fn lines(
 ) -> Result<Vec<Line>, Fault> {
     let ids: Vec<i64> = views.iter().map(|view| view.row.id).collect();
     let (app, caller) = (&console.app, visitor.caller());
-    app.count_paused_keys(&mut views).await?;
+    app.count_blocked_keys(&mut views).await?;
     let failing = app.failing_webhooks(caller, place.name(), &ids).await?;
     let mut days = app.webhooks_day(caller, place.name(), &ids).await?;
     let mut targets = console.targets(visitor, place)?;
@@ -132,7 +132,7 @@ fn line(view: WebhookView, target: String, tally: Tally, failing: &HashMap<i64, 
         has_filter: !view.spec.filter.is_empty(),
         ordered: view.spec.ordered,
         rotates_until: view.rotation_until.map(Time),
-        paused_keys: paused_keys(view.paused_keys),
+        blocked_keys: blocked_keys(view.blocked_keys),
         day: Day {
             attempts: count(tally.attempts),
             success: percent(tally.attempts - tally.failed_attempts, tally.attempts),
@@ -185,7 +185,7 @@ struct ShowPage {
     webhook: Shown,
     running: Vec<Running>,
     summary: Summary,
-    paused: Vec<PausedKey>,
+    paused: Vec<BlockedKey>,
     /// The number of blocked keys, if not all are shown.
     all_paused: Option<String>,
     deliveries: Vec<Row>,
@@ -200,7 +200,7 @@ struct ShowPage {
 }
 
 /// A blocked ordering key.
-struct PausedKey {
+struct BlockedKey {
     key: String,
     delivery: String,
     outcome: String,
@@ -336,7 +336,7 @@ async fn page(
 ) -> Result<ShowPage, Fault> {
     let caller = visitor.caller();
     let mut view = console.app.get_webhook(caller, place.name(), id)?;
-    console.app.count_paused_keys(slice::from_mut(&mut view)).await?;
+    console.app.count_blocked_keys(slice::from_mut(&mut view)).await?;
     let paused = paused(console, visitor, place, &view).await?;
     let failing = console.app.failing_webhooks(caller, place.name(), &[id.raw()]).await?;
     let filter = DeliveryFilter {
@@ -351,7 +351,7 @@ async fn page(
     let targets = console.targets(visitor, place)?;
     let target = targets.get(&id.raw()).cloned().unwrap_or_default();
     Ok(ShowPage {
-        all_paused: (view.paused_keys > paused.len()).then(|| paused_keys(view.paused_keys)),
+        all_paused: (view.blocked_keys > paused.len()).then(|| blocked_keys(view.blocked_keys)),
         paused,
         frame: Frame::within(console, visitor, place, "webhooks", target.as_str()).after(fields),
         webhook: shown(view, target, failing.get(&id.raw())),
@@ -373,8 +373,8 @@ async fn paused(
     visitor: &Visitor,
     place: &Place,
     view: &WebhookView,
-) -> Result<Vec<PausedKey>, Fault> {
-    if view.paused_keys == 0 {
+) -> Result<Vec<BlockedKey>, Fault> {
+    if view.blocked_keys == 0 {
         return Ok(Vec::new());
     }
     let filter = DeliveryFilter {
@@ -389,17 +389,17 @@ async fn paused(
     let mut keys = Vec::new();
     for record in records {
         let behind = app.count_behind(caller, place.name(), &record).await?;
-        keys.push(paused_key(record, behind));
+        keys.push(blocked_key(record, behind));
     }
     Ok(keys)
 }
 
-fn paused_key(record: DeliveryRecord, behind: usize) -> PausedKey {
-    PausedKey {
+fn blocked_key(record: DeliveryRecord, behind: usize) -> BlockedKey {
+    BlockedKey {
         delivery: DeliveryId::from_raw(record.delivery_id).to_string(),
         outcome: outcome(&record),
         since: Time(record.changed_at()),
-        behind: counted_up_to(PAUSED_COUNTED, behind, "delivery"),
+        behind: counted_up_to(BLOCKED_COUNTED, behind, "delivery"),
         key: record.ordering_key.unwrap_or_default(),
     }
 }

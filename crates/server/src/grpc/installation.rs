@@ -6,7 +6,7 @@ use hookwright_proto::v1::{
     Problem as ShownProblem, ProblemKind as ShownKind, Setting, SettingOrigin, StoreKind,
     installation_service_server::InstallationService,
 };
-use hookwright_storage::PAUSED_COUNTED;
+use hookwright_storage::BLOCKED_COUNTED;
 use tonic::{Request, Response, Status};
 
 use super::{Api, name, page, time::timestamp, webhooks::disabled_reason};
@@ -67,7 +67,7 @@ fn kind(number: i32) -> AppResult<ProblemKind> {
         Ok(ShownKind::WebhookDisabled) => ProblemKind::Disabled,
         Ok(ShownKind::WebhookFailing) => ProblemKind::Failing,
         Ok(ShownKind::WebhookPaused) => ProblemKind::Paused,
-        Ok(ShownKind::KeyPaused) => ProblemKind::KeysPaused,
+        Ok(ShownKind::KeyBlocked) => ProblemKind::KeysBlocked,
         Ok(ShownKind::Unspecified) | Err(_) => {
             let rule = format!("{number} is not a kind of problem");
             return Err(AppError::invalid("kinds", "UNKNOWN_VALUE", rule));
@@ -104,9 +104,9 @@ fn problem(problem: Problem) -> ShownProblem {
             kind: ShownKind::WebhookPaused.into(),
             ..shown
         },
-        ProblemState::KeysPaused(keys) => ShownProblem {
-            kind: ShownKind::KeyPaused.into(),
-            paused_key_count: i32::try_from(keys).unwrap_or(i32::MAX),
+        ProblemState::KeysBlocked(keys) => ShownProblem {
+            kind: ShownKind::KeyBlocked.into(),
+            blocked_key_count: i32::try_from(keys).unwrap_or(i32::MAX),
             ..shown
         },
     }
@@ -129,11 +129,11 @@ fn message(state: &ProblemState) -> String {
             format!("{failures} attempts failed since the last success; see its deliveries for the reasons")
         }
         ProblemState::Paused => "paused: nothing is sent until someone resumes it".to_owned(),
-        ProblemState::KeysPaused(keys) => {
+        ProblemState::KeysBlocked(keys) => {
             let keys = match *keys {
                 1 => "1 ordering key is blocked".to_owned(),
-                ..=PAUSED_COUNTED => format!("{keys} ordering keys are blocked"),
-                _ => format!("more than {PAUSED_COUNTED} ordering keys are blocked"),
+                ..=BLOCKED_COUNTED => format!("{keys} ordering keys are blocked"),
+                _ => format!("more than {BLOCKED_COUNTED} ordering keys are blocked"),
             };
             format!("{keys}; retry or skip the paused deliveries")
         }

@@ -68,7 +68,7 @@ impl WebhookService for Api {
         let caller = self.caller(&request)?;
         let (organization, id) = name::webhook("name", &request.get_ref().name)?;
         let mut view = self.app.get_webhook(&caller, organization, id)?;
-        self.app.count_paused_keys(slice::from_mut(&mut view)).await?;
+        self.app.count_blocked_keys(slice::from_mut(&mut view)).await?;
         Ok(Response::new(webhook(organization, view)))
     }
 
@@ -86,7 +86,7 @@ impl WebhookService for Api {
             .unwrap_or(0);
         let size = page::size(request.page_size)?;
         let (mut views, next) = self.app.list_webhooks(&caller, organization, after, size)?;
-        self.app.count_paused_keys(&mut views).await?;
+        self.app.count_blocked_keys(&mut views).await?;
         let place = |view: &WebhookView| view.row.id.to_string();
         let (webhooks, next) = page::fit(views, next, place, |view| webhook(organization, view));
         Ok(Response::new(ListWebhooksResponse {
@@ -239,7 +239,7 @@ impl WebhookService for Api {
 impl Api {
     /// A webhook after a change, which is made whether or not its blocked keys can be counted.
     async fn changed(&self, organization: &str, mut view: WebhookView) -> Webhook {
-        let counted = self.app.count_paused_keys(slice::from_mut(&mut view)).await;
+        let counted = self.app.count_blocked_keys(slice::from_mut(&mut view)).await;
         if let Err(error) = counted {
             tracing::debug!(%error, "the blocked keys of a changed webhook were not counted");
         }
@@ -388,7 +388,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         signing_secret,
         operation: _,
         rotation_until,
-        paused_keys,
+        blocked_keys,
     } = view;
     let reason = disabled_reason(row.disabled_reason.as_deref());
     let schedule = spec.retry_delays.map(|delays| RetrySchedule {
@@ -425,7 +425,7 @@ fn webhook(organization: &str, view: WebhookView) -> Webhook {
         rotation: rotation_until.map(|until| SigningSecretRotation {
             expire_time: Some(timestamp(until)),
         }),
-        paused_key_count: i32::try_from(paused_keys).unwrap_or(i32::MAX),
+        blocked_key_count: i32::try_from(blocked_keys).unwrap_or(i32::MAX),
         etag: row.version.to_string(),
         create_time: Some(timestamp(row.created_at)),
         update_time: Some(timestamp(row.updated_at)),

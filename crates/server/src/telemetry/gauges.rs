@@ -26,7 +26,7 @@ pub(super) struct Gauges {
     pub(super) installation_oldest_due_seconds: Gauge,
     pub(super) stalled_seconds: Gauge,
     pub(super) lease_holds: Gauge,
-    pub(super) paused_keys: Gauge,
+    pub(super) blocked_keys: Gauge,
     pub(super) backlog: Family<StateLabels, Gauge>,
     pub(super) webhooks: Family<StateLabels, Gauge>,
     pub(super) clock_jumps: Gauge,
@@ -158,9 +158,9 @@ impl Gauges {
                 &self.lease_holds,
             ),
             (
-                "paused_keys",
+                "blocked_keys",
                 "Ordering keys over all nodes that are blocked until someone retries or skips a permanently failed delivery; counted up to 10,000",
-                &self.paused_keys,
+                &self.blocked_keys,
             ),
             (
                 "clock_jumps",

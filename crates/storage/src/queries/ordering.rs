@@ -3,6 +3,7 @@
 
 use super::{audit::append_audit, changes::note_changes, dialect::lock_order, prelude::*};
 use crate::{
+    blocked::{BlockedKeys, BlockedRange, STEP, count_keys, is_paused},
     clock,
     due::Steered,
     paused::{PausedKeys, PausedRange, STEP, count_keys, is_paused},
@@ -11,13 +12,13 @@ use crate::{
     schema::{delivery_endings, pending_deliveries},
 };
 
-/// Webhooks with blocked keys, in order: about `size` at most. Reads about [`crate::PAUSED_COUNTED`] rows of each
+/// Webhooks with blocked keys, in order: about `size` at most. Reads about [`crate::BLOCKED_COUNTED`] rows of each
 /// webhook.
-pub(crate) async fn paused_webhooks(
+pub(crate) async fn webhooks_with_blocked_keys(
     conn: &mut Connection,
-    range: PausedRange,
+    range: BlockedRange,
     size: usize,
-) -> QueryResult<Vec<PausedKeys>> {
+) -> QueryResult<Vec<BlockedKeys>> {
     let (mut found, mut after) = (Vec::new(), range.after);
     loop {
         let (organization, webhook) = after;
@@ -68,7 +69,7 @@ pub(crate) async fn backlog(conn: &mut Connection, most: i64) -> QueryResult<Bac
 }
 
 /// How many keys are blocked over all webhooks, `most` at most.
-pub(crate) async fn count_paused(conn: &mut Connection, most: i64) -> QueryResult<usize> {
+pub(crate) async fn count_blocked_keys(conn: &mut Connection, most: i64) -> QueryResult<usize> {
     let paused: Vec<i64> = pending_deliveries::table
         .filter(is_paused())
         .limit(most)
@@ -78,7 +79,7 @@ pub(crate) async fn count_paused(conn: &mut Connection, most: i64) -> QueryResul
     Ok(paused.len())
 }
 
-/// How many deliveries of a key are behind its first one. A number above [`crate::PAUSED_COUNTED`] means at least that
+/// How many deliveries of a key are behind its first one. A number above [`crate::BLOCKED_COUNTED`] means at least that
 /// many.
 pub(crate) async fn count_behind(conn: &mut Connection, webhook: i64, key: &str) -> QueryResult<usize> {
     let of_key: Vec<i64> = pending_deliveries::table

@@ -7,6 +7,7 @@ use super::{
     prelude::*,
 };
 use crate::{
+    blocked::is_paused,
     deliveries::Page,
     paused::is_paused,
     records::{DeliveryFilter, DeliveryRecord},

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookwright_domain::outcome::DeliveryState;
 use hookwright_storage::{
-    Batch, DELIVERED, DeliveryFilter, FAILED, FOLLOWS, GOES_ON, NewEvent, PAUSED, PausedRange, PendingRow, Steered,
+    Batch, BlockedRange, DELIVERED, DeliveryFilter, FAILED, FOLLOWS, GOES_ON, NewEvent, PAUSED, PendingRow, Steered,
     Store,
 };
 use proptest::prelude::*;
@@ -147,32 +147,32 @@ on_both_stores! {
         assert_eq!(elsewhere, Steered::NotWaiting, "another organization's");
     }
 
-    async fn paused_keys_are_found_with_what_waits_behind_them(fixture: &mut Fixture) {
+    async fn blocked_keys_are_found_with_the_deliveries_behind_them(fixture: &mut Fixture) {
         let events = ["a", "a", "a", "b", "b", "c"].map(|key| fixture.ordered(key));
         fixture.commit_events(events.to_vec()).await;
         let store = fixture.store();
-        let all = || PausedRange::all_after((i64::MIN, i64::MIN));
-        assert_eq!(store.paused_webhooks(all(), 10).await.unwrap(), []);
+        let all = || BlockedRange::all_after((i64::MIN, i64::MIN));
+        assert_eq!(store.webhooks_with_blocked_keys(all(), 10).await.unwrap(), []);
         let pauses = Batch {
             attempts: vec![attempt(&events[0], 0, 1, GOES_ON), attempt(&events[3], 0, 1, GOES_ON)],
             pend: vec![row(&events[0], PAUSED, 1), row(&events[3], PAUSED, 1)],
             ..Batch::default()
         };
         store.commit(&pauses).await.unwrap();
-        let found = async |range: PausedRange| -> Vec<(i64, i64, usize)> {
-            let found = store.paused_webhooks(range, 10).await.unwrap();
+        let found = async |range: BlockedRange| -> Vec<(i64, i64, usize)> {
+            let found = store.webhooks_with_blocked_keys(range, 10).await.unwrap();
             found.iter().map(|keys| (keys.organization_id, keys.webhook_id, keys.keys)).collect()
         };
         let backlog = store.backlog(100).await.unwrap();
         assert_eq!((backlog.pending, backlog.retrying, backlog.following, backlog.paused), (1, 0, 3, 2));
         let both = [(ORGANIZATION, HOOK, 2)];
         assert_eq!(found(all()).await, both);
-        assert_eq!(found(PausedRange::all_after((ORGANIZATION, HOOK - 1))).await, both);
-        assert_eq!(found(PausedRange::all_after((ORGANIZATION, HOOK))).await, []);
-        assert_eq!(found(PausedRange::of(ORGANIZATION, HOOK, HOOK)).await, both);
-        assert_eq!(found(PausedRange::of(ORGANIZATION, 1, HOOK - 1)).await, []);
-        assert_eq!(found(PausedRange::of(ORGANIZATION + 1, 1, i64::MAX)).await, []);
-        assert_eq!((store.count_paused(10).await.unwrap(), store.count_paused(1).await.unwrap()), (2, 1));
+        assert_eq!(found(BlockedRange::all_after((ORGANIZATION, HOOK - 1))).await, both);
+        assert_eq!(found(BlockedRange::all_after((ORGANIZATION, HOOK))).await, []);
+        assert_eq!(found(BlockedRange::of(ORGANIZATION, HOOK, HOOK)).await, both);
+        assert_eq!(found(BlockedRange::of(ORGANIZATION, 1, HOOK - 1)).await, []);
+        assert_eq!(found(BlockedRange::of(ORGANIZATION + 1, 1, i64::MAX)).await, []);
+        assert_eq!((store.count_blocked_keys(10).await.unwrap(), store.count_blocked_keys(1).await.unwrap()), (2, 1));
         assert_eq!(store.count_behind(HOOK, "a").await.unwrap(), 2);
         assert_eq!(store.count_behind(HOOK, "b").await.unwrap(), 1);
         assert_eq!(store.count_behind(HOOK, "none").await.unwrap(), 0);

@@ -409,7 +409,7 @@ impl Filler<'_> {
 
     /// Keys of an ordered webhook, whose first delivery failed permanently and blocks the others.
     async fn paused(&self) -> anyhow::Result<()> {
-        let keys = self.scale.paused_keys;
+        let keys = self.scale.blocked_keys;
         let count = keys * (1 + FOLLOWERS);
         let begin = self.now - self.scale.pending_days * DAY_US / 2;
         let events = Span::new(begin, self.now - HOUR_US, count).events(self.past, 0..count, PAUSED_AT);

@@ -24,7 +24,7 @@ pub struct Scale {
     /// Webhooks with one pending delivery.
     pub(super) waiting: u64,
     /// Keys of an ordered webhook whose first delivery is paused.
-    pub(super) paused_keys: u64,
+    pub(super) blocked_keys: u64,
     /// Entries of the audit log.
     pub(super) audit: u64,
     /// Events with large payloads above the watermark, without an attempt.
@@ -61,7 +61,7 @@ impl Scale {
             pending_days: 1,
             unfetched: 20,
             waiting: 200,
-            paused_keys: 20,
+            blocked_keys: 20,
             audit: 5_000,
             large: 4,
             large_bytes: 5_000_000,
@@ -88,7 +88,7 @@ impl Scale {
             pending_days: 3,
             unfetched: 25_000,
             waiting: 10_000,
-            paused_keys: 1_000,
+            blocked_keys: 1_000,
             audit: 1_000_000,
             large: 40,
             large_bytes: 5_000_000,

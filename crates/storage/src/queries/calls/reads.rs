@@ -7,6 +7,7 @@ use super::super::*;
 use super::Calls;
 use crate::{
     audit::AuditFilter,
+    blocked::BlockedRange,
     changes::Positions,
     due::ReadLimits,
     operations::Discard,
@@ -204,18 +205,18 @@ pub(super) async fn of_what_waits(calls: &mut Calls<'_>) -> QueryResult<()> {
         .call("events_exist", async |conn| events_exist(conn, &ids).await)
         .await?;
     calls
-        .call("paused_webhooks", async |conn| {
-            paused_webhooks(conn, PausedRange::all_after((1, 0)), 50).await
+        .call("webhooks_with_blocked_keys", async |conn| {
+            webhooks_with_blocked_keys(conn, BlockedRange::all_after((1, 0)), 50).await
         })
         .await?;
-    let range = PausedRange::of(ORGANIZATION, 1, 9_000);
+    let range = BlockedRange::of(ORGANIZATION, 1, 9_000);
     calls
-        .call("paused_webhooks.of_organization", async |conn| {
-            paused_webhooks(conn, range, 50).await
+        .call("webhooks_with_blocked_keys.of_organization", async |conn| {
+            webhooks_with_blocked_keys(conn, range, 50).await
         })
         .await?;
     calls
-        .call("count_paused", async |conn| count_paused(conn, 1_000).await)
+        .call("count_blocked_keys", async |conn| count_blocked_keys(conn, 1_000).await)
         .await?;
     calls
         .call("count_behind", async |conn| count_behind(conn, 4, "k0").await)

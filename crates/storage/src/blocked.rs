@@ -4,21 +4,21 @@ use diesel::{dsl::sql, expression::SqlLiteral, sql_types::Bool};
 
 /// A webhook with blocked keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PausedKeys {
+pub struct BlockedKeys {
     /// Its organization.
     pub organization_id: i64,
     /// The webhook.
     pub webhook_id: i64,
-    /// How many of its keys are blocked. A number above [`PAUSED_COUNTED`] means at least that many.
+    /// How many of its keys are blocked. A number above [`BLOCKED_COUNTED`] means at least that many.
     pub keys: usize,
 }
 
 /// The limit on counting a webhook's blocked keys, and the deliveries behind one of them.
-pub const PAUSED_COUNTED: usize = 1_000;
+pub const BLOCKED_COUNTED: usize = 1_000;
 
 /// Selects webhooks with blocked keys, in order of organization and webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PausedRange {
+pub struct BlockedRange {
     /// Only those of this organization.
     pub organization: Option<i64>,
     /// Only those after this organization and webhook.
@@ -27,7 +27,7 @@ pub struct PausedRange {
     pub last: i64,
 }
 
-impl PausedRange {
+impl BlockedRange {
     /// Webhooks of an organization with ids from `first` through `last`.
     pub fn of(organization: i64, first: i64, last: i64) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl PausedRange {
 }
 
 /// How many rows of blocked keys one query reads: one more than the limit on counting a webhook's keys.
-pub(crate) const STEP: i64 = PAUSED_COUNTED as i64 + 1;
+pub(crate) const STEP: i64 = BLOCKED_COUNTED as i64 + 1;
 
 /// The condition of the partial index, with the literal [`crate::PAUSED`]: a database uses the index only for exactly
 /// this condition.
@@ -59,16 +59,16 @@ pub(crate) fn is_paused() -> SqlLiteral<Bool> {
 /// Adds the webhooks of a step of rows to the result. Returns the position after which to continue, if there may be
 /// more rows. The next step reads a webhook again if this step may not have read all its rows, unless it has already
 /// reached the limit on counting.
-pub(crate) fn count_keys(rows: &[(i64, i64)], found: &mut Vec<PausedKeys>) -> Option<(i64, i64)> {
+pub(crate) fn count_keys(rows: &[(i64, i64)], found: &mut Vec<BlockedKeys>) -> Option<(i64, i64)> {
     for of_webhook in rows.chunk_by(|one, other| one == other) {
-        found.push(PausedKeys {
+        found.push(BlockedKeys {
             organization_id: of_webhook[0].0,
             webhook_id: of_webhook[0].1,
             keys: of_webhook.len(),
         });
     }
     let last = *found.last().filter(|_| rows.len() == STEP as usize)?;
-    if last.keys > PAUSED_COUNTED {
+    if last.keys > BLOCKED_COUNTED {
         return Some((last.organization_id, last.webhook_id));
     }
     found.pop();
@@ -97,16 +97,16 @@ mod tests {
 
     #[test]
     fn a_webhook_that_a_step_ends_within_is_counted_by_the_next_one() {
-        let step = vec![(1, 7); PAUSED_COUNTED - 1];
+        let step = vec![(1, 7); BLOCKED_COUNTED - 1];
         let first = [&step[..], &[(1, 8), (1, 8)]].concat();
-        assert_eq!(found(&[&first]), (vec![(7, PAUSED_COUNTED - 1)], Some((1, 7))));
+        assert_eq!(found(&[&first]), (vec![(7, BLOCKED_COUNTED - 1)], Some((1, 7))));
         let second = [(1, 8), (1, 8), (1, 8), (2, 9)];
         assert_eq!(
             found(&[&first, &second]),
-            (vec![(7, PAUSED_COUNTED - 1), (8, 3), (9, 1)], None)
+            (vec![(7, BLOCKED_COUNTED - 1), (8, 3), (9, 1)], None)
         );
-        let many = vec![(1, 7); PAUSED_COUNTED + 1];
-        assert_eq!(found(&[&many]), (vec![(7, PAUSED_COUNTED + 1)], Some((1, 7))));
+        let many = vec![(1, 7); BLOCKED_COUNTED + 1];
+        assert_eq!(found(&[&many]), (vec![(7, BLOCKED_COUNTED + 1)], Some((1, 7))));
         assert_eq!(found(&[&[]]), (vec![], None));
     }
 }
