@@ -243,7 +243,7 @@ on_both_stores! {
             assert!(refused.message().contains(part), "{part}: {refused}");
         }
         let details = tonic_types::StatusExt::get_error_details(&refused);
-        assert_eq!(details.error_info().unwrap().reason, "ROTATION_UNDER_WAY");
+        assert_eq!(details.error_info().unwrap().reason, "ROTATION_IN_PROGRESS");
         let forced = RotateSigningSecretRequest { force: true, ..rotate };
         webhooks.rotate_signing_secret(forced).await.unwrap();
 

@@ -25,7 +25,7 @@ use crate::app::{
     error::{AppError, AppResult},
     webhooks::{
         WebhookSpec,
-        rotation::{self, NewSecret, UNDER_WAY},
+        rotation::{self, IN_PROGRESS, NewSecret},
     },
 };
 
@@ -97,7 +97,9 @@ pub(super) async fn rotate(State(console): Shared, Path(which): Which, sent: Sen
         }
         Err(error) => {
             let errors = match error {
-                AppError::Precondition { reason: UNDER_WAY, .. } => Errors::one(
+                AppError::Precondition {
+                    reason: IN_PROGRESS, ..
+                } => Errors::one(
                     "ends_older",
                     "a rotation is in progress: tick the box to end the older secret now, or complete the rotation first",
                 ),

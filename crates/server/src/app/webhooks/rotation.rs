@@ -31,7 +31,7 @@ pub struct NewSecret<'a> {
 }
 
 /// The error for a rotation that would end another one.
-pub const UNDER_WAY: &str = "ROTATION_UNDER_WAY";
+pub const IN_PROGRESS: &str = "ROTATION_IN_PROGRESS";
 
 /// The result of a rotation.
 pub struct Rotation {
@@ -75,7 +75,7 @@ impl App {
         let now = clock::now_us();
         if let Some(until) = overlap_of(&rows, now).filter(|_| !ends_older) {
             return Err(AppError::Precondition {
-                reason: UNDER_WAY,
+                reason: IN_PROGRESS,
                 subject: resource(organization, id),
                 message: format!(
                     "a rotation is in progress: the older secret signs until {}. Another rotation would end it at once, and receivers \
