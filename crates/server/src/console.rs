@@ -78,7 +78,7 @@ use axum::{
     routing::{get, post},
 };
 
-use self::{downloads::Downloads, fault::Fault, forms::Forms, limit::SignInLimits, twice::Sendings};
+use self::{downloads::Downloads, fault::Fault, forms::Forms, limit::SignInLimits, twice::RecentForms};
 use crate::{app::App, http::proxies::Proxies};
 
 /// The maximum size of a form.
@@ -113,7 +113,7 @@ pub(crate) struct Console {
     limits: SignInLimits,
     downloads: Downloads,
     forms: Forms,
-    sendings: Arc<Sendings>,
+    recent_forms: Arc<RecentForms>,
 }
 
 /// The result of handlers.
@@ -129,7 +129,7 @@ pub(crate) fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         limits: SignInLimits::default(),
         downloads: Downloads::default(),
         forms: Forms::default(),
-        sendings: Arc::default(),
+        recent_forms: Arc::default(),
     });
     let pages = Router::new()
         .route("/console/", get(overview::overview))

@@ -101,7 +101,7 @@ fn forms(receiver: &Receiver, webhook: &str, delivery: &str) -> Vec<Form> {
 }
 
 on_both_stores! {
-    async fn whatever_is_sent_twice_at_once_is_done_once(on: On) {
+    async fn any_form_sent_twice_at_once_is_done_once(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         let made = installation.webhook(&receiver, &["*"]).await;
@@ -177,7 +177,7 @@ async fn large_forms_that_do_not_arrive_keep_no_small_ones_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_same_is_done() {
+async fn a_different_form_is_done() {
     let mut installation = Installation::start(On::Sqlite).await;
     let made = installation.webhook(&Receiver::start().await, &["*"]).await;
     let token = installation.server.token().unwrap();
@@ -208,7 +208,7 @@ async fn what_is_not_the_same_is_done() {
 }
 
 #[tokio::test]
-async fn what_was_not_accepted_is_looked_at_again() {
+async fn a_form_that_was_not_accepted_is_checked_again() {
     let mut installation = Installation::start(On::Sqlite).await;
     let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
     let form = Form::new(

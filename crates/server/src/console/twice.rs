@@ -54,20 +54,20 @@ type Redirects = future::Cache<Key, Redirect>;
 
 /// The recent forms, by visitor.
 #[derive(Clone)]
-pub(super) struct Sendings {
+pub(super) struct RecentForms {
     visitors: sync::Cache<Actor, Redirects>,
     /// The redirects of visitors with a form in progress, and the number of these forms.
     busy: Arc<Mutex<HashMap<Actor, (usize, Redirects)>>>,
     kept: Duration,
 }
 
-impl Default for Sendings {
+impl Default for RecentForms {
     fn default() -> Self {
         Self::keeping(KEPT)
     }
 }
 
-impl Sendings {
+impl RecentForms {
     fn keeping(kept: Duration) -> Self {
         let visitors = sync::Cache::builder()
             .max_capacity(VISITORS_MAX)
@@ -81,14 +81,14 @@ impl Sendings {
     }
 
     /// Begins a form of this visitor.
-    fn begin(&self, actor: Actor) -> Sending {
+    fn begin(&self, actor: Actor) -> FormRun {
         let mut busy = self.busy.lock();
         let (forms, redirects) = busy.entry(actor).or_insert_with(|| (0, self.of(actor)));
         *forms += 1;
-        Sending {
+        FormRun {
             redirects: redirects.clone(),
             actor,
-            sendings: self.clone(),
+            recent_forms: self.clone(),
         }
     }
 
@@ -116,15 +116,15 @@ impl Sendings {
 }
 
 /// A form in progress. Its visitor is not forgotten before it is dropped.
-struct Sending {
+struct FormRun {
     redirects: Redirects,
     actor: Actor,
-    sendings: Sendings,
+    recent_forms: RecentForms,
 }
 
-impl Drop for Sending {
+impl Drop for FormRun {
     fn drop(&mut self) {
-        self.sendings.end(self.actor);
+        self.recent_forms.end(self.actor);
     }
 }
 
@@ -208,8 +208,8 @@ pub(super) async fn once(State(console): State<Arc<Console>>, request: Request, 
     let Some(key) = key else {
         return to_the_end(&console, form, next.run(request)).await;
     };
-    let sending = console.sendings.begin(session.caller.actor());
-    let doing = Box::pin(async move { done_once(&sending.redirects, key, next.run(request)).await });
+    let run = console.recent_forms.begin(session.caller.actor());
+    let doing = Box::pin(async move { done_once(&run.redirects, key, next.run(request)).await });
     to_the_end(&console, form, doing).await
 }
 
@@ -281,8 +281,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_again_is_led_where_the_first_was() {
-        let redirects = Sendings::default().of(actor(1));
+    async fn a_repeated_form_gets_the_redirect_of_the_first() {
+        let redirects = RecentForms::default().of(actor(1));
         let (begun, go_on, done) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
         let work = || async {
             done.fetch_add(1, Ordering::Relaxed);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_once_is_led_to_for_as_long_as_it_is_shown() {
+    fn a_secret_shown_once_is_in_repeated_redirects_while_browsers_keep_it() {
         let begun = Instant::now();
         let mut shows = leads("/there");
         let cookie = "hookwright-once=sealed".parse().unwrap();
@@ -322,8 +322,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_led_nowhere_is_free_for_who_waits() {
-        let redirects = Sendings::default().of(actor(1));
+    async fn after_a_form_without_a_redirect_a_waiting_repetition_runs() {
+        let redirects = RecentForms::default().of(actor(1));
         let (begun, go_on) = (Notify::new(), Notify::new());
         let fails = async {
             begun.notify_one();
@@ -341,10 +341,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_many_forms_forgets_their_own_that_are_done() {
+    async fn many_forms_of_a_visitor_evict_only_their_own_finished_ones() {
         const MANY: usize = (VISITOR_BYTES_MAX / REDIRECT_BYTES as u64) as usize;
-        let sendings = Sendings::default();
-        let (own, other) = (sendings.of(actor(1)), sendings.of(actor(2)));
+        let recent_forms = RecentForms::default();
+        let (own, other) = (recent_forms.of(actor(1)), recent_forms.of(actor(2)));
         submit(&other, 0, "/other").await;
         let (begun, go_on) = (Notify::new(), Notify::new());
         let slow = async {
@@ -359,7 +359,7 @@ mod tests {
             }
             own.run_pending_tasks().await;
             assert_eq!(own.entry_count(), MANY as u64);
-            assert!(!submit(&sendings.of(actor(2)), 0, "/there").await.0);
+            assert!(!submit(&recent_forms.of(actor(2)), 0, "/there").await.0);
             assert!(!submit(&own, 2 + MANY, "/there").await.0);
             assert!(submit(&own, 2, "/there").await.0, "the oldest is forgotten");
             let again = submit(&own, 1, "/there");
@@ -374,9 +374,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_remembered_is_bounded_in_bytes_and_visitors() {
-        let sendings = Sendings::default();
-        let redirects = sendings.of(actor(1));
+    async fn the_record_is_bounded_in_bytes_and_visitors() {
+        let recent_forms = RecentForms::default();
+        let redirects = recent_forms.of(actor(1));
         for at in 0..100 {
             let large = "x".repeat(4_000).parse().unwrap();
             let work = async {
@@ -394,46 +394,46 @@ mod tests {
             redirects.entry_count()
         );
         for id in 0..2 * i64::try_from(VISITORS_MAX).unwrap() {
-            sendings.of(actor(id));
+            recent_forms.of(actor(id));
         }
-        sendings.visitors.run_pending_tasks();
-        assert_eq!(sendings.visitors.entry_count(), VISITORS_MAX);
+        recent_forms.visitors.run_pending_tasks();
+        assert_eq!(recent_forms.visitors.entry_count(), VISITORS_MAX);
     }
 
     #[tokio::test]
     async fn a_visitor_with_a_form_in_progress_is_not_forgotten() {
-        let sendings = Sendings::default();
+        let recent_forms = RecentForms::default();
         let (begun, go_on) = (Notify::new(), Notify::new());
         let first = async {
-            let sending = sendings.begin(actor(0));
+            let run = recent_forms.begin(actor(0));
             let slow = async {
                 begun.notify_one();
                 go_on.notified().await;
                 leads("/slow")
             };
-            done_once(&sending.redirects, number(1), slow).await
+            done_once(&run.redirects, number(1), slow).await
         };
         let meanwhile = async {
             begun.notified().await;
             for id in 1..2 * i64::try_from(VISITORS_MAX).unwrap() {
-                sendings.begin(actor(id));
+                recent_forms.begin(actor(id));
             }
-            while sendings.visitors.contains_key(&actor(0)) {
-                sendings.visitors.run_pending_tasks();
+            while recent_forms.visitors.contains_key(&actor(0)) {
+                recent_forms.visitors.run_pending_tasks();
                 tokio::task::yield_now().await;
             }
-            let sending = sendings.begin(actor(0));
-            let again = submit(&sending.redirects, 1, "/there");
+            let run = recent_forms.begin(actor(0));
+            let again = submit(&run.redirects, 1, "/there");
             tokio::join!(again, async { go_on.notify_one() }).0
         };
         let (_, again) = tokio::join!(first, meanwhile);
         assert_eq!(again, (false, Some("/slow".to_owned())));
-        assert!(sendings.visitors.contains_key(&actor(0)), "its redirect is kept");
-        assert!(sendings.busy.lock().is_empty(), "nothing is in progress");
+        assert!(recent_forms.visitors.contains_key(&actor(0)), "its redirect is kept");
+        assert!(recent_forms.busy.lock().is_empty(), "nothing is in progress");
     }
 
     #[tokio::test]
-    async fn what_is_done_is_forgotten_with_its_time_and_what_is_in_progress_is_not() {
+    async fn finished_forms_expire_and_forms_in_progress_do_not() {
         let redirects = RecentForms::keeping(Duration::from_millis(1)).of(actor(1));
         let (begun, go_on) = (Notify::new(), Notify::new());
         let slow = async {
