@@ -19,7 +19,7 @@ mod leased;
 pub mod nodes;
 pub mod operations;
 pub mod organizations;
-pub(crate) mod places;
+pub(crate) mod permits;
 pub mod portal;
 pub mod problems;
 pub mod pull;
@@ -102,7 +102,7 @@ pub struct App {
     operations_begun: Notify,
     operation_metrics: OperationMetrics,
     /// Permits for watchers.
-    watchers: places::Places,
+    watchers: permits::Permits,
     ended_sessions: sessions::Ended,
     ended_portal_sessions: sessions::Ended,
     /// True when the server is stopping: waiting calls end.
@@ -181,7 +181,7 @@ impl App {
             replays_begun: Notify::new(),
             operations_begun: Notify::new(),
             operation_metrics: parts.operations,
-            watchers: watch::places(),
+            watchers: watch::permits(),
             ended_sessions,
             ended_portal_sessions: sessions::Ended::default(),
             stopping: parts.stopping,

@@ -65,8 +65,8 @@ impl Descriptors {
     fn of(limit: Limit, options: &Options) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let wanted = Listeners {
-            grpc: grpc::limits(options).places.total(),
-            http: listener::Limits::http().places.total(),
+            grpc: grpc::limits(options).connections.total(),
+            http: listener::Limits::http().connections.total(),
         };
         let budget = Budget::new(limit.reached, cores + RUNTIMES, wanted)?;
         Ok(Self {

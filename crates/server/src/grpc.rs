@@ -53,7 +53,7 @@ use tonic::{
 use self::guard::Admission;
 use crate::{
     app::{App, access::Caller, error::AppError},
-    listener::{self, Http2, pulse::Patience, slots::Places},
+    listener::{self, Http2, pulse::Patience, slots::ConnectionLimits},
     options::Options,
 };
 
@@ -156,7 +156,7 @@ pub(crate) async fn routes(app: Arc<App>) -> anyhow::Result<Routes> {
 /// The limits on connections of the gRPC listener.
 pub(crate) fn limits(options: &Options) -> listener::Limits {
     listener::Limits {
-        places: Places {
+        connections: ConnectionLimits {
             all: options.grpc_connections_max,
             of_address: options.grpc_connections_per_address_max,
             reserved: 64,

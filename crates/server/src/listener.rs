@@ -1,7 +1,7 @@
 //! The listeners' connections: TLS, HTTP, and limits on the resources of a peer. The gRPC and the HTTP listener share this
 //! module, each with its own [`Limits`].
 //!
-//! - Connections are limited in total and per address, within the budget of file descriptors. When all places are taken, an idle connection is closed ([`slots`]),
+//! - Connections are limited in total and per address, within the budget of file descriptors. When all slots are taken, an idle connection is closed ([`slots`]),
 //!   so that a health probe gets in however many connections are silent.
 //! - A connection is closed when no request arrives within a timeout: it is silent, its TLS handshake or request head is
 //!   incomplete, or it opens no HTTP/2 stream. Pings do not count.
@@ -44,8 +44,8 @@ use tower::ServiceExt as _;
 
 use self::{
     meters::{Cause, Meters},
-    pulse::{Overdue, Patience, Question, Standing, Ticket},
-    slots::{Places, Refusal, Slot, Slots},
+    pulse::{Overdue, Patience, Question, Ticket, Trust},
+    slots::{ConnectionLimits, Refusal, Slot, Slots},
 };
 use crate::http::proxies::Proxies;
 
@@ -66,8 +66,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Their maximum number.
-    pub(crate) places: Places,
-    /// Whether this machine is trusted: it is exempt from the limit per address, and has reserved places.
+    pub(crate) connections: ConnectionLimits,
+    /// Whether this machine is trusted: it is exempt from the limit per address, and has reserved slots.
     pub(crate) trusts_this_machine: bool,
     /// Idle timeouts.
     pub(crate) patience: Patience,
@@ -99,8 +99,11 @@ pub(crate) struct Http2 {
 impl Limits {
     /// The same, for at most this many connections.
     pub(crate) fn within(self, connections: usize) -> Self {
-        let places = self.places.within(connections);
-        Self { places, ..self }
+        let limits = self.connections.within(connections);
+        Self {
+            connections: limits,
+            ..self
+        }
     }
 
     /// The limits of the HTTP listener.
@@ -108,7 +111,7 @@ impl Limits {
         // Longer than proxies keep idle connections, so that the proxies close them.
         let idle = Duration::from_secs(90);
         Self {
-            places: Places {
+            connections: ConnectionLimits {
                 all: 2_000,
                 of_address: 256,
                 reserved: 64,
@@ -143,7 +146,7 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// Answers the requests of a listener.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
     /// The trust of a request before [`Answers::answer`] admits it.
-    const BEGINS_AS: Standing;
+    const BEGINS_AS: Trust;
 
     /// Answers one.
     fn answer(
@@ -155,7 +158,7 @@ pub(crate) trait Answers: Clone + Send + Sync + 'static {
 }
 
 impl Answers for Router {
-    const BEGINS_AS: Standing = Standing::Admitted;
+    const BEGINS_AS: Trust = Trust::Admitted;
 
     fn answer(
         &self,
@@ -203,7 +206,7 @@ impl Listener {
     }
 
     async fn accept(&self, answers: impl Answers, stopping: watch::Receiver<()>) -> Infallible {
-        let slots = Arc::new(Slots::new(self.limits.places));
+        let slots = Arc::new(Slots::new(self.limits.connections));
         let builder = Arc::new(builder(self.limits));
         loop {
             slots.settle().await;

@@ -15,7 +15,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
-    places::{Full, Place, Places},
+    permits::{Full, Permit, Permits},
 };
 
 /// Maximum number of watchers per server.
@@ -39,7 +39,7 @@ pub struct DeliveryWatch {
     positions: Positions,
     changes: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
-    _place: Place,
+    _permit: Permit,
 }
 
 /// One result of a watch.
@@ -63,7 +63,7 @@ impl App {
         resume_token: &str,
     ) -> AppResult<DeliveryWatch> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let place = self.watchers.take(row.id).map_err(no_place)?;
+        let permit = self.watchers.take(row.id).map_err(no_permit)?;
         // Before the positions, so that no change in between is missed.
         let changes = self.engine.changes();
         let positions = if resume_token.is_empty() {
@@ -78,17 +78,17 @@ impl App {
             positions,
             changes,
             stopping: self.stopping.clone(),
-            _place: place,
+            _permit: permit,
         })
     }
 }
 
 /// The watchers' positions.
-pub(super) fn places() -> Places {
-    Places::new(ALL_MAX, ORGANIZATION_MAX)
+pub(super) fn permits() -> Permits {
+    Permits::new(ALL_MAX, ORGANIZATION_MAX)
 }
 
-fn no_place(full: Full) -> AppError {
+fn no_permit(full: Full) -> AppError {
     let message = match full {
         Full::All => format!("{ALL_MAX} streams watch deliveries on this server, which is the limit; end some"),
         Full::Share => format!(

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use crate::{
     app::{
         error::AppError,
-        places::{Place, Places},
+        permits::{Permit, Permits},
     },
     listener::pulse::UntilSent,
 };
@@ -21,14 +21,14 @@ const ORGANIZATION_MAX: usize = 4;
 const ALL_MAX: usize = 32;
 
 /// Downloads in progress.
-pub(super) struct Downloads(Places);
+pub(super) struct Downloads(Permits);
 
 /// A permit for one, until it is dropped.
-pub(super) struct Download(Place);
+pub(super) struct Download(Permit);
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self(Places::new(ALL_MAX, ORGANIZATION_MAX))
+        Self(Permits::new(ALL_MAX, ORGANIZATION_MAX))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     app::{
         access::Actor,
         error::AppError,
-        places::{Full, Place, Places},
+        permits::{Full, Permit, Permits},
         sessions::Session,
     },
     listener::{Peer, slots::network},
@@ -31,25 +31,25 @@ const STRANGERS_MAX: (usize, usize) = (2_048, 64);
 
 /// Forms in progress.
 pub(super) struct Forms {
-    small: Places,
-    large: Places,
-    strangers: Places,
+    small: Permits,
+    large: Permits,
+    strangers: Permits,
 }
 
 /// A permit for one, until it is dropped.
 pub(super) struct Form {
-    _place: Place,
+    _permit: Permit,
     /// Maximum bytes to read.
     pub(super) bytes_max: usize,
 }
 
 impl Default for Forms {
     fn default() -> Self {
-        let places = |(all, share)| Places::new(all, share);
+        let permits = |(all, share)| Permits::new(all, share);
         Self {
-            small: places(SMALL_MAX),
-            large: places(LARGE_MAX),
-            strangers: places(STRANGERS_MAX),
+            small: permits(SMALL_MAX),
+            large: permits(LARGE_MAX),
+            strangers: permits(STRANGERS_MAX),
         }
     }
 }
@@ -58,12 +58,12 @@ impl Forms {
     /// Takes a permit for a form of this size, before it is read.
     fn begin(&self, actor: Actor, bytes: Option<u64>) -> Result<Form, Fault> {
         let is_small = bytes.is_some_and(|bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes <= SMALL_BYTES_MAX));
-        let (places, bytes_max) = if is_small {
+        let (permits, bytes_max) = if is_small {
             (&self.small, SMALL_BYTES_MAX)
         } else {
             (&self.large, FORM_BYTES_MAX)
         };
-        take(places, &actor, bytes_max)
+        take(permits, &actor, bytes_max)
     }
 
     /// Takes a permit for a form before signing in.
@@ -72,10 +72,10 @@ impl Forms {
     }
 }
 
-fn take(places: &Places, whose: &impl Hash, bytes_max: usize) -> Result<Form, Fault> {
+fn take(permits: &Permits, whose: &impl Hash, bytes_max: usize) -> Result<Form, Fault> {
     let mut hasher = DefaultHasher::new();
     whose.hash(&mut hasher);
-    let place = places.take(hasher.finish().cast_signed()).map_err(|full| match full {
+    let permit = permits.take(hasher.finish().cast_signed()).map_err(|full| match full {
         Full::All => AppError::Unavailable("too many forms are being submitted, so nothing was changed; try again".to_owned()),
         Full::Share => AppError::Exhausted {
             subject: "forms".to_owned(),
@@ -85,7 +85,7 @@ fn take(places: &Places, whose: &impl Hash, bytes_max: usize) -> Result<Form, Fa
         },
     })?;
     Ok(Form {
-        _place: place,
+        _permit: permit,
         bytes_max,
     })
 }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(held.len(), LARGE_MAX.0);
         assert!(
             forms.begin(token, Some(100)).is_ok(),
-            "small forms have places of their own"
+            "small forms have permits of their own"
         );
         held.pop();
         assert!(forms.begin(token, large).is_ok());

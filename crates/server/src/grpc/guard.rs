@@ -31,7 +31,7 @@ use crate::{
     app::{App, access::Caller, error::AppError},
     listener::{
         Answers, Peer,
-        pulse::{Question, Standing, Ticket, UntilSent},
+        pulse::{Question, Ticket, Trust, UntilSent},
     },
 };
 
@@ -172,7 +172,7 @@ struct Place {
 }
 
 impl Answers for Guard {
-    const BEGINS_AS: Standing = Standing::Stranger;
+    const BEGINS_AS: Trust = Trust::Stranger;
 
     async fn answer(&self, request: Request<Question>, _peer: Peer, ticket: Ticket) -> Response<Body> {
         let call = self.shared.calls.begin(request.uri().path());

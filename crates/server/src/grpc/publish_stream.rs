@@ -61,30 +61,30 @@ async fn pump(
         Ok::<_, Status>(request)
     });
     let mut groups = settled.ready_chunks(GROUP_MAX);
-    let mut under_way = FuturesOrdered::new();
+    let mut publishing = FuturesOrdered::new();
     let mut open = true;
     let mut denied = pin!(app.until_denied(caller));
     let mut end = Ok(());
-    while open || !under_way.is_empty() {
+    while open || !publishing.is_empty() {
         tokio::select! {
             biased;
             error = &mut denied, if open => {
                 open = false;
                 end = Err(error.into());
             }
-            Some(response) = under_way.next(), if !under_way.is_empty() => {
+            Some(response) = publishing.next(), if !publishing.is_empty() => {
                 if acks.send(Ok(response)).await.is_err() {
                     // The client is gone. Accepted events are still published.
                     return Ok(());
                 }
             }
-            group = groups.next(), if open && under_way.len() < WINDOW => match group {
+            group = groups.next(), if open && publishing.len() < WINDOW => match group {
                 None => open = false,
                 Some(group) => {
                     let group: Vec<PublishStreamRequest> = group.into_iter().collect::<Result<_, Status>>()?;
                     let bytes = in_flight.take_out(group.len());
                     let publish = publish_group(Arc::clone(app), caller.clone(), origin.clone(), group);
-                    under_way.push_back(publish.inspect(move |_| drop(bytes)));
+                    publishing.push_back(publish.inspect(move |_| drop(bytes)));
                 }
             },
         }

@@ -11,7 +11,7 @@ use prometheus_client::{
 pub(super) enum Cause {
     /// Its address has reached its limit.
     Address,
-    /// All places are taken.
+    /// All slots are taken.
     Total,
     /// The system could not accept it.
     System,

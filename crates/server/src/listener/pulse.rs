@@ -1,7 +1,7 @@
 //! Tracks the requests in flight on one connection, and whether we or the peer are responsible for the current wait.
 //!
 //! - The connection's task learns here when a timeout of [`Patience`] has expired: idle, or stalled.
-//! - [`super::slots`] selects the connection to evict here when all places are taken.
+//! - [`super::slots`] selects the connection to evict here when all slots are taken.
 //! - A listener that authenticates requests reports the outcome with the request's [`Ticket`]. A connection without an
 //!   admitted request is evicted first, and an admitted stream may stay silent.
 
@@ -59,7 +59,7 @@ pub(super) struct Pulse {
 
 struct State {
     /// The requests in flight, by number.
-    under_way: HashMap<u64, UnderWay>,
+    in_flight: HashMap<u64, InFlight>,
     begun: u64,
     /// When the last one ended, or the connection began.
     rests_since: Instant,
@@ -69,7 +69,7 @@ struct State {
 
 /// The trust of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Trust {
     /// Not authenticated: its connection may be evicted while it is in flight.
     Stranger,
     /// Admitted.
@@ -79,23 +79,23 @@ pub(crate) enum Standing {
 }
 
 /// A request in flight.
-struct UnderWay {
+struct InFlight {
     begun: Instant,
-    standing: Standing,
+    trust: Trust,
     /// Whether there is an answer.
     is_answered: bool,
     /// Since when it waits for the peer: to send the rest of the request, or to read more of the answer.
     waits_since: Option<Instant>,
 }
 
-impl UnderWay {
+impl InFlight {
     /// Since when the peer is responsible for the wait. For a request this begins at its start: an occasional byte changes
     /// nothing.
-    fn held_up_since(&self) -> Option<Instant> {
-        match self.standing {
-            Standing::Stranger => return Some(self.begun),
-            Standing::Admitted => {}
-            Standing::Stream => return None,
+    fn peer_waited_for_since(&self) -> Option<Instant> {
+        match self.trust {
+            Trust::Stranger => return Some(self.begun),
+            Trust::Admitted => {}
+            Trust::Stream => return None,
         }
         let since = self.waits_since?;
         Some(if self.is_answered { since } else { self.begun })
@@ -105,7 +105,7 @@ impl UnderWay {
 impl Default for State {
     fn default() -> Self {
         Self {
-            under_way: HashMap::new(),
+            in_flight: HashMap::new(),
             begun: 0,
             rests_since: Instant::now(),
             is_known: false,
@@ -115,18 +115,18 @@ impl Default for State {
 
 impl Pulse {
     /// Records a new request.
-    pub(super) fn begin(self: &Arc<Self>, standing: Standing) -> Exchange {
+    pub(super) fn begin(self: &Arc<Self>, trust: Trust) -> Exchange {
         let mut state = self.state.lock();
-        state.is_known |= standing != Standing::Stranger;
+        state.is_known |= trust != Trust::Stranger;
         let number = state.begun;
         state.begun += 1;
-        let under_way = UnderWay {
+        let in_flight = InFlight {
             begun: Instant::now(),
-            standing,
+            trust,
             is_answered: false,
             waits_since: None,
         };
-        state.under_way.insert(number, under_way);
+        state.in_flight.insert(number, in_flight);
         Exchange {
             pulse: Arc::clone(self),
             number,
@@ -141,26 +141,26 @@ impl Pulse {
     /// Whether an admitted stream is in flight.
     pub(super) fn serves_streams(&self) -> bool {
         let state = self.state.lock();
-        let mut under_way = state.under_way.values();
-        under_way.any(|under_way| under_way.standing == Standing::Stream)
+        let mut in_flight = state.in_flight.values();
+        in_flight.any(|in_flight| in_flight.trust == Trust::Stream)
     }
 
     /// Since when we have nothing to do: no request is in flight, or all wait for the peer.
     pub(super) fn rests_since(&self) -> Option<Instant> {
         let state = self.state.lock();
         let mut since = None;
-        for under_way in state.under_way.values() {
-            since = since.max(Some(under_way.held_up_since()?));
+        for in_flight in state.in_flight.values() {
+            since = since.max(Some(in_flight.peer_waited_for_since()?));
         }
         Some(since.unwrap_or(state.rests_since))
     }
 
-    /// Notifies the connection's task that its place is needed.
+    /// Notifies the connection's task that its slot is needed.
     pub(super) fn evict(&self) {
         self.evicted.notify_one();
     }
 
-    /// Waits until the connection's place is needed.
+    /// Waits until the connection's slot is needed.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -183,7 +183,7 @@ impl Pulse {
     /// The next timeout, and its remaining time.
     fn waits_for(&self, patience: Patience) -> Option<(Overdue, Duration)> {
         let state = self.state.lock();
-        if state.under_way.is_empty() {
+        if state.in_flight.is_empty() {
             let limit = match (state.begun, state.is_known) {
                 (0, _) => patience.head,
                 (_, true) => patience.idle,
@@ -191,8 +191,8 @@ impl Pulse {
             };
             return Some((Overdue::Idle, limit.saturating_sub(state.rests_since.elapsed())));
         }
-        let bounded = state.under_way.values();
-        let bounded = bounded.filter(|request| request.standing != Standing::Stream);
+        let bounded = state.in_flight.values();
+        let bounded = bounded.filter(|request| request.trust != Trust::Stream);
         let since = bounded.filter_map(|request| request.waits_since).min()?;
         Some((Overdue::Stalled, patience.progress.saturating_sub(since.elapsed())))
     }
@@ -215,12 +215,8 @@ impl Ticket {
     pub(crate) fn admit(self, is_stream: bool) {
         let mut state = self.pulse.state.lock();
         state.is_known = true;
-        if let Some(under_way) = state.under_way.get_mut(&self.number) {
-            under_way.standing = if is_stream {
-                Standing::Stream
-            } else {
-                Standing::Admitted
-            };
+        if let Some(in_flight) = state.in_flight.get_mut(&self.number) {
+            in_flight.trust = if is_stream { Trust::Stream } else { Trust::Admitted };
         }
     }
 }
@@ -235,9 +231,9 @@ impl Exchange {
     }
 
     fn note(&self, waits_since: Option<Instant>) {
-        if let Some(under_way) = self.pulse.state.lock().under_way.get_mut(&self.number) {
-            under_way.is_answered = true;
-            under_way.waits_since = waits_since;
+        if let Some(in_flight) = self.pulse.state.lock().in_flight.get_mut(&self.number) {
+            in_flight.is_answered = true;
+            in_flight.waits_since = waits_since;
         }
     }
 }
@@ -245,8 +241,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.pulse.state.lock();
-        state.under_way.remove(&self.number);
-        if state.under_way.is_empty() {
+        state.in_flight.remove(&self.number);
+        if state.in_flight.is_empty() {
             state.rests_since = Instant::now();
         }
     }
@@ -257,9 +253,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_that_nobody_admitted_keeps_no_place_and_an_admitted_stream_does() {
+    fn a_request_that_nobody_admitted_keeps_no_slot_and_an_admitted_stream_does() {
         let pulse = Arc::new(Pulse::default());
-        let call = pulse.begin(Standing::Stranger);
+        let call = pulse.begin(Trust::Stranger);
         assert!(pulse.rests_since().is_some() && !pulse.is_known());
         call.ticket().admit(true);
         assert_eq!(pulse.rests_since(), None, "the stream is in use");

@@ -1,4 +1,4 @@
-//! Limits connections in total and per address. When all places are taken, the longest-idle connection is closed. A
+//! Limits connections in total and per address. When all slots are taken, the longest-idle connection is closed. A
 //! connection also counts as idle while it waits for the rest of a request or for its peer to read an answer. Connections
 //! without an admitted request are closed first.
 //!
@@ -21,22 +21,22 @@ const CLOSING_MAX: usize = 8;
 
 /// The limits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionLimits {
     /// In total.
     pub(crate) all: usize,
     /// Per address. Trusted proxies represent many clients, and this machine its operator: both are exempt.
     pub(crate) of_address: usize,
-    /// Additional places for trusted proxies and this machine.
+    /// Additional slots for trusted proxies and this machine.
     pub(crate) reserved: usize,
 }
 
-impl Places {
+impl ConnectionLimits {
     /// The most connections that are open at the same time.
     pub(crate) fn total(self) -> usize {
         self.all + self.reserved
     }
 
-    /// The limits if at most this many connections may be open at the same time. One address then gets half of the places
+    /// The limits if at most this many connections may be open at the same time. One address then gets half of them
     /// at most.
     pub(crate) fn within(self, total: usize) -> Self {
         if self.total() <= total {
@@ -52,7 +52,7 @@ impl Places {
     }
 }
 
-/// Why a connection gets no place.
+/// Why a connection gets no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Its address has reached its limit.
@@ -63,7 +63,7 @@ pub(super) enum Refusal {
 
 /// See the module.
 pub(super) struct Slots {
-    places: Places,
+    limits: ConnectionLimits,
     held: Mutex<Held>,
     closed: Notify,
 }
@@ -76,7 +76,7 @@ struct Held {
     closing: usize,
 }
 
-/// A connection's place, until it is dropped.
+/// A connection's slot, until it is dropped.
 pub(super) struct Slot {
     slots: Arc<Slots>,
     number: u64,
@@ -84,26 +84,26 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(places: Places) -> Self {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
         Self {
-            places,
+            limits,
             held: Mutex::default(),
             closed: Notify::new(),
         }
     }
 
-    /// Takes a place for a connection from an address.
+    /// Takes a slot for a connection from an address.
     ///
     /// # Errors
     /// When all are taken and in use.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, is_trusted: bool) -> Result<Slot, Refusal> {
         let address = network(address);
         let mut held = self.held.lock();
-        if !is_trusted && held.of(address) >= self.places.of_address && !held.evict(Some(address)) {
+        if !is_trusted && held.of(address) >= self.limits.of_address && !held.evict(Some(address)) {
             return Err(Refusal::Address);
         }
-        let reserved = if is_trusted { self.places.reserved } else { 0 };
-        if held.slots.len() >= self.places.all && !held.evict(None) && held.slots.len() >= self.places.all + reserved {
+        let reserved = if is_trusted { self.limits.reserved } else { 0 };
+        if held.slots.len() >= self.limits.all && !held.evict(None) && held.slots.len() >= self.limits.all + reserved {
             return Err(Refusal::Total);
         }
         let (number, pulse) = (held.given, Arc::new(Pulse::default()));
@@ -155,7 +155,7 @@ impl Slot {
         &self.pulse
     }
 
-    /// Increments from one place to the next.
+    /// Increments from one slot to the next.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -184,10 +184,10 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::listener::pulse::Standing;
+    use crate::listener::pulse::Trust;
 
     fn slots(all: usize, of_address: usize, reserved: usize) -> Arc<Slots> {
-        Arc::new(Slots::new(Places {
+        Arc::new(Slots::new(ConnectionLimits {
             all,
             of_address,
             reserved,
@@ -205,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn who_does_nothing_for_longest_makes_room() {
+    fn the_longest_idle_connection_is_evicted() {
         let slots = slots(2, 2, 0);
         let take = |text: &str| slots.take(address(text), false).unwrap();
         let first = take("192.0.2.1");
-        let under_way = first.pulse().begin(Standing::Admitted);
+        let in_flight = first.pulse().begin(Trust::Admitted);
         let second = take("192.0.2.2");
         let third = take("192.0.2.3");
         assert_eq!(
@@ -219,28 +219,28 @@ mod tests {
         );
         assert!(second.pulse().evicted().now_or_never().is_some());
         assert!(third.pulse().evicted().now_or_never().is_none());
-        drop((second, under_way));
+        drop((second, in_flight));
         assert_eq!(numbers(&slots), [first.number, third.number]);
         drop((first, third));
         assert!(numbers(&slots).is_empty(), "what ends leaves nothing behind");
     }
 
     #[test]
-    fn who_uses_a_place_keeps_it_and_an_address_has_its_share() {
+    fn a_connection_in_use_keeps_its_slot_and_an_address_has_its_share() {
         let slots = slots(3, 2, 1);
         let take = |text: &str, is_trusted| slots.take(address(text), is_trusted);
-        let busy = |slot: &Slot| slot.pulse().begin(Standing::Admitted);
+        let busy = |slot: &Slot| slot.pulse().begin(Trust::Admitted);
         let first = take("2001:db8::1", false).unwrap();
         let second = take("2001:db8::2", false).unwrap();
-        let mut under_way = vec![busy(&first), busy(&second)];
+        let mut in_flight = vec![busy(&first), busy(&second)];
         assert!(take("2001:db8::3", false).is_err(), "its network has two already");
         let other = take("192.0.2.1", false).unwrap();
-        under_way.push(busy(&other));
+        in_flight.push(busy(&other));
         assert!(take("192.0.2.2", false).is_err(), "all are in use");
         let reserved = take("127.0.0.1", true).unwrap();
-        under_way.push(busy(&reserved));
+        in_flight.push(busy(&reserved));
         assert!(take("127.0.0.1", true).is_err(), "the reserved one is too");
-        drop((under_way.pop(), reserved, under_way.remove(1)));
+        drop((in_flight.pop(), reserved, in_flight.remove(1)));
         assert!(
             take("2001:db8::3", false).is_ok(),
             "one of its own connections is evicted"
@@ -262,16 +262,16 @@ mod tests {
     }
 
     #[test]
-    fn x02_places_fit_the_budget_of_descriptors() {
-        let places = Places {
+    fn x02_connection_limits_fit_the_budget_of_descriptors() {
+        let limits = ConnectionLimits {
             all: 2_000,
             of_address: 256,
             reserved: 64,
         };
-        let few = places.within(53);
+        let few = limits.within(53);
         assert_eq!((few.all, few.of_address, few.reserved), (40, 20, 13));
-        assert_eq!(places.within(2_064).total(), 2_064);
-        let least = places.within(1);
+        assert_eq!(limits.within(2_064).total(), 2_064);
+        let least = limits.within(1);
         assert_eq!((least.all, least.of_address, least.reserved), (1, 1, 0));
     }
 
@@ -280,10 +280,10 @@ mod tests {
         let slots = slots(2, 2, 0);
         let take = |text: &str| slots.take(address(text), false).unwrap();
         let caller = take("192.0.2.1");
-        drop(caller.pulse().begin(Standing::Admitted));
+        drop(caller.pulse().begin(Trust::Admitted));
         for stranger in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
             let stranger = take(stranger);
-            let _refused = stranger.pulse().begin(Standing::Stranger);
+            let _refused = stranger.pulse().begin(Trust::Stranger);
             assert_eq!(numbers(&slots), [caller.number, stranger.number]);
             let next = take("192.0.2.5");
             assert_eq!(numbers(&slots), [caller.number, next.number], "the stranger was closed");

@@ -34,7 +34,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
 /// No timeout; each test shortens its own.
 fn patient() -> Limits {
     Limits {
-        places: Places {
+        connections: ConnectionLimits {
             all: 100,
             of_address: 100,
             reserved: 0,
@@ -163,7 +163,7 @@ fn request(path: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn g05_who_asks_nothing_is_left() {
+async fn g05_a_connection_without_a_request_is_closed() {
     let mut limits = patient();
     (limits.patience.head, limits.farewell) = (SHORT, SHORT);
     let served = Served::start(limits).await;
@@ -176,7 +176,7 @@ async fn g05_who_asks_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn g05_who_asks_nothing_more_is_left() {
+async fn g05_a_connection_without_a_further_request_is_closed() {
     let mut limits = patient();
     (limits.patience.idle, limits.farewell) = (SHORT, SHORT);
     let served = Served::start(limits).await;
@@ -190,7 +190,7 @@ async fn g05_who_asks_nothing_more_is_left() {
 #[tokio::test]
 async fn g05_health_is_told_while_others_hold_connections_for_nothing() {
     let mut limits = patient();
-    limits.places.all = 4;
+    limits.connections.all = 4;
     let served = Served::start(limits).await;
     let mut silent = Vec::new();
     for first in [&b""[..], PREFACE].repeat(8) {
@@ -207,7 +207,7 @@ const SLOW_FORM: &[u8] = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 100
 #[tokio::test]
 async fn g05_health_is_told_while_others_send_forms_and_read_answers_slowly() {
     let mut limits = patient();
-    limits.places.all = 4;
+    limits.connections.all = 4;
     let served = Served::start(limits).await;
     let mut slow = Vec::new();
     for first in [SLOW_FORM, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"].repeat(4) {
@@ -224,7 +224,7 @@ async fn g05_health_is_told_while_others_send_forms_and_read_answers_slowly() {
 #[tokio::test]
 async fn g05_this_machine_has_places_while_all_are_in_use() {
     let mut limits = patient();
-    (limits.places.all, limits.places.reserved) = (1, 1);
+    (limits.connections.all, limits.connections.reserved) = (1, 1);
     let served = Served::start(limits).await;
     let mut live = served.connect(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
     within(live.read_u8()).await.unwrap();
@@ -241,7 +241,7 @@ async fn x05_an_address_has_its_share_of_connections() {
     const LIVE: &[u8] = b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut limits = patient();
     limits.trusts_this_machine = false;
-    limits.places.of_address = 3;
+    limits.connections.of_address = 3;
     let served = Served::start(limits).await;
     let mut busy = Vec::new();
     for _ in 0..3 {
@@ -275,7 +275,7 @@ async fn x05_an_address_has_its_share_of_connections() {
 }
 
 #[tokio::test]
-async fn g05_who_sends_no_more_of_a_form_is_left() {
+async fn g05_a_connection_that_sends_no_more_of_a_form_is_closed() {
     let mut limits = patient();
     limits.patience.progress = SHORT;
     let served = Served::start(limits).await;
@@ -288,7 +288,7 @@ async fn g05_who_sends_no_more_of_a_form_is_left() {
 }
 
 #[tokio::test]
-async fn g05_who_does_not_read_is_left_and_what_waits_for_us_is_not() {
+async fn g05_a_connection_that_does_not_read_is_closed_unless_it_waits_for_us() {
     let mut limits = patient();
     limits.patience.progress = SHORT;
     let mut served = Served::start(limits).await;
@@ -326,7 +326,7 @@ async fn a_large_answer_arrives_whole() {
 }
 
 #[tokio::test]
-async fn g11_a_connection_ends_when_it_is_old_after_what_is_under_way() {
+async fn g11_an_old_connection_ends_after_its_requests_in_flight() {
     let mut limits = patient();
     // Enough time to send a request first.
     limits.age = 20 * SHORT;

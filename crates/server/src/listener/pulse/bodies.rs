@@ -52,11 +52,11 @@ pub(crate) struct Question {
 impl Question {
     fn note(&self, waits: bool) {
         let mut state = self.pulse.state.lock();
-        let under_way = state.under_way.get_mut(&self.number);
+        let in_flight = state.in_flight.get_mut(&self.number);
         // Once there is an answer, the answer is waited for.
-        if let Some(under_way) = under_way.filter(|under_way| !under_way.is_answered) {
-            let since = || under_way.waits_since.unwrap_or_else(Instant::now);
-            under_way.waits_since = waits.then(since);
+        if let Some(in_flight) = in_flight.filter(|in_flight| !in_flight.is_answered) {
+            let since = || in_flight.waits_since.unwrap_or_else(Instant::now);
+            in_flight.waits_since = waits.then(since);
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     use futures::{FutureExt as _, future::poll_fn};
 
     use super::{
-        super::{Pulse, Standing},
+        super::{Pulse, Trust},
         *,
     };
 
@@ -192,7 +192,7 @@ mod tests {
         };
         let body = Body::from(vec![b'x'; 2 * PIECE_BYTES]);
         pulse
-            .begin(Standing::Admitted)
+            .begin(Trust::Admitted)
             .answer(Response::new(body), patience)
             .into_body()
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_answer_has_a_time_in_all() {
+    fn a_large_answer_has_a_deadline() {
         let pulse = Arc::new(Pulse::default());
         let mut slow = answer(&pulse, Duration::ZERO);
         assert!(next(&mut slow).is_some_and(|piece| piece.is_ok()));
@@ -215,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_us_is_held_up_by_nobody_else() {
+    fn a_request_that_waits_for_us_is_not_idle() {
         let pulse = Arc::new(Pulse::default());
-        let ours = pulse.begin(Standing::Admitted);
+        let ours = pulse.begin(Trust::Admitted);
         assert_eq!(pulse.rests_since(), None);
         let unread = answer(&pulse, Duration::ZERO);
         assert_eq!(pulse.rests_since(), None, "one of two is ours to do");

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// The permits of one resource.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Taken>);
+pub(crate) struct Permits(Arc<Taken>);
 
 struct Taken {
     most: usize,
@@ -16,8 +16,8 @@ struct Taken {
 }
 
 /// A permit, until it is dropped.
-pub(crate) struct Place {
-    places: Places,
+pub(crate) struct Permit {
+    permits: Permits,
     owner: i64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Full {
     Share,
 }
 
-impl Places {
+impl Permits {
     pub(crate) fn new(most: usize, share: usize) -> Self {
         Self(Arc::new(Taken {
             most,
@@ -40,7 +40,7 @@ impl Places {
     }
 
     /// Takes a permit.
-    pub(crate) fn take(&self, owner: i64) -> Result<Place, Full> {
+    pub(crate) fn take(&self, owner: i64) -> Result<Permit, Full> {
         let mut taken = self.0.by_owner.lock();
         if taken.values().sum::<usize>() >= self.0.most {
             return Err(Full::All);
@@ -50,16 +50,16 @@ impl Places {
             return Err(Full::Share);
         }
         *own += 1;
-        Ok(Place {
-            places: self.clone(),
+        Ok(Permit {
+            permits: self.clone(),
             owner,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self.places.0.by_owner.lock();
+        let mut taken = self.permits.0.by_owner.lock();
         if let Some(own) = taken.get_mut(&self.owner) {
             *own -= 1;
             if *own == 0 {
@@ -75,17 +75,17 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_places_of_others() {
-        let places = Places::new(8, 2);
-        let mut held: Vec<Place> = (0..2).map(|_| places.take(1).ok().unwrap()).collect();
-        assert_eq!(places.take(1).err(), Some(Full::Share));
+        let permits = Permits::new(8, 2);
+        let mut held: Vec<Permit> = (0..2).map(|_| permits.take(1).ok().unwrap()).collect();
+        assert_eq!(permits.take(1).err(), Some(Full::Share));
         for other in 2..=4 {
-            held.extend((0..2).map(|_| places.take(other).ok().unwrap()));
+            held.extend((0..2).map(|_| permits.take(other).ok().unwrap()));
         }
-        assert_eq!(places.take(99).err(), Some(Full::All));
+        assert_eq!(permits.take(99).err(), Some(Full::All));
         held.pop();
-        assert!(places.take(99).is_ok());
+        assert!(permits.take(99).is_ok());
         held.clear();
-        let remembered = places.0.by_owner.lock();
+        let remembered = permits.0.by_owner.lock();
         assert!(remembered.is_empty(), "nothing is remembered of who left");
     }
 }
