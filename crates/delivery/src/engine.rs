@@ -237,7 +237,7 @@ impl Engine {
 
     /// Starts a task that runs until the server stops. The engine fails if it panics or ends earlier.
     pub fn supervise(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.parts.watchdog.spawn_for_good(part, task)
+        self.parts.watchdog.spawn_permanent(part, task)
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Metrics {
     outcomes: Counter,
     repairs: Counter,
     invariants_broken: Counter,
-    due_times_mended: Counter,
+    due_times_corrected: Counter,
     recovery_running: Gauge,
     deliveries_recovered: Counter,
     adoption_running: Gauge,
@@ -89,7 +89,7 @@ impl Metrics {
             outcomes: Counter::default(),
             repairs: Counter::default(),
             invariants_broken: Counter::default(),
-            due_times_mended: Counter::default(),
+            due_times_corrected: Counter::default(),
             recovery_running: Gauge::default(),
             deliveries_recovered: Counter::default(),
             adoption_running: Gauge::default(),
@@ -145,9 +145,9 @@ impl Metrics {
             self.invariants_broken.clone(),
         );
         registry.register(
-            "due_times_mended",
+            "due_times_corrected",
             "Due times in the store that were impossibly late and were corrected",
-            self.due_times_mended.clone(),
+            self.due_times_corrected.clone(),
         );
         registry.register(
             "recovery_running",
@@ -196,7 +196,7 @@ impl Metrics {
     }
 
     pub(crate) fn corrected(&self, due_times: usize) {
-        self.due_times_mended.inc_by(due_times as u64);
+        self.due_times_corrected.inc_by(due_times as u64);
     }
 
     pub(crate) fn published(&self, events: usize) {

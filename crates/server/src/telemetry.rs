@@ -242,7 +242,7 @@ impl Telemetry {
         let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.gauges.deliveries_in_memory, now.deliveries_in_memory);
         set(&self.gauges.memory_bytes, now.memory_bytes);
-        set(&self.gauges.attempts_under_way, now.attempts_under_way);
+        set(&self.gauges.attempts_in_flight, now.attempts_in_flight);
         set(&self.gauges.lanes, now.lanes);
         let connections = self.vitals.connections.counts();
         set(&self.gauges.receiver_connections, connections.open);

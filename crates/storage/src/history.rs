@@ -185,8 +185,8 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn mend_health(&self, now: i64) -> Result<usize, StoreError> {
-        write!(self, mend_health(now))
+    pub async fn correct_health(&self, now: i64) -> Result<usize, StoreError> {
+        write!(self, correct_health(now))
     }
 
     /// The health of those of some webhooks that fail.

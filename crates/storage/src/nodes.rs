@@ -88,7 +88,7 @@ pub struct NodeRow {
     /// Deliveries in its memory.
     pub deliveries_in_memory: i64,
     /// Its attempts in flight.
-    pub attempts_under_way: i64,
+    pub attempts_in_flight: i64,
     /// Its pending deliveries in the store; see [`WAITING_COUNTED_MAX`].
     pub deliveries_waiting: i64,
 }
@@ -106,7 +106,7 @@ pub struct NodeReport {
     /// Deliveries in memory.
     pub deliveries_in_memory: i64,
     /// Attempts in flight.
-    pub attempts_under_way: i64,
+    pub attempts_in_flight: i64,
     /// Whether it is stopping, or sends nothing because of `hold`.
     pub draining: bool,
 }

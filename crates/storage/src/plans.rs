@@ -45,7 +45,7 @@ const WHOLE: [(&str, &[&str], &str); 16] = [
     ("largest_id", &["events"], "it stops at the first row"),
     ("list_tokens", &["tokens"], "tokens are few: they are held in memory"),
     (
-        "mend_health",
+        "correct_health",
         &["webhook_health", "webhook_successes"],
         "it runs once after a clock was set",
     ),

@@ -66,10 +66,10 @@ const SLOW_START: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
 
 /// How many free pages stay in the file, and how many are released at once.
 const FREE_PAGES_KEPT: i64 = 4_096;
-const GIVEN_BACK_PAGES: i64 = 256;
+const RETURNED_PAGES: i64 = 256;
 /// The approximate size in the log of releasing these: pages of 8 KiB are moved from the end of the file, and their
 /// parents change.
-const GIVEN_BACK_BYTES: u64 = 2 * GIVEN_BACK_PAGES.cast_unsigned() * 8_192;
+const RETURNED_BYTES: u64 = 2 * RETURNED_PAGES.cast_unsigned() * 8_192;
 
 /// The store on SQLite.
 #[derive(Clone)]
@@ -187,7 +187,7 @@ impl Sqlite {
 
     /// Releases some of the free pages to the file system, and returns whether there are more. Some free pages are kept
     /// for new rows.
-    pub(crate) async fn give_back(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn return_space(&self) -> Result<bool, StoreError> {
         let store = self.clone();
         blocking(move || {
             let mut writer = store.writer.lock();
@@ -200,10 +200,10 @@ impl Sqlite {
             if free <= FREE_PAGES_KEPT {
                 return Ok(false);
             }
-            writer.batch_execute(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
+            writer.batch_execute(&format!("PRAGMA incremental_vacuum({RETURNED_PAGES})"))?;
             drop(writer);
             store.checkpointer.wrote(RETURNED_BYTES);
-            Ok(free - GIVEN_BACK_PAGES > FREE_PAGES_KEPT)
+            Ok(free - RETURNED_PAGES > FREE_PAGES_KEPT)
         })
         .await
     }

@@ -184,7 +184,7 @@ impl Store {
     /// Fails if the store does not answer.
     pub async fn maintain(&self, now_us: i64) -> Result<bool, StoreError> {
         match &self.backend {
-            Backend::Sqlite(store) => store.give_back().await,
+            Backend::Sqlite(store) => store.return_space().await,
             Backend::Postgres(store) => store.make_partitions(now_us).await.map(|()| false),
         }
     }
@@ -251,9 +251,9 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store does not answer.
-    pub async fn mend_due(&self, webhook: i64, now: i64, latest: LatestDue) -> Result<usize, StoreError> {
+    pub async fn correct_due(&self, webhook: i64, now: i64, latest: LatestDue) -> Result<usize, StoreError> {
         let node = i32::from(self.node());
-        write!(self, mend_due(webhook, node, now, latest))
+        write!(self, correct_due(webhook, node, now, latest))
     }
 
     /// This node's events after `after`, up to `last`, that have deliveries without any row. Reads at most `limit` of

@@ -36,7 +36,7 @@ on_both_stores! {
             assert!(installation.reading("hookwright_clock_jumps").await >= 1.0);
             assert!(installation.reading("hookwright_stalled_seconds").await < 1.0);
         }
-        assert_eq!(installation.reading("hookwright_due_times_mended_total").await, 0.0, "no due time was wrong");
+        assert_eq!(installation.reading("hookwright_due_times_corrected_total").await, 0.0, "no due time was wrong");
     }
 
     async fn x10_a_clock_that_is_set_forward_disables_no_webhook_early(on: On) {

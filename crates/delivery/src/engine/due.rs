@@ -68,7 +68,7 @@ impl DueTimes {
             first: latest_first(now),
             any: self.latest_due(webhook, now),
         };
-        match self.store.mend_due(webhook, now, latest).await {
+        match self.store.correct_due(webhook, now, latest).await {
             Ok(0) => false,
             Ok(corrected) => {
                 self.metrics.corrected(corrected);

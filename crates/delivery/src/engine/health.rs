@@ -88,7 +88,7 @@ pub(super) fn micros(duration: Duration) -> i64 {
 /// # Errors
 /// Fails if the store does not answer.
 pub(super) async fn known(store: &Store) -> Result<HashMap<i64, Health>, StoreError> {
-    store.mend_health(clock::schedule_us()).await?;
+    store.correct_health(clock::schedule_us()).await?;
     let rows = store.all_failing_webhooks().await?.into_iter();
     Ok(rows.map(|row| (row.webhook_id, Health::failing())).collect())
 }

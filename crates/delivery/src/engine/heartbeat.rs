@@ -125,7 +125,7 @@ impl Heartbeats {
             configuration: self.membership.confirmed(),
             oldest_due_at: lanes.iter().filter_map(|lane| lane.stalled_since(now)).min(),
             deliveries_in_memory: count(lanes.iter().map(|lane| lane.held()).sum()),
-            attempts_under_way: count(self.turns.taken()),
+            attempts_in_flight: count(self.turns.taken()),
             draining: self.hold || self.stopping.has_begun(),
         }
     }

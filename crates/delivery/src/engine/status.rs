@@ -13,7 +13,7 @@ pub struct Gauges {
     /// Their bytes against the memory limit.
     pub memory_bytes: usize,
     /// Attempts in flight.
-    pub attempts_under_way: usize,
+    pub attempts_in_flight: usize,
     /// Lanes.
     pub lanes: usize,
     /// Whether this node may send.
@@ -80,7 +80,7 @@ impl Engine {
         Gauges {
             deliveries_in_memory: lanes.iter().map(|lane| lane.held()).sum(),
             memory_bytes: self.parts.memory.used(),
-            attempts_under_way: self.parts.turns.taken(),
+            attempts_in_flight: self.parts.turns.taken(),
             lanes: lanes.len(),
             lease_holds: self.parts.lease.holds(),
         }

@@ -213,7 +213,11 @@ async fn b01_a_secret_that_cannot_be_opened_costs_a_few_attempts_and_no_retries(
         "{} commits",
         world.counted("commits_total")
     );
-    assert_eq!(world.counted("due_times_mended_total"), 0.0, "the delays are intended");
+    assert_eq!(
+        world.counted("due_times_corrected_total"),
+        0.0,
+        "the delays are intended"
+    );
     let others = world.publish(8, 3).await;
     world.delivered_at_once(&others).await;
     assert!(receiver.requests().iter().all(|request| request.target() == "/8"));

@@ -84,7 +84,7 @@ impl Watchdog {
     }
 
     /// Starts a part that runs until the engine stops. The engine fails if it panics or ends earlier.
-    pub(super) fn spawn_for_good(
+    pub(super) fn spawn_permanent(
         &self,
         part: &'static str,
         task: impl Future<Output = ()> + Send + 'static,

@@ -340,18 +340,18 @@ impl Base {
     fn start_tasks(&self, scheduler: &Scheduler) -> Vec<JoinHandle<()>> {
         let watchdog = &self.watchdog;
         let mut tasks = vec![
-            watchdog.spawn_for_good("timer", scheduler.clone().run_timer()),
-            watchdog.spawn_for_good("memory keeper", scheduler.clone().run_room()),
-            watchdog.spawn_for_good("turns", scheduler.clone().run_turns()),
-            watchdog.spawn_for_good("review of receivers", scheduler.clone().run_reviews()),
-            watchdog.spawn_for_good("probing", scheduler.clone().run_probes()),
+            watchdog.spawn_permanent("timer", scheduler.clone().run_timer()),
+            watchdog.spawn_permanent("memory keeper", scheduler.clone().run_room()),
+            watchdog.spawn_permanent("turns", scheduler.clone().run_turns()),
+            watchdog.spawn_permanent("review of receivers", scheduler.clone().run_reviews()),
+            watchdog.spawn_permanent("probing", scheduler.clone().run_probes()),
             watchdog.spawn_permanent("watermark keeper", self.watermark_keeper().run()),
-            watchdog.spawn_for_good("statistics", self.statistics.clone().run()),
-            watchdog.spawn_for_good("sweep", self.sweep(scheduler).run()),
-            watchdog.spawn_for_good("cancellation", self.stragglers.clone().run(self.store.clone())),
+            watchdog.spawn_permanent("statistics", self.statistics.clone().run()),
+            watchdog.spawn_permanent("sweep", self.sweep(scheduler).run()),
+            watchdog.spawn_permanent("cancellation", self.stragglers.clone().run(self.store.clone())),
         ];
         if let Some(lease) = self.store.lease() {
-            tasks.push(watchdog.spawn_for_good("lease keeper", self.heartbeats(scheduler).run(lease)));
+            tasks.push(watchdog.spawn_permanent("lease keeper", self.heartbeats(scheduler).run(lease)));
         }
         tasks
     }

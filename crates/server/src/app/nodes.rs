@@ -69,7 +69,7 @@ impl App {
             configuration: 0,
             oldest_due_at: self.engine.stall().map(|stall| clock::shown_us(stall.since)),
             deliveries_in_memory: count(gauges.deliveries_in_memory),
-            attempts_under_way: count(gauges.attempts_under_way),
+            attempts_in_flight: count(gauges.attempts_in_flight),
             deliveries_waiting,
         }
     }

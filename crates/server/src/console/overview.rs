@@ -132,7 +132,7 @@ fn node(view: NodeView) -> Node {
         address: row.grpc_address,
         started: Time(row.started_at),
         in_memory: count(row.deliveries_in_memory),
-        under_way: count(row.attempts_under_way),
+        in_flight: count(row.attempts_in_flight),
         waiting: count(row.deliveries_waiting),
         answering,
     }

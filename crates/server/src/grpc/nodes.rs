@@ -38,7 +38,7 @@ fn node(view: NodeView) -> Node {
         lease_expire_time: leased.then(|| timestamp(row.lease_until)),
         deliveries_in_memory: row.deliveries_in_memory,
         deliveries_waiting: row.deliveries_waiting,
-        attempts_under_way: row.attempts_under_way,
+        attempts_under_way: row.attempts_in_flight,
         stalled_since_time: row.oldest_due_at.map(timestamp),
         display_name: row.name,
         version: row.version,

@@ -16,7 +16,7 @@ type Named<'a> = (&'static str, &'static str, &'a Gauge);
 pub(super) struct Gauges {
     pub(super) deliveries_in_memory: Gauge,
     pub(super) memory_bytes: Gauge,
-    pub(super) attempts_under_way: Gauge,
+    pub(super) attempts_in_flight: Gauge,
     pub(super) attempts_max: Gauge,
     pub(super) receiver_connections: Gauge,
     pub(super) receiver_connections_idle: Gauge,
@@ -130,7 +130,7 @@ impl Gauges {
                 "Bytes of deliveries in memory, which memory-bytes-max limits",
                 &self.memory_bytes,
             ),
-            ("attempts_under_way", "Attempts in flight", &self.attempts_under_way),
+            ("attempts_under_way", "Attempts in flight", &self.attempts_in_flight),
             ("lanes", "Webhooks with a lane in memory", &self.lanes),
             (
                 "oldest_due_seconds",

@@ -322,7 +322,7 @@ async fn renew(
         .bind::<sql_types::BigInt, _>(report.configuration)
         .bind::<sql_types::Nullable<sql_types::BigInt>, _>(report.oldest_due_at)
         .bind::<sql_types::BigInt, _>(report.deliveries_in_memory)
-        .bind::<sql_types::BigInt, _>(report.attempts_under_way)
+        .bind::<sql_types::BigInt, _>(report.attempts_in_flight)
         .bind::<sql_types::Integer, _>(if report.draining { 2 } else { 1 })
         .execute(conn)
         .await?;
@@ -406,7 +406,7 @@ pub(super) async fn list(conn: &mut AsyncPgConnection, sightings: &Sightings) ->
         configuration: row.configuration,
         oldest_due_at: row.oldest_due_at,
         deliveries_in_memory: row.deliveries_in_memory,
-        attempts_under_way: row.attempts_under_way,
+        attempts_in_flight: row.attempts_under_way,
         deliveries_waiting: 0,
     };
     Ok(rows.into_iter().map(node).collect())

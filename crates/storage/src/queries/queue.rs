@@ -137,7 +137,7 @@ pub(crate) async fn count_waiting_for(conn: &mut Connection, webhook: i64, most:
 }
 
 /// Corrects some due times of a webhook at a node that are later than possible.
-pub(crate) async fn mend_due(
+pub(crate) async fn correct_due(
     conn: &mut Connection,
     webhook: i64,
     node: i32,
@@ -306,7 +306,7 @@ pub(crate) async fn largest_id(conn: &mut Connection) -> QueryResult<i64> {
 }
 
 /// Corrects failures and successes of webhooks that are recorded in the future: their time becomes `now`.
-pub(crate) async fn mend_health(conn: &mut Connection, now: i64) -> QueryResult<usize> {
+pub(crate) async fn correct_health(conn: &mut Connection, now: i64) -> QueryResult<usize> {
     let failures = diesel::update(webhook_health::table.filter(webhook_health::failing_since.gt(now)))
         .set(webhook_health::failing_since.eq(now))
         .execute(conn)

@@ -59,8 +59,8 @@ on_both_stores! {
     async fn times_that_an_older_version_noted_by_a_clock_that_was_ahead_become_the_present(fixture: &mut Fixture) {
         let store = fixture.store();
         commit(store, vec![failed(11, NOW + 99, 3), failed(12, NOW - 5, 1), succeeded(13, NOW + 99)]).await;
-        assert_eq!(store.mend_health(NOW).await.unwrap(), 2);
-        assert_eq!(store.mend_health(NOW).await.unwrap(), 0);
+        assert_eq!(store.correct_health(NOW).await.unwrap(), 2);
+        assert_eq!(store.correct_health(NOW).await.unwrap(), 0);
         assert_eq!(store.failing_webhooks(vec![11]).await.unwrap(), [known(11, NOW, 3)]);
         assert_eq!(store.failing_webhooks(vec![12]).await.unwrap(), [known(12, NOW - 5, 1)]);
         // A success also ends failures that are recorded in the future.

@@ -40,8 +40,8 @@ on_both_stores! {
         let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
         assert!(refill.rows.len() == 1 && refill.next_is_first);
         let latest = LatestDue { first: NOW + minute, any: NOW + day };
-        assert_eq!(store.mend_due(11, NOW, latest).await.unwrap(), 2);
-        assert_eq!(store.mend_due(11, NOW, latest).await.unwrap(), 0);
+        assert_eq!(store.correct_due(11, NOW, latest).await.unwrap(), 2);
+        assert_eq!(store.correct_due(11, NOW, latest).await.unwrap(), 0);
         let refill = store.due(11, NOW, 10, 1 << 20).await.unwrap();
         assert_eq!(refill.rows.len(), 2, "a first attempt does not wait for an hour");
         assert_eq!((refill.next_due, refill.next_is_first), (Some(NOW + minute), true), "a first attempt may wait for \

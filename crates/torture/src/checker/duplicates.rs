@@ -8,7 +8,7 @@ use super::{
 };
 
 /// How long before a fault an attempt may have begun that was in flight then.
-const UNDER_WAY_US: i64 = 15_000_000;
+const IN_FLIGHT_US: i64 = 15_000_000;
 /// The difference between the clocks of an arrival and of the fault that explains it: they are read in different
 /// processes.
 const MOMENT_US: i64 = 3_000_000;
@@ -108,7 +108,7 @@ pub(super) fn cause(facts: &Facts<'_>, at: i64) -> Option<&'static str> {
     let near = facts
         .faults
         .iter()
-        .filter(|fault| fault.at - UNDER_WAY_US <= at && at <= fault.until + UNDER_WAY_US);
+        .filter(|fault| fault.at - IN_FLIGHT_US <= at && at <= fault.until + IN_FLIGHT_US);
     let cause = |kind: &str| match kind {
         "kill" | "kill_all" | "failpoint" | "terminate" | "rolling_restart" | "clock_restart" => {
             Some("duplicates_crash_of_a_node")

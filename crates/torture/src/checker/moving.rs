@@ -8,7 +8,7 @@ use super::{
 
 const PROMISE: &str = "nothing_goes_to_the_old_receiver";
 /// How much later a request may arrive that was in flight when the change was answered.
-const UNDER_WAY_US: i64 = 3_000_000;
+const IN_FLIGHT_US: i64 = 3_000_000;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     verdict.promise(PROMISE);
@@ -26,7 +26,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
 /// The addresses that may have been in force when the request that arrived at `arrived` began: that of the last change
 /// that was answered by then, and those of later changes.
 fn homes(moves: &[Move], arrived: i64) -> impl Iterator<Item = usize> {
-    let since = arrived - UNDER_WAY_US;
+    let since = arrived - IN_FLIGHT_US;
     let answered = |change: &Move| change.answered.is_some_and(|answered| answered <= since);
     let last = moves.iter().rposition(answered);
     let first = last.map_or(0, |last| moves[last].home);
@@ -41,5 +41,5 @@ fn homes(moves: &[Move], arrived: i64) -> impl Iterator<Item = usize> {
 fn is_excused(facts: &Facts<'_>, at: i64) -> bool {
     let frozen = |kind: &str| matches!(kind, "freeze" | "store_slow");
     let mut faults = facts.faults.iter();
-    faults.any(|fault| frozen(fault.kind) && fault.at - UNDER_WAY_US <= at && at <= fault.until + UNDER_WAY_US)
+    faults.any(|fault| frozen(fault.kind) && fault.at - IN_FLIGHT_US <= at && at <= fault.until + IN_FLIGHT_US)
 }

@@ -109,7 +109,7 @@ pub(super) async fn of_webhooks(calls: &mut Calls<'_>) -> QueryResult<()> {
         .call("expire_secrets", async |conn| expire_secrets(conn, 1, &audit).await)
         .await?;
     calls
-        .call("mend_health", async |conn| mend_health(conn, 4_990).await)
+        .call("correct_health", async |conn| correct_health(conn, 4_990).await)
         .await
 }
 
@@ -177,7 +177,7 @@ pub(super) async fn of_deliveries(calls: &mut Calls<'_>) -> QueryResult<()> {
         any: 1_045_000,
     };
     calls
-        .call("mend_due", async |conn| mend_due(conn, 2, 0, now, latest).await)
+        .call("correct_due", async |conn| correct_due(conn, 2, 0, now, latest).await)
         .await?;
     let portion = Portion {
         rows: 200,
