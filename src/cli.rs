@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn listen_has_an_address_of_its_own() {
+    fn listen_has_its_own_address() {
         let Command::Listen(args) = parse("hookwright listen --address 127.0.0.1:0").unwrap().command else {
             panic!()
         };

@@ -167,7 +167,7 @@ fn every_command_and_flag_is_explained() {
 
 /// A flag has the same meaning in all commands, so its completion and help are the same.
 #[test]
-fn what_takes_one_of_a_list_says_so_to_shells() {
+fn arguments_with_a_list_of_values_complete_in_shells() {
     let command = super::command();
     let values = |path: &[&str], flag: &str| {
         let command = path
@@ -193,7 +193,7 @@ fn what_takes_one_of_a_list_says_so_to_shells() {
 
 /// Every command that the console's empty pages suggest must parse.
 #[test]
-fn what_the_console_tells_to_run_can_be_run() {
+fn commands_in_the_console_can_be_run() {
     let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/server/templates");
     let mut told = 0;
     for file in std::fs::read_dir(templates).unwrap() {
@@ -220,7 +220,7 @@ fn what_the_console_tells_to_run_can_be_run() {
 
 /// Every command in the guides and READMEs must parse. `tests/e2e/guides.rs` runs those that need a server.
 #[test]
-fn what_the_guides_tell_to_run_can_be_run() {
+fn commands_in_the_guides_can_be_run() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let guides = std::fs::read_dir(root.join("docs/guides"))
         .unwrap()

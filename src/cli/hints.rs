@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parser_says_itself_is_not_said_again() {
+    fn hints_of_the_parser_are_not_repeated() {
         assert_eq!(hinted("hookwright webhooks lst"), None);
         assert_eq!(hinted("hookwright --help"), None);
     }

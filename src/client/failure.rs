@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_message_says_is_not_said_again() {
+    fn details_in_the_message_are_not_repeated() {
         let mut details = ErrorDetails::new();
         details.add_bad_request_violation("webhook.events", "is required");
         details.add_bad_request_violation("webhook.payload_url", "is required");

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_grows_to_its_end_and_begins_anew_after_a_success() {
+    fn the_delay_grows_to_its_limit_and_a_success_resets_it() {
         let mut patience = Patience::default();
         let delays: Vec<Duration> = (0..40).map(|_| patience.delay()).collect();
         assert!(delays.is_sorted(), "{delays:?}");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_pass_is_returned() {
+    async fn permanent_errors_are_returned() {
         let lost = Status::from_error(Box::new(std::io::Error::other("the connection was lost")));
         assert!(passes(&lost) && passes(&Status::unavailable("stopping")));
         let gone = Status::not_found("no such webhook");

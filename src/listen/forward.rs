@@ -60,7 +60,7 @@ pub(super) async fn run(args: ListenArgs, root: ClientArgs) -> anyhow::Result<Ex
     let cleaned = async {
         match temporary {
             Some(temporary) => temporary.delete(&client).await,
-            None => queue.give_back().await,
+            None => queue.release().await,
         }
     };
     tokio::select! {

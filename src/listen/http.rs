@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plainly_a_request_is_refused() {
+    fn ambiguous_requests_are_refused() {
         for text in [
             "hello\r\n\r\n",
             "POST  / HTTP/1.1\r\n\r\n",

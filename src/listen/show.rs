@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_shown_as_it_is() {
+    fn a_body_that_is_not_json_is_shown_unchanged() {
         assert_eq!(pretty(b"hello \x1b[31m{"), "hello \\u{1b}[31m{");
     }
 }

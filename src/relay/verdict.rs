@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_by_itself_settles_nothing() {
+    fn temporary_errors_settle_nothing() {
         let verdict = Verdict::of(
             &[1, 2],
             Ok(vec![

@@ -88,7 +88,7 @@ on_both_stores! {
         assert_each_once(numbers(&installation).await, COUNT);
     }
 
-    async fn a_watch_goes_on_where_it_was(on: On) {
+    async fn a_watch_resumes_at_its_position(on: On) {
         const COUNT: usize = 400;
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
@@ -196,7 +196,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn refused_events_tell_why_and_hold_back_nothing() {
+async fn refused_events_say_why_and_delay_nothing() {
     let installation = Installation::start(On::Sqlite).await;
     let client = builder(&installation, installation.server.grpc_address())
         .connect()
@@ -235,7 +235,7 @@ async fn refused_events_tell_why_and_hold_back_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_valid_fails_what_waits_and_nothing_hangs() {
+async fn an_invalid_token_fails_waiting_calls_and_nothing_hangs() {
     let installation = Installation::start(On::Sqlite).await;
     let client = Client::builder(format!("http://{}", installation.server.grpc_address()))
         .token("hw_wrong")
@@ -250,7 +250,7 @@ async fn a_token_that_is_not_valid_fails_what_waits_and_nothing_hangs() {
 }
 
 #[tokio::test]
-async fn what_is_safe_is_repeated_until_the_server_is_back() {
+async fn safe_calls_are_repeated_until_the_server_is_back() {
     let mut installation = Installation::start(On::Sqlite).await;
     let proxy = Proxy::start("127.0.0.1:1".to_owned()).await.unwrap();
     let client = builder(&installation, &proxy.address().to_string()).connect().unwrap();

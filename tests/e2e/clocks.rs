@@ -186,7 +186,7 @@ impl Installation {
     }
 
     /// Checks that everything still works: events reach webhooks of every kind, and a new webhook gets its ping.
-    async fn goes_on(&mut self, kinds: &Kinds) {
+    async fn continues(&mut self, kinds: &Kinds) {
         let events = self.publish_some().await;
         kinds.have(&mut self.clients, &events).await;
         let receiver = Receiver::start().await;

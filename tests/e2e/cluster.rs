@@ -177,7 +177,7 @@ async fn changes_made_on_both_nodes_at_once_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f01_what_a_killed_node_had_in_memory_is_delivered_by_the_other() {
+async fn f01_deliveries_in_the_memory_of_a_killed_node_are_delivered_by_the_other() {
     let (mut first, mut other, _database) = two_nodes("3s").await;
     let receiver = Receiver::start().await;
     first.webhook(&receiver, &["clocking"]).await;

@@ -85,7 +85,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn a_retry_keeps_the_ids_and_signs_anew() {
+async fn a_retry_keeps_the_ids_and_has_a_new_signature() {
     // A delay has a jitter of 10 %, and timestamps are whole seconds: after 2 s they always differ.
     let mut installation = Installation::start_with(On::Sqlite, |server| server.arg("--retry-delay", "2s")).await;
     let receiver = Receiver::start().await;
@@ -127,7 +127,7 @@ async fn own_headers_keep_their_case_and_the_prefix_can_be_branded() {
 }
 
 #[tokio::test]
-async fn the_publishers_trace_goes_on_to_the_receiver() {
+async fn the_publishers_trace_continues_at_the_receiver() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;

@@ -106,7 +106,7 @@ fn peak_mib(installation: &Installation) -> usize {
 }
 
 /// Waits until the request budget is free again, and the server has returned memory to the system.
-async fn all_is_given_back(installation: &Installation, before_mib: usize) {
+async fn everything_is_returned(installation: &Installation, before_mib: usize) {
     until("the whole request budget to be free", async || {
         let left = metric(installation, "hookwright_grpc_request_bytes_in_flight").await;
         if left < 1.0 { Ok(()) } else { Err(left) }
@@ -150,7 +150,7 @@ async fn x05_every_method_refuses_a_caller_without_a_token_before_it_reads_the_b
 }
 
 #[tokio::test]
-async fn x05_what_needs_no_token_takes_no_large_message() {
+async fn x05_calls_without_a_token_accept_no_large_message() {
     let installation = Installation::start(On::Sqlite).await;
     let address = installation.server.grpc_address();
     for path in [
@@ -240,7 +240,7 @@ async fn x05_24_callers_with_a_token_share_the_bytes_that_there_are() {
     assert!(answered > 0, "one request at a time fits into the budget");
     let growth = peak_mib(&installation) - before;
     assert!(growth < 250, "{growth} MiB for 720 MiB of requests");
-    all_is_given_back(&installation, before).await;
+    everything_is_returned(&installation, before).await;
 }
 
 /// Half of a message: its length prefix is larger than the bytes that follow.
@@ -349,7 +349,7 @@ async fn x05_a_compressed_message_of_a_call_that_does_not_end_takes_no_memory() 
     let growth = peak_mib(&installation) - before;
     assert!(growth < 150, "{growth} MiB for messages of unanswered calls");
     calls.shutdown().await;
-    all_is_given_back(&installation, before).await;
+    everything_is_returned(&installation, before).await;
 }
 
 fn assert_exhausted(status: &Status) {

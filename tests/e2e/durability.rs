@@ -116,7 +116,7 @@ on_both_stores! {
             .await;
     }
 
-    async fn what_failed_before_a_kill_is_retried_after_it(on: On) {
+    async fn a_delivery_that_failed_before_a_kill_is_retried_after_it(on: On) {
         let mut installation = Installation::start_with(on, |server| server.arg("--retry-delay", "3s,3s,3s")).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -135,7 +135,7 @@ on_both_stores! {
         assert_eq!(request.header("webhook-id"), Some(id_of(&published.event)));
     }
 
-    async fn what_is_under_way_for_long_survives_a_kill(on: On) {
+    async fn an_attempt_in_flight_for_long_survives_a_kill(on: On) {
         let second = prost_types::Duration { seconds: 1, nanos: 0 };
         let mut installation = Installation::start(on).await;
         let (hanging, failing) = (Receiver::start().await, Receiver::start().await);

@@ -24,7 +24,7 @@ fn setting<'a>(told: &'a Told, name: &str) -> &'a Setting {
 }
 
 on_both_stores! {
-    async fn it_tells_what_it_runs_and_its_settings_without_secrets(on: On) {
+    async fn it_shows_its_parts_and_its_settings_without_secrets(on: On) {
         let mut installation = Installation::start_with(on, |builder| {
             builder.arg("--console-url", "https://hooks.example").env("HOOKWRIGHT_MASTER_KEY", MASTER_KEY)
         })
@@ -72,7 +72,7 @@ fn told(problems: &[Problem]) -> Vec<(ProblemKind, &str)> {
 }
 
 on_both_stores! {
-    async fn what_somebody_should_look_at_is_listed_over_all_organizations(on: On) {
+    async fn problems_are_listed_over_all_organizations(on: On) {
         use ProblemKind::{KeyBlocked, WebhookDisabled, WebhookFailing, WebhookPaused};
         let mut installation = Installation::start_with(on, |builder| builder.arg("--retry-delay", "1s")).await;
         let (well, failing, gone) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
@@ -156,7 +156,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn the_sample_event_types_can_be_left_out_at_the_first_start() {
+async fn the_sample_event_types_can_be_omitted_at_the_first_start() {
     for (arguments, expected) in [(None, vec!["checksheet", "clocking"]), (Some("false"), vec![])] {
         let (builder, _database) = builder(On::Sqlite).await;
         let builder = match arguments {

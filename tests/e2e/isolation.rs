@@ -22,7 +22,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn webhooks_take_turns_when_few_attempts_may_be_under_way() {
+async fn webhooks_take_turns_when_few_attempts_may_be_in_flight() {
     let settings = |server: hookwright_testkit::server::TestServerBuilder| {
         server
             .arg("--concurrent-attempts-max", "4")

@@ -124,7 +124,7 @@ async fn held_back(installation: &mut Installation) -> (Receiver, Webhook, Gate)
 }
 
 on_both_stores! {
-    async fn a_large_backlog_is_discarded_while_publishing_goes_on(on: On) {
+    async fn a_large_backlog_is_discarded_while_publishing_continues(on: On) {
         let mut installation = Installation::start(on).await;
         let (receiver, webhook, gate) = held_back(&mut installation).await;
         let old = installation.publish_many(MANY).await;

@@ -86,7 +86,7 @@ async fn b02_certificate_authorities_that_are_there_are_counted() {
 
 /// The state that a container without a volume starts with each time: the same database, and a new data directory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b17_a_lost_data_directory_is_told_of_and_what_was_in_it_can_be_replaced() {
+async fn b17_a_lost_data_directory_is_reported_and_its_files_can_be_replaced() {
     let database = postgres_database().await;
     let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let server = |directory: &tempfile::TempDir| -> TestServerBuilder {

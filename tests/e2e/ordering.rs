@@ -86,7 +86,7 @@ async fn paused(installation: &mut Installation) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn a_key_waits_for_its_retries_and_other_keys_go_on(on: On) {
+    async fn a_key_waits_for_its_retries_and_other_keys_continue(on: On) {
         let receiver = Receiver::start().await;
         let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
         // The first attempt of `a` fails, and the next one gets no response until the gate opens. All attempts of `b`
@@ -145,7 +145,7 @@ on_both_stores! {
         assert_eq!(arrived(&requests)[""], (1..=50).collect::<Vec<u64>>());
     }
 
-    async fn a_delivery_that_fails_for_good_pauses_its_key_until_it_is_retried_or_skipped(on: On) {
+    async fn a_permanent_failure_blocks_its_key_until_a_retry_or_a_skip(on: On) {
         let receiver = Receiver::start().await;
         let (mut installation, _) = start(on, &receiver, OrderedFailure::Pause).await;
         receiver.answer_with(|request| Response::new(if request.json()["number"] == 1 { 500 } else { 200 }));
@@ -253,7 +253,7 @@ on_both_stores! {
         assert!(!reader.get("/console/").await.text().contains("Blocked ordering keys"));
     }
 
-    async fn skipping_a_failed_one_lets_the_key_go_on_by_itself(on: On) {
+    async fn skipping_a_failed_delivery_resumes_its_key(on: On) {
         let receiver = Receiver::start().await;
         let (mut installation, _) = start(on, &receiver, OrderedFailure::Skip).await;
         receiver.answer_with(|request| Response::new(if request.json()["number"] == 1 { 500 } else { 200 }));

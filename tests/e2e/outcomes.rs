@@ -91,7 +91,7 @@ on_both_stores! {
         assert_eq!(installation.publish("clocking", CLOCKING).await.delivery_count, 0);
     }
 
-    async fn deleting_a_webhook_ends_the_delivery_under_way(on: On) {
+    async fn deleting_a_webhook_ends_its_delivery_in_flight(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         let created = installation.webhook(&receiver, &["clocking"]).await;

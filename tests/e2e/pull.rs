@@ -136,7 +136,7 @@ on_both_stores! {
         }
     }
 
-    async fn what_waits_is_fetched_as_it_would_be_posted_and_acknowledged(on: On) {
+    async fn pending_deliveries_are_pulled_as_posted_and_acknowledged(on: On) {
         let mut installation = Installation::start(on).await;
         let hook = installation.pulled_webhook(fetched(&["clocking"])).await;
         assert_eq!(installation.pull(&hook, 10).await.unwrap(), []);
@@ -231,7 +231,7 @@ on_both_stores! {
         assert_eq!(names(&installation.pull(&hook, 10).await.unwrap()), [events[1].clone()]);
     }
 
-    async fn what_cannot_be_fetched_says_why(on: On) {
+    async fn pulls_that_are_refused_say_why(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = hookwright_testkit::Receiver::start().await;
         let pushed = installation.webhook(&receiver, &["clocking"]).await.name;

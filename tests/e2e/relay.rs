@@ -259,7 +259,7 @@ async fn everything_that_a_row_says_is_published() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_outbox_is_said() {
+async fn errors_of_the_outbox_are_reported() {
     let cluster = PostgresCluster::shared().await.unwrap();
     let database = cluster.create_database().await.unwrap();
     let sql = connect(&database).await;

@@ -100,7 +100,7 @@ on_both_stores! {
         assert_eq!(explained[0].delivery, made.name);
     }
 
-    async fn what_failed_says_how_it_was_replayed_and_can_be_left_out(on: On) {
+    async fn a_failed_delivery_shows_its_replay_and_can_be_omitted(on: On) {
         let mut installation = impatient(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -145,7 +145,7 @@ on_both_stores! {
         assert!(left.contains("name=\"hide_replayed\" value=\"yes\" checked"), "{left}");
     }
 
-    async fn what_cannot_be_made_again_says_why(on: On) {
+    async fn replays_that_are_refused_say_why(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -247,7 +247,7 @@ on_both_stores! {
         assert_eq!(installation.replayed(missed).await.matched_count, 0, "the webhook has the events now");
     }
 
-    async fn a_replay_goes_on_after_a_kill_and_makes_nothing_twice(on: On) {
+    async fn a_replay_resumes_after_a_kill_and_creates_nothing_twice(on: On) {
         let mut installation = impatient(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -271,7 +271,7 @@ on_both_stores! {
         assert_eq!(made, expected, "one replay of each event");
     }
 
-    async fn what_a_replay_made_and_did_not_note_is_not_made_again(on: On) {
+    async fn a_delivery_that_a_replay_created_without_a_note_is_not_created_again(on: On) {
         let directory = tempfile::tempdir().unwrap();
         let (builder, _database) = builder(on).await;
         let builder = builder.arg("--retry-delay", "1s").data_directory(directory.path().join("data"));
@@ -300,7 +300,7 @@ on_both_stores! {
         assert_eq!(made, expected, "one replay of each event");
     }
 
-    async fn what_comes_after_the_call_is_not_replayed(on: On) {
+    async fn events_published_after_the_call_are_not_replayed(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;
@@ -331,8 +331,8 @@ on_both_stores! {
         installation.failed_events(&receiver, 20).await;
         let slow = ReplayDeliveriesRequest { deliveries_per_second: Some(0.01), ..Default::default() };
         let replay = installation.replay(slow.clone()).await.unwrap();
-        let under_way = installation.replay_until(&replay.name, |replay| replay.replayed_count == 1).await;
-        assert_eq!(under_way.state(), ReplayState::Running);
+        let running = installation.replay_until(&replay.name, |replay| replay.replayed_count == 1).await;
+        assert_eq!(running.state(), ReplayState::Running);
         let cancel = CancelReplayRequest { name: replay.name.clone() };
         let cancelled = installation.clients.replays.cancel_replay(cancel.clone()).await.unwrap().into_inner();
         let cancelled = cancelled.replay.unwrap();

@@ -63,7 +63,7 @@ on_both_stores! {
         assert_eq!(list(&mut installation, unknown).await.unwrap_err().code(), Code::InvalidArgument);
     }
 
-    async fn a_delivery_that_waits_can_be_cancelled_for_good(on: On) {
+    async fn a_pending_delivery_can_be_cancelled_permanently(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;

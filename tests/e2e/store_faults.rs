@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_the_store_refuses_holds_up_no_other() {
+async fn a_row_that_the_store_refuses_delays_no_other() {
     let mut installation = Installation::start(On::Postgres).await;
     let database = installation.postgres().await;
     installation.register("poison").await;
@@ -205,7 +205,7 @@ async fn a_commit_that_takes_too_long_is_repeated_in_smaller_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b19_a_reader_of_the_file_is_told_of_and_the_log_shrinks_afterwards() {
+async fn b19_a_reader_of_the_file_is_reported_and_the_log_shrinks_afterwards() {
     let mut installation = Installation::start(On::Sqlite).await;
     installation.register("large").await;
     let file = installation.server.data_directory().join("hookwright.db");

@@ -129,7 +129,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_watch_goes_on_where_it_was_after_a_kill(on: On) {
+    async fn a_watch_resumes_at_its_position_after_a_kill(on: On) {
         let mut installation = Installation::start(on).await;
         let receiver = Receiver::start().await;
         installation.webhook(&receiver, &["clocking"]).await;

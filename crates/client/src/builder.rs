@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_before_anything_is_sent() {
+    async fn wrong_settings_are_reported_before_anything_is_sent() {
         let builder = || Client::builder("http://127.0.0.1:1");
         assert!(matches!(
             Client::builder("127.0.0.1:1").connect().unwrap_err(),

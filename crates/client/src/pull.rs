@@ -165,29 +165,29 @@ impl Puller {
         let mut backoff = self.client.retry_policy().backoff();
         loop {
             let deliveries = self.patiently(&mut backoff, || self.pull()).await?;
-            let mut under_way = JoinSet::new();
+            let mut in_flight = JoinSet::new();
             let mut ack_ids = HashMap::new();
             for delivery in deliveries {
                 let ack_id = delivery.ack_id.clone();
-                let task = under_way.spawn(handle(delivery));
+                let task = in_flight.spawn(handle(delivery));
                 ack_ids.insert(task.id(), ack_id);
             }
-            self.settle(under_way, ack_ids, &mut backoff).await?;
+            self.settle(in_flight, ack_ids, &mut backoff).await?;
         }
     }
 
     /// Acknowledges handled deliveries, until all are handled.
     async fn settle(
         &self,
-        mut under_way: JoinSet<bool>,
+        mut in_flight: JoinSet<bool>,
         mut ack_ids: HashMap<tokio::task::Id, String>,
         backoff: &mut Backoff,
     ) -> Result<(), Error> {
-        while !under_way.is_empty() {
+        while !in_flight.is_empty() {
             let mut done = Vec::new();
             tokio::select! {
-                Some(first) = under_way.join_next_with_id() => {
-                    let others = std::iter::from_fn(|| under_way.try_join_next_with_id());
+                Some(first) = in_flight.join_next_with_id() => {
+                    let others = std::iter::from_fn(|| in_flight.try_join_next_with_id());
                     for ended in std::iter::once(first).chain(others) {
                         let (id, handled) = ended.unwrap_or_else(|failed| (failed.id(), false));
                         done.extend(ack_ids.remove(&id).filter(|_| handled));

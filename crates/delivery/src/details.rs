@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_as_it_was() {
+    fn written_details_read_back_unchanged() {
         let mut json = String::from("{\"url\":");
         push_text(&mut json, "http://a/\"\\\u{1}\u{fc}");
         json.push_str(",\"phases\":");

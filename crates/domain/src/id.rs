@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn x10_tells_how_far_it_is_ahead_of_a_clock_that_was_set_back() {
+    fn x10_ids_show_how_far_they_are_ahead_of_a_clock_that_was_set_back() {
         let ids = IdGenerator::new(0, 0);
         assert_eq!(ids.ahead_us(NOW * 1_000), 0, "it has made none");
         ids.next(NOW);

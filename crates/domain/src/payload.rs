@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn p01_what_is_not_an_object_in_json() {
+    fn p01_payloads_that_are_not_json_objects() {
         assert_eq!(check(""), Err(PayloadError::Empty));
         assert_eq!(check(" \n\t"), Err(PayloadError::Empty));
         for (text, first) in [("null", 'n'), (" []", '['), ("\"x\"", '"'), ("1", '1'), ("true", 't')] {

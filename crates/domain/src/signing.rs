@@ -339,7 +339,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_signed_verifies_and_what_is_altered_does_not(
+        fn signed_bytes_verify_and_altered_ones_do_not(
             text in "[ -~]{16,40}", body in proptest::collection::vec(any::<u8>(), 1..200), at in 0usize..200, time in 0i64..4_000_000_000,
         ) {
             prop_assume!(!text.starts_with("whsec_"));

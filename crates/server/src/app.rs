@@ -141,7 +141,7 @@ pub struct Parts {
 
 impl App {
     /// Replaces this server's description after a reload of its settings.
-    pub(crate) fn tell_of(&self, about: About) {
+    pub(crate) fn describe(&self, about: About) {
         self.about.store(Arc::new(about));
     }
 

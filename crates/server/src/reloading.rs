@@ -187,7 +187,7 @@ impl Reloader {
             .map(in_force);
         let mut about = self.options.about.clone();
         about.settings = settings.collect();
-        self.app.tell_of(about.clone());
+        self.app.describe(about.clone());
         self.options = Options {
             about,
             extra_ca_file: new.extra_ca_file,

@@ -320,7 +320,7 @@ impl Telemetry {
             return Err(format!("not ready: the {part} failed; this process ends"));
         }
         match tokio::time::timeout(READY_TIMEOUT, self.store.ping()).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(format!("not ready: the store does not answer: {error}")),
             Err(_) => return Err("not ready: the store does not answer in time".to_owned()),
         }

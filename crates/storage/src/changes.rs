@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_short_is_read_as_far_as_it_goes() {
+    fn a_truncated_row_is_read_as_far_as_it_goes() {
         let packed = pack([(7, 1), (7, 2)].into_iter()).unwrap();
         for end in 0..packed.len() {
             assert!(unpack(&packed[..end], 7).len() < 2);

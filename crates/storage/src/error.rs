@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again() {
+    fn temporary_errors_are_retried() {
         for state in [
             b"53200", b"53300", b"57P01", b"57P03", b"57014", b"08006", b"40001", b"40P01", b"55P03",
         ] {

@@ -3,7 +3,6 @@
 use crate::{
     blocked::{BlockedKeys, BlockedRange},
     error::StoreError,
-    paused::{PausedKeys, PausedRange},
     postgres,
     records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord},
     rows::{AttemptRow, HealthRow},

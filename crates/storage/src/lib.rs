@@ -43,7 +43,6 @@ mod members;
 mod migration_log;
 pub mod nodes;
 pub mod operations;
-mod paused;
 #[cfg(test)]
 mod plans;
 mod postgres;
@@ -74,7 +73,6 @@ pub use configuration::{ChangedRows, Missing};
 pub use due::{DueDelivery, LatestDue, ReadLimits, Refill, Steered, UnfinishedEvent, UnfinishedPage, Waiting};
 pub use error::{CommitError, StoreError};
 pub use members::ConfigurationChange;
-pub use paused::{PAUSED_COUNTED, PausedKeys, PausedRange};
 pub use postgres::remote;
 pub use records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Replayed};
 pub use retention::{Expired, Retention};

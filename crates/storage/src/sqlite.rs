@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_whose_caller_was_told_of_a_timeout_changes_nothing() {
+    async fn a_change_whose_caller_got_a_timeout_changes_nothing() {
         let (go_on, waits) = mpsc::channel();
         let (tell, told) = oneshot::channel();
         let changed = changing(ready(()), move |turn| {

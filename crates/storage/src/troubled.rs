@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_tell_of_what_did_not_go_through() {
+    fn rows_show_failed_deliveries() {
         let of = |states: &[DeliveryState]| {
             let filter = DeliveryFilter {
                 states: states.to_vec(),

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cluster_of_its_own_stops_and_resumes_with_its_data() -> anyhow::Result<()> {
+    async fn a_separate_cluster_stops_and_resumes_with_its_data() -> anyhow::Result<()> {
         let cluster = PostgresCluster::start_with(&[("synchronous_commit", "off")]).await?;
         let database = cluster.create_database().await?;
         assert_eq!(one(database.url(), "SHOW synchronous_commit").await?, "off");

@@ -168,7 +168,7 @@ fn the_origin_of_a_token_is_known() {
 }
 
 #[test]
-fn what_is_wrong_says_how_to_mend_it() {
+fn errors_say_how_to_fix_them() {
     let home = Home::new();
     let refusal = |line: &[&str], variables: &[(&str, &str)]| {
         let error = home.resolve(args(line), variables).unwrap_err();

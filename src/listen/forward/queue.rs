@@ -123,7 +123,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Releases pulled deliveries that were not processed. If that fails, they return when their lease ends.
-    pub(super) async fn give_back(&mut self) {
+    pub(super) async fn release(&mut self) {
         let mut ack_ids: Vec<String> = self.fetched.drain(..).map(|one| one.ack_id).collect();
         ack_ids.extend(self.current.take());
         if ack_ids.is_empty() {

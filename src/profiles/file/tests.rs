@@ -42,7 +42,7 @@ fn profiles_are_read() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_of_the_file_are_named() {
     for (text, parts) in [
         (
             "[profiles.a]\nadress = \"x\"",

@@ -37,7 +37,7 @@ async fn x10_nodes_whose_clocks_differ_share_their_work() {
     let right = settings(right).start().await.unwrap();
     let mut clients = Clients::connect(right.grpc_address(), &token).await;
     let kinds = Kinds::install(&mut ahead).await;
-    ahead.goes_on(&kinds).await;
+    ahead.continues(&kinds).await;
     for receiver in [&kinds.plain, &kinds.ordered, &kinds.limited] {
         receiver.respond(503);
     }

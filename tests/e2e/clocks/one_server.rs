@@ -14,7 +14,7 @@ on_both_stores! {
             installation.register(name).await;
         }
         let kinds = Kinds::install(&mut installation).await;
-        installation.goes_on(&kinds).await;
+        installation.continues(&kinds).await;
         let (far, near) = (Receiver::start().await, Receiver::start().await);
         let far_off = installation.late_delivery(&far, HOUR).await;
         for (count, ahead) in [-HOUR, DAY, 0].into_iter().enumerate() {
@@ -24,7 +24,7 @@ on_both_stores! {
             let soon = installation.late_soon(&near).await;
             let before = installation.publish_some().await;
             clock.set(ahead);
-            installation.goes_on(&kinds).await;
+            installation.continues(&kinds).await;
             kinds.have(&mut installation.clients, &before).await;
             installation.delivered(&soon).await;
             // PostgreSQL shows times by its own clock, which the test does not change.
@@ -80,14 +80,14 @@ on_both_stores! {
         let kinds = Kinds::install(&mut installation).await;
         let far = Receiver::start().await;
         let far_off = installation.late_delivery(&far, HOUR).await;
-        installation.goes_on(&kinds).await;
+        installation.continues(&kinds).await;
         for ahead in [DAY, 0, -HOUR] {
             // These events are pending while the server is down, and are pulled when it is back.
             let waiting = installation.publish_some().await;
             clock.set(ahead);
             installation.restart().await;
             kinds.have(&mut installation.clients, &waiting).await;
-            installation.goes_on(&kinds).await;
+            installation.continues(&kinds).await;
         }
         // On SQLite a server that was down for a day cannot be told apart from a clock that is a day ahead.
         if on == On::Postgres {
@@ -135,17 +135,17 @@ async fn x10_a_database_whose_clock_is_set_delays_nothing() {
     for ahead in [-HOUR, DAY, 0] {
         let before = installation.publish_some().await;
         clock.set(ahead);
-        installation.goes_on(&kinds).await;
+        installation.continues(&kinds).await;
         installation
             .says("/readyz", "clocks were set since the start: 1 times")
             .await;
         kinds.have(&mut installation.clients, &before).await;
-        installation.goes_on(&kinds).await;
+        installation.continues(&kinds).await;
         // The second round uses a new process, which has seen no jump.
         for restart in [false, true] {
             if restart {
                 installation.restart().await;
-                installation.goes_on(&kinds).await;
+                installation.continues(&kinds).await;
             }
             let wait = installation.attempted_in(&far_off, ahead).await;
             assert!((HOUR / 2..=HOUR * 11 / 10).contains(&wait), "{wait} s at {ahead} s");

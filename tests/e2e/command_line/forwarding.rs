@@ -33,7 +33,7 @@ fn header_names(request: &RecordedRequest) -> Vec<&str> {
 }
 
 on_both_stores! {
-    async fn what_arrives_is_what_would_have_been_posted(on: On) {
+    async fn forwarded_requests_equal_posted_ones(on: On) {
         let mut installation = Installation::start(on).await;
         let pushed = Receiver::start().await;
         installation.webhook(&pushed, &["clocking"]).await;
@@ -79,7 +79,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn what_a_killed_run_left_behind_is_deleted_by_the_next() {
+async fn a_webhook_of_a_killed_run_is_deleted_by_the_next() {
     let installation = Installation::start(On::Sqlite).await;
     let shell = Shell::at(&installation);
     let program = Receiver::start().await;

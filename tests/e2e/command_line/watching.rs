@@ -71,7 +71,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn a_replay_goes_on_when_nobody_follows_it() {
+async fn a_replay_continues_when_nobody_follows_it() {
     let mut installation = Installation::start(On::Sqlite).await;
     let receiver = Receiver::start().await;
     installation.webhook(&receiver, &["clocking"]).await;
@@ -151,7 +151,7 @@ async fn all_that_is_kept_is_counted_and_asked_for_before_it_is_replayed() {
     let refused = shell.failure(2, &create).await;
     assert!(refused.contains("--yes") && refused.contains("--since"), "{refused}");
     let line = format!("{BINARY} {}", create.join(" "));
-    for (answer, goes_on) in [("n\n", false), ("\n", false), ("y\n", true)] {
+    for (answer, continues) in [("n\n", false), ("\n", false), ("y\n", true)] {
         let mut command = shell.program("script", &["-qec", &line, "/dev/null"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -166,8 +166,8 @@ async fn all_that_is_kept_is_counted_and_asked_for_before_it_is_replayed() {
             shown.contains("2 would be replayed") && shown.contains("Continue?"),
             "{shown:?}"
         );
-        assert_eq!(ended.status.success(), goes_on, "{answer:?}: {shown:?}");
-        assert_eq!(shown.contains("Nothing was replayed"), !goes_on, "{shown:?}");
+        assert_eq!(ended.status.success(), continues, "{answer:?}: {shown:?}");
+        assert_eq!(shown.contains("Nothing was replayed"), !continues, "{shown:?}");
     }
     wait_for_events(&receiver, 4).await;
 }

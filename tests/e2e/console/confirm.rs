@@ -38,7 +38,7 @@ async fn cancelled(installation: &mut Installation) -> usize {
 }
 
 on_both_stores! {
-    async fn what_waits_is_counted_before_it_is_cancelled(on: On) {
+    async fn pending_deliveries_are_counted_before_they_are_cancelled(on: On) {
         let (mut installation, _receiver, webhook, _) = with_waiting(on, 3).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let page = format!("{ACME_PAGES}/webhooks/{webhook}");
@@ -56,7 +56,7 @@ on_both_stores! {
         assert_eq!(cancelled(&mut installation).await, 3);
     }
 
-    async fn that_nothing_waits_is_said(on: On) {
+    async fn a_webhook_without_a_backlog_says_so(on: On) {
         let (installation, _receiver, webhook, _) = with_waiting(on, 0).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
         let page = format!("{ACME_PAGES}/webhooks/{webhook}");

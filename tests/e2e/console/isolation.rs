@@ -133,7 +133,7 @@ impl Theirs {
 }
 
 on_both_stores! {
-    async fn c03_what_is_anothers_looks_like_what_does_not_exist(on: On) {
+    async fn c03_names_of_another_organization_look_unknown(on: On) {
         let mut installation = Installation::start(on).await;
         installation.create_organization("globex").await;
         let theirs = Theirs::start(&mut installation).await;
@@ -231,7 +231,7 @@ on_both_stores! {
         assert!(shown.contains("Visible to"), "{shown}");
     }
 
-    async fn a_live_list_tells_of_ones_own_alone(on: On) {
+    async fn a_live_list_shows_only_its_own_organization(on: On) {
         let mut installation = Installation::start(on).await;
         installation.create_organization("globex").await;
         let receiver = Receiver::start().await;

@@ -98,7 +98,7 @@ async fn a_place_that_means_nothing_is_said_by_every_list() {
 }
 
 #[tokio::test]
-async fn what_has_a_name_is_found_by_its_beginning_page_by_page() {
+async fn names_are_found_by_prefix_page_by_page() {
     let mut installation = Installation::start(On::Sqlite).await;
     for number in 0..51 {
         installation.create_organization(&format!("shop-{number:02}")).await;

@@ -240,7 +240,7 @@ async fn a_customers_page_says_that_their_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_reads_can_stop_what_moves() {
+async fn live_updates_can_be_paused() {
     let mut watched = Watched::start(On::Sqlite).await;
     watched.open(DELIVERIES).await;
     watched.browser.wait_for(LIVE).await;
@@ -277,7 +277,7 @@ async fn a_page_that_asks_by_itself_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_is_brought_up_to_date_leaves_its_reader_alone() {
+async fn a_page_that_is_refreshed_does_not_disturb_its_reader() {
     let mut watched = Watched::start(On::Sqlite).await;
     watched.receiver.answer(Response::new(503));
     let delivery = watched.publish(DeliveryState::Retrying).await;

@@ -109,7 +109,7 @@ async fn nobody_is_kept_out() {
         faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", answer.name)));
     }
     for (name, browser) in [
-        ("portal-left", installed.who_has_left().await),
+        ("portal-left", installed.a_visitor_who_signed_out().await),
         ("sign-in", installed.stranger().await),
     ] {
         let found = violations(&browser, &axe).await;
@@ -234,7 +234,7 @@ async fn screenshots() {
     let directory = workspace_directory().join("docs/console");
     std::fs::create_dir_all(&directory).unwrap();
     let others = [
-        ("portal-left", installed.who_has_left().await),
+        ("portal-left", installed.a_visitor_who_signed_out().await),
         ("sign-in", installed.stranger().await),
     ];
     let mut written = 0;
@@ -278,7 +278,7 @@ impl Installed {
     }
 
     /// A browser of a customer who has signed out.
-    async fn who_has_left(&self) -> Browser {
+    async fn a_visitor_who_signed_out(&self) -> Browser {
         let browser = Browser::start().await.unwrap();
         browser.open(&self.portal).await.unwrap();
         browser.click("Sign out").await.unwrap();

@@ -189,7 +189,7 @@ async fn one_link_is_revoked_on_every_node_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn who_leaves_twice_finds_the_way_back_all_the_same() {
+async fn a_visitor_who_leaves_twice_still_finds_the_way_back() {
     let mut installation = Installation::start(On::Sqlite).await;
     let url = link(&mut installation, false, "https://app.example/settings").await;
     let reader = open(&installation, &url).await;

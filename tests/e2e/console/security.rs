@@ -14,7 +14,7 @@ const STORED: &str = r#""'><b id=stored><script>document.title='stored'</script>
 const ACME_PAGES: &str = "/console/organizations/acme";
 
 on_both_stores! {
-    async fn c01_what_was_stored_is_shown_and_does_nothing(on: On) {
+    async fn c01_stored_text_is_shown_and_does_nothing(on: On) {
         let mut installation = Installation::start(on).await;
         let paths = hostile_texts(&mut installation).await;
         let reader = Reader::sign_in(&installation, &installation.server.token().unwrap()).await;
@@ -341,7 +341,7 @@ async fn odd_addresses_and_forms_get_a_page_that_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_sent_twice_by_one_page_is_done_once() {
+async fn a_form_sent_twice_by_one_page_is_done_once() {
     let mut installation = Installation::start(On::Sqlite).await;
     installation.register("shift.ended").await;
     let receiver = Receiver::start().await;

@@ -82,7 +82,7 @@ async fn a_token_that_only_publishes_does_not_sign_in() {
 }
 
 #[tokio::test]
-async fn who_fails_to_sign_in_often_waits_and_nobody_else_does() {
+async fn only_the_address_of_failed_sign_ins_waits() {
     let installation = Installation::start(On::Sqlite).await;
     let address = installation.server.http_address().to_owned();
     let origin = format!("http://{address}");

@@ -43,7 +43,7 @@ on_both_stores! {
 }
 
 on_both_stores! {
-    async fn what_was_stored_before_the_answer_is_not_stored_again(on: On) {
+    async fn an_event_stored_before_its_answer_is_not_stored_again(on: On) {
         const COUNT: usize = 250;
         let directory = tempfile::tempdir().unwrap();
         let (builder, _database) = crate::support::builder(on).await;
@@ -71,7 +71,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn what_was_published_and_not_removed_is_not_published_again() {
+async fn a_published_row_that_was_not_removed_is_not_published_again() {
     let installation = installation(On::Sqlite).await;
     let shop = Shop::start().await;
     shop.insert(0..250).await;

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_of_a_webhook_are_added_up_and_a_success_begins_anew() {
+    fn outcomes_of_a_webhook_add_up_and_a_success_resets_them() {
         let lane = lane();
         let came = |health: Outcome| Record {
             health: Some(health),

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn b31_most_receivers_tell_whether_the_clock_is_off() {
+    fn b31_the_dates_of_most_receivers_show_a_wrong_clock() {
         let watch = ClockWatch::new();
         let hear = |host: &str, boot, seconds| {
             watch.note(

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_became_slower_for_good_is_not_held_to_its_former_best() {
+    fn a_receiver_that_became_permanently_slower_gets_a_new_best() {
         let mut limit = Limit::new(100);
         (0..200).for_each(|_| limit.succeeded(10_000));
         let comes_down = (0..200).any(|_| {

@@ -227,7 +227,7 @@ async fn b01_a_secret_that_cannot_be_opened_costs_a_few_attempts_and_no_retries(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b01_dns_servers_that_are_silent_cost_no_retries_and_deliveries_go_on_afterwards() {
+async fn b01_dns_servers_that_are_silent_cost_no_retries_and_deliveries_resume_afterwards() {
     let receiver = Receiver::start().await;
     let answers = Arc::new(AtomicBool::new(false));
     let works = Arc::clone(&answers);

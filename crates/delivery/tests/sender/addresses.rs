@@ -374,7 +374,7 @@ async fn x03_a_dead_address_costs_a_short_delay_once() {
 }
 
 #[tokio::test]
-async fn x03_a_dead_address_of_another_family_does_not_hold_up_the_live_one() {
+async fn x03_a_dead_address_of_another_family_does_not_delay_the_live_one() {
     let receiver = Receiver::start().await;
     // Nothing listens at the IPv6 address, and the first IPv4 address accepts nothing.
     let dead = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), receiver.address().port());

@@ -34,7 +34,7 @@ async fn x02_the_wait_for_a_permit_is_no_part_of_the_attempt() {
     let (hanging, healthy) = (Receiver::start().await, Receiver::start().await);
     hanging.answer(Answer::Hang);
     let (sender, descriptors) = limited(1);
-    // The second attempt waits for longer than its own timeout.
+    // The second attempt waits until after its own timeout.
     let (long, short) = (Duration::from_secs(4), Duration::from_secs(2));
     let (first, second) = (hanging.url("/"), healthy.url("/"));
     let (mut one, mut other) = (None, None);

@@ -111,7 +111,7 @@ async fn r08_bodies_that_are_not_as_long_as_they_say() {
 }
 
 #[tokio::test]
-async fn r09_what_is_http_and_what_is_not() {
+async fn r09_http_is_told_from_other_protocols() {
     for (response, expected) in [
         ("HTTP/1.0 200 OK\r\n\r\n", None),
         ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", None),

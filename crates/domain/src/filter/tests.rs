@@ -20,7 +20,7 @@ fn run(text: &str) -> Result<bool, String> {
 }
 
 #[test]
-fn what_owners_write() {
+fn filters_that_owners_write_are_evaluated() {
     for (text, expected) in [
         ("attributes.region == 'eu'", true),
         ("attributes['shard.1'] == 's' && event_type == 'order.placed'", true),
@@ -48,7 +48,7 @@ fn what_owners_write() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_does_not_match_and_says_why() {
+fn a_filter_that_cannot_be_evaluated_does_not_match_and_says_why() {
     for (text, why) in [
         ("payload.missing == 1", "No such key: missing"),
         ("payload.kind > 1", "no matching overload"),
@@ -61,7 +61,7 @@ fn what_cannot_be_evaluated_does_not_match_and_says_why() {
 }
 
 #[test]
-fn what_is_no_filter_says_so_when_it_is_made() {
+fn an_invalid_filter_is_refused_when_it_is_made() {
     let long = "a".repeat(FILTER_CHARS_MAX + 1);
     let sums = format!("{} == ''", ["ordering_key"; 10].join(" + "));
     let mentions = ["payload.a == 1"; 33].join(" && ");

@@ -6,7 +6,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn what_is_stored_reads_back_the_same(
+    fn a_stored_url_reads_back_unchanged(
         host in "[a-z0-9\u{e9}_.\u{ad}\u{24d0}\u{ff11}\u{3002}-]{1,12}|[ -~]{1,12}",
         port in "(:[0-9]{0,5})?",
         rest in "([/?][ -~\u{e9}\u{200b}]{0,20})?",
@@ -139,7 +139,7 @@ fn s35_one_normal_form() {
 }
 
 #[test]
-fn s36_what_is_too_long() {
+fn s36_urls_that_are_too_long() {
     let path = "x".repeat(2_049 - "http://host.example/".len());
     assert_eq!(
         parse(&format!("http://host.example/{path}")),
@@ -209,7 +209,7 @@ fn s43_hosts_that_read_as_one_and_are_another() {
 }
 
 #[test]
-fn s45_slashes_that_parsers_would_mend() {
+fn s45_slashes_that_parsers_would_correct() {
     for text in [
         "http:127.0.0.1",
         "http:/127.0.0.1/",

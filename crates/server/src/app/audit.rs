@@ -183,7 +183,7 @@ mod tests {
     use super::{super::error::AppError, *};
 
     #[test]
-    fn what_changed_is_told_with_both_values() {
+    fn a_changed_field_is_recorded_with_both_values() {
         let before = json!({ "a": 1, "b": "x", "c": null });
         let after = json!({ "a": 1, "b": "y", "c": [2] });
         let expected = json!({ "b": { "from": "x", "to": "y" }, "c": { "from": null, "to": [2] } });
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_for_is_said_at_once() {
+    fn all_invalid_arguments_are_reported_at_once() {
         let long = "a".repeat(ACTION_CHARS_MAX + 1);
         let query = AuditQuery {
             actor: "me",

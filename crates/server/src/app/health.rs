@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_for_the_longest_waits_in_the_store_or_in_a_node_that_stalls() {
+    fn the_oldest_due_delivery_is_in_the_store_or_in_a_stalled_node() {
         let waiting = |node, due_at| Waiting {
             webhook: 1,
             node,

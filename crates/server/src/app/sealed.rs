@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_and_is_no_text_twice() {
+    fn a_sealed_value_opens_and_never_has_the_same_text_twice() {
         let master = MasterKey::generate();
         let seal = Seal::new(&master, "a/1");
         let text = seal.seal(&VALUE, b"place");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forged_altered_or_cut_does_not_open() {
+    fn a_forged_altered_or_truncated_value_does_not_open() {
         let master = MasterKey::generate();
         let seal = Seal::new(&master, "a/1");
         let text = seal.seal(&VALUE, b"place");

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_takes_a_place_until_it_was_sent() {
+    fn a_download_holds_its_permit_until_it_was_sent() {
         let downloads = Downloads::default();
         let mut held: Vec<Download> = (0..ORGANIZATION_MAX)
             .map(|_| downloads.begin(1).ok().unwrap())

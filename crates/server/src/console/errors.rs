@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_field_names_and_is_not_there_is_said_at_it() {
+    fn a_missing_name_is_reported_at_its_field() {
         let missing = AppError::NotFound {
             kind: "hookwright.v1.EventType",
             name: "eventTypes/a".to_owned(),

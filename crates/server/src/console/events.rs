@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_webhook_is_now_is_said_where_it_was_judged_by_it() {
+    fn an_explanation_by_present_settings_shows_the_present_webhook() {
         let told = |reason_of: Reason, changed_since: bool, has_filter: bool| {
             let explanation = Explanation {
                 webhook: WebhookId::from_raw(1),

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_twice_has_one_request_id() {
+    fn a_form_that_is_submitted_twice_has_one_request_id() {
         let id = |text: &str| Fields::parse(text.as_bytes()).request_id();
         assert_eq!(id("nonce=1&a=b"), id("nonce=1&a=b"));
         assert_ne!(id("nonce=1&a=b"), id("nonce=2&a=b"));

@@ -56,7 +56,7 @@ impl Attempt<'_> {
     /// # Errors
     /// With the delay for the token, if too many succeeded.
     pub(super) fn succeeded(self, token: Actor, now: Instant) -> Result<(), Duration> {
-        self.limits.addresses.give_back(self.address, self.since);
+        self.limits.addresses.release(self.address, self.since);
         self.limits.tokens.count(token, now).map(drop)
     }
 }
@@ -111,7 +111,7 @@ impl<K: Copy + Eq + Hash> Limit<K> {
     }
 
     /// Takes one back, in the window that began at a time.
-    fn give_back(&self, key: K, since: Instant) {
+    fn release(&self, key: K, since: Instant) {
         let mut known = self.known.lock();
         if let Some(counted) = known.get_mut(&key).filter(|counted| counted.since == since) {
             counted.count = counted.count.saturating_sub(1);
@@ -148,12 +148,12 @@ mod tests {
     fn an_attempt_counts_before_it_is_known_to_fail() {
         let limits = SignInLimits::default();
         let (now, here) = (Instant::now(), address("192.0.2.1"));
-        let mut under_way: Vec<Attempt<'_>> = (0..10).map(|_| limits.attempt(here, now).ok().unwrap()).collect();
+        let mut in_flight: Vec<Attempt<'_>> = (0..10).map(|_| limits.attempt(here, now).ok().unwrap()).collect();
         assert!(limits.attempt(here, now).is_err(), "all may still fail");
         let token = Actor::Token(TokenId::from_raw(1));
-        under_way.pop().unwrap().succeeded(token, now).unwrap();
+        in_flight.pop().unwrap().succeeded(token, now).unwrap();
         assert!(limits.attempt(here, now).is_ok(), "one did not");
-        drop(under_way);
+        drop(in_flight);
         assert!(limits.attempt(here, now).is_err(), "those that were given up count");
     }
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_record_of_failures_is_bounded() {
         let limit = Limit::new(1, MINUTE);
         let now = Instant::now();
         let keys = 2 * Limit::<usize>::KEYS_MAX;

@@ -60,7 +60,7 @@ struct Node {
     address: String,
     started: Time,
     in_memory: String,
-    under_way: String,
+    in_flight: String,
     waiting: String,
     answering: bool,
 }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+    fn requests_of_the_script_keep_nobody_signed_in() {
         let asked = |named: &[(&'static str, &'static str)]| {
             let headers = named.iter().map(|(name, value)| {
                 let value = HeaderValue::from_static(value);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_reads_as_it_was() {
+    fn shown_values_read_back_unchanged() {
         for text in ["500ms", "5s", "90s", "2m", "1h", "1d", "0ms"] {
             assert_eq!(shown(duration(text).unwrap()), text);
         }

@@ -139,7 +139,7 @@ impl Pool {
         }
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         if bytes > 0 {
             self.left.add_permits(bytes.min(self.bytes));
         }
@@ -163,7 +163,7 @@ impl Budget {
             return false;
         }
         if !self.large.try_take(cost.large) {
-            self.small.give_back(cost.small);
+            self.small.release(cost.small);
             return false;
         }
         self.count(cost);
@@ -187,9 +187,9 @@ impl Budget {
         self.count(cost);
     }
 
-    fn give_back(&self, cost: Cost) {
-        self.small.give_back(cost.small);
-        self.large.give_back(cost.large);
+    fn release(&self, cost: Cost) {
+        self.small.release(cost.small);
+        self.large.release(cost.large);
         self.metrics.in_flight.dec_by(i64::try_from(cost.bytes()).unwrap_or(0));
     }
 
@@ -216,7 +216,7 @@ struct Returned<'a>(&'a Budget, Cost);
 
 impl Drop for Returned<'_> {
     fn drop(&mut self) {
-        self.0.small.give_back(self.1.small);
+        self.0.small.release(self.1.small);
     }
 }
 
@@ -320,7 +320,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.budget.give_back(self.held.get_mut().cost);
+        self.budget.release(self.held.get_mut().cost);
     }
 }
 
@@ -332,7 +332,7 @@ pub(super) struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.budget.give_back(self.cost);
+        self.budget.release(self.cost);
     }
 }
 
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn x05_large_messages_wait_for_one_another_and_hold_up_no_small_one() {
+    async fn x05_large_messages_wait_for_one_another_and_delay_no_small_one() {
         let mut budget = Budget::new(128 * MIB, RequestMetrics::default());
         budget.wait = Duration::from_millis(1);
         let budget = Arc::new(budget);
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_streams_messages_are_given_back_as_they_are_answered() {
+    fn the_permits_of_a_streams_messages_return_as_they_are_answered() {
         let budget = Arc::new(Budget::new(0, RequestMetrics::default()));
         let stream = call(&budget);
         assert!(stream.try_take(&lengths(&[100, 200, MIB])));

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_linux_tells_is_read() {
+    fn the_figures_of_proc_are_read() {
         let process = Process::new();
         process.read();
         assert!(process.resident_memory_bytes.get() > 1 << 20);

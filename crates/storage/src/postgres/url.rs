@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn b06_what_is_not_supported_is_named_with_the_fix() {
+    fn b06_unsupported_parameters_are_named_with_the_fix() {
         for (query, told) in [
             (
                 "?sslmode=veryfull",

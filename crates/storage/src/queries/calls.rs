@@ -18,7 +18,7 @@ use crate::plans::{filled::Filled, recorder::Recorder};
 pub(crate) async fn all(calls: &mut Calls<'_>) -> QueryResult<()> {
     reads::of_history(calls).await?;
     reads::of_deliveries(calls).await?;
-    reads::of_what_waits(calls).await?;
+    reads::of_backlog(calls).await?;
     reads::of_configuration(calls).await?;
     reads::of_counts(calls).await?;
     changes::of_configuration(calls).await?;

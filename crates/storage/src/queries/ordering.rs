@@ -6,7 +6,6 @@ use crate::{
     blocked::{BlockedKeys, BlockedRange, STEP, count_keys, is_paused},
     clock,
     due::Steered,
-    paused::{PausedKeys, PausedRange, STEP, count_keys, is_paused},
     records::Backlog,
     rows::{AuditRow, ENDING_CANCELLED, EndingRow, FOLLOWS, PAUSED, PendingRow},
     schema::{delivery_endings, pending_deliveries},

@@ -24,13 +24,13 @@ pub(crate) async fn insert_replay(
     most: i64,
     audit: &AuditRow,
 ) -> QueryResult<bool> {
-    let under_way: i64 = replays::table
+    let running: i64 = replays::table
         .filter(replays::organization_id.eq(row.organization_id))
         .filter(replays::state.eq(REPLAY_RUNNING))
         .count()
         .get_result(conn)
         .await?;
-    if under_way >= most {
+    if running >= most {
         return Ok(false);
     }
     diesel::insert_into(replays::table).values(row).execute(conn).await?;
@@ -124,8 +124,8 @@ pub(crate) async fn end_replay(
     now: i64,
     audit: Option<&AuditRow>,
 ) -> QueryResult<bool> {
-    let under_way = replays::table.find(id).filter(replays::state.eq(REPLAY_RUNNING));
-    let ended = diesel::update(under_way)
+    let running = replays::table.find(id).filter(replays::state.eq(REPLAY_RUNNING));
+    let ended = diesel::update(running)
         .set((
             replays::state.eq(state),
             replays::error.eq(error),

@@ -9,7 +9,6 @@ use super::{
 use crate::{
     blocked::is_paused,
     deliveries::Page,
-    paused::is_paused,
     records::{DeliveryFilter, DeliveryRecord},
     schema::{attempts, delivery_endings, pending_deliveries},
     troubled::{self, Kinds, Range, TroubledId, merge, owed},

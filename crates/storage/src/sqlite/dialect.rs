@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_that_waits_is_an_error_and_holds_up_nobody() {
+    fn a_query_that_waits_is_an_error_and_blocks_nobody() {
         assert!(matches!(at_once(ready(Ok(7))), Ok(7)));
         let error = at_once(pending::<QueryResult<()>>()).unwrap_err();
         assert!(error.to_string().contains("waited for something other"), "{error}");

@@ -152,7 +152,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_dropped_change_that_waits_for_a_lock_does_not_go_on_waiting() {
+async fn a_dropped_change_stops_waiting_for_its_lock() {
     let fixture = Fixture::postgres().await;
     let (mut client, other) = (postgres(&fixture).await, postgres(&fixture).await);
     let held = client.transaction().await.unwrap();

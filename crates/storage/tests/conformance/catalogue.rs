@@ -53,7 +53,7 @@ on_both_stores! {
         assert_eq!(store.load_catalogue().await.unwrap().webhooks.len(), 1);
     }
 
-    async fn deleting_cancels_what_waits(fixture: &mut Fixture) {
+    async fn deleting_cancels_pending_deliveries(fixture: &mut Fixture) {
         let store = fixture.store();
         store.insert_organization(&organization(ORGANIZATION, "acme"), &audit(1)).await.unwrap();
         store.insert_webhook(&webhook(11), &secret(21, 11), None, &audit(2)).await.unwrap();

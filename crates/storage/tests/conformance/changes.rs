@@ -20,7 +20,7 @@ fn ids(changes: &Changes) -> Vec<i64> {
 }
 
 on_both_stores! {
-    async fn each_commit_tells_what_it_changed(fixture: &mut Fixture) {
+    async fn each_commit_records_its_changes(fixture: &mut Fixture) {
         let store = fixture.store();
         let begin = store.change_positions().await.unwrap();
         let events = [fixture.event(&[11, 12]), fixture.event(&[11])];
@@ -49,7 +49,7 @@ on_both_stores! {
         assert_eq!(ids(&others), [0i64; 0], "another organization sees nothing of it");
     }
 
-    async fn what_ends_without_an_attempt_is_told_too(fixture: &mut Fixture) {
+    async fn a_delivery_that_ends_without_an_attempt_is_a_change(fixture: &mut Fixture) {
         let store = fixture.store();
         let event = fixture.event(&[11]);
         fixture.commit_events(vec![event.clone()]).await;
@@ -69,7 +69,7 @@ on_both_stores! {
         assert_eq!(seen.deliveries[0].state, DeliveryState::Cancelled);
     }
 
-    async fn what_a_caller_ends_is_told_too(fixture: &mut Fixture) {
+    async fn a_delivery_that_a_caller_ends_is_a_change(fixture: &mut Fixture) {
         let store = fixture.store();
         let event = fixture.event(&[11, 12]);
         let pend = vec![pending(&event, 0, NOW, 0), pending(&event, 1, NOW, 0)];
@@ -105,7 +105,7 @@ on_both_stores! {
         assert_eq!(found.len(), 150);
     }
 
-    async fn old_changes_are_forgotten_and_positions_go_on(fixture: &mut Fixture) {
+    async fn old_changes_are_removed_and_positions_stay_valid(fixture: &mut Fixture) {
         let store = fixture.store();
         let events = [fixture.event(&[11]), fixture.event(&[11]), fixture.event(&[11])];
         fixture.commit_events(events.to_vec()).await;

@@ -107,7 +107,7 @@ async fn each_node_has_a_number_and_a_name_that_comes_back_gets_its_own_again() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn f07_a_node_that_was_fenced_can_commit_nothing_and_joins_anew() {
+async fn f07_a_node_that_was_fenced_can_commit_nothing_and_joins_again() {
     let shared = Shared::new().await;
     let (a, b) = (shared.join("a", SHORT).await, shared.join("b", LONG).await);
     let ids = IdGenerator::new(a.node(), 0);
@@ -139,7 +139,7 @@ async fn a_lease_that_is_renewed_is_safe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn what_a_lost_node_owned_is_adopted_whole_and_once() {
+async fn the_deliveries_of_a_lost_node_are_adopted_whole_and_once() {
     let shared = Shared::new().await;
     let a = shared.join("a", SHORT).await;
     let (b, c) = (shared.join("b", LONG).await, shared.join("c", LONG).await);
@@ -284,7 +284,7 @@ async fn a_change_of_configuration_waits_for_every_node_or_fences_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_comes_back_waits_for_whoever_adopts_its_deliveries() {
+async fn a_node_that_returns_waits_for_the_adopters_of_its_deliveries() {
     let shared = Shared::new().await;
     let (a, b) = (shared.join("a", SHORT).await, shared.join("b", LONG).await);
     let number = a.node();

@@ -197,7 +197,7 @@ on_both_stores! {
     }
 
     // A node with an outdated configuration takes a webhook that it does not know yet for a deleted one.
-    async fn what_waits_for_a_webhook_that_was_not_deleted_is_never_cancelled(fixture: &mut Fixture) {
+    async fn deliveries_of_a_webhook_that_was_not_deleted_are_never_cancelled(fixture: &mut Fixture) {
         install(fixture, &[webhook(11), WebhookRow { active: false, ..webhook(12) }]).await;
         for id in [11, 12] {
             backlog(fixture, id, 3).await;

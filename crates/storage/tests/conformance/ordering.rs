@@ -116,7 +116,7 @@ on_both_stores! {
         assert_eq!(due(store, &events).await, [1]);
     }
 
-    async fn a_paused_head_holds_up_its_key_until_somebody_decides(fixture: &mut Fixture) {
+    async fn a_paused_head_blocks_its_key_until_a_retry_or_a_skip(fixture: &mut Fixture) {
         let events = [fixture.ordered("a"), fixture.ordered("a"), fixture.ordered("b")];
         fixture.commit_events(events.to_vec()).await;
         let store = fixture.store();

@@ -39,7 +39,7 @@ async fn waiting(fixture: &Fixture, count: usize) -> Vec<NewEvent> {
 }
 
 on_both_stores! {
-    async fn what_is_handed_out_is_nobody_elses_until_its_deadline(fixture: &mut Fixture) {
+    async fn a_pulled_delivery_belongs_to_its_caller_until_its_deadline(fixture: &mut Fixture) {
         let events = waiting(fixture, 3).await;
         let ids: Vec<i64> = events.iter().map(|event| delivery(event, 0)).collect();
         let (store, now) = (fixture.store(), NOW + 1_000_000);
@@ -117,7 +117,7 @@ on_both_stores! {
         assert_eq!(pull(store, now + 2, 9).await, [(ids[1], 1)]);
     }
 
-    async fn what_was_cancelled_is_not_acknowledged(fixture: &mut Fixture) {
+    async fn a_cancelled_delivery_is_not_acknowledged(fixture: &mut Fixture) {
         let event = &waiting(fixture, 1).await[0];
         let (store, now) = (fixture.store(), NOW + 1_000_000);
         let leased = pull(store, now, 1).await;

@@ -25,7 +25,7 @@ on_both_stores! {
         assert_eq!(fixture.store().pending_webhooks().await.unwrap(), [(11, NOW - 5), (12, NOW - 100)]);
     }
 
-    async fn x10_due_times_that_cannot_be_right_are_mended(fixture: &mut Fixture) {
+    async fn x10_impossible_due_times_are_corrected(fixture: &mut Fixture) {
         let events: Vec<_> = (0..6).map(|_| fixture.event(&[11, 12])).collect();
         // Due now, a first attempt that was postponed for a minute, one in an hour, a retry in an hour, one in a year,
         // and a paused one.
@@ -82,7 +82,7 @@ on_both_stores! {
         assert_eq!(due(1, 2_999).await, (1, true, false), "the next delivery is small");
     }
 
-    async fn what_has_no_row_at_all_is_unfinished(fixture: &mut Fixture) {
+    async fn a_delivery_without_any_row_is_unfinished(fixture: &mut Fixture) {
         let events: Vec<_> = (0..4).map(|_| fixture.event(&[11, 12, 13])).collect();
         fixture.commit_events(events.clone()).await;
         let ending = EndingRow {

@@ -104,7 +104,7 @@ on_both_stores! {
         assert_eq!(fixture.all_deliveries(&DeliveryFilter::default(), 700).await.0.len(), 3_000);
     }
 
-    async fn what_did_not_go_through_is_found_by_its_own_rows(fixture: &mut Fixture) {
+    async fn deliveries_that_failed_are_found_by_their_own_rows(fixture: &mut Fixture) {
         use hookwright_domain::id::time_us;
         let events: Vec<NewEvent> = (0..6).map(|_| fixture.event(&[11, 12])).collect();
         let theirs = fixture.event(&[21]);
@@ -149,7 +149,7 @@ on_both_stores! {
         assert_eq!(all(&[Failed], before).await, [0i64; 0]);
     }
 
-    async fn what_failed_since_a_time_is_found_without_what_failed_before(fixture: &mut Fixture) {
+    async fn failures_since_a_time_are_found_without_earlier_ones(fixture: &mut Fixture) {
         // Before that time, more deliveries failed than one call reads.
         let before: Vec<NewEvent> = (0..MANY).map(|_| fixture.event(&[11])).collect();
         for events in before.chunks(500) {

@@ -106,7 +106,7 @@ on_both_stores! {
         assert_eq!(store.replay_stretch(ORGANIZATION + 1, &[], 0, i64::MAX).await.unwrap().candidates, []);
     }
 
-    async fn what_was_not_delivered_says_how_it_was_replayed(fixture: &mut Fixture) {
+    async fn an_undelivered_delivery_shows_its_replay(fixture: &mut Fixture) {
         use DeliveryState::{Delivered, Failed, Pending};
         let store = fixture.store();
         let events = [fixture.event(&[11, 12, 13]), fixture.event(&[11])];

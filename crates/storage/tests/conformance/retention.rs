@@ -96,7 +96,7 @@ impl Days {
 }
 
 on_both_stores! {
-    async fn what_is_pending_stays_and_the_rest_goes(fixture: &mut Fixture) {
+    async fn pending_events_stay_and_the_others_are_removed(fixture: &mut Fixture) {
         let events: Vec<NewEvent> = vec![
             fixture.event(&[11]),
             with_request(fixture.event(&[11]), "first", 1),
@@ -137,7 +137,7 @@ on_both_stores! {
         assert_eq!(fixture.store().events_exist(&ids).await.unwrap(), [0i64; 0], "final now, and removed");
     }
 
-    async fn an_abandoned_delivery_on_the_oldest_day_holds_up_no_later_day(fixture: &mut Fixture) {
+    async fn an_abandoned_delivery_on_the_oldest_day_blocks_no_later_day(fixture: &mut Fixture) {
         let days = Days::commit(fixture, 6, 5, &[(0, 1), (3, 2)]).await;
         expire(fixture.store(), days.first_id_of(4)).await;
         let kept = [days.id(0, 1), days.id(3, 2)];
@@ -178,7 +178,7 @@ on_both_stores! {
         assert!(removed == 0 && steps <= 4, "{removed} events in {steps} steps");
     }
 
-    async fn what_was_freed_is_given_back_or_used_again(fixture: &mut Fixture) {
+    async fn freed_space_is_returned_or_used_again(fixture: &mut Fixture) {
         let payload = format!("{{\"filler\":\"{}\"}}", "x".repeat(100_000));
         for _ in 0..10 {
             let events = (0..50).map(|_| fixture.event_of(&[11], "clocking", &payload)).collect();

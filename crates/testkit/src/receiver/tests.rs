@@ -139,7 +139,7 @@ async fn it_closes_resets_hangs_and_says_raw_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_a_problem() {
+async fn an_invalid_request_is_a_problem() {
     let receiver = Receiver::start().await;
     let mut stream = connect(&receiver).await;
     stream

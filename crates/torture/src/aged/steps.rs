@@ -388,10 +388,10 @@ impl Aged {
     /// Sets the clocks of all nodes, and corrects them later. Everything must keep working in between and afterwards.
     async fn clocks(&mut self, ahead: i64) -> anyhow::Result<String> {
         self.set_clocks(ahead)?;
-        let set = self.goes_on().await?;
+        let set = self.continues().await?;
         tokio::time::sleep(self.scale.measured).await;
         self.set_clocks(0)?;
-        let right = self.goes_on().await?;
+        let right = self.continues().await?;
         Ok(format!(
             "every webhook got requests {:.1} s after the clocks were set, and {:.1} s after they were corrected",
             set.as_secs_f64(),
@@ -405,7 +405,7 @@ impl Aged {
 
     /// Waits until every webhook of the load has got events that were published from now on. It counts several
     /// requests, because the first ones may be older.
-    async fn goes_on(&self) -> anyhow::Result<Duration> {
+    async fn continues(&self) -> anyhow::Result<Duration> {
         "not every webhook gets requests".clone_into(&mut self.waits_for.lock());
         let begun = Instant::now();
         let before = self.run.receivers.counts();

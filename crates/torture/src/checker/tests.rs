@@ -227,7 +227,7 @@ fn out_of_order() {
 }
 
 #[test]
-fn what_is_not_bounded_and_what_does_not_drain() {
+fn unbounded_figures_and_backlogs_that_do_not_drain_are_found() {
     let usage = |rss_mib, descriptors, threads| Entry::Usage {
         at: 0,
         node: 0,

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_synced_stays_and_what_is_not_may_go() {
+    fn synced_bytes_stay_and_others_may_be_lost() {
         let calls = [write(10, 1), sync(20), write(30, 2)];
         let mut kept_second = 0;
         for seed in 0..60 {

@@ -21,7 +21,7 @@ async fn focused(browser: &Browser) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_with_a_form_is_found_at_once() {
+async fn errors_of_a_form_are_found_at_once() {
     let installed = Installed::start(On::Sqlite).await;
     for with_script in [true, false] {
         let browser = installed.browser().await;
@@ -112,7 +112,7 @@ async fn times_are_typed_in_the_readers_zone_and_sent_in_utc() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_copied_is_selected() {
+async fn text_that_cannot_be_copied_is_selected() {
     let installed = Installed::start(On::Sqlite).await;
     let browser = installed.browser().await;
     let path = installed.path("delivery");
@@ -128,7 +128,7 @@ async fn what_cannot_be_copied_is_selected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_says_what_is_wrong_goes_on_as_the_page_that_it_is() {
+async fn a_page_with_errors_stays_a_complete_page() {
     let installed = Installed::start(On::Sqlite).await;
     let browser = installed.browser().await;
     let path = installed.path("webhook");

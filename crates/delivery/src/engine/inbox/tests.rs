@@ -128,7 +128,7 @@ async fn a_call_of_more_rows_than_a_commit_may_write_is_taken_in_parts() {
 
 proptest! {
     #[test]
-    fn whatever_comes_is_taken_whole_in_order_and_within_the_bounds(
+    fn all_calls_are_taken_whole_in_order_and_within_the_bounds(
         calls in proptest::collection::vec(proptest::collection::vec((0usize..60, 0usize..3_000), 1..40), 1..12),
         events in 1usize..30,
         event_bytes in 1usize..10_000,

@@ -131,7 +131,7 @@ fn a_row_that_is_read_before_the_news_of_it_is_not_taken_in() {
 }
 
 #[test]
-fn x09_a_lane_that_was_paused_and_resumed_unnoticed_goes_on() {
+fn x09_a_lane_that_was_paused_and_resumed_unnoticed_continues() {
     let mut world = World::new();
     for _ in 0..3 {
         world.publish();
@@ -149,7 +149,7 @@ fn x09_a_lane_that_was_paused_and_resumed_unnoticed_goes_on() {
 }
 
 #[test]
-fn a_rate_that_is_raised_or_removed_holds_up_nothing() {
+fn a_rate_limit_that_is_raised_or_removed_delays_nothing() {
     let world = World::new();
     let rated = |rate| Some(Webhook { rate, ..webhook(true) });
     let begins = |now: i64| {

@@ -40,7 +40,7 @@ impl Turns<usize> {
 }
 
 #[test]
-fn a_turn_that_is_given_back_belongs_to_the_lane_that_has_waited_longest() {
+fn a_returned_turn_belongs_to_the_longest_waiting_lane() {
     let turns = turns(1);
     assert!(turns.takes(good(1), 1));
     assert!(!turns.takes(good(2), 2) && !turns.takes(good(3), 3) && turns.contended());

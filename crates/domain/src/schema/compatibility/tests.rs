@@ -27,7 +27,7 @@ fn order() -> Value {
 }
 
 #[test]
-fn what_is_as_strict_or_stricter_passes() {
+fn a_schema_that_is_as_strict_or_stricter_passes() {
     let with = |pointer: &str, value: Value| {
         let mut schema = order();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -60,7 +60,7 @@ fn what_is_as_strict_or_stricter_passes() {
 }
 
 #[test]
-fn what_receivers_never_saw_is_told() {
+fn payloads_that_receivers_never_saw_are_reported() {
     for (pointer, value, told) in [
         (
             "/required",
@@ -194,7 +194,7 @@ proptest! {
 
     /// The property that must always hold: no accepted schema allows a payload that the old one rejected.
     #[test]
-    fn what_is_let_through_breaks_nobody(old in schemas(), new in schemas(), payloads in proptest::collection::vec(payloads(), 20)) {
+    fn an_accepted_schema_breaks_no_receiver(old in schemas(), new in schemas(), payloads in proptest::collection::vec(payloads(), 20)) {
         if changes(&old, &new).is_empty() {
             let old_schema = EventSchema::compile(&old.to_string()).unwrap();
             let new_schema = EventSchema::compile(&new.to_string()).unwrap();

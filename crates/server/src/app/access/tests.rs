@@ -79,7 +79,7 @@ fn a_token_of_one_organization_is_good_for_no_other() {
 }
 
 #[test]
-fn who_came_by_a_portal_link_has_its_organization_and_its_time() {
+fn a_visitor_of_a_portal_link_has_its_organization_and_its_expiry() {
     let link = PortalLinkId::from_raw(17);
     let customer = |scope| Caller::by_link(link, TokenId::from_raw(1), scope, 7, 10);
     let manages = customer(Scope::Manage);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_ended_by_itself_makes_room_first() {
+    fn sessions_that_would_have_expired_are_evicted_first() {
         let ended = Ended::default();
         let count = i64::try_from(NOTED_MAX).unwrap();
         (0..count).for_each(|began_at| drop(end(&ended, 7, began_at)));

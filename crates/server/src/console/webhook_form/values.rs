@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_means_what_is_set() {
+    fn the_shown_values_are_the_stored_ones() {
         let spec = WebhookSpec {
             payload_url: "https://example.com/".to_owned(),
             pull: false,

@@ -11,7 +11,6 @@ use crate::{
     changes::Positions,
     due::ReadLimits,
     operations::Discard,
-    paused::PausedRange,
     plans::filled::{EVENT, Filled, ORGANIZATION},
     records::{DeliveryFilter, EventFilter},
 };
@@ -154,7 +153,7 @@ pub(super) async fn of_deliveries(calls: &mut Calls<'_>) -> QueryResult<()> {
         .await
 }
 
-pub(super) async fn of_what_waits(calls: &mut Calls<'_>) -> QueryResult<()> {
+pub(super) async fn of_backlog(calls: &mut Calls<'_>) -> QueryResult<()> {
     let filled = calls.filled;
     let limits = ReadLimits {
         rows: 200,

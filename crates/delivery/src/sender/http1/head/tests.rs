@@ -64,7 +64,7 @@ const ODD_LINES: [&str; 9] = [
 ];
 
 #[test]
-fn b18_an_odd_line_is_left_out_and_the_status_counts() {
+fn b18_an_odd_line_is_omitted_and_the_status_counts() {
     for odd in ODD_LINES {
         for block in [
             format!("{odd}\r\nX-Good: 1\r\nContent-Length: 2\r\n"),
@@ -103,7 +103,7 @@ fn b18_odd_lines_count_towards_the_limit() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_before_its_line_ends() {
+fn a_head_that_is_no_http_is_refused_before_its_line_ends() {
     for (text, refused_after) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", 1),
         ("HTTP/2 200\r\n", 6),
@@ -155,7 +155,7 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn b18_where_a_head_is_split_makes_no_difference(text in heads()) {
+    fn b18_a_head_split_anywhere_reads_the_same(text in heads()) {
         let whole = read([&text[..]]);
         prop_assert_eq!(&read(text.chunks(1)), &whole);
         for at in 1..text.len() {
