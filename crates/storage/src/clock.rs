@@ -32,7 +32,7 @@ static REFERENCE: AtomicI64 = AtomicI64::new(UNSET);
 pub fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
-    now.saturating_add(fault::wall_clock_shift_us())
+    now.saturating_add(fault::wall_clock_shift_us(boot_us))
 }
 
 /// Microseconds since the machine started, including time in suspend. This clock cannot be set.

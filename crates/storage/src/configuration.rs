@@ -1,4 +1,4 @@
-//! The parts of the configuration that a change concerns, so that other nodes read only those parts again.
+//! The configuration as rows, and the parts that a change concerns, so that other nodes read only those parts again.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,6 +6,27 @@ use crate::{
     operations::OperationRow,
     rows::{EndedSessionRow, EventTypeRow, OrganizationRow, RevokedLinkRow, SecretRow, TokenRow, WebhookRow},
 };
+
+/// All configuration.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogueRows {
+    /// Organizations that are not deleted.
+    pub organizations: Vec<OrganizationRow>,
+    /// Every event type.
+    pub event_types: Vec<EventTypeRow>,
+    /// Webhooks that are not deleted.
+    pub webhooks: Vec<WebhookRow>,
+    /// Every signing secret.
+    pub signing_secrets: Vec<SecretRow>,
+    /// Every token.
+    pub tokens: Vec<TokenRow>,
+    /// Ended sessions of the console.
+    pub ended_sessions: Vec<EndedSessionRow>,
+    /// Revoked portal links.
+    pub revoked_links: Vec<RevokedLinkRow>,
+    /// Backlogs that are being discarded.
+    pub discards: Vec<OperationRow>,
+}
 
 /// The part that one change concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -67,9 +67,9 @@ static DATABASE_CLOCK: PlantedClock = PlantedClock {
 };
 
 impl PlantedClock {
-    fn shift_us(&self) -> i64 {
+    fn shift_us(&self, boot_us: fn() -> i64) -> i64 {
         let Some(file) = &*self.file else { return 0 };
-        let now = crate::clock::boot_us();
+        let now = boot_us();
         if now - self.read_at.load(Ordering::Acquire) >= CLOCK_READ_US {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             if let Ok(shift) = text.trim().parse() {
@@ -81,19 +81,19 @@ impl PlantedClock {
     }
 }
 
-/// The planted offset of the wall clock.
-pub fn wall_clock_shift_us() -> i64 {
+/// The planted offset of the wall clock, read from its file at most every few milliseconds of the boot clock.
+pub(crate) fn wall_clock_shift_us(boot_us: fn() -> i64) -> i64 {
     if cfg!(debug_assertions) {
-        WALL_CLOCK.shift_us()
+        WALL_CLOCK.shift_us(boot_us)
     } else {
         0
     }
 }
 
 /// The planted offset of the database's clock.
-pub fn database_clock_shift_us() -> i64 {
+pub(crate) fn database_clock_shift_us(boot_us: fn() -> i64) -> i64 {
     if cfg!(debug_assertions) {
-        DATABASE_CLOCK.shift_us()
+        DATABASE_CLOCK.shift_us(boot_us)
     } else {
         0
     }

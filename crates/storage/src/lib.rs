@@ -2,19 +2,18 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `store` | [`Store`]: every operation, in the terms of the service |
-//! | [`rows`], [`batch`], `due`, `records` | the inputs and results |
-//! | `catalogue`, `history` | methods of [`Store`]: configuration; events, deliveries and attempts |
+//! | `store` | [`Store`]: every operation, in the terms of the service; one child module for each subject |
+//! | [`rows`], [`batch`], `due`, `records`, `configuration` | the inputs and results |
 //! | [`changes`], [`replays`], [`pull`], [`stats`] | changed deliveries, replays, pulled deliveries, and statistics |
-//! | `retention`, `vitals` | removes expired events step by step; reports the state of the store |
+//! | `retention`, `vitals` | expired events, and the condition of the store |
 //! | [`tokens`], [`audit`] | callers' credentials, and the log of their changes |
 //! | [`schema`] | the tables, the same on both stores |
 //! | [`clock`], `schedule` | the clocks of a server, and due times that do not depend on a clock that can be set |
 //! | [`operations`] | work on many deliveries, in steps |
 //! | `waiting` | pending deliveries, page by page |
-//! | [`nodes`], `members` | several servers on one PostgreSQL |
+//! | [`nodes`] | several servers on one PostgreSQL |
 //! | [`certificates`] | less strict verification of servers' certificates |
-//! | `deliveries`, `troubled`, `paused`, `walk` | how lists are assembled from rows |
+//! | `deliveries`, `troubled`, `blocked`, `walk` | how lists are assembled from rows |
 //! | `sqlite`, `postgres` | the differences: connections, migrations, the commit |
 //! | `queries` of both | queries that are the same on both, written once |
 //! | `seal` | secrets at rest |
@@ -29,7 +28,6 @@
 pub mod audit;
 pub mod batch;
 mod blocked;
-mod catalogue;
 pub mod certificates;
 pub mod changes;
 pub mod clock;
@@ -38,11 +36,10 @@ mod deliveries;
 mod due;
 mod error;
 pub mod fault;
-mod history;
-mod members;
 mod migration_log;
 pub mod nodes;
 pub mod operations;
+mod options;
 #[cfg(test)]
 mod plans;
 mod postgres;
@@ -69,21 +66,21 @@ use std::time::Duration;
 
 pub use batch::{Batch, Committed, NewEvent, Repeat, RequestKey, StoredEvent};
 pub use blocked::{BLOCKED_COUNTED, BlockedKeys, BlockedRange};
-pub use configuration::{ChangedRows, Missing};
+pub use configuration::{CatalogueRows, ChangedRows, Missing};
 pub use due::{DueDelivery, LatestDue, ReadLimits, Refill, Steered, UnfinishedEvent, UnfinishedPage, Waiting};
 pub use error::{CommitError, StoreError};
-pub use members::ConfigurationChange;
+pub use options::StoreOptions;
 pub use postgres::remote;
 pub use records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord, Replayed};
-pub use retention::{Expired, Retention};
+pub use retention::Expired;
 pub use rows::{
-    AttemptRow, AuditRow, CatalogueRows, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow,
-    EventTypeRow, FAILED, FOLLOWS, FailingRule, GOES_ON, HealthChange, HealthRow, NextAttempt, OrganizationRow, PAUSED,
-    PendingRow, RevokedLinkRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
+    AttemptRow, AuditRow, DELIVERED, Disabling, ENDING_CANCELLED, EndedSessionRow, EndingRow, EventTypeRow, FAILED,
+    FOLLOWS, FailingRule, GOES_ON, HealthChange, HealthRow, NextAttempt, OrganizationRow, PAUSED, PendingRow,
+    RevokedLinkRow, SchemaRow, SecretRow, TokenRow, UpdateOutcome, WebhookRow,
 };
 pub use schedule::JUMP_MIN_US;
 pub use seal::{MasterKey, UnsealError};
-pub use store::{Store, StoreOptions};
+pub use store::{ConfigurationChange, Retention, Store};
 pub use vitals::LongTransaction;
 pub use waiting::{WaitingPage, WaitingPlace};
 

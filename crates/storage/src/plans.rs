@@ -10,8 +10,9 @@ use diesel::{QueryableByName, RunQueryDsl as _, sql_types};
 use hookwright_testkit::PostgresCluster;
 
 use crate::{
+    options::StoreOptions,
     postgres, sqlite,
-    store::{Backend, Store, StoreOptions},
+    store::{Backend, Store},
 };
 
 /// Calls that may scan a table, which tables those are, and why.

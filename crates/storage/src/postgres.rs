@@ -5,6 +5,7 @@
 //! the lock again, and never after other nodes have taken over.
 
 pub(crate) mod adoption;
+mod cancel;
 mod commit;
 mod compaction;
 pub(crate) mod configuration;
@@ -12,9 +13,11 @@ mod connect;
 mod dialect;
 mod environment;
 mod identity;
+mod inserts;
 mod members;
 mod migrate;
 mod nodes;
+mod notices;
 mod ordering;
 mod owners;
 mod partitions;
@@ -65,8 +68,8 @@ use crate::{
     configuration::ConfigurationPart,
     error::StoreError,
     nodes::NodeOptions,
+    options::StoreOptions,
     retention::Expired,
-    store::StoreOptions,
     vitals::LongTransaction,
 };
 
@@ -107,7 +110,7 @@ pub(crate) struct Postgres {
     watch: Arc<Mutex<Option<AsyncPgConnection>>>,
     identity: Arc<Identity>,
     node: Arc<NodeOptions>,
-    /// What this node has seen of the leases of the other nodes.
+    /// Observations of the leases of the other nodes.
     sightings: Arc<Sightings>,
     /// The stored distance of the schedule clock from the database's clock.
     distance: Arc<parking_lot::Mutex<Option<i64>>>,
@@ -347,6 +350,12 @@ async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>>) -
     timeout(DEADLINE, work)
         .await
         .unwrap_or(Err(StoreError::Timeout(DEADLINE.as_secs())))
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = sql_types::BigInt)]
+    number: i64,
 }
 
 #[derive(QueryableByName)]

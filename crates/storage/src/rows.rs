@@ -33,7 +33,7 @@ pub struct EventTypeRow {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// What it means.
+    /// Its meaning.
     pub description: String,
     /// Its JSON Schema.
     pub json_schema: Option<String>,
@@ -198,7 +198,7 @@ pub const FOLLOWS: i64 = i64::MAX;
 /// The due time of an ordered delivery that failed permanently and blocks its key until someone retries or skips it.
 pub const PAUSED: i64 = i64::MAX - 1;
 
-/// What a delivery's next attempt depends on.
+/// The condition of a delivery's next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextAttempt {
     /// It is due at this time.
@@ -222,7 +222,7 @@ impl NextAttempt {
 }
 
 impl PendingRow {
-    /// What the next attempt depends on.
+    /// The condition of the next attempt.
     pub fn next_attempt(&self) -> NextAttempt {
         match self.due_at {
             FOLLOWS => NextAttempt::Follows,
@@ -411,27 +411,6 @@ pub struct AuditRow {
     pub details: String,
     /// The organization that it concerns.
     pub organization_id: Option<i64>,
-}
-
-/// All configuration.
-#[derive(Clone, Debug, Default)]
-pub struct CatalogueRows {
-    /// Organizations that are not deleted.
-    pub organizations: Vec<OrganizationRow>,
-    /// Every event type.
-    pub event_types: Vec<EventTypeRow>,
-    /// Webhooks that are not deleted.
-    pub webhooks: Vec<WebhookRow>,
-    /// Every signing secret.
-    pub signing_secrets: Vec<SecretRow>,
-    /// Every token.
-    pub tokens: Vec<TokenRow>,
-    /// Ended sessions of the console.
-    pub ended_sessions: Vec<EndedSessionRow>,
-    /// Revoked portal links.
-    pub revoked_links: Vec<RevokedLinkRow>,
-    /// Backlogs that are being discarded.
-    pub discards: Vec<crate::operations::OperationRow>,
 }
 
 /// Whether an update found the row that its caller knew.

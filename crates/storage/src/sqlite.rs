@@ -45,13 +45,16 @@ use crate::{
     batch::{Batch, Committed, NewEvent},
     error::StoreError,
     migration_log::MigrationLog,
-    store::StoreOptions,
+    options::StoreOptions,
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 /// How many pages the log may contain before a commit copies it into the file. It never gets that far while
 /// [`checkpoint`] works.
 const CHECKPOINT_PAGES: u32 = 65_536;
+
+/// The setting that contains the watermark, under the name that released servers use.
+pub(crate) const WATERMARK: &str = "checkpoint";
 
 /// How long a statement waits for a lock of another process.
 const BUSY_TIMEOUT_MS: u32 = 5_000;

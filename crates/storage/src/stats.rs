@@ -4,20 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hookwright_domain::histogram::Histogram;
 
-use crate::{
-    error::StoreError,
-    postgres,
-    schema::delivery_stats,
-    sqlite,
-    store::{Backend, Store, read, write},
-};
+use crate::schema::delivery_stats;
 
 /// The lengths of periods in seconds, and how long each kind is kept, in microseconds.
 pub const PERIODS: [(i64, i64); 2] = [(60, 6 * 3_600_000_000), (3_600, 90 * 86_400_000_000)];
 /// The subject that stands for the whole installation.
 pub const INSTALLATION: i64 = 0;
-/// How many rows are written in one transaction.
-const ROWS: usize = 200;
 
 /// Counts and durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,51 +51,6 @@ pub struct StatsRow {
     pub started_at: i64,
     /// The counts.
     pub tally: Tally,
-}
-
-impl Store {
-    /// Adds to the statistics. Rows are written in portions, so after an error some may be stored.
-    ///
-    /// # Errors
-    /// Fails if the store refuses or does not answer.
-    pub async fn add_stats(&self, rows: Vec<StatsRow>) -> Result<(), StoreError> {
-        let node = i32::from(self.node());
-        for portion in rows.chunks(ROWS) {
-            let portion = portion.to_vec();
-            write!(self, add_stats(node, &portion))?;
-        }
-        Ok(())
-    }
-
-    /// The statistics of a subject, period by period, from `start` to before `end`, summed over all nodes.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn stats(&self, subject: i64, period: i64, start: i64, end: i64) -> Result<Vec<StatsRow>, StoreError> {
-        read!(self, stats(subject, period, start, end))
-    }
-
-    /// The statistics of some subjects, from `start` to before `end`, summed over all periods and nodes.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn stats_of(
-        &self,
-        subjects: Vec<i64>,
-        period: i64,
-        start: i64,
-        end: i64,
-    ) -> Result<HashMap<i64, Tally>, StoreError> {
-        read!(self, stats_of(&subjects, period, start, end))
-    }
-
-    /// Removes some rows that have been kept long enough. Returns 0 when none are left.
-    ///
-    /// # Errors
-    /// Fails if the store refuses or does not answer.
-    pub async fn forget_stats(&self, now: i64) -> Result<usize, StoreError> {
-        write!(self, forget_stats(now))
-    }
 }
 
 /// The values of a row.

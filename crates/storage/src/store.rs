@@ -1,52 +1,36 @@
 //! [`Store`]: every operation of the store, in the terms of the service, on either database.
+//!
+//! Each child module adds the operations of one subject. Rows and results are in the modules of the same names at the
+//! root of the crate, below both databases.
+
+mod audit;
+mod catalogue;
+mod changes;
+mod history;
+mod members;
+mod operations;
+mod pull;
+mod replays;
+mod retention;
+mod schedule;
+mod stats;
+mod tokens;
+mod vitals;
+mod waiting;
 
 use hookwright_domain::mask::mask_passwords;
 
+pub use self::{members::ConfigurationChange, retention::Retention};
 use crate::{
     batch::{Batch, Committed},
     due::{LatestDue, ReadLimits, Refill, Steered, UnfinishedPage},
     error::{CommitError, StoreError},
-    nodes::NodeOptions,
     operations::Discard,
+    options::StoreOptions,
     postgres::{self, Postgres},
     rows::*,
     sqlite::{self, Sqlite},
 };
-
-/// The address of the store, and how to open it.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// `sqlite:///path/to/file.db` or `postgres://user@host/database`.
-    pub url: String,
-    /// How many connections read beside the writing one.
-    pub readers: usize,
-    /// Open the store although it does not guarantee durability.
-    pub allow_unsafe_durability: bool,
-    /// The identity of this server, if several share the store.
-    pub node: NodeOptions,
-}
-
-impl StoreOptions {
-    /// The defaults for a URL.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            readers: 4,
-            allow_unsafe_durability: false,
-            node: NodeOptions::default(),
-        }
-    }
-
-    /// The file of an SQLite URL.
-    fn sqlite_path(&self) -> Option<&str> {
-        self.url.strip_prefix("sqlite://")
-    }
-
-    /// Whether the URL is that of a PostgreSQL database.
-    pub fn is_postgres(&self) -> bool {
-        self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
-    }
-}
 
 /// Handle to an open store. Cheap to clone.
 #[derive(Clone)]
@@ -64,11 +48,11 @@ pub(crate) enum Backend {
 macro_rules! read {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
-            Backend::Sqlite(store) => {
-                store.read(move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
+            $crate::store::Backend::Sqlite(store) => {
+                store.read(move |conn| $crate::sqlite::at_once($crate::sqlite::queries::$query(conn, $($argument),*))).await
             }
-            Backend::Postgres(store) => {
-                store.read(async move |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            $crate::store::Backend::Postgres(store) => {
+                store.read(async move |conn| $crate::postgres::queries::$query(conn, $($argument),*).await).await
             }
         }
     };
@@ -78,11 +62,11 @@ macro_rules! read {
 macro_rules! write {
     ($store:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
-            Backend::Sqlite(store) => {
-                store.write(None, move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
+            $crate::store::Backend::Sqlite(store) => {
+                store.write(None, move |conn| $crate::sqlite::at_once($crate::sqlite::queries::$query(conn, $($argument),*))).await
             }
-            Backend::Postgres(store) => postgres::undisturbed!(
-                store.write(None, async |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            $crate::store::Backend::Postgres(store) => $crate::postgres::undisturbed!(
+                store.write(None, async |conn| $crate::postgres::queries::$query(conn, $($argument),*).await).await
             ),
         }
     };
@@ -93,11 +77,11 @@ macro_rules! configure {
     ($store:expr, $part:expr, $ping:expr, $query:ident($($argument:expr),*)) => {
         match &$store.backend {
             // There are no other nodes to notify of the changed part.
-            Backend::Sqlite(store) => {
-                store.write($ping, move |conn| sqlite::at_once(sqlite::queries::$query(conn, $($argument),*))).await
+            $crate::store::Backend::Sqlite(store) => {
+                store.write($ping, move |conn| $crate::sqlite::at_once($crate::sqlite::queries::$query(conn, $($argument),*))).await
             }
-            Backend::Postgres(store) => postgres::undisturbed!(
-                store.configure($part, $ping.clone(), async |conn| postgres::queries::$query(conn, $($argument),*).await).await
+            $crate::store::Backend::Postgres(store) => $crate::postgres::undisturbed!(
+                store.configure($part, $ping.clone(), async |conn| $crate::postgres::queries::$query(conn, $($argument),*).await).await
             ),
         }
     };
@@ -283,7 +267,7 @@ impl Store {
         if let Backend::Postgres(store) = &self.backend {
             return store.watermark().await;
         }
-        let stored = self.setting(WATERMARK).await?;
+        let stored = self.setting(sqlite::WATERMARK).await?;
         Ok(stored
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, i64::from_le_bytes))
@@ -344,7 +328,7 @@ impl Store {
     /// # Errors
     /// Fails if the store does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.setting(WATERMARK).await.map(drop)
+        self.setting(sqlite::WATERMARK).await.map(drop)
     }
 
     /// Reads a value that the service keeps for itself.
@@ -365,11 +349,3 @@ impl Store {
         write!(self, put_setting(&key, &value))
     }
 }
-
-/// How many events one step of retention removes on SQLite, and how many it reads to find them. This blocks commits for
-/// a few milliseconds.
-pub(crate) const EXPIRE_LIMIT: usize = 200;
-pub(crate) const EXPIRE_LOOK: i64 = 2_000;
-
-/// The setting that contains the watermark on SQLite, under the name that released servers use.
-pub(crate) const WATERMARK: &str = "checkpoint";

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{clock, rows::AuditRow, schema::operations};
 
-/// What an operation does to deliveries.
+/// The effect of an operation on deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
     /// Cancels the backlog of a webhook that was resumed.
@@ -74,7 +74,7 @@ pub struct OperationRow {
     pub webhook_id: Option<i64>,
     /// It concerns deliveries up to this id.
     pub through: i64,
-    /// Who requested it.
+    /// The actor who requested it.
     pub actor: String,
     /// One of [`OPERATION_RUNNING`], [`super::OPERATION_SUCCEEDED`], [`super::OPERATION_CANCELLED`], [`super::OPERATION_FAILED`].
     pub state: i32,
@@ -159,7 +159,7 @@ impl OperationRow {
         }
     }
 
-    /// What it does to deliveries.
+    /// Its effect on deliveries.
     pub fn kind(&self) -> OperationKind {
         OperationKind::of(&self.kind).unwrap_or(OperationKind::DeleteWebhook)
     }

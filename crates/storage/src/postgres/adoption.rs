@@ -10,8 +10,10 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{
-    commit::upsert_pending,
-    nodes::{NODE_LOCKS, Number, WATERMARK, end_sessions, notify},
+    Number,
+    inserts::upsert_pending,
+    nodes::{NODE_LOCKS, WATERMARK, end_sessions},
+    notices::notify,
     owners, queries,
     scope::KEY_32,
     sightings::Mark,

@@ -11,26 +11,22 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::statements::{
     AddFailures, AppendChanges, ClaimRequests, DeletePending, FindRequests, ForgetFailures, InsertAttempts,
-    InsertAttemptsAgain, InsertEndings, InsertEvents, NoteSuccesses, UpsertPending,
+    InsertAttemptsAgain, InsertEvents, NoteSuccesses,
 };
-use super::{dialect, nodes::WATERMARK, ordering, owners};
+use super::{
+    dialect,
+    inserts::{insert_endings, upsert_pending},
+    nodes::WATERMARK,
+    ordering, owners,
+};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
     clock::{now_us, schedule_us},
     row_event::pack,
-    rows::{AttemptRow, EndingRow, HealthChange, HealthRow, PendingRow},
+    rows::{HealthChange, HealthRow, PendingRow},
     schema::event_replays,
 };
-
-/// Appends attempts that may be stored already.
-pub(super) async fn insert_attempts_again(conn: &mut AsyncPgConnection, rows: &[AttemptRow]) -> QueryResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let statement = InsertAttemptsAgain(InsertAttempts::of(rows));
-    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
-}
 
 /// Appends the attempts of a batch.
 async fn insert_attempts(conn: &mut AsyncPgConnection, batch: &Batch) -> QueryResult<()> {
@@ -207,40 +203,6 @@ async fn claim_requests(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Qu
         })
     });
     Ok(repeats.collect())
-}
-
-/// Writes pending rows. New rows belong to the node that `owner` names for their webhook.
-pub(super) async fn upsert_pending<'a>(
-    conn: &mut AsyncPgConnection,
-    rows: impl IntoIterator<Item = &'a PendingRow>,
-    owner: impl Fn(i64) -> i32,
-) -> QueryResult<()> {
-    let mut rows = rows.into_iter().peekable();
-    if rows.peek().is_none() {
-        return Ok(());
-    }
-    let mut statement = UpsertPending::default();
-    for row in rows {
-        statement.push(row, owner(row.webhook_id));
-    }
-    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
-}
-
-pub(crate) async fn insert_endings(conn: &mut AsyncPgConnection, rows: &[EndingRow]) -> QueryResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut statement = InsertEndings::default();
-    for row in rows {
-        statement.delivery_id.push(row.delivery_id);
-        statement.event_id.push(row.event_id);
-        statement.organization_id.push(row.organization_id);
-        statement.webhook_id.push(row.webhook_id);
-        statement.state.push(row.state);
-        statement.reason.push(&row.reason);
-        statement.ended_at.push(row.ended_at);
-    }
-    diesel_async::RunQueryDsl::execute(statement, conn).await.map(drop)
 }
 
 /// Stores changes of webhooks' health. Returns the health of those that failed.

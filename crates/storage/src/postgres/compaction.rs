@@ -80,7 +80,7 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
     }
     let before = Left::of(conn, &day.name).await?;
     if !before.is_sparse() || !before.is_little() {
-        return Ok(note_sparse(conn, day, false).await?);
+        return Ok(partitions::note_sparse(conn, day, false).await?);
     }
     let limits = format!("SET lock_timeout = '{LOCK_TIMEOUT}'; SET statement_timeout = '{TIME_LIMIT}'");
     session::batch(conn, &limits).await?;
@@ -99,7 +99,7 @@ pub(super) async fn compact(conn: &mut AsyncPgConnection, day: &Partition) -> Re
     if after.is_sparse() {
         return Ok(());
     }
-    Ok(note_sparse(conn, day, false).await?)
+    Ok(partitions::note_sparse(conn, day, false).await?)
 }
 
 async fn rewrite(conn: &mut AsyncPgConnection, name: &str) -> Result<(), StoreError> {
@@ -109,14 +109,4 @@ async fn rewrite(conn: &mut AsyncPgConnection, name: &str) -> Result<(), StoreEr
         written.map_err(|error| wire::refine(conn, error.into()))?;
     }
     Ok(())
-}
-
-/// Records whether single rows of a day were removed since its tables were written.
-pub(super) async fn note_sparse(conn: &mut AsyncPgConnection, day: &Partition, sparse: bool) -> QueryResult<()> {
-    diesel::sql_query("UPDATE partitions SET sparse = $2 WHERE end_id = $1 AND sparse <> $2")
-        .bind::<sql_types::BigInt, _>(day.end_id)
-        .bind::<sql_types::Bool, _>(sparse)
-        .execute(conn)
-        .await
-        .map(drop)
 }

@@ -13,10 +13,7 @@ use std::collections::HashMap;
 use diesel::{ExpressionMethods as _, QueryDsl as _, QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{
-    nodes::{Number, notify},
-    scope::KEY_64,
-};
+use super::{Number, notices::notify, scope::KEY_64};
 use crate::{
     configuration::{ChangedParts, ChangedRows, ConfigurationPart, Missing},
     error::StoreError,

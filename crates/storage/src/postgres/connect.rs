@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use diesel::{ConnectionError, ConnectionResult, QueryableByName, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Client, Connection, Socket};
+use tokio_postgres::{Client, Connection, Socket};
 
 use super::{
     pooler,
@@ -149,17 +149,6 @@ fn explain(target: &Target, error: &tokio_postgres::Error) -> String {
         text.push_str("; name the host in the database URL, or in the service that it names");
     }
     text
-}
-
-/// Asks the server to cancel a session's statement.
-pub(super) async fn cancel(url: &str, token: &CancelToken) -> Result<(), String> {
-    let target: Target = url.parse()?;
-    let connector = Connector::new(
-        &target,
-        matches!(target.mode, Mode::Disable | Mode::Allow),
-        Arc::default(),
-    )?;
-    token.cancel_query(connector).await.map_err(|error| error.to_string())
 }
 
 /// Refuses a pooler that assigns each transaction to another session. Returns how connections are secured.

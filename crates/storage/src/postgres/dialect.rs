@@ -10,7 +10,7 @@ use diesel_async::AsyncPgConnection;
 pub(super) use diesel_async::RunQueryDsl;
 
 use super::{
-    commit::insert_attempts_again,
+    inserts::insert_attempts_again,
     scope::KEY_64,
     statements::{PromoteKeys, PutStats},
 };

@@ -8,30 +8,51 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Once,
     time::Duration,
 };
 
+use hookwright_domain::mask::{check_user_info, explain_refusal};
 use tokio_postgres::{
     Config,
     config::{Host, TargetSessionAttrs},
 };
 
-use super::url::Draft;
+use super::url::{Draft, Target};
 
 /// Looks up an environment variable. Tests pass their own function.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads the process's environment. An empty variable counts as absent.
-pub(super) fn process(name: &str) -> Option<String> {
+fn process(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// Errors describe the fault of the URL without its password.
+    fn from_str(url: &str) -> Result<Self, String> {
+        Self::read_with(url, &process)
+    }
+}
+
+impl Target {
+    /// Reads a URL, and adds missing settings from an environment.
+    pub(super) fn read_with(url: &str, lookup: Lookup<'_>) -> Result<Self, String> {
+        check_user_info(url)?;
+        let mut draft = Draft::read(url).map_err(|_| explain_refusal(url, Draft::read))?;
+        complete(&mut draft, lookup)?;
+        draft.finish()
+    }
 }
 
 /// Adds the settings that the URL does not set.
 ///
 /// # Errors
 /// Fails if a named file cannot be read, or contains an unknown setting. Errors show no values.
-pub(super) fn complete(draft: &mut Draft, lookup: Lookup<'_>) -> Result<(), String> {
+fn complete(draft: &mut Draft, lookup: Lookup<'_>) -> Result<(), String> {
     if let Some(name) = draft.service.clone().or_else(|| lookup("PGSERVICE")) {
         for (key, value) in service(&name, lookup)? {
             apply(draft, &key, &value).map_err(|why| format!("service `{name}`: {why}"))?;

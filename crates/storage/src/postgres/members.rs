@@ -11,7 +11,8 @@ use futures::StreamExt as _;
 use super::{
     Postgres, adoption,
     configuration::{self, ChangeLock},
-    nodes::{self, CHANNEL},
+    nodes,
+    notices::{self, CHANNEL},
     queries,
     scope::SUFFIX,
     session, wire, within_deadline,
@@ -120,7 +121,7 @@ impl Postgres {
 
     /// Sends a notice. A lost notice causes only a delay.
     async fn tell(&self, text: &str) {
-        if let Err(error) = self.read(async |conn| nodes::notify(conn, text).await).await {
+        if let Err(error) = self.read(async |conn| notices::notify(conn, text).await).await {
             tracing::warn!(%error, "cannot notify the other nodes");
         }
     }

@@ -15,7 +15,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::NODE_MAX;
 
 use super::{
+    Number, configuration,
     identity::Identity,
+    notices::notify,
     scope::{KEY_32, SUFFIX},
     session,
     sightings::{Mark, Sightings},
@@ -31,8 +33,6 @@ use crate::{
 pub(super) const NODE_LOCKS: i32 = 0x686f_6f6b;
 /// The column of a node's watermark, under the name that released nodes use.
 pub(super) const WATERMARK: &str = "checkpoint";
-/// The channel of notices, without its suffix ([`SUFFIX`]).
-pub(super) const CHANNEL: &str = "hookwright";
 /// A starting server has this many lease periods until its first heartbeat.
 const START_LEASES: i64 = 4;
 /// The configuration version of a node that does not accept events yet, so that no other node waits for it.
@@ -42,14 +42,8 @@ const LOCK_PATIENCE: &str = "2s";
 
 /// SQL for the microseconds since the Unix epoch, by the database's clock.
 pub(super) fn now() -> String {
-    let shift = fault::database_clock_shift_us();
+    let shift = fault::database_clock_shift_us(boot_us);
     format!("((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})")
-}
-
-#[derive(QueryableByName)]
-pub(super) struct Number {
-    #[diesel(sql_type = sql_types::BigInt)]
-    pub(super) number: i64,
 }
 
 #[derive(QueryableByName)]
@@ -295,7 +289,7 @@ pub(super) async fn beat(
         None => check(conn, identity).await?,
     }
     let nodes = list(conn, sightings).await?;
-    let configuration = super::configuration::version(conn).await?;
+    let configuration = configuration::version(conn).await?;
     Ok(Beat {
         nodes,
         configuration,
@@ -462,16 +456,6 @@ pub(super) async fn lowest_watermark(conn: &mut AsyncPgConnection) -> QueryResul
     let text = format!("SELECT coalesce(min({WATERMARK}), 0) AS number FROM nodes WHERE state <> 0");
     let found: Number = diesel::sql_query(text).get_result(conn).await?;
     Ok(found.number)
-}
-
-/// Notifies every node. A notice in a transaction is sent when that commits.
-pub(super) async fn notify(conn: &mut AsyncPgConnection, text: &str) -> QueryResult<()> {
-    diesel::sql_query(format!("SELECT pg_notify($1 || {SUFFIX}, $2)"))
-        .bind::<sql_types::Text, _>(CHANNEL)
-        .bind::<sql_types::Text, _>(text)
-        .execute(conn)
-        .await
-        .map(drop)
 }
 
 pub(super) fn lease_us(options: &NodeOptions) -> i64 {

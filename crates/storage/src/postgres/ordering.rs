@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::{ExpressionMethods as _, QueryDsl as _, QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{commit::upsert_pending, dialect, statements::UpdatePending};
+use super::{dialect, inserts::upsert_pending, statements::UpdatePending};
 use crate::{
     batch::{Batch, NewEvent},
     rows::{FOLLOWS, PendingRow},

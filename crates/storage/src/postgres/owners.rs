@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::nodes::notify;
+use super::notices::notify;
 
 #[derive(QueryableByName)]
 struct Owner {

@@ -16,7 +16,7 @@ use diesel::{QueryableByName, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use hookwright_domain::id::first_at;
 
-use super::{Flag, compaction, queries, scope::KEY_64, session};
+use super::{Flag, queries, scope::KEY_64, session};
 use crate::{error::StoreError, retention::Expired};
 
 pub(super) const TABLES: [&str; 3] = ["events", "attempts", "delivery_endings"];
@@ -223,7 +223,7 @@ async fn expire_one_by_one(conn: &mut AsyncPgConnection, partition: Partition, a
     let end = partition.end_id;
     let stretch = queries::expire_stretch(conn, after, end, EXPIRE_LOOK, EXPIRE_LIMIT).await?;
     if stretch.events > 0 {
-        compaction::note_sparse(conn, &partition, true).await?;
+        note_sparse(conn, &partition, true).await?;
     }
     let is_end = stretch.next.is_none();
     let is_sparse = partition.sparse || stretch.events > 0;
@@ -235,6 +235,16 @@ async fn expire_one_by_one(conn: &mut AsyncPgConnection, partition: Partition, a
         },
         sparse: (is_end && is_sparse).then_some(partition),
     })
+}
+
+/// Records whether single rows of a day were removed since its tables were written.
+pub(super) async fn note_sparse(conn: &mut AsyncPgConnection, day: &Partition, sparse: bool) -> QueryResult<()> {
+    diesel::sql_query("UPDATE partitions SET sparse = $2 WHERE end_id = $1 AND sparse <> $2")
+        .bind::<sql_types::BigInt, _>(day.end_id)
+        .bind::<sql_types::Bool, _>(sparse)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// The result of a step whose partition could not be dropped: the next step skips it.

@@ -10,13 +10,14 @@ use tokio_postgres::{AsyncMessage, NoTls};
 use super::{adoption, commit, partitions, queries::calls, session};
 use crate::{
     batch::Batch,
+    options::StoreOptions,
     plans::{
         filled::{Filled, Words},
         golden, may_scan,
         recorder::{Call, Recorder},
         samples,
     },
-    store::{Store, StoreOptions},
+    store::Store,
 };
 
 const WORDS: Words = Words {

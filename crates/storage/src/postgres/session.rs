@@ -18,7 +18,7 @@ use diesel_async::{
 };
 use tokio::time::timeout;
 
-use super::{connect, wire};
+use super::{cancel, wire};
 use crate::error::StoreError;
 
 /// How long an abandoned statement may run before it is cancelled.
@@ -136,7 +136,7 @@ impl Abandoned {
             match timeout(ABANDONED_PATIENCE, &mut rolling_back).await {
                 Ok(answer) => answer.is_ok(),
                 Err(_) => {
-                    let cancelled = timeout(CANCEL_PATIENCE, connect::cancel(&self.url, &cancel)).await;
+                    let cancelled = timeout(CANCEL_PATIENCE, cancel::statement(&self.url, &cancel)).await;
                     if matches!(cancelled, Ok(Ok(()))) {
                         let _ = timeout(CANCEL_PATIENCE, rolling_back).await;
                     }

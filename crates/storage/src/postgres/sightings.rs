@@ -25,7 +25,7 @@ impl Mark {
     }
 }
 
-/// What this node has seen of other nodes' leases.
+/// Observations of other nodes' leases.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     /// Since when each node's row has been unchanged, by the boot clock.

@@ -3,19 +3,14 @@
 //! There is one difference: without `sslrootcert`, `verify-ca` and `verify-full` trust the authorities of the system,
 //! where libpq looks for `~/.postgresql/root.crt`.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
-use hookwright_domain::{
-    mask::{check_user_info, explain_refusal},
-    name::nearest,
-};
+use hookwright_domain::name::nearest;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
 };
-
-use super::environment::{self, Lookup};
 
 /// The level of TLS that a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,25 +65,6 @@ impl Target {
     }
 }
 
-impl FromStr for Target {
-    type Err = String;
-
-    /// Errors describe the fault of the URL without its password.
-    fn from_str(url: &str) -> Result<Self, String> {
-        Self::read_with(url, &environment::process)
-    }
-}
-
-impl Target {
-    /// Reads a URL, and adds missing settings from an environment.
-    pub(super) fn read_with(url: &str, lookup: Lookup<'_>) -> Result<Self, String> {
-        check_user_info(url)?;
-        let mut draft = Draft::read(url).map_err(|_| explain_refusal(url, Draft::read))?;
-        environment::complete(&mut draft, lookup)?;
-        draft.finish()
-    }
-}
-
 /// The settings of a URL, before missing ones are added.
 pub(super) struct Draft {
     pub(super) config: Config,
@@ -102,7 +78,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    fn read(url: &str) -> Result<Self, String> {
+    pub(super) fn read(url: &str) -> Result<Self, String> {
         let (rest, mut ours) = split(url)?;
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -128,7 +104,7 @@ impl Draft {
         })
     }
 
-    fn finish(self) -> Result<Target, String> {
+    pub(super) fn finish(self) -> Result<Target, String> {
         let Self { config, ours, .. } = self;
         let is_system = ours.root.as_deref() == Some("system");
         let default = if is_system { Mode::VerifyFull } else { Mode::Prefer };

@@ -3,7 +3,7 @@
 use diesel::{ExpressionMethods as _, QueryDsl as _, SelectableHelper as _, result::QueryResult, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-pub(crate) use super::commit::insert_endings;
+pub(crate) use super::inserts::insert_endings;
 use crate::{
     due::Waiting,
     operations::{Place, Seen, Visited},

@@ -9,10 +9,11 @@ use super::{
     tokens::revoke_tokens_of,
 };
 use crate::{
+    configuration::CatalogueRows,
     operations::{Begun, OPERATION_RUNNING, OperationKind, OperationRow},
     rows::{
-        AuditRow, CatalogueRows, Disabling, EventTypeRow, FailingRule, OrganizationRow, SchemaRow, SecretRow,
-        UpdateOutcome, WebhookRow,
+        AuditRow, Disabling, EventTypeRow, FailingRule, OrganizationRow, SchemaRow, SecretRow, UpdateOutcome,
+        WebhookRow,
     },
     schema::{
         ended_sessions, event_type_schemas, event_types, operations, organizations, revoked_portal_links, settings,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{
     FORGOTTEN_AT_ONCE, ID_CHUNK,
-    deliveries::{delivery_records, outlines_of},
     dialect::lock_steered,
     prelude::*,
+    states::{delivery_records, outlines_of},
 };
 use crate::{
     changes::{self, Changes, Positions},

@@ -21,6 +21,7 @@ mod pull;
 mod queue;
 mod replays;
 mod retention;
+mod states;
 mod stats;
 mod tokens;
 mod troubled;
@@ -31,7 +32,7 @@ pub(crate) use self::{
 };
 use super::{dialect, waiting};
 
-/// What all of these modules use.
+/// Imports of all these modules.
 mod prelude {
     pub(super) use diesel::{
         BoolExpressionMethods as _, ExpressionMethods as _, JoinOnDsl as _, NullableExpressionMethods as _,

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::{
     FORGOTTEN_AT_ONCE,
     audit::append_audit,
-    deliveries::{delivery_records, outlines_of},
     prelude::*,
     queue::events_by_id,
+    states::{delivery_records, outlines_of},
 };
 use crate::{
     batch::StoredEvent,

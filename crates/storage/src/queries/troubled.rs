@@ -3,8 +3,8 @@
 //! first, instead of the events.
 
 use super::{
-    deliveries::{fill, outlines_of},
     prelude::*,
+    states::{fill, outlines_of},
 };
 use crate::{
     blocked::is_paused,

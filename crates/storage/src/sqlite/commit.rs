@@ -2,7 +2,7 @@
 
 use diesel::{prelude::*, result::QueryResult};
 
-use super::{at_once, health, queries};
+use super::{WATERMARK, at_once, health, queries};
 use crate::{
     batch::{Batch, Committed, NewEvent, Repeat, RequestKey},
     changes,
@@ -11,7 +11,6 @@ use crate::{
     rows::{FOLLOWS, PendingRow},
     schedule::{Record, SCHEDULE},
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries, settings},
-    store::WATERMARK,
 };
 
 /// Stores a batch within the open transaction.

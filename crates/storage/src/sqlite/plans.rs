@@ -7,13 +7,14 @@ use diesel::{
 
 use super::{at_once, commit, connect, queries::calls};
 use crate::{
+    options::StoreOptions,
     plans::{
         filled::{Filled, Words},
         golden, may_scan,
         recorder::{Call, Recorder},
         samples,
     },
-    store::{Store, StoreOptions},
+    store::Store,
 };
 
 const WORDS: Words = Words {
@@ -21,7 +22,7 @@ const WORDS: Words = Words {
     bytes: ("x'", "'"),
 };
 
-/// What a plan may scan as a whole: not a table, but rows that the statement itself creates.
+/// Sources that a plan may scan as a whole: rows that the statement itself creates.
 const MADE: [&str; 6] = ["CONSTANT", "VALUES", "json_each", "met", "u", "w"];
 /// Partial indexes with few of a table's rows, which may be scanned.
 const OF_FEW: [&str; 3] = ["pending_deliveries_paused", "replays_running", "operations_running"];

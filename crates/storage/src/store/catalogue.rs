@@ -1,14 +1,12 @@
 //! Configuration: organizations, event types, webhooks and their secrets.
 
+use super::{Store, configure, read, write};
 use crate::{
     batch::NewEvent,
-    configuration::ConfigurationPart,
+    configuration::{CatalogueRows, ConfigurationPart},
     error::StoreError,
     operations::Begun,
-    postgres,
     rows::*,
-    sqlite,
-    store::{Backend, Store, configure, read, write},
 };
 
 impl Store {

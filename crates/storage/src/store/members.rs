@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use super::{Backend, Store};
 use crate::{
     configuration::Missing,
     error::StoreError,
     nodes::{Adopted, Beat, NodeReport, NodeRow, Notice},
     postgres::{Postgres, configuration::ChangeLock},
-    store::{Backend, Store},
 };
 
 /// A lock that is held while the configuration changes, so that no other caller changes it on any node. Dropping it

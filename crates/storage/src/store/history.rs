@@ -1,13 +1,11 @@
 //! The history: events, deliveries, attempts, and failing webhooks.
 
+use super::{Store, read, write};
 use crate::{
     blocked::{BlockedKeys, BlockedRange},
     error::StoreError,
-    postgres,
     records::{AttemptSummary, Backlog, DeliveryFilter, DeliveryRecord, EventFilter, EventRecord},
     rows::{AttemptRow, HealthRow},
-    sqlite,
-    store::{Backend, Store, read, write},
 };
 
 impl Store {
