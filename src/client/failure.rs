@@ -247,7 +247,7 @@ fn message<'a>(status: &'a Status, token: Option<&TokenOrigin>) -> &'a str {
     }
 }
 
-/// What the user can do. It does not repeat the server's message.
+/// The fix for the user. It does not repeat the server's message.
 fn fix(code: Code, token: Option<&TokenOrigin>) -> Option<Cow<'static, str>> {
     if code == Code::Unauthenticated {
         let origin = token.cloned().unwrap_or(TokenOrigin::Missing(None));

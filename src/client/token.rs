@@ -1,4 +1,4 @@
-//! Where the token of a command comes from, which errors about it name.
+//! The origin of a command's token, which errors about it name.
 
 use std::{
     fmt,

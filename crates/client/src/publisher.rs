@@ -28,7 +28,7 @@ const EVENTS_MAX: u32 = 1_024;
 const BYTES_MAX: u32 = 16 << 20;
 
 /// Publishes events over one stream, and sends each until it is acknowledged. When the stream breaks, or the server
-/// restarts, the publisher reopens it and sends unacknowledged events again with the same request ids, so that no event is
+/// restarts, the publisher reopens it and sends unacknowledged events again. They have the same request ids, so no event is
 /// lost or stored twice.
 ///
 /// **Bounded.** At most [`events_max`](PublisherBuilder::events_max) events, and about

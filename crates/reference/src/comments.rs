@@ -24,18 +24,33 @@ impl Comments {
     }
 }
 
+/// Joins the lines of each paragraph. An item of a list stays on its own line.
 fn clean(comment: &str) -> String {
-    let mut paragraphs = vec![String::new()];
+    let mut paragraphs: Vec<String> = Vec::new();
+    let mut joins = false;
     for line in comment.lines().map(str::trim) {
-        if line.is_empty() {
-            paragraphs.push(String::new());
-        } else if let Some(last) = paragraphs.last_mut() {
-            if !last.is_empty() {
-                last.push(' ');
+        let is_item = line.starts_with("- ");
+        match paragraphs.last_mut() {
+            Some(last) if joins && !line.is_empty() => {
+                last.push(if is_item { '\n' } else { ' ' });
+                last.push_str(line);
             }
-            last.push_str(line);
+            _ if !line.is_empty() => paragraphs.push(line.to_owned()),
+            _ => {}
         }
+        joins = !line.is_empty();
     }
-    paragraphs.retain(|paragraph| !paragraph.is_empty());
     paragraphs.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_have_one_line_and_items_of_a_list_one_each() {
+        let comment = " One,\n two.\n\n Errors:\n\n - A: b;\n - C:\n   d.\n\n End.\n";
+        assert_eq!(clean(comment), "One, two.\n\nErrors:\n\n- A: b;\n- C: d.\n\nEnd.");
+        assert_eq!(clean("\n\n"), "");
+    }
 }

@@ -28,7 +28,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What a heading is called in a link, as GitHub does it.
+/// The name of a heading in a link, as GitHub forms it.
 fn anchor(heading: &str) -> String {
     let kept = heading
         .chars()

@@ -9,21 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use hookwright_domain::varint;
 
-use crate::{
-    batch::Batch,
-    error::StoreError,
-    postgres,
-    records::{DeliveryFilter, DeliveryRecord},
-    sqlite,
-    store::{Backend, Store, read, write},
-};
+use crate::{batch::Batch, records::DeliveryRecord};
 
 /// The stream of changes by callers, where each node has its own stream.
 pub(crate) const STEERED: i32 = -1;
 /// How long changes are kept, in microseconds.
 pub const CHANGES_KEPT_US: i64 = 86_400_000_000;
-/// How many rows one query reads.
-const ROWS: i64 = 64;
 
 /// A reader's position in each stream: the last position that it has seen.
 pub type Positions = BTreeMap<i32, i64>;
@@ -39,38 +30,6 @@ pub struct Changes {
     pub more: bool,
 }
 
-impl Store {
-    /// The current end of every stream.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn change_positions(&self) -> Result<Positions, StoreError> {
-        read!(self, change_positions())
-    }
-
-    /// The deliveries of an organization that changed after some positions, limited to one page.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn changes_after(
-        &self,
-        organization: i64,
-        filter: &DeliveryFilter,
-        positions: &Positions,
-    ) -> Result<Changes, StoreError> {
-        let (filter, positions) = (filter.clone(), positions.clone());
-        read!(self, changes_after(organization, &filter, &positions, ROWS))
-    }
-
-    /// Removes some of the changes that are older than a time. Returns 0 when none are left.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn forget_changes(&self, before_us: i64) -> Result<usize, StoreError> {
-        write!(self, forget_changes(before_us))
-    }
-}
-
 /// The changes of a batch; `None` if it only stores events.
 pub(crate) fn of_batch(batch: &Batch) -> Option<Vec<u8>> {
     let attempted = batch.attempts.iter().map(|row| (row.organization_id, row.delivery_id));
@@ -78,8 +37,11 @@ pub(crate) fn of_batch(batch: &Batch) -> Option<Vec<u8>> {
     pack(attempted.chain(ended))
 }
 
-/// Packs deliveries by organization: the organization's id (8 bytes), the number of bytes that follow for it (4 bytes),
-/// then the delivery ids in order, each as its difference from the previous one in 7 bits per byte.
+/// Packs deliveries by organization:
+///
+/// - the organization's id, in 8 bytes;
+/// - the number of bytes that follow for it, in 4 bytes;
+/// - the delivery ids in order, each as its difference from the previous one, in 7 bits per byte.
 pub(crate) fn pack(deliveries: impl Iterator<Item = (i64, i64)>) -> Option<Vec<u8>> {
     let mut by_organization: HashMap<i64, Vec<i64>> = HashMap::new();
     for (organization, delivery) in deliveries {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What a server reports about itself when it joins.
+/// The report of a server about itself when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
     /// Its name. A server that starts under the name of one that ended resumes that one's deliveries.
@@ -96,7 +96,7 @@ pub struct NodeRow {
 /// The limit on counting pending deliveries, over all nodes.
 pub const WAITING_COUNTED_MAX: i64 = 1_000_000;
 
-/// What a node reports with each heartbeat.
+/// The report of a node in each heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeReport {
     /// The version of the configuration that is in force on it.

@@ -109,8 +109,8 @@ impl OutlinePage {
     }
 }
 
-/// Those events of a page that a node created, `limit` at most, and the last event that was read, which is the end of
-/// the range only if nothing is left to read.
+/// Those events of a page that a node created, `limit` at most, and the last event that was read. That is the end of the
+/// range only if nothing is left to read.
 pub(crate) fn own_of(looked_at: Vec<i64>, node: i32, limit: i64, last: i64) -> (Vec<i64>, i64) {
     let full = i64::try_from(looked_at.len()).is_ok_and(|length| length == LOOKED_AT);
     let reached = looked_at.last().copied();

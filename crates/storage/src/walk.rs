@@ -43,7 +43,7 @@ const WORK_MAX: usize = 6_000;
 /// deliveries.
 const LOOKING_UP: usize = 3;
 
-/// What a call has done so far.
+/// The work of a call so far.
 #[derive(Default)]
 pub(crate) struct Work(usize);
 

@@ -63,7 +63,7 @@ pub struct Options {
 pub struct Report {
     /// Every step, in order.
     pub steps: Vec<Step>,
-    /// What the checker found.
+    /// The findings of the checker.
     pub verdict: Verdict,
     /// The faults, as text.
     pub faults: Vec<String>,

@@ -16,7 +16,7 @@ const TRIES_DEFAULT: u32 = 10;
 /// The maximum retry delay.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// What to forward, and the target.
+/// The deliveries to forward, and the target.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Forwarding")]
 pub(crate) struct ForwardArgs {

@@ -97,7 +97,7 @@ impl Line<'_> {
         parts.join("; ")
     }
 
-    /// What happened, including the operator's detail: here the user is the operator.
+    /// The result, including the operator's detail: here the user is the operator.
     fn error(&self) -> String {
         let message = self.report.error_message().unwrap_or_default();
         match self.report.operator_detail() {

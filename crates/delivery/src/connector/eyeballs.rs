@@ -138,7 +138,7 @@ async fn race(addresses: &[SocketAddr], permit: &Permit, deadline: Instant) -> R
                 }
                 Some((place, Err(why))) => {
                     failed.push(addresses[place].ip());
-                    // What the operator's side lacks explains more than what a receiver did.
+                    // A fault of the operator's side explains more than a receiver's.
                     if failure.operator.is_none() {
                         failure = why;
                     }

@@ -182,7 +182,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the permits and connections should be.
+/// The expected permits and connections.
 struct Model<'a> {
     descriptors: &'a Descriptors,
     max: usize,

@@ -81,9 +81,8 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The health of failing webhooks in the store at the start. Times from the future, which an older version wrote with a
-/// wrong wall clock, are replaced with the current time, because a success could not end a streak that begins in the
-/// future.
+/// The health of failing webhooks in the store at the start. An older version may have written times from the future, with
+/// a wrong wall clock. They are replaced with the current time, because no success could end such a streak.
 ///
 /// # Errors
 /// Fails if the store does not answer.

@@ -36,7 +36,7 @@ const STILL_US: i64 = 10_000_000;
 /// For how many lanes one sweep compares single deliveries. The others follow in the next sweeps.
 const COMPARED_MAX: usize = 100;
 
-/// What the sweep has found so far.
+/// The findings of the sweep so far.
 #[derive(Default)]
 struct Seen {
     /// Webhooks with pending deliveries that their lanes do not expect, and when the first of them is due. It may be in

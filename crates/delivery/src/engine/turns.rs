@@ -50,7 +50,7 @@ pub(super) struct Turns<H> {
     /// No lane gets a turn.
     hold: bool,
     faults: Faults,
-    /// What workers read after each delivery: whether to pass their turn. Kept in step with the state.
+    /// Whether workers must pass their turn: they read it after each delivery. Kept in step with the state.
     pass: Pass,
     taken: AtomicUsize,
     all_free: Notify,
@@ -69,7 +69,7 @@ struct Pass {
     hosts: AtomicBool,
 }
 
-/// What a lane asks for.
+/// A request of a lane.
 pub(super) struct Ask {
     pub(super) account: Account,
     /// How many turns it holds.

@@ -43,7 +43,7 @@ const COOKIES_KEPT: Duration = Duration::from_secs(60);
 const VISITORS_MAX: u64 = 1_024;
 /// Maximum bytes of a visitor's redirects: 128 of the usual size, and fewer that set a large cookie.
 const VISITOR_BYTES_MAX: u64 = 128 * REDIRECT_BYTES as u64;
-/// What a redirect without cookies takes at most.
+/// Maximum size of a redirect without cookies.
 const REDIRECT_BYTES: u32 = 512;
 
 /// The key of a form: visitor, contents, address and nonce.
@@ -137,7 +137,7 @@ struct Redirect {
 }
 
 impl Redirect {
-    /// That of a response; nothing if it leads nowhere.
+    /// The redirect of a response; `None` if the response is no redirect.
     fn of(response: &Response, begun: Instant) -> Option<Self> {
         response.status().is_redirection().then(|| Self {
             begun,

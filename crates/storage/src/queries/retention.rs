@@ -7,8 +7,8 @@ use crate::{
     schema::{attempts, delivery_endings, event_replays, events, idempotency_keys, pending_deliveries},
 };
 
-/// Reads up to `look` events after `after` and before `before`, and removes the first `limit` of those without a
-/// pending delivery, with their attempts, endings, request ids and links to the events that they replayed.
+/// Reads up to `look` events after `after` and before `before`. Removes the first `limit` of those without a pending
+/// delivery, with their attempts, endings, request ids and links to the events that they replayed.
 pub(crate) async fn expire_stretch(
     conn: &mut Connection,
     after: i64,

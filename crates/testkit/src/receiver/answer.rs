@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// What a receiver does when it has a whole request.
+/// The answer of a receiver to a whole request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Sends an HTTP response.

@@ -173,7 +173,7 @@ impl Measured {
         ])
     }
 
-    /// What the receiver counted in this period.
+    /// Requests that the receiver counted in this period.
     pub(super) fn arrivals(&self) -> (&SinkStats, &SinkStats) {
         (&self.sink.0, &self.sink.1)
     }

@@ -1,4 +1,4 @@
-//! What fuzz targets call (`make fuzz`).
+//! The entry point of the fuzz target (`make fuzz`).
 
 use bytes::BytesMut;
 use futures::FutureExt as _;

@@ -1,4 +1,4 @@
-//! What each token and link allows, and when its access ends.
+//! Tests of the rights of tokens and links, and of the end of their access.
 
 use hookwright_storage::TokenRow;
 
