@@ -74,7 +74,7 @@ release-api: ## Record the present API as released: later changes must not break
 	scripts/lint-proto --release
 
 .PHONY: lint
-lint: lint-format lint-code lint-docs lint-dependencies lint-proto lint-language ## Run all checks except the tests
+lint: lint-format lint-code lint-docs lint-dependencies lint-proto lint-language lint-imports ## Run all checks except the tests
 
 .PHONY: lint-format
 lint-format: ## Check the formatting
@@ -99,6 +99,10 @@ lint-proto: ## Lint the API's definition with buf
 .PHONY: lint-language
 lint-language: ## Reject hard-to-read phrases, and commit subjects that break the rules
 	scripts/lint-language
+
+.PHONY: lint-imports
+lint-imports: ## Reject modules that import each other
+	scripts/lint-imports
 
 .PHONY: bench-build
 bench-build:

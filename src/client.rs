@@ -6,6 +6,7 @@ pub(crate) mod input;
 pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod patience;
+pub(crate) mod profile_file;
 pub(crate) mod token;
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};

@@ -19,10 +19,10 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Writes the script to standard output.
-pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+/// Writes the script of a command line to standard output.
+pub(crate) fn run(args: &CompletionsArgs, command: &mut clap::Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::cli::command(), "hookwright", &mut script);
+    clap_complete::generate(args.shell, command, "hookwright", &mut script);
     // A reader that has seen enough, such as `head`, is not an error.
     match std::io::Write::write_all(&mut std::io::stdout().lock(), &script) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

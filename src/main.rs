@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Config(args) => config::run(&args),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut cli::command()),
         Command::Listen(args) => listen::run(args, root),
         Command::Demo(args) => demo::run(args),
         Command::Organizations(group) => client::run(group.client.or(root), |client| {

@@ -1,16 +1,18 @@
 //! `hookwright profiles ...`: named sets of connection settings, in the client's configuration file.
 
-pub(crate) mod file;
-
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use file::{KEYS, Profile, ProfilesFile};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::{ClientArgs, failure::UsageError, input},
+    client::{
+        ClientArgs,
+        failure::UsageError,
+        input,
+        profile_file::{KEYS, Profile, ProfilesFile, exposed, locate},
+    },
     output::{self, Format, Output},
     settings::{Environment, process_environment},
 };
@@ -187,7 +189,7 @@ fn warn_about_missing(key: Key, path: &str, environment: Environment<'_>) {
 pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitCode> {
     let environment: Environment<'_> = &process_environment;
     let flag = args.client_config.or_else(|| root.client_config.clone());
-    let (path, _) = file::locate(flag, environment)
+    let (path, _) = locate(flag, environment)
         .ok_or_else(|| UsageError::new("no configuration file: set --client-config (HOME is not set)"))?;
     let mut file = ProfilesFile::read(&path)?;
     if file.exposes_token() {
@@ -240,12 +242,6 @@ pub(crate) fn run(args: ProfilesArgs, root: &ClientArgs) -> anyhow::Result<ExitC
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The warning about a file that others can read.
-pub(crate) fn exposed(file: &ProfilesFile) -> String {
-    let path = file.path.display();
-    format!("warning: {path} contains a token and others can read it; run: chmod 600 {path}")
 }
 
 fn list(file: &ProfilesFile, output: Output) -> anyhow::Result<()> {

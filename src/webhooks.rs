@@ -6,7 +6,7 @@ mod show;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use fields::{CreateFields, UpdateFields};
 use filter::TestFilter;
 use hookwright_proto::v1::{
@@ -19,7 +19,7 @@ use prost_types::FieldMask;
 use crate::{
     client::{
         Client, input,
-        names::{self, OrganizationArgs},
+        names::{self, OrganizationArgs, WebhookArgs},
         pages::{LimitArgs, collect},
     },
     deliveries,
@@ -56,7 +56,7 @@ pub(crate) enum WebhooksCommand {
         fields: CreateFields,
     },
     /// Show one webhook, without its signing secret
-    Get(Which),
+    Get(WebhookArgs),
     /// List an organization's webhooks, oldest first
     List {
         #[command(flatten)]
@@ -68,7 +68,7 @@ pub(crate) enum WebhooksCommand {
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         #[command(flatten)]
-        which: Which,
+        which: WebhookArgs,
         #[command(flatten)]
         fields: UpdateFields,
     },
@@ -76,14 +76,14 @@ pub(crate) enum WebhooksCommand {
     ///
     /// Events published meanwhile are not queued for it. `hookwright webhooks resume` reactivates it, and `hookwright
     /// replays create --missed` delivers the events that it missed.
-    Pause(Which),
+    Pause(WebhookArgs),
     /// Resume a webhook that is paused, or that the service disabled; it receives a `ping`
     ///
     /// Deliveries that were pending when it was paused or disabled are sent. Events published in the meantime were not
     /// queued: see `hookwright replays create --missed`.
     Resume {
         #[command(flatten)]
-        which: Which,
+        which: WebhookArgs,
         /// Cancel pending deliveries instead of sending them
         #[arg(long)]
         discard_backlog: bool,
@@ -93,14 +93,14 @@ pub(crate) enum WebhooksCommand {
     /// Delete a webhook, and cancel its pending deliveries
     Delete {
         #[command(flatten)]
-        which: Which,
+        which: WebhookArgs,
         #[command(flatten)]
         wait: WaitArgs,
     },
     /// Send a `ping` through the ordinary delivery path
     Ping {
         #[command(flatten)]
-        which: Which,
+        which: WebhookArgs,
         /// Wait for the first attempt, and exit with 1 unless it succeeded
         #[arg(long)]
         wait: bool,
@@ -111,7 +111,7 @@ pub(crate) enum WebhooksCommand {
     /// has one value, made with the OLD secret until the overlap ends or `complete-rotation` is called.
     RotateSecret {
         #[command(flatten)]
-        which: Which,
+        which: WebhookArgs,
         /// The new secret: text, @FILE, or - for standard input; generated if absent
         #[arg(long, value_name = "SECRET|@FILE|-")]
         signing_secret: Option<String>,
@@ -123,9 +123,9 @@ pub(crate) enum WebhooksCommand {
         force: bool,
     },
     /// End the overlap of a rotation now: from then on only the newest secret signs
-    CompleteRotation(Which),
+    CompleteRotation(WebhookArgs),
     /// Show the current signing secret; the audit log records every call
-    RevealSecret(Which),
+    RevealSecret(WebhookArgs),
     /// Check whether a payload URL would be accepted, and show the rule; exits with 1 if not
     CheckUrl {
         /// The URL, for example `https://www.example.com/api/listener`
@@ -133,22 +133,6 @@ pub(crate) enum WebhooksCommand {
     },
     /// Check whether a filter is accepted and matches an event; changes nothing
     TestFilter(TestFilter),
-}
-
-/// One webhook.
-#[derive(Args, Debug)]
-pub(crate) struct Which {
-    /// `wh_...` with --organization, or the full resource name
-    webhook: String,
-    #[command(flatten)]
-    organization: OrganizationArgs,
-}
-
-impl Which {
-    /// Its resource name.
-    pub(crate) fn name(&self, client: &Client) -> anyhow::Result<String> {
-        Ok(client.within(&self.organization, "webhooks", &self.webhook)?)
-    }
 }
 
 /// Runs the command.
@@ -291,7 +275,7 @@ async fn check_url(client: &Client, payload_url: String) -> anyhow::Result<ExitC
     })
 }
 
-async fn ping(client: &Client, which: &Which, wait: bool) -> anyhow::Result<ExitCode> {
+async fn ping(client: &Client, which: &WebhookArgs, wait: bool) -> anyhow::Result<ExitCode> {
     let request = PingWebhookRequest {
         name: which.name(client)?,
         wait,

@@ -5,19 +5,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use url::{Host, Url};
-
 use super::{
     ClientArgs,
     failure::UsageError,
+    profile_file::{Profile, ProfilesFile, exposed, format_of, locate},
     token::{FoundToken, TokenOrigin},
 };
 use crate::{
     output::{self, Format},
-    profiles::{
-        exposed,
-        file::{self, Profile, ProfilesFile},
-    },
     settings::Environment,
 };
 
@@ -46,7 +41,7 @@ impl Connection {
             return Err(UsageError::new("--timeout must be more than 0, for example 30s").into());
         }
         let format_of_environment = match environment("HOOKWRIGHT_OUTPUT").filter(|_| args.output.is_none()) {
-            Some(text) => Some(file::format(&text).map_err(|why| UsageError::new(format!("HOOKWRIGHT_OUTPUT {why}")))?),
+            Some(text) => Some(format_of(&text).map_err(|why| UsageError::new(format!("HOOKWRIGHT_OUTPUT {why}")))?),
             None => None,
         };
         let format = args.output.or(first(named, format_of_environment, profile.output));
@@ -93,7 +88,7 @@ fn first<T>(named: bool, environment: Option<T>, profile: Option<T>) -> Option<T
 /// The active profile; an empty one if there is none.
 fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environment<'_>) -> anyhow::Result<Profile> {
     let name = name.or_else(|| environment("HOOKWRIGHT_PROFILE"));
-    let Some((path, named)) = file::locate(config, environment) else {
+    let Some((path, named)) = locate(config, environment) else {
         return match name {
             Some(name) => Err(UsageError::new(format!(
                 "cannot find the profile `{name}`: name its file with --client-config (HOME is not set)"
@@ -118,18 +113,6 @@ fn profile(name: Option<String>, config: Option<PathBuf>, environment: Environme
             .profile(name)
             .map_err(|error| UsageError::new(format!("{error:#}")).into()),
         None => Ok(Profile::default()),
-    }
-}
-
-pub(super) fn is_this_machine(address: &str) -> bool {
-    let Ok(url) = Url::parse(address) else { return false };
-    // The host of an unknown scheme is parsed as text, so parse it again.
-    let host = url.host_str().map(Host::parse);
-    match host {
-        Some(Ok(Host::Domain(name))) => name == "localhost",
-        Some(Ok(Host::Ipv4(address))) => address.is_loopback(),
-        Some(Ok(Host::Ipv6(address))) => address.is_loopback(),
-        _ => false,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::failure::UsageError;
+use super::{Client, failure::UsageError};
 
-/// The organization flag. [`Client`](super::Client) has the default.
+/// The organization flag. [`Client`] has the default.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OrganizationArgs {
     /// `acme` or `organizations/acme` [env: HOOKWRIGHT_ORGANIZATION] [default: the profile's]
@@ -16,6 +16,22 @@ impl OrganizationArgs {
     /// The given value, or `default`.
     pub(super) fn given<'a>(&'a self, default: Option<&'a str>) -> Option<&'a str> {
         self.organization.as_deref().or(default)
+    }
+}
+
+/// One webhook.
+#[derive(Args, Debug)]
+pub(crate) struct WebhookArgs {
+    /// `wh_...` with --organization, or the full resource name
+    webhook: String,
+    #[command(flatten)]
+    organization: OrganizationArgs,
+}
+
+impl WebhookArgs {
+    /// Its resource name.
+    pub(crate) fn name(&self, client: &Client) -> anyhow::Result<String> {
+        Ok(client.within(&self.organization, "webhooks", &self.webhook)?)
     }
 }
 

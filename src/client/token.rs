@@ -7,12 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use hookwright_server::ADMIN_TOKEN_FILE;
+use url::{Host, Url};
 
-use super::connection::is_this_machine;
-use crate::{
-    profiles::file::Profile,
-    settings::{Environment, default_data_dir},
-};
+use super::profile_file::Profile;
+use crate::settings::{Environment, default_data_dir};
 
 /// The origin of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,5 +122,18 @@ impl FoundToken {
                 origin: TokenOrigin::Missing(Some(path)),
             },
         }
+    }
+}
+
+/// Whether an address is of this machine.
+fn is_this_machine(address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else { return false };
+    // The host of an unknown scheme is parsed as text, so parse it again.
+    let host = url.host_str().map(Host::parse);
+    match host {
+        Some(Ok(Host::Domain(name))) => name == "localhost",
+        Some(Ok(Host::Ipv4(address))) => address.is_loopback(),
+        Some(Ok(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
     }
 }

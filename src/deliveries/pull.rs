@@ -8,10 +8,12 @@ use hookwright_proto::v1::{
 };
 
 use crate::{
-    client::{Client, input, names},
+    client::{
+        Client, input,
+        names::{self, WebhookArgs},
+    },
     output::{self, List},
     units::parse_duration,
-    webhooks::Which,
 };
 
 const EXAMPLES: &str = "\
@@ -28,7 +30,7 @@ With --output json each delivery has the headers and the body (in base64) of its
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PullArgs {
     #[command(flatten)]
-    which: Which,
+    which: WebhookArgs,
     /// Maximum number of deliveries to pull: 1 to 1000
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1000))]
     max: i32,
@@ -48,7 +50,7 @@ pub(crate) struct PullArgs {
 #[derive(Args, Debug)]
 pub(crate) struct AcknowledgeArgs {
     #[command(flatten)]
-    which: Which,
+    which: WebhookArgs,
     /// The deliveries, by their ACK ID from `pull`; exits with 1 if one was not acknowledged
     #[arg(required = true, value_name = "ACK_ID")]
     ack_ids: Vec<String>,
@@ -58,7 +60,7 @@ pub(crate) struct AcknowledgeArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ExtendArgs {
     #[command(flatten)]
-    which: Which,
+    which: WebhookArgs,
     /// The deliveries, by their ACK ID from `pull`; exits with 1 if a deadline was not moved
     #[arg(required = true, value_name = "ACK_ID")]
     ack_ids: Vec<String>,

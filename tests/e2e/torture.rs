@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hookwright_torture::{
     aged::{self, Scale},
-    run::{Options, torture},
+    run::Options,
+    torture,
 };
 
 async fn short(postgres: bool) {

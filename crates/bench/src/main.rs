@@ -7,10 +7,13 @@
 //! | [`parts`] | the child processes, and the JSON lines by which the suite commands them |
 //! | [`suite`] | the scenarios: what they start, publish, wait for and measure |
 //! | [`report`] | the report, its table with the targets, and the charts |
+//! | [`figures`], [`console`] | the figures of a run, and output for the user |
 //! | [`usage`] | CPU time and memory of processes, read from `/proc` |
 //!
 //! No scenario reports a figure before every accepted event has arrived.
 
+mod console;
+mod figures;
 mod parts;
 mod report;
 mod suite;

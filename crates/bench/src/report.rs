@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use self::targets::{FANOUT, TARGETS};
-use crate::suite::{Figures, Summary};
+use crate::figures::{Figures, Summary};
 
 /// The result of a run of the suite.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! The scenarios: each runs a few times on a new installation, and returns figures only if every accepted event
 //! arrived.
 
-mod figures;
 pub(crate) mod guard;
 mod scenarios;
 mod world;
@@ -10,12 +9,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::figures::{Figures, Summary};
 use self::{
     scenarios::{SCENARIOS, Scenario},
     world::Site,
 };
 use crate::report::{Report, ScenarioReport};
+pub(crate) use crate::{
+    console::{eprint, println},
+    figures::{self, Figures, Summary},
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -177,14 +179,4 @@ async fn run_one(
         figures.push(scenario.run(site, store).await?);
     }
     Ok(figures)
-}
-
-#[expect(clippy::print_stdout, reason = "the output that the command was asked for")]
-pub(crate) fn println(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "the progress, for the user")]
-pub(crate) fn eprint(text: &str) {
-    eprintln!("{text}");
 }

@@ -86,6 +86,13 @@ pub enum ConnectError {
     Runtime,
 }
 
+impl Client {
+    /// Builds a client of the server at an address such as `http://127.0.0.1:50051` or `https://hookwright.internal:50051`.
+    pub fn builder(address: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(address.into())
+    }
+}
+
 impl ClientBuilder {
     pub(crate) fn new(address: String) -> Self {
         Self {

@@ -61,6 +61,13 @@ pub struct PublisherBuilder {
     give_up_after: Option<Duration>,
 }
 
+impl Client {
+    /// Builds a stream of events, each sent until it is acknowledged.
+    pub fn publisher(&self) -> PublisherBuilder {
+        PublisherBuilder::new(self.clone())
+    }
+}
+
 impl PublisherBuilder {
     pub(crate) fn new(client: Client) -> Self {
         Self {

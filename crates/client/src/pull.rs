@@ -40,6 +40,13 @@ pub struct Puller {
     wait: Duration,
 }
 
+impl Client {
+    /// Builds a puller of a webhook (`organizations/{organization_id}/webhooks/{webhook_id}`) whose delivery mode is PULL.
+    pub fn puller(&self, webhook: impl Into<String>) -> PullerBuilder {
+        PullerBuilder::new(self.clone(), webhook.into())
+    }
+}
+
 impl PullerBuilder {
     pub(crate) fn new(client: Client, webhook: String) -> Self {
         Self(Puller {

@@ -34,6 +34,18 @@ pub struct DeliveryWatch {
     backoff: Backoff,
 }
 
+impl Client {
+    /// Watches deliveries as they change, from now on or from `request.resume_token`. Returns when the server has begun to
+    /// watch: no later change is missed.
+    ///
+    /// # Errors
+    /// As WatchDeliveries, for example NOT_FOUND for an unknown organization; DEADLINE_EXCEEDED or UNAVAILABLE if the watch
+    /// does not begin within the client's timeout.
+    pub async fn watch_deliveries(&self, request: WatchDeliveriesRequest) -> Result<DeliveryWatch, Error> {
+        DeliveryWatch::begin(self.clone(), request).await
+    }
+}
+
 impl DeliveryWatch {
     pub(crate) async fn begin(client: Client, request: WatchDeliveriesRequest) -> Result<Self, Error> {
         let deadline = Instant::now() + client.timeout();

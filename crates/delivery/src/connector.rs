@@ -289,13 +289,6 @@ impl Connector {
     }
 }
 
-/// Whether the process or the machine has reached its limit on open files.
-pub(crate) fn lacks_descriptors(error: &std::io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-}
-
 fn no_descriptors(error: &impl ToString) -> Failure {
     Failure::new(ErrorClass::Internal, "the server cannot open a connection at present")
         .with_detail(error.to_string())

@@ -213,5 +213,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Whether the process or the machine has reached its limit on open files.
+pub(crate) fn lacks_descriptors(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 #[cfg(test)]
 mod tests;

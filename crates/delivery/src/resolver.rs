@@ -22,7 +22,7 @@ use hickory_resolver::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::{cache::Cache, system::System};
-use crate::connector::lacks_descriptors;
+use crate::descriptors::lacks_descriptors;
 
 /// How long a name may take to resolve.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -19,6 +19,7 @@
 //! Invariants: a value of a type here satisfies its rules, because parsing is the only way to create one. Every error states
 //! the rule and the fix, and has a reason in UPPER_SNAKE_CASE. Nothing here panics on input.
 
+mod address;
 pub mod filter;
 pub mod header;
 pub mod histogram;

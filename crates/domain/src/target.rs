@@ -3,7 +3,6 @@
 //! By default only public addresses are allowed, on ports 80, 443 and 1024 to 65535. The rules apply to the URL when a
 //! webhook is created, and to every resolved address on every attempt.
 
-mod address;
 mod rule;
 
 use std::{
@@ -11,10 +10,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-pub use address::is_special;
 pub use rule::{RuleError, TargetRule};
 
-use crate::url::PayloadUrl;
+use crate::{address, url::PayloadUrl};
 
 /// Why a target is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]

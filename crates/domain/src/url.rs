@@ -264,7 +264,7 @@ fn check_host(given: &str, read: &Host<&str>) -> Result<(), UrlError> {
         Host::Ipv4(address) => {
             let canonical = given == address.to_string();
             // A non-public address is rejected as such, whatever its notation: that error says more.
-            if canonical || crate::target::is_special(IpAddr::V4(*address)) {
+            if canonical || crate::address::is_special(IpAddr::V4(*address)) {
                 Ok(())
             } else {
                 Err(not_canonical())

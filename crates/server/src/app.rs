@@ -32,6 +32,7 @@ pub mod stats;
 pub mod texts;
 pub mod tokens;
 pub mod watch;
+pub mod webhook_name;
 pub mod webhooks;
 
 use std::{sync::Arc, time::Duration};

@@ -14,14 +14,14 @@
 //! | `twice` | deduplication of repeated forms |
 //! | `page` | the frame of every page |
 //! | `pages` | links to the next and the first page of a list |
-//! | `fault` | error pages |
+//! | `fault`, `fault_page` | reasons why there is no page, and error pages |
 //! | `fields` | the fields of a form or an address |
 //! | `errors` | errors of a form, per field |
 //! | `units` | durations, times and names as users type them |
 //! | `labels` | labels of webhooks |
 //! | `show` | times, sizes, counts and states as text |
 //! | `charts` | figures and the chart of the last hour |
-//! | `live` | live changes of a list for open pages |
+//! | `live`, `live_address` | live changes of a list for open pages, and their address |
 //! | `assets` | script, stylesheet, icon |
 //! | the others | a page or two each |
 //!
@@ -41,12 +41,14 @@ mod errors;
 mod event_types;
 mod events;
 mod fault;
+mod fault_page;
 mod fields;
 mod forms;
 mod guard;
 mod labels;
 mod limit;
 mod live;
+mod live_address;
 mod operations;
 mod organizations;
 mod overview;
@@ -79,7 +81,7 @@ use axum::{
 };
 
 use self::{downloads::Downloads, fault::Fault, forms::Forms, limit::SignInLimits, twice::RecentForms};
-use crate::{app::App, http::proxies::Proxies};
+use crate::{app::App, proxies::Proxies};
 
 /// The maximum size of a form.
 const FORM_BYTES_MAX: usize = 2 << 20;

@@ -23,6 +23,7 @@ mod portal;
 mod publish;
 mod publish_stream;
 mod pull;
+mod records;
 mod replays;
 mod stats;
 pub(crate) mod status;

@@ -1,7 +1,5 @@
 //! Routes of the HTTP listener besides the console: `/metrics`, `/healthz` and `/readyz`; and client addresses (`proxies`).
 
-pub(crate) mod proxies;
-
 use std::sync::Arc;
 
 use axum::{

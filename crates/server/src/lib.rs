@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`options`] | the settings of a server: checks, and the settings of its parts |
+//! | [`options`], `checks`, `parts` | the settings of a server, their checks, and the settings of its parts |
 //! | `starting`, `running` | a server from its start to its stop |
 //! | `descriptors` | the limit on open files, and its budget |
 //! | `doors` | the two listeners and what they serve |
@@ -10,15 +10,20 @@
 //! | `grpc` | the API over [`app`]: only protobuf conversion |
 //! | `console` | the web console over [`app`] |
 //! | `http` | `/metrics`, `/healthz`, `/readyz` |
-//! | `listener` | connections of both listeners, and their limits |
+//! | `listener`, `proxies` | connections of both listeners, their limits, and the proxies between them and clients |
 //! | [`telemetry`] | logs, traces, metrics |
 //! | `boot` | the first start |
 //!
-//! Invariants: `grpc`, `console` and `http` use only `app` and `telemetry`. A configuration change is durable before it
-//! takes effect, and takes effect before its call returns. Every call except health and reflection needs a token.
+//! Invariants:
+//!
+//! - `grpc` and `console` do their work only through [`app`]. Below it they use the listener's types and the settings.
+//!   `http` uses only [`telemetry`]. No module imports one that imports it (`scripts/lint-imports`).
+//! - A configuration change is durable before it takes effect, and takes effect before its call returns.
+//! - Every call except health and reflection needs a token.
 
 pub mod app;
 mod boot;
+mod checks;
 mod console;
 mod descriptors;
 mod doors;
@@ -26,6 +31,8 @@ mod grpc;
 mod http;
 mod listener;
 pub mod options;
+mod parts;
+mod proxies;
 mod reloading;
 mod retention;
 mod running;

@@ -47,7 +47,7 @@ use self::{
     pulse::{Overdue, Patience, Question, Ticket, Trust},
     slots::{ConnectionLimits, Refusal, Slot, Slots},
 };
-use crate::http::proxies::Proxies;
+use crate::proxies::Proxies;
 
 /// The maximum size of a request head.
 const HEAD_BYTES_MAX: u32 = 32 << 10;

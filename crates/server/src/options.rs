@@ -1,8 +1,5 @@
 //! The options of a server: one plain struct, which the command line fills from flags, environment and file.
 
-pub(crate) mod checks;
-pub(crate) mod parts;
-
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;

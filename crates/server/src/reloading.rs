@@ -14,10 +14,8 @@ use tokio::{sync::mpsc, time::interval};
 
 use crate::{
     app::App,
-    options::{
-        Options, SettingInForce,
-        parts::{connector_options, target_policy},
-    },
+    options::{Options, SettingInForce},
+    parts::{connector_options, target_policy},
     telemetry::{self, Telemetry, trust::Trust},
     tls::{Certificates, Stamp},
 };

@@ -20,15 +20,13 @@ use tokio::{
 use crate::{
     app::{App, Limits, Parts, operations::OperationMetrics},
     boot::{self, AdminToken, data_dir},
+    checks::{check_exposure, check_limits},
     descriptors::Descriptors,
     doors::{DoorMetrics, Doors},
     grpc::{calls::CallMetrics, in_flight::RequestMetrics},
     listener::meters::ListenerMetrics,
-    options::{
-        Options,
-        checks::{check_exposure, check_limits},
-        parts::{connector_options, console_options, engine_options, limits, target_policy},
-    },
+    options::Options,
+    parts::{connector_options, console_options, engine_options, limits, target_policy},
     reloading::{Reload, Reloader},
     retention,
     running::{Running, announce},

@@ -14,6 +14,7 @@
 //! ```
 
 mod builder;
+mod launch;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use tempfile::TempDir;
 pub use builder::TestServerBuilder;
 pub use process::Exited;
 
-use builder::Launch;
+use launch::Launch;
 use process::{Process, Ready};
 
 /// A server that runs, or is stopped between [`TestServer::kill9`] and [`TestServer::restart`]. It is killed when this

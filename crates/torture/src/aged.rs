@@ -21,7 +21,6 @@ use std::{
 
 use parking_lot::Mutex;
 pub use scale::Scale;
-pub(crate) use table::Call;
 pub use table::Step;
 
 use self::{

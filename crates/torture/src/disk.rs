@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 use tokio::process::Command;
 
-use crate::run::eprint;
+use crate::eprint;
 
 /// The sizes of the pieces by which the filler grows, as powers of two.
 const PIECES: std::ops::RangeInclusive<u32> = 12..=36;

@@ -4,7 +4,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`history`] | the history of a run: one JSON line per entry |
-//! | [`run`] | a run from start to verdict |
+//! | [`run`], `torture` | a run: its start, its load and its verdict; a run with faults |
 //! | `nodes` | the servers, each with its own connection to PostgreSQL |
 //! | `publisher`, `receivers` | the two ends |
 //! | `changer` | changes URL and state of webhooks under the load |
@@ -32,9 +32,11 @@ mod power_loss;
 mod publisher;
 mod receivers;
 pub mod run;
+mod torture;
 
 pub use drills::{kills, rolling};
 pub use power_loss::{Outcome, PowerLoss, power_loss};
+pub use torture::torture;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,6 +48,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Prints the progress of a run, for the user.
+#[expect(clippy::print_stderr, reason = "a run prints its progress for the user")]
+pub(crate) fn eprint(text: &str) {
+    eprintln!("{text}");
 }
 
 /// Pseudorandom numbers from a seed: SplitMix64.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookwright_torture::{Outcome, PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run};
+use hookwright_torture::{Outcome, PowerLoss, aged, checker::Verdict, kills, power_loss, rolling, run, torture};
 
 /// Makes faults, and checks that no accepted event is lost
 #[derive(Parser)]
@@ -156,7 +156,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Cli::parse().command {
         Command::Run { seconds, common } => {
-            let verdict = runtime.block_on(run::torture(&common.options(seconds)?))?;
+            let verdict = runtime.block_on(torture(&common.options(seconds)?))?;
             Ok(tell(&verdict))
         }
         Command::Kills { count, common } => {

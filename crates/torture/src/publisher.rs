@@ -20,7 +20,6 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     Random,
-    aged::Call,
     history::{Entry, History},
     nodes::{Addresses, any_channel, authorized},
     now_us,
@@ -35,6 +34,28 @@ const BATCH: usize = 5;
 /// One event in this many is one that the server refuses permanently.
 const BAD_EVERY: usize = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// A call that published an event: when it began, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) at: i64,
+    /// From its first try on.
+    pub(crate) took_us: u32,
+    /// The duration of the successful try.
+    pub(crate) try_us: u32,
+}
+
+impl Call {
+    /// A call whose first try began at `at`, and which has just succeeded with a try that began at `last`.
+    pub(crate) fn since((at, first): (i64, Instant), last: Instant) -> Self {
+        let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Self {
+            at,
+            took_us: micros(first),
+            try_us: micros(last),
+        }
+    }
+}
 
 pub(crate) struct Publishers {
     stop: Arc<AtomicBool>,

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,10 +18,8 @@ use crate::{
     changer::Changer,
     checker::{self, Verdict},
     disk::Disk,
-    dump, faults,
+    dump, eprint,
     history::{self, Entry, History},
-    leavers::Leavers,
-    made,
     nodes::{Nodes, Place, authorized, channel},
     now_us,
     publisher::{EVENT_TYPE, ORGANIZATION, Publishers},
@@ -125,7 +123,7 @@ impl Run {
     }
 
     /// Starts the changes of webhooks under the load.
-    async fn changer(&self, seed: u64) -> anyhow::Result<Changer> {
+    pub(crate) async fn changer(&self, seed: u64) -> anyhow::Result<Changer> {
         Changer::start(
             &self.nodes.addresses,
             self.nodes.token(),
@@ -229,43 +227,6 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// Runs, and checks the result.
-///
-/// # Errors
-/// Fails if the run itself could not be carried out. Breaches are in the verdict.
-pub async fn torture(options: &Options) -> anyhow::Result<Verdict> {
-    let mut run = Run::start(options).await?;
-    let mut publishers = run.publishers(options.seed, options.pause);
-    let mut leavers = if options.leavers {
-        Some(Leavers::start(&run.nodes.addresses, run.nodes.token(), &run.history, options.seed).await?)
-    } else {
-        None
-    };
-    let changer = run.changer(options.seed).await?;
-    let until = Instant::now() + Duration::from_secs(options.seconds);
-    faults::run(&mut run, options.seed, until).await?;
-    run.say("faults are over");
-    run.history.add(&Entry::Lifted { at: now_us() });
-    publishers.stop().await;
-    changer.settle().await;
-    if let Some(leavers) = &mut leavers {
-        leavers.settle().await;
-    }
-    run.say(&format!(
-        "{} acknowledged, {} tries failed, {} arrivals",
-        publishers.acknowledged.load(Ordering::Acquire),
-        publishers.failed.load(Ordering::Acquire),
-        run.receivers.arrivals()
-    ));
-    run.drain().await;
-    if leavers.take().is_some() {
-        made::dump(&run.nodes.place, &run.history).await?;
-    }
-    run.nodes.note_usage();
-    run.finish(&options.out).await?;
-    verdict(&options.out)
-}
-
 /// Checks the history of a run, and writes the report beside it.
 ///
 /// # Errors
@@ -275,9 +236,4 @@ pub fn verdict(out: &Path) -> anyhow::Result<Verdict> {
     std::fs::write(out.join("report.json"), serde_json::to_vec_pretty(&verdict)?)?;
     std::fs::write(out.join("report.txt"), verdict.table())?;
     Ok(verdict)
-}
-
-#[expect(clippy::print_stderr, reason = "a run prints its progress for the user")]
-pub(crate) fn eprint(text: &str) {
-    eprintln!("{text}");
 }

@@ -13,7 +13,7 @@ use super::{
     authorized::{Authorized, connect},
     serve,
 };
-use crate::suite::eprint;
+use crate::console::eprint;
 
 #[derive(Args)]
 pub(crate) struct Arguments {

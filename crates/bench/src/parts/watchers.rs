@@ -10,7 +10,7 @@ use hookwright_proto::v1::{
 use tonic::Streaming;
 
 use super::{arrivals::Arrivals, authorized::connect, messages::SinkStats, pullers::ids, say, serve};
-use crate::suite::eprint;
+use crate::console::eprint;
 
 #[derive(Args)]
 pub(crate) struct Arguments {

@@ -18,8 +18,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{lacks_descriptors, no_descriptors, plain};
-use crate::{descriptors::Permit, failure::Failure};
+use super::{no_descriptors, plain};
+use crate::{
+    descriptors::{Permit, lacks_descriptors},
+    failure::Failure,
+};
 
 /// How long after an address the next one is tried (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

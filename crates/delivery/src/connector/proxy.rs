@@ -19,8 +19,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{ConnectorError, lacks_descriptors, no_descriptors};
-use crate::failure::Failure;
+use super::{ConnectorError, no_descriptors};
+use crate::{descriptors::lacks_descriptors, failure::Failure};
 
 /// The maximum length of an answer to CONNECT.
 const ANSWER_BYTES_MAX: usize = 8_192;

@@ -14,7 +14,7 @@ use super::{
     error::{AppError, AppResult},
     registry::{self, EventType},
     texts::NamePrefix,
-    webhooks::WebhookName,
+    webhook_name::WebhookName,
 };
 
 const KIND: &str = "hookwright.v1.EventType";

@@ -224,6 +224,11 @@ pub(super) fn while_others_are_served<T>(bytes: usize, work: impl FnOnce() -> T)
     }
 }
 
+/// Compiles a filter that a caller passed.
+pub(super) fn compile_filter(filter: &str) -> AppResult<WebhookFilter> {
+    WebhookFilter::compile(filter).map_err(|error| AppError::invalid("filter", error.rule(), error.to_string()))
+}
+
 /// Whether a filter matches a stored event; false if it cannot be evaluated. The payload is optional if the filter does not
 /// read it.
 pub(super) fn filter_matches(filter: &WebhookFilter, event: &StoredEvent, payload: Option<&[u8]>) -> bool {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hookwright_delivery::catalogue::Webhook;
 use hookwright_domain::{
-    filter::{EventFacts, WebhookFilter},
+    filter::EventFacts,
     id::{EventId, WebhookId},
     payload::check_payload,
 };
@@ -18,7 +18,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::{AppError, AppResult},
-    events::{attributes_of, while_others_are_served},
+    events::{attributes_of, compile_filter, while_others_are_served},
 };
 
 /// An event to test a filter with.
@@ -178,7 +178,7 @@ impl App {
         id: EventId,
     ) -> AppResult<Result<bool, String>> {
         self.organization_for(caller, Scope::Manage, organization)?;
-        let filter = compile(filter)?;
+        let filter = compile_filter(filter)?;
         let record = self.get_event(caller, organization, id).await?;
         Sample::of(record.event)?.with_facts(|facts| filter.matches(facts))
     }
@@ -189,15 +189,11 @@ impl App {
     /// When the filter would be rejected, or the sample could not be published.
     pub fn test_filter(&self, caller: &Caller, filter: &str, sample: &Sample) -> AppResult<Result<bool, String>> {
         caller.require_any(Scope::Manage)?;
-        let filter = compile(filter)?;
+        let filter = compile_filter(filter)?;
         check_payload(&sample.payload, self.limits.payload_bytes_max)
             .map_err(|error| AppError::invalid(&sample.payload_field, error.rule(), error.to_string()))?;
         sample.with_facts(|facts| filter.matches(facts))
     }
-}
-
-pub(super) fn compile(filter: &str) -> AppResult<WebhookFilter> {
-    WebhookFilter::compile(filter).map_err(|error| AppError::invalid("filter", error.rule(), error.to_string()))
 }
 
 /// Whether a webhook is active and its filter reads payloads.

@@ -10,7 +10,8 @@ use super::{
     App,
     access::{Caller, Scope},
     error::AppResult,
-    webhooks::{WebhookName, WebhookView},
+    webhook_name::WebhookName,
+    webhooks::WebhookView,
 };
 
 /// A webhook that fails, or was disabled because it failed.

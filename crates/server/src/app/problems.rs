@@ -13,7 +13,7 @@ use super::{
     App,
     access::{Caller, Scope},
     error::AppResult,
-    webhooks::WebhookName,
+    webhook_name::WebhookName,
 };
 
 /// The problem, in the order in which a webhook's problems are listed.

@@ -28,7 +28,7 @@ pub(super) use self::{
     event_type::{EventType, visible_to},
     state::WebhookRows,
 };
-use super::{Limits, secrets, texts::NamePrefix, webhooks::WebhookName};
+use super::{Limits, secrets, texts::NamePrefix, webhook_name::WebhookName};
 
 /// See the module.
 pub(super) struct Registry {

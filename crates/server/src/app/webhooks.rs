@@ -22,6 +22,7 @@ use super::{
     error::{AppError, AppResult},
     registry::WebhookRows,
     secrets,
+    webhook_name::WebhookName,
 };
 
 pub(super) const KIND: &str = "hookwright.v1.Webhook";
@@ -51,28 +52,6 @@ pub struct WebhookView {
     pub rotation_until: Option<i64>,
     /// Number of its blocked ordering keys, if they were counted.
     pub blocked_keys: usize,
-}
-
-/// A webhook's display data.
-#[derive(Clone, Debug)]
-pub struct WebhookName {
-    /// Its id.
-    pub id: i64,
-    /// Its payload URL; empty for a pull webhook.
-    pub payload_url: String,
-    /// The description.
-    pub description: String,
-}
-
-impl WebhookName {
-    /// From a row.
-    pub(super) fn of(row: &WebhookRow) -> Self {
-        Self {
-            id: row.id,
-            payload_url: row.payload_url.clone(),
-            description: row.description.clone(),
-        }
-    }
 }
 
 impl App {

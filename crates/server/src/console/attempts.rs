@@ -14,7 +14,7 @@ use hookwright_storage::{AttemptRow, AttemptSummary, BLOCKED_COUNTED, DeliveryRe
 use super::{
     Answer, ROWS, Shared,
     deliveries::{Row, row},
-    events,
+    downloads::payload_file,
     fault::Fault,
     fields::Fields,
     page::{Frame, html},
@@ -172,7 +172,7 @@ pub(super) async fn show(
     let event = app.event_beginning(caller, place.name(), event_id, BODY_SHOWN).await;
     let event = unless_gone(event)?;
     let payload = event.as_ref().map(|record| &record.event.payload[..]);
-    let payload_file = events::payload_file(event_id);
+    let payload_file = payload_file(event_id);
     let behind = match record.state {
         DeliveryState::Paused => Some(app.count_behind(caller, place.name(), &record).await?),
         _ => None,

@@ -20,7 +20,7 @@ use super::{
     fault::Fault,
     fields::Fields,
     labels::labels,
-    live,
+    live_address::live_address,
     page::{Frame, Place, html},
     pages::{Cursor, Pages},
     session::{Sent, Visitor},
@@ -192,7 +192,7 @@ pub(super) async fn list(
         && asked.event_id.is_none();
     let live = if is_live {
         let query = fields.query_with("webhook_column", "yes");
-        Some(live::address(&console, &visitor, &place, &query).await?)
+        Some(live_address(&console, &visitor, &place, &query).await?)
     } else {
         None
     };

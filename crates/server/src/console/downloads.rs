@@ -1,11 +1,12 @@
 //! Limits on concurrent downloads: each payload or body is in memory until it is sent, so a slow reader must not have many.
-//! Each organization has a share, so that its customers cannot take all. `http::pulse` bounds how slowly anyone may read.
+//! Each organization has a share, so that its customers cannot take all. `listener::pulse` bounds how slowly anyone may read.
 
 use axum::{
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use hookwright_domain::id::EventId;
 
 use super::fault::Fault;
 use crate::{
@@ -53,6 +54,11 @@ impl Download {
         response.extensions_mut().insert(UntilSent::new(self.0));
         response
     }
+}
+
+/// The file name of an event's payload.
+pub(super) fn payload_file(id: EventId) -> String {
+    format!("{id}.json")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{
     Answer, ROWS, Shared,
     attempts::{BODY_SHOWN, Body},
     deliveries::{outcome, target_of},
+    downloads::payload_file,
     errors::Errors,
     fields::Fields,
     page::{Frame, html},
@@ -230,11 +231,6 @@ fn owed(explanation: &Explanation, is_ping: bool) -> &'static str {
         _ if explanation.has_filter => "The webhook is subscribed, and its filter matches the event.",
         _ => "The webhook is subscribed to this type.",
     }
-}
-
-/// The file name of an event's payload.
-pub(super) fn payload_file(id: EventId) -> String {
-    format!("{id}.json")
 }
 
 /// The payload as published.

@@ -21,12 +21,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Console, ConsoleOptions,
-    fault::{Fault, Whence},
-    session::Asked,
-    site::Site,
-};
+use super::{Console, ConsoleOptions, fault::Fault, fault_page::Whence, session::Asked, site::Site};
 
 /// Timeout until an answer begins, including the arrival of a form.
 const ANSWER_MAX: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use hookwright_domain::id::WebhookId;
 
 use super::show::beginning;
-use crate::app::webhooks::WebhookName;
+use crate::app::webhook_name::WebhookName;
 
 /// Maximum length of the description in a label.
 const NOTE_BYTES_MAX: usize = 80;

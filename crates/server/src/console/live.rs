@@ -51,23 +51,6 @@ struct Tail {
     told: Vec<Event>,
 }
 
-/// The address of the stream of a list's changes from now on. Create it before the list is read, so that no change is missed
-/// until the browser connects.
-pub(super) async fn address(console: &Console, visitor: &Visitor, place: &Place, query: &str) -> AppResult<String> {
-    let nothing = DeliveryFilter::default();
-    let watch = console
-        .app
-        .watch_deliveries(visitor.caller(), place.name(), nothing, "")
-        .await;
-    let after = match watch {
-        Ok(watch) => watch.resume_token(),
-        // Nobody else can watch now: the page is still shown, and tries again.
-        Err(AppError::Exhausted { .. }) => String::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(format!("{}/deliveries/live?{query}&after={after}", place.base()))
-}
-
 /// The stream. A browser that lost it resumes after the last event id that it saw. A page that reopens it cannot send that
 /// id as a header, and passes it as `after`.
 pub(super) async fn deliveries(

@@ -2,6 +2,8 @@
 //! of its address, and uses only that site's session. A product that embeds the portal therefore never shows the view of an
 //! operator who is signed in at the same time, and a link never replaces an operator's session.
 
+use super::fields::encoded;
+
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Site {
@@ -37,6 +39,49 @@ impl Site {
         match self {
             Self::Console => "hookwright",
             Self::Portal => "hookwright-portal",
+        }
+    }
+}
+
+/// The address of the sign-in form, which redirects to another one afterwards.
+pub(super) fn sign_in(next: Option<&str>) -> String {
+    match next.map(local).filter(|next| !next.is_empty()) {
+        Some(next) => format!("/console/sign-in?next={}", encoded(next)),
+        None => "/console/sign-in".to_owned(),
+    }
+}
+
+/// An address of ours; empty for any other, so that signing in never redirects elsewhere.
+pub(super) fn local(address: &str) -> &str {
+    let plain = address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if address.starts_with("/console/") && plain && !address.contains("//") && !address.contains("/../") {
+        address
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c02_only_addresses_of_ours_are_gone_to_after_sign_in() {
+        for ours in ["/console/", "/console/organizations/acme/events?type=a&before=7"] {
+            assert_eq!(local(ours), ours);
+        }
+        for theirs in [
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example",
+            "/console/..//evil.example",
+            "/console/\r\nLocation: x",
+            "/console/../metrics",
+            "javascript:alert(1)",
+            "/metrics",
+            "",
+        ] {
+            assert_eq!(local(theirs), "", "{theirs}");
         }
     }
 }

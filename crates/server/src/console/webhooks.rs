@@ -21,7 +21,8 @@ use super::{
     errors::Errors,
     fault::Fault,
     fields::Fields,
-    labels, live,
+    labels,
+    live_address::live_address,
     operations::{self, Running},
     page::{Frame, Place, html, refused},
     pages::{Cursor, Pages},
@@ -343,7 +344,7 @@ async fn page(
         webhook_id: Some(id.raw()),
         ..DeliveryFilter::default()
     };
-    let live = live::address(console, visitor, place, &format!("webhook={id}")).await?;
+    let live = live_address(console, visitor, place, &format!("webhook={id}")).await?;
     let (records, _) = console
         .app
         .list_deliveries(caller, place.name(), &filter, i64::MAX, RECENT)

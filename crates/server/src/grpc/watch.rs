@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use super::{Api, conditions::conditions, deliveries::delivery, name};
+use super::{Api, conditions::conditions, name, records::delivery};
 use crate::app::{
     App,
     access::Caller,

@@ -14,7 +14,7 @@ use hookwright_proto::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    Api, deliveries, mask, name, operations, page,
+    Api, mask, name, operations, page, records,
     time::{proto_duration, std_duration, timestamp},
 };
 use crate::app::{
@@ -161,7 +161,7 @@ impl WebhookService for Api {
             .wait_for_attempt(&caller, organization, delivery, limit)
             .await?;
         Ok(Response::new(PingWebhookResponse {
-            delivery: Some(deliveries::delivery(organization, record)),
+            delivery: Some(records::delivery(organization, record)),
         }))
     }
 

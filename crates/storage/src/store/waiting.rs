@@ -21,7 +21,7 @@ impl Store {
         read!(self, waiting_page(after, PAGE))
     }
 
-    /// A page of the webhooks with pending deliveries at this node, with the time at which the first of them is due,
+    /// A page of the webhooks with pending deliveries at this node, each with the time at which its first one is due;
     /// and where to continue, if there may be more. Paused deliveries and those that follow another one have no due
     /// time, and are skipped.
     ///

@@ -9,7 +9,7 @@ use rustix::process::Pid;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::builder::Launch;
+use super::launch::Launch;
 use crate::{DEADLINE, POLL};
 
 /// The exit of a server that did not become ready.

@@ -1,10 +1,10 @@
 //! The effect of each step on publishing, on deliveries and on the disk, as a table.
 
-use std::{fmt::Write as _, time::Instant};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::now_us;
+use crate::{now_us, publisher::Call};
 
 /// A step, or a period of undisturbed load.
 #[derive(Clone, Debug, Serialize)]
@@ -41,28 +41,6 @@ pub struct Step {
     pub said: String,
     /// Whether it ended as it should.
     pub done: bool,
-}
-
-/// A call that published an event: when it began, and how long it took.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    pub(crate) at: i64,
-    /// From its first try on.
-    pub(crate) took_us: u32,
-    /// The duration of the successful try.
-    pub(crate) try_us: u32,
-}
-
-impl Call {
-    /// A call whose first try began at `at`, and which has just succeeded with a try that began at `last`.
-    pub(crate) fn since((at, first): (i64, Instant), last: Instant) -> Self {
-        let micros = |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Self {
-            at,
-            took_us: micros(first),
-            try_us: micros(last),
-        }
-    }
 }
 
 impl Step {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use hookwright_domain::filter::WebhookFilter;
 use hookwright_storage::{EventFilter, EventRecord, StoredEvent};
 
-use super::{super::explain, filter_matches};
+use super::{compile_filter, filter_matches};
 use crate::app::{
     App,
     access::{Caller, Scope},
@@ -49,7 +49,7 @@ impl App {
             return Ok(self.store.list_events(row.id, conditions, before, size).await?);
         }
         let search = Search {
-            filter: explain::compile(expression)?,
+            filter: compile_filter(expression)?,
             organization: row.id,
             conditions,
             size,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is in a special range.
-pub fn is_special(address: IpAddr) -> bool {
+pub(crate) fn is_special(address: IpAddr) -> bool {
     special_range(address).is_some()
 }
 

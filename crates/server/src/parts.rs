@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use hookwright_delivery::{connector::ConnectorOptions, engine::EngineOptions, request::RequestFormat};
 use hookwright_domain::{mask::mask_passwords, retry::RetrySchedule, target::TargetPolicy};
 
-use crate::{app::Limits, console::ConsoleOptions, http::proxies::Proxies, options::Options};
+use crate::{app::Limits, console::ConsoleOptions, options::Options, proxies::Proxies};
 
 pub(crate) fn target_policy(options: &Options, own: &[SocketAddr]) -> anyhow::Result<TargetPolicy> {
     let rules = |setting: &str, texts: &[String]| {

@@ -143,7 +143,7 @@ impl ProfilesFile {
                 "token_file" => profile.token_file = Some(self.resolve(text)),
                 "ca_file" => profile.ca_file = Some(self.resolve(text)),
                 "organization" => profile.organization = Some(text.to_owned()),
-                _ => profile.output = Some(format(text).map_err(|why| anyhow!("`{key}` {why}"))?),
+                _ => profile.output = Some(format_of(text).map_err(|why| anyhow!("`{key}` {why}"))?),
             }
         }
         if profile.token.is_some() && profile.token_file.is_some() {
@@ -255,7 +255,7 @@ pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 /// An output format by its name.
-pub(crate) fn format(text: &str) -> Result<Format, String> {
+pub(crate) fn format_of(text: &str) -> Result<Format, String> {
     Format::from_str(text, false).map_err(|_| {
         let names = Format::value_variants()
             .iter()
@@ -271,6 +271,12 @@ fn nearest(key: &str, known: &[&str]) -> String {
     nearest
         .map(|name| format!("; the nearest known one is `{name}` (known: {})", known.join(", ")))
         .unwrap_or_default()
+}
+
+/// The warning about a file that others can read.
+pub(crate) fn exposed(file: &ProfilesFile) -> String {
+    let path = file.path.display();
+    format!("warning: {path} contains a token and others can read it; run: chmod 600 {path}")
 }
 
 #[cfg(test)]
