@@ -46,10 +46,19 @@ pub fn event(
 }
 
 /// Gives the event a random request id if it has none.
-pub(crate) fn ensure_request_id(event: &mut PublishEventRequest) {
+///
+/// # Errors
+/// Fails if the operating system provides no randomness.
+pub(crate) fn ensure_request_id(event: &mut PublishEventRequest) -> Result<(), Error> {
+    ensure_request_id_of(event, random::request_id)
+}
+
+fn ensure_request_id_of(event: &mut PublishEventRequest, random: impl Fn() -> Option<String>) -> Result<(), Error> {
     if event.request_id.is_empty() {
-        event.request_id = random::request_id();
+        let message = "the operating system provides no randomness for a request id; set your own `request_id`";
+        event.request_id = random().ok_or_else(|| tonic::Status::internal(message))?;
     }
+    Ok(())
 }
 
 impl Client {
@@ -58,11 +67,12 @@ impl Client {
     /// published the event.
     ///
     /// # Errors
-    /// As PublishEvent: INVALID_ARGUMENT with the invalid fields, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, ... After
+    /// As PublishEvent: INVALID_ARGUMENT with the invalid fields, NOT_FOUND, FAILED_PRECONDITION, ALREADY_EXISTS, ... INTERNAL
+    /// if the event has no request id and the operating system provides no randomness for one. After
     /// UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED the event may or may not have been published: with your own
     /// request id it is safe to publish it again.
     pub async fn publish(&self, mut event: PublishEventRequest) -> Published {
-        ensure_request_id(&mut event);
+        ensure_request_id(&mut event)?;
         let response = self.events().publish_event(repeatable(event)).await?;
         Ok(response.into_inner())
     }
@@ -75,7 +85,7 @@ impl Client {
     /// When the call as a whole fails: the batch is empty or too large, the token is not valid, the server was unreachable.
     /// Then the events may or may not have been published.
     pub async fn publish_batch(&self, mut events: Vec<PublishEventRequest>) -> Result<Vec<Published>, Error> {
-        events.iter_mut().for_each(ensure_request_id);
+        events.iter_mut().try_for_each(ensure_request_id)?;
         let deadline = Instant::now() + self.timeout();
         let mut backoff = self.transport().settings().retry.map(crate::RetryPolicy::backoff);
         let mut results: Vec<Option<Published>> = events.iter().map(|_| None).collect();
@@ -151,13 +161,26 @@ mod tests {
     fn an_event_gets_a_request_id_once() {
         let mut plain = event("acme", "clocking", "{}");
         assert_eq!(plain, event("organizations/acme", "clocking", "{}"));
-        ensure_request_id(&mut plain);
+        ensure_request_id(&mut plain).unwrap();
         let id = plain.request_id.clone();
         assert_eq!(id.len(), 32);
-        ensure_request_id(&mut plain);
+        ensure_request_id(&mut plain).unwrap();
         assert_eq!(plain.request_id, id);
         let mut other = event("acme", "clocking", "{}");
-        ensure_request_id(&mut other);
+        ensure_request_id(&mut other).unwrap();
         assert_ne!(other.request_id, id);
+    }
+    #[test]
+    fn without_randomness_only_an_event_with_a_request_id_is_accepted() {
+        let mut plain = event("acme", "clocking", "{}");
+        let error = ensure_request_id_of(&mut plain, || None).unwrap_err();
+        assert_eq!(error.code(), tonic::Code::Internal);
+        assert!(
+            error.message().contains("`request_id`") && !error.is_transient(),
+            "{error}"
+        );
+        assert_eq!(plain.request_id, "");
+        plain.request_id = "clocking-1".to_owned();
+        ensure_request_id_of(&mut plain, || None).unwrap();
     }
 }

@@ -121,11 +121,18 @@ impl Publisher {
     /// Accepts an event as soon as the window allows; an event without a request id gets a random one. The event is durable
     /// when the [`Receipt`] says so. A call that is dropped while it waits has accepted nothing.
     pub async fn publish(&self, mut event: PublishEventRequest) -> Receipt {
-        ensure_request_id(&mut event);
+        let named = ensure_request_id(&mut event);
         let room = self.window.room_for(&event).await;
         let (answer, receipt) = oneshot::channel();
+        let command = match named {
+            Ok(()) => Command::Publish(Entry::new(event, answer, room)),
+            Err(error) => {
+                let _ = answer.send(Err(error.clone()));
+                Command::Fail(error)
+            }
+        };
         // Without a worker, the entry and its half of the receipt are dropped, which fails the receipt.
-        let _ = self.commands.send(Command::Publish(Entry::new(event, answer, room)));
+        let _ = self.commands.send(command);
         Receipt(receipt)
     }
 

@@ -1,14 +1,13 @@
-//! Randomness for backoff and request ids.
+//! Randomness of the operating system, for request ids and backoff. Functions return `None` if it provides none.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// 64 random bits. If the system provides no randomness, bits that are at least unique within the process.
-pub(crate) fn bits() -> u64 {
-    static FALLBACK: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    getrandom::u64().unwrap_or_else(|_| FALLBACK.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+/// 64 random bits.
+pub(crate) fn bits() -> Option<u64> {
+    getrandom::u64().ok()
 }
 
-/// A unique request id: 128 random bits.
-pub(crate) fn request_id() -> String {
-    format!("{:016x}{:016x}", bits(), bits())
+/// A unique request id: 128 random bits. An id from another source could be that of another event, which the server would
+/// then take for the same one.
+pub(crate) fn request_id() -> Option<String> {
+    let (one, other) = (bits()?, bits()?);
+    Some(format!("{one:016x}{other:016x}"))
 }

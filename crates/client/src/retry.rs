@@ -51,7 +51,9 @@ impl Backoff {
         self.next = whole.saturating_mul(2);
         let half = whole / 2;
         let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-        let pause = half + Duration::from_nanos(random::bits() % nanos.saturating_add(1));
+        // Without randomness the delay is the longest one.
+        let jitter = random::bits().map_or(nanos, |bits| bits % nanos.saturating_add(1));
+        let pause = half + Duration::from_nanos(jitter);
         pause.max(at_least.unwrap_or_default())
     }
 

@@ -26,6 +26,8 @@ const SEND_AHEAD: usize = 16;
 #[derive(Debug)]
 pub(super) enum Command {
     Publish(Box<Entry>),
+    /// An event failed before it was accepted.
+    Fail(Error),
     Flush(oneshot::Sender<Result<(), Error>>),
 }
 
@@ -126,6 +128,9 @@ impl Worker {
                 }
                 self.last_sequence += 1;
                 self.waiting.insert(self.last_sequence, entry);
+            }
+            Some(Command::Fail(error)) => {
+                self.first_failure.get_or_insert(error);
             }
             Some(Command::Flush(answer)) => {
                 self.flushes.push(Flush(self.last_sequence, answer));
