@@ -16,63 +16,79 @@ struct Names {
     token: String,
 }
 
-/// Each call with its required authorization, and a request that would succeed with sufficient rights.
-fn calls(names: &Names) -> Map<String, Value> {
-    let (acme, webhook) = (ACME, names.webhook.as_str());
-    let publish = json!({ "organization": acme, "eventType": "clocking", "json": "e30=" });
-    let replay = format!("{acme}/replays/{}", ReplayId::from_raw(77));
-    let operation = format!("operations/{}", OperationId::from_raw(77));
-    let link = format!("portalLinks/{}", PortalLinkId::from_raw(77));
-    let mut calls = Map::new();
-    let mut add = |scope: &str, service: &str, methods: &[&str], request: Value| {
+/// Calls with their required authorization, and a request that would succeed with sufficient rights.
+#[derive(Default)]
+struct Calls(Map<String, Value>);
+
+impl Calls {
+    fn add(&mut self, scope: &str, service: &str, methods: &[&str], request: Value) {
         for method in methods {
             let call = json!({ "scope": scope, "request": request });
-            calls.insert(format!("{service}.{method}"), call);
+            self.0.insert(format!("{service}.{method}"), call);
         }
-    };
+    }
+}
 
+/// Every call that names an organization.
+fn calls(names: &Names) -> Map<String, Value> {
+    let mut calls = Calls::default();
+    add_deliveries(&mut calls, names);
+    add_events(&mut calls, names);
+    add_webhooks(&mut calls, names);
+    add_long_work(&mut calls);
+    add_organization(&mut calls, names);
+    calls.0
+}
+
+fn add_deliveries(calls: &mut Calls, names: &Names) {
     let delivery = json!({ "name": names.delivery });
-    add("read", "DeliveryService", &["GetDelivery"], delivery.clone());
+    calls.add("read", "DeliveryService", &["GetDelivery"], delivery.clone());
     let steering = ["SkipDelivery", "CancelDelivery", "RetryDelivery", "ReplayDelivery"];
-    add("manage", "DeliveryService", &steering, delivery);
-    add(
+    calls.add("manage", "DeliveryService", &steering, delivery);
+    calls.add(
         "read",
         "DeliveryService",
         &["ListAttempts"],
         json!({ "parent": names.delivery }),
     );
     let lists = ["ListDeliveries", "WatchDeliveries"];
-    add("read", "DeliveryService", &lists, json!({ "parent": acme }));
-    let stats = json!({ "name": acme, "period": "STATS_PERIOD_HOUR" });
-    add("read", "DeliveryService", &["QueryDeliveryStats"], stats);
+    calls.add("read", "DeliveryService", &lists, json!({ "parent": ACME }));
+    let stats = json!({ "name": ACME, "period": "STATS_PERIOD_HOUR" });
+    calls.add("read", "DeliveryService", &["QueryDeliveryStats"], stats);
+}
 
-    add("publish", "EventService", &["PublishEvent"], publish.clone());
-    let batch = json!({ "organization": acme, "requests": [publish] });
-    add("publish", "EventService", &["BatchPublishEvents"], batch);
-    add(
+fn add_events(calls: &mut Calls, names: &Names) {
+    let publish = json!({ "organization": ACME, "eventType": "clocking", "json": "e30=" });
+    calls.add("publish", "EventService", &["PublishEvent"], publish.clone());
+    let batch = json!({ "organization": ACME, "requests": [publish] });
+    calls.add("publish", "EventService", &["BatchPublishEvents"], batch);
+    calls.add(
         "publish",
         "EventService",
         &["PublishStream"],
         json!({ "sequence": "1", "event": publish }),
     );
     let event = json!({ "name": names.event });
-    add("read", "EventService", &["GetEvent", "ExplainEvent"], event);
-    add("read", "EventService", &["ListEvents"], json!({ "parent": acme }));
+    calls.add("read", "EventService", &["GetEvent", "ExplainEvent"], event);
+    calls.add("read", "EventService", &["ListEvents"], json!({ "parent": ACME }));
+}
 
-    add(
+fn add_webhooks(calls: &mut Calls, names: &Names) {
+    let webhook = names.webhook.as_str();
+    calls.add(
         "manage",
         "WebhookService",
         &["CreateWebhook"],
-        json!({ "parent": acme, "webhook": { "payloadUrl": "https://example.com/", "events": ["clocking"] } }),
+        json!({ "parent": ACME, "webhook": { "payloadUrl": "https://example.com/", "events": ["clocking"] } }),
     );
-    add(
+    calls.add(
         "manage",
         "WebhookService",
         &["UpdateWebhook"],
         json!({ "webhook": { "name": webhook }, "updateMask": "active" }),
     );
-    add("read", "WebhookService", &["GetWebhook"], json!({ "name": webhook }));
-    add("read", "WebhookService", &["ListWebhooks"], json!({ "parent": acme }));
+    calls.add("read", "WebhookService", &["GetWebhook"], json!({ "name": webhook }));
+    calls.add("read", "WebhookService", &["ListWebhooks"], json!({ "parent": ACME }));
     let changes = [
         "ResumeWebhook",
         "DeleteWebhook",
@@ -81,8 +97,8 @@ fn calls(names: &Names) -> Map<String, Value> {
         "CompleteSigningSecretRotation",
         "RevealSigningSecret",
     ];
-    add("manage", "WebhookService", &changes, json!({ "name": webhook }));
-    add(
+    calls.add("manage", "WebhookService", &changes, json!({ "name": webhook }));
+    calls.add(
         "manage",
         "PullService",
         &["PullDeliveries"],
@@ -91,86 +107,93 @@ fn calls(names: &Names) -> Map<String, Value> {
     let ack = format!("{}-1", id_of(&names.delivery));
     let fetched = json!({ "webhook": webhook, "ackIds": [ack] });
     let methods = ["AcknowledgeDeliveries", "ExtendDeliveries"];
-    add("manage", "PullService", &methods, fetched);
+    calls.add("manage", "PullService", &methods, fetched);
+}
 
-    add(
+/// Replays and operations, and reads of the whole organization.
+fn add_long_work(calls: &mut Calls) {
+    let replay = format!("{ACME}/replays/{}", ReplayId::from_raw(77));
+    let operation = format!("operations/{}", OperationId::from_raw(77));
+    calls.add(
         "manage",
         "ReplayService",
         &["ReplayDeliveries"],
-        json!({ "parent": acme }),
+        json!({ "parent": ACME }),
     );
-    add("manage", "ReplayService", &["CancelReplay"], json!({ "name": replay }));
-    add("read", "ReplayService", &["GetReplay"], json!({ "name": replay }));
-    add("read", "ReplayService", &["ListReplays"], json!({ "parent": acme }));
-    add(
+    calls.add("manage", "ReplayService", &["CancelReplay"], json!({ "name": replay }));
+    calls.add("read", "ReplayService", &["GetReplay"], json!({ "name": replay }));
+    calls.add("read", "ReplayService", &["ListReplays"], json!({ "parent": ACME }));
+    calls.add(
         "read",
         "OperationService",
         &["GetOperation"],
         json!({ "name": operation }),
     );
-    add(
+    calls.add(
         "manage",
         "OperationService",
         &["CancelOperation"],
         json!({ "name": operation }),
     );
-    add(
+    calls.add(
         "read",
         "OperationService",
         &["ListOperations"],
-        json!({ "organization": acme }),
+        json!({ "organization": ACME }),
     );
-    add(
+    calls.add(
         "read",
         "InstallationService",
         &["ListProblems"],
-        json!({ "organization": acme }),
+        json!({ "organization": ACME }),
     );
-    add(
+    calls.add(
         "manage",
         "AuditService",
         &["ListAuditEntries"],
-        json!({ "parent": acme }),
+        json!({ "parent": ACME }),
     );
+}
 
-    add(
+fn add_organization(calls: &mut Calls, names: &Names) {
+    let link = format!("portalLinks/{}", PortalLinkId::from_raw(77));
+    calls.add(
         "portal",
         "PortalService",
         &["CreatePortalLink"],
-        json!({ "organization": acme }),
+        json!({ "organization": ACME }),
     );
-    let revoked = json!({ "name": link, "organization": acme });
-    add("portal", "PortalService", &["RevokePortalLink"], revoked);
+    let revoked = json!({ "name": link, "organization": ACME });
+    calls.add("portal", "PortalService", &["RevokePortalLink"], revoked);
 
-    add(
+    calls.add(
         "read",
         "OrganizationService",
         &["GetOrganization"],
-        json!({ "name": acme }),
+        json!({ "name": ACME }),
     );
-    let renamed = json!({ "organization": { "name": acme, "displayName": "x" } });
-    add("admin", "OrganizationService", &["UpdateOrganization"], renamed);
-    add(
+    let renamed = json!({ "organization": { "name": ACME, "displayName": "x" } });
+    calls.add("admin", "OrganizationService", &["UpdateOrganization"], renamed);
+    calls.add(
         "admin",
         "OrganizationService",
         &["DeleteOrganization"],
-        json!({ "name": acme }),
+        json!({ "name": ACME }),
     );
-    let named = json!({ "displayName": "x", "scope": "TOKEN_SCOPE_READ", "organization": acme });
-    add("admin", "TokenService", &["CreateToken"], json!({ "token": named }));
-    add(
+    let named = json!({ "displayName": "x", "scope": "TOKEN_SCOPE_READ", "organization": ACME });
+    calls.add("admin", "TokenService", &["CreateToken"], json!({ "token": named }));
+    calls.add(
         "admin",
         "TokenService",
         &["GetToken", "RevokeToken"],
         json!({ "name": names.token }),
     );
-    add(
+    calls.add(
         "admin",
         "TokenService",
         &["ListTokens"],
-        json!({ "organization": acme }),
+        json!({ "organization": ACME }),
     );
-    calls
 }
 
 /// Calls that name no organization. A token that is limited to one organization is refused where the call concerns all

@@ -159,6 +159,15 @@ async fn bad_masks_tokens_pages_and_names() {
         .await
         .unwrap_err();
     assert_refused("page size", &status, Code::InvalidArgument, "page_size");
+    let missing = created.name.replace("acme", "nobody");
+    let request = hookwright_proto::v1::GetWebhookRequest { name: missing };
+    let status = installation.clients.webhooks.get_webhook(request).await.unwrap_err();
+    assert_refused("missing", &status, Code::NotFound, "");
+}
+
+#[tokio::test]
+async fn bad_names_of_organizations() {
+    let mut installation = Installation::start(On::Sqlite).await;
     for name in ["", "acme", "organizations/ACME", "organizations/acme/webhooks/wh_1"] {
         let request = hookwright_proto::v1::GetOrganizationRequest { name: name.to_owned() };
         let status = installation
@@ -193,10 +202,6 @@ async fn bad_masks_tokens_pages_and_names() {
         .await
         .unwrap_err();
     assert_refused("taken", &status, Code::AlreadyExists, "");
-    let missing = created.name.replace("acme", "nobody");
-    let request = hookwright_proto::v1::GetWebhookRequest { name: missing };
-    let status = installation.clients.webhooks.get_webhook(request).await.unwrap_err();
-    assert_refused("missing", &status, Code::NotFound, "");
 }
 
 #[tokio::test]

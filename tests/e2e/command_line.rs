@@ -137,6 +137,13 @@ async fn every_resource_can_be_worked_with() {
     )
     .await;
     assert_eq!(published["deliveryCount"], 1);
+    deliveries_are_listed(&installation, &receiver).await;
+    client(&installation, &["webhooks", "delete", name]).await;
+    let webhooks = client(&installation, &["webhooks", "list", "--organization", "globex"]).await;
+    assert!(webhooks["webhooks"].as_array().is_none_or(Vec::is_empty), "{webhooks}");
+}
+
+async fn deliveries_are_listed(installation: &Installation, receiver: &Receiver) {
     receiver
         .wait_until(|requests| {
             requests
@@ -144,7 +151,7 @@ async fn every_resource_can_be_worked_with() {
                 .any(|request| request.header("TT-Hook-Event") == Some("clocking"))
         })
         .await;
-    let deliveries = client(&installation, &["deliveries", "list", "--organization", "globex"]).await;
+    let deliveries = client(installation, &["deliveries", "list", "--organization", "globex"]).await;
     let listed = deliveries["deliveries"].as_array().unwrap();
     assert_eq!(
         listed.len(),
@@ -152,17 +159,14 @@ async fn every_resource_can_be_worked_with() {
         "two pings for changes, one requested ping, one event: {deliveries}"
     );
     let attempts = client(
-        &installation,
+        installation,
         &["deliveries", "attempts", listed[1]["name"].as_str().unwrap()],
     )
     .await;
     assert_eq!(attempts["attempts"][0]["responseStatus"], 200, "{attempts}");
     for list in ["organizations", "event-types"] {
-        client(&installation, &[list, "list"]).await;
+        client(installation, &[list, "list"]).await;
     }
-    client(&installation, &["webhooks", "delete", name]).await;
-    let webhooks = client(&installation, &["webhooks", "list", "--organization", "globex"]).await;
-    assert!(webhooks["webhooks"].as_array().is_none_or(Vec::is_empty), "{webhooks}");
 }
 
 #[tokio::test]

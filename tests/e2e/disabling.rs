@@ -8,6 +8,32 @@ use hookwright_testkit::{Receiver, Response, until};
 
 use crate::support::webhook;
 
+fn retried_hourly(receiver: &Receiver) -> Webhook {
+    let hour = prost_types::Duration {
+        seconds: 3_600,
+        nanos: 0,
+    };
+    Webhook {
+        retry_schedule: Some(RetrySchedule { delays: vec![hour] }),
+        ..webhook(&receiver.url("/"), &["numbered"])
+    }
+}
+
+async fn session(url: &str) -> tokio_postgres::Client {
+    let (store, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    store
+}
+
+/// The time since when each webhook fails, in microseconds, and its number of failures.
+async fn health(store: &tokio_postgres::Client) -> Vec<(i64, i32)> {
+    let rows = store
+        .query("SELECT failing_since, failures FROM webhook_health", &[])
+        .await
+        .unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_well() {
     let (mut first, mut other, database) =
@@ -18,16 +44,7 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
         Response::new(if fails { 500 } else { 200 })
     });
     first.register("numbered").await;
-    let wanted = Webhook {
-        retry_schedule: Some(RetrySchedule {
-            delays: vec![prost_types::Duration {
-                seconds: 3_600,
-                nanos: 0,
-            }],
-        }),
-        ..webhook(&receiver.url("/"), &["numbered"])
-    };
-    let created = first.create_webhook(wanted).await.unwrap();
+    let created = first.create_webhook(retried_hourly(&receiver)).await.unwrap();
     let in_state = |state: DeliveryState| ListDeliveriesRequest {
         webhook: created.name.clone(),
         event_type: "numbered".to_owned(),
@@ -39,18 +56,8 @@ async fn one_nodes_old_failures_do_not_disable_a_webhook_that_another_serves_wel
         first.publish("numbered", r#"{"fails":true}"#).await;
         first.deliveries_until(retrying.clone(), count).await;
     }
-    let (store, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    // The time since when each webhook fails, in microseconds, and its number of failures.
-    let health = async || -> Vec<(i64, i32)> {
-        let rows = store
-            .query("SELECT failing_since, failures FROM webhook_health", &[])
-            .await
-            .unwrap();
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-    };
+    let store = session(database.url()).await;
+    let health = async || health(&store).await;
     let known = health().await;
     assert_eq!((known.len(), known[0].1), (1, 20));
     let since = known[0].0;

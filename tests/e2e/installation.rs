@@ -71,6 +71,81 @@ fn told(problems: &[Problem]) -> Vec<(ProblemKind, &str)> {
         .collect()
 }
 
+/// Pages, organizations, kinds and rights.
+async fn filters_select_problems(installation: &mut Installation, expected: &[(ProblemKind, &str); 5]) {
+    for page_size in 1..=3 {
+        let request = ListProblemsRequest {
+            page_size,
+            ..Default::default()
+        };
+        assert_eq!(
+            told(&problems(&mut installation.clients, request).await.unwrap()),
+            expected,
+            "{page_size} a page"
+        );
+    }
+    let of_acme = || ListProblemsRequest {
+        organization: ACME.to_owned(),
+        page_size: 2,
+        ..Default::default()
+    };
+    assert_eq!(
+        told(&problems(&mut installation.clients, of_acme()).await.unwrap()),
+        expected[..4]
+    );
+    let kinds = vec![ProblemKind::KeyBlocked.into(), ProblemKind::WebhookPaused.into()];
+    let of_kinds = ListProblemsRequest {
+        kinds,
+        ..Default::default()
+    };
+    assert_eq!(
+        told(&problems(&mut installation.clients, of_kinds).await.unwrap()),
+        [expected[2], expected[4]]
+    );
+
+    let limited = installation
+        .clients
+        .create_token(token(TokenScope::Read, ACME))
+        .await
+        .unwrap();
+    let mut theirs = Clients::connect(installation.server.grpc_address(), &limited.secret).await;
+    assert_eq!(told(&problems(&mut theirs, of_acme()).await.unwrap()), expected[..4]);
+    for organization in ["", "organizations/other"] {
+        let request = ListProblemsRequest {
+            organization: organization.to_owned(),
+            ..Default::default()
+        };
+        let refused = problems(&mut theirs, request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{organization}: {refused}");
+    }
+}
+
+async fn the_command_line_shows_problems(installation: &Installation, (gone, paused): (&str, &str)) {
+    let address = format!("http://{}", installation.server.grpc_address());
+    let secret = installation.server.token().unwrap();
+    let environment = [("HOOKWRIGHT_ADDRESS", &*address), ("HOOKWRIGHT_TOKEN", &*secret)];
+    let output = command_line::run(&["status"], &environment).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["webhook disabled", "key blocked", "other", gone] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    let command = [
+        "installation",
+        "problems",
+        "--organization",
+        "other",
+        "--kind",
+        "webhook-paused",
+    ];
+    let output = command_line::run(&command, &environment).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains(paused) && !said.contains(gone),
+        "{said}"
+    );
+}
+
 on_both_stores! {
     async fn problems_are_listed_over_all_organizations(on: On) {
         use ProblemKind::{KeyBlocked, WebhookDisabled, WebhookFailing, WebhookPaused};
@@ -123,35 +198,8 @@ on_both_stores! {
         assert!(all[0].failure_count > 0 && all[0].start_time.is_some(), "{:?}", all[0]);
         assert_eq!((all[2].blocked_key_count, all[3].disabled_reason()), (1, DisabledReason::Gone));
         assert!(all.iter().all(|problem| !problem.message.is_empty()), "{all:?}");
-        for page_size in 1..=3 {
-            let request = ListProblemsRequest { page_size, ..Default::default() };
-            assert_eq!(told(&problems(&mut installation.clients, request).await.unwrap()), expected, "{page_size} a page");
-        }
-        let of_acme = || ListProblemsRequest { organization: ACME.to_owned(), page_size: 2, ..Default::default() };
-        assert_eq!(told(&problems(&mut installation.clients, of_acme()).await.unwrap()), expected[..4]);
-        let kinds = vec![KeyBlocked.into(), WebhookPaused.into()];
-        let of_kinds = ListProblemsRequest { kinds, ..Default::default() };
-        assert_eq!(told(&problems(&mut installation.clients, of_kinds).await.unwrap()), [expected[2], expected[4]]);
-
-        let limited = installation.clients.create_token(token(TokenScope::Read, ACME)).await.unwrap();
-        let mut theirs = Clients::connect(installation.server.grpc_address(), &limited.secret).await;
-        assert_eq!(told(&problems(&mut theirs, of_acme()).await.unwrap()), expected[..4]);
-        for organization in ["", "organizations/other"] {
-            let request = ListProblemsRequest { organization: organization.to_owned(), ..Default::default() };
-            let refused = problems(&mut theirs, request).await.unwrap_err();
-            assert_eq!(refused.code(), Code::PermissionDenied, "{organization}: {refused}");
-        }
-
-        let output = command_line::run(&["status"], &environment).await;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        for part in ["webhook disabled", "key blocked", "other", id_of(&gone_one)] {
-            assert!(said.contains(part), "{part} is not in\n{said}");
-        }
-        let command = ["installation", "problems", "--organization", "other", "--kind", "webhook-paused"];
-        let output = command_line::run(&command, &environment).await;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && said.contains(id_of(&paused)) && !said.contains(id_of(&gone_one)), "{said}");
+        filters_select_problems(&mut installation, &expected).await;
+        the_command_line_shows_problems(&installation, (id_of(&gone_one), id_of(&paused))).await;
     }
 }
 

@@ -128,7 +128,20 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
     let number = run.nodes.nodes[node].number;
     let at = now_us();
     run.say(&format!("{} (node {node})", kind.name()));
-    let of_all = match kind {
+    let of_all = make(run, kind, node, random).await?;
+    run.history.add(&Entry::Fault {
+        at,
+        until: now_us(),
+        kind: kind.name().to_owned(),
+        node: (!of_all).then_some(node),
+        number: number.filter(|_| !of_all),
+    });
+    Ok(())
+}
+
+/// Makes one fault, and returns whether it concerned all nodes.
+async fn make(run: &mut Run, kind: Kind, node: usize, random: &mut Random) -> anyhow::Result<bool> {
+    Ok(match kind {
         Kind::Kill => {
             run.nodes.kill(node).await?;
             run.nodes.note_usage();
@@ -186,15 +199,7 @@ async fn one(run: &mut Run, kind: Kind, random: &mut Random) -> anyhow::Result<(
             store(run, kind, random).await?;
             true
         }
-    };
-    run.history.add(&Entry::Fault {
-        at,
-        until: now_us(),
-        kind: kind.name().to_owned(),
-        node: (!of_all).then_some(node),
-        number: number.filter(|_| !of_all),
-    });
-    Ok(())
+    })
 }
 
 async fn kill_all(run: &mut Run) -> anyhow::Result<()> {

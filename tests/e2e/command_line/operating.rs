@@ -39,7 +39,6 @@ async fn operators_work_by_the_command_line() {
     let environment = [("HOOKWRIGHT_ADDRESS", address.as_str()), ("HOOKWRIGHT_TOKEN", secret)];
     let published = run(&publish, &environment).await;
     assert!(published.status.success(), "{}", text(&published.stderr));
-
     let id = name.strip_prefix("tokens/").unwrap();
     assert_eq!(
         client(&installation, &["tokens", "get", id]).await["state"],
@@ -52,20 +51,27 @@ async fn operators_work_by_the_command_line() {
     assert!(!run(&publish, &environment).await.status.success());
     let listed = client(&installation, &["tokens", "list", "--organization", "acme"]).await;
     assert_eq!(listed["tokens"][0]["state"], "TOKEN_STATE_REVOKED", "{listed}");
+    search_events(&installation).await;
+    open_the_portal_and_the_log(&installation).await;
+    show_tables(&installation, secret).await;
+}
 
+async fn search_events(installation: &Installation) {
     for filter in [
         ["--ordering-key", "a"],
         ["--request-id", "first"],
         ["--filter", "payload.clocking.isClockIn"],
     ] {
         let found = client(
-            &installation,
+            installation,
             &[&["events", "list", "--organization", "acme"][..], &filter].concat(),
         )
         .await;
         assert_eq!(found["events"].as_array().unwrap().len(), 1, "{filter:?}: {found}");
     }
+}
 
+async fn open_the_portal_and_the_log(installation: &Installation) {
     let link = [
         "portal",
         "link",
@@ -75,10 +81,10 @@ async fn operators_work_by_the_command_line() {
         "--ttl",
         "15m",
     ];
-    let link = client(&installation, &link).await;
+    let link = client(installation, &link).await;
     assert!(link["url"].as_str().unwrap().contains("/portal/"), "{link}");
     let log = client(
-        &installation,
+        installation,
         &["audit", "list", "--organization", "acme", "--action", "token."],
     )
     .await;
@@ -89,9 +95,13 @@ async fn operators_work_by_the_command_line() {
         .filter_map(|one| one["action"].as_str())
         .collect();
     assert_eq!(actions, ["token.revoke", "token.create"]);
-    let told = client(&installation, &["installation", "get"]).await;
+    let told = client(installation, &["installation", "get"]).await;
     assert_eq!(told["store"], "STORE_KIND_SQLITE");
+}
 
+/// No table shows the secret of a token.
+async fn show_tables(installation: &Installation, secret: &str) {
+    let address = format!("http://{}", installation.server.grpc_address());
     let admin = installation.server.token().unwrap();
     let environment = [
         ("HOOKWRIGHT_ADDRESS", address.as_str()),

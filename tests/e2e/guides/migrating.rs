@@ -82,15 +82,16 @@ async fn a_svix_installation_is_imported() {
     assert_eq!(revealed.into_inner().signing_secret, SECRET);
 }
 
-/// Two endpoints with one URL, names with hyphens, an archived type that still has a subscription, and a rate limit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
-    let (mut installation, address, token) = server().await;
+/// The signing secret of the second endpoint.
+const OTHER_SECRET: &str = "whsec_T3RoZXIgc2VjcmV0IG9mIHRoZSBzYW1lIFVSTCE=";
+
+/// A Svix installation: two endpoints with one URL, names with hyphens, an archived type that still has a subscription, and
+/// a rate limit.
+async fn svix_with_two_endpoints() -> Receiver {
     let svix = Receiver::start().await;
     let endpoint =
         |id: &str, events: &[&str]| json!({"id": id, "url": "https://93.184.216.34/hook", "filterTypes": events});
     let page = |data: Value| json!({"data": data, "iterator": "next", "done": true});
-    let other = "whsec_T3RoZXIgc2VjcmV0IG9mIHRoZSBzYW1lIFVSTCE=";
     let mut answers = vec![
         (
             "/event-type?limit=100&include_archived=true",
@@ -111,7 +112,7 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
             ])),
         ),
         ("/app/app_1/endpoint/ep_1/secret?", json!({"key": SECRET})),
-        ("/app/app_1/endpoint/ep_2/secret?", json!({"key": other})),
+        ("/app/app_1/endpoint/ep_2/secret?", json!({"key": OTHER_SECRET})),
     ];
     let none = json!({"headers": {}, "sensitive": []});
     answers.push(("/app/app_1/endpoint/ep_1/headers?", none.clone()));
@@ -127,6 +128,13 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
             None => Response::new(404),
         }
     });
+    svix
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
+    let (mut installation, address, token) = server().await;
+    let svix = svix_with_two_endpoints().await;
     let directory = python_example().await;
     let url = svix.url("");
     let environment = [
@@ -163,7 +171,10 @@ async fn b15_nothing_of_a_svix_installation_is_lost_silently() {
         found.push((webhook.events.join(" "), revealed.signing_secret));
     }
     found.sort();
-    let expected = [("order-cancelled order-created", other), ("order-created", SECRET)];
+    let expected = [
+        ("order-cancelled order-created", OTHER_SECRET),
+        ("order-created", SECRET),
+    ];
     assert_eq!(
         found,
         expected.map(|(events, secret)| (events.to_owned(), secret.to_owned()))

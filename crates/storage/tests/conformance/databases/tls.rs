@@ -7,7 +7,7 @@ use std::{
 };
 
 use hookwright_storage::Store;
-use hookwright_testkit::{Authority, PostgresCluster};
+use hookwright_testkit::{Authority, PostgresCluster, TestDatabase};
 
 use super::{database, is_root, options};
 use crate::support::session;
@@ -42,7 +42,7 @@ async fn b06_sslmode_means_what_it_means_to_libpq() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let cluster = cluster_with_tls(directory.path(), &authority).await;
     let database = cluster.create_database().await.unwrap();
-    let (trusted, other) = (authority.pem_file().display(), stranger.pem_file().display());
+    let trusted = authority.pem_file().display();
     let by_name = database.url().replace("127.0.0.1", "localhost");
     let good = [
         (database.url(), "sslmode=disable".to_owned(), false),
@@ -72,6 +72,11 @@ async fn b06_sslmode_means_what_it_means_to_libpq() {
         let found: bool = admin.query_one(encrypted, &[]).await.unwrap().get(0);
         assert_eq!(found, is_encrypted, "{query}");
     }
+    refuses_other_servers(&database, &by_name, &authority, &stranger).await;
+}
+
+async fn refuses_other_servers(database: &TestDatabase, by_name: &str, authority: &Authority, stranger: &Authority) {
+    let (trusted, other) = (authority.pem_file().display(), stranger.pem_file().display());
     let bad = [
         (
             database.url(),
@@ -89,7 +94,7 @@ async fn b06_sslmode_means_what_it_means_to_libpq() {
             "is signed by an authority that is not trusted",
         ),
         (
-            &by_name,
+            by_name,
             format!("sslmode=verify-full&sslrootcert={trusted}"),
             "is for 127.0.0.1, not for localhost",
         ),
