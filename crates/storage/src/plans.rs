@@ -16,12 +16,9 @@ use crate::{
 };
 
 /// Calls that may scan a table, which tables those are, and why.
-const WHOLE: [(&str, &[&str], &str); 16] = [
+const WHOLE: [(&str, &[&str], &str); 11] = [
     ("all_failing_webhooks", &["webhook_health"], "it reads everything"),
-    ("backlog", &["pending_deliveries"], "it stops at a limit"),
     ("count_tokens", &["tokens"], "tokens are few: they are held in memory"),
-    ("count_waiting", &["pending_deliveries"], "it stops at a limit"),
-    ("count_waiting_for", &["pending_deliveries"], "it stops at a limit"),
     (
         "delete_organization",
         &["tokens"],
@@ -43,7 +40,6 @@ const WHOLE: [(&str, &[&str], &str); 16] = [
         &["revoked_portal_links"],
         "they are few: they are held in memory",
     ),
-    ("largest_id", &["events"], "it stops at the first row"),
     ("list_tokens", &["tokens"], "tokens are few: they are held in memory"),
     (
         "correct_health",
@@ -51,7 +47,6 @@ const WHOLE: [(&str, &[&str], &str); 16] = [
         "it runs once after a clock was set",
     ),
     ("revoke_token", &["tokens"], "tokens are few: they are held in memory"),
-    ("share", &["pending_deliveries"], "it stops at a limit"),
     (
         "load_catalogue",
         &[
@@ -67,12 +62,33 @@ const WHOLE: [(&str, &[&str], &str); 16] = [
     ),
 ];
 
+/// Calls whose scan of a table stops at a limit, and the most rows that it may read: the limit that `queries::calls` or
+/// the query itself sets.
+const LIMITED: [(&str, &str, u64); 5] = [
+    ("backlog", "pending_deliveries", 1_000),
+    ("count_waiting", "pending_deliveries", 1_000),
+    ("count_waiting_for", "pending_deliveries", 1_000),
+    ("largest_id", "events", 1),
+    ("share", "pending_deliveries", 50_000),
+];
+
+fn query_of(call: &str) -> &str {
+    call.split('.').next().unwrap_or(call)
+}
+
 /// Whether a call may scan a whole table.
 pub(crate) fn may_scan(call: &str, table: &str) -> bool {
-    let query = call.split('.').next().unwrap_or(call);
     WHOLE
         .iter()
-        .any(|(name, tables, _)| *name == query && tables.contains(&table))
+        .any(|(name, tables, _)| *name == query_of(call) && tables.contains(&table))
+}
+
+/// How many rows of a table a call may scan until it stops at a limit; `None` if it may not.
+pub(crate) fn limit_of(call: &str, table: &str) -> Option<u64> {
+    let limited = LIMITED
+        .iter()
+        .find(|(name, of, _)| *name == query_of(call) && *of == table);
+    limited.map(|(.., rows_max)| *rows_max)
 }
 
 /// The queries of `queries::ordering` for blocked keys: of an organization's webhooks, of all webhooks, and of one
