@@ -9,6 +9,7 @@
 
 mod eyeballs;
 mod proxy;
+mod stream;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,7 +22,7 @@ use hookwright_domain::{
     target::TargetPolicy,
     url::PayloadUrl,
 };
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::HttpsConnector;
 use hyper_util::rt::TokioIo;
 use moka::sync::Cache;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -31,6 +32,7 @@ use tokio::{
 };
 use tower::Service as _;
 
+pub(crate) use self::stream::Stream;
 use self::{eyeballs::Eyeballs, proxy::EgressProxy};
 use crate::{
     descriptors::Permit,
@@ -70,9 +72,6 @@ pub enum ConnectorError {
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
-
-/// An open connection: plain or TLS.
-pub(crate) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection with its details.
 pub(crate) struct Connected {
@@ -207,7 +206,7 @@ impl Connector {
         let _ = stream.set_nodelay(true);
         if !url.is_https() {
             return Ok(Connected {
-                stream: MaybeHttpsStream::Http(TokioIo::new(stream)),
+                stream: Stream::Plain(stream),
                 remote,
                 http2: false,
             });
@@ -221,8 +220,7 @@ impl Connector {
         let begun = Instant::now();
         let stream = handshake(stream, url, config, deadline).await?;
         phases.tls_us = Some(elapsed_us(begun));
-        let http2 =
-            matches!(&stream, MaybeHttpsStream::Https(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"));
+        let http2 = stream.is_http2();
         Ok(Connected { stream, remote, http2 })
     }
 
@@ -322,7 +320,7 @@ async fn handshake(
         Failure::new(ErrorClass::Internal, "the URL cannot be used").with_detail(error.to_string())
     })?;
     match timeout_at(deadline, HttpsConnector::from((give, config)).call(uri)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => Ok(stream.into()),
         Ok(Err(error)) => Err(tls::failure(&*error)),
         Err(_) => Err(Failure::new(
             ErrorClass::Timeout,

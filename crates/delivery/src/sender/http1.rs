@@ -13,7 +13,6 @@ use std::io::ErrorKind;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use hookwright_domain::outcome::ErrorClass;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout_at},
@@ -34,7 +33,7 @@ const BODY_INLINE_MAX: usize = 16 << 10;
 
 /// A connection, and the bytes read from it after the last response.
 pub(crate) struct Http1 {
-    stream: TokioIo<Stream>,
+    stream: Stream,
     buffer: BytesMut,
     out: Vec<u8>,
     /// Released after the stream is closed.
@@ -44,7 +43,7 @@ pub(crate) struct Http1 {
 impl Http1 {
     pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
         Self {
-            stream: TokioIo::new(stream),
+            stream,
             buffer: BytesMut::new(),
             out: Vec::new(),
             _permit: permit,

@@ -22,7 +22,6 @@ use http::{
     Request, Response, Version,
     header::{CONTENT_LENGTH, HeaderName, HeaderValue},
 };
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -112,7 +111,7 @@ impl Http2 {
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_reset_streams(8)
-            .handshake(TokioIo::new(stream));
+            .handshake(stream);
         match timeout_at(deadline, handshake).await {
             Err(_) => Err(no_answer_in_time()),
             Ok(Err(error)) => Err(failure(&error)),
@@ -234,7 +233,7 @@ impl Drop for Http2 {
 
 /// Handles a connection's frames until it ends, and closes its socket before it releases its permit.
 async fn handle_frames(
-    connection: client::Connection<TokioIo<Stream>, Bytes>,
+    connection: client::Connection<Stream, Bytes>,
     turn: Option<OpeningTurn>,
     unused: oneshot::Receiver<()>,
     permit: Permit,
@@ -253,7 +252,7 @@ async fn handle_frames(
 }
 
 /// Handles a connection's frames until it ends. Exchanges in flight get the error that ends it.
-async fn frames_of(mut connection: client::Connection<TokioIo<Stream>, Bytes>, turn: Option<OpeningTurn>) {
+async fn frames_of(mut connection: client::Connection<Stream, Bytes>, turn: Option<OpeningTurn>) {
     if let Some(turn) = turn
         && let Some(mut pings) = connection.ping_pong()
     {
