@@ -167,13 +167,16 @@ FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverag
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
 
+# The fuzz target: response (of a receiver) or request (to `hookwright listen`).
+TARGET ?= response
+
 .PHONY: fuzz
-fuzz: ## Fuzz what receivers answer, with coverage feedback (SECONDS=60); needs a C++ compiler
-	@mkdir -p target/fuzz/corpus/response
+fuzz: ## Fuzz responses or requests, with coverage feedback (TARGET=response or request, SECONDS=60); needs a C++ compiler
+	@mkdir -p target/fuzz/corpus/$(TARGET)
 	@cp Cargo.lock tests/fuzz/Cargo.lock
 	RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --target "$$(rustc -vV | sed -n "s/^host: //p")" \
-		--manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz --bin response -- \
-		-max_total_time=$(SECONDS) -max_len=4096 -artifact_prefix=target/fuzz/ target/fuzz/corpus/response tests/fuzz/seeds
+		--manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz --bin $(TARGET) -- \
+		-max_total_time=$(SECONDS) -max_len=4096 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$(TARGET) tests/fuzz/seeds/$(TARGET)
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -253,9 +253,51 @@ fn body_length(request: &Request) -> Result<usize, Problem> {
     }
 }
 
+/// The body of the fuzz target `request`: reads the head of a request, and of each beginning of it.
+///
+/// # Panics
+/// If a beginning of a head is a request, or if bytes after a head change it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Ok(Some(request)) = parse_head(bytes) else {
+        return;
+    };
+    let end = request.body_start;
+    let length = |request: &Request| body_length(request).ok();
+    let alone = parse_head(&bytes[..end]).ok().flatten().expect("the same head");
+    assert_eq!((alone.headers(), alone.body_start), (request.headers(), end));
+    assert_eq!(length(&alone), length(&request));
+    for beginning in 0..end {
+        let found = parse_head(&bytes[..beginning]);
+        assert!(
+            !matches!(found, Ok(Some(_))),
+            "a request ends at {beginning} and at {end}"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `make lint` does not build the fuzz target, which needs other flags for every crate. This test builds its body.
+    #[test]
+    fn the_fuzz_target_reads_its_seeds_with_any_byte_changed() {
+        assert!(include_str!("../../tests/fuzz/request.rs").contains("|bytes: &[u8]| http::fuzz(bytes)"));
+        let seeds: Vec<_> = std::fs::read_dir("tests/fuzz/seeds/request").unwrap().collect();
+        assert!(!seeds.is_empty());
+        for seed in seeds {
+            let seed = std::fs::read(seed.unwrap().path()).unwrap();
+            assert!(matches!(parse_head(&seed), Ok(Some(_))));
+            for at in 0..seed.len() {
+                for byte in *b"\0\r\n :A\xff" {
+                    let mut changed = seed.clone();
+                    changed[at] = byte;
+                    fuzz(&changed);
+                }
+            }
+        }
+    }
 
     fn head(text: &str) -> Result<(Request, usize), &'static str> {
         let checked = parse_head(text.as_bytes()).and_then(|request| {

@@ -12,7 +12,7 @@ mod http2;
 mod opening;
 mod sharing;
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use self::http1::fuzzing;
 
 use std::{

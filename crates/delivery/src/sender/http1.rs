@@ -4,7 +4,7 @@
 //! and all of it by the attempt's deadline. A status that arrived in time counts, whatever the other header lines and the body are.
 
 mod body;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod head;
 
