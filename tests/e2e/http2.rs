@@ -45,10 +45,10 @@ async fn x04_64_attempts_in_flight_share_one_connection() {
     const EVENTS: usize = 400;
     let (authority, gate) = (Authority::new(), Gate::new());
     let receiver = Http2Receiver::start(&authority).await;
-    // The first answers let the limit of attempts in flight grow to its maximum of 64.
+    // The first answers let the limit of attempts in flight grow to its maximum of 64, as the receiver is distant.
     let (held, asked) = (gate.clone(), AtomicUsize::new(0));
     receiver.answer_with(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
-        ..300 => Http2Answer::Status(200),
+        ..300 => Http2Answer::StatusIn(Duration::from_millis(50), 200),
         _ => Http2Answer::StatusAfter(held.clone(), 200),
     });
     let mut installation = start(&authority, &receiver).await;

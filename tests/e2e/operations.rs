@@ -27,8 +27,8 @@ use crate::support::{
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const MASTER_KEY_BYTES: &[u8; 32] = b"01234567890123456789012345678901";
 
-/// More deliveries than one call processes itself.
-const MANY: usize = 3_000;
+/// More deliveries than a lane holds in memory and one call processes itself together.
+const MANY: usize = 5_000;
 
 impl Installation {
     /// Publishes `count` events of the type `plain` and returns their ids.

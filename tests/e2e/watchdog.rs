@@ -76,8 +76,8 @@ on_both_stores! {
         let webhook = installation.webhook(&receiver, &["clocking"]).await;
         let gate = Gate::new();
         receiver.answer(Response::new(200).after(&gate));
-        // More deliveries than the call processes itself.
-        installation.publish_batch("clocking", CLOCKING, 3_000).await;
+        // More deliveries than the lane holds in memory and the call processes itself together.
+        installation.publish_batch("clocking", CLOCKING, 5_000).await;
         let request = DeleteWebhookRequest { name: webhook.name };
         let deleted = installation.clients.webhooks.delete_webhook(request).await.unwrap();
         assert!(deleted.metadata().contains_key("hookwright-operation"));

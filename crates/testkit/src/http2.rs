@@ -37,6 +37,8 @@ pub mod code {
 pub enum Http2Answer {
     /// A response with this status, without a body.
     Status(u16),
+    /// The same, after a delay.
+    StatusIn(Duration, u16),
     /// The same, once the test opens the gate.
     StatusAfter(Gate, u16),
     /// The same at once, and GOAWAY after a delay. GOAWAY names the last stream that was answered, and later requests on
@@ -326,6 +328,10 @@ impl Requests<'_> {
 async fn respond(writer: &Writer, streams: &Mutex<Streams>, stream: u32, answer: Http2Answer) -> std::io::Result<()> {
     let frame = match answer {
         Http2Answer::Status(status) => Frame::response(stream, status),
+        Http2Answer::StatusIn(delay, status) => {
+            sleep(delay).await;
+            Frame::response(stream, status)
+        }
         Http2Answer::StatusAfter(gate, status) => {
             gate.opened().await;
             Frame::response(stream, status)

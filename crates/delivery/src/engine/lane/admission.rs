@@ -7,7 +7,7 @@
 
 use super::{super::memory::Weight, Lane, Place, State, mode::Mode};
 
-/// How many deliveries a lane may hold for each attempt that it may have in flight.
+/// How many deliveries a lane of a doubtful receiver may hold for each attempt that it may have in flight.
 const JOBS_PER_ATTEMPT: usize = 32;
 /// The second limit on a lane: the deliveries that it can send within this time, in microseconds.
 pub(super) const SOON_US: usize = 2_000_000;
@@ -57,8 +57,11 @@ impl Lane {
         let attempts = state.limit.get();
         let average_us = usize::try_from(state.record.average_us()).unwrap_or(usize::MAX);
         let soon = attempts.saturating_mul(SOON_US / average_us.clamp(1, SOON_US));
-        soon.min(attempts * JOBS_PER_ATTEMPT)
-            .max(JOBS_PER_ATTEMPT / 2)
-            .min(self.limits.jobs)
+        let most = if state.turns.are_of_doubtful() {
+            attempts * JOBS_PER_ATTEMPT
+        } else {
+            self.limits.jobs
+        };
+        soon.min(most).max(JOBS_PER_ATTEMPT / 2).min(self.limits.jobs)
     }
 }

@@ -190,7 +190,7 @@ impl World {
             return;
         }
         let job = self.working.swap_remove(index % self.working.len());
-        self.lane.attempted(success, Duration::from_millis(1), self.now);
+        self.lane.attempted(success, Duration::from_millis(1), true, self.now);
         // Deleting a webhook removes its rows, whatever the lane knows about them.
         if !self.is_gone() {
             assert_eq!(

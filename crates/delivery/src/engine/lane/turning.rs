@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use super::{
-    super::turns::{Account, Answer, Ask, Ticket, Turns},
+    super::{
+        standing::Standing,
+        turns::{Account, Answer, Ask, Ticket, Turns},
+    },
     Lane, State, WakeHandle,
 };
 
@@ -27,6 +30,11 @@ impl LaneTurns {
     /// Corrects the time that attempts have used.
     pub(super) fn used(&mut self, more_us: i64) {
         self.used_us = self.used_us.saturating_add(more_us);
+    }
+
+    /// Whether the receiver is doubtful.
+    pub(super) fn are_of_doubtful(&self) -> bool {
+        self.account.standing == Standing::Doubtful
     }
 
     /// Whether the lane waits because doubtful receivers hold their part of the turns.

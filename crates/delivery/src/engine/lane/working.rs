@@ -57,15 +57,15 @@ impl Lane {
         self.state.lock().workers -= 1;
     }
 
-    /// Records the result of an attempt that has just ended.
-    pub(in super::super) fn attempted(&self, success: bool, took: Duration, now: i64) {
+    /// Records the result of an attempt that has just ended. `is_exact` is false if its end may have waited for this server.
+    pub(in super::super) fn attempted(&self, success: bool, took: Duration, is_exact: bool, now: i64) {
         let mut state = self.state.lock();
         let took_us = micros(took);
         let expected_us = state.record.average_us();
         state.turns.used(took_us - expected_us);
         state.record.attempted(success, took_us, now);
         if success {
-            state.limit.succeeded(took_us);
+            state.limit.succeeded(took_us, is_exact);
         } else {
             state.limit.failed();
         }

@@ -149,7 +149,7 @@ impl Crowd {
             lane.used_us += took_us - lane.record.average_us();
             lane.record.attempted(succeeds, took_us, now_us);
             if succeeds {
-                lane.limit.succeeded(took_us);
+                lane.limit.succeeded(took_us, true);
             } else {
                 lane.limit.failed();
             }

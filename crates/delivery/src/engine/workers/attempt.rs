@@ -21,6 +21,7 @@ use super::{
         health::Outcome,
         lane::{Job, Lane},
         record::{Change, Record},
+        threads,
     },
     Workers,
     verdict::{self, Verdict},
@@ -123,7 +124,8 @@ impl Workers {
         let success = verdict.state == DeliveryState::Delivered;
         let concerns_receiver = verdict.class.is_none_or(ErrorClass::concerns_receiver);
         if concerns_receiver {
-            lane.attempted(success, report.duration, clock::schedule_us());
+            let is_exact = threads::has_rested_within(report.duration);
+            lane.attempted(success, report.duration, is_exact, clock::schedule_us());
         }
         let event = &job.event;
         let statistics = &self.0.statistics;
