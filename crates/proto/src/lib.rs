@@ -8,6 +8,7 @@
 /// Messages, clients and servers of the package `hookwright.v1`.
 #[expect(
     clippy::allow_attributes,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     reason = "the generator writes what it likes"
 )]
