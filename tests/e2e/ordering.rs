@@ -85,6 +85,13 @@ async fn paused(installation: &mut Installation) -> Vec<String> {
     .await
 }
 
+/// How many ordering keys of a webhook are blocked.
+async fn blocked_keys(installation: &mut Installation, name: &str) -> i32 {
+    let get = GetWebhookRequest { name: name.to_owned() };
+    let webhook = installation.clients.webhooks.get_webhook(get).await.unwrap();
+    webhook.into_inner().blocked_key_count
+}
+
 on_both_stores! {
     async fn a_key_waits_for_its_retries_and_other_keys_continue(on: On) {
         let receiver = Receiver::start().await;
@@ -198,9 +205,7 @@ on_both_stores! {
         let get = GetDeliveryRequest { name: first.clone() };
         let shown = installation.clients.deliveries.get_delivery(get).await.unwrap().into_inner();
         assert_eq!(shown.ordering_key, "a");
-        let get = GetWebhookRequest { name: created.name.clone() };
-        let webhook = installation.clients.webhooks.get_webhook(get).await.unwrap().into_inner();
-        assert_eq!(webhook.blocked_key_count, 2);
+        assert_eq!(blocked_keys(&mut installation, &created.name).await, 2);
         let list = ListWebhooksRequest { parent: ACME.to_owned(), ..Default::default() };
         let listed = installation.clients.webhooks.list_webhooks(list).await.unwrap().into_inner();
         assert_eq!(listed.webhooks[0].blocked_key_count, 2);
