@@ -344,6 +344,10 @@ impl Sender {
     ) -> Result<ResponseRecord, Failure> {
         let mut repeats = 0;
         if let Some(mut connection) = slot.take().filter(|connection| self.is_usable(connection, request)) {
+            // The webhook may have changed, or the lease ended, while the request was signed.
+            if !(request.is_current)() {
+                return Err(superseded(report));
+            }
             report.remote = connection.remote;
             match connection
                 .exchange(request, course.deadline(), &mut report.phases)

@@ -4,11 +4,12 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use hookwright_delivery::descriptors::Descriptors;
-use hookwright_domain::outcome::ErrorClass;
+use hookwright_delivery::{descriptors::Descriptors, sender::AttemptRequest};
+use hookwright_domain::{outcome::ErrorClass, url::PayloadUrl};
 use hookwright_testkit::{Authority, until};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{attempt_on, class, trusting, trusting_within};
+use crate::support::{attempt_on, class, request, trusting, trusting_within};
 
 /// A request as it arrived: its head, and its body.
 type Arrived = Arc<Mutex<Vec<(http::request::Parts, Bytes)>>>;
@@ -128,6 +129,25 @@ async fn x07_an_http2_connection_is_not_used_for_another_receiver() {
     assert_eq!(old.arrived.lock().unwrap().len(), 1);
     assert_eq!(new.arrived.lock().unwrap().len(), 2);
     assert_eq!(new.connections.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn x07_a_request_whose_webhook_was_changed_before_it_is_sent_is_not_sent_over_a_kept_http2_connection() {
+    let authority = Authority::new();
+    let receiver = start(&authority, &[200]).await;
+    let sender = trusting(&authority, None);
+    let url = PayloadUrl::parse(&format!("https://{}/", receiver.address)).unwrap();
+    let mut slot = None;
+    assert_eq!(class(&attempt_on(&sender, &mut slot, url.as_str()).await), None);
+    assert!(slot.is_some(), "the connection is kept");
+    let outdated = AttemptRequest {
+        is_current: &|| false,
+        ..request(&url, Duration::from_secs(5), b"{}")
+    };
+    let report = sender.attempt(&mut slot, &outdated).await;
+    assert!(report.superseded, "{report:?}");
+    assert_eq!(class(&attempt_on(&sender, &mut slot, url.as_str()).await), None);
+    assert_eq!(receiver.arrived.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]

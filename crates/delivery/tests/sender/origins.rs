@@ -7,7 +7,7 @@ use hookwright_delivery::sender::{AttemptRequest, Connection, Sender};
 use hookwright_domain::{outcome::ErrorClass, url::PayloadUrl};
 use hookwright_testkit::{Authority, Receiver};
 
-use crate::support::{attempt_on, class, sender};
+use crate::support::{attempt_on, class, request, sender};
 
 #[tokio::test]
 async fn x07_a_connection_is_not_used_for_another_receiver() {
@@ -44,6 +44,25 @@ async fn x07_a_request_whose_webhook_was_changed_while_it_connected_is_not_sent(
     })
     .await;
     assert_eq!(receiver.request_count(), 0);
+}
+
+/// Between two attempts over a kept connection a request is signed, which takes long if it is large.
+#[tokio::test]
+async fn x07_a_request_whose_webhook_was_changed_before_it_is_sent_is_not_sent_over_a_kept_connection() {
+    let receiver = Receiver::start().await;
+    let (sender, url) = (sender(), PayloadUrl::parse(&receiver.url("/")).unwrap());
+    let mut slot = None;
+    assert_eq!(class(&attempt_on(&sender, &mut slot, url.as_str()).await), None);
+    assert!(slot.is_some(), "the connection is kept");
+    let outdated = AttemptRequest {
+        is_current: &|| false,
+        ..request(&url, Duration::from_secs(5), b"{}")
+    };
+    let report = sender.attempt(&mut slot, &outdated).await;
+    assert!(report.superseded, "{report:?}");
+    // This request arrives after the earlier ones.
+    assert_eq!(class(&attempt_on(&sender, &mut slot, url.as_str()).await), None);
+    assert_eq!(receiver.request_count(), 2);
 }
 
 async fn attempt_verified(
