@@ -22,7 +22,7 @@ pub(crate) enum State {
     Retrying,
     /// The receiver answered with a 2xx status, or acknowledged it
     Delivered,
-    /// All attempts failed, or the receiver answered 410
+    /// All attempts failed, or the receiver returned 410
     Failed,
     /// Ended without further attempts
     Cancelled,

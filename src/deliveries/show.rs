@@ -1,6 +1,6 @@
 //! Prints deliveries and attempts for people.
 
-use hookwright_proto::v1::{Attempt, Delivery, DeliveryState, ListAttemptsResponse};
+use hookwright_proto::v1::{Attempt, Delivery, DeliveryState, ErrorClass, ListAttemptsResponse};
 
 use crate::{client::names, output};
 
@@ -9,10 +9,18 @@ pub(super) fn state(delivery: &Delivery) -> String {
     output::enum_name(delivery.state().as_str_name(), "DELIVERY_STATE_")
 }
 
-/// The result of the last attempt: a status, an error class, or both.
+/// The result of the last attempt. A server of an earlier version does not put it in words.
 pub(super) fn last(delivery: &Delivery) -> String {
-    let class = output::enum_name(delivery.last_error_class().as_str_name(), "ERROR_CLASS_");
-    match (delivery.last_response_status, class) {
+    if !delivery.last_result.is_empty() {
+        return delivery.last_result.clone();
+    }
+    result(delivery.last_response_status, delivery.last_error_class())
+}
+
+/// A status, an error class, or both.
+fn result(status: i32, class: ErrorClass) -> String {
+    let class = output::enum_name(class.as_str_name(), "ERROR_CLASS_");
+    match (status, class) {
         (0, class) => class,
         (status, class) if class.is_empty() || class == "status" => status.to_string(),
         (status, class) => format!("{status} {class}"),
@@ -69,11 +77,9 @@ pub(super) fn attempts(response: &ListAttemptsResponse) -> String {
 }
 
 fn attempt(attempt: &Attempt) -> String {
-    let class = output::enum_name(attempt.error_class().as_str_name(), "ERROR_CLASS_");
-    let outcome = match (attempt.response_status, class.as_str()) {
-        (0, class) => class.to_owned(),
-        (status, "") => status.to_string(),
-        (status, class) => format!("{status} ({class})"),
+    let outcome = match attempt.result.as_str() {
+        "" => result(attempt.response_status, attempt.error_class()),
+        words => words.to_owned(),
     };
     let headers = |headers: &[hookwright_proto::v1::Header]| {
         headers

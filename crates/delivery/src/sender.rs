@@ -27,6 +27,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookwright_domain::{
     outcome::{ErrorClass, classify_status},
+    reason::status_words,
     target::TargetPolicy,
     url::PayloadUrl,
 };
@@ -319,12 +320,11 @@ impl Sender {
         match outcome {
             Ok(response) => {
                 report.failure = classify_status(response.status).error_class().map(|class| {
+                    let status = status_words(i32::from(response.status));
                     let message = match class {
-                        ErrorClass::InvalidResponse => format!("{} is not an HTTP status", response.status),
-                        ErrorClass::Redirect => {
-                            format!("the receiver answered {}; redirects are not followed", response.status)
-                        }
-                        _ => format!("the receiver answered {}", response.status),
+                        ErrorClass::InvalidResponse => format!("{status} is not an HTTP status"),
+                        ErrorClass::Redirect => format!("the receiver returned {status}; redirects are not followed"),
+                        _ => format!("the receiver returned {status}"),
                     };
                     Failure::new(class, message)
                 });

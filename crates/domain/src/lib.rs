@@ -9,6 +9,7 @@
 //! | [`secret`], [`signing`] | signing secrets and signatures |
 //! | [`retry`] | delays between attempts |
 //! | [`outcome`] | closed lists: error classes, delivery states, meanings of a status |
+//! | [`reason`] | results of attempts in words, with hints |
 //! | [`payload`], [`schema`] | validation of payloads, and of payloads against an event type |
 //! | [`url`], [`target`] | payload URLs and allowed targets |
 //! | [`mask`] | masking of passwords in URLs |
@@ -30,6 +31,7 @@ pub mod name;
 pub mod outcome;
 pub mod payload;
 pub mod random;
+pub mod reason;
 pub mod retry;
 pub mod schema;
 pub mod secret;

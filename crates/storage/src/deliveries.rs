@@ -23,6 +23,7 @@ pub(crate) const SUMMARY: (
     attempts::duration_us,
     attempts::status,
     attempts::error_class,
+    attempts::error_message,
     attempts::delivery_state,
 ) = (
     attempts::delivery_id,
@@ -31,6 +32,7 @@ pub(crate) const SUMMARY: (
     attempts::duration_us,
     attempts::status,
     attempts::error_class,
+    attempts::error_message,
     attempts::delivery_state,
 );
 
@@ -43,6 +45,9 @@ const PORTION: usize = 400;
 pub(crate) const REPLAYS_TOGETHER: usize = 400;
 pub(crate) const REPLAYS: i64 = 4_000;
 pub(crate) const REPLAYS_OF_ONE: i64 = 1_000;
+
+/// How often a delivery and its attempts are read again while attempts end.
+pub(crate) const READ_AGAIN_MAX: usize = 3;
 
 /// A page of deliveries that is being filled.
 pub(crate) struct Page<'a> {

@@ -1,7 +1,10 @@
 //! Events, deliveries and attempts as history shows them, and the filters of their lists.
 
 use diesel::prelude::*;
-use hookwright_domain::outcome::{DeliveryState, ErrorClass};
+use hookwright_domain::{
+    outcome::{DeliveryState, ErrorClass},
+    reason::Attempted,
+};
 
 use crate::{
     batch::StoredEvent,
@@ -109,6 +112,8 @@ pub struct AttemptSummary {
     pub status: Option<i32>,
     /// Why it failed.
     pub error_class: Option<String>,
+    /// Why it failed, as text.
+    pub error_message: Option<String>,
     /// The state of the delivery after it.
     pub delivery_state: i32,
 }
@@ -168,6 +173,18 @@ pub struct Replayed {
     pub delivery_id: i64,
     /// Its state.
     pub state: DeliveryState,
+}
+
+impl AttemptSummary {
+    /// Its result, for texts.
+    pub fn attempted(&self) -> Attempted<'_> {
+        Attempted {
+            status: self.status,
+            error_class: self.error_class.as_deref(),
+            message: self.error_message.as_deref(),
+            duration_us: self.duration_us,
+        }
+    }
 }
 
 impl DeliveryRecord {

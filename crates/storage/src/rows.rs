@@ -1,6 +1,7 @@
 //! Rows of the store, the same on both stores. Times are microseconds since the Unix epoch.
 
 use diesel::prelude::*;
+use hookwright_domain::reason::Attempted;
 
 use crate::schema::{
     attempts, audit_log, delivery_endings, ended_sessions, event_types, organizations, pending_deliveries,
@@ -162,6 +163,18 @@ pub struct AttemptRow {
     pub details: String,
     /// The first part of the response body.
     pub response_body: Option<Vec<u8>>,
+}
+
+impl AttemptRow {
+    /// Its result, for texts.
+    pub fn attempted(&self) -> Attempted<'_> {
+        Attempted {
+            status: self.status,
+            error_class: self.error_class.as_deref(),
+            message: self.error_message.as_deref(),
+            duration_us: self.duration_us,
+        }
+    }
 }
 
 /// The delivery continues after this attempt.

@@ -97,26 +97,30 @@ impl App {
         Ok(super::page(attempts, size, |row| row.number.to_string()))
     }
 
-    /// The last attempts of a delivery below the number `before`, in order, without details; and the number to continue
-    /// below, if there are earlier ones.
+    /// A delivery, and its last attempts below the number `before`, in order, without details; and the number to continue
+    /// below, if there are earlier ones. The delivery's state is not older than these attempts.
     ///
     /// # Errors
-    /// When the organization does not exist.
-    pub async fn last_attempts(
+    /// When the organization has no delivery with this id.
+    pub async fn delivery_and_attempts(
         &self,
         caller: &Caller,
         organization: &str,
         id: DeliveryId,
         before: i32,
         size: usize,
-    ) -> AppResult<(Vec<AttemptSummary>, Option<i32>)> {
+    ) -> AppResult<(DeliveryRecord, Vec<AttemptSummary>, Option<i32>)> {
         let row = self.organization_for(caller, Scope::Read, organization)?;
-        let mut attempts = self.store.last_attempts(row.id, id.raw(), before, size + 1).await?;
+        let found = self
+            .store
+            .delivery_and_attempts(row.id, id.raw(), before, size + 1)
+            .await?;
+        let (record, mut attempts) = found.ok_or_else(|| not_found(organization, id))?;
         let more = attempts.len() > size;
         attempts.truncate(size);
         let earlier = attempts.last().filter(|_| more).map(|attempt| attempt.number);
         attempts.reverse();
-        Ok((attempts, earlier))
+        Ok((record, attempts, earlier))
     }
 
     /// One attempt with all stored details.

@@ -19,7 +19,7 @@ use super::{
     fields::Fields,
     page::{Frame, html},
     session::Visitor,
-    show::{Badge, Time, beginning, counted_up_to, duration, failure, size},
+    show::{Badge, Time, beginning, counted_up_to, duration, size},
 };
 use crate::app::error::{AppError, AppResult};
 
@@ -62,8 +62,7 @@ struct May {
 struct Line {
     number: i32,
     outcome: Badge,
-    status: Option<i32>,
-    error: String,
+    words: String,
     started: Time,
     duration: String,
     /// The address of its page; `None` on that page.
@@ -157,9 +156,10 @@ pub(super) async fn show(
 ) -> Answer {
     let (place, id) = console.enter_at::<DeliveryId>(&visitor, path)?;
     let (app, caller) = (&console.app, visitor.caller());
-    let record = app.get_delivery(caller, place.name(), id).await?;
     let before = fields.get("attempts_before").parse().unwrap_or(i32::MAX);
-    let (attempts, earlier) = app.last_attempts(caller, place.name(), id, before, ROWS).await?;
+    let (record, attempts, earlier) = app
+        .delivery_and_attempts(caller, place.name(), id, before, ROWS)
+        .await?;
     let last = attempts.last().map(|attempt| attempt.number);
     let mut attempt = None;
     for number in [fields.get("attempt").parse().ok(), last].into_iter().flatten() {
@@ -229,8 +229,7 @@ fn line(row: &AttemptSummary, shown: Option<i32>, fields: &Fields) -> Line {
         } else {
             Badge::new("cross", "bad", "failed")
         },
-        status: row.status,
-        error: failure(row.error_class.as_deref().unwrap_or_default()),
+        words: row.attempted().words(),
         started: Time(row.started_at),
         duration: duration(row.duration_us),
         address: (Some(row.number) != shown).then(|| fields.with("attempt", &row.number.to_string())),

@@ -115,15 +115,8 @@ pub(super) fn outcome(record: &DeliveryRecord) -> String {
     if let Some(ending) = &record.ending {
         return words(&ending.reason);
     }
-    let Some(attempt) = &record.last_attempt else {
-        return String::new();
-    };
-    match (attempt.status, attempt.error_class.as_deref()) {
-        (Some(status), None | Some("status" | "gone")) => status.to_string(),
-        (Some(status), Some(class)) => format!("{status} {}", failure(class)),
-        (None, Some(class)) => failure(class),
-        (None, None) => String::new(),
-    }
+    let attempt = record.last_attempt.as_ref();
+    attempt.map(|attempt| attempt.attempted().words()).unwrap_or_default()
 }
 
 /// The time of the next attempt, in a few words.

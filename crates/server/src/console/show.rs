@@ -3,6 +3,7 @@
 use std::fmt;
 
 use askama::filters::HtmlSafe;
+pub(super) use hookwright_domain::reason::capitalized;
 use hookwright_domain::{
     histogram::Histogram,
     outcome::{DeliveryState, ErrorClass},
@@ -201,29 +202,8 @@ pub(super) fn words(stored: &str) -> String {
 
 /// An error class in words; empty for none.
 pub(super) fn failure(class: &str) -> String {
-    let Ok(known) = class.parse::<ErrorClass>() else {
-        return words(class);
-    };
-    let text = match known {
-        ErrorClass::Dns => "DNS lookup failed",
-        ErrorClass::BlockedAddress => "address not allowed",
-        ErrorClass::Connect => "connection failed",
-        ErrorClass::TlsName => "TLS: wrong host name",
-        ErrorClass::TlsExpired => "TLS: certificate expired",
-        ErrorClass::TlsNotYetValid => "TLS: certificate not yet valid",
-        ErrorClass::TlsUntrusted => "TLS: issuer not trusted",
-        ErrorClass::TlsHandshake => "TLS handshake failed",
-        ErrorClass::Timeout => "timed out",
-        ErrorClass::Reset => "connection reset",
-        ErrorClass::InvalidResponse => "invalid response",
-        ErrorClass::Redirect => "redirect",
-        ErrorClass::Status => "HTTP error",
-        ErrorClass::Gone => "410 Gone",
-        ErrorClass::Proxy => "egress proxy failed",
-        ErrorClass::Internal => "internal error",
-        ErrorClass::TrustStore => "no certificate authorities",
-    };
-    text.to_owned()
+    let known = class.parse::<ErrorClass>();
+    known.map_or_else(|_| words(class), |known| known.label().to_owned())
 }
 
 /// A state as an icon and a word.
@@ -264,15 +244,6 @@ pub(super) const fn state(state: DeliveryState) -> Badge {
         DeliveryState::Delivered => Badge::new("check", "good", "delivered"),
         DeliveryState::Failed => Badge::new("cross", "bad", "failed"),
         DeliveryState::Cancelled => Badge::new("ban", "calm", "cancelled"),
-    }
-}
-
-/// A message as a sentence.
-pub(super) fn capitalized(message: &str) -> String {
-    let mut letters = message.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         .map_or(DeliveryState::Unspecified, |replayed| state(replayed.state));
     let state = state(record.state);
     let last = record.last_attempt.as_ref();
+    let last_result = last.map(|attempt| attempt.attempted().words()).unwrap_or_default();
     let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
     let next = record.next_attempt().due_at();
     let next = next.filter(|_| waits && record.attempts_made > 0);
@@ -46,11 +47,13 @@ pub(super) fn delivery(organization: &str, record: DeliveryRecord) -> Delivery {
         last_error_class: error_class(last.and_then(|attempt| attempt.error_class.as_deref())).into(),
         cancel_reason: record.ending.map(|ending| ending.reason).unwrap_or_default(),
         replay: record.replay,
+        last_result,
         ordering_key: record.ordering_key.unwrap_or_default(),
     }
 }
 
 pub(super) fn attempt(organization: &str, row: AttemptRow) -> Attempt {
+    let result = row.attempted().words();
     let details: AttemptDetails = serde_json::from_str(&row.details).unwrap_or_default();
     let header = |(name, value): (String, String)| Header { name, value };
     let phase = |us: Option<i64>| us.map(duration_us);
@@ -79,5 +82,6 @@ pub(super) fn attempt(organization: &str, row: AttemptRow) -> Attempt {
         response_body_truncated: details.truncated,
         error_class: error_class(row.error_class.as_deref()).into(),
         error_message: row.error_message.unwrap_or_default(),
+        result,
     }
 }

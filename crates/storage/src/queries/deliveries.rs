@@ -8,13 +8,14 @@
 use hookwright_domain::id::first_at;
 
 use super::{
+    history::last_attempts,
     prelude::*,
     states::{delivery_records, fill, note_replays, outlines_of, records_of},
     troubled::list_troubled,
 };
 use crate::{
-    deliveries::{BROAD, Page},
-    records::{DeliveryFilter, DeliveryRecord},
+    deliveries::{BROAD, Page, READ_AGAIN_MAX},
+    records::{AttemptSummary, DeliveryFilter, DeliveryRecord},
     row_event::{EventOutline, OUTLINE},
     schema::{event_replays, events},
     walk::{cut, next_stretch},
@@ -40,6 +41,29 @@ pub(crate) async fn get_delivery(
     let mut records = records_of(conn, &owed).await?;
     note_replays(conn, &mut records, &DeliveryFilter::default()).await?;
     Ok(records.pop())
+}
+
+/// A delivery, and the summaries of its attempts with numbers below `before`, the last first. The delivery's state is not
+/// older than these attempts: on PostgreSQL, each query sees what is committed when it begins.
+pub(crate) async fn delivery_and_attempts(
+    conn: &mut Connection,
+    organization: i64,
+    id: i64,
+    before: i32,
+    size: i64,
+) -> QueryResult<Option<(DeliveryRecord, Vec<AttemptSummary>)>> {
+    let mut attempts = last_attempts(conn, organization, id, before, size).await?;
+    let mut record = get_delivery(conn, organization, id).await?;
+    for _ in 0..READ_AGAIN_MAX {
+        let made = record.as_ref().map_or(0, |record| record.attempts_made);
+        if before <= made || attempts.as_slice().first().map_or(0, |last| last.number) >= made {
+            break;
+        }
+        // An attempt ended in between.
+        attempts = last_attempts(conn, organization, id, before, size).await?;
+        record = get_delivery(conn, organization, id).await?;
+    }
+    Ok(record.map(|record| (record, attempts)))
 }
 
 /// Deliveries with ids below `before`, newest first, and the id below which the next page begins, if there may be more.

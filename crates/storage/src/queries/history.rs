@@ -141,7 +141,7 @@ pub(crate) async fn attempts_after(
 }
 
 /// Summaries of attempts with numbers below `before`, the last first.
-pub(crate) async fn last_attempts(
+pub(super) async fn last_attempts(
     conn: &mut Connection,
     organization: i64,
     delivery: i64,

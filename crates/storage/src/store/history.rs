@@ -54,6 +54,22 @@ impl Store {
         read!(self, get_delivery(organization, id))
     }
 
+    /// One delivery, and the summaries of at most `size` of its attempts with numbers below `before`, the last first. The
+    /// delivery's state is not older than these attempts.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer.
+    pub async fn delivery_and_attempts(
+        &self,
+        organization: i64,
+        id: i64,
+        before: i32,
+        size: usize,
+    ) -> Result<Option<(DeliveryRecord, Vec<AttemptSummary>)>, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        read!(self, delivery_and_attempts(organization, id, before, size))
+    }
+
     /// Deliveries of an organization with ids below `before`, newest first, and the id below which the next page
     /// begins, if there may be more. A page may have fewer deliveries although there are more.
     ///
@@ -99,21 +115,6 @@ impl Store {
     ) -> Result<Vec<AttemptRow>, StoreError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         read!(self, attempts_after(organization, delivery, after, size))
-    }
-
-    /// The summaries of at most `size` attempts of a delivery with numbers below `before`, the last first.
-    ///
-    /// # Errors
-    /// Fails if the store does not answer.
-    pub async fn last_attempts(
-        &self,
-        organization: i64,
-        delivery: i64,
-        before: i32,
-        size: usize,
-    ) -> Result<Vec<AttemptSummary>, StoreError> {
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
-        read!(self, last_attempts(organization, delivery, before, size))
     }
 
     /// One attempt of a delivery.

@@ -109,16 +109,45 @@ on_both_stores! {
         fixture.store().commit(&batch).await.unwrap();
         let id = delivery(&event, 1);
         let last = async |organization: i64, before: i32, size: usize| {
-            let attempts = fixture.store().last_attempts(organization, id, before, size).await.unwrap();
+            let found = fixture.store().delivery_and_attempts(organization, id, before, size).await.unwrap();
+            let (record, attempts) = found.unwrap_or_else(|| panic!("{organization} has no delivery {id}"));
+            assert_eq!((record.state, record.attempts_made), (DeliveryState::Delivered, 5));
             attempts.into_iter().map(|attempt| (attempt.number, attempt.status, attempt.duration_us)).collect::<Vec<_>>()
         };
         assert_eq!(last(ORGANIZATION, i32::MAX, 2).await, [(5, Some(200), 1_000), (4, Some(500), 1_000)]);
         assert_eq!(last(ORGANIZATION, 4, 10).await.len(), 3);
-        assert_eq!(last(ORGANIZATION + 1, i32::MAX, 10).await, []);
+        for (organization, id) in [(ORGANIZATION + 1, id), (ORGANIZATION, id + 1)] {
+            assert_eq!(fixture.store().delivery_and_attempts(organization, id, i32::MAX, 10).await.unwrap(), None);
+        }
         let all = fixture.store().list_attempts(ORGANIZATION, id).await.unwrap();
         let one = async |organization: i64, number: i32| fixture.store().get_attempt(organization, id, number).await.unwrap();
         assert_eq!(one(ORGANIZATION, 3).await.as_ref(), Some(&all[2]));
         assert_eq!((one(ORGANIZATION, 6).await, one(ORGANIZATION + 1, 3).await), (None, None));
+    }
+
+    async fn a_delivery_is_read_together_with_the_attempts_that_led_to_its_state(fixture: &mut Fixture) {
+        const ATTEMPTS: i32 = 60;
+        let event = fixture.event(&[11]);
+        fixture.commit_events(vec![event.clone()]).await;
+        let (store, id) = (fixture.store().clone(), delivery(&event, 0));
+        let reading = tokio::spawn(async move {
+            loop {
+                let found = store.delivery_and_attempts(ORGANIZATION, id, i32::MAX, 2).await.unwrap();
+                let (record, attempts) = found.unwrap();
+                let last = attempts.first().map(|attempt| (attempt.number, attempt.delivery_state));
+                assert_eq!(last.map_or(0, |(number, _)| number), record.attempts_made);
+                assert_eq!(last.is_some_and(|(_, state)| state == DELIVERED), record.state == DeliveryState::Delivered);
+                if record.state == DeliveryState::Delivered {
+                    return;
+                }
+            }
+        });
+        for number in 1..=ATTEMPTS {
+            let state = if number < ATTEMPTS { GOES_ON } else { DELIVERED };
+            let tried = Batch { attempts: vec![attempt(&event, 0, number, state)], ..Batch::default() };
+            fixture.store().commit(&tried).await.unwrap();
+        }
+        reading.await.unwrap();
     }
 
     async fn of_a_payload_the_beginning_can_be_read_alone(fixture: &mut Fixture) {

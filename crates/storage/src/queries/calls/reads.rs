@@ -53,11 +53,6 @@ pub(super) async fn of_history(calls: &mut Calls<'_>) -> QueryResult<()> {
         })
         .await?;
     calls
-        .call("last_attempts", async |conn| {
-            last_attempts(conn, org, delivery, 9, 50).await
-        })
-        .await?;
-    calls
         .call("get_attempt", async |conn| get_attempt(conn, org, delivery, 1).await)
         .await?;
     calls
@@ -136,6 +131,11 @@ pub(super) async fn of_deliveries(calls: &mut Calls<'_>) -> QueryResult<()> {
     let delivery = filled.delivery(EVENT, 0);
     calls
         .call("get_delivery", async |conn| get_delivery(conn, org, delivery).await)
+        .await?;
+    calls
+        .call("delivery_and_attempts", async |conn| {
+            delivery_and_attempts(conn, org, delivery, i32::MAX, 50).await
+        })
         .await?;
     calls
         .call("deliveries_of_event", async |conn| {

@@ -11,7 +11,7 @@ FROM "events"
 WHERE ("events"."id" = ANY($1))
 
 SELECT "attempts"."delivery_id", "attempts"."number", "attempts"."started_at", "attempts"."duration_us",
-    "attempts"."status", "attempts"."error_class", "attempts"."delivery_state"
+    "attempts"."status", "attempts"."error_class", "attempts"."error_message", "attempts"."delivery_state"
 FROM "attempts"
 WHERE (("attempts"."delivery_id" BETWEEN $1 AND $2)
   AND ("attempts"."delivery_id" = ANY($3)))

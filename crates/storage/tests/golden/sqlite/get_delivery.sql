@@ -7,7 +7,7 @@ LIMIT ?
 -- SEARCH events USING INTEGER PRIMARY KEY (rowid<?)
 
 SELECT `attempts`.`delivery_id`, `attempts`.`number`, `attempts`.`started_at`, `attempts`.`duration_us`,
-    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`delivery_state`
+    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`error_message`, `attempts`.`delivery_state`
 FROM `attempts`
 WHERE ((`attempts`.`delivery_id` BETWEEN ? AND ?)
   AND (`attempts`.`delivery_id` IN (?, ...)))

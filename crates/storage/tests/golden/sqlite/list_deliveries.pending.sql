@@ -8,7 +8,7 @@ LIMIT ?
 -- SEARCH events USING INDEX events_organization (organization_id=? AND id<?)
 
 SELECT `attempts`.`delivery_id`, `attempts`.`number`, `attempts`.`started_at`, `attempts`.`duration_us`,
-    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`delivery_state`
+    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`error_message`, `attempts`.`delivery_state`
 FROM `attempts`
 WHERE ((`attempts`.`delivery_id` BETWEEN ? AND ?)
   AND (`attempts`.`delivery_id` IN (?, ...)))

@@ -14,7 +14,7 @@ WHERE (`event_replays`.`event_id` IN (?, ...))
 -- SEARCH event_replays USING COVERING INDEX sqlite_autoindex_event_replays_1 (event_id=?)
 
 SELECT `attempts`.`delivery_id`, `attempts`.`number`, `attempts`.`started_at`, `attempts`.`duration_us`,
-    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`delivery_state`
+    `attempts`.`status`, `attempts`.`error_class`, `attempts`.`error_message`, `attempts`.`delivery_state`
 FROM `attempts`
 WHERE ((`attempts`.`delivery_id` BETWEEN ? AND ?)
   AND (`attempts`.`delivery_id` IN (?, ...)))
